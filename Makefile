@@ -1,0 +1,42 @@
+# make demo     build, start a private service manager, and watch crashed workers being healed
+# make test     all tests (installs the Debian packages that they need)
+# make bench    the measurements of the README
+# make lint     formatting, clippy, documentation, dependencies
+# make install  the program and its user unit, for the calling user
+
+CARGO ?= cargo
+PREFIX ?= $(HOME)/.local
+UNITS ?= $(if $(XDG_CONFIG_HOME),$(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
+
+.PHONY: demo test bench lint deny install packages
+
+demo: packages
+	$(CARGO) build --release --locked --quiet --bin workerheal
+	$(CARGO) run --release --locked --quiet --package workerheal-sandbox --bin demo -- target/release/workerheal
+
+test: packages
+	$(CARGO) test --workspace --locked
+
+bench: packages
+	$(CARGO) bench --locked --bench latency
+
+lint: deny
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+# Advisories need the network: a machine without it checks the rest.
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
+	$(CARGO) deny --log-level error --locked check bans licenses sources
+
+install:
+	$(CARGO) build --release --locked --bin workerheal
+	install -D -m 755 target/release/workerheal $(DESTDIR)$(PREFIX)/bin/workerheal
+	install -d $(DESTDIR)$(UNITS)
+	sed 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' packaging/systemd/user/workerheal.service \
+		> $(DESTDIR)$(UNITS)/workerheal.service
+	@echo "Installed. Start it now and at each login: systemctl --user daemon-reload && systemctl --user enable --now workerheal"
+
+packages:
+	@tests/sandbox/install-packages.sh

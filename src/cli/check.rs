@@ -1,0 +1,46 @@
+//! `workerheal check`: validates the configuration and the registry.
+
+use clap::Args;
+
+use super::Status;
+use super::term::{self, Style};
+use crate::setup::{Options, read_config, read_registry};
+
+#[derive(Debug, Args)]
+pub(super) struct Check {}
+
+impl Check {
+    #[expect(clippy::unused_self, reason = "all commands are run alike")]
+    pub fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
+        let paths = options.paths()?;
+        let config = read_config(&paths.config, options.config.is_some());
+        let needed = config.as_ref().map_or(true, |config| config.coverage.needs_registry());
+        let registry = read_registry(&paths.sites, needed);
+
+        let config_path = paths.config.display();
+        match &config {
+            Ok(_) if paths.config.exists() => term::print(format!("{} {config_path}\n", style.good("ok")))?,
+            Ok(_) => {
+                term::print(format!("{} {config_path} {}\n", style.good("ok"), style.faint("(missing: defaults)")))?;
+            }
+            Err(_) => {}
+        }
+        if let Ok(registry) = &registry {
+            let away = registry.sites().filter(|site| site.paused || site.ignored).count();
+            let count = match (registry.len(), away) {
+                (sites, 0) => format!("({sites} sites)"),
+                (sites, away) => format!("({sites} sites, {away} of them paused or ignored)"),
+            };
+            term::print(format!("{} {} {}\n", style.good("ok"), paths.sites.display(), style.faint(count)))?;
+        }
+        // Both are told, so that nobody has to come back for the second.
+        match (config.err(), registry.err()) {
+            (None, None) => Ok(Status::Done),
+            (Some(error), None) | (None, Some(error)) => Err(error.into()),
+            (Some(first), Some(second)) => {
+                term::complain(&first);
+                Err(second.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `workerheal daemon`: the service, in the foreground.
+
+use clap::Args;
+
+use super::{Status, block_on};
+use crate::logging::{self, Format};
+use crate::manager::systemd::Systemd;
+use crate::setup::{Options, Setup};
+
+#[derive(Debug, Args)]
+pub(super) struct Daemon {
+    /// Form of the log on standard error [auto: the journal where there is one, else text]
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    log: Format,
+}
+
+impl Daemon {
+    pub fn run(self, options: &Options, verbose: bool, colored: bool) -> anyhow::Result<Status> {
+        logging::init(self.log, verbose, colored);
+        end_on_panic();
+        let setup = Setup::load(options).inspect_err(|error| tracing::error!("{error}"))?;
+        block_on(async {
+            let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns())
+                .await
+                .inspect_err(|error| tracing::error!("{error}"))?;
+            crate::daemon::run(manager, changes, setup).await?;
+            Ok(Status::Done)
+        })
+    }
+}
+
+/// A daemon that lives on without one of its tasks would die silently: a panic in any of them ends
+/// the process, with its reason in the log, and the service manager starts it anew.
+fn end_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("workerheal ends because of a defect in itself, please report it: {panic}");
+        std::process::exit(101);
+    }));
+}

@@ -1,0 +1,64 @@
+//! `workerheal detect`: lists unhealthy workers.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::Status;
+use super::term::{self, Style};
+use crate::core::event::UnhealthyWorker;
+use crate::setup::{Options, connect};
+
+#[derive(Debug, Args)]
+pub(super) struct Detect {
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+    /// Leave out the last log lines, which takes less time
+    #[arg(long)]
+    no_errors: bool,
+    /// Exit with status 1 if a worker is unhealthy
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl Detect {
+    pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
+        let client = connect(options).await?;
+        let mut workers = client.detect().await?;
+        if !self.no_errors {
+            client.enrich(&mut workers).await;
+        }
+        if self.json {
+            term::print(format!("{}\n", serde_json::to_string_pretty(&workers)?))?;
+        } else {
+            term::print(table(&workers, style, term::width()))?;
+        }
+        Ok(if self.exit_code && !workers.is_empty() { Status::Unhealthy } else { Status::Done })
+    }
+}
+
+/// The workers as a table, cut to the width of the terminal if there is one.
+pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usize>) -> String {
+    if workers.is_empty() {
+        return "No unhealthy workers.\n".to_owned();
+    }
+    let name = |worker: &UnhealthyWorker| match worker.site.as_str() {
+        "" => worker.worker.clone(),
+        site => format!("{site}/{}", worker.worker),
+    };
+    let longest = |column: &dyn Fn(&UnhealthyWorker) -> usize| workers.iter().map(column).max().unwrap_or(0);
+    let names = longest(&|worker| name(worker).chars().count()).max("WORKER".len());
+    let states = longest(&|worker| worker.state.as_str().len()).max("STATE".len());
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(names + states + 4).max(10));
+
+    let mut table = style.strong(format!("{:names$}  {:states$}  LAST LOG LINE", "WORKER", "STATE"));
+    table.push('\n');
+    for worker in workers {
+        let state = style.bad(format!("{:states$}", worker.state.as_str()));
+        let error = term::fit(&worker.last_error, room);
+        let line = format!("{:names$}  {state}  {error}", name(worker));
+        let _ = writeln!(table, "{}", line.trim_end());
+    }
+    table
+}

@@ -1,0 +1,119 @@
+//! The command line: parses it, runs the command, turns its end into an exit status.
+//!
+//! One file a command, each thin: ask, print. Results go to standard output, everything else to
+//! standard error.
+
+mod check;
+mod daemon;
+mod detect;
+mod heal;
+mod progress;
+mod target;
+mod term;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::manager::Scope;
+use crate::setup::{Error, Options};
+
+/// Keeps background workers alive: heals service units that are parked as failed.
+#[derive(Debug, Parser)]
+#[command(name = "workerheal", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Configuration file [default: ~/.config/workerheal/config.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Registry of sites [default: ~/.local/share/lerd/sites.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    sites: Option<PathBuf>,
+    /// Heal units of the calling user (the default)
+    #[arg(long, global = true, conflicts_with = "system")]
+    user: bool,
+    /// Heal units of the system
+    #[arg(long, global = true)]
+    system: bool,
+    /// Use colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+    /// Say more about what is going on
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The service itself, in the foreground: what the unit file runs
+    Daemon(daemon::Daemon),
+    /// List unhealthy workers, with the last line each has logged
+    Detect(detect::Detect),
+    /// Heal unhealthy workers, and watch whether they stay up
+    Heal(heal::Heal),
+    /// Validate the configuration and the registry
+    Check(check::Check),
+}
+
+/// How a command ended, if without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Done,
+    /// Some worker could not be healed, or is unhealthy where that was the question.
+    Unhealthy,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let style = term::Style::new(global.color);
+    let options = Options {
+        scope: if global.system { Scope::System } else { Scope::User },
+        config: global.config,
+        sites: global.sites,
+    };
+    let result = match command {
+        Command::Daemon(command) => command.run(&options, global.verbose, global.color != Color::Never),
+        Command::Detect(command) => block_on(command.run(&options, style)),
+        Command::Heal(command) => block_on(command.run(&options, style)),
+        Command::Check(command) => command.run(&options, style),
+    };
+    match result {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Unhealthy) => ExitCode::from(1),
+        Err(error) => {
+            term::complain(&error);
+            ExitCode::from(exit_status(&error))
+        }
+    }
+}
+
+/// 2: usage, configuration or registry; 3: the service manager cannot be reached.
+fn exit_status(error: &anyhow::Error) -> u8 {
+    let unreachable = error.downcast_ref::<crate::manager::ManagerError>().is_some()
+        || matches!(error.downcast_ref::<Error>(), Some(Error::Manager(_)));
+    if unreachable { 3 } else { 2 }
+}
+
+/// Runs a command on one thread: none has work for more.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}

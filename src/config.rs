@@ -1,0 +1,519 @@
+//! The configuration: what a person wrote, turned into settings that make sense.
+//!
+//! `config/workerheal.yaml` documents every key. Whatever is refused is refused at its place in
+//! the file, so all that can be checked of a value by itself is checked where it is read.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::core::backoff::Backoff;
+use crate::core::coverage::Coverage;
+use crate::core::diagnosis::State;
+use crate::core::document::{self, Flaw, refuse};
+use crate::core::policy::Policy;
+
+const REFRESH: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+/// No wait is longer, so that sums of times stay far from any limit.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_CONCURRENT: RangeInclusive<usize> = 1..=1000;
+/// States that this version can tell and heal.
+const HEALED: [State; 2] = [State::Failed, State::StartLimitHit];
+
+/// The validated configuration. The defaults are the documented ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How often everything is listed again, whatever was signalled.
+    pub refresh: Duration,
+    /// Which units are covered.
+    pub coverage: Coverage,
+    /// How eagerly they are healed.
+    pub policy: Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { refresh: Duration::from_secs(3), coverage: Coverage::default(), policy: Policy::default() }
+    }
+}
+
+impl Config {
+    /// Reads a `config.yaml`. One with nothing in it gives the defaults.
+    ///
+    /// # Errors
+    ///
+    /// If a key is unknown or a value makes no sense, with the place and what was expected there.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
+        let raw: RawConfig = document::parse_optional(bytes)?.unwrap_or_default();
+        let coverage = Coverage::new(&raw.unit_prefix, raw.ignore_workers, &raw.also_watch)
+            // Each part was accepted by itself where it was read.
+            .map_err(|error| Flaw::whole(error.to_string(), None))?;
+        Ok(Self { refresh: raw.refresh, coverage, policy: raw.heal.into_policy() })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings, such as `refresh: 3s`")]
+struct RawConfig {
+    #[serde(deserialize_with = "refresh")]
+    refresh: Duration,
+    #[serde(deserialize_with = "unit_prefix")]
+    unit_prefix: String,
+    ignore_workers: Vec<String>,
+    #[serde(deserialize_with = "globs")]
+    also_watch: Vec<String>,
+    heal: RawHeal,
+    #[serde(deserialize_with = "not_yet")]
+    probes: (),
+    #[serde(deserialize_with = "not_yet")]
+    on_event: (),
+    metrics: RawMetrics,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping of settings, such as `give_up_after: 10`")]
+struct RawHeal {
+    #[serde(deserialize_with = "states")]
+    states: Vec<State>,
+    #[serde(deserialize_with = "backoff")]
+    backoff: Backoff,
+    #[serde(deserialize_with = "duration")]
+    stable_after: Duration,
+    #[serde(deserialize_with = "duration")]
+    reset_after: Duration,
+    #[serde(deserialize_with = "give_up_after")]
+    give_up_after: Option<u32>,
+    #[serde(deserialize_with = "positive_duration")]
+    timeout: Duration,
+    #[serde(deserialize_with = "max_concurrent")]
+    max_concurrent: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping such as `{initial: 1s, factor: 2, max: 5m, jitter: 0.1}`")]
+struct RawBackoff {
+    #[serde(deserialize_with = "positive_duration")]
+    initial: Duration,
+    #[serde(deserialize_with = "factor")]
+    factor: f64,
+    #[serde(deserialize_with = "positive_duration")]
+    max: Duration,
+    #[serde(deserialize_with = "jitter")]
+    jitter: f64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping such as `{listen: null}`")]
+struct RawMetrics {
+    #[serde(deserialize_with = "not_yet")]
+    listen: (),
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            refresh: Config::default().refresh,
+            unit_prefix: "lerd-".to_owned(),
+            ignore_workers: ["fp", "custom"].map(str::to_owned).into(),
+            also_watch: Vec::new(),
+            heal: RawHeal::default(),
+            probes: (),
+            on_event: (),
+            metrics: RawMetrics::default(),
+        }
+    }
+}
+
+impl Default for RawHeal {
+    fn default() -> Self {
+        let policy = Policy::default();
+        Self {
+            states: policy.states,
+            backoff: policy.backoff,
+            stable_after: policy.stable_after,
+            reset_after: policy.reset_after,
+            give_up_after: policy.give_up_after,
+            timeout: policy.timeout,
+            max_concurrent: policy.max_concurrent,
+        }
+    }
+}
+
+impl RawHeal {
+    fn into_policy(self) -> Policy {
+        Policy {
+            states: self.states,
+            backoff: self.backoff,
+            stable_after: self.stable_after,
+            reset_after: self.reset_after,
+            give_up_after: self.give_up_after,
+            timeout: self.timeout,
+            max_concurrent: self.max_concurrent,
+        }
+    }
+}
+
+impl Default for RawBackoff {
+    fn default() -> Self {
+        Self { initial: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(300), jitter: 0.1 }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    duration_within(deserializer, Duration::ZERO..=LONGEST)
+}
+
+fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    duration_within(deserializer, Duration::from_millis(1)..=LONGEST)
+}
+
+fn refresh<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    duration_within(deserializer, REFRESH)
+}
+
+fn duration_within<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, D::Error> {
+    document::text(deserializer, "a duration such as 3s or 10m", |text| {
+        let hint = "write a number with its unit, such as 500ms, 3s, 10m or 90s";
+        let duration = humantime::parse_duration(text.trim())
+            .map_err(|_| (format!("`{text}` is not a duration"), hint.to_owned()))?;
+        if range.contains(&duration) {
+            return Ok(duration);
+        }
+        let [least, most] = [range.start(), range.end()].map(|limit| humantime::format_duration(*limit).to_string());
+        let limits = match (duration < *range.start(), range.start().is_zero()) {
+            (true, _) => format!("write {least} or more"),
+            (false, _) if *range.end() == LONGEST => "write 365d or less".to_owned(),
+            (false, _) => format!("write {most} or less"),
+        };
+        Err((format!("`{text}` is too {}", if duration < *range.start() { "short" } else { "long" }), limits))
+    })
+}
+
+fn unit_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    document::text(deserializer, "the beginning of a unit name, such as lerd-", |text| {
+        match Coverage::new(text, [], &[]) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err((
+                format!("`{text}` cannot be the beginning of a unit name"),
+                "write it without blanks, such as lerd-".to_owned(),
+            )),
+        }
+    })
+}
+
+/// One of `also_watch`.
+struct Glob(String);
+
+impl<'de> Deserialize<'de> for Glob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        document::text(deserializer, "a glob for units, such as \"celery@*.service\"", |text| {
+            match Coverage::new("lerd-", [], &[text.to_owned()]) {
+                Ok(_) => Ok(Self(text.to_owned())),
+                Err(error) => Err((format!("this cannot be watched: {error}"), String::new())),
+            }
+        })
+    }
+}
+
+fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Vec::<Glob>::deserialize(deserializer)?.into_iter().map(|glob| glob.0).collect())
+}
+
+/// One of `heal.states`.
+struct Word(State);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        document::text(deserializer, "a state such as failed", |text| {
+            let healed = HEALED.map(State::as_str);
+            let known = || format!("this version heals {}", healed.join(" and "));
+            match text.parse::<State>() {
+                Ok(state) if HEALED.contains(&state) => Ok(Self(state)),
+                Ok(state) => Err((format!("healing the state `{state}` is not supported yet"), known())),
+                Err(_) => {
+                    let near = document::did_you_mean(text, State::ALL.map(State::as_str));
+                    let hint = near.map_or_else(known, |near| format!("did you mean `{near}`?"));
+                    Err((format!("there is no state `{text}`"), hint))
+                }
+            }
+        })
+    }
+}
+
+fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<State>, D::Error> {
+    let mut states: Vec<State> = Vec::new();
+    for Word(state) in Vec::<Word>::deserialize(deserializer)? {
+        if !states.contains(&state) {
+            states.push(state);
+        }
+    }
+    Ok(states)
+}
+
+fn give_up_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let attempts = number(deserializer, "a number of attempts, 0 for never", |n: &u32| *n <= 1_000_000)?;
+    Ok((attempts > 0).then_some(attempts))
+}
+
+fn max_concurrent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    number(deserializer, "a number from 1 to 1000", |n| MAX_CONCURRENT.contains(n))
+}
+
+fn factor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, "a number from 1 to 100", |n: &f64| (1.0..=100.0).contains(n))
+}
+
+fn jitter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, "a number from 0 to 1", |n: &f64| (0.0..=1.0).contains(n))
+}
+
+fn number<'de, D: Deserializer<'de>, T: std::str::FromStr>(
+    deserializer: D,
+    expected: &str,
+    fits: impl FnOnce(&T) -> bool,
+) -> Result<T, D::Error> {
+    document::text(deserializer, expected, |text| match text.parse() {
+        Ok(number) if fits(&number) => Ok(number),
+        _ => Err((format!("expected {expected}, found `{text}`"), String::new())),
+    })
+}
+
+/// A backoff whose parts fit together; that is checked while its mapping is visited, so that the
+/// error stands there.
+fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backoff, D::Error> {
+    struct Parts;
+    impl<'de> Visitor<'de> for Parts {
+        type Value = Backoff;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a mapping such as `{initial: 1s, factor: 2, max: 5m, jitter: 0.1}`")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Backoff, A::Error> {
+            let raw = RawBackoff::deserialize(MapAccessDeserializer::new(map))?;
+            Backoff::new(raw.initial, raw.factor, raw.max, raw.jitter).map_err(A::Error::custom)
+        }
+    }
+    deserializer.deserialize_map(Parts)
+}
+
+/// A setting of a later version: only what means "none" is accepted.
+fn not_yet<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    struct Nothing;
+    impl Nothing {
+        fn refuse<E: Error>() -> E {
+            refuse("this setting is not supported yet by this version", "delete it")
+        }
+    }
+    impl<'de> Visitor<'de> for Nothing {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("nothing, as this setting is not supported yet by this version")
+        }
+
+        fn visit_unit<E>(self) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_none<E>(self) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+            Err(Self::refuse())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+            seq.next_element::<IgnoredAny>()?.map_or(Ok(()), |_| Err(Self::refuse()))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            map.next_key::<IgnoredAny>()?.map_or(Ok(()), |_| Err(Self::refuse()))
+        }
+    }
+    deserializer.deserialize_any(Nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DOCUMENTED: &str = include_str!("../config/workerheal.yaml");
+    /// As in the description of the interface.
+    const DEFAULTS: &str = r#"
+refresh: 3s
+unit_prefix: lerd-
+ignore_workers: [fp, custom]
+also_watch: []                # globs of further units, e.g. "celery@*.service"; they have no site
+heal:
+  states: [failed, start-limit-hit]
+  backoff: {initial: 1s, factor: 2, max: 5m, jitter: 0.1}   # the first attempt is made at once
+  stable_after: 10s           # a worker counts as healed once it has stayed up this long
+  reset_after: 10m            # an uptime this long forgets earlier attempts
+  give_up_after: 10           # attempts; 0 never gives up
+  timeout: 90s                # for one start job
+  max_concurrent: 8
+probes: {}                    # worker name: {tcp: "127.0.0.1:6001"} or {url_file: public/hot}
+on_event: []                  # a command to run on gave-up and healed, event as JSON on its standard input
+metrics: {listen: null}       # e.g. 127.0.0.1:9477 for Prometheus
+"#;
+
+    fn parse(text: &str) -> Result<Config, Flaw> {
+        Config::parse(text.as_bytes())
+    }
+
+    fn flaw(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    /// The documented configuration with all settings in force. There, explanations are comments
+    /// with one blank, and a setting that is left at its default has no blank or an indentation.
+    fn uncommented() -> Vec<String> {
+        let setting = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) || rest.starts_with("  ") => {
+                Some(rest.to_owned())
+            }
+            _ => None,
+        };
+        DOCUMENTED.lines().filter_map(setting).collect()
+    }
+
+    #[test]
+    fn nothing_and_the_documented_defaults_are_the_defaults() {
+        for text in ["", "# only comments\n", "{}", "null", "heal:\n", "heal: {backoff: {}}", DEFAULTS, DOCUMENTED] {
+            assert_eq!(parse(text), Ok(Config::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_documented_setting_shows_its_default() {
+        let lines = uncommented();
+        assert_eq!(parse(&lines.join("\n")), Ok(Config::default()), "{lines:#?}");
+        let key = |line: &str| line.split_once(':').map(|(key, _)| key.trim_end().to_owned());
+        let keys =
+            |text: &str| text.lines().filter_map(|line| key(line).filter(|key| !key.is_empty())).collect::<Vec<_>>();
+        let documented: Vec<String> = lines.iter().filter_map(|line| key(line)).collect();
+        for key in keys(DEFAULTS) {
+            assert!(documented.contains(&key), "{key} is not documented");
+        }
+        // And each alone, as somebody would begin.
+        for line in &lines {
+            let text = if line.starts_with("    ") {
+                format!("heal:\n  backoff:\n{line}\n")
+            } else if line.starts_with(' ') {
+                format!("heal:\n{line}\n")
+            } else {
+                format!("{line}\n")
+            };
+            assert_eq!(parse(&text), Ok(Config::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_meant() {
+        let config = parse(
+            "refresh: 500ms\nunit_prefix: app-\nignore_workers:\nalso_watch: ['celery@*.service']\n\
+             heal: {states: [failed, failed], backoff: {initial: 2s, max: 2s, factor: 1.5}, stable_after: 0s, \
+             reset_after: 1h, give_up_after: 0, timeout: 1m 30s, max_concurrent: 1}\n",
+        )
+        .unwrap();
+        assert_eq!(config.refresh, Duration::from_millis(500));
+        assert_eq!(config.coverage, Coverage::new("app-", [], &["celery@*.service".to_owned()]).unwrap());
+        let expected = Policy {
+            states: vec![State::Failed],
+            backoff: Backoff::new(Duration::from_secs(2), 1.5, Duration::from_secs(2), 0.1).unwrap(),
+            stable_after: Duration::ZERO,
+            reset_after: Duration::from_secs(3600),
+            give_up_after: None,
+            timeout: Duration::from_secs(90),
+            max_concurrent: 1,
+        };
+        assert_eq!(config.policy, expected);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_at_its_place() {
+        for (text, expected) in [
+            ("\nhelth: {}\n", "2:1: unknown key `helth`; did you mean `heal`?"),
+            ("heal:\n  timout: 3s\n", "2:3: unknown key `timout`; did you mean `timeout`?"),
+            (
+                "heal:\n  backoff: {start: 3s}\n",
+                "2:13: unknown key `start`; known keys are initial, factor, max, jitter",
+            ),
+            (
+                "refresh: 3\n",
+                "1:10: `3` is not a duration; write a number with its unit, such as 500ms, 3s, 10m or 90s",
+            ),
+            ("refresh: [3s]\n", "1:10: expected a duration such as 3s or 10m, found a list"),
+            ("refresh: 10ms\n", "1:10: `10ms` is too short; write 100ms or more"),
+            ("refresh: 2h\n", "1:10: `2h` is too long; write 1h or less"),
+            ("heal: {reset_after: 2y}\n", "1:21: `2y` is too long; write 365d or less"),
+            ("heal: {timeout: 0s}\n", "1:17: `0s` is too short; write 1ms or more"),
+            ("heal:\n  backoff: {initial: 0s}\n", "2:22: `0s` is too short; write 1ms or more"),
+            ("heal:\n  backoff: {factor: 0.5}\n", "2:21: expected a number from 1 to 100, found `0.5`"),
+            ("heal:\n  backoff: {jitter: .nan}\n", "2:21: expected a number from 0 to 1, found `.nan`"),
+            ("heal:\n  backoff: {jitter: [1]}\n", "2:21: expected a number from 0 to 1, found a list"),
+            ("heal:\n  backoff: {initial: 6m}\n", "2:12: `max` must not be shorter than `initial`"),
+            ("heal:\n  max_concurrent: 0\n", "2:19: expected a number from 1 to 1000, found `0`"),
+            ("heal:\n  give_up_after: -1\n", "2:18: expected a number of attempts, 0 for never, found `-1`"),
+            (
+                "heal:\n  states: [failed, dead]\n",
+                "2:20: there is no state `dead`; this version heals failed and start-limit-hit",
+            ),
+            ("heal:\n  states: [faild]\n", "2:12: there is no state `faild`; did you mean `failed`?"),
+            (
+                "heal:\n  states: [orphaned]\n",
+                "2:12: healing the state `orphaned` is not supported yet; this version heals failed and start-limit-hit",
+            ),
+            ("heal: fast\n", "1:7: expected a mapping of settings, such as `give_up_after: 10`, found `fast`"),
+            (
+                "unit_prefix: ''\n",
+                "1:14: `` cannot be the beginning of a unit name; write it without blanks, such as lerd-",
+            ),
+            (
+                "unit_prefix: a b\n",
+                "1:14: `a b` cannot be the beginning of a unit name; write it without blanks, such as lerd-",
+            ),
+            (
+                "probes: {queue: {tcp: '127.0.0.1:1'}}\n",
+                "1:9: this setting is not supported yet by this version; delete it",
+            ),
+            ("on_event: [notify]\n", "1:11: this setting is not supported yet by this version; delete it"),
+            ("on_event: notify\n", "1:11: this setting is not supported yet by this version; delete it"),
+            (
+                "metrics: {listen: '127.0.0.1:9477'}\n",
+                "1:19: this setting is not supported yet by this version; delete it",
+            ),
+            ("refresh: 3s\nrefresh: 3s\n", "2:1: the key `refresh` is here twice; delete one"),
+        ] {
+            assert_eq!(flaw(text), expected, "{text:?}");
+        }
+        let glob = flaw("also_watch:\n  - ok@*.service\n  - '*.timer'\n");
+        assert!(glob.starts_with("3:5: this cannot be watched: "), "{glob}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_for_any_key_is_read_or_refused(key in "[a-z_]{0,12}", value in "\\PC{0,20}") {
+            for text in [format!("{key}: {value}\n"), format!("refresh: {value}\n"), format!("heal:\n  {key}: {value}\n")] {
+                let _ = parse(&text);
+            }
+        }
+
+        #[test]
+        fn any_duration_in_range_is_read(milliseconds in 100u64..3_600_000) {
+            let duration = Duration::from_millis(milliseconds);
+            let config = parse(&format!("refresh: {}\n", humantime::format_duration(duration)));
+            prop_assert_eq!(config.map(|config| config.refresh), Ok(duration));
+        }
+    }
+}

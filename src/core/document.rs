@@ -1,0 +1,274 @@
+//! Reads one YAML document that anybody may have written, and says what is wrong with it.
+//!
+//! The parser keeps all events of a document in memory, follows aliases, lets the second of two
+//! equal keys win and words its errors for programmers. Here stands what makes it fit for a
+//! daemon: limits that are checked before it runs, so that no input can exhaust memory, time or
+//! the stack (this file); rules it lacks ([`strict`]); errors for people ([`words`]); and a way to
+//! read a long list a piece at a time ([`split`]).
+
+mod split;
+mod strict;
+mod words;
+
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Visitor};
+
+pub use split::{Split, split_list};
+use strict::{Context, Strict};
+pub use words::did_you_mean;
+
+/// The longest document accepted. A registry of 10,000 sites has about half of it.
+pub const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most structure that one document may have, see [`structure`]. One unit costs the parser at
+/// most some 180 bytes, so this bounds its memory to about 36 MB.
+const MAX_UNITS: usize = 200_000;
+
+/// The most brackets open at once. The parser looks at each of them for every token.
+const MAX_OPEN: usize = 500;
+
+/// Separates message and hint while an error travels through the parser.
+const HINT: char = '\u{1e}';
+
+/// What is wrong with a document, and where.
+///
+/// Displays as `12:5: unknown key `helth`; did you mean `heal`?`, to be put behind the file's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// The line, from 1; 0 if it is about the whole file.
+    pub line: usize,
+    /// The column, in characters from 1; 0 if it is about the whole file.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
+}
+
+impl Flaw {
+    /// A flaw of the file as a whole.
+    #[must_use]
+    pub fn whole(message: impl Into<String>, hint: Option<&str>) -> Self {
+        Self { line: 0, column: 0, message: message.into(), hint: hint.map(str::to_owned) }
+    }
+
+    /// A flaw of the byte at the offset, before which the text is valid UTF-8.
+    fn at(text: &[u8], offset: usize, message: impl Into<String>, hint: &str) -> Self {
+        let before = String::from_utf8_lossy(&text[..offset]);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        Self { line, column, message: message.into(), hint: Some(hint.to_owned()) }
+    }
+}
+
+impl Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "{}:{}: ", self.line, self.column)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Flaw {}
+
+/// Reads the one document in `bytes`.
+///
+/// Beyond what `T` demands, no mapping that `T` looks at may have a key twice or a merge key, and
+/// aliases may not blow the document up. `T` may contain structs, lists, maps with text as keys,
+/// scalars and unit enums.
+///
+/// # Errors
+///
+/// If the document is not as it must be. An empty file, or one with nothing but comments or
+/// `null`, is an error too: see [`parse_optional`].
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Flaw> {
+    parse_optional(bytes)?.ok_or_else(|| Flaw::whole("the file is empty", None))
+}
+
+/// As [`parse`], but `None` for an empty file, one with nothing but comments, and for `null`.
+///
+/// # Errors
+///
+/// If there is something in the document and it is not as it must be.
+pub fn parse_optional<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, Flaw> {
+    parse_seed(bytes, PhantomData::<T>)
+}
+
+/// As [`parse_optional`], for values that depend on what else was read.
+///
+/// # Errors
+///
+/// If there is something in the document and it is not as it must be.
+pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<Option<S::Value>, Flaw> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    check_text(text)?;
+    let units = structure(text)?;
+    if units > MAX_UNITS {
+        return Err(Flaw::whole("there is too much in this file", Some("write lists as lines that begin with `- `")));
+    }
+    let context = Context::new(units, text.len());
+    let document = Strict::new(serde_yaml::Deserializer::from_slice(text), &context);
+    Unless::<S>(seed).deserialize(document).map_err(|error| {
+        // What does not parse is often read as a value of the wrong type up to there. That it does
+        // not parse is then the better explanation.
+        let unparsed = IgnoredAny::deserialize(serde_yaml::Deserializer::from_slice(text)).err();
+        match unparsed {
+            Some(unparsed) => words::explain(&unparsed, &Context::new(0, 0)),
+            None => words::explain(&error, &context),
+        }
+    })
+}
+
+/// Whether [`parse`] takes a document of this much structure in one go.
+#[must_use]
+pub fn fits(bytes: &[u8]) -> bool {
+    bytes.len() <= MAX_BYTES && structure(bytes).is_ok_and(|units| units <= MAX_UNITS)
+}
+
+/// An error for [`serde::Deserialize`] implementations, with a hint (or an empty one) for
+/// [`Flaw::hint`].
+///
+/// Made while a scalar or a key is visited, it stands at that scalar or key.
+pub fn refuse<E: de::Error>(message: impl Display, hint: impl Display) -> E {
+    E::custom(format_args!("{message}{HINT}{hint}"))
+}
+
+/// Deserializes a piece of text (or anything that can be read as such) into what `read` makes of
+/// it. The error of `read` is a message and a hint, which may be empty, and stands at the text.
+///
+/// # Errors
+///
+/// If there is no text, or `read` refuses it.
+pub fn text<'de, D, T, F>(deserializer: D, expected: &str, read: F) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    F: FnOnce(&str) -> Result<T, (String, String)>,
+{
+    struct Text<'a, F, T>(&'a str, F, PhantomData<T>);
+    impl<T, F: FnOnce(&str) -> Result<T, (String, String)>> Visitor<'_> for Text<'_, F, T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.1)(text).map_err(|(message, hint)| refuse(message, hint))
+        }
+    }
+    deserializer.deserialize_str(Text(expected, read, PhantomData))
+}
+
+/// `None` where there is nothing, or what the seed makes of what there is.
+struct Unless<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Unless<S> {
+    type Value = Option<S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Unless<S> {
+    type Value = Option<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a document")
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        self.0.deserialize(deserializer).map(Some)
+    }
+}
+
+/// Refuses what is too long, or no text.
+fn check_text(text: &[u8]) -> Result<(), Flaw> {
+    if text.len() > MAX_BYTES {
+        let limit = MAX_BYTES / 1024 / 1024;
+        return Err(Flaw::whole(
+            format!("the file is longer than {limit} MiB"),
+            Some("check that it is the right file"),
+        ));
+    }
+    if let Err(error) = str::from_utf8(text) {
+        let at = error.valid_up_to();
+        return Err(Flaw::at(text, at, format!("the byte {:#04x} is not UTF-8", text[at]), "save the file as UTF-8"));
+    }
+    // Nothing more than a newline, a tab and a carriage return.
+    let is_control = |byte: &u8| (*byte < 0x20 && !matches!(byte, b'\n' | b'\t' | b'\r')) || *byte == 0x7f;
+    if let Some(at) = text.iter().position(is_control) {
+        let message = format!("the control character {:#04x} is not allowed", text[at]);
+        return Err(Flaw::at(text, at, message, "delete it, or write it as an escape in double quotes"));
+    }
+    // Each tag can be made to stand for a text of any length, and nobody needs them here.
+    let mut tags = text.windows(4).enumerate().filter(|(_, window)| *window == b"%TAG");
+    if let Some((at, _)) = tags.find(|(at, _)| *at == 0 || !matches!(text[at - 1], b' '..=b'~')) {
+        return Err(Flaw::at(text, at, "%TAG directives are not supported", "delete this line"));
+    }
+    Ok(())
+}
+
+/// An upper bound of the structure in a text, without parsing it: how many events (an item, a key,
+/// a value, the beginning or the end of a list or mapping) it can make, counting more for those
+/// that cost more.
+///
+/// Every event is caused by one of the indicators counted here, whatever the context: an entry of
+/// a flow mapping is a key and a value, a `: ` in a flow list even opens and closes a mapping of
+/// its own. Indicators inside texts and comments are counted too, and do no harm.
+fn structure(text: &[u8]) -> Result<usize, Flaw> {
+    let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| !matches!(byte, b'!'..=b'~'));
+    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let (mut units, mut open) = (0, 0_usize);
+    for (at, byte) in text.iter().enumerate() {
+        // Most bytes are letters.
+        if byte.is_ascii_alphanumeric() || *byte == b' ' {
+            continue;
+        }
+        let before = at.checked_sub(1).map(|at| &text[at]);
+        let after = text.get(at + 1);
+        units += match byte {
+            b',' => 2,
+            // Between letters it belongs to the word, as in `12:30` or `http://`.
+            b':' if is_word(before) && (is_word(after) || after == Some(&b'/')) => 0,
+            b'?' if is_word(before) => 0,
+            // A tag or an anchor is a text of its own, and an anchor may hide a `:` behind it.
+            b':' | b'?' | b'&' | b'*' => 4,
+            b'!' if !is_word(before) => 1,
+            b'-' if is_blank(after) => 3,
+            b'[' | b'{' => {
+                open += 1;
+                if open > MAX_OPEN {
+                    let message = "too many brackets are open here";
+                    return Err(Flaw::at(text, at, message, "close each `[` and `{`"));
+                }
+                3
+            }
+            b']' | b'}' => {
+                open = open.saturating_sub(1);
+                0
+            }
+            _ => 0,
+        };
+    }
+    Ok(units)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

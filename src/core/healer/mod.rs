@@ -1,0 +1,407 @@
+//! The healer: a state machine that takes facts and the time, and answers with actions.
+//!
+//! It performs nothing itself. The daemon turns the world into [`Fact`]s, calls
+//! [`Healer::observe`], and performs the [`Action`]s; the command line drives the same machine for
+//! a batch; tests drive it without waiting. The life of one worker's illness:
+//!
+//! ```text
+//!             fails                look says ill                 job done             stable_after
+//!   well ───────────► due ─► looking ──────────► starting ─────────────► proving ─► verifying ─► resting
+//!     ▲                ▲        │                    │                      │           │           │
+//!     │                │        ├─ needs something ► held ─ it has passed ─► due        │           │
+//!     │                │        ├─ stopped on request ► stopped                         │           │
+//!     │                │        └─ cannot help ► gave up                    │           │           │
+//!     │                └─ backoff ── waiting ◄──────── failed attempt ◄─────┴───────────┘           │
+//!     │                                  └─ give_up_after attempts ► gave up                        │
+//!     └──────────────────────────── up for reset_after: attempts forgotten ◄────────────────────────┘
+//! ```
+//!
+//! From every state the worker can come up without us (`recovered`), be taken down by its user
+//! (`stopped`), or cease to be covered. Each attempt is preceded by a close look at the unit, so
+//! that a mask, a stop or a pending job of the last instant is respected, and ended by another,
+//! so that a worker that died and was restarted in between does not count as healed.
+//!
+//! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next
+//! [`Fact::Units`] leads to the same decisions if every change was missed.
+
+mod track;
+mod transitions;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::coverage::{Coverage, Resolution};
+use super::diagnosis::{Asked, Hopeless, Refusal};
+use super::event::Event;
+use super::policy::Policy;
+use super::registry::Registry;
+use super::units::{ActiveState, Inspection, LoadState, UnitName, UnitStatus};
+use track::{Phase, Track};
+
+/// A moment on a clock that never goes back: the time since an origin that the caller chooses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(Duration);
+
+impl Timestamp {
+    /// The moment this long after the origin.
+    #[must_use]
+    pub fn from_origin(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// The time since the origin.
+    #[must_use]
+    pub fn since_origin(self) -> Duration {
+        self.0
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(wait))
+    }
+}
+
+/// Something that is known now.
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// All units that can be covered and are loaded: complete, so what is missing is gone. Ends
+    /// the doubt that [`Fact::Frozen`] began.
+    Units(Vec<UnitStatus>),
+    /// One unit changed just now.
+    Changed(UnitStatus),
+    /// What is known of the units may be wrong until the next [`Fact::Units`]: the manager
+    /// reloads its files, or cannot be reached.
+    Frozen,
+    /// The answer to [`Action::Inspect`]; an error says why there is none.
+    Inspected(UnitName, Result<Inspection, String>),
+    /// How the start of [`Action::Start`] ended.
+    Finished(UnitName, Outcome),
+    /// The registry's new content.
+    Registry(Arc<Registry>),
+    /// Whether the stop marker exists.
+    StopMarker(bool),
+    /// New settings.
+    Settings(Coverage, Policy),
+    /// A person wants these units healed now.
+    Heal(Vec<UnitName>),
+    /// Nothing but time passed.
+    Deadline,
+}
+
+/// How a start ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The start job is done. That the worker stays up remains to be proven.
+    Done,
+    /// The start job did not succeed; says why.
+    Failed(String),
+    /// The manager would not have it now, by the doing of somebody else; says why.
+    Refused(Refusal, String),
+    /// The manager will refuse every start until the unit is changed.
+    Impossible(Hopeless),
+}
+
+/// Something the caller is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Take a close look at a unit and answer with [`Fact::Inspected`].
+    Inspect {
+        /// Which one.
+        unit: UnitName,
+        /// Whether to find out if its last run was ended on request. Not needed where the
+        /// failure itself was witnessed.
+        trace_stop: bool,
+    },
+    /// Clear the unit's failure and start it; answer with [`Fact::Finished`].
+    Start(UnitName),
+    /// Tell the world.
+    Emit(Event),
+}
+
+/// Whether failures are healed without anybody asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Yes: the daemon.
+    Automatic,
+    /// Only what [`Fact::Heal`] names, one attempt each: the command line.
+    OnRequest,
+}
+
+/// How many workers are in which condition, for the status line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Covered workers that are loaded.
+    pub workers: usize,
+    /// Being started or proven.
+    pub healing: usize,
+    /// Waiting for their next attempt.
+    pub waiting: usize,
+    /// Down until something else happens first.
+    pub held: usize,
+    /// Given up.
+    pub gave_up: usize,
+}
+
+/// What is known of one unit, healthy or not. Small, for there is one of these for each.
+#[derive(Debug)]
+struct Unit {
+    load: LoadState,
+    active: ActiveState,
+    has_job: bool,
+    resolution: Resolution,
+    /// A stop on request was seen under way since the unit was last up.
+    stop_seen: bool,
+    /// The unit was seen to fail, so that a requested stop would have been seen too.
+    witnessed: bool,
+}
+
+/// The state machine. See the module's documentation.
+#[derive(Debug)]
+pub struct Healer {
+    mode: Mode,
+    coverage: Coverage,
+    policy: Policy,
+    registry: Arc<Registry>,
+    stop_marker: bool,
+    /// Source of jitter, passed in so that a run can be repeated.
+    random: fastrand::Rng,
+    /// Until the first list, nothing is known that could be acted on.
+    frozen: bool,
+    units: HashMap<UnitName, Unit>,
+    /// The workers that are ill, or were lately.
+    tracks: HashMap<UnitName, Track>,
+    timers: BTreeSet<(Timestamp, UnitName)>,
+    /// Workers in [`Phase::Due`], in order; an entry whose worker has moved on is skipped.
+    queue: VecDeque<UnitName>,
+    /// Workers in [`Phase::Looking`] and [`Phase::Starting`]: at most `max_concurrent`.
+    in_flight: usize,
+    /// Units that workers in [`Phase::Held`] wait for.
+    parents: HashMap<String, BTreeSet<UnitName>>,
+    /// Actions of the fact being observed.
+    actions: Vec<Action>,
+}
+
+impl Healer {
+    /// A healer that knows nothing yet. It acts from the first [`Fact::Units`] on.
+    #[must_use]
+    pub fn new(mode: Mode, coverage: Coverage, policy: Policy, registry: Arc<Registry>, random: fastrand::Rng) -> Self {
+        Self {
+            mode,
+            coverage,
+            policy,
+            registry,
+            stop_marker: false,
+            random,
+            frozen: true,
+            units: HashMap::new(),
+            tracks: HashMap::new(),
+            timers: BTreeSet::new(),
+            queue: VecDeque::new(),
+            in_flight: 0,
+            parents: HashMap::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes in a fact and answers what to do about it, in order.
+    #[must_use = "the actions have to be performed"]
+    pub fn observe(&mut self, now: Timestamp, fact: Fact) -> Vec<Action> {
+        match fact {
+            Fact::Units(list) => self.listed(now, list),
+            Fact::Changed(status) => self.changed(now, status),
+            Fact::Frozen => self.frozen = true,
+            Fact::Inspected(unit, result) => self.inspected(now, &unit, result),
+            Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
+            Fact::Registry(registry) => self.registry_changed(now, registry),
+            Fact::StopMarker(exists) => {
+                self.stop_marker = exists;
+                self.consider_all(now);
+            }
+            Fact::Settings(coverage, policy) => {
+                self.coverage = coverage;
+                self.policy = policy;
+                self.resolve_all(now);
+                self.consider_all(now);
+            }
+            Fact::Heal(units) => units.iter().for_each(|unit| self.heal_on_request(now, unit)),
+            Fact::Deadline => {}
+        }
+        self.run_timers(now);
+        self.fill_slots();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Fact::Deadline`] has to be observed, if no other fact is earlier.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// How many workers are in which condition.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            workers: self.units.values().filter(|unit| matches!(unit.resolution, Resolution::Worker(_))).count(),
+            ..Counts::default()
+        };
+        for track in self.tracks.values() {
+            match track.phase {
+                Phase::Due | Phase::Looking | Phase::Starting | Phase::Proving | Phase::Verifying => {
+                    counts.healing += 1;
+                }
+                Phase::Waiting { .. } => counts.waiting += 1,
+                Phase::Held(_) => counts.held += 1,
+                Phase::GaveUp => counts.gave_up += 1,
+                Phase::Stopped | Phase::Resting => {}
+            }
+        }
+        counts
+    }
+
+    fn listed(&mut self, now: Timestamp, list: Vec<UnitStatus>) {
+        let thawed = std::mem::take(&mut self.frozen);
+        let mut listed = std::collections::HashSet::with_capacity(list.len());
+        for status in list {
+            listed.insert(status.name.clone());
+            self.note(status, false);
+        }
+        let gone: Vec<UnitName> = self.units.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+        for name in gone {
+            if self.tracks.contains_key(&name) {
+                let status = UnitStatus { name, load: None, active: ActiveState::Inactive, has_job: false };
+                self.note(status, false);
+            } else {
+                self.units.remove(&name);
+            }
+        }
+        if thawed {
+            self.wake_held(now, Refusal::may_pass_with_a_reload);
+        }
+        self.consider_all(now);
+    }
+
+    fn changed(&mut self, now: Timestamp, status: UnitStatus) {
+        if self.frozen {
+            // The list that ends the doubt says it too.
+            return;
+        }
+        let (name, is_up) = (status.name.clone(), status.active.is_up());
+        self.note(status, true);
+        self.consider(now, &name);
+        if is_up {
+            self.wake_children(now, &name);
+        }
+    }
+
+    /// Takes a status into the map, if the unit can be covered at all. `live`: it was signalled as
+    /// it happened, not found in a list.
+    fn note(&mut self, status: UnitStatus, live: bool) {
+        let UnitStatus { name, load, active, has_job } = status;
+        if !self.coverage.may_cover(&name) {
+            return;
+        }
+        if let Some(unit) = self.units.get_mut(&name) {
+            let ran = matches!(unit.active, ActiveState::Activating | ActiveState::Deactivating) || unit.active.is_up();
+            if active.is_up() || active == ActiveState::Activating {
+                unit.stop_seen = false;
+            } else if active == ActiveState::Deactivating && has_job {
+                unit.stop_seen = true;
+            }
+            if active != unit.active {
+                unit.witnessed = live && ran;
+            }
+            unit.load = load.unwrap_or(unit.load);
+            unit.active = active;
+            unit.has_job = has_job;
+            return;
+        }
+        let resolution = self.coverage.resolve(&self.registry, &name);
+        let unit = Unit {
+            load: load.unwrap_or(LoadState::Loaded),
+            active,
+            has_job,
+            resolution,
+            stop_seen: live && active == ActiveState::Deactivating && has_job,
+            witnessed: false,
+        };
+        self.units.insert(name, unit);
+    }
+
+    fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {
+        let before = std::mem::replace(&mut self.registry, registry);
+        self.resolve_all(now);
+        // A person who edits a site's entry has changed something: worth new attempts.
+        let edited: Vec<UnitName> = self
+            .tracks
+            .iter()
+            .filter(|(name, track)| {
+                track.phase == Phase::GaveUp
+                    && self
+                        .worker(name)
+                        .is_some_and(|worker| before.site(&worker.site) != self.registry.site(&worker.site))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in edited {
+            self.begin(now, &name, Asked::ByRule);
+        }
+        self.consider_all(now);
+    }
+
+    /// Finds out anew who every unit works for; forgets the illness of what is covered no longer.
+    fn resolve_all(&mut self, now: Timestamp) {
+        for (name, unit) in &mut self.units {
+            unit.resolution = self.coverage.resolve(&self.registry, name);
+        }
+        let uncovered: Vec<UnitName> = self
+            .tracks
+            .keys()
+            .filter(|name| self.units.get(*name).is_none_or(|unit| unit.resolution == Resolution::NotAWorker))
+            // What is under way is dismissed when its end is known, lest it be begun a second time.
+            .filter(|name| self.tracks.get(*name).is_none_or(|track| !track.phase.takes_a_slot()))
+            .cloned()
+            .collect();
+        for name in uncovered {
+            self.dismiss(now, &name, "it is no longer covered");
+        }
+    }
+
+    fn consider_all(&mut self, now: Timestamp) {
+        let mut names: Vec<UnitName> = self
+            .units
+            .iter()
+            .filter(|(name, unit)| unit.active == ActiveState::Failed || self.tracks.contains_key(*name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort_unstable();
+        for name in names {
+            self.consider(now, &name);
+        }
+    }
+
+    fn run_timers(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now
+            && let Some((_, name)) = self.timers.pop_first()
+        {
+            self.timer_ran_out(now, &name);
+        }
+    }
+
+    /// Gives free slots to the workers that are due.
+    fn fill_slots(&mut self) {
+        while !self.frozen
+            && self.in_flight < self.policy.max_concurrent
+            && let Some(name) = self.queue.pop_front()
+        {
+            self.look(&name);
+        }
+    }
+}

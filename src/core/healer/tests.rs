@@ -1,0 +1,815 @@
+//! The rules of healing, each as a test that reads like the rule; then random lives, in which
+//! what must never happen must not happen.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::backoff::Backoff;
+use crate::core::diagnosis::State;
+use crate::core::event::Phase as EventPhase;
+use crate::core::units::{Parent, RestartPolicy, ServiceResult, StopEvidence};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const SITES: &[u8] = b"
+sites:
+  - {name: myapp, path: /srv/myapp}
+  - {name: shop, path: /srv/shop}
+";
+
+fn registry(text: &[u8]) -> Arc<Registry> {
+    Arc::new(Registry::parse(text).unwrap())
+}
+
+/// `queue` for `lerd-queue-myapp`; names with a hyphen in them stand for themselves.
+fn unit(name: &str) -> UnitName {
+    let full = if name.contains('-') { name.to_owned() } else { format!("lerd-{name}-myapp") };
+    UnitName::parse(&full).unwrap()
+}
+
+fn status(name: &str, active: ActiveState) -> UnitStatus {
+    UnitStatus { name: unit(name), load: Some(LoadState::Loaded), active, has_job: false }
+}
+
+/// What a close look at a crashed worker shows.
+fn crashed() -> Inspection {
+    Inspection {
+        load: LoadState::Loaded,
+        active: ActiveState::Failed,
+        has_job: false,
+        up_for: None,
+        result: ServiceResult::ExitCode,
+        restart: RestartPolicy::No,
+        restart_prevented: false,
+        oneshot: false,
+        enabled: true,
+        working_directory: None,
+        parents: Vec::new(),
+        stop: None,
+    }
+}
+
+/// What a close look at a worker that is up shows.
+fn up(up_for: Duration) -> Inspection {
+    Inspection { active: ActiveState::Active, up_for: Some(up_for), result: ServiceResult::Success, ..crashed() }
+}
+
+fn without_jitter() -> Policy {
+    Policy { backoff: Backoff::new(SECOND, 2.0, 300 * SECOND, 0.0).unwrap(), ..Policy::default() }
+}
+
+/// A healer with a clock, told facts one at a time; answers what it does in words.
+struct Ward {
+    healer: Healer,
+    now: Timestamp,
+}
+
+impl Ward {
+    fn new() -> Self {
+        Self::with(without_jitter())
+    }
+
+    fn with(policy: Policy) -> Self {
+        let random = fastrand::Rng::with_seed(7);
+        let healer = Healer::new(Mode::Automatic, Coverage::default(), policy, registry(SITES), random);
+        Self { healer, now: Timestamp::default() }
+    }
+
+    /// A ward whose worker `queue` of the site myapp is up.
+    fn with_healthy_queue() -> Self {
+        let mut ward = Self::new();
+        assert!(ward.list(&[("queue", ActiveState::Active)]).is_empty());
+        ward
+    }
+
+    /// A ward in which the first attempt to heal `queue` is under way.
+    fn with_starting_queue() -> Self {
+        let mut ward = Self::with_healthy_queue();
+        ward.goes("queue", ActiveState::Failed);
+        ward.shows("queue", crashed());
+        ward
+    }
+
+    /// A ward whose `queue` was started and has to prove itself.
+    fn with_proving_queue() -> Self {
+        let mut ward = Self::with_starting_queue();
+        ward.goes("queue", ActiveState::Active);
+        ward.ends("queue", Outcome::Done);
+        ward
+    }
+
+    fn observe(&mut self, fact: Fact) -> Vec<String> {
+        self.healer.observe(self.now, fact).iter().map(in_words).collect()
+    }
+
+    fn list(&mut self, units: &[(&str, ActiveState)]) -> Vec<String> {
+        self.observe(Fact::Units(units.iter().map(|(name, active)| status(name, *active)).collect()))
+    }
+
+    fn goes(&mut self, name: &str, active: ActiveState) -> Vec<String> {
+        self.observe(Fact::Changed(status(name, active)))
+    }
+
+    /// As `goes`, while a job is under way.
+    fn goes_with_job(&mut self, name: &str, active: ActiveState) -> Vec<String> {
+        self.observe(Fact::Changed(UnitStatus { has_job: true, ..status(name, active) }))
+    }
+
+    fn shows(&mut self, name: &str, seen: Inspection) -> Vec<String> {
+        self.observe(Fact::Inspected(unit(name), Ok(seen)))
+    }
+
+    fn ends(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
+        self.observe(Fact::Finished(unit(name), outcome))
+    }
+
+    fn after(&mut self, wait: Duration) -> Vec<String> {
+        self.now = self.now + wait;
+        self.observe(Fact::Deadline)
+    }
+
+    fn sites(&mut self, text: &[u8]) -> Vec<String> {
+        self.observe(Fact::Registry(registry(text)))
+    }
+
+    /// How long until the healer wants to be woken.
+    fn due_in(&self) -> Option<Duration> {
+        self.healer.next_deadline().map(|at| at.since_origin().saturating_sub(self.now.since_origin()))
+    }
+}
+
+fn in_words(action: &Action) -> String {
+    let short =
+        |unit: &str| unit.strip_prefix("lerd-").and_then(|u| u.strip_suffix("-myapp")).unwrap_or(unit).to_owned();
+    match action {
+        Action::Inspect { unit, trace_stop: false } => format!("look at {}", short(unit.short())),
+        Action::Inspect { unit, trace_stop: true } => format!("look at {} and its stop", short(unit.short())),
+        Action::Start(unit) => format!("start {}", short(unit.short())),
+        Action::Emit(event) => {
+            let mut words = format!("{} {}", event.phase.as_str(), short(&event.unit));
+            if let Some(attempt) = event.attempt {
+                words.push_str(&format!(" #{attempt}"));
+            }
+            if let Some(wait) = event.retry_in {
+                words.push_str(&format!(" in {}s", wait.as_secs_f64()));
+            }
+            for text in [&event.reason, &event.error] {
+                if !text.is_empty() {
+                    words.push_str(&format!(": {text}"));
+                }
+            }
+            words
+        }
+    }
+}
+
+#[test]
+fn a_crash_is_looked_at_and_started_at_once() {
+    let mut ward = Ward::with_healthy_queue();
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "starting queue #1", "start queue"]);
+}
+
+#[test]
+fn healed_means_up_for_the_proving_time_and_seen_to_be() {
+    let mut ward = Ward::with_proving_queue();
+    assert_eq!(ward.due_in(), Some(10 * SECOND));
+    assert!(ward.after(9 * SECOND).is_empty());
+    assert_eq!(ward.after(SECOND), ["look at queue"]);
+    assert_eq!(ward.shows("queue", up(10 * SECOND)), ["healed queue #1"]);
+}
+
+#[test]
+fn a_restart_that_nobody_signalled_is_no_proof() {
+    let mut ward = Ward::with_proving_queue();
+    ward.after(10 * SECOND);
+    assert_eq!(
+        ward.shows("queue", up(3 * SECOND)),
+        [
+            "failed queue #1: it died and was restarted right after its start",
+            "scheduled queue #2 in 1s",
+            "recovered queue"
+        ]
+    );
+}
+
+#[test]
+fn a_proof_that_cannot_be_read_is_taken_again() {
+    let mut ward = Ward::with_proving_queue();
+    ward.after(10 * SECOND);
+    assert!(ward.observe(Fact::Inspected(unit("queue"), Err("no answer".into()))).is_empty());
+    assert_eq!(ward.after(SECOND), ["look at queue"]);
+    assert_eq!(ward.shows("queue", up(11 * SECOND)), ["healed queue #1"]);
+}
+
+#[test]
+fn death_while_proving_is_a_failed_attempt() {
+    let mut ward = Ward::with_proving_queue();
+    assert_eq!(
+        ward.goes("queue", ActiveState::Failed),
+        ["failed queue #1: it died right after its start", "scheduled queue #2 in 1s"]
+    );
+    let mut ward = Ward::with_proving_queue();
+    // The manager restarts it by itself: so it died, even if it is not parked.
+    assert_eq!(
+        ward.goes("queue", ActiveState::Activating),
+        ["failed queue #1: it died right after its start", "scheduled queue #2 in 1s"]
+    );
+    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+}
+
+#[test]
+fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
+    let mut ward = Ward::with_starting_queue();
+    let mut waits = Vec::new();
+    for attempt in 1..10 {
+        let told = ward.ends("queue", Outcome::Failed("boom".into()));
+        assert_eq!(told[0], format!("failed queue #{attempt}: boom"));
+        let wait = ward.due_in().unwrap();
+        waits.push(wait.as_secs());
+        assert_eq!(ward.after(wait), ["look at queue"]);
+        let next = attempt + 1;
+        assert_eq!(ward.shows("queue", crashed()), [format!("starting queue #{next}"), "start queue".into()]);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+    assert_eq!(
+        ward.ends("queue", Outcome::Failed("boom".into())),
+        ["failed queue #10: boom", "gave-up queue #10: 10 attempts did not bring it back"]
+    );
+    assert_eq!(ward.due_in(), None);
+    for _ in 0..100 {
+        assert!(ward.after(3600 * SECOND).is_empty());
+        assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    }
+}
+
+#[test]
+fn the_backoff_can_be_told_to_never_give_up() {
+    let mut ward = Ward::with(Policy { give_up_after: None, ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Failed)]);
+    ward.shows("queue", crashed());
+    for attempt in 1..100 {
+        assert_eq!(ward.ends("queue", Outcome::Failed("boom".into()))[0], format!("failed queue #{attempt}: boom"));
+        let wait = ward.due_in().unwrap();
+        ward.after(wait);
+        ward.shows("queue", crashed());
+    }
+    assert_eq!(ward.due_in(), None);
+}
+
+#[test]
+fn a_worker_that_dies_again_after_a_while_has_to_wait_all_the_same() {
+    let mut ward = Ward::with_proving_queue();
+    ward.after(10 * SECOND);
+    ward.shows("queue", up(10 * SECOND));
+    ward.after(60 * SECOND);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "scheduled queue #2 in 1s"]);
+}
+
+#[test]
+fn a_long_uptime_forgets_earlier_attempts() {
+    let mut ward = Ward::with_proving_queue();
+    ward.after(10 * SECOND);
+    ward.shows("queue", up(10 * SECOND));
+    assert!(ward.after(600 * SECOND).is_empty());
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "starting queue #1", "start queue"]);
+}
+
+#[test]
+fn what_failed_while_nobody_watched_is_healed_after_a_look_at_how_it_stopped() {
+    let mut ward = Ward::new();
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    let seen = Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["detected queue: failed", "starting queue #1", "start queue"]);
+}
+
+#[test]
+fn a_lost_signal_costs_time_and_nothing_else() {
+    let mut ward = Ward::with_healthy_queue();
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+}
+
+#[test]
+fn a_stop_on_request_that_ends_in_failure_stays_a_stop() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    assert!(ward.goes_with_job("queue", ActiveState::Failed).is_empty());
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["stopped queue"]);
+    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    // Until its user starts it, and it then crashes.
+    ward.goes("queue", ActiveState::Active);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+}
+
+#[test]
+fn a_stop_on_request_is_found_out_afterwards_too() {
+    let mut ward = Ward::new();
+    ward.list(&[("queue", ActiveState::Failed)]);
+    let seen = Inspection { stop: Some(StopEvidence::Requested), ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+}
+
+#[test]
+fn when_a_stop_cannot_be_ruled_out_nothing_is_started() {
+    let mut ward = Ward::new();
+    ward.list(&[("queue", ActiveState::Failed)]);
+    let seen = Inspection { stop: Some(StopEvidence::Unknown("the journal is gone".into())), ..crashed() };
+    assert_eq!(
+        ward.shows("queue", seen),
+        ["detected queue: failed", "held queue: it may have been stopped on purpose: the journal is gone"]
+    );
+    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+}
+
+#[test]
+fn a_crash_through_deactivating_is_a_crash() {
+    // ExecStopPost= runs in `deactivating`, without a job.
+    let mut ward = Ward::with_healthy_queue();
+    assert!(ward.goes("queue", ActiveState::Deactivating).is_empty());
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+}
+
+#[test]
+fn a_stop_during_the_proof_is_obeyed() {
+    let mut ward = Ward::with_proving_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    assert_eq!(ward.goes("queue", ActiveState::Inactive), ["stopped queue"]);
+    let mut ward = Ward::with_proving_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["stopped queue"]);
+    assert_eq!(ward.due_in(), None);
+}
+
+#[test]
+fn clearing_the_failure_by_hand_ends_a_wait() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    assert_eq!(ward.goes("queue", ActiveState::Inactive), ["stopped queue: somebody cleared its failure"]);
+    assert!(ward.after(3600 * SECOND).is_empty());
+}
+
+#[test]
+fn a_worker_that_comes_up_by_itself_is_not_started() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    assert!(ward.goes("queue", ActiveState::Activating).is_empty());
+    assert!(ward.after(SECOND).is_empty());
+    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+}
+
+#[test]
+fn a_wait_goes_on_if_the_start_of_somebody_else_fails() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.goes("queue", ActiveState::Activating);
+    assert!(ward.after(5 * SECOND).is_empty());
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+}
+
+#[test]
+fn paused_by_the_registry_it_stays_down_until_that_ends() {
+    for (text, reason) in [
+        (&b"sites: [{name: myapp, path: /a, paused: true}]"[..], "the site myapp is paused"),
+        (b"sites: [{name: myapp, path: /a, paused_workers: [queue]}]", "the worker queue of myapp is paused"),
+        (
+            b"sites: [{name: myapp, path: /a, idle_suspended_workers: [queue]}]",
+            "the worker queue of myapp sleeps until the site is used again",
+        ),
+    ] {
+        let mut ward = Ward::with_healthy_queue();
+        ward.sites(text);
+        assert_eq!(ward.goes("queue", ActiveState::Failed), [format!("held queue: {reason}")]);
+        assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+        assert_eq!(ward.sites(SITES), ["look at queue"]);
+    }
+}
+
+#[test]
+fn a_pause_cancels_the_wait_for_the_next_attempt() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    let paused = b"sites: [{name: myapp, path: /a, paused: true}]";
+    assert_eq!(ward.sites(paused), ["held queue: the site myapp is paused"]);
+    assert_eq!(ward.due_in(), None);
+}
+
+#[test]
+fn a_pause_between_look_and_start_is_obeyed() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    assert_eq!(ward.shows("queue", crashed()), ["held queue: the site myapp is paused"]);
+}
+
+#[test]
+fn under_the_stop_marker_nothing_is_healed() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.observe(Fact::StopMarker(true));
+    let held = "held queue: everything was stopped on purpose (the stop marker exists)";
+    assert_eq!(ward.goes("queue", ActiveState::Failed), [held]);
+    assert_eq!(ward.observe(Fact::StopMarker(false)), ["look at queue"]);
+}
+
+#[test]
+fn ignored_sites_containers_and_global_units_are_none_of_ours() {
+    let mut ward = Ward::new();
+    ward.sites(b"sites: [{name: myapp, path: /a}, {name: blog, path: /b, ignored: true}]");
+    let failed = ActiveState::Failed;
+    let list =
+        [("lerd-fp-myapp", failed), ("lerd-custom-myapp", failed), ("lerd-nginx", failed), ("lerd-queue-blog", failed)];
+    assert!(ward.list(&list).is_empty());
+    assert_eq!(ward.healer.counts(), Counts::default());
+}
+
+#[test]
+fn a_site_that_is_added_is_covered_at_once() {
+    let mut ward = Ward::new();
+    assert!(ward.list(&[("lerd-queue-blog", ActiveState::Failed)]).is_empty());
+    let sites = ward.sites(b"sites: [{name: blog, path: /b}]");
+    assert_eq!(sites, ["look at lerd-queue-blog and its stop"]);
+}
+
+#[test]
+fn a_site_that_is_removed_takes_its_heals_with_it() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    assert_eq!(ward.sites(b"sites: []"), ["stopped queue: it is no longer covered"]);
+    assert!(ward.after(3600 * SECOND).is_empty());
+}
+
+#[test]
+fn masked_it_stays_down_until_unmasked() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.after(SECOND);
+    assert_eq!(
+        ward.shows("queue", Inspection { load: LoadState::Masked, ..crashed() }),
+        ["held queue: the unit is masked"]
+    );
+    let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Failed) };
+    assert!(ward.observe(Fact::Units(vec![masked])).is_empty());
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+}
+
+#[test]
+fn disabled_while_down_it_stays_down_until_enabled() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.after(SECOND);
+    assert_eq!(
+        ward.shows("queue", Inspection { enabled: false, ..crashed() }),
+        ["held queue: the unit was disabled while it was down"]
+    );
+    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    // systemctl enable reloads the manager.
+    ward.observe(Fact::Frozen);
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed()), ["starting queue #2", "start queue"]);
+}
+
+#[test]
+fn a_unit_that_was_never_enabled_is_healed() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    let told = ward.shows("queue", Inspection { enabled: false, ..crashed() });
+    assert_eq!(told, ["detected queue: failed", "starting queue #1", "start queue"]);
+}
+
+#[test]
+fn the_job_of_somebody_else_comes_first() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(
+        ward.shows("queue", Inspection { has_job: true, ..crashed() }),
+        ["detected queue: failed", "held queue: another job is under way for the unit"]
+    );
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+}
+
+#[test]
+fn a_start_that_the_manager_refuses_for_a_job_is_no_attempt() {
+    let mut ward = Ward::with_starting_queue();
+    assert_eq!(
+        ward.ends("queue", Outcome::Refused(Refusal::JobPending, "a stop job is queued".into())),
+        ["failed queue #1: a stop job is queued", "held queue: another job is under way for the unit", "look at queue"]
+    );
+    assert_eq!(ward.shows("queue", crashed()), ["starting queue #1", "start queue"]);
+}
+
+#[test]
+fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    let parent = Parent { name: "lerd-php85-fpm.service".into(), active: ActiveState::Inactive };
+    assert_eq!(
+        ward.shows("queue", Inspection { parents: vec![parent], ..crashed() }),
+        ["detected queue: failed", "held queue: it needs lerd-php85-fpm.service, which is inactive"]
+    );
+    let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
+    assert!(ward.list(&units).is_empty());
+    assert!(ward.goes("lerd-php85-fpm", ActiveState::Activating).is_empty());
+    assert_eq!(ward.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+}
+
+#[test]
+fn what_cannot_succeed_is_given_up_at_once() {
+    for (load, reason) in [
+        (LoadState::NotFound, "the unit has no file any more"),
+        (LoadState::BadSetting, "the unit's file has a setting that the service manager refuses"),
+    ] {
+        let mut ward = Ward::with_healthy_queue();
+        ward.goes("queue", ActiveState::Failed);
+        let told = ward.shows("queue", Inspection { load, ..crashed() });
+        assert_eq!(told, ["detected queue: failed".to_owned(), format!("gave-up queue: {reason}")]);
+        assert_eq!(ward.due_in(), None);
+    }
+    let mut ward = Ward::with_starting_queue();
+    let told = ward.ends("queue", Outcome::Impossible(Hopeless::NotFound));
+    assert_eq!(told[1], "gave-up queue #1: the unit has no file any more");
+}
+
+/// A ward that has given up on `queue`.
+fn given_up() -> Ward {
+    let mut ward = Ward::with(Policy { give_up_after: Some(1), ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", crashed());
+    let told = ward.ends("queue", Outcome::Failed("boom".into()));
+    assert_eq!(told[1], "gave-up queue #1: 1 attempts did not bring it back");
+    ward
+}
+
+#[test]
+fn giving_up_ends_when_somebody_does_something_about_it() {
+    let starts = ["starting queue #1", "start queue"];
+
+    let mut ward = given_up();
+    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed())[1..], starts);
+
+    let mut ward = given_up();
+    assert_eq!(ward.sites(b"sites: [{name: myapp, path: /elsewhere}]"), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed())[1..], starts);
+
+    let mut ward = given_up();
+    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed())[1..], starts);
+
+    // Another site's entry is nothing to it.
+    let mut ward = given_up();
+    assert!(ward.sites(b"sites: [{name: myapp, path: /srv/myapp}, {name: shop, path: /x}]").is_empty());
+}
+
+#[test]
+fn a_person_overrules_an_earlier_stop_but_no_pause() {
+    let mut ward = Ward::new();
+    ward.list(&[("queue", ActiveState::Failed)]);
+    ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
+    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
+    let seen = Inspection { stop: Some(StopEvidence::Requested), ..crashed() };
+    assert_eq!(ward.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
+
+    let mut ward = Ward::with_healthy_queue();
+    ward.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["held queue: the site myapp is paused"]);
+}
+
+#[test]
+fn while_the_manager_reloads_nothing_is_decided() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.observe(Fact::Frozen);
+    assert!(ward.goes("queue", ActiveState::Failed).is_empty());
+    assert!(ward.after(SECOND).is_empty());
+    // The signal fell into the doubt, so the failure counts as not witnessed.
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+}
+
+#[test]
+fn a_look_that_ends_while_the_manager_reloads_is_taken_again() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.observe(Fact::Frozen);
+    assert!(ward.shows("queue", crashed()).is_empty());
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+}
+
+#[test]
+fn at_most_so_many_starts_are_under_way_at_once() {
+    let mut ward = Ward::with(Policy { max_concurrent: 2, ..without_jitter() });
+    let names = ["a", "b", "c", "d"];
+    let failed = names.map(|name| (name, ActiveState::Failed));
+    assert_eq!(ward.list(&failed), ["look at a and its stop", "look at b and its stop"]);
+    assert_eq!(ward.shows("a", crashed())[1..], ["starting a #1", "start a"]);
+    let told = ward.ends("a", Outcome::Done);
+    assert_eq!(told, ["look at c and its stop"], "a worker that only has to prove itself takes no place");
+}
+
+#[test]
+fn a_start_limit_is_told_by_the_restart_that_did_not_come() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    let told = ward.shows("queue", Inspection { restart: RestartPolicy::OnFailure, ..crashed() });
+    assert_eq!(told[0], "detected queue: start-limit-hit");
+}
+
+#[test]
+fn states_that_are_not_configured_are_shown_and_left_alone() {
+    let mut ward = Ward::with(Policy { states: vec![State::StartLimitHit], ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(
+        ward.shows("queue", crashed()),
+        ["detected queue: failed", "held queue: the configuration does not heal the state failed"]
+    );
+}
+
+#[test]
+fn a_oneshot_that_has_done_its_work_is_healed() {
+    let oneshot = Inspection { oneshot: true, ..crashed() };
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", oneshot);
+    ward.goes("queue", ActiveState::Inactive);
+    assert_eq!(ward.ends("queue", Outcome::Done), ["healed queue #1"]);
+}
+
+#[test]
+fn an_idle_oneshot_is_none_of_our_business() {
+    let mut ward = Ward::new();
+    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
+    assert!(ward.goes("queue", ActiveState::Inactive).is_empty());
+}
+
+#[test]
+fn a_worktree_is_told_apart_by_where_it_works() {
+    let text = b"sites: [{name: app, path: /srv/app, worktree_idle_suspended: {feature: [queue]}}]";
+    let mut ward = Ward::new();
+    ward.sites(text);
+    assert_eq!(
+        ward.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
+        ["look at lerd-queue-app-feature and its stop"]
+    );
+    let seen = Inspection { working_directory: Some(PathBuf::from("/srv/app-feature")), ..crashed() };
+    assert_eq!(
+        ward.shows("lerd-queue-app-feature", seen),
+        ["held lerd-queue-app-feature: the worker queue of app sleeps until the site is used again"]
+    );
+}
+
+#[test]
+fn on_request_nothing_else_is_touched() {
+    let policy = Policy { give_up_after: Some(1), ..without_jitter() };
+    let healer =
+        Healer::new(Mode::OnRequest, Coverage::default(), policy, registry(SITES), fastrand::Rng::with_seed(7));
+    let mut ward = Ward { healer, now: Timestamp::default() };
+    assert!(ward.list(&[("queue", ActiveState::Failed), ("vite", ActiveState::Failed)]).is_empty());
+    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
+}
+
+/// What may happen in a random life.
+#[derive(Debug, Clone)]
+enum Happening {
+    Changes(usize, ActiveState, bool),
+    Lists(Vec<(usize, ActiveState, bool)>),
+    Freezes,
+    Answers(usize, bool, ActiveState),
+    Ends(usize, usize),
+    Pauses(bool),
+    Marks(bool),
+    Asks(usize),
+    Waits(u64),
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "lerd-queue-shop"];
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    let states = prop::sample::select(ActiveState::ALL);
+    let who = 0..NAMES.len();
+    prop_oneof![
+        6 => (who.clone(), states.clone(), any::<bool>()).prop_map(|(w, s, j)| Happening::Changes(w, s, j)),
+        2 => prop::collection::vec((who.clone(), states.clone(), any::<bool>()), 0..6).prop_map(Happening::Lists),
+        1 => Just(Happening::Freezes),
+        6 => (who.clone(), any::<bool>(), states).prop_map(|(w, ok, s)| Happening::Answers(w, ok, s)),
+        6 => (who.clone(), 0usize..4).prop_map(|(w, o)| Happening::Ends(w, o)),
+        1 => any::<bool>().prop_map(Happening::Pauses),
+        1 => any::<bool>().prop_map(Happening::Marks),
+        1 => who.prop_map(Happening::Asks),
+        3 => (0u64..20_000).prop_map(Happening::Waits),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever happens in whatever order: no panic, no two starts of a unit at once, no more at
+    /// once than allowed, none without a look that allowed it, none under a pause or the stop
+    /// marker, none in doubt, and events in an order that makes sense.
+    #[test]
+    fn what_must_never_happen_does_not(life in prop::collection::vec(any_happening(), 1..120)) {
+        let mut ward = Ward::with(Policy { max_concurrent: 2, give_up_after: Some(4), ..without_jitter() });
+        let (mut looking, mut starting) = (HashSet::new(), HashSet::new());
+        let mut open_attempts: HashMap<String, bool> = HashMap::new();
+        let (mut paused, mut marked, mut frozen) = (false, false, true);
+        for happening in life {
+            let fact = match happening {
+                Happening::Changes(who, active, has_job) => {
+                    Fact::Changed(UnitStatus { has_job, ..status(NAMES[who], active) })
+                }
+                Happening::Lists(list) => {
+                    frozen = false;
+                    let units = list.into_iter().map(|(who, active, has_job)| UnitStatus { has_job, ..status(NAMES[who], active) });
+                    Fact::Units(units.collect())
+                }
+                Happening::Freezes => { frozen = true; Fact::Frozen }
+                Happening::Answers(who, ok, active) => {
+                    let unit = unit(NAMES[who]);
+                    if !looking.remove(&unit) { continue }
+                    let seen = Inspection { active, up_for: active.is_up().then_some(SECOND * 60), ..crashed() };
+                    Fact::Inspected(unit, if ok { Ok(seen) } else { Err("no answer".into()) })
+                }
+                Happening::Ends(who, outcome) => {
+                    let unit = unit(NAMES[who]);
+                    if !starting.remove(&unit) { continue }
+                    Fact::Finished(unit, match outcome {
+                        0 => Outcome::Done,
+                        1 => Outcome::Failed("boom".into()),
+                        2 => Outcome::Refused(Refusal::JobPending, "busy".into()),
+                        _ => Outcome::Impossible(Hopeless::NotFound),
+                    })
+                }
+                Happening::Pauses(now) => {
+                    paused = now;
+                    Fact::Registry(registry(if now { b"sites: [{name: myapp, path: /srv/myapp, paused: true}]" } else { SITES }))
+                }
+                Happening::Marks(now) => { marked = now; Fact::StopMarker(now) }
+                Happening::Asks(who) => Fact::Heal(vec![unit(NAMES[who])]),
+                Happening::Waits(ms) => { ward.now = ward.now + Duration::from_millis(ms); Fact::Deadline }
+            };
+            let looked_at = match &fact {
+                Fact::Inspected(unit, Ok(seen)) if seen.active == ActiveState::Failed => Some(unit.clone()),
+                _ => None,
+            };
+            for action in ward.healer.observe(ward.now, fact) {
+                match action {
+                    Action::Inspect { unit, .. } => {
+                        prop_assert!(looking.insert(unit.clone()), "two looks at {unit} at once");
+                    }
+                    Action::Start(unit) => {
+                        prop_assert!(!frozen, "{unit} started in doubt");
+                        prop_assert!(!marked, "{unit} started under the stop marker");
+                        prop_assert!(!paused || !unit.short().ends_with("-myapp"), "{unit} started though paused");
+                        prop_assert_eq!(looked_at.as_ref(), Some(&unit), "started without a look");
+                        prop_assert!(starting.insert(unit.clone()), "two starts of {unit} at once");
+                        prop_assert!(starting.len() <= 2, "more starts at once than allowed");
+                    }
+                    Action::Emit(event) => {
+                        let open = open_attempts.entry(event.unit.clone()).or_default();
+                        match event.phase {
+                            EventPhase::Starting => {
+                                prop_assert!(!*open, "an attempt begun before the last ended");
+                                *open = true;
+                            }
+                            EventPhase::Healed | EventPhase::Failed => {
+                                prop_assert!(*open, "the end of an attempt that never began");
+                                *open = false;
+                            }
+                            EventPhase::Stopped => *open = false,
+                            EventPhase::Recovered | EventPhase::GaveUp | EventPhase::Scheduled | EventPhase::Held => {
+                                prop_assert!(!*open, "{} in the middle of an attempt", event.phase.as_str());
+                            }
+                            EventPhase::Detected | EventPhase::Done => {}
+                        }
+                    }
+                }
+            }
+        }
+        // And it ends well: once everything is answered and every unit is up, nothing is left.
+        let all_up = || Fact::Units(NAMES.iter().map(|name| status(name, ActiveState::Active)).collect());
+        let mut facts: VecDeque<Fact> = starting.into_iter().map(|unit| Fact::Finished(unit, Outcome::Done)).collect();
+        facts.extend(looking.into_iter().map(|unit| Fact::Inspected(unit, Err("too late".into()))));
+        facts.extend([Fact::Registry(registry(SITES)), Fact::StopMarker(false)]);
+        for _ in 0..4 {
+            facts.push_back(all_up());
+            while let Some(fact) = facts.pop_front() {
+                for action in ward.healer.observe(ward.now, fact) {
+                    match action {
+                        Action::Inspect { unit, .. } => facts.push_back(Fact::Inspected(unit, Ok(up(SECOND * 600)))),
+                        Action::Start(unit) => facts.push_back(Fact::Finished(unit, Outcome::Done)),
+                        Action::Emit(_) => {}
+                    }
+                }
+            }
+            ward.now = ward.now + 700 * SECOND;
+        }
+        let counts = ward.healer.counts();
+        prop_assert_eq!(counts, Counts { workers: NAMES.len(), ..Counts::default() });
+        prop_assert_eq!(ward.healer.in_flight, 0);
+    }
+}

@@ -1,0 +1,93 @@
+//! The course of one worker's illness: where it stands, and what is remembered of it.
+
+use std::time::Duration;
+
+use super::Timestamp;
+use crate::core::diagnosis::{Asked, Refusal};
+
+/// Where a worker stands. Each is drawn in the diagram of the parent module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// An attempt is due and waits for a free slot.
+    Due,
+    /// The close look before an attempt is under way.
+    Looking,
+    /// The next attempt is made at `until`, if the worker is still down then.
+    Waiting { until: Timestamp },
+    /// Something has to happen first.
+    Held(Refusal),
+    /// The start job is under way.
+    Starting,
+    /// Started; has to stay up for `stable_after`.
+    Proving,
+    /// The close look that ends the proving time is under way.
+    Verifying,
+    /// Its user stopped it. Nothing is done until it comes up.
+    Stopped,
+    /// No further attempts.
+    GaveUp,
+    /// Not ill; earlier attempts are remembered until it has been up for `reset_after`.
+    Resting,
+}
+
+impl Phase {
+    /// Whether the manager is busy on behalf of the worker.
+    pub fn takes_a_slot(&self) -> bool {
+        matches!(self, Self::Looking | Self::Starting)
+    }
+}
+
+/// What is remembered of a worker that is ill, or was lately.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub phase: Phase,
+    /// Attempts since the history was last forgotten.
+    pub attempts: u32,
+    /// No attempt is made before this.
+    pub not_before: Timestamp,
+    /// When the timer of this track runs out, if one is set.
+    pub timer: Option<Timestamp>,
+    /// Whether the unit was enabled when it failed; unknown until the first look.
+    pub was_enabled: Option<bool>,
+    /// Whether its work is done once it has ended (`Type=oneshot`).
+    pub oneshot: bool,
+    pub asked: Asked,
+    /// Whether the world has been told that it is down.
+    pub announced: bool,
+    /// The reason for holding that the world has been told.
+    pub told: Option<Refusal>,
+}
+
+impl Track {
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            phase: Phase::Resting,
+            attempts: 0,
+            not_before: now,
+            timer: None,
+            was_enabled: None,
+            oneshot: false,
+            asked: Asked::ByRule,
+            announced: false,
+            told: None,
+        }
+    }
+
+    /// Forgets what belongs to one illness, and keeps the history of attempts.
+    pub fn ends(&mut self) {
+        self.announced = false;
+        self.told = None;
+        self.was_enabled = None;
+        self.asked = Asked::ByRule;
+    }
+
+    /// Whether the world knows that something is wrong, so that it has to be told when it is over.
+    pub fn is_public(&self) -> bool {
+        self.announced || self.told.is_some() || self.asked == Asked::ByPerson
+    }
+
+    /// How long from now until an attempt may be made.
+    pub fn wait(&self, now: Timestamp) -> Duration {
+        self.not_before.since_origin().saturating_sub(now.since_origin())
+    }
+}

@@ -1,0 +1,566 @@
+//! The rules: what each phase makes of each state, look, outcome and deadline.
+
+use std::time::Duration;
+
+use super::track::{Phase, Track};
+use super::{Action, Healer, Mode, Outcome, Timestamp, Unit};
+use crate::core::coverage::{Resolution, Worker};
+use crate::core::diagnosis::{Asked, Diagnosis, Refusal, State, diagnose, intent};
+use crate::core::event::{Event, Phase as EventPhase};
+use crate::core::units::{ActiveState, Inspection, LoadState, UnitName};
+
+/// How soon to look again where the manager's answers contradict each other for a moment.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// What the state of a unit means for healing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It works.
+    Up,
+    /// It failed, and nothing is under way.
+    Failed,
+    /// It is on its way up, or waits for an automatic restart.
+    Rising,
+    /// Something is under way whose end will say more.
+    Settling,
+    /// It is down, and not by failing.
+    Down,
+    /// The manager said something that this version does not know.
+    Unknown,
+}
+
+impl Unit {
+    fn standing(&self) -> Standing {
+        match (self.active, self.has_job) {
+            (ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing, _) => Standing::Up,
+            (ActiveState::Activating, _) => Standing::Rising,
+            (ActiveState::Deactivating, _)
+            | (ActiveState::Failed | ActiveState::Inactive | ActiveState::Maintenance, true) => Standing::Settling,
+            (ActiveState::Failed, false) => Standing::Failed,
+            (ActiveState::Inactive | ActiveState::Maintenance, false) => Standing::Down,
+            (ActiveState::Unknown, _) => Standing::Unknown,
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether a reload of the manager's files can have removed the reason.
+    pub(super) fn may_pass_with_a_reload(&self) -> bool {
+        match self {
+            Self::Disabled | Self::Masked | Self::ParentDown(_) | Self::JobPending | Self::Unreadable(_) => true,
+            Self::StopMarker
+            | Self::SitePaused(_)
+            | Self::WorkerPaused(_)
+            | Self::IdleSuspended(_)
+            | Self::StopUnknown(_)
+            | Self::StateNotHealed(_) => false,
+        }
+    }
+}
+
+/// Facts about a unit, as they come in.
+impl Healer {
+    /// Brings a worker's phase in line with the state of its unit. Does nothing when it already is.
+    pub(super) fn consider(&mut self, now: Timestamp, name: &UnitName) {
+        use Standing::{Down, Failed, Rising, Settling, Unknown, Up};
+        let Some(unit) = self.units.get(name) else { return };
+        if self.frozen || unit.resolution == Resolution::NotAWorker {
+            return;
+        }
+        let standing = unit.standing();
+        let phase = self.tracks.get(name).map(|track| track.phase.clone());
+        match (phase, standing) {
+            (None | Some(Phase::Resting), Failed) => self.fell_ill(now, name),
+            (None, Up | Rising | Settling | Down | Unknown) => {}
+
+            (Some(Phase::Resting), Up) => self.count_uptime(now, name),
+            (Some(Phase::Resting), Rising | Settling | Down) => self.set_timer(name, None),
+
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Failed) => self.reconsider_wait(now, name),
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Up) => {
+                self.recovered(now, name);
+            }
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Down) => {
+                self.dismiss(now, name, "somebody cleared its failure");
+            }
+            (
+                Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Stopped),
+                Rising | Settling,
+            )
+            | (Some(Phase::GaveUp | Phase::Stopped), Failed) => {}
+
+            // The answer to the look or the end of the job says more than the state of the moment.
+            (Some(Phase::Looking | Phase::Starting), Up | Failed | Rising | Settling | Down) => {}
+
+            (Some(Phase::Proving | Phase::Verifying), Up | Settling) => {}
+            (Some(Phase::Proving | Phase::Verifying), Failed) => self.died_while_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Rising) => {
+                self.attempt_failed(now, name, "it died right after its start".to_owned());
+            }
+            (Some(Phase::Proving | Phase::Verifying), Down) => self.ended_while_proving(now, name),
+
+            (Some(Phase::Stopped), Up | Down) => self.rest(now, name),
+
+            (Some(_), Unknown) => {}
+        }
+    }
+
+    /// The answer to a close look.
+    pub(super) fn inspected(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        match self.tracks.get(name).map(|track| &track.phase) {
+            Some(Phase::Looking) => self.looked(now, name, result),
+            Some(Phase::Verifying) => self.verified(now, name, result),
+            Some(
+                Phase::Due
+                | Phase::Waiting { .. }
+                | Phase::Held(_)
+                | Phase::Starting
+                | Phase::Proving
+                | Phase::Stopped
+                | Phase::GaveUp
+                | Phase::Resting,
+            )
+            | None => {}
+        }
+    }
+
+    /// The end of a start.
+    pub(super) fn finished(&mut self, now: Timestamp, name: &UnitName, outcome: Outcome) {
+        let Some(track) = self.tracks.get_mut(name).filter(|track| track.phase == Phase::Starting) else {
+            return;
+        };
+        if self.units.get(name).is_some_and(|unit| unit.resolution == Resolution::NotAWorker) {
+            return self.dismiss(now, name, "it is no longer covered");
+        }
+        match outcome {
+            Outcome::Done => {
+                let worked_off =
+                    track.oneshot && self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down);
+                if worked_off {
+                    self.healed(now, name);
+                } else {
+                    self.enter(name, Phase::Proving);
+                    self.set_timer(name, Some(now + self.policy.stable_after));
+                }
+            }
+            Outcome::Failed(error) => self.attempt_failed(now, name, error),
+            Outcome::Refused(refusal, error) => {
+                // Whoever was faster decides; this was no attempt.
+                self.emit(name, EventPhase::Failed, |event| event.error = error);
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.attempts = track.attempts.saturating_sub(1);
+                }
+                self.hold(name, refusal);
+                self.consider(now, name);
+            }
+            Outcome::Impossible(why) => {
+                self.emit(name, EventPhase::Failed, |event| event.error = why.to_string());
+                self.give_up(name, &why.to_string());
+            }
+        }
+    }
+
+    pub(super) fn timer_ran_out(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.timer = None;
+        match track.phase {
+            Phase::Waiting { .. } => self.consider(now, name),
+            Phase::Proving => {
+                self.enter(name, Phase::Verifying);
+                self.actions.push(Action::Inspect { unit: name.clone(), trace_stop: false });
+            }
+            Phase::Resting => {
+                self.tracks.remove(name);
+            }
+            Phase::Due
+            | Phase::Looking
+            | Phase::Held(_)
+            | Phase::Starting
+            | Phase::Verifying
+            | Phase::Stopped
+            | Phase::GaveUp => {}
+        }
+    }
+
+    /// A person wants the unit healed now, whatever was tried before.
+    pub(super) fn heal_on_request(&mut self, now: Timestamp, name: &UnitName) {
+        match self.tracks.get(name).map(|track| &track.phase) {
+            Some(Phase::Starting | Phase::Proving | Phase::Verifying) => {}
+            Some(Phase::Looking) => {
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.asked = Asked::ByPerson;
+                }
+            }
+            Some(
+                Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::Stopped | Phase::GaveUp | Phase::Resting,
+            )
+            | None => self.begin(now, name, Asked::ByPerson),
+        }
+    }
+
+    /// Looks again at workers that wait for a unit that has come up.
+    pub(super) fn wake_children(&mut self, now: Timestamp, parent: &UnitName) {
+        for child in self.parents.remove(parent.as_str()).unwrap_or_default() {
+            let waits = self.tracks.get(&child).is_some_and(|track| {
+                matches!(&track.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent.as_str())
+            });
+            if waits {
+                self.make_due(&child);
+                self.consider(now, &child);
+            }
+        }
+    }
+
+    /// Looks again at workers held for a reason that may have passed.
+    pub(super) fn wake_held(&mut self, now: Timestamp, may_have_passed: impl Fn(&Refusal) -> bool) {
+        let names: Vec<UnitName> = self
+            .tracks
+            .iter()
+            .filter(|(_, track)| matches!(&track.phase, Phase::Held(refusal) if may_have_passed(refusal)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.make_due(&name);
+            self.consider(now, &name);
+        }
+    }
+}
+
+/// Decisions.
+impl Healer {
+    fn fell_ill(&mut self, now: Timestamp, name: &UnitName) {
+        if self.mode == Mode::OnRequest {
+            return;
+        }
+        let stopped = self.units.get(name).is_some_and(|unit| unit.stop_seen);
+        if stopped {
+            self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+            self.stopped(name, "");
+            return;
+        }
+        self.begin(now, name, Asked::ByRule);
+    }
+
+    /// Begins to heal: at once for the first attempt, after the backoff for later ones.
+    pub(super) fn begin(&mut self, now: Timestamp, name: &UnitName, asked: Asked) {
+        let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+        if asked == Asked::ByPerson || track.phase == Phase::GaveUp {
+            track.attempts = 0;
+        }
+        track.ends();
+        track.asked = asked;
+        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        self.make_due(name);
+        self.consider(now, name);
+    }
+
+    /// Still down, and an attempt is due, scheduled or held: does that stand?
+    fn reconsider_wait(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let against = self.intent_against(name);
+        match (&track.phase, against) {
+            (Phase::Held(refusal), Some(against)) if *refusal == against => {}
+            (_, Some(against)) => self.hold(name, against),
+            (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
+            (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
+            (_, None) => {}
+        }
+    }
+
+    /// Whether the reason for holding is known to be gone, or only a close look can tell.
+    fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::StopMarker | Refusal::SitePaused(_) | Refusal::WorkerPaused(_) | Refusal::IdleSuspended(_) => true,
+            Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
+            // Standing Failed already means that no job is under way.
+            Refusal::JobPending | Refusal::Unreadable(_) => true,
+            Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
+                Some(unit) => unit.active.is_up(),
+                // Not among the units that are listed: look.
+                None => true,
+            },
+            Refusal::StateNotHealed(state) => self.policy.states.contains(state),
+            Refusal::Disabled | Refusal::StopUnknown(_) => false,
+        }
+    }
+
+    /// Takes the close look that precedes every attempt.
+    pub(super) fn look(&mut self, name: &UnitName) {
+        if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Due) {
+            return;
+        }
+        let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed);
+        self.enter(name, Phase::Looking);
+        self.actions.push(Action::Inspect { unit: name.clone(), trace_stop: !witnessed });
+    }
+
+    fn looked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.frozen {
+            // What was seen may be wrong already: look again when the doubt is over.
+            return self.make_due(name);
+        }
+        let unit = match result {
+            Ok(unit) => unit,
+            Err(why) => return self.hold(name, Refusal::Unreadable(why)),
+        };
+        self.settle_resolution(name, &unit);
+        if self.worker(name).is_none() {
+            return self.dismiss(now, name, "it is no longer covered");
+        }
+        if let Some(refusal) = self.intent_against(name) {
+            return self.hold(name, refusal);
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.oneshot = unit.oneshot;
+        let was_enabled = *track.was_enabled.get_or_insert(unit.enabled);
+        let asked = track.asked;
+        match diagnose(&unit, was_enabled, asked) {
+            Diagnosis::Well if unit.active.is_up() => self.recovered(now, name),
+            Diagnosis::Well => self.wait_until(name, now + SECOND_LOOK),
+            Diagnosis::Stopped => self.stopped(name, ""),
+            Diagnosis::Held(state, refusal) => {
+                self.announce(name, state);
+                self.hold(name, refusal);
+            }
+            Diagnosis::Hopeless(state, why) => {
+                self.announce(name, state);
+                self.give_up(name, &why.to_string());
+            }
+            Diagnosis::Curable(state) => {
+                self.announce(name, state);
+                self.attempt(now, name, state);
+            }
+        }
+    }
+
+    /// Starts the worker, unless the policy has something against it.
+    fn attempt(&mut self, now: Timestamp, name: &UnitName, state: State) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if track.asked == Asked::ByRule && !self.policy.states.contains(&state) {
+            return self.hold(name, Refusal::StateNotHealed(state));
+        }
+        if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
+            return self.exhausted(name);
+        }
+        if track.wait(now) > Duration::ZERO {
+            return self.schedule(now, name);
+        }
+        track.attempts += 1;
+        track.told = None;
+        self.enter(name, Phase::Starting);
+        self.emit(name, EventPhase::Starting, |_| {});
+        self.actions.push(Action::Start(name.clone()));
+    }
+
+    fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
+        self.emit(name, EventPhase::Failed, |event| event.error = error);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
+            self.exhausted(name);
+        } else {
+            track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+            // Only the first attempt can be the wish of a person.
+            track.asked = Asked::ByRule;
+            self.schedule(now, name);
+        }
+        // It may be up again already: a restart by the manager, or by its user.
+        self.consider(now, name);
+    }
+
+    fn died_while_proving(&mut self, now: Timestamp, name: &UnitName) {
+        if self.units.get(name).is_some_and(|unit| unit.stop_seen) {
+            self.stopped(name, "");
+        } else {
+            self.attempt_failed(now, name, "it died right after its start".to_owned());
+        }
+    }
+
+    fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
+        let stop_seen = self.units.get(name).is_some_and(|unit| unit.stop_seen);
+        if stop_seen {
+            self.stopped(name, "");
+        } else if self.tracks.get(name).is_some_and(|track| track.oneshot) {
+            self.healed(now, name);
+        } else {
+            self.stopped(name, "it ended without error soon after its start");
+        }
+    }
+
+    /// The close look at the end of the proving time.
+    fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        let Ok(unit) = result else { return self.prove_on(now, name) };
+        match unit.up_for {
+            Some(up_for) if unit.active.is_up() && up_for >= self.policy.stable_after => self.healed(now, name),
+            Some(_) if unit.active.is_up() => {
+                self.attempt_failed(now, name, "it died and was restarted right after its start".to_owned());
+            }
+            // Its change of state is on its way to us, and decides.
+            Some(_) | None => self.prove_on(now, name),
+        }
+    }
+
+    fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
+        self.enter(name, Phase::Proving);
+        self.set_timer(name, Some(now + SECOND_LOOK));
+    }
+
+    fn healed(&mut self, now: Timestamp, name: &UnitName) {
+        self.emit(name, EventPhase::Healed, |_| {});
+        self.rest(now, name);
+    }
+
+    fn recovered(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(Track::is_public) {
+            self.emit(name, EventPhase::Recovered, |_| {});
+        }
+        self.rest(now, name);
+    }
+
+    fn stopped(&mut self, name: &UnitName, reason: &str) {
+        self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
+        self.enter(name, Phase::Stopped);
+    }
+
+    /// Nothing is left to heal, by somebody's doing.
+    pub(super) fn dismiss(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
+        let Some(track) = self.tracks.get(name) else { return };
+        if track.is_public() {
+            self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
+        }
+        self.rest(now, name);
+    }
+
+    /// The illness is over. Its history is kept until the worker has been up for `reset_after`.
+    fn rest(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if track.phase == Phase::GaveUp {
+            // Somebody took care of it where we could not: a new series of attempts may follow.
+            track.attempts = 0;
+        }
+        track.ends();
+        self.enter(name, Phase::Resting);
+        let Some(track) = self.tracks.get(name) else { return };
+        if track.attempts == 0 {
+            self.set_timer(name, None);
+            self.tracks.remove(name);
+        } else if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Up) {
+            self.count_uptime(now, name);
+        }
+    }
+
+    fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(|track| track.timer.is_none()) {
+            self.set_timer(name, Some(now + self.policy.reset_after));
+        }
+    }
+
+    fn exhausted(&mut self, name: &UnitName) {
+        let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
+        self.give_up(name, &format!("{attempts} attempts did not bring it back"));
+    }
+
+    fn give_up(&mut self, name: &UnitName, reason: &str) {
+        self.emit(name, EventPhase::GaveUp, |event| reason.clone_into(&mut event.reason));
+        self.enter(name, Phase::GaveUp);
+    }
+
+    fn hold(&mut self, name: &UnitName, refusal: Refusal) {
+        if let Refusal::ParentDown(parent) = &refusal {
+            self.parents.entry(parent.name.clone()).or_default().insert(name.clone());
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if track.told.as_ref() != Some(&refusal) {
+            track.told = Some(refusal.clone());
+            self.emit(name, EventPhase::Held, |event| event.reason = refusal.to_string());
+        }
+        self.enter(name, Phase::Held(refusal));
+    }
+
+    fn schedule(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let (until, wait, next) = (track.not_before, track.wait(now), track.attempts + 1);
+        self.emit(name, EventPhase::Scheduled, |event| {
+            event.attempt = Some(next);
+            event.retry_in = Some(wait);
+        });
+        self.wait_until(name, until);
+    }
+
+    fn announce(&mut self, name: &UnitName, state: State) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if !std::mem::replace(&mut track.announced, true) {
+            self.emit(name, EventPhase::Detected, |event| {
+                event.attempt = None;
+                state.as_str().clone_into(&mut event.reason);
+            });
+        }
+    }
+}
+
+/// The few ways in which state is changed.
+impl Healer {
+    fn enter(&mut self, name: &UnitName, phase: Phase) {
+        self.set_timer(name, None);
+        if let Some(track) = self.tracks.get_mut(name) {
+            self.in_flight -= usize::from(track.phase.takes_a_slot());
+            self.in_flight += usize::from(phase.takes_a_slot());
+            track.phase = phase;
+        }
+    }
+
+    fn make_due(&mut self, name: &UnitName) {
+        self.enter(name, Phase::Due);
+        self.queue.push_back(name.clone());
+    }
+
+    fn wait_until(&mut self, name: &UnitName, until: Timestamp) {
+        self.enter(name, Phase::Waiting { until });
+        self.set_timer(name, Some(until));
+    }
+
+    fn set_timer(&mut self, name: &UnitName, at: Option<Timestamp>) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if let Some(before) = std::mem::replace(&mut track.timer, at) {
+            self.timers.remove(&(before, name.clone()));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, name.clone()));
+        }
+    }
+
+    fn emit(&mut self, name: &UnitName, phase: EventPhase, fill: impl FnOnce(&mut Event)) {
+        let mut event = Event::new(phase);
+        if let Some(worker) = self.worker(name) {
+            worker.site.clone_into(&mut event.site);
+        }
+        name.short().clone_into(&mut event.unit);
+        if matches!(phase, EventPhase::Starting | EventPhase::Healed | EventPhase::Failed | EventPhase::GaveUp) {
+            event.attempt = self.tracks.get(name).map(|track| track.attempts).filter(|attempts| *attempts > 0);
+        }
+        fill(&mut event);
+        self.actions.push(Action::Emit(event));
+    }
+
+    pub(super) fn worker(&self, name: &UnitName) -> Option<&Worker> {
+        match &self.units.get(name)?.resolution {
+            Resolution::Worker(worker) => Some(worker),
+            Resolution::NeedsDirectory | Resolution::NotAWorker => None,
+        }
+    }
+
+    fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
+        if self.stop_marker {
+            return Some(Refusal::StopMarker);
+        }
+        intent(&self.registry, self.stop_marker, self.worker(name)?)
+    }
+
+    /// Uses the look to tell apart what the name alone could not.
+    fn settle_resolution(&mut self, name: &UnitName, seen: &Inspection) {
+        if let Some(unit) = self.units.get_mut(name)
+            && unit.resolution == Resolution::NeedsDirectory
+        {
+            unit.resolution = self.coverage.resolve_in(&self.registry, name, seen.working_directory.as_deref());
+        }
+    }
+}

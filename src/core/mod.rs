@@ -1,0 +1,20 @@
+//! Decides, and does nothing else.
+//!
+//! Nothing below this module performs I/O, reads a clock, logs, or is async: facts and the time
+//! come in as values, decisions go out as values. That is what lets every rule of healing be read
+//! in one place and be tested without waiting.
+//!
+//! Read in this order: [`units`] (what a service manager reports), [`registry`] and [`coverage`]
+//! (which of those units are workers, and whose), [`diagnosis`] (what is wrong with one and
+//! whether it may be healed), [`policy`] and [`backoff`] (how often), [`healer`] (the state machine
+//! that puts these together), [`event`] (what it tells the world).
+
+pub mod backoff;
+pub mod coverage;
+pub mod diagnosis;
+pub mod document;
+pub mod event;
+pub mod healer;
+pub mod policy;
+pub mod registry;
+pub mod units;

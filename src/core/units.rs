@@ -1,0 +1,355 @@
+//! Names and states of units, as a service manager reports them.
+//!
+//! The vocabulary is systemd's, which launchd's is mapped onto. A word that this version does not
+//! know becomes `Unknown`, and unknown is never acted on.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest unit name systemd accepts, in bytes (`UNIT_NAME_MAX` in its sources).
+const MAX_LENGTH: usize = 255;
+const SUFFIX: &str = ".service";
+
+/// The validated full name of a service unit, for example `lerd-queue-myapp.service`.
+///
+/// Cheap to clone: all clones share one string.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitName(Arc<str>);
+
+/// Why a text is no name of a service unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUnitName {
+    /// Nothing before the suffix.
+    #[error("a unit name cannot be empty")]
+    Empty,
+    /// Longer than systemd accepts.
+    #[error("a unit name has at most {MAX_LENGTH} characters")]
+    TooLong,
+    /// A character outside systemd's set for unit names, see systemd.unit(5).
+    #[error("a unit name cannot contain {0:?}")]
+    Character(char),
+    /// A unit of another type, such as a timer or socket.
+    #[error("only service units can be healed, not .{0} units")]
+    NotAService(&'static str),
+}
+
+impl UnitName {
+    /// Parses a unit name, with or without its `.service`.
+    ///
+    /// # Errors
+    ///
+    /// If the text cannot name a service unit by the rules of systemd.unit(5).
+    pub fn parse(text: &str) -> Result<Self, InvalidUnitName> {
+        const OTHER_TYPES: [&str; 10] =
+            ["socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"];
+        let short = text.strip_suffix(SUFFIX).unwrap_or(text);
+        if short.is_empty() || short.starts_with('@') {
+            return Err(InvalidUnitName::Empty);
+        }
+        if short.len() + SUFFIX.len() > MAX_LENGTH {
+            return Err(InvalidUnitName::TooLong);
+        }
+        if let Some(wrong) = short.chars().find(|c| !is_unit_character(*c)) {
+            return Err(InvalidUnitName::Character(wrong));
+        }
+        if let Some((_, other)) = short.rsplit_once('.')
+            && let Some(kind) = OTHER_TYPES.into_iter().find(|kind| *kind == other)
+        {
+            return Err(InvalidUnitName::NotAService(kind));
+        }
+        Ok(Self(format!("{short}{SUFFIX}").into()))
+    }
+
+    /// The full name, `.service` included.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name without `.service`, as people and the JSON interface use it.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.strip_suffix(SUFFIX).unwrap_or(&self.0)
+    }
+}
+
+/// Whether systemd allows the character in a unit name (`VALID_CHARS` and `@`, systemd.unit(5)).
+#[must_use]
+pub fn is_unit_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@')
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+impl fmt::Debug for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for UnitName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An enum over the words a service manager uses for one property, `Unknown` for all others.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+            /// A word that this version does not know; never acted on.
+            Unknown,
+        }
+
+        impl $name {
+            /// Every word with a meaning of its own, `Unknown` excluded.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The manager's own word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Unknown => "unknown",
+                }
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// `ActiveState` of a unit: its place in the life cycle common to all units.
+    ActiveState {
+        /// Up.
+        Active = "active",
+        /// Up, and rereading its configuration.
+        Reloading = "reloading",
+        /// Up, and being refreshed (systemd 257 and later).
+        Refreshing = "refreshing",
+        /// Down, and nothing went wrong.
+        Inactive = "inactive",
+        /// Down after something went wrong.
+        Failed = "failed",
+        /// On its way up; also waiting for an automatic restart.
+        Activating = "activating",
+        /// On its way down.
+        Deactivating = "deactivating",
+        /// Being maintained, down.
+        Maintenance = "maintenance",
+    }
+}
+
+impl ActiveState {
+    /// Whether the unit does its work.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Active | Self::Reloading | Self::Refreshing)
+    }
+}
+
+words! {
+    /// `LoadState`: whether the unit's file could be read.
+    LoadState {
+        /// Read without error.
+        Loaded = "loaded",
+        /// There is no such file.
+        NotFound = "not-found",
+        /// The file has a setting systemd refuses.
+        BadSetting = "bad-setting",
+        /// The file could not be read.
+        Error = "error",
+        /// Linked to /dev/null by its user: never to be started.
+        Masked = "masked",
+        /// Another name of a unit.
+        Merged = "merged",
+        /// Known by name only.
+        Stub = "stub",
+    }
+}
+
+words! {
+    /// `Restart=` of a service, systemd.service(5).
+    RestartPolicy {
+        /// Never restarted by the manager.
+        No = "no",
+        /// Only after a clean end.
+        OnSuccess = "on-success",
+        /// After every unclean end.
+        OnFailure = "on-failure",
+        /// After every unclean end but a non-zero exit status.
+        OnAbnormal = "on-abnormal",
+        /// Only after an uncaught signal or a core dump.
+        OnAbort = "on-abort",
+        /// Only after the watchdog ran out.
+        OnWatchdog = "on-watchdog",
+        /// Always.
+        Always = "always",
+    }
+}
+
+words! {
+    /// `Result` of a service: how its last run ended.
+    ServiceResult {
+        /// Cleanly.
+        Success = "success",
+        /// With a non-zero exit status.
+        ExitCode = "exit-code",
+        /// By a signal.
+        Signal = "signal",
+        /// By a signal, leaving a core dump.
+        CoreDump = "core-dump",
+        /// An operation took too long.
+        Timeout = "timeout",
+        /// It did not feed its watchdog.
+        Watchdog = "watchdog",
+        /// Started too often in too short a time.
+        StartLimitHit = "start-limit-hit",
+        /// Killed for lack of memory.
+        OomKill = "oom-kill",
+        /// It broke the protocol of its `Type=`.
+        Protocol = "protocol",
+        /// Something it needs could not be had.
+        Resources = "resources",
+        /// An `ExecCondition=` said no.
+        ExecCondition = "exec-condition",
+    }
+}
+
+/// What one line of a list, or one signal, says of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitStatus {
+    /// Which unit.
+    pub name: UnitName,
+    /// Whether its file could be read. Signals do not say; `None` keeps what is known.
+    pub load: Option<LoadState>,
+    /// Where it is in its life cycle.
+    pub active: ActiveState,
+    /// Whether a job (start, stop, restart) is queued or running for it.
+    pub has_job: bool,
+}
+
+/// What can be known of why a unit is down, from evidence that outlives the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopEvidence {
+    /// Somebody asked for the stop that ended this run.
+    Requested,
+    /// Nobody did: the run ended by itself.
+    NotRequested,
+    /// It cannot be told; says why.
+    Unknown(String),
+}
+
+/// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Full name, of whatever unit type.
+    pub name: String,
+    /// Where it is in its life cycle.
+    pub active: ActiveState,
+}
+
+/// A close look at one unit, taken right before deciding about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of the unit, independent of the others")]
+pub struct Inspection {
+    /// Whether the unit's file could be read.
+    pub load: LoadState,
+    /// Where it is in its life cycle.
+    pub active: ActiveState,
+    /// Whether a job is queued or running for it.
+    pub has_job: bool,
+    /// For how long it has been up, by the manager's own clock; `None` when it is not.
+    pub up_for: Option<Duration>,
+    /// How its last run ended.
+    pub result: ServiceResult,
+    /// `Restart=`.
+    pub restart: RestartPolicy,
+    /// Whether the last exit status or signal is one that `RestartPreventExitStatus=` lists.
+    pub restart_prevented: bool,
+    /// Whether it is of `Type=oneshot`, whose work is done once it has ended.
+    pub oneshot: bool,
+    /// `UnitFileState` is one that an enabled unit has.
+    pub enabled: bool,
+    /// `WorkingDirectory=`, if it has one.
+    pub working_directory: Option<PathBuf>,
+    /// Units that a start would pull in with it.
+    pub parents: Vec<Parent>,
+    /// Whether its last run was ended on request; `None` when nobody asked to find out.
+    pub stop: Option<StopEvidence>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_unit_is_named_with_or_without_its_suffix() {
+        let short = UnitName::parse("lerd-queue-myapp").unwrap();
+        let full = UnitName::parse("lerd-queue-myapp.service").unwrap();
+        assert_eq!(short, full);
+        assert_eq!(full.as_str(), "lerd-queue-myapp.service");
+        assert_eq!(full.to_string(), "lerd-queue-myapp");
+    }
+
+    #[test]
+    fn what_systemd_would_refuse_is_refused() {
+        use InvalidUnitName::{Character, Empty, NotAService, TooLong};
+        for (text, why) in [
+            ("", Empty),
+            (".service", Empty),
+            ("@.service", Empty),
+            ("../../etc/passwd", Character('/')),
+            ("lerd queue", Character(' ')),
+            ("lerd\nqueue", Character('\n')),
+            ("lerd-queue-*", Character('*')),
+            ("grün", Character('ü')),
+            ("backup.timer", NotAService("timer")),
+            (&"x".repeat(248), TooLong),
+        ] {
+            assert_eq!(UnitName::parse(text), Err(why), "{text:?}");
+        }
+        assert!(UnitName::parse(&"x".repeat(247)).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_any_text_never_panics_and_is_idempotent(text in ".{0,300}") {
+            if let Ok(name) = UnitName::parse(&text) {
+                prop_assert_eq!(UnitName::parse(name.as_str()), Ok(name.clone()));
+                prop_assert!(name.as_str().len() <= MAX_LENGTH);
+            }
+        }
+
+        #[test]
+        fn a_word_of_the_future_is_unknown(word in "[a-z-]{1,20}") {
+            let state = ActiveState::from(word.as_str());
+            prop_assert!(state == ActiveState::Unknown || state.as_str() == word);
+        }
+    }
+}

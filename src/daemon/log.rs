@@ -1,0 +1,72 @@
+//! Writes the daemon's events, in order, and adds to a failure what its worker said last.
+//!
+//! A task of its own, so that a slow journal never holds up healing.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::notify;
+use crate::core::event::{Event, Phase};
+use crate::core::units::UnitName;
+use crate::logging::log_event;
+use crate::manager::{Scope, ServiceManager};
+
+/// How long the search for a worker's last words may take.
+const SEARCH: Duration = Duration::from_millis(500);
+/// With more events than this in the queue, last words are left out.
+const BACKLOG: usize = 32;
+
+/// The way to the log.
+pub(super) struct EventLog {
+    events: Option<mpsc::UnboundedSender<Event>>,
+    writer: JoinHandle<()>,
+    status: String,
+}
+
+impl EventLog {
+    pub fn start(manager: impl ServiceManager, scope: Scope) -> Self {
+        let (events, mut queue) = mpsc::unbounded_channel::<Event>();
+        let writer = tokio::spawn(async move {
+            while let Some(mut event) = queue.recv().await {
+                if event.phase == Phase::Failed && queue.len() < BACKLOG {
+                    add_last_words(&manager, &mut event).await;
+                }
+                log_event(&event, scope);
+            }
+        });
+        Self { events: Some(events), writer, status: String::new() }
+    }
+
+    /// Queues an event that happens now.
+    pub fn write(&self, mut event: Event) {
+        event.time = Some(SystemTime::now());
+        if let Some(events) = &self.events {
+            // The writer ends only after its queue.
+            let _ = events.send(event);
+        }
+    }
+
+    /// Tells the service manager how things are, if that has changed.
+    pub fn status(&mut self, line: &str) {
+        if self.status != line {
+            line.clone_into(&mut self.status);
+            notify::status(line);
+        }
+    }
+
+    /// Writes what is queued, for as long as there is time.
+    pub async fn flush(&mut self, time: Duration) {
+        self.events = None;
+        let _ = timeout(time, &mut self.writer).await;
+    }
+}
+
+async fn add_last_words(manager: &impl ServiceManager, event: &mut Event) {
+    let Ok(unit) = UnitName::parse(&event.unit) else { return };
+    if let Ok(Some(line)) = timeout(SEARCH, manager.last_error(&unit)).await {
+        event.error = format!("{}: {line}", event.error);
+    }
+}

@@ -1,0 +1,323 @@
+//! The service: turns the world into facts, and the healer's actions into calls.
+//!
+//! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets
+//! [`Healer::observe`] decide, and performs the answer. Nothing in the loop waits for anything
+//! else: looks at units run as tasks, starts and lists are the manager's, events are written by
+//! [`log`]. A panic anywhere ends the process, so that its own service manager starts it anew.
+
+mod log;
+mod notify;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::config::Config;
+use crate::core::healer::{Action, Counts, Fact, Healer, Mode, Timestamp};
+use crate::core::registry::Registry;
+use crate::core::units::{Inspection, UnitName};
+use crate::manager::{Change, Changes, ServiceManager};
+use crate::setup::{Error, Setup};
+use crate::watch::{FileContent, FileEvent, Watch, read};
+use log::EventLog;
+
+/// How long running tasks may hold up the end of the process.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// If signals cannot be received, or the files cannot be followed.
+pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut reload = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+    let (mut daemon, mut files) = Daemon::start(manager, setup);
+    let mut refresh = ticker(daemon.setup.refresh);
+    let mut watchdog = notify::watchdog_interval().map(ticker);
+
+    loop {
+        let deadline = daemon.next_deadline();
+        let fact = tokio::select! {
+            // In the order of what changes a decision: what is meant, what is, what is due.
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => {
+                daemon.reload();
+                continue;
+            }
+            Some(event) = files.recv() => {
+                daemon.file_event(event);
+                continue;
+            }
+            Some(change) = changes.recv() => daemon.changed(change),
+            Some(look) = daemon.looks.join_next() => match look {
+                Ok((unit, result)) => Fact::Inspected(unit, result),
+                // Only a panic ends a look without an answer, and that has ended the process.
+                Err(_) => continue,
+            },
+            () = sleep_until_some(deadline) => Fact::Deadline,
+            _ = refresh.tick() => {
+                daemon.manager.refresh();
+                daemon.watch.poll();
+                if refresh.period() != daemon.setup.refresh {
+                    refresh = ticker(daemon.setup.refresh);
+                }
+                continue;
+            }
+            () = tick_some(&mut watchdog) => {
+                notify::watchdog();
+                continue;
+            }
+        };
+        daemon.observe(fact);
+    }
+
+    notify::stopping();
+    tracing::info!("workerheal ends; failed workers stay down until it runs again");
+    daemon.looks.abort_all();
+    daemon.log.flush(LAST_WORDS).await;
+    Ok(())
+}
+
+/// The files that are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum File {
+    Sites,
+    Config,
+    StopMarker,
+}
+
+const FOLLOWED: [File; 3] = [File::Sites, File::Config, File::StopMarker];
+
+struct Daemon<M> {
+    manager: M,
+    setup: Setup,
+    healer: Healer,
+    /// Origin of the healer's clock.
+    origin: Instant,
+    looks: JoinSet<(UnitName, Result<Inspection, String>)>,
+    log: EventLog,
+    watch: Watch,
+    /// The first list has come.
+    ready: bool,
+    /// Why the manager's word is in doubt, if it is.
+    trouble: Option<String>,
+}
+
+impl<M: ServiceManager> Daemon<M> {
+    fn start(manager: M, setup: Setup) -> (Self, mpsc::Receiver<FileEvent>) {
+        let paths = &setup.paths;
+        let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
+        let (watch, contents, files) = Watch::start(followed);
+        let rules = setup.rules.clone();
+        let random = fastrand::Rng::new();
+        let mut daemon = Self {
+            log: EventLog::start(manager.clone(), setup.scope),
+            manager,
+            healer: Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random),
+            origin: Instant::now(),
+            looks: JoinSet::new(),
+            watch,
+            ready: false,
+            trouble: None,
+            setup,
+        };
+        daemon.observe(Fact::StopMarker(rules.stop_marker));
+        // What has changed since the setup was read.
+        for (file, content) in FOLLOWED.into_iter().zip(contents) {
+            daemon.file_changed(file, content);
+        }
+        (daemon, files)
+    }
+
+    fn observe(&mut self, fact: Fact) {
+        let now = Timestamp::from_origin(self.origin.elapsed());
+        let listed = matches!(fact, Fact::Units(_));
+        let actions = self.healer.observe(now, fact);
+        let news = actions.iter().any(|action| matches!(action, Action::Emit(_)));
+        for action in actions {
+            self.perform(action);
+        }
+        if listed && !std::mem::replace(&mut self.ready, true) {
+            notify::ready();
+            tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
+        }
+        if listed || news {
+            self.log.status(&status(&self.healer.counts(), self.trouble.as_deref()));
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Inspect { unit, trace_stop } => {
+                let manager = self.manager.clone();
+                self.looks.spawn(async move {
+                    let seen = manager.inspect(&unit, trace_stop).await.map_err(|error| error.to_string());
+                    (unit, seen)
+                });
+            }
+            Action::Start(unit) => self.manager.start(&unit, self.setup.rules.policy.timeout),
+            Action::Emit(event) => self.log.write(event),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.healer.next_deadline().map(|at| self.origin + at.since_origin())
+    }
+
+    fn changed(&mut self, change: Change) -> Fact {
+        match change {
+            Change::Units(list) => {
+                if self.trouble.take().is_some() {
+                    tracing::debug!("the service manager has listed its units again");
+                }
+                Fact::Units(list)
+            }
+            Change::Unit(status) => Fact::Changed(status),
+            Change::Finished(unit, outcome) => Fact::Finished(unit, outcome),
+            Change::Frozen(why) => {
+                tracing::warn!("healing pauses until the units can be listed again: {why}");
+                self.log.status(&status(&self.healer.counts(), Some(&why)));
+                self.trouble = Some(why);
+                Fact::Frozen
+            }
+        }
+    }
+
+    /// SIGHUP: reads all files again, whether or not they seem to have changed.
+    fn reload(&mut self) {
+        notify::reloading();
+        for file in FOLLOWED {
+            let content = read(self.path(file));
+            self.file_changed(file, content);
+        }
+        self.manager.refresh();
+        notify::ready();
+    }
+
+    fn file_event(&mut self, event: FileEvent) {
+        match event {
+            FileEvent::Changed { index, content } => {
+                if let Some(file) = FOLLOWED.get(index) {
+                    self.file_changed(*file, content);
+                }
+            }
+            FileEvent::Degraded(why) => {
+                tracing::warn!("changes of files are noticed only every {:?}: {why}", self.setup.refresh);
+            }
+        }
+    }
+
+    fn path(&self, file: File) -> &Path {
+        match file {
+            File::Sites => &self.setup.paths.sites,
+            File::Config => &self.setup.paths.config,
+            File::StopMarker => &self.setup.paths.stop_marker,
+        }
+    }
+
+    /// Takes in a file's content. What cannot be used is reported, and the last good content stays
+    /// in force; what says the same as before changes nothing.
+    fn file_changed(&mut self, file: File, content: FileContent) {
+        let path = self.path(file).to_owned();
+        let fact = match file {
+            File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
+            File::Sites => content.parse(&path, Registry::parse).map(|registry| self.new_registry(&path, registry)),
+            File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
+            File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
+        };
+        match fact {
+            Ok(Some(fact)) => self.observe(fact),
+            Ok(None) => {}
+            Err(why) => tracing::error!("{why}; the last good content stays in force"),
+        }
+    }
+
+    fn new_stop_marker(&mut self, exists: bool) -> Option<Fact> {
+        if std::mem::replace(&mut self.setup.rules.stop_marker, exists) == exists {
+            return None;
+        }
+        let means = if exists { "everything was stopped on purpose, healing pauses" } else { "healing goes on" };
+        tracing::info!("stop marker {}: {means}", if exists { "found" } else { "gone" });
+        Some(Fact::StopMarker(exists))
+    }
+
+    fn new_registry(&mut self, path: &Path, registry: Registry) -> Option<Fact> {
+        if *self.setup.rules.registry == registry {
+            return None;
+        }
+        tracing::info!("{} changed, sites: {}", path.display(), registry.len());
+        self.setup.rules.registry = Arc::new(registry);
+        Some(Fact::Registry(Arc::clone(&self.setup.rules.registry)))
+    }
+
+    fn new_config(&mut self, path: &Path, config: Config) -> Option<Fact> {
+        let Config { refresh, coverage, policy } = config;
+        let rules = &mut self.setup.rules;
+        if (refresh, &coverage, &policy) == (self.setup.refresh, &rules.coverage, &rules.policy) {
+            return None;
+        }
+        tracing::info!("new configuration from {}", path.display());
+        if coverage.patterns() != rules.coverage.patterns() {
+            self.manager.cover(coverage.patterns());
+        }
+        self.setup.refresh = refresh;
+        rules.coverage = coverage.clone();
+        rules.policy = policy.clone();
+        Some(Fact::Settings(coverage, policy))
+    }
+}
+
+/// The line that `systemctl status` shows.
+fn status(counts: &Counts, trouble: Option<&str>) -> String {
+    use std::fmt::Write as _;
+    if let Some(why) = trouble {
+        return format!("Paused: {why}");
+    }
+    let mut line = format!("Watching over {}", watched(counts));
+    for (count, what) in [
+        (counts.healing, "being healed"),
+        (counts.waiting, "waiting for the next attempt"),
+        (counts.held, "held"),
+        (counts.gave_up, "given up"),
+    ] {
+        if count > 0 {
+            let _ = write!(line, ", {count} {what}");
+        }
+    }
+    line
+}
+
+fn watched(counts: &Counts) -> String {
+    format!("{} worker{}", counts.workers, if counts.workers == 1 { "" } else { "s" })
+}
+
+fn ticker(period: Duration) -> tokio::time::Interval {
+    let mut ticker = interval(period);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+async fn tick_some(ticker: &mut Option<tokio::time::Interval>) {
+    match ticker {
+        Some(ticker) => {
+            ticker.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

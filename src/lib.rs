@@ -1,0 +1,50 @@
+//! workerheal keeps background workers alive: it notices units that a service manager has parked
+//! as failed, heals those that are meant to run, and proves that they stay up.
+//!
+//! The program's command line is one user of this library; another program can be too:
+//!
+//! ```no_run
+//! use workerheal::{Options, connect};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), workerheal::Error> {
+//! let mut client = connect(&Options::default()).await?;
+//! let report = client.heal_all(|event| println!("{event}")).await?;
+//! println!("{report}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | of the Go package | here |
+//! | --- | --- |
+//! | `Detect`, `Enrich` | [`Client::detect`], [`Client::enrich`] |
+//! | `HealUnit`, `HealAll(emit)` | [`Client::heal_unit`], [`Client::heal_all`], and step by step [`Client::heal`] |
+//! | `UnhealthyWorker`, `Event`, `Failure` | [`UnhealthyWorker`], [`Event`], [`Failure`], with the same JSON |
+//! | `Result`, `Summary` | [`Report`], which displays as the summary |
+//!
+//! # Structure
+//!
+//! Each module stands only on those below it:
+//!
+//! - [`cli`]: one file a command, thin.
+//! - [`client`] for whoever wants something done now, [`daemon`] for the service.
+//! - [`setup`], [`config`], [`paths`], [`watch`], [`logging`], [`manager`]: the edges, all that touches the
+//!   operating system.
+//! - [`core`]: decides, and does nothing else.
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod core;
+pub mod daemon;
+pub mod logging;
+pub mod manager;
+pub mod paths;
+pub mod setup;
+pub mod watch;
+
+pub use crate::client::{Client, HealError, Healing};
+pub use crate::core::diagnosis::State;
+pub use crate::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
+pub use crate::core::units::UnitName;
+pub use crate::setup::{Error, Options, connect};

@@ -1,0 +1,198 @@
+//! Where log lines go: to the journal with fields where there is one, else to standard error, as
+//! text for people or as JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write as _};
+use std::time::SystemTime;
+
+use clap::ValueEnum;
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::core::event::{Event, Phase};
+use crate::manager::Scope;
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// The journal if standard error is connected to it, else text.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines where they belong. To be called once, before anything is logged.
+pub fn init(format: Format, verbose: bool, colored: bool) {
+    let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    #[cfg(target_os = "linux")]
+    if format == Format::Auto && stderr_is_the_journal() {
+        use tracing_journald::{Priority, PriorityMappings};
+        let mappings = PriorityMappings { info: Priority::Informational, ..PriorityMappings::new() };
+        if let Ok(journal) = tracing_journald::layer() {
+            let journal = journal
+                .with_field_prefix(None)
+                .with_syslog_identifier("workerheal".to_owned())
+                .with_priority_mappings(mappings);
+            Registry::default().with(journal.with_filter(level)).init();
+            return;
+        }
+    }
+    let lines = Lines { json: format == Format::Json, colored: colored && std::io::stderr().is_terminal() };
+    Registry::default().with(lines.with_filter(level)).init();
+}
+
+/// Whether standard error goes to the journal: systemd tells its device and inode
+/// (systemd.exec(5), `$JOURNAL_STREAM`).
+#[cfg(target_os = "linux")]
+fn stderr_is_the_journal() -> bool {
+    let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// A fixed id for each phase, so that `journalctl MESSAGE_ID=...` finds all events of a kind.
+fn message_id(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Detected => "109af6bc605a49928e34100f5b574337",
+        Phase::Scheduled => "3dedc18fb168437d8559df5eb7ae4fd9",
+        Phase::Held => "e203bd1ed2eb4e2d847cc62983be2797",
+        Phase::Starting => "9590131a1c2c4d5491ee271fdc966cd8",
+        Phase::Healed => "ad8f3a45cb9145b593d764bad4b0699c",
+        Phase::Failed => "eb837d01e35a4782b50ba23b80b037a5",
+        Phase::GaveUp => "e1d8b93c5dc7436796fd019b050034bd",
+        Phase::Recovered => "416271da243947b88fa68591baa6902f",
+        Phase::Stopped => "99f9e092c1b046ffa1535f2978488eb2",
+        Phase::Done => "1da064866c46423497aef0b87f13dfed",
+    }
+}
+
+/// Logs an event at its level, with everything known of it as fields of its own.
+pub fn log_event(event: &Event, scope: Scope) {
+    // The journal then shows the crash and its healing in one log of the unit.
+    let full = format!("{}.service", event.unit);
+    let (user_unit, unit) = match scope {
+        Scope::User => (Some(full.as_str()), None),
+        Scope::System => (None, Some(full.as_str())),
+    };
+    let optional = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+    let retry_in_ms = event.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    macro_rules! log {
+        ($level:expr) => {
+            tracing::event!(
+                target: "workerheal",
+                $level,
+                message_id = message_id(event.phase),
+                workerheal_phase = event.phase.as_str(),
+                workerheal_site = optional(&event.site),
+                workerheal_unit = optional(&event.unit),
+                workerheal_attempt = event.attempt,
+                workerheal_error = optional(&event.error),
+                workerheal_reason = optional(&event.reason),
+                workerheal_retry_in_ms = retry_in_ms,
+                user_unit = user_unit,
+                unit = unit,
+                "{event}"
+            )
+        };
+    }
+    match event.phase {
+        Phase::GaveUp => log!(Level::ERROR),
+        Phase::Failed | Phase::Held => log!(Level::WARN),
+        Phase::Detected
+        | Phase::Scheduled
+        | Phase::Starting
+        | Phase::Healed
+        | Phase::Recovered
+        | Phase::Stopped
+        | Phase::Done => log!(Level::INFO),
+    }
+}
+
+/// Writes each log line to standard error.
+struct Lines {
+    json: bool,
+    colored: bool,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = *event.metadata().level();
+        let line = if self.json { fields.json(level) } else { fields.text(level, self.colored) };
+        // There is nowhere left to tell that this failed.
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+}
+
+/// The fields of one log line.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: BTreeMap<&'static str, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        if field.name() == "message" {
+            self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        } else if let Some(name) = field.name().strip_prefix("workerheal_") {
+            self.others.insert(name, value);
+        }
+    }
+
+    fn text(&self, level: Level, colored: bool) -> String {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let color = match level {
+            Level::ERROR => "31",
+            Level::WARN => "33",
+            _ if self.others.get("phase").is_some_and(|phase| phase == "healed") => "32",
+            _ => "0",
+        };
+        let mut line = format!("{now} {level:>5} ");
+        let _ = if colored {
+            write!(line, "\u{1b}[{color}m{}\u{1b}[0m", self.message)
+        } else {
+            write!(line, "{}", self.message)
+        };
+        line
+    }
+
+    fn json(mut self, level: Level) -> String {
+        self.others.insert("time", humantime::format_rfc3339_millis(SystemTime::now()).to_string().into());
+        self.others.insert("level", level.as_str().to_ascii_lowercase().into());
+        self.others.insert("message", self.message.into());
+        serde_json::to_string(&self.others).unwrap_or_default()
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+}

@@ -1,0 +1,96 @@
+//! The edge to the service manager: everything the system knows of units comes in here, and every
+//! start goes out here.
+//!
+//! [`ServiceManager`] is what the rest of the program sees. Changes and the ends of starts arrive
+//! on one channel in the order in which the manager told them, because that order carries meaning:
+//! a unit that is seen to fail after its start job ended has died, before it has not been started.
+
+#[cfg(target_os = "linux")]
+mod journal;
+#[cfg(target_os = "linux")]
+pub mod systemd;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::core::healer::Outcome;
+use crate::core::units::{Inspection, UnitName, UnitStatus};
+
+/// Whose units: those of the calling user, or those of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The calling user's (`systemctl --user`).
+    User,
+    /// The system's (`systemctl --system`).
+    System,
+}
+
+/// Something the service manager told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// All units asked for that are loaded.
+    Units(Vec<UnitStatus>),
+    /// One unit changed just now.
+    Unit(UnitStatus),
+    /// What was told before may be wrong until the next [`Change::Units`]; says why.
+    Frozen(String),
+    /// A start ended.
+    Finished(UnitName, Outcome),
+}
+
+/// Changes, in the order in which the manager told them.
+pub type Changes = mpsc::UnboundedReceiver<Change>;
+
+/// Why the service manager did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ManagerError {
+    /// No connection, or it was lost.
+    #[error("cannot reach the service manager: {0}")]
+    Unreachable(String),
+    /// It answered with an error.
+    #[error("the service manager refused {what}: {why}")]
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// Its answer.
+        why: String,
+    },
+    /// It answered something that this version does not understand.
+    #[error("the service manager's answer to {what} cannot be read: {why}")]
+    Unexpected {
+        /// What was asked.
+        what: &'static str,
+        /// What is wrong with the answer.
+        why: String,
+    },
+}
+
+/// A service manager: lists units, looks at one closely, starts one, and tells of changes.
+///
+/// A handle is cheap to clone. When the last one is dropped, the connection ends.
+pub trait ServiceManager: Clone + Send + Sync + 'static {
+    /// The loaded units that match the patterns given at connection.
+    fn list(&self) -> impl Future<Output = Result<Vec<UnitStatus>, ManagerError>> + Send;
+
+    /// Asks for a list; it arrives as [`Change::Units`].
+    fn refresh(&self);
+
+    /// Replaces the patterns of units to list, and asks for a list.
+    fn cover(&self, patterns: Vec<String>);
+
+    /// A close look at one unit. `trace_stop` also finds out whether its last run was ended on
+    /// request, which costs a look into the journal.
+    fn inspect(
+        &self,
+        unit: &UnitName,
+        trace_stop: bool,
+    ) -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
+
+    /// Clears the unit's failure and starts it, without taking the place of anybody else's job.
+    /// Always leads to exactly one [`Change::Finished`], after `timeout` at the latest.
+    fn start(&self, unit: &UnitName, timeout: Duration);
+
+    /// The last line that the unit logged, fit to show; `None` if it cannot be found.
+    fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
+}

@@ -1,0 +1,228 @@
+//! systemd's D-Bus interface as plain data: names, messages out, messages in.
+//!
+//! The interface is described in org.freedesktop.systemd1(5). Only what is used stands here.
+
+use std::collections::HashMap;
+
+use zbus::Message;
+use zbus::message::{Builder, Flags, Type};
+use zbus::names::InterfaceName;
+use zbus::{ObjectPath, Variant};
+
+use crate::core::diagnosis::{Hopeless, Refusal};
+use crate::core::healer::Outcome;
+use crate::core::units::{ActiveState, LoadState, UnitName, UnitStatus};
+
+pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";
+pub(super) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
+pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
+
+/// The signals that matter here.
+pub(super) const MATCHES: [&str; 5] = [
+    "type='signal',sender='org.freedesktop.systemd1',path_namespace='/org/freedesktop/systemd1/unit',\
+     interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',arg0='org.freedesktop.systemd1.Unit'",
+    "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='UnitRemoved'",
+    "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'",
+    "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='Reloading'",
+    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',\
+     arg0='org.freedesktop.systemd1'",
+];
+
+/// One line of `ListUnitsByPatterns`: name, description, load, active, sub, following, path,
+/// job id, job type, job path.
+pub(super) type ListedUnit<'a> =
+    (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
+
+/// A signal that matters here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// A unit's state or job changed.
+    Changed(UnitStatus),
+    /// Something changed that the signal does not spell out.
+    Look,
+    /// A unit was unloaded.
+    Removed(String),
+    /// A job ended: its path and its result.
+    JobRemoved(String, String),
+    /// The manager begins (true) or has ended (false) to reload its files.
+    Reloading(bool),
+    /// The manager's name on the bus has a new owner, or none.
+    Owner(Option<String>),
+}
+
+/// A call of a manager's method.
+pub(super) fn call<B>(member: &'static str, body: &B) -> zbus::Result<Message>
+where
+    B: serde::Serialize + zbus::wire::DynamicType,
+{
+    to_manager(member).build(body)
+}
+
+/// `Subscribe`, whose answer nobody needs: having subscribed already is an error there.
+pub(super) fn subscribe() -> zbus::Result<Message> {
+    to_manager("Subscribe").with_flags(Flags::NO_REPLY_EXPECTED).build(&())
+}
+
+fn to_manager(member: &'static str) -> Builder<'static> {
+    Message::method_call(MANAGER_PATH, member).interface(MANAGER).destination(SYSTEMD)
+}
+
+/// The object path of a unit: every byte that is no letter or digit (nor a digit in first place)
+/// becomes `_` and its hexadecimal value, as `sd_bus_path_encode(3)` does it.
+pub(super) fn unit_path(name: &str) -> String {
+    let mut path = String::with_capacity(UNIT_PATH.len() + name.len() * 2);
+    path.push_str(UNIT_PATH);
+    for (index, byte) in name.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    path
+}
+
+/// The service unit that an object path stands for; `None` for units of other types.
+pub(super) fn unit_of_path(path: &str) -> Option<UnitName> {
+    let escaped = path.strip_prefix(UNIT_PATH)?;
+    // Most signals of a busy manager are about units of other types: spare them the decoding.
+    if !escaped.ends_with("_2eservice") {
+        return None;
+    }
+    let mut name = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'_' {
+            let hex = [bytes.next()?, bytes.next()?];
+            name.push(u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?);
+        } else {
+            name.push(byte);
+        }
+    }
+    UnitName::parse(std::str::from_utf8(&name).ok()?).ok()
+}
+
+/// Reads a signal; `None` if it does not matter here.
+pub(super) fn signal(message: &Message) -> Option<Signal> {
+    if message.message_type() != Type::Signal {
+        return None;
+    }
+    let header = message.header();
+    let body = message.body();
+    match header.member()?.as_str() {
+        "PropertiesChanged" => {
+            let unit = unit_of_path(header.path()?.as_str())?;
+            let (interface, changed, invalidated): (InterfaceName<'_>, HashMap<&str, Variant<'_>>, Vec<&str>) =
+                body.deserialize().ok()?;
+            if interface != UNIT {
+                return None;
+            }
+            let Some(Variant::Str(active)) = changed.get("ActiveState") else {
+                return invalidated.contains(&"ActiveState").then_some(Signal::Look);
+            };
+            Some(Signal::Changed(UnitStatus {
+                name: unit,
+                load: None,
+                active: ActiveState::from(active.as_str()),
+                has_job: changed.get("Job").is_some_and(is_a_job),
+            }))
+        }
+        "UnitRemoved" => {
+            let (name, _): (&str, ObjectPath<'_>) = body.deserialize().ok()?;
+            Some(Signal::Removed(name.to_owned()))
+        }
+        "JobRemoved" => {
+            let (_, path, _, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
+            Some(Signal::JobRemoved(path.to_string(), result.to_owned()))
+        }
+        "Reloading" => body.deserialize().ok().map(Signal::Reloading),
+        "NameOwnerChanged" => {
+            let (name, _, owner): (&str, &str, &str) = body.deserialize().ok()?;
+            (name == SYSTEMD).then(|| Signal::Owner((!owner.is_empty()).then(|| owner.to_owned())))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a `Job` property, `(uo)`, names a job: its number is 0 where there is none.
+pub(super) fn is_a_job(property: &Variant<'_>) -> bool {
+    match property {
+        Variant::Structure(job) => matches!(job.fields().first(), Some(Variant::U32(id)) if *id != 0),
+        _ => false,
+    }
+}
+
+/// Reads the answer to `ListUnitsByPatterns`.
+pub(super) fn units(message: &Message) -> zbus::Result<Vec<UnitStatus>> {
+    let body = message.body();
+    let lines: Vec<ListedUnit<'_>> = body.deserialize()?;
+    Ok(lines.into_iter().filter_map(|line| unit(&line)).collect())
+}
+
+fn unit(line: &ListedUnit<'_>) -> Option<UnitStatus> {
+    let (name, _, load, active, _, _, _, job, _, _) = line;
+    Some(UnitStatus {
+        name: UnitName::parse(name).ok()?,
+        load: Some(LoadState::from(*load)),
+        active: ActiveState::from(*active),
+        has_job: *job != 0,
+    })
+}
+
+/// What the error answer to `StartUnit` means.
+pub(super) fn refused(error_name: &str, text: String) -> Outcome {
+    match error_name.strip_prefix("org.freedesktop.systemd1.") {
+        Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
+        Some("UnitMasked") => Outcome::Refused(Refusal::Masked, text),
+        Some("NoSuchUnit") => Outcome::Impossible(Hopeless::NotFound),
+        Some("BadUnitSetting") => Outcome::Impossible(Hopeless::BadSetting),
+        Some("LoadFailed") => Outcome::Impossible(Hopeless::Unreadable),
+        _ => Outcome::Failed(text),
+    }
+}
+
+/// What the result of a start job means.
+pub(super) fn job_result(result: &str) -> Outcome {
+    match result {
+        "done" => Outcome::Done,
+        "failed" => Outcome::Failed("it failed while starting".to_owned()),
+        "timeout" => Outcome::Failed("its start took longer than its unit allows".to_owned()),
+        "dependency" => Outcome::Failed("a unit it depends on could not be started".to_owned()),
+        "canceled" => Outcome::Refused(Refusal::JobPending, "its start was cancelled by somebody else".to_owned()),
+        "skipped" => Outcome::Failed("its start was skipped by the service manager".to_owned()),
+        other => Outcome::Failed(format!("its start ended with the result {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn unit_paths_are_those_of_systemd() {
+        let path = "/org/freedesktop/systemd1/unit/lerd_2dqueue_2dmy_5fapp_40x_2eservice";
+        assert_eq!(unit_path("lerd-queue-my_app@x.service"), path);
+        assert_eq!(unit_of_path(path), UnitName::parse("lerd-queue-my_app@x").ok());
+        assert_eq!(unit_path("1.service"), "/org/freedesktop/systemd1/unit/_31_2eservice");
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_survives_its_path(name in "[a-zA-Z0-9:_.@-]{1,60}") {
+            if let Ok(unit) = UnitName::parse(&name) {
+                prop_assert_eq!(unit_of_path(&unit_path(unit.as_str())), Some(unit));
+            }
+        }
+
+        #[test]
+        fn no_path_causes_a_panic(path in any::<String>()) {
+            let _ = unit_of_path(&format!("{UNIT_PATH}{path}"));
+            let _ = unit_of_path(&format!("{UNIT_PATH}{path}_2eservice"));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! From options to rules: finds the files, reads them, connects.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::{Client, Rules};
+use crate::config::Config;
+use crate::core::registry::Registry;
+use crate::manager::systemd::Systemd;
+use crate::manager::{ManagerError, Scope};
+use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
+
+/// What a caller may choose. The default is the calling user's manager and the usual files.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whose units.
+    pub scope: Scope,
+    /// Instead of the usual configuration file.
+    pub config: Option<PathBuf>,
+    /// Instead of the usual registry.
+    pub sites: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { scope: Scope::User, config: None, sites: None }
+    }
+}
+
+/// What keeps workerheal from doing anything at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file has a mistake or cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not known where the files are.
+    #[error(transparent)]
+    NoHome(#[from] NoHome),
+    /// The service manager cannot be reached.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+    /// The operating system does not let us receive signals.
+    #[error("cannot receive signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Everything that was read at the start.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Whose units.
+    pub scope: Scope,
+    /// Where the files are.
+    pub paths: Paths,
+    /// How often the units are listed.
+    pub refresh: Duration,
+    /// What the files say.
+    pub rules: Rules,
+}
+
+impl Setup {
+    /// Reads the files that the options name.
+    ///
+    /// # Errors
+    ///
+    /// If one has a mistake or cannot be read. The configuration may be missing; the registry too,
+    /// if the configuration names units of its own.
+    pub fn load(options: &Options) -> Result<Self, Error> {
+        let paths = options.paths()?;
+        let config = read_config(&paths.config, options.config.is_some())?;
+        let registry = read_registry(&paths.sites, config.coverage.needs_registry())?;
+        Ok(Self {
+            scope: options.scope,
+            refresh: config.refresh,
+            rules: Rules {
+                coverage: config.coverage,
+                policy: config.policy,
+                registry: Arc::new(registry),
+                stop_marker: paths.stop_marker.exists(),
+            },
+            paths,
+        })
+    }
+}
+
+impl Options {
+    /// Where the files are.
+    ///
+    /// # Errors
+    ///
+    /// If neither the options nor the environment tell.
+    pub fn paths(&self) -> Result<Paths, Error> {
+        let overrides =
+            Overrides { config: self.config.clone(), sites: self.sites.clone(), system: self.scope == Scope::System };
+        Ok(Paths::find(&overrides, |name| std::env::var_os(name))?)
+    }
+}
+
+/// Reads the configuration; a missing one is fine, unless it was asked for by name.
+///
+/// # Errors
+///
+/// If it has a mistake or cannot be read.
+pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
+    match read_bounded(path) {
+        Ok(bytes) => Config::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Config::default()),
+        Err(error) => Err(FileError::unreadable(path, &error)),
+    }
+}
+
+/// Reads the registry; a missing one is an error if there is nothing to do without it.
+///
+/// # Errors
+///
+/// If it has a mistake or cannot be read.
+pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError> {
+    match read_bounded(path) {
+        Ok(bytes) => Registry::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Registry::default()),
+        Err(error) => Err(FileError::unreadable(path, &error)),
+    }
+}
+
+/// Reads the files and connects to the service manager.
+///
+/// # Errors
+///
+/// If a file has a mistake, or the service manager cannot be reached.
+pub async fn connect(options: &Options) -> Result<Client<Systemd>, Error> {
+    let setup = Setup::load(options)?;
+    let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+    Ok(Client::new(manager, changes, setup.rules))
+}
