@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::core::document::{Flaw, MAX_BYTES};
 
@@ -74,20 +77,24 @@ impl Paths {
 /// would block and a device would never end.
 pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    // Opening a pipe blocks already, so look first; and look again at what was really opened.
+    // Opening alone can do something to a device, so look first; and again at what was really opened,
+    // without waiting for the other end should that be a pipe.
     if !fs::metadata(path)?.is_file() {
         return refuse("it is not a regular file".to_owned());
     }
-    let file = File::open(path)?;
+    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(no_wait).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return refuse("it is not a regular file".to_owned());
     }
     let limit = MAX_BYTES as u64;
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(limit)).unwrap_or(0));
-    // The length may be wrong, as it is below /proc, or grow.
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_BYTES {
+    let mut bytes = Vec::new();
+    if metadata.len() <= limit {
+        // The length may be wrong, as it is below /proc, or grow.
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+    }
+    if metadata.len() > limit || bytes.len() > MAX_BYTES {
         return refuse(format!("it is longer than {} MiB", MAX_BYTES / 1024 / 1024));
     }
     Ok(bytes)
@@ -123,14 +130,19 @@ impl FileError {
         // The number of the error helps nobody.
         let why = text.split_once(" (os error").map_or(text.as_str(), |(why, _)| why);
         let hint = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                "; check the path, or name another file with --config or --sites"
-            }
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Self::missing(path),
             io::ErrorKind::PermissionDenied => "; make it readable for the user that workerheal runs as",
             io::ErrorKind::InvalidInput => "; check that it is the right file",
             _ => "",
         };
         Self::Unreadable { path: path.to_owned(), why: format!("{why}{hint}") }
+    }
+
+    /// There is no such file.
+    #[must_use]
+    pub fn missing(path: &Path) -> Self {
+        let why = "there is no such file; check the path, or name another file with --config or --sites";
+        Self::Unreadable { path: path.to_owned(), why: why.to_owned() }
     }
 
     /// The file can be read, and is wrong.
@@ -202,10 +214,10 @@ mod tests {
         fs::write(at("good"), "sites: []").unwrap();
         std::os::unix::fs::symlink("good", at("link")).unwrap();
         assert_eq!(read_bounded(&at("link")).unwrap(), b"sites: []");
-        File::create(at("long")).unwrap().set_len(1 << 40).unwrap();
+        fs::File::create(at("long")).unwrap().set_len(1 << 40).unwrap();
         assert_eq!(why("long"), "cannot read f: it is longer than 8 MiB; check that it is the right file");
         let nowhere =
-            "cannot read f: No such file or directory; check the path, or name another file with --config or --sites";
+            "cannot read f: there is no such file; check the path, or name another file with --config or --sites";
         assert_eq!(why("nowhere"), nowhere);
         let not_a_file = "cannot read f: it is not a regular file; check that it is the right file";
         std::os::unix::fs::symlink("/dev/zero", at("device")).unwrap();

@@ -43,32 +43,34 @@ pub enum FileContent {
     Missing,
     /// All of it.
     Present(Vec<u8>),
-    /// It is there and cannot be read; a sentence that says which file, why, and what to do.
-    Unreadable(String),
+    /// It is there and cannot be read.
+    Unreadable(FileError),
 }
 
 impl FileContent {
-    /// What the file says, by this parser.
+    /// What `parse` makes of the content.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or has a mistake, in one line for people.
-    pub fn parse<T>(self, path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, Flaw>) -> Result<T, String> {
+    /// If there is no content, or it is wrong.
+    pub fn parse<T>(self, path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, Flaw>) -> Result<T, FileError> {
         match self {
-            Self::Present(bytes) => parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw).to_string()),
-            Self::Unreadable(why) => Err(why),
-            Self::Missing => Err(FileError::unreadable(path, &io::ErrorKind::NotFound.into()).to_string()),
+            Self::Missing => Err(FileError::missing(path)),
+            Self::Present(bytes) => parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
+            Self::Unreadable(error) => Err(error),
         }
     }
 }
 
-/// Reads a file as it is now.
+/// Reads what there is in the file now.
 #[must_use]
 pub fn read(path: &Path) -> FileContent {
     match read_bounded(path) {
         Ok(bytes) => FileContent::Present(bytes),
-        Err(error) if is_missing(&error) => FileContent::Missing,
-        Err(error) => FileContent::Unreadable(FileError::unreadable(path, &error).to_string()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            FileContent::Missing
+        }
+        Err(error) => FileContent::Unreadable(FileError::unreadable(path, &error)),
     }
 }
 
@@ -238,7 +240,7 @@ impl Followed {
         self.digest = match &content {
             FileContent::Missing => Digest::Missing,
             FileContent::Present(bytes) => Digest::Present(bytes.len(), random.hash_one(bytes)),
-            FileContent::Unreadable(why) => Digest::Unreadable(random.hash_one(why)),
+            FileContent::Unreadable(why) => Digest::Unreadable(random.hash_one(why.to_string())),
         };
         content
     }
@@ -255,10 +257,6 @@ impl Followed {
 fn stamp(path: &Path) -> Option<Stamp> {
     let data = fs::metadata(path).ok()?;
     Some((data.dev(), data.ino(), data.len(), (data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec())))
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Which directory it is: another of the same name may take its place, even with its inode.
@@ -590,26 +588,40 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_file_is_unreadable_and_not_missing() {
         let mut bench = Bench::new(&["f"], |root| fs::create_dir(root.join("f")).unwrap());
-        let why = format!(
-            "cannot read {}: it is not a regular file; check that it is the right file",
-            bench.at("f").display()
-        );
-        assert_eq!(bench.first, [FileContent::Unreadable(why)]);
+        let FileContent::Unreadable(why) = &bench.first[0] else { panic!("{:?}", bench.first) };
+        let expected = "it is not a regular file; check that it is the right file";
+        assert_eq!(why.to_string(), format!("cannot read {}: {expected}", bench.at("f").display()));
         fs::remove_dir(bench.at("f")).unwrap();
         bench.until(FileContent::Missing).await;
         bench.write("f", "one");
         bench.until_text("one").await;
     }
 
+    #[test]
+    fn content_is_parsed_or_the_reason_why_not_is_told() {
+        let parse = |content: FileContent| {
+            content.parse(Path::new("/f"), |bytes| match bytes {
+                b"" => Err(Flaw::whole("the file is empty", None)),
+                bytes => Ok(bytes.len()),
+            })
+        };
+        assert_eq!(parse(present("four")), Ok(4));
+        assert_eq!(parse(present("")).unwrap_err().to_string(), "/f: the file is empty");
+        let missing = parse(FileContent::Missing).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read /f: there is no such file; "), "{missing}");
+        let other = FileError::flawed(Path::new("/g"), Flaw::whole("x", None));
+        assert_eq!(parse(FileContent::Unreadable(other.clone())), Err(other));
+    }
+
     #[tokio::test]
     async fn a_restless_file_is_told_of_now_and_then() {
         let mut bench = Bench::new(&["f"], |root| fs::write(root.join("f"), "").unwrap());
         let path = bench.at("f");
-        let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+        let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
         let writer = tokio::spawn(async move {
             let mut writes = 0_usize;
             // Never left alone for as long as it takes to be quiet.
-            while stopped.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+            while ended.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
                 writes += 1;
                 fs::write(&path, writes.to_string()).unwrap();
                 tokio::time::sleep(QUIET / 6).await;
@@ -620,11 +632,11 @@ mod tests {
         for _ in 0..3 {
             (_, last) = bench.next().await;
         }
-        stop.send(()).unwrap();
-        let writes = writer.await.unwrap();
-        assert!(writes > 3, "each of {writes} writes was told");
-        if last != present(&writes.to_string()) {
-            bench.until_text(&writes.to_string()).await;
+        end.send(()).unwrap();
+        let written = writer.await.unwrap();
+        assert!(written > 3, "each of {written} writes was told");
+        if last != present(&written.to_string()) {
+            bench.until_text(&written.to_string()).await;
         }
     }
 

@@ -208,3 +208,145 @@ fn inner_sites<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item 
 fn hyphens(text: &str) -> impl Iterator<Item = usize> + '_ {
     text.match_indices('-').map(|(at, _)| at).filter(|&at| at > 0 && at + 1 < text.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn registry(sites: &[&str]) -> Registry {
+        let sites: Vec<String> = sites.iter().map(|name| format!("{{name: {name}, path: /srv/{name}}}")).collect();
+        Registry::parse(format!("sites: [{}]", sites.join(", ")).as_bytes()).unwrap()
+    }
+
+    fn unit(name: &str) -> UnitName {
+        UnitName::parse(name).unwrap()
+    }
+
+    /// `SITE/WORKER`, with `@WORKTREE` where there is one; `-` for what is not ours, `?` for what
+    /// only the directory can tell.
+    fn in_words(resolution: &Resolution) -> String {
+        match resolution {
+            Resolution::Worker(Worker { site, name, worktree: None }) => format!("{site}/{name}"),
+            Resolution::Worker(Worker { site, name, worktree: Some(worktree) }) => format!("{site}/{name}@{worktree}"),
+            Resolution::NeedsDirectory => "?".to_owned(),
+            Resolution::NotAWorker => "-".to_owned(),
+        }
+    }
+
+    fn resolved(sites: &[&str], name: &str) -> String {
+        in_words(&Coverage::default().resolve(&registry(sites), &unit(name)))
+    }
+
+    fn resolved_in(sites: &[&str], name: &str, directory: Option<&str>) -> String {
+        in_words(&Coverage::default().resolve_in(&registry(sites), &unit(name), directory.map(Path::new)))
+    }
+
+    #[test]
+    fn the_longest_registered_site_wins() {
+        assert_eq!(resolved(&["app"], "lerd-queue-app"), "app/queue");
+        assert_eq!(resolved(&["app", "my-app"], "lerd-queue-my-app"), "my-app/queue");
+        assert_eq!(resolved(&["app", "my-app"], "lerd-emit-events-app"), "app/emit-events");
+        assert_eq!(resolved(&["app"], "lerd-queue-other"), "-");
+        assert_eq!(resolved(&["app"], "lerd-app"), "-", "a site is no worker of itself");
+        assert_eq!(resolved(&["app"], "queue-app"), "-", "the prefix is missing");
+    }
+
+    #[test]
+    fn containers_and_global_units_are_no_workers() {
+        for name in ["lerd-fp-app", "lerd-custom-app", "lerd-nginx", "lerd-php85-fpm", "lerd-dns"] {
+            assert_eq!(resolved(&["app", "fpm-app"], name), "-", "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ignored_site_keeps_its_units_from_being_taken_for_those_of_another() {
+        let registry =
+            Registry::parse(b"sites: [{name: app, path: /a}, {name: my-app, path: /b, ignored: true}]").unwrap();
+        let resolution = Coverage::default().resolve(&registry, &unit("lerd-queue-my-app"));
+        assert_eq!(resolution, Resolution::NotAWorker);
+    }
+
+    #[test]
+    fn worktrees_are_told_apart_by_their_directory() {
+        let sites = ["shop", "feature"];
+        assert_eq!(resolved(&sites, "lerd-queue-shop-feature"), "?");
+        for (directory, who) in [
+            (Some("/srv/feature"), "feature/queue-shop"),
+            (Some("/srv/shop/.worktrees/feature"), "shop/queue@feature"),
+            (Some("/home/dev/shop-feature"), "shop/queue@feature"),
+            (None, "feature/queue-shop"),
+        ] {
+            assert_eq!(resolved_in(&sites, "lerd-queue-shop-feature", directory), who, "{directory:?}");
+        }
+    }
+
+    #[test]
+    fn a_worktree_needs_no_site_of_its_name() {
+        assert_eq!(resolved(&["shop"], "lerd-queue-shop-fix-7"), "?");
+        assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", Some("/tmp/fix-7")), "shop/queue@fix-7");
+        assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", None), "-", "without a checkout it is no worktree");
+    }
+
+    #[test]
+    fn a_worktree_named_like_its_site_is_no_riddle() {
+        assert_eq!(resolved_in(&["app"], "lerd-queue-app-app", Some("/srv/app")), "app/queue-app");
+        assert_eq!(resolved_in(&["app"], "lerd-queue-app-app", Some("/srv/app/worktrees/app")), "app/queue@app");
+    }
+
+    #[test]
+    fn further_units_are_covered_without_a_site() {
+        let also = ["celery@*".to_owned(), "lerd-fp-app.service".to_owned()];
+        let coverage = Coverage::new("lerd-", ["fp".to_owned()], &also).unwrap();
+        let who = |name: &str| in_words(&coverage.resolve(&registry(&["app"]), &unit(name)));
+        assert_eq!(who("celery@mail"), "/celery@mail");
+        assert_eq!(who("lerd-queue-app"), "app/queue");
+        assert_eq!(who("lerd-fp-app"), "/lerd-fp-app", "asked for by name");
+        assert_eq!(who("ssh"), "-");
+        assert_eq!(coverage.patterns(), ["lerd-*.service", "celery@*.service", "lerd-fp-app.service"]);
+    }
+
+    #[test]
+    fn coverage_of_everything_or_of_nothing_is_refused() {
+        for prefix in ["", "a b", "lerd/*", "*"] {
+            assert_eq!(Coverage::new(prefix, [], &[]), Err(InvalidCoverage::Prefix), "{prefix:?}");
+        }
+        for glob in ["", "*", "*.service", "**.service", "backup.timer", "a b.service", "../x", "[.service"] {
+            assert!(Coverage::new("lerd-", [], &[glob.to_owned()]).is_err(), "{glob:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_site_and_its_worker_are_called_they_are_found(
+            site in "[a-z]{1,5}(-[a-z]{1,5}){0,3}", worker in "w[a-z]{0,5}(-[a-z]{1,5}){0,3}", others in prop::collection::vec("[a-z]{1,3}", 0..4),
+        ) {
+            let mut sites: Vec<&str> = others.iter().map(String::as_str).filter(|other| **other != site).collect();
+            sites.sort_unstable();
+            sites.dedup();
+            sites.push(&site);
+            let name = format!("lerd-{worker}-{site}");
+            let seen = resolved_in(&sites, &name, Some(&format!("/srv/{site}")));
+            prop_assert_eq!(seen, format!("{}/{}", site, worker));
+        }
+
+        #[test]
+        fn no_name_is_resolved_to_a_site_that_is_not_registered(name in "lerd-[a-z-]{1,40}") {
+            if let Ok(unit) = UnitName::parse(&name) {
+                let registry = registry(&["app", "my-app"]);
+                for directory in [None, Some(Path::new("/srv/app/x")), Some(Path::new("/elsewhere"))] {
+                    match Coverage::default().resolve_in(&registry, &unit, directory) {
+                        Resolution::Worker(worker) => {
+                            prop_assert!(registry.site(&worker.site).is_some());
+                            prop_assert!(!worker.name.is_empty());
+                            let tail = worker.worktree.map(|worktree| format!("-{worktree}")).unwrap_or_default();
+                            prop_assert_eq!(unit.short(), format!("lerd-{}-{}{}", worker.name, worker.site, tail));
+                        }
+                        Resolution::NeedsDirectory => prop_assert!(false, "the directory was given"),
+                        Resolution::NotAWorker => {}
+                    }
+                }
+            }
+        }
+    }
+}

@@ -252,3 +252,152 @@ fn refused_a_restart(unit: &Inspection) -> bool {
     };
     unit.result == StartLimitHit || (covers && !unit.restart_prevented)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn crashed() -> Inspection {
+        Inspection {
+            load: LoadState::Loaded,
+            active: ActiveState::Failed,
+            has_job: false,
+            up_for: None,
+            result: ServiceResult::ExitCode,
+            restart: RestartPolicy::No,
+            restart_prevented: false,
+            oneshot: false,
+            enabled: true,
+            working_directory: None,
+            parents: Vec::new(),
+            stop: None,
+        }
+    }
+
+    fn by_rule(unit: &Inspection) -> Diagnosis {
+        diagnose(unit, true, Asked::ByRule)
+    }
+
+    #[test]
+    fn a_refused_restart_is_known_by_the_policy_that_would_have_made_it() {
+        use RestartPolicy::{Always, No, OnAbnormal, OnAbort, OnFailure, OnSuccess, OnWatchdog};
+        use ServiceResult::{ExitCode, Protocol, Signal, Success, Timeout, Watchdog};
+        for (restart, result, refused) in [
+            (No, ExitCode, false),
+            (Always, ExitCode, true),
+            (Always, Success, true),
+            (OnFailure, ExitCode, true),
+            (OnFailure, Protocol, true),
+            (OnAbnormal, ExitCode, false),
+            (OnAbnormal, Timeout, true),
+            (OnAbort, Signal, true),
+            (OnAbort, ExitCode, false),
+            (OnWatchdog, Watchdog, true),
+            (OnWatchdog, Signal, false),
+            (OnSuccess, ExitCode, false),
+            (RestartPolicy::Unknown, ExitCode, false),
+            (Always, ServiceResult::Unknown, false),
+            (No, ServiceResult::StartLimitHit, true),
+        ] {
+            let state = if refused { State::StartLimitHit } else { State::Failed };
+            let unit = Inspection { result, restart, ..crashed() };
+            assert_eq!(by_rule(&unit), Diagnosis::Curable(state), "{restart:?} {result:?}");
+        }
+        let prevented = Inspection { restart: Always, restart_prevented: true, ..crashed() };
+        assert_eq!(by_rule(&prevented), Diagnosis::Curable(State::Failed));
+    }
+
+    #[test]
+    fn the_weightiest_reason_is_told() {
+        let parent = Parent { name: "db.service".into(), active: ActiveState::Activating };
+        let mut unit = Inspection {
+            stop: Some(StopEvidence::Requested),
+            load: LoadState::Masked,
+            enabled: false,
+            has_job: true,
+            parents: vec![parent.clone()],
+            ..crashed()
+        };
+        assert_eq!(by_rule(&unit), Diagnosis::Stopped);
+        unit.stop = Some(StopEvidence::Unknown("no journal".into()));
+        assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::Masked));
+        unit.load = LoadState::Loaded;
+        assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::Disabled));
+        unit.enabled = true;
+        assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::JobPending));
+        unit.has_job = false;
+        assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::ParentDown(parent)));
+        unit.parents.clear();
+        assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::StopUnknown("no journal".into())));
+        unit.stop = None;
+        assert_eq!(by_rule(&unit), Diagnosis::Curable(State::Failed));
+    }
+
+    #[test]
+    fn every_state_has_one_word() {
+        for state in State::ALL {
+            assert_eq!(state.as_str().parse(), Ok(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        assert_eq!("sick".parse::<State>(), Err(UnknownState));
+    }
+
+    fn any_inspection() -> impl Strategy<Value = Inspection> {
+        let words = (
+            prop::sample::select(LoadState::ALL),
+            prop::sample::select(ActiveState::ALL),
+            prop::sample::select(ServiceResult::ALL),
+            prop::sample::select(RestartPolicy::ALL),
+        );
+        let parents = prop::collection::vec(prop::sample::select(ActiveState::ALL), 0..3);
+        (words, any::<[bool; 4]>(), parents, 0u8..4).prop_map(
+            |((load, active, result, restart), flags, parents, stop)| {
+                let [has_job, enabled, oneshot, restart_prevented] = flags;
+                Inspection {
+                    load,
+                    active,
+                    has_job,
+                    up_for: active.is_up().then_some(Duration::from_secs(1)),
+                    result,
+                    restart,
+                    restart_prevented,
+                    oneshot,
+                    enabled,
+                    working_directory: None,
+                    parents: parents.into_iter().map(|active| Parent { name: "p.service".into(), active }).collect(),
+                    stop: match stop {
+                        0 => None,
+                        1 => Some(StopEvidence::Requested),
+                        2 => Some(StopEvidence::NotRequested),
+                        _ => Some(StopEvidence::Unknown("?".into())),
+                    },
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_failed_may_run_and_was_not_stopped_is_cured(unit in any_inspection(), was_enabled: bool) {
+            if let Diagnosis::Curable(_) = diagnose(&unit, was_enabled, Asked::ByRule) {
+                prop_assert_eq!(unit.active, ActiveState::Failed);
+                prop_assert_eq!(unit.load, LoadState::Loaded);
+                prop_assert!(!unit.has_job);
+                prop_assert!(unit.parents.iter().all(|parent| parent.active.is_up()));
+                prop_assert!(matches!(unit.stop, None | Some(StopEvidence::NotRequested)));
+                prop_assert!(unit.enabled || !was_enabled);
+            }
+        }
+
+        #[test]
+        fn a_person_is_never_refused_what_the_rule_allows(unit in any_inspection(), was_enabled: bool) {
+            let rule = diagnose(&unit, was_enabled, Asked::ByRule);
+            let person = diagnose(&unit, was_enabled, Asked::ByPerson);
+            if let Diagnosis::Curable(_) = rule {
+                prop_assert_eq!(person, rule);
+            }
+        }
+    }
+}
