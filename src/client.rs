@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::core::coverage::{Coverage, Resolution, Worker};
 use crate::core::diagnosis::{Asked, Diagnosis, Refusal, diagnose, intent};
@@ -266,12 +266,12 @@ impl<M: ServiceManager> Client<M> {
     pub async fn heal(&mut self, workers: Vec<UnhealthyWorker>) -> Result<Healing<'_, M>, ManagerError> {
         let Rules { coverage, policy, registry, stop_marker } = self.rules.clone();
         let policy = Policy { give_up_after: Some(1), ..policy };
-        let timeout = policy.timeout;
+        let start_timeout = policy.timeout;
         let healer = Healer::new(Mode::OnRequest, coverage, policy, registry, fastrand::Rng::new());
         let units: Vec<UnitName> = workers.iter().filter_map(|worker| UnitName::parse(&worker.unit).ok()).collect();
         let mut healing = Healing {
             healer,
-            timeout,
+            start_timeout,
             origin: Instant::now(),
             looks: VecDeque::new(),
             started: HashSet::new(),
@@ -308,7 +308,7 @@ pub enum HealError {
 pub struct Healing<'a, M> {
     client: &'a mut Client<M>,
     healer: Healer,
-    timeout: Duration,
+    start_timeout: Duration,
     origin: Instant,
     /// Answered in order, so that the workers are started in order.
     looks: VecDeque<JoinHandle<(UnitName, Result<Inspection, String>)>>,
@@ -354,7 +354,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                 Some(Change::Unit(status)) => Fact::Changed(status),
                 Some(Change::Finished(unit, outcome)) => Fact::Finished(unit, outcome),
                 // The task that tells of changes lives as long as the manager's handle.
-                Some(Change::Frozen(_)) | None => Fact::Frozen,
+                Some(Change::Reloading | Change::Lost(_)) | None => Fact::Frozen,
             },
             Some(look) = front(&mut self.looks) => {
                 self.looks.pop_front();
@@ -379,7 +379,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                         (unit, seen)
                     }));
                 }
-                Action::Start(unit) => self.client.manager.start(&unit, self.timeout),
+                Action::Start(unit) => self.client.manager.start(&unit, self.start_timeout),
                 Action::Emit(event) => self.tell(event).await,
             }
         }
@@ -395,10 +395,13 @@ impl<M: ServiceManager> Healing<'_, M> {
             Phase::Starting => self.begin(&unit),
             Phase::Healed | Phase::Recovered => self.conclude(&unit, None),
             Phase::Failed => {
-                let error = match self.client.manager.last_error(&unit).await {
-                    Some(line) => format!("{}: {line}", event.error),
-                    None => event.error,
-                };
+                let mut error = event.error;
+                if let Ok(Some(line)) = timeout(ENRICH_BUDGET, self.client.manager.last_error(&unit)).await {
+                    error = format!("{error}: {line}");
+                    if let Some(worker) = self.pending.get_mut(&unit) {
+                        worker.last_error = line;
+                    }
+                }
                 self.conclude(&unit, Some(error));
             }
             Phase::Held | Phase::GaveUp => self.conclude(&unit, Some(event.reason)),

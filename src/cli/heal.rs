@@ -50,6 +50,8 @@ impl Heal {
                 .extend(refused.into_iter().map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }));
         }
         if self.dry_run {
+            let mut unhealthy = unhealthy;
+            client.enrich(&mut unhealthy).await;
             return self.announce(&unhealthy, style);
         }
 

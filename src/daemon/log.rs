@@ -1,6 +1,6 @@
 //! Writes the daemon's events, in order, and adds to a failure what its worker said last.
 //!
-//! A task of its own, so that a slow journal never holds up healing.
+//! A task of its own, so that a search in the journal never holds up healing.
 
 use std::time::{Duration, SystemTime};
 

@@ -108,7 +108,7 @@ struct Daemon<M> {
     watch: Watch,
     /// The first list has come.
     ready: bool,
-    /// Why the manager's word is in doubt, if it is.
+    /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
 }
 
@@ -177,14 +177,18 @@ impl<M: ServiceManager> Daemon<M> {
         match change {
             Change::Units(list) => {
                 if self.trouble.take().is_some() {
-                    tracing::debug!("the service manager has listed its units again");
+                    tracing::info!("the service manager answers again");
                 }
                 Fact::Units(list)
             }
             Change::Unit(status) => Fact::Changed(status),
             Change::Finished(unit, outcome) => Fact::Finished(unit, outcome),
-            Change::Frozen(why) => {
-                tracing::warn!("healing pauses until the units can be listed again: {why}");
+            Change::Reloading => {
+                tracing::debug!("the service manager reloads its files");
+                Fact::Frozen
+            }
+            Change::Lost(why) => {
+                tracing::warn!("healing pauses until the service manager answers: {why}");
                 self.log.status(&status(&self.healer.counts(), Some(&why)));
                 self.trouble = Some(why);
                 Fact::Frozen

@@ -33,8 +33,12 @@ pub enum Change {
     Units(Vec<UnitStatus>),
     /// One unit changed just now.
     Unit(UnitStatus),
-    /// What was told before may be wrong until the next [`Change::Units`]; says why.
-    Frozen(String),
+    /// The manager reloads its files: what was told before may be wrong until the next
+    /// [`Change::Units`].
+    Reloading,
+    /// The manager cannot be reached, says why: nothing is known until the next
+    /// [`Change::Units`].
+    Lost(String),
     /// A start ended.
     Finished(UnitName, Outcome),
 }

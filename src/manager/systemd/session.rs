@@ -83,7 +83,7 @@ impl Session {
             };
             self.link.send_replace(None);
             let End::Lost(why) = end else { return };
-            let _ = self.changes.send(Change::Frozen(why));
+            let _ = self.changes.send(Change::Lost(why));
             match self.reconnect().await {
                 Some(new) => link = new,
                 None => return,
@@ -272,7 +272,7 @@ impl Following {
             }
             Signal::Reloading(true) => {
                 self.reloading_until = Some(Instant::now() + LONGEST_RELOAD);
-                let _ = session.changes.send(Change::Frozen("the service manager reloads its unit files".to_owned()));
+                let _ = session.changes.send(Change::Reloading);
                 Ok(())
             }
             Signal::Reloading(false) => {
@@ -281,7 +281,7 @@ impl Following {
             }
             Signal::Owner(None) => {
                 self.owner = None;
-                let _ = session.changes.send(Change::Frozen("the service manager has left the bus".to_owned()));
+                let _ = session.changes.send(Change::Lost("the service manager has left the bus".to_owned()));
                 Ok(())
             }
             Signal::Owner(owner @ Some(_)) => {
