@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::progress::Progress;
+use super::progress::{Form, Progress};
 use super::term::{self, Style};
 use super::{Status, detect, target};
 use crate::client::{Client, Findings};
@@ -102,12 +102,4 @@ impl Heal {
             (false, false) => Form::Text,
         }
     }
-}
-
-/// What is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Text,
-    Json,
-    Events,
 }

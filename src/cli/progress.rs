@@ -3,12 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::heal::Form;
 use super::term::{self, Style};
 use crate::core::event::{Event, Failure, Phase, UnhealthyWorker};
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const FRAME: Duration = Duration::from_millis(100);
+
+/// What is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Json,
+    Events,
+}
 
 /// The display of one heal.
 pub(super) struct Progress {

@@ -260,20 +260,7 @@ mod tests {
     use std::time::Duration;
 
     fn crashed() -> Inspection {
-        Inspection {
-            load: LoadState::Loaded,
-            active: ActiveState::Failed,
-            has_job: false,
-            up_for: None,
-            result: ServiceResult::ExitCode,
-            restart: RestartPolicy::No,
-            restart_prevented: false,
-            oneshot: false,
-            enabled: true,
-            working_directory: None,
-            parents: Vec::new(),
-            stop: None,
-        }
+        Inspection::crashed()
     }
 
     fn by_rule(unit: &Inspection) -> Diagnosis {

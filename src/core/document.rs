@@ -121,8 +121,8 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
         // not parse is then the better explanation.
         let unparsed = IgnoredAny::deserialize(serde_yaml::Deserializer::from_slice(text)).err();
         match unparsed {
-            Some(unparsed) => words::explain(&unparsed, &Context::new(0, 0)),
-            None => words::explain(&error, &context),
+            Some(unparsed) => words::explain(&unparsed, None, None),
+            None => words::explain(&error, context.noted.take(), context.expected.take()),
         }
     })
 }

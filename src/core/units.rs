@@ -304,6 +304,27 @@ pub struct Inspection {
 }
 
 #[cfg(test)]
+impl Inspection {
+    /// What a look at a crashed worker shows, for tests to vary.
+    pub(crate) fn crashed() -> Self {
+        Self {
+            load: LoadState::Loaded,
+            active: ActiveState::Failed,
+            has_job: false,
+            up_for: None,
+            result: ServiceResult::ExitCode,
+            restart: RestartPolicy::No,
+            restart_prevented: false,
+            oneshot: false,
+            enabled: true,
+            working_directory: None,
+            parents: Vec::new(),
+            stop: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::{Flaw, HINT, strict::Context};
+use super::{Flaw, HINT};
 
 /// What the parser says, what that means, and what mostly helps.
 const SYNTAX: &[(&str, &str, &str)] = &[
@@ -47,12 +47,13 @@ const TYPES: &[(&str, &str)] = &[
     ("usize", "a whole number"),
 ];
 
-/// The flaw behind an error.
-pub(super) fn explain(error: &serde_yaml::Error, context: &Context) -> Flaw {
+/// The flaw behind an error. `noted` is the first error in its own words, as the innermost visitor
+/// saw it; `expected` is what was expected when the parser found something of another type.
+pub(super) fn explain(error: &serde_yaml::Error, noted: Option<String>, expected: Option<String>) -> Flaw {
     let full = brief(error);
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-    let noted = context.noted.take().filter(|noted| *noted != full);
-    let (message, hint) = match (noted, context.expected.take()) {
+    let noted = noted.filter(|noted| *noted != full);
+    let (message, hint) = match (noted, expected) {
         // Made by us or by serde in a visitor: it was noted before path and place were added.
         (Some(noted), None) => reword(&noted),
         // Made by the parser, which found a value of another type.

@@ -34,22 +34,8 @@ fn status(name: &str, active: ActiveState) -> UnitStatus {
     UnitStatus { name: unit(name), load: Some(LoadState::Loaded), active, has_job: false }
 }
 
-/// What a close look at a crashed worker shows.
 fn crashed() -> Inspection {
-    Inspection {
-        load: LoadState::Loaded,
-        active: ActiveState::Failed,
-        has_job: false,
-        up_for: None,
-        result: ServiceResult::ExitCode,
-        restart: RestartPolicy::No,
-        restart_prevented: false,
-        oneshot: false,
-        enabled: true,
-        working_directory: None,
-        parents: Vec::new(),
-        stop: None,
-    }
+    Inspection::crashed()
 }
 
 /// What a close look at a worker that is up shows.
