@@ -5,6 +5,7 @@
 # make install  the program and its user unit, for the calling user
 
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 UNITS ?= $(if $(XDG_CONFIG_HOME),$(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 
@@ -12,7 +13,7 @@ UNITS ?= $(if $(XDG_CONFIG_HOME),$(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/use
 
 demo: packages
 	$(CARGO) build --release --locked --quiet --bin workerheal
-	$(CARGO) run --release --locked --quiet --package workerheal-sandbox --bin demo -- target/release/workerheal
+	$(CARGO) run --release --locked --quiet --package workerheal-sandbox --bin demo -- $(TARGET)/release/workerheal
 
 test: packages
 	$(CARGO) test --workspace --locked
@@ -32,7 +33,7 @@ deny:
 
 install:
 	$(CARGO) build --release --locked --bin workerheal
-	install -D -m 755 target/release/workerheal $(DESTDIR)$(PREFIX)/bin/workerheal
+	install -D -m 755 $(TARGET)/release/workerheal $(DESTDIR)$(PREFIX)/bin/workerheal
 	install -d $(DESTDIR)$(UNITS)
 	sed 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' packaging/systemd/user/workerheal.service \
 		> $(DESTDIR)$(UNITS)/workerheal.service

@@ -353,6 +353,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                 Some(Change::Units(list)) => Fact::Units(list),
                 Some(Change::Unit(status)) => Fact::Changed(status),
                 Some(Change::Finished(unit, outcome)) => Fact::Finished(unit, outcome),
+                Some(Change::JobDone(unit)) => Fact::JobDone(unit),
                 // The task that tells of changes lives as long as the manager's handle.
                 Some(Change::Reloading | Change::Lost(_)) | None => Fact::Frozen,
             },

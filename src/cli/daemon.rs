@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Status, block_on};
+use super::block_on;
 use crate::logging::{self, Format};
 use crate::manager::systemd::Systemd;
 use crate::setup::{Options, Setup};
@@ -15,17 +15,17 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub fn run(self, options: &Options, verbose: bool, colored: bool) -> anyhow::Result<Status> {
+    /// Runs the service until it is told to end. An error is in the log when it is returned.
+    pub fn run(self, options: &Options, verbose: bool, colored: bool) -> anyhow::Result<()> {
         logging::init(self.log, verbose, colored);
         end_on_panic();
-        let setup = Setup::load(options).inspect_err(|error| tracing::error!("{error}"))?;
-        block_on(async {
-            let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns())
-                .await
-                .inspect_err(|error| tracing::error!("{error}"))?;
-            crate::daemon::run(manager, changes, setup).await?;
-            Ok(Status::Done)
-        })
+        let result = Setup::load(options).map_err(anyhow::Error::from).and_then(|setup| {
+            block_on(async {
+                let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+                Ok(crate::daemon::run(manager, changes, setup).await?)
+            })
+        });
+        result.inspect_err(|error| tracing::error!("{error}"))
     }
 }
 

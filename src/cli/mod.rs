@@ -91,7 +91,11 @@ pub fn run() -> ExitCode {
         sites: global.sites,
     };
     let result = match command {
-        Command::Daemon(command) => command.run(&options, global.verbose, global.color != Color::Never),
+        // Its errors are in its log already.
+        Command::Daemon(command) => match command.run(&options, global.verbose, global.color != Color::Never) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => return ExitCode::from(exit_status(&error)),
+        },
         Command::Detect(command) => block_on(command.run(&options, style)),
         Command::Heal(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),

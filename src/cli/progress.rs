@@ -94,13 +94,14 @@ impl Progress {
                 ))
             }
             Form::Events => {
-                let event = Event {
+                let step = |phase| Event {
                     site: failure.worker.site.clone(),
                     unit: failure.worker.unit.clone(),
-                    error: failure.error.clone(),
-                    ..Event::new(Phase::Failed)
+                    ..Event::new(phase)
                 };
-                self.show(&event)
+                // As for every other worker: begun, and ended.
+                self.show(&step(Phase::Starting))?;
+                self.show(&Event { error: failure.error.clone(), ..step(Phase::Failed) })
             }
             Form::Json => Ok(()),
         }

@@ -352,6 +352,7 @@ mod tests {
                     restart_prevented,
                     oneshot,
                     enabled,
+                    definition: 0,
                     working_directory: None,
                     parents: parents.into_iter().map(|active| Parent { name: "p.service".into(), active }).collect(),
                     stop: match stop {

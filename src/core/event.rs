@@ -162,6 +162,10 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = &self.unit;
+        let again = match self.attempt {
+            None | Some(0 | 1) => String::new(),
+            Some(attempt) => format!(" (attempt {attempt})"),
+        };
         match self.phase {
             Phase::Detected => write!(f, "{unit} is down ({})", self.reason)?,
             Phase::Scheduled => {
@@ -170,20 +174,15 @@ impl fmt::Display for Event {
                     write!(f, " in {}", rounded(wait))?;
                 }
             }
-            Phase::Held => write!(f, "{unit} waits: {}", self.reason)?,
-            Phase::Starting => write!(f, "{unit} is being started")?,
-            Phase::Healed => write!(f, "{unit} is up again and has stayed up")?,
-            Phase::Failed => write!(f, "{unit} could not be healed")?,
-            Phase::GaveUp => write!(f, "{unit} is given up: {}", self.reason)?,
+            Phase::Held => write!(f, "{unit} is down and stays down: {}", self.reason)?,
+            Phase::Starting => write!(f, "{unit} is being started{again}")?,
+            Phase::Healed => write!(f, "{unit} is up again and has stayed up{again}")?,
+            Phase::Failed => write!(f, "{unit} failed{again}")?,
+            Phase::GaveUp => write!(f, "{unit} is given up, {}", self.reason)?,
             Phase::Recovered => write!(f, "{unit} came back by itself")?,
-            Phase::Stopped => write!(f, "{unit} was stopped by its user and stays down")?,
+            Phase::Stopped if self.reason.is_empty() => write!(f, "{unit} was stopped by its user and stays down")?,
+            Phase::Stopped => write!(f, "{unit} stays down: {}", self.reason)?,
             Phase::Done => f.write_str("done")?,
-        }
-        if let (Phase::Starting | Phase::Healed | Phase::Failed, Some(attempt)) = (self.phase, self.attempt) {
-            write!(f, " (attempt {attempt})")?;
-        }
-        if let (Phase::Recovered | Phase::Stopped, false) = (self.phase, self.reason.is_empty()) {
-            write!(f, " ({})", self.reason)?;
         }
         if !self.error.is_empty() {
             write!(f, ": {}", self.error)?;

@@ -295,6 +295,8 @@ pub struct Inspection {
     pub oneshot: bool,
     /// `UnitFileState` is one that an enabled unit has.
     pub enabled: bool,
+    /// Changes when the files that define the unit do.
+    pub definition: u64,
     /// `WorkingDirectory=`, if it has one.
     pub working_directory: Option<PathBuf>,
     /// Units that a start would pull in with it.
@@ -317,6 +319,7 @@ impl Inspection {
             restart_prevented: false,
             oneshot: false,
             enabled: true,
+            definition: 0,
             working_directory: None,
             parents: Vec::new(),
             stop: None,

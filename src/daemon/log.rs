@@ -31,7 +31,10 @@ impl EventLog {
         let (events, mut queue) = mpsc::unbounded_channel::<Event>();
         let writer = tokio::spawn(async move {
             while let Some(mut event) = queue.recv().await {
-                if event.phase == Phase::Failed && queue.len() < BACKLOG {
+                if matches!(event.phase, Phase::Failed | Phase::GaveUp)
+                    && !event.error.is_empty()
+                    && queue.len() < BACKLOG
+                {
                     add_last_words(&manager, &mut event).await;
                 }
                 log_event(&event, scope);

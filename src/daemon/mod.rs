@@ -141,16 +141,18 @@ impl<M: ServiceManager> Daemon<M> {
     fn observe(&mut self, fact: Fact) {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
-        let actions = self.healer.observe(now, fact);
-        let news = actions.iter().any(|action| matches!(action, Action::Emit(_)));
-        for action in actions {
-            self.perform(action);
-        }
+        // Calls first: writing to the log can wait, a worker that is down should not.
+        let (events, calls): (Vec<_>, Vec<_>) =
+            self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
+        let news = !events.is_empty();
+        let starts = calls.iter().any(|action| matches!(action, Action::Start(_)));
+        calls.into_iter().chain(events).for_each(|action| self.perform(action));
         if listed && !std::mem::replace(&mut self.ready, true) {
             notify::ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
         }
-        if listed || news {
+        // What a start leads to is worth a line sooner than the start itself.
+        if listed || (news && !starts) {
             self.log.status(&status(&self.healer.counts(), self.trouble.as_deref()));
         }
     }
@@ -183,6 +185,7 @@ impl<M: ServiceManager> Daemon<M> {
             }
             Change::Unit(status) => Fact::Changed(status),
             Change::Finished(unit, outcome) => Fact::Finished(unit, outcome),
+            Change::JobDone(unit) => Fact::JobDone(unit),
             Change::Reloading => {
                 tracing::debug!("the service manager reloads its files");
                 Fact::Frozen

@@ -41,6 +41,8 @@ pub enum Change {
     Lost(String),
     /// A start ended.
     Finished(UnitName, Outcome),
+    /// A job of somebody else succeeded.
+    JobDone(UnitName),
 }
 
 /// Changes, in the order in which the manager told them.

@@ -17,7 +17,11 @@
 //! ```
 //!
 //! From every state the worker can come up without us (`recovered`), be taken down by its user
-//! (`stopped`), or cease to be covered. Each attempt is preceded by a close look at the unit, so
+//! (`stopped`), or cease to be covered. Two short-lived states wait for what a person is about to
+//! do: `cancelled`, when a job of theirs took the place of our start, and `cleared`, when they
+//! cleared the failure, perhaps to start the worker next.
+//!
+//! Each attempt is preceded by a close look at the unit, so
 //! that a mask, a stop or a pending job of the last instant is respected, and ended by another,
 //! so that a worker that died and was restarted in between does not count as healed.
 //!
@@ -83,6 +87,8 @@ pub enum Fact {
     Inspected(UnitName, Result<Inspection, String>),
     /// How the start of [`Action::Start`] ended.
     Finished(UnitName, Outcome),
+    /// A job of somebody else succeeded.
+    JobDone(UnitName),
     /// The registry's new content.
     Registry(Arc<Registry>),
     /// Whether the stop marker exists.
@@ -104,6 +110,8 @@ pub enum Outcome {
     Failed(String),
     /// The manager would not have it now, by the doing of somebody else; says why.
     Refused(Refusal, String),
+    /// Somebody else's job took the place of the start.
+    Cancelled,
     /// The manager will refuse every start until the unit is changed.
     Impossible(Hopeless),
 }
@@ -219,6 +227,7 @@ impl Healer {
             Fact::Frozen => self.frozen = true,
             Fact::Inspected(unit, result) => self.inspected(now, &unit, result),
             Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
+            Fact::JobDone(unit) => self.foreign_job_done(now, &unit),
             Fact::Registry(registry) => self.registry_changed(now, registry),
             Fact::StopMarker(exists) => {
                 self.stop_marker = exists;
@@ -259,7 +268,7 @@ impl Healer {
                 Phase::Waiting { .. } => counts.waiting += 1,
                 Phase::Held(_) => counts.held += 1,
                 Phase::GaveUp => counts.gave_up += 1,
-                Phase::Stopped | Phase::Resting => {}
+                Phase::Cancelled | Phase::Cleared | Phase::Stopped | Phase::Resting => {}
             }
         }
         counts
@@ -282,7 +291,11 @@ impl Healer {
             }
         }
         if thawed {
-            self.wake_held(now, Refusal::may_pass_with_a_reload);
+            self.wake(now, |phase| match phase {
+                Phase::Held(refusal) => refusal.may_pass_with_a_reload(),
+                // Its unit may be another now: a look tells.
+                phase => *phase == Phase::GaveUp,
+            });
         }
         self.consider_all(now);
     }

@@ -175,7 +175,7 @@ fn a_restart_that_nobody_signalled_is_no_proof() {
     assert_eq!(
         ward.shows("queue", up(3 * SECOND)),
         [
-            "failed queue #1: it died and was restarted right after its start",
+            "failed queue #1: died and was restarted right after its start",
             "scheduled queue #2 in 1s",
             "recovered queue"
         ]
@@ -196,13 +196,13 @@ fn death_while_proving_is_a_failed_attempt() {
     let mut ward = Ward::with_proving_queue();
     assert_eq!(
         ward.goes("queue", ActiveState::Failed),
-        ["failed queue #1: it died right after its start", "scheduled queue #2 in 1s"]
+        ["failed queue #1: died right after its start", "scheduled queue #2 in 1s"]
     );
     let mut ward = Ward::with_proving_queue();
     // The manager restarts it by itself: so it died, even if it is not parked.
     assert_eq!(
         ward.goes("queue", ActiveState::Activating),
-        ["failed queue #1: it died right after its start", "scheduled queue #2 in 1s"]
+        ["failed queue #1: died right after its start", "scheduled queue #2 in 1s"]
     );
     assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
 }
@@ -223,7 +223,7 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
     assert_eq!(
         ward.ends("queue", Outcome::Failed("boom".into())),
-        ["failed queue #10: boom", "gave-up queue #10: 10 attempts did not bring it back"]
+        ["failed queue #10: boom", "gave-up queue #10: 10 attempts did not bring it back: boom"]
     );
     assert_eq!(ward.due_in(), None);
     for _ in 0..100 {
@@ -335,8 +335,52 @@ fn a_stop_during_the_proof_is_obeyed() {
 fn clearing_the_failure_by_hand_ends_a_wait() {
     let mut ward = Ward::with_starting_queue();
     ward.ends("queue", Outcome::Failed("boom".into()));
-    assert_eq!(ward.goes("queue", ActiveState::Inactive), ["stopped queue: somebody cleared its failure"]);
+    assert!(ward.goes("queue", ActiveState::Inactive).is_empty(), "perhaps to start it next");
+    assert_eq!(ward.after(SECOND), ["stopped queue: somebody cleared its failure"]);
     assert!(ward.after(3600 * SECOND).is_empty());
+}
+
+#[test]
+fn whoever_clears_the_failure_and_starts_the_worker_has_healed_it() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.goes("queue", ActiveState::Inactive);
+    ward.goes("queue", ActiveState::Activating);
+    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+}
+
+#[test]
+fn a_stop_of_a_worker_that_is_down_already_is_a_stop_all_the_same() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    // systemd has nothing to do for it but to say that the job is done.
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    assert!(ward.after(3600 * SECOND).is_empty());
+
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.observe(Fact::JobDone(unit("queue")));
+    assert_eq!(ward.shows("queue", crashed()), ["stopped queue"], "while it is looked at");
+}
+
+#[test]
+fn a_stop_in_the_middle_of_our_start_is_obeyed() {
+    for end in [ActiveState::Failed, ActiveState::Inactive] {
+        let mut ward = Ward::with_starting_queue();
+        ward.goes("queue", ActiveState::Activating);
+        ward.goes_with_job("queue", ActiveState::Deactivating);
+        assert!(ward.ends("queue", Outcome::Cancelled).is_empty());
+        assert_eq!(ward.goes("queue", end), ["stopped queue"]);
+        assert!(ward.after(3600 * SECOND).is_empty());
+    }
+}
+
+#[test]
+fn a_start_that_a_restart_replaces_is_somebody_elses() {
+    let mut ward = Ward::with_starting_queue();
+    ward.goes_with_job("queue", ActiveState::Activating);
+    assert!(ward.ends("queue", Outcome::Cancelled).is_empty());
+    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
 }
 
 #[test]
@@ -526,7 +570,7 @@ fn given_up() -> Ward {
     ward.goes("queue", ActiveState::Failed);
     ward.shows("queue", crashed());
     let told = ward.ends("queue", Outcome::Failed("boom".into()));
-    assert_eq!(told[1], "gave-up queue #1: 1 attempts did not bring it back");
+    assert_eq!(told[1], "gave-up queue #1: 1 attempt did not bring it back: boom");
     ward
 }
 
@@ -547,7 +591,19 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
     assert_eq!(ward.shows("queue", crashed())[1..], starts);
 
-    // Another site's entry is nothing to it.
+    // Its unit's file was edited, and the manager reloaded.
+    let mut ward = given_up();
+    ward.observe(Fact::Frozen);
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(ward.shows("queue", Inspection { definition: 1, ..crashed() }), starts);
+
+    // A reload for some other reason is nothing to it.
+    let mut ward = given_up();
+    ward.observe(Fact::Frozen);
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert!(ward.shows("queue", crashed()).is_empty());
+
+    // Neither is another site's entry.
     let mut ward = given_up();
     assert!(ward.sites(b"sites: [{name: myapp, path: /srv/myapp}, {name: shop, path: /x}]").is_empty());
 }
@@ -670,6 +726,7 @@ enum Happening {
     Pauses(bool),
     Marks(bool),
     Asks(usize),
+    DoesAJob(usize),
     Waits(u64),
 }
 
@@ -683,10 +740,11 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         2 => prop::collection::vec((who.clone(), states.clone(), any::<bool>()), 0..6).prop_map(Happening::Lists),
         1 => Just(Happening::Freezes),
         6 => (who.clone(), any::<bool>(), states).prop_map(|(w, ok, s)| Happening::Answers(w, ok, s)),
-        6 => (who.clone(), 0usize..4).prop_map(|(w, o)| Happening::Ends(w, o)),
+        6 => (who.clone(), 0usize..5).prop_map(|(w, o)| Happening::Ends(w, o)),
         1 => any::<bool>().prop_map(Happening::Pauses),
         1 => any::<bool>().prop_map(Happening::Marks),
-        1 => who.prop_map(Happening::Asks),
+        1 => who.clone().prop_map(Happening::Asks),
+        1 => who.prop_map(Happening::DoesAJob),
         3 => (0u64..20_000).prop_map(Happening::Waits),
     ]
 }
@@ -727,6 +785,7 @@ proptest! {
                         0 => Outcome::Done,
                         1 => Outcome::Failed("boom".into()),
                         2 => Outcome::Refused(Refusal::JobPending, "busy".into()),
+                        3 => Outcome::Cancelled,
                         _ => Outcome::Impossible(Hopeless::NotFound),
                     })
                 }
@@ -736,6 +795,7 @@ proptest! {
                 }
                 Happening::Marks(now) => { marked = now; Fact::StopMarker(now) }
                 Happening::Asks(who) => Fact::Heal(vec![unit(NAMES[who])]),
+                Happening::DoesAJob(who) => Fact::JobDone(unit(NAMES[who])),
                 Happening::Waits(ms) => { ward.now = ward.now + Duration::from_millis(ms); Fact::Deadline }
             };
             let looked_at = match &fact {
@@ -766,8 +826,8 @@ proptest! {
                                 prop_assert!(*open, "the end of an attempt that never began");
                                 *open = false;
                             }
-                            EventPhase::Stopped => *open = false,
-                            EventPhase::Recovered | EventPhase::GaveUp | EventPhase::Scheduled | EventPhase::Held => {
+                            EventPhase::Stopped | EventPhase::Recovered => *open = false,
+                            EventPhase::GaveUp | EventPhase::Scheduled | EventPhase::Held => {
                                 prop_assert!(!*open, "{} in the middle of an attempt", event.phase.as_str());
                             }
                             EventPhase::Detected | EventPhase::Done => {}

@@ -22,6 +22,10 @@ pub(super) enum Phase {
     Proving,
     /// The close look that ends the proving time is under way.
     Verifying,
+    /// Somebody else's job took the place of the start; what becomes of the unit tells why.
+    Cancelled,
+    /// Somebody cleared its failure, perhaps to start it. If not, it is to stay down.
+    Cleared,
     /// Its user stopped it. Nothing is done until it comes up.
     Stopped,
     /// No further attempts.
@@ -49,6 +53,12 @@ pub(super) struct Track {
     pub timer: Option<Timestamp>,
     /// Whether the unit was enabled when it failed; unknown until the first look.
     pub was_enabled: Option<bool>,
+    /// The unit's definition at the last look, and the last failure: what there is to say, and to
+    /// compare with, once it is given up.
+    pub definition: Option<u64>,
+    pub last_failure: String,
+    /// It was given up, and is only looked at because its unit may have changed.
+    pub given_up: bool,
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub asked: Asked,
@@ -66,6 +76,9 @@ impl Track {
             not_before: now,
             timer: None,
             was_enabled: None,
+            definition: None,
+            last_failure: String::new(),
+            given_up: false,
             oneshot: false,
             asked: Asked::ByRule,
             announced: false,

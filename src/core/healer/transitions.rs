@@ -81,7 +81,7 @@ impl Healer {
                 self.recovered(now, name);
             }
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Down) => {
-                self.dismiss(now, name, "somebody cleared its failure");
+                self.went_down(now, name);
             }
             (
                 Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Stopped),
@@ -89,13 +89,19 @@ impl Healer {
             )
             | (Some(Phase::GaveUp | Phase::Stopped), Failed) => {}
 
+            (Some(Phase::Cleared | Phase::Cancelled), Up) => self.recovered(now, name),
+            (Some(Phase::Cleared | Phase::Cancelled), Rising | Settling) => {}
+            (Some(Phase::Cleared), Failed) => self.fell_ill(now, name),
+            (Some(Phase::Cleared), Down) => self.went_down(now, name),
+            (Some(Phase::Cancelled), Failed | Down) => self.was_cancelled(now, name, standing == Failed),
+
             // The answer to the look or the end of the job says more than the state of the moment.
             (Some(Phase::Looking | Phase::Starting), Up | Failed | Rising | Settling | Down) => {}
 
             (Some(Phase::Proving | Phase::Verifying), Up | Settling) => {}
             (Some(Phase::Proving | Phase::Verifying), Failed) => self.died_while_proving(now, name),
             (Some(Phase::Proving | Phase::Verifying), Rising) => {
-                self.attempt_failed(now, name, "it died right after its start".to_owned());
+                self.attempt_failed(now, name, "died right after its start".to_owned());
             }
             (Some(Phase::Proving | Phase::Verifying), Down) => self.ended_while_proving(now, name),
 
@@ -116,11 +122,23 @@ impl Healer {
                 | Phase::Held(_)
                 | Phase::Starting
                 | Phase::Proving
+                | Phase::Cancelled
+                | Phase::Cleared
                 | Phase::Stopped
                 | Phase::GaveUp
                 | Phase::Resting,
             )
             | None => {}
+        }
+    }
+
+    /// Somebody's job succeeded. If the unit is failed all the same, that was a stop: of a unit that
+    /// is down already it only tells what its user wants. (So does a `try-restart`, which does
+    /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
+    pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
+        if let Some(unit) = self.units.get_mut(name).filter(|unit| unit.active == ActiveState::Failed) {
+            unit.stop_seen = true;
+            self.consider(now, name);
         }
     }
 
@@ -153,6 +171,10 @@ impl Healer {
                 self.hold(name, refusal);
                 self.consider(now, name);
             }
+            Outcome::Cancelled => {
+                self.enter(name, Phase::Cancelled);
+                self.consider(now, name);
+            }
             Outcome::Impossible(why) => {
                 self.emit(name, EventPhase::Failed, |event| event.error = why.to_string());
                 self.give_up(name, &why.to_string());
@@ -172,11 +194,17 @@ impl Healer {
             Phase::Resting => {
                 self.tracks.remove(name);
             }
+            Phase::Cleared => {
+                if self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down) {
+                    self.dismiss(now, name, "somebody cleared its failure");
+                }
+            }
             Phase::Due
             | Phase::Looking
             | Phase::Held(_)
             | Phase::Starting
             | Phase::Verifying
+            | Phase::Cancelled
             | Phase::Stopped
             | Phase::GaveUp => {}
         }
@@ -192,7 +220,14 @@ impl Healer {
                 }
             }
             Some(
-                Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::Stopped | Phase::GaveUp | Phase::Resting,
+                Phase::Due
+                | Phase::Waiting { .. }
+                | Phase::Held(_)
+                | Phase::Cancelled
+                | Phase::Cleared
+                | Phase::Stopped
+                | Phase::GaveUp
+                | Phase::Resting,
             )
             | None => self.begin(now, name, Asked::ByPerson),
         }
@@ -211,12 +246,12 @@ impl Healer {
         }
     }
 
-    /// Looks again at workers held for a reason that may have passed.
-    pub(super) fn wake_held(&mut self, now: Timestamp, may_have_passed: impl Fn(&Refusal) -> bool) {
+    /// Looks again at workers for which nothing is done, where that may have changed.
+    pub(super) fn wake(&mut self, now: Timestamp, may_have_changed: impl Fn(&Phase) -> bool) {
         let names: Vec<UnitName> = self
             .tracks
             .iter()
-            .filter(|(_, track)| matches!(&track.phase, Phase::Held(refusal) if may_have_passed(refusal)))
+            .filter(|(_, track)| may_have_changed(&track.phase))
             .map(|(name, _)| name.clone())
             .collect();
         for name in names {
@@ -248,6 +283,8 @@ impl Healer {
             track.attempts = 0;
         }
         track.ends();
+        // Whatever ended it: what follows is no mere look.
+        track.phase = Phase::Resting;
         track.asked = asked;
         track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
         self.make_due(name);
@@ -257,6 +294,9 @@ impl Healer {
     /// Still down, and an attempt is due, scheduled or held: does that stand?
     fn reconsider_wait(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get(name) else { return };
+        if self.was_stopped_since(name) {
+            return self.stopped(name, "");
+        }
         let against = self.intent_against(name);
         match (&track.phase, against) {
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
@@ -265,6 +305,12 @@ impl Healer {
             (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
             (_, None) => {}
         }
+    }
+
+    /// Whether somebody was seen to stop it. A person who asks for it later means something newer.
+    fn was_stopped_since(&self, name: &UnitName) -> bool {
+        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule)
+            && self.units.get(name).is_some_and(|unit| unit.stop_seen)
     }
 
     /// Whether the reason for holding is known to be gone, or only a close look can tell.
@@ -307,6 +353,9 @@ impl Healer {
         if self.worker(name).is_none() {
             return self.dismiss(now, name, "it is no longer covered");
         }
+        if self.was_stopped_since(name) {
+            return self.stopped(name, "");
+        }
         if let Some(refusal) = self.intent_against(name) {
             return self.hold(name, refusal);
         }
@@ -314,6 +363,13 @@ impl Healer {
         track.oneshot = unit.oneshot;
         let was_enabled = *track.was_enabled.get_or_insert(unit.enabled);
         let asked = track.asked;
+        let is_unchanged = track.definition.replace(unit.definition) == Some(unit.definition);
+        if std::mem::take(&mut track.given_up) {
+            if is_unchanged {
+                return self.enter(name, Phase::GaveUp);
+            }
+            track.attempts = 0;
+        }
         match diagnose(&unit, was_enabled, asked) {
             Diagnosis::Well if unit.active.is_up() => self.recovered(now, name),
             Diagnosis::Well => self.wait_until(name, now + SECOND_LOOK),
@@ -347,20 +403,21 @@ impl Healer {
         }
         track.attempts += 1;
         track.told = None;
+        // The wish of a person is fulfilled with this; what they do next is newer.
+        track.asked = Asked::ByRule;
         self.enter(name, Phase::Starting);
         self.emit(name, EventPhase::Starting, |_| {});
         self.actions.push(Action::Start(name.clone()));
     }
 
     fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
-        self.emit(name, EventPhase::Failed, |event| event.error = error);
+        self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
         let Some(track) = self.tracks.get_mut(name) else { return };
+        track.last_failure = error;
         if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
             self.exhausted(name);
         } else {
             track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
-            // Only the first attempt can be the wish of a person.
-            track.asked = Asked::ByRule;
             self.schedule(now, name);
         }
         // It may be up again already: a restart by the manager, or by its user.
@@ -371,7 +428,7 @@ impl Healer {
         if self.units.get(name).is_some_and(|unit| unit.stop_seen) {
             self.stopped(name, "");
         } else {
-            self.attempt_failed(now, name, "it died right after its start".to_owned());
+            self.attempt_failed(now, name, "died right after its start".to_owned());
         }
     }
 
@@ -392,7 +449,7 @@ impl Healer {
         match unit.up_for {
             Some(up_for) if unit.active.is_up() && up_for >= self.policy.stable_after => self.healed(now, name),
             Some(_) if unit.active.is_up() => {
-                self.attempt_failed(now, name, "it died and was restarted right after its start".to_owned());
+                self.attempt_failed(now, name, "died and was restarted right after its start".to_owned());
             }
             // Its change of state is on its way to us, and decides.
             Some(_) | None => self.prove_on(now, name),
@@ -414,6 +471,31 @@ impl Healer {
             self.emit(name, EventPhase::Recovered, |_| {});
         }
         self.rest(now, name);
+    }
+
+    /// Somebody cleared the failure of a worker. Mostly they start it next.
+    fn went_down(&mut self, now: Timestamp, name: &UnitName) {
+        if self.units.get(name).is_some_and(|unit| unit.stop_seen) {
+            return self.stopped(name, "");
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if track.phase == Phase::Cleared && track.timer.is_some() {
+            return;
+        }
+        if track.phase == Phase::GaveUp {
+            track.attempts = 0;
+        }
+        self.enter(name, Phase::Cleared);
+        self.set_timer(name, Some(now + SECOND_LOOK));
+    }
+
+    /// What took the place of our start has ended, and the worker is down.
+    fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
+        if !failed || self.units.get(name).is_some_and(|unit| unit.stop_seen) {
+            self.stopped(name, "");
+        } else {
+            self.attempt_failed(now, name, "its start was cancelled by somebody else".to_owned());
+        }
     }
 
     fn stopped(&mut self, name: &UnitName, reason: &str) {
@@ -456,11 +538,16 @@ impl Healer {
 
     fn exhausted(&mut self, name: &UnitName) {
         let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
-        self.give_up(name, &format!("{attempts} attempts did not bring it back"));
+        let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
+        self.give_up(name, &format!("{attempts} did not bring it back"));
     }
 
     fn give_up(&mut self, name: &UnitName, reason: &str) {
-        self.emit(name, EventPhase::GaveUp, |event| reason.clone_into(&mut event.reason));
+        let error = self.tracks.get_mut(name).map(|track| std::mem::take(&mut track.last_failure)).unwrap_or_default();
+        self.emit(name, EventPhase::GaveUp, |event| {
+            reason.clone_into(&mut event.reason);
+            event.error = error;
+        });
         self.enter(name, Phase::GaveUp);
     }
 
@@ -509,6 +596,9 @@ impl Healer {
     }
 
     fn make_due(&mut self, name: &UnitName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.given_up = track.phase == Phase::GaveUp;
+        }
         self.enter(name, Phase::Due);
         self.queue.push_back(name.clone());
     }

@@ -12,6 +12,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -133,7 +134,7 @@ impl Link {
     async fn list(&self, patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
         let reply = self.call(WHAT, &(Vec::<&str>::new(), patterns)).await?;
-        wire::units(&reply).map_err(|error| unexpected(WHAT, &error))
+        wire::units(&reply).map(|(units, _)| units).map_err(|error| unexpected(WHAT, &error))
     }
 
     /// The states of the units that a start of this one would pull in.
@@ -220,6 +221,7 @@ impl Systemd {
             restart_prevented: service.restart_prevented(),
             oneshot: service.text("Type") == "oneshot",
             enabled: matches!(general.text("UnitFileState"), "enabled" | "enabled-runtime" | "alias"),
+            definition: definition(&general),
             working_directory: (!working_directory.is_empty()).then(|| PathBuf::from(working_directory)),
             parents: link.parents(&general).await?,
             stop,
@@ -322,6 +324,19 @@ impl Properties {
         };
         if code == EXITED { statuses.contains(&status) } else { signals.contains(&status) }
     }
+}
+
+/// A number that changes when the files that define the unit do: of the paths, the times and the
+/// lengths of its file and its drop-ins.
+fn definition(unit: &Properties) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut hash = DefaultHasher::new();
+    for path in std::iter::once(unit.text("FragmentPath").to_owned()).chain(unit.strings("DropInPaths")) {
+        let data = std::fs::metadata(&path).ok();
+        let stamp = data.map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()));
+        (path, stamp).hash(&mut hash);
+    }
+    hash.finish()
 }
 
 /// For how long a unit has been up, by systemd's own timestamp.

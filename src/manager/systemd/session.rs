@@ -6,7 +6,7 @@
 //! it was told, it lists again; when the connection is lost, it begins anew, for as long as it
 //! takes. All state is the task's own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use zbus::{Connection, Message, MessageStream};
 use super::wire::{self, Signal};
 use super::{Address, Link};
 use crate::core::healer::Outcome;
-use crate::core::units::UnitName;
+use crate::core::units::{ActiveState, UnitName, UnitStatus};
 use crate::manager::{Change, ManagerError};
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
@@ -264,9 +264,13 @@ impl Following {
                 }
                 Ok(())
             }
-            Signal::JobRemoved(path, result) => {
-                if let Some(job) = self.jobs.remove(&path) {
-                    session.finished(job.unit, wire::job_result(&result));
+            Signal::JobRemoved { path, unit, result } => {
+                match (self.jobs.remove(&path), unit) {
+                    (Some(job), _) => session.finished(job.unit, wire::job_result(&result)),
+                    (None, Some(unit)) if result == "done" => {
+                        let _ = session.changes.send(Change::JobDone(unit));
+                    }
+                    (None, _) => {}
                 }
                 Ok(())
             }
@@ -311,9 +315,24 @@ impl Following {
             return Err(zbus::Error::from(message.clone()));
         }
         if self.reloading_until.is_none() {
-            let _ = session.changes.send(Change::Units(wire::units(message)?));
+            let (units, jobs) = wire::units(message)?;
+            self.missed_ends(session, &units, &jobs);
+            let _ = session.changes.send(Change::Units(units));
         }
         if self.list_again { self.list(&session.patterns).await } else { Ok(()) }
+    }
+
+    /// The ends of starts whose signal was lost: their job is listed no longer.
+    fn missed_ends(&mut self, session: &Session, units: &[UnitStatus], jobs: &HashSet<String>) {
+        for (_, job) in self.jobs.extract_if(|path, _| !jobs.contains(path)) {
+            let active = units.iter().find(|status| status.name == job.unit).map(|status| status.active);
+            let outcome = match active {
+                Some(ActiveState::Failed) => wire::job_result("failed"),
+                Some(_) => Outcome::Done,
+                None => Outcome::Failed("was unloaded while it was being started".to_owned()),
+            };
+            session.finished(job.unit, outcome);
+        }
     }
 
     /// The answer to `StartUnit`: the job's path, or why there is none.

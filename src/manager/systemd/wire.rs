@@ -2,7 +2,7 @@
 //!
 //! The interface is described in org.freedesktop.systemd1(5). Only what is used stands here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use zbus::Message;
 use zbus::message::{Builder, Flags, Type};
@@ -46,8 +46,15 @@ pub(super) enum Signal {
     Look,
     /// A unit was unloaded.
     Removed(String),
-    /// A job ended: its path and its result.
-    JobRemoved(String, String),
+    /// A job ended.
+    JobRemoved {
+        /// The job's path.
+        path: String,
+        /// Its unit, if that is a service.
+        unit: Option<UnitName>,
+        /// How it ended.
+        result: String,
+    },
     /// The manager begins (true) or has ended (false) to reload its files.
     Reloading(bool),
     /// The manager's name on the bus has a new owner, or none.
@@ -136,8 +143,9 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
             Some(Signal::Removed(name.to_owned()))
         }
         "JobRemoved" => {
-            let (_, path, _, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
-            Some(Signal::JobRemoved(path.to_string(), result.to_owned()))
+            let (_, path, unit, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
+            let unit = unit.ends_with(".service").then(|| UnitName::parse(unit).ok()).flatten();
+            Some(Signal::JobRemoved { path: path.to_string(), unit, result: result.to_owned() })
         }
         "Reloading" => body.deserialize().ok().map(Signal::Reloading),
         "NameOwnerChanged" => {
@@ -156,11 +164,12 @@ pub(super) fn is_a_job(property: &Variant<'_>) -> bool {
     }
 }
 
-/// Reads the answer to `ListUnitsByPatterns`.
-pub(super) fn units(message: &Message) -> zbus::Result<Vec<UnitStatus>> {
+/// Reads the answer to `ListUnitsByPatterns`: the units, and the paths of their jobs.
+pub(super) fn units(message: &Message) -> zbus::Result<(Vec<UnitStatus>, HashSet<String>)> {
     let body = message.body();
     let lines: Vec<ListedUnit<'_>> = body.deserialize()?;
-    Ok(lines.into_iter().filter_map(|line| unit(&line)).collect())
+    let jobs = lines.iter().filter(|line| line.7 != 0).map(|line| line.9.to_string()).collect();
+    Ok((lines.iter().filter_map(unit).collect(), jobs))
 }
 
 fn unit(line: &ListedUnit<'_>) -> Option<UnitStatus> {
@@ -189,10 +198,10 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
 pub(super) fn job_result(result: &str) -> Outcome {
     match result {
         "done" => Outcome::Done,
-        "failed" => Outcome::Failed("it failed while starting".to_owned()),
+        "failed" => Outcome::Failed("could not be started".to_owned()),
         "timeout" => Outcome::Failed("its start took longer than its unit allows".to_owned()),
-        "dependency" => Outcome::Failed("a unit it depends on could not be started".to_owned()),
-        "canceled" => Outcome::Refused(Refusal::JobPending, "its start was cancelled by somebody else".to_owned()),
+        "dependency" => Outcome::Failed("a unit that it depends on could not be started".to_owned()),
+        "canceled" => Outcome::Cancelled,
         "skipped" => Outcome::Failed("its start was skipped by the service manager".to_owned()),
         other => Outcome::Failed(format!("its start ended with the result {other}")),
     }
