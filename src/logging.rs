@@ -84,6 +84,8 @@ pub fn log_event(event: &Event, scope: Scope) {
         Scope::System => (None, Some(full.as_str())),
     };
     let optional = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+    // Of the event, which is written somewhat later: a failure waits for its worker's last words.
+    let time = event.time.map(|time| humantime::format_rfc3339_millis(time).to_string());
     let retry_in_ms = event.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     macro_rules! log {
         ($level:expr) => {
@@ -91,6 +93,7 @@ pub fn log_event(event: &Event, scope: Scope) {
                 target: "workerheal",
                 $level,
                 message_id = message_id(event.phase),
+                workerheal_time = time.as_deref(),
                 workerheal_phase = event.phase.as_str(),
                 workerheal_site = optional(&event.site),
                 workerheal_unit = optional(&event.unit),
@@ -150,15 +153,21 @@ impl Fields {
         }
     }
 
+    /// When it happened: what is no event of the daemon happens now.
+    fn time(&self) -> String {
+        let told = self.others.get("time").and_then(Value::as_str).map(str::to_owned);
+        told.unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string())
+    }
+
     fn text(&self, level: Level, colored: bool) -> String {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let time = self.time();
         let color = match level {
             Level::ERROR => "31",
             Level::WARN => "33",
             _ if self.others.get("phase").is_some_and(|phase| phase == "healed") => "32",
             _ => "0",
         };
-        let mut line = format!("{now} {level:>5} ");
+        let mut line = format!("{time} {level:>5} ");
         let _ = if colored {
             write!(line, "\u{1b}[{color}m{}\u{1b}[0m", self.message)
         } else {
@@ -168,7 +177,7 @@ impl Fields {
     }
 
     fn json(mut self, level: Level) -> String {
-        self.others.insert("time", humantime::format_rfc3339_millis(SystemTime::now()).to_string().into());
+        self.others.insert("time", self.time().into());
         self.others.insert("level", level.as_str().to_ascii_lowercase().into());
         self.others.insert("message", self.message.into());
         serde_json::to_string(&self.others).unwrap_or_default()
