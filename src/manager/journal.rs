@@ -44,6 +44,15 @@ struct Entry {
     unit: Option<String>,
     #[serde(rename = "_PID", default)]
     pid: Option<String>,
+    #[serde(rename = "_STREAM_ID", default)]
+    stream: Option<String>,
+}
+
+impl Entry {
+    /// What it says, fit to show; `None` if that is nothing.
+    fn line(self) -> Option<String> {
+        self.message.map(|message| excerpt(&message.into_string())).filter(|line| !line.is_empty())
+    }
 }
 
 /// The last run of a unit's main process.
@@ -110,12 +119,14 @@ impl Journal {
         let is_spawn_failure = |entry: &Entry| entry.message_id.as_deref() == Some(SPAWN_FAILED);
         let (spawn_failures, rest): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_spawn_failure);
         let (own, others): (Vec<Entry>, Vec<Entry>) = rest.into_iter().partition(is_own);
-        own.into_iter()
-            .chain(spawn_failures)
-            .chain(others)
-            .filter_map(|entry| entry.message)
-            .map(|message| excerpt(&message.into_string()))
-            .find(|line| !line.is_empty())
+        // The same goes for its children, and they often know best. What they wrote came the same
+        // way as what is known to be its own.
+        let stream = own.iter().find_map(|entry| entry.stream.as_ref()).map(|id| format!("_STREAM_ID={id}"));
+        let streamed = match stream {
+            Some(stream) => self.search(&[stream], 5).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        [streamed, own, spawn_failures, others].into_iter().flatten().find_map(Entry::line)
     }
 
     /// Whether the run with this invocation id was ended by a stop that somebody requested.
@@ -146,7 +157,7 @@ impl Journal {
     async fn search(&self, arguments: &[String], at_most: u32) -> Result<Vec<Entry>, String> {
         let search = Command::new("journalctl")
             .args(["--quiet", "--reverse", "--output=json"])
-            .arg("--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID")
+            .arg("--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID,_STREAM_ID")
             .arg(format!("--lines={at_most}"))
             .args(arguments)
             .stdin(Stdio::null())

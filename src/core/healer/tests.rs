@@ -223,7 +223,7 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
     assert_eq!(
         ward.ends("queue", Outcome::Failed("boom".into())),
-        ["failed queue #10: boom", "gave-up queue #10: 10 attempts did not bring it back: boom"]
+        ["failed queue #10: boom", "gave-up queue #10: 10 attempts failed: boom"]
     );
     assert_eq!(ward.due_in(), None);
     for _ in 0..100 {
@@ -570,7 +570,7 @@ fn given_up() -> Ward {
     ward.goes("queue", ActiveState::Failed);
     ward.shows("queue", crashed());
     let told = ward.ends("queue", Outcome::Failed("boom".into()));
-    assert_eq!(told[1], "gave-up queue #1: 1 attempt did not bring it back: boom");
+    assert_eq!(told[1], "gave-up queue #1: 1 attempt failed: boom");
     ward
 }
 

@@ -539,7 +539,7 @@ impl Healer {
     fn exhausted(&mut self, name: &UnitName) {
         let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
         let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
-        self.give_up(name, &format!("{attempts} did not bring it back"));
+        self.give_up(name, &format!("{attempts} failed"));
     }
 
     fn give_up(&mut self, name: &UnitName, reason: &str) {
