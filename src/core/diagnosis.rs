@@ -124,7 +124,8 @@ impl fmt::Display for Refusal {
             Self::Disabled => f.write_str("the unit was disabled while it was down"),
             Self::JobPending => f.write_str("another job is under way for the unit"),
             Self::ParentDown(parent) => {
-                write!(f, "it needs {}, which is {}", parent.name, parent.active)
+                let state = if parent.stopping { "being stopped" } else { parent.active.as_str() };
+                write!(f, "it needs {}, which is {state}", parent.name)
             }
             Self::StopUnknown(why) => write!(f, "it may have been stopped on purpose: {why}"),
             Self::StateNotHealed(state) => write!(f, "the configuration does not heal the state {state}"),
@@ -178,6 +179,13 @@ pub enum Asked {
     ByPerson,
 }
 
+/// A unit that this one needs, and that is down or about to be. If a requested stop ended this one,
+/// the request was for that one, and it was taken along.
+#[must_use]
+pub fn down_parent(unit: &Inspection) -> Option<&Parent> {
+    unit.parents.iter().find(|parent| !parent.is_up())
+}
+
 /// What a close look at a unit means. `was_enabled` tells whether it was enabled when it failed.
 #[must_use]
 pub fn diagnose(unit: &Inspection, was_enabled: bool, asked: Asked) -> Diagnosis {
@@ -205,7 +213,7 @@ pub fn diagnose(unit: &Inspection, was_enabled: bool, asked: Asked) -> Diagnosis
     if unit.has_job {
         return Diagnosis::Held(state, Refusal::JobPending);
     }
-    if let Some(parent) = unit.parents.iter().find(|parent| !parent.active.is_up()) {
+    if let Some(parent) = down_parent(unit) {
         return Diagnosis::Held(state, Refusal::ParentDown(parent.clone()));
     }
     if by_rule && let Some(StopEvidence::Unknown(why)) = &unit.stop {
@@ -298,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_weightiest_reason_is_told() {
-        let parent = Parent { name: "db.service".into(), active: ActiveState::Activating };
+        let parent = Parent { name: "db.service".into(), active: ActiveState::Activating, stopping: false };
         let mut unit = Inspection {
             stop: Some(StopEvidence::Requested),
             load: LoadState::Masked,
@@ -354,7 +362,10 @@ mod tests {
                     enabled,
                     definition: 0,
                     working_directory: None,
-                    parents: parents.into_iter().map(|active| Parent { name: "p.service".into(), active }).collect(),
+                    parents: parents
+                        .into_iter()
+                        .map(|active| Parent { name: "p.service".into(), active, stopping: false })
+                        .collect(),
                     stop: match stop {
                         0 => None,
                         1 => Some(StopEvidence::Requested),

@@ -271,6 +271,16 @@ pub struct Parent {
     pub name: String,
     /// Where it is in its life cycle.
     pub active: ActiveState,
+    /// Whether a stop is queued or under way for it.
+    pub stopping: bool,
+}
+
+impl Parent {
+    /// Whether it is up, and nobody is about to change that.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.active.is_up() && !self.stopping
+    }
 }
 
 /// A close look at one unit, taken right before deciding about it.

@@ -227,7 +227,7 @@ impl Healer {
             Fact::Frozen => self.frozen = true,
             Fact::Inspected(unit, result) => self.inspected(now, &unit, result),
             Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
-            Fact::JobDone(unit) => self.foreign_job_done(now, &unit),
+            Fact::JobDone(unit) => self.foreign_job_done(&unit),
             Fact::Registry(registry) => self.registry_changed(now, registry),
             Fact::StopMarker(exists) => {
                 self.stop_marker = exists;

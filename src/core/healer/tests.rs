@@ -285,7 +285,8 @@ fn a_stop_on_request_that_ends_in_failure_stays_a_stop() {
     let mut ward = Ward::with_healthy_queue();
     ward.goes_with_job("queue", ActiveState::Deactivating);
     assert!(ward.goes_with_job("queue", ActiveState::Failed).is_empty());
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["stopped queue"]);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed()), ["stopped queue"]);
     assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
     // Until its user starts it, and it then crashes.
     ward.goes("queue", ActiveState::Active);
@@ -535,7 +536,7 @@ fn a_start_that_the_manager_refuses_for_a_job_is_no_attempt() {
 fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
     let mut ward = Ward::with_healthy_queue();
     ward.goes("queue", ActiveState::Failed);
-    let parent = Parent { name: "lerd-php85-fpm.service".into(), active: ActiveState::Inactive };
+    let parent = fpm(ActiveState::Inactive, false);
     assert_eq!(
         ward.shows("queue", Inspection { parents: vec![parent], ..crashed() }),
         ["detected queue: failed", "held queue: it needs lerd-php85-fpm.service, which is inactive"]
@@ -544,6 +545,37 @@ fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
     assert!(ward.list(&units).is_empty());
     assert!(ward.goes("lerd-php85-fpm", ActiveState::Activating).is_empty());
     assert_eq!(ward.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+}
+
+/// A unit that workers are bound to.
+fn fpm(active: ActiveState, stopping: bool) -> Parent {
+    Parent { name: "lerd-php85-fpm.service".into(), active, stopping }
+}
+
+#[test]
+fn a_worker_that_its_parent_took_along_comes_back_with_it() {
+    // systemd stops the worker first; the parent's own stop is only queued then.
+    for parent in [fpm(ActiveState::Active, true), fpm(ActiveState::Failed, false)] {
+        let mut ward = Ward::with_healthy_queue();
+        ward.goes_with_job("queue", ActiveState::Deactivating);
+        assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+        let told = ward.shows("queue", Inspection { parents: vec![parent], ..crashed() });
+        assert!(told[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{told:?}");
+        let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
+        assert!(ward.list(&units).is_empty());
+        assert_eq!(ward.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+        let seen = Inspection { parents: vec![fpm(ActiveState::Active, false)], ..crashed() };
+        assert_eq!(ward.shows("queue", seen), ["starting queue #1", "start queue"]);
+    }
+}
+
+#[test]
+fn a_stop_of_a_worker_that_waits_for_its_parent_is_a_stop() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    assert!(ward.goes("lerd-php85-fpm", ActiveState::Active).is_empty());
 }
 
 #[test]

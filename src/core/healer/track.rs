@@ -43,6 +43,7 @@ impl Phase {
 
 /// What is remembered of a worker that is ill, or was lately.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is remembered for a rule of its own")]
 pub(super) struct Track {
     pub phase: Phase,
     /// Attempts since the history was last forgotten.
@@ -59,6 +60,10 @@ pub(super) struct Track {
     pub last_failure: String,
     /// It was given up, and is only looked at because its unit may have changed.
     pub given_up: bool,
+    /// A unit that it needs went down and took it along: the stop was not meant for it.
+    pub taken_along: bool,
+    /// Its user stopped it while it was looked at.
+    pub told_to_stop: bool,
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub asked: Asked,
@@ -79,6 +84,8 @@ impl Track {
             definition: None,
             last_failure: String::new(),
             given_up: false,
+            taken_along: false,
+            told_to_stop: false,
             oneshot: false,
             asked: Asked::ByRule,
             announced: false,
@@ -91,6 +98,8 @@ impl Track {
         self.announced = false;
         self.told = None;
         self.was_enabled = None;
+        self.taken_along = false;
+        self.told_to_stop = false;
         self.asked = Asked::ByRule;
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::track::{Phase, Track};
 use super::{Action, Healer, Mode, Outcome, Timestamp, Unit};
 use crate::core::coverage::{Resolution, Worker};
-use crate::core::diagnosis::{Asked, Diagnosis, Refusal, State, diagnose, intent};
+use crate::core::diagnosis::{Asked, Diagnosis, Refusal, State, diagnose, down_parent, intent};
 use crate::core::event::{Event, Phase as EventPhase};
-use crate::core::units::{ActiveState, Inspection, LoadState, UnitName};
+use crate::core::units::{ActiveState, Inspection, LoadState, StopEvidence, UnitName};
 
 /// How soon to look again where the manager's answers contradict each other for a moment.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -135,10 +135,14 @@ impl Healer {
     /// Somebody's job succeeded. If the unit is failed all the same, that was a stop: of a unit that
     /// is down already it only tells what its user wants. (So does a `try-restart`, which does
     /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
-    pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
-        if let Some(unit) = self.units.get_mut(name).filter(|unit| unit.active == ActiveState::Failed) {
-            unit.stop_seen = true;
-            self.consider(now, name);
+    pub(super) fn foreign_job_done(&mut self, name: &UnitName) {
+        use Phase::{Due, GaveUp, Held, Looking, Waiting};
+        let failed = self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed);
+        let Some(track) = self.tracks.get_mut(name).filter(|_| failed && !self.frozen) else { return };
+        if track.phase == Looking {
+            track.told_to_stop = true;
+        } else if matches!(track.phase, Due | Waiting { .. } | Held(_) | GaveUp) {
+            self.stopped(name, "");
         }
     }
 
@@ -267,12 +271,6 @@ impl Healer {
         if self.mode == Mode::OnRequest {
             return;
         }
-        let stopped = self.units.get(name).is_some_and(|unit| unit.stop_seen);
-        if stopped {
-            self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
-            self.stopped(name, "");
-            return;
-        }
         self.begin(now, name, Asked::ByRule);
     }
 
@@ -294,11 +292,10 @@ impl Healer {
     /// Still down, and an attempt is due, scheduled or held: does that stand?
     fn reconsider_wait(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get(name) else { return };
-        if self.was_stopped_since(name) {
-            return self.stopped(name, "");
-        }
         let against = self.intent_against(name);
         match (&track.phase, against) {
+            // A look tells what that stop was for.
+            (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(name, against),
             (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
@@ -307,10 +304,19 @@ impl Healer {
         }
     }
 
-    /// Whether somebody was seen to stop it. A person who asks for it later means something newer.
+    /// Whether its stop was seen. A person who asks for it later means something newer.
     fn was_stopped_since(&self, name: &UnitName) -> bool {
-        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule)
+        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule && !track.taken_along)
             && self.units.get(name).is_some_and(|unit| unit.stop_seen)
+    }
+
+    /// Whether its user stopped it, rather than a unit that it needs, which took it along.
+    fn was_told_to_stop(&mut self, name: &UnitName, seen: &Inspection) -> bool {
+        let stop_seen = self.was_stopped_since(name);
+        let Some(track) = self.tracks.get_mut(name).filter(|track| track.asked == Asked::ByRule) else { return false };
+        let stopped = stop_seen || (seen.stop == Some(StopEvidence::Requested) && !track.taken_along);
+        track.taken_along |= stopped && down_parent(seen).is_some();
+        track.told_to_stop || (stopped && !track.taken_along)
     }
 
     /// Whether the reason for holding is known to be gone, or only a close look can tell.
@@ -345,7 +351,7 @@ impl Healer {
             // What was seen may be wrong already: look again when the doubt is over.
             return self.make_due(name);
         }
-        let unit = match result {
+        let mut unit = match result {
             Ok(unit) => unit,
             Err(why) => return self.hold(name, Refusal::Unreadable(why)),
         };
@@ -353,13 +359,16 @@ impl Healer {
         if self.worker(name).is_none() {
             return self.dismiss(now, name, "it is no longer covered");
         }
-        if self.was_stopped_since(name) {
+        if self.was_told_to_stop(name, &unit) {
             return self.stopped(name, "");
         }
         if let Some(refusal) = self.intent_against(name) {
             return self.hold(name, refusal);
         }
         let Some(track) = self.tracks.get_mut(name) else { return };
+        if track.taken_along {
+            unit.stop = None;
+        }
         track.oneshot = unit.oneshot;
         let was_enabled = *track.was_enabled.get_or_insert(unit.enabled);
         let asked = track.asked;

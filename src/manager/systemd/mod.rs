@@ -151,7 +151,12 @@ impl Link {
         let reply = self.call(WHAT, &names).await?;
         let body = reply.body();
         let lines: Vec<wire::ListedUnit<'_>> = body.deserialize().map_err(|error| unexpected(WHAT, &error))?;
-        Ok(lines.iter().map(|line| Parent { name: line.0.to_owned(), active: ActiveState::from(line.3) }).collect())
+        let parent = |line: &wire::ListedUnit<'_>| Parent {
+            name: line.0.to_owned(),
+            active: ActiveState::from(line.3),
+            stopping: line.7 != 0 && line.8 == "stop",
+        };
+        Ok(lines.iter().map(parent).collect())
     }
 }
 
