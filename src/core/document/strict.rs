@@ -4,7 +4,7 @@
 //! - Aliases do not multiply a document: what is read through them counts as if written out, and
 //!   there is a limit to it.
 //! - What an error says and what was expected instead are kept apart from where it happened, for
-//!   [`words`](super::words) to make a sentence of.
+//!   [`words`] to make a sentence of.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
