@@ -28,7 +28,7 @@ lint: deny
 
 # Advisories need the network: a machine without it checks the rest.
 deny:
-	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny@^0.20
 	$(CARGO) deny --log-level error --locked check bans licenses sources
 
 install:
