@@ -16,10 +16,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::core::coverage::{Coverage, Resolution, Worker};
 use crate::core::diagnosis::{Asked, Diagnosis, Refusal, diagnose, intent};
 use crate::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
-use crate::core::healer::{Action, Fact, Healer, Mode, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, Mode, Purpose, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::registry::Registry;
-use crate::core::units::{ActiveState, Inspection, UnitName};
+use crate::core::units::{ActiveState, Detail, Inspection, UnitName};
 use crate::manager::{Change, Changes, ManagerError, ServiceManager};
 
 /// How long [`Client::enrich`] may take for all workers together.
@@ -100,7 +100,7 @@ impl<M: ServiceManager> Client<M> {
         let Rules { coverage, registry, .. } = &self.rules;
         let resolution = match coverage.resolve(registry, unit) {
             Resolution::NeedsDirectory => {
-                let seen = self.manager.inspect(unit, false).await?;
+                let seen = self.manager.inspect(unit, Detail::default()).await?;
                 coverage.resolve_in(registry, unit, seen.working_directory.as_deref())
             }
             resolution => resolution,
@@ -155,7 +155,7 @@ impl<M: ServiceManager> Client<M> {
                 let (manager, places, unit) = (self.manager.clone(), Arc::clone(&places), status.name);
                 looks.push(tokio::spawn(async move {
                     let _place = places.acquire().await;
-                    let seen = manager.inspect(&unit, asked == Asked::ByRule).await;
+                    let seen = manager.inspect(&unit, Detail { stop: asked == Asked::ByRule, file: false }).await;
                     (unit, seen)
                 }));
             }
@@ -181,7 +181,7 @@ impl<M: ServiceManager> Client<M> {
             last_error: String::new(),
         };
         let against = intent(registry, *stop_marker, &worker);
-        match (diagnose(seen, seen.enabled, asked), against) {
+        match (diagnose(seen, None, asked), against) {
             (Diagnosis::Well | Diagnosis::Stopped, _) => {}
             (Diagnosis::Curable(state) | Diagnosis::Hopeless(state, _) | Diagnosis::Held(state, _), Some(refusal))
             | (Diagnosis::Held(state, refusal @ (Refusal::Masked | Refusal::Disabled)), None) => {
@@ -303,6 +303,9 @@ pub enum HealError {
     Manager(#[from] ManagerError),
 }
 
+/// The end of a close look.
+type Look = (UnitName, Purpose, Result<Inspection, String>);
+
 /// Workers being healed. Dropped early, it starts nothing further.
 #[derive(Debug)]
 pub struct Healing<'a, M> {
@@ -311,7 +314,7 @@ pub struct Healing<'a, M> {
     start_timeout: Duration,
     origin: Instant,
     /// Answered in order, so that the workers are started in order.
-    looks: VecDeque<JoinHandle<(UnitName, Result<Inspection, String>)>>,
+    looks: VecDeque<JoinHandle<Look>>,
     started: HashSet<UnitName>,
     pending: HashMap<UnitName, UnhealthyWorker>,
     events: VecDeque<Event>,
@@ -360,7 +363,7 @@ impl<M: ServiceManager> Healing<'_, M> {
             Some(look) = front(&mut self.looks) => {
                 self.looks.pop_front();
                 match look {
-                    Ok((unit, result)) => Fact::Inspected(unit, result),
+                    Ok((unit, purpose, result)) => Fact::Inspected(unit, purpose, result),
                     Err(_) => Fact::Deadline,
                 }
             }
@@ -372,12 +375,13 @@ impl<M: ServiceManager> Healing<'_, M> {
         let now = Timestamp::from_origin(self.origin.elapsed());
         for action in self.healer.observe(now, fact) {
             match action {
-                Action::Inspect { unit, .. } => {
+                Action::Inspect { unit, purpose, detail } => {
                     let manager = self.client.manager.clone();
                     self.looks.push_back(tokio::spawn(async move {
                         // Whoever names a worker overrules an earlier stop: no need to trace it.
-                        let seen = manager.inspect(&unit, false).await.map_err(|error| error.to_string());
-                        (unit, seen)
+                        let detail = Detail { stop: false, ..detail };
+                        let seen = manager.inspect(&unit, detail).await.map_err(|error| error.to_string());
+                        (unit, purpose, seen)
                     }));
                 }
                 Action::Start(unit) => self.client.manager.start(&unit, self.start_timeout),

@@ -102,7 +102,7 @@ fn a_failure_whose_signal_is_lost_is_healed_within_the_refresh() {
     let world = World::new();
     world.config("refresh: 500ms\nheal: {stable_after: 50ms}\n");
     world.workers([QUEUE]);
-    lose_signals(&world, r#"receive_member="PropertiesChanged""#);
+    on_the_bus(&world, r#"<deny receive_type="signal" receive_member="PropertiesChanged"/>"#);
     let mut events = world.start_daemon();
     world.crash(QUEUE);
     let starting = written(&events.wait("starting", QUEUE));
@@ -117,7 +117,7 @@ fn a_failure_whose_signal_is_lost_is_healed_within_the_refresh() {
 fn without_any_signal_everything_works_but_slower() {
     let world = World::new();
     world.workers([QUEUE]);
-    lose_signals(&world, r#"receive_sender="org.freedesktop.systemd1""#);
+    on_the_bus(&world, r#"<deny receive_type="signal" receive_sender="org.freedesktop.systemd1"/>"#);
     let mut events = world.start_daemon();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
@@ -125,12 +125,26 @@ fn without_any_signal_everything_works_but_slower() {
     events.wait("healed", QUEUE);
 }
 
-/// Makes the session bus swallow signals, as an overflowing queue or a dropped subscription does.
-fn lose_signals(world: &World, which: &str) {
-    let policy = format!(r#"<policy context="mandatory"><deny receive_type="signal" {which}/></policy>"#);
-    world.write_file("deaf.conf", &format!("<busconfig>{policy}</busconfig>"));
+#[test]
+fn a_worker_whose_start_got_lost_after_its_failure_was_cleared_is_not_forgotten() {
+    let world = World::new();
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    // As when the manager executes itself anew between the two calls: only the first gets through.
+    on_the_bus(&world, r#"<deny send_interface="org.freedesktop.systemd1.Manager" send_member="StartUnit"/>"#);
+    world.crash(QUEUE);
+    events.wait("failed", QUEUE);
+    events.wait("failed", QUEUE);
+    on_the_bus(&world, "");
+    events.wait("healed", QUEUE);
+}
+
+/// Puts a rule of policy into force on the session bus, in the place of the one before: so it swallows signals as an
+/// overflowing queue or a dropped subscription does, or calls.
+fn on_the_bus(world: &World, rule: &str) {
+    world.write_file("rule.conf", &format!(r#"<busconfig><policy context="mandatory">{rule}</policy></busconfig>"#));
     let dir = "/etc/dbus-1/session.d";
-    let script = format!("mkdir -p {dir} && mount -t tmpfs tmpfs {dir} && cp ~/deaf.conf {dir}");
+    let script = format!("mkdir -p {dir} && mount -t tmpfs tmpfs {dir} && cp ~/rule.conf {dir}");
     assert!(world.command("sh").args(["-c", &script]).status().unwrap().success());
     let bus = "org.freedesktop.DBus";
     let reload = ["--user", "call", bus, "/org/freedesktop/DBus", bus, "ReloadConfig"];

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::coverage::Worker;
 use super::registry::Registry;
-use super::units::{ActiveState, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence};
+use super::units::{ActiveState, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile};
 
 /// What is wrong with a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -186,9 +186,10 @@ pub fn down_parent(unit: &Inspection) -> Option<&Parent> {
     unit.parents.iter().find(|parent| !parent.is_up())
 }
 
-/// What a close look at a unit means. `was_enabled` tells whether it was enabled when it failed.
+/// What a close look at a unit means. `at_failure` is what its files were like when it failed, as far
+/// as that is known.
 #[must_use]
-pub fn diagnose(unit: &Inspection, was_enabled: bool, asked: Asked) -> Diagnosis {
+pub fn diagnose(unit: &Inspection, at_failure: Option<UnitFile>, asked: Asked) -> Diagnosis {
     if unit.active != ActiveState::Failed {
         return Diagnosis::Well;
     }
@@ -207,7 +208,7 @@ pub fn diagnose(unit: &Inspection, was_enabled: bool, asked: Asked) -> Diagnosis
         LoadState::Merged | LoadState::Stub | LoadState::Unknown => return Diagnosis::Well,
         LoadState::Loaded => {}
     }
-    if by_rule && was_enabled && !unit.enabled {
+    if by_rule && was_disabled(at_failure, unit.file) {
         return Diagnosis::Held(state, Refusal::Disabled);
     }
     if unit.has_job {
@@ -220,6 +221,10 @@ pub fn diagnose(unit: &Inspection, was_enabled: bool, asked: Asked) -> Diagnosis
         return Diagnosis::Held(state, Refusal::StopUnknown(why.clone()));
     }
     Diagnosis::Curable(state)
+}
+
+fn was_disabled(at_failure: Option<UnitFile>, now: Option<UnitFile>) -> bool {
+    at_failure.is_some_and(|file| file.enabled) && now.is_some_and(|file| !file.enabled)
 }
 
 /// What the registry and the stop marker have against healing the worker, if anything.
@@ -271,8 +276,11 @@ mod tests {
         Inspection::crashed()
     }
 
+    const ENABLED: UnitFile = UnitFile { enabled: true, definition: 1 };
+    const DISABLED: UnitFile = UnitFile { enabled: false, definition: 1 };
+
     fn by_rule(unit: &Inspection) -> Diagnosis {
-        diagnose(unit, true, Asked::ByRule)
+        diagnose(unit, Some(ENABLED), Asked::ByRule)
     }
 
     #[test]
@@ -310,7 +318,7 @@ mod tests {
         let mut unit = Inspection {
             stop: Some(StopEvidence::Requested),
             load: LoadState::Masked,
-            enabled: false,
+            file: Some(DISABLED),
             has_job: true,
             parents: vec![parent.clone()],
             ..crashed()
@@ -320,7 +328,7 @@ mod tests {
         assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::Masked));
         unit.load = LoadState::Loaded;
         assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::Disabled));
-        unit.enabled = true;
+        unit.file = Some(ENABLED);
         assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::JobPending));
         unit.has_job = false;
         assert_eq!(by_rule(&unit), Diagnosis::Held(State::Failed, Refusal::ParentDown(parent)));
@@ -359,8 +367,7 @@ mod tests {
                     restart,
                     restart_prevented,
                     oneshot,
-                    enabled,
-                    definition: 0,
+                    file: Some(if enabled { ENABLED } else { DISABLED }),
                     working_directory: None,
                     parents: parents
                         .into_iter()
@@ -380,20 +387,22 @@ mod tests {
     proptest! {
         #[test]
         fn only_what_failed_may_run_and_was_not_stopped_is_cured(unit in any_inspection(), was_enabled: bool) {
-            if let Diagnosis::Curable(_) = diagnose(&unit, was_enabled, Asked::ByRule) {
+            let at_failure = Some(UnitFile { enabled: was_enabled, ..ENABLED });
+            if let Diagnosis::Curable(_) = diagnose(&unit, at_failure, Asked::ByRule) {
                 prop_assert_eq!(unit.active, ActiveState::Failed);
                 prop_assert_eq!(unit.load, LoadState::Loaded);
                 prop_assert!(!unit.has_job);
                 prop_assert!(unit.parents.iter().all(|parent| parent.active.is_up()));
                 prop_assert!(matches!(unit.stop, None | Some(StopEvidence::NotRequested)));
-                prop_assert!(unit.enabled || !was_enabled);
+                prop_assert!(unit.file != Some(DISABLED) || !was_enabled);
             }
         }
 
         #[test]
         fn a_person_is_never_refused_what_the_rule_allows(unit in any_inspection(), was_enabled: bool) {
-            let rule = diagnose(&unit, was_enabled, Asked::ByRule);
-            let person = diagnose(&unit, was_enabled, Asked::ByPerson);
+            let at_failure = Some(UnitFile { enabled: was_enabled, ..ENABLED });
+            let rule = diagnose(&unit, at_failure, Asked::ByRule);
+            let person = diagnose(&unit, at_failure, Asked::ByPerson);
             if let Diagnosis::Curable(_) = rule {
                 prop_assert_eq!(person, rule);
             }

@@ -191,8 +191,11 @@ impl fmt::Display for Event {
     }
 }
 
-/// A wait as people say it: `1.9s`, `32s`, `4m 16s`.
+/// A wait as people say it: `50ms`, `1.9s`, `32s`, `4m 16s`.
 fn rounded(wait: Duration) -> String {
+    if wait < Duration::from_secs(1) {
+        return format!("{}ms", wait.as_millis());
+    }
     if wait < Duration::from_secs(10) {
         return format!("{:.1}s", wait.as_secs_f64());
     }

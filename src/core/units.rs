@@ -283,9 +283,26 @@ impl Parent {
     }
 }
 
+/// What the files of a unit are like. systemd has to search directories to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitFile {
+    /// `UnitFileState` is one that an enabled unit has.
+    pub enabled: bool,
+    /// Changes when the files that define the unit do.
+    pub definition: u64,
+}
+
+/// What a close look is to find out beyond the state of the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// Whether the last run was ended on request, which costs a search in the journal.
+    pub stop: bool,
+    /// What the unit's files are like, which costs the manager a search in directories.
+    pub file: bool,
+}
+
 /// A close look at one unit, taken right before deciding about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a property of the unit, independent of the others")]
 pub struct Inspection {
     /// Whether the unit's file could be read.
     pub load: LoadState,
@@ -303,10 +320,8 @@ pub struct Inspection {
     pub restart_prevented: bool,
     /// Whether it is of `Type=oneshot`, whose work is done once it has ended.
     pub oneshot: bool,
-    /// `UnitFileState` is one that an enabled unit has.
-    pub enabled: bool,
-    /// Changes when the files that define the unit do.
-    pub definition: u64,
+    /// What its files are like; `None` when nobody asked to find out.
+    pub file: Option<UnitFile>,
     /// `WorkingDirectory=`, if it has one.
     pub working_directory: Option<PathBuf>,
     /// Units that a start would pull in with it.
@@ -328,8 +343,7 @@ impl Inspection {
             restart: RestartPolicy::No,
             restart_prevented: false,
             oneshot: false,
-            enabled: true,
-            definition: 0,
+            file: None,
             working_directory: None,
             parents: Vec::new(),
             stop: None,

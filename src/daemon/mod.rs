@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Config;
-use crate::core::healer::{Action, Counts, Fact, Healer, Mode, Timestamp};
+use crate::core::healer::{Action, Counts, Fact, Healer, Mode, Purpose, Timestamp};
 use crate::core::registry::Registry;
 use crate::core::units::{Inspection, UnitName};
 use crate::manager::{Change, Changes, ServiceManager};
@@ -59,7 +59,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             }
             Some(change) = changes.recv() => daemon.changed(change),
             Some(look) = daemon.looks.join_next() => match look {
-                Ok((unit, result)) => Fact::Inspected(unit, result),
+                Ok((unit, purpose, result)) => Fact::Inspected(unit, purpose, result),
                 // Only a panic ends a look without an answer, and that has ended the process.
                 Err(_) => continue,
             },
@@ -103,7 +103,7 @@ struct Daemon<M> {
     healer: Healer,
     /// Origin of the healer's clock.
     origin: Instant,
-    looks: JoinSet<(UnitName, Result<Inspection, String>)>,
+    looks: JoinSet<(UnitName, Purpose, Result<Inspection, String>)>,
     log: EventLog,
     watch: Watch,
     /// The first list has come.
@@ -159,11 +159,11 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Inspect { unit, trace_stop } => {
+            Action::Inspect { unit, purpose, detail } => {
                 let manager = self.manager.clone();
                 self.looks.spawn(async move {
-                    let seen = manager.inspect(&unit, trace_stop).await.map_err(|error| error.to_string());
-                    (unit, seen)
+                    let seen = manager.inspect(&unit, detail).await.map_err(|error| error.to_string());
+                    (unit, purpose, seen)
                 });
             }
             Action::Start(unit) => self.manager.start(&unit, self.setup.rules.policy.timeout),
@@ -191,7 +191,9 @@ impl<M: ServiceManager> Daemon<M> {
                 Fact::Frozen
             }
             Change::Lost(why) => {
-                tracing::warn!("healing pauses until the service manager answers: {why}");
+                if self.trouble.is_none() {
+                    tracing::warn!("healing pauses until the service manager answers: {why}");
+                }
                 self.log.status(&status(&self.healer.counts(), Some(&why)));
                 self.trouble = Some(why);
                 Fact::Frozen

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::core::healer::Outcome;
-use crate::core::units::{Inspection, UnitName, UnitStatus};
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 
 /// Whose units: those of the calling user, or those of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,13 +85,9 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// Replaces the patterns of units to list, and asks for a list.
     fn cover(&self, patterns: Vec<String>);
 
-    /// A close look at one unit. `trace_stop` also finds out whether its last run was ended on
-    /// request, which costs a look into the journal.
-    fn inspect(
-        &self,
-        unit: &UnitName,
-        trace_stop: bool,
-    ) -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
+    /// A close look at one unit.
+    fn inspect(&self, unit: &UnitName, detail: Detail)
+    -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
 
     /// Clears the unit's failure and starts it, without taking the place of anybody else's job.
     /// Always leads to exactly one [`Change::Finished`], after `timeout` at the latest.

@@ -43,7 +43,7 @@ use super::diagnosis::{Asked, Hopeless, Refusal};
 use super::event::Event;
 use super::policy::Policy;
 use super::registry::Registry;
-use super::units::{ActiveState, Inspection, LoadState, UnitName, UnitStatus};
+use super::units::{ActiveState, Detail, Inspection, LoadState, UnitName, UnitStatus};
 use track::{Phase, Track};
 
 /// A moment on a clock that never goes back: the time since an origin that the caller chooses.
@@ -84,7 +84,7 @@ pub enum Fact {
     /// reloads its files, or cannot be reached.
     Frozen,
     /// The answer to [`Action::Inspect`]; an error says why there is none.
-    Inspected(UnitName, Result<Inspection, String>),
+    Inspected(UnitName, Purpose, Result<Inspection, String>),
     /// How the start of [`Action::Start`] ended.
     Finished(UnitName, Outcome),
     /// A job of somebody else succeeded.
@@ -123,14 +123,27 @@ pub enum Action {
     Inspect {
         /// Which one.
         unit: UnitName,
-        /// Whether to find out if its last run was ended on request. Not needed where the
-        /// failure itself was witnessed.
-        trace_stop: bool,
+        /// What it is for; part of the answer.
+        purpose: Purpose,
+        /// What to find out.
+        detail: Detail,
     },
     /// Clear the unit's failure and start it; answer with [`Fact::Finished`].
     Start(UnitName),
     /// Tell the world.
     Emit(Event),
+}
+
+/// What a close look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To decide about an attempt.
+    Attempt,
+    /// To prove that the worker has stayed up.
+    Proof,
+    /// To remember what the unit's files are like, and see later if somebody changed them. Taken
+    /// once the worker is down for longer: before the first attempt there is no time for it.
+    Memory,
 }
 
 /// Whether failures are healed without anybody asking.
@@ -225,7 +238,7 @@ impl Healer {
             Fact::Units(list) => self.listed(now, list),
             Fact::Changed(status) => self.changed(now, status),
             Fact::Frozen => self.frozen = true,
-            Fact::Inspected(unit, result) => self.inspected(now, &unit, result),
+            Fact::Inspected(unit, purpose, result) => self.inspected(now, &unit, purpose, result),
             Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
             Fact::JobDone(unit) => self.foreign_job_done(&unit),
             Fact::Registry(registry) => self.registry_changed(now, registry),

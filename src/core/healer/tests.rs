@@ -10,7 +10,7 @@ use super::*;
 use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
 use crate::core::event::Phase as EventPhase;
-use crate::core::units::{Parent, RestartPolicy, ServiceResult, StopEvidence};
+use crate::core::units::{Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -34,8 +34,11 @@ fn status(name: &str, active: ActiveState) -> UnitStatus {
     UnitStatus { name: unit(name), load: Some(LoadState::Loaded), active, has_job: false }
 }
 
+/// A unit that is enabled, as it was when it failed.
+const ENABLED: UnitFile = UnitFile { enabled: true, definition: 1 };
+
 fn crashed() -> Inspection {
-    Inspection::crashed()
+    Inspection { file: Some(ENABLED), ..Inspection::crashed() }
 }
 
 /// What a close look at a worker that is up shows.
@@ -105,7 +108,13 @@ impl Ward {
     }
 
     fn shows(&mut self, name: &str, seen: Inspection) -> Vec<String> {
-        self.observe(Fact::Inspected(unit(name), Ok(seen)))
+        self.answers(name, Ok(seen))
+    }
+
+    fn answers(&mut self, name: &str, result: Result<Inspection, String>) -> Vec<String> {
+        let proves = self.healer.tracks.get(&unit(name)).is_some_and(|track| track.phase == Phase::Verifying);
+        let purpose = if proves { Purpose::Proof } else { Purpose::Attempt };
+        self.observe(Fact::Inspected(unit(name), purpose, result))
     }
 
     fn ends(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
@@ -131,8 +140,9 @@ fn in_words(action: &Action) -> String {
     let short =
         |unit: &str| unit.strip_prefix("lerd-").and_then(|u| u.strip_suffix("-myapp")).unwrap_or(unit).to_owned();
     match action {
-        Action::Inspect { unit, trace_stop: false } => format!("look at {}", short(unit.short())),
-        Action::Inspect { unit, trace_stop: true } => format!("look at {} and its stop", short(unit.short())),
+        Action::Inspect { unit, purpose: Purpose::Memory, .. } => format!("remember {}", short(unit.short())),
+        Action::Inspect { unit, detail, .. } if detail.stop => format!("look at {} and its stop", short(unit.short())),
+        Action::Inspect { unit, .. } => format!("look at {}", short(unit.short())),
         Action::Start(unit) => format!("start {}", short(unit.short())),
         Action::Emit(event) => {
             let mut words = format!("{} {}", event.phase.as_str(), short(&event.unit));
@@ -186,7 +196,7 @@ fn a_restart_that_nobody_signalled_is_no_proof() {
 fn a_proof_that_cannot_be_read_is_taken_again() {
     let mut ward = Ward::with_proving_queue();
     ward.after(10 * SECOND);
-    assert!(ward.observe(Fact::Inspected(unit("queue"), Err("no answer".into()))).is_empty());
+    assert!(ward.answers("queue", Err("no answer".into())).is_empty());
     assert_eq!(ward.after(SECOND), ["look at queue"]);
     assert_eq!(ward.shows("queue", up(11 * SECOND)), ["healed queue #1"]);
 }
@@ -377,6 +387,34 @@ fn a_stop_in_the_middle_of_our_start_is_obeyed() {
 }
 
 #[test]
+fn a_start_of_which_only_the_first_half_happened_is_repeated() {
+    let mut ward = Ward::with_starting_queue();
+    // Its failure is cleared, and then the manager or the bus goes away.
+    ward.goes("queue", ActiveState::Inactive);
+    ward.observe(Fact::Frozen);
+    ward.ends("queue", Outcome::Failed("the connection was lost".into()));
+    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
+    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
+    let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["starting queue #2", "start queue"]);
+
+    // The same if a unit that it depends on cannot be started.
+    let mut ward = Ward::with_starting_queue();
+    ward.goes("queue", ActiveState::Inactive);
+    let told = ward.ends("queue", Outcome::Failed("dependency".into()));
+    assert_eq!(told, ["failed queue #1: dependency", "scheduled queue #2 in 1s"]);
+    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
+    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
+
+    // But not if its user stops it now.
+    let mut ward = Ward::with_starting_queue();
+    ward.goes("queue", ActiveState::Inactive);
+    ward.ends("queue", Outcome::Failed("dependency".into()));
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    assert!(ward.after(3600 * SECOND).is_empty());
+}
+
+#[test]
 fn a_start_that_a_restart_replaces_is_somebody_elses() {
     let mut ward = Ward::with_starting_queue();
     ward.goes_with_job("queue", ActiveState::Activating);
@@ -493,7 +531,7 @@ fn disabled_while_down_it_stays_down_until_enabled() {
     ward.ends("queue", Outcome::Failed("boom".into()));
     ward.after(SECOND);
     assert_eq!(
-        ward.shows("queue", Inspection { enabled: false, ..crashed() }),
+        ward.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() }),
         ["held queue: the unit was disabled while it was down"]
     );
     assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
@@ -504,10 +542,24 @@ fn disabled_while_down_it_stays_down_until_enabled() {
 }
 
 #[test]
+fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_after_it() {
+    let unknown = Inspection { file: None, ..crashed() };
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.shows("queue", unknown), ["detected queue: failed", "starting queue #1", "start queue"]);
+    let told = ward.ends("queue", Outcome::Failed("boom".into()));
+    assert_eq!(told, ["failed queue #1: boom", "remember queue", "scheduled queue #2 in 1s"]);
+    ward.observe(Fact::Inspected(unit("queue"), Purpose::Memory, Ok(crashed())));
+    ward.after(SECOND);
+    let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
+    assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
+}
+
+#[test]
 fn a_unit_that_was_never_enabled_is_healed() {
     let mut ward = Ward::with_healthy_queue();
     ward.goes("queue", ActiveState::Failed);
-    let told = ward.shows("queue", Inspection { enabled: false, ..crashed() });
+    let told = ward.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() });
     assert_eq!(told, ["detected queue: failed", "starting queue #1", "start queue"]);
 }
 
@@ -627,7 +679,10 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     let mut ward = given_up();
     ward.observe(Fact::Frozen);
     assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
-    assert_eq!(ward.shows("queue", Inspection { definition: 1, ..crashed() }), starts);
+    assert_eq!(
+        ward.shows("queue", Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() }),
+        starts
+    );
 
     // A reload for some other reason is nothing to it.
     let mut ward = given_up();
@@ -806,9 +861,10 @@ proptest! {
                 Happening::Freezes => { frozen = true; Fact::Frozen }
                 Happening::Answers(who, ok, active) => {
                     let unit = unit(NAMES[who]);
-                    if !looking.remove(&unit) { continue }
+                    let asked = [Purpose::Attempt, Purpose::Proof, Purpose::Memory];
+                    let Some(purpose) = asked.into_iter().find(|purpose| looking.remove(&(unit.clone(), *purpose))) else { continue };
                     let seen = Inspection { active, up_for: active.is_up().then_some(SECOND * 60), ..crashed() };
-                    Fact::Inspected(unit, if ok { Ok(seen) } else { Err("no answer".into()) })
+                    Fact::Inspected(unit, purpose, if ok { Ok(seen) } else { Err("no answer".into()) })
                 }
                 Happening::Ends(who, outcome) => {
                     let unit = unit(NAMES[who]);
@@ -831,13 +887,14 @@ proptest! {
                 Happening::Waits(ms) => { ward.now = ward.now + Duration::from_millis(ms); Fact::Deadline }
             };
             let looked_at = match &fact {
-                Fact::Inspected(unit, Ok(seen)) if seen.active == ActiveState::Failed => Some(unit.clone()),
+                Fact::Inspected(unit, Purpose::Attempt, Ok(seen)) if seen.active == ActiveState::Failed => Some(unit.clone()),
                 _ => None,
             };
             for action in ward.healer.observe(ward.now, fact) {
                 match action {
-                    Action::Inspect { unit, .. } => {
-                        prop_assert!(looking.insert(unit.clone()), "two looks at {unit} at once");
+                    Action::Inspect { unit, purpose, .. } => {
+                        let single = looking.insert((unit.clone(), purpose)) || purpose == Purpose::Memory;
+                        prop_assert!(single, "two looks at {unit} at once");
                     }
                     Action::Start(unit) => {
                         prop_assert!(!frozen, "{unit} started in doubt");
@@ -871,14 +928,16 @@ proptest! {
         // And it ends well: once everything is answered and every unit is up, nothing is left.
         let all_up = || Fact::Units(NAMES.iter().map(|name| status(name, ActiveState::Active)).collect());
         let mut facts: VecDeque<Fact> = starting.into_iter().map(|unit| Fact::Finished(unit, Outcome::Done)).collect();
-        facts.extend(looking.into_iter().map(|unit| Fact::Inspected(unit, Err("too late".into()))));
+        facts.extend(looking.into_iter().map(|(unit, purpose)| Fact::Inspected(unit, purpose, Err("too late".into()))));
         facts.extend([Fact::Registry(registry(SITES)), Fact::StopMarker(false)]);
         for _ in 0..4 {
             facts.push_back(all_up());
             while let Some(fact) = facts.pop_front() {
                 for action in ward.healer.observe(ward.now, fact) {
                     match action {
-                        Action::Inspect { unit, .. } => facts.push_back(Fact::Inspected(unit, Ok(up(SECOND * 600)))),
+                        Action::Inspect { unit, purpose, .. } => {
+                            facts.push_back(Fact::Inspected(unit, purpose, Ok(up(SECOND * 600))));
+                        }
                         Action::Start(unit) => facts.push_back(Fact::Finished(unit, Outcome::Done)),
                         Action::Emit(_) => {}
                     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Timestamp;
 use crate::core::diagnosis::{Asked, Refusal};
+use crate::core::units::UnitFile;
 
 /// Where a worker stands. Each is drawn in the diagram of the parent module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +53,16 @@ pub(super) struct Track {
     pub not_before: Timestamp,
     /// When the timer of this track runs out, if one is set.
     pub timer: Option<Timestamp>,
-    /// Whether the unit was enabled when it failed; unknown until the first look.
-    pub was_enabled: Option<bool>,
-    /// The unit's definition at the last look, and the last failure: what there is to say, and to
-    /// compare with, once it is given up.
-    pub definition: Option<u64>,
+    /// What the unit's files were like when it failed: what is seen later is compared with that.
+    pub file: Option<UnitFile>,
     pub last_failure: String,
     /// It was given up, and is only looked at because its unit may have changed.
     pub given_up: bool,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
+    /// We cleared its failure, and it has not been seen to rise since: it is down by our doing, and
+    /// as ill as before.
+    pub cleared_by_us: bool,
     /// Its user stopped it while it was looked at.
     pub told_to_stop: bool,
     /// Whether its work is done once it has ended (`Type=oneshot`).
@@ -80,11 +81,11 @@ impl Track {
             attempts: 0,
             not_before: now,
             timer: None,
-            was_enabled: None,
-            definition: None,
+            file: None,
             last_failure: String::new(),
             given_up: false,
             taken_along: false,
+            cleared_by_us: false,
             told_to_stop: false,
             oneshot: false,
             asked: Asked::ByRule,
@@ -97,8 +98,9 @@ impl Track {
     pub fn ends(&mut self) {
         self.announced = false;
         self.told = None;
-        self.was_enabled = None;
+        self.file = None;
         self.taken_along = false;
+        self.cleared_by_us = false;
         self.told_to_stop = false;
         self.asked = Asked::ByRule;
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::track::{Phase, Track};
-use super::{Action, Healer, Mode, Outcome, Timestamp, Unit};
+use super::{Action, Healer, Mode, Outcome, Purpose, Timestamp, Unit};
 use crate::core::coverage::{Resolution, Worker};
 use crate::core::diagnosis::{Asked, Diagnosis, Refusal, State, diagnose, down_parent, intent};
 use crate::core::event::{Event, Phase as EventPhase};
-use crate::core::units::{ActiveState, Inspection, LoadState, StopEvidence, UnitName};
+use crate::core::units::{ActiveState, Detail, Inspection, LoadState, StopEvidence, UnitName};
 
 /// How soon to look again where the manager's answers contradict each other for a moment.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -67,7 +67,15 @@ impl Healer {
         if self.frozen || unit.resolution == Resolution::NotAWorker {
             return;
         }
-        let standing = unit.standing();
+        let (mut standing, stop_seen) = (unit.standing(), unit.stop_seen);
+        if let Some(track) = self.tracks.get_mut(name) {
+            let has_changed = matches!(standing, Up | Rising) || (standing == Failed && track.phase != Phase::Starting);
+            track.cleared_by_us &= !has_changed;
+            if standing == Down && track.cleared_by_us && !stop_seen {
+                // Only the first half of our start has happened.
+                standing = Failed;
+            }
+        }
         let phase = self.tracks.get(name).map(|track| track.phase.clone());
         match (phase, standing) {
             (None | Some(Phase::Resting), Failed) => self.fell_ill(now, name),
@@ -112,33 +120,30 @@ impl Healer {
     }
 
     /// The answer to a close look.
-    pub(super) fn inspected(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
-        match self.tracks.get(name).map(|track| &track.phase) {
-            Some(Phase::Looking) => self.looked(now, name, result),
-            Some(Phase::Verifying) => self.verified(now, name, result),
-            Some(
-                Phase::Due
-                | Phase::Waiting { .. }
-                | Phase::Held(_)
-                | Phase::Starting
-                | Phase::Proving
-                | Phase::Cancelled
-                | Phase::Cleared
-                | Phase::Stopped
-                | Phase::GaveUp
-                | Phase::Resting,
-            )
-            | None => {}
+    pub(super) fn inspected(
+        &mut self,
+        now: Timestamp,
+        name: &UnitName,
+        purpose: Purpose,
+        result: Result<Inspection, String>,
+    ) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        match (purpose, &track.phase) {
+            (Purpose::Attempt, Phase::Looking) => self.looked(now, name, result),
+            (Purpose::Proof, Phase::Verifying) => self.verified(now, name, result),
+            (Purpose::Memory, _) => track.file = track.file.or(result.ok().and_then(|seen| seen.file)),
+            // The worker has moved on since the look was asked for.
+            (Purpose::Attempt | Purpose::Proof, _) => {}
         }
     }
 
-    /// Somebody's job succeeded. If the unit is failed all the same, that was a stop: of a unit that
+    /// Somebody's job succeeded. If the unit is down all the same, that was a stop: of a unit that
     /// is down already it only tells what its user wants. (So does a `try-restart`, which does
     /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
     pub(super) fn foreign_job_done(&mut self, name: &UnitName) {
         use Phase::{Due, GaveUp, Held, Looking, Waiting};
-        let failed = self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed);
-        let Some(track) = self.tracks.get_mut(name).filter(|_| failed && !self.frozen) else { return };
+        let is_up = self.units.get(name).is_none_or(|unit| unit.active.is_up());
+        let Some(track) = self.tracks.get_mut(name).filter(|_| !is_up && !self.frozen) else { return };
         if track.phase == Looking {
             track.told_to_stop = true;
         } else if matches!(track.phase, Due | Waiting { .. } | Held(_) | GaveUp) {
@@ -193,7 +198,7 @@ impl Healer {
             Phase::Waiting { .. } => self.consider(now, name),
             Phase::Proving => {
                 self.enter(name, Phase::Verifying);
-                self.actions.push(Action::Inspect { unit: name.clone(), trace_stop: false });
+                self.inspect(name, Purpose::Proof, Detail::default());
             }
             Phase::Resting => {
                 self.tracks.remove(name);
@@ -342,8 +347,9 @@ impl Healer {
             return;
         }
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed);
+        let first = self.tracks.get(name).is_some_and(|track| track.attempts == 0 && !track.given_up);
         self.enter(name, Phase::Looking);
-        self.actions.push(Action::Inspect { unit: name.clone(), trace_stop: !witnessed });
+        self.inspect(name, Purpose::Attempt, Detail { stop: !witnessed, file: !(witnessed && first) });
     }
 
     fn looked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
@@ -369,17 +375,21 @@ impl Healer {
         if track.taken_along {
             unit.stop = None;
         }
+        if track.cleared_by_us && unit.active == ActiveState::Inactive {
+            unit.active = ActiveState::Failed;
+        }
         track.oneshot = unit.oneshot;
-        let was_enabled = *track.was_enabled.get_or_insert(unit.enabled);
         let asked = track.asked;
-        let is_unchanged = track.definition.replace(unit.definition) == Some(unit.definition);
+        let at_failure = track.file.or(unit.file);
+        track.file = at_failure;
         if std::mem::take(&mut track.given_up) {
-            if is_unchanged {
+            if unit.file.map(|file| file.definition) == at_failure.map(|file| file.definition) {
                 return self.enter(name, Phase::GaveUp);
             }
             track.attempts = 0;
+            track.file = unit.file;
         }
-        match diagnose(&unit, was_enabled, asked) {
+        match diagnose(&unit, at_failure, asked) {
             Diagnosis::Well if unit.active.is_up() => self.recovered(now, name),
             Diagnosis::Well => self.wait_until(name, now + SECOND_LOOK),
             Diagnosis::Stopped => self.stopped(name, ""),
@@ -411,6 +421,7 @@ impl Healer {
             return self.schedule(now, name);
         }
         track.attempts += 1;
+        track.cleared_by_us = true;
         track.told = None;
         // The wish of a person is fulfilled with this; what they do next is newer.
         track.asked = Asked::ByRule;
@@ -423,6 +434,8 @@ impl Healer {
         self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.last_failure = error;
+        self.remember_file(name);
+        let Some(track) = self.tracks.get_mut(name) else { return };
         if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
             self.exhausted(name);
         } else {
@@ -558,6 +571,7 @@ impl Healer {
             event.error = error;
         });
         self.enter(name, Phase::GaveUp);
+        self.remember_file(name);
     }
 
     fn hold(&mut self, name: &UnitName, refusal: Refusal) {
@@ -569,7 +583,11 @@ impl Healer {
             track.told = Some(refusal.clone());
             self.emit(name, EventPhase::Held, |event| event.reason = refusal.to_string());
         }
+        let is_intent = refusal.is_intent();
         self.enter(name, Phase::Held(refusal));
+        if !is_intent {
+            self.remember_file(name);
+        }
     }
 
     fn schedule(&mut self, now: Timestamp, name: &UnitName) {
@@ -595,6 +613,18 @@ impl Healer {
 
 /// The few ways in which state is changed.
 impl Healer {
+    fn inspect(&mut self, name: &UnitName, purpose: Purpose, detail: Detail) {
+        self.actions.push(Action::Inspect { unit: name.clone(), purpose, detail });
+    }
+
+    /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
+    fn remember_file(&mut self, name: &UnitName) {
+        let known = self.tracks.get(name).is_none_or(|track| track.file.is_some());
+        if !known && self.mode == Mode::Automatic {
+            self.inspect(name, Purpose::Memory, Detail { stop: false, file: true });
+        }
+    }
+
     fn enter(&mut self, name: &UnitName, phase: Phase) {
         self.set_timer(name, None);
         if let Some(track) = self.tracks.get_mut(name) {

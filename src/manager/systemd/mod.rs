@@ -10,7 +10,6 @@
 mod session;
 mod wire;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -18,15 +17,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use zbus::names::InterfaceName;
 use zbus::{Connection, Message, OwnedVariant, Variant};
 
 use super::journal::{Journal, Run};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{
-    ActiveState, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
+    ActiveState, Detail, Inspection, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
 };
 use session::{PATIENCE, Request, Session};
+use wire::Line;
 
 /// A handle on systemd.
 #[derive(Debug, Clone)]
@@ -114,49 +113,102 @@ impl Link {
             .map_err(|error| refusal(what, &error))
     }
 
-    /// All properties that a unit has on one interface.
-    async fn properties(&self, unit: &UnitName, interface: &'static str) -> Result<Properties, ManagerError> {
-        const WHAT: &str = "the properties of a unit";
+    /// One property of a unit.
+    async fn property(
+        &self,
+        unit: &UnitName,
+        interface: &'static str,
+        key: &'static str,
+    ) -> Result<OwnedVariant, ManagerError> {
         let reply = self
             .0
             .call_method(
                 Some(wire::SYSTEMD),
                 wire::unit_path(unit.as_str()).as_str(),
                 Some(wire::PROPERTIES),
-                "GetAll",
-                &InterfaceName::from_static_str_unchecked(interface),
+                "Get",
+                &(interface, key),
             )
             .await
-            .map_err(|error| refusal(WHAT, &error))?;
-        reply.body().deserialize().map(Properties).map_err(|error| unexpected(WHAT, &error))
+            .map_err(|error| refusal(key, &error))?;
+        reply.body().deserialize().map_err(|error| unexpected(key, &error))
     }
 
     async fn list(&self, patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
         let reply = self.call(WHAT, &(Vec::<&str>::new(), patterns)).await?;
-        wire::units(&reply).map(|(units, _)| units).map_err(|error| unexpected(WHAT, &error))
+        wire::lines(&reply).map(wire::statuses).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    async fn list_names(&self, names: &[String]) -> Result<Vec<Line>, ManagerError> {
+        const WHAT: &str = "ListUnitsByNames";
+        let reply = self.call(WHAT, &names).await?;
+        wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))
     }
 
     /// The states of the units that a start of this one would pull in.
-    async fn parents(&self, unit: &Properties) -> Result<Vec<Parent>, ManagerError> {
-        const WHAT: &str = "ListUnitsByNames";
-        let mut names: Vec<String> =
-            ["BindsTo", "Requires", "Requisite"].iter().flat_map(|key| unit.strings(key)).collect();
-        names.retain(|name| !is_part_of_the_manager(name));
+    async fn parents(&self, lists: [OwnedVariant; 3]) -> Result<Vec<Parent>, ManagerError> {
+        let names = lists.into_iter().flat_map(|list| Vec::<String>::try_from(list).unwrap_or_default());
+        let mut names: Vec<String> = names.filter(|name| !is_part_of_the_manager(name)).collect();
         names.sort_unstable();
         names.dedup();
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let reply = self.call(WHAT, &names).await?;
-        let body = reply.body();
-        let lines: Vec<wire::ListedUnit<'_>> = body.deserialize().map_err(|error| unexpected(WHAT, &error))?;
-        let parent = |line: &wire::ListedUnit<'_>| Parent {
-            name: line.0.to_owned(),
-            active: ActiveState::from(line.3),
-            stopping: line.7 != 0 && line.8 == "stop",
-        };
-        Ok(lines.iter().map(parent).collect())
+        let lines = self.list_names(&names).await?.into_iter();
+        Ok(lines.map(|line| Parent { stopping: line.is_stopping(), name: line.name, active: line.active }).collect())
+    }
+
+    /// Whether `RestartPreventExitStatus=`, lists of statuses and of signals, has the last end of
+    /// the main process.
+    async fn restart_prevented(&self, unit: &UnitName) -> Result<bool, ManagerError> {
+        /// `CLD_EXITED` of waitid(2): the code says whether the status is one, or a signal.
+        const EXITED: i32 = 1;
+        let of_service = |key| self.property(unit, wire::SERVICE, key);
+        let (lists, code, status) = tokio::try_join!(
+            of_service("RestartPreventExitStatus"),
+            of_service("ExecMainCode"),
+            of_service("ExecMainStatus")
+        )?;
+        let (statuses, signals) = <(Vec<i32>, Vec<i32>)>::try_from(lists).unwrap_or_default();
+        let (Ok(code), Ok(status)) = (i32::try_from(code), i32::try_from(status)) else { return Ok(false) };
+        Ok(if code == EXITED { statuses.contains(&status) } else { signals.contains(&status) })
+    }
+
+    /// For how long a unit has been up, by systemd's own timestamp.
+    async fn uptime(&self, unit: &UnitName) -> Result<Option<Duration>, ManagerError> {
+        let since = self.property(unit, wire::UNIT, "ActiveEnterTimestampMonotonic").await?;
+        let since = u64::try_from(since).ok().filter(|since| *since > 0).map(Duration::from_micros);
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let now = u64::try_from(now.tv_sec).ok().zip(u32::try_from(now.tv_nsec).ok());
+        let now = now.map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds));
+        Ok(now.zip(since).and_then(|(now, since)| now.checked_sub(since)))
+    }
+
+    /// What the unit's files are like: whether one enables it, and a number that changes when they
+    /// do, made of the paths, times and lengths of its file and its drop-ins.
+    async fn file(&self, unit: &UnitName) -> Result<UnitFile, ManagerError> {
+        use std::os::unix::fs::MetadataExt;
+        let of_unit = |key| self.property(unit, wire::UNIT, key);
+        let (state, fragment, drop_ins) =
+            tokio::try_join!(of_unit("UnitFileState"), of_unit("FragmentPath"), of_unit("DropInPaths"))?;
+        let mut hash = DefaultHasher::new();
+        let drop_ins = Vec::<String>::try_from(drop_ins).unwrap_or_default();
+        for path in std::iter::once(text(&fragment)).chain(drop_ins.iter().map(String::as_str)) {
+            let data = std::fs::metadata(path).ok();
+            let stamp = data.map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()));
+            (path, stamp).hash(&mut hash);
+        }
+        let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
+        Ok(UnitFile { enabled, definition: hash.finish() })
+    }
+
+    /// The last run of the unit's main process, if there was one.
+    async fn last_run(&self, unit: &UnitName) -> Result<Option<Run>, ManagerError> {
+        let of_service = |key| self.property(unit, wire::SERVICE, key);
+        let (pid, started) = tokio::try_join!(of_service("ExecMainPID"), of_service("ExecMainStartTimestamp"))?;
+        let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
+        Ok(pid.zip(u64::try_from(started).ok()).map(|(pid, started)| Run { pid, started }))
     }
 }
 
@@ -209,35 +261,60 @@ impl Systemd {
         self.link.borrow().clone().ok_or_else(|| ManagerError::Unreachable("not connected".to_owned()))
     }
 
-    async fn look(&self, unit: &UnitName, trace_stop: bool) -> Result<Inspection, ManagerError> {
+    /// Asks for single properties, all at once: of a whole interface systemd would also have to read
+    /// files and control groups that nobody wants to know about, which takes it longer than a start.
+    async fn look(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
         let link = self.link()?;
-        let (general, service) =
-            tokio::try_join!(link.properties(unit, wire::UNIT), link.properties(unit, wire::SERVICE))?;
-        let stop = if trace_stop { Some(self.stop_evidence(unit, &general).await) } else { None };
-        let active = ActiveState::from(general.text("ActiveState"));
-        let working_directory = service.text("WorkingDirectory").trim_start_matches(['!', '-']);
+        let of_unit = |key| link.property(unit, wire::UNIT, key);
+        let of_service = |key| link.property(unit, wire::SERVICE, key);
+        let names = [unit.as_str().to_owned()];
+        let (listed, binds_to, requires, requisite, result, restart, kind, directory) = tokio::try_join!(
+            link.list_names(&names),
+            of_unit("BindsTo"),
+            of_unit("Requires"),
+            of_unit("Requisite"),
+            of_service("Result"),
+            of_service("Restart"),
+            of_service("Type"),
+            of_service("WorkingDirectory"),
+        )?;
+        let seen = listed.into_iter().next().ok_or_else(|| ManagerError::Unexpected {
+            what: "ListUnitsByNames",
+            why: "the list is empty".to_owned(),
+        })?;
+        let restart = RestartPolicy::from(text(&restart));
+        let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
+        let (parents, restart_prevented, up_for, file, stop) = tokio::try_join!(
+            link.parents([binds_to, requires, requisite]),
+            when(restarts, link.restart_prevented(unit)),
+            when(seen.active.is_up(), link.uptime(unit)),
+            when(detail.file, link.file(unit)),
+            when(detail.stop, self.stop_evidence(&link, unit)),
+        )?;
+        let directory = text(&directory).trim_start_matches(['!', '-']);
         Ok(Inspection {
-            load: LoadState::from(general.text("LoadState")),
-            active,
-            has_job: general.0.get("Job").is_some_and(|job| wire::is_a_job(job)),
-            up_for: active.is_up().then(|| uptime(&general)).flatten(),
-            result: ServiceResult::from(service.text("Result")),
-            restart: RestartPolicy::from(service.text("Restart")),
-            restart_prevented: service.restart_prevented(),
-            oneshot: service.text("Type") == "oneshot",
-            enabled: matches!(general.text("UnitFileState"), "enabled" | "enabled-runtime" | "alias"),
-            definition: definition(&general),
-            working_directory: (!working_directory.is_empty()).then(|| PathBuf::from(working_directory)),
-            parents: link.parents(&general).await?,
+            load: seen.load,
+            active: seen.active,
+            has_job: seen.job.is_some(),
+            up_for: up_for.flatten(),
+            result: ServiceResult::from(text(&result)),
+            restart,
+            restart_prevented: restart_prevented.unwrap_or(false),
+            oneshot: text(&kind) == "oneshot",
+            file,
+            working_directory: (!directory.is_empty()).then(|| PathBuf::from(directory)),
+            parents,
             stop,
         })
     }
 
-    async fn stop_evidence(&self, unit: &UnitName, properties: &Properties) -> StopEvidence {
-        match properties.bytes("InvocationID") {
-            Some(id) => self.journal.stop_evidence(&id).await,
-            None => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+    async fn stop_evidence(&self, link: &Link, unit: &UnitName) -> Result<StopEvidence, ManagerError> {
+        let id = link.property(unit, wire::UNIT, "InvocationID").await?;
+        let id = Vec::<u8>::try_from(id).unwrap_or_default();
+        if id.is_empty() {
+            return Ok(StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")));
         }
+        Ok(self.journal.stop_evidence(&id).await)
     }
 }
 
@@ -257,8 +334,8 @@ impl ServiceManager for Systemd {
         let _ = self.requests.send(Request::Cover(patterns));
     }
 
-    async fn inspect(&self, unit: &UnitName, trace_stop: bool) -> Result<Inspection, ManagerError> {
-        match timeout(PATIENCE, self.look(unit, trace_stop)).await {
+    async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
+        match timeout(PATIENCE, self.look(unit, detail)).await {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }
@@ -269,85 +346,24 @@ impl ServiceManager for Systemd {
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let properties = self.link().ok()?.properties(unit, wire::SERVICE).await.ok();
-        let run = properties.and_then(|service| {
-            let pid = service.number("ExecMainPID").and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0)?;
-            Some(Run { pid, started: service.number("ExecMainStartTimestamp")? })
-        });
+        let run = self.link().ok()?.last_run(unit).await.ok().flatten();
         self.journal.last_line(unit, run).await
     }
 }
 
-/// The properties of one interface. What is missing or of another type reads as empty, which
-/// becomes unknown, which is never acted on.
-struct Properties(HashMap<String, OwnedVariant>);
-
-impl Properties {
-    fn text(&self, key: &str) -> &str {
-        match self.0.get(key).map(|value| &**value) {
-            Some(Variant::Str(text)) => text.as_str(),
-            _ => "",
-        }
-    }
-
-    fn number(&self, key: &str) -> Option<u64> {
-        match self.0.get(key).map(|value| &**value) {
-            Some(Variant::U64(number)) => Some(*number),
-            Some(Variant::U32(number)) => Some(u64::from(*number)),
-            _ => None,
-        }
-    }
-
-    fn strings(&self, key: &str) -> Vec<String> {
-        let value = self.0.get(key).and_then(|value| value.try_clone().ok());
-        value.and_then(|value| Vec::<String>::try_from(value).ok()).unwrap_or_default()
-    }
-
-    fn bytes(&self, key: &str) -> Option<Vec<u8>> {
-        let value = self.0.get(key).and_then(|value| value.try_clone().ok())?;
-        Vec::<u8>::try_from(value).ok().filter(|bytes| !bytes.is_empty())
-    }
-
-    fn integer(&self, key: &str) -> Option<i32> {
-        match self.0.get(key).map(|value| &**value) {
-            Some(Variant::I32(number)) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// Whether `RestartPreventExitStatus=`, lists of statuses and of signals, has the last end of
-    /// the main process.
-    fn restart_prevented(&self) -> bool {
-        /// `CLD_EXITED` of waitid(2): the code says whether the status is one, or a signal.
-        const EXITED: i32 = 1;
-        let lists = self.0.get("RestartPreventExitStatus").and_then(|value| value.try_clone().ok());
-        let Some((statuses, signals)) = lists.and_then(|value| <(Vec<i32>, Vec<i32>)>::try_from(value).ok()) else {
-            return false;
-        };
-        let (Some(code), Some(status)) = (self.integer("ExecMainCode"), self.integer("ExecMainStatus")) else {
-            return false;
-        };
-        if code == EXITED { statuses.contains(&status) } else { signals.contains(&status) }
+/// A property that is text. What is of another type reads as empty, which becomes unknown, which is
+/// never acted on.
+fn text(property: &OwnedVariant) -> &str {
+    match &**property {
+        Variant::Str(text) => text.as_str(),
+        _ => "",
     }
 }
 
-/// A number that changes when the files that define the unit do: of the paths, the times and the
-/// lengths of its file and its drop-ins.
-fn definition(unit: &Properties) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut hash = DefaultHasher::new();
-    for path in std::iter::once(unit.text("FragmentPath").to_owned()).chain(unit.strings("DropInPaths")) {
-        let data = std::fs::metadata(&path).ok();
-        let stamp = data.map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()));
-        (path, stamp).hash(&mut hash);
-    }
-    hash.finish()
-}
-
-/// For how long a unit has been up, by systemd's own timestamp.
-fn uptime(unit: &Properties) -> Option<Duration> {
-    let since = unit.number("ActiveEnterTimestampMonotonic").filter(|since| *since > 0)?;
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let now = Duration::new(u64::try_from(now.tv_sec).ok()?, u32::try_from(now.tv_nsec).ok()?);
-    now.checked_sub(Duration::from_micros(since))
+/// The answer to a question that is only asked sometimes.
+async fn when<T>(
+    asked: bool,
+    question: impl Future<Output = Result<T, ManagerError>>,
+) -> Result<Option<T>, ManagerError> {
+    if asked { question.await.map(Some) } else { Ok(None) }
 }

@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
-use super::wire::{self, Signal};
+use super::wire::{self, Line, Signal};
 use super::{Address, Link};
 use crate::core::healer::Outcome;
-use crate::core::units::{ActiveState, UnitName, UnitStatus};
+use crate::core::units::{ActiveState, UnitName};
 use crate::manager::{Change, ManagerError};
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
@@ -315,17 +315,22 @@ impl Following {
             return Err(zbus::Error::from(message.clone()));
         }
         if self.reloading_until.is_none() {
-            let (units, jobs) = wire::units(message)?;
-            self.missed_ends(session, &units, &jobs);
-            let _ = session.changes.send(Change::Units(units));
+            let lines = wire::lines(message)?;
+            self.missed_ends(session, &lines);
+            let _ = session.changes.send(Change::Units(wire::statuses(lines)));
         }
         if self.list_again { self.list(&session.patterns).await } else { Ok(()) }
     }
 
     /// The ends of starts whose signal was lost: their job is listed no longer.
-    fn missed_ends(&mut self, session: &Session, units: &[UnitStatus], jobs: &HashSet<String>) {
-        for (_, job) in self.jobs.extract_if(|path, _| !jobs.contains(path)) {
-            let active = units.iter().find(|status| status.name == job.unit).map(|status| status.active);
+    fn missed_ends(&mut self, session: &Session, lines: &[Line]) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let listed: HashSet<&str> =
+            lines.iter().filter_map(|line| line.job.as_ref()).map(|job| job.path.as_str()).collect();
+        for (_, job) in self.jobs.extract_if(|path, _| !listed.contains(path.as_str())) {
+            let active = lines.iter().find(|line| line.name == job.unit.as_str()).map(|line| line.active);
             let outcome = match active {
                 Some(ActiveState::Failed) => wire::job_result("failed"),
                 Some(_) => Outcome::Done,

@@ -2,7 +2,7 @@
 //!
 //! The interface is described in org.freedesktop.systemd1(5). Only what is used stands here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use zbus::Message;
 use zbus::message::{Builder, Flags, Type};
@@ -32,10 +32,31 @@ pub(super) const MATCHES: [&str; 5] = [
      arg0='org.freedesktop.systemd1'",
 ];
 
-/// One line of `ListUnitsByPatterns`: name, description, load, active, sub, following, path,
+/// A unit in a list, as systemd sends it: name, description, load, active, sub, following, path,
 /// job id, job type, job path.
-pub(super) type ListedUnit<'a> =
-    (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
+type RawLine<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
+
+/// A unit in a list, of whatever type.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub name: String,
+    pub load: LoadState,
+    pub active: ActiveState,
+    pub job: Option<ListedJob>,
+}
+
+/// A job that is queued or running.
+#[derive(Debug)]
+pub(super) struct ListedJob {
+    pub kind: String,
+    pub path: String,
+}
+
+impl Line {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.kind == "stop")
+    }
+}
 
 /// A signal that matters here.
 #[derive(Debug, PartialEq, Eq)]
@@ -164,22 +185,26 @@ pub(super) fn is_a_job(property: &Variant<'_>) -> bool {
     }
 }
 
-/// Reads the answer to `ListUnitsByPatterns`: the units, and the paths of their jobs.
-pub(super) fn units(message: &Message) -> zbus::Result<(Vec<UnitStatus>, HashSet<String>)> {
+/// Reads the answer to one of the list calls.
+pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
     let body = message.body();
-    let lines: Vec<ListedUnit<'_>> = body.deserialize()?;
-    let jobs = lines.iter().filter(|line| line.7 != 0).map(|line| line.9.to_string()).collect();
-    Ok((lines.iter().filter_map(unit).collect(), jobs))
+    let raw: Vec<RawLine<'_>> = body.deserialize()?;
+    let line = |(name, _, load, active, _, _, _, id, kind, path): RawLine<'_>| Line {
+        name: name.to_owned(),
+        load: LoadState::from(load),
+        active: ActiveState::from(active),
+        job: (id != 0).then(|| ListedJob { kind: kind.to_owned(), path: path.to_string() }),
+    };
+    Ok(raw.into_iter().map(line).collect())
 }
 
-fn unit(line: &ListedUnit<'_>) -> Option<UnitStatus> {
-    let (name, _, load, active, _, _, _, job, _, _) = line;
-    Some(UnitStatus {
-        name: UnitName::parse(name).ok()?,
-        load: Some(LoadState::from(*load)),
-        active: ActiveState::from(*active),
-        has_job: *job != 0,
-    })
+/// The service units of a list.
+pub(super) fn statuses(lines: Vec<Line>) -> Vec<UnitStatus> {
+    let status = |line: Line| {
+        let name = UnitName::parse(&line.name).ok()?;
+        Some(UnitStatus { name, load: Some(line.load), active: line.active, has_job: line.job.is_some() })
+    };
+    lines.into_iter().filter_map(status).collect()
 }
 
 /// What the error answer to `StartUnit` means.
