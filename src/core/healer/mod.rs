@@ -108,6 +108,8 @@ pub enum Outcome {
     Done,
     /// The start job did not succeed; says why.
     Failed(String),
+    /// There was no start, or nobody knows; says why.
+    NotStarted(String),
     /// The manager would not have it now, by the doing of somebody else; says why.
     Refused(Refusal, String),
     /// Somebody else's job took the place of the start.
@@ -172,6 +174,7 @@ pub struct Counts {
 
 /// What is known of one unit, healthy or not. Small, for there is one of these for each.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known, or not, by itself")]
 struct Unit {
     load: LoadState,
     active: ActiveState,
@@ -179,6 +182,9 @@ struct Unit {
     resolution: Resolution,
     /// A stop on request was seen under way since the unit was last up.
     stop_seen: bool,
+    /// We cleared its failure, and it has not been seen to rise or fail since: if it is down, that is
+    /// by our doing, and it is as ill as before.
+    cleared_by_us: bool,
     /// The unit was seen to fail, so that a requested stop would have been seen too.
     witnessed: bool,
 }
@@ -342,6 +348,7 @@ impl Healer {
             }
             if active != unit.active {
                 unit.witnessed = live && ran;
+                unit.cleared_by_us &= active == ActiveState::Inactive;
             }
             unit.load = load.unwrap_or(unit.load);
             unit.active = active;
@@ -355,6 +362,7 @@ impl Healer {
             has_job,
             resolution,
             stop_seen: live && active == ActiveState::Deactivating && has_job,
+            cleared_by_us: false,
             witnessed: false,
         };
         self.units.insert(name, unit);

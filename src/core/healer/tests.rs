@@ -392,7 +392,7 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     // Its failure is cleared, and then the manager or the bus goes away.
     ward.goes("queue", ActiveState::Inactive);
     ward.observe(Fact::Frozen);
-    ward.ends("queue", Outcome::Failed("the connection was lost".into()));
+    ward.ends("queue", Outcome::NotStarted("the connection was lost".into()));
     assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
     assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
     let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
@@ -401,15 +401,21 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     // The same if a unit that it depends on cannot be started.
     let mut ward = Ward::with_starting_queue();
     ward.goes("queue", ActiveState::Inactive);
-    let told = ward.ends("queue", Outcome::Failed("dependency".into()));
+    let told = ward.ends("queue", Outcome::NotStarted("dependency".into()));
     assert_eq!(told, ["failed queue #1: dependency", "scheduled queue #2 in 1s"]);
     assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
+    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
+
+    // The same if the end is told before the failure is seen to be cleared.
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::NotStarted("refused".into()));
+    assert!(ward.goes("queue", ActiveState::Inactive).is_empty());
     assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
 
     // But not if its user stops it now.
     let mut ward = Ward::with_starting_queue();
     ward.goes("queue", ActiveState::Inactive);
-    ward.ends("queue", Outcome::Failed("dependency".into()));
+    ward.ends("queue", Outcome::NotStarted("dependency".into()));
     assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
     assert!(ward.after(3600 * SECOND).is_empty());
 }
@@ -827,7 +833,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         2 => prop::collection::vec((who.clone(), states.clone(), any::<bool>()), 0..6).prop_map(Happening::Lists),
         1 => Just(Happening::Freezes),
         6 => (who.clone(), any::<bool>(), states).prop_map(|(w, ok, s)| Happening::Answers(w, ok, s)),
-        6 => (who.clone(), 0usize..5).prop_map(|(w, o)| Happening::Ends(w, o)),
+        6 => (who.clone(), 0usize..6).prop_map(|(w, o)| Happening::Ends(w, o)),
         1 => any::<bool>().prop_map(Happening::Pauses),
         1 => any::<bool>().prop_map(Happening::Marks),
         1 => who.clone().prop_map(Happening::Asks),
@@ -874,6 +880,7 @@ proptest! {
                         1 => Outcome::Failed("boom".into()),
                         2 => Outcome::Refused(Refusal::JobPending, "busy".into()),
                         3 => Outcome::Cancelled,
+                        4 => Outcome::NotStarted("lost".into()),
                         _ => Outcome::Impossible(Hopeless::NotFound),
                     })
                 }

@@ -60,9 +60,6 @@ pub(super) struct Track {
     pub given_up: bool,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
-    /// We cleared its failure, and it has not been seen to rise since: it is down by our doing, and
-    /// as ill as before.
-    pub cleared_by_us: bool,
     /// Its user stopped it while it was looked at.
     pub told_to_stop: bool,
     /// Whether its work is done once it has ended (`Type=oneshot`).
@@ -85,7 +82,6 @@ impl Track {
             last_failure: String::new(),
             given_up: false,
             taken_along: false,
-            cleared_by_us: false,
             told_to_stop: false,
             oneshot: false,
             asked: Asked::ByRule,
@@ -100,7 +96,6 @@ impl Track {
         self.told = None;
         self.file = None;
         self.taken_along = false;
-        self.cleared_by_us = false;
         self.told_to_stop = false;
         self.asked = Asked::ByRule;
     }

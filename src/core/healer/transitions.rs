@@ -67,15 +67,11 @@ impl Healer {
         if self.frozen || unit.resolution == Resolution::NotAWorker {
             return;
         }
-        let (mut standing, stop_seen) = (unit.standing(), unit.stop_seen);
-        if let Some(track) = self.tracks.get_mut(name) {
-            let has_changed = matches!(standing, Up | Rising) || (standing == Failed && track.phase != Phase::Starting);
-            track.cleared_by_us &= !has_changed;
-            if standing == Down && track.cleared_by_us && !stop_seen {
-                // Only the first half of our start has happened.
-                standing = Failed;
-            }
-        }
+        let standing = match unit.standing() {
+            // Only the first half of our start has happened.
+            Down if unit.cleared_by_us && !unit.stop_seen => Failed,
+            standing => standing,
+        };
         let phase = self.tracks.get(name).map(|track| track.phase.clone());
         match (phase, standing) {
             (None | Some(Phase::Resting), Failed) => self.fell_ill(now, name),
@@ -153,16 +149,22 @@ impl Healer {
 
     /// The end of a start.
     pub(super) fn finished(&mut self, now: Timestamp, name: &UnitName, outcome: Outcome) {
-        let Some(track) = self.tracks.get_mut(name).filter(|track| track.phase == Phase::Starting) else {
+        if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Starting) {
             return;
-        };
+        }
         if self.units.get(name).is_some_and(|unit| unit.resolution == Resolution::NotAWorker) {
             return self.dismiss(now, name, "it is no longer covered");
         }
+        if matches!(outcome, Outcome::Done | Outcome::Failed(_) | Outcome::Cancelled)
+            && let Some(unit) = self.units.get_mut(name)
+        {
+            // Both halves have happened.
+            unit.cleared_by_us = false;
+        }
         match outcome {
             Outcome::Done => {
-                let worked_off =
-                    track.oneshot && self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down);
+                let oneshot = self.tracks.get(name).is_some_and(|track| track.oneshot);
+                let worked_off = oneshot && self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down);
                 if worked_off {
                     self.healed(now, name);
                 } else {
@@ -170,7 +172,7 @@ impl Healer {
                     self.set_timer(name, Some(now + self.policy.stable_after));
                 }
             }
-            Outcome::Failed(error) => self.attempt_failed(now, name, error),
+            Outcome::Failed(error) | Outcome::NotStarted(error) => self.attempt_failed(now, name, error),
             Outcome::Refused(refusal, error) => {
                 // Whoever was faster decides; this was no attempt.
                 self.emit(name, EventPhase::Failed, |event| event.error = error);
@@ -371,12 +373,12 @@ impl Healer {
         if let Some(refusal) = self.intent_against(name) {
             return self.hold(name, refusal);
         }
+        if unit.active == ActiveState::Inactive && self.units.get(name).is_some_and(|unit| unit.cleared_by_us) {
+            unit.active = ActiveState::Failed;
+        }
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.taken_along {
             unit.stop = None;
-        }
-        if track.cleared_by_us && unit.active == ActiveState::Inactive {
-            unit.active = ActiveState::Failed;
         }
         track.oneshot = unit.oneshot;
         let asked = track.asked;
@@ -421,10 +423,12 @@ impl Healer {
             return self.schedule(now, name);
         }
         track.attempts += 1;
-        track.cleared_by_us = true;
         track.told = None;
         // The wish of a person is fulfilled with this; what they do next is newer.
         track.asked = Asked::ByRule;
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.cleared_by_us = true;
+        }
         self.enter(name, Phase::Starting);
         self.emit(name, EventPhase::Starting, |_| {});
         self.actions.push(Action::Start(name.clone()));
@@ -542,6 +546,9 @@ impl Healer {
             track.attempts = 0;
         }
         track.ends();
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.cleared_by_us = false;
+        }
         self.enter(name, Phase::Resting);
         let Some(track) = self.tracks.get(name) else { return };
         if track.attempts == 0 {

@@ -132,7 +132,7 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Link, ManagerError>
 }
 
 fn lost() -> Outcome {
-    Outcome::Failed("the connection to the service manager was lost".to_owned())
+    Outcome::NotStarted("the connection to the service manager was lost".to_owned())
 }
 
 /// The state that lasts as long as one connection.
@@ -334,7 +334,7 @@ impl Following {
             let outcome = match active {
                 Some(ActiveState::Failed) => wire::job_result("failed"),
                 Some(_) => Outcome::Done,
-                None => Outcome::Failed("was unloaded while it was being started".to_owned()),
+                None => Outcome::NotStarted("was unloaded while it was being started".to_owned()),
             };
             session.finished(job.unit, outcome);
         }
@@ -353,7 +353,7 @@ impl Following {
             Ok(path) => {
                 self.jobs.insert(path.to_string(), Job { unit, deadline });
             }
-            Err(error) => session.finished(unit, Outcome::Failed(error.to_string())),
+            Err(error) => session.finished(unit, Outcome::NotStarted(error.to_string())),
         }
     }
 
@@ -378,7 +378,7 @@ impl Following {
         });
         let late_jobs = self.jobs.extract_if(|_, job| job.deadline <= now).map(|(_, job)| job.unit);
         for unit in late_calls.chain(late_jobs) {
-            session.finished(unit, Outcome::Failed("its start took too long".to_owned()));
+            session.finished(unit, Outcome::NotStarted("its start took too long".to_owned()));
         }
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;

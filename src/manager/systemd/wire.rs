@@ -215,7 +215,7 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
         Some("NoSuchUnit") => Outcome::Impossible(Hopeless::NotFound),
         Some("BadUnitSetting") => Outcome::Impossible(Hopeless::BadSetting),
         Some("LoadFailed") => Outcome::Impossible(Hopeless::Unreadable),
-        _ => Outcome::Failed(text),
+        _ => Outcome::NotStarted(text),
     }
 }
 
@@ -225,9 +225,9 @@ pub(super) fn job_result(result: &str) -> Outcome {
         "done" => Outcome::Done,
         "failed" => Outcome::Failed("could not be started".to_owned()),
         "timeout" => Outcome::Failed("its start took longer than its unit allows".to_owned()),
-        "dependency" => Outcome::Failed("a unit that it depends on could not be started".to_owned()),
+        "dependency" => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         "canceled" => Outcome::Cancelled,
-        "skipped" => Outcome::Failed("its start was skipped by the service manager".to_owned()),
+        "skipped" => Outcome::NotStarted("its start was skipped by the service manager".to_owned()),
         other => Outcome::Failed(format!("its start ended with the result {other}")),
     }
 }
