@@ -119,6 +119,10 @@ pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError>
     match read_bounded(path) {
         Ok(bytes) => Registry::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Registry::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let hint = "name it with --sites, or list your units under also_watch in the configuration";
+            Err(FileError::Unreadable { path: path.to_owned(), why: format!("there is no such file; {hint}") })
+        }
         Err(error) => Err(FileError::unreadable(path, &error)),
     }
 }
