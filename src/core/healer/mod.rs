@@ -28,6 +28,7 @@
 //! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next
 //! [`Fact::Units`] leads to the same decisions if every change was missed.
 
+mod decisions;
 mod track;
 mod transitions;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Timestamp;
+use super::{Timestamp, Unit};
 use crate::core::diagnosis::{Asked, Refusal};
-use crate::core::units::UnitFile;
+use crate::core::units::{ActiveState, UnitFile};
 
 /// Where a worker stands. Each is drawn in the diagram of the parent module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,5 +108,39 @@ impl Track {
     /// How long from now until an attempt may be made.
     pub fn wait(&self, now: Timestamp) -> Duration {
         self.not_before.since_origin().saturating_sub(now.since_origin())
+    }
+}
+
+/// How soon to look again where the manager's answers contradict each other for a moment.
+pub(super) const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// What the state of a unit means for healing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It works.
+    Up,
+    /// It failed, and nothing is under way.
+    Failed,
+    /// It is on its way up, or waits for an automatic restart.
+    Rising,
+    /// Something is under way whose end will say more.
+    Settling,
+    /// It is down, and not by failing.
+    Down,
+    /// The manager said something that this version does not know.
+    Unknown,
+}
+
+impl Unit {
+    pub(super) fn standing(&self) -> Standing {
+        match (self.active, self.has_job) {
+            (ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing, _) => Standing::Up,
+            (ActiveState::Activating, _) => Standing::Rising,
+            (ActiveState::Deactivating, _)
+            | (ActiveState::Failed | ActiveState::Inactive | ActiveState::Maintenance, true) => Standing::Settling,
+            (ActiveState::Failed, false) => Standing::Failed,
+            (ActiveState::Inactive | ActiveState::Maintenance, false) => Standing::Down,
+            (ActiveState::Unknown, _) => Standing::Unknown,
+        }
     }
 }
