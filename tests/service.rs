@@ -218,7 +218,7 @@ fn without_a_journal_it_logs_lines_or_json_to_standard_error() {
     world.crash_for_good([QUEUE]);
     let run = |args: &str| {
         let script = format!(
-            "{WORKERHEAL} daemon {args} 2>~/log & until grep -q stayed.up ~/log; do sleep 0.02; done; kill $!; wait $!; cat ~/log"
+            "rm -f ~/log; {WORKERHEAL} daemon {args} 2>~/log & until grep -qs stayed.up ~/log; do sleep 0.02; done; kill $!; wait $!; cat ~/log"
         );
         let ran = common::Ran::of(world.command("timeout").args(["20", "bash", "-c", &script]));
         assert_eq!(ran.status, 0, "{ran:?}");
