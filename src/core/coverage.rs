@@ -191,7 +191,8 @@ fn site_at_end(registry: &Registry, name: &str) -> Option<Worker> {
 
 /// Every reading of the name as worker, registered site and worktree.
 fn inner_sites<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item = Worker> + 'a {
-    hyphens(name).flat_map(move |start| {
+    let starts = hyphens(name).filter(|start| registry.has_site_beginning_like(&name[start + 1..]));
+    starts.flat_map(move |start| {
         let rest = &name[start + 1..];
         hyphens(rest).filter_map(move |end| {
             let site = registry.site(&rest[..end])?;

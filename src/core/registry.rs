@@ -28,6 +28,8 @@ pub struct Registry {
     sites: Vec<Site>,
     /// Places in `sites`, by name.
     by_name: HashMap<String, usize>,
+    /// What their names begin with, up to the first hyphen.
+    first_words: HashSet<String>,
 }
 
 /// What the registry says of one site.
@@ -62,13 +64,21 @@ impl Registry {
             Err(flaw) => return Err(with_both_places(bytes, flaw, names.twice)),
         };
         let by_name = sites.iter().enumerate().map(|(at, site)| (site.name.clone(), at)).collect();
-        Ok(Self { sites, by_name })
+        let first_words = sites.iter().map(|site| first_word(&site.name).to_owned()).collect();
+        Ok(Self { sites, by_name, first_words })
     }
 
     /// The site of this name.
     #[must_use]
     pub fn site(&self, name: &str) -> Option<&Site> {
         self.by_name.get(name).map(|at| &self.sites[*at])
+    }
+
+    /// Whether the name of some site begins like this text, up to the first hyphen. Spares a search
+    /// for sites in names of units most of its places.
+    #[must_use]
+    pub fn has_site_beginning_like(&self, text: &str) -> bool {
+        self.first_words.contains(first_word(text))
     }
 
     /// All sites, in the order of the file.
@@ -88,6 +98,10 @@ impl Registry {
     pub fn is_empty(&self) -> bool {
         self.sites.is_empty()
     }
+}
+
+fn first_word(text: &str) -> &str {
+    text.split_once('-').map_or(text, |(word, _)| word)
 }
 
 impl Site {
