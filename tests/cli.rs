@@ -55,6 +55,18 @@ fn detect_lists_what_is_unhealthy_with_its_last_words() {
 }
 
 #[test]
+fn a_bus_that_only_starts_when_it_is_asked_is_waited_for() {
+    let world = World::new();
+    world.workers([QUEUE]);
+    for _ in 0..3 {
+        // Its socket stays, and the first to connect starts it. The manager joins it a little later.
+        world.control(&["stop", "dbus.service"]);
+        let ran = world.run(&["detect"]);
+        assert_eq!(ran.status, 0, "{ran:?}");
+    }
+}
+
+#[test]
 fn detect_says_when_all_is_well() {
     let world = World::new();
     world.workers([QUEUE, "lerd-nginx"]);

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use zbus::{Connection, Message, OwnedVariant, Variant};
 
 use super::journal::{Journal, Run};
@@ -26,6 +26,9 @@ use crate::core::units::{
 };
 use session::{PATIENCE, Request, Session};
 use wire::Line;
+
+/// How long the manager may take to join a bus that has just been started.
+const JOINS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A handle on systemd.
 #[derive(Debug, Clone)]
@@ -71,8 +74,10 @@ impl Address {
                     || PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw())),
                     PathBuf::from,
                 );
-                let session = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").map(|_| Self::Session);
-                [Self::Runtime(runtime.join("bus"))].into_iter().chain(session).collect()
+                let runtime = runtime.join("bus");
+                let session = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
+                let another = session.filter(|address| *address != format!("unix:path={}", runtime.display()));
+                [Self::Runtime(runtime)].into_iter().chain(another.map(|_| Self::Session)).collect()
             }
         }
     }
@@ -89,9 +94,17 @@ impl Address {
             Self::System => zbus::connection::Builder::system(),
         };
         let link = Link(builder.method_timeout(PATIENCE).build().await?);
-        // A bus without the manager on it is no way to the manager.
-        link.owner().await?;
-        Ok(link)
+        // Connecting can have started the bus, which the manager then joins a little later.
+        let latest = Instant::now() + JOINS_WITHIN;
+        loop {
+            match link.owner().await {
+                Ok(_) => return Ok(link),
+                Err(_) if Instant::now() >= latest => {
+                    return Err(zbus::Error::Failure("no service manager is on this bus".to_owned()));
+                }
+                Err(_) => sleep(JOINS_WITHIN / 100).await,
+            }
+        }
     }
 }
 
