@@ -20,6 +20,7 @@ use crate::core::healer::{Action, Fact, Healer, Mode, Purpose, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::registry::Registry;
 use crate::core::units::{ActiveState, Detail, Inspection, UnitName};
+use crate::deadline;
 use crate::manager::{Change, Changes, ManagerError, ServiceManager};
 
 /// How long [`Client::enrich`] may take for all workers together.
@@ -367,7 +368,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                     Err(_) => Fact::Deadline,
                 }
             }
-            () = sleep_until(deadline) => Fact::Deadline,
+            () = deadline::reached(deadline) => Fact::Deadline,
         }
     }
 
@@ -450,12 +451,5 @@ async fn front<T>(looks: &mut VecDeque<JoinHandle<T>>) -> Option<Result<T, tokio
     match looks.front_mut() {
         Some(look) => Some(look.await),
         None => None,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -37,6 +37,7 @@ pub mod client;
 pub mod config;
 pub mod core;
 pub mod daemon;
+mod deadline;
 pub mod logging;
 pub mod manager;
 pub mod paths;

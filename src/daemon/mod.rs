@@ -15,12 +15,13 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::Config;
 use crate::core::healer::{Action, Counts, Fact, Healer, Mode, Purpose, Timestamp};
 use crate::core::registry::Registry;
 use crate::core::units::{Inspection, UnitName};
+use crate::deadline;
 use crate::manager::{Change, Changes, ServiceManager};
 use crate::setup::{Error, Setup};
 use crate::watch::{FileContent, FileEvent, Watch, read};
@@ -63,7 +64,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 // Only a panic ends a look without an answer, and that has ended the process.
                 Err(_) => continue,
             },
-            () = sleep_until_some(deadline) => Fact::Deadline,
+            () = deadline::reached(deadline) => Fact::Deadline,
             _ = refresh.tick() => {
                 daemon.manager.refresh();
                 daemon.watch.poll();
@@ -320,13 +321,6 @@ async fn tick_some(ticker: &mut Option<tokio::time::Interval>) {
         Some(ticker) => {
             ticker.tick().await;
         }
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until_some(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -49,13 +49,18 @@ impl Healer {
     }
 
     /// Whether its stop was seen. A person who asks for it later means something newer.
-    pub(super) fn was_stopped_since(&self, name: &UnitName) -> bool {
+    fn was_stopped_since(&self, name: &UnitName) -> bool {
         self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule && !track.taken_along)
-            && self.units.get(name).is_some_and(|unit| unit.stop_seen)
+            && self.stop_seen(name)
+    }
+
+    /// Whether a stop on request was under way since the unit was last up.
+    fn stop_seen(&self, name: &UnitName) -> bool {
+        self.units.get(name).is_some_and(|unit| unit.stop_seen)
     }
 
     /// Whether its user stopped it, rather than a unit that it needs, which took it along.
-    pub(super) fn was_told_to_stop(&mut self, name: &UnitName, seen: &Inspection) -> bool {
+    fn was_told_to_stop(&mut self, name: &UnitName, seen: &Inspection) -> bool {
         let stop_seen = self.was_stopped_since(name);
         let Some(track) = self.tracks.get_mut(name).filter(|track| track.asked == Asked::ByRule) else { return false };
         let stopped = stop_seen || (seen.stop == Some(StopEvidence::Requested) && !track.taken_along);
@@ -64,7 +69,7 @@ impl Healer {
     }
 
     /// Whether the reason for holding is known to be gone, or only a close look can tell.
-    pub(super) fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
+    fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
         match refusal {
             Refusal::StopMarker | Refusal::SitePaused(_) | Refusal::WorkerPaused(_) | Refusal::IdleSuspended(_) => true,
             Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
@@ -98,6 +103,9 @@ impl Healer {
         }
         let mut unit = match result {
             Ok(unit) => unit,
+            Err(_) if self.tracks.get(name).is_some_and(|track| track.given_up) => {
+                return self.enter(name, Phase::GaveUp);
+            }
             Err(why) => return self.hold(name, Refusal::Unreadable(why)),
         };
         self.settle_resolution(name, &unit);
@@ -148,7 +156,7 @@ impl Healer {
     }
 
     /// Starts the worker, unless the policy has something against it.
-    pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, state: State) {
+    fn attempt(&mut self, now: Timestamp, name: &UnitName, state: State) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.asked == Asked::ByRule && !self.policy.states.contains(&state) {
             return self.hold(name, Refusal::StateNotHealed(state));
@@ -188,7 +196,7 @@ impl Healer {
     }
 
     pub(super) fn died_while_proving(&mut self, now: Timestamp, name: &UnitName) {
-        if self.units.get(name).is_some_and(|unit| unit.stop_seen) {
+        if self.stop_seen(name) {
             self.stopped(name, "");
         } else {
             self.attempt_failed(now, name, "died right after its start".to_owned());
@@ -196,8 +204,7 @@ impl Healer {
     }
 
     pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
-        let stop_seen = self.units.get(name).is_some_and(|unit| unit.stop_seen);
-        if stop_seen {
+        if self.stop_seen(name) {
             self.stopped(name, "");
         } else if self.tracks.get(name).is_some_and(|track| track.oneshot) {
             self.healed(now, name);
@@ -219,7 +226,7 @@ impl Healer {
         }
     }
 
-    pub(super) fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
+    fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
         self.enter(name, Phase::Proving);
         self.set_timer(name, Some(now + SECOND_LOOK));
     }
@@ -238,7 +245,7 @@ impl Healer {
 
     /// Somebody cleared the failure of a worker. Mostly they start it next.
     pub(super) fn went_down(&mut self, now: Timestamp, name: &UnitName) {
-        if self.units.get(name).is_some_and(|unit| unit.stop_seen) {
+        if self.stop_seen(name) {
             return self.stopped(name, "");
         }
         let Some(track) = self.tracks.get_mut(name) else { return };
@@ -254,7 +261,7 @@ impl Healer {
 
     /// What took the place of our start has ended, and the worker is down.
     pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
-        if !failed || self.units.get(name).is_some_and(|unit| unit.stop_seen) {
+        if !failed || self.stop_seen(name) {
             self.stopped(name, "");
         } else {
             self.attempt_failed(now, name, "its start was cancelled by somebody else".to_owned());
@@ -302,7 +309,7 @@ impl Healer {
         }
     }
 
-    pub(super) fn exhausted(&mut self, name: &UnitName) {
+    fn exhausted(&mut self, name: &UnitName) {
         let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
         let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
         self.give_up(name, &format!("{attempts} failed"));
@@ -334,7 +341,7 @@ impl Healer {
         }
     }
 
-    pub(super) fn schedule(&mut self, now: Timestamp, name: &UnitName) {
+    fn schedule(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get(name) else { return };
         let (until, wait, next) = (track.not_before, track.wait(now), track.attempts + 1);
         self.emit(name, EventPhase::Scheduled, |event| {
@@ -344,7 +351,7 @@ impl Healer {
         self.wait_until(name, until);
     }
 
-    pub(super) fn announce(&mut self, name: &UnitName, state: State) {
+    fn announce(&mut self, name: &UnitName, state: State) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         if !std::mem::replace(&mut track.announced, true) {
             self.emit(name, EventPhase::Detected, |event| {
@@ -362,7 +369,7 @@ impl Healer {
     }
 
     /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
-    pub(super) fn remember_file(&mut self, name: &UnitName) {
+    fn remember_file(&mut self, name: &UnitName) {
         let known = self.tracks.get(name).is_none_or(|track| track.file.is_some());
         if !known && self.mode == Mode::Automatic {
             self.inspect(name, Purpose::Memory, Detail { stop: false, file: true });
@@ -380,13 +387,13 @@ impl Healer {
 
     pub(super) fn make_due(&mut self, name: &UnitName) {
         if let Some(track) = self.tracks.get_mut(name) {
-            track.given_up = track.phase == Phase::GaveUp;
+            track.given_up |= track.phase == Phase::GaveUp;
         }
         self.enter(name, Phase::Due);
         self.queue.push_back(name.clone());
     }
 
-    pub(super) fn wait_until(&mut self, name: &UnitName, until: Timestamp) {
+    fn wait_until(&mut self, name: &UnitName, until: Timestamp) {
         self.enter(name, Phase::Waiting { until });
         self.set_timer(name, Some(until));
     }
@@ -421,7 +428,7 @@ impl Healer {
         }
     }
 
-    pub(super) fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
+    fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
         if self.stop_marker {
             return Some(Refusal::StopMarker);
         }
@@ -429,7 +436,7 @@ impl Healer {
     }
 
     /// Uses the look to tell apart what the name alone could not.
-    pub(super) fn settle_resolution(&mut self, name: &UnitName, seen: &Inspection) {
+    fn settle_resolution(&mut self, name: &UnitName, seen: &Inspection) {
         if let Some(unit) = self.units.get_mut(name)
             && unit.resolution == Resolution::NeedsDirectory
         {

@@ -696,6 +696,16 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
     assert!(ward.shows("queue", crashed()).is_empty());
 
+    // However often, and whether or not the manager answers in between.
+    ward.observe(Fact::Frozen);
+    ward.list(&[("queue", ActiveState::Failed)]);
+    ward.observe(Fact::Frozen);
+    assert!(ward.shows("queue", crashed()).is_empty());
+    ward.list(&[("queue", ActiveState::Failed)]);
+    assert!(ward.answers("queue", Err("no answer".into())).is_empty());
+    ward.list(&[("queue", ActiveState::Failed)]);
+    assert!(ward.shows("queue", crashed()).is_empty(), "given up is told once");
+
     // Neither is another site's entry.
     let mut ward = given_up();
     assert!(ward.sites(b"sites: [{name: myapp, path: /srv/myapp}, {name: shop, path: /x}]").is_empty());

@@ -97,6 +97,7 @@ impl Track {
         self.file = None;
         self.taken_along = false;
         self.told_to_stop = false;
+        self.given_up = false;
         self.asked = Asked::ByRule;
     }
 

@@ -19,6 +19,7 @@ use super::wire::{self, Line, Signal};
 use super::{Address, Link};
 use crate::core::healer::Outcome;
 use crate::core::units::{ActiveState, UnitName};
+use crate::deadline;
 use crate::manager::{Change, ManagerError};
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
@@ -187,7 +188,7 @@ impl Following {
                     Some(request) => self.perform(session, request).await,
                     None => break End::Abandoned,
                 },
-                () = wait_for(deadline) => self.deadline_passed(session).await,
+                () = deadline::reached(deadline) => self.deadline_passed(session).await,
             };
             if let Err(error) = step {
                 break End::Lost(error.to_string());
@@ -385,13 +386,6 @@ impl Following {
             self.list(&session.patterns).await?;
         }
         Ok(())
-    }
-}
-
-async fn wait_for(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,0 +1,11 @@
+//! Waiting for a moment that there may not be.
+
+use tokio::time::{Instant, sleep_until};
+
+/// Waits until the deadline; for ever if there is none.
+pub(crate) async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
