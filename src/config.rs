@@ -3,8 +3,10 @@
 //! `config/workerheal.yaml` documents every key. Whatever is refused is refused at its place in
 //! the file, so all that can be checked of a value by itself is checked where it is read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,13 +18,14 @@ use crate::core::coverage::Coverage;
 use crate::core::diagnosis::State;
 use crate::core::document::{self, Flaw, refuse};
 use crate::core::policy::Policy;
+use crate::core::probe::Probe;
 
 const REFRESH: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// No wait is longer, so that sums of times stay far from any limit.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 const MAX_CONCURRENT: RangeInclusive<usize> = 1..=1000;
-/// States that this version can tell and heal.
-const HEALED: [State; 2] = [State::Failed, State::StartLimitHit];
+/// States that can be healed.
+const HEALED: [State; 4] = [State::Failed, State::StartLimitHit, State::ExpectedButStopped, State::Unreachable];
 
 /// The validated configuration. The defaults are the documented ones.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,11 +36,19 @@ pub struct Config {
     pub coverage: Coverage,
     /// How eagerly they are healed.
     pub policy: Policy,
+    /// The command that is run when a worker was healed or given up: a program and its arguments.
+    /// Empty if there is none.
+    pub on_event: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { refresh: Duration::from_secs(3), coverage: Coverage::default(), policy: Policy::default() }
+        Self {
+            refresh: Duration::from_secs(3),
+            coverage: Coverage::default(),
+            policy: Policy::default(),
+            on_event: Vec::new(),
+        }
     }
 }
 
@@ -52,7 +63,8 @@ impl Config {
         let coverage = Coverage::new(&raw.unit_prefix, raw.ignore_workers, &raw.also_watch)
             // Each part was accepted by itself where it was read.
             .map_err(|error| Flaw::whole(error.to_string(), None))?;
-        Ok(Self { refresh: raw.refresh, coverage, policy: raw.heal.into_policy() })
+        let policy = raw.heal.into_policy(raw.probes);
+        Ok(Self { refresh: raw.refresh, coverage, policy, on_event: raw.on_event })
     }
 }
 
@@ -67,10 +79,10 @@ struct RawConfig {
     #[serde(deserialize_with = "globs")]
     also_watch: Vec<String>,
     heal: RawHeal,
-    #[serde(deserialize_with = "not_yet")]
-    probes: (),
-    #[serde(deserialize_with = "not_yet")]
-    on_event: (),
+    #[serde(deserialize_with = "probes")]
+    probes: BTreeMap<String, Probe>,
+    #[serde(deserialize_with = "command")]
+    on_event: Vec<String>,
     metrics: RawMetrics,
 }
 
@@ -121,8 +133,8 @@ impl Default for RawConfig {
             ignore_workers: ["fp", "custom"].map(str::to_owned).into(),
             also_watch: Vec::new(),
             heal: RawHeal::default(),
-            probes: (),
-            on_event: (),
+            probes: BTreeMap::new(),
+            on_event: Vec::new(),
             metrics: RawMetrics::default(),
         }
     }
@@ -144,7 +156,7 @@ impl Default for RawHeal {
 }
 
 impl RawHeal {
-    fn into_policy(self) -> Policy {
+    fn into_policy(self, probes: BTreeMap<String, Probe>) -> Policy {
         Policy {
             states: self.states,
             backoff: self.backoff,
@@ -153,6 +165,7 @@ impl RawHeal {
             give_up_after: self.give_up_after,
             timeout: self.timeout,
             max_concurrent: self.max_concurrent,
+            probes,
         }
     }
 }
@@ -233,10 +246,10 @@ impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         document::text(deserializer, "a state such as failed", |text| {
             let healed = HEALED.map(State::as_str);
-            let known = || format!("this version heals {}", healed.join(" and "));
+            let known = || format!("what can be healed is {}", healed.join(", "));
             match text.parse::<State>() {
                 Ok(state) if HEALED.contains(&state) => Ok(Self(state)),
-                Ok(state) => Err((format!("healing the state `{state}` is not supported yet"), known())),
+                Ok(state) => Err((format!("the state `{state}` is shown, but cannot be healed"), known())),
                 Err(_) => {
                     let near = document::did_you_mean(text, State::ALL.map(State::as_str));
                     let hint = near.map_or_else(known, |near| format!("did you mean `{near}`?"));
@@ -255,6 +268,113 @@ fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<State>, D::E
         }
     }
     Ok(states)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawProbe {
+    #[serde(deserialize_with = "address")]
+    tcp: Option<String>,
+    #[serde(deserialize_with = "path")]
+    url_file: Option<PathBuf>,
+}
+
+fn probes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Probe>, D::Error> {
+    struct Probes;
+    impl<'de> Visitor<'de> for Probes {
+        type Value = BTreeMap<String, Probe>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a mapping of workers to probes, such as `vite: {url_file: public/hot}`")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut probes = BTreeMap::new();
+            while let Some(worker) = map.next_key::<String>()? {
+                let OneProbe(probe) = map.next_value()?;
+                probes.insert(worker, probe);
+            }
+            Ok(probes)
+        }
+    }
+    deserializer.deserialize_any(Probes)
+}
+
+/// The probe of one worker: a mapping with one key.
+struct OneProbe(Probe);
+
+impl<'de> Deserialize<'de> for OneProbe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct One;
+        impl<'de> Visitor<'de> for One {
+            type Value = OneProbe;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a probe such as `{tcp: \"127.0.0.1:6001\"}` or `{url_file: public/hot}`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneProbe, A::Error> {
+                let raw = RawProbe::deserialize(MapAccessDeserializer::new(map))?;
+                match (raw.tcp, raw.url_file) {
+                    (Some(address), None) => Ok(OneProbe(Probe::Tcp(address))),
+                    (None, Some(path)) => Ok(OneProbe(Probe::UrlFile(path))),
+                    (None, None) => Err(refuse("this probe asks nothing", "write tcp: or url_file:")),
+                    (Some(_), Some(_)) => Err(refuse("this probe asks two things", "keep one of tcp: and url_file:")),
+                }
+            }
+        }
+        deserializer.deserialize_map(One)
+    }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    document::text(deserializer, "an address such as \"127.0.0.1:6001\"", |text| {
+        let (host, port) = text.rsplit_once(':').unwrap_or_default();
+        let fits = !host.is_empty()
+            && !host.contains([' ', '/', '\t'])
+            && (host.starts_with('[') == host.ends_with(']') && (host.starts_with('[') || !host.contains(':')))
+            && port.parse::<u16>().is_ok_and(|port| port > 0);
+        let hint = "write host:port, such as \"127.0.0.1:6001\" or \"[::1]:6001\"";
+        if fits { Ok(Some(text.to_owned())) } else { Err((format!("`{text}` is no address"), hint.to_owned())) }
+    })
+}
+
+fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    document::text(deserializer, "a file such as public/hot", |text| match text {
+        "" => Err(("the name of the file is empty".to_owned(), "write for example public/hot".to_owned())),
+        text => Ok(Some(PathBuf::from(text))),
+    })
+}
+
+fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Command;
+    impl<'de> Visitor<'de> for Command {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a program and its arguments as a list, such as [/usr/local/bin/alert, --loud]")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut words: Vec<String> = Vec::new();
+            while let Some(word) = seq.next_element::<String>()? {
+                if words.is_empty() && word.is_empty() {
+                    return Err(refuse("the name of the program is empty", "write for example [/usr/local/bin/alert]"));
+                }
+                words.push(word);
+            }
+            Ok(words)
+        }
+    }
+    deserializer.deserialize_any(Command)
 }
 
 fn give_up_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
@@ -388,6 +508,20 @@ metrics: {listen: null}       # e.g. 127.0.0.1:9477 for Prometheus
     }
 
     #[test]
+    fn probes_and_a_command_are_read() {
+        let config = parse(
+            "probes: {reverb: {tcp: '127.0.0.1:6001'}, vite: {url_file: public/hot}}\non_event: [/bin/alert, --loud]\n",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.policy.probes["reverb"], Probe::Tcp("127.0.0.1:6001".into()));
+        assert_eq!(config.policy.probes["vite"], Probe::UrlFile("public/hot".into()));
+        assert_eq!(config.on_event, ["/bin/alert", "--loud"]);
+        for bad in ["probes: {vite: {tpc: 'a:1'}}", "probes: [vite]", "on_event: /bin/alert", "probes: {x: {tcp: 'a:0'}}"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn nothing_and_the_documented_defaults_are_the_defaults() {
         for text in ["", "# only comments\n", "{}", "null", "heal:\n", "heal: {backoff: {}}", DEFAULTS, DOCUMENTED] {
             assert_eq!(parse(text), Ok(Config::default()), "{text}");
@@ -436,6 +570,7 @@ metrics: {listen: null}       # e.g. 127.0.0.1:9477 for Prometheus
             give_up_after: None,
             timeout: Duration::from_secs(90),
             max_concurrent: 1,
+            probes: BTreeMap::new(),
         };
         assert_eq!(config.policy, expected);
     }
@@ -467,12 +602,14 @@ metrics: {listen: null}       # e.g. 127.0.0.1:9477 for Prometheus
             ("heal:\n  give_up_after: -1\n", "2:18: expected a number of attempts, 0 for never, found `-1`"),
             (
                 "heal:\n  states: [failed, dead]\n",
-                "2:20: there is no state `dead`; this version heals failed and start-limit-hit",
+                "2:20: there is no state `dead`; what can be healed is failed, start-limit-hit, \
+                 expected-but-stopped, unreachable",
             ),
             ("heal:\n  states: [faild]\n", "2:12: there is no state `faild`; did you mean `failed`?"),
             (
                 "heal:\n  states: [orphaned]\n",
-                "2:12: healing the state `orphaned` is not supported yet; this version heals failed and start-limit-hit",
+                "2:12: the state `orphaned` is shown, but cannot be healed; what can be healed is failed, \
+                 start-limit-hit, expected-but-stopped, unreachable",
             ),
             ("heal: fast\n", "1:7: expected a mapping of settings, such as `give_up_after: 10`, found `fast`"),
             (
@@ -484,11 +621,11 @@ metrics: {listen: null}       # e.g. 127.0.0.1:9477 for Prometheus
                 "1:14: `a b` cannot be the beginning of a unit name; write it without blanks, such as lerd-",
             ),
             (
-                "probes: {queue: {tcp: '127.0.0.1:1'}}\n",
-                "1:9: this setting is not supported yet by this version; delete it",
+                "probes: {queue: {tcp: '6001'}}\n",
+                "1:23: `6001` is no address; write host:port, such as \"127.0.0.1:6001\" or \"[::1]:6001\"",
             ),
-            ("on_event: [notify]\n", "1:11: this setting is not supported yet by this version; delete it"),
-            ("on_event: notify\n", "1:11: this setting is not supported yet by this version; delete it"),
+            ("probes:\n  vite: {}\n", "2:9: this probe asks nothing; write tcp: or url_file:"),
+            ("on_event: ['']\n", "1:11: the name of the program is empty; write for example [/usr/local/bin/alert]"),
             (
                 "metrics: {listen: '127.0.0.1:9477'}\n",
                 "1:19: this setting is not supported yet by this version; delete it",

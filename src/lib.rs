@@ -28,8 +28,8 @@
 //!
 //! - [`cli`]: one file a command, thin.
 //! - [`client`] for whoever wants something done now, [`daemon`] for the service.
-//! - [`setup`], [`config`], [`paths`], [`watch`], [`logging`], [`manager`]: the edges, all that touches the
-//!   operating system.
+//! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
+//!   that touches the operating system.
 //! - [`core`]: decides, and does nothing else.
 
 pub mod cli;
@@ -41,7 +41,9 @@ mod deadline;
 pub mod logging;
 pub mod manager;
 pub mod paths;
+pub mod probe;
 pub mod setup;
+pub mod store;
 pub mod watch;
 
 pub use crate::client::{Client, HealError, Healing};

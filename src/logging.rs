@@ -80,6 +80,8 @@ pub fn log_event(event: &Event, scope: Scope) {
     // The journal then shows the crash and its healing in one log of the unit.
     let full = format!("{}.service", event.unit);
     let (user_unit, unit) = match scope {
+        // Of several workers together.
+        _ if event.unit.is_empty() => (None, None),
         Scope::User => (Some(full.as_str()), None),
         Scope::System => (None, Some(full.as_str())),
     };
@@ -109,6 +111,8 @@ pub fn log_event(event: &Event, scope: Scope) {
     }
     match event.phase {
         Phase::GaveUp => log!(Level::ERROR),
+        // A summary warns of all of them together.
+        Phase::Held if event.one_of_many => log!(Level::INFO),
         Phase::Failed | Phase::Held => log!(Level::WARN),
         Phase::Detected
         | Phase::Scheduled

@@ -22,7 +22,7 @@ pub struct Overrides {
     pub system: bool,
 }
 
-/// The files that decide what is healed. None of them has to exist.
+/// The files that decide what is healed, and the one that remembers it. None of them has to exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// The configuration.
@@ -31,6 +31,8 @@ pub struct Paths {
     pub sites: PathBuf,
     /// While it exists, nothing is healed.
     pub stop_marker: PathBuf,
+    /// What has to survive a restart of the daemon.
+    pub state: PathBuf,
 }
 
 /// Neither the XDG variables nor `$HOME` say where somebody's files are.
@@ -65,7 +67,11 @@ impl Paths {
             (None, false) => below("XDG_DATA_HOME", ".local/share")?.join("lerd/sites.yaml"),
         };
         let stop_marker = sites.with_file_name("run").join("stopped");
-        Ok(Self { config, sites, stop_marker })
+        let state = match overrides.system {
+            true => PathBuf::from("/var/lib/workerheal/state.json"),
+            false => below("XDG_STATE_HOME", ".local/state")?.join("workerheal/state.json"),
+        };
+        Ok(Self { config, sites, stop_marker, state })
     }
 }
 
@@ -168,10 +174,10 @@ impl std::error::Error for FileError {}
 mod tests {
     use super::*;
 
-    fn find(overrides: &Overrides, variables: &[(&str, &str)]) -> Result<[String; 3], NoHome> {
+    fn find(overrides: &Overrides, variables: &[(&str, &str)]) -> Result<[String; 4], NoHome> {
         let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
         let paths = Paths::find(overrides, lookup)?;
-        Ok([paths.config, paths.sites, paths.stop_marker].map(|path| path.display().to_string()))
+        Ok([paths.config, paths.sites, paths.stop_marker, paths.state].map(|path| path.display().to_string()))
     }
 
     #[test]
@@ -181,12 +187,18 @@ mod tests {
             "/home/me/.config/workerheal/config.yaml",
             "/home/me/.local/share/lerd/sites.yaml",
             "/home/me/.local/share/lerd/run/stopped",
+            "/home/me/.local/state/workerheal/state.json",
         ];
         assert_eq!(find(&none, &[("HOME", "/home/me")]), Ok(home.map(str::to_owned)));
         let ignored = [("HOME", "/home/me"), ("XDG_CONFIG_HOME", ""), ("XDG_DATA_HOME", "relative/data")];
         assert_eq!(find(&none, &ignored), Ok(home.map(str::to_owned)));
-        let xdg = ["/c/workerheal/config.yaml", "/d/lerd/sites.yaml", "/d/lerd/run/stopped"];
-        let variables = [("XDG_CONFIG_HOME", "/c"), ("XDG_DATA_HOME", "/d")];
+        let xdg = [
+            "/c/workerheal/config.yaml",
+            "/d/lerd/sites.yaml",
+            "/d/lerd/run/stopped",
+            "/s/workerheal/state.json",
+        ];
+        let variables = [("XDG_CONFIG_HOME", "/c"), ("XDG_DATA_HOME", "/d"), ("XDG_STATE_HOME", "/s")];
         assert_eq!(find(&none, &variables), Ok(xdg.map(str::to_owned)));
         assert_eq!(find(&none, &variables[..1]), Err(NoHome("XDG_DATA_HOME")));
         assert_eq!(find(&none, &[("HOME", "")]), Err(NoHome("XDG_CONFIG_HOME")));
@@ -195,10 +207,11 @@ mod tests {
     #[test]
     fn the_command_line_has_the_last_word() {
         let system = Overrides { system: true, ..Overrides::default() };
-        let expected = ["/etc/workerheal/config.yaml", "/var/lib/lerd/sites.yaml", "/var/lib/lerd/run/stopped"];
+        let state = "/var/lib/workerheal/state.json";
+        let expected = ["/etc/workerheal/config.yaml", "/var/lib/lerd/sites.yaml", "/var/lib/lerd/run/stopped", state];
         assert_eq!(find(&system, &[("HOME", "/root")]), Ok(expected.map(str::to_owned)));
         let both = Overrides { config: Some("c.yaml".into()), sites: Some("x/s.yaml".into()), system: true };
-        assert_eq!(find(&both, &[]), Ok(["c.yaml", "x/s.yaml", "x/run/stopped"].map(str::to_owned)));
+        assert_eq!(find(&both, &[]), Ok(["c.yaml", "x/s.yaml", "x/run/stopped", state].map(str::to_owned)));
         let bare = Overrides { sites: Some("s.yaml".into()), ..both };
         assert_eq!(find(&bare, &[]).unwrap()[2], "run/stopped");
     }

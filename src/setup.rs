@@ -11,6 +11,7 @@ use crate::core::registry::Registry;
 use crate::manager::systemd::Systemd;
 use crate::manager::{ManagerError, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
+use crate::store::{Clocks, Store};
 
 /// What a caller may choose. The default is the calling user's manager and the usual files.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub struct Setup {
     pub paths: Paths,
     /// How often the units are listed.
     pub refresh: Duration,
+    /// The command that is run when a worker was healed or given up.
+    pub on_event: Vec<String>,
     /// What the files say.
     pub rules: Rules,
 }
@@ -73,11 +76,14 @@ impl Setup {
         Ok(Self {
             scope: options.scope,
             refresh: config.refresh,
+            on_event: config.on_event,
             rules: Rules {
                 coverage: config.coverage,
                 policy: config.policy,
                 registry: Arc::new(registry),
                 stop_marker: paths.stop_marker.exists(),
+                // What cannot be used is the daemon's to complain about.
+                memory: Store::new(paths.state.clone()).read(Clocks::at_origin()).unwrap_or_default(),
             },
             paths,
         })

@@ -41,13 +41,12 @@ impl Heal {
         let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
         let mut client = Client::new(manager, changes, setup.rules);
 
-        let Findings { unhealthy, refused } = self.find(&client).await?;
+        let Findings { unhealthy, shown, refused } = self.find(&client).await?;
         let mut report = Report::default();
         if !self.targets.is_empty() {
             // Whoever named them wants to know why nothing is done about them.
-            report
-                .failed
-                .extend(refused.into_iter().map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }));
+            let left_alone = refused.into_iter().chain(shown);
+            report.failed.extend(left_alone.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }));
         }
         if self.dry_run {
             let mut unhealthy = unhealthy;
@@ -83,6 +82,7 @@ impl Heal {
         let named = |unit: &str| units.iter().map(UnitName::short).any(|name| name == unit);
         let mut findings = client.find(Asked::ByPerson).await?;
         findings.unhealthy.retain(|worker| named(&worker.unit));
+        findings.shown.retain(|shown| named(&shown.worker.unit));
         findings.refused.retain(|refused| named(&refused.worker.unit));
         Ok(findings)
     }

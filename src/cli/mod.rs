@@ -6,6 +6,7 @@
 mod check;
 mod daemon;
 mod detect;
+mod explain;
 mod heal;
 mod progress;
 mod target;
@@ -68,6 +69,8 @@ enum Command {
     Detect(detect::Detect),
     /// Heal unhealthy workers, and watch whether they stay up
     Heal(heal::Heal),
+    /// Say why a worker is, or is not, being healed, and what would change that
+    Explain(explain::Explain),
     /// Validate the configuration and the registry
     Check(check::Check),
 }
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         },
         Command::Detect(command) => block_on(command.run(&options, style)),
         Command::Heal(command) => block_on(command.run(&options, style)),
+        Command::Explain(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),
     };
     match result {

@@ -139,6 +139,9 @@ pub struct Event {
     /// Milliseconds until the next attempt.
     #[serde(rename = "retry_in_ms", skip_serializing_if = "Option::is_none", serialize_with = "milliseconds")]
     pub retry_in: Option<Duration>,
+    /// One of many alike, which a summary tells together: no cause for alarm by itself.
+    #[serde(skip)]
+    pub one_of_many: bool,
 }
 
 impl Event {
@@ -154,6 +157,7 @@ impl Event {
             attempt: None,
             reason: String::new(),
             retry_in: None,
+            one_of_many: false,
         }
     }
 }
@@ -167,14 +171,24 @@ impl fmt::Display for Event {
             Some(attempt) => format!(" (attempt {attempt})"),
         };
         match self.phase {
-            Phase::Detected => write!(f, "{unit} is down ({})", self.reason)?,
+            Phase::Detected => match self.reason.parse() {
+                Ok(State::Unreachable) => write!(f, "{unit} is up but does not answer")?,
+                Ok(State::CrashLooping) => write!(f, "{unit} crashes again and again")?,
+                _ => write!(f, "{unit} is down ({})", self.reason)?,
+            },
             Phase::Scheduled => {
                 write!(f, "{unit} will be started again")?;
                 if let Some(wait) = self.retry_in {
                     write!(f, " in {}", rounded(wait))?;
                 }
             }
-            Phase::Held => write!(f, "{unit} is down and stays down: {}", self.reason)?,
+            Phase::Held if unit.is_empty() => f.write_str(&self.reason)?,
+            Phase::Held => {
+                write!(f, "{unit} is left as it is: {}", self.reason)?;
+                if let Some(wait) = self.retry_in {
+                    write!(f, ", for another {}", rounded(wait))?;
+                }
+            }
             Phase::Starting => write!(f, "{unit} is being started{again}")?,
             Phase::Healed => write!(f, "{unit} is up again and has stayed up{again}")?,
             Phase::Failed => write!(f, "{unit} failed{again}")?,

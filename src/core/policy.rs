@@ -1,11 +1,13 @@
 //! How eagerly to heal: the validated settings that the healer works by.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::diagnosis::State;
+use super::probe::Probe;
 
-/// The `heal:` part of the configuration. The defaults are the documented ones.
+/// The `heal:` and `probes:` parts of the configuration. The defaults are the documented ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// States that are healed without anybody asking.
@@ -22,6 +24,17 @@ pub struct Policy {
     pub timeout: Duration,
     /// Starts under way at once.
     pub max_concurrent: usize,
+    /// How to ask workers whether they are well, by the worker's name.
+    pub probes: BTreeMap<String, Probe>,
+}
+
+impl Policy {
+    /// Whether a worker in this state is healed without anybody asking. Who configures a probe wants
+    /// its refusal healed.
+    #[must_use]
+    pub fn heals(&self, state: State) -> bool {
+        state == State::Unreachable || self.states.contains(&state)
+    }
 }
 
 impl Default for Policy {
@@ -34,6 +47,7 @@ impl Default for Policy {
             give_up_after: Some(10),
             timeout: Duration::from_secs(90),
             max_concurrent: 8,
+            probes: BTreeMap::new(),
         }
     }
 }

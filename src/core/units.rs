@@ -7,7 +7,9 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
 
 /// Longest unit name systemd accepts, in bytes (`UNIT_NAME_MAX` in its sources).
 const MAX_LENGTH: usize = 255;
@@ -16,8 +18,23 @@ const SUFFIX: &str = ".service";
 /// The validated full name of a service unit, for example `lerd-queue-myapp.service`.
 ///
 /// Cheap to clone: all clones share one string.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct UnitName(Arc<str>);
+
+impl TryFrom<String> for UnitName {
+    type Error = InvalidUnitName;
+
+    fn try_from(text: String) -> Result<Self, InvalidUnitName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<UnitName> for String {
+    fn from(name: UnitName) -> Self {
+        name.short().to_owned()
+    }
+}
 
 /// Why a text is no name of a service unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -251,6 +268,16 @@ pub struct UnitStatus {
     pub active: ActiveState,
     /// Whether a job (start, stop, restart) is queued or running for it.
     pub has_job: bool,
+    /// Whether it died and waits for the manager to restart it by itself.
+    pub auto_restart: bool,
+}
+
+impl UnitStatus {
+    /// Of a unit that is not loaded: it is down.
+    #[must_use]
+    pub fn gone(name: UnitName) -> Self {
+        Self { name, load: None, active: ActiveState::Inactive, has_job: false, auto_restart: false }
+    }
 }
 
 /// What can be known of why a unit is down, from evidence that outlives the moment.
@@ -281,28 +308,58 @@ impl Parent {
     pub fn is_up(&self) -> bool {
         self.active.is_up() && !self.stopping
     }
+
+    /// Its state in words.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if self.stopping { "being stopped" } else { self.active.as_str() }
+    }
 }
 
 /// What the files of a unit are like. systemd has to search directories to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitFile {
     /// `UnitFileState` is one that an enabled unit has.
     pub enabled: bool,
+    /// Something else decides when it runs: a timer, path or socket starts it (`TriggeredBy=`), or
+    /// a `Condition...=` of its own does not hold.
+    pub on_demand: bool,
     /// Changes when the files that define the unit do.
     pub definition: u64,
 }
 
+/// How the manager has fared with restarting a unit by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarts {
+    /// Automatic restarts since somebody last started it (`NRestarts`).
+    pub count: u32,
+    /// How long its last run was up; `None` if it never came up.
+    pub last_run: Option<Duration>,
+}
+
 /// What a close look is to find out beyond the state of the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct Detail {
     /// Whether the last run was ended on request, which costs a search in the journal.
     pub stop: bool,
-    /// What the unit's files are like, which costs the manager a search in directories.
+    /// What the unit's files are like, which costs the manager a search in directories; and which
+    /// run was the last.
     pub file: bool,
+    /// How often the manager has restarted it; always told of a unit that waits for a restart.
+    pub restarts: bool,
+    /// Since when it is in its state, for people to read.
+    pub times: bool,
+}
+
+impl Detail {
+    /// Everything there is to find out.
+    pub const ALL: Self = Self { stop: true, file: true, restarts: true, times: true };
 }
 
 /// A close look at one unit, taken right before deciding about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
 pub struct Inspection {
     /// Whether the unit's file could be read.
     pub load: LoadState,
@@ -322,8 +379,18 @@ pub struct Inspection {
     pub oneshot: bool,
     /// What its files are like; `None` when nobody asked to find out.
     pub file: Option<UnitFile>,
+    /// The manager's id of its last run (`InvocationID`); `None` when nobody asked, or it never ran.
+    pub run: Option<String>,
+    /// How often the manager has restarted it, if it waits for another restart or somebody asked.
+    pub restarts: Option<Restarts>,
+    /// Whether it died and waits for the manager to restart it by itself.
+    pub auto_restart: bool,
+    /// Since when it is in its state; `None` when nobody asked to find out.
+    pub since: Option<SystemTime>,
     /// `WorkingDirectory=`, if it has one.
     pub working_directory: Option<PathBuf>,
+    /// Whether that directory is definitely gone (`ENOENT`), and it cannot be started without.
+    pub directory_gone: bool,
     /// Units that a start would pull in with it.
     pub parents: Vec<Parent>,
     /// Whether its last run was ended on request; `None` when nobody asked to find out.
@@ -344,7 +411,12 @@ impl Inspection {
             restart_prevented: false,
             oneshot: false,
             file: None,
+            run: None,
+            restarts: None,
+            auto_restart: false,
+            since: None,
             working_directory: None,
+            directory_gone: false,
             parents: Vec::new(),
             stop: None,
         }

@@ -1,13 +1,15 @@
-//! Writes the daemon's events, in order, and adds to a failure what its worker said last.
+//! Writes the daemon's events, in order, and adds to a failure what its worker said last; then runs
+//! the user's command for it.
 //!
 //! A task of its own, so that a search in the journal never holds up healing.
 
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::hook::Hook;
 use super::notify;
 use crate::core::event::{Event, Phase};
 use crate::core::units::UnitName;
@@ -23,13 +25,16 @@ const BACKLOG: usize = 32;
 pub(super) struct EventLog {
     events: Option<mpsc::UnboundedSender<Event>>,
     writer: JoinHandle<()>,
+    on_event: watch::Sender<Vec<String>>,
     status: String,
 }
 
 impl EventLog {
-    pub fn start(manager: impl ServiceManager, scope: Scope) -> Self {
+    pub fn start(manager: impl ServiceManager, scope: Scope, on_event: Vec<String>) -> Self {
+        let (on_event, command) = watch::channel(on_event);
         let (events, mut queue) = mpsc::unbounded_channel::<Event>();
         let writer = tokio::spawn(async move {
+            let hook = Hook::default();
             while let Some(mut event) = queue.recv().await {
                 if matches!(event.phase, Phase::Failed | Phase::GaveUp)
                     && !event.error.is_empty()
@@ -38,9 +43,15 @@ impl EventLog {
                     add_last_words(&manager, &mut event).await;
                 }
                 log_event(&event, scope);
+                hook.run(&command.borrow(), &event);
             }
         });
-        Self { events: Some(events), writer, status: String::new() }
+        Self { events: Some(events), writer, on_event, status: String::new() }
+    }
+
+    /// Replaces the user's command.
+    pub fn on_event(&self, command: Vec<String>) {
+        self.on_event.send_replace(command);
     }
 
     /// Queues an event that happens now.

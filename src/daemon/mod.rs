@@ -5,7 +5,9 @@
 //! else: looks at units run as tasks, starts and lists are the manager's, events are written by
 //! [`log`]. A panic anywhere ends the process, so that its own service manager starts it anew.
 
+mod hook;
 mod log;
+mod memory;
 mod notify;
 
 use std::path::Path;
@@ -18,14 +20,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::Config;
-use crate::core::healer::{Action, Counts, Fact, Healer, Mode, Purpose, Timestamp};
+use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
+use crate::core::probe::Sighting;
 use crate::core::registry::Registry;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
 use crate::manager::{Change, Changes, ServiceManager};
+use crate::probe::probe;
 use crate::setup::{Error, Setup};
+use crate::store::Store;
 use crate::watch::{FileContent, FileEvent, Watch, read};
 use log::EventLog;
+use memory::{Keeper, clocks};
 
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -60,8 +66,12 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             }
             Some(change) = changes.recv() => daemon.changed(change),
             Some(look) = daemon.looks.join_next() => match look {
-                Ok((unit, purpose, result)) => Fact::Inspected(unit, purpose, result),
+                Ok((unit, look, result)) => Fact::Inspected(unit, look, result),
                 // Only a panic ends a look without an answer, and that has ended the process.
+                Err(_) => continue,
+            },
+            Some(answer) = daemon.probes.join_next() => match answer {
+                Ok((unit, sighting)) => Fact::Probed(unit, sighting),
                 Err(_) => continue,
             },
             () = deadline::reached(deadline) => Fact::Deadline,
@@ -84,6 +94,8 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     notify::stopping();
     tracing::info!("workerheal ends; failed workers stay down until it runs again");
     daemon.looks.abort_all();
+    daemon.probes.abort_all();
+    daemon.memory.flush(LAST_WORDS).await;
     daemon.log.flush(LAST_WORDS).await;
     Ok(())
 }
@@ -104,8 +116,10 @@ struct Daemon<M> {
     healer: Healer,
     /// Origin of the healer's clock.
     origin: Instant,
-    looks: JoinSet<(UnitName, Purpose, Result<Inspection, String>)>,
+    looks: JoinSet<(UnitName, Look, Result<Inspection, String>)>,
+    probes: JoinSet<(UnitName, Sighting)>,
     log: EventLog,
+    memory: Keeper,
     watch: Watch,
     /// The first list has come.
     ready: bool,
@@ -120,12 +134,22 @@ impl<M: ServiceManager> Daemon<M> {
         let (watch, contents, files) = Watch::start(followed);
         let rules = setup.rules.clone();
         let random = fastrand::Rng::new();
+        let mut healer = Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random);
+        let origin = Instant::now();
+        let store = Store::new(paths.state.clone());
+        let found = store.take_up(clocks(origin));
+        if let Some(warning) = found.warning {
+            tracing::warn!("{warning}");
+        }
+        healer.restore(found.memory.clone());
         let mut daemon = Self {
-            log: EventLog::start(manager.clone(), setup.scope),
+            log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone()),
+            memory: Keeper::start(store, found.memory, origin),
             manager,
-            healer: Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random),
-            origin: Instant::now(),
+            healer,
+            origin,
             looks: JoinSet::new(),
+            probes: JoinSet::new(),
             watch,
             ready: false,
             trouble: None,
@@ -146,8 +170,11 @@ impl<M: ServiceManager> Daemon<M> {
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
         let news = !events.is_empty();
-        let starts = calls.iter().any(|action| matches!(action, Action::Start(_)));
+        let starts = calls.iter().any(|action| matches!(action, Action::Start(_) | Action::Restart(_)));
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
+        if let Some(memory) = self.healer.memory_if_changed() {
+            self.memory.keep(memory);
+        }
         if listed && !std::mem::replace(&mut self.ready, true) {
             notify::ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
@@ -160,14 +187,22 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Inspect { unit, purpose, detail } => {
+            Action::Inspect { unit, look, detail } => {
                 let manager = self.manager.clone();
                 self.looks.spawn(async move {
                     let seen = manager.inspect(&unit, detail).await.map_err(|error| error.to_string());
-                    (unit, purpose, seen)
+                    (unit, look, seen)
+                });
+            }
+            Action::Probe { unit, probe: question, directory } => {
+                let manager = self.manager.clone();
+                self.probes.spawn(async move {
+                    let sighting = probe(&manager, &unit, &question, directory).await;
+                    (unit, sighting)
                 });
             }
             Action::Start(unit) => self.manager.start(&unit, self.setup.rules.policy.timeout),
+            Action::Restart(unit) => self.manager.restart(&unit, self.setup.rules.policy.timeout),
             Action::Emit(event) => self.log.write(event),
         }
     }
@@ -270,9 +305,11 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_config(&mut self, path: &Path, config: Config) -> Option<Fact> {
-        let Config { refresh, coverage, policy } = config;
+        let Config { refresh, coverage, policy, on_event } = config;
         let rules = &mut self.setup.rules;
-        if (refresh, &coverage, &policy) == (self.setup.refresh, &rules.coverage, &rules.policy) {
+        if (refresh, &coverage, &policy, &on_event)
+            == (self.setup.refresh, &rules.coverage, &rules.policy, &self.setup.on_event)
+        {
             return None;
         }
         tracing::info!("new configuration from {}", path.display());
@@ -280,6 +317,8 @@ impl<M: ServiceManager> Daemon<M> {
             self.manager.cover(coverage.patterns());
         }
         self.setup.refresh = refresh;
+        self.log.on_event(on_event.clone());
+        self.setup.on_event = on_event;
         rules.coverage = coverage.clone();
         rules.policy = policy.clone();
         Some(Fact::Settings(coverage, policy))

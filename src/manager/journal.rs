@@ -130,11 +130,7 @@ impl Journal {
     }
 
     /// Whether the run with this invocation id was ended by a stop that somebody requested.
-    pub async fn stop_evidence(&self, invocation: &[u8]) -> StopEvidence {
-        let mut id = String::new();
-        for byte in invocation {
-            id.push_str(&format!("{byte:02x}"));
-        }
+    pub async fn stop_evidence(&self, id: &str) -> StopEvidence {
         let matches = match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
             Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],

@@ -93,6 +93,9 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// Always leads to exactly one [`Change::Finished`], after `timeout` at the latest.
     fn start(&self, unit: &UnitName, timeout: Duration);
 
+    /// Restarts the unit, as [`start`](Self::start) starts it.
+    fn restart(&self, unit: &UnitName, timeout: Duration);
+
     /// The last line that the unit logged, fit to show; `None` if it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
 }

@@ -1,25 +1,42 @@
 //! The decisions: what to do about a worker that is ill, and the few ways in which state is changed.
 
-use std::time::Duration;
 
-use super::track::{Phase, SECOND_LOOK, Standing, Track};
-use super::{Action, Healer, Mode, Purpose, Timestamp};
+use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Standing, Track};
+use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
 use crate::core::coverage::{Resolution, Worker};
-use crate::core::diagnosis::{Asked, Diagnosis, Refusal, State, diagnose, down_parent, intent};
+use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::{Event, Phase as EventPhase};
-use crate::core::units::{ActiveState, Detail, Inspection, LoadState, StopEvidence, UnitName};
+use crate::core::rules::{Case, GivenUp, History, Judgement, Verdict, down_parent};
+use crate::core::units::{Detail, Inspection, LoadState, UnitName};
+
+const CANCELLED: &str = "its start was cancelled by somebody else";
 
 /// Decisions.
 impl Healer {
-    pub(super) fn fell_ill(&mut self, now: Timestamp, name: &UnitName) {
+    pub(super) fn fell_ill(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>) {
         if self.mode == Mode::OnRequest {
             return;
         }
-        self.begin(now, name, Asked::ByRule);
+        match self.tracks.get_mut(name) {
+            Some(track) if track.restored => {
+                track.restored = false;
+                track.suspected = suspected;
+                if std::mem::take(&mut track.attempt_open) {
+                    track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+                }
+                self.make_due(name);
+                self.consider(now, name);
+            }
+            _ => self.begin(now, name, suspected, Asked::ByRule),
+        }
     }
 
     /// Begins to heal: at once for the first attempt, after the backoff for later ones.
-    pub(super) fn begin(&mut self, now: Timestamp, name: &UnitName, asked: Asked) {
+    pub(super) fn begin(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>, asked: Asked) {
+        self.leave(name);
+        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Cancelled) {
+            self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
+        }
         let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
         if asked == Asked::ByPerson || track.phase == Phase::GaveUp {
             track.attempts = 0;
@@ -27,24 +44,49 @@ impl Healer {
         track.ends();
         // Whatever ended it: what follows is no mere look.
         track.phase = Phase::Resting;
+        track.suspected = suspected;
         track.asked = asked;
         track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
         self.make_due(name);
         self.consider(now, name);
     }
 
-    /// Still down, and an attempt is due, scheduled or held: does that stand?
+    /// Still ill, and an attempt is due, scheduled or held: does that stand?
     pub(super) fn reconsider_wait(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get(name) else { return };
-        let against = self.intent_against(name);
+        let masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
+        let against = self.intent_against(name).or(masked.then_some(Refusal::Masked));
         match (&track.phase, against) {
             // A look tells what that stop was for.
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
-            (_, Some(against)) => self.hold(name, against),
+            (_, Some(against)) => self.hold(now, name, against),
             (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
             (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
             (_, None) => {}
+        }
+    }
+
+    /// It is restarted again and again: that has an end once it has been up for long.
+    pub(super) fn goes_on_looping(&mut self, now: Timestamp, name: &UnitName) {
+        let Some((unit, track)) = self.units.get(name).zip(self.tracks.get(name)) else { return };
+        match unit.standing() {
+            Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
+            Standing::Rising => self.set_timer(name, None),
+            // The manager has given up after all.
+            Standing::Ill => self.make_due(name),
+            Standing::Up | Standing::Settling | Standing::Down | Standing::Unknown => {}
+        }
+    }
+
+    /// It was left alone, and is still down: look now and then if it still is the same.
+    pub(super) fn stays_down(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if std::mem::take(&mut track.restored) || (track.run.is_none() && track.timer.is_none()) {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.recheck(name);
+        } else if track.timer.is_none() && !track.looks.is_open(Purpose::Recheck) {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
         }
     }
 
@@ -59,29 +101,24 @@ impl Healer {
         self.units.get(name).is_some_and(|unit| unit.stop_seen)
     }
 
-    /// Whether its user stopped it, rather than a unit that it needs, which took it along.
-    fn was_told_to_stop(&mut self, name: &UnitName, seen: &Inspection) -> bool {
-        let stop_seen = self.was_stopped_since(name);
-        let Some(track) = self.tracks.get_mut(name).filter(|track| track.asked == Asked::ByRule) else { return false };
-        let stopped = stop_seen || (seen.stop == Some(StopEvidence::Requested) && !track.taken_along);
-        track.taken_along |= stopped && down_parent(seen).is_some();
-        track.told_to_stop || (stopped && !track.taken_along)
-    }
-
     /// Whether the reason for holding is known to be gone, or only a close look can tell.
     fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::StopMarker | Refusal::SitePaused(_) | Refusal::WorkerPaused(_) | Refusal::IdleSuspended(_) => true,
+            Refusal::StopMarker
+            | Refusal::Paused(_)
+            | Refusal::SitePaused(_)
+            | Refusal::WorkerPaused(_)
+            | Refusal::IdleSuspended(_) => true,
             Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
-            // Standing Failed already means that no job is under way.
+            // That it is ill already means that no job is under way.
             Refusal::JobPending | Refusal::Unreadable(_) => true,
             Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
                 Some(unit) => unit.active.is_up(),
                 // Not among the units that are listed: look.
-                None => true,
+                None => self.looks_for_its_group(name, &parent.name),
             },
-            Refusal::StateNotHealed(state) => self.policy.states.contains(state),
-            Refusal::Disabled | Refusal::StopUnknown(_) => false,
+            Refusal::StateNotHealed(state) => self.policy.heals(*state),
+            Refusal::Disabled | Refusal::StopUnknown(_) | Refusal::CrashLooping(_) | Refusal::DirectoryGone(_) => false,
         }
     }
 
@@ -91,9 +128,16 @@ impl Healer {
             return;
         }
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed);
-        let first = self.tracks.get(name).is_some_and(|track| track.attempts == 0 && !track.given_up);
+        let Some(track) = self.tracks.get(name) else { return };
+        let (first, suspected) = (track.attempts == 0, track.suspected);
         self.enter(name, Phase::Looking);
-        self.inspect(name, Purpose::Attempt, Detail { stop: !witnessed, file: !(witnessed && first) });
+        let detail = Detail {
+            stop: !witnessed,
+            file: !(witnessed && first) || suspected == Some(State::ExpectedButStopped),
+            restarts: suspected == Some(State::CrashLooping),
+            times: false,
+        };
+        self.inspect(name, Purpose::Attempt, detail);
     }
 
     pub(super) fn looked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
@@ -101,82 +145,106 @@ impl Healer {
             // What was seen may be wrong already: look again when the doubt is over.
             return self.make_due(name);
         }
-        let mut unit = match result {
-            Ok(unit) => unit,
-            Err(_) if self.tracks.get(name).is_some_and(|track| track.given_up) => {
-                return self.enter(name, Phase::GaveUp);
-            }
-            Err(why) => return self.hold(name, Refusal::Unreadable(why)),
+        let seen = match result {
+            Ok(seen) => seen,
+            Err(why) => return self.hold(now, name, Refusal::Unreadable(why)),
         };
-        self.settle_resolution(name, &unit);
-        if self.worker(name).is_none() {
+        self.settle_resolution(name, &seen);
+        let Some(case) = self.case(now, name, &seen) else {
             return self.dismiss(now, name, "it is no longer covered");
-        }
-        if self.was_told_to_stop(name, &unit) {
-            return self.stopped(name, "");
-        }
-        if let Some(refusal) = self.intent_against(name) {
-            return self.hold(name, refusal);
-        }
-        if unit.active == ActiveState::Inactive && self.units.get(name).is_some_and(|unit| unit.cleared_by_us) {
-            unit.active = ActiveState::Failed;
-        }
+        };
+        let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.taken_along {
-            unit.stop = None;
+        track.taken_along = taken_along && track.asked == Asked::ByRule;
+        track.oneshot = seen.oneshot;
+        track.file = track.file.or(seen.file);
+        track.run = seen.run.clone().or(track.run.take());
+        let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
+        if !held_by_parent && let Some(parent) = track.waits_for.clone() {
+            self.leave(name);
+            if down_parent(&seen).is_none() {
+                self.wake_group(now, &parent);
+            }
         }
-        track.oneshot = unit.oneshot;
-        let asked = track.asked;
-        let at_failure = track.file.or(unit.file);
-        track.file = at_failure;
-        if std::mem::take(&mut track.given_up) {
-            if unit.file.map(|file| file.definition) == at_failure.map(|file| file.definition) {
-                return self.enter(name, Phase::GaveUp);
-            }
-            track.attempts = 0;
-            track.file = unit.file;
+        if let Some(state) = state
+            && !matches!(&verdict, Verdict::Stopped | Verdict::GivenUp)
+            && !matches!(&verdict, Verdict::Held(refusal) if refusal.is_intent())
+        {
+            self.announce(name, state, &seen);
         }
-        match diagnose(&unit, at_failure, asked) {
-            Diagnosis::Well if unit.active.is_up() => self.recovered(now, name),
-            Diagnosis::Well => self.wait_until(name, now + SECOND_LOOK),
-            Diagnosis::Stopped => self.stopped(name, ""),
-            Diagnosis::Held(state, refusal) => {
-                self.announce(name, state);
-                self.hold(name, refusal);
-            }
-            Diagnosis::Hopeless(state, why) => {
-                self.announce(name, state);
-                self.give_up(name, &why.to_string());
-            }
-            Diagnosis::Curable(state) => {
-                self.announce(name, state);
-                self.attempt(now, name, state);
-            }
+        match verdict {
+            Verdict::Well => self.found_well(now, name, &seen),
+            Verdict::Stopped => self.stopped(now, name, ""),
+            Verdict::Held(refusal) => self.hold(now, name, refusal),
+            Verdict::GivenUp => self.enter(name, Phase::GaveUp),
+            Verdict::Hopeless(why) => self.give_up(now, name, &why.to_string()),
+            Verdict::Exhausted(_) => self.exhausted(now, name),
+            Verdict::Wait(_) => self.schedule(now, name),
+            Verdict::Start => self.attempt(name, Action::Start(name.clone())),
+            Verdict::Restart => self.attempt(name, Action::Restart(name.clone())),
         }
     }
 
-    /// Starts the worker, unless the policy has something against it.
-    fn attempt(&mut self, now: Timestamp, name: &UnitName, state: State) {
+    /// All that a decision about the worker rests on; `None` if it is not covered.
+    pub(super) fn case<'a>(&'a self, now: Timestamp, name: &'a UnitName, seen: &'a Inspection) -> Option<Case<'a>> {
+        let worker = self.worker(name)?;
+        let unit = self.units.get(name);
+        let mut history = History {
+            stop_seen: unit.is_some_and(|unit| unit.stop_seen),
+            cleared_by_us: unit.is_some_and(|unit| unit.cleared_by_us),
+            ..History::default()
+        };
+        if let Some(track) = self.tracks.get(name) {
+            history = History {
+                asked: track.asked,
+                attempts: track.attempts,
+                wait: track.not_before.from_now(now),
+                at_failure: track.file.or(seen.file),
+                given_up: track.given_up.as_ref(),
+                told_to_stop: track.told_to_stop || track.was_stopped_in(seen),
+                taken_along: track.taken_along,
+                refuses: track.refuses.as_deref(),
+                ..history
+            };
+        }
+        Some(Case { orders: self.orders(), unit: name, worker, seen, history })
+    }
+
+    /// A look showed that nothing is wrong, or that something is under way.
+    fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        let suspected = self.tracks.get(name).and_then(|track| track.suspected);
+        let is_down = self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Down);
+        match suspected {
+            Some(State::CrashLooping) => self.no_loop(now, name),
+            Some(State::ExpectedButStopped) if is_down => self.enter(name, Phase::Off),
+            _ if seen.active.is_up() => self.recovered(now, name),
+            // Its change of state is on its way to us, and decides.
+            _ => self.wait_until(name, now + SECOND_LOOK),
+        }
+    }
+
+    fn attempt(&mut self, name: &UnitName, call: Action) {
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.asked == Asked::ByRule && !self.policy.states.contains(&state) {
-            return self.hold(name, Refusal::StateNotHealed(state));
-        }
-        if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
-            return self.exhausted(name);
-        }
-        if track.wait(now) > Duration::ZERO {
-            return self.schedule(now, name);
-        }
         track.attempts += 1;
         track.told = None;
+        track.scheduled = None;
+        track.answered = false;
+        if call == Action::Restart(name.clone()) {
+            track.suspected = Some(State::Unreachable);
+        } else if track.suspected == Some(State::Unreachable) {
+            // It died before it could be restarted.
+            track.suspected = None;
+            track.refuses = None;
+        }
         // The wish of a person is fulfilled with this; what they do next is newer.
         track.asked = Asked::ByRule;
         if let Some(unit) = self.units.get_mut(name) {
-            unit.cleared_by_us = true;
+            unit.cleared_by_us = matches!(call, Action::Start(_));
+            unit.refusals = 0;
         }
         self.enter(name, Phase::Starting);
         self.emit(name, EventPhase::Starting, |_| {});
-        self.actions.push(Action::Start(name.clone()));
+        self.actions.push(call);
     }
 
     pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
@@ -186,7 +254,7 @@ impl Healer {
         self.remember_file(name);
         let Some(track) = self.tracks.get_mut(name) else { return };
         if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
-            self.exhausted(name);
+            self.exhausted(now, name);
         } else {
             track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
             self.schedule(now, name);
@@ -197,7 +265,7 @@ impl Healer {
 
     pub(super) fn died_while_proving(&mut self, now: Timestamp, name: &UnitName) {
         if self.stop_seen(name) {
-            self.stopped(name, "");
+            self.stopped(now, name, "");
         } else {
             self.attempt_failed(now, name, "died right after its start".to_owned());
         }
@@ -205,11 +273,13 @@ impl Healer {
 
     pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
         if self.stop_seen(name) {
-            self.stopped(name, "");
+            self.stopped(now, name, "");
         } else if self.tracks.get(name).is_some_and(|track| track.oneshot) {
             self.healed(now, name);
+        } else if self.tracks.get(name).is_some_and(|track| track.suspected == Some(State::ExpectedButStopped)) {
+            self.attempt_failed(now, name, "ended without error right after its start".to_owned());
         } else {
-            self.stopped(name, "it ended without error soon after its start");
+            self.stopped(now, name, "it ended without error soon after its start");
         }
     }
 
@@ -217,7 +287,9 @@ impl Healer {
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         let Ok(unit) = result else { return self.prove_on(now, name) };
         match unit.up_for {
-            Some(up_for) if unit.active.is_up() && up_for >= self.policy.stable_after => self.healed(now, name),
+            Some(up_for) if unit.active.is_up() && up_for >= self.policy.stable_after => {
+                if self.still_has_to_answer(name) { self.prove_on(now, name) } else { self.healed(now, name) }
+            }
             Some(_) if unit.active.is_up() => {
                 self.attempt_failed(now, name, "died and was restarted right after its start".to_owned());
             }
@@ -246,7 +318,7 @@ impl Healer {
     /// Somebody cleared the failure of a worker. Mostly they start it next.
     pub(super) fn went_down(&mut self, now: Timestamp, name: &UnitName) {
         if self.stop_seen(name) {
-            return self.stopped(name, "");
+            return self.stopped(now, name, "");
         }
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.phase == Phase::Cleared && track.timer.is_some() {
@@ -262,15 +334,23 @@ impl Healer {
     /// What took the place of our start has ended, and the worker is down.
     pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
         if !failed || self.stop_seen(name) {
-            self.stopped(name, "");
+            self.stopped(now, name, "");
         } else {
-            self.attempt_failed(now, name, "its start was cancelled by somebody else".to_owned());
+            self.attempt_failed(now, name, CANCELLED.to_owned());
         }
     }
 
-    pub(super) fn stopped(&mut self, name: &UnitName, reason: &str) {
+    pub(super) fn stopped(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
         self.enter(name, Phase::Stopped);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        // Known before the stop, it may be of an earlier run.
+        track.run = None;
+        track.given_up = None;
+        if self.mode == Mode::Automatic {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.recheck(name);
+        }
     }
 
     /// Nothing is left to heal, by somebody's doing.
@@ -285,10 +365,12 @@ impl Healer {
     /// The illness is over. Its history is kept until the worker has been up for `reset_after`.
     pub(super) fn rest(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.phase == Phase::GaveUp {
+        if track.phase == Phase::GaveUp || track.given_up.is_some() {
             // Somebody took care of it where we could not: a new series of attempts may follow.
             track.attempts = 0;
         }
+        self.leave(name);
+        let Some(track) = self.tracks.get_mut(name) else { return };
         track.ends();
         if let Some(unit) = self.units.get_mut(name) {
             unit.cleared_by_us = false;
@@ -303,59 +385,105 @@ impl Healer {
         }
     }
 
-    pub(super) fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
+    /// Up and not ill: at the beginning that may be an attempt of an earlier daemon's.
+    pub(super) fn is_well(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if std::mem::take(&mut track.restored) {
+            if track.attempt_open {
+                return self.take_up(now, name);
+            }
+            // It may have been up for long already.
+            track.ends();
+            return self.inspect(name, Purpose::Uptime, Detail::default());
+        }
+        self.count_uptime(now, name);
+    }
+
+    fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
         if self.tracks.get(name).is_some_and(|track| track.timer.is_none()) {
             self.set_timer(name, Some(now + self.policy.reset_after));
         }
     }
 
-    fn exhausted(&mut self, name: &UnitName) {
+    fn exhausted(&mut self, now: Timestamp, name: &UnitName) {
         let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
         let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
-        self.give_up(name, &format!("{attempts} failed"));
+        self.give_up(now, name, &format!("{attempts} failed"));
     }
 
-    pub(super) fn give_up(&mut self, name: &UnitName, reason: &str) {
-        let error = self.tracks.get_mut(name).map(|track| std::mem::take(&mut track.last_failure)).unwrap_or_default();
+    pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let error = std::mem::take(&mut track.last_failure);
+        let definition = track.file.map(|file| file.definition);
+        track.given_up = Some(GivenUp { reason: reason.to_owned(), definition, run: None });
+        track.run = None;
         self.emit(name, EventPhase::GaveUp, |event| {
             reason.clone_into(&mut event.reason);
             event.error = error;
         });
         self.enter(name, Phase::GaveUp);
-        self.remember_file(name);
+        if self.mode == Mode::Automatic {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.recheck(name);
+        }
     }
 
-    pub(super) fn hold(&mut self, name: &UnitName, refusal: Refusal) {
-        if let Refusal::ParentDown(parent) = &refusal {
-            self.parents.entry(parent.name.clone()).or_default().insert(name.clone());
-        }
+    pub(super) fn hold(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal) {
+        let one_of_many = match &refusal {
+            Refusal::ParentDown(parent) => self.join(now, name, parent),
+            _ => {
+                self.leave(name);
+                false
+            }
+        };
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.told.as_ref() != Some(&refusal) {
             track.told = Some(refusal.clone());
-            self.emit(name, EventPhase::Held, |event| event.reason = refusal.to_string());
+            track.scheduled = None;
+            let until = match &refusal {
+                Refusal::Paused(pause) => pause.until.map(|until| until.from_now(now)),
+                _ => None,
+            };
+            self.emit(name, EventPhase::Held, |event| {
+                event.reason = refusal.to_string();
+                event.one_of_many = one_of_many;
+                event.retry_in = until;
+            });
         }
-        let is_intent = refusal.is_intent();
+        let (is_intent, takes_a_look) = (refusal.is_intent(), refusal.takes_a_look());
         self.enter(name, Phase::Held(refusal));
+        if takes_a_look {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+        }
         if !is_intent {
             self.remember_file(name);
         }
     }
 
     fn schedule(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get(name) else { return };
-        let (until, wait, next) = (track.not_before, track.wait(now), track.attempts + 1);
-        self.emit(name, EventPhase::Scheduled, |event| {
-            event.attempt = Some(next);
-            event.retry_in = Some(wait);
-        });
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let (until, wait, next) = (track.not_before, track.not_before.from_now(now), track.attempts + 1);
+        track.told = None;
+        if track.scheduled.replace(until) != Some(until) {
+            self.emit(name, EventPhase::Scheduled, |event| {
+                event.attempt = Some(next);
+                event.retry_in = Some(wait);
+            });
+        }
         self.wait_until(name, until);
     }
 
-    fn announce(&mut self, name: &UnitName, state: State) {
+    fn announce(&mut self, name: &UnitName, state: State, seen: &Inspection) {
+        if state == State::CrashLooping {
+            return self.announce_loop(name, seen.restarts.map_or(0, |restarts| restarts.count));
+        }
         let Some(track) = self.tracks.get_mut(name) else { return };
+        let error = track.refuses.as_ref().filter(|_| state == State::Unreachable);
+        let error = error.map(|place| format!("it refuses connections to {place}")).unwrap_or_default();
         if !std::mem::replace(&mut track.announced, true) {
             self.emit(name, EventPhase::Detected, |event| {
                 event.attempt = None;
+                event.error = error;
                 state.as_str().clone_into(&mut event.reason);
             });
         }
@@ -365,19 +493,35 @@ impl Healer {
 /// The few ways in which state is changed.
 impl Healer {
     pub(super) fn inspect(&mut self, name: &UnitName, purpose: Purpose, detail: Detail) {
-        self.actions.push(Action::Inspect { unit: name.clone(), purpose, detail });
+        self.ticket = self.ticket.wrapping_add(1);
+        let look = Look { purpose, ticket: self.ticket };
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.looks.open(look);
+        }
+        self.actions.push(Action::Inspect { unit: name.clone(), look, detail });
     }
 
     /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
     fn remember_file(&mut self, name: &UnitName) {
-        let known = self.tracks.get(name).is_none_or(|track| track.file.is_some());
+        let known = self
+            .tracks
+            .get(name)
+            .is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
         if !known && self.mode == Mode::Automatic {
-            self.inspect(name, Purpose::Memory, Detail { stop: false, file: true });
+            self.inspect(name, Purpose::Memory, Detail { file: true, ..Detail::default() });
         }
+    }
+
+    /// The answer to that look.
+    pub(super) fn remembered(&mut self, name: &UnitName, result: Result<Inspection, String>) {
+        let (Some(track), Ok(seen)) = (self.tracks.get_mut(name), result) else { return };
+        track.file = track.file.or(seen.file);
+        self.remembers_otherwise = true;
     }
 
     pub(super) fn enter(&mut self, name: &UnitName, phase: Phase) {
         self.set_timer(name, None);
+        self.remembers_otherwise = true;
         if let Some(track) = self.tracks.get_mut(name) {
             self.in_flight -= usize::from(track.phase.takes_a_slot());
             self.in_flight += usize::from(phase.takes_a_slot());
@@ -386,9 +530,6 @@ impl Healer {
     }
 
     pub(super) fn make_due(&mut self, name: &UnitName) {
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.given_up |= track.phase == Phase::GaveUp;
-        }
         self.enter(name, Phase::Due);
         self.queue.push_back(name.clone());
     }
@@ -429,14 +570,14 @@ impl Healer {
     }
 
     fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
-        if self.stop_marker {
-            return Some(Refusal::StopMarker);
+        match self.worker(name) {
+            Some(worker) => self.orders().intent_against(name, worker),
+            None => self.stop_marker.then_some(Refusal::StopMarker),
         }
-        intent(&self.registry, self.stop_marker, self.worker(name)?)
     }
 
     /// Uses the look to tell apart what the name alone could not.
-    fn settle_resolution(&mut self, name: &UnitName, seen: &Inspection) {
+    pub(super) fn settle_resolution(&mut self, name: &UnitName, seen: &Inspection) {
         if let Some(unit) = self.units.get_mut(name)
             && unit.resolution == Resolution::NeedsDirectory
         {

@@ -29,49 +29,34 @@
 //! [`Fact::Units`] leads to the same decisions if every change was missed.
 
 mod decisions;
+mod groups;
+mod recall;
 mod track;
 mod transitions;
+mod vigilance;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::coverage::{Coverage, Resolution};
 use super::diagnosis::{Asked, Hopeless, Refusal};
 use super::event::Event;
+use super::explain::{Explanation, Sources};
+use super::pauses::{Pauses, Target};
 use super::policy::Policy;
+use super::probe::{Probe, Sighting};
 use super::registry::Registry;
+use super::rules::Orders;
 use super::units::{ActiveState, Detail, Inspection, LoadState, UnitName, UnitStatus};
-use track::{Phase, Track};
+use groups::Group;
+use track::{Phase, Standing, Track};
 
-/// A moment on a clock that never goes back: the time since an origin that the caller chooses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(Duration);
-
-impl Timestamp {
-    /// The moment this long after the origin.
-    #[must_use]
-    pub fn from_origin(elapsed: Duration) -> Self {
-        Self(elapsed)
-    }
-
-    /// The time since the origin.
-    #[must_use]
-    pub fn since_origin(self) -> Duration {
-        self.0
-    }
-}
-
-impl std::ops::Add<Duration> for Timestamp {
-    type Output = Self;
-
-    fn add(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(wait))
-    }
-}
+pub use super::time::Timestamp;
 
 /// Something that is known now.
 #[derive(Debug, Clone)]
@@ -85,7 +70,7 @@ pub enum Fact {
     /// reloads its files, or cannot be reached.
     Frozen,
     /// The answer to [`Action::Inspect`]; an error says why there is none.
-    Inspected(UnitName, Purpose, Result<Inspection, String>),
+    Inspected(UnitName, Look, Result<Inspection, String>),
     /// How the start of [`Action::Start`] ended.
     Finished(UnitName, Outcome),
     /// A job of somebody else succeeded.
@@ -96,8 +81,14 @@ pub enum Fact {
     StopMarker(bool),
     /// New settings.
     Settings(Coverage, Policy),
+    /// The answer to [`Action::Probe`].
+    Probed(UnitName, Sighting),
     /// A person wants these units healed now.
     Heal(Vec<UnitName>),
+    /// A person pauses healing, for so long or until it is resumed.
+    Pause(Vec<Target>, Option<Duration>),
+    /// A person ends pauses. Workers that were given up are tried anew.
+    Resume(Vec<Target>),
     /// Nothing but time passed.
     Deadline,
 }
@@ -126,15 +117,35 @@ pub enum Action {
     Inspect {
         /// Which one.
         unit: UnitName,
-        /// What it is for; part of the answer.
-        purpose: Purpose,
+        /// Which look it is; part of the answer.
+        look: Look,
         /// What to find out.
         detail: Detail,
     },
     /// Clear the unit's failure and start it; answer with [`Fact::Finished`].
     Start(UnitName),
+    /// Restart the unit; answer with [`Fact::Finished`].
+    Restart(UnitName),
+    /// Ask a worker that is up whether it is well; answer with [`Fact::Probed`].
+    Probe {
+        /// Which one.
+        unit: UnitName,
+        /// How.
+        probe: Probe,
+        /// Its directory; `None` is the unit's `WorkingDirectory=`.
+        directory: Option<PathBuf>,
+    },
     /// Tell the world.
     Emit(Event),
+}
+
+/// One close look among others. An answer that comes when its question is no longer open is
+/// ignored: what it says may be of another life of the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Look {
+    /// What it is for.
+    pub purpose: Purpose,
+    ticket: u32,
 }
 
 /// What a close look is for.
@@ -147,6 +158,13 @@ pub enum Purpose {
     /// To remember what the unit's files are like, and see later if somebody changed them. Taken
     /// once the worker is down for longer: before the first attempt there is no time for it.
     Memory,
+    /// To see if something has changed with a worker for which nothing is done: its files, or the
+    /// run that was its last.
+    Recheck,
+    /// To see if it really has been up for long.
+    Uptime,
+    /// To find out whose worker it is.
+    Identity,
 }
 
 /// Whether failures are healed without anybody asking.
@@ -186,8 +204,18 @@ struct Unit {
     /// We cleared its failure, and it has not been seen to rise or fail since: if it is down, that is
     /// by our doing, and it is as ill as before.
     cleared_by_us: bool,
-    /// The unit was seen to fail, so that a requested stop would have been seen too.
+    /// The unit was seen to go down, so that a requested stop would have been seen too.
     witnessed: bool,
+    /// It waits for the manager to restart it.
+    auto_restart: bool,
+    /// How often it was seen to do that, less what a look has explained.
+    restarts_seen: i16,
+    /// Refusals of its health probe, in a row.
+    refusals: u8,
+    /// Its health probe is under way.
+    probed: bool,
+    /// It was asked whose worker it is.
+    identified: bool,
 }
 
 /// The state machine. See the module's documentation.
@@ -198,6 +226,7 @@ pub struct Healer {
     policy: Policy,
     registry: Arc<Registry>,
     stop_marker: bool,
+    pauses: Pauses,
     /// Source of jitter, passed in so that a run can be repeated.
     random: fastrand::Rng,
     /// Until the first list, nothing is known that could be acted on.
@@ -210,8 +239,14 @@ pub struct Healer {
     queue: VecDeque<UnitName>,
     /// Workers in [`Phase::Looking`] and [`Phase::Starting`]: at most `max_concurrent`.
     in_flight: usize,
-    /// Units that workers in [`Phase::Held`] wait for.
-    parents: HashMap<String, BTreeSet<UnitName>>,
+    /// Workers that wait for a unit, by its name.
+    groups: HashMap<String, Group>,
+    /// When groups are told about.
+    summaries: BTreeSet<(Timestamp, String)>,
+    /// The number of the last look.
+    ticket: u32,
+    /// What has to survive a restart may have changed.
+    remembers_otherwise: bool,
     /// Actions of the fact being observed.
     actions: Vec<Action>,
 }
@@ -226,6 +261,7 @@ impl Healer {
             policy,
             registry,
             stop_marker: false,
+            pauses: Pauses::default(),
             random,
             frozen: true,
             units: HashMap::new(),
@@ -233,7 +269,10 @@ impl Healer {
             timers: BTreeSet::new(),
             queue: VecDeque::new(),
             in_flight: 0,
-            parents: HashMap::new(),
+            groups: HashMap::new(),
+            summaries: BTreeSet::new(),
+            ticket: 0,
+            remembers_otherwise: false,
             actions: Vec::new(),
         }
     }
@@ -245,9 +284,9 @@ impl Healer {
             Fact::Units(list) => self.listed(now, list),
             Fact::Changed(status) => self.changed(now, status),
             Fact::Frozen => self.frozen = true,
-            Fact::Inspected(unit, purpose, result) => self.inspected(now, &unit, purpose, result),
+            Fact::Inspected(unit, look, result) => self.inspected(now, &unit, look, result),
             Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
-            Fact::JobDone(unit) => self.foreign_job_done(&unit),
+            Fact::JobDone(unit) => self.foreign_job_done(now, &unit),
             Fact::Registry(registry) => self.registry_changed(now, registry),
             Fact::StopMarker(exists) => {
                 self.stop_marker = exists;
@@ -259,10 +298,24 @@ impl Healer {
                 self.resolve_all(now);
                 self.consider_all(now);
             }
+            Fact::Probed(unit, sighting) => self.probed(now, &unit, &sighting),
+            Fact::Pause(targets, time) => {
+                self.remembers_otherwise = true;
+                for target in targets {
+                    self.pauses.pause(target, time.map(|time| now + time));
+                }
+                self.consider_all(now);
+            }
+            Fact::Resume(targets) => self.resumed(now, &targets),
             Fact::Heal(units) => units.iter().for_each(|unit| self.heal_on_request(now, unit)),
             Fact::Deadline => {}
         }
+        if self.pauses.expire(now) {
+            self.remembers_otherwise = true;
+            self.consider_all(now);
+        }
         self.run_timers(now);
+        self.summarize(now);
         self.fill_slots();
         std::mem::take(&mut self.actions)
     }
@@ -270,7 +323,42 @@ impl Healer {
     /// When [`Fact::Deadline`] has to be observed, if no other fact is earlier.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let summary = self.summaries.first().map(|(at, _)| *at);
+        [timer, summary, self.pauses.next_end()].into_iter().flatten().min()
+    }
+
+    /// Why the worker is, or is not, being healed, given what a close look shows. `None` if it is no
+    /// worker.
+    #[must_use]
+    pub fn explain(
+        &mut self,
+        now: Timestamp,
+        name: &UnitName,
+        seen: &Inspection,
+        sources: &Sources,
+    ) -> Option<Explanation> {
+        self.settle_resolution(name, seen);
+        Some(self.case(now, name, seen)?.explain(sources))
+    }
+
+    /// What the worker is held for, if it is.
+    #[must_use]
+    pub fn held_for(&self, name: &UnitName) -> Option<&Refusal> {
+        match &self.tracks.get(name)?.phase {
+            Phase::Held(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// What holds for all workers alike.
+    fn orders(&self) -> Orders<'_> {
+        Orders {
+            policy: &self.policy,
+            registry: &self.registry,
+            stop_marker: self.stop_marker,
+            pauses: &self.pauses,
+        }
     }
 
     /// How many workers are in which condition.
@@ -288,7 +376,7 @@ impl Healer {
                 Phase::Waiting { .. } => counts.waiting += 1,
                 Phase::Held(_) => counts.held += 1,
                 Phase::GaveUp => counts.gave_up += 1,
-                Phase::Cancelled | Phase::Cleared | Phase::Stopped | Phase::Resting => {}
+                Phase::Cancelled | Phase::Cleared | Phase::Stopped | Phase::Off | Phase::Resting => {}
             }
         }
         counts
@@ -296,7 +384,7 @@ impl Healer {
 
     fn listed(&mut self, now: Timestamp, list: Vec<UnitStatus>) {
         let thawed = std::mem::take(&mut self.frozen);
-        let mut listed = std::collections::HashSet::with_capacity(list.len());
+        let mut listed = HashSet::with_capacity(list.len());
         for status in list {
             listed.insert(status.name.clone());
             self.note(status, false);
@@ -304,20 +392,22 @@ impl Healer {
         let gone: Vec<UnitName> = self.units.keys().filter(|name| !listed.contains(*name)).cloned().collect();
         for name in gone {
             if self.tracks.contains_key(&name) {
-                let status = UnitStatus { name, load: None, active: ActiveState::Inactive, has_job: false };
-                self.note(status, false);
+                self.note(UnitStatus::gone(name), false);
             } else {
                 self.units.remove(&name);
             }
         }
         if thawed {
+            self.forget_the_unlisted();
             self.wake(now, |phase| match phase {
                 Phase::Held(refusal) => refusal.may_pass_with_a_reload(),
-                // Its unit may be another now: a look tells.
-                phase => *phase == Phase::GaveUp,
+                // It may have been masked or disabled, enabled, or made another.
+                phase => matches!(phase, Phase::Waiting { .. } | Phase::Off),
             });
+            self.recheck_all();
         }
         self.consider_all(now);
+        self.watch_the_healthy();
     }
 
     fn changed(&mut self, now: Timestamp, status: UnitStatus) {
@@ -329,14 +419,14 @@ impl Healer {
         self.note(status, true);
         self.consider(now, &name);
         if is_up {
-            self.wake_children(now, &name);
+            self.wake_group(now, name.as_str());
         }
     }
 
     /// Takes a status into the map, if the unit can be covered at all. `live`: it was signalled as
     /// it happened, not found in a list.
     fn note(&mut self, status: UnitStatus, live: bool) {
-        let UnitStatus { name, load, active, has_job } = status;
+        let UnitStatus { name, load, active, has_job, auto_restart } = status;
         if !self.coverage.may_cover(&name) {
             return;
         }
@@ -351,9 +441,14 @@ impl Healer {
                 unit.witnessed = live && ran;
                 unit.cleared_by_us &= active == ActiveState::Inactive;
             }
+            if !active.is_up() {
+                unit.refusals = 0;
+            }
+            unit.restarts_seen = unit.restarts_seen.saturating_add(i16::from(auto_restart));
             unit.load = load.unwrap_or(unit.load);
             unit.active = active;
             unit.has_job = has_job;
+            unit.auto_restart = auto_restart;
             return;
         }
         let resolution = self.coverage.resolve(&self.registry, &name);
@@ -365,6 +460,11 @@ impl Healer {
             stop_seen: live && active == ActiveState::Deactivating && has_job,
             cleared_by_us: false,
             witnessed: false,
+            auto_restart,
+            restarts_seen: i16::from(auto_restart),
+            refusals: 0,
+            probed: false,
+            identified: false,
         };
         self.units.insert(name, unit);
     }
@@ -385,7 +485,7 @@ impl Healer {
             .map(|(name, _)| name.clone())
             .collect();
         for name in edited {
-            self.begin(now, &name, Asked::ByRule);
+            self.begin(now, &name, None, Asked::ByRule);
         }
         self.consider_all(now);
     }
@@ -394,6 +494,7 @@ impl Healer {
     fn resolve_all(&mut self, now: Timestamp) {
         for (name, unit) in &mut self.units {
             unit.resolution = self.coverage.resolve(&self.registry, name);
+            unit.identified = false;
         }
         let uncovered: Vec<UnitName> = self
             .tracks
@@ -412,7 +513,9 @@ impl Healer {
         let mut names: Vec<UnitName> = self
             .units
             .iter()
-            .filter(|(name, unit)| unit.active == ActiveState::Failed || self.tracks.contains_key(*name))
+            .filter(|(name, unit)| {
+                unit.active == ActiveState::Failed || self.suspicion(unit).is_some() || self.tracks.contains_key(*name)
+            })
             .map(|(name, _)| name.clone())
             .collect();
         names.sort_unstable();

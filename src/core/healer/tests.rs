@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use super::track::LOOK_AGAIN;
 use super::*;
 use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
 use crate::core::event::Phase as EventPhase;
+use crate::core::probe::Answer;
 use crate::core::units::{Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,11 +33,11 @@ fn unit(name: &str) -> UnitName {
 }
 
 fn status(name: &str, active: ActiveState) -> UnitStatus {
-    UnitStatus { name: unit(name), load: Some(LoadState::Loaded), active, has_job: false }
+    UnitStatus { name: unit(name), load: Some(LoadState::Loaded), active, has_job: false, auto_restart: false }
 }
 
 /// A unit that is enabled, as it was when it failed.
-const ENABLED: UnitFile = UnitFile { enabled: true, definition: 1 };
+const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
 
 fn crashed() -> Inspection {
     Inspection { file: Some(ENABLED), ..Inspection::crashed() }
@@ -90,8 +92,23 @@ impl Ward {
         ward
     }
 
+    /// What is done about a fact. Second looks at what is left alone are not told of: they are
+    /// answered with `rechecked`.
     fn observe(&mut self, fact: Fact) -> Vec<String> {
-        self.healer.observe(self.now, fact).iter().map(in_words).collect()
+        let actions = self.healer.observe(self.now, fact);
+        let is_recheck = |action: &&Action| matches!(action, Action::Inspect { look: Look { purpose: Purpose::Recheck, .. }, .. });
+        actions.iter().filter(|action| !is_recheck(action)).map(in_words).collect()
+    }
+
+    fn rechecked(&mut self, name: &str, seen: Inspection) -> Vec<String> {
+        self.answers_look(name, Purpose::Recheck, Ok(seen))
+    }
+
+    /// The answer to a look that is under way.
+    #[track_caller]
+    fn answers_look(&mut self, name: &str, purpose: Purpose, result: Result<Inspection, String>) -> Vec<String> {
+        let look = self.healer.tracks.get(&unit(name)).and_then(|track| track.looks.under_way(purpose));
+        self.observe(Fact::Inspected(unit(name), look.expect("nobody wants to look at it"), result))
     }
 
     fn list(&mut self, units: &[(&str, ActiveState)]) -> Vec<String> {
@@ -113,8 +130,7 @@ impl Ward {
 
     fn answers(&mut self, name: &str, result: Result<Inspection, String>) -> Vec<String> {
         let proves = self.healer.tracks.get(&unit(name)).is_some_and(|track| track.phase == Phase::Verifying);
-        let purpose = if proves { Purpose::Proof } else { Purpose::Attempt };
-        self.observe(Fact::Inspected(unit(name), purpose, result))
+        self.answers_look(name, if proves { Purpose::Proof } else { Purpose::Attempt }, result)
     }
 
     fn ends(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
@@ -140,10 +156,13 @@ fn in_words(action: &Action) -> String {
     let short =
         |unit: &str| unit.strip_prefix("lerd-").and_then(|u| u.strip_suffix("-myapp")).unwrap_or(unit).to_owned();
     match action {
-        Action::Inspect { unit, purpose: Purpose::Memory, .. } => format!("remember {}", short(unit.short())),
+        Action::Inspect { unit, look: Look { purpose: Purpose::Memory, .. }, .. } => format!("remember {}", short(unit.short())),
+        Action::Inspect { unit, look: Look { purpose: Purpose::Uptime, .. }, .. } => format!("see how long {} is up", short(unit.short())),
         Action::Inspect { unit, detail, .. } if detail.stop => format!("look at {} and its stop", short(unit.short())),
         Action::Inspect { unit, .. } => format!("look at {}", short(unit.short())),
         Action::Start(unit) => format!("start {}", short(unit.short())),
+        Action::Restart(unit) => format!("restart {}", short(unit.short())),
+        Action::Probe { unit, .. } => format!("ask {}", short(unit.short())),
         Action::Emit(event) => {
             let mut words = format!("{} {}", event.phase.as_str(), short(&event.unit));
             if let Some(attempt) = event.attempt {
@@ -235,7 +254,6 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
         ward.ends("queue", Outcome::Failed("boom".into())),
         ["failed queue #10: boom", "gave-up queue #10: 10 attempts failed: boom"]
     );
-    assert_eq!(ward.due_in(), None);
     for _ in 0..100 {
         assert!(ward.after(3600 * SECOND).is_empty());
         assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
@@ -271,9 +289,22 @@ fn a_long_uptime_forgets_earlier_attempts() {
     let mut ward = Ward::with_proving_queue();
     ward.after(10 * SECOND);
     ward.shows("queue", up(10 * SECOND));
-    assert!(ward.after(600 * SECOND).is_empty());
+    assert_eq!(ward.after(600 * SECOND), ["see how long queue is up"]);
+    ward.answers_look("queue", Purpose::Uptime, Ok(up(600 * SECOND)));
     ward.goes("queue", ActiveState::Failed);
     assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "starting queue #1", "start queue"]);
+}
+
+#[test]
+fn an_uptime_with_a_break_that_nobody_saw_forgets_nothing() {
+    let mut ward = Ward::with_proving_queue();
+    ward.after(10 * SECOND);
+    ward.shows("queue", up(10 * SECOND));
+    ward.after(600 * SECOND);
+    ward.answers_look("queue", Purpose::Uptime, Ok(up(100 * SECOND)));
+    assert_eq!(ward.due_in(), Some(500 * SECOND));
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "scheduled queue #2 in 1s"]);
 }
 
 #[test]
@@ -339,7 +370,7 @@ fn a_stop_during_the_proof_is_obeyed() {
     let mut ward = Ward::with_proving_queue();
     ward.goes_with_job("queue", ActiveState::Deactivating);
     assert_eq!(ward.goes("queue", ActiveState::Failed), ["stopped queue"]);
-    assert_eq!(ward.due_in(), None);
+    assert!(ward.after(3600 * SECOND).is_empty());
 }
 
 #[test]
@@ -393,9 +424,10 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     ward.goes("queue", ActiveState::Inactive);
     ward.observe(Fact::Frozen);
     ward.ends("queue", Outcome::NotStarted("the connection was lost".into()));
-    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
-    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
     let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
+    assert_eq!(ward.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert!(ward.shows("queue", seen.clone()).is_empty(), "the wait goes on");
+    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
     assert_eq!(ward.shows("queue", seen), ["starting queue #2", "start queue"]);
 
     // The same if a unit that it depends on cannot be started.
@@ -555,7 +587,7 @@ fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_
     assert_eq!(ward.shows("queue", unknown), ["detected queue: failed", "starting queue #1", "start queue"]);
     let told = ward.ends("queue", Outcome::Failed("boom".into()));
     assert_eq!(told, ["failed queue #1: boom", "remember queue", "scheduled queue #2 in 1s"]);
-    ward.observe(Fact::Inspected(unit("queue"), Purpose::Memory, Ok(crashed())));
+    ward.answers_look("queue", Purpose::Memory, Ok(crashed()));
     ward.after(SECOND);
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
     assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
@@ -646,7 +678,7 @@ fn what_cannot_succeed_is_given_up_at_once() {
         ward.goes("queue", ActiveState::Failed);
         let told = ward.shows("queue", Inspection { load, ..crashed() });
         assert_eq!(told, ["detected queue: failed".to_owned(), format!("gave-up queue: {reason}")]);
-        assert_eq!(ward.due_in(), None);
+        assert!(ward.after(3600 * SECOND).is_empty());
     }
     let mut ward = Ward::with_starting_queue();
     let told = ward.ends("queue", Outcome::Impossible(Hopeless::NotFound));
@@ -683,28 +715,47 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
 
     // Its unit's file was edited, and the manager reloaded.
     let mut ward = given_up();
+    ward.rechecked("queue", crashed());
     ward.observe(Fact::Frozen);
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
-    assert_eq!(
-        ward.shows("queue", Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() }),
-        starts
-    );
+    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    let edited = Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() };
+    assert_eq!(ward.rechecked("queue", edited), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed())[1..], starts);
 
     // A reload for some other reason is nothing to it.
     let mut ward = given_up();
+    ward.rechecked("queue", crashed());
     ward.observe(Fact::Frozen);
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
-    assert!(ward.shows("queue", crashed()).is_empty());
+    ward.list(&[("queue", ActiveState::Failed)]);
+    assert!(ward.rechecked("queue", crashed()).is_empty());
 
     // However often, and whether or not the manager answers in between.
     ward.observe(Fact::Frozen);
     ward.list(&[("queue", ActiveState::Failed)]);
     ward.observe(Fact::Frozen);
-    assert!(ward.shows("queue", crashed()).is_empty());
+    assert!(ward.rechecked("queue", crashed()).is_empty());
     ward.list(&[("queue", ActiveState::Failed)]);
-    assert!(ward.answers("queue", Err("no answer".into())).is_empty());
-    ward.list(&[("queue", ActiveState::Failed)]);
-    assert!(ward.shows("queue", crashed()).is_empty(), "given up is told once");
+    assert!(ward.answers_look("queue", Purpose::Recheck, Err("no answer".into())).is_empty());
+    ward.after(LOOK_AGAIN);
+    assert!(ward.rechecked("queue", crashed()).is_empty(), "given up is told once");
+
+    // Somebody started it between two lists, and it failed again.
+    let mut ward = given_up();
+    ward.rechecked("queue", Inspection { run: Some("one".into()), ..crashed() });
+    assert!(ward.after(LOOK_AGAIN).is_empty());
+    assert_eq!(
+        ward.rechecked("queue", Inspection { run: Some("another".into()), ..crashed() }),
+        ["look at queue and its stop"]
+    );
+
+    // Resumed by hand, whether or not it was paused.
+    for target in [Target::Everything, Target::Site("myapp".into()), Target::Unit(unit("queue"))] {
+        let mut ward = given_up();
+        assert_eq!(ward.observe(Fact::Resume(vec![target])), ["look at queue"]);
+        assert_eq!(ward.shows("queue", crashed())[1..], starts);
+    }
+    let mut ward = given_up();
+    assert!(ward.observe(Fact::Resume(vec![Target::Site("shop".into())])).is_empty());
 
     // Neither is another site's entry.
     let mut ward = given_up();
@@ -830,6 +881,7 @@ enum Happening {
     Marks(bool),
     Asks(usize),
     DoesAJob(usize),
+    AnswersProbe(usize, bool),
     Waits(u64),
 }
 
@@ -847,7 +899,8 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Happening::Pauses),
         1 => any::<bool>().prop_map(Happening::Marks),
         1 => who.clone().prop_map(Happening::Asks),
-        1 => who.prop_map(Happening::DoesAJob),
+        1 => who.clone().prop_map(Happening::DoesAJob),
+        3 => (who, any::<bool>()).prop_map(|(w, accepts)| Happening::AnswersProbe(w, accepts)),
         3 => (0u64..20_000).prop_map(Happening::Waits),
     ]
 }
@@ -860,8 +913,14 @@ proptest! {
     /// marker, none in doubt, and events in an order that makes sense.
     #[test]
     fn what_must_never_happen_does_not(life in prop::collection::vec(any_happening(), 1..120)) {
-        let mut ward = Ward::with(Policy { max_concurrent: 2, give_up_after: Some(4), ..without_jitter() });
-        let (mut looking, mut starting) = (HashSet::new(), HashSet::new());
+        let mut ward = Ward::with(Policy {
+            max_concurrent: 2,
+            give_up_after: Some(4),
+            states: vec![State::Failed, State::StartLimitHit, State::ExpectedButStopped],
+            probes: [("a".to_owned(), Probe::Tcp("x:1".into()))].into(),
+            ..without_jitter()
+        });
+        let (mut looking, mut starting, mut asked) = (Vec::new(), HashSet::new(), HashSet::new());
         let mut open_attempts: HashMap<String, bool> = HashMap::new();
         let (mut paused, mut marked, mut frozen) = (false, false, true);
         for happening in life {
@@ -877,10 +936,10 @@ proptest! {
                 Happening::Freezes => { frozen = true; Fact::Frozen }
                 Happening::Answers(who, ok, active) => {
                     let unit = unit(NAMES[who]);
-                    let asked = [Purpose::Attempt, Purpose::Proof, Purpose::Memory];
-                    let Some(purpose) = asked.into_iter().find(|purpose| looking.remove(&(unit.clone(), *purpose))) else { continue };
+                    let Some(at) = looking.iter().position(|(name, _)| *name == unit) else { continue };
+                    let (_, look) = looking.remove(at);
                     let seen = Inspection { active, up_for: active.is_up().then_some(SECOND * 60), ..crashed() };
-                    Fact::Inspected(unit, purpose, if ok { Ok(seen) } else { Err("no answer".into()) })
+                    Fact::Inspected(unit, look, if ok { Ok(seen) } else { Err("no answer".into()) })
                 }
                 Happening::Ends(who, outcome) => {
                     let unit = unit(NAMES[who]);
@@ -901,19 +960,25 @@ proptest! {
                 Happening::Marks(now) => { marked = now; Fact::StopMarker(now) }
                 Happening::Asks(who) => Fact::Heal(vec![unit(NAMES[who])]),
                 Happening::DoesAJob(who) => Fact::JobDone(unit(NAMES[who])),
+                Happening::AnswersProbe(who, accepts) => {
+                    let unit = unit(NAMES[who]);
+                    if !asked.remove(&unit) { continue }
+                    let answer = if accepts { Answer::Accepted } else { Answer::Refused("x:1".into()) };
+                    Fact::Probed(unit, Sighting { answer, up_for: Some(SECOND * 60), file_age: None })
+                }
                 Happening::Waits(ms) => { ward.now = ward.now + Duration::from_millis(ms); Fact::Deadline }
             };
             let looked_at = match &fact {
-                Fact::Inspected(unit, Purpose::Attempt, Ok(seen)) if seen.active == ActiveState::Failed => Some(unit.clone()),
+                Fact::Inspected(unit, Look { purpose: Purpose::Attempt, .. }, Ok(_)) => Some(unit.clone()),
                 _ => None,
             };
             for action in ward.healer.observe(ward.now, fact) {
                 match action {
-                    Action::Inspect { unit, purpose, .. } => {
-                        let single = looking.insert((unit.clone(), purpose)) || purpose == Purpose::Memory;
-                        prop_assert!(single, "two looks at {unit} at once");
+                    Action::Inspect { unit, look, .. } => looking.push((unit, look)),
+                    Action::Probe { unit, .. } => {
+                        asked.insert(unit);
                     }
-                    Action::Start(unit) => {
+                    Action::Start(unit) | Action::Restart(unit) => {
                         prop_assert!(!frozen, "{unit} started in doubt");
                         prop_assert!(!marked, "{unit} started under the stop marker");
                         prop_assert!(!paused || !unit.short().ends_with("-myapp"), "{unit} started though paused");
@@ -945,18 +1010,18 @@ proptest! {
         // And it ends well: once everything is answered and every unit is up, nothing is left.
         let all_up = || Fact::Units(NAMES.iter().map(|name| status(name, ActiveState::Active)).collect());
         let mut facts: VecDeque<Fact> = starting.into_iter().map(|unit| Fact::Finished(unit, Outcome::Done)).collect();
-        facts.extend(looking.into_iter().map(|(unit, purpose)| Fact::Inspected(unit, purpose, Err("too late".into()))));
+        facts.extend(looking.into_iter().map(|(unit, look)| Fact::Inspected(unit, look, Err("too late".into()))));
         facts.extend([Fact::Registry(registry(SITES)), Fact::StopMarker(false)]);
         for _ in 0..4 {
             facts.push_back(all_up());
             while let Some(fact) = facts.pop_front() {
                 for action in ward.healer.observe(ward.now, fact) {
                     match action {
-                        Action::Inspect { unit, purpose, .. } => {
-                            facts.push_back(Fact::Inspected(unit, purpose, Ok(up(SECOND * 600))));
+                        Action::Inspect { unit, look, .. } => {
+                            facts.push_back(Fact::Inspected(unit, look, Ok(up(SECOND * 600))));
                         }
-                        Action::Start(unit) => facts.push_back(Fact::Finished(unit, Outcome::Done)),
-                        Action::Emit(_) => {}
+                        Action::Start(unit) | Action::Restart(unit) => facts.push_back(Fact::Finished(unit, Outcome::Done)),
+                        Action::Emit(_) | Action::Probe { .. } => {}
                     }
                 }
             }

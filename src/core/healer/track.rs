@@ -1,10 +1,10 @@
 //! The course of one worker's illness: where it stands, and what is remembered of it.
 
+use super::{Look, Purpose, Timestamp, Unit};
+use crate::core::diagnosis::{Asked, Refusal, State};
+use crate::core::rules::GivenUp;
+use crate::core::units::{ActiveState, Inspection, UnitFile};
 use std::time::Duration;
-
-use super::{Timestamp, Unit};
-use crate::core::diagnosis::{Asked, Refusal};
-use crate::core::units::{ActiveState, UnitFile};
 
 /// Where a worker stands. Each is drawn in the diagram of the parent module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Phase {
     Cleared,
     /// Its user stopped it. Nothing is done until it comes up.
     Stopped,
+    /// It is down without having failed, as it should be.
+    Off,
     /// No further attempts.
     GaveUp,
     /// Not ill; earlier attempts are remembered until it has been up for `reset_after`.
@@ -40,6 +42,16 @@ impl Phase {
     pub fn takes_a_slot(&self) -> bool {
         matches!(self, Self::Looking | Self::Starting)
     }
+
+    /// Whether the worker is ill and nothing is under way for it.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Due | Self::Waiting { .. } | Self::Held(_) | Self::GaveUp)
+    }
+
+    /// Whether an attempt has begun and not ended.
+    pub fn is_attempt(&self) -> bool {
+        matches!(self, Self::Starting | Self::Proving | Self::Verifying | Self::Cancelled)
+    }
 }
 
 /// What is remembered of a worker that is ill, or was lately.
@@ -47,57 +59,92 @@ impl Phase {
 #[expect(clippy::struct_excessive_bools, reason = "each is remembered for a rule of its own")]
 pub(super) struct Track {
     pub phase: Phase,
+    /// What it is looked at for, where its state alone does not tell.
+    pub suspected: Option<State>,
     /// Attempts since the history was last forgotten.
     pub attempts: u32,
     /// No attempt is made before this.
     pub not_before: Timestamp,
     /// When the timer of this track runs out, if one is set.
     pub timer: Option<Timestamp>,
+    /// The looks whose answers are awaited.
+    pub looks: Looks,
     /// What the unit's files were like when it failed: what is seen later is compared with that.
     pub file: Option<UnitFile>,
+    /// Its last run, as far as it is known.
+    pub run: Option<String>,
     pub last_failure: String,
-    /// It was given up, and is only looked at because its unit may have changed.
-    pub given_up: bool,
+    /// Why it was given up, and what would have to change.
+    pub given_up: Option<GivenUp>,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
     /// Its user stopped it while it was looked at.
     pub told_to_stop: bool,
+    /// Where it refused its health probe, often enough.
+    pub refuses: Option<String>,
+    /// It has answered its health probe since it was restarted.
+    pub answered: bool,
+    /// The unit that it was held for and is in the group of.
+    pub waits_for: Option<String>,
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub asked: Asked,
+    /// It is known from before this daemon started, and the wait it was in goes on.
+    pub restored: bool,
+    /// An earlier daemon was in the middle of an attempt.
+    pub attempt_open: bool,
     /// Whether the world has been told that it is down.
     pub announced: bool,
     /// The reason for holding that the world has been told.
     pub told: Option<Refusal>,
+    /// The time of the next attempt that the world has been told.
+    pub scheduled: Option<Timestamp>,
 }
 
 impl Track {
     pub fn new(now: Timestamp) -> Self {
         Self {
             phase: Phase::Resting,
+            suspected: None,
             attempts: 0,
             not_before: now,
             timer: None,
+            looks: Looks::default(),
             file: None,
+            run: None,
             last_failure: String::new(),
-            given_up: false,
+            given_up: None,
             taken_along: false,
             told_to_stop: false,
+            refuses: None,
+            answered: false,
+            waits_for: None,
             oneshot: false,
             asked: Asked::ByRule,
+            restored: false,
+            attempt_open: false,
             announced: false,
             told: None,
+            scheduled: None,
         }
     }
 
     /// Forgets what belongs to one illness, and keeps the history of attempts.
     pub fn ends(&mut self) {
+        self.suspected = None;
         self.announced = false;
         self.told = None;
+        self.scheduled = None;
         self.file = None;
+        self.run = None;
         self.taken_along = false;
         self.told_to_stop = false;
-        self.given_up = false;
+        self.refuses = None;
+        self.answered = false;
+        self.waits_for = None;
+        self.given_up = None;
+        self.restored = false;
+        self.attempt_open = false;
         self.asked = Asked::ByRule;
     }
 
@@ -106,22 +153,76 @@ impl Track {
         self.announced || self.told.is_some() || self.asked == Asked::ByPerson
     }
 
-    /// How long from now until an attempt may be made.
-    pub fn wait(&self, now: Timestamp) -> Duration {
-        self.not_before.since_origin().saturating_sub(now.since_origin())
+    /// Whether its user stopped it, and the run that this shows is still that one.
+    pub fn was_stopped_in(&self, seen: &Inspection) -> bool {
+        let same_run = self.run.is_none() || seen.run.is_none() || self.run == seen.run;
+        self.phase == Phase::Stopped && same_run
+    }
+
+    /// Whether something is remembered that has to survive a restart of the daemon.
+    pub fn is_memorable(&self) -> bool {
+        self.attempts > 0
+            || self.file.is_some()
+            || self.taken_along
+            || matches!(self.phase, Phase::Stopped | Phase::GaveUp)
+            || self.phase.is_attempt()
+    }
+}
+
+/// The looks at a worker that are under way, at most one of a kind.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// The one that decides what happens next.
+    deciding: Option<Look>,
+    /// The one that is for later.
+    remembering: Option<Look>,
+}
+
+impl Looks {
+    fn place(&mut self, purpose: Purpose) -> &mut Option<Look> {
+        match purpose {
+            Purpose::Memory => &mut self.remembering,
+            Purpose::Attempt | Purpose::Proof | Purpose::Recheck | Purpose::Uptime | Purpose::Identity => {
+                &mut self.deciding
+            }
+        }
+    }
+
+    /// Awaits the answer to a look, and no longer that to an earlier one of its kind.
+    pub fn open(&mut self, look: Look) {
+        *self.place(look.purpose) = Some(look);
+    }
+
+    /// Whether the answer to this look is awaited; from now on it is not.
+    pub fn close(&mut self, look: Look) -> bool {
+        self.place(look.purpose).take_if(|open| *open == look).is_some()
+    }
+
+    /// Whether a look for this purpose is under way.
+    pub fn is_open(&self, purpose: Purpose) -> bool {
+        [self.deciding, self.remembering].into_iter().flatten().any(|look| look.purpose == purpose)
+    }
+
+    /// The look for this purpose that is under way.
+    #[cfg(test)]
+    pub fn under_way(&self, purpose: Purpose) -> Option<Look> {
+        [self.deciding, self.remembering].into_iter().flatten().find(|look| look.purpose == purpose)
     }
 }
 
 /// How soon to look again where the manager's answers contradict each other for a moment.
 pub(super) const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// How often to look again at a worker for which nothing is done, should what would change that
+/// have been missed: the signal of a reload, a short life between two lists.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the state of a unit means for healing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It works.
     Up,
-    /// It failed, and nothing is under way.
-    Failed,
+    /// Something is wrong with it, and nothing is under way.
+    Ill,
     /// It is on its way up, or waits for an automatic restart.
     Rising,
     /// Something is under way whose end will say more.
@@ -133,15 +234,29 @@ pub(super) enum Standing {
 }
 
 impl Unit {
+    /// What the state of the unit means by itself.
     pub(super) fn standing(&self) -> Standing {
         match (self.active, self.has_job) {
             (ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing, _) => Standing::Up,
             (ActiveState::Activating, _) => Standing::Rising,
             (ActiveState::Deactivating, _)
             | (ActiveState::Failed | ActiveState::Inactive | ActiveState::Maintenance, true) => Standing::Settling,
-            (ActiveState::Failed, false) => Standing::Failed,
+            (ActiveState::Failed, false) => Standing::Ill,
             (ActiveState::Inactive | ActiveState::Maintenance, false) => Standing::Down,
             (ActiveState::Unknown, _) => Standing::Unknown,
+        }
+    }
+
+    /// What the state of the unit means, given what it is being healed of.
+    pub(super) fn standing_of(&self, track: Option<&Track>) -> Standing {
+        let suspected = track.filter(|track| track.phase.waits()).and_then(|track| track.suspected);
+        match (self.standing(), suspected) {
+            // Only the first half of our start has happened.
+            (Standing::Down, _) if self.cleared_by_us && !self.stop_seen => Standing::Ill,
+            (Standing::Down, Some(State::ExpectedButStopped)) => Standing::Ill,
+            (Standing::Up, Some(State::Unreachable)) => Standing::Ill,
+            (Standing::Up | Standing::Rising, Some(State::CrashLooping)) => Standing::Ill,
+            (standing, _) => standing,
         }
     }
 }

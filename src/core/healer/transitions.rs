@@ -1,10 +1,11 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
 use super::track::{Phase, Standing};
-use super::{Healer, Outcome, Purpose, Timestamp};
+use super::{Healer, Look, Outcome, Purpose, Timestamp};
 use crate::core::coverage::Resolution;
-use crate::core::diagnosis::{Asked, Refusal};
+use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
+use crate::core::pauses::Target;
 use crate::core::units::{Detail, Inspection, UnitName};
 
 impl Refusal {
@@ -13,11 +14,33 @@ impl Refusal {
         match self {
             Self::Disabled | Self::Masked | Self::ParentDown(_) | Self::JobPending | Self::Unreadable(_) => true,
             Self::StopMarker
+            | Self::Paused(_)
             | Self::SitePaused(_)
             | Self::WorkerPaused(_)
             | Self::IdleSuspended(_)
             | Self::StopUnknown(_)
+            | Self::CrashLooping(_)
+            | Self::DirectoryGone(_)
             | Self::StateNotHealed(_) => false,
+        }
+    }
+
+    /// Whether nothing that is signalled or listed tells that the reason is gone, so that it takes
+    /// another look now and then.
+    pub(super) fn takes_a_look(&self) -> bool {
+        match self {
+            Self::Disabled | Self::StopUnknown(_) | Self::DirectoryGone(_) => true,
+            Self::StopMarker
+            | Self::Paused(_)
+            | Self::SitePaused(_)
+            | Self::WorkerPaused(_)
+            | Self::IdleSuspended(_)
+            | Self::Masked
+            | Self::JobPending
+            | Self::ParentDown(_)
+            | Self::CrashLooping(_)
+            | Self::StateNotHealed(_)
+            | Self::Unreadable(_) => false,
         }
     }
 }
@@ -26,25 +49,26 @@ impl Refusal {
 impl Healer {
     /// Brings a worker's phase in line with the state of its unit. Does nothing when it already is.
     pub(super) fn consider(&mut self, now: Timestamp, name: &UnitName) {
-        use Standing::{Down, Failed, Rising, Settling, Unknown, Up};
+        use Standing::{Down, Ill, Rising, Settling, Unknown, Up};
         let Some(unit) = self.units.get(name) else { return };
         if self.frozen || unit.resolution == Resolution::NotAWorker {
             return;
         }
-        let standing = match unit.standing() {
-            // Only the first half of our start has happened.
-            Down if unit.cleared_by_us && !unit.stop_seen => Failed,
-            standing => standing,
-        };
-        let phase = self.tracks.get(name).map(|track| track.phase.clone());
-        match (phase, standing) {
-            (None | Some(Phase::Resting), Failed) => self.fell_ill(now, name),
+        let track = self.tracks.get(name);
+        let standing = unit.standing_of(track);
+        let suspicion = self.suspicion(unit);
+        match (track.map(|track| track.phase.clone()), standing) {
+            (None | Some(Phase::Resting), Ill) => self.fell_ill(now, name, None),
+            (None | Some(Phase::Resting), Rising | Down) if suspicion.is_some() => {
+                self.fell_ill(now, name, suspicion);
+            }
             (None, Up | Rising | Settling | Down | Unknown) => {}
 
-            (Some(Phase::Resting), Up) => self.count_uptime(now, name),
+            (Some(Phase::Resting), Up) => self.is_well(now, name),
             (Some(Phase::Resting), Rising | Settling | Down) => self.set_timer(name, None),
 
-            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Failed) => self.reconsider_wait(now, name),
+            (Some(Phase::Held(Refusal::CrashLooping(_))), Ill) => self.goes_on_looping(now, name),
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Ill) => self.reconsider_wait(now, name),
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Up) => {
                 self.recovered(now, name);
             }
@@ -52,28 +76,36 @@ impl Healer {
                 self.went_down(now, name);
             }
             (
-                Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Stopped),
+                Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off),
                 Rising | Settling,
             )
-            | (Some(Phase::GaveUp | Phase::Stopped), Failed) => {}
+            | (Some(Phase::Stopped), Settling) => {}
+            (Some(Phase::GaveUp | Phase::Stopped), Ill) => self.stays_down(now, name),
 
             (Some(Phase::Cleared | Phase::Cancelled), Up) => self.recovered(now, name),
             (Some(Phase::Cleared | Phase::Cancelled), Rising | Settling) => {}
-            (Some(Phase::Cleared), Failed) => self.fell_ill(now, name),
+            (Some(Phase::Cleared), Ill) => self.fell_ill(now, name, None),
             (Some(Phase::Cleared), Down) => self.went_down(now, name),
-            (Some(Phase::Cancelled), Failed | Down) => self.was_cancelled(now, name, standing == Failed),
+            (Some(Phase::Cancelled), Ill | Down) => self.was_cancelled(now, name, standing == Ill),
 
             // The answer to the look or the end of the job says more than the state of the moment.
-            (Some(Phase::Looking | Phase::Starting), Up | Failed | Rising | Settling | Down) => {}
+            (Some(Phase::Looking | Phase::Starting), Up | Ill | Rising | Settling | Down) => {}
 
             (Some(Phase::Proving | Phase::Verifying), Up | Settling) => {}
-            (Some(Phase::Proving | Phase::Verifying), Failed) => self.died_while_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Ill) => self.died_while_proving(now, name),
             (Some(Phase::Proving | Phase::Verifying), Rising) => {
                 self.attempt_failed(now, name, "died right after its start".to_owned());
             }
             (Some(Phase::Proving | Phase::Verifying), Down) => self.ended_while_proving(now, name),
 
-            (Some(Phase::Stopped), Up | Down) => self.rest(now, name),
+            // Somebody starts it: what they stopped before is history.
+            (Some(Phase::Stopped), Up | Rising) => self.rest(now, name),
+            (Some(Phase::Stopped), Down) if self.policy.heals(State::ExpectedButStopped) => {}
+            (Some(Phase::Stopped), Down) => self.rest(now, name),
+
+            (Some(Phase::Off), Up) => self.rest(now, name),
+            (Some(Phase::Off), Down) => {}
+            (Some(Phase::Off), Ill) => self.fell_ill(now, name, None),
 
             (Some(_), Unknown) => {}
         }
@@ -84,30 +116,37 @@ impl Healer {
         &mut self,
         now: Timestamp,
         name: &UnitName,
-        purpose: Purpose,
+        look: Look,
         result: Result<Inspection, String>,
     ) {
+        if let (Purpose::Identity, Ok(seen)) = (look.purpose, &result) {
+            self.settle_resolution(name, seen);
+        }
         let Some(track) = self.tracks.get_mut(name) else { return };
-        match (purpose, &track.phase) {
+        if !track.looks.close(look) {
+            return;
+        }
+        match (look.purpose, &track.phase) {
             (Purpose::Attempt, Phase::Looking) => self.looked(now, name, result),
             (Purpose::Proof, Phase::Verifying) => self.verified(now, name, result),
-            (Purpose::Memory, _) => track.file = track.file.or(result.ok().and_then(|seen| seen.file)),
+            (Purpose::Memory, _) => self.remembered(name, result),
+            (Purpose::Recheck, _) => self.rechecked(now, name, result),
+            (Purpose::Uptime, _) => self.uptime_seen(now, name, result),
             // The worker has moved on since the look was asked for.
-            (Purpose::Attempt | Purpose::Proof, _) => {}
+            (Purpose::Attempt | Purpose::Proof | Purpose::Identity, _) => {}
         }
     }
 
     /// Somebody's job succeeded. If the unit is down all the same, that was a stop: of a unit that
     /// is down already it only tells what its user wants. (So does a `try-restart`, which does
     /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
-    pub(super) fn foreign_job_done(&mut self, name: &UnitName) {
-        use Phase::{Due, GaveUp, Held, Looking, Waiting};
+    pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
         let is_up = self.units.get(name).is_none_or(|unit| unit.active.is_up());
         let Some(track) = self.tracks.get_mut(name).filter(|_| !is_up && !self.frozen) else { return };
-        if track.phase == Looking {
+        if track.phase == Phase::Looking {
             track.told_to_stop = true;
-        } else if matches!(track.phase, Due | Waiting { .. } | Held(_) | GaveUp) {
-            self.stopped(name, "");
+        } else if track.phase.waits() {
+            self.stopped(now, name, "");
         }
     }
 
@@ -143,7 +182,7 @@ impl Healer {
                 if let Some(track) = self.tracks.get_mut(name) {
                     track.attempts = track.attempts.saturating_sub(1);
                 }
-                self.hold(name, refusal);
+                self.hold(now, name, refusal);
                 self.consider(now, name);
             }
             Outcome::Cancelled => {
@@ -152,7 +191,7 @@ impl Healer {
             }
             Outcome::Impossible(why) => {
                 self.emit(name, EventPhase::Failed, |event| event.error = why.to_string());
-                self.give_up(name, &why.to_string());
+                self.give_up(now, name, &why.to_string());
             }
         }
     }
@@ -166,9 +205,14 @@ impl Healer {
                 self.enter(name, Phase::Verifying);
                 self.inspect(name, Purpose::Proof, Detail::default());
             }
-            Phase::Resting => {
-                self.tracks.remove(name);
+            Phase::Resting | Phase::Held(Refusal::CrashLooping(_)) => {
+                self.inspect(name, Purpose::Uptime, Detail::default());
             }
+            Phase::Held(_) => {
+                self.make_due(name);
+                self.consider(now, name);
+            }
+            Phase::Stopped | Phase::GaveUp => self.recheck(name),
             Phase::Cleared => {
                 if self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down) {
                     self.dismiss(now, name, "somebody cleared its failure");
@@ -176,12 +220,10 @@ impl Healer {
             }
             Phase::Due
             | Phase::Looking
-            | Phase::Held(_)
             | Phase::Starting
             | Phase::Verifying
             | Phase::Cancelled
-            | Phase::Stopped
-            | Phase::GaveUp => {}
+            | Phase::Off => {}
         }
     }
 
@@ -201,24 +243,42 @@ impl Healer {
                 | Phase::Cancelled
                 | Phase::Cleared
                 | Phase::Stopped
+                | Phase::Off
                 | Phase::GaveUp
                 | Phase::Resting,
             )
-            | None => self.begin(now, name, Asked::ByPerson),
+            | None => {
+                let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
+                let suspected = match self.units.get(name).map(|unit| unit.standing()) {
+                    Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
+                    Some(Standing::Down) => Some(State::ExpectedButStopped),
+                    _ => None,
+                };
+                self.begin(now, name, suspected, Asked::ByPerson);
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.refuses = refuses;
+                }
+            }
         }
     }
 
-    /// Looks again at workers that wait for a unit that has come up.
-    pub(super) fn wake_children(&mut self, now: Timestamp, parent: &UnitName) {
-        for child in self.parents.remove(parent.as_str()).unwrap_or_default() {
-            let waits = self.tracks.get(&child).is_some_and(|track| {
-                matches!(&track.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent.as_str())
+    /// A person ends pauses, and wants to see what was given up tried anew.
+    pub(super) fn resumed(&mut self, now: Timestamp, targets: &[Target]) {
+        self.remembers_otherwise = true;
+        for target in targets {
+            self.pauses.resume(target);
+            let given_up = self.tracks.iter().filter(|(name, track)| {
+                track.phase == Phase::GaveUp
+                    && match self.worker(name) {
+                        Some(worker) => target.includes(name, worker),
+                        None => *target == Target::Everything,
+                    }
             });
-            if waits {
-                self.make_due(&child);
-                self.consider(now, &child);
+            for name in given_up.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                self.begin(now, &name, None, Asked::ByRule);
             }
         }
+        self.consider_all(now);
     }
 
     /// Looks again at workers for which nothing is done, where that may have changed.

@@ -11,9 +11,10 @@ mod session;
 mod wire;
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hasher;
+use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -22,13 +23,16 @@ use zbus::{Connection, Message, OwnedVariant, Variant};
 use super::journal::{Journal, Run};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{
-    ActiveState, Detail, Inspection, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
+    ActiveState, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, UnitName,
+    UnitStatus,
 };
 use session::{PATIENCE, Request, Session};
 use wire::Line;
 
 /// How long the manager may take to join a bus that has just been started.
 const JOINS_WITHIN: Duration = Duration::from_secs(2);
+/// How long a look at a directory may take.
+const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A handle on systemd.
 #[derive(Debug, Clone)]
@@ -188,32 +192,76 @@ impl Link {
         Ok(if code == EXITED { statuses.contains(&status) } else { signals.contains(&status) })
     }
 
+    /// A moment of the monotonic clock; `None` if it never was.
+    async fn moment(&self, unit: &UnitName, key: &'static str) -> Result<Option<Duration>, ManagerError> {
+        let moment = self.property(unit, wire::UNIT, key).await?;
+        Ok(u64::try_from(moment).ok().filter(|moment| *moment > 0).map(Duration::from_micros))
+    }
+
     /// For how long a unit has been up, by systemd's own timestamp.
     async fn uptime(&self, unit: &UnitName) -> Result<Option<Duration>, ManagerError> {
-        let since = self.property(unit, wire::UNIT, "ActiveEnterTimestampMonotonic").await?;
-        let since = u64::try_from(since).ok().filter(|since| *since > 0).map(Duration::from_micros);
+        let since = self.moment(unit, "ActiveEnterTimestampMonotonic").await?;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let now = u64::try_from(now.tv_sec).ok().zip(u32::try_from(now.tv_nsec).ok());
         let now = now.map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds));
         Ok(now.zip(since).and_then(|(now, since)| now.checked_sub(since)))
     }
 
-    /// What the unit's files are like: whether one enables it, and a number that changes when they
-    /// do, made of the paths, times and lengths of its file and its drop-ins.
+    /// How often systemd has restarted a unit, and how long its last run was up.
+    async fn restarts(&self, unit: &UnitName) -> Result<Restarts, ManagerError> {
+        let (count, up, down) = tokio::try_join!(
+            self.property(unit, wire::SERVICE, "NRestarts"),
+            self.moment(unit, "ActiveEnterTimestampMonotonic"),
+            self.moment(unit, "ActiveExitTimestampMonotonic"),
+        )?;
+        let last_run = down.zip(up).and_then(|(down, up)| down.checked_sub(up));
+        Ok(Restarts { count: u32::try_from(count).unwrap_or(0), last_run })
+    }
+
+    /// Since when a unit is in its state.
+    async fn state_since(&self, unit: &UnitName) -> Result<Option<SystemTime>, ManagerError> {
+        let since = self.property(unit, wire::UNIT, "StateChangeTimestamp").await?;
+        let since = u64::try_from(since).ok().filter(|since| *since > 0);
+        Ok(since.map(|since| SystemTime::UNIX_EPOCH + Duration::from_micros(since)))
+    }
+
+    /// The id of the unit's last run; empty if it never ran.
+    async fn invocation(&self, unit: &UnitName) -> Result<String, ManagerError> {
+        let id = self.property(unit, wire::UNIT, "InvocationID").await?;
+        let id = Vec::<u8>::try_from(id).unwrap_or_default();
+        Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// What the unit's files are like: whether one enables it, whether something else decides when it
+    /// runs, and a number that changes when they do, made of the paths, times and lengths of its file
+    /// and its drop-ins.
     async fn file(&self, unit: &UnitName) -> Result<UnitFile, ManagerError> {
         use std::os::unix::fs::MetadataExt;
         let of_unit = |key| self.property(unit, wire::UNIT, key);
-        let (state, fragment, drop_ins) =
-            tokio::try_join!(of_unit("UnitFileState"), of_unit("FragmentPath"), of_unit("DropInPaths"))?;
-        let mut hash = DefaultHasher::new();
+        let (state, fragment, drop_ins, triggers, condition, checked) = tokio::try_join!(
+            of_unit("UnitFileState"),
+            of_unit("FragmentPath"),
+            of_unit("DropInPaths"),
+            of_unit("TriggeredBy"),
+            of_unit("ConditionResult"),
+            self.moment(unit, "ConditionTimestampMonotonic"),
+        )?;
+        // Written down and compared by later versions, so not a hash that may change with Rust.
+        let mut definition = Fnv::default();
         let drop_ins = Vec::<String>::try_from(drop_ins).unwrap_or_default();
         for path in std::iter::once(text(&fragment)).chain(drop_ins.iter().map(String::as_str)) {
-            let data = std::fs::metadata(path).ok();
-            let stamp = data.map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()));
-            (path, stamp).hash(&mut hash);
+            definition.write(path.as_bytes());
+            if let Ok(data) = std::fs::metadata(path) {
+                for number in [data.ino(), data.len(), data.mtime().cast_unsigned(), data.mtime_nsec().cast_unsigned()]
+                {
+                    definition.write_u64(number);
+                }
+            }
         }
         let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
-        Ok(UnitFile { enabled, definition: hash.finish() })
+        let triggered = Vec::<String>::try_from(triggers).is_ok_and(|triggers| !triggers.is_empty());
+        let unwanted = checked.is_some() && !bool::try_from(condition).unwrap_or(true);
+        Ok(UnitFile { enabled, on_demand: triggered || unwanted, definition: definition.finish() })
     }
 
     /// The last run of the unit's main process, if there was one.
@@ -297,14 +345,20 @@ impl Systemd {
         })?;
         let restart = RestartPolicy::from(text(&restart));
         let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
-        let (parents, restart_prevented, up_for, file, stop) = tokio::try_join!(
+        let is_down = matches!(seen.active, ActiveState::Failed | ActiveState::Inactive);
+        let directory = Directory::from(text(&directory));
+        let (parents, restart_prevented, up_for, file, run, restarts, since, gone) = tokio::try_join!(
             link.parents([binds_to, requires, requisite]),
             when(restarts, link.restart_prevented(unit)),
             when(seen.active.is_up(), link.uptime(unit)),
             when(detail.file, link.file(unit)),
-            when(detail.stop, self.stop_evidence(&link, unit)),
+            when(detail.file || detail.stop, link.invocation(unit)),
+            when(detail.restarts || seen.auto_restart, link.restarts(unit)),
+            when(detail.times, link.state_since(unit)),
+            when(is_down, directory.is_gone(&link, unit)),
         )?;
-        let directory = text(&directory).trim_start_matches(['!', '-']);
+        let run = run.filter(|run| !run.is_empty());
+        let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref()).await) } else { None };
         Ok(Inspection {
             load: seen.load,
             active: seen.active,
@@ -315,19 +369,77 @@ impl Systemd {
             restart_prevented: restart_prevented.unwrap_or(false),
             oneshot: text(&kind) == "oneshot",
             file,
-            working_directory: (!directory.is_empty()).then(|| PathBuf::from(directory)),
+            run,
+            restarts,
+            auto_restart: seen.auto_restart,
+            since: since.flatten(),
+            working_directory: directory.path,
+            directory_gone: gone.unwrap_or(false),
             parents,
             stop,
         })
     }
 
-    async fn stop_evidence(&self, link: &Link, unit: &UnitName) -> Result<StopEvidence, ManagerError> {
-        let id = link.property(unit, wire::UNIT, "InvocationID").await?;
-        let id = Vec::<u8>::try_from(id).unwrap_or_default();
-        if id.is_empty() {
-            return Ok(StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")));
+    async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>) -> StopEvidence {
+        match run {
+            Some(run) => self.journal.stop_evidence(run).await,
+            None => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
         }
-        Ok(self.journal.stop_evidence(&id).await)
+    }
+}
+
+/// `WorkingDirectory=` as systemd tells it.
+struct Directory {
+    path: Option<PathBuf>,
+    /// The unit starts without it too.
+    optional: bool,
+}
+
+impl From<&str> for Directory {
+    fn from(text: &str) -> Self {
+        let path = text.trim_start_matches(['!', '-']);
+        Self { path: (!path.is_empty()).then(|| PathBuf::from(path)), optional: path != text }
+    }
+}
+
+impl Directory {
+    /// Whether it is definitely gone. A directory that cannot be looked at may be there, and one on a
+    /// file system that does not answer is not waited for.
+    async fn is_gone(&self, link: &Link, unit: &UnitName) -> Result<bool, ManagerError> {
+        let Some(path) = self.path.clone().filter(|path| path.is_absolute() && !self.optional) else {
+            return Ok(false);
+        };
+        let look = tokio::task::spawn_blocking(move || std::fs::metadata(path).map_err(|error| error.kind()));
+        if !matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(Err(io::ErrorKind::NotFound)))) {
+            return Ok(false);
+        }
+        // In another root it is not for us to see.
+        let (root, image) = tokio::try_join!(
+            link.property(unit, wire::SERVICE, "RootDirectory"),
+            link.property(unit, wire::SERVICE, "RootImage"),
+        )?;
+        Ok(matches!(text(&root), "" | "/") && text(&image).is_empty())
+    }
+}
+
+/// FNV-1a: a hash that stays the same from one version to the next.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -356,6 +468,10 @@ impl ServiceManager for Systemd {
 
     fn start(&self, unit: &UnitName, timeout: Duration) {
         let _ = self.requests.send(Request::Start(unit.clone(), timeout));
+    }
+
+    fn restart(&self, unit: &UnitName, timeout: Duration) {
+        let _ = self.requests.send(Request::Restart(unit.clone(), timeout));
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {

@@ -41,6 +41,7 @@ pub(super) enum Request {
     Refresh,
     Cover(Vec<String>),
     Start(UnitName, Duration),
+    Restart(UnitName, Duration),
 }
 
 /// A call whose answer is awaited.
@@ -50,7 +51,7 @@ enum Call {
     Start(UnitName, Instant),
 }
 
-/// A start job under way, by the path of its job.
+/// A start or restart job under way, by the path of its job.
 #[derive(Debug)]
 struct Job {
     unit: UnitName,
@@ -101,7 +102,7 @@ impl Session {
                 tokio::select! {
                     request = self.requests.recv() => match request? {
                         Request::Cover(patterns) => self.patterns = patterns,
-                        Request::Start(unit, _) => self.finished(unit, lost()),
+                        Request::Start(unit, _) | Request::Restart(unit, _) => self.finished(unit, lost()),
                         Request::Refresh => {}
                     },
                     () = sleep_until(at) => break,
@@ -220,6 +221,12 @@ impl Following {
                 let serial = start.primary_header().serial_num();
                 self.calls.insert(serial, Call::Start(unit, Instant::now() + timeout));
                 self.connection.send_all(&[reset, start]).await
+            }
+            Request::Restart(unit, timeout) => {
+                let restart = wire::call("RestartUnit", &(unit.as_str(), "fail"))?;
+                let serial = restart.primary_header().serial_num();
+                self.calls.insert(serial, Call::Start(unit, Instant::now() + timeout));
+                self.connection.send_all(&[restart]).await
             }
         }
     }
@@ -341,7 +348,7 @@ impl Following {
         }
     }
 
-    /// The answer to `StartUnit`: the job's path, or why there is none.
+    /// The answer to `StartUnit` or `RestartUnit`: the job's path, or why there is none.
     fn queued(&mut self, session: &Session, message: &Message, unit: UnitName, deadline: Instant) {
         if message.message_type() == Type::Error {
             let header = message.header();

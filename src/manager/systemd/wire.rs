@@ -42,6 +42,7 @@ pub(super) struct Line {
     pub name: String,
     pub load: LoadState,
     pub active: ActiveState,
+    pub auto_restart: bool,
     pub job: Option<ListedJob>,
 }
 
@@ -157,6 +158,7 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
                 load: None,
                 active: ActiveState::from(active.as_str()),
                 has_job: changed.get("Job").is_some_and(is_a_job),
+                auto_restart: matches!(changed.get("SubState"), Some(Variant::Str(sub)) if is_auto_restart(sub.as_str())),
             }))
         }
         "UnitRemoved" => {
@@ -185,14 +187,21 @@ pub(super) fn is_a_job(property: &Variant<'_>) -> bool {
     }
 }
 
+/// Whether a service's `SubState` says that it waits for an automatic restart.
+fn is_auto_restart(sub: &str) -> bool {
+    // The second from systemd 254 on, where the restart's job is queued already.
+    matches!(sub, "auto-restart" | "auto-restart-queued")
+}
+
 /// Reads the answer to one of the list calls.
 pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
     let body = message.body();
     let raw: Vec<RawLine<'_>> = body.deserialize()?;
-    let line = |(name, _, load, active, _, _, _, id, kind, path): RawLine<'_>| Line {
+    let line = |(name, _, load, active, sub, _, _, id, kind, path): RawLine<'_>| Line {
         name: name.to_owned(),
         load: LoadState::from(load),
         active: ActiveState::from(active),
+        auto_restart: is_auto_restart(sub),
         job: (id != 0).then(|| ListedJob { kind: kind.to_owned(), path: path.to_string() }),
     };
     Ok(raw.into_iter().map(line).collect())
@@ -202,7 +211,8 @@ pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
 pub(super) fn statuses(lines: Vec<Line>) -> Vec<UnitStatus> {
     let status = |line: Line| {
         let name = UnitName::parse(&line.name).ok()?;
-        Some(UnitStatus { name, load: Some(line.load), active: line.active, has_job: line.job.is_some() })
+        let Line { load, active, auto_restart, job, .. } = line;
+        Some(UnitStatus { name, load: Some(load), active, has_job: job.is_some(), auto_restart })
     };
     lines.into_iter().filter_map(status).collect()
 }

@@ -1,0 +1,91 @@
+//! What survives a restart of the daemon: the healer made into a value, and from one again.
+
+use super::track::{Phase, Track};
+use super::{Healer, Timestamp};
+use crate::core::memory::{Memory, Remembered, Standing};
+use crate::core::rules::GivenUp;
+use crate::core::units::UnitName;
+
+impl Healer {
+    /// What has to survive a restart, if that may have changed since this was last asked.
+    pub fn memory_if_changed(&mut self) -> Option<Memory> {
+        std::mem::take(&mut self.remembers_otherwise).then(|| self.memory())
+    }
+
+    /// What has to survive a restart.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let memorable = self.tracks.iter().filter(|(_, track)| track.is_memorable());
+        let workers = memorable.map(|(name, track)| (name.clone(), track.remembered())).collect();
+        Memory { workers, pauses: self.pauses.clone() }
+    }
+
+    /// Takes up where an earlier daemon left off. To be called before the first list.
+    pub fn restore(&mut self, memory: Memory) {
+        self.pauses = memory.pauses;
+        for (name, remembered) in memory.workers {
+            self.tracks.insert(name, Track::of(remembered));
+        }
+    }
+
+    /// Forgets what an earlier daemon knew of units that do not exist any more, or are not covered.
+    pub(super) fn forget_the_unlisted(&mut self) {
+        let before = self.tracks.len();
+        self.tracks.retain(|name, track| !track.restored || self.units.contains_key(name));
+        self.remembers_otherwise |= self.tracks.len() != before;
+    }
+
+    /// Goes on with an attempt that an earlier daemon began.
+    pub(super) fn take_up(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.restored = false;
+        track.attempt_open = false;
+        self.enter(name, Phase::Proving);
+        self.set_timer(name, Some(now + self.policy.stable_after));
+    }
+}
+
+impl Track {
+    fn remembered(&self) -> Remembered {
+        let standing = match &self.phase {
+            Phase::Stopped => Standing::Stopped(self.run.clone()),
+            Phase::GaveUp => Standing::GivenUp(self.given_up.clone().unwrap_or_else(|| GivenUp {
+                reason: String::new(),
+                definition: None,
+                run: None,
+            })),
+            phase if phase.is_attempt() || self.attempt_open => Standing::Attempt,
+            _ => Standing::Open,
+        };
+        Remembered {
+            attempts: self.attempts,
+            not_before: self.not_before,
+            standing,
+            last_failure: self.last_failure.clone(),
+            at_failure: self.file,
+            taken_along: self.taken_along,
+        }
+    }
+
+    fn of(remembered: Remembered) -> Self {
+        let Remembered { attempts, not_before, standing, last_failure, at_failure, taken_along } = remembered;
+        let mut track = Self::new(not_before);
+        (track.attempts, track.last_failure, track.file, track.taken_along) =
+            (attempts, last_failure, at_failure, taken_along);
+        track.restored = true;
+        match standing {
+            Standing::Open => {}
+            Standing::Attempt => track.attempt_open = true,
+            Standing::GivenUp(given_up) => {
+                track.phase = Phase::GaveUp;
+                track.run.clone_from(&given_up.run);
+                track.given_up = Some(given_up);
+            }
+            Standing::Stopped(run) => {
+                track.phase = Phase::Stopped;
+                track.run = run;
+            }
+        }
+        track
+    }
+}

@@ -1,0 +1,212 @@
+//! Looking after workers for which nothing has to be done now: health probes of those that are up,
+//! and second looks at those that are left alone, should what would change that have been missed.
+
+use super::track::{LOOK_AGAIN, Phase, Track};
+use super::{Action, Healer, Mode, Purpose, Standing, Timestamp, Unit};
+use crate::core::coverage::Resolution;
+use crate::core::diagnosis::{Asked, Refusal, State};
+use crate::core::event::Phase as EventPhase;
+use crate::core::probe::{REFUSALS, Reading, Sighting};
+use crate::core::rules::LOOP;
+use crate::core::units::{Detail, Inspection, LoadState, UnitName};
+
+impl Healer {
+    /// What a unit that has not failed is to be looked at for, if anything.
+    pub(super) fn suspicion(&self, unit: &Unit) -> Option<State> {
+        match unit.standing() {
+            _ if self.mode == Mode::OnRequest => None,
+            Standing::Rising if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) => {
+                Some(State::CrashLooping)
+            }
+            Standing::Down if unit.load == LoadState::Loaded && self.policy.heals(State::ExpectedButStopped) => {
+                Some(State::ExpectedButStopped)
+            }
+            Standing::Up | Standing::Ill | Standing::Rising | Standing::Settling | Standing::Down | Standing::Unknown => {
+                None
+            }
+        }
+    }
+
+    /// Has the workers that are up asked how they are, where the configuration says how.
+    pub(super) fn watch_the_healthy(&mut self) {
+        if self.policy.probes.is_empty() || self.mode == Mode::OnRequest {
+            return;
+        }
+        let mut strangers = Vec::new();
+        for (name, unit) in &mut self.units {
+            if unit.standing() != Standing::Up {
+                continue;
+            }
+            match &unit.resolution {
+                Resolution::Worker(worker) if !unit.probed => {
+                    let Some(probe) = self.policy.probes.get(&worker.name) else { continue };
+                    unit.probed = true;
+                    let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+                    let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
+                    self.actions.push(Action::Probe { unit: name.clone(), probe: probe.clone(), directory });
+                }
+                Resolution::NeedsDirectory if !unit.identified => {
+                    unit.identified = true;
+                    strangers.push(name.clone());
+                }
+                Resolution::Worker(_) | Resolution::NeedsDirectory | Resolution::NotAWorker => {}
+            }
+        }
+        for name in strangers {
+            self.inspect(&name, Purpose::Identity, Detail::default());
+        }
+    }
+
+    /// The answer of a worker that was asked how it is.
+    pub(super) fn probed(&mut self, now: Timestamp, name: &UnitName, sighting: &Sighting) {
+        let grace = self.policy.stable_after;
+        let Some(unit) = self.units.get_mut(name) else { return };
+        unit.probed = false;
+        if self.frozen || unit.standing() != Standing::Up {
+            return;
+        }
+        match sighting.reading(grace) {
+            Reading::Nothing(_) => {}
+            Reading::Reachable => {
+                unit.refusals = 0;
+                let Some(track) = self.tracks.get_mut(name) else { return };
+                track.answered = true;
+                track.refuses = None;
+                if track.suspected == Some(State::Unreachable) && track.phase.waits() {
+                    self.recovered(now, name);
+                }
+            }
+            Reading::Refused(place) => {
+                unit.refusals = unit.refusals.saturating_add(1);
+                if u32::from(unit.refusals) >= REFUSALS {
+                    self.does_not_answer(now, name, place);
+                }
+            }
+        }
+    }
+
+    fn does_not_answer(&mut self, now: Timestamp, name: &UnitName, place: String) {
+        if self.mode == Mode::OnRequest {
+            // Remembered until somebody asks for it.
+            self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+        }
+        match self.tracks.get(name).map(|track| &track.phase) {
+            None | Some(Phase::Resting) => self.fell_ill(now, name, Some(State::Unreachable)),
+            Some(Phase::Proving | Phase::Verifying) => {
+                self.attempt_failed(now, name, format!("it is up, but refuses connections to {place}"));
+            }
+            Some(
+                Phase::Due
+                | Phase::Looking
+                | Phase::Waiting { .. }
+                | Phase::Held(_)
+                | Phase::Starting
+                | Phase::Cancelled
+                | Phase::Cleared
+                | Phase::Stopped
+                | Phase::Off
+                | Phase::GaveUp,
+            ) => {}
+        }
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.refuses = Some(place);
+        }
+    }
+
+    /// Whether a worker that has proven to stay up still has to answer its probe: not if the probe
+    /// says nothing.
+    pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
+        let Some((unit, track)) = self.units.get(name).zip(self.tracks.get(name)) else { return false };
+        track.suspected == Some(State::Unreachable) && !track.answered && unit.refusals > 0
+    }
+
+    /// Has a look taken at whether a worker for which nothing is done is still what it was.
+    pub(super) fn recheck(&mut self, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(|track| !track.looks.is_open(Purpose::Recheck)) {
+            self.inspect(name, Purpose::Recheck, Detail { file: true, ..Detail::default() });
+        }
+    }
+
+    /// The same for all of them.
+    pub(super) fn recheck_all(&mut self) {
+        let left_alone = |phase: &Phase| matches!(phase, Phase::Stopped | Phase::GaveUp);
+        let names = self.tracks.iter().filter(|(_, track)| left_alone(&track.phase)).map(|(name, _)| name.clone());
+        for name in names.collect::<Vec<_>>() {
+            self.recheck(&name);
+        }
+    }
+
+    /// The answer to that look: another run than the last one means that somebody started it, and
+    /// other files that somebody changed them.
+    pub(super) fn rechecked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.tracks.get(name).is_none_or(|track| !matches!(track.phase, Phase::Stopped | Phase::GaveUp)) {
+            return;
+        }
+        self.set_timer(name, Some(now + LOOK_AGAIN));
+        let Some(track) = self.tracks.get_mut(name).filter(|_| !self.frozen) else { return };
+        let Ok(seen) = result else { return };
+        let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
+        track.run = track.run.take().or(seen.run);
+        let another_file = match (&track.given_up, seen.file) {
+            (Some(given_up), Some(file)) => given_up.definition.is_some_and(|then| then != file.definition),
+            _ => false,
+        };
+        if let (Some(given_up), Some(file)) = (&mut track.given_up, seen.file) {
+            given_up.definition.get_or_insert(file.definition);
+            given_up.run.clone_from(&track.run);
+        }
+        let suspected = track.suspected;
+        let is_down = self.units.get(name).is_some_and(|unit| matches!(unit.standing(), Standing::Ill | Standing::Up));
+        if (another_run || another_file) && is_down {
+            if let Some(unit) = self.units.get_mut(name).filter(|_| another_run) {
+                // That stop was of another run.
+                unit.stop_seen = false;
+                unit.witnessed = false;
+            }
+            self.begin(now, name, suspected, Asked::ByRule);
+        }
+    }
+
+    /// The answer to whether a worker really has been up for long.
+    pub(super) fn uptime_seen(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let is_looping = matches!(track.phase, Phase::Held(Refusal::CrashLooping(_)));
+        if !is_looping && track.phase != Phase::Resting {
+            return;
+        }
+        let up_for = result.ok().filter(|seen| seen.active.is_up()).and_then(|seen| seen.up_for);
+        let Some(up_for) = up_for.filter(|_| !self.frozen) else {
+            return self.set_timer(name, Some(now + LOOK_AGAIN));
+        };
+        if up_for < self.policy.reset_after {
+            return self.set_timer(name, Some(now + self.policy.reset_after.saturating_sub(up_for)));
+        }
+        if is_looping {
+            self.recovered(now, name);
+        }
+        self.set_timer(name, None);
+        self.tracks.remove(name);
+        self.remembers_otherwise = true;
+    }
+
+    /// The answer to a look at a worker that was suspected of being restarted again and again, and
+    /// is not.
+    pub(super) fn no_loop(&mut self, now: Timestamp, name: &UnitName) {
+        if let Some(unit) = self.units.get_mut(name) {
+            // Its runs are long ones: look again only after many more of them.
+            unit.restarts_seen = -4 * i16::try_from(LOOP).unwrap_or(i16::MAX);
+        }
+        self.rest(now, name);
+    }
+
+    /// Tells that a worker is restarted again and again.
+    pub(super) fn announce_loop(&mut self, name: &UnitName, count: u32) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if !std::mem::replace(&mut track.announced, true) {
+            self.emit(name, EventPhase::Detected, |event| {
+                State::CrashLooping.as_str().clone_into(&mut event.reason);
+                event.error = format!("restarted {count} times by the service manager");
+            });
+        }
+    }
+}

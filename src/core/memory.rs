@@ -1,0 +1,53 @@
+//! What has to survive a restart of the daemon: attempts, give-ups, stops and pauses.
+//!
+//! The healer makes a [`Memory`] of itself and can be made from one again; how it is written down
+//! is not its business.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::pauses::Pauses;
+use super::rules::GivenUp;
+use super::time::Timestamp;
+use super::units::{UnitFile, UnitName};
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The workers of which anything is.
+    pub workers: BTreeMap<UnitName, Remembered>,
+    /// What people have paused.
+    pub pauses: Pauses,
+}
+
+/// What is remembered of one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Attempts since the history was last forgotten.
+    pub attempts: u32,
+    /// No attempt is made before this.
+    pub not_before: Timestamp,
+    /// Where it stood.
+    pub standing: Standing,
+    /// How the last attempt ended, if it failed.
+    pub last_failure: String,
+    /// What its files were like when it failed.
+    pub at_failure: Option<UnitFile>,
+    /// A unit that it needs took it along when it went down.
+    pub taken_along: bool,
+}
+
+/// Where a worker stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Well, or ill and waiting for its next attempt.
+    Open,
+    /// In the middle of an attempt.
+    Attempt,
+    /// Given up.
+    GivenUp(GivenUp),
+    /// Stopped by its user, while this was its last run, as far as that is known.
+    Stopped(Option<String>),
+}

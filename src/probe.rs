@@ -1,0 +1,167 @@
+//! The edge to the workers themselves: asks one that is up whether it accepts connections.
+//!
+//! What the answers mean is decided in [`core::probe`](crate::core::probe).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use crate::core::probe::{Answer, Probe, Sighting};
+use crate::core::units::{Detail, UnitName};
+use crate::manager::ServiceManager;
+use crate::paths::read_bounded;
+
+/// How long the whole question may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A file with an address is no longer than this, in bytes.
+const LONGEST_URL: usize = 4096;
+
+/// Asks a worker how it is. `directory` is where relative paths begin; `None` is the unit's own
+/// `WorkingDirectory=`.
+pub async fn probe(
+    manager: &impl ServiceManager,
+    unit: &UnitName,
+    probe: &Probe,
+    directory: Option<PathBuf>,
+) -> Sighting {
+    let (answer, file_age) = match timeout(PATIENCE, ask(manager, unit, probe, directory)).await {
+        Ok(answer) => answer,
+        Err(_) => (Answer::Unknown("it takes too long to answer".to_owned()), None),
+    };
+    // Only a refusal has to be weighed.
+    let up_for = match &answer {
+        Answer::Refused(_) => {
+            manager.inspect(unit, Detail::default()).await.ok().filter(|seen| seen.active.is_up()).and_then(|seen| seen.up_for)
+        }
+        Answer::Accepted | Answer::Unknown(_) => None,
+    };
+    Sighting { answer, up_for, file_age }
+}
+
+async fn ask(
+    manager: &impl ServiceManager,
+    unit: &UnitName,
+    probe: &Probe,
+    directory: Option<PathBuf>,
+) -> (Answer, Option<Duration>) {
+    let path = match probe {
+        Probe::Tcp(address) => return (connect(address).await, None),
+        Probe::UrlFile(path) => path,
+    };
+    let directory = match directory {
+        _ if path.is_absolute() => Some(PathBuf::new()),
+        Some(directory) => Some(directory),
+        None => manager.inspect(unit, Detail::default()).await.ok().and_then(|seen| seen.working_directory),
+    };
+    let Some(directory) = directory else {
+        return (Answer::Unknown("it is not known in which directory its file is".to_owned()), None);
+    };
+    match read_address(&directory.join(path)).await {
+        Ok((address, age)) => (connect(&address).await, Some(age)),
+        Err(why) => (Answer::Unknown(why), None),
+    }
+}
+
+/// The address in a file, and how old the file is.
+async fn read_address(path: &Path) -> Result<(String, Duration), String> {
+    let (file, shown) = (path.to_owned(), path.display().to_string());
+    let read = tokio::task::spawn_blocking(move || -> io::Result<(Vec<u8>, SystemTime)> {
+        let modified = std::fs::metadata(&file)?.modified()?;
+        Ok((read_bounded(&file)?, modified))
+    });
+    match read.await {
+        Ok(Ok((bytes, modified))) => {
+            let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= LONGEST_URL);
+            let address = text.and_then(|text| address_in(text.trim()));
+            let address = address.ok_or_else(|| format!("there is no URL in {shown}"))?;
+            Ok((address, modified.elapsed().unwrap_or_default()))
+        }
+        Ok(Err(error)) => Err(format!("cannot read {shown}: {error}")),
+        Err(_) => Err(format!("cannot read {shown}")),
+    }
+}
+
+/// `host:port` of a URL such as `http://localhost:5173` or `https://[::1]:5173/build/`.
+fn address_in(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let port = match scheme {
+        "http" | "ws" => 80,
+        "https" | "wss" => 443,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, digits)) if !digits.ends_with(']') => (host, digits.parse().ok()?),
+        _ => (authority, port),
+    };
+    (!host.is_empty()).then(|| format!("{}:{port}", reachable(host)))
+}
+
+/// A server that listens everywhere says so in its URL; here it is reached at home.
+fn reachable(host: &str) -> &str {
+    match host {
+        "0.0.0.0" => "127.0.0.1",
+        "[::]" => "[::1]",
+        host => host,
+    }
+}
+
+/// Connects, and hangs up. A name that stands for several addresses refuses if all of them do.
+async fn connect(address: &str) -> Answer {
+    let candidates = match lookup_host(address).await {
+        Ok(candidates) => candidates,
+        Err(error) => return Answer::Unknown(format!("{address}: {error}")),
+    };
+    let mut answer = Answer::Unknown(format!("{address} stands for no address"));
+    for candidate in candidates {
+        match TcpStream::connect(candidate).await {
+            Ok(_) => return Answer::Accepted,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                if !matches!(&answer, Answer::Unknown(why) if why.contains(": ")) {
+                    answer = Answer::Refused(address.to_owned());
+                }
+            }
+            Err(error) => answer = Answer::Unknown(format!("{address}: {error}")),
+        }
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_in_any_url_that_servers_write() {
+        for (url, address) in [
+            ("http://localhost:5173", Some("localhost:5173")),
+            ("https://myapp.test/build/", Some("myapp.test:443")),
+            ("http://[::1]:5173/", Some("[::1]:5173")),
+            ("http://[::]:5173", Some("[::1]:5173")),
+            ("http://0.0.0.0:5173?x", Some("127.0.0.1:5173")),
+            ("ws://user:secret@127.0.0.1:6001/app", Some("127.0.0.1:6001")),
+            ("http://[::1]", Some("[::1]:80")),
+            ("localhost:5173", None),
+            ("http://", None),
+            ("http://host:port", None),
+            ("ftp://host:21", None),
+            ("", None),
+        ] {
+            assert_eq!(address_in(url).as_deref(), address, "{url:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_accepts_and_its_absence_refuses() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        assert_eq!(connect(&address).await, Answer::Accepted);
+        drop(listener);
+        assert_eq!(connect(&address).await, Answer::Refused(address));
+        assert!(matches!(connect("no.such.host.invalid:1").await, Answer::Unknown(_)));
+    }
+}

@@ -1,0 +1,253 @@
+//! What survives a restart, in a file: `state.json`.
+//!
+//! The file is replaced as a whole, by renaming, so that it is always one that was written to its
+//! end; and only when there is something new. One that cannot be read or is not ours is set aside,
+//! never overwritten. Times in it are those of the wall clock, which may have been turned meanwhile:
+//! no wait or pause becomes longer by that than it was.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::memory::{Memory, Remembered, Standing};
+use crate::core::pauses::{Pause, Target};
+use crate::core::time::Timestamp;
+use crate::core::units::{UnitFile, UnitName};
+use crate::paths::read_bounded;
+
+/// What the file begins with, so that another program's is known as such.
+const FORMAT: &str = "workerheal-state";
+const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: String,
+    version: u32,
+    #[serde(default)]
+    pauses: Vec<WrittenPause>,
+    #[serde(default)]
+    workers: BTreeMap<UnitName, Written>,
+}
+
+/// One pause.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPause {
+    target: WrittenTarget,
+    /// Milliseconds since 1970; absent if somebody has to end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+    /// Milliseconds that were left when this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+}
+
+/// What is paused.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenTarget {
+    Everything,
+    Site(String),
+    Unit(UnitName),
+}
+
+/// One worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    attempts: u32,
+    /// No attempt before this: milliseconds since 1970, and how many were left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<(u64, u64)>,
+    standing: Standing,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    last_failure: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_failure: Option<UnitFile>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    taken_along: bool,
+}
+
+/// The clocks at one moment, to turn the time of one into that of the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// The moment by the clock that the core counts by.
+    pub now: Timestamp,
+    /// The same by the wall clock.
+    pub wall: SystemTime,
+}
+
+impl Clocks {
+    /// Now, as the origin of the clock that the core counts by.
+    #[must_use]
+    pub fn at_origin() -> Self {
+        Self { now: Timestamp::default(), wall: SystemTime::now() }
+    }
+
+    fn wall_ms(self) -> u64 {
+        milliseconds(self.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    }
+
+    fn written(self, at: Timestamp) -> Option<(u64, u64)> {
+        let left = milliseconds(at.from_now(self.now));
+        (left > 0).then(|| (self.wall_ms().saturating_add(left), left))
+    }
+
+    /// When something is due that was `left` from its end when that was said to be at `until`.
+    fn read(self, until: u64, left: u64) -> Timestamp {
+        self.now + Duration::from_millis(until.saturating_sub(self.wall_ms()).min(left))
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where the state is kept. Does nothing but read and write: whoever has it decides when.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: PathBuf,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What is remembered; nothing if there was no file, or one that could not be used.
+    pub memory: Memory,
+    /// What is wrong with the file, and where it was put, as a sentence.
+    pub warning: Option<String>,
+}
+
+impl Store {
+    /// The state in this file.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Reads what is remembered, without touching the file.
+    ///
+    /// # Errors
+    ///
+    /// If there is a file and it is not one that this version has written; says why, with the place.
+    pub fn read(&self, clocks: Clocks) -> Result<Memory, String> {
+        match read_bounded(&self.path) {
+            Ok(bytes) => parse(&bytes, clocks),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Reads what is remembered; a file that cannot be used is set aside, for somebody to look at.
+    #[must_use]
+    pub fn take_up(&self, clocks: Clocks) -> Found {
+        let why = match self.read(clocks) {
+            Ok(memory) => return Found { memory, warning: None },
+            Err(why) => why,
+        };
+        let path = self.path.display();
+        let aside = self.path.with_extension("json.bad");
+        let where_to = match fs::rename(&self.path, &aside) {
+            Ok(()) => format!("it is now {}", aside.display()),
+            Err(error) => format!("nor can it be set aside: {error}"),
+        };
+        let warning = format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}");
+        Found { memory: Memory::default(), warning: Some(warning) }
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible; the old one is then still there.
+    pub fn write(&self, memory: &Memory, clocks: Clocks) -> io::Result<()> {
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let new = self.path.with_extension("json.new");
+        // Not through a link that somebody may have put there.
+        let _ = fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut text = serde_json::to_vec_pretty(&Document::of(memory, clocks))?;
+        text.push(b'\n');
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        File::open(directory)?.sync_all()
+    }
+}
+
+impl Document {
+    fn of(memory: &Memory, clocks: Clocks) -> Self {
+        let pauses = memory.pauses.iter().map(|pause| {
+            let times = pause.until.map(|until| (until, milliseconds(until.from_now(clocks.now))));
+            WrittenPause {
+                target: match pause.target {
+                    Target::Everything => WrittenTarget::Everything,
+                    Target::Site(site) => WrittenTarget::Site(site),
+                    Target::Unit(unit) => WrittenTarget::Unit(unit),
+                },
+                until: times.map(|(_, left)| clocks.wall_ms().saturating_add(left)),
+                left: times.map(|(_, left)| left),
+            }
+        });
+        let workers = memory.workers.iter().map(|(name, it)| {
+            let written = Written {
+                attempts: it.attempts,
+                not_before: clocks.written(it.not_before),
+                standing: it.standing.clone(),
+                last_failure: it.last_failure.clone(),
+                at_failure: it.at_failure,
+                taken_along: it.taken_along,
+            };
+            (name.clone(), written)
+        });
+        Self { format: FORMAT.to_owned(), version: VERSION, pauses: pauses.collect(), workers: workers.collect() }
+    }
+}
+
+fn parse(bytes: &[u8], clocks: Clocks) -> Result<Memory, String> {
+    /// Enough to tell whose file it is.
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u32,
+    }
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| format!("this is no state of workerheal ({error})"))?;
+    if head.format != FORMAT {
+        return Err("this is no state of workerheal".to_owned());
+    }
+    if head.version != VERSION {
+        return Err(format!("this was written by another version of workerheal (format {})", head.version));
+    }
+    let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let mut memory = Memory::default();
+    for written in document.pauses {
+        let target = match written.target {
+            WrittenTarget::Everything => Target::Everything,
+            WrittenTarget::Site(site) => Target::Site(site),
+            WrittenTarget::Unit(unit) => Target::Unit(unit),
+        };
+        let until = written.until.zip(written.left).map(|(until, left)| clocks.read(until, left));
+        memory.pauses.pause(target, until);
+    }
+    for (unit, it) in document.workers {
+        let remembered = Remembered {
+            attempts: it.attempts,
+            not_before: it.not_before.map_or(clocks.now, |(until, left)| clocks.read(until, left)),
+            standing: it.standing,
+            last_failure: it.last_failure,
+            at_failure: it.at_failure,
+            taken_along: it.taken_along,
+        };
+        memory.workers.insert(unit, remembered);
+    }
+    memory.pauses = memory.pauses.iter().filter(|Pause { until, .. }| until.is_none_or(|at| at > clocks.now)).collect();
+    Ok(memory)
+}
