@@ -18,12 +18,15 @@ use super::pauses::Pauses;
 use super::policy::Policy;
 use super::registry::Registry;
 use super::units::{
-    ActiveState, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName,
+    ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName,
 };
 
 /// So many restarts by the manager, none followed by a long uptime, are a crash loop. It is the
 /// number after which systemd itself gives up by default, if they follow each other closely.
 pub const LOOP: u32 = 5;
+
+/// A unit and what it took along go down within this time: systemd does it in one go.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What holds for all workers alike.
 #[derive(Debug, Clone, Copy)]
@@ -335,10 +338,29 @@ impl<'a> Case<'a> {
         self.history.stop_seen || self.seen.stop == Some(StopEvidence::Requested)
     }
 
-    /// Whether a unit that it needs went down and took it along.
+    /// Whether a unit that it needs went down and took it along: that one is about to be stopped, or
+    /// went down when this one did.
     #[must_use]
     pub fn was_taken_along(&self) -> bool {
-        self.history.taken_along || (self.stop_requested() && down_parent(self.seen).is_some())
+        let down = self.seen.parents.iter().filter(|parent| !parent.is_up());
+        let took_along = |parent: &Parent| match (self.seen.fall, parent.left) {
+            (Some(fall), Some(left)) => left + TOGETHER >= fall.left && left <= fall.down + TOGETHER,
+            // One that never was up, or a time that is not known, is no excuse to start what was stopped.
+            _ => parent.active.is_up(),
+        };
+        self.history.taken_along || (self.stop_requested() && down.into_iter().any(took_along))
+    }
+
+    /// Whether nothing rules out that somebody stopped it: the journal was not asked, and neither its
+    /// signals nor its timestamps show that it went down by itself.
+    #[must_use]
+    pub fn may_have_been_stopped(&self) -> bool {
+        let sudden = self.seen.fall.is_some_and(Fall::was_sudden);
+        self.history.asked == Asked::ByRule
+            && self.seen.stop.is_none()
+            && !sudden
+            && !self.history.taken_along
+            && !self.seen.active.is_up()
     }
 
     /// Whether its user stopped it.
@@ -471,7 +493,7 @@ mod tests {
 
     #[test]
     fn the_weightiest_reason_is_told() {
-        let parent = Parent { name: "db.service".into(), active: ActiveState::Activating, stopping: false };
+        let parent = Parent { name: "db.service".into(), active: ActiveState::Activating, stopping: false, left: None };
         let mut unit = Inspection {
             stop: Some(StopEvidence::Requested),
             load: LoadState::Masked,
@@ -508,12 +530,24 @@ mod tests {
 
     #[test]
     fn a_stop_that_took_a_parent_down_was_not_meant_for_the_worker() {
-        let parent = Parent { name: "db.service".into(), active: ActiveState::Inactive, stopping: false };
-        let down = Inspection { stop: Some(StopEvidence::Requested), parents: vec![parent.clone()], ..crashed() };
-        assert_eq!(by_rule(&down), is(State::Failed, Verdict::Held(Refusal::ParentDown(parent))));
-        let back = Inspection { parents: vec![], ..down };
-        assert_eq!(judged(&back, History { taken_along: true, ..unknown() }), is(State::Failed, Verdict::Start));
-        assert_eq!(by_rule(&back).verdict, Verdict::Stopped);
+        let parent = |left| Parent {
+            name: "db.service".into(),
+            active: ActiveState::Inactive,
+            stopping: false,
+            left: Some(Duration::from_secs(left)),
+        };
+        let fall = Some(Fall { left: Duration::from_secs(50), down: Duration::from_secs(60) });
+        for left in [49, 55, 61] {
+            let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+            assert_eq!(by_rule(&down), is(State::Failed, Verdict::Held(Refusal::ParentDown(parent(left)))));
+            let back = Inspection { parents: vec![], ..down };
+            assert_eq!(judged(&back, History { taken_along: true, ..unknown() }), is(State::Failed, Verdict::Start));
+            assert_eq!(by_rule(&back).verdict, Verdict::Stopped);
+        }
+        for left in [40, 70] {
+            let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+            assert_eq!(by_rule(&down).verdict, Verdict::Stopped, "each was stopped by itself");
+        }
     }
 
     #[test]
@@ -606,6 +640,7 @@ mod tests {
                     active,
                     has_job,
                     up_for: active.is_up().then_some(Duration::from_secs(1)),
+                    fall: None,
                     result,
                     restart,
                     restart_prevented,
@@ -619,7 +654,7 @@ mod tests {
                     directory_gone,
                     parents: parents
                         .into_iter()
-                        .map(|active| Parent { name: "p.service".into(), active, stopping: false })
+                        .map(|active| Parent { name: "p.service".into(), active, stopping: false, left: None })
                         .collect(),
                     stop: match stop {
                         0 => None,

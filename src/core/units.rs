@@ -291,6 +291,24 @@ pub enum StopEvidence {
     Unknown(String),
 }
 
+/// How a unit went down, by the manager's monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fall {
+    /// When it ceased to be up.
+    pub left: Duration,
+    /// When it was down.
+    pub down: Duration,
+}
+
+impl Fall {
+    /// Whether it was up at one moment and down at the next. A requested stop takes its time: the unit
+    /// is `deactivating` in between.
+    #[must_use]
+    pub fn was_sudden(self) -> bool {
+        self.left == self.down
+    }
+}
+
 /// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
@@ -300,6 +318,8 @@ pub struct Parent {
     pub active: ActiveState,
     /// Whether a stop is queued or under way for it.
     pub stopping: bool,
+    /// When it last ceased to be up, by the manager's monotonic clock; told only if it is not.
+    pub left: Option<Duration>,
 }
 
 impl Parent {
@@ -369,6 +389,9 @@ pub struct Inspection {
     pub has_job: bool,
     /// For how long it has been up, by the manager's own clock; `None` when it is not.
     pub up_for: Option<Duration>,
+    /// When it last ceased to be up (`ActiveExitTimestampMonotonic`), and since when it is down
+    /// (`InactiveEnterTimestampMonotonic`), by the manager's monotonic clock; `None` if it never was.
+    pub fall: Option<Fall>,
     /// How its last run ended.
     pub result: ServiceResult,
     /// `Restart=`.
@@ -406,6 +429,7 @@ impl Inspection {
             active: ActiveState::Failed,
             has_job: false,
             up_for: None,
+            fall: Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
             result: ServiceResult::ExitCode,
             restart: RestartPolicy::No,
             restart_prevented: false,

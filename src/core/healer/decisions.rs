@@ -127,8 +127,8 @@ impl Healer {
         if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Due) {
             return;
         }
-        let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed);
         let Some(track) = self.tracks.get(name) else { return };
+        let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
         let (first, suspected) = (track.attempts == 0, track.suspected);
         self.enter(name, Phase::Looking);
         let detail = Detail {
@@ -154,7 +154,15 @@ impl Healer {
             return self.dismiss(now, name, "it is no longer covered");
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
         let Some(track) = self.tracks.get_mut(name) else { return };
+        if in_doubt {
+            // What was signalled is not enough: the journal knows.
+            track.look_closer = true;
+            self.make_due(name);
+            return;
+        }
+        track.look_closer = false;
         track.taken_along = taken_along && track.asked == Asked::ByRule;
         track.oneshot = seen.oneshot;
         track.file = track.file.or(seen.file);

@@ -12,7 +12,7 @@ use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
 use crate::core::event::Phase as EventPhase;
 use crate::core::probe::Answer;
-use crate::core::units::{Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile};
+use crate::core::units::{Fall, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -319,6 +319,16 @@ fn what_failed_while_nobody_watched_is_healed_after_a_look_at_how_it_stopped() {
 fn a_lost_signal_costs_time_and_nothing_else() {
     let mut ward = Ward::with_healthy_queue();
     assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+}
+
+#[test]
+fn a_fall_that_took_its_time_is_looked_up_even_if_no_stop_was_signalled() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    let slow = Inspection { fall: Some(Fall { left: 50 * SECOND, down: 51 * SECOND }), ..crashed() };
+    assert_eq!(ward.shows("queue", slow.clone()), ["look at queue and its stop"]);
+    let seen = Inspection { stop: Some(StopEvidence::Requested), ..slow };
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
 }
 
 #[test]
@@ -639,7 +649,7 @@ fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
 
 /// A unit that workers are bound to.
 fn fpm(active: ActiveState, stopping: bool) -> Parent {
-    Parent { name: "lerd-php85-fpm.service".into(), active, stopping }
+    Parent { name: "lerd-php85-fpm.service".into(), active, stopping, left: Some(60 * SECOND) }
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(super) struct Track {
     pub taken_along: bool,
     /// Its user stopped it while it was looked at.
     pub told_to_stop: bool,
+    /// It takes a look into the journal to tell whether it was stopped.
+    pub look_closer: bool,
     /// Where it refused its health probe, often enough.
     pub refuses: Option<String>,
     /// It has answered its health probe since it was restarted.
@@ -116,6 +118,7 @@ impl Track {
             given_up: None,
             taken_along: false,
             told_to_stop: false,
+            look_closer: false,
             refuses: None,
             answered: false,
             waits_for: None,
@@ -139,6 +142,7 @@ impl Track {
         self.run = None;
         self.taken_along = false;
         self.told_to_stop = false;
+        self.look_closer = false;
         self.refuses = None;
         self.answered = false;
         self.waits_for = None;

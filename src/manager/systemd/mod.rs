@@ -23,7 +23,7 @@ use zbus::{Connection, Message, OwnedVariant, Variant};
 use super::journal::{Journal, Run};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{
-    ActiveState, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, UnitName,
+    ActiveState, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, UnitName,
     UnitStatus,
 };
 use session::{PATIENCE, Request, Session};
@@ -133,7 +133,7 @@ impl Link {
     /// One property of a unit.
     async fn property(
         &self,
-        unit: &UnitName,
+        unit: &str,
         interface: &'static str,
         key: &'static str,
     ) -> Result<OwnedVariant, ManagerError> {
@@ -141,7 +141,7 @@ impl Link {
             .0
             .call_method(
                 Some(wire::SYSTEMD),
-                wire::unit_path(unit.as_str()).as_str(),
+                wire::unit_path(unit).as_str(),
                 Some(wire::PROPERTIES),
                 "Get",
                 &(interface, key),
@@ -173,12 +173,18 @@ impl Link {
             return Ok(Vec::new());
         }
         let lines = self.list_names(&names).await?.into_iter();
-        Ok(lines.map(|line| Parent { stopping: line.is_stopping(), name: line.name, active: line.active }).collect())
+        let mut parents: Vec<Parent> = lines
+            .map(|line| Parent { stopping: line.is_stopping(), name: line.name, active: line.active, left: None })
+            .collect();
+        for parent in parents.iter_mut().filter(|parent| !parent.active.is_up()) {
+            parent.left = self.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
+        }
+        Ok(parents)
     }
 
     /// Whether `RestartPreventExitStatus=`, lists of statuses and of signals, has the last end of
     /// the main process.
-    async fn restart_prevented(&self, unit: &UnitName) -> Result<bool, ManagerError> {
+    async fn restart_prevented(&self, unit: &str) -> Result<bool, ManagerError> {
         /// `CLD_EXITED` of waitid(2): the code says whether the status is one, or a signal.
         const EXITED: i32 = 1;
         let of_service = |key| self.property(unit, wire::SERVICE, key);
@@ -193,13 +199,13 @@ impl Link {
     }
 
     /// A moment of the monotonic clock; `None` if it never was.
-    async fn moment(&self, unit: &UnitName, key: &'static str) -> Result<Option<Duration>, ManagerError> {
+    async fn moment(&self, unit: &str, key: &'static str) -> Result<Option<Duration>, ManagerError> {
         let moment = self.property(unit, wire::UNIT, key).await?;
         Ok(u64::try_from(moment).ok().filter(|moment| *moment > 0).map(Duration::from_micros))
     }
 
     /// For how long a unit has been up, by systemd's own timestamp.
-    async fn uptime(&self, unit: &UnitName) -> Result<Option<Duration>, ManagerError> {
+    async fn uptime(&self, unit: &str) -> Result<Option<Duration>, ManagerError> {
         let since = self.moment(unit, "ActiveEnterTimestampMonotonic").await?;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let now = u64::try_from(now.tv_sec).ok().zip(u32::try_from(now.tv_nsec).ok());
@@ -208,7 +214,7 @@ impl Link {
     }
 
     /// How often systemd has restarted a unit, and how long its last run was up.
-    async fn restarts(&self, unit: &UnitName) -> Result<Restarts, ManagerError> {
+    async fn restarts(&self, unit: &str) -> Result<Restarts, ManagerError> {
         let (count, up, down) = tokio::try_join!(
             self.property(unit, wire::SERVICE, "NRestarts"),
             self.moment(unit, "ActiveEnterTimestampMonotonic"),
@@ -219,14 +225,14 @@ impl Link {
     }
 
     /// Since when a unit is in its state.
-    async fn state_since(&self, unit: &UnitName) -> Result<Option<SystemTime>, ManagerError> {
+    async fn state_since(&self, unit: &str) -> Result<Option<SystemTime>, ManagerError> {
         let since = self.property(unit, wire::UNIT, "StateChangeTimestamp").await?;
         let since = u64::try_from(since).ok().filter(|since| *since > 0);
         Ok(since.map(|since| SystemTime::UNIX_EPOCH + Duration::from_micros(since)))
     }
 
     /// The id of the unit's last run; empty if it never ran.
-    async fn invocation(&self, unit: &UnitName) -> Result<String, ManagerError> {
+    async fn invocation(&self, unit: &str) -> Result<String, ManagerError> {
         let id = self.property(unit, wire::UNIT, "InvocationID").await?;
         let id = Vec::<u8>::try_from(id).unwrap_or_default();
         Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -235,7 +241,7 @@ impl Link {
     /// What the unit's files are like: whether one enables it, whether something else decides when it
     /// runs, and a number that changes when they do, made of the paths, times and lengths of its file
     /// and its drop-ins.
-    async fn file(&self, unit: &UnitName) -> Result<UnitFile, ManagerError> {
+    async fn file(&self, unit: &str) -> Result<UnitFile, ManagerError> {
         use std::os::unix::fs::MetadataExt;
         let of_unit = |key| self.property(unit, wire::UNIT, key);
         let (state, fragment, drop_ins, triggers, condition, checked) = tokio::try_join!(
@@ -265,7 +271,7 @@ impl Link {
     }
 
     /// The last run of the unit's main process, if there was one.
-    async fn last_run(&self, unit: &UnitName) -> Result<Option<Run>, ManagerError> {
+    async fn last_run(&self, unit: &str) -> Result<Option<Run>, ManagerError> {
         let of_service = |key| self.property(unit, wire::SERVICE, key);
         let (pid, started) = tokio::try_join!(of_service("ExecMainPID"), of_service("ExecMainStartTimestamp"))?;
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
@@ -326,11 +332,14 @@ impl Systemd {
     /// files and control groups that nobody wants to know about, which takes it longer than a start.
     async fn look(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
         let link = self.link()?;
-        let of_unit = |key| link.property(unit, wire::UNIT, key);
-        let of_service = |key| link.property(unit, wire::SERVICE, key);
-        let names = [unit.as_str().to_owned()];
-        let (listed, binds_to, requires, requisite, result, restart, kind, directory) = tokio::try_join!(
+        let name = unit.as_str();
+        let of_unit = |key| link.property(name, wire::UNIT, key);
+        let of_service = |key| link.property(name, wire::SERVICE, key);
+        let names = [name.to_owned()];
+        let (listed, left, down, binds_to, requires, requisite, result, restart, kind, directory) = tokio::try_join!(
             link.list_names(&names),
+            link.moment(name, "ActiveExitTimestampMonotonic"),
+            link.moment(name, "InactiveEnterTimestampMonotonic"),
             of_unit("BindsTo"),
             of_unit("Requires"),
             of_unit("Requisite"),
@@ -349,13 +358,13 @@ impl Systemd {
         let directory = Directory::from(text(&directory));
         let (parents, restart_prevented, up_for, file, run, restarts, since, gone) = tokio::try_join!(
             link.parents([binds_to, requires, requisite]),
-            when(restarts, link.restart_prevented(unit)),
-            when(seen.active.is_up(), link.uptime(unit)),
-            when(detail.file, link.file(unit)),
-            when(detail.file || detail.stop, link.invocation(unit)),
-            when(detail.restarts || seen.auto_restart, link.restarts(unit)),
-            when(detail.times, link.state_since(unit)),
-            when(is_down, directory.is_gone(&link, unit)),
+            when(restarts, link.restart_prevented(name)),
+            when(seen.active.is_up(), link.uptime(name)),
+            when(detail.file, link.file(name)),
+            when(detail.file || detail.stop, link.invocation(name)),
+            when(detail.restarts || seen.auto_restart, link.restarts(name)),
+            when(detail.times, link.state_since(name)),
+            when(is_down, directory.is_gone(&link, name)),
         )?;
         let run = run.filter(|run| !run.is_empty());
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref()).await) } else { None };
@@ -364,6 +373,7 @@ impl Systemd {
             active: seen.active,
             has_job: seen.job.is_some(),
             up_for: up_for.flatten(),
+            fall: left.zip(down).map(|(left, down)| Fall { left, down }),
             result: ServiceResult::from(text(&result)),
             restart,
             restart_prevented: restart_prevented.unwrap_or(false),
@@ -405,7 +415,7 @@ impl From<&str> for Directory {
 impl Directory {
     /// Whether it is definitely gone. A directory that cannot be looked at may be there, and one on a
     /// file system that does not answer is not waited for.
-    async fn is_gone(&self, link: &Link, unit: &UnitName) -> Result<bool, ManagerError> {
+    async fn is_gone(&self, link: &Link, unit: &str) -> Result<bool, ManagerError> {
         let Some(path) = self.path.clone().filter(|path| path.is_absolute() && !self.optional) else {
             return Ok(false);
         };
@@ -475,7 +485,7 @@ impl ServiceManager for Systemd {
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let run = self.link().ok()?.last_run(unit).await.ok().flatten();
+        let run = self.link().ok()?.last_run(unit.as_str()).await.ok().flatten();
         self.journal.last_line(unit, run).await
     }
 }

@@ -82,7 +82,9 @@ fn a_flood_of_lines_loses_none() {
     sandbox.start_unit("flood.service");
     assert_eq!(sandbox.journal(&["SYSLOG_IDENTIFIER=seq", "MESSAGE=100000"]).len(), 1);
     let all = sandbox.command("journalctl").args(["--output=cat", "SYSLOG_IDENTIFIER=seq"]).output().unwrap();
-    assert_eq!(String::from_utf8(all.stdout).unwrap().lines().count(), 100_000);
+    // Of a journal that is being rotated, journalctl can show a line twice.
+    let all = String::from_utf8(all.stdout).unwrap();
+    assert_eq!(all.lines().collect::<std::collections::HashSet<_>>().len(), 100_000);
 }
 
 #[test]
