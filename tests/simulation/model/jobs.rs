@@ -3,7 +3,7 @@
 
 use super::service::Start;
 use super::spec::Bond;
-use super::unit::{Active, Load, UnitId};
+use super::unit::{ActiveState, LoadState, UnitId};
 use super::{Lives, Model, Signal};
 
 /// The type of a job. `try-restart` becomes a restart or nothing when it is enqueued.
@@ -35,9 +35,9 @@ impl JobKind {
         self.merged(other).is_none()
     }
 
-    fn is_redundant(self, active: Active) -> bool {
+    fn is_redundant(self, active: ActiveState) -> bool {
         match self {
-            Self::Start | Self::VerifyActive => active == Active::Active,
+            Self::Start | Self::VerifyActive => active == ActiveState::Active,
             Self::Stop => active.is_down(),
             Self::Restart => false,
             Self::Nop => true,
@@ -152,10 +152,10 @@ impl Model {
         self.load_into_memory(unit);
         if kind != JobKind::Stop {
             match self[unit].load {
-                Load::Loaded => {}
-                Load::Masked => return Err(Refusal::Masked),
-                Load::NotFound => return Err(Refusal::NotFound),
-                Load::BadSetting => return Err(Refusal::BadSetting),
+                LoadState::Loaded => {}
+                LoadState::Masked => return Err(Refusal::Masked),
+                LoadState::NotFound => return Err(Refusal::NotFound),
+                LoadState::BadSetting => return Err(Refusal::BadSetting),
             }
         }
         let known = transaction.wishes.iter().position(|wish| wish.unit == unit && wish.kind == kind);
@@ -307,8 +307,8 @@ impl Model {
                 Start::Dependency => self.finish_job(unit, JobResult::Dependency, true),
             },
             JobKind::VerifyActive => match self[unit].active() {
-                Active::Active => self.finish_job(unit, JobResult::Done, true),
-                Active::Activating => self.set_running(unit, false),
+                ActiveState::Active => self.finish_job(unit, JobResult::Done, true),
+                ActiveState::Activating => self.set_running(unit, false),
                 _ => self.finish_job(unit, JobResult::Skipped, true),
             },
             JobKind::Stop | JobKind::Restart => {
@@ -366,7 +366,7 @@ impl Model {
             if recursive
                 && result == JobResult::Done
                 && job.kind == JobKind::Start
-                && self[unit].active() != Active::Active
+                && self[unit].active() != ActiveState::Active
             {
                 self.fail_dependents(unit, |bond| bond == Bond::Requisite);
             }
@@ -406,11 +406,11 @@ impl Model {
         let active = self[unit].active();
         match job.kind {
             JobKind::Start | JobKind::VerifyActive => {
-                if active == Active::Active {
+                if active == ActiveState::Active {
                     self.finish_job(unit, JobResult::Done, true);
-                } else if job.running && active != Active::Activating {
+                } else if job.running && active != ActiveState::Activating {
                     if active.is_down() {
-                        let failed = active == Active::Failed;
+                        let failed = active == ActiveState::Failed;
                         self.finish_job(unit, if failed { JobResult::Failed } else { JobResult::Done }, true);
                     }
                     return true;
@@ -419,7 +419,7 @@ impl Model {
             JobKind::Stop | JobKind::Restart => {
                 if active.is_down() {
                     self.finish_job(unit, JobResult::Done, true);
-                } else if job.running && active != Active::Deactivating {
+                } else if job.running && active != ActiveState::Deactivating {
                     self.finish_job(unit, JobResult::Failed, true);
                     return true;
                 }

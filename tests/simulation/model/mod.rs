@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
 pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
-pub use unit::{Active, Load, ServiceResult, Sub, Unit, UnitId};
+pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
 
 use jobs::Transaction;
 use unit::{Due, Runtime};
@@ -35,7 +35,7 @@ pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// `ActiveState`, `SubState` being `auto-restart`, or there being a `Job`, has changed.
-    Changed { unit: UnitId, active: Active, auto_restart: bool, has_job: bool },
+    Changed { unit: UnitId, active: ActiveState, auto_restart: bool, has_job: bool },
     /// A job has ended.
     JobRemoved { job: JobId, unit: UnitId, kind: JobKind, result: JobResult },
     /// A unit has been loaded.
@@ -154,7 +154,9 @@ impl Model {
     /// If the manager does not accept the job.
     pub fn stop(&mut self, unit: UnitId, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
         self.load_into_memory(unit);
-        if matches!(self[unit].load, Load::NotFound | Load::BadSetting) && self[unit].active() == Active::Inactive {
+        if matches!(self[unit].load, LoadState::NotFound | LoadState::BadSetting)
+            && self[unit].active() == ActiveState::Inactive
+        {
             self.settle(lives);
             return Err(Refusal::NotLoaded);
         }
@@ -325,7 +327,7 @@ impl Model {
         it.in_memory = true;
         it.read_file();
         it.run = Runtime::FRESH;
-        it.signalled = (Active::Inactive, false, false);
+        it.signalled = (ActiveState::Inactive, false, false);
         self.signals.push(Signal::UnitNew(unit));
         self.maybe_garbage.push(unit);
         self.load_parents(unit);
@@ -354,7 +356,7 @@ impl Model {
     fn collect_garbage(&mut self) {
         while let Some(unit) = self.maybe_garbage.pop() {
             let it = &self[unit];
-            let idle = it.run.sub == Sub::Dead && it.run.job.is_none() && it.run.process.is_none();
+            let idle = it.run.sub == SubState::Dead && it.run.job.is_none() && it.run.process.is_none();
             if it.in_memory && idle && !it.wanted && self.children[unit.0].is_empty() {
                 self[unit].in_memory = false;
                 self[unit].run = Runtime::FRESH;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::jobs::{JobKind, Mode};
 use super::spec::{Bond, Dependency, Exit, ProcessSignal, Restart, Type};
-use super::unit::{Active, Load, Process, ServiceResult, Sub, UnitId};
+use super::unit::{ActiveState, LoadState, Process, ServiceResult, SubState, UnitId};
 use super::{Lives, Model};
 
 /// What became of a unit's start.
@@ -21,10 +21,10 @@ pub(super) enum Start {
 impl Model {
     /// `unit_start`.
     pub(super) fn start_unit(&mut self, unit: UnitId, lives: &mut Lives<'_>) -> Start {
-        if self[unit].active() == Active::Active {
+        if self[unit].active() == ActiveState::Active {
             return Start::Already;
         }
-        if self[unit].load != Load::Loaded {
+        if self[unit].load != LoadState::Loaded {
             return Start::Failed;
         }
         if !self.is_below_start_limit(unit) {
@@ -33,13 +33,13 @@ impl Model {
         }
         let spec = &self[unit].spec;
         let is_bound = |it: &&Dependency| it.bond == Bond::BindsTo && it.after;
-        if spec.parents.iter().filter(is_bound).any(|it| self[it.parent].active() != Active::Active) {
+        if spec.parents.iter().filter(is_bound).any(|it| self[it.parent].active() != ActiveState::Active) {
             return Start::Dependency;
         }
         match self[unit].run.sub {
-            Sub::StopSigterm | Sub::StopSigkill | Sub::AutoRestart => Start::Later,
-            Sub::Start | Sub::Running | Sub::Exited => Start::Begun,
-            Sub::Dead | Sub::Failed => {
+            SubState::StopSigterm | SubState::StopSigkill | SubState::AutoRestart => Start::Later,
+            SubState::Start | SubState::Running | SubState::Exited => Start::Begun,
+            SubState::Dead | SubState::Failed => {
                 self.spawn(unit, lives);
                 Start::Begun
             }
@@ -55,7 +55,7 @@ impl Model {
             return true;
         }
         match unit.run.limit_begin {
-            Some(begin) if now - begin <= interval => unit.run.limit_count += 1,
+            Some(begin) if now.saturating_sub(begin) <= interval => unit.run.limit_count += 1,
             _ => {
                 unit.run.limit_begin = Some(now);
                 unit.run.limit_count = 1;
@@ -87,10 +87,10 @@ impl Model {
         run.run_ended = None;
         run.process = Some(Process { life, ready, ends, exit: life.exit });
         if it.spec.kind == Type::Simple {
-            self.set_sub(unit, Sub::Running);
+            self.set_sub(unit, SubState::Running);
         } else {
             it.run.timer = timeout;
-            self.set_sub(unit, Sub::Start);
+            self.set_sub(unit, SubState::Start);
         }
     }
 
@@ -98,16 +98,16 @@ impl Model {
     pub(super) fn stop_unit(&mut self, unit: UnitId) -> bool {
         self[unit].run.forbid_restart = true;
         match self[unit].run.sub {
-            Sub::Dead | Sub::Failed | Sub::StopSigterm | Sub::StopSigkill => false,
-            Sub::AutoRestart => {
-                self.set_sub(unit, Sub::Dead);
+            SubState::Dead | SubState::Failed | SubState::StopSigterm | SubState::StopSigkill => false,
+            SubState::AutoRestart => {
+                self.set_sub(unit, SubState::Dead);
                 false
             }
-            Sub::Start => {
+            SubState::Start => {
                 self.enter_stop(unit, ServiceResult::Success);
                 false
             }
-            Sub::Running | Sub::Exited => {
+            SubState::Running | SubState::Exited => {
                 self.enter_stop(unit, ServiceResult::Success);
                 true
             }
@@ -124,7 +124,7 @@ impl Model {
         let timeout = self[unit].spec.timeout_stop;
         self[unit].run.timer = timeout.map(|timeout| self.due_in(timeout));
         self.terminate(unit, process);
-        self.set_sub(unit, Sub::StopSigterm);
+        self.set_sub(unit, SubState::StopSigterm);
     }
 
     /// SIGTERM for the process, which may be about to end anyway.
@@ -161,11 +161,11 @@ impl Model {
         let stop_pending = self[unit].run.job.is_some_and(|job| job.kind == JobKind::Stop);
         let restarts = allow_restart && !stop_pending && self.shall_restart(unit);
         let failed = self[unit].run.result != ServiceResult::Success;
-        self.set_sub(unit, if failed { Sub::Failed } else { Sub::Dead });
+        self.set_sub(unit, if failed { SubState::Failed } else { SubState::Dead });
         if restarts {
             let delay = self[unit].spec.restart_delay;
             self[unit].run.timer = Some(self.due_in(delay));
-            self.set_sub(unit, Sub::AutoRestart);
+            self.set_sub(unit, SubState::AutoRestart);
         } else {
             self[unit].run.flush_n_restarts = true;
         }
@@ -195,8 +195,8 @@ impl Model {
             process.ready = None;
         }
         let unit_ref = &self[unit];
-        if unit_ref.run.sub == Sub::Start && unit_ref.spec.kind == Type::Notify {
-            self.set_sub(unit, Sub::Running);
+        if unit_ref.run.sub == SubState::Start && unit_ref.spec.kind == Type::Notify {
+            self.set_sub(unit, SubState::Running);
         }
     }
 
@@ -216,11 +216,11 @@ impl Model {
         self.note_result(unit, result);
         let succeeded = result == ServiceResult::Success;
         match sub {
-            Sub::Start if kind == Type::Notify && succeeded => self.enter_stop(unit, ServiceResult::Protocol),
-            Sub::Start | Sub::Running if succeeded && remains => self.set_sub(unit, Sub::Exited),
-            Sub::Start | Sub::Running => self.enter_stop(unit, result),
-            Sub::StopSigterm | Sub::StopSigkill => self.enter_dead(unit, ServiceResult::Success, true),
-            Sub::Dead | Sub::Failed | Sub::Exited | Sub::AutoRestart => {}
+            SubState::Start if kind == Type::Notify && succeeded => self.enter_stop(unit, ServiceResult::Protocol),
+            SubState::Start | SubState::Running if succeeded && remains => self.set_sub(unit, SubState::Exited),
+            SubState::Start | SubState::Running => self.enter_stop(unit, result),
+            SubState::StopSigterm | SubState::StopSigkill => self.enter_dead(unit, ServiceResult::Success, true),
+            SubState::Dead | SubState::Failed | SubState::Exited | SubState::AutoRestart => {}
         }
     }
 
@@ -228,14 +228,14 @@ impl Model {
     pub(super) fn timer_elapsed(&mut self, unit: UnitId) {
         self[unit].run.timer = None;
         match self[unit].run.sub {
-            Sub::Start => self.enter_stop(unit, ServiceResult::Timeout),
-            Sub::StopSigterm => {
+            SubState::Start => self.enter_stop(unit, ServiceResult::Timeout),
+            SubState::StopSigterm => {
                 self.note_result(unit, ServiceResult::Timeout);
                 self.signal_process(unit, ProcessSignal::Kill);
-                self.set_sub(unit, Sub::StopSigkill);
+                self.set_sub(unit, SubState::StopSigkill);
             }
-            Sub::AutoRestart => self.restart_automatically(unit),
-            Sub::Dead | Sub::Failed | Sub::Running | Sub::Exited | Sub::StopSigkill => {}
+            SubState::AutoRestart => self.restart_automatically(unit),
+            SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited | SubState::StopSigkill => {}
         }
     }
 
@@ -254,13 +254,13 @@ impl Model {
     }
 
     /// `service_set_state` and `unit_notify`.
-    pub(super) fn set_sub(&mut self, unit: UnitId, sub: Sub) {
+    pub(super) fn set_sub(&mut self, unit: UnitId, sub: SubState) {
         let now = self.now;
         let run = &mut self[unit].run;
         let was = run.sub.active();
         let is = sub.active();
         run.sub = sub;
-        if matches!(sub, Sub::Dead | Sub::Failed | Sub::Running | Sub::Exited) {
+        if matches!(sub, SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited) {
             run.timer = None;
         }
         if was != is {
@@ -268,22 +268,22 @@ impl Model {
             if is.is_down() {
                 run.inactive_enter = Some(now);
             }
-            if is == Active::Active {
+            if is == ActiveState::Active {
                 run.active_enter = Some(now);
-            } else if was == Active::Active {
+            } else if was == ActiveState::Active {
                 run.active_exit = Some(now);
             }
         }
         self.changed(unit);
         if self.process_job(unit) {
-            let (was_down, is_up) = (was.is_down(), matches!(is, Active::Active | Active::Activating));
+            let (was_down, is_up) = (was.is_down(), matches!(is, ActiveState::Active | ActiveState::Activating));
             if was_down && is_up {
                 self.start_parents(unit);
             } else if !was.is_down_or_deactivating() && is.is_down_or_deactivating() {
                 self.stop_bound_children(unit);
             }
         }
-        if is == Active::Active {
+        if is == ActiveState::Active {
             self.maybe_unbound.push(unit);
         }
     }
@@ -316,7 +316,7 @@ impl Model {
         while let Some(unit) = self.maybe_unbound.pop() {
             let down = |parent: UnitId| self[parent].active().is_down() && self[parent].run.job.is_none();
             let it = &self[unit];
-            if it.active() == Active::Active
+            if it.active() == ActiveState::Active
                 && it.run.job.is_none()
                 && it.spec.parents.iter().any(|it| it.bond == Bond::BindsTo && down(it.parent))
             {
@@ -327,8 +327,8 @@ impl Model {
 
     /// `unit_reset_failed` and `service_reset_failed`.
     pub(super) fn reset_failed_unit(&mut self, unit: UnitId) {
-        if self[unit].run.sub == Sub::Failed {
-            self.set_sub(unit, Sub::Dead);
+        if self[unit].run.sub == SubState::Failed {
+            self.set_sub(unit, SubState::Dead);
         }
         let run = &mut self[unit].run;
         run.result = ServiceResult::Success;
@@ -343,10 +343,10 @@ impl Model {
         let it = &self[unit];
         let (changed, down) = (it.run.state_change, it.run.inactive_enter.unwrap_or(it.run.state_change));
         let at = match it.run.sub {
-            Sub::Start => it.spec.timeout_start.map(|timeout| changed + timeout),
-            Sub::StopSigterm | Sub::StopSigkill => it.spec.timeout_stop.map(|timeout| changed + timeout),
-            Sub::AutoRestart => Some(down + it.spec.restart_delay),
-            Sub::Dead | Sub::Failed | Sub::Running | Sub::Exited => None,
+            SubState::Start => it.spec.timeout_start.map(|timeout| changed + timeout),
+            SubState::StopSigterm | SubState::StopSigkill => it.spec.timeout_stop.map(|timeout| changed + timeout),
+            SubState::AutoRestart => Some(down + it.spec.restart_delay),
+            SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited => None,
         };
         let now = self.now;
         self[unit].run.timer = at.map(|at| self.due_at(at.max(now)));

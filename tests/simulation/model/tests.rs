@@ -9,19 +9,19 @@ fn a_simple_service_is_active_at_once_and_failed_after_a_crash() {
     let mut model = Model::new();
     let unit = model.add("a", Spec::default());
     let job = model.start(unit, Mode::Replace, &mut |_, _| Life::ends(SECOND, Exit::Code(1))).unwrap();
-    assert_eq!(model.unit(unit).active(), Active::Active);
+    assert_eq!(model.unit(unit).active(), ActiveState::Active);
     model.advance(SECOND, &mut |_, _| unreachable!());
-    assert_eq!(model.unit(unit).active(), Active::Failed);
+    assert_eq!(model.unit(unit).active(), ActiveState::Failed);
     let changed = |active, has_job| Signal::Changed { unit, active, auto_restart: false, has_job };
     assert_eq!(
         model.drain_signals().collect::<Vec<_>>(),
         [
             Signal::UnitNew(unit),
-            changed(Active::Inactive, true),
-            changed(Active::Active, true),
+            changed(ActiveState::Inactive, true),
+            changed(ActiveState::Active, true),
             Signal::JobRemoved { job, unit, kind: JobKind::Start, result: JobResult::Done },
-            changed(Active::Active, false),
-            changed(Active::Failed, false),
+            changed(ActiveState::Active, false),
+            changed(ActiveState::Failed, false),
         ]
     );
 }

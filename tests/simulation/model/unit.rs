@@ -11,7 +11,7 @@ pub struct UnitId(pub usize);
 
 /// `LoadState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Load {
+pub enum LoadState {
     Loaded,
     NotFound,
     BadSetting,
@@ -20,7 +20,7 @@ pub enum Load {
 
 /// `ActiveState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Active {
+pub enum ActiveState {
     Inactive,
     Failed,
     Activating,
@@ -28,7 +28,7 @@ pub enum Active {
     Deactivating,
 }
 
-impl Active {
+impl ActiveState {
     /// systemd's UNIT_IS_INACTIVE_OR_FAILED.
     #[must_use]
     pub fn is_down(self) -> bool {
@@ -53,7 +53,7 @@ impl Active {
 
 /// `SubState` of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sub {
+pub enum SubState {
     Dead,
     Failed,
     Start,
@@ -64,15 +64,15 @@ pub enum Sub {
     AutoRestart,
 }
 
-impl Sub {
+impl SubState {
     #[must_use]
-    pub fn active(self) -> Active {
+    pub fn active(self) -> ActiveState {
         match self {
-            Self::Dead => Active::Inactive,
-            Self::Failed => Active::Failed,
-            Self::Start | Self::AutoRestart => Active::Activating,
-            Self::Running | Self::Exited => Active::Active,
-            Self::StopSigterm | Self::StopSigkill => Active::Deactivating,
+            Self::Dead => ActiveState::Inactive,
+            Self::Failed => ActiveState::Failed,
+            Self::Start | Self::AutoRestart => ActiveState::Activating,
+            Self::Running | Self::Exited => ActiveState::Active,
+            Self::StopSigterm | Self::StopSigkill => ActiveState::Deactivating,
         }
     }
 
@@ -137,7 +137,7 @@ pub(super) struct Process {
 /// What the manager has in memory of a unit; forgotten when the unit is unloaded.
 #[derive(Debug, Clone)]
 pub(super) struct Runtime {
-    pub sub: Sub,
+    pub sub: SubState,
     pub result: ServiceResult,
     pub n_restarts: u32,
     /// The next start that is no automatic restart begins to count anew.
@@ -164,7 +164,7 @@ pub(super) struct Runtime {
 
 impl Runtime {
     pub(super) const FRESH: Self = Self {
-        sub: Sub::Dead,
+        sub: SubState::Dead,
         result: ServiceResult::Success,
         n_restarts: 0,
         flush_n_restarts: false,
@@ -187,6 +187,7 @@ impl Runtime {
 }
 
 /// A unit, loaded or not.
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 #[derive(Debug, Clone)]
 pub struct Unit {
     pub(super) name: String,
@@ -196,14 +197,14 @@ pub struct Unit {
     pub(super) enabled: bool,
     /// Whether the manager has it in memory. `load`, `spec`, `wanted` and `run` mean something only then.
     pub(super) in_memory: bool,
-    pub(super) load: Load,
+    pub(super) load: LoadState,
     pub(super) spec: Spec,
     /// Enabled, as far as the manager has read: default.target refers to it.
     pub(super) wanted: bool,
     pub(super) run: Runtime,
     pub(super) runs: u64,
     /// What was last signalled, and whether something may have changed since.
-    pub(super) signalled: (Active, bool, bool),
+    pub(super) signalled: (ActiveState, bool, bool),
     pub(super) changed: bool,
 }
 
@@ -216,30 +217,30 @@ impl Unit {
             masked: false,
             enabled: false,
             in_memory: false,
-            load: Load::Loaded,
+            load: LoadState::Loaded,
             spec: Spec::default(),
             wanted: false,
             run: Runtime::FRESH,
             runs: 0,
-            signalled: (Active::Inactive, false, false),
+            signalled: (ActiveState::Inactive, false, false),
             changed: false,
         }
     }
 
     /// What loading it now would give.
-    pub(super) fn load_on_disk(&self) -> Load {
+    pub(super) fn load_on_disk(&self) -> LoadState {
         match &self.file {
-            _ if self.masked => Load::Masked,
-            File::Missing => Load::NotFound,
-            File::Good(spec) if spec.is_valid() => Load::Loaded,
-            File::Good(_) | File::Bad => Load::BadSetting,
+            _ if self.masked => LoadState::Masked,
+            File::Missing => LoadState::NotFound,
+            File::Good(spec) if spec.is_valid() => LoadState::Loaded,
+            File::Good(_) | File::Bad => LoadState::BadSetting,
         }
     }
 
     pub(super) fn read_file(&mut self) {
         self.load = self.load_on_disk();
         self.spec = match &self.file {
-            File::Good(spec) if self.load == Load::Loaded => spec.clone(),
+            File::Good(spec) if self.load == LoadState::Loaded => spec.clone(),
             _ => Spec::default(),
         };
         self.wanted = self.enabled;
@@ -258,7 +259,7 @@ impl Unit {
     }
 
     #[must_use]
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> LoadState {
         if self.in_memory { self.load } else { self.load_on_disk() }
     }
 
@@ -266,25 +267,25 @@ impl Unit {
     #[must_use]
     pub fn spec(&self) -> &Spec {
         match &self.file {
-            File::Good(spec) if !self.in_memory && self.load_on_disk() == Load::Loaded => spec,
+            File::Good(spec) if !self.in_memory && self.load_on_disk() == LoadState::Loaded => spec,
             _ => &self.spec,
         }
     }
 
     #[must_use]
-    pub fn active(&self) -> Active {
+    pub fn active(&self) -> ActiveState {
         self.run.sub.active()
     }
 
     #[must_use]
-    pub fn sub(&self) -> Sub {
+    pub fn sub(&self) -> SubState {
         self.run.sub
     }
 
     /// Waiting for an automatic restart.
     #[must_use]
     pub fn is_auto_restart(&self) -> bool {
-        self.run.sub == Sub::AutoRestart
+        self.run.sub == SubState::AutoRestart
     }
 
     #[must_use]
@@ -335,7 +336,7 @@ impl Unit {
     /// How long the process of the last run lived; `None` while one lives, or if there was none.
     #[must_use]
     pub fn last_run(&self) -> Option<Duration> {
-        Some(self.run.run_ended? - self.run.run_began?)
+        self.run.run_ended?.checked_sub(self.run.run_began?)
     }
 
     /// How the main process of the last run ended.
