@@ -1,6 +1,8 @@
 //! Jobs: transactions that enqueue them, the queue that runs them, and what their end does to others
 //! (systemd's transaction.c and job.c).
 
+use std::collections::VecDeque;
+
 use super::service::Start;
 use super::spec::Bond;
 use super::unit::{ActiveState, LoadState, UnitId};
@@ -19,6 +21,17 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::VerifyActive => "verify-active",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Nop => "nop",
+        }
+    }
+
     /// One job that does the work of both; `None` if they contradict each other.
     fn merged(self, other: Self) -> Option<Self> {
         use JobKind::{Nop, Restart, Start, Stop, VerifyActive};
@@ -282,7 +295,9 @@ impl Model {
 
     /// Runs what is queued, and what that leads to.
     pub(super) fn run_jobs(&mut self, lives: &mut Lives<'_>) {
-        while let Some(unit) = self.run_queue.pop_front() {
+        let last_first = self.last_job_first;
+        let next = |queue: &mut VecDeque<UnitId>| if last_first { queue.pop_back() } else { queue.pop_front() };
+        while let Some(unit) = next(&mut self.run_queue) {
             if let Some(job) = &mut self[unit].run.job
                 && job.queued
             {
@@ -318,7 +333,7 @@ impl Model {
                     let logs = self.stop_unit(unit);
                     // Told only if the job is still there, which it is not if the unit was down at once.
                     if logs && self[unit].run.job.is_some_and(|still| (still.id, still.kind) == (job.id, job.kind)) {
-                        self[unit].run.stop_logged = true;
+                        self[unit].stops |= 1;
                     }
                 }
             }

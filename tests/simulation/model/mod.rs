@@ -59,6 +59,7 @@ pub struct Model {
     maybe_unbound: Vec<UnitId>,
     maybe_garbage: Vec<UnitId>,
     transaction: Transaction,
+    last_job_first: bool,
     jobs: u64,
     dues: u64,
 }
@@ -90,6 +91,11 @@ impl Model {
         self.units.push(Unit::new(name.into(), File::Good(spec)));
         self.children.push(Vec::new());
         unit
+    }
+
+    /// In which order jobs run that need not wait for each other: systemd promises none.
+    pub fn run_last_job_first(&mut self, last_first: bool) {
+        self.last_job_first = last_first;
     }
 
     #[must_use]
@@ -262,7 +268,6 @@ impl Model {
                 it.in_memory = true;
                 it.run.limit_begin = None;
                 it.run.limit_count = 0;
-                it.run.forbid_restart = false;
             }
         }
         self.find_children();
@@ -276,6 +281,11 @@ impl Model {
             }
         }
         self.signals.push(Signal::Reloading(false));
+        // A job is run when there is nothing else to do: what is due by the settings now in force comes first.
+        while let Some(unit) = all().take(count).find(|unit| self[*unit].run.timer.is_some_and(|it| it.at <= self.now))
+        {
+            self.timer_elapsed(unit);
+        }
         self.settle(lives);
     }
 

@@ -74,9 +74,9 @@ impl Model {
         let timeout = timeout.map(|timeout| self.due_in(timeout));
         let it = &mut self[unit];
         it.runs += 1;
+        it.stops <<= 1;
         let run = &mut it.run;
         run.invocation = Some(it.runs);
-        run.stop_logged = false;
         run.result = ServiceResult::Success;
         run.forbid_restart = false;
         run.last_exit = None;
@@ -129,6 +129,7 @@ impl Model {
 
     /// SIGTERM for the process, which may be about to end anyway.
     fn terminate(&mut self, unit: UnitId, process: Process) {
+        self[unit].terminations += 1;
         if let Some(takes) = process.life.stop_takes {
             let stopped = self.due_in(takes);
             if process.ends.is_none_or(|ends| stopped < ends) {

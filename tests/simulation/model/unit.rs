@@ -18,6 +18,18 @@ pub enum LoadState {
     Masked,
 }
 
+impl LoadState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::NotFound => "not-found",
+            Self::BadSetting => "bad-setting",
+            Self::Masked => "masked",
+        }
+    }
+}
+
 /// `ActiveState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActiveState {
@@ -148,7 +160,6 @@ pub(super) struct Runtime {
     pub limit_begin: Option<Duration>,
     pub limit_count: u32,
     pub invocation: Option<u64>,
-    pub stop_logged: bool,
     pub state_change: Duration,
     pub active_enter: Option<Duration>,
     pub active_exit: Option<Duration>,
@@ -172,7 +183,6 @@ impl Runtime {
         limit_begin: None,
         limit_count: 0,
         invocation: None,
-        stop_logged: false,
         state_change: Duration::ZERO,
         active_enter: None,
         active_exit: None,
@@ -203,6 +213,9 @@ pub struct Unit {
     pub(super) wanted: bool,
     pub(super) run: Runtime,
     pub(super) runs: u64,
+    pub(super) terminations: u64,
+    /// What the journal knows of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
+    pub(super) stops: u64,
     /// What was last signalled, and whether something may have changed since.
     pub(super) signalled: (ActiveState, bool, bool),
     pub(super) changed: bool,
@@ -222,6 +235,8 @@ impl Unit {
             wanted: false,
             run: Runtime::FRESH,
             runs: 0,
+            terminations: 0,
+            stops: 0,
             signalled: (ActiveState::Inactive, false, false),
             changed: false,
         }
@@ -315,10 +330,17 @@ impl Unit {
         self.runs
     }
 
-    /// Whether the journal has a "Stopping" with JOB_TYPE=stop of this invocation.
+    /// How often its process has been sent SIGTERM.
     #[must_use]
-    pub fn is_stop_logged(&self) -> bool {
-        self.run.stop_logged
+    pub fn terminations(&self) -> u64 {
+        self.terminations
+    }
+
+    /// Whether the journal has a "Stopping" with JOB_TYPE=stop of this invocation; it forgets all but the last 64.
+    #[must_use]
+    pub fn is_stop_logged(&self, invocation: u64) -> bool {
+        let age = u32::try_from(self.runs - invocation).unwrap_or(u32::MAX);
+        self.stops.checked_shr(age).is_some_and(|stops| stops & 1 == 1)
     }
 
     /// `ActiveEnterTimestampMonotonic`.
