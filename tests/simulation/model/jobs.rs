@@ -258,6 +258,7 @@ impl Model {
             // It has a place of its own beside the unit's job, and ends as soon as it runs.
             let id = self.next_job();
             self.signals.push(Signal::JobRemoved { job: id, unit, kind, result: JobResult::Done });
+            self.queue_neighbours(unit);
             return id;
         }
         if let Some(old) = self[unit].run.job
@@ -331,8 +332,8 @@ impl Model {
                     self.finish_job(unit, JobResult::Done, true);
                 } else {
                     let logs = self.stop_unit(unit);
-                    // Told only if the job is still there, which it is not if the unit was down at once.
-                    if logs && self[unit].run.job.is_some_and(|still| (still.id, still.kind) == (job.id, job.kind)) {
+                    // Told only if the job is still there, as a stop is not if the unit was down at once.
+                    if logs && self[unit].run.job.is_some_and(|still| still.id == job.id) {
                         self[unit].stops |= 1;
                     }
                 }
@@ -386,6 +387,11 @@ impl Model {
                 self.fail_dependents(unit, |bond| bond == Bond::Requisite);
             }
         }
+        self.queue_neighbours(unit);
+    }
+
+    /// Jobs of units that are ordered after or before this one may have waited for it.
+    fn queue_neighbours(&mut self, unit: UnitId) {
         for index in 0..self[unit].spec.parents.len() {
             let dependency = self[unit].spec.parents[index];
             if dependency.after {

@@ -129,7 +129,8 @@ impl Model {
 
     /// SIGTERM for the process, which may be about to end anyway.
     fn terminate(&mut self, unit: UnitId, process: Process) {
-        self[unit].terminations += 1;
+        let age = self.now.saturating_sub(self[unit].run.run_began.unwrap_or_default());
+        self[unit].youngest_termination = self[unit].youngest_termination.min(age);
         if let Some(takes) = process.life.stop_takes {
             let stopped = self.due_in(takes);
             if process.ends.is_none_or(|ends| stopped < ends) {

@@ -213,7 +213,7 @@ pub struct Unit {
     pub(super) wanted: bool,
     pub(super) run: Runtime,
     pub(super) runs: u64,
-    pub(super) terminations: u64,
+    pub(super) youngest_termination: Duration,
     /// What the journal knows of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
     pub(super) stops: u64,
     /// What was last signalled, and whether something may have changed since.
@@ -235,7 +235,7 @@ impl Unit {
             wanted: false,
             run: Runtime::FRESH,
             runs: 0,
-            terminations: 0,
+            youngest_termination: Duration::MAX,
             stops: 0,
             signalled: (ActiveState::Inactive, false, false),
             changed: false,
@@ -330,10 +330,10 @@ impl Unit {
         self.runs
     }
 
-    /// How often its process has been sent SIGTERM.
+    /// The least age at which one of its processes was sent SIGTERM. A very young one cannot handle it yet.
     #[must_use]
-    pub fn terminations(&self) -> u64 {
-        self.terminations
+    pub fn youngest_termination(&self) -> Duration {
+        self.youngest_termination
     }
 
     /// Whether the journal has a "Stopping" with JOB_TYPE=stop of this invocation; it forgets all but the last 64.
