@@ -1,0 +1,390 @@
+//! A model of how systemd treats service units: their states, their jobs, and what they do to each other.
+//!
+//! Pure and deterministic: no I/O, no clock, no randomness. Time is a `Duration` since an origin and passes only in
+//! [`Model::advance`]. What a process does is not decided here: whoever advances time or performs an operation is
+//! asked for the [`Life`] of each process that is spawned.
+//!
+//! Everything that the manager would signal is collected in order, see [`Model::drain_signals`].
+//!
+//! The rules follow systemd 252: its man pages (systemd.service(5), systemd.unit(5)), its sources, whose functions the
+//! comments name, and what has been seen of it.
+
+mod jobs;
+mod service;
+mod spec;
+mod unit;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
+use std::time::Duration;
+
+pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
+pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
+pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
+
+use jobs::Transaction;
+use unit::{Due, Runtime};
+
+/// Is asked for the life of each process that is spawned, with its unit and the time.
+pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
+
+/// What the manager tells everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// `ActiveState`, `SubState` being `auto-restart`, or there being a `Job`, has changed.
+    Changed { unit: UnitId, active: ActiveState, auto_restart: bool, has_job: bool },
+    /// A job has ended.
+    JobRemoved { job: JobId, unit: UnitId, kind: JobKind, result: JobResult },
+    /// A unit has been loaded.
+    UnitNew(UnitId),
+    /// A unit has been unloaded; all that was known of it is forgotten.
+    UnitRemoved(UnitId),
+    /// The manager begins (true) or has ended (false) to reload its files.
+    Reloading(bool),
+}
+
+/// A service manager with its units.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    now: Duration,
+    units: Vec<Unit>,
+    /// For each unit those that depend on it, as far as they are in memory.
+    children: Vec<Vec<UnitId>>,
+    signals: Vec<Signal>,
+    run_queue: VecDeque<UnitId>,
+    changed: Vec<UnitId>,
+    maybe_unbound: Vec<UnitId>,
+    maybe_garbage: Vec<UnitId>,
+    transaction: Transaction,
+    last_job_first: bool,
+    jobs: u64,
+    dues: u64,
+}
+
+impl Index<UnitId> for Model {
+    type Output = Unit;
+
+    fn index(&self, unit: UnitId) -> &Unit {
+        &self.units[unit.0]
+    }
+}
+
+/// Private by intent: outside, the units change by operations only.
+impl IndexMut<UnitId> for Model {
+    fn index_mut(&mut self, unit: UnitId) -> &mut Unit {
+        &mut self.units[unit.0]
+    }
+}
+
+impl Model {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A new unit file, which the manager has not read yet. Parents have to be there before their children.
+    pub fn add(&mut self, name: impl Into<String>, spec: Spec) -> UnitId {
+        let unit = UnitId(self.units.len());
+        self.units.push(Unit::new(name.into(), File::Good(spec)));
+        self.children.push(Vec::new());
+        unit
+    }
+
+    /// In which order jobs run that need not wait for each other: systemd promises none.
+    pub fn run_last_job_first(&mut self, last_first: bool) {
+        self.last_job_first = last_first;
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    #[must_use]
+    pub fn unit(&self, unit: UnitId) -> &Unit {
+        &self[unit]
+    }
+
+    /// All units, in the order of their numbers.
+    #[must_use]
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// All that was signalled since the last call, in order.
+    pub fn drain_signals(&mut self) -> std::vec::Drain<'_, Signal> {
+        self.signals.drain(..)
+    }
+
+    /// When something happens by itself next; never in the past.
+    #[must_use]
+    pub fn next_event(&self) -> Option<Duration> {
+        self.units.iter().filter_map(Unit::due).min().map(|due| due.at)
+    }
+
+    /// Lets time pass, and everything happen that is due until then, `to` included.
+    pub fn advance(&mut self, to: Duration, lives: &mut Lives<'_>) {
+        loop {
+            let due = self.units.iter().enumerate().filter_map(|(index, unit)| Some((unit.due()?, index))).min();
+            let Some((due, index)) = due.filter(|(due, _)| due.at <= to) else { break };
+            self.now = self.now.max(due.at);
+            let (unit, is_due) = (UnitId(index), |it: Option<Due>| it == Some(due));
+            if is_due(self[unit].run.timer) {
+                self.timer_elapsed(unit);
+            } else if is_due(self[unit].run.process.as_ref().and_then(|process| process.ready)) {
+                self.process_ready(unit);
+            } else {
+                self.process_ended(unit);
+            }
+            self.settle(lives);
+        }
+        self.now = self.now.max(to);
+    }
+
+    /// `systemctl start`.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept the job.
+    pub fn start(&mut self, unit: UnitId, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
+        self.request(unit, JobKind::Start, mode, lives)
+    }
+
+    /// `systemctl stop`.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept the job.
+    pub fn stop(&mut self, unit: UnitId, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
+        self.load_into_memory(unit);
+        if matches!(self[unit].load, LoadState::NotFound | LoadState::BadSetting)
+            && self[unit].active() == ActiveState::Inactive
+        {
+            self.settle(lives);
+            return Err(Refusal::NotLoaded);
+        }
+        self.request(unit, JobKind::Stop, mode, lives)
+    }
+
+    /// `systemctl restart`, which starts what is down.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept the job.
+    pub fn restart(&mut self, unit: UnitId, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
+        self.request(unit, JobKind::Restart, mode, lives)
+    }
+
+    /// `systemctl try-restart`, which leaves alone what is down.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept the job.
+    pub fn try_restart(&mut self, unit: UnitId, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
+        let down = self[unit].active().is_down_or_deactivating();
+        self.request(unit, if down { JobKind::Nop } else { JobKind::Restart }, mode, lives)
+    }
+
+    fn request(&mut self, unit: UnitId, kind: JobKind, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
+        let enqueued = self.enqueue(unit, kind, mode);
+        self.signal_changes();
+        self.settle(lives);
+        enqueued
+    }
+
+    /// `systemctl reset-failed`.
+    ///
+    /// # Errors
+    ///
+    /// If the unit is not in memory.
+    pub fn reset_failed(&mut self, unit: UnitId, lives: &mut Lives<'_>) -> Result<(), Refusal> {
+        if !self[unit].in_memory {
+            return Err(Refusal::NotLoaded);
+        }
+        self.reset_failed_unit(unit);
+        self.settle(lives);
+        Ok(())
+    }
+
+    /// Sends a signal to the main process; false if there is none. SIGTERM it may handle, all others end it. Its death
+    /// is noticed as the next event.
+    pub fn kill(&mut self, unit: UnitId, signal: ProcessSignal) -> bool {
+        self.signal_process(unit, signal);
+        self[unit].has_process()
+    }
+
+    /// `systemctl mask` and its reload.
+    pub fn mask(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
+        self[unit].masked = true;
+        self.touch(unit);
+        self.daemon_reload(lives);
+    }
+
+    /// `systemctl unmask` and its reload.
+    pub fn unmask(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
+        self[unit].masked = false;
+        self.touch(unit);
+        self.daemon_reload(lives);
+    }
+
+    /// `systemctl enable` and its reload.
+    pub fn enable(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
+        self[unit].enabled = true;
+        self.daemon_reload(lives);
+    }
+
+    /// `systemctl disable` and its reload.
+    pub fn disable(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
+        self[unit].enabled = false;
+        self.daemon_reload(lives);
+    }
+
+    /// Somebody writes or removes the unit file. It takes effect with the next reload, or when the unit is loaded.
+    pub fn edit(&mut self, unit: UnitId, file: File) {
+        self[unit].file = file;
+        self.touch(unit);
+    }
+
+    fn touch(&mut self, unit: UnitId) {
+        self[unit].definition += 1;
+    }
+
+    /// `systemctl daemon-reload`: all units are read anew and keep their states, but not the count of their starts.
+    pub fn daemon_reload(&mut self, lives: &mut Lives<'_>) {
+        self.signal_changes();
+        self.signals.push(Signal::Reloading(true));
+        let all = || (0..usize::MAX).map(UnitId);
+        let count = self.units.len();
+        for unit in all().take(count).filter(|unit| self.units[unit.0].in_memory) {
+            self.signals.push(Signal::UnitRemoved(unit));
+        }
+        for unit in all().take(count) {
+            let it = &mut self[unit];
+            if it.in_memory || it.enabled {
+                it.read_file();
+                it.in_memory = true;
+                it.run.limit_begin = None;
+                it.run.limit_count = 0;
+            }
+        }
+        self.find_children();
+        for unit in all().take(count) {
+            if self[unit].in_memory {
+                self.load_parents(unit);
+                self.signals.push(Signal::UnitNew(unit));
+                self.rearm(unit);
+                self.queue(unit);
+                self.maybe_garbage.push(unit);
+            }
+        }
+        self.signals.push(Signal::Reloading(false));
+        // A job is run when there is nothing else to do: what is due by the settings now in force comes first.
+        while let Some(unit) = all().take(count).find(|unit| self[*unit].run.timer.is_some_and(|it| it.at <= self.now))
+        {
+            self.timer_elapsed(unit);
+        }
+        self.settle(lives);
+    }
+
+    /// Does all that follows at once from what has just happened, and tells of it.
+    fn settle(&mut self, lives: &mut Lives<'_>) {
+        loop {
+            self.stop_unbound();
+            if self.run_queue.is_empty() {
+                break;
+            }
+            self.run_jobs(lives);
+        }
+        self.signal_changes();
+        self.collect_garbage();
+    }
+
+    /// Notes that a unit may look different now.
+    fn changed(&mut self, unit: UnitId) {
+        if !std::mem::replace(&mut self[unit].changed, true) {
+            self.changed.push(unit);
+        }
+    }
+
+    /// As systemd does it, changes are signalled when there is nothing else to do, or when a job ends: a state that
+    /// lasted for no time is never told.
+    fn signal_changes(&mut self) {
+        while let Some(unit) = self.changed.pop() {
+            self.signal_change(unit);
+            self[unit].changed = false;
+            self.maybe_garbage.push(unit);
+        }
+    }
+
+    fn signal_change(&mut self, unit: UnitId) {
+        let it = &mut self[unit];
+        let current = (it.active(), it.is_auto_restart(), it.run.job.is_some());
+        if it.in_memory && it.signalled != current {
+            it.signalled = current;
+            let (active, auto_restart, has_job) = current;
+            self.signals.push(Signal::Changed { unit, active, auto_restart, has_job });
+        }
+    }
+
+    fn load_into_memory(&mut self, unit: UnitId) {
+        if self[unit].in_memory {
+            return;
+        }
+        let it = &mut self[unit];
+        it.in_memory = true;
+        it.read_file();
+        it.run = Runtime::FRESH;
+        it.signalled = (ActiveState::Inactive, false, false);
+        self.signals.push(Signal::UnitNew(unit));
+        self.maybe_garbage.push(unit);
+        self.load_parents(unit);
+        self.find_children();
+    }
+
+    fn load_parents(&mut self, unit: UnitId) {
+        for index in 0..self[unit].spec.parents.len() {
+            let parent = self[unit].spec.parents[index].parent;
+            self.load_into_memory(parent);
+        }
+    }
+
+    fn find_children(&mut self) {
+        for children in &mut self.children {
+            children.clear();
+        }
+        for (index, unit) in self.units.iter().enumerate().filter(|(_, unit)| unit.in_memory) {
+            for dependency in &unit.spec.parents {
+                self.children[dependency.parent.0].push(UnitId(index));
+            }
+        }
+    }
+
+    /// `unit_may_gc`: what is down without failure and what nobody refers to is forgotten.
+    fn collect_garbage(&mut self) {
+        while let Some(unit) = self.maybe_garbage.pop() {
+            let it = &self[unit];
+            let idle = it.run.sub == SubState::Dead && it.run.job.is_none() && it.run.process.is_none();
+            if it.in_memory && idle && !it.wanted && self.children[unit.0].is_empty() {
+                self[unit].in_memory = false;
+                self[unit].run = Runtime::FRESH;
+                self.signals.push(Signal::UnitRemoved(unit));
+                for index in 0..self[unit].spec.parents.len() {
+                    self.maybe_garbage.push(self[unit].spec.parents[index].parent);
+                }
+                self.find_children();
+            }
+        }
+    }
+
+    fn due_in(&mut self, wait: Duration) -> Due {
+        self.due_at(self.now + wait)
+    }
+
+    fn due_at(&mut self, at: Duration) -> Due {
+        self.dues += 1;
+        Due { at, order: self.dues }
+    }
+}

@@ -1,0 +1,186 @@
+//! What is configured and what is given: unit files, dependencies, and the lives of processes.
+
+use std::time::Duration;
+
+use super::UnitId;
+
+/// `Type=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// Active as soon as its process is forked.
+    Simple,
+    /// Active once its process says that it is ready.
+    Notify,
+    /// Activating while its process runs.
+    Oneshot,
+}
+
+/// `Restart=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    No,
+    OnSuccess,
+    OnFailure,
+    OnAbnormal,
+    OnAbort,
+    OnWatchdog,
+    Always,
+}
+
+/// A signal that ends a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessSignal {
+    Hup,
+    Int,
+    Kill,
+    Segv,
+    Pipe,
+    Term,
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(u8),
+    Signal(ProcessSignal),
+}
+
+impl Exit {
+    /// What the manager's child ends with when the program cannot be executed (`EXIT_EXEC`).
+    pub const EXEC_FAILED: Self = Self::Code(203);
+
+    /// Whether it is a clean end by itself (systemd.service(5), "Exit status"): a oneshot is taken for a command,
+    /// which no signal ends cleanly, everything else for a daemon, which may end by the usual ones.
+    fn is_clean(self, kind: Type) -> bool {
+        use ProcessSignal::{Hup, Int, Pipe, Term};
+        match self {
+            Self::Code(code) => code == 0,
+            Self::Signal(signal) => kind != Type::Oneshot && matches!(signal, Hup | Int | Pipe | Term),
+        }
+    }
+}
+
+/// How a unit needs another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bond {
+    /// `Requires=`: pulled in by a start, and its stop or restart is passed on.
+    Requires,
+    /// `BindsTo=`: the same, and the unit is stopped as well when the other one goes down by itself.
+    BindsTo,
+    /// `Requisite=`: as `Requires=`, but the other one has to be up already.
+    Requisite,
+}
+
+/// One line of dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dependency {
+    pub parent: UnitId,
+    pub bond: Bond,
+    /// Whether there is `After=` too.
+    pub after: bool,
+}
+
+/// The settings of a unit file. The default is systemd's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    pub kind: Type,
+    pub restart: Restart,
+    /// `RestartSec=`.
+    pub restart_delay: Duration,
+    /// `TimeoutStartSec=`; `None` is infinity. For a oneshot, systemd's default is infinity.
+    pub timeout_start: Option<Duration>,
+    /// `TimeoutStopSec=`; `None` is infinity.
+    pub timeout_stop: Option<Duration>,
+    /// `StartLimitIntervalSec=`; zero turns the limit off.
+    pub start_limit_interval: Duration,
+    /// `StartLimitBurst=`; zero turns the limit off.
+    pub start_limit_burst: u32,
+    /// `SuccessExitStatus=`.
+    pub success_exit: Vec<Exit>,
+    /// `RestartPreventExitStatus=`.
+    pub restart_prevent: Vec<Exit>,
+    /// `RemainAfterExit=`.
+    pub remain_after_exit: bool,
+    /// What it needs. Each unit at most once.
+    pub parents: Vec<Dependency>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            kind: Type::Simple,
+            restart: Restart::No,
+            restart_delay: Duration::from_millis(100),
+            timeout_start: Some(Duration::from_secs(90)),
+            timeout_stop: Some(Duration::from_secs(90)),
+            start_limit_interval: Duration::from_secs(10),
+            start_limit_burst: 5,
+            success_exit: Vec::new(),
+            restart_prevent: Vec::new(),
+            remain_after_exit: false,
+            parents: Vec::new(),
+        }
+    }
+}
+
+impl Spec {
+    pub(super) fn is_success(&self, exit: Exit) -> bool {
+        exit.is_clean(self.kind) || self.success_exit.contains(&exit)
+    }
+
+    pub(super) fn is_after(&self, other: UnitId) -> bool {
+        self.parents.iter().any(|dependency| dependency.parent == other && dependency.after)
+    }
+
+    /// systemd refuses to load a oneshot that is restarted after success ("Service has Restart= set to either always
+    /// or on-success, which isn't allowed for Type=oneshot services").
+    pub(super) fn is_valid(&self) -> bool {
+        self.kind != Type::Oneshot || !matches!(self.restart, Restart::Always | Restart::OnSuccess)
+    }
+}
+
+/// What is where the unit file should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum File {
+    /// A good one.
+    Good(Spec),
+    /// One with a setting that systemd refuses.
+    Bad,
+    /// None.
+    Missing,
+}
+
+/// What a process will do, decided when it is spawned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// When it says that it is ready; `None` is never. Means something for `Type=notify` only.
+    pub ready_after: Option<Duration>,
+    /// For how long it lives if nobody ends it; `None` is for ever.
+    pub lives_for: Option<Duration>,
+    /// How it ends then.
+    pub exit: Exit,
+    /// How long it takes to end upon SIGTERM; `None` ignores the signal.
+    pub stop_takes: Option<Duration>,
+    /// How it ends then.
+    pub stop_exit: Exit,
+}
+
+impl Life {
+    /// Ready at once, lives until it is stopped, and stops at once and cleanly.
+    pub const GOOD: Self = Self {
+        ready_after: Some(Duration::ZERO),
+        lives_for: None,
+        exit: Exit::Code(0),
+        stop_takes: Some(Duration::ZERO),
+        stop_exit: Exit::Signal(ProcessSignal::Term),
+    };
+
+    /// Ready at once if it lives that long, and ends by itself.
+    #[must_use]
+    pub const fn ends(lives_for: Duration, exit: Exit) -> Self {
+        Self { lives_for: Some(lives_for), exit, ..Self::GOOD }
+    }
+
+    /// The program cannot be executed.
+    pub const EXEC_FAILS: Self = Self { ready_after: None, ..Self::ends(Duration::ZERO, Exit::EXEC_FAILED) };
+}
