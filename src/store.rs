@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::diagnosis::State;
 use crate::core::memory::{Memory, Remembered, Standing};
 use crate::core::pauses::{Pause, Target};
 use crate::core::time::Timestamp;
@@ -67,6 +68,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_before: Option<(u64, u64)>,
     standing: Standing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suspected: Option<State>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     last_failure: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +205,7 @@ impl Document {
                 attempts: it.attempts,
                 not_before: clocks.written(it.not_before),
                 standing: it.standing.clone(),
+                suspected: it.suspected,
                 last_failure: it.last_failure.clone(),
                 at_failure: it.at_failure,
                 taken_along: it.taken_along,
@@ -242,6 +246,7 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<Memory, String> {
             attempts: it.attempts,
             not_before: it.not_before.map_or(clocks.now, |(until, left)| clocks.read(until, left)),
             standing: it.standing,
+            suspected: it.suspected,
             last_failure: it.last_failure,
             at_failure: it.at_failure,
             taken_along: it.taken_along,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::diagnosis::State;
 use super::pauses::Pauses;
 use super::rules::GivenUp;
 use super::time::Timestamp;
@@ -30,6 +31,8 @@ pub struct Remembered {
     pub not_before: Timestamp,
     /// Where it stood.
     pub standing: Standing,
+    /// What was wrong with it, where its state alone does not tell.
+    pub suspected: Option<State>,
     /// How the last attempt ended, if it failed.
     pub last_failure: String,
     /// What its files were like when it failed.

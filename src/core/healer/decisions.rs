@@ -166,6 +166,7 @@ impl Healer {
         track.taken_along = taken_along && track.asked == Asked::ByRule;
         track.oneshot = seen.oneshot;
         track.file = track.file.or(seen.file);
+        track.definition = seen.file.map(|file| file.definition).or(track.definition);
         track.run = seen.run.clone().or(track.run.take());
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = track.waits_for.clone() {
@@ -341,7 +342,9 @@ impl Healer {
 
     /// What took the place of our start has ended, and the worker is down.
     pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
-        if !failed || self.stop_seen(name) {
+        // The job that was seen is none of ours, and one that starts the unit would not have left it so.
+        let stopped = self.units.get(name).is_some_and(|unit| unit.stop_possible);
+        if !failed || stopped {
             self.stopped(now, name, "");
         } else {
             self.attempt_failed(now, name, CANCELLED.to_owned());
@@ -422,8 +425,7 @@ impl Healer {
     pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         let error = std::mem::take(&mut track.last_failure);
-        let definition = track.file.map(|file| file.definition);
-        track.given_up = Some(GivenUp { reason: reason.to_owned(), definition, run: None });
+        track.given_up = Some(GivenUp { reason: reason.to_owned(), definition: track.definition, run: None });
         track.run = None;
         self.emit(name, EventPhase::GaveUp, |event| {
             reason.clone_into(&mut event.reason);
@@ -524,6 +526,7 @@ impl Healer {
     pub(super) fn remembered(&mut self, name: &UnitName, result: Result<Inspection, String>) {
         let (Some(track), Ok(seen)) = (self.tracks.get_mut(name), result) else { return };
         track.file = track.file.or(seen.file);
+        track.definition = track.definition.or(seen.file.map(|file| file.definition));
         self.remembers_otherwise = true;
     }
 

@@ -201,6 +201,8 @@ struct Unit {
     resolution: Resolution,
     /// A stop on request was seen under way since the unit was last up.
     stop_seen: bool,
+    /// A job was seen while it went down: a stop on request, or what is left of a start.
+    stop_possible: bool,
     /// We cleared its failure, and it has not been seen to rise or fail since: if it is down, that is
     /// by our doing, and it is as ill as before.
     cleared_by_us: bool,
@@ -433,12 +435,18 @@ impl Healer {
         if let Some(unit) = self.units.get_mut(&name) {
             let ran = matches!(unit.active, ActiveState::Activating | ActiveState::Deactivating) || unit.active.is_up();
             if active.is_up() || active == ActiveState::Activating {
-                unit.stop_seen = false;
+                (unit.stop_seen, unit.stop_possible) = (false, false);
             } else if active == ActiveState::Deactivating && has_job {
-                unit.stop_seen = true;
+                // Of one that never came up, the job may also be the start that has failed.
+                unit.stop_seen |= unit.active.is_up();
+                unit.stop_possible = true;
             }
             if active != unit.active {
-                unit.witnessed = live && ran;
+                if !live {
+                    // What came between was missed, so what was seen before says nothing of it.
+                    (unit.stop_seen, unit.stop_possible) = (false, unit.stop_possible || unit.stop_seen);
+                }
+                unit.witnessed = live && ran && (!unit.stop_possible || unit.stop_seen);
                 unit.cleared_by_us &= active == ActiveState::Inactive;
             }
             if !active.is_up() {
@@ -457,7 +465,8 @@ impl Healer {
             active,
             has_job,
             resolution,
-            stop_seen: live && active == ActiveState::Deactivating && has_job,
+            stop_seen: false,
+            stop_possible: active == ActiveState::Deactivating && has_job,
             cleared_by_us: false,
             witnessed: false,
             auto_restart,
@@ -501,7 +510,11 @@ impl Healer {
             .keys()
             .filter(|name| self.units.get(*name).is_none_or(|unit| unit.resolution == Resolution::NotAWorker))
             // What is under way is dismissed when its end is known, lest it be begun a second time.
-            .filter(|name| self.tracks.get(*name).is_none_or(|track| !track.phase.takes_a_slot()))
+            // A stop is remembered, should the registry have it again.
+            .filter(|name| {
+                let phase = self.tracks.get(*name).map(|track| &track.phase);
+                phase.is_none_or(|phase| !phase.takes_a_slot() && *phase != Phase::Stopped)
+            })
             .cloned()
             .collect();
         for name in uncovered {

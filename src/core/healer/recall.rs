@@ -61,6 +61,7 @@ impl Track {
             attempts: self.attempts,
             not_before: self.not_before,
             standing,
+            suspected: self.suspected,
             last_failure: self.last_failure.clone(),
             at_failure: self.file,
             taken_along: self.taken_along,
@@ -68,8 +69,9 @@ impl Track {
     }
 
     fn of(remembered: Remembered) -> Self {
-        let Remembered { attempts, not_before, standing, last_failure, at_failure, taken_along } = remembered;
+        let Remembered { attempts, not_before, standing, suspected, last_failure, at_failure, taken_along } = remembered;
         let mut track = Self::new(not_before);
+        track.suspected = suspected;
         (track.attempts, track.last_failure, track.file, track.taken_along) =
             (attempts, last_failure, at_failure, taken_along);
         track.restored = true;

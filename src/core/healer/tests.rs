@@ -428,6 +428,21 @@ fn a_stop_in_the_middle_of_our_start_is_obeyed() {
 }
 
 #[test]
+fn a_start_that_takes_too_long_is_no_stop() {
+    // systemd ends it, and its start job lasts until it is down.
+    let mut ward = Ward::with_starting_queue();
+    ward.goes_with_job("queue", ActiveState::Activating);
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes_with_job("queue", ActiveState::Failed);
+    let told = ward.ends("queue", Outcome::Failed("could not be started".into()));
+    assert_eq!(told[0], "failed queue #1: could not be started");
+    assert!(ward.goes("queue", ActiveState::Failed).is_empty());
+    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
+    let seen = Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["starting queue #2", "start queue"]);
+}
+
+#[test]
 fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     let mut ward = Ward::with_starting_queue();
     // Its failure is cleared, and then the manager or the bus goes away.

@@ -71,6 +71,8 @@ pub(super) struct Track {
     pub looks: Looks,
     /// What the unit's files were like when it failed: what is seen later is compared with that.
     pub file: Option<UnitFile>,
+    /// What they were like when they were last looked at.
+    pub definition: Option<u64>,
     /// Its last run, as far as it is known.
     pub run: Option<String>,
     pub last_failure: String,
@@ -113,6 +115,7 @@ impl Track {
             timer: None,
             looks: Looks::default(),
             file: None,
+            definition: None,
             run: None,
             last_failure: String::new(),
             given_up: None,
@@ -139,6 +142,7 @@ impl Track {
         self.told = None;
         self.scheduled = None;
         self.file = None;
+        self.definition = None;
         self.run = None;
         self.taken_along = false;
         self.told_to_stop = false;
@@ -218,7 +222,7 @@ impl Looks {
 pub(super) const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// How often to look again at a worker for which nothing is done, should what would change that
 /// have been missed: the signal of a reload, a short life between two lists.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the state of a unit means for healing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

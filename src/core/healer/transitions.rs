@@ -6,7 +6,7 @@ use crate::core::coverage::Resolution;
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
 use crate::core::pauses::Target;
-use crate::core::units::{Detail, Inspection, UnitName};
+use crate::core::units::{ActiveState, Detail, Inspection, UnitName};
 
 impl Refusal {
     /// Whether a reload of the manager's files can have removed the reason.
@@ -137,12 +137,13 @@ impl Healer {
         }
     }
 
-    /// Somebody's job succeeded. If the unit is down all the same, that was a stop: of a unit that
-    /// is down already it only tells what its user wants. (So does a `try-restart`, which does
+    /// Somebody's job succeeded. If the unit is down all the same, and not on its way up, that was a
+    /// stop: of a unit that is down already it only tells what its user wants. (So does a `try-restart`, which does
     /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
-        let is_up = self.units.get(name).is_none_or(|unit| unit.active.is_up());
-        let Some(track) = self.tracks.get_mut(name).filter(|_| !is_up && !self.frozen) else { return };
+        let is_down =
+            self.units.get(name).is_some_and(|unit| matches!(unit.active, ActiveState::Failed | ActiveState::Inactive));
+        let Some(track) = self.tracks.get_mut(name).filter(|_| is_down && !self.frozen) else { return };
         if track.phase == Phase::Looking {
             track.told_to_stop = true;
         } else if track.phase.waits() {

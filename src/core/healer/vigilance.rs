@@ -6,7 +6,7 @@ use super::{Action, Healer, Mode, Purpose, Standing, Timestamp, Unit};
 use crate::core::coverage::Resolution;
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
-use crate::core::probe::{REFUSALS, Reading, Sighting};
+use crate::core::probe::{Answer, REFUSALS, Reading, Sighting};
 use crate::core::rules::LOOP;
 use crate::core::units::{Detail, Inspection, LoadState, UnitName};
 
@@ -65,6 +65,10 @@ impl Healer {
         if self.frozen || unit.standing() != Standing::Up {
             return;
         }
+        if let (Answer::Unknown(_), Some(track)) = (&sighting.answer, self.tracks.get_mut(name)) {
+            // It has nothing to say against the worker.
+            track.answered = true;
+        }
         match sighting.reading(grace) {
             Reading::Nothing(_) => {}
             Reading::Reachable => {
@@ -116,8 +120,9 @@ impl Healer {
     /// Whether a worker that has proven to stay up still has to answer its probe: not if the probe
     /// says nothing.
     pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
-        let Some((unit, track)) = self.units.get(name).zip(self.tracks.get(name)) else { return false };
-        track.suspected == Some(State::Unreachable) && !track.answered && unit.refusals > 0
+        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probes.contains_key(&worker.name));
+        let is_silent = |track: &Track| track.suspected == Some(State::Unreachable) && !track.answered;
+        self.mode == Mode::Automatic && is_asked && self.tracks.get(name).is_some_and(is_silent)
     }
 
     /// Has a look taken at whether a worker for which nothing is done is still what it was.
@@ -145,6 +150,10 @@ impl Healer {
         self.set_timer(name, Some(now + LOOK_AGAIN));
         let Some(track) = self.tracks.get_mut(name).filter(|_| !self.frozen) else { return };
         let Ok(seen) = result else { return };
+        if seen.active.is_up() && track.suspected != Some(State::Unreachable) {
+            // What said that it was down is out of date.
+            return self.recovered(now, name);
+        }
         let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
         track.run = track.run.take().or(seen.run);
         let another_file = match (&track.given_up, seen.file) {
@@ -160,8 +169,7 @@ impl Healer {
         if (another_run || another_file) && is_down {
             if let Some(unit) = self.units.get_mut(name).filter(|_| another_run) {
                 // That stop was of another run.
-                unit.stop_seen = false;
-                unit.witnessed = false;
+                (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
             }
             self.begin(now, name, suspected, Asked::ByRule);
         }

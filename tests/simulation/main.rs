@@ -1,0 +1,91 @@
+//! Ten thousand simulated days of the healer, with people, crashes and faults.
+//!
+//! The real [`Healer`](workerheal::core::healer::Healer) is driven through its real interface, in a
+//! world made of a [model] of systemd, of [people] who stop, start, pause, mask and edit things, and of
+//! faults: lost, late, repeated and overtaken signals, a lost bus, a slow manager, a daemon that is
+//! restarted or killed, clocks that are turned, a journal that is gone. Everything is drawn from one
+//! seed. After each step the [laws] are checked.
+//!
+//! `make simulate` lives a million days. A failing life is made smaller, by leaving out all that it does
+//! not need to fail, and told step by step. Its seed replays it: `WORKERHEAL_SEED=1234 make simulate`.
+
+mod laws;
+mod manager;
+mod model;
+mod people;
+mod scenario;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use laws::Breach;
+use scenario::{DAY, Kind, Plan};
+use world::World;
+
+/// How long one life goes on.
+const LIFE: Duration = Duration::from_secs(5 * 24 * 3600);
+
+/// Lives a life; of one that breaks a law, what happened and when.
+fn live(plan: Plan, trace: bool) -> Result<u64, (Breach, Duration, String)> {
+    let mut world = World::new(plan);
+    world.trace = trace;
+    match world.live() {
+        Ok(()) => Ok(world.starts),
+        Err(breach) => {
+            let units: String = (0..scenario::UNITS).map(|unit| format!("{}\n", world.manager.describe(unit))).collect();
+            let past = if trace { format!("{:#?}\n{units}{}", world.policy, world.past()) } else { String::new() };
+            Err((breach, world.now, past))
+        }
+    }
+}
+
+/// The smallest plan found that breaks the same law.
+fn shrunk(plan: Plan, law: &str) -> Plan {
+    let fails = |plan: Plan| match live(plan, false) {
+        Err((breach, at, _)) if breach.law == law => Some(at),
+        _ => None,
+    };
+    let mut plan = plan;
+    if let Some(at) = fails(plan) {
+        plan.length = at + Duration::from_secs(1);
+    }
+    for kind in Kind::ALL {
+        let smaller = plan.without(kind);
+        if let Some(at) = fails(smaller) {
+            plan = Plan { length: at + Duration::from_secs(1), ..smaller };
+        }
+    }
+    plan
+}
+
+#[test]
+fn no_law_is_broken_in_ten_thousand_days() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let days = number("WORKERHEAL_DAYS").unwrap_or(10_000);
+    let lives = days / (LIFE.as_secs() / DAY.as_secs());
+    let seeds = match number("WORKERHEAL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..lives,
+    };
+    let begin = Instant::now();
+    let mut starts = 0;
+    for seed in seeds.clone() {
+        match live(Plan::new(seed, LIFE), false) {
+            Ok(more) => starts += more,
+            Err((breach, ..)) => {
+                let plan = shrunk(Plan::new(seed, LIFE), breach.law);
+                let kinds: Vec<Kind> = plan.kinds().collect();
+                let Err((breach, at, past)) = live(plan, true) else { panic!("seed {seed} does not replay: {breach:?}") };
+                panic!(
+                    "seed {seed} breaks the law \"{}\" after {at:?}: {}\nwith {kinds:?}\n{past}",
+                    breach.law, breach.how
+                );
+            }
+        }
+    }
+    let (days, took) = ((seeds.end - seeds.start) * LIFE.as_secs() / DAY.as_secs(), begin.elapsed());
+    println!(
+        "{days} simulated days with {starts} starts in {took:.1?}: {:.0} days per second",
+        days as f64 / took.as_secs_f64()
+    );
+}
