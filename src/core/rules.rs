@@ -333,14 +333,9 @@ impl<'a> Case<'a> {
         now && restarts.count >= LOOP && restarts.last_run.is_none_or(|run| run < policy.reset_after)
     }
 
-    /// Whether a requested stop ended its last run, whoever it was meant for. The journal knows of just
-    /// this run; what was seen under way may have been another's.
+    /// Whether a requested stop ended its last run, whoever it was meant for.
     fn stop_requested(&self) -> bool {
-        match self.seen.stop {
-            Some(StopEvidence::Requested) => true,
-            Some(StopEvidence::NotRequested) => false,
-            Some(StopEvidence::Unknown(_)) | None => self.history.stop_seen,
-        }
+        self.history.stop_seen || self.seen.stop == Some(StopEvidence::Requested)
     }
 
     /// Whether a unit that it needs went down and took it along: that one is about to be stopped, or

@@ -17,8 +17,9 @@ use crate::core::units::{StopEvidence, UnitName};
 
 /// How long a search may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// `SD_MESSAGE_UNIT_STOPPING`: systemd begins to stop a unit (sd-messages.h).
-const STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
+/// `SD_MESSAGE_UNIT_STOPPING` and `SD_MESSAGE_UNIT_STOPPED`: systemd begins to stop a unit, and has
+/// stopped it (sd-messages.h). Of one that was only being started there is just the second.
+const STOPS: [&str; 2] = ["de5b426a63be47a7b6ac3eaac82e2f6f", "9d1aaa27d60140bd96365438aad20286"];
 /// `SD_MESSAGE_SPAWN_FAILED`: a unit's program could not be executed; says why.
 const SPAWN_FAILED: &str = "641257651c1b4ec9a8624d7a40a9e1e7";
 
@@ -141,7 +142,8 @@ impl Journal {
             }
             Ok(entries) => {
                 let requested = entries.iter().any(|entry| {
-                    entry.message_id.as_deref() == Some(STOPPING) && entry.job_type.as_deref() == Some("stop")
+                    let id = entry.message_id.as_deref();
+                    id.is_some_and(|id| STOPS.contains(&id)) && entry.job_type.as_deref() == Some("stop")
                 });
                 if requested { StopEvidence::Requested } else { StopEvidence::NotRequested }
             }

@@ -8,13 +8,20 @@ use std::time::Duration;
 use workerheal::core::event::{Event, Phase};
 use workerheal::core::policy::Policy;
 
-use crate::scenario::{SECOND, UNITS};
+use crate::scenario::{NAMES, SECOND, UNITS};
 
 /// That a law was broken: which, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
     pub law: &'static str,
     pub how: String,
+}
+
+impl Breach {
+    /// Names the unit that it is about.
+    pub fn of(self, unit: usize) -> Self {
+        Self { how: format!("{}: {}", NAMES[unit], self.how), ..self }
+    }
 }
 
 /// What was true of a unit when the healer looked at it to decide about a start.
@@ -199,11 +206,9 @@ impl Laws {
                 if record.attempt_open {
                     return broken("events in order", "given up in the middle of an attempt");
                 }
-                if record.gave_up && !record.forgivable {
+                if std::mem::replace(&mut record.gave_up, true) && !std::mem::take(&mut record.forgivable) {
                     return broken("one loud event", "it is given up a second time");
                 }
-                record.gave_up = true;
-                record.forgivable = false;
             }
             Phase::Stopped | Phase::Recovered => {
                 record.attempt_open = false;

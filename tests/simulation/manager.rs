@@ -101,7 +101,11 @@ impl Manager {
                         ActiveState::Inactive | ActiveState::Failed => {
                             truth.down.get_or_insert(now);
                         }
-                        ActiveState::Activating | ActiveState::Deactivating => truth.down = None,
+                        // Somebody has it started, be it for the sake of another unit.
+                        ActiveState::Activating => {
+                            (truth.down, truth.stopped, truth.cleared) = (None, false, false);
+                        }
+                        ActiveState::Deactivating => truth.down = None,
                     }
                 }
                 Signal::Reloading(reloading) => self.reloading = reloading,
@@ -328,11 +332,13 @@ impl Manager {
 
     pub fn person_stops(&mut self, index: usize) {
         let unit = UnitId(index);
-        let down = self.model.unit(unit).active().is_down();
+        let state = self.model.unit(unit).active();
         if self.with(|model, lives| model.stop(unit, Mode::Replace, lives)).is_ok() {
             let truth = &mut self.truth[index];
-            // Of one that is down already only the end of the stop tells; see `stop_was_told`.
-            (truth.stopped, truth.stop_can_be_known) = (true, !down || (truth.stopped && truth.stop_can_be_known));
+            // Of one that is down already only the end of the stop tells, see `stop_was_told`; and of one that its
+            // parent takes down just now, nothing does.
+            let known = matches!(state, ActiveState::Active | ActiveState::Activating);
+            (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
         }
     }
 
@@ -356,18 +362,14 @@ impl Manager {
         }
     }
 
+    // What somebody starts is no longer stopped once it is on its way up, see `signals`.
+
     pub fn person_starts(&mut self, index: usize) {
-        let unit = UnitId(index);
-        if self.with(|model, lives| model.start(unit, Mode::Replace, lives)).is_ok() {
-            (self.truth[index].stopped, self.truth[index].cleared) = (false, false);
-        }
+        let _ = self.with(|model, lives| model.start(UnitId(index), Mode::Replace, lives));
     }
 
     pub fn person_restarts(&mut self, index: usize) {
-        let unit = UnitId(index);
-        if self.with(|model, lives| model.restart(unit, Mode::Replace, lives)).is_ok() {
-            (self.truth[index].stopped, self.truth[index].cleared) = (false, false);
-        }
+        let _ = self.with(|model, lives| model.restart(UnitId(index), Mode::Replace, lives));
     }
 
     pub fn person_resets(&mut self, index: usize) {

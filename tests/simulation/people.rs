@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use workerheal::core::healer::Fact;
-use workerheal::core::pauses::Target;
+use workerheal::core::pauses::{Pause, Target};
 use workerheal::core::registry::Registry;
 
 use crate::laws::{Breach, Told};
@@ -406,8 +406,9 @@ impl World {
                     let how = format!("nothing is known of the pause of {target}");
                     return Err(Breach { law: "pauses survive a restart", how });
                 }
-                let known = |target: &Target| kept.iter().any(|pause| pause.target == *target);
-                self.people.pauses.retain(|(target, until)| known(target) && !(turned && *until != Duration::MAX));
+                // A turned clock may have made them shorter, and a killed daemon may not have written the last.
+                let until = |pause: &Pause| pause.until.map_or(Duration::MAX, |at| self.now + at.since_origin());
+                self.people.pauses = kept.iter().map(|pause| (pause.target.clone(), until(&pause))).collect();
             }
             Later::Container(parent) => self.manager.person_starts(parent),
         }

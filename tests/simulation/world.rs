@@ -28,7 +28,7 @@ use crate::people::{Intent, People};
 use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
 
 /// How many lines of the past a breach is told with.
-const PAST: usize = 400;
+const PAST: usize = 5000;
 
 /// Something on its way.
 #[derive(Debug, Clone)]
@@ -201,7 +201,7 @@ impl World {
             let healable = self.alive && self.connected && self.manager.is_healable(unit) && !self.told(unit).paused
                 && self.told(unit).covered
                 && self.people.is_quiet(self.now);
-            self.laws.healable(self.now, unit, healable, &self.policy)?;
+            self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
         }
         Ok(())
     }
@@ -423,7 +423,7 @@ impl World {
                 self.note(|| format!("{} {}", if restart { "restart" } else { "start" }, NAMES[unit]));
                 self.starts += 1;
                 let told = self.told(unit);
-                self.laws.start(unit, restart, told, &self.policy)?;
+                self.laws.start(unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
                 self.manager.start_is_asked_for(unit);
                 self.send(if restart { Letter::Restart(unit) } else { Letter::Start(unit) });
             }
@@ -439,7 +439,7 @@ impl World {
                 if self.manager.has_been_up_for(unit, self.policy.reset_after) {
                     self.laws.units[unit].forgivable = true;
                 }
-                self.laws.event(self.now, unit, &event, oneshot, &self.policy)?;
+                self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
                 if matches!(event.phase, Phase::Held | Phase::Stopped | Phase::GaveUp | Phase::Scheduled) {
                     self.laws.units[unit].healable_since = None;
                 }

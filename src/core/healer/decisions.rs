@@ -7,7 +7,7 @@ use crate::core::coverage::{Resolution, Worker};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::{Event, Phase as EventPhase};
 use crate::core::rules::{Case, GivenUp, History, Judgement, Verdict, down_parent};
-use crate::core::units::{Detail, Inspection, LoadState, UnitName};
+use crate::core::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
 const CANCELLED: &str = "its start was cancelled by somebody else";
 
@@ -129,11 +129,13 @@ impl Healer {
         }
         let Some(track) = self.tracks.get(name) else { return };
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
-        let (first, suspected) = (track.attempts == 0, track.suspected);
+        // Right after its failure nobody can have disabled it, and there is no time to ask.
+        let fresh = witnessed && track.attempts == 0 && track.file.is_none() && track.told.is_none();
+        let suspected = track.suspected;
         self.enter(name, Phase::Looking);
         let detail = Detail {
             stop: !witnessed,
-            file: !(witnessed && first) || suspected == Some(State::ExpectedButStopped),
+            file: !fresh || suspected == Some(State::ExpectedButStopped),
             restarts: suspected == Some(State::CrashLooping),
             times: false,
         };
@@ -151,7 +153,7 @@ impl Healer {
         };
         self.settle_resolution(name, &seen);
         let Some(case) = self.case(now, name, &seen) else {
-            return self.dismiss(now, name, "it is no longer covered");
+            return self.shelve(name);
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
@@ -162,7 +164,7 @@ impl Healer {
             self.make_due(name);
             return;
         }
-        track.look_closer = false;
+        track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
         track.taken_along = taken_along && track.asked == Asked::ByRule;
         track.oneshot = seen.oneshot;
         track.file = track.file.or(seen.file);
@@ -281,11 +283,21 @@ impl Healer {
     }
 
     pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get(name) else { return };
         if self.stop_seen(name) {
             self.stopped(now, name, "");
-        } else if self.tracks.get(name).is_some_and(|track| track.oneshot) {
+        } else if track.oneshot {
             self.healed(now, name);
-        } else if self.tracks.get(name).is_some_and(|track| track.suspected == Some(State::ExpectedButStopped)) {
+        } else if track.phase == Phase::Proving {
+            // Unless that was its state before the start, told late.
+            self.enter(name, Phase::Verifying);
+            self.inspect(name, Purpose::Proof, Detail::default());
+        }
+    }
+
+    /// It ended soon after its start, and without error.
+    fn ended(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(|track| track.suspected == Some(State::ExpectedButStopped)) {
             self.attempt_failed(now, name, "ended without error right after its start".to_owned());
         } else {
             self.stopped(now, name, "it ended without error soon after its start");
@@ -302,6 +314,7 @@ impl Healer {
             Some(_) if unit.active.is_up() => {
                 self.attempt_failed(now, name, "died and was restarted right after its start".to_owned());
             }
+            _ if unit.active == ActiveState::Inactive && !unit.has_job => self.ended(now, name),
             // Its change of state is on its way to us, and decides.
             Some(_) | None => self.prove_on(now, name),
         }

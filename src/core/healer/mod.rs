@@ -297,7 +297,7 @@ impl Healer {
             Fact::Settings(coverage, policy) => {
                 self.coverage = coverage;
                 self.policy = policy;
-                self.resolve_all(now);
+                self.resolve_all();
                 self.consider_all(now);
             }
             Fact::Probed(unit, sighting) => self.probed(now, &unit, &sighting),
@@ -480,7 +480,7 @@ impl Healer {
 
     fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {
         let before = std::mem::replace(&mut self.registry, registry);
-        self.resolve_all(now);
+        self.resolve_all();
         // A person who edits a site's entry has changed something: worth new attempts.
         let edited: Vec<UnitName> = self
             .tracks
@@ -500,7 +500,7 @@ impl Healer {
     }
 
     /// Finds out anew who every unit works for; forgets the illness of what is covered no longer.
-    fn resolve_all(&mut self, now: Timestamp) {
+    fn resolve_all(&mut self) {
         for (name, unit) in &mut self.units {
             unit.resolution = self.coverage.resolve(&self.registry, name);
             unit.identified = false;
@@ -510,15 +510,11 @@ impl Healer {
             .keys()
             .filter(|name| self.units.get(*name).is_none_or(|unit| unit.resolution == Resolution::NotAWorker))
             // What is under way is dismissed when its end is known, lest it be begun a second time.
-            // A stop is remembered, should the registry have it again.
-            .filter(|name| {
-                let phase = self.tracks.get(*name).map(|track| &track.phase);
-                phase.is_none_or(|phase| !phase.takes_a_slot() && *phase != Phase::Stopped)
-            })
+            .filter(|name| self.tracks.get(*name).is_some_and(|track| !track.phase.takes_a_slot() && !track.restored))
             .cloned()
             .collect();
         for name in uncovered {
-            self.dismiss(now, &name, "it is no longer covered");
+            self.shelve(&name);
         }
     }
 

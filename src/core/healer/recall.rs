@@ -2,6 +2,7 @@
 
 use super::track::{Phase, Track};
 use super::{Healer, Timestamp};
+use crate::core::event::Phase as EventPhase;
 use crate::core::memory::{Memory, Remembered, Standing};
 use crate::core::rules::GivenUp;
 use crate::core::units::UnitName;
@@ -33,6 +34,32 @@ impl Healer {
         let before = self.tracks.len();
         self.tracks.retain(|name, track| !track.restored || self.units.contains_key(name));
         self.remembers_otherwise |= self.tracks.len() != before;
+    }
+
+    /// Leaves a worker alone that is covered no longer, but remembers it, should it be covered again.
+    pub(super) fn shelve(&mut self, name: &UnitName) {
+        let Some(track) = self.tracks.get(name) else { return };
+        if track.is_public() {
+            self.emit(name, EventPhase::Stopped, |event| "it is no longer covered".clone_into(&mut event.reason));
+        }
+        let Some(track) = self.tracks.get(name) else { return };
+        let shelved = track.is_memorable().then(|| Self::on_the_shelf(track));
+        self.leave(name);
+        self.enter(name, Phase::Resting);
+        match shelved {
+            Some(shelved) => self.tracks.insert(name.clone(), shelved),
+            None => self.tracks.remove(name),
+        };
+    }
+
+    /// What is kept of a track: just what a restart of the daemon would keep.
+    fn on_the_shelf(track: &Track) -> Track {
+        let mut remembered = track.remembered();
+        if remembered.standing == Standing::Attempt {
+            // It ends with that.
+            remembered.standing = Standing::Open;
+        }
+        Track::of(remembered)
     }
 
     /// Goes on with an attempt that an earlier daemon began.

@@ -605,6 +605,16 @@ fn disabled_while_down_it_stays_down_until_enabled() {
 }
 
 #[test]
+fn disabled_while_it_waits_for_another_unit_it_stays_down() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    let actions = ward.healer.observe(ward.now, Fact::Changed(status("lerd-php85-fpm", ActiveState::Active)));
+    let asks = |action: &Action| matches!(action, Action::Inspect { detail, .. } if detail.file);
+    assert!(actions.iter().any(asks), "{actions:?}");
+}
+
+#[test]
 fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_after_it() {
     let unknown = Inspection { file: None, ..crashed() };
     let mut ward = Ward::with_healthy_queue();

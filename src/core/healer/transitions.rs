@@ -141,9 +141,12 @@ impl Healer {
     /// stop: of a unit that is down already it only tells what its user wants. (So does a `try-restart`, which does
     /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
-        let is_down =
-            self.units.get(name).is_some_and(|unit| matches!(unit.active, ActiveState::Failed | ActiveState::Inactive));
-        let Some(track) = self.tracks.get_mut(name).filter(|_| is_down && !self.frozen) else { return };
+        let Some(unit) = self.units.get_mut(name).filter(|_| !self.frozen) else { return };
+        if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
+            return;
+        }
+        unit.stop_seen = true;
+        let Some(track) = self.tracks.get_mut(name) else { return };
         if track.phase == Phase::Looking {
             track.told_to_stop = true;
         } else if track.phase.waits() {
@@ -157,7 +160,7 @@ impl Healer {
             return;
         }
         if self.units.get(name).is_some_and(|unit| unit.resolution == Resolution::NotAWorker) {
-            return self.dismiss(now, name, "it is no longer covered");
+            return self.shelve(name);
         }
         if matches!(outcome, Outcome::Done | Outcome::Failed(_) | Outcome::Cancelled)
             && let Some(unit) = self.units.get_mut(name)
@@ -255,6 +258,10 @@ impl Healer {
                     Some(Standing::Down) => Some(State::ExpectedButStopped),
                     _ => None,
                 };
+                if let Some(unit) = self.units.get_mut(name) {
+                    // What they want now is newer.
+                    unit.stop_seen = false;
+                }
                 self.begin(now, name, suspected, Asked::ByPerson);
                 if let Some(track) = self.tracks.get_mut(name) {
                     track.refuses = refuses;

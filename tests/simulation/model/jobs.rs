@@ -329,6 +329,8 @@ impl Model {
             },
             JobKind::Stop | JobKind::Restart => {
                 if self[unit].active().is_down() {
+                    // Nothing was done, and nothing is logged.
+                    self.set_running(unit, false);
                     self.finish_job(unit, JobResult::Done, true);
                 } else {
                     let logs = self.stop_unit(unit);
@@ -369,6 +371,10 @@ impl Model {
             self[unit].run.job = Some(job);
             self.queue(unit);
         } else {
+            if job.kind == JobKind::Stop && job.running && result == JobResult::Done {
+                // "Stopped", which comes even where there was no "Stopping": while it was being started.
+                self[unit].stops |= 1;
+            }
             // What the unit has become is signalled before the end of the job, its being without one after it.
             self.signal_change(unit);
             self.signals.push(Signal::JobRemoved { job: job.id, unit, kind: job.kind, result });
