@@ -14,6 +14,8 @@ use crate::model::{
     Bond, Dependency, Exit, Life, Mode, Model, ProcessSignal, Refusal, Restart, Signal, Spec, Type, UnitId,
 };
 
+use crate::reality::State;
+
 /// A timer of this length has not elapsed when the test ends.
 pub const LONG: Duration = Duration::from_secs(3600);
 /// What is due later than this does not happen in a round.
@@ -279,7 +281,14 @@ impl Family {
     pub fn next(&mut self, reloads: bool, rng: &mut Rng) -> (UnitId, Operation, Result<(), Refusal>) {
         loop {
             let unit = UnitId(rng.usize(0..self.members.len()));
-            let operation = if reloads { self.reloading(unit, rng) } else { self.ordinary(unit, rng) };
+            let is_over = self.model.units().iter().any(|unit| unit.has_orphan());
+            let operation = if is_over {
+                Some(if reloads { Operation::Reload } else { Operation::Behave(self.members[unit.0].behaviour) })
+            } else if reloads {
+                self.reloading(unit, rng)
+            } else {
+                self.ordinary(unit, rng)
+            };
             let Some(operation) = operation else { continue };
             if let Operation::Behave(behaviour) = operation {
                 self.members[unit.0].behaviour = behaviour;
@@ -333,11 +342,12 @@ impl Family {
         let mut model = self.model.clone();
         model.run_last_job_first(timing.last_job_first);
         let behaviours: Vec<Behaviour> = self.members.iter().map(|member| member.behaviour).collect();
-        let mut lives = |unit: UnitId, _: Duration| {
-            let is_slow = timing.slow == Slow::All || (timing.slow == Slow::Parent) == (unit.0 == 0);
-            let latency = if timing.slow != Slow::Nobody && is_slow { timing.latency } else { Duration::ZERO };
-            behaviours[unit.0].life(latency)
-        };
+        for unit in (0..self.members.len()).map(UnitId) {
+            if model.unit(unit).stop_takes().is_some() {
+                model.set_stop_takes(unit, Some(timing.latency_of(unit) / 4));
+            }
+        }
+        let mut lives = |unit: UnitId, _: Duration| behaviours[unit.0].life(timing.latency_of(unit));
         let accepted = match operation {
             Operation::Start(mode) => model.start(unit, mode, &mut lives).map(|_| ()),
             Operation::Stop(mode) => model.stop(unit, mode, &mut lives).map(|_| ()),
@@ -418,6 +428,16 @@ pub fn job_results(signals: &[Signal], of: UnitId) -> Vec<&'static str> {
     signals.iter().filter_map(result).collect()
 }
 
+/// What was told of a unit's state, in order.
+pub fn changes(signals: &[Signal], of: UnitId) -> impl Iterator<Item = State> {
+    signals.iter().filter_map(move |signal| match *signal {
+        Signal::Changed { unit, active, auto_restart, has_job } if unit == of => {
+            Some((active.as_str().to_owned(), auto_restart, has_job))
+        }
+        _ => None,
+    })
+}
+
 /// Who takes time for everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slow {
@@ -437,6 +457,16 @@ struct Timing {
 }
 
 impl Timing {
+    fn latency_of(self, unit: UnitId) -> Duration {
+        let is_slow = match self.slow {
+            Slow::Nobody => false,
+            Slow::Parent => unit.0 == 0,
+            Slow::Children => unit.0 > 0,
+            Slow::All => true,
+        };
+        if is_slow { self.latency } else { Duration::ZERO }
+    }
+
     const ALL: [Self; 6] = [
         Self { slow: Slow::Nobody, latency: Duration::ZERO, last_job_first: false },
         Self { slow: Slow::Parent, latency: Duration::from_millis(5), last_job_first: false },

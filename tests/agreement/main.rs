@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use workerheal_sandbox::Sandbox;
 
-use family::{Family, Operation, PAUSE, View, job_results};
+use family::{Family, Operation, PAUSE, View, changes, job_results};
 use model::{Mode, ProcessSignal, Refusal, UnitId};
-use reality::{Reality, Told};
+use reality::{Reality, State, Told};
 
 const FAMILIES: usize = 220;
 const ROUNDS: usize = 10;
@@ -52,6 +52,7 @@ fn the_model_and_the_manager_agree() {
         }
         println!("round {round}{}: {:.1?}", if reloads { " (reload)" } else { "" }, begin.elapsed());
     }
+    world.fail(&world.compare_changes());
     world.check_journal();
 }
 
@@ -62,6 +63,8 @@ struct World {
     families: Vec<Family>,
     /// By unit, what the manager told of the ends of its jobs.
     results: HashMap<String, Vec<String>>,
+    /// By unit, the states that the manager told of.
+    changes: HashMap<String, Vec<State>>,
     /// By the manager's id of an invocation, its unit and the model's number.
     invocations: HashMap<String, (usize, UnitId, u64)>,
 }
@@ -83,8 +86,8 @@ impl World {
         }
         sandbox.daemon_reload();
         let reality = Reality::connect(&sandbox);
-        let (results, invocations) = (HashMap::new(), HashMap::new());
-        let world = Self { sandbox, reality, families, results, invocations };
+        let (results, changes, invocations) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let world = Self { sandbox, reality, families, results, changes, invocations };
         world.reality.told();
         world
     }
@@ -180,10 +183,13 @@ impl World {
     }
 
     fn compare_details(&mut self) -> Vec<Difference> {
-        let units = self.units().map(|(index, unit, name)| (name.to_owned(), self.families[index].view(unit)));
-        let looked = self.reality.look(units.collect());
+        // A look would load what is not in memory.
+        let in_memory = |(index, unit, _): &(usize, UnitId, &str)| self.families[*index].view(*unit).listed.is_some();
+        let units: Vec<_> = self.units().filter(in_memory).collect();
+        let views = units.iter().map(|(index, unit, name)| ((*name).to_owned(), self.families[*index].view(*unit)));
+        let looked = self.reality.look(views.collect());
         let (mut differences, mut invocations) = (Vec::new(), Vec::new());
-        for ((index, unit, name), (_, view, id)) in self.units().zip(looked) {
+        for ((index, unit, name), (_, view, id)) in units.into_iter().zip(looked) {
             differences.extend(Difference::between(index, name, &self.families[index].view(unit), &view));
             if let Some(number) = self.families[index].model.unit(unit).invocation() {
                 invocations.push((id, (index, unit, number)));
@@ -200,14 +206,37 @@ impl World {
     /// Compares how jobs have ended, in order.
     fn compare_jobs(&mut self) -> Vec<Difference> {
         for told in self.reality.told() {
-            if let Told::JobRemoved { unit, result } = told {
-                self.results.entry(unit).or_default().push(result);
+            match told {
+                Told::JobRemoved { unit, result } => self.results.entry(unit).or_default().push(result),
+                Told::Changed { unit, state } => self.changes.entry(unit).or_default().push(state),
             }
         }
         let compare = |(index, unit, name): (usize, UnitId, &str)| {
             let expected = job_results(&self.families[index].signals, unit);
             let results = self.results.get(name).map_or(&[][..], |results| results);
             Difference::between(index, name, &format!("{expected:?}"), &format!("{results:?}"))
+        };
+        self.units().filter_map(compare).collect()
+    }
+
+    /// Compares the states that were told, in order. Whether a unit that has just been loaded is told to have a job
+    /// before it starts follows no rule, and is left out.
+    fn compare_changes(&self) -> Vec<Difference> {
+        let words = |states: &mut dyn Iterator<Item = State>| {
+            let inactive = ("inactive".to_owned(), false, false);
+            let mut states: Vec<State> = std::iter::once(inactive).chain(states).collect();
+            states.retain(|(active, _, has_job)| active != "inactive" || !has_job);
+            states.dedup();
+            let word = |(active, auto_restart, has_job): State| {
+                let auto_restart = if auto_restart { " (auto-restart)" } else { "" };
+                format!("{active}{auto_restart}{}", if has_job { " with job" } else { "" })
+            };
+            states.into_iter().map(word).collect::<Vec<_>>().join(", ")
+        };
+        let compare = |(index, unit, name): (usize, UnitId, &str)| {
+            let expected = words(&mut changes(&self.families[index].signals, unit));
+            let told = words(&mut self.changes.get(name).into_iter().flatten().cloned());
+            Difference::between(index, name, &expected, &told)
         };
         self.units().filter_map(compare).collect()
     }

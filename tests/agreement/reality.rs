@@ -23,13 +23,21 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// A unit in a list: name, description, load, active, sub, following, path, job id, job type, job path.
 type Line<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
 
+/// Active state, whether it waits for an automatic restart, whether there is a job.
+pub type State = (String, bool, bool);
+
 /// What the manager tells of a unit by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     /// The result of a job that has ended.
-    JobRemoved { unit: String, result: String },
-    /// Active state, whether it waits for an automatic restart, whether there is a job.
-    Changed { unit: String, state: (String, bool, bool) },
+    JobRemoved {
+        unit: String,
+        result: String,
+    },
+    Changed {
+        unit: String,
+        state: State,
+    },
 }
 
 pub struct Reality {

@@ -98,6 +98,13 @@ impl Model {
         self.last_job_first = last_first;
     }
 
+    /// Changes how long the living process will take to end upon SIGTERM; `None` ignores it.
+    pub fn set_stop_takes(&mut self, unit: UnitId, stop_takes: Option<Duration>) {
+        if let Some(process) = &mut self[unit].run.process {
+            process.life.stop_takes = stop_takes;
+        }
+    }
+
     #[must_use]
     pub fn now(&self) -> Duration {
         self.now
@@ -275,9 +282,9 @@ impl Model {
             if self[unit].in_memory {
                 self.load_parents(unit);
                 self.signals.push(Signal::UnitNew(unit));
+                self.maybe_garbage.push(unit);
                 self.rearm(unit);
                 self.queue(unit);
-                self.maybe_garbage.push(unit);
             }
         }
         self.signals.push(Signal::Reloading(false));
@@ -296,6 +303,7 @@ impl Model {
             if self.run_queue.is_empty() {
                 break;
             }
+            self.signal_changes();
             self.run_jobs(lives);
         }
         self.signal_changes();
@@ -322,7 +330,7 @@ impl Model {
     fn signal_change(&mut self, unit: UnitId) {
         let it = &mut self[unit];
         let current = (it.active(), it.is_auto_restart(), it.run.job.is_some());
-        if it.in_memory && it.signalled != current {
+        if it.in_memory && !it.is_untold && it.signalled != current {
             it.signalled = current;
             let (active, auto_restart, has_job) = current;
             self.signals.push(Signal::Changed { unit, active, auto_restart, has_job });
@@ -338,6 +346,7 @@ impl Model {
         it.read_file();
         it.run = Runtime::FRESH;
         it.signalled = (ActiveState::Inactive, false, false);
+        it.is_untold = true;
         self.signals.push(Signal::UnitNew(unit));
         self.maybe_garbage.push(unit);
         self.load_parents(unit);
@@ -366,7 +375,7 @@ impl Model {
     fn collect_garbage(&mut self) {
         while let Some(unit) = self.maybe_garbage.pop() {
             let it = &self[unit];
-            let idle = it.run.sub == SubState::Dead && it.run.job.is_none() && it.run.process.is_none();
+            let idle = it.run.sub == SubState::Dead && it.run.job.is_none() && !it.run.has_orphan;
             if it.in_memory && idle && !it.wanted && self.children[unit.0].is_empty() {
                 self[unit].in_memory = false;
                 self[unit].run = Runtime::FRESH;

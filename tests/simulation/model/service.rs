@@ -67,6 +67,9 @@ impl Model {
     /// `service_start` of what is down.
     fn spawn(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
         let now = self.now;
+        if std::mem::take(&mut self[unit].is_untold) {
+            self.signal_change(unit);
+        }
         let life = lives(unit, now);
         let ready = life.ready_after.map(|after| self.due_in(after));
         let ends = life.lives_for.map(|after| self.due_in(after));
@@ -265,6 +268,9 @@ impl Model {
         if matches!(sub, SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited) {
             run.timer = None;
         }
+        if is.is_down() && run.process.take().is_some() {
+            run.has_orphan = true;
+        }
         if was != is {
             run.state_change = now;
             if is.is_down() {
@@ -287,6 +293,9 @@ impl Model {
         }
         if is == ActiveState::Active {
             self.maybe_unbound.push(unit);
+        } else if is.is_down() {
+            self.maybe_unbound.extend_from_slice(&self.children[unit.0]);
+            self.signal_change(unit);
         }
     }
 
@@ -313,7 +322,8 @@ impl Model {
         }
     }
 
-    /// `manager_dispatch_stop_when_bound_queue`: what came up bound to something that is down goes down again.
+    /// `manager_dispatch_stop_when_bound_queue`: what is up, bound to something that is down, goes down as well, unless
+    /// a job may still help that. Looked at once, when one of them has changed.
     pub(super) fn stop_unbound(&mut self) {
         while let Some(unit) = self.maybe_unbound.pop() {
             let down = |parent: UnitId| self[parent].active().is_down() && self[parent].run.job.is_none();

@@ -168,6 +168,8 @@ pub(super) struct Runtime {
     pub run_ended: Option<Duration>,
     pub last_exit: Option<Exit>,
     pub process: Option<Process>,
+    /// A process that nobody waits for any more lives on.
+    pub has_orphan: bool,
     /// The service's one timer: start timeout, stop timeout or automatic restart, as the state tells.
     pub timer: Option<Due>,
     pub job: Option<Job>,
@@ -191,6 +193,7 @@ impl Runtime {
         run_ended: None,
         last_exit: None,
         process: None,
+        has_orphan: false,
         timer: None,
         job: None,
     };
@@ -219,6 +222,8 @@ pub struct Unit {
     /// What was last signalled, and whether something may have changed since.
     pub(super) signalled: (ActiveState, bool, bool),
     pub(super) changed: bool,
+    /// It has just been loaded: `UnitNew` stands for its having a job, until it starts.
+    pub(super) is_untold: bool,
 }
 
 impl Unit {
@@ -239,6 +244,7 @@ impl Unit {
             stops: 0,
             signalled: (ActiveState::Inactive, false, false),
             changed: false,
+            is_untold: false,
         }
     }
 
@@ -370,6 +376,19 @@ impl Unit {
     #[must_use]
     pub fn has_process(&self) -> bool {
         self.run.process.is_some()
+    }
+
+    /// How long its living process will take to end upon SIGTERM; `None` if it ignores that, or if there is none.
+    #[must_use]
+    pub fn stop_takes(&self) -> Option<Duration> {
+        self.run.process.as_ref()?.life.stop_takes
+    }
+
+    /// Whether it was given up with a living process: it hit the start limit when it was started in mid-stop. What
+    /// happens to such a unit later is not modelled.
+    #[must_use]
+    pub fn has_orphan(&self) -> bool {
+        self.run.has_orphan
     }
 
     /// Changes whenever the file does.
