@@ -296,7 +296,7 @@ impl Model {
 
     /// Runs what is queued, and what that leads to.
     pub(super) fn run_jobs(&mut self, lives: &mut Lives<'_>) {
-        let last_first = self.last_job_first;
+        let last_first = self.whim.last_job_first;
         let next = |queue: &mut VecDeque<UnitId>| if last_first { queue.pop_back() } else { queue.pop_front() };
         while let Some(unit) = next(&mut self.run_queue) {
             if let Some(job) = &mut self[unit].run.job

@@ -21,8 +21,10 @@ use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
+#[expect(unused_imports, reason = "each test names a part of them")]
 pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
 pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
+#[expect(unused_imports, reason = "each test names a part of them")]
 pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
 
 use jobs::Transaction;
@@ -46,6 +48,15 @@ pub enum Signal {
     Reloading(bool),
 }
 
+/// What systemd leaves open, or to chance. What depends on it is a race.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whim {
+    /// Of jobs that need not wait for each other, the last one is run first.
+    pub last_job_first: bool,
+    /// Of what happens at the same time, everything is noticed before a job is run.
+    pub jobs_wait: bool,
+}
+
 /// A service manager with its units.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
@@ -59,7 +70,7 @@ pub struct Model {
     maybe_unbound: Vec<UnitId>,
     maybe_garbage: Vec<UnitId>,
     transaction: Transaction,
-    last_job_first: bool,
+    whim: Whim,
     jobs: u64,
     dues: u64,
 }
@@ -93,9 +104,9 @@ impl Model {
         unit
     }
 
-    /// In which order jobs run that need not wait for each other: systemd promises none.
-    pub fn run_last_job_first(&mut self, last_first: bool) {
-        self.last_job_first = last_first;
+    /// Decides what systemd leaves open.
+    pub fn set_whim(&mut self, whim: Whim) {
+        self.whim = whim;
     }
 
     /// Changes how long the living process will take to end upon SIGTERM; `None` ignores it.
@@ -146,7 +157,12 @@ impl Model {
             } else {
                 self.process_ended(unit);
             }
-            self.settle(lives);
+            if self.whim.jobs_wait && self.next_event() == Some(self.now) {
+                self.stop_unbound();
+                self.signal_changes();
+            } else {
+                self.settle(lives);
+            }
         }
         self.now = self.now.max(to);
     }
@@ -283,6 +299,7 @@ impl Model {
                 self.load_parents(unit);
                 self.signals.push(Signal::UnitNew(unit));
                 self.maybe_garbage.push(unit);
+                self.maybe_unbound.push(unit);
                 self.rearm(unit);
                 self.queue(unit);
             }

@@ -318,6 +318,7 @@ impl Model {
             let bound = self[child].spec.parents.iter().any(|it| it.parent == unit && it.bond == Bond::BindsTo);
             if bound && !self[child].active().is_down_or_deactivating() {
                 let _ = self.enqueue(child, JobKind::Stop, Mode::Replace);
+                self.signal_change(child);
             }
         }
     }

@@ -384,6 +384,13 @@ impl Unit {
         self.run.process.as_ref()?.life.stop_takes
     }
 
+    /// What cannot be seen and matters later: how many starts count for the limit, whether `NRestarts` begins anew with
+    /// the next start, and whether the end of this run will be followed by no restart.
+    #[must_use]
+    pub fn hidden(&self) -> (u32, bool, bool) {
+        (self.run.limit_count, self.run.flush_n_restarts, self.run.forbid_restart)
+    }
+
     /// Whether it was given up with a living process: it hit the start limit when it was started in mid-stop. What
     /// happens to such a unit later is not modelled.
     #[must_use]
