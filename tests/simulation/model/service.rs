@@ -27,14 +27,14 @@ impl Model {
         if self[unit].load != LoadState::Loaded {
             return Start::Failed;
         }
-        if !self.is_below_start_limit(unit) {
-            self.enter_dead(unit, ServiceResult::StartLimitHit, false);
-            return Start::Failed;
-        }
         let spec = &self[unit].spec;
         let is_bound = |it: &&Dependency| it.bond == Bond::BindsTo && it.after;
         if spec.parents.iter().filter(is_bound).any(|it| self[it.parent].active() != ActiveState::Active) {
             return Start::Dependency;
+        }
+        if !self.is_below_start_limit(unit) {
+            self.enter_dead(unit, ServiceResult::StartLimitHit, false);
+            return Start::Failed;
         }
         match self[unit].run.sub {
             SubState::StopSigterm | SubState::StopSigkill | SubState::AutoRestart => Start::Later,
