@@ -13,8 +13,10 @@ use crate::view::{View, job_results};
 
 /// What is due later than this does not happen in a round.
 const ROUND: Duration = Duration::from_secs(60);
-/// Time that passes after each round, in the model and in reality. What is younger than this may not have come far
-/// enough to handle a signal.
+/// Time that passes after each round. It is less in reality, which then catches up with it.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(2);
+/// Time that at least passes in reality. What is younger may not have come far enough to handle a signal, or may be
+/// younger than `RestartSec=` is by default.
 pub const PAUSE: Duration = Duration::from_millis(200);
 
 /// What is done to one unit.
@@ -215,7 +217,7 @@ impl Family {
             model.advance(due, &mut lives);
         }
         model.set_whim(Whim::default());
-        model.advance(model.now() + PAUSE, &mut lives);
+        model.advance(model.now() + BETWEEN_ROUNDS, &mut lives);
         let signals = model.drain_signals().collect();
         Outcome { model, accepted, signals }
     }

@@ -13,7 +13,7 @@
 
 mod family;
 mod member;
-#[expect(dead_code, reason = "the simulation uses the rest of it")]
+#[expect(dead_code, unused_imports, reason = "the simulation uses the rest of it")]
 #[path = "../simulation/model/mod.rs"]
 mod model;
 mod reality;

@@ -13,8 +13,10 @@ use crate::model::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, S
 const LONG: Duration = Duration::from_secs(3600);
 /// One of this length elapses in each round.
 const SHORT: Duration = Duration::from_millis(50);
-/// Here there are no long timers but short ones, which a busy machine has to be able to keep.
+/// For what never ends by itself. Whatever else there is to do for such a unit, a busy machine has to do in this time.
 const TIMEOUT: Duration = Duration::from_millis(400);
+/// So that no sum of timeouts comes near it.
+const JOB_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// What a process does on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,8 @@ pub struct Member {
     pub is_enabled: bool,
     kind: Type,
     parents: Vec<Dependency>,
+    /// Of start, stop and job. They stay: it would be a race which of them is noticed first to have passed already.
+    timeouts: [Option<Duration>; 3],
     /// All its stops are ignored. Only these time out: of the others, nobody knows how long they take.
     is_stubborn: bool,
     /// It never gets ready. Only then a start times out.
@@ -105,6 +109,8 @@ pub struct Member {
 impl Member {
     pub fn generate(name: String, parents: Vec<Dependency>, is_enabled: bool, rng: &mut Rng) -> Self {
         let kind = *one_of(&[Type::Simple, Type::Simple, Type::Notify, Type::Oneshot], rng);
+        let is_stubborn = rng.u8(0..6) == 0;
+        let is_never_ready = kind == Type::Notify && rng.u8(0..3) == 0;
         let mut member = Self {
             name,
             file: File::Missing,
@@ -112,8 +118,13 @@ impl Member {
             is_enabled,
             kind,
             parents,
-            is_stubborn: rng.u8(0..6) == 0,
-            is_never_ready: kind == Type::Notify && rng.u8(0..3) == 0,
+            timeouts: [
+                (is_never_ready && rng.bool()).then_some(TIMEOUT),
+                (is_stubborn && rng.bool()).then_some(TIMEOUT),
+                ((is_stubborn || is_never_ready) && rng.u8(0..3) == 0).then_some(JOB_TIMEOUT),
+            ],
+            is_stubborn,
+            is_never_ready,
         };
         member.file = File::Good(member.spec(rng));
         member.behaviour = member.behaviour(rng);
@@ -139,8 +150,9 @@ impl Member {
             kind: self.kind,
             restart: *one_of(policies, rng),
             restart_delay: if rng.bool() { SHORT } else { LONG },
-            timeout_start: (self.is_never_ready && rng.bool()).then_some(TIMEOUT),
-            timeout_stop: (self.is_stubborn && rng.bool()).then_some(TIMEOUT),
+            timeout_start: self.timeouts[0],
+            timeout_stop: self.timeouts[1],
+            job_timeout: self.timeouts[2],
             start_limit_interval: LONG,
             start_limit_burst: rng.u32(2..=4),
             success_exit: if rng.u8(0..3) == 0 { vec![Exit::Code(1)] } else { Vec::new() },
@@ -210,6 +222,7 @@ fn unit_file(spec: &Spec, names: &[&str]) -> String {
     lines.extend([
         format!("StartLimitIntervalSec={}", milliseconds(spec.start_limit_interval)),
         format!("StartLimitBurst={}", spec.start_limit_burst),
+        format!("JobTimeoutSec={}", timeout(spec.job_timeout)),
         "[Service]".to_owned(),
         format!("Type={kind}"),
         "NotifyAccess=all".to_owned(),

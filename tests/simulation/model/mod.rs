@@ -10,6 +10,7 @@
 //! comments name, and what has been seen of it.
 
 mod jobs;
+mod memory;
 mod service;
 mod spec;
 mod unit;
@@ -21,14 +22,12 @@ use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
-#[expect(unused_imports, reason = "each test names a part of them")]
 pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
 pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
-#[expect(unused_imports, reason = "each test names a part of them")]
 pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
 
 use jobs::Transaction;
-use unit::{Due, Runtime};
+use unit::Due;
 
 /// Is asked for the life of each process that is spawned, with its unit and the time.
 pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
@@ -140,23 +139,12 @@ impl Model {
     /// When something happens by itself next; never in the past.
     #[must_use]
     pub fn next_event(&self) -> Option<Duration> {
-        self.units.iter().filter_map(Unit::due).min().map(|due| due.at)
+        self.units.iter().filter_map(Unit::due).min().map(|due| due.at.max(self.now))
     }
 
     /// Lets time pass, and everything happen that is due until then, `to` included.
     pub fn advance(&mut self, to: Duration, lives: &mut Lives<'_>) {
-        loop {
-            let due = self.units.iter().enumerate().filter_map(|(index, unit)| Some((unit.due()?, index))).min();
-            let Some((due, index)) = due.filter(|(due, _)| due.at <= to) else { break };
-            self.now = self.now.max(due.at);
-            let (unit, is_due) = (UnitId(index), |it: Option<Due>| it == Some(due));
-            if is_due(self[unit].run.timer) {
-                self.timer_elapsed(unit);
-            } else if is_due(self[unit].run.process.as_ref().and_then(|process| process.ready)) {
-                self.process_ready(unit);
-            } else {
-                self.process_ended(unit);
-            }
+        while self.do_next(to) {
             if self.whim.jobs_wait && self.next_event() == Some(self.now) {
                 self.stop_unbound();
                 self.signal_changes();
@@ -165,6 +153,25 @@ impl Model {
             }
         }
         self.now = self.now.max(to);
+    }
+
+    /// Does what is due next, if it is due by then, but none of the work that it leads to.
+    fn do_next(&mut self, by: Duration) -> bool {
+        let due = self.units.iter().enumerate().filter_map(|(index, unit)| Some((unit.due()?, index))).min();
+        let Some((due, index)) = due.filter(|(due, _)| due.at <= by) else { return false };
+        self.now = self.now.max(due.at);
+        let (unit, is_due) = (UnitId(index), |it: Option<Due>| it == Some(due));
+        let run = &self[unit].run;
+        if is_due(run.timer) {
+            self.timer_elapsed(unit);
+        } else if is_due(run.process.and_then(|process| process.ready)) {
+            self.process_ready(unit);
+        } else if is_due(run.job.and_then(|job| job.timer)) {
+            self.finish_job(unit, JobResult::Timeout, true);
+        } else {
+            self.process_ended(unit);
+        }
+        true
     }
 
     /// `systemctl start`.
@@ -239,80 +246,6 @@ impl Model {
         self[unit].has_process()
     }
 
-    /// `systemctl mask` and its reload.
-    pub fn mask(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].masked = true;
-        self.touch(unit);
-        self.daemon_reload(lives);
-    }
-
-    /// `systemctl unmask` and its reload.
-    pub fn unmask(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].masked = false;
-        self.touch(unit);
-        self.daemon_reload(lives);
-    }
-
-    /// `systemctl enable` and its reload.
-    pub fn enable(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].enabled = true;
-        self.daemon_reload(lives);
-    }
-
-    /// `systemctl disable` and its reload.
-    pub fn disable(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].enabled = false;
-        self.daemon_reload(lives);
-    }
-
-    /// Somebody writes or removes the unit file. It takes effect with the next reload, or when the unit is loaded.
-    pub fn edit(&mut self, unit: UnitId, file: File) {
-        self[unit].file = file;
-        self.touch(unit);
-    }
-
-    fn touch(&mut self, unit: UnitId) {
-        self[unit].definition += 1;
-    }
-
-    /// `systemctl daemon-reload`: all units are read anew and keep their states, but not the count of their starts.
-    pub fn daemon_reload(&mut self, lives: &mut Lives<'_>) {
-        self.signal_changes();
-        self.signals.push(Signal::Reloading(true));
-        let all = || (0..usize::MAX).map(UnitId);
-        let count = self.units.len();
-        for unit in all().take(count).filter(|unit| self.units[unit.0].in_memory) {
-            self.signals.push(Signal::UnitRemoved(unit));
-        }
-        for unit in all().take(count) {
-            let it = &mut self[unit];
-            if it.in_memory || it.enabled {
-                it.read_file();
-                it.in_memory = true;
-                it.run.limit_begin = None;
-                it.run.limit_count = 0;
-            }
-        }
-        self.find_children();
-        for unit in all().take(count) {
-            if self[unit].in_memory {
-                self.load_parents(unit);
-                self.signals.push(Signal::UnitNew(unit));
-                self.maybe_garbage.push(unit);
-                self.maybe_unbound.push(unit);
-                self.rearm(unit);
-                self.queue(unit);
-            }
-        }
-        self.signals.push(Signal::Reloading(false));
-        // A job is run when there is nothing else to do: what is due by the settings now in force comes first.
-        while let Some(unit) = all().take(count).find(|unit| self[*unit].run.timer.is_some_and(|it| it.at <= self.now))
-        {
-            self.timer_elapsed(unit);
-        }
-        self.settle(lives);
-    }
-
     /// Does all that follows at once from what has just happened, and tells of it.
     fn settle(&mut self, lives: &mut Lives<'_>) {
         loop {
@@ -351,57 +284,6 @@ impl Model {
             it.signalled = current;
             let (active, auto_restart, has_job) = current;
             self.signals.push(Signal::Changed { unit, active, auto_restart, has_job });
-        }
-    }
-
-    fn load_into_memory(&mut self, unit: UnitId) {
-        if self[unit].in_memory {
-            return;
-        }
-        let it = &mut self[unit];
-        it.in_memory = true;
-        it.read_file();
-        it.run = Runtime::FRESH;
-        it.signalled = (ActiveState::Inactive, false, false);
-        it.is_untold = true;
-        self.signals.push(Signal::UnitNew(unit));
-        self.maybe_garbage.push(unit);
-        self.load_parents(unit);
-        self.find_children();
-    }
-
-    fn load_parents(&mut self, unit: UnitId) {
-        for index in 0..self[unit].spec.parents.len() {
-            let parent = self[unit].spec.parents[index].parent;
-            self.load_into_memory(parent);
-        }
-    }
-
-    fn find_children(&mut self) {
-        for children in &mut self.children {
-            children.clear();
-        }
-        for (index, unit) in self.units.iter().enumerate().filter(|(_, unit)| unit.in_memory) {
-            for dependency in &unit.spec.parents {
-                self.children[dependency.parent.0].push(UnitId(index));
-            }
-        }
-    }
-
-    /// `unit_may_gc`: what is down without failure and what nobody refers to is forgotten.
-    fn collect_garbage(&mut self) {
-        while let Some(unit) = self.maybe_garbage.pop() {
-            let it = &self[unit];
-            let idle = it.run.sub == SubState::Dead && it.run.job.is_none() && !it.run.has_orphan;
-            if it.in_memory && idle && !it.wanted && self.children[unit.0].is_empty() {
-                self[unit].in_memory = false;
-                self[unit].run = Runtime::FRESH;
-                self.signals.push(Signal::UnitRemoved(unit));
-                for index in 0..self[unit].spec.parents.len() {
-                    self.maybe_garbage.push(self[unit].spec.parents[index].parent);
-                }
-                self.find_children();
-            }
         }
     }
 

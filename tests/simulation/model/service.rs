@@ -361,7 +361,6 @@ impl Model {
             SubState::AutoRestart => Some(down + it.spec.restart_delay),
             SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited => None,
         };
-        let now = self.now;
-        self[unit].run.timer = at.map(|at| self.due_at(at.max(now)));
+        self[unit].run.timer = at.map(|at| self.due_at(at));
     }
 }

@@ -425,6 +425,7 @@ impl Unit {
     pub(super) fn due(&self) -> Option<Due> {
         let process = self.run.process.as_ref();
         let [ready, ends] = [process.and_then(|process| process.ready), process.and_then(|process| process.ends)];
-        [self.run.timer, ready, ends].into_iter().flatten().min()
+        let job = self.run.job.and_then(|job| job.timer);
+        [self.run.timer, ready, ends, job].into_iter().flatten().min()
     }
 }
