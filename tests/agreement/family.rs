@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::member::{Behaviour, Member, one_of, signal_name};
+use crate::member::{Behaviour, Member, TIMEOUT, one_of, signal_name};
 use crate::model::{
     Bond, Dependency, File, JobResult, Life, Mode, Model, ProcessSignal, Refusal, Signal, SubState, UnitId, Whim,
 };
@@ -80,7 +80,8 @@ impl Family {
         let count = if rng.bool() { 1 } else { rng.usize(2..=3) };
         let (mut model, mut members) = (Model::new(), Vec::new());
         let is_enabled = rng.bool();
-        for (index, letter) in ["a", "b", "c"].into_iter().enumerate().take(count) {
+        let times_jobs = rng.u8(0..3) == 0;
+        for (index, (rank, letter)) in [(0, "a"), (1, "b"), (2, "c")].into_iter().enumerate().take(count) {
             let bonds = [Bond::Requires, Bond::BindsTo, Bond::BindsTo, Bond::Requisite];
             let parents = (index > 0).then(|| Dependency {
                 // Some are grandchildren.
@@ -89,7 +90,8 @@ impl Family {
                 after: rng.u8(0..4) > 0,
             });
             let name = format!("f{number:03}{letter}.service");
-            let member = Member::generate(name.clone(), parents.into_iter().collect(), is_enabled, rng);
+            let job_timeout = times_jobs.then_some(TIMEOUT.saturating_sub(PAUSE / 4 * rank));
+            let member = Member::generate(name.clone(), parents.into_iter().collect(), is_enabled, job_timeout, rng);
             let unit = model.add(name, member.spec(rng));
             model.edit(unit, member.file.clone());
             members.push(member);

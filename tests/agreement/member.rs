@@ -14,10 +14,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// One of this length elapses in each round.
 const SHORT: Duration = Duration::from_millis(50);
 /// For what never ends by itself. Whatever else there is to do for such a unit, a busy machine has to do in this time.
-const TIMEOUT: Duration = Duration::from_millis(400);
-/// So that no sum of timeouts comes near it.
-const JOB_TIMEOUT: Duration = Duration::from_millis(1000);
-
+pub const TIMEOUT: Duration = Duration::from_millis(400);
 /// What a process does on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnTerm {
@@ -107,10 +104,24 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn generate(name: String, parents: Vec<Dependency>, is_enabled: bool, rng: &mut Rng) -> Self {
+    /// With a timeout for jobs there are no others: it would be a race which of them elapses first.
+    pub fn generate(
+        name: String,
+        parents: Vec<Dependency>,
+        is_enabled: bool,
+        job_timeout: Option<Duration>,
+        rng: &mut Rng,
+    ) -> Self {
         let kind = *one_of(&[Type::Simple, Type::Simple, Type::Notify, Type::Oneshot], rng);
         let is_stubborn = rng.u8(0..6) == 0;
         let is_never_ready = kind == Type::Notify && rng.u8(0..3) == 0;
+        let timeouts = match job_timeout {
+            Some(timeout) => [None, None, (is_stubborn || is_never_ready).then_some(timeout)],
+            None => {
+                let mut one = |never_ends: bool| (never_ends && rng.bool()).then_some(TIMEOUT);
+                [one(is_never_ready), one(is_stubborn), None]
+            }
+        };
         let mut member = Self {
             name,
             file: File::Missing,
@@ -118,11 +129,7 @@ impl Member {
             is_enabled,
             kind,
             parents,
-            timeouts: [
-                (is_never_ready && rng.bool()).then_some(TIMEOUT),
-                (is_stubborn && rng.bool()).then_some(TIMEOUT),
-                ((is_stubborn || is_never_ready) && rng.u8(0..3) == 0).then_some(JOB_TIMEOUT),
-            ],
+            timeouts,
             is_stubborn,
             is_never_ready,
         };

@@ -2,12 +2,48 @@
 //!
 //! Pure and deterministic: no I/O, no clock, no randomness. Time is a `Duration` since an origin and passes only in
 //! [`Model::advance`]. What a process does is not decided here: whoever advances time or performs an operation is
-//! asked for the [`Life`] of each process that is spawned.
-//!
-//! Everything that the manager would signal is collected in order, see [`Model::drain_signals`].
+//! asked for the [`Life`] of each process that is spawned. All that the manager would signal is collected in order, see
+//! [`Model::drain_signals`].
 //!
 //! The rules follow systemd 252: its man pages (systemd.service(5), systemd.unit(5)), its sources, whose functions the
-//! comments name, and what has been seen of it.
+//! comments name, and what has been seen of it. `tests/agreement/` puts the model beside a real manager.
+//!
+//! Where things are: [`jobs`] has transactions, jobs and their queue; [`service`] the life cycle of a service; [`memory`]
+//! what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit; [`spec`] what is
+//! configured, and what processes do.
+//!
+//! # What one might not expect, and systemd 252 was seen to do
+//!
+//! - After the start limit is hit by automatic restarts, `Result` stays that of the last run; `NRestarts` counts the
+//!   refused restart too. `NRestarts` survives a stop and even a restart in mid-`auto-restart`; the next start after
+//!   an end that was to be final zeroes it.
+//! - The window of the start limit does not slide. A reload forgets the count, as do `reset-failed` and unloading.
+//! - A start of what is in `auto-restart`, or on its way down, counts at once, waits, and counts again whenever its
+//!   job is tried anew: when the unit changes, and when a job of a unit ends that it is ordered with, be it a
+//!   `try-restart` that does nothing. If that exceeds the limit, the unit is failed there and then; on its way down it
+//!   leaves an orphan, see [`Unit::has_orphan`]. A start that lacks what it is bound to does not count.
+//! - A restart becomes a start under the same number when the first half is done. The state in between is signalled.
+//!   So is `failed` or `inactive` before `auto-restart`, although it lasts for no time.
+//! - The journal has a stop (JOB_TYPE=stop) of a restart, and of a child that went down with what it is bound to; it
+//!   has none of a unit that was stopped while it was activating, in `auto-restart`, or up without a process, unless
+//!   that stop was a restart's.
+//! - Without `After=`, a child starts before it is known whether its parent does. If the parent's job fails later, that
+//!   takes the child's with it if it has not ended, but not the process that it has started. A child that is up is not
+//!   looked at again before it, its parent, or a file changes.
+//! - What goes to `auto-restart` by itself starts parents that are down and that it is not ordered after.
+//! - In mode `replace` even the question of `Requisite=` cancels a parent's stop.
+//! - A unit whose file is masked, missing or bad runs on with default settings and without dependencies. If it is in
+//!   `auto-restart`, the default `RestartSec=` applies, and it ends up failed, because it may not be started.
+//! - A unit that has just been loaded is not told to have a job before it starts, or not always; here it never is.
+//!
+//! # What is not modelled
+//!
+//! Everything around the main process (`ExecStartPre=`, `ExecStop=`, `ExecCondition=`, control processes, children that
+//! outlive it, orphans), conditions, `Type=forking`, `exec`, `dbus`, `idle`, reloading, watchdogs, core dumps, lack of
+//! memory, `Wants=`, `PartOf=`, `Upholds=`, `Conflicts=`, `OnFailure=`, cycles, more than one line of dependency between two
+//! units, isolating and irreversible jobs, `JobRunningTimeoutSec=`, units other than services, the time that the manager
+//! itself takes, and `daemon-reexec`. A bad file is one that has no other settings. In which order jobs run that need not
+//! wait for each other is systemd's whim, and so is what it notices first of two things at the same time: see [`Whim`].
 
 mod jobs;
 mod memory;
@@ -267,8 +303,8 @@ impl Model {
         }
     }
 
-    /// As systemd does it, changes are signalled when there is nothing else to do, or when a job ends: a state that
-    /// lasted for no time is never told.
+    /// Changes are signalled when there is nothing else to do, or when a unit's job ends, or when it goes down: of what
+    /// lasts for no time besides, nobody hears.
     fn signal_changes(&mut self) {
         while let Some(unit) = self.changed.pop() {
             self.signal_change(unit);

@@ -71,7 +71,8 @@ impl Model {
             self.signal_change(unit);
         }
         let life = lives(unit, now);
-        let ready = life.ready_after.map(|after| self.due_in(after));
+        let tells_ready = self[unit].spec.kind == Type::Notify;
+        let ready = life.ready_after.filter(|_| tells_ready).map(|after| self.due_in(after));
         let ends = life.lives_for.map(|after| self.due_in(after));
         let timeout = self[unit].spec.timeout_start;
         let timeout = timeout.map(|timeout| self.due_in(timeout));
