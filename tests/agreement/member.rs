@@ -115,12 +115,11 @@ impl Member {
         let kind = *one_of(&[Type::Simple, Type::Simple, Type::Notify, Type::Oneshot], rng);
         let is_stubborn = rng.u8(0..6) == 0;
         let is_never_ready = kind == Type::Notify && rng.u8(0..3) == 0;
-        let timeouts = match job_timeout {
-            Some(timeout) => [None, None, (is_stubborn || is_never_ready).then_some(timeout)],
-            None => {
-                let mut one = |never_ends: bool| (never_ends && rng.bool()).then_some(TIMEOUT);
-                [one(is_never_ready), one(is_stubborn), None]
-            }
+        let timeouts = if let Some(timeout) = job_timeout {
+            [None, None, (is_stubborn || is_never_ready).then_some(timeout)]
+        } else {
+            let mut one = |never_ends: bool| (never_ends && rng.bool()).then_some(TIMEOUT);
+            [one(is_never_ready), one(is_stubborn), None]
         };
         let mut member = Self {
             name,
