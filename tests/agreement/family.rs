@@ -7,7 +7,8 @@ use fastrand::Rng;
 
 use crate::member::{Behaviour, Member, TIMEOUT, one_of, signal_name};
 use crate::model::{
-    Bond, Dependency, File, JobResult, Life, Mode, Model, ProcessSignal, Refusal, Signal, SubState, UnitId, Whim,
+    Bond, Dependency, File, JobResult, Life, Mode, Model, ProcessSignal, Refusal, Restart, Signal, SubState, UnitId,
+    Whim,
 };
 use crate::view::{View, job_results};
 
@@ -237,6 +238,9 @@ impl Family {
             seen.push(unit.result().as_str());
             if unit.sub() == SubState::AutoRestart || unit.sub() == SubState::StopSigterm {
                 seen.push(unit.sub().as_str());
+            }
+            if unit.is_restart_prevented() && unit.spec().restart == Restart::Always {
+                seen.push("restart-prevented");
             }
             if unit.n_restarts() > 0 {
                 seen.push("restarted");

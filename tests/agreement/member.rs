@@ -139,7 +139,7 @@ impl Member {
 
     /// New settings for it. Its type and dependencies stay.
     pub fn spec(&self, rng: &mut Rng) -> Spec {
-        // The last two are refused for a oneshot.
+        // The last three are refused for a oneshot.
         let policies = [
             Restart::No,
             Restart::No,
@@ -148,6 +148,7 @@ impl Member {
             Restart::OnAbnormal,
             Restart::OnAbort,
             Restart::OnWatchdog,
+            Restart::Always,
             Restart::Always,
             Restart::OnSuccess,
         ];
@@ -162,7 +163,7 @@ impl Member {
             start_limit_interval: LONG,
             start_limit_burst: rng.u32(2..=4),
             success_exit: if rng.u8(0..3) == 0 { vec![Exit::Code(1)] } else { Vec::new() },
-            restart_prevent: if rng.u8(0..4) == 0 { vec![Exit::Code(2)] } else { Vec::new() },
+            restart_prevent: if rng.bool() { vec![Exit::Code(2)] } else { Vec::new() },
             remain_after_exit: rng.u8(0..if self.kind == Type::Oneshot { 2 } else { 8 }) == 0,
             parents: self.parents.clone(),
         }
@@ -170,7 +171,7 @@ impl Member {
 
     pub fn behaviour(&self, rng: &mut Rng) -> Behaviour {
         use Exit::{Code, Signal};
-        let ends = [Code(0), Code(1), Code(2), Signal(ProcessSignal::Kill), Signal(ProcessSignal::Term)];
+        let ends = [Code(0), Code(1), Code(2), Code(2), Signal(ProcessSignal::Kill), Signal(ProcessSignal::Term)];
         let on_term = [OnTerm::Dies, OnTerm::Exits(0), OnTerm::Exits(1), OnTerm::Exits(2)];
         Behaviour {
             on_term: if self.is_stubborn { OnTerm::Ignores } else { *one_of(&on_term, rng) },

@@ -55,8 +55,7 @@ impl Model {
             if it.in_memory || it.enabled {
                 it.read_file();
                 it.in_memory = true;
-                it.run.limit_begin = None;
-                it.run.limit_count = 0;
+                it.run.limit = None;
             }
         }
         self.find_children();

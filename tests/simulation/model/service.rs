@@ -54,14 +54,10 @@ impl Model {
         if interval.is_zero() || burst == 0 {
             return true;
         }
-        match unit.run.limit_begin {
-            Some(begin) if now.saturating_sub(begin) <= interval => unit.run.limit_count += 1,
-            _ => {
-                unit.run.limit_begin = Some(now);
-                unit.run.limit_count = 1;
-            }
-        }
-        unit.run.limit_count <= burst
+        let window = unit.run.limit.filter(|(begin, _)| now.saturating_sub(*begin) <= interval);
+        let (begin, starts) = window.map_or((now, 1), |(begin, starts)| (begin, starts + 1));
+        unit.run.limit = Some((begin, starts));
+        starts <= burst
     }
 
     /// `service_start` of what is down.
@@ -348,8 +344,7 @@ impl Model {
         run.result = ServiceResult::Success;
         run.n_restarts = 0;
         run.flush_n_restarts = false;
-        run.limit_begin = None;
-        run.limit_count = 0;
+        run.limit = None;
     }
 
     /// Timers after a reload: they count from the last change of state, by the settings now in force.

@@ -156,9 +156,8 @@ pub(super) struct Runtime {
     pub flush_n_restarts: bool,
     /// Set by a stop, so that what it ends is not restarted.
     pub forbid_restart: bool,
-    /// Begin of the window of the start limit, and the starts in it.
-    pub limit_begin: Option<Duration>,
-    pub limit_count: u32,
+    /// The window of the start limit: when it began, and the starts in it.
+    pub limit: Option<(Duration, u32)>,
     pub invocation: Option<u64>,
     pub state_change: Duration,
     pub active_enter: Option<Duration>,
@@ -182,8 +181,7 @@ impl Runtime {
         n_restarts: 0,
         flush_n_restarts: false,
         forbid_restart: false,
-        limit_begin: None,
-        limit_count: 0,
+        limit: None,
         invocation: None,
         state_change: Duration::ZERO,
         active_enter: None,
@@ -388,7 +386,7 @@ impl Unit {
     /// the next start, and whether the end of this run will be followed by no restart.
     #[must_use]
     pub fn hidden(&self) -> (u32, bool, bool) {
-        (self.run.limit_count, self.run.flush_n_restarts, self.run.forbid_restart)
+        (self.run.limit.map_or(0, |(_, starts)| starts), self.run.flush_n_restarts, self.run.forbid_restart)
     }
 
     /// Whether it was given up with a living process: it hit the start limit when it was started in mid-stop. What
