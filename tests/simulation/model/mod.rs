@@ -92,11 +92,22 @@ pub struct Whim {
     pub jobs_wait: bool,
 }
 
+/// What is due for a unit.
+#[derive(Debug, Clone, Copy)]
+enum Scheduled {
+    /// The unit may have changed since anybody looked.
+    Unknown,
+    Nothing,
+    Next(Due),
+}
+
 /// A service manager with its units.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     now: Duration,
     units: Vec<Unit>,
+    /// What is due for each unit. Looked through for each event, and therefore small.
+    schedule: Vec<Scheduled>,
     /// For each unit those that depend on it, as far as they are in memory.
     children: Vec<Vec<UnitId>>,
     signals: Vec<Signal>,
@@ -121,6 +132,7 @@ impl Index<UnitId> for Model {
 /// Private by intent: outside, the units change by operations only.
 impl IndexMut<UnitId> for Model {
     fn index_mut(&mut self, unit: UnitId) -> &mut Unit {
+        self.schedule[unit.0] = Scheduled::Unknown;
         &mut self.units[unit.0]
     }
 }
@@ -135,6 +147,7 @@ impl Model {
     pub fn add(&mut self, name: impl Into<String>, spec: Spec) -> UnitId {
         let unit = UnitId(self.units.len());
         self.units.push(Unit::new(name.into(), File::Good(spec)));
+        self.schedule.push(Scheduled::Unknown);
         self.children.push(Vec::new());
         unit
     }
@@ -175,7 +188,12 @@ impl Model {
     /// When something happens by itself next; never in the past.
     #[must_use]
     pub fn next_event(&self) -> Option<Duration> {
-        self.units.iter().filter_map(Unit::due).min().map(|due| due.at.max(self.now))
+        let due = |(unit, scheduled): (&Unit, &Scheduled)| match scheduled {
+            Scheduled::Unknown => unit.due(),
+            Scheduled::Nothing => None,
+            Scheduled::Next(due) => Some(*due),
+        };
+        self.units.iter().zip(&self.schedule).filter_map(due).min().map(|due| due.at.max(self.now))
     }
 
     /// Lets time pass, and everything happen that is due until then, `to` included.
@@ -193,8 +211,18 @@ impl Model {
 
     /// Does what is due next, if it is due by then, but none of the work that it leads to.
     fn do_next(&mut self, by: Duration) -> bool {
-        let due = self.units.iter().enumerate().filter_map(|(index, unit)| Some((unit.due()?, index))).min();
-        let Some((due, index)) = due.filter(|(due, _)| due.at <= by) else { return false };
+        let mut next: Option<(Due, usize)> = None;
+        for (index, scheduled) in self.schedule.iter_mut().enumerate() {
+            if let Scheduled::Unknown = scheduled {
+                *scheduled = self.units[index].due().map_or(Scheduled::Nothing, Scheduled::Next);
+            }
+            if let Scheduled::Next(due) = *scheduled
+                && next.is_none_or(|(earliest, _)| due < earliest)
+            {
+                next = Some((due, index));
+            }
+        }
+        let Some((due, index)) = next.filter(|(due, _)| due.at <= by) else { return false };
         self.now = self.now.max(due.at);
         let (unit, is_due) = (UnitId(index), |it: Option<Due>| it == Some(due));
         let run = &self[unit].run;
