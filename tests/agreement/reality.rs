@@ -13,7 +13,7 @@ use workerheal_sandbox::Sandbox;
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, ObjectPath, OwnedVariant, Variant};
 
-use crate::family::View;
+use crate::view::{State, View};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -27,9 +27,14 @@ type Line<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPat
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     /// The result of a job that has ended.
-    JobRemoved { unit: String, result: String },
-    /// Active state, whether it waits for an automatic restart, whether there is a job.
-    Changed { unit: String, state: (String, bool, bool) },
+    JobRemoved {
+        unit: String,
+        result: String,
+    },
+    Changed {
+        unit: String,
+        state: State,
+    },
 }
 
 pub struct Reality {
@@ -89,31 +94,11 @@ impl Reality {
         lines.into_iter().map(line).collect()
     }
 
-    /// The rest of the views, and the id of the invocation.
-    pub fn look(&self, units: Vec<(String, View)>) -> Vec<(String, View, String)> {
+    /// The rest of the views, and the ids of the invocations; all asked for at once.
+    pub fn look(&self, units: Vec<(String, View)>) -> Vec<(View, String)> {
         self.runtime.block_on(async {
-            let looks: Vec<_> = units
-                .into_iter()
-                .map(|(unit, mut view)| {
-                    let connection = self.connection.clone();
-                    tokio::spawn(async move {
-                        let path = path_of(&unit);
-                        let get = async |interface: &str, key: &str| {
-                            let body = (format!("{SYSTEMD}.{interface}"), key);
-                            let reply =
-                                connection.call_method(Some(SYSTEMD), path.as_str(), Some(PROPERTIES), "Get", &body);
-                            let reply = reply.await.expect("it has the property");
-                            reply.body().deserialize::<OwnedVariant>().expect("a property has its form")
-                        };
-                        view.result = String::try_from(get("Service", "Result").await).expect("a text");
-                        view.n_restarts = u32::try_from(get("Service", "NRestarts").await).expect("a number");
-                        let id = Vec::<u8>::try_from(get("Unit", "InvocationID").await).expect("bytes");
-                        view.has_invocation = !id.is_empty();
-                        let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                        (unit, view, id)
-                    })
-                })
-                .collect();
+            let look = |(unit, view)| tokio::spawn(look(self.connection.clone(), unit, view));
+            let looks: Vec<_> = units.into_iter().map(look).collect();
             let mut looked = Vec::with_capacity(looks.len());
             for look in looks {
                 looked.push(look.await.expect("nothing panics"));
@@ -126,6 +111,22 @@ impl Reality {
     pub fn told(&self) -> Vec<Told> {
         self.told.try_iter().collect()
     }
+}
+
+async fn look(connection: Connection, unit: String, mut view: View) -> (View, String) {
+    let path = format!("{PATH}/unit/{}", unit.replace('.', "_2e"));
+    let get = async |interface: &str, key: &str| {
+        let body = (format!("{SYSTEMD}.{interface}"), key);
+        let reply = connection.call_method(Some(SYSTEMD), path.as_str(), Some(PROPERTIES), "Get", &body).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{key} of {unit}: {error}"));
+        reply.body().deserialize::<OwnedVariant>().expect("a property has its form")
+    };
+    view.result = String::try_from(get("Service", "Result").await).expect("it is a text");
+    view.n_restarts = u32::try_from(get("Service", "NRestarts").await).expect("it is a number");
+    let id = Vec::<u8>::try_from(get("Unit", "InvocationID").await).expect("it is bytes");
+    view.has_invocation = !id.is_empty();
+    let hex: Vec<String> = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    (view, hex.concat())
 }
 
 async fn listen(mut stream: MessageStream, told: Sender<Told>) {
@@ -158,8 +159,4 @@ fn read(message: &Message) -> Option<Told> {
     let is_ours = unit.starts_with('f') && unit.ends_with(".service");
     let state = (text("ActiveState")?, text("SubState")? == "auto-restart", has_job);
     is_ours.then_some(Told::Changed { unit, state })
-}
-
-fn path_of(unit: &str) -> String {
-    format!("{PATH}/unit/{}", unit.replace('.', "_2e"))
 }

@@ -2,10 +2,11 @@
 //! (systemd's transaction.c and job.c).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::service::Start;
 use super::spec::Bond;
-use super::unit::{ActiveState, LoadState, UnitId};
+use super::unit::{ActiveState, Due, LoadState, UnitId};
 use super::{Lives, Model, Signal};
 
 /// The type of a job. `try-restart` becomes a restart or nothing when it is enqueued.
@@ -68,6 +69,8 @@ pub enum JobResult {
     Done,
     Failed,
     Canceled,
+    /// It took longer than `JobTimeoutSec=`. That of a start which takes longer than `TimeoutStartSec=` has failed.
+    Timeout,
     Dependency,
     Skipped,
 }
@@ -79,6 +82,7 @@ impl JobResult {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
+            Self::Timeout => "timeout",
             Self::Dependency => "dependency",
             Self::Skipped => "skipped",
         }
@@ -97,6 +101,8 @@ pub struct Job {
     /// Not waiting: it has been begun.
     pub running: bool,
     queued: bool,
+    began: Duration,
+    pub(super) timer: Option<Due>,
 }
 
 /// What to do about a job that is in the way.
@@ -271,12 +277,26 @@ impl Model {
                 let merged = old.kind.merged(kind).unwrap_or(kind);
                 Job { kind: merged, running: old.running && merged == old.kind, ..old }
             }
-            None => Job { id: self.next_job(), kind, running: false, queued: false },
+            None => Job { id: self.next_job(), kind, running: false, queued: false, began: self.now, timer: None },
         };
         self[unit].run.job = Some(job);
+        if job.timer.is_none() {
+            self.arm_job(unit);
+        }
         self.changed(unit);
         self.queue(unit);
         job.id
+    }
+
+    /// `JobTimeoutSec=` counts from when the job was enqueued.
+    pub(super) fn arm_job(&mut self, unit: UnitId) {
+        let Some((began, timeout)) = self[unit].run.job.map(|job| job.began).zip(self[unit].spec.job_timeout) else {
+            return;
+        };
+        let timer = self.due_at(began + timeout);
+        if let Some(job) = &mut self[unit].run.job {
+            job.timer = Some(timer);
+        }
     }
 
     fn next_job(&mut self) -> JobId {
@@ -296,7 +316,7 @@ impl Model {
 
     /// Runs what is queued, and what that leads to.
     pub(super) fn run_jobs(&mut self, lives: &mut Lives<'_>) {
-        let last_first = self.last_job_first;
+        let last_first = self.whim.last_job_first;
         let next = |queue: &mut VecDeque<UnitId>| if last_first { queue.pop_back() } else { queue.pop_front() };
         while let Some(unit) = next(&mut self.run_queue) {
             if let Some(job) = &mut self[unit].run.job

@@ -2,14 +2,51 @@
 //!
 //! Pure and deterministic: no I/O, no clock, no randomness. Time is a `Duration` since an origin and passes only in
 //! [`Model::advance`]. What a process does is not decided here: whoever advances time or performs an operation is
-//! asked for the [`Life`] of each process that is spawned.
-//!
-//! Everything that the manager would signal is collected in order, see [`Model::drain_signals`].
+//! asked for the [`Life`] of each process that is spawned. All that the manager would signal is collected in order, see
+//! [`Model::drain_signals`].
 //!
 //! The rules follow systemd 252: its man pages (systemd.service(5), systemd.unit(5)), its sources, whose functions the
-//! comments name, and what has been seen of it.
+//! comments name, and what has been seen of it. `tests/agreement/` puts the model beside a real manager.
+//!
+//! Where things are: [`jobs`] has transactions, jobs and their queue; [`service`] the life cycle of a service; [`memory`]
+//! what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit; [`spec`] what is
+//! configured, and what processes do.
+//!
+//! # What one might not expect, and systemd 252 was seen to do
+//!
+//! - After the start limit is hit by automatic restarts, `Result` stays that of the last run; `NRestarts` counts the
+//!   refused restart too. `NRestarts` survives a stop and even a restart in mid-`auto-restart`; the next start after
+//!   an end that was to be final zeroes it.
+//! - The window of the start limit does not slide. A reload forgets the count, as do `reset-failed` and unloading.
+//! - A start of what is in `auto-restart`, or on its way down, counts at once, waits, and counts again whenever its
+//!   job is tried anew: when the unit changes, and when a job of a unit ends that it is ordered with, be it a
+//!   `try-restart` that does nothing. If that exceeds the limit, the unit is failed there and then; on its way down it
+//!   leaves an orphan, see [`Unit::has_orphan`]. A start that lacks what it is bound to does not count.
+//! - A restart becomes a start under the same number when the first half is done. The state in between is signalled.
+//!   So is `failed` or `inactive` before `auto-restart`, although it lasts for no time.
+//! - The journal has a stop (JOB_TYPE=stop) of a restart, and of a child that went down with what it is bound to; it
+//!   has none of a unit that was stopped while it was activating, in `auto-restart`, or up without a process, unless
+//!   that stop was a restart's.
+//! - Without `After=`, a child starts before it is known whether its parent does. If the parent's job fails later, that
+//!   takes the child's with it if it has not ended, but not the process that it has started. A child that is up is not
+//!   looked at again before it, its parent, or a file changes.
+//! - What goes to `auto-restart` by itself starts parents that are down and that it is not ordered after.
+//! - In mode `replace` even the question of `Requisite=` cancels a parent's stop.
+//! - A unit whose file is masked, missing or bad runs on with default settings and without dependencies. If it is in
+//!   `auto-restart`, the default `RestartSec=` applies, and it ends up failed, because it may not be started.
+//! - A unit that has just been loaded is not told to have a job before it starts, or not always; here it never is.
+//!
+//! # What is not modelled
+//!
+//! Everything around the main process (`ExecStartPre=`, `ExecStop=`, `ExecCondition=`, control processes, children that
+//! outlive it, orphans), conditions, `Type=forking`, `exec`, `dbus`, `idle`, reloading, watchdogs, core dumps, lack of
+//! memory, `Wants=`, `PartOf=`, `Upholds=`, `Conflicts=`, `OnFailure=`, cycles, more than one line of dependency between two
+//! units, isolating and irreversible jobs, `JobRunningTimeoutSec=`, units other than services, the time that the manager
+//! itself takes, and `daemon-reexec`. A bad file is one that has no other settings. In which order jobs run that need not
+//! wait for each other is systemd's whim, and so is what it notices first of two things at the same time: see [`Whim`].
 
 mod jobs;
+mod memory;
 mod service;
 mod spec;
 mod unit;
@@ -26,7 +63,7 @@ pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec,
 pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
 
 use jobs::Transaction;
-use unit::{Due, Runtime};
+use unit::Due;
 
 /// Is asked for the life of each process that is spawned, with its unit and the time.
 pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
@@ -46,11 +83,31 @@ pub enum Signal {
     Reloading(bool),
 }
 
+/// What systemd leaves open, or to chance. What depends on it is a race.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whim {
+    /// Of jobs that need not wait for each other, the last one is run first.
+    pub last_job_first: bool,
+    /// Of what happens at the same time, everything is noticed before a job is run.
+    pub jobs_wait: bool,
+}
+
+/// What is due for a unit.
+#[derive(Debug, Clone, Copy)]
+enum Scheduled {
+    /// The unit may have changed since anybody looked.
+    Unknown,
+    Nothing,
+    Next(Due),
+}
+
 /// A service manager with its units.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     now: Duration,
     units: Vec<Unit>,
+    /// What is due for each unit. Looked through for each event, and therefore small.
+    schedule: Vec<Scheduled>,
     /// For each unit those that depend on it, as far as they are in memory.
     children: Vec<Vec<UnitId>>,
     signals: Vec<Signal>,
@@ -59,7 +116,7 @@ pub struct Model {
     maybe_unbound: Vec<UnitId>,
     maybe_garbage: Vec<UnitId>,
     transaction: Transaction,
-    last_job_first: bool,
+    whim: Whim,
     jobs: u64,
     dues: u64,
 }
@@ -75,6 +132,7 @@ impl Index<UnitId> for Model {
 /// Private by intent: outside, the units change by operations only.
 impl IndexMut<UnitId> for Model {
     fn index_mut(&mut self, unit: UnitId) -> &mut Unit {
+        self.schedule[unit.0] = Scheduled::Unknown;
         &mut self.units[unit.0]
     }
 }
@@ -89,13 +147,21 @@ impl Model {
     pub fn add(&mut self, name: impl Into<String>, spec: Spec) -> UnitId {
         let unit = UnitId(self.units.len());
         self.units.push(Unit::new(name.into(), File::Good(spec)));
+        self.schedule.push(Scheduled::Unknown);
         self.children.push(Vec::new());
         unit
     }
 
-    /// In which order jobs run that need not wait for each other: systemd promises none.
-    pub fn run_last_job_first(&mut self, last_first: bool) {
-        self.last_job_first = last_first;
+    /// Decides what systemd leaves open.
+    pub fn set_whim(&mut self, whim: Whim) {
+        self.whim = whim;
+    }
+
+    /// Changes how long the living process will take to end upon SIGTERM; `None` ignores it.
+    pub fn set_stop_takes(&mut self, unit: UnitId, stop_takes: Option<Duration>) {
+        if let Some(process) = &mut self[unit].run.process {
+            process.life.stop_takes = stop_takes;
+        }
     }
 
     #[must_use]
@@ -122,26 +188,54 @@ impl Model {
     /// When something happens by itself next; never in the past.
     #[must_use]
     pub fn next_event(&self) -> Option<Duration> {
-        self.units.iter().filter_map(Unit::due).min().map(|due| due.at)
+        let due = |(unit, scheduled): (&Unit, &Scheduled)| match scheduled {
+            Scheduled::Unknown => unit.due(),
+            Scheduled::Nothing => None,
+            Scheduled::Next(due) => Some(*due),
+        };
+        self.units.iter().zip(&self.schedule).filter_map(due).min().map(|due| due.at.max(self.now))
     }
 
     /// Lets time pass, and everything happen that is due until then, `to` included.
     pub fn advance(&mut self, to: Duration, lives: &mut Lives<'_>) {
-        loop {
-            let due = self.units.iter().enumerate().filter_map(|(index, unit)| Some((unit.due()?, index))).min();
-            let Some((due, index)) = due.filter(|(due, _)| due.at <= to) else { break };
-            self.now = self.now.max(due.at);
-            let (unit, is_due) = (UnitId(index), |it: Option<Due>| it == Some(due));
-            if is_due(self[unit].run.timer) {
-                self.timer_elapsed(unit);
-            } else if is_due(self[unit].run.process.as_ref().and_then(|process| process.ready)) {
-                self.process_ready(unit);
+        while self.do_next(to) {
+            if self.whim.jobs_wait && self.next_event() == Some(self.now) {
+                self.stop_unbound();
+                self.signal_changes();
             } else {
-                self.process_ended(unit);
+                self.settle(lives);
             }
-            self.settle(lives);
         }
         self.now = self.now.max(to);
+    }
+
+    /// Does what is due next, if it is due by then, but none of the work that it leads to.
+    fn do_next(&mut self, by: Duration) -> bool {
+        let mut next: Option<(Due, usize)> = None;
+        for (index, scheduled) in self.schedule.iter_mut().enumerate() {
+            if let Scheduled::Unknown = scheduled {
+                *scheduled = self.units[index].due().map_or(Scheduled::Nothing, Scheduled::Next);
+            }
+            if let Scheduled::Next(due) = *scheduled
+                && next.is_none_or(|(earliest, _)| due < earliest)
+            {
+                next = Some((due, index));
+            }
+        }
+        let Some((due, index)) = next.filter(|(due, _)| due.at <= by) else { return false };
+        self.now = self.now.max(due.at);
+        let (unit, is_due) = (UnitId(index), |it: Option<Due>| it == Some(due));
+        let run = &self[unit].run;
+        if is_due(run.timer) {
+            self.timer_elapsed(unit);
+        } else if is_due(run.process.and_then(|process| process.ready)) {
+            self.process_ready(unit);
+        } else if is_due(run.job.and_then(|job| job.timer)) {
+            self.finish_job(unit, JobResult::Timeout, true);
+        } else {
+            self.process_ended(unit);
+        }
+        true
     }
 
     /// `systemctl start`.
@@ -216,79 +310,6 @@ impl Model {
         self[unit].has_process()
     }
 
-    /// `systemctl mask` and its reload.
-    pub fn mask(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].masked = true;
-        self.touch(unit);
-        self.daemon_reload(lives);
-    }
-
-    /// `systemctl unmask` and its reload.
-    pub fn unmask(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].masked = false;
-        self.touch(unit);
-        self.daemon_reload(lives);
-    }
-
-    /// `systemctl enable` and its reload.
-    pub fn enable(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].enabled = true;
-        self.daemon_reload(lives);
-    }
-
-    /// `systemctl disable` and its reload.
-    pub fn disable(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        self[unit].enabled = false;
-        self.daemon_reload(lives);
-    }
-
-    /// Somebody writes or removes the unit file. It takes effect with the next reload, or when the unit is loaded.
-    pub fn edit(&mut self, unit: UnitId, file: File) {
-        self[unit].file = file;
-        self.touch(unit);
-    }
-
-    fn touch(&mut self, unit: UnitId) {
-        self[unit].definition += 1;
-    }
-
-    /// `systemctl daemon-reload`: all units are read anew and keep their states, but not the count of their starts.
-    pub fn daemon_reload(&mut self, lives: &mut Lives<'_>) {
-        self.signal_changes();
-        self.signals.push(Signal::Reloading(true));
-        let all = || (0..usize::MAX).map(UnitId);
-        let count = self.units.len();
-        for unit in all().take(count).filter(|unit| self.units[unit.0].in_memory) {
-            self.signals.push(Signal::UnitRemoved(unit));
-        }
-        for unit in all().take(count) {
-            let it = &mut self[unit];
-            if it.in_memory || it.enabled {
-                it.read_file();
-                it.in_memory = true;
-                it.run.limit_begin = None;
-                it.run.limit_count = 0;
-            }
-        }
-        self.find_children();
-        for unit in all().take(count) {
-            if self[unit].in_memory {
-                self.load_parents(unit);
-                self.signals.push(Signal::UnitNew(unit));
-                self.rearm(unit);
-                self.queue(unit);
-                self.maybe_garbage.push(unit);
-            }
-        }
-        self.signals.push(Signal::Reloading(false));
-        // A job is run when there is nothing else to do: what is due by the settings now in force comes first.
-        while let Some(unit) = all().take(count).find(|unit| self[*unit].run.timer.is_some_and(|it| it.at <= self.now))
-        {
-            self.timer_elapsed(unit);
-        }
-        self.settle(lives);
-    }
-
     /// Does all that follows at once from what has just happened, and tells of it.
     fn settle(&mut self, lives: &mut Lives<'_>) {
         loop {
@@ -296,6 +317,7 @@ impl Model {
             if self.run_queue.is_empty() {
                 break;
             }
+            self.signal_changes();
             self.run_jobs(lives);
         }
         self.signal_changes();
@@ -309,8 +331,8 @@ impl Model {
         }
     }
 
-    /// As systemd does it, changes are signalled when there is nothing else to do, or when a job ends: a state that
-    /// lasted for no time is never told.
+    /// Changes are signalled when there is nothing else to do, or when a unit's job ends, or when it goes down: of what
+    /// lasts for no time besides, nobody hears.
     fn signal_changes(&mut self) {
         while let Some(unit) = self.changed.pop() {
             self.signal_change(unit);
@@ -322,60 +344,10 @@ impl Model {
     fn signal_change(&mut self, unit: UnitId) {
         let it = &mut self[unit];
         let current = (it.active(), it.is_auto_restart(), it.run.job.is_some());
-        if it.in_memory && it.signalled != current {
+        if it.in_memory && !it.is_untold && it.signalled != current {
             it.signalled = current;
             let (active, auto_restart, has_job) = current;
             self.signals.push(Signal::Changed { unit, active, auto_restart, has_job });
-        }
-    }
-
-    fn load_into_memory(&mut self, unit: UnitId) {
-        if self[unit].in_memory {
-            return;
-        }
-        let it = &mut self[unit];
-        it.in_memory = true;
-        it.read_file();
-        it.run = Runtime::FRESH;
-        it.signalled = (ActiveState::Inactive, false, false);
-        self.signals.push(Signal::UnitNew(unit));
-        self.maybe_garbage.push(unit);
-        self.load_parents(unit);
-        self.find_children();
-    }
-
-    fn load_parents(&mut self, unit: UnitId) {
-        for index in 0..self[unit].spec.parents.len() {
-            let parent = self[unit].spec.parents[index].parent;
-            self.load_into_memory(parent);
-        }
-    }
-
-    fn find_children(&mut self) {
-        for children in &mut self.children {
-            children.clear();
-        }
-        for (index, unit) in self.units.iter().enumerate().filter(|(_, unit)| unit.in_memory) {
-            for dependency in &unit.spec.parents {
-                self.children[dependency.parent.0].push(UnitId(index));
-            }
-        }
-    }
-
-    /// `unit_may_gc`: what is down without failure and what nobody refers to is forgotten.
-    fn collect_garbage(&mut self) {
-        while let Some(unit) = self.maybe_garbage.pop() {
-            let it = &self[unit];
-            let idle = it.run.sub == SubState::Dead && it.run.job.is_none() && it.run.process.is_none();
-            if it.in_memory && idle && !it.wanted && self.children[unit.0].is_empty() {
-                self[unit].in_memory = false;
-                self[unit].run = Runtime::FRESH;
-                self.signals.push(Signal::UnitRemoved(unit));
-                for index in 0..self[unit].spec.parents.len() {
-                    self.maybe_garbage.push(self[unit].spec.parents[index].parent);
-                }
-                self.find_children();
-            }
         }
     }
 

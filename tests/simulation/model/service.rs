@@ -27,14 +27,14 @@ impl Model {
         if self[unit].load != LoadState::Loaded {
             return Start::Failed;
         }
-        if !self.is_below_start_limit(unit) {
-            self.enter_dead(unit, ServiceResult::StartLimitHit, false);
-            return Start::Failed;
-        }
         let spec = &self[unit].spec;
         let is_bound = |it: &&Dependency| it.bond == Bond::BindsTo && it.after;
         if spec.parents.iter().filter(is_bound).any(|it| self[it.parent].active() != ActiveState::Active) {
             return Start::Dependency;
+        }
+        if !self.is_below_start_limit(unit) {
+            self.enter_dead(unit, ServiceResult::StartLimitHit, false);
+            return Start::Failed;
         }
         match self[unit].run.sub {
             SubState::StopSigterm | SubState::StopSigkill | SubState::AutoRestart => Start::Later,
@@ -54,21 +54,21 @@ impl Model {
         if interval.is_zero() || burst == 0 {
             return true;
         }
-        match unit.run.limit_begin {
-            Some(begin) if now.saturating_sub(begin) <= interval => unit.run.limit_count += 1,
-            _ => {
-                unit.run.limit_begin = Some(now);
-                unit.run.limit_count = 1;
-            }
-        }
-        unit.run.limit_count <= burst
+        let window = unit.run.limit.filter(|(begin, _)| now.saturating_sub(*begin) <= interval);
+        let (begin, starts) = window.map_or((now, 1), |(begin, starts)| (begin, starts + 1));
+        unit.run.limit = Some((begin, starts));
+        starts <= burst
     }
 
     /// `service_start` of what is down.
     fn spawn(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
         let now = self.now;
+        if std::mem::take(&mut self[unit].is_untold) {
+            self.signal_change(unit);
+        }
         let life = lives(unit, now);
-        let ready = life.ready_after.map(|after| self.due_in(after));
+        let tells_ready = self[unit].spec.kind == Type::Notify;
+        let ready = life.ready_after.filter(|_| tells_ready).map(|after| self.due_in(after));
         let ends = life.lives_for.map(|after| self.due_in(after));
         let timeout = self[unit].spec.timeout_start;
         let timeout = timeout.map(|timeout| self.due_in(timeout));
@@ -265,6 +265,9 @@ impl Model {
         if matches!(sub, SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited) {
             run.timer = None;
         }
+        if is.is_down() && run.process.take().is_some() {
+            run.has_orphan = true;
+        }
         if was != is {
             run.state_change = now;
             if is.is_down() {
@@ -287,6 +290,9 @@ impl Model {
         }
         if is == ActiveState::Active {
             self.maybe_unbound.push(unit);
+        } else if is.is_down() {
+            self.maybe_unbound.extend_from_slice(&self.children[unit.0]);
+            self.signal_change(unit);
         }
     }
 
@@ -309,11 +315,13 @@ impl Model {
             let bound = self[child].spec.parents.iter().any(|it| it.parent == unit && it.bond == Bond::BindsTo);
             if bound && !self[child].active().is_down_or_deactivating() {
                 let _ = self.enqueue(child, JobKind::Stop, Mode::Replace);
+                self.signal_change(child);
             }
         }
     }
 
-    /// `manager_dispatch_stop_when_bound_queue`: what came up bound to something that is down goes down again.
+    /// `manager_dispatch_stop_when_bound_queue`: what is up, bound to something that is down, goes down as well, unless
+    /// a job may still help that. Looked at once, when one of them has changed.
     pub(super) fn stop_unbound(&mut self) {
         while let Some(unit) = self.maybe_unbound.pop() {
             let down = |parent: UnitId| self[parent].active().is_down() && self[parent].run.job.is_none();
@@ -336,8 +344,7 @@ impl Model {
         run.result = ServiceResult::Success;
         run.n_restarts = 0;
         run.flush_n_restarts = false;
-        run.limit_begin = None;
-        run.limit_count = 0;
+        run.limit = None;
     }
 
     /// Timers after a reload: they count from the last change of state, by the settings now in force.
@@ -350,7 +357,6 @@ impl Model {
             SubState::AutoRestart => Some(down + it.spec.restart_delay),
             SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited => None,
         };
-        let now = self.now;
-        self[unit].run.timer = at.map(|at| self.due_at(at.max(now)));
+        self[unit].run.timer = at.map(|at| self.due_at(at));
     }
 }

@@ -91,6 +91,8 @@ pub struct Spec {
     pub timeout_start: Option<Duration>,
     /// `TimeoutStopSec=`; `None` is infinity.
     pub timeout_stop: Option<Duration>,
+    /// `JobTimeoutSec=`; `None` is infinity.
+    pub job_timeout: Option<Duration>,
     /// `StartLimitIntervalSec=`; zero turns the limit off.
     pub start_limit_interval: Duration,
     /// `StartLimitBurst=`; zero turns the limit off.
@@ -113,6 +115,7 @@ impl Default for Spec {
             restart_delay: Duration::from_millis(100),
             timeout_start: Some(Duration::from_secs(90)),
             timeout_stop: Some(Duration::from_secs(90)),
+            job_timeout: None,
             start_limit_interval: Duration::from_secs(10),
             start_limit_burst: 5,
             success_exit: Vec::new(),

@@ -156,9 +156,8 @@ pub(super) struct Runtime {
     pub flush_n_restarts: bool,
     /// Set by a stop, so that what it ends is not restarted.
     pub forbid_restart: bool,
-    /// Begin of the window of the start limit, and the starts in it.
-    pub limit_begin: Option<Duration>,
-    pub limit_count: u32,
+    /// The window of the start limit: when it began, and the starts in it.
+    pub limit: Option<(Duration, u32)>,
     pub invocation: Option<u64>,
     pub state_change: Duration,
     pub active_enter: Option<Duration>,
@@ -168,6 +167,8 @@ pub(super) struct Runtime {
     pub run_ended: Option<Duration>,
     pub last_exit: Option<Exit>,
     pub process: Option<Process>,
+    /// A process that nobody waits for any more lives on.
+    pub has_orphan: bool,
     /// The service's one timer: start timeout, stop timeout or automatic restart, as the state tells.
     pub timer: Option<Due>,
     pub job: Option<Job>,
@@ -180,8 +181,7 @@ impl Runtime {
         n_restarts: 0,
         flush_n_restarts: false,
         forbid_restart: false,
-        limit_begin: None,
-        limit_count: 0,
+        limit: None,
         invocation: None,
         state_change: Duration::ZERO,
         active_enter: None,
@@ -191,6 +191,7 @@ impl Runtime {
         run_ended: None,
         last_exit: None,
         process: None,
+        has_orphan: false,
         timer: None,
         job: None,
     };
@@ -219,6 +220,8 @@ pub struct Unit {
     /// What was last signalled, and whether something may have changed since.
     pub(super) signalled: (ActiveState, bool, bool),
     pub(super) changed: bool,
+    /// It has just been loaded: `UnitNew` stands for its having a job, until it starts.
+    pub(super) is_untold: bool,
 }
 
 impl Unit {
@@ -239,6 +242,7 @@ impl Unit {
             stops: 0,
             signalled: (ActiveState::Inactive, false, false),
             changed: false,
+            is_untold: false,
         }
     }
 
@@ -372,6 +376,26 @@ impl Unit {
         self.run.process.is_some()
     }
 
+    /// How long its living process will take to end upon SIGTERM; `None` if it ignores that, or if there is none.
+    #[must_use]
+    pub fn stop_takes(&self) -> Option<Duration> {
+        self.run.process.as_ref()?.life.stop_takes
+    }
+
+    /// What cannot be seen and matters later: how many starts count for the limit, whether `NRestarts` begins anew with
+    /// the next start, and whether the end of this run will be followed by no restart.
+    #[must_use]
+    pub fn hidden(&self) -> (u32, bool, bool) {
+        (self.run.limit.map_or(0, |(_, starts)| starts), self.run.flush_n_restarts, self.run.forbid_restart)
+    }
+
+    /// Whether it was given up with a living process: it hit the start limit when it was started in mid-stop. What
+    /// happens to such a unit later is not modelled.
+    #[must_use]
+    pub fn has_orphan(&self) -> bool {
+        self.run.has_orphan
+    }
+
     /// Changes whenever the file does.
     #[must_use]
     pub fn definition(&self) -> u64 {
@@ -399,6 +423,7 @@ impl Unit {
     pub(super) fn due(&self) -> Option<Due> {
         let process = self.run.process.as_ref();
         let [ready, ends] = [process.and_then(|process| process.ready), process.and_then(|process| process.ends)];
-        [self.run.timer, ready, ends].into_iter().flatten().min()
+        let job = self.run.job.and_then(|job| job.timer);
+        [self.run.timer, ready, ends, job].into_iter().flatten().min()
     }
 }
