@@ -16,7 +16,7 @@ use workerheal::core::units::{
 use crate::laws::Seen;
 use crate::model::{
     ActiveState, File, JobId, JobKind, JobResult, LoadState, Mode, Model, ProcessSignal, Refusal as Refused, Restart,
-    Signal, Spec, Type, UnitId,
+    Signal, Spec, Type, UnitId, Whim,
 };
 use crate::scenario::{self, Lives, NAMES, Plan, SECOND, UNITS};
 use crate::world::Letter;
@@ -53,7 +53,7 @@ impl Manager {
     pub fn new(plan: Plan, chance: &mut Rng) -> Self {
         let mut model = Model::new();
         let specs = scenario::units(chance, &mut model);
-        model.run_last_job_first(chance.bool());
+        model.set_whim(Whim { last_job_first: chance.bool(), jobs_wait: chance.bool() });
         let lives = Lives::new(plan.chance(2), &specs);
         Self { model, lives, truth: [Truth::default(); UNITS], specs, reloading: false }
     }
@@ -474,6 +474,7 @@ fn outcome(result: JobResult) -> Outcome {
     match result {
         JobResult::Done => Outcome::Done,
         JobResult::Failed => Outcome::Failed("could not be started".to_owned()),
+        JobResult::Timeout => Outcome::Failed("its start took longer than its unit allows".to_owned()),
         JobResult::Dependency => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         JobResult::Canceled => Outcome::Cancelled,
         JobResult::Skipped => Outcome::NotStarted("its start was skipped by the service manager".to_owned()),

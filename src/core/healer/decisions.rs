@@ -41,7 +41,7 @@ impl Healer {
         if asked == Asked::ByPerson || track.phase == Phase::GaveUp {
             track.attempts = 0;
         }
-        track.ends();
+        track.begins_anew();
         // Whatever ended it: what follows is no mere look.
         track.phase = Phase::Resting;
         track.suspected = suspected;
@@ -130,8 +130,11 @@ impl Healer {
         let Some(track) = self.tracks.get(name) else { return };
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
         // Right after its failure nobody can have disabled it, and there is no time to ask.
-        let fresh = witnessed && track.attempts == 0 && track.file.is_none() && track.told.is_none();
+        let fresh = self.units.get(name).is_some_and(|unit| unit.fresh) && witnessed && track.attempts == 0;
         let suspected = track.suspected;
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.fresh = false;
+        }
         self.enter(name, Phase::Looking);
         let detail = Detail {
             stop: !witnessed,
@@ -473,14 +476,15 @@ impl Healer {
                 event.retry_in = until;
             });
         }
-        let (is_intent, takes_a_look) = (refusal.is_intent(), refusal.takes_a_look());
+        let takes_a_look = refusal.takes_a_look();
         self.enter(name, Phase::Held(refusal));
         if takes_a_look {
             self.set_timer(name, Some(now + LOOK_AGAIN));
         }
-        if !is_intent {
-            self.remember_file(name);
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.fresh = false;
         }
+        self.remember_file(name);
     }
 
     fn schedule(&mut self, now: Timestamp, name: &UnitName) {

@@ -208,6 +208,8 @@ struct Unit {
     cleared_by_us: bool,
     /// The unit was seen to go down, so that a requested stop would have been seen too.
     witnessed: bool,
+    /// It has only just gone down: nothing has been found out about that yet.
+    fresh: bool,
     /// It waits for the manager to restart it.
     auto_restart: bool,
     /// How often it was seen to do that, less what a look has explained.
@@ -446,6 +448,7 @@ impl Healer {
                     // What came between was missed, so what was seen before says nothing of it.
                     (unit.stop_seen, unit.stop_possible) = (false, unit.stop_possible || unit.stop_seen);
                 }
+                unit.fresh = live;
                 unit.witnessed = live && ran && (!unit.stop_possible || unit.stop_seen);
                 unit.cleared_by_us &= active == ActiveState::Inactive;
             }
@@ -469,6 +472,7 @@ impl Healer {
             stop_possible: active == ActiveState::Deactivating && has_job,
             cleared_by_us: false,
             witnessed: false,
+            fresh: false,
             auto_restart,
             restarts_seen: i16::from(auto_restart),
             refusals: 0,

@@ -515,7 +515,8 @@ fn paused_by_the_registry_it_stays_down_until_that_ends() {
     ] {
         let mut ward = Ward::with_healthy_queue();
         ward.sites(text);
-        assert_eq!(ward.goes("queue", ActiveState::Failed), [format!("held queue: {reason}")]);
+        let held = [format!("held queue: {reason}"), "remember queue".to_owned()];
+        assert_eq!(ward.goes("queue", ActiveState::Failed), held);
         assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
         assert_eq!(ward.sites(SITES), ["look at queue"]);
     }
@@ -543,7 +544,7 @@ fn under_the_stop_marker_nothing_is_healed() {
     let mut ward = Ward::with_healthy_queue();
     ward.observe(Fact::StopMarker(true));
     let held = "held queue: everything was stopped on purpose (the stop marker exists)";
-    assert_eq!(ward.goes("queue", ActiveState::Failed), [held]);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), [held, "remember queue"]);
     assert_eq!(ward.observe(Fact::StopMarker(false)), ["look at queue"]);
 }
 

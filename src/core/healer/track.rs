@@ -137,19 +137,23 @@ impl Track {
 
     /// Forgets what belongs to one illness, and keeps the history of attempts.
     pub fn ends(&mut self) {
+        self.begins_anew();
+        self.file = None;
+        self.taken_along = false;
+    }
+
+    /// Forgets how the illness was dealt with so far, and keeps what is known of its cause.
+    pub fn begins_anew(&mut self) {
         self.suspected = None;
         self.announced = false;
         self.told = None;
         self.scheduled = None;
-        self.file = None;
         self.definition = None;
         self.run = None;
-        self.taken_along = false;
         self.told_to_stop = false;
         self.look_closer = false;
         self.refuses = None;
         self.answered = false;
-        self.waits_for = None;
         self.given_up = None;
         self.restored = false;
         self.attempt_open = false;
