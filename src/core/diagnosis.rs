@@ -109,6 +109,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the world need not be told of one that was told of the other: a count that has grown is
+    /// no news.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::CrashLooping(_), Self::CrashLooping(_))) || self == other
+    }
+
     /// Whether a person's pause, the registry or the stop marker say so, rather than the unit itself.
     #[must_use]
     pub fn is_intent(&self) -> bool {

@@ -97,8 +97,11 @@ pub struct History<'a> {
     pub given_up: Option<&'a GivenUp>,
     /// A requested stop was seen under way since it was last up.
     pub stop_seen: bool,
-    /// Its user stopped it while it was down already.
-    pub told_to_stop: bool,
+    /// Its user stopped it when it was this long before the look: a job of theirs had succeeded, and
+    /// it was down.
+    pub job_done_before: Option<Duration>,
+    /// Its user stopped it while it was down already, and it still is the same run that is down.
+    pub stays_stopped: bool,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
     /// We cleared its failure, and nothing has become of it since: it is as ill as before.
@@ -116,7 +119,8 @@ impl Default for History<'_> {
             at_failure: None,
             given_up: None,
             stop_seen: false,
-            told_to_stop: false,
+            job_done_before: None,
+            stays_stopped: false,
             taken_along: false,
             cleared_by_us: false,
             refuses: None,
@@ -366,7 +370,10 @@ impl<'a> Case<'a> {
     /// Whether its user stopped it.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
-        self.history.told_to_stop || (self.stop_requested() && !self.was_taken_along())
+        // A job that started it would have had it up, and down again only after that.
+        let told = self.history.job_done_before;
+        let told = told.is_some_and(|before| self.seen.down_for.is_some_and(|down_for| down_for >= before));
+        told || self.history.stays_stopped || (self.stop_requested() && !self.was_taken_along())
     }
 
     /// Whether it was given up, and neither its unit nor its last run is another now.
@@ -383,9 +390,15 @@ impl<'a> Case<'a> {
         same_definition && same_run
     }
 
+    /// Whether it was given up, and its unit or its last run is another now.
+    #[must_use]
+    pub fn has_changed_since_given_up(&self) -> bool {
+        self.history.given_up.is_some() && !self.stays_given_up()
+    }
+
     /// Attempts that count: none if it was given up and something has changed since.
     fn attempts(&self) -> u32 {
-        if self.history.given_up.is_some() && !self.stays_given_up() { 0 } else { self.history.attempts }
+        if self.has_changed_since_given_up() { 0 } else { self.history.attempts }
     }
 
     fn was_disabled(&self) -> bool {
@@ -641,6 +654,7 @@ mod tests {
                     has_job,
                     up_for: active.is_up().then_some(Duration::from_secs(1)),
                     fall: None,
+                    down_for: None,
                     result,
                     restart,
                     restart_prevented,

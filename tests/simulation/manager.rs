@@ -181,6 +181,7 @@ impl Manager {
             active,
             has_job: unit.job().is_some(),
             up_for: unit.active_enter().filter(|_| is_up).map(|since| now - since),
+            down_for: self.truth[index].down.filter(|_| unit.active().is_down()).map(|since| now - since),
             fall: unit.active_exit().zip(self.truth[index].down).map(|(left, down)| Fall { left, down }),
             result: result(unit.result()),
             restart: restart(spec.restart),

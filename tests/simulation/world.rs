@@ -28,7 +28,7 @@ use crate::people::{Intent, People};
 use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
 
 /// How many lines of the past a breach is told with.
-const PAST: usize = 5000;
+const PAST: usize = 500_000;
 
 /// Something on its way.
 #[derive(Debug, Clone)]

@@ -18,6 +18,11 @@ impl Healer {
             return;
         }
         match self.tracks.get_mut(name) {
+            // Given up it was, and given up it stays unless a look shows that something has changed.
+            Some(track) if track.given_up.is_some() => {
+                self.make_due(name);
+                self.consider(now, name);
+            }
             Some(track) if track.restored => {
                 track.restored = false;
                 track.suspected = suspected;
@@ -73,8 +78,8 @@ impl Healer {
         match unit.standing() {
             Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
             Standing::Rising => self.set_timer(name, None),
-            // The manager has given up after all.
-            Standing::Ill => self.make_due(name),
+            // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
+            Standing::Ill => self.set_timer(name, Some(now + SECOND_LOOK)),
             Standing::Up | Standing::Settling | Standing::Down | Standing::Unknown => {}
         }
     }
@@ -123,10 +128,12 @@ impl Healer {
     }
 
     /// Takes the close look that precedes every attempt.
-    pub(super) fn look(&mut self, name: &UnitName) {
+    pub(super) fn look(&mut self, now: Timestamp, name: &UnitName) {
         if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Due) {
             return;
         }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.looked_at = now;
         let Some(track) = self.tracks.get(name) else { return };
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
         // Right after its failure nobody can have disabled it, and there is no time to ask.
@@ -159,6 +166,7 @@ impl Healer {
             return self.shelve(name);
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
         let Some(track) = self.tracks.get_mut(name) else { return };
         if in_doubt {
@@ -168,6 +176,9 @@ impl Healer {
             return;
         }
         track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
+        if has_changed {
+            (track.attempts, track.given_up) = (0, None);
+        }
         track.taken_along = taken_along && track.asked == Asked::ByRule;
         track.oneshot = seen.oneshot;
         track.file = track.file.or(seen.file);
@@ -215,7 +226,8 @@ impl Healer {
                 wait: track.not_before.from_now(now),
                 at_failure: track.file.or(seen.file),
                 given_up: track.given_up.as_ref(),
-                told_to_stop: track.told_to_stop || track.was_stopped_in(seen),
+                job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
+                stays_stopped: track.was_stopped_in(seen),
                 taken_along: track.taken_along,
                 refuses: track.refuses.as_deref(),
                 ..history
@@ -293,8 +305,7 @@ impl Healer {
             self.healed(now, name);
         } else if track.phase == Phase::Proving {
             // Unless that was its state before the start, told late.
-            self.enter(name, Phase::Verifying);
-            self.inspect(name, Purpose::Proof, Detail::default());
+            self.verify(now, name);
         }
     }
 
@@ -307,19 +318,28 @@ impl Healer {
         }
     }
 
-    /// The close look at the end of the proving time.
+    /// Takes the close look that ends the proving time.
+    pub(super) fn verify(&mut self, now: Timestamp, name: &UnitName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.looked_at = now;
+        }
+        self.enter(name, Phase::Verifying);
+        self.inspect(name, Purpose::Proof, Detail::default());
+    }
+
+    /// The answer to that look.
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
-        let Ok(unit) = result else { return self.prove_on(now, name) };
-        match unit.up_for {
-            Some(up_for) if unit.active.is_up() && up_for >= self.policy.stable_after => {
+        let (Ok(unit), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
+        let since_start = track.looked_at.from_now(track.started_at);
+        match unit.up_for.filter(|_| unit.active.is_up()) {
+            Some(up_for) if up_for >= self.policy.stable_after => {
                 if self.still_has_to_answer(name) { self.prove_on(now, name) } else { self.healed(now, name) }
             }
-            Some(_) if unit.active.is_up() => {
-                self.attempt_failed(now, name, "died and was restarted right after its start".to_owned());
-            }
-            _ if unit.active == ActiveState::Inactive && !unit.has_job => self.ended(now, name),
+            Some(up_for) if up_for >= since_start => self.prove_on(now, name),
+            Some(_) => self.attempt_failed(now, name, "died and was restarted right after its start".to_owned()),
+            None if unit.active == ActiveState::Inactive && !unit.has_job => self.ended(now, name),
             // Its change of state is on its way to us, and decides.
-            Some(_) | None => self.prove_on(now, name),
+            None => self.prove_on(now, name),
         }
     }
 
@@ -348,9 +368,6 @@ impl Healer {
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.phase == Phase::Cleared && track.timer.is_some() {
             return;
-        }
-        if track.phase == Phase::GaveUp {
-            track.attempts = 0;
         }
         self.enter(name, Phase::Cleared);
         self.set_timer(name, Some(now + SECOND_LOOK));
@@ -463,7 +480,7 @@ impl Healer {
             }
         };
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.told.as_ref() != Some(&refusal) {
+        if track.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
             track.told = Some(refusal.clone());
             track.scheduled = None;
             let until = match &refusal {
@@ -480,9 +497,6 @@ impl Healer {
         self.enter(name, Phase::Held(refusal));
         if takes_a_look {
             self.set_timer(name, Some(now + LOOK_AGAIN));
-        }
-        if let Some(unit) = self.units.get_mut(name) {
-            unit.fresh = false;
         }
         self.remember_file(name);
     }
@@ -550,6 +564,11 @@ impl Healer {
     pub(super) fn enter(&mut self, name: &UnitName, phase: Phase) {
         self.set_timer(name, None);
         self.remembers_otherwise = true;
+        if !matches!(phase, Phase::Due | Phase::Looking)
+            && let Some(unit) = self.units.get_mut(name)
+        {
+            unit.fresh = false;
+        }
         if let Some(track) = self.tracks.get_mut(name) {
             self.in_flight -= usize::from(track.phase.takes_a_slot());
             self.in_flight += usize::from(phase.takes_a_slot());

@@ -406,8 +406,19 @@ fn a_stop_of_a_worker_that_is_down_already_is_a_stop_all_the_same() {
     let mut ward = Ward::with_starting_queue();
     ward.ends("queue", Outcome::Failed("boom".into()));
     // systemd has nothing to do for it but to say that the job is done.
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed()), ["stopped queue"]);
     assert!(ward.after(3600 * SECOND).is_empty());
+
+    // Had it been a start, it would have been up since.
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.observe(Fact::JobDone(unit("queue")));
+    ward.answers("queue", Err("no answer".into()));
+    ward.after(SECOND * 10);
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    let again = Inspection { down_for: Some(9 * SECOND), stop: Some(StopEvidence::NotRequested), ..crashed() };
+    assert_eq!(ward.shows("queue", again), ["starting queue #2", "start queue"]);
 
     let mut ward = Ward::with_healthy_queue();
     ward.goes("queue", ActiveState::Failed);
@@ -473,7 +484,9 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     let mut ward = Ward::with_starting_queue();
     ward.goes("queue", ActiveState::Inactive);
     ward.ends("queue", Outcome::NotStarted("dependency".into()));
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
     assert!(ward.after(3600 * SECOND).is_empty());
 }
 
@@ -700,7 +713,9 @@ fn a_stop_of_a_worker_that_waits_for_its_parent_is_a_stop() {
     let mut ward = Ward::with_healthy_queue();
     ward.goes("queue", ActiveState::Failed);
     ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    let seen = Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
     assert!(ward.goes("lerd-php85-fpm", ActiveState::Active).is_empty());
 }
 

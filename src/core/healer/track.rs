@@ -80,8 +80,10 @@ pub(super) struct Track {
     pub given_up: Option<GivenUp>,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
-    /// Its user stopped it while it was looked at.
-    pub told_to_stop: bool,
+    /// When the look that is under way was asked for.
+    pub looked_at: Timestamp,
+    /// When its start was told to be done.
+    pub started_at: Timestamp,
     /// It takes a look into the journal to tell whether it was stopped.
     pub look_closer: bool,
     /// Where it refused its health probe, often enough.
@@ -120,7 +122,8 @@ impl Track {
             last_failure: String::new(),
             given_up: None,
             taken_along: false,
-            told_to_stop: false,
+            looked_at: now,
+            started_at: now,
             look_closer: false,
             refuses: None,
             answered: false,
@@ -150,7 +153,6 @@ impl Track {
         self.scheduled = None;
         self.definition = None;
         self.run = None;
-        self.told_to_stop = false;
         self.look_closer = false;
         self.refuses = None;
         self.answered = false;

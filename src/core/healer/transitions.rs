@@ -145,12 +145,13 @@ impl Healer {
         if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
         }
-        unit.stop_seen = true;
+        unit.job_done = Some(now);
+        // A look tells whether it has been down since before that. (One that is under way will be told.)
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.phase == Phase::Looking {
-            track.told_to_stop = true;
-        } else if track.phase.waits() {
-            self.stopped(now, name, "");
+        // Whoever wanted it healed before, this is newer.
+        track.asked = Asked::ByRule;
+        if track.phase.waits() {
+            self.make_due(name);
         }
     }
 
@@ -175,6 +176,9 @@ impl Healer {
                 if worked_off {
                     self.healed(now, name);
                 } else {
+                    if let Some(track) = self.tracks.get_mut(name) {
+                        track.started_at = now;
+                    }
                     self.enter(name, Phase::Proving);
                     self.set_timer(name, Some(now + self.policy.stable_after));
                 }
@@ -205,9 +209,12 @@ impl Healer {
         track.timer = None;
         match track.phase {
             Phase::Waiting { .. } => self.consider(now, name),
-            Phase::Proving => {
-                self.enter(name, Phase::Verifying);
-                self.inspect(name, Purpose::Proof, Detail::default());
+            Phase::Proving => self.verify(now, name),
+            Phase::Held(Refusal::CrashLooping(_))
+                if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
+            {
+                self.make_due(name);
+                self.consider(now, name);
             }
             Phase::Resting | Phase::Held(Refusal::CrashLooping(_)) => {
                 self.inspect(name, Purpose::Uptime, Detail::default());
@@ -260,7 +267,7 @@ impl Healer {
                 };
                 if let Some(unit) = self.units.get_mut(name) {
                     // What they want now is newer.
-                    unit.stop_seen = false;
+                    (unit.stop_seen, unit.job_done) = (false, None);
                 }
                 self.begin(now, name, suspected, Asked::ByPerson);
                 if let Some(track) = self.tracks.get_mut(name) {

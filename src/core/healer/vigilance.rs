@@ -156,6 +156,7 @@ impl Healer {
         }
         let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
         track.run = track.run.take().or(seen.run);
+        self.remembers_otherwise = true;
         let another_file = match (&track.given_up, seen.file) {
             (Some(given_up), Some(file)) => given_up.definition.is_some_and(|then| then != file.definition),
             _ => false,
@@ -170,6 +171,7 @@ impl Healer {
             if let Some(unit) = self.units.get_mut(name).filter(|_| another_run) {
                 // That stop was of another run.
                 (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
+                unit.job_done = None;
             }
             self.begin(now, name, suspected, Asked::ByRule);
         }

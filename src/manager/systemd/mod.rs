@@ -207,10 +207,7 @@ impl Link {
     /// For how long a unit has been up, by systemd's own timestamp.
     async fn uptime(&self, unit: &str) -> Result<Option<Duration>, ManagerError> {
         let since = self.moment(unit, "ActiveEnterTimestampMonotonic").await?;
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let now = u64::try_from(now.tv_sec).ok().zip(u32::try_from(now.tv_nsec).ok());
-        let now = now.map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds));
-        Ok(now.zip(since).and_then(|(now, since)| now.checked_sub(since)))
+        Ok(since.and_then(since_then))
     }
 
     /// How often systemd has restarted a unit, and how long its last run was up.
@@ -277,6 +274,12 @@ impl Link {
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
         Ok(pid.zip(u64::try_from(started).ok()).map(|(pid, started)| Run { pid, started }))
     }
+}
+
+/// How long ago a moment of the monotonic clock was.
+fn since_then(moment: Duration) -> Option<Duration> {
+    let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).ok()?;
+    now.checked_sub(moment)
 }
 
 /// Slices come and go with the units in them, and the basic targets are up whenever the manager
@@ -374,6 +377,7 @@ impl Systemd {
             has_job: seen.job.is_some(),
             up_for: up_for.flatten(),
             fall: left.zip(down).map(|(left, down)| Fall { left, down }),
+            down_for: down.filter(|_| is_down).and_then(since_then),
             result: ServiceResult::from(text(&result)),
             restart,
             restart_prevented: restart_prevented.unwrap_or(false),
