@@ -24,6 +24,7 @@ use crate::world::Letter;
 /// The truth about one unit.
 #[derive(Debug, Clone, Copy, Default)]
 struct Truth {
+    up: bool,
     /// Since when it is down.
     down: Option<Duration>,
     /// Its user stopped it, and nobody has started it since.
@@ -92,11 +93,17 @@ impl Manager {
         for signal in &signals {
             match *signal {
                 Signal::Changed { unit, active, .. } => {
+                    if active != ActiveState::Active {
+                        self.takes_along(unit, now);
+                    }
                     let truth = &mut self.truth[unit.0];
+                    truth.up &= active == ActiveState::Active;
                     match active {
+                        // It may also have got a job, and be up as before.
+                        ActiveState::Active if truth.up => {}
                         ActiveState::Active => {
                             let (asked, job, gone) = (truth.asked, truth.job, truth.directory_gone);
-                            *truth = Truth { asked, job, directory_gone: gone, ..Truth::default() };
+                            *truth = Truth { up: true, asked, job, directory_gone: gone, ..Truth::default() };
                         }
                         ActiveState::Inactive | ActiveState::Failed => {
                             truth.down.get_or_insert(now);
@@ -118,6 +125,16 @@ impl Manager {
             }
         }
         signals
+    }
+
+    /// A unit goes down. Of a child that is stopped at the same time nobody could tell whether it was meant.
+    fn takes_along(&mut self, parent: UnitId, now: Duration) {
+        for index in 0..UNITS {
+            let needs_it = self.specs[index].parents.iter().any(|dependency| dependency.parent == parent);
+            if needs_it && self.truth[index].down.is_none_or(|down| now <= down + SECOND) {
+                self.truth[index].stop_can_be_known = false;
+            }
+        }
     }
 
     /// A signal as the connection to the manager makes it out.
@@ -219,7 +236,7 @@ impl Manager {
         }
     }
 
-    /// The unit's file was looked at: from now on it is known whether it was enabled.
+    /// The unit was seen to be enabled.
     pub fn file_was_seen(&mut self, index: usize) {
         self.truth[index].file_seen = self.truth[index].down.is_some();
     }
@@ -363,13 +380,20 @@ impl Manager {
         }
     }
 
-    // What somebody starts is no longer stopped once it is on its way up, see `signals`.
+    /// What is down and somebody starts is no longer stopped once it is on its way up, see `signals`.
+    fn person_wants_it_up(&mut self, index: usize) {
+        if !self.model.unit(UnitId(index)).active().is_down() {
+            (self.truth[index].stopped, self.truth[index].cleared) = (false, false);
+        }
+    }
 
     pub fn person_starts(&mut self, index: usize) {
+        self.person_wants_it_up(index);
         let _ = self.with(|model, lives| model.start(UnitId(index), Mode::Replace, lives));
     }
 
     pub fn person_restarts(&mut self, index: usize) {
+        self.person_wants_it_up(index);
         let _ = self.with(|model, lives| model.restart(UnitId(index), Mode::Replace, lives));
     }
 

@@ -316,7 +316,7 @@ impl World {
                     Purpose::Proof => self.laws.units[unit].proof = seen.up_for,
                     _ => {}
                 }
-                if seen.file.is_some() {
+                if seen.file.is_some_and(|file| file.enabled) {
                     self.manager.file_was_seen(unit);
                 }
                 let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
