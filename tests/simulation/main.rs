@@ -16,6 +16,8 @@ mod people;
 mod scenario;
 mod world;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use laws::Breach;
@@ -68,21 +70,33 @@ fn no_law_is_broken_in_ten_thousand_days() {
         None => 0..lives,
     };
     let begin = Instant::now();
-    let mut starts = 0;
-    for seed in seeds.clone() {
-        match live(Plan::new(seed, LIFE), false) {
-            Ok(more) => starts += more,
-            Err((breach, ..)) => {
-                let plan = shrunk(Plan::new(seed, LIFE), breach.law);
-                let kinds: Vec<Kind> = plan.kinds().collect();
-                let Err((breach, at, past)) = live(plan, true) else { panic!("seed {seed} does not replay: {breach:?}") };
-                panic!(
-                    "seed {seed} breaks the law \"{}\" after {at:?}: {}\nwith {kinds:?}\n{past}",
-                    breach.law, breach.how
-                );
-            }
+    let (next, starts, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0), Mutex::new(None));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while failed.lock().expect("nobody panics with it").is_none() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    match live(Plan::new(seed, LIFE), false) {
+                        Ok(more) => {
+                            starts.fetch_add(more, Ordering::Relaxed);
+                        }
+                        Err((breach, ..)) => *failed.lock().expect("nobody panics with it") = Some((seed, breach)),
+                    }
+                }
+            });
         }
+    });
+    if let Some((seed, breach)) = failed.into_inner().expect("nobody panics with it") {
+        let plan = shrunk(Plan::new(seed, LIFE), breach.law);
+        let kinds: Vec<Kind> = plan.kinds().collect();
+        let Err((breach, at, past)) = live(plan, true) else { panic!("seed {seed} does not replay: {breach:?}") };
+        panic!("seed {seed} breaks the law \"{}\" after {at:?}: {}\nwith {kinds:?}\n{past}", breach.law, breach.how);
     }
+    let starts = starts.into_inner();
     let (days, took) = ((seeds.end - seeds.start) * LIFE.as_secs() / DAY.as_secs(), begin.elapsed());
     println!(
         "{days} simulated days with {starts} starts in {took:.1?}: {:.0} days per second",

@@ -304,7 +304,8 @@ impl World {
             Kind::Pause | Kind::Heal => {}
             Kind::BadTimes => {
                 let unit = if self.people.chance.u8(..8) == 0 { 0 } else { unit };
-                self.manager.lives.bad_until[unit] = now + time;
+                // Long enough to be given up, most times.
+                self.manager.lives.bad_until[unit] = now + time.min(15 * MINUTE);
                 self.manager.kill(unit);
             }
             Kind::Silence => self.people.silent_until = now + time,

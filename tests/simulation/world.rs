@@ -51,7 +51,8 @@ struct Post {
     number: u64,
     /// Letters of a lost connection, or to a daemon that is gone, are not delivered.
     connection: u32,
-    letter: Letter,
+    /// Boxed, as the heap moves its entries about.
+    letter: Box<Letter>,
 }
 
 impl PartialEq for Post {
@@ -181,7 +182,7 @@ impl World {
         if letter.is_some_and(|at| at <= next) {
             let Some(Reverse(post)) = self.post.pop() else { return Ok(()) };
             if post.connection == self.connection {
-                self.deliver(post.letter)?;
+                self.deliver(*post.letter)?;
             }
         } else if refresh.is_some_and(|at| at <= next) {
             self.refresh_now();
@@ -247,6 +248,7 @@ impl World {
     }
 
     pub fn send_at(&mut self, at: Duration, letter: Letter) {
+        let letter = Box::new(letter);
         self.letters += 1;
         self.post.push(Reverse(Post { at, number: self.letters, connection: self.connection, letter }));
     }
@@ -498,7 +500,7 @@ impl World {
         if !self.alive {
             return Ok(());
         }
-        let waiting: Vec<Letter> = self.post.drain().filter(|Reverse(post)| post.connection == self.connection).map(|Reverse(post)| post.letter).collect();
+        let waiting: Vec<Letter> = self.post.drain().filter(|Reverse(post)| post.connection == self.connection).map(|Reverse(post)| *post.letter).collect();
         self.connection += 1;
         (self.listing, self.list_again) = (false, false);
         self.observe(Fact::Frozen)?;

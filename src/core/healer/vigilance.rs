@@ -155,8 +155,10 @@ impl Healer {
             return self.recovered(now, name);
         }
         let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
-        track.run = track.run.take().or(seen.run);
-        self.remembers_otherwise = true;
+        if track.run.is_none() {
+            track.run = seen.run;
+            self.remembers_otherwise = true;
+        }
         let another_file = match (&track.given_up, seen.file) {
             (Some(given_up), Some(file)) => given_up.definition.is_some_and(|then| then != file.definition),
             _ => false,
