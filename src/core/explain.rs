@@ -392,6 +392,7 @@ impl Words<'_> {
                 Refusal::StateNotHealed(state) => {
                     vec![format!("add {state} to heal.states in {}", self.sources.config), heal]
                 }
+                Refusal::Declined(_) => vec!["the end of what the service manager names".to_owned()],
                 Refusal::Unreadable(_) => vec!["an answer of the service manager".to_owned()],
             },
             Verdict::Well | Verdict::Start | Verdict::Restart => Vec::new(),

@@ -425,7 +425,7 @@ impl World {
                 self.note(|| format!("{} {}", if restart { "restart" } else { "start" }, NAMES[unit]));
                 self.starts += 1;
                 let told = self.told(unit);
-                self.laws.start(unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
+                self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
                 self.manager.start_is_asked_for(unit);
                 self.send(if restart { Letter::Restart(unit) } else { Letter::Start(unit) });
             }

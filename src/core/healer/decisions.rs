@@ -66,6 +66,8 @@ impl Healer {
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
+            // Its timer tells when the manager is asked again.
+            (Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_)), None) if track.refused > 0 => {}
             (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
             (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
             (_, None) => {}
@@ -116,7 +118,7 @@ impl Healer {
             | Refusal::IdleSuspended(_) => true,
             Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
             // That it is ill already means that no job is under way.
-            Refusal::JobPending | Refusal::Unreadable(_) => true,
+            Refusal::JobPending | Refusal::Declined(_) | Refusal::Unreadable(_) => true,
             Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
                 Some(unit) => unit.active.is_up(),
                 // Not among the units that are listed: look.
@@ -271,6 +273,21 @@ impl Healer {
         self.enter(name, Phase::Starting);
         self.emit(name, EventPhase::Starting, |_| {});
         self.actions.push(call);
+    }
+
+    /// The manager would not have the start. It is asked again after a wait that grows as that between
+    /// attempts does: what stands in the way need not be something that is seen to pass.
+    pub(super) fn refused(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal, error: String) {
+        let is_masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.attempts = track.attempts.saturating_sub(1);
+        track.refused = track.refused.saturating_add(1);
+        let wait = self.policy.backoff.wait(track.refused, self.random.f64());
+        // A unit that it needs may be the masked one.
+        let refusal = if refusal == Refusal::Masked && !is_masked { Refusal::Declined(error) } else { refusal };
+        self.hold(now, name, refusal);
+        self.set_timer(name, Some(now + wait));
+        self.consider(now, name);
     }
 
     pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {

@@ -666,8 +666,11 @@ fn a_start_that_the_manager_refuses_for_a_job_is_no_attempt() {
     let mut ward = Ward::with_starting_queue();
     assert_eq!(
         ward.ends("queue", Outcome::Refused(Refusal::JobPending, "a stop job is queued".into())),
-        ["failed queue #1: a stop job is queued", "held queue: another job is under way for the unit", "look at queue"]
+        ["failed queue #1: a stop job is queued", "held queue: another job is under way for the unit"]
     );
+    // Asked again after a while, and not at the speed of the manager's refusals.
+    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    assert_eq!(ward.after(SECOND), ["look at queue"]);
     assert_eq!(ward.shows("queue", crashed()), ["starting queue #1", "start queue"]);
 }
 

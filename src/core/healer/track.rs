@@ -65,6 +65,8 @@ pub(super) struct Track {
     pub attempts: u32,
     /// No attempt is made before this.
     pub not_before: Timestamp,
+    /// How often in a row the manager would not have a start at all.
+    pub refused: u32,
     /// When the timer of this track runs out, if one is set.
     pub timer: Option<Timestamp>,
     /// The looks whose answers are awaited.
@@ -114,6 +116,7 @@ impl Track {
             suspected: None,
             attempts: 0,
             not_before: now,
+            refused: 0,
             timer: None,
             looks: Looks::default(),
             file: None,
@@ -154,6 +157,7 @@ impl Track {
         self.definition = None;
         self.run = None;
         self.look_closer = false;
+        self.refused = 0;
         self.refuses = None;
         self.answered = false;
         self.given_up = None;

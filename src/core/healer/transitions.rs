@@ -12,7 +12,12 @@ impl Refusal {
     /// Whether a reload of the manager's files can have removed the reason.
     pub(super) fn may_pass_with_a_reload(&self) -> bool {
         match self {
-            Self::Disabled | Self::Masked | Self::ParentDown(_) | Self::JobPending | Self::Unreadable(_) => true,
+            Self::Disabled
+            | Self::Masked
+            | Self::ParentDown(_)
+            | Self::JobPending
+            | Self::Declined(_)
+            | Self::Unreadable(_) => true,
             Self::StopMarker
             | Self::Paused(_)
             | Self::SitePaused(_)
@@ -40,6 +45,7 @@ impl Refusal {
             | Self::ParentDown(_)
             | Self::CrashLooping(_)
             | Self::StateNotHealed(_)
+            | Self::Declined(_)
             | Self::Unreadable(_) => false,
         }
     }
@@ -169,6 +175,9 @@ impl Healer {
             // Both halves have happened.
             unit.cleared_by_us = false;
         }
+        if let (false, Some(track)) = (matches!(outcome, Outcome::Refused(..)), self.tracks.get_mut(name)) {
+            track.refused = 0;
+        }
         match outcome {
             Outcome::Done => {
                 let oneshot = self.tracks.get(name).is_some_and(|track| track.oneshot);
@@ -186,12 +195,8 @@ impl Healer {
             Outcome::Failed(error) | Outcome::NotStarted(error) => self.attempt_failed(now, name, error),
             Outcome::Refused(refusal, error) => {
                 // Whoever was faster decides; this was no attempt.
-                self.emit(name, EventPhase::Failed, |event| event.error = error);
-                if let Some(track) = self.tracks.get_mut(name) {
-                    track.attempts = track.attempts.saturating_sub(1);
-                }
-                self.hold(now, name, refusal);
-                self.consider(now, name);
+                self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
+                self.refused(now, name, refusal, error);
             }
             Outcome::Cancelled => {
                 self.enter(name, Phase::Cancelled);
