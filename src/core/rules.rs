@@ -384,7 +384,8 @@ impl<'a> Case<'a> {
     }
 
     /// Attempts that count: none if it was given up and something has changed since.
-    fn attempts(&self) -> u32 {
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
         if self.history.given_up.is_some() && !self.stays_given_up() { 0 } else { self.history.attempts }
     }
 
