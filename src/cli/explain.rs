@@ -159,3 +159,6 @@ fn as_lines(Line { mark, says, evidence }: &Line, width: usize, style: Style) ->
         format!("  {signed}\n      {}\n", style.faint(evidence))
     }
 }
+
+#[cfg(test)]
+mod tests;
