@@ -10,9 +10,10 @@ const DAY: u64 = 24 * HOUR;
 /// Up to this long ago or ahead, the time of day says enough.
 const SAME_DAY: Duration = Duration::from_secs(12 * HOUR);
 
-/// A time that has passed: `12s`, `3m`, `3h 5m`, `2d 4h`.
+/// A time that has passed: `a moment`, `12s`, `3m`, `3h 5m`, `2d 4h`.
 pub(super) fn roughly(time: Duration) -> String {
     match time.as_secs() {
+        0 => "a moment".to_owned(),
         seconds @ MINUTE..HOUR => format!("{}m", seconds / MINUTE),
         _ => rounded(time),
     }
@@ -67,6 +68,7 @@ mod tests {
         assert_eq!(said(11_100), both("3h 5m", "3h 5m"));
         assert_eq!(said(187_260), both("2d 4h", "2d 4h"));
         assert_eq!(rounded(Duration::from_millis(850)), "850ms");
+        assert_eq!(roughly(Duration::from_millis(850)), "a moment");
     }
 
     #[test]
