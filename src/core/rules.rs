@@ -397,7 +397,8 @@ impl<'a> Case<'a> {
     }
 
     /// Attempts that count: none if it was given up and something has changed since.
-    fn attempts(&self) -> u32 {
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
         if self.has_changed_since_given_up() { 0 } else { self.history.attempts }
     }
 
