@@ -109,6 +109,14 @@ impl People {
         self.told = self.now;
     }
 
+    /// The healer has read a file as it is now.
+    pub fn is_told(&mut self, intent: Intent) {
+        match intent {
+            Intent::Registry => self.told.sites = self.now.sites,
+            Intent::Marker => self.told.marker = self.now.marker,
+        }
+    }
+
     /// Whether no fault is going on that excuses a delay.
     pub fn is_quiet(&self, now: Duration) -> bool {
         [self.noisy_until, self.slow_until, self.journal_gone_until].into_iter().all(|until| now >= until)

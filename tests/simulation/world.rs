@@ -546,11 +546,11 @@ impl World {
         match intent {
             Intent::Registry => {
                 let registry = self.people.registry();
-                self.people.everything_is_told();
+                self.people.is_told(intent);
                 self.observe(Fact::Registry(registry))
             }
             Intent::Marker => {
-                self.people.everything_is_told();
+                self.people.is_told(intent);
                 let marker = self.people.marker;
                 self.observe(Fact::StopMarker(marker))
             }
