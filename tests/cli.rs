@@ -388,8 +388,8 @@ fn many_workers_that_wait_for_one_unit_are_looked_at_in_no_time() {
         world.wait_for_state(&format!("{unit}.service"), "failed", SOON);
     }
     world.control(&["stop", "redis"]);
-    let begin = now();
+    let latest = now() + SOON;
     let found = world.run(&["detect", "--json", "--no-errors"]);
     assert_eq!(found.json().as_array().map(Vec::len), Some(20), "{found:?}");
-    assert!(now() - begin < SOON, "it took {:?}", now() - begin);
+    assert!(now() < latest, "it took more than {SOON:?}");
 }

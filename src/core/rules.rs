@@ -231,7 +231,7 @@ impl Rule {
     ];
 }
 
-impl<'a> Case<'a> {
+impl Case<'_> {
     /// What is wrong with the worker, and what is to be done about it.
     #[must_use]
     pub fn judge(&self) -> Judgement {
@@ -535,8 +535,8 @@ mod tests {
         assert_eq!(tried(9, Duration::ZERO), failed(Verdict::Start));
         let mut pauses = Pauses::default();
         pauses.pause(Target::Site("myapp".into()), None);
-        let paused = judged_under(&unit, unknown(), &Policy::default(), &pauses);
-        assert!(matches!(paused.verdict, Verdict::Held(Refusal::Paused(_))), "{paused:?}");
+        let held = judged_under(&unit, unknown(), &Policy::default(), &pauses);
+        assert!(matches!(held.verdict, Verdict::Held(Refusal::Paused(_))), "{held:?}");
         let unwanted = Policy { states: vec![], ..Policy::default() };
         let shown = judged_under(&unit, unknown(), &unwanted, &Pauses::default());
         assert_eq!(shown.verdict, Verdict::Held(Refusal::StateNotHealed(State::Failed)));
@@ -552,14 +552,16 @@ mod tests {
         };
         let fall = Some(Fall { left: Duration::from_secs(50), down: Duration::from_secs(60) });
         for left in [49, 55, 61] {
-            let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+            let down =
+                Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
             assert_eq!(by_rule(&down), is(State::Failed, Verdict::Held(Refusal::ParentDown(parent(left)))));
             let back = Inspection { parents: vec![], ..down };
             assert_eq!(judged(&back, History { taken_along: true, ..unknown() }), is(State::Failed, Verdict::Start));
             assert_eq!(by_rule(&back).verdict, Verdict::Stopped);
         }
         for left in [40, 70] {
-            let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+            let down =
+                Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
             assert_eq!(by_rule(&down).verdict, Verdict::Stopped, "each was stopped by itself");
         }
     }

@@ -172,7 +172,14 @@ impl Laws {
     }
 
     /// The healer tells something.
-    pub fn event(&mut self, now: Duration, unit: usize, event: &Event, oneshot: bool, policy: &Policy) -> Result<(), Breach> {
+    pub fn event(
+        &mut self,
+        now: Duration,
+        unit: usize,
+        event: &Event,
+        oneshot: bool,
+        policy: &Policy,
+    ) -> Result<(), Breach> {
         let clock_turned = self.clock_turned;
         let record = &mut self.units[unit];
         match event.phase {

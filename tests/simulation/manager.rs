@@ -71,7 +71,10 @@ impl Manager {
     }
 
     /// Calls the model with the lives that its processes are to lead.
-    pub fn with<T>(&mut self, call: impl FnOnce(&mut Model, &mut dyn FnMut(UnitId, Duration) -> crate::model::Life) -> T) -> T {
+    pub fn with<T>(
+        &mut self,
+        call: impl FnOnce(&mut Model, &mut dyn FnMut(UnitId, Duration) -> crate::model::Life) -> T,
+    ) -> T {
         let Self { model, lives, .. } = self;
         call(model, &mut |unit, now| lives.next(unit, now))
     }
@@ -261,10 +264,9 @@ impl Manager {
             }
             Err(refused) => Some(match refused {
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
-                Refused::NotFound => Outcome::Impossible(Hopeless::NotFound),
+                Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
                 Refused::BadSetting => Outcome::Impossible(Hopeless::BadSetting),
-                Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
-                _ => Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned()),
+                Refused::Destructive => Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned()),
             }),
         }
     }

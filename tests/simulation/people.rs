@@ -142,7 +142,8 @@ impl People {
                 continue;
             }
             let list = |chosen: &[bool; UNITS]| {
-                let names: Vec<&str> = workers.iter().filter(|(unit, _)| chosen[*unit]).map(|(_, name)| *name).collect();
+                let names: Vec<&str> =
+                    workers.iter().filter(|(unit, _)| chosen[*unit]).map(|(_, name)| *name).collect();
                 names.join(", ")
             };
             text.push_str(&format!(
@@ -153,7 +154,7 @@ impl People {
             ));
         }
         if text.ends_with("sites:\n") {
-            text = "sites: []\n".to_owned();
+            "sites: []\n".clone_into(&mut text);
         }
         self.registry = Arc::new(Registry::parse(text.as_bytes()).expect("it is well written"));
     }

@@ -199,7 +199,10 @@ impl World {
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
         for unit in scenario::FIRST_WORKER..UNITS {
-            let healable = self.alive && self.connected && self.manager.is_healable(unit) && !self.told(unit).paused
+            let healable = self.alive
+                && self.connected
+                && self.manager.is_healable(unit)
+                && !self.told(unit).paused
                 && self.told(unit).covered
                 && self.people.is_quiet(self.now);
             self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
@@ -386,7 +389,8 @@ impl World {
             Fact::Units(_) => self.laws.frozen = false,
             _ => {}
         }
-        if self.trace && !matches!(fact, Fact::Deadline | Fact::Inspected(_, Look { purpose: Purpose::Recheck, .. }, _)) {
+        if self.trace && !matches!(fact, Fact::Deadline | Fact::Inspected(_, Look { purpose: Purpose::Recheck, .. }, _))
+        {
             let line = in_short(&fact);
             // What is told again and again is told once.
             if self.last_told != line {
@@ -500,7 +504,12 @@ impl World {
         if !self.alive {
             return Ok(());
         }
-        let waiting: Vec<Letter> = self.post.drain().filter(|Reverse(post)| post.connection == self.connection).map(|Reverse(post)| *post.letter).collect();
+        let waiting: Vec<Letter> = self
+            .post
+            .drain()
+            .filter(|Reverse(post)| post.connection == self.connection)
+            .map(|Reverse(post)| *post.letter)
+            .collect();
         self.connection += 1;
         (self.listing, self.list_again) = (false, false);
         self.observe(Fact::Frozen)?;

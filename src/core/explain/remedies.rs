@@ -175,7 +175,9 @@ impl Words<'_> {
                     }
                     ways
                 }
-                Refusal::Declined(_) | Refusal::Unreadable(_) => vec![format!("see what is the matter: {systemctl} status {unit}")],
+                Refusal::Declined(_) | Refusal::Unreadable(_) => {
+                    vec![format!("see what is the matter: {systemctl} status {unit}")]
+                }
                 Refusal::Disabled | Refusal::StopUnknown(_) | Refusal::StateNotHealed(_) => self.choice(objection),
             },
             Verdict::Stopped | Verdict::GivenUp | Verdict::Exhausted(_) | Verdict::Wait(_) => self.choice(objection),

@@ -1,6 +1,5 @@
 //! The decisions: what to do about a worker that is ill, and the few ways in which state is changed.
 
-
 use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Standing, Track};
 use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
 use crate::core::coverage::{Resolution, Worker};
@@ -350,7 +349,11 @@ impl Healer {
         let since_start = track.looked_at.from_now(track.started_at);
         match unit.up_for.filter(|_| unit.active.is_up()) {
             Some(up_for) if up_for >= self.policy.stable_after => {
-                if self.still_has_to_answer(name) { self.prove_on(now, name) } else { self.healed(now, name) }
+                if self.still_has_to_answer(name) {
+                    self.prove_on(now, name);
+                } else {
+                    self.healed(now, name);
+                }
             }
             Some(up_for) if up_for >= since_start => self.prove_on(now, name),
             Some(_) => self.attempt_failed(now, name, "died and was restarted right after its start".to_owned()),
@@ -489,12 +492,11 @@ impl Healer {
     }
 
     pub(super) fn hold(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal) {
-        let one_of_many = match &refusal {
-            Refusal::ParentDown(parent) => self.join(now, name, parent),
-            _ => {
-                self.leave(name);
-                false
-            }
+        let one_of_many = if let Refusal::ParentDown(parent) = &refusal {
+            self.join(now, name, parent)
+        } else {
+            self.leave(name);
+            false
         };
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
@@ -561,10 +563,8 @@ impl Healer {
 
     /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
     fn remember_file(&mut self, name: &UnitName) {
-        let known = self
-            .tracks
-            .get(name)
-            .is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
+        let known =
+            self.tracks.get(name).is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
         if !known && self.mode == Mode::Automatic {
             self.inspect(name, Purpose::Memory, Detail { file: true, ..Detail::default() });
         }

@@ -359,12 +359,7 @@ impl Healer {
 
     /// What holds for all workers alike.
     fn orders(&self) -> Orders<'_> {
-        Orders {
-            policy: &self.policy,
-            registry: &self.registry,
-            stop_marker: self.stop_marker,
-            pauses: &self.pauses,
-        }
+        Orders { policy: &self.policy, registry: &self.registry, stop_marker: self.stop_marker, pauses: &self.pauses }
     }
 
     /// How many workers are in which condition.

@@ -96,7 +96,8 @@ impl Track {
     }
 
     fn of(remembered: Remembered) -> Self {
-        let Remembered { attempts, not_before, standing, suspected, last_failure, at_failure, taken_along } = remembered;
+        let Remembered { attempts, not_before, standing, suspected, last_failure, at_failure, taken_along } =
+            remembered;
         let mut track = Self::new(not_before);
         track.suspected = suspected;
         (track.attempts, track.last_failure, track.file, track.taken_along) =

@@ -96,7 +96,8 @@ impl Ward {
     /// answered with `rechecked`.
     fn observe(&mut self, fact: Fact) -> Vec<String> {
         let actions = self.healer.observe(self.now, fact);
-        let is_recheck = |action: &&Action| matches!(action, Action::Inspect { look: Look { purpose: Purpose::Recheck, .. }, .. });
+        let is_recheck =
+            |action: &&Action| matches!(action, Action::Inspect { look: Look { purpose: Purpose::Recheck, .. }, .. });
         actions.iter().filter(|action| !is_recheck(action)).map(in_words).collect()
     }
 
@@ -156,8 +157,12 @@ fn in_words(action: &Action) -> String {
     let short =
         |unit: &str| unit.strip_prefix("lerd-").and_then(|u| u.strip_suffix("-myapp")).unwrap_or(unit).to_owned();
     match action {
-        Action::Inspect { unit, look: Look { purpose: Purpose::Memory, .. }, .. } => format!("remember {}", short(unit.short())),
-        Action::Inspect { unit, look: Look { purpose: Purpose::Uptime, .. }, .. } => format!("see how long {} is up", short(unit.short())),
+        Action::Inspect { unit, look: Look { purpose: Purpose::Memory, .. }, .. } => {
+            format!("remember {}", short(unit.short()))
+        }
+        Action::Inspect { unit, look: Look { purpose: Purpose::Uptime, .. }, .. } => {
+            format!("see how long {} is up", short(unit.short()))
+        }
         Action::Inspect { unit, detail, .. } if detail.stop => format!("look at {} and its stop", short(unit.short())),
         Action::Inspect { unit, .. } => format!("look at {}", short(unit.short())),
         Action::Start(unit) => format!("start {}", short(unit.short())),

@@ -1,7 +1,7 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
 use super::track::{Phase, Standing};
-use super::{Healer, Look, Outcome, Purpose, Timestamp};
+use super::{Healer, Look, Outcome, Purpose, Timestamp, Unit};
 use crate::core::coverage::Resolution;
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
@@ -234,12 +234,7 @@ impl Healer {
                     self.dismiss(now, name, "somebody cleared its failure");
                 }
             }
-            Phase::Due
-            | Phase::Looking
-            | Phase::Starting
-            | Phase::Verifying
-            | Phase::Cancelled
-            | Phase::Off => {}
+            Phase::Due | Phase::Looking | Phase::Starting | Phase::Verifying | Phase::Cancelled | Phase::Off => {}
         }
     }
 
@@ -265,7 +260,7 @@ impl Healer {
             )
             | None => {
                 let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
-                let suspected = match self.units.get(name).map(|unit| unit.standing()) {
+                let suspected = match self.units.get(name).map(Unit::standing) {
                     Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
                     Some(Standing::Down) => Some(State::ExpectedButStopped),
                     _ => None,

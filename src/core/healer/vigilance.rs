@@ -15,15 +15,20 @@ impl Healer {
     pub(super) fn suspicion(&self, unit: &Unit) -> Option<State> {
         match unit.standing() {
             _ if self.mode == Mode::OnRequest => None,
-            Standing::Rising if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) => {
+            Standing::Rising
+                if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) =>
+            {
                 Some(State::CrashLooping)
             }
             Standing::Down if unit.load == LoadState::Loaded && self.policy.heals(State::ExpectedButStopped) => {
                 Some(State::ExpectedButStopped)
             }
-            Standing::Up | Standing::Ill | Standing::Rising | Standing::Settling | Standing::Down | Standing::Unknown => {
-                None
-            }
+            Standing::Up
+            | Standing::Ill
+            | Standing::Rising
+            | Standing::Settling
+            | Standing::Down
+            | Standing::Unknown => None,
         }
     }
 

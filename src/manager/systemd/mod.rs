@@ -23,8 +23,8 @@ use zbus::{Connection, Message, OwnedVariant, Variant};
 use super::journal::{Journal, Run};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{
-    ActiveState, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, UnitName,
-    UnitStatus,
+    ActiveState, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
+    UnitName, UnitStatus,
 };
 use session::{PATIENCE, Request, Session};
 use wire::Line;
@@ -232,7 +232,11 @@ impl Link {
     async fn invocation(&self, unit: &str) -> Result<String, ManagerError> {
         let id = self.property(unit, wire::UNIT, "InvocationID").await?;
         let id = Vec::<u8>::try_from(id).unwrap_or_default();
-        Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut text = String::with_capacity(2 * id.len());
+        for byte in id {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Ok(text)
     }
 
     /// What the unit's files are like: whether one enables it, whether something else decides when it
@@ -474,7 +478,7 @@ impl ServiceManager for Systemd {
     }
 
     async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
-        match timeout(PATIENCE, self.look(unit, detail)).await {
+        match timeout(PATIENCE, Box::pin(self.look(unit, detail))).await {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }

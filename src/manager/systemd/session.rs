@@ -244,7 +244,8 @@ impl Following {
                 match call {
                     Some(Call::List) => {
                         // Whoever answers is the manager: should its name have changed hands unnoticed.
-                        self.owner = message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
+                        self.owner =
+                            message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
                         self.listed(session, message).await
                     }
                     Some(Call::Start(unit, deadline)) => {
