@@ -1,5 +1,7 @@
 # make demo     build, start a private service manager, and watch crashed workers being healed
 # make test     all tests (installs the Debian packages that they need)
+# make simulate a million simulated days, in which no law of healing may be broken
+# make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
 # make bench    the measurements of the README
 # make lint     formatting, clippy, documentation, dependencies
 # make install  the program and its user unit, for the calling user
@@ -9,14 +11,24 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 UNITS ?= $(if $(XDG_CONFIG_HOME),$(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 
-.PHONY: demo test bench lint deny install packages
+.PHONY: demo test simulate mistakes bench lint deny install packages
 
 demo: packages
 	$(CARGO) build --release --locked --quiet --bin workerheal
 	$(CARGO) run --release --locked --quiet --package workerheal-sandbox --bin demo -- $(TARGET)/release/workerheal
 
+# The simulation is in a profile of its own, as it is ten times as fast there.
+SIMULATION := $(CARGO) test --profile sim --locked --test simulation --
+
 test: packages
 	$(CARGO) test --workspace --locked
+	$(SIMULATION) --nocapture no_law
+
+simulate:
+	WORKERHEAL_DAYS=$${WORKERHEAL_DAYS:-1000000} $(SIMULATION) --nocapture no_law
+
+mistakes:
+	tests/simulation/mistakes/find-all.sh
 
 bench: packages
 	$(CARGO) bench --locked --bench latency
