@@ -33,6 +33,8 @@ struct Truth {
     stop_can_be_known: bool,
     /// Somebody cleared its failure, and nobody has started it since.
     cleared: bool,
+    /// Somebody has asked for a heal since it went down.
+    wanted: bool,
     /// It was disabled after it went down, and after its file had been looked at.
     disabled_while_down: bool,
     file_seen: bool,
@@ -378,6 +380,8 @@ impl Manager {
             let unit = self.model.unit(UnitId(index));
             let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
             truth.stop_can_be_known &= logged;
+            // That wish may not have been written down, and an earlier stop may.
+            truth.cleared |= truth.wanted;
             truth.disabled_while_down = false;
         }
     }
@@ -408,6 +412,7 @@ impl Manager {
     pub fn person_wants_it_healed(&mut self, index: usize) {
         let truth = &mut self.truth[index];
         (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
+        truth.wanted = true;
     }
 
     pub fn kill(&mut self, index: usize) {
