@@ -173,6 +173,10 @@ impl Healer {
         track.file = track.file.or(seen.file);
         track.definition = seen.file.map(|file| file.definition).or(track.definition);
         track.run = seen.run.clone().or(track.run.take());
+        if state == Some(State::CrashLooping) {
+            // Found by chance too, in an instant in which it counts as failed: that it is up the next is no recovery.
+            track.suspected = state;
+        }
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = track.waits_for.clone() {
             self.leave(name);
@@ -463,7 +467,12 @@ impl Healer {
             }
         };
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.told.as_ref() != Some(&refusal) {
+        let is_known = match (&track.told, &refusal) {
+            // It goes on, and each further count is no news.
+            (Some(Refusal::CrashLooping(_)), Refusal::CrashLooping(_)) => true,
+            (told, refusal) => told.as_ref() == Some(refusal),
+        };
+        if !is_known {
             track.told = Some(refusal.clone());
             track.scheduled = None;
             let until = match &refusal {

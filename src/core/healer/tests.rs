@@ -12,7 +12,7 @@ use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
 use crate::core::event::Phase as EventPhase;
 use crate::core::probe::Answer;
-use crate::core::units::{Fall, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile};
+use crate::core::units::{Fall, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -305,6 +305,34 @@ fn an_uptime_with_a_break_that_nobody_saw_forgets_nothing() {
     assert_eq!(ward.due_in(), Some(500 * SECOND));
     ward.goes("queue", ActiveState::Failed);
     assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "scheduled queue #2 in 1s"]);
+}
+
+#[test]
+fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
+    let mut ward = Ward::with_healthy_queue();
+    // For an instant of each turn systemd calls the unit failed, and has scheduled its restart by the time of the look.
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let looping = Inspection {
+        active: ActiveState::Activating,
+        auto_restart: true,
+        restarts: Some(Restarts { count: 7, last_run: Some(SECOND) }),
+        ..crashed()
+    };
+    assert_eq!(
+        ward.shows("queue", looping.clone()),
+        [
+            "detected queue: crash-looping: restarted 7 times by the service manager",
+            "held queue: the service manager itself restarts it, 7 times so far"
+        ]
+    );
+    for count in 8..11 {
+        for active in [ActiveState::Activating, ActiveState::Active] {
+            assert_eq!(ward.goes("queue", active), [""; 0]);
+        }
+        assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+        let restarts = Some(Restarts { count, last_run: Some(SECOND) });
+        assert_eq!(ward.shows("queue", Inspection { restarts, ..looping.clone() }), [""; 0]);
+    }
 }
 
 #[test]
