@@ -1,7 +1,5 @@
 //! `workerheal explain`: the reason that it names is the one that counts, whether or not a daemon runs.
 
-#![expect(clippy::unwrap_used, reason = "this is for tests only")]
-
 mod common;
 
 use common::{FAILS_WHEN_STOPPED, LIVES, SOON, World, service_of};

@@ -1,7 +1,5 @@
 //! The command of `on_event`: for what it is run, what it is given, and that healing does not notice it.
 
-#![expect(clippy::unwrap_used, reason = "this is for tests only")]
-
 mod common;
 
 use std::fs;
