@@ -227,14 +227,7 @@ impl<M: ServiceManager> Client<M> {
         }
     }
 
-    fn judge(
-        &self,
-        unit: &UnitName,
-        seen: &Inspection,
-        asked: Asked,
-        refuses: Option<&str>,
-        findings: &mut Findings,
-    ) {
+    fn judge(&self, unit: &UnitName, seen: &Inspection, asked: Asked, refuses: Option<&str>, findings: &mut Findings) {
         let Rules { coverage, registry, .. } = &self.rules;
         let resolution = coverage.resolve_in(registry, unit, seen.working_directory.as_deref());
         let Resolution::Worker(worker) = &resolution else { return };
@@ -304,9 +297,7 @@ impl<M: ServiceManager> Client<M> {
             // Only what it makes of them is of interest, not what it would do.
             let _ = healer.observe(Timestamp::default(), fact);
         }
-        healer
-            .explain(Timestamp::default(), unit, &seen, sources)
-            .ok_or_else(|| HealError::NotCovered(unit.clone()))
+        healer.explain(Timestamp::default(), unit, &seen, sources).ok_or_else(|| HealError::NotCovered(unit.clone()))
     }
 
     /// Heals one unit that the rules cover, and waits until that is proven or has failed.

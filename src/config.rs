@@ -516,7 +516,9 @@ metrics: {listen: null}       # e.g. 127.0.0.1:9477 for Prometheus
         assert_eq!(config.policy.probes["reverb"], Probe::Tcp("127.0.0.1:6001".into()));
         assert_eq!(config.policy.probes["vite"], Probe::UrlFile("public/hot".into()));
         assert_eq!(config.on_event, ["/bin/alert", "--loud"]);
-        for bad in ["probes: {vite: {tpc: 'a:1'}}", "probes: [vite]", "on_event: /bin/alert", "probes: {x: {tcp: 'a:0'}}"] {
+        for bad in
+            ["probes: {vite: {tpc: 'a:1'}}", "probes: [vite]", "on_event: /bin/alert", "probes: {x: {tcp: 'a:0'}}"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -67,9 +67,10 @@ impl Paths {
             (None, false) => below("XDG_DATA_HOME", ".local/share")?.join("lerd/sites.yaml"),
         };
         let stop_marker = sites.with_file_name("run").join("stopped");
-        let state = match overrides.system {
-            true => PathBuf::from("/var/lib/workerheal/state.json"),
-            false => below("XDG_STATE_HOME", ".local/state")?.join("workerheal/state.json"),
+        let state = if overrides.system {
+            PathBuf::from("/var/lib/workerheal/state.json")
+        } else {
+            below("XDG_STATE_HOME", ".local/state")?.join("workerheal/state.json")
         };
         Ok(Self { config, sites, stop_marker, state })
     }
@@ -192,12 +193,8 @@ mod tests {
         assert_eq!(find(&none, &[("HOME", "/home/me")]), Ok(home.map(str::to_owned)));
         let ignored = [("HOME", "/home/me"), ("XDG_CONFIG_HOME", ""), ("XDG_DATA_HOME", "relative/data")];
         assert_eq!(find(&none, &ignored), Ok(home.map(str::to_owned)));
-        let xdg = [
-            "/c/workerheal/config.yaml",
-            "/d/lerd/sites.yaml",
-            "/d/lerd/run/stopped",
-            "/s/workerheal/state.json",
-        ];
+        let xdg =
+            ["/c/workerheal/config.yaml", "/d/lerd/sites.yaml", "/d/lerd/run/stopped", "/s/workerheal/state.json"];
         let variables = [("XDG_CONFIG_HOME", "/c"), ("XDG_DATA_HOME", "/d"), ("XDG_STATE_HOME", "/s")];
         assert_eq!(find(&none, &variables), Ok(xdg.map(str::to_owned)));
         assert_eq!(find(&none, &variables[..1]), Err(NoHome("XDG_DATA_HOME")));

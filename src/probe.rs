@@ -33,9 +33,12 @@ pub async fn probe(
     };
     // Only a refusal has to be weighed.
     let up_for = match &answer {
-        Answer::Refused(_) => {
-            manager.inspect(unit, Detail::default()).await.ok().filter(|seen| seen.active.is_up()).and_then(|seen| seen.up_for)
-        }
+        Answer::Refused(_) => manager
+            .inspect(unit, Detail::default())
+            .await
+            .ok()
+            .filter(|seen| seen.active.is_up())
+            .and_then(|seen| seen.up_for),
         Answer::Accepted | Answer::Unknown(_) => None,
     };
     Sighting { answer, up_for, file_age }

@@ -223,7 +223,8 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<Memory, String> {
         format: String,
         version: u32,
     }
-    let head: Head = serde_json::from_slice(bytes).map_err(|error| format!("this is no state of workerheal ({error})"))?;
+    let head: Head =
+        serde_json::from_slice(bytes).map_err(|error| format!("this is no state of workerheal ({error})"))?;
     if head.format != FORMAT {
         return Err("this is no state of workerheal".to_owned());
     }

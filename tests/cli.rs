@@ -5,7 +5,7 @@ mod common;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{FAILS_WHEN_STOPPED, NEVER_GETS_READY, Ran, SOON, World, service_of};
+use common::{FAILS_WHEN_STOPPED, NEVER_GETS_READY, Ran, SOON, World, now, service_of};
 use serde_json::{Value, json};
 
 const QUEUE: &str = "lerd-queue-myapp";
@@ -368,4 +368,28 @@ fn whoever_stops_reading_causes_no_error() {
         assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{args:?}: {ran:?}");
     }
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "active");
+}
+
+#[test]
+fn many_workers_that_wait_for_one_unit_are_looked_at_in_no_time() {
+    let world = World::new();
+    world.workers(["redis"]);
+    let units: Vec<String> = (0..20).map(|number| format!("lerd-w{number}-myapp")).collect();
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    for unit in &units {
+        let text = "[Unit]\nBindsTo=redis.service\nAfter=redis.service\n[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n";
+        world.write_unit(&format!("{unit}.service"), text);
+    }
+    world.control(&[&["enable", "--now"], &names[..]].concat());
+    for unit in &names {
+        world.crash(unit);
+    }
+    for unit in &names {
+        world.wait_for_state(&format!("{unit}.service"), "failed", SOON);
+    }
+    world.control(&["stop", "redis"]);
+    let latest = now() + SOON;
+    let found = world.run(&["detect", "--json", "--no-errors"]);
+    assert_eq!(found.json().as_array().map(Vec::len), Some(20), "{found:?}");
+    assert!(now() < latest, "it took more than {SOON:?}");
 }

@@ -38,15 +38,19 @@ impl Detect {
     }
 }
 
+/// `SITE/WORKER`, or the worker alone where there is no site.
+pub(super) fn name(worker: &UnhealthyWorker) -> String {
+    match worker.site.as_str() {
+        "" => worker.worker.clone(),
+        site => format!("{site}/{}", worker.worker),
+    }
+}
+
 /// The workers as a table, cut to the width of the terminal if there is one.
 pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usize>) -> String {
     if workers.is_empty() {
         return "No unhealthy workers.\n".to_owned();
     }
-    let name = |worker: &UnhealthyWorker| match worker.site.as_str() {
-        "" => worker.worker.clone(),
-        site => format!("{site}/{}", worker.worker),
-    };
     let longest = |column: &dyn Fn(&UnhealthyWorker) -> usize| workers.iter().map(column).max().unwrap_or(0);
     let names = longest(&|worker| name(worker).chars().count()).max("WORKER".len());
     let states = longest(&|worker| worker.state.as_str().len()).max("STATE".len());

@@ -10,15 +10,16 @@ use super::term::{self, Style};
 use super::{Status, target};
 use crate::client::Client;
 use crate::core::coverage::Worker;
-use crate::core::explain::{Explanation, Line, Mark, Sources};
+use crate::core::explain::{Commands, Explanation, Line, Mark, Sources};
 use crate::core::places::line_of;
+use crate::core::time::Timestamp;
 use crate::manager::systemd::Systemd;
 use crate::manager::{Scope, ServiceManager};
 use crate::paths::read_bounded;
 use crate::setup::{Options, Setup};
 
-/// Sentences up to this width have their evidence in one column.
-const WIDEST: usize = 60;
+/// The width that lines keep to where they can.
+const COLUMNS: usize = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -35,12 +36,13 @@ impl Explain {
         let setup = Setup::load(options)?;
         let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
         let client = Client::new(manager.clone(), changes, setup.rules.clone());
-        let workers = client.workers().await?;
+        let workers = Box::pin(client.workers()).await?;
         let mut explanations = Vec::new();
         for unit in target::select(&self.targets, &workers)? {
             let worker = workers.iter().find(|(name, _)| *name == unit).map(|(_, worker)| worker);
             let sources = sources(&setup, worker);
-            explanations.push((client.explain(&unit, &sources).await?, manager.last_error(&unit).await));
+            let explanation = Box::pin(client.explain(&unit, &sources)).await?;
+            explanations.push((explanation, manager.last_error(&unit).await));
         }
         if self.json {
             let all: Vec<&Explanation> = explanations.iter().map(|(explanation, _)| explanation).collect();
@@ -58,25 +60,30 @@ impl Explain {
 /// Where the things stand that an explanation of this worker points to.
 fn sources(setup: &Setup, worker: Option<&Worker>) -> Sources {
     let paths = &setup.paths;
-    let mut lines = BTreeMap::new();
     let site = worker.and_then(|worker| setup.rules.registry.sites().position(|site| site.name == worker.site));
-    if let Some(site) = site
-        && let Ok(bytes) = read_bounded(&paths.sites)
-    {
-        let keys = ["name", "paused", "paused_workers", "idle_suspended_workers", "worktree_idle_suspended"];
-        lines.extend(keys.into_iter().filter_map(|key| Some((key, line_of(&bytes, site, key)?))));
-    }
+    let lines = match (site, read_bounded(&paths.sites)) {
+        (Some(site), Ok(bytes)) => lines_of(&bytes, site),
+        _ => BTreeMap::new(),
+    };
     Sources {
         sites: shown(&paths.sites),
         lines,
         config: shown(&paths.config),
         stop_marker: shown(&paths.stop_marker),
-        systemctl: match setup.scope {
-            Scope::User => "systemctl --user",
-            Scope::System => "systemctl",
+        commands: match setup.scope {
+            Scope::User => Commands::USER,
+            Scope::System => Commands::SYSTEM,
         },
         now: SystemTime::now(),
+        // What the daemon has written down was read as of the origin.
+        clock: Timestamp::default(),
     }
+}
+
+/// Where the registry says of a site what an explanation points to.
+fn lines_of(registry: &[u8], site: usize) -> BTreeMap<&'static str, usize> {
+    let keys = ["name", "paused", "paused_workers", "idle_suspended_workers", "worktree_idle_suspended"];
+    keys.into_iter().filter_map(|key| Some((key, line_of(registry, site, key)?))).collect()
 }
 
 /// A path as its user writes it.
@@ -90,7 +97,7 @@ fn shown(path: &Path) -> String {
 
 /// The explanation as a text, with the last line that the worker has logged.
 fn text(explanation: &Explanation, last_words: Option<&str>, style: Style) -> String {
-    let Explanation { summary, chain, change, state, .. } = explanation;
+    let Explanation { summary, chain, change, state, log, .. } = explanation;
     let decided = chain.iter().any(|line| line.mark == Mark::Decides);
     let summary = match (decided, state) {
         (true, _) => style.bad(summary),
@@ -98,27 +105,60 @@ fn text(explanation: &Explanation, last_words: Option<&str>, style: Style) -> St
         (false, None) => style.good(summary),
     };
     let mut text = format!("{summary}\n\n");
-    let width = chain.iter().map(|line| line.says.chars().count()).filter(|width| *width <= WIDEST).max().unwrap_or(0);
-    for Line { mark, says, evidence } in chain {
-        let says = format!("{says:width$}");
-        let says = match mark {
-            Mark::Finding => format!("• {says}"),
-            Mark::Passes => format!("{} {says}", style.good("✓")),
-            Mark::Decides => style.bad(format!("✗ {says}")),
-            Mark::Objects => format!("{} {says}", style.bad("✗")),
-        };
-        if evidence.is_empty() {
-            text.push_str(&format!("  {}\n", says.trim_end()));
-        } else {
-            text.push_str(&format!("  {says}  {}\n", style.faint(evidence)));
-        }
+    let width = column(chain);
+    for line in chain {
+        text.push_str(&as_lines(line, width, style));
     }
     if !change.is_empty() {
-        text.push_str("\nWhat would change that:\n");
-        change.iter().for_each(|way| text.push_str(&format!("  - {way}\n")));
+        let heading = match (decided, state) {
+            (false, Some(_)) => "If it is not started soon:",
+            _ => "What would change that:",
+        };
+        text.push_str(&format!("\n{heading}\n"));
+        for way in change {
+            text.push_str(&format!("  - {way}\n"));
+        }
     }
-    if let (Some(line), Some(_)) = (last_words, state) {
-        text.push_str(&format!("\nIts last log line: {line}\n"));
+    if state.is_some() {
+        let last_words = last_words.unwrap_or("(there is none)");
+        text.push_str(&format!("\nIts last log line ({log}):\n  {last_words}\n"));
     }
     text
 }
+
+/// What stands before a sentence, and the gap behind it.
+const AROUND: usize = 6;
+
+/// The widest column of sentences that leaves room for the evidence of all that fit in it.
+fn column(chain: &[Line]) -> usize {
+    let wide = |text: &str| text.chars().count();
+    // Whose evidence stands below them need no column.
+    let beside = chain.iter().map(|line| (wide(&line.says), wide(&line.evidence)));
+    let beside: Vec<_> =
+        beside.filter(|(says, evidence)| *evidence > 0 && AROUND + says + evidence <= COLUMNS).collect();
+    let fits = |width: &usize| {
+        beside.iter().filter(|(says, _)| says <= width).all(|(_, evidence)| AROUND + width + evidence <= COLUMNS)
+    };
+    beside.iter().map(|(says, _)| *says).filter(fits).max().unwrap_or(0)
+}
+
+/// What is found or ruled, and beside it what that is known from; below it where there is no room.
+fn as_lines(Line { mark, says, evidence }: &Line, width: usize, style: Style) -> String {
+    let signed = match mark {
+        Mark::Finding => format!("• {says}"),
+        Mark::Passes => format!("{} {says}", style.good("✓")),
+        Mark::Decides => style.bad(format!("✗ {says}")),
+        Mark::Objects => format!("{} {says}", style.bad("✗")),
+    };
+    let wide = says.chars().count();
+    if evidence.is_empty() {
+        format!("  {signed}\n")
+    } else if AROUND + width.max(wide) + evidence.chars().count() <= COLUMNS {
+        format!("  {signed}{:gap$}{}\n", "", style.faint(evidence), gap = width.saturating_sub(wide) + 2)
+    } else {
+        format!("  {signed}\n      {}\n", style.faint(evidence))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use clap::Args;
 use super::progress::{Form, Progress};
 use super::term::{self, Style};
 use super::{Status, detect, target};
-use crate::client::{Client, Findings};
+use crate::client::{Client, Findings, Refused};
 use crate::core::diagnosis::Asked;
 use crate::core::event::{Failure, Report};
 use crate::core::units::UnitName;
@@ -41,17 +41,17 @@ impl Heal {
         let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
         let mut client = Client::new(manager, changes, setup.rules);
 
-        let Findings { unhealthy, shown, refused } = self.find(&client).await?;
+        let Findings { unhealthy, mut shown, refused } = Box::pin(self.find(&client)).await?;
         let mut report = Report::default();
         if !self.targets.is_empty() {
             // Whoever named them wants to know why nothing is done about them.
-            let left_alone = refused.into_iter().chain(shown);
+            let left_alone = refused.into_iter().chain(shown.drain(..));
             report.failed.extend(left_alone.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }));
         }
         if self.dry_run {
             let mut unhealthy = unhealthy;
             client.enrich(&mut unhealthy).await;
-            return self.announce(&unhealthy, style);
+            return self.announce(&unhealthy, &shown, style);
         }
 
         let mut progress = Progress::new(self.form(), style, &unhealthy);
@@ -62,13 +62,14 @@ impl Heal {
         while let Some(event) = progress.run(healing.next()).await? {
             progress.show(&event)?;
         }
+        progress.end()?;
         let done = healing.into_report();
         report.healed.extend(done.healed);
         report.failed.extend(done.failed);
 
         match self.form() {
             Form::Json => term::print(format!("{}\n", serde_json::to_string_pretty(&report)?))?,
-            Form::Text => term::print(format!("{report}\n"))?,
+            Form::Text => term::print(format!("{}{}\n", left_alone(&shown, style), summary(&report, &shown)))?,
             Form::Events => {}
         }
         Ok(if report.failed.is_empty() { Status::Done } else { Status::Unhealthy })
@@ -87,10 +88,21 @@ impl Heal {
         Ok(findings)
     }
 
-    fn announce(&self, unhealthy: &[crate::UnhealthyWorker], style: Style) -> anyhow::Result<Status> {
+    fn announce(
+        &self,
+        unhealthy: &[crate::UnhealthyWorker],
+        shown: &[Refused],
+        style: Style,
+    ) -> anyhow::Result<Status> {
         match self.form() {
             Form::Json | Form::Events => term::print(format!("{}\n", serde_json::to_string_pretty(unhealthy)?))?,
-            Form::Text => term::print(detect::table(unhealthy, style, term::width()))?,
+            Form::Text => {
+                // An empty table says that nothing is wrong.
+                let nothing_to_heal = unhealthy.is_empty() && !shown.is_empty();
+                let table =
+                    if nothing_to_heal { String::new() } else { detect::table(unhealthy, style, term::width()) };
+                term::print(format!("{table}{}", left_alone(shown, style)))?;
+            }
         }
         Ok(Status::Done)
     }
@@ -101,5 +113,68 @@ impl Heal {
             (_, true) => Form::Events,
             (false, false) => Form::Text,
         }
+    }
+}
+
+/// A line for each worker that something is wrong with, but nothing that is healed without being asked.
+fn left_alone(shown: &[Refused], style: Style) -> String {
+    let line = |it: &Refused| {
+        format!("{}\n", style.faint(format!("– {} is left alone: {}", detect::name(&it.worker), it.refusal)))
+    };
+    shown.iter().map(line).collect()
+}
+
+/// The last line, as other programs know it. That no worker is unhealthy is said only if it is so.
+fn summary(report: &Report, shown: &[Refused]) -> String {
+    if report.healed.is_empty() && report.failed.is_empty() && !shown.is_empty() {
+        return "Healed 0 worker(s).".to_owned();
+    }
+    report.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Color;
+    use super::*;
+    use crate::UnhealthyWorker;
+    use crate::core::diagnosis::{Refusal, State};
+
+    fn shown(site: &str, worker: &str, state: State, refusal: Refusal) -> Refused {
+        let worker = UnhealthyWorker {
+            site: site.into(),
+            worker: worker.into(),
+            unit: format!("lerd-{worker}-{site}"),
+            state,
+            last_error: String::new(),
+        };
+        Refused { worker, refusal }
+    }
+
+    #[test]
+    fn what_is_shown_but_not_healed_has_a_faint_line() {
+        let shown = [
+            shown("myapp", "vite", State::CrashLooping, Refusal::CrashLooping(12)),
+            shown("", "celery@mail", State::Orphaned, Refusal::DirectoryGone("/srv/mail".into())),
+            shown("shop", "queue", State::ExpectedButStopped, Refusal::StateNotHealed(State::ExpectedButStopped)),
+        ];
+        assert_eq!(
+            left_alone(&shown, Style::new(Color::Never)),
+            "– myapp/vite is left alone: the service manager itself restarts it, 12 times so far\n\
+             – celery@mail is left alone: its working directory /srv/mail is gone\n\
+             – shop/queue is left alone: the configuration does not heal the state expected-but-stopped\n"
+        );
+        let painted = left_alone(&shown[..1], Style::new(Color::Always));
+        assert!(painted.starts_with("\u{1b}[2m– ") && painted.ends_with("\u{1b}[0m\n"), "{painted:?}");
+        assert_eq!(left_alone(&[], Style::new(Color::Always)), "");
+    }
+
+    #[test]
+    fn no_unhealthy_workers_is_claimed_only_if_there_are_none() {
+        let looping = [shown("myapp", "vite", State::CrashLooping, Refusal::CrashLooping(12))];
+        let nothing = Report::default();
+        assert_eq!(summary(&nothing, &[]), "No unhealthy workers.");
+        assert_eq!(summary(&nothing, &looping), "Healed 0 worker(s).");
+        let healed = Report { healed: vec![looping[0].worker.clone()], failed: Vec::new() };
+        assert_eq!(summary(&healed, &looping), "Healed 1 worker(s).");
     }
 }

@@ -1,5 +1,5 @@
 //! How far a heal has come: one line a worker, kept up to date on a terminal, else printed as each
-//! worker is done.
+//! worker is done. Workers that fail for the same reason have one line, and are counted.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(super) struct Progress {
     frame: usize,
     /// Lines drawn that have to be drawn over.
     drawn: usize,
+    /// What went wrong so far.
+    failures: Repeats,
 }
 
 impl Progress {
@@ -42,6 +44,7 @@ impl Progress {
             under_way: Vec::new(),
             frame: 0,
             drawn: 0,
+            failures: Repeats::default(),
         }
     }
 
@@ -65,19 +68,10 @@ impl Progress {
         match self.form {
             Form::Json => Ok(()),
             Form::Events => term::print(format!("{}\n", serde_json::to_string(event)?)),
-            Form::Text => match event.phase {
-                Phase::Starting => {
-                    self.under_way.push((event.unit.clone(), Instant::now()));
-                    self.draw("")
-                }
-                Phase::Healed => self.finish(&event.unit, |style, took| {
-                    format!("{} {}", style.good("healed"), style.faint(format!("in {:.1}s", took.as_secs_f64())))
-                }),
-                Phase::Failed => {
-                    self.finish(&event.unit, |style, _| format!("{} {}", style.bad("failed"), event.error))
-                }
-                _ => Ok(()),
-            },
+            Form::Text => {
+                let finished = self.step(event);
+                self.draw(&finished)
+            }
         }
     }
 
@@ -85,13 +79,8 @@ impl Progress {
     pub fn refused(&mut self, failure: &Failure) -> anyhow::Result<()> {
         match self.form {
             Form::Text => {
-                let unit = &failure.worker.unit;
-                term::print(format!(
-                    "{} {unit}  {} {}\n",
-                    self.style.bad("✗"),
-                    self.style.bad("refused"),
-                    failure.error
-                ))
+                let finished = self.refusal(failure);
+                self.draw(&finished)
             }
             Form::Events => {
                 let step = |phase| Event {
@@ -107,18 +96,57 @@ impl Progress {
         }
     }
 
-    fn finish(&mut self, unit: &str, outcome: impl FnOnce(Style, Duration) -> String) -> anyhow::Result<()> {
+    /// Shows how many more failed than have a line.
+    pub fn end(&mut self) -> anyhow::Result<()> {
+        let rest = self.failures.rest();
+        if rest.is_empty() { Ok(()) } else { self.draw(&rest) }
+    }
+
+    /// Takes note of a step; answers the lines of what is finished by it.
+    fn step(&mut self, event: &Event) -> String {
+        let unit = &event.unit;
+        match event.phase {
+            Phase::Starting => {
+                self.under_way.push((unit.clone(), Instant::now()));
+                String::new()
+            }
+            Phase::Healed => {
+                let took = format!("in {:.1}s", self.finish(unit).as_secs_f64());
+                let outcome = format!("{} {}", self.style.good("healed"), self.style.faint(took));
+                let line = self.line(&self.style.good("✓"), unit, &outcome);
+                self.failures.interrupt();
+                line
+            }
+            Phase::Failed => {
+                self.finish(unit);
+                let line =
+                    self.line(&self.style.bad("✗"), unit, &format!("{} {}", self.style.bad("failed"), event.error));
+                self.failures.add(&event.error, line)
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn refusal(&mut self, Failure { worker, error }: &Failure) -> String {
+        let outcome = format!("{} {error}", self.style.bad("refused"));
+        let line = self.line(&self.style.bad("✗"), &worker.unit, &outcome);
+        self.failures.add(error, line)
+    }
+
+    fn line(&self, sign: &str, unit: &str, outcome: &str) -> String {
+        format!("{sign} {unit:names$}  {outcome}\n", names = self.names)
+    }
+
+    /// Takes a worker out of those under way; answers for how long it was one.
+    fn finish(&mut self, unit: &str) -> Duration {
         let begun = self.under_way.iter().position(|(name, _)| name == unit).map(|at| self.under_way.remove(at).1);
-        let took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        let outcome = outcome(self.style, took);
-        let sign = if outcome.contains("healed") { self.style.good("✓") } else { self.style.bad("✗") };
-        self.draw(&format!("{sign} {unit:names$}  {outcome}\n", names = self.names))
+        begun.map_or(Duration::ZERO, |begun| begun.elapsed())
     }
 
     /// Prints finished lines above those of the workers under way.
     fn draw(&mut self, finished: &str) -> anyhow::Result<()> {
         if !self.live {
-            return term::print(finished);
+            return if finished.is_empty() { Ok(()) } else { term::print(finished) };
         }
         let mut screen = String::new();
         if self.drawn > 0 {
@@ -136,5 +164,137 @@ impl Progress {
         }
         self.drawn = self.under_way.len();
         term::print(screen)
+    }
+}
+
+/// Failures, told once for each reason: fifty workers that need one dead container are one alarm.
+#[derive(Default)]
+struct Repeats {
+    /// The reasons in the order of their first failure, each with the lines that were not printed.
+    reasons: Vec<(String, Vec<String>)>,
+    /// The reason of the last line printed.
+    last: Option<String>,
+}
+
+impl Repeats {
+    /// Takes note of a failure; answers its line if it is the first for this reason.
+    fn add(&mut self, reason: &str, line: String) -> String {
+        if let Some((_, held_back)) = self.reasons.iter_mut().find(|(known, _)| known == reason) {
+            held_back.push(line);
+            return String::new();
+        }
+        self.reasons.push((reason.to_owned(), Vec::new()));
+        self.last = Some(reason.to_owned());
+        line
+    }
+
+    /// Another line has been printed.
+    fn interrupt(&mut self) {
+        self.last = None;
+    }
+
+    /// What was held back, as a line for each reason. The reason is said again unless it stands right
+    /// above. A single worker keeps its own line, which is no longer.
+    fn rest(&mut self) -> String {
+        let mut last = self.last.take();
+        let mut text = String::new();
+        // That whose line stands above comes first.
+        self.reasons.sort_by_key(|(reason, _)| Some(reason) != last.as_ref());
+        for (reason, held_back) in std::mem::take(&mut self.reasons) {
+            let is_above = last.as_ref() == Some(&reason);
+            match held_back.as_slice() {
+                [] => continue,
+                [line] => text.push_str(line),
+                more if is_above => text.push_str(&format!("  and {} more for the same reason\n", more.len())),
+                more => text.push_str(&format!("  and {} more: {reason}\n", more.len())),
+            }
+            last = None;
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Color;
+    use super::*;
+    use crate::core::diagnosis::State;
+
+    const NEEDS: &str = "it needs redis.service, which is failed";
+
+    fn progress() -> Progress {
+        Progress { live: false, ..Progress::new(Form::Text, Style::new(Color::Never), &[]) }
+    }
+
+    fn failed(unit: &str, error: &str) -> Event {
+        Event { unit: unit.into(), error: error.into(), ..Event::new(Phase::Failed) }
+    }
+
+    fn healed(unit: &str) -> Event {
+        Event { unit: unit.into(), ..Event::new(Phase::Healed) }
+    }
+
+    /// All that is printed of these events.
+    fn printed(events: &[Event]) -> String {
+        let mut progress = progress();
+        let lines: String = events.iter().map(|event| progress.step(event)).collect();
+        lines + &progress.failures.rest()
+    }
+
+    #[test]
+    fn fifty_that_need_the_same_are_one_alarm() {
+        let events: Vec<Event> = (0..50).map(|at| failed(&format!("w{at}"), NEEDS)).collect();
+        assert_eq!(printed(&events), format!("✗ w0  failed {NEEDS}\n  and 49 more for the same reason\n"));
+    }
+
+    #[test]
+    fn a_reason_that_stands_further_up_is_said_again() {
+        let mixed = [
+            failed("a", NEEDS),
+            failed("b", "exit-code: boom"),
+            failed("c", NEEDS),
+            failed("d", "exit-code: boom"),
+            failed("e", "exit-code: boom"),
+            failed("f", NEEDS),
+        ];
+        assert_eq!(
+            printed(&mixed),
+            format!(
+                "✗ a  failed {NEEDS}\n✗ b  failed exit-code: boom\n\
+                 \u{20} and 2 more for the same reason\n  and 2 more: {NEEDS}\n"
+            )
+        );
+        let healed_between = [failed("a", NEEDS), failed("b", NEEDS), failed("c", NEEDS), healed("d")];
+        assert_eq!(
+            printed(&healed_between),
+            format!("✗ a  failed {NEEDS}\n✓ d  healed in 0.0s\n  and 2 more: {NEEDS}\n")
+        );
+    }
+
+    #[test]
+    fn two_workers_have_a_line_each() {
+        let two = [failed("a", NEEDS), failed("b", NEEDS), failed("c", "timeout")];
+        assert_eq!(printed(&two), format!("✗ a  failed {NEEDS}\n✗ c  failed timeout\n✗ b  failed {NEEDS}\n"));
+    }
+
+    #[test]
+    fn what_is_refused_is_counted_too() {
+        let mut progress = progress();
+        let refused = |unit: &str| Failure {
+            worker: crate::UnhealthyWorker {
+                site: "shop".into(),
+                worker: "queue".into(),
+                unit: unit.into(),
+                state: State::Failed,
+                last_error: String::new(),
+            },
+            error: "the site shop is paused".into(),
+        };
+        let lines: String = ["a", "b", "c"].map(|unit| progress.refusal(&refused(unit))).concat();
+        assert_eq!(
+            lines + &progress.failures.rest(),
+            "✗ a  refused the site shop is paused\n  and 2 more for the same reason\n"
+        );
+        assert_eq!(progress.failures.rest(), "", "it is said once");
     }
 }

@@ -104,11 +104,20 @@ pub enum Refusal {
     DirectoryGone(PathBuf),
     /// The configuration does not heal this state by itself.
     StateNotHealed(State),
+    /// The manager will not start it now, for the sake of another unit; says why.
+    Declined(String),
     /// The manager did not answer a closer look; says why.
     Unreadable(String),
 }
 
 impl Refusal {
+    /// Whether the world need not be told of one that was told of the other: a count that has grown is
+    /// no news.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::CrashLooping(_), Self::CrashLooping(_))) || self == other
+    }
+
     /// Whether a person's pause, the registry or the stop marker say so, rather than the unit itself.
     #[must_use]
     pub fn is_intent(&self) -> bool {
@@ -126,6 +135,7 @@ impl Refusal {
             | Self::CrashLooping(_)
             | Self::DirectoryGone(_)
             | Self::StateNotHealed(_)
+            | Self::Declined(_)
             | Self::Unreadable(_) => false,
         }
     }
@@ -151,6 +161,7 @@ impl fmt::Display for Refusal {
             }
             Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", path.display()),
             Self::StateNotHealed(state) => write!(f, "the configuration does not heal the state {state}"),
+            Self::Declined(why) => write!(f, "the service manager does not start it now: {why}"),
             Self::Unreadable(why) => write!(f, "its state cannot be read: {why}"),
         }
     }

@@ -97,8 +97,11 @@ pub struct History<'a> {
     pub given_up: Option<&'a GivenUp>,
     /// A requested stop was seen under way since it was last up.
     pub stop_seen: bool,
-    /// Its user stopped it while it was down already.
-    pub told_to_stop: bool,
+    /// Its user stopped it when it was this long before the look: a job of theirs had succeeded, and
+    /// it was down.
+    pub job_done_before: Option<Duration>,
+    /// Its user stopped it while it was down already, and it still is the same run that is down.
+    pub stays_stopped: bool,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
     /// We cleared its failure, and nothing has become of it since: it is as ill as before.
@@ -116,7 +119,8 @@ impl Default for History<'_> {
             at_failure: None,
             given_up: None,
             stop_seen: false,
-            told_to_stop: false,
+            job_done_before: None,
+            stays_stopped: false,
             taken_along: false,
             cleared_by_us: false,
             refuses: None,
@@ -227,7 +231,7 @@ impl Rule {
     ];
 }
 
-impl<'a> Case<'a> {
+impl Case<'_> {
     /// What is wrong with the worker, and what is to be done about it.
     #[must_use]
     pub fn judge(&self) -> Judgement {
@@ -366,7 +370,10 @@ impl<'a> Case<'a> {
     /// Whether its user stopped it.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
-        self.history.told_to_stop || (self.stop_requested() && !self.was_taken_along())
+        // A job that started it would have had it up, and down again only after that.
+        let told = self.history.job_done_before;
+        let told = told.is_some_and(|before| self.seen.down_for.is_some_and(|down_for| down_for >= before));
+        told || self.history.stays_stopped || (self.stop_requested() && !self.was_taken_along())
     }
 
     /// Whether it was given up, and neither its unit nor its last run is another now.
@@ -383,9 +390,16 @@ impl<'a> Case<'a> {
         same_definition && same_run
     }
 
+    /// Whether it was given up, and its unit or its last run is another now.
+    #[must_use]
+    pub fn has_changed_since_given_up(&self) -> bool {
+        self.history.given_up.is_some() && !self.stays_given_up()
+    }
+
     /// Attempts that count: none if it was given up and something has changed since.
-    fn attempts(&self) -> u32 {
-        if self.history.given_up.is_some() && !self.stays_given_up() { 0 } else { self.history.attempts }
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        if self.has_changed_since_given_up() { 0 } else { self.history.attempts }
     }
 
     fn was_disabled(&self) -> bool {
@@ -521,8 +535,8 @@ mod tests {
         assert_eq!(tried(9, Duration::ZERO), failed(Verdict::Start));
         let mut pauses = Pauses::default();
         pauses.pause(Target::Site("myapp".into()), None);
-        let paused = judged_under(&unit, unknown(), &Policy::default(), &pauses);
-        assert!(matches!(paused.verdict, Verdict::Held(Refusal::Paused(_))), "{paused:?}");
+        let held = judged_under(&unit, unknown(), &Policy::default(), &pauses);
+        assert!(matches!(held.verdict, Verdict::Held(Refusal::Paused(_))), "{held:?}");
         let unwanted = Policy { states: vec![], ..Policy::default() };
         let shown = judged_under(&unit, unknown(), &unwanted, &Pauses::default());
         assert_eq!(shown.verdict, Verdict::Held(Refusal::StateNotHealed(State::Failed)));
@@ -538,14 +552,16 @@ mod tests {
         };
         let fall = Some(Fall { left: Duration::from_secs(50), down: Duration::from_secs(60) });
         for left in [49, 55, 61] {
-            let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+            let down =
+                Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
             assert_eq!(by_rule(&down), is(State::Failed, Verdict::Held(Refusal::ParentDown(parent(left)))));
             let back = Inspection { parents: vec![], ..down };
             assert_eq!(judged(&back, History { taken_along: true, ..unknown() }), is(State::Failed, Verdict::Start));
             assert_eq!(by_rule(&back).verdict, Verdict::Stopped);
         }
         for left in [40, 70] {
-            let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+            let down =
+                Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
             assert_eq!(by_rule(&down).verdict, Verdict::Stopped, "each was stopped by itself");
         }
     }
@@ -641,6 +657,7 @@ mod tests {
                     has_job,
                     up_for: active.is_up().then_some(Duration::from_secs(1)),
                     fall: None,
+                    down_for: None,
                     result,
                     restart,
                     restart_prevented,

@@ -392,6 +392,8 @@ pub struct Inspection {
     /// When it last ceased to be up (`ActiveExitTimestampMonotonic`), and since when it is down
     /// (`InactiveEnterTimestampMonotonic`), by the manager's monotonic clock; `None` if it never was.
     pub fall: Option<Fall>,
+    /// For how long it has been down; `None` when it is not.
+    pub down_for: Option<Duration>,
     /// How its last run ended.
     pub result: ServiceResult,
     /// `Restart=`.
@@ -430,6 +432,7 @@ impl Inspection {
             has_job: false,
             up_for: None,
             fall: Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
+            down_for: Some(Duration::from_secs(1)),
             result: ServiceResult::ExitCode,
             restart: RestartPolicy::No,
             restart_prevented: false,

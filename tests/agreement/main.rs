@@ -300,7 +300,9 @@ impl World {
 
     /// Compares which invocations were stopped on request with what the journal has of them.
     fn check_journal(&self) {
-        let entries = self.sandbox.journal(&["MESSAGE_ID=de5b426a63be47a7b6ac3eaac82e2f6f", "JOB_TYPE=stop"]);
+        // "Stopping" and "Stopped".
+        let ids = ["MESSAGE_ID=de5b426a63be47a7b6ac3eaac82e2f6f", "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286"];
+        let entries = self.sandbox.journal(&[&ids[..], &["JOB_TYPE=stop"]].concat());
         let logged: HashSet<_> = entries.iter().filter_map(|entry| entry["USER_INVOCATION_ID"].as_str()).collect();
         let words = |logged: bool| if logged { "stop logged" } else { "no stop logged" };
         let compare = |(id, (index, unit, number)): (&String, &(usize, UnitId, u64))| {

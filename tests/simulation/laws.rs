@@ -10,6 +10,9 @@ use workerheal::core::policy::Policy;
 
 use crate::scenario::{NAMES, SECOND, UNITS};
 
+/// Whoever flaps is given up or waited for, and what the manager refuses is not asked for at once again.
+const MOST_IN_A_QUARTER: u32 = 300;
+
 /// That a law was broken: which, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
@@ -56,6 +59,8 @@ pub struct Record {
     attempt_maybe_open: bool,
     attempts: u32,
     last_start: Option<Duration>,
+    /// Starts asked for in the current quarter of an hour, and which it is.
+    in_quarter: (u64, u32),
     /// Something has happened that lets attempts be counted anew.
     pub forgivable: bool,
     /// The last count may not have been written down, or not be remembered as it was.
@@ -84,8 +89,21 @@ fn broken(law: &'static str, how: impl Into<String>) -> Result<(), Breach> {
 
 impl Laws {
     /// The healer has a unit started or restarted.
-    pub fn start(&mut self, unit: usize, restart: bool, told: Told, policy: &Policy) -> Result<(), Breach> {
+    pub fn start(
+        &mut self,
+        now: Duration,
+        unit: usize,
+        restart: bool,
+        told: Told,
+        policy: &Policy,
+    ) -> Result<(), Breach> {
         let record = &mut self.units[unit];
+        let quarter = now.as_secs() / 900;
+        let (last, count) = record.in_quarter;
+        record.in_quarter = (quarter, if last == quarter { count + 1 } else { 1 });
+        if record.in_quarter.1 > MOST_IN_A_QUARTER {
+            return broken("no storm of starts", format!("{MOST_IN_A_QUARTER} in a quarter of an hour"));
+        }
         if record.starting {
             return broken("one start at a time", "it is being started already");
         }
@@ -154,7 +172,14 @@ impl Laws {
     }
 
     /// The healer tells something.
-    pub fn event(&mut self, now: Duration, unit: usize, event: &Event, oneshot: bool, policy: &Policy) -> Result<(), Breach> {
+    pub fn event(
+        &mut self,
+        now: Duration,
+        unit: usize,
+        event: &Event,
+        oneshot: bool,
+        policy: &Policy,
+    ) -> Result<(), Breach> {
         let clock_turned = self.clock_turned;
         let record = &mut self.units[unit];
         match event.phase {

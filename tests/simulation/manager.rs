@@ -24,6 +24,7 @@ use crate::world::Letter;
 /// The truth about one unit.
 #[derive(Debug, Clone, Copy, Default)]
 struct Truth {
+    up: bool,
     /// Since when it is down.
     down: Option<Duration>,
     /// Its user stopped it, and nobody has started it since.
@@ -70,7 +71,10 @@ impl Manager {
     }
 
     /// Calls the model with the lives that its processes are to lead.
-    pub fn with<T>(&mut self, call: impl FnOnce(&mut Model, &mut dyn FnMut(UnitId, Duration) -> crate::model::Life) -> T) -> T {
+    pub fn with<T>(
+        &mut self,
+        call: impl FnOnce(&mut Model, &mut dyn FnMut(UnitId, Duration) -> crate::model::Life) -> T,
+    ) -> T {
         let Self { model, lives, .. } = self;
         call(model, &mut |unit, now| lives.next(unit, now))
     }
@@ -92,11 +96,17 @@ impl Manager {
         for signal in &signals {
             match *signal {
                 Signal::Changed { unit, active, .. } => {
+                    if active != ActiveState::Active {
+                        self.takes_along(unit, now);
+                    }
                     let truth = &mut self.truth[unit.0];
+                    truth.up &= active == ActiveState::Active;
                     match active {
+                        // It may also have got a job, and be up as before.
+                        ActiveState::Active if truth.up => {}
                         ActiveState::Active => {
                             let (asked, job, gone) = (truth.asked, truth.job, truth.directory_gone);
-                            *truth = Truth { asked, job, directory_gone: gone, ..Truth::default() };
+                            *truth = Truth { up: true, asked, job, directory_gone: gone, ..Truth::default() };
                         }
                         ActiveState::Inactive | ActiveState::Failed => {
                             truth.down.get_or_insert(now);
@@ -118,6 +128,16 @@ impl Manager {
             }
         }
         signals
+    }
+
+    /// A unit goes down. Of a child that is stopped at the same time nobody could tell whether it was meant.
+    fn takes_along(&mut self, parent: UnitId, now: Duration) {
+        for index in 0..UNITS {
+            let needs_it = self.specs[index].parents.iter().any(|dependency| dependency.parent == parent);
+            if needs_it && self.truth[index].down.is_none_or(|down| now <= down + SECOND) {
+                self.truth[index].stop_can_be_known = false;
+            }
+        }
     }
 
     /// A signal as the connection to the manager makes it out.
@@ -181,6 +201,7 @@ impl Manager {
             active,
             has_job: unit.job().is_some(),
             up_for: unit.active_enter().filter(|_| is_up).map(|since| now - since),
+            down_for: self.truth[index].down.filter(|_| unit.active().is_down()).map(|since| now - since),
             fall: unit.active_exit().zip(self.truth[index].down).map(|(left, down)| Fall { left, down }),
             result: result(unit.result()),
             restart: restart(spec.restart),
@@ -218,7 +239,7 @@ impl Manager {
         }
     }
 
-    /// The unit's file was looked at: from now on it is known whether it was enabled.
+    /// The unit was seen to be enabled.
     pub fn file_was_seen(&mut self, index: usize) {
         self.truth[index].file_seen = self.truth[index].down.is_some();
     }
@@ -243,10 +264,9 @@ impl Manager {
             }
             Err(refused) => Some(match refused {
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
-                Refused::NotFound => Outcome::Impossible(Hopeless::NotFound),
+                Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
                 Refused::BadSetting => Outcome::Impossible(Hopeless::BadSetting),
-                Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
-                _ => Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned()),
+                Refused::Destructive => Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned()),
             }),
         }
     }
@@ -362,13 +382,20 @@ impl Manager {
         }
     }
 
-    // What somebody starts is no longer stopped once it is on its way up, see `signals`.
+    /// What is down and somebody starts is no longer stopped once it is on its way up, see `signals`.
+    fn person_wants_it_up(&mut self, index: usize) {
+        if !self.model.unit(UnitId(index)).active().is_down() {
+            (self.truth[index].stopped, self.truth[index].cleared) = (false, false);
+        }
+    }
 
     pub fn person_starts(&mut self, index: usize) {
+        self.person_wants_it_up(index);
         let _ = self.with(|model, lives| model.start(UnitId(index), Mode::Replace, lives));
     }
 
     pub fn person_restarts(&mut self, index: usize) {
+        self.person_wants_it_up(index);
         let _ = self.with(|model, lives| model.restart(UnitId(index), Mode::Replace, lives));
     }
 

@@ -109,6 +109,14 @@ impl People {
         self.told = self.now;
     }
 
+    /// The healer has read a file as it is now.
+    pub fn is_told(&mut self, intent: Intent) {
+        match intent {
+            Intent::Registry => self.told.sites = self.now.sites,
+            Intent::Marker => self.told.marker = self.now.marker,
+        }
+    }
+
     /// Whether no fault is going on that excuses a delay.
     pub fn is_quiet(&self, now: Duration) -> bool {
         [self.noisy_until, self.slow_until, self.journal_gone_until].into_iter().all(|until| now >= until)
@@ -134,7 +142,8 @@ impl People {
                 continue;
             }
             let list = |chosen: &[bool; UNITS]| {
-                let names: Vec<&str> = workers.iter().filter(|(unit, _)| chosen[*unit]).map(|(_, name)| *name).collect();
+                let names: Vec<&str> =
+                    workers.iter().filter(|(unit, _)| chosen[*unit]).map(|(_, name)| *name).collect();
                 names.join(", ")
             };
             text.push_str(&format!(
@@ -145,7 +154,7 @@ impl People {
             ));
         }
         if text.ends_with("sites:\n") {
-            text = "sites: []\n".to_owned();
+            "sites: []\n".clone_into(&mut text);
         }
         self.registry = Arc::new(Registry::parse(text.as_bytes()).expect("it is well written"));
     }
@@ -304,7 +313,8 @@ impl World {
             Kind::Pause | Kind::Heal => {}
             Kind::BadTimes => {
                 let unit = if self.people.chance.u8(..8) == 0 { 0 } else { unit };
-                self.manager.lives.bad_until[unit] = now + time;
+                // Long enough to be given up, most times.
+                self.manager.lives.bad_until[unit] = now + time.min(15 * MINUTE);
                 self.manager.kill(unit);
             }
             Kind::Silence => self.people.silent_until = now + time,

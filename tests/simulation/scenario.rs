@@ -148,7 +148,8 @@ pub fn policy(chance: &mut Rng) -> Policy {
     }
     Policy {
         states,
-        backoff: Backoff::new(SECOND, 2.0, [5 * SECOND, MINUTE, 5 * MINUTE][chance.usize(..3)], 0.1).expect("it is good"),
+        backoff: Backoff::new(SECOND, 2.0, [5 * SECOND, MINUTE, 5 * MINUTE][chance.usize(..3)], 0.1)
+            .expect("it is good"),
         stable_after: [SECOND, 10 * SECOND][chance.usize(..2)],
         reset_after: [MINUTE, 10 * MINUTE][chance.usize(..2)],
         give_up_after: [Some(1), Some(3), Some(10), None][chance.usize(..4)],

@@ -28,7 +28,7 @@ use crate::people::{Intent, People};
 use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
 
 /// How many lines of the past a breach is told with.
-const PAST: usize = 5000;
+const PAST: usize = 500_000;
 
 /// Something on its way.
 #[derive(Debug, Clone)]
@@ -51,7 +51,8 @@ struct Post {
     number: u64,
     /// Letters of a lost connection, or to a daemon that is gone, are not delivered.
     connection: u32,
-    letter: Letter,
+    /// Boxed, as the heap moves its entries about.
+    letter: Box<Letter>,
 }
 
 impl PartialEq for Post {
@@ -181,7 +182,7 @@ impl World {
         if letter.is_some_and(|at| at <= next) {
             let Some(Reverse(post)) = self.post.pop() else { return Ok(()) };
             if post.connection == self.connection {
-                self.deliver(post.letter)?;
+                self.deliver(*post.letter)?;
             }
         } else if refresh.is_some_and(|at| at <= next) {
             self.refresh_now();
@@ -198,7 +199,10 @@ impl World {
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
         for unit in scenario::FIRST_WORKER..UNITS {
-            let healable = self.alive && self.connected && self.manager.is_healable(unit) && !self.told(unit).paused
+            let healable = self.alive
+                && self.connected
+                && self.manager.is_healable(unit)
+                && !self.told(unit).paused
                 && self.told(unit).covered
                 && self.people.is_quiet(self.now);
             self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
@@ -247,6 +251,7 @@ impl World {
     }
 
     pub fn send_at(&mut self, at: Duration, letter: Letter) {
+        let letter = Box::new(letter);
         self.letters += 1;
         self.post.push(Reverse(Post { at, number: self.letters, connection: self.connection, letter }));
     }
@@ -316,7 +321,7 @@ impl World {
                     Purpose::Proof => self.laws.units[unit].proof = seen.up_for,
                     _ => {}
                 }
-                if seen.file.is_some() {
+                if seen.file.is_some_and(|file| file.enabled) {
                     self.manager.file_was_seen(unit);
                 }
                 let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
@@ -384,7 +389,8 @@ impl World {
             Fact::Units(_) => self.laws.frozen = false,
             _ => {}
         }
-        if self.trace && !matches!(fact, Fact::Deadline | Fact::Inspected(_, Look { purpose: Purpose::Recheck, .. }, _)) {
+        if self.trace && !matches!(fact, Fact::Deadline | Fact::Inspected(_, Look { purpose: Purpose::Recheck, .. }, _))
+        {
             let line = in_short(&fact);
             // What is told again and again is told once.
             if self.last_told != line {
@@ -423,7 +429,7 @@ impl World {
                 self.note(|| format!("{} {}", if restart { "restart" } else { "start" }, NAMES[unit]));
                 self.starts += 1;
                 let told = self.told(unit);
-                self.laws.start(unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
+                self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
                 self.manager.start_is_asked_for(unit);
                 self.send(if restart { Letter::Restart(unit) } else { Letter::Start(unit) });
             }
@@ -498,7 +504,12 @@ impl World {
         if !self.alive {
             return Ok(());
         }
-        let waiting: Vec<Letter> = self.post.drain().filter(|Reverse(post)| post.connection == self.connection).map(|Reverse(post)| post.letter).collect();
+        let waiting: Vec<Letter> = self
+            .post
+            .drain()
+            .filter(|Reverse(post)| post.connection == self.connection)
+            .map(|Reverse(post)| *post.letter)
+            .collect();
         self.connection += 1;
         (self.listing, self.list_again) = (false, false);
         self.observe(Fact::Frozen)?;
@@ -544,11 +555,11 @@ impl World {
         match intent {
             Intent::Registry => {
                 let registry = self.people.registry();
-                self.people.everything_is_told();
+                self.people.is_told(intent);
                 self.observe(Fact::Registry(registry))
             }
             Intent::Marker => {
-                self.people.everything_is_told();
+                self.people.is_told(intent);
                 let marker = self.people.marker;
                 self.observe(Fact::StopMarker(marker))
             }

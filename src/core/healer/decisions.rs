@@ -1,6 +1,5 @@
 //! The decisions: what to do about a worker that is ill, and the few ways in which state is changed.
 
-
 use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Standing, Track};
 use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
 use crate::core::coverage::{Resolution, Worker};
@@ -18,6 +17,11 @@ impl Healer {
             return;
         }
         match self.tracks.get_mut(name) {
+            // Given up it was, and given up it stays unless a look shows that something has changed.
+            Some(track) if track.given_up.is_some() => {
+                self.make_due(name);
+                self.consider(now, name);
+            }
             Some(track) if track.restored => {
                 track.restored = false;
                 track.suspected = suspected;
@@ -61,6 +65,8 @@ impl Healer {
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
+            // Its timer tells when the manager is asked again.
+            (Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_)), None) if track.refused > 0 => {}
             (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
             (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
             (_, None) => {}
@@ -73,8 +79,8 @@ impl Healer {
         match unit.standing() {
             Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
             Standing::Rising => self.set_timer(name, None),
-            // The manager has given up after all.
-            Standing::Ill => self.make_due(name),
+            // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
+            Standing::Ill => self.set_timer(name, Some(now + SECOND_LOOK)),
             Standing::Up | Standing::Settling | Standing::Down | Standing::Unknown => {}
         }
     }
@@ -111,7 +117,7 @@ impl Healer {
             | Refusal::IdleSuspended(_) => true,
             Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
             // That it is ill already means that no job is under way.
-            Refusal::JobPending | Refusal::Unreadable(_) => true,
+            Refusal::JobPending | Refusal::Declined(_) | Refusal::Unreadable(_) => true,
             Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
                 Some(unit) => unit.active.is_up(),
                 // Not among the units that are listed: look.
@@ -123,10 +129,12 @@ impl Healer {
     }
 
     /// Takes the close look that precedes every attempt.
-    pub(super) fn look(&mut self, name: &UnitName) {
+    pub(super) fn look(&mut self, now: Timestamp, name: &UnitName) {
         if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Due) {
             return;
         }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.looked_at = now;
         let Some(track) = self.tracks.get(name) else { return };
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
         // Right after its failure nobody can have disabled it, and there is no time to ask.
@@ -159,6 +167,7 @@ impl Healer {
             return self.shelve(name);
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
         let Some(track) = self.tracks.get_mut(name) else { return };
         if in_doubt {
@@ -168,6 +177,9 @@ impl Healer {
             return;
         }
         track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
+        if has_changed {
+            (track.attempts, track.given_up) = (0, None);
+        }
         track.taken_along = taken_along && track.asked == Asked::ByRule;
         track.oneshot = seen.oneshot;
         track.file = track.file.or(seen.file);
@@ -219,7 +231,8 @@ impl Healer {
                 wait: track.not_before.from_now(now),
                 at_failure: track.file.or(seen.file),
                 given_up: track.given_up.as_ref(),
-                told_to_stop: track.told_to_stop || track.was_stopped_in(seen),
+                job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
+                stays_stopped: track.was_stopped_in(seen),
                 taken_along: track.taken_along,
                 refuses: track.refuses.as_deref(),
                 ..history
@@ -265,6 +278,21 @@ impl Healer {
         self.actions.push(call);
     }
 
+    /// The manager would not have the start. It is asked again after a wait that grows as that between
+    /// attempts does: what stands in the way need not be something that is seen to pass.
+    pub(super) fn refused(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal, error: String) {
+        let is_masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.attempts = track.attempts.saturating_sub(1);
+        track.refused = track.refused.saturating_add(1);
+        let wait = self.policy.backoff.wait(track.refused, self.random.f64());
+        // A unit that it needs may be the masked one.
+        let refusal = if refusal == Refusal::Masked && !is_masked { Refusal::Declined(error) } else { refusal };
+        self.hold(now, name, refusal);
+        self.set_timer(name, Some(now + wait));
+        self.consider(now, name);
+    }
+
     pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
         self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
         let Some(track) = self.tracks.get_mut(name) else { return };
@@ -297,8 +325,7 @@ impl Healer {
             self.healed(now, name);
         } else if track.phase == Phase::Proving {
             // Unless that was its state before the start, told late.
-            self.enter(name, Phase::Verifying);
-            self.inspect(name, Purpose::Proof, Detail::default());
+            self.verify(now, name);
         }
     }
 
@@ -311,19 +338,32 @@ impl Healer {
         }
     }
 
-    /// The close look at the end of the proving time.
+    /// Takes the close look that ends the proving time.
+    pub(super) fn verify(&mut self, now: Timestamp, name: &UnitName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.looked_at = now;
+        }
+        self.enter(name, Phase::Verifying);
+        self.inspect(name, Purpose::Proof, Detail::default());
+    }
+
+    /// The answer to that look.
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
-        let Ok(unit) = result else { return self.prove_on(now, name) };
-        match unit.up_for {
-            Some(up_for) if unit.active.is_up() && up_for >= self.policy.stable_after => {
-                if self.still_has_to_answer(name) { self.prove_on(now, name) } else { self.healed(now, name) }
+        let (Ok(unit), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
+        let since_start = track.looked_at.from_now(track.started_at);
+        match unit.up_for.filter(|_| unit.active.is_up()) {
+            Some(up_for) if up_for >= self.policy.stable_after => {
+                if self.still_has_to_answer(name) {
+                    self.prove_on(now, name);
+                } else {
+                    self.healed(now, name);
+                }
             }
-            Some(_) if unit.active.is_up() => {
-                self.attempt_failed(now, name, "died and was restarted right after its start".to_owned());
-            }
-            _ if unit.active == ActiveState::Inactive && !unit.has_job => self.ended(now, name),
+            Some(up_for) if up_for >= since_start => self.prove_on(now, name),
+            Some(_) => self.attempt_failed(now, name, "died and was restarted right after its start".to_owned()),
+            None if unit.active == ActiveState::Inactive && !unit.has_job => self.ended(now, name),
             // Its change of state is on its way to us, and decides.
-            Some(_) | None => self.prove_on(now, name),
+            None => self.prove_on(now, name),
         }
     }
 
@@ -352,9 +392,6 @@ impl Healer {
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.phase == Phase::Cleared && track.timer.is_some() {
             return;
-        }
-        if track.phase == Phase::GaveUp {
-            track.attempts = 0;
         }
         self.enter(name, Phase::Cleared);
         self.set_timer(name, Some(now + SECOND_LOOK));
@@ -459,20 +496,14 @@ impl Healer {
     }
 
     pub(super) fn hold(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal) {
-        let one_of_many = match &refusal {
-            Refusal::ParentDown(parent) => self.join(now, name, parent),
-            _ => {
-                self.leave(name);
-                false
-            }
+        let one_of_many = if let Refusal::ParentDown(parent) = &refusal {
+            self.join(now, name, parent)
+        } else {
+            self.leave(name);
+            false
         };
         let Some(track) = self.tracks.get_mut(name) else { return };
-        let is_known = match (&track.told, &refusal) {
-            // It goes on, and each further count is no news.
-            (Some(Refusal::CrashLooping(_)), Refusal::CrashLooping(_)) => true,
-            (told, refusal) => told.as_ref() == Some(refusal),
-        };
-        if !is_known {
+        if track.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
             track.told = Some(refusal.clone());
             track.scheduled = None;
             let until = match &refusal {
@@ -489,9 +520,6 @@ impl Healer {
         self.enter(name, Phase::Held(refusal));
         if takes_a_look {
             self.set_timer(name, Some(now + LOOK_AGAIN));
-        }
-        if let Some(unit) = self.units.get_mut(name) {
-            unit.fresh = false;
         }
         self.remember_file(name);
     }
@@ -539,10 +567,8 @@ impl Healer {
 
     /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
     fn remember_file(&mut self, name: &UnitName) {
-        let known = self
-            .tracks
-            .get(name)
-            .is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
+        let known =
+            self.tracks.get(name).is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
         if !known && self.mode == Mode::Automatic {
             self.inspect(name, Purpose::Memory, Detail { file: true, ..Detail::default() });
         }
@@ -559,6 +585,11 @@ impl Healer {
     pub(super) fn enter(&mut self, name: &UnitName, phase: Phase) {
         self.set_timer(name, None);
         self.remembers_otherwise = true;
+        if !matches!(phase, Phase::Due | Phase::Looking)
+            && let Some(unit) = self.units.get_mut(name)
+        {
+            unit.fresh = false;
+        }
         if let Some(track) = self.tracks.get_mut(name) {
             self.in_flight -= usize::from(track.phase.takes_a_slot());
             self.in_flight += usize::from(phase.takes_a_slot());

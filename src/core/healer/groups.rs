@@ -67,9 +67,9 @@ impl Healer {
     pub(super) fn wake_group(&mut self, now: Timestamp, parent: &str) {
         let Some(group) = self.groups.get(parent) else { return };
         for child in group.children.clone() {
-            let waits = self.tracks.get(&child).is_some_and(|track| {
-                matches!(&track.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent)
-            });
+            let waits = self.tracks.get(&child).is_some_and(
+                |track| matches!(&track.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent),
+            );
             if waits {
                 self.make_due(&child);
                 self.consider(now, &child);

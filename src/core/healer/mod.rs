@@ -203,6 +203,8 @@ struct Unit {
     stop_seen: bool,
     /// A job was seen while it went down: a stop on request, or what is left of a start.
     stop_possible: bool,
+    /// When a job of somebody else's was told to have succeeded, while it was down.
+    job_done: Option<Timestamp>,
     /// We cleared its failure, and it has not been seen to rise or fail since: if it is down, that is
     /// by our doing, and it is as ill as before.
     cleared_by_us: bool,
@@ -320,7 +322,7 @@ impl Healer {
         }
         self.run_timers(now);
         self.summarize(now);
-        self.fill_slots();
+        self.fill_slots(now);
         std::mem::take(&mut self.actions)
     }
 
@@ -357,12 +359,7 @@ impl Healer {
 
     /// What holds for all workers alike.
     fn orders(&self) -> Orders<'_> {
-        Orders {
-            policy: &self.policy,
-            registry: &self.registry,
-            stop_marker: self.stop_marker,
-            pauses: &self.pauses,
-        }
+        Orders { policy: &self.policy, registry: &self.registry, stop_marker: self.stop_marker, pauses: &self.pauses }
     }
 
     /// How many workers are in which condition.
@@ -437,7 +434,7 @@ impl Healer {
         if let Some(unit) = self.units.get_mut(&name) {
             let ran = matches!(unit.active, ActiveState::Activating | ActiveState::Deactivating) || unit.active.is_up();
             if active.is_up() || active == ActiveState::Activating {
-                (unit.stop_seen, unit.stop_possible) = (false, false);
+                (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, false, None);
             } else if active == ActiveState::Deactivating && has_job {
                 // Of one that never came up, the job may also be the start that has failed.
                 unit.stop_seen |= unit.active.is_up();
@@ -470,6 +467,7 @@ impl Healer {
             resolution,
             stop_seen: false,
             stop_possible: active == ActiveState::Deactivating && has_job,
+            job_done: None,
             cleared_by_us: false,
             witnessed: false,
             fresh: false,
@@ -547,12 +545,12 @@ impl Healer {
     }
 
     /// Gives free slots to the workers that are due.
-    fn fill_slots(&mut self) {
+    fn fill_slots(&mut self, now: Timestamp) {
         while !self.frozen
             && self.in_flight < self.policy.max_concurrent
             && let Some(name) = self.queue.pop_front()
         {
-            self.look(&name);
+            self.look(now, &name);
         }
     }
 }

@@ -66,7 +66,7 @@ impl Healer {
     pub(super) fn take_up(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.restored = false;
-        track.attempt_open = false;
+        (track.attempt_open, track.started_at) = (false, now);
         self.enter(name, Phase::Proving);
         self.set_timer(name, Some(now + self.policy.stable_after));
     }
@@ -96,7 +96,8 @@ impl Track {
     }
 
     fn of(remembered: Remembered) -> Self {
-        let Remembered { attempts, not_before, standing, suspected, last_failure, at_failure, taken_along } = remembered;
+        let Remembered { attempts, not_before, standing, suspected, last_failure, at_failure, taken_along } =
+            remembered;
         let mut track = Self::new(not_before);
         track.suspected = suspected;
         (track.attempts, track.last_failure, track.file, track.taken_along) =

@@ -65,6 +65,8 @@ pub(super) struct Track {
     pub attempts: u32,
     /// No attempt is made before this.
     pub not_before: Timestamp,
+    /// How often in a row the manager would not have a start at all.
+    pub refused: u32,
     /// When the timer of this track runs out, if one is set.
     pub timer: Option<Timestamp>,
     /// The looks whose answers are awaited.
@@ -80,8 +82,10 @@ pub(super) struct Track {
     pub given_up: Option<GivenUp>,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
-    /// Its user stopped it while it was looked at.
-    pub told_to_stop: bool,
+    /// When the look that is under way was asked for.
+    pub looked_at: Timestamp,
+    /// When its start was told to be done.
+    pub started_at: Timestamp,
     /// It takes a look into the journal to tell whether it was stopped.
     pub look_closer: bool,
     /// Where it refused its health probe, often enough.
@@ -112,6 +116,7 @@ impl Track {
             suspected: None,
             attempts: 0,
             not_before: now,
+            refused: 0,
             timer: None,
             looks: Looks::default(),
             file: None,
@@ -120,7 +125,8 @@ impl Track {
             last_failure: String::new(),
             given_up: None,
             taken_along: false,
-            told_to_stop: false,
+            looked_at: now,
+            started_at: now,
             look_closer: false,
             refuses: None,
             answered: false,
@@ -150,8 +156,8 @@ impl Track {
         self.scheduled = None;
         self.definition = None;
         self.run = None;
-        self.told_to_stop = false;
         self.look_closer = false;
+        self.refused = 0;
         self.refuses = None;
         self.answered = false;
         self.given_up = None;

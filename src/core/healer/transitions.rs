@@ -1,7 +1,7 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
 use super::track::{Phase, Standing};
-use super::{Healer, Look, Outcome, Purpose, Timestamp};
+use super::{Healer, Look, Outcome, Purpose, Timestamp, Unit};
 use crate::core::coverage::Resolution;
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
@@ -12,7 +12,12 @@ impl Refusal {
     /// Whether a reload of the manager's files can have removed the reason.
     pub(super) fn may_pass_with_a_reload(&self) -> bool {
         match self {
-            Self::Disabled | Self::Masked | Self::ParentDown(_) | Self::JobPending | Self::Unreadable(_) => true,
+            Self::Disabled
+            | Self::Masked
+            | Self::ParentDown(_)
+            | Self::JobPending
+            | Self::Declined(_)
+            | Self::Unreadable(_) => true,
             Self::StopMarker
             | Self::Paused(_)
             | Self::SitePaused(_)
@@ -40,6 +45,7 @@ impl Refusal {
             | Self::ParentDown(_)
             | Self::CrashLooping(_)
             | Self::StateNotHealed(_)
+            | Self::Declined(_)
             | Self::Unreadable(_) => false,
         }
     }
@@ -145,12 +151,13 @@ impl Healer {
         if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
         }
-        unit.stop_seen = true;
+        unit.job_done = Some(now);
+        // A look tells whether it has been down since before that. (One that is under way will be told.)
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.phase == Phase::Looking {
-            track.told_to_stop = true;
-        } else if track.phase.waits() {
-            self.stopped(now, name, "");
+        // Whoever wanted it healed before, this is newer.
+        track.asked = Asked::ByRule;
+        if track.phase.waits() {
+            self.make_due(name);
         }
     }
 
@@ -168,6 +175,9 @@ impl Healer {
             // Both halves have happened.
             unit.cleared_by_us = false;
         }
+        if let (false, Some(track)) = (matches!(outcome, Outcome::Refused(..)), self.tracks.get_mut(name)) {
+            track.refused = 0;
+        }
         match outcome {
             Outcome::Done => {
                 let oneshot = self.tracks.get(name).is_some_and(|track| track.oneshot);
@@ -175,6 +185,9 @@ impl Healer {
                 if worked_off {
                     self.healed(now, name);
                 } else {
+                    if let Some(track) = self.tracks.get_mut(name) {
+                        track.started_at = now;
+                    }
                     self.enter(name, Phase::Proving);
                     self.set_timer(name, Some(now + self.policy.stable_after));
                 }
@@ -182,12 +195,8 @@ impl Healer {
             Outcome::Failed(error) | Outcome::NotStarted(error) => self.attempt_failed(now, name, error),
             Outcome::Refused(refusal, error) => {
                 // Whoever was faster decides; this was no attempt.
-                self.emit(name, EventPhase::Failed, |event| event.error = error);
-                if let Some(track) = self.tracks.get_mut(name) {
-                    track.attempts = track.attempts.saturating_sub(1);
-                }
-                self.hold(now, name, refusal);
-                self.consider(now, name);
+                self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
+                self.refused(now, name, refusal, error);
             }
             Outcome::Cancelled => {
                 self.enter(name, Phase::Cancelled);
@@ -205,9 +214,12 @@ impl Healer {
         track.timer = None;
         match track.phase {
             Phase::Waiting { .. } => self.consider(now, name),
-            Phase::Proving => {
-                self.enter(name, Phase::Verifying);
-                self.inspect(name, Purpose::Proof, Detail::default());
+            Phase::Proving => self.verify(now, name),
+            Phase::Held(Refusal::CrashLooping(_))
+                if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
+            {
+                self.make_due(name);
+                self.consider(now, name);
             }
             Phase::Resting | Phase::Held(Refusal::CrashLooping(_)) => {
                 self.inspect(name, Purpose::Uptime, Detail::default());
@@ -222,12 +234,7 @@ impl Healer {
                     self.dismiss(now, name, "somebody cleared its failure");
                 }
             }
-            Phase::Due
-            | Phase::Looking
-            | Phase::Starting
-            | Phase::Verifying
-            | Phase::Cancelled
-            | Phase::Off => {}
+            Phase::Due | Phase::Looking | Phase::Starting | Phase::Verifying | Phase::Cancelled | Phase::Off => {}
         }
     }
 
@@ -253,14 +260,14 @@ impl Healer {
             )
             | None => {
                 let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
-                let suspected = match self.units.get(name).map(|unit| unit.standing()) {
+                let suspected = match self.units.get(name).map(Unit::standing) {
                     Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
                     Some(Standing::Down) => Some(State::ExpectedButStopped),
                     _ => None,
                 };
                 if let Some(unit) = self.units.get_mut(name) {
                     // What they want now is newer.
-                    unit.stop_seen = false;
+                    (unit.stop_seen, unit.job_done) = (false, None);
                 }
                 self.begin(now, name, suspected, Asked::ByPerson);
                 if let Some(track) = self.tracks.get_mut(name) {

@@ -15,15 +15,20 @@ impl Healer {
     pub(super) fn suspicion(&self, unit: &Unit) -> Option<State> {
         match unit.standing() {
             _ if self.mode == Mode::OnRequest => None,
-            Standing::Rising if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) => {
+            Standing::Rising
+                if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) =>
+            {
                 Some(State::CrashLooping)
             }
             Standing::Down if unit.load == LoadState::Loaded && self.policy.heals(State::ExpectedButStopped) => {
                 Some(State::ExpectedButStopped)
             }
-            Standing::Up | Standing::Ill | Standing::Rising | Standing::Settling | Standing::Down | Standing::Unknown => {
-                None
-            }
+            Standing::Up
+            | Standing::Ill
+            | Standing::Rising
+            | Standing::Settling
+            | Standing::Down
+            | Standing::Unknown => None,
         }
     }
 
@@ -155,7 +160,10 @@ impl Healer {
             return self.recovered(now, name);
         }
         let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
-        track.run = track.run.take().or(seen.run);
+        if track.run.is_none() {
+            track.run = seen.run;
+            self.remembers_otherwise = true;
+        }
         let another_file = match (&track.given_up, seen.file) {
             (Some(given_up), Some(file)) => given_up.definition.is_some_and(|then| then != file.definition),
             _ => false,
@@ -170,6 +178,7 @@ impl Healer {
             if let Some(unit) = self.units.get_mut(name).filter(|_| another_run) {
                 // That stop was of another run.
                 (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
+                unit.job_done = None;
             }
             self.begin(now, name, suspected, Asked::ByRule);
         }

@@ -23,8 +23,8 @@ use zbus::{Connection, Message, OwnedVariant, Variant};
 use super::journal::{Journal, Run};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{
-    ActiveState, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, UnitName,
-    UnitStatus,
+    ActiveState, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
+    UnitName, UnitStatus,
 };
 use session::{PATIENCE, Request, Session};
 use wire::Line;
@@ -207,10 +207,7 @@ impl Link {
     /// For how long a unit has been up, by systemd's own timestamp.
     async fn uptime(&self, unit: &str) -> Result<Option<Duration>, ManagerError> {
         let since = self.moment(unit, "ActiveEnterTimestampMonotonic").await?;
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let now = u64::try_from(now.tv_sec).ok().zip(u32::try_from(now.tv_nsec).ok());
-        let now = now.map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds));
-        Ok(now.zip(since).and_then(|(now, since)| now.checked_sub(since)))
+        Ok(since.and_then(since_then))
     }
 
     /// How often systemd has restarted a unit, and how long its last run was up.
@@ -235,7 +232,11 @@ impl Link {
     async fn invocation(&self, unit: &str) -> Result<String, ManagerError> {
         let id = self.property(unit, wire::UNIT, "InvocationID").await?;
         let id = Vec::<u8>::try_from(id).unwrap_or_default();
-        Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut text = String::with_capacity(2 * id.len());
+        for byte in id {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Ok(text)
     }
 
     /// What the unit's files are like: whether one enables it, whether something else decides when it
@@ -277,6 +278,12 @@ impl Link {
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
         Ok(pid.zip(u64::try_from(started).ok()).map(|(pid, started)| Run { pid, started }))
     }
+}
+
+/// How long ago a moment of the monotonic clock was.
+fn since_then(moment: Duration) -> Option<Duration> {
+    let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).ok()?;
+    now.checked_sub(moment)
 }
 
 /// Slices come and go with the units in them, and the basic targets are up whenever the manager
@@ -374,6 +381,7 @@ impl Systemd {
             has_job: seen.job.is_some(),
             up_for: up_for.flatten(),
             fall: left.zip(down).map(|(left, down)| Fall { left, down }),
+            down_for: down.filter(|_| is_down).and_then(since_then),
             result: ServiceResult::from(text(&result)),
             restart,
             restart_prevented: restart_prevented.unwrap_or(false),
@@ -470,7 +478,7 @@ impl ServiceManager for Systemd {
     }
 
     async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
-        match timeout(PATIENCE, self.look(unit, detail)).await {
+        match timeout(PATIENCE, Box::pin(self.look(unit, detail))).await {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }

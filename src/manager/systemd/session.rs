@@ -153,9 +153,16 @@ struct Following {
 
 impl Following {
     async fn begin(session: &Session, link: &Link) -> zbus::Result<Self> {
+        // Before the stream: its queue is short, and while it is full because nobody reads on, no answer
+        // to these calls would arrive. Handles call on the same connection from the first moment on.
+        for rule in wire::MATCHES {
+            let bus = Some("org.freedesktop.DBus");
+            link.0.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await?;
+        }
+        let owner = link.owner().await?;
         let mut following = Self {
             connection: link.0.clone(),
-            owner: None,
+            owner: Some(owner),
             stream: MessageStream::from(&link.0),
             calls: HashMap::new(),
             jobs: HashMap::new(),
@@ -165,11 +172,6 @@ impl Following {
             reloading_until: None,
         };
         following.cover(&session.patterns);
-        for rule in wire::MATCHES {
-            let bus = Some("org.freedesktop.DBus");
-            following.connection.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await?;
-        }
-        following.owner = Some(link.owner().await?);
         following.list(&session.patterns).await?;
         Ok(following)
     }
@@ -240,7 +242,12 @@ impl Following {
             Type::MethodReturn | Type::Error => {
                 let call = message.header().reply_serial().and_then(|serial| self.calls.remove(&serial));
                 match call {
-                    Some(Call::List) => self.listed(session, message).await,
+                    Some(Call::List) => {
+                        // Whoever answers is the manager: should its name have changed hands unnoticed.
+                        self.owner =
+                            message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
+                        self.listed(session, message).await
+                    }
                     Some(Call::Start(unit, deadline)) => {
                         self.queued(session, message, unit, deadline);
                         Ok(())

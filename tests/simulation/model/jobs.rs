@@ -350,8 +350,9 @@ impl Model {
             JobKind::Stop | JobKind::Restart => {
                 if self[unit].active().is_down() {
                     // Nothing was done, and nothing is logged.
-                    self.set_running(unit, false);
+                    let stops = self[unit].stops;
                     self.finish_job(unit, JobResult::Done, true);
+                    self[unit].stops = stops;
                 } else {
                     let logs = self.stop_unit(unit);
                     // Told only if the job is still there, as a stop is not if the unit was down at once.
@@ -391,8 +392,9 @@ impl Model {
             self[unit].run.job = Some(job);
             self.queue(unit);
         } else {
-            if job.kind == JobKind::Stop && job.running && result == JobResult::Done {
-                // "Stopped", which comes even where there was no "Stopping": while it was being started.
+            if job.kind == JobKind::Stop && matches!(result, JobResult::Done | JobResult::Timeout) {
+                // "Stopped" (or that it took too long), which comes even where there was no "Stopping": while it was
+                // being started.
                 self[unit].stops |= 1;
             }
             // What the unit has become is signalled before the end of the job, its being without one after it.

@@ -24,9 +24,9 @@
 //!   leaves an orphan, see [`Unit::has_orphan`]. A start that lacks what it is bound to does not count.
 //! - A restart becomes a start under the same number when the first half is done. The state in between is signalled.
 //!   So is `failed` or `inactive` before `auto-restart`, although it lasts for no time.
-//! - The journal has a stop (JOB_TYPE=stop) of a restart, and of a child that went down with what it is bound to; it
-//!   has none of a unit that was stopped while it was activating, in `auto-restart`, or up without a process, unless
-//!   that stop was a restart's.
+//! - The journal has a stop (JOB_TYPE=stop) of a restart, and of a child that went down with what it is bound to. Of a
+//!   unit that was stopped while it was activating, in `auto-restart`, or up without a process, it has no "Stopping",
+//!   but it has the "Stopped" that ends a stop.
 //! - Without `After=`, a child starts before it is known whether its parent does. If the parent's job fails later, that
 //!   takes the child's with it if it has not ended, but not the process that it has started. A child that is up is not
 //!   looked at again before it, its parent, or a file changes.

@@ -1,0 +1,406 @@
+//! One worker for each reason that an explanation can give.
+
+use std::time::{Duration, SystemTime};
+
+use super::super::lines_of;
+use crate::core::coverage::Worker;
+use crate::core::diagnosis::{Asked, State};
+use crate::core::explain::{Commands, Sources};
+use crate::core::pauses::{Pauses, Target};
+use crate::core::policy::Policy;
+use crate::core::registry::Registry;
+use crate::core::rules::{Case, GivenUp, History, Orders};
+use crate::core::time::Timestamp;
+use crate::core::units::{
+    ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
+    UnitName,
+};
+
+/// 2026-11-24 03:02:05 UTC.
+const NOW: Duration = Duration::from_secs(1_795_489_325);
+/// The same by the clock that the ends of pauses are told by.
+const CLOCK: Duration = Duration::from_secs(5_000);
+const RUN: &str = "0f3a9c52d1e84b7fa6c3e2b1908d7f65";
+
+const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
+const DISABLED: UnitFile = UnitFile { enabled: false, ..ENABLED };
+
+/// A worker, and everything that a decision about it rests on.
+pub struct Sample {
+    /// The name of its snapshot.
+    pub name: &'static str,
+    /// What the case is, as a sentence.
+    pub what: &'static str,
+    registry: String,
+    policy: Policy,
+    stop_marker: bool,
+    pauses: Pauses,
+    commands: Commands,
+    unit: UnitName,
+    worker: Worker,
+    seen: Inspection,
+    history: History<'static>,
+    given_up: Option<GivenUp>,
+}
+
+impl Sample {
+    /// The queue of myapp, which ended with an error 3 minutes ago, and nothing speaks against healing it.
+    fn new(name: &'static str, what: &'static str) -> Self {
+        Self {
+            name,
+            what,
+            registry: "sites:\n- name: shop\n  path: /home/me/shop\n- name: myapp\n  path: /home/me/myapp\n".to_owned(),
+            policy: Policy::default(),
+            stop_marker: false,
+            pauses: Pauses::default(),
+            commands: Commands::USER,
+            unit: UnitName::parse("lerd-queue-myapp").unwrap(),
+            worker: Worker { site: "myapp".into(), name: "queue".into(), worktree: None },
+            seen: Inspection {
+                since: Some(SystemTime::UNIX_EPOCH + NOW - Duration::from_secs(192)),
+                run: Some(RUN.to_owned()),
+                file: Some(ENABLED),
+                stop: Some(StopEvidence::NotRequested),
+                working_directory: Some("/home/me/myapp".into()),
+                ..Inspection::crashed()
+            },
+            history: History { at_failure: Some(ENABLED), ..History::default() },
+            given_up: None,
+        }
+    }
+
+    /// The same worker, down without having failed.
+    fn inactive(name: &'static str, what: &'static str) -> Self {
+        Self::new(name, what).seen(|seen| {
+            seen.active = ActiveState::Inactive;
+            seen.result = ServiceResult::Success;
+        })
+    }
+
+    /// The same worker, up since an hour.
+    fn up(name: &'static str, what: &'static str) -> Self {
+        Self::new(name, what).seen(|seen| {
+            seen.active = ActiveState::Active;
+            seen.up_for = Some(Duration::from_secs(11_100));
+            seen.result = ServiceResult::Success;
+            seen.stop = None;
+        })
+    }
+
+    /// The same worker, restarted by the manager again and again.
+    fn restarting(name: &'static str, what: &'static str, count: u32) -> Self {
+        Self::new(name, what).seen(|seen| {
+            seen.active = ActiveState::Activating;
+            seen.auto_restart = true;
+            seen.has_job = true;
+            seen.restart = RestartPolicy::Always;
+            seen.restarts = Some(Restarts { count, last_run: Some(Duration::from_millis(2_300)) });
+            seen.since = Some(SystemTime::UNIX_EPOCH + NOW - Duration::from_secs(1));
+            seen.stop = None;
+        })
+    }
+
+    fn seen(mut self, change: impl FnOnce(&mut Inspection)) -> Self {
+        change(&mut self.seen);
+        self
+    }
+
+    fn remembers(mut self, change: impl FnOnce(&mut History<'static>)) -> Self {
+        change(&mut self.history);
+        self
+    }
+
+    fn given_up(mut self, reason: &str) -> Self {
+        self.given_up = Some(GivenUp { reason: reason.into(), definition: Some(1), run: Some(RUN.into()) });
+        self
+    }
+
+    fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(&mut self.policy);
+        self
+    }
+
+    /// What the registry says of myapp beyond its name and path.
+    fn registered(mut self, lines: &str) -> Self {
+        lines.lines().for_each(|line| self.registry.push_str(&format!("  {line}\n")));
+        self
+    }
+
+    fn paused(mut self, target: Target, minutes: Option<u64>) -> Self {
+        let end = minutes.map(|minutes| Timestamp::from_origin(CLOCK + Duration::from_secs(minutes * 60)));
+        self.pauses.pause(target, end);
+        self
+    }
+
+    fn stop(self, stop: StopEvidence) -> Self {
+        self.seen(|seen| seen.stop = Some(stop))
+    }
+
+    fn load(self, load: LoadState) -> Self {
+        self.seen(|seen| seen.load = load)
+    }
+
+    fn parent(self, name: &str, active: ActiveState, stopping: bool) -> Self {
+        let left = (!active.is_up()).then(|| Duration::from_secs(59));
+        self.seen(|seen| seen.parents.push(Parent { name: name.into(), active, stopping, left }))
+    }
+
+    fn of_worktree(mut self) -> Self {
+        self.unit = UnitName::parse("lerd-queue-myapp-login").unwrap();
+        self.worker.worktree = Some("login".into());
+        self
+    }
+
+    fn without_site(mut self, unit: &str) -> Self {
+        self.unit = UnitName::parse(unit).unwrap();
+        self.worker = Worker { site: String::new(), name: self.unit.short().into(), worktree: None };
+        self
+    }
+
+    pub fn with_case<T>(&self, look: impl FnOnce(&Case) -> T) -> T {
+        let registry = Registry::parse(self.registry.as_bytes()).unwrap();
+        let orders =
+            Orders { policy: &self.policy, registry: &registry, stop_marker: self.stop_marker, pauses: &self.pauses };
+        let history = History { given_up: self.given_up.as_ref(), ..self.history };
+        look(&Case { orders, unit: &self.unit, worker: &self.worker, seen: &self.seen, history })
+    }
+
+    pub fn sources(&self) -> Sources {
+        Sources {
+            sites: "~/.local/share/lerd/sites.yaml".into(),
+            lines: lines_of(self.registry.as_bytes(), 1),
+            config: "~/.config/workerheal/config.yaml".into(),
+            stop_marker: "~/.local/share/lerd/run/stopped".into(),
+            commands: self.commands,
+            now: SystemTime::UNIX_EPOCH + NOW,
+            clock: Timestamp::from_origin(CLOCK),
+        }
+    }
+}
+
+/// The case as `workerheal heal` judges it.
+pub fn by_hand<'a>(case: &Case<'a>) -> Case<'a> {
+    let history = History { asked: Asked::ByPerson, refuses: case.history.refuses, ..History::default() };
+    Case { history, ..*case }
+}
+
+/// All of them.
+pub fn samples() -> Vec<Sample> {
+    [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()].into_iter().flatten().collect()
+}
+
+fn well() -> Vec<Sample> {
+    vec![
+        Sample::up("up", "It is up."),
+        Sample::restarting("restarting", "It has ended, and systemd restarts it for the second time.", 2),
+        Sample::new("starting", "It is on its way up.").seen(|seen| seen.active = ActiveState::Activating),
+        Sample::new("stopping", "It is on its way down.").seen(|seen| seen.active = ActiveState::Deactivating),
+        Sample::inactive("inactive_not_enabled", "It is down and not enabled.").seen(|seen| seen.file = Some(DISABLED)),
+        Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.")
+            .seen(|seen| seen.file = Some(UnitFile { on_demand: true, ..ENABLED })),
+        Sample::inactive("inactive_oneshot", "It is down, since its work is done.").seen(|seen| seen.oneshot = true),
+        Sample::inactive("inactive_stop_unknown", "It is down, and the journal has forgotten why.")
+            .stop(StopEvidence::Unknown("the journal has no record of its last run".into())),
+        Sample::inactive("inactive_files_unknown", "It is down, and nobody asked what its files are like.")
+            .seen(|seen| seen.file = None),
+        Sample::inactive("inactive_masked", "It is down and masked.")
+            .load(LoadState::Masked)
+            .seen(|seen| seen.file = Some(DISABLED)),
+        Sample::inactive("inactive_no_file", "It is down, and its file is gone.")
+            .load(LoadState::NotFound)
+            .seen(|seen| seen.file = Some(DISABLED)),
+        Sample::inactive("inactive_site_paused", "Lerd has paused its site, and so disabled and stopped it.")
+            .seen(|seen| seen.file = Some(DISABLED))
+            .registered("paused: true"),
+        Sample::new("alias", "Its name is only another name of a unit.").load(LoadState::Merged),
+        Sample::new("state_of_a_later_systemd", "systemd has a new word for its state.")
+            .seen(|seen| seen.active = ActiveState::Unknown),
+    ]
+}
+
+fn ill() -> Vec<Sample> {
+    vec![
+        Sample::new("failed", "It ended with an error, and is about to be started."),
+        Sample::new("failed_killed", "It was killed; how is known from its times, not from the journal.").seen(
+            |seen| {
+                seen.result = ServiceResult::Signal;
+                seen.stop = None;
+                seen.fall = Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) });
+            },
+        ),
+        Sample::new("failed_again", "Three attempts have failed, and the next is due.").remembers(|it| it.attempts = 3),
+        Sample::new("never_given_up", "The configuration never gives up.")
+            .policy(|policy| policy.give_up_after = None)
+            .remembers(|it| it.attempts = 31),
+        Sample::new("cleared_by_us", "We have cleared its failure, and it has not come up yet.")
+            .seen(|seen| seen.active = ActiveState::Inactive)
+            .remembers(|it| it.cleared_by_us = true),
+        Sample::new("start_limit_hit", "systemd has restarted it until that was too often.").seen(|seen| {
+            seen.restart = RestartPolicy::Always;
+        }),
+        Sample::inactive("expected_but_stopped", "It is enabled and down, which is configured to be healed.")
+            .policy(|policy| policy.states.push(State::ExpectedButStopped)),
+        Sample::up("unreachable", "It is up but refuses its health probe.")
+            .remembers(|it| it.refuses = Some("127.0.0.1:6001")),
+        Sample::restarting("crash_looping", "systemd restarts it for ever.", 12),
+        Sample::new("orphaned", "Its directory is gone.").seen(|seen| seen.directory_gone = true),
+        Sample::inactive("orphaned_inactive", "Its directory was gone when it was to be started.")
+            .seen(|seen| seen.directory_gone = true),
+    ]
+}
+
+fn stopped() -> Vec<Sample> {
+    vec![
+        Sample::inactive("stopped", "Its user stopped it, says the journal.").stop(StopEvidence::Requested),
+        Sample::new("stopped_and_failed", "Its user stopped it, which ended in failed.").stop(StopEvidence::Requested),
+        Sample::new("stopped_seen_live", "The stop was seen under way.")
+            .seen(|seen| seen.stop = None)
+            .remembers(|it| it.stop_seen = true),
+        Sample::new("stopped_while_down", "Its user stopped it while it was down already.")
+            .remembers(|it| it.stays_stopped = true),
+        Sample::new("stopped_with_its_parent", "Redis was stopped, and took it along.")
+            .stop(StopEvidence::Requested)
+            .parent("lerd-redis.service", ActiveState::Inactive, false),
+        Sample::new("taken_along_and_back", "Redis took it along, and is up again.")
+            .stop(StopEvidence::Requested)
+            .remembers(|it| it.taken_along = true)
+            .parent("lerd-redis.service", ActiveState::Active, false),
+        Sample::new("asked_for_by_name", "Its user stopped it, and has then asked for it by name.")
+            .stop(StopEvidence::Requested)
+            .seen(|seen| seen.file = Some(DISABLED))
+            .policy(|policy| policy.states.clear())
+            .remembers(|it| it.asked = Asked::ByPerson),
+        Sample::new("stop_unknown", "The journal has forgotten its last run.")
+            .stop(StopEvidence::Unknown("the journal has no record of its last run".into())),
+    ]
+}
+
+fn paused() -> Vec<Sample> {
+    let site = || Target::Site("myapp".into());
+    let unit = || Target::Unit(UnitName::parse("lerd-queue-myapp").unwrap());
+    let mut marked = Sample::new("stop_marker", "Lerd was stopped on purpose.");
+    marked.stop_marker = true;
+    vec![
+        marked,
+        Sample::new("paused_everything", "All healing is paused.").paused(Target::Everything, None),
+        Sample::new("paused_everything_until", "All healing is paused for a time.")
+            .paused(Target::Everything, Some(22)),
+        Sample::new("paused_site_by_hand", "Healing of its site is paused.").paused(site(), None),
+        Sample::new("paused_site_by_hand_until", "Healing of its site is paused for a time.")
+            .paused(site(), Some(1500)),
+        Sample::new("paused_unit", "Healing of it is paused.").paused(unit(), None),
+        Sample::new("paused_unit_until", "Healing of it is paused for a time.").paused(unit(), Some(22)),
+        Sample::new("paused_twice", "Healing of it and of its site is paused.")
+            .paused(site(), Some(22))
+            .paused(unit(), None),
+        Sample::new("site_paused", "Lerd has paused its site.").registered("paused: true"),
+        Sample::new("worker_paused", "Lerd has paused it.").registered("paused_workers:\n- queue"),
+        Sample::new("idle", "It sleeps until its site is used.").registered("idle_suspended_workers: [queue]"),
+        Sample::new("idle_worktree", "It sleeps, in a worktree.")
+            .of_worktree()
+            .registered("worktree_idle_suspended:\n  login: [queue]"),
+    ]
+}
+
+fn files() -> Vec<Sample> {
+    vec![
+        Sample::new("masked", "Its unit is masked.").load(LoadState::Masked),
+        Sample::new("no_file", "Its unit has no file any more.").load(LoadState::NotFound),
+        Sample::new("bad_setting", "Its unit's file has a mistake.").load(LoadState::BadSetting),
+        Sample::new("unreadable_file", "Its unit's file cannot be read.").load(LoadState::Error),
+        Sample::new("disabled", "It was disabled while it was down.").seen(|seen| seen.file = Some(DISABLED)),
+        Sample::new("never_enabled", "It is not enabled, and never was.")
+            .seen(|seen| seen.file = Some(DISABLED))
+            .remembers(|it| it.at_failure = Some(DISABLED)),
+    ]
+}
+
+fn elsewhere() -> Vec<Sample> {
+    let redis = "lerd-redis.service";
+    vec![
+        Sample::new("foreign_job", "Somebody else is doing something with it.").seen(|seen| seen.has_job = true),
+        Sample::new("parent_failed", "What it needs has failed.").parent(redis, ActiveState::Failed, false),
+        Sample::new("parent_inactive", "What it needs is down.").parent(redis, ActiveState::Inactive, false),
+        Sample::new("parent_activating", "What it needs is on its way up.").parent(
+            redis,
+            ActiveState::Activating,
+            false,
+        ),
+        Sample::new("parent_being_stopped", "What it needs is about to be stopped.").parent(
+            redis,
+            ActiveState::Active,
+            true,
+        ),
+        Sample::new("parents_down", "Two of the three units that it needs are down.")
+            .parent(redis, ActiveState::Failed, false)
+            .parent("lerd-mysql.service", ActiveState::Active, false)
+            .parent("srv-data.mount", ActiveState::Inactive, false),
+        Sample::new("state_not_configured", "Its state is none that is healed.").policy(|policy| policy.states.clear()),
+        Sample::inactive("expected_but_stopped_not_configured", "It is down though enabled, which is not healed."),
+        Sample::new("without_site", "Only also_watch covers it.").without_site("celery@mail"),
+        Sample::new("name_with_a_backslash", "Its name has to be quoted in a shell.")
+            .without_site(r"backup-dev\x2dsda")
+            .seen(|seen| seen.file = Some(DISABLED)),
+        Sample::new("worktree", "It works for a worktree of the site.").of_worktree(),
+    ]
+}
+
+fn attempts() -> Vec<Sample> {
+    let system = |mut sample: Sample| {
+        sample.commands = Commands::SYSTEM;
+        sample
+    };
+    vec![
+        Sample::new("waiting", "Three attempts have failed, and the next is due later.").remembers(|it| {
+            it.attempts = 3;
+            it.wait = Duration::from_millis(256_400);
+        }),
+        Sample::new("attempts_exhausted", "As many attempts as are allowed have failed.")
+            .remembers(|it| it.attempts = 10),
+        Sample::new("given_up", "It was given up after ten attempts.")
+            .given_up("10 attempts failed")
+            .remembers(|it| it.attempts = 10),
+        Sample::new("given_up_without_a_file", "It was given up, since its file is gone.")
+            .given_up("the unit has no file any more")
+            .load(LoadState::NotFound),
+        Sample::new("given_up_but_changed", "It was given up, and its unit has changed since.")
+            .given_up("10 attempts failed")
+            .seen(|seen| seen.file = Some(UnitFile { definition: 2, ..ENABLED }))
+            .remembers(|it| it.attempts = 10),
+        system(Sample::new("system_unit", "It is a unit of the system, not of a user.").without_site("celery@mail"))
+            .given_up("10 attempts failed")
+            .remembers(|it| it.attempts = 10),
+    ]
+}
+
+/// More than one thing against it.
+fn together() -> Vec<Sample> {
+    vec![
+        Sample::new("site_paused_and_stopped", "Its user stopped it, and then paused the site.")
+            .stop(StopEvidence::Requested)
+            .registered("paused: true"),
+        Sample::new("given_up_and_parent_down", "It was given up, and what it needs is down.")
+            .given_up("10 attempts failed")
+            .remembers(|it| it.attempts = 10)
+            .parent("lerd-redis.service", ActiveState::Failed, false),
+        Sample::new("waiting_and_parent_down", "Its next attempt is not due, and what it needs is down.")
+            .remembers(|it| {
+                it.attempts = 3;
+                it.wait = Duration::from_secs(32);
+            })
+            .parent("lerd-redis.service", ActiveState::Failed, false),
+        Sample::new("disabled_and_stop_unknown", "It was disabled, and perhaps stopped.")
+            .seen(|seen| seen.file = Some(DISABLED))
+            .stop(StopEvidence::Unknown("the journal cannot be read: permission denied".into())),
+        Sample::new("everything_at_once", "As much as possible speaks against it.")
+            .load(LoadState::Masked)
+            .stop(StopEvidence::Requested)
+            .registered("paused: true")
+            .paused(Target::Everything, None)
+            .seen(|seen| {
+                seen.has_job = true;
+                seen.file = Some(DISABLED);
+            })
+            .remembers(|it| it.wait = Duration::from_secs(3)),
+    ]
+}
