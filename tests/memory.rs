@@ -82,7 +82,7 @@ fn a_worker_that_was_given_up_stays_so_across_a_restart() {
         assert_eq!(world.told(QUEUE), told);
     }
     let explained = world.run(&["explain", QUEUE]);
-    assert!(explained.out.contains("is given up: 6 attempts failed"), "{explained:?}");
+    assert!(explained.out.contains("was given up: 6 attempts failed"), "{explained:?}");
 
     // By hand it is healed, and then watched over as before.
     let ran = world.run(&["heal", QUEUE, "--prove", "50ms"]);
