@@ -51,6 +51,11 @@ pub enum Standing {
     Attempt,
     /// Given up.
     GivenUp(GivenUp),
-    /// Stopped by its user, while this was its last run, as far as that is known.
-    Stopped(Option<String>),
+    /// Stopped by its user.
+    Stopped {
+        /// Its last run then, as far as that is known.
+        run: Option<String>,
+        /// The journal has confirmed it, or cannot know.
+        certain: bool,
+    },
 }

@@ -367,13 +367,18 @@ impl Case<'_> {
             && !self.seen.active.is_up()
     }
 
+    /// Whether its user stopped it while it was down, which nothing but the end of that job tells. (A job
+    /// that started it would have had it up, and down again only after that.)
+    #[must_use]
+    pub fn was_told_to_stop(&self) -> bool {
+        let told = self.history.job_done_before;
+        told.is_some_and(|before| self.seen.down_for.is_some_and(|down_for| down_for >= before))
+    }
+
     /// Whether its user stopped it.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
-        // A job that started it would have had it up, and down again only after that.
-        let told = self.history.job_done_before;
-        let told = told.is_some_and(|before| self.seen.down_for.is_some_and(|down_for| down_for >= before));
-        told || self.history.stays_stopped || (self.stop_requested() && !self.was_taken_along())
+        self.was_told_to_stop() || self.history.stays_stopped || (self.stop_requested() && !self.was_taken_along())
     }
 
     /// Whether it was given up, and neither its unit nor its last run is another now.

@@ -221,6 +221,7 @@ impl World {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "it is a list")]
     fn begin(&mut self, kind: Kind) -> Result<(), Breach> {
         let now = self.now;
         let unit = self.people.worker();

@@ -578,7 +578,8 @@ impl World {
     }
 
     pub fn past(&self) -> String {
-        self.past.iter().map(|line| format!("{line}\n")).collect()
+        let lines: Vec<&str> = self.past.iter().map(String::as_str).collect();
+        lines.join("\n")
     }
 }
 

@@ -6,7 +6,7 @@ use crate::core::coverage::{Resolution, Worker};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::{Event, Phase as EventPhase};
 use crate::core::rules::{Case, GivenUp, History, Judgement, Verdict, down_parent};
-use crate::core::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+use crate::core::units::{ActiveState, Detail, Inspection, LoadState, StopEvidence, UnitName};
 
 const CANCELLED: &str = "its start was cancelled by somebody else";
 
@@ -167,6 +167,7 @@ impl Healer {
             return self.shelve(name);
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
         let Some(track) = self.tracks.get_mut(name) else { return };
@@ -204,7 +205,12 @@ impl Healer {
         }
         match verdict {
             Verdict::Well => self.found_well(now, name, &seen),
-            Verdict::Stopped => self.stopped(now, name, ""),
+            Verdict::Stopped => {
+                self.stopped(now, name, "");
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.stop_is_certain = was_told || is_logged;
+                }
+            }
             Verdict::Held(refusal) => self.hold(now, name, refusal),
             Verdict::GivenUp => self.enter(name, Phase::GaveUp),
             Verdict::Hopeless(why) => self.give_up(now, name, &why.to_string()),
@@ -335,6 +341,9 @@ impl Healer {
             self.attempt_failed(now, name, "ended without error right after its start".to_owned());
         } else {
             self.stopped(now, name, "it ended without error soon after its start");
+            if let Some(track) = self.tracks.get_mut(name) {
+                track.stop_is_certain = true;
+            }
         }
     }
 
@@ -415,6 +424,7 @@ impl Healer {
         // Known before the stop, it may be of an earlier run.
         track.run = None;
         track.given_up = None;
+        track.stop_is_certain = false;
         if self.mode == Mode::Automatic {
             self.set_timer(name, Some(now + LOOK_AGAIN));
             self.recheck(name);

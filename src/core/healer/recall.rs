@@ -75,7 +75,7 @@ impl Healer {
 impl Track {
     fn remembered(&self) -> Remembered {
         let standing = match &self.phase {
-            Phase::Stopped => Standing::Stopped(self.run.clone()),
+            Phase::Stopped => Standing::Stopped { run: self.run.clone(), certain: self.stop_is_certain },
             Phase::GaveUp => Standing::GivenUp(self.given_up.clone().unwrap_or_else(|| GivenUp {
                 reason: String::new(),
                 definition: None,
@@ -113,9 +113,9 @@ impl Track {
                 track.run.clone_from(&given_up.run);
                 track.given_up = Some(given_up);
             }
-            Standing::Stopped(run) => {
+            Standing::Stopped { run, certain } => {
                 track.phase = Phase::Stopped;
-                track.run = run;
+                (track.run, track.stop_is_certain) = (run, certain);
             }
         }
         track

@@ -484,6 +484,32 @@ fn a_start_that_takes_too_long_is_no_stop() {
 }
 
 #[test]
+fn a_restart_whose_second_half_fails_is_no_stop() {
+    // Somebody else's: what is seen of it is a stop, and what the journal has of the new run is none.
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes_with_job("queue", ActiveState::Failed);
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.shows("queue", crashed()), ["stopped queue"]);
+    let seen = |stop| Inspection { run: Some("2".into()), stop: Some(stop), ..crashed() };
+    assert!(ward.rechecked("queue", seen(StopEvidence::NotRequested)).is_empty(), "it may not be written yet");
+    ward.after(LOOK_AGAIN);
+    let told = ward.rechecked("queue", seen(StopEvidence::NotRequested));
+    assert_eq!(told, ["look at queue and its stop"]);
+    let told = ward.shows("queue", seen(StopEvidence::NotRequested));
+    assert_eq!(told, ["detected queue: failed", "starting queue #1", "start queue"]);
+
+    // What the journal confirms stays a stop.
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", crashed());
+    ward.rechecked("queue", seen(StopEvidence::Requested));
+    ward.after(LOOK_AGAIN);
+    assert!(ward.rechecked("queue", Inspection { run: Some("2".into()), ..crashed() }).is_empty());
+}
+
+#[test]
 fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     let mut ward = Ward::with_starting_queue();
     // Its failure is cleared, and then the manager or the bus goes away.

@@ -78,6 +78,8 @@ pub(super) struct Track {
     /// Its last run, as far as it is known.
     pub run: Option<String>,
     pub last_failure: String,
+    /// That its user stopped it was confirmed by the journal, or is something that the journal cannot know.
+    pub stop_is_certain: bool,
     /// Why it was given up, and what would have to change.
     pub given_up: Option<GivenUp>,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
@@ -123,6 +125,7 @@ impl Track {
             definition: None,
             run: None,
             last_failure: String::new(),
+            stop_is_certain: false,
             given_up: None,
             taken_along: false,
             looked_at: now,

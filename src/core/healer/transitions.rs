@@ -174,6 +174,10 @@ impl Healer {
         {
             // Both halves have happened.
             unit.cleared_by_us = false;
+            if outcome != Outcome::Cancelled {
+                // It ended by itself, so whatever job was seen was this one.
+                (unit.stop_seen, unit.stop_possible) = (false, false);
+            }
         }
         if let (false, Some(track)) = (matches!(outcome, Outcome::Refused(..)), self.tracks.get_mut(name)) {
             track.refused = 0;

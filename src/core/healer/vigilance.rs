@@ -8,7 +8,7 @@ use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
 use crate::core::probe::{Answer, REFUSALS, Reading, Sighting};
 use crate::core::rules::LOOP;
-use crate::core::units::{Detail, Inspection, LoadState, UnitName};
+use crate::core::units::{Detail, Inspection, LoadState, StopEvidence, UnitName};
 
 impl Healer {
     /// What a unit that has not failed is to be looked at for, if anything.
@@ -132,9 +132,9 @@ impl Healer {
 
     /// Has a look taken at whether a worker for which nothing is done is still what it was.
     pub(super) fn recheck(&mut self, name: &UnitName) {
-        if self.tracks.get(name).is_some_and(|track| !track.looks.is_open(Purpose::Recheck)) {
-            self.inspect(name, Purpose::Recheck, Detail { file: true, ..Detail::default() });
-        }
+        let Some(track) = self.tracks.get(name).filter(|track| !track.looks.is_open(Purpose::Recheck)) else { return };
+        let stop = track.phase == Phase::Stopped && !track.stop_is_certain;
+        self.inspect(name, Purpose::Recheck, Detail { file: true, stop, ..Detail::default() });
     }
 
     /// The same for all of them.
@@ -146,8 +146,8 @@ impl Healer {
         }
     }
 
-    /// The answer to that look: another run than the last one means that somebody started it, and
-    /// other files that somebody changed them.
+    /// The answer to that look: another run than the last one means that somebody started it, and other
+    /// files that somebody changed them.
     pub(super) fn rechecked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         if self.tracks.get(name).is_none_or(|track| !matches!(track.phase, Phase::Stopped | Phase::GaveUp)) {
             return;
@@ -159,6 +159,17 @@ impl Healer {
             // What said that it was down is out of date.
             return self.recovered(now, name);
         }
+        // What was taken for a stop can have been the first half of a restart, whose second half failed. By
+        // the second look the journal has had time to be written.
+        let no_stop = track.phase == Phase::Stopped
+            && !track.stop_is_certain
+            && track.run.is_some()
+            && seen.stop == Some(StopEvidence::NotRequested);
+        if seen.stop == Some(StopEvidence::Requested) {
+            track.stop_is_certain = true;
+            self.remembers_otherwise = true;
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
         let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
         if track.run.is_none() {
             track.run = seen.run;
@@ -174,8 +185,8 @@ impl Healer {
         }
         let suspected = track.suspected;
         let is_down = self.units.get(name).is_some_and(|unit| matches!(unit.standing(), Standing::Ill | Standing::Up));
-        if (another_run || another_file) && is_down {
-            if let Some(unit) = self.units.get_mut(name).filter(|_| another_run) {
+        if (another_run || another_file || no_stop) && is_down {
+            if let Some(unit) = self.units.get_mut(name).filter(|_| another_run || no_stop) {
                 // That stop was of another run.
                 (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
                 unit.job_done = None;
