@@ -768,6 +768,28 @@ fn a_worker_that_its_parent_took_along_comes_back_with_it() {
 }
 
 #[test]
+fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes_with_job("queue", ActiveState::Failed);
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), [""; 0]);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let down_since = |age| Inspection {
+        parents: vec![fpm(ActiveState::Failed, false)],
+        fall: Some(Fall { left: SECOND, down: SECOND }),
+        down_for: Some(age),
+        ..crashed()
+    };
+    let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Failed, false) };
+    let seen = Inspection { parents: vec![parent], ..down_since(SECOND) };
+    let told = ward.shows("queue", seen.clone());
+    assert!(told.iter().any(|what| what.starts_with("held queue: it needs lerd-php85-fpm.service")), "{told:?}");
+    // The end of another job is.
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+}
+
+#[test]
 fn a_stop_of_a_worker_that_waits_for_its_parent_is_a_stop() {
     let mut ward = Ward::with_healthy_queue();
     ward.goes("queue", ActiveState::Failed);
