@@ -413,6 +413,21 @@ fn a_worker_that_went_down_with_its_parent_comes_back_with_it() {
 }
 
 #[test]
+fn a_worker_that_its_user_stops_right_after_its_parent_stays_down() {
+    let world = world_with_parent("BindsTo", FAILS_WHEN_STOPPED);
+    let mut events = world.start_daemon();
+    // As a script does it: the one that was taken along is stopped again, by its own name.
+    world.control(&["stop", "lerd-php85-fpm"]);
+    world.control(&["stop", QUEUE]);
+    events.wait("stopped", QUEUE);
+    let untouched = world.picture(&[QUEUE]);
+    world.control(&["start", "lerd-php85-fpm"]);
+    events.prove_alive_with(&world, OTHER);
+    assert_eq!(world.picture(&[QUEUE]), untouched);
+    assert_eq!(world.told(QUEUE).last().unwrap(), "stopped");
+}
+
+#[test]
 fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_together() {
     let world = World::new();
     world.workers([OTHER, "lerd-php85-fpm"]);
