@@ -67,6 +67,26 @@ fn a_bus_that_only_starts_when_it_is_asked_is_waited_for() {
 }
 
 #[test]
+fn many_workers_that_failed_are_found_as_one_is() {
+    let world = World::new();
+    // More answers than a connection holds ready for whoever is slow to read them.
+    let units: Vec<String> = (0..20).map(|n| format!("lerd-w{n}-myapp")).collect();
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    for unit in &units {
+        world.write_worker(unit, "ExecStart=false");
+    }
+    world.control(&[&["start"], &names[..]].concat());
+    for unit in &units {
+        world.wait_for_state(&service_of(unit), "failed", SOON);
+    }
+    let begin = Instant::now();
+    let ran = world.run(&["detect", "--json", "--no-errors"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert_eq!(ran.json().as_array().unwrap().len(), 20);
+    assert!(begin.elapsed() < Duration::from_secs(10), "it took {:?}", begin.elapsed());
+}
+
+#[test]
 fn detect_says_when_all_is_well() {
     let world = World::new();
     world.workers([QUEUE, "lerd-nginx"]);

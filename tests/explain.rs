@@ -4,7 +4,8 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{LIVES, QUICK, Ran, World};
+use common::{ENDS, FAILS_WHEN_STOPPED, LIVES, QUICK, Ran, SOON, World, service_of};
+use serde_json::{Value, json};
 
 const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
@@ -77,4 +78,152 @@ fn on_a_terminal_what_decides_is_red() {
     assert!(drawn.starts_with("\u{1b}[31mmyapp/queue is left alone"), "{drawn:?}");
     assert!(drawn.contains("\u{1b}[31m✗ its user stopped it\u{1b}[0m"), "{drawn:?}");
     assert!(drawn.contains("\u{1b}[32m✓\u{1b}[0m "), "{drawn:?}");
+}
+
+/// That the worker is explained by a text with this first line, and with all these words in the others.
+#[track_caller]
+fn says(world: &World, target: &str, summary: &str, words: &[&str]) {
+    let ran = world.run(&["explain", target]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert_eq!(ran.out.lines().next(), Some(summary), "{}", ran.out);
+    for word in words {
+        assert!(ran.out.contains(word), "there is no {word:?} in {}", ran.out);
+    }
+}
+
+#[test]
+fn a_worker_is_explained_whichever_way_it_is_named() {
+    let world = World::new();
+    world.workers([QUEUE]);
+    for target in [QUEUE, "lerd-queue-myapp.service", "myapp/queue", "myapp"] {
+        let ran = world.run(&["explain", target]);
+        assert!(ran.out.starts_with("myapp/queue is up and well.\n"), "{ran:?}");
+        assert!(marked(&ran, "✗").is_empty() && ran.out.contains("ActiveState=active"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_failure_has_its_cause_and_its_last_words_and_nothing_is_done_about_it() {
+    let world = World::new();
+    world.worker(QUEUE, "ExecStart=sh -c 'echo boom; exec sleep infinity'");
+    world.wait_for_journal("its last words", SOON, |entry| entry["MESSAGE"] == "boom");
+    world.crash_for_good([QUEUE]);
+    let untouched = world.picture(&[QUEUE]);
+    let summary = "myapp/queue has failed, and nothing speaks against starting it (attempt 1 of 10).";
+    says(&world, QUEUE, summary, &["it was killed", "Result=signal", "nobody stopped it", "\n  boom\n"]);
+    assert_eq!(world.picture(&[QUEUE]), untouched);
+}
+
+#[test]
+fn a_stop_that_ended_in_failure_is_a_stop() {
+    let world = World::new();
+    world.worker(QUEUE, FAILS_WHEN_STOPPED);
+    world.control(&["stop", QUEUE]);
+    let run = world.show(&service_of(QUEUE), "InvocationID");
+    let evidence = format!("the stop is in the journal of its last run, {}", &run[..8]);
+    says(&world, QUEUE, "myapp/queue is left alone: its user stopped it.", &["✗ its user stopped it", &evidence]);
+}
+
+#[test]
+fn each_kind_of_pause_is_told_with_its_place() {
+    let world = World::new();
+    world.registry(
+        "sites:\n- name: shop\n- name: myapp\n  path: /srv/myapp\n  paused: true\n\
+         - name: partly\n  paused_workers: [queue]\n",
+    );
+    world.workers([QUEUE, "lerd-queue-partly"]);
+    world.crash_for_good([QUEUE, "lerd-queue-partly"]);
+    says(
+        &world,
+        QUEUE,
+        "myapp/queue is left alone: the site myapp is paused.",
+        &["~/.local/share/lerd/sites.yaml:5 says paused: true"],
+    );
+    says(
+        &world,
+        "partly/queue",
+        "partly/queue is left alone: it is paused in Lerd.",
+        &["~/.local/share/lerd/sites.yaml:7 lists it in paused_workers"],
+    );
+    let state = r#"{"format": "workerheal-state", "version": 1, "pauses": [{"target": {"site": "myapp"}}]}"#;
+    world.write_file(".local/state/workerheal/state.json", state);
+    // A pause by hand weighs more; that of the registry is a reason too.
+    says(
+        &world,
+        QUEUE,
+        "myapp/queue is left alone: healing of the site myapp is paused.",
+        &["until somebody resumes it", "✗ the site myapp is paused"],
+    );
+}
+
+#[test]
+fn a_worker_that_is_masked_or_needs_a_unit_that_is_down_is_left_alone_for_that() {
+    let world = World::new();
+    world.workers(["lerd-php85-fpm"]);
+    // In a place where it can be masked.
+    let unit = format!("[Service]\n{LIVES}\n[Install]\nWantedBy=default.target\n");
+    world.write_file(".local/share/systemd/user/lerd-vite-shop.service", &unit);
+    world.write_unit(&service_of(QUEUE), &format!("[Unit]\nRequires=lerd-php85-fpm.service\n{unit}"));
+    world.control(&["enable", "--now", QUEUE, VITE]);
+    world.crash_for_good([QUEUE, VITE]);
+    world.control(&["mask", VITE]);
+    says(&world, VITE, "shop/vite is left alone: the unit is masked.", &["✗ the unit is masked", "LoadState=masked"]);
+    world.control(&["stop", "lerd-php85-fpm"]);
+    says(
+        &world,
+        QUEUE,
+        "myapp/queue is left alone: it needs lerd-php85-fpm.service, which is down.",
+        &["ActiveState=inactive", "systemctl --user start lerd-php85-fpm"],
+    );
+    world.control(&["start", "lerd-php85-fpm"]);
+    let summary = "myapp/queue has failed, and nothing speaks against starting it (attempt 1 of 10).";
+    says(&world, QUEUE, summary, &["what it needs is up"]);
+}
+
+#[test]
+fn what_ended_by_itself_is_told_how_it_would_be_healed() {
+    let world = World::new();
+    world.worker(QUEUE, ENDS);
+    world.end(QUEUE);
+    world.wait_for_state(&service_of(QUEUE), "inactive", SOON);
+    says(
+        &world,
+        QUEUE,
+        "myapp/queue is left alone: the configuration does not heal the state expected-but-stopped.",
+        &["UnitFileState=enabled", "heal.states is [failed, start-limit-hit]"],
+    );
+}
+
+#[test]
+fn for_programs_there_is_an_array() {
+    let world = World::new();
+    world.sites(&["{name: myapp}", "{name: shop, paused: true}"]);
+    world.workers([QUEUE, VITE]);
+    world.crash_for_good([VITE]);
+    let ran = world.run(&["explain", "--json", "shop", QUEUE]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+    let explanations = ran.json();
+    let [vite, queue] = explanations.as_array().unwrap().as_slice() else { panic!("{explanations:#}") };
+    assert_eq!([&vite["site"], &vite["worker"], &vite["unit"], &vite["state"]], ["shop", "vite", VITE, "failed"]);
+    assert_eq!(vite["summary"], "shop/vite is left alone: the site shop is paused.");
+    let chain = vite["chain"].as_array().unwrap();
+    let decides: Vec<&Value> = chain.iter().filter(|line| line["mark"] == "decides").collect();
+    assert_eq!(decides.len(), 1, "{vite:#}");
+    assert_eq!(decides[0]["says"], "the site shop is paused");
+    assert_eq!(decides[0]["evidence"], "~/.local/share/lerd/sites.yaml:3 says paused: true");
+    assert!(vite["change"].as_array().is_some_and(|ways| !ways.is_empty()), "{vite:#}");
+    assert_eq!([&queue["unit"], &queue["state"]], [&json!(QUEUE), &Value::Null]);
+    assert_eq!(queue["summary"], "myapp/queue is up and well.");
+}
+
+#[test]
+fn what_is_no_worker_cannot_be_explained() {
+    let world = World::new();
+    world.workers([QUEUE, "bot"]);
+    for targets in [&["bot"][..], &["unknown/queue"], &[QUEUE, "lerd-queue-unknown"], &["--json", "bot"], &[]] {
+        let ran = world.run(&[&["explain"], targets].concat());
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{targets:?}: {ran:?}");
+    }
+    let ran = world.run(&["explain", "myapp/quue"]);
+    assert!(ran.status == 2 && ran.err.contains("did you mean \"myapp/queue\"?"), "{ran:?}");
 }

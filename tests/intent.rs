@@ -237,6 +237,36 @@ fn a_stop_during_a_start_is_obeyed() {
     }
 }
 
+#[test]
+fn a_stop_during_a_start_while_the_daemon_was_down_is_obeyed() {
+    let world = World::new();
+    world.workers([OTHER]);
+    world.write_worker(QUEUE, NEVER_GETS_READY);
+    world.control(&["enable", QUEUE]);
+    let trapped = world.home().join("stubborn");
+    let start = || {
+        world.control(&["start", "--no-block", QUEUE]);
+        world.wait_until("it to be starting", SOON, || trapped.exists().then_some(()));
+    };
+    start();
+    world.control(&["stop", QUEUE]);
+    assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "failed");
+    let untouched = world.picture(&[QUEUE]);
+    let mut events = world.start_daemon();
+    events.wait("stopped", QUEUE);
+    events.prove_alive_with(&world, OTHER);
+    assert_eq!(world.picture(&[QUEUE]), untouched);
+    assert_eq!(world.told(QUEUE), ["stopped"]);
+
+    // One that was killed instead, in the same place, is healed.
+    world.stop_unit(DAEMON);
+    std::fs::remove_file(&trapped).unwrap();
+    start();
+    world.crash_for_good([QUEUE]);
+    world.start_unit(DAEMON);
+    events.wait("starting", QUEUE);
+}
+
 /// A world in which a worker waits for its second attempt, for the file `broken`.
 fn waiting_for_an_attempt() -> World {
     let world = World::new();
@@ -380,6 +410,72 @@ fn a_worker_that_went_down_with_its_parent_comes_back_with_it() {
     world.control(&["start", "lerd-php85-fpm"]);
     events.wait("healed", QUEUE);
     assert!(world.told(QUEUE).contains(&"held".to_owned()), "{:?}", world.told(QUEUE));
+}
+
+#[test]
+fn a_worker_that_its_user_stops_right_after_its_parent_stays_down() {
+    let world = world_with_parent("BindsTo", FAILS_WHEN_STOPPED);
+    let mut events = world.start_daemon();
+    // As a script does it: the one that was taken along is stopped again, by its own name.
+    world.control(&["stop", "lerd-php85-fpm"]);
+    world.control(&["stop", QUEUE]);
+    events.wait("stopped", QUEUE);
+    let untouched = world.picture(&[QUEUE]);
+    world.control(&["start", "lerd-php85-fpm"]);
+    events.prove_alive_with(&world, OTHER);
+    assert_eq!(world.picture(&[QUEUE]), untouched);
+    assert_eq!(world.told(QUEUE).last().unwrap(), "stopped");
+}
+
+#[test]
+fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_together() {
+    let world = World::new();
+    world.workers([OTHER, "lerd-php85-fpm"]);
+    let units: Vec<String> = (0..12).map(|n| format!("lerd-w{n}-myapp")).collect();
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    for unit in &units {
+        world.write_unit(
+            &service_of(unit),
+            &format!(
+                "[Unit]\nBindsTo=lerd-php85-fpm.service\nAfter=lerd-php85-fpm.service\n\
+                 [Service]\n{FAILS_WHEN_STOPPED}\n[Install]\nWantedBy=default.target\n"
+            ),
+        );
+    }
+    world.control(&[&["enable", "--now"], &names[..]].concat());
+    let mut events = world.start_daemon();
+    world.crash_for_good(["lerd-php85-fpm"]);
+    for unit in &units {
+        world.wait_for_state(&service_of(unit), "failed", SOON);
+    }
+    let summary = events.wait_for_log(&["12 workers wait for lerd-php85-fpm.service"]);
+    assert_eq!([&summary["PRIORITY"], &summary["WORKERHEAL_PHASE"]], ["4", "held"], "{summary:#}");
+    assert!(summary.get("WORKERHEAL_UNIT").is_none() && summary.get("USER_UNIT").is_none(), "{summary:#}");
+    events.prove_alive_with(&world, OTHER);
+
+    // One warning for the first, when nobody knew that there would be more, and one for all of them.
+    let held = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "WORKERHEAL_PHASE=held"]);
+    let (warnings, others): (Vec<_>, Vec<_>) = held.iter().partition(|entry| entry["PRIORITY"] == "4");
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    assert_eq!(warnings.iter().filter(|entry| entry.get("WORKERHEAL_UNIT").is_none()).count(), 1);
+    assert_eq!(others.len(), 11);
+    for entry in &others {
+        assert_eq!(entry["PRIORITY"], "6", "{entry:#}");
+        assert!(text(entry, "WORKERHEAL_REASON").contains("needs lerd-php85-fpm.service"), "{entry:#}");
+    }
+    let all = [&names[..], &["lerd-php85-fpm"]].concat();
+    let states = world.control(&[&["show", "--property=ActiveState", "--value", "--"], &all[..]].concat());
+    assert!(states.lines().filter(|line| !line.is_empty()).all(|state| state == "failed"), "{states}");
+    for unit in &units {
+        assert_eq!(world.told(unit), ["detected", "held"], "{unit}");
+    }
+
+    world.control(&["reset-failed", "lerd-php85-fpm"]);
+    world.control(&["start", "lerd-php85-fpm"]);
+    for unit in &units {
+        world.wait_for_healed(unit);
+        assert_eq!(world.told(unit), ["detected", "held", "starting", "healed"], "{unit}");
+    }
 }
 
 #[test]

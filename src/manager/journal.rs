@@ -47,6 +47,9 @@ struct Entry {
     pid: Option<String>,
     #[serde(rename = "_STREAM_ID", default)]
     stream: Option<String>,
+    /// Our own daemon tells of the unit as the manager does.
+    #[serde(rename = "WORKERHEAL_PHASE", default)]
+    ours: Option<String>,
 }
 
 impl Entry {
@@ -109,7 +112,9 @@ impl Journal {
             // knows the process id.
             arguments.extend([or(), format!("_PID={pid}"), format!("--since=@{}", run.started / 1_000_000)]);
         }
-        let entries = self.search(&arguments, 20).await.ok()?;
+        let mut entries = self.search(&arguments, 50).await.ok()?;
+        // What we have told of it repeats what it said before.
+        entries.retain(|entry| entry.ours.is_none());
         let is_own = |entry: &Entry| {
             let by = match self.scope {
                 Scope::User => &entry.user_unit,
@@ -155,7 +160,7 @@ impl Journal {
     async fn search(&self, arguments: &[String], at_most: u32) -> Result<Vec<Entry>, String> {
         let search = Command::new("journalctl")
             .args(["--quiet", "--reverse", "--output=json"])
-            .arg("--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID,_STREAM_ID")
+            .arg("--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID,_STREAM_ID,WORKERHEAL_PHASE")
             .arg(format!("--lines={at_most}"))
             .args(arguments)
             .stdin(Stdio::null())

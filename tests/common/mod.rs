@@ -31,6 +31,9 @@ pub const FAILS_WHEN_STOPPED: &str = "Type=notify\nNotifyAccess=all\n\
 pub const NEVER_GETS_READY: &str = "Type=notify\nTimeoutStartSec=infinity\n\
     ExecStart=sh -c 'trap \"exit 1\" TERM; touch %h/stubborn; sleep infinity & wait'";
 
+/// One that ends without error once it is told to with [`World::end`].
+pub const ENDS: &str = "ExecStartPre=rm -f %h/%N.end\nExecStart=sh -c 'until test -e %h/%N.end; do sleep 0.05; done'";
+
 /// What each phase of an event is in the journal: its level and its message id, which never change.
 const PHASES: [(&str, &str, &str); 9] = [
     ("detected", "6", "109af6bc605a49928e34100f5b574337"),
@@ -141,6 +144,12 @@ impl World {
         }
     }
 
+    /// Lets a worker that [`ENDS`] do so; it is up.
+    #[track_caller]
+    pub fn end(&self, unit: &str) {
+        self.write_file(format!("{unit}.end"), "");
+    }
+
     /// Starts the daemon, and follows what it tells from its start.
     #[track_caller]
     pub fn start_daemon(&self) -> Events<'_> {
@@ -168,6 +177,23 @@ impl World {
         let properties =
             "Id,LoadState,ActiveState,SubState,Result,InvocationID,NRestarts,StateChangeTimestampMonotonic";
         self.control(&[&["show", "--property", properties, "--"], units].concat())
+    }
+
+    /// What `workerheal detect` says is wrong with a worker; nothing if it does not list it.
+    #[track_caller]
+    pub fn diagnosis(&self, unit: &str) -> Option<String> {
+        let ran = self.run(&["detect", "--json", "--no-errors"]);
+        let listed = ran.json().as_array().cloned().unwrap_or_default();
+        let worker = listed.into_iter().find(|worker| worker["unit"] == unit)?;
+        Some(text(&worker, "state"))
+    }
+
+    /// Waits until the daemon has told that a worker is healed, now or before.
+    #[track_caller]
+    pub fn wait_for_healed(&self, unit: &str) {
+        self.wait_for_journal(&format!("{unit} healed"), SOON, |entry| {
+            entry["WORKERHEAL_PHASE"] == "healed" && entry["WORKERHEAL_UNIT"] == unit
+        });
     }
 
     /// When the worker last entered a state, by the monotonic clock, as one of systemd's timestamps tells.

@@ -186,6 +186,10 @@ impl Healer {
         track.file = track.file.or(seen.file);
         track.definition = seen.file.map(|file| file.definition).or(track.definition);
         track.run = seen.run.clone().or(track.run.take());
+        if state == Some(State::CrashLooping) {
+            // Found by chance too, in an instant in which it counts as failed: that it is up the next is no recovery.
+            track.suspected = state;
+        }
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = track.waits_for.clone() {
             self.leave(name);

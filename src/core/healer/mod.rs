@@ -203,6 +203,8 @@ struct Unit {
     stop_seen: bool,
     /// A job was seen while it went down: a stop on request, or what is left of a start.
     stop_possible: bool,
+    /// The end of the stop that takes it down, whoever that is meant for, is yet to be told.
+    stop_ends: bool,
     /// When a job of somebody else's was told to have succeeded, while it was down.
     job_done: Option<Timestamp>,
     /// We cleared its failure, and it has not been seen to rise or fail since: if it is down, that is
@@ -438,7 +440,13 @@ impl Healer {
             } else if active == ActiveState::Deactivating && has_job {
                 // Of one that never came up, the job may also be the start that has failed.
                 unit.stop_seen |= unit.active.is_up();
+                unit.stop_ends |= unit.active.is_up();
                 unit.stop_possible = true;
+            }
+            let is_down = !has_job && matches!(active, ActiveState::Failed | ActiveState::Inactive);
+            if active.is_up() || active == ActiveState::Activating || (is_down && (!live || active == unit.active)) {
+                // The end of a job is told before anything shows the unit without it: it was missed.
+                unit.stop_ends = false;
             }
             if active != unit.active {
                 if !live {
@@ -467,6 +475,7 @@ impl Healer {
             resolution,
             stop_seen: false,
             stop_possible: active == ActiveState::Deactivating && has_job,
+            stop_ends: false,
             job_done: None,
             cleared_by_us: false,
             witnessed: false,

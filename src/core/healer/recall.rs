@@ -108,6 +108,8 @@ impl Track {
             Standing::Attempt => track.attempt_open = true,
             Standing::GivenUp(given_up) => {
                 track.phase = Phase::GaveUp;
+                // Loudly, so its end is worth a word too.
+                track.announced = true;
                 track.run.clone_from(&given_up.run);
                 track.given_up = Some(given_up);
             }

@@ -12,7 +12,7 @@ use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
 use crate::core::event::Phase as EventPhase;
 use crate::core::probe::Answer;
-use crate::core::units::{Fall, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile};
+use crate::core::units::{Fall, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -310,6 +310,31 @@ fn an_uptime_with_a_break_that_nobody_saw_forgets_nothing() {
     assert_eq!(ward.due_in(), Some(500 * SECOND));
     ward.goes("queue", ActiveState::Failed);
     assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "scheduled queue #2 in 1s"]);
+}
+
+#[test]
+fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
+    let mut ward = Ward::with_healthy_queue();
+    // For an instant of each turn systemd calls the unit failed, and has scheduled its restart by the time of the look.
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let looping = Inspection {
+        active: ActiveState::Activating,
+        auto_restart: true,
+        restarts: Some(Restarts { count: 7, last_run: Some(SECOND) }),
+        ..crashed()
+    };
+    assert_eq!(
+        ward.shows("queue", looping),
+        [
+            "detected queue: crash-looping: restarted 7 times by the service manager",
+            "held queue: the service manager itself restarts it, 7 times so far"
+        ]
+    );
+    for _ in 0..3 {
+        for active in [ActiveState::Activating, ActiveState::Active, ActiveState::Failed] {
+            assert_eq!(ward.goes("queue", active), [""; 0]);
+        }
+    }
 }
 
 #[test]
@@ -740,6 +765,28 @@ fn a_worker_that_its_parent_took_along_comes_back_with_it() {
         let seen = Inspection { parents: vec![fpm(ActiveState::Active, false)], ..crashed() };
         assert_eq!(ward.shows("queue", seen), ["starting queue #1", "start queue"]);
     }
+}
+
+#[test]
+fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes_with_job("queue", ActiveState::Failed);
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), [""; 0]);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let down_since = |age| Inspection {
+        parents: vec![fpm(ActiveState::Failed, false)],
+        fall: Some(Fall { left: SECOND, down: SECOND }),
+        down_for: Some(age),
+        ..crashed()
+    };
+    let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Failed, false) };
+    let seen = Inspection { parents: vec![parent], ..down_since(SECOND) };
+    let told = ward.shows("queue", seen.clone());
+    assert!(told.iter().any(|what| what.starts_with("held queue: it needs lerd-php85-fpm.service")), "{told:?}");
+    // The end of another job is.
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
 }
 
 #[test]

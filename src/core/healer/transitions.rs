@@ -147,8 +147,12 @@ impl Healer {
     /// stop: of a unit that is down already it only tells what its user wants. (So does a `try-restart`, which does
     /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(unit) = self.units.get_mut(name).filter(|_| !self.frozen) else { return };
-        if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
+        let Some(unit) = self.units.get_mut(name) else { return };
+        if std::mem::take(&mut unit.stop_ends) {
+            // It took the unit down, and perhaps was not meant for it: that is known from elsewhere.
+            return;
+        }
+        if self.frozen || !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
         }
         unit.job_done = Some(now);
