@@ -5,9 +5,10 @@
 //! in one place and be tested without waiting.
 //!
 //! Read in this order: [`units`] (what a service manager reports), [`registry`] and [`coverage`]
-//! (which of those units are workers, and whose), [`diagnosis`] (what is wrong with one and
-//! whether it may be healed), [`policy`] and [`backoff`] (how often), [`healer`] (the state machine
-//! that puts these together), [`event`] (what it tells the world).
+//! (which of those units are workers, and whose), [`diagnosis`] (the words for what is wrong with one and
+//! what stands against healing it), [`policy`] and [`backoff`] (how often), [`rules`] (which decide),
+//! [`healer`] (the state machine that puts these together), [`event`] (what it tells the world),
+//! [`explain`] (the rules in words).
 
 pub mod backoff;
 pub mod coverage;

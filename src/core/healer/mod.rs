@@ -19,14 +19,25 @@
 //! From every state the worker can come up without us (`recovered`), be taken down by its user
 //! (`stopped`), or cease to be covered. Two short-lived states wait for what a person is about to
 //! do: `cancelled`, when a job of theirs took the place of our start, and `cleared`, when they
-//! cleared the failure, perhaps to start the worker next.
+//! cleared the failure, perhaps to start the worker next. A worker that was looked at because it is
+//! down without having failed, and is down as it should be, is `off`.
 //!
-//! Each attempt is preceded by a close look at the unit, so
-//! that a mask, a stop or a pending job of the last instant is respected, and ended by another,
-//! so that a worker that died and was restarted in between does not count as healed.
+//! Each attempt is preceded by a close look at the unit, so that a mask, a stop or a pending job of
+//! the last instant is respected, and ended by another, so that a worker that died and was restarted
+//! in between does not count as healed. What a look comes to is decided by the [rules](super::rules);
+//! here is only what follows from that.
 //!
-//! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next
-//! [`Fact::Units`] leads to the same decisions if every change was missed.
+//! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next [`Fact::Units`]
+//! leads to the same decisions if every change was missed, and workers for which nothing is done are
+//! looked at now and then all the same. A signal is never proof that nobody stopped a worker: that
+//! takes its timestamps, or the journal.
+//!
+//! - [`transitions`]: what each phase makes of each fact; the table to begin with.
+//! - [`decisions`]: what to do about a worker that is ill, and the few ways in which state is changed.
+//! - [`vigilance`]: health probes, and second looks at what is left alone.
+//! - [`groups`]: workers that wait for the same unit.
+//! - [`recall`]: what survives a restart.
+//! - [`track`]: the phases, and what is remembered of one worker.
 
 mod decisions;
 mod groups;
