@@ -1,14 +1,13 @@
-//! The decisions: what to do about a worker that is ill, and the few ways in which state is changed.
+//! The decisions that are not about an attempt: to begin, to wait, to hold, to leave alone; and the few
+//! ways in which state is changed.
 
+use super::attempts::CANCELLED;
 use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Standing, Track};
 use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
 use crate::core::coverage::{Resolution, Worker};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::{Event, Phase as EventPhase};
-use crate::core::rules::{Case, GivenUp, History, Judgement, Verdict, down_parent};
-use crate::core::units::{ActiveState, Detail, Inspection, LoadState, StopEvidence, UnitName};
-
-const CANCELLED: &str = "its start was cancelled by somebody else";
+use crate::core::units::{Detail, Inspection, LoadState, UnitName};
 
 /// Decisions.
 impl Healer {
@@ -96,19 +95,8 @@ impl Healer {
         }
     }
 
-    /// Whether its stop was seen. A person who asks for it later means something newer.
-    fn was_stopped_since(&self, name: &UnitName) -> bool {
-        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule && !track.taken_along)
-            && self.stop_seen(name)
-    }
-
-    /// Whether a stop on request was under way since the unit was last up.
-    fn stop_seen(&self, name: &UnitName) -> bool {
-        self.units.get(name).is_some_and(|unit| unit.stop_seen)
-    }
-
     /// Whether the reason for holding is known to be gone, or only a close look can tell.
-    fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
+    pub(super) fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
         match refusal {
             Refusal::StopMarker
             | Refusal::Paused(_)
@@ -126,264 +114,6 @@ impl Healer {
             Refusal::StateNotHealed(state) => self.policy.heals(*state),
             Refusal::Disabled | Refusal::StopUnknown(_) | Refusal::CrashLooping(_) | Refusal::DirectoryGone(_) => false,
         }
-    }
-
-    /// Takes the close look that precedes every attempt.
-    pub(super) fn look(&mut self, now: Timestamp, name: &UnitName) {
-        if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Due) {
-            return;
-        }
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.looked_at = now;
-        let Some(track) = self.tracks.get(name) else { return };
-        let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
-        // Right after its failure nobody can have disabled it, and there is no time to ask.
-        let fresh = self.units.get(name).is_some_and(|unit| unit.fresh) && witnessed && track.attempts == 0;
-        let suspected = track.suspected;
-        if let Some(unit) = self.units.get_mut(name) {
-            unit.fresh = false;
-        }
-        self.enter(name, Phase::Looking);
-        let detail = Detail {
-            stop: !witnessed,
-            file: !fresh || suspected == Some(State::ExpectedButStopped),
-            restarts: suspected == Some(State::CrashLooping),
-            times: false,
-        };
-        self.inspect(name, Purpose::Attempt, detail);
-    }
-
-    pub(super) fn looked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
-        if self.frozen {
-            // What was seen may be wrong already: look again when the doubt is over.
-            return self.make_due(name);
-        }
-        let seen = match result {
-            Ok(seen) => seen,
-            Err(why) => return self.hold(now, name, Refusal::Unreadable(why)),
-        };
-        self.settle_resolution(name, &seen);
-        let Some(case) = self.case(now, name, &seen) else {
-            return self.shelve(name);
-        };
-        let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
-        let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
-        let has_changed = case.has_changed_since_given_up();
-        let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if in_doubt {
-            // What was signalled is not enough: the journal knows.
-            track.look_closer = true;
-            self.make_due(name);
-            return;
-        }
-        track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
-        if has_changed {
-            (track.attempts, track.given_up) = (0, None);
-        }
-        track.taken_along = taken_along && track.asked == Asked::ByRule;
-        track.oneshot = seen.oneshot;
-        track.file = track.file.or(seen.file);
-        track.definition = seen.file.map(|file| file.definition).or(track.definition);
-        track.run = seen.run.clone().or(track.run.take());
-        if state == Some(State::CrashLooping) {
-            // Found by chance too, in an instant in which it counts as failed: that it is up the next is no recovery.
-            track.suspected = state;
-        }
-        let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
-        if !held_by_parent && let Some(parent) = track.waits_for.clone() {
-            self.leave(name);
-            if down_parent(&seen).is_none() {
-                self.wake_group(now, &parent);
-            }
-        }
-        if let Some(state) = state
-            && !matches!(&verdict, Verdict::Stopped | Verdict::GivenUp)
-            && !matches!(&verdict, Verdict::Held(refusal) if refusal.is_intent())
-        {
-            self.announce(name, state, &seen);
-        }
-        match verdict {
-            Verdict::Well => self.found_well(now, name, &seen),
-            Verdict::Stopped => {
-                self.stopped(now, name, "");
-                if let Some(track) = self.tracks.get_mut(name) {
-                    track.stop_is_certain = was_told || is_logged;
-                }
-            }
-            Verdict::Held(refusal) => self.hold(now, name, refusal),
-            Verdict::GivenUp => self.enter(name, Phase::GaveUp),
-            Verdict::Hopeless(why) => self.give_up(now, name, &why.to_string()),
-            Verdict::Exhausted(_) => self.exhausted(now, name),
-            Verdict::Wait(_) => self.schedule(now, name),
-            Verdict::Start => self.attempt(name, Action::Start(name.clone())),
-            Verdict::Restart => self.attempt(name, Action::Restart(name.clone())),
-        }
-    }
-
-    /// All that a decision about the worker rests on; `None` if it is not covered.
-    pub(super) fn case<'a>(&'a self, now: Timestamp, name: &'a UnitName, seen: &'a Inspection) -> Option<Case<'a>> {
-        let worker = self.worker(name)?;
-        let unit = self.units.get(name);
-        let mut history = History {
-            stop_seen: unit.is_some_and(|unit| unit.stop_seen),
-            cleared_by_us: unit.is_some_and(|unit| unit.cleared_by_us),
-            ..History::default()
-        };
-        if let Some(track) = self.tracks.get(name) {
-            history = History {
-                asked: track.asked,
-                attempts: track.attempts,
-                wait: track.not_before.from_now(now),
-                at_failure: track.file.or(seen.file),
-                given_up: track.given_up.as_ref(),
-                job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
-                stays_stopped: track.was_stopped_in(seen),
-                taken_along: track.taken_along,
-                refuses: track.refuses.as_deref(),
-                ..history
-            };
-        }
-        Some(Case { orders: self.orders(), unit: name, worker, seen, history })
-    }
-
-    /// A look showed that nothing is wrong, or that something is under way.
-    fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
-        let suspected = self.tracks.get(name).and_then(|track| track.suspected);
-        let is_down = self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Down);
-        match suspected {
-            Some(State::CrashLooping) => self.no_loop(now, name),
-            Some(State::ExpectedButStopped) if is_down => self.enter(name, Phase::Off),
-            _ if seen.active.is_up() => self.recovered(now, name),
-            // Its change of state is on its way to us, and decides.
-            _ => self.wait_until(name, now + SECOND_LOOK),
-        }
-    }
-
-    fn attempt(&mut self, name: &UnitName, call: Action) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.attempts += 1;
-        track.told = None;
-        track.scheduled = None;
-        track.answered = false;
-        if call == Action::Restart(name.clone()) {
-            track.suspected = Some(State::Unreachable);
-        } else if track.suspected == Some(State::Unreachable) {
-            // It died before it could be restarted.
-            track.suspected = None;
-            track.refuses = None;
-        }
-        // The wish of a person is fulfilled with this; what they do next is newer.
-        track.asked = Asked::ByRule;
-        if let Some(unit) = self.units.get_mut(name) {
-            unit.cleared_by_us = matches!(call, Action::Start(_));
-            unit.refusals = 0;
-        }
-        self.enter(name, Phase::Starting);
-        self.emit(name, EventPhase::Starting, |_| {});
-        self.actions.push(call);
-    }
-
-    /// The manager would not have the start. It is asked again after a wait that grows as that between
-    /// attempts does: what stands in the way need not be something that is seen to pass.
-    pub(super) fn refused(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal, error: String) {
-        let is_masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.attempts = track.attempts.saturating_sub(1);
-        track.refused = track.refused.saturating_add(1);
-        let wait = self.policy.backoff.wait(track.refused, self.random.f64());
-        // A unit that it needs may be the masked one.
-        let refusal = if refusal == Refusal::Masked && !is_masked { Refusal::Declined(error) } else { refusal };
-        self.hold(now, name, refusal);
-        self.set_timer(name, Some(now + wait));
-        self.consider(now, name);
-    }
-
-    pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
-        self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.last_failure = error;
-        self.remember_file(name);
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
-            self.exhausted(now, name);
-        } else {
-            track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
-            self.schedule(now, name);
-        }
-        // It may be up again already: a restart by the manager, or by its user.
-        self.consider(now, name);
-    }
-
-    pub(super) fn died_while_proving(&mut self, now: Timestamp, name: &UnitName) {
-        if self.stop_seen(name) {
-            self.stopped(now, name, "");
-        } else {
-            self.attempt_failed(now, name, "died right after its start".to_owned());
-        }
-    }
-
-    pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get(name) else { return };
-        if self.stop_seen(name) {
-            self.stopped(now, name, "");
-        } else if track.oneshot {
-            self.healed(now, name);
-        } else if track.phase == Phase::Proving {
-            // Unless that was its state before the start, told late.
-            self.verify(now, name);
-        }
-    }
-
-    /// It ended soon after its start, and without error.
-    fn ended(&mut self, now: Timestamp, name: &UnitName) {
-        if self.tracks.get(name).is_some_and(|track| track.suspected == Some(State::ExpectedButStopped)) {
-            self.attempt_failed(now, name, "ended without error right after its start".to_owned());
-        } else {
-            self.stopped(now, name, "it ended without error soon after its start");
-            if let Some(track) = self.tracks.get_mut(name) {
-                track.stop_is_certain = true;
-            }
-        }
-    }
-
-    /// Takes the close look that ends the proving time.
-    pub(super) fn verify(&mut self, now: Timestamp, name: &UnitName) {
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.looked_at = now;
-        }
-        self.enter(name, Phase::Verifying);
-        self.inspect(name, Purpose::Proof, Detail::default());
-    }
-
-    /// The answer to that look.
-    pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
-        let (Ok(unit), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
-        let since_start = track.looked_at.from_now(track.started_at);
-        match unit.up_for.filter(|_| unit.active.is_up()) {
-            Some(up_for) if up_for >= self.policy.stable_after => {
-                if self.still_has_to_answer(name) {
-                    self.prove_on(now, name);
-                } else {
-                    self.healed(now, name);
-                }
-            }
-            Some(up_for) if up_for >= since_start => self.prove_on(now, name),
-            Some(_) => self.attempt_failed(now, name, "died and was restarted right after its start".to_owned()),
-            None if unit.active == ActiveState::Inactive && !unit.has_job => self.ended(now, name),
-            // Its change of state is on its way to us, and decides.
-            None => self.prove_on(now, name),
-        }
-    }
-
-    fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
-        self.enter(name, Phase::Proving);
-        self.set_timer(name, Some(now + SECOND_LOOK));
-    }
-
-    pub(super) fn healed(&mut self, now: Timestamp, name: &UnitName) {
-        self.emit(name, EventPhase::Healed, |_| {});
-        self.rest(now, name);
     }
 
     pub(super) fn recovered(&mut self, now: Timestamp, name: &UnitName) {
@@ -404,17 +134,6 @@ impl Healer {
         }
         self.enter(name, Phase::Cleared);
         self.set_timer(name, Some(now + SECOND_LOOK));
-    }
-
-    /// What took the place of our start has ended, and the worker is down.
-    pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
-        // The job that was seen is none of ours, and one that starts the unit would not have left it so.
-        let stopped = self.units.get(name).is_some_and(|unit| unit.stop_possible);
-        if !failed || stopped {
-            self.stopped(now, name, "");
-        } else {
-            self.attempt_failed(now, name, CANCELLED.to_owned());
-        }
     }
 
     pub(super) fn stopped(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
@@ -477,31 +196,9 @@ impl Healer {
         self.count_uptime(now, name);
     }
 
-    fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
+    pub(super) fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
         if self.tracks.get(name).is_some_and(|track| track.timer.is_none()) {
             self.set_timer(name, Some(now + self.policy.reset_after));
-        }
-    }
-
-    fn exhausted(&mut self, now: Timestamp, name: &UnitName) {
-        let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
-        let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
-        self.give_up(now, name, &format!("{attempts} failed"));
-    }
-
-    pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        let error = std::mem::take(&mut track.last_failure);
-        track.given_up = Some(GivenUp { reason: reason.to_owned(), definition: track.definition, run: None });
-        track.run = None;
-        self.emit(name, EventPhase::GaveUp, |event| {
-            reason.clone_into(&mut event.reason);
-            event.error = error;
-        });
-        self.enter(name, Phase::GaveUp);
-        if self.mode == Mode::Automatic {
-            self.set_timer(name, Some(now + LOOK_AGAIN));
-            self.recheck(name);
         }
     }
 
@@ -534,7 +231,7 @@ impl Healer {
         self.remember_file(name);
     }
 
-    fn schedule(&mut self, now: Timestamp, name: &UnitName) {
+    pub(super) fn schedule(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         let (until, wait, next) = (track.not_before, track.not_before.from_now(now), track.attempts + 1);
         track.told = None;
@@ -547,7 +244,7 @@ impl Healer {
         self.wait_until(name, until);
     }
 
-    fn announce(&mut self, name: &UnitName, state: State, seen: &Inspection) {
+    pub(super) fn announce(&mut self, name: &UnitName, state: State, seen: &Inspection) {
         if state == State::CrashLooping {
             return self.announce_loop(name, seen.restarts.map_or(0, |restarts| restarts.count));
         }
@@ -576,7 +273,7 @@ impl Healer {
     }
 
     /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
-    fn remember_file(&mut self, name: &UnitName) {
+    pub(super) fn remember_file(&mut self, name: &UnitName) {
         let known =
             self.tracks.get(name).is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
         if !known && self.mode == Mode::Automatic {
@@ -612,7 +309,7 @@ impl Healer {
         self.queue.push_back(name.clone());
     }
 
-    fn wait_until(&mut self, name: &UnitName, until: Timestamp) {
+    pub(super) fn wait_until(&mut self, name: &UnitName, until: Timestamp) {
         self.enter(name, Phase::Waiting { until });
         self.set_timer(name, Some(until));
     }
@@ -647,7 +344,7 @@ impl Healer {
         }
     }
 
-    fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
+    pub(super) fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
         match self.worker(name) {
             Some(worker) => self.orders().intent_against(name, worker),
             None => self.stop_marker.then_some(Refusal::StopMarker),

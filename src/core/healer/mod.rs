@@ -33,14 +33,18 @@
 //! takes its timestamps, or the journal.
 //!
 //! - [`transitions`]: what each phase makes of each fact; the table to begin with.
-//! - [`decisions`]: what to do about a worker that is ill, and the few ways in which state is changed.
+//! - [`looking`]: the close look that precedes every attempt, and what its answer leads to.
+//! - [`attempts`]: how an attempt begins, and the ways in which it ends.
+//! - [`decisions`]: to begin, to wait, to hold, to leave alone; and the few ways in which state is changed.
 //! - [`vigilance`]: health probes, and second looks at what is left alone.
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`recall`]: what survives a restart.
 //! - [`track`]: the phases, and what is remembered of one worker.
 
+mod attempts;
 mod decisions;
 mod groups;
+mod looking;
 mod recall;
 mod track;
 mod transitions;

@@ -1,0 +1,152 @@
+//! The close look that precedes every attempt: what is asked, and what the answer leads to.
+
+use super::track::{Phase, SECOND_LOOK, Standing};
+use super::{Action, Healer, Purpose, Timestamp};
+use crate::core::diagnosis::{Asked, Refusal, State};
+use crate::core::rules::{Case, History, Judgement, Verdict, down_parent};
+use crate::core::units::{Detail, Inspection, StopEvidence, UnitName};
+
+impl Healer {
+    /// Whether its stop was seen. A person who asks for it later means something newer.
+    pub(super) fn was_stopped_since(&self, name: &UnitName) -> bool {
+        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule && !track.taken_along)
+            && self.stop_seen(name)
+    }
+
+    /// Whether a stop on request was under way since the unit was last up.
+    pub(super) fn stop_seen(&self, name: &UnitName) -> bool {
+        self.units.get(name).is_some_and(|unit| unit.stop_seen)
+    }
+
+    /// Takes the close look that precedes every attempt.
+    pub(super) fn look(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Due) {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.looked_at = now;
+        let Some(track) = self.tracks.get(name) else { return };
+        let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
+        // Right after its failure nobody can have disabled it, and there is no time to ask.
+        let fresh = self.units.get(name).is_some_and(|unit| unit.fresh) && witnessed && track.attempts == 0;
+        let suspected = track.suspected;
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.fresh = false;
+        }
+        self.enter(name, Phase::Looking);
+        let detail = Detail {
+            stop: !witnessed,
+            file: !fresh || suspected == Some(State::ExpectedButStopped),
+            restarts: suspected == Some(State::CrashLooping),
+            times: false,
+        };
+        self.inspect(name, Purpose::Attempt, detail);
+    }
+
+    pub(super) fn looked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.frozen {
+            // What was seen may be wrong already: look again when the doubt is over.
+            return self.make_due(name);
+        }
+        let seen = match result {
+            Ok(seen) => seen,
+            Err(why) => return self.hold(now, name, Refusal::Unreadable(why)),
+        };
+        self.settle_resolution(name, &seen);
+        let Some(case) = self.case(now, name, &seen) else {
+            return self.shelve(name);
+        };
+        let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
+        let has_changed = case.has_changed_since_given_up();
+        let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if in_doubt {
+            // What was signalled is not enough: the journal knows.
+            track.look_closer = true;
+            self.make_due(name);
+            return;
+        }
+        track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
+        if has_changed {
+            (track.attempts, track.given_up) = (0, None);
+        }
+        track.taken_along = taken_along && track.asked == Asked::ByRule;
+        track.oneshot = seen.oneshot;
+        track.file = track.file.or(seen.file);
+        track.definition = seen.file.map(|file| file.definition).or(track.definition);
+        track.run = seen.run.clone().or(track.run.take());
+        if state == Some(State::CrashLooping) {
+            // Found by chance too, in an instant in which it counts as failed: that it is up the next is no recovery.
+            track.suspected = state;
+        }
+        let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
+        if !held_by_parent && let Some(parent) = track.waits_for.clone() {
+            self.leave(name);
+            if down_parent(&seen).is_none() {
+                self.wake_group(now, &parent);
+            }
+        }
+        if let Some(state) = state
+            && !matches!(&verdict, Verdict::Stopped | Verdict::GivenUp)
+            && !matches!(&verdict, Verdict::Held(refusal) if refusal.is_intent())
+        {
+            self.announce(name, state, &seen);
+        }
+        match verdict {
+            Verdict::Well => self.found_well(now, name, &seen),
+            Verdict::Stopped => {
+                self.stopped(now, name, "");
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.stop_is_certain = was_told || is_logged;
+                }
+            }
+            Verdict::Held(refusal) => self.hold(now, name, refusal),
+            Verdict::GivenUp => self.enter(name, Phase::GaveUp),
+            Verdict::Hopeless(why) => self.give_up(now, name, &why.to_string()),
+            Verdict::Exhausted(_) => self.exhausted(now, name),
+            Verdict::Wait(_) => self.schedule(now, name),
+            Verdict::Start => self.attempt(name, Action::Start(name.clone())),
+            Verdict::Restart => self.attempt(name, Action::Restart(name.clone())),
+        }
+    }
+
+    /// All that a decision about the worker rests on; `None` if it is not covered.
+    pub(super) fn case<'a>(&'a self, now: Timestamp, name: &'a UnitName, seen: &'a Inspection) -> Option<Case<'a>> {
+        let worker = self.worker(name)?;
+        let unit = self.units.get(name);
+        let mut history = History {
+            stop_seen: unit.is_some_and(|unit| unit.stop_seen),
+            cleared_by_us: unit.is_some_and(|unit| unit.cleared_by_us),
+            ..History::default()
+        };
+        if let Some(track) = self.tracks.get(name) {
+            history = History {
+                asked: track.asked,
+                attempts: track.attempts,
+                wait: track.not_before.from_now(now),
+                at_failure: track.file.or(seen.file),
+                given_up: track.given_up.as_ref(),
+                job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
+                stays_stopped: track.was_stopped_in(seen),
+                taken_along: track.taken_along,
+                refuses: track.refuses.as_deref(),
+                ..history
+            };
+        }
+        Some(Case { orders: self.orders(), unit: name, worker, seen, history })
+    }
+
+    /// A look showed that nothing is wrong, or that something is under way.
+    pub(super) fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        let suspected = self.tracks.get(name).and_then(|track| track.suspected);
+        let is_down = self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Down);
+        match suspected {
+            Some(State::CrashLooping) => self.no_loop(now, name),
+            Some(State::ExpectedButStopped) if is_down => self.enter(name, Phase::Off),
+            _ if seen.active.is_up() => self.recovered(now, name),
+            // Its change of state is on its way to us, and decides.
+            _ => self.wait_until(name, now + SECOND_LOOK),
+        }
+    }
+}
