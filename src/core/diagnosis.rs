@@ -112,10 +112,14 @@ pub enum Refusal {
 
 impl Refusal {
     /// Whether the world need not be told of one that was told of the other: a count that has grown is
-    /// no news.
+    /// no news, nor is another state of a unit that is waited for.
     #[must_use]
     pub fn is_alike(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::CrashLooping(_), Self::CrashLooping(_))) || self == other
+        match (self, other) {
+            (Self::CrashLooping(_), Self::CrashLooping(_)) => true,
+            (Self::ParentDown(this), Self::ParentDown(that)) => this.name == that.name,
+            (this, that) => this == that,
+        }
     }
 
     /// Whether a person's pause, the registry or the stop marker say so, rather than the unit itself.

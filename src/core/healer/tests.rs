@@ -768,6 +768,17 @@ fn a_worker_that_its_parent_took_along_comes_back_with_it() {
 }
 
 #[test]
+fn a_parent_that_is_waited_for_is_told_once_whatever_becomes_of_it() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    let told = ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Active, true)], ..crashed() });
+    assert!(told[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{told:?}");
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    let down = Inspection { parents: vec![fpm(ActiveState::Inactive, false)], ..crashed() };
+    assert_eq!(ward.shows("queue", down), [""; 0]);
+}
+
+#[test]
 fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own() {
     let mut ward = Ward::with_healthy_queue();
     ward.goes_with_job("queue", ActiveState::Deactivating);
