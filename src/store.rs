@@ -257,3 +257,114 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<Memory, String> {
     memory.pauses = memory.pauses.iter().filter(|Pause { until, .. }| until.is_none_or(|at| at > clocks.now)).collect();
     Ok(memory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::pauses::Pauses;
+    use crate::core::rules::GivenUp;
+    use std::os::unix::fs::PermissionsExt;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(elapsed: Duration) -> Timestamp {
+        Timestamp::from_origin(elapsed)
+    }
+
+    fn unit(name: &str) -> UnitName {
+        UnitName::parse(name).unwrap()
+    }
+
+    /// A memory with something of each kind in it, whose clock stands at an hour.
+    fn memory() -> Memory {
+        let remembered = |standing| Remembered {
+            attempts: 3,
+            not_before: at(62 * MINUTE),
+            standing,
+            suspected: Some(State::Unreachable),
+            last_failure: "boom".to_owned(),
+            at_failure: Some(UnitFile { enabled: true, on_demand: false, definition: u64::MAX }),
+            taken_along: true,
+        };
+        let given_up = GivenUp { reason: "tired".to_owned(), definition: Some(7), run: Some("a".to_owned()) };
+        let standings = [
+            Standing::Open,
+            Standing::Attempt,
+            Standing::GivenUp(given_up),
+            Standing::Stopped { run: None, certain: true },
+        ];
+        let workers = standings.into_iter().enumerate();
+        let mut pauses = Pauses::default();
+        pauses.pause(Target::Everything, Some(at(65 * MINUTE)));
+        pauses.pause(Target::Site("myapp".to_owned()), None);
+        pauses.pause(Target::Unit(unit("lerd-queue-shop")), None);
+        Memory {
+            workers: workers.map(|(n, standing)| (unit(&format!("lerd-w{n}-a")), remembered(standing))).collect(),
+            pauses,
+        }
+    }
+
+    /// What a daemon reads that begins when the wall clock shows `later` than at the writing.
+    fn read_later(store: &Store, written: SystemTime, later: Duration) -> Memory {
+        store.read(Clocks { now: Timestamp::default(), wall: written + later }).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_waits_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("deep/state.json"));
+        let wall = SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE;
+        store.write(&memory(), Clocks { now: at(60 * MINUTE), wall }).unwrap();
+        let modes = ["deep", "deep/state.json"]
+            .map(|path| fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777);
+        assert_eq!(modes, [0o700, 0o600]);
+
+        let read = read_later(&store, wall, MINUTE);
+        let mut expected = memory();
+        expected.workers.values_mut().for_each(|it| it.not_before = at(MINUTE));
+        expected.pauses.pause(Target::Everything, Some(at(4 * MINUTE)));
+        assert_eq!(read, expected);
+
+        // Long after, waits are over, and so is the pause with an end.
+        let read = read_later(&store, wall, 10 * MINUTE);
+        assert!(read.workers.values().all(|it| it.not_before == Timestamp::default()));
+        assert_eq!(read.pauses.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_turned_back_makes_no_wait_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("state.json"));
+        let wall = SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE;
+        store.write(&memory(), Clocks { now: at(60 * MINUTE), wall }).unwrap();
+        let read = store.read(Clocks { now: Timestamp::default(), wall: wall - 600 * MINUTE }).unwrap();
+        assert!(read.workers.values().all(|it| it.not_before == at(2 * MINUTE)));
+        assert_eq!(read.pauses.next_end(), Some(at(5 * MINUTE)));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_set_aside_and_never_overwritten() {
+        for (text, why) in [
+            ("", "this is no state of workerheal"),
+            ("{", "this is no state of workerheal"),
+            ("[]", "this is no state of workerheal"),
+            (r#"{"format": "other", "version": 1}"#, "this is no state of workerheal"),
+            (r#"{"format": "workerheal-state", "version": 2}"#, "another version"),
+            (r#"{"format": "workerheal-state", "version": 1, "workers": {"../x": {}}}"#, "cannot contain"),
+            (r#"{"format": "workerheal-state", "version": 1, "surprise": 1}"#, "surprise"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("state.json");
+            fs::write(&path, text).unwrap();
+            let store = Store::new(path.clone());
+            let found = store.take_up(Clocks::at_origin());
+            let warning = found.warning.unwrap_or_default();
+            assert!(warning.contains(why) && warning.contains("state.json.bad"), "{text}: {warning}");
+            assert_eq!(found.memory, Memory::default());
+            assert!(!path.exists());
+            assert_eq!(fs::read_to_string(path.with_extension("json.bad")).unwrap(), text);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Store::new(directory.path().join("state.json")).take_up(Clocks::at_origin()), Found::default());
+    }
+}
