@@ -1,21 +1,18 @@
 //! Writes down what has to survive a restart, whenever that has changed.
 //!
-//! A task of its own: the disk may be slow, healing does not wait for it. What changes while a
-//! write is under way is written with the next one, a moment later.
+//! A task of its own: the disk may be slow, healing does not wait for it. What changes while a write
+//! is under way is written with the next one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::core::memory::Memory;
 use crate::core::time::Timestamp;
 use crate::store::{Clocks, Store};
-
-/// The least time between two writes. At the end of the process there is time for one more.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// The way to the file.
 pub(super) struct Keeper {
@@ -61,7 +58,6 @@ async fn keep(store: Store, mut changes: watch::Receiver<Arc<Memory>>, origin: I
             }
             Ok(Err(_)) | Err(_) => {}
         }
-        sleep(PAUSE).await;
     }
 }
 

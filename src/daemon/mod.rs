@@ -33,6 +33,8 @@ use crate::watch::{FileContent, FileEvent, Watch, read};
 use log::EventLog;
 use memory::{Keeper, clocks};
 
+/// How soon what has changed is written down: a storm of changes is one.
+const REMEMBERS_WITHIN: Duration = Duration::from_millis(100);
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
 
     loop {
         let deadline = daemon.next_deadline();
+        let remember_at = daemon.remember_at;
         let fact = tokio::select! {
             // In the order of what changes a decision: what is meant, what is, what is due.
             biased;
@@ -83,6 +86,10 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 }
                 continue;
             }
+            () = deadline::reached(remember_at) => {
+                daemon.remember();
+                continue;
+            }
             () = tick_some(&mut watchdog) => {
                 notify::watchdog();
                 continue;
@@ -95,6 +102,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     tracing::info!("workerheal ends; failed workers stay down until it runs again");
     daemon.looks.abort_all();
     daemon.probes.abort_all();
+    daemon.remember();
     daemon.memory.flush(LAST_WORDS).await;
     daemon.log.flush(LAST_WORDS).await;
     Ok(())
@@ -120,6 +128,8 @@ struct Daemon<M> {
     probes: JoinSet<(UnitName, Sighting)>,
     log: EventLog,
     memory: Keeper,
+    /// When to write down what has changed.
+    remember_at: Option<Instant>,
     watch: Watch,
     /// The first list has come.
     ready: bool,
@@ -145,6 +155,7 @@ impl<M: ServiceManager> Daemon<M> {
         let mut daemon = Self {
             log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone()),
             memory: Keeper::start(store, found.memory, origin),
+            remember_at: None,
             manager,
             healer,
             origin,
@@ -172,8 +183,8 @@ impl<M: ServiceManager> Daemon<M> {
         let news = !events.is_empty();
         let starts = calls.iter().any(|action| matches!(action, Action::Start(_) | Action::Restart(_)));
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
-        if let Some(memory) = self.healer.memory_if_changed() {
-            self.memory.keep(memory);
+        if self.remember_at.is_none() && self.healer.remembers_otherwise() {
+            self.remember_at = Some(Instant::now() + REMEMBERS_WITHIN);
         }
         if listed && !std::mem::replace(&mut self.ready, true) {
             notify::ready();
@@ -182,6 +193,14 @@ impl<M: ServiceManager> Daemon<M> {
         // What a start leads to is worth a line sooner than the start itself.
         if listed || (news && !starts) {
             self.log.status(&status(&self.healer.counts(), self.trouble.as_deref()));
+        }
+    }
+
+    /// Has written down what has to survive a restart.
+    fn remember(&mut self) {
+        self.remember_at = None;
+        if let Some(memory) = self.healer.memory_if_changed() {
+            self.memory.keep(memory);
         }
     }
 

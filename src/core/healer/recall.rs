@@ -8,6 +8,12 @@ use crate::core::rules::GivenUp;
 use crate::core::units::UnitName;
 
 impl Healer {
+    /// Whether what has to survive a restart may have changed since it was last asked for.
+    #[must_use]
+    pub fn remembers_otherwise(&self) -> bool {
+        self.remembers_otherwise
+    }
+
     /// What has to survive a restart, if that may have changed since this was last asked.
     pub fn memory_if_changed(&mut self) -> Option<Memory> {
         std::mem::take(&mut self.remembers_otherwise).then(|| self.memory())
