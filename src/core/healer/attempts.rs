@@ -87,7 +87,7 @@ impl Healer {
     }
 
     /// It ended soon after its start, and without error.
-    pub(super) fn ended(&mut self, now: Timestamp, name: &UnitName) {
+    fn ended(&mut self, now: Timestamp, name: &UnitName) {
         if self.tracks.get(name).is_some_and(|track| track.suspected == Some(State::ExpectedButStopped)) {
             self.attempt_failed(now, name, "ended without error right after its start".to_owned());
         } else {
@@ -127,7 +127,7 @@ impl Healer {
         }
     }
 
-    pub(super) fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
+    fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
         self.enter(name, Phase::Proving);
         self.set_timer(name, Some(now + SECOND_LOOK));
     }

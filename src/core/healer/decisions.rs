@@ -96,7 +96,7 @@ impl Healer {
     }
 
     /// Whether the reason for holding is known to be gone, or only a close look can tell.
-    pub(super) fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
+    fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
         match refusal {
             Refusal::StopMarker
             | Refusal::Paused(_)
@@ -196,7 +196,7 @@ impl Healer {
         self.count_uptime(now, name);
     }
 
-    pub(super) fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
+    fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
         if self.tracks.get(name).is_some_and(|track| track.timer.is_none()) {
             self.set_timer(name, Some(now + self.policy.reset_after));
         }
@@ -344,7 +344,7 @@ impl Healer {
         }
     }
 
-    pub(super) fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
+    fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
         match self.worker(name) {
             Some(worker) => self.orders().intent_against(name, worker),
             None => self.stop_marker.then_some(Refusal::StopMarker),

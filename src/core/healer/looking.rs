@@ -138,7 +138,7 @@ impl Healer {
     }
 
     /// A look showed that nothing is wrong, or that something is under way.
-    pub(super) fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+    fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
         let suspected = self.tracks.get(name).and_then(|track| track.suspected);
         let is_down = self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Down);
         match suspected {
