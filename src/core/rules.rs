@@ -25,7 +25,8 @@ use super::units::{
 /// number after which systemd itself gives up by default, if they follow each other closely.
 pub const LOOP: u32 = 5;
 
-/// A unit and what it took along go down within this time: systemd does it in one go.
+/// A unit and what it took along go down within this time: systemd does it in one go, which takes it a
+/// while if there is much to take along. A stop of just the one in the same second looks the same.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What holds for all workers alike.

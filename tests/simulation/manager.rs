@@ -355,11 +355,14 @@ impl Manager {
     pub fn person_stops(&mut self, index: usize) {
         let unit = UnitId(index);
         let state = self.model.unit(unit).active();
+        let now = self.model.now();
+        let has_just_gone = |parent: UnitId| self.truth[parent.0].down.is_some_and(|since| now <= since + SECOND);
+        let lost_its_parent = self.specs[index].parents.iter().any(|it| has_just_gone(it.parent));
         if self.with(|model, lives| model.stop(unit, Mode::Replace, lives)).is_ok() {
             let truth = &mut self.truth[index];
             // Of one that is down already only the end of the stop tells, see `stop_was_told`; and of one that its
             // parent takes down just now, nothing does.
-            let known = matches!(state, ActiveState::Active | ActiveState::Activating);
+            let known = matches!(state, ActiveState::Active | ActiveState::Activating) && !lost_its_parent;
             (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
         }
     }

@@ -921,6 +921,20 @@ fn a_person_overrules_an_earlier_stop_but_no_pause() {
 }
 
 #[test]
+fn what_a_person_does_after_asking_for_a_heal_is_newer() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    ward.goes("queue", ActiveState::Failed);
+    ward.observe(Fact::Heal(vec![unit("queue")]));
+    // Held by the pause; they start it themselves, and stop it.
+    ward.goes_with_job("queue", ActiveState::Activating);
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.sites(SITES), ["look at queue and its stop"]);
+    assert_eq!(ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() }), ["stopped queue"]);
+}
+
+#[test]
 fn while_the_manager_reloads_nothing_is_decided() {
     let mut ward = Ward::with_healthy_queue();
     ward.observe(Fact::Frozen);

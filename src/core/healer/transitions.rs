@@ -84,8 +84,8 @@ impl Healer {
             (
                 Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off),
                 Rising | Settling,
-            )
-            | (Some(Phase::Stopped), Settling) => {}
+            ) => self.somebody_acts(name),
+            (Some(Phase::Stopped), Settling) => {}
             (Some(Phase::GaveUp | Phase::Stopped), Ill) => self.stays_down(now, name),
 
             (Some(Phase::Cleared | Phase::Cancelled), Up) => self.recovered(now, name),
@@ -147,6 +147,7 @@ impl Healer {
     /// stop: of a unit that is down already it only tells what its user wants. (So does a `try-restart`, which does
     /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
+        self.somebody_acts(name);
         let Some(unit) = self.units.get_mut(name) else { return };
         if std::mem::take(&mut unit.stop_ends) {
             // It took the unit down, and perhaps was not meant for it: that is known from elsewhere.
@@ -157,11 +158,15 @@ impl Healer {
         }
         unit.job_done = Some(now);
         // A look tells whether it has been down since before that. (One that is under way will be told.)
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        // Whoever wanted it healed before, this is newer.
-        track.asked = Asked::ByRule;
-        if track.phase.waits() {
+        if self.tracks.get(name).is_some_and(|track| track.phase.waits()) {
             self.make_due(name);
+        }
+    }
+
+    /// Somebody does something about a worker that waits: whoever wanted it healed before, this is newer.
+    fn somebody_acts(&mut self, name: &UnitName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.asked = Asked::ByRule;
         }
     }
 
