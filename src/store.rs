@@ -18,7 +18,7 @@ use crate::core::diagnosis::State;
 use crate::core::memory::{Memory, Remembered, Standing};
 use crate::core::pauses::{Pause, Target};
 use crate::core::time::Timestamp;
-use crate::core::units::{UnitFile, UnitName};
+use crate::core::units::{Fall, UnitFile, UnitName};
 use crate::paths::read_bounded;
 
 /// What the file begins with, so that another program's is known as such.
@@ -74,8 +74,8 @@ struct Written {
     last_failure: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at_failure: Option<UnitFile>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    taken_along: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken_along: Option<Fall>,
 }
 
 /// The clocks at one moment, to turn the time of one into that of the other.
@@ -284,7 +284,7 @@ mod tests {
             suspected: Some(State::Unreachable),
             last_failure: "boom".to_owned(),
             at_failure: Some(UnitFile { enabled: true, on_demand: false, definition: u64::MAX }),
-            taken_along: true,
+            taken_along: Some(Fall { left: MINUTE, down: 2 * MINUTE }),
         };
         let given_up = GivenUp { reason: "tired".to_owned(), definition: Some(7), run: Some("a".to_owned()) };
         let standings = [

@@ -11,7 +11,7 @@ use super::diagnosis::State;
 use super::pauses::Pauses;
 use super::rules::GivenUp;
 use super::time::Timestamp;
-use super::units::{UnitFile, UnitName};
+use super::units::{Fall, UnitFile, UnitName};
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub struct Remembered {
     pub last_failure: String,
     /// What its files were like when it failed.
     pub at_failure: Option<UnitFile>,
-    /// A unit that it needs took it along when it went down.
-    pub taken_along: bool,
+    /// The fall in which a unit that it needs took it along.
+    pub taken_along: Option<Fall>,
 }
 
 /// Where a worker stood.

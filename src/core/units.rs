@@ -292,7 +292,7 @@ pub enum StopEvidence {
 }
 
 /// How a unit went down, by the manager's monotonic clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fall {
     /// When it ceased to be up.
     pub left: Duration,

@@ -9,7 +9,7 @@ use crate::core::units::{Detail, Inspection, StopEvidence, UnitName};
 impl Healer {
     /// Whether its stop was seen. A person who asks for it later means something newer.
     pub(super) fn was_stopped_since(&self, name: &UnitName) -> bool {
-        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule && !track.taken_along)
+        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule && track.taken_along.is_none())
             && self.stop_seen(name)
     }
 
@@ -71,7 +71,7 @@ impl Healer {
         if has_changed {
             (track.attempts, track.given_up) = (0, None);
         }
-        track.taken_along = taken_along && track.asked == Asked::ByRule;
+        track.taken_along = seen.fall.filter(|_| taken_along && track.asked == Asked::ByRule);
         track.oneshot = seen.oneshot;
         track.file = track.file.or(seen.file);
         track.definition = seen.file.map(|file| file.definition).or(track.definition);
@@ -129,7 +129,7 @@ impl Healer {
                 given_up: track.given_up.as_ref(),
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
                 stays_stopped: track.was_stopped_in(seen),
-                taken_along: track.taken_along,
+                taken_along: track.taken_along.is_some() && track.taken_along == seen.fall,
                 refuses: track.refuses.as_deref(),
                 ..history
             };

@@ -416,6 +416,10 @@ impl Healer {
             }
         }
         if thawed {
+            for unit in self.units.values_mut() {
+                // It may have come up and gone down again meanwhile.
+                (unit.witnessed, unit.fresh) = (false, false);
+            }
             self.forget_the_unlisted();
             self.wake(now, |phase| match phase {
                 Phase::Held(refusal) => refusal.may_pass_with_a_reload(),

@@ -670,7 +670,7 @@ fn disabled_while_down_it_stays_down_until_enabled() {
     assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
     // systemctl enable reloads the manager.
     ward.observe(Fact::Frozen);
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
     assert_eq!(ward.shows("queue", crashed()), ["starting queue #2", "start queue"]);
 }
 
@@ -862,7 +862,7 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     ward.observe(Fact::Frozen);
     assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
     let edited = Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() };
-    assert_eq!(ward.rechecked("queue", edited), ["look at queue"]);
+    assert_eq!(ward.rechecked("queue", edited), ["look at queue and its stop"]);
     assert_eq!(ward.shows("queue", crashed())[1..], starts);
 
     // A reload for some other reason is nothing to it.
@@ -950,7 +950,7 @@ fn a_look_that_ends_while_the_manager_reloads_is_taken_again() {
     ward.goes("queue", ActiveState::Failed);
     ward.observe(Fact::Frozen);
     assert!(ward.shows("queue", crashed()).is_empty());
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Look, Purpose, Timestamp, Unit};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::GivenUp;
-use crate::core::units::{ActiveState, Inspection, UnitFile};
+use crate::core::units::{ActiveState, Fall, Inspection, UnitFile};
 use std::time::Duration;
 
 /// Where a worker stands. Each is drawn in the diagram of the parent module.
@@ -82,8 +82,8 @@ pub(super) struct Track {
     pub stop_is_certain: bool,
     /// Why it was given up, and what would have to change.
     pub given_up: Option<GivenUp>,
-    /// A unit that it needs went down and took it along: the stop was not meant for it.
-    pub taken_along: bool,
+    /// The fall in which a unit that it needs took it along: that stop was not meant for it.
+    pub taken_along: Option<Fall>,
     /// When the look that is under way was asked for.
     pub looked_at: Timestamp,
     /// When its start was told to be done.
@@ -127,7 +127,7 @@ impl Track {
             last_failure: String::new(),
             stop_is_certain: false,
             given_up: None,
-            taken_along: false,
+            taken_along: None,
             looked_at: now,
             started_at: now,
             look_closer: false,
@@ -148,7 +148,7 @@ impl Track {
     pub fn ends(&mut self) {
         self.begins_anew();
         self.file = None;
-        self.taken_along = false;
+        self.taken_along = None;
     }
 
     /// Forgets how the illness was dealt with so far, and keeps what is known of its cause.
@@ -184,7 +184,7 @@ impl Track {
     pub fn is_memorable(&self) -> bool {
         self.attempts > 0
             || self.file.is_some()
-            || self.taken_along
+            || self.taken_along.is_some()
             || matches!(self.phase, Phase::Stopped | Phase::GaveUp)
             || self.phase.is_attempt()
     }
