@@ -356,7 +356,10 @@ impl Manager {
         let unit = UnitId(index);
         let state = self.model.unit(unit).active();
         let now = self.model.now();
-        let has_just_gone = |parent: UnitId| self.truth[parent.0].down.is_some_and(|since| now <= since + SECOND);
+        let has_just_gone = |parent: UnitId| {
+            let parent = self.model.unit(parent);
+            parent.active() != ActiveState::Active && parent.active_exit().is_some_and(|left| now <= left + SECOND)
+        };
         let lost_its_parent = self.specs[index].parents.iter().any(|it| has_just_gone(it.parent));
         if self.with(|model, lives| model.stop(unit, Mode::Replace, lives)).is_ok() {
             let truth = &mut self.truth[index];
