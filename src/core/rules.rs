@@ -92,7 +92,7 @@ pub struct History<'a> {
     pub attempts: u32,
     /// How long until the next attempt may be made.
     pub wait: Duration,
-    /// What its files were like when it failed, as far as that is known.
+    /// What its files were like when it failed, or when a person asked for it since, as far as that is known.
     pub at_failure: Option<UnitFile>,
     /// It was given up.
     pub given_up: Option<&'a GivenUp>,
@@ -193,7 +193,7 @@ pub enum Rule {
     File,
     /// The manager restarts it by itself.
     Manager,
-    /// It was disabled while it was down.
+    /// It was disabled while it was down, and nobody has asked for it since.
     Enabled,
     /// A job of somebody else is under way for it.
     Job,
@@ -260,7 +260,7 @@ impl Case<'_> {
                 LoadState::Error => Some(Verdict::Hopeless(Hopeless::Unreadable)),
                 LoadState::Loaded | LoadState::Merged | LoadState::Stub | LoadState::Unknown => None,
             },
-            Rule::Enabled => held((by_rule && self.was_disabled()).then_some(Refusal::Disabled)),
+            Rule::Enabled => held(self.was_disabled().then_some(Refusal::Disabled)),
             Rule::Job => held(self.seen.has_job.then_some(Refusal::JobPending)),
             Rule::Manager => {
                 let count = self.seen.restarts.map_or(0, |restarts| restarts.count);

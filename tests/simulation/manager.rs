@@ -418,7 +418,7 @@ impl Manager {
     pub fn person_wants_it_healed(&mut self, index: usize) {
         let truth = &mut self.truth[index];
         (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
-        truth.wanted = true;
+        (truth.wanted, truth.file_seen) = (true, false);
     }
 
     pub fn kill(&mut self, index: usize) {

@@ -58,12 +58,14 @@ impl Healer {
         };
     }
 
-    /// What is kept of a track: just what a restart of the daemon would keep.
+    /// What is kept of a track: what a restart of the daemon would keep, but for what ends with being covered.
     fn on_the_shelf(track: &Track) -> Track {
         let mut remembered = track.remembered();
-        if remembered.standing == Standing::Attempt {
-            // It ends with that.
-            remembered.standing = Standing::Open;
+        match remembered.standing {
+            Standing::Attempt => remembered.standing = Standing::Open,
+            // To be covered again is a new entry in the registry, and worth a new series of attempts.
+            Standing::GivenUp(_) => (remembered.standing, remembered.attempts) = (Standing::Open, 0),
+            Standing::Open | Standing::Stopped { .. } => {}
         }
         Track::of(remembered)
     }

@@ -685,6 +685,27 @@ fn disabled_while_it_waits_for_another_unit_it_stays_down() {
 }
 
 #[test]
+fn a_heal_by_hand_outweighs_that_it_was_disabled_until_it_is_disabled_again() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.after(SECOND);
+    let waits = vec![fpm(ActiveState::Failed, false)];
+    let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
+    ward.shows("queue", disabled.clone());
+    ward.observe(Fact::Heal(vec![unit("queue")]));
+    ward.shows("queue", Inspection { parents: waits.clone(), ..disabled.clone() });
+    ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
+    assert_eq!(ward.shows("queue", disabled.clone()).last().map(String::as_str), Some("start queue"));
+
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.observe(Fact::Heal(vec![unit("queue")]));
+    ward.shows("queue", Inspection { parents: waits, ..crashed() });
+    ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
+    assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
+}
+
+#[test]
 fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_after_it() {
     let unknown = Inspection { file: None, ..crashed() };
     let mut ward = Ward::with_healthy_queue();
@@ -837,6 +858,16 @@ fn given_up() -> Ward {
     let told = ward.ends("queue", Outcome::Failed("boom".into()));
     assert_eq!(told[1], "gave-up queue #1: 1 attempt failed: boom");
     ward
+}
+
+#[test]
+fn what_was_given_up_and_then_taken_out_of_the_registry_is_tried_anew_by_the_next_daemon() {
+    let mut before = given_up();
+    before.sites(b"sites: []");
+    let mut ward = Ward::with(Policy { give_up_after: Some(1), ..without_jitter() });
+    ward.healer.restore(before.healer.memory());
+    ward.list(&[("queue", ActiveState::Failed)]);
+    assert_eq!(ward.shows("queue", crashed()).last().map(String::as_str), Some("start queue"));
 }
 
 #[test]

@@ -257,7 +257,8 @@ impl Healer {
             Some(Phase::Starting | Phase::Proving | Phase::Verifying) => {}
             Some(Phase::Looking) => {
                 if let Some(track) = self.tracks.get_mut(name) {
-                    track.asked = Asked::ByPerson;
+                    // Disabling it means something newer only if it comes after this.
+                    (track.asked, track.file) = (Asked::ByPerson, None);
                 }
             }
             Some(
@@ -284,7 +285,7 @@ impl Healer {
                 }
                 self.begin(now, name, suspected, Asked::ByPerson);
                 if let Some(track) = self.tracks.get_mut(name) {
-                    track.refuses = refuses;
+                    (track.refuses, track.file) = (refuses, None);
                 }
             }
         }
