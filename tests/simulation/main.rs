@@ -22,7 +22,24 @@
 //!
 //! | mistake | law that is broken |
 //! | --- | --- |
-//! MISTAKES
+//! | attempts forgotten over a restart | attempts are remembered |
+//! | dead parent is started along | intent wins |
+//! | decides while the manager reloads | nothing is decided in doubt |
+//! | disabled while down is started | intent wins |
+//! | failed look never taken again | no failed worker is forgotten |
+//! | healed before it is proven | healed means proven |
+//! | healed by hand while being started | no failed worker is forgotten |
+//! | history cleared by an uptime that was not seen | attempts are remembered |
+//! | history cleared when healed | attempts are remembered |
+//! | no wait between attempts | backoff |
+//! | one attempt too many | no more starts than the policy allows |
+//! | pause not asked before a start | intent wins |
+//! | refused start asked for again at once | no storm of starts |
+//! | registry not asked before a start | intent wins |
+//! | signals trusted that nobody stopped it | intent wins |
+//! | slot not given back | no failed worker is forgotten |
+//! | stop of a worker that is down ignored | intent wins |
+//! | stop of long ago taken for the containers | intent wins |
 //!
 //! What it has found by itself, before there was anything to look for: a start that timed out was taken
 //! for a stop by its user (a start job lasts until the unit is down); so was a restart whose second half

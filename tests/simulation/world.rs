@@ -325,6 +325,8 @@ impl World {
                     self.manager.file_was_seen(unit);
                 }
                 let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
+                    // It is asked again after the next refresh.
+                    self.stir();
                     Err("no answer".to_owned())
                 } else {
                     Ok(seen)
