@@ -321,7 +321,7 @@ impl Case<'_> {
     /// Whether a worker that is down without having failed is meant to be up: it is enabled, nothing
     /// else decides when it runs, and it is known how it came to be down.
     fn is_expected(&self) -> bool {
-        let known = !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)));
+        let known = self.was_stopped() || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)));
         self.seen.file.is_some_and(|file| file.enabled && !file.on_demand)
             && !self.seen.oneshot
             && (known || self.history.taken_along || self.history.asked == Asked::ByPerson)
@@ -589,6 +589,10 @@ mod tests {
         );
         let requested = Inspection { stop: Some(StopEvidence::Requested), ..ended.clone() };
         assert_eq!(judged(&requested).verdict, Verdict::Stopped);
+        // What was seen counts, whether or not the journal is there to confirm it.
+        let silent = Inspection { stop: Some(StopEvidence::Unknown("?".into())), ..ended.clone() };
+        let seen = History { stop_seen: true, ..unknown() };
+        assert_eq!(judged_under(&silent, seen, &policy, &Pauses::default()).verdict, Verdict::Stopped);
         for well in [
             Inspection { file: Some(DISABLED), ..ended.clone() },
             Inspection { file: Some(UnitFile { on_demand: true, ..ENABLED }), ..ended.clone() },
