@@ -455,7 +455,8 @@ impl Healer {
         if let Some(unit) = self.units.get_mut(&name) {
             let ran = matches!(unit.active, ActiveState::Activating | ActiveState::Deactivating) || unit.active.is_up();
             if active.is_up() || active == ActiveState::Activating {
-                (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, false, None);
+                // A job of one that is up may be a stop that waits for its turn.
+                (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, active.is_up() && has_job, None);
             } else if active == ActiveState::Deactivating && has_job {
                 // Of one that never came up, the job may also be the start that has failed.
                 unit.stop_seen |= unit.active.is_up();

@@ -375,6 +375,14 @@ fn a_stop_on_request_that_ends_in_failure_stays_a_stop() {
 }
 
 #[test]
+fn a_worker_that_dies_while_a_job_waits_may_have_been_stopped() {
+    // A stop waits until what is ordered after the worker is down.
+    let mut ward = Ward::with_healthy_queue();
+    ward.observe(Fact::Changed(UnitStatus { has_job: true, ..status("queue", ActiveState::Active) }));
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+}
+
+#[test]
 fn a_stop_on_request_is_found_out_afterwards_too() {
     let mut ward = Ward::new();
     ward.list(&[("queue", ActiveState::Failed)]);
