@@ -3,7 +3,7 @@
 use super::rest::Rest;
 use super::times::{exactly, roughly, rounded};
 use super::{Line, Mark, Objection, Sources};
-use crate::core::diagnosis::{Refusal, State};
+use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::{Case, Rule, Verdict};
 use crate::core::units::{ActiveState, Fall, Parent, ServiceResult, StopEvidence};
 
@@ -232,10 +232,13 @@ impl Words<'_> {
             }
             Rule::Enabled if is_left => None,
             Rule::Enabled => match (history.at_failure, case.seen.file) {
-                (Some(then), Some(now)) if !then.enabled && !now.enabled => {
+                (Some(then), Some(now)) if then.enabled || now.enabled => None,
+                (Some(_), Some(_)) if history.asked == Asked::ByPerson => {
+                    says("it is not enabled, but is wanted now", by_name())
+                }
+                (Some(_), Some(_)) => {
                     says("it is not enabled, nor was it when it failed", "UnitFileState is not enabled".to_owned())
                 }
-                (Some(_), Some(now)) if !now.enabled => says("it was disabled, but is wanted now", by_name()),
                 _ => None,
             },
             Rule::Parents => match case.seen.parents.as_slice() {

@@ -269,7 +269,7 @@ fn stopped() -> Vec<Sample> {
             .stop(StopEvidence::Requested)
             .seen(|seen| seen.file = Some(DISABLED))
             .policy(|policy| policy.states.clear())
-            .remembers(|it| it.asked = Asked::ByPerson),
+            .remembers(|it| (it.asked, it.at_failure) = (Asked::ByPerson, Some(DISABLED))),
         Sample::new("stop_unknown", "The journal has forgotten its last run.")
             .stop(StopEvidence::Unknown("the journal has no record of its last run".into())),
     ]
