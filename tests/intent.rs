@@ -5,7 +5,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    BY_SIGNALS, DAEMON, FAILS_WHEN_STOPPED, LIVES, NEVER_GETS_READY, SOON, World, now, service_of, text, written,
+    BY_SIGNALS, DAEMON, Events, FAILS_WHEN_STOPPED, LIVES, NEVER_GETS_READY, SOON, World, now, service_of, text,
+    written,
 };
 
 const QUEUE: &str = "lerd-queue-myapp";
@@ -170,18 +171,24 @@ fn a_stop_by_its_user_is_obeyed_even_if_it_ends_in_failure() {
     events.wait("healed", QUEUE);
 }
 
+/// Starts the daemon after `QUEUE` was stopped, and sees that it says so and touches nothing.
+fn a_new_daemon_obeys_the_stop(world: &World) -> Events<'_> {
+    let untouched = world.picture(&[QUEUE]);
+    let mut events = world.start_daemon();
+    events.wait("stopped", QUEUE);
+    events.prove_alive_with(world, OTHER);
+    assert_eq!(world.picture(&[QUEUE]), untouched);
+    assert_eq!(world.told(QUEUE), ["stopped"]);
+    events
+}
+
 #[test]
 fn a_stop_while_the_daemon_was_down_is_obeyed() {
     let world = World::new();
     world.worker(QUEUE, FAILS_WHEN_STOPPED);
     world.workers([OTHER]);
     world.control(&["stop", QUEUE]);
-    let untouched = world.picture(&[QUEUE]);
-    let mut events = world.start_daemon();
-    events.wait("stopped", QUEUE);
-    events.prove_alive_with(&world, OTHER);
-    assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    a_new_daemon_obeys_the_stop(&world);
 }
 
 #[test]
@@ -251,12 +258,7 @@ fn a_stop_during_a_start_while_the_daemon_was_down_is_obeyed() {
     start();
     world.control(&["stop", QUEUE]);
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "failed");
-    let untouched = world.picture(&[QUEUE]);
-    let mut events = world.start_daemon();
-    events.wait("stopped", QUEUE);
-    events.prove_alive_with(&world, OTHER);
-    assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    let mut events = a_new_daemon_obeys_the_stop(&world);
 
     // One that was killed instead, in the same place, is healed.
     world.stop_unit(DAEMON);
