@@ -402,7 +402,7 @@ pub struct Inspection {
     pub restart_prevented: bool,
     /// Whether it is of `Type=oneshot`, whose work is done once it has ended.
     pub oneshot: bool,
-    /// What its files are like; `None` when nobody asked to find out.
+    /// What its files are like; `None` when nobody asked to find out, or a mask hides them.
     pub file: Option<UnitFile>,
     /// The manager's id of its last run (`InvocationID`); `None` when nobody asked, or it never ran.
     pub run: Option<String>,

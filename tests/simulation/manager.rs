@@ -113,9 +113,10 @@ impl Manager {
                         ActiveState::Inactive | ActiveState::Failed => {
                             truth.down.get_or_insert(now);
                         }
-                        // Somebody has it started, be it for the sake of another unit.
+                        // Somebody has it started, be it for the sake of another unit: that is newer.
                         ActiveState::Activating => {
                             (truth.down, truth.stopped, truth.cleared) = (None, false, false);
+                            (truth.disabled_while_down, truth.file_seen) = (false, false);
                         }
                         ActiveState::Deactivating => truth.down = None,
                     }
@@ -209,8 +210,8 @@ impl Manager {
             restart: restart(spec.restart),
             restart_prevented: unit.is_restart_prevented(),
             oneshot: spec.kind == Type::Oneshot,
-            file: detail.file.then(|| UnitFile {
-                enabled: unit.is_enabled() && !unit.is_masked(),
+            file: (detail.file && !unit.is_masked()).then(|| UnitFile {
+                enabled: unit.is_enabled(),
                 on_demand: false,
                 definition: unit.definition(),
             }),
@@ -241,9 +242,10 @@ impl Manager {
         }
     }
 
-    /// The unit was seen to be enabled.
-    pub fn file_was_seen(&mut self, index: usize) {
-        self.truth[index].file_seen = self.truth[index].down.is_some();
+    /// The healer learns that the unit was enabled when it had been down since this fall.
+    pub fn file_was_seen(&mut self, index: usize, fall: Option<Fall>) {
+        let truth = &mut self.truth[index];
+        truth.file_seen |= truth.down.is_some() && fall.map(|fall| fall.down) == truth.down;
     }
 
     pub fn start_is_asked_for(&mut self, index: usize) {
@@ -356,12 +358,15 @@ impl Manager {
         let unit = UnitId(index);
         let state = self.model.unit(unit).active();
         let now = self.model.now();
-        let has_just_gone = |parent: UnitId| {
+        let goes_down = |parent: UnitId| {
             let parent = self.model.unit(parent);
-            parent.active() != ActiveState::Active && parent.active_exit().is_some_and(|left| now <= left + SECOND)
+            let has_just_gone = parent.active_exit().is_some_and(|left| now <= left + SECOND);
+            let is_about_to = parent.job().is_some_and(|job| job.kind == JobKind::Stop);
+            is_about_to || (parent.active() != ActiveState::Active && has_just_gone)
         };
-        let lost_its_parent = self.specs[index].parents.iter().any(|it| has_just_gone(it.parent));
+        let lost_its_parent = self.specs[index].parents.iter().any(|it| goes_down(it.parent));
         if self.with(|model, lives| model.stop(unit, Mode::Replace, lives)).is_ok() {
+            self.takes_along(unit, now);
             let truth = &mut self.truth[index];
             // Of one that is down already only the end of the stop tells, see `stop_was_told`; and of one that its
             // parent takes down just now, nothing does.

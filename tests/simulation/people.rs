@@ -403,7 +403,7 @@ impl World {
             Later::Resume(unit) => self.people.after(MINUTE, self.now, Later::Resume(unit)),
             Later::Bus => self.find_bus(),
             Later::Daemon => {
-                let turned = self.turned != 0;
+                let turned = self.turned_since_written() != 0;
                 self.laws.clock_turned = turned;
                 self.start_daemon()?;
                 let kept = self.healer.memory().pauses;

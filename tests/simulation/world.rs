@@ -80,6 +80,8 @@ struct Written {
     memory: Memory,
     origin: Duration,
     at: Duration,
+    /// As the clock was turned then.
+    turned: i64,
 }
 
 pub struct World {
@@ -110,7 +112,7 @@ pub struct World {
     refresh: Option<Duration>,
     refreshes: u8,
     chance: Rng,
-    /// Wall-clock time that a turned clock has added, as seconds.
+    /// By how much the wall clock was turned in all, in seconds.
     pub turned: i64,
     past: VecDeque<String>,
     last_told: String,
@@ -321,9 +323,6 @@ impl World {
                     Purpose::Proof => self.laws.units[unit].proof = seen.up_for,
                     _ => {}
                 }
-                if seen.file.is_some_and(|file| file.enabled) {
-                    self.manager.file_was_seen(unit);
-                }
                 let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
                     // It is asked again after the next refresh.
                     self.stir();
@@ -365,6 +364,12 @@ impl World {
                 {
                     self.manager.stop_was_told(unit);
                 }
+                if let Fact::Inspected(name, _, Ok(seen)) = &fact
+                    && seen.file.is_some_and(|file| file.enabled)
+                    && let Some(unit) = self.names.iter().position(|it| it == name)
+                {
+                    self.manager.file_was_seen(unit, seen.fall);
+                }
                 if let Fact::Probed(name, sighting) = &fact
                     && let Some(unit) = self.names.iter().position(|it| it == name)
                 {
@@ -403,7 +408,7 @@ impl World {
         let now = Timestamp::from_origin(self.now - self.origin);
         let actions = self.healer.observe(now, fact);
         if let Some(memory) = self.healer.memory_if_changed() {
-            let written = Written { memory, origin: self.origin, at: self.now };
+            let written = Written { memory, origin: self.origin, at: self.now, turned: self.turned };
             self.before_last = self.written.replace(written);
         }
         for action in actions {
@@ -456,6 +461,11 @@ impl World {
         Ok(())
     }
 
+    /// By how much the wall clock was turned since the memory was written, in seconds.
+    pub fn turned_since_written(&self) -> i64 {
+        self.written.as_ref().map_or(0, |written| self.turned - written.turned)
+    }
+
     /// A daemon begins: it reads its memory and the files, connects, and lists.
     pub fn start_daemon(&mut self) -> Result<(), Breach> {
         self.origin = self.now;
@@ -467,11 +477,11 @@ impl World {
         self.healer = new_healer(&self.policy, &self.people.registry(), chance);
         if let Some(written) = &self.written {
             let away = self.now - written.at;
-            let turned = Duration::from_secs(self.turned.unsigned_abs());
-            let away = if self.turned < 0 { away.saturating_sub(turned) } else { away + turned };
+            let turned = self.turned_since_written();
+            let by = Duration::from_secs(turned.unsigned_abs());
+            let away = if turned < 0 { away.saturating_sub(by) } else { away + by };
             self.healer.restore(aged(&written.memory, written.at - written.origin, away));
         }
-        self.turned = 0;
         self.people.everything_is_told();
         let marker = self.people.marker;
         self.note(|| "the daemon starts".to_owned());

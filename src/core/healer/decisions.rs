@@ -284,7 +284,7 @@ impl Healer {
     /// The answer to that look.
     pub(super) fn remembered(&mut self, name: &UnitName, result: Result<Inspection, String>) {
         let (Some(track), Ok(seen)) = (self.tracks.get_mut(name), result) else { return };
-        track.file = track.file.or(seen.file);
+        track.note_file(&seen);
         track.definition = track.definition.or(seen.file.map(|file| file.definition));
         self.remembers_otherwise = true;
     }

@@ -52,6 +52,10 @@ impl Healer {
             Ok(seen) => seen,
             Err(why) => return self.hold(now, name, Refusal::Unreadable(why)),
         };
+        if let Some(track) = self.tracks.get_mut(name) {
+            // Though it may be nobody's worker just now.
+            track.note_file(&seen);
+        }
         self.settle_resolution(name, &seen);
         let Some(case) = self.case(now, name, &seen) else {
             return self.shelve(name);
@@ -73,7 +77,6 @@ impl Healer {
         }
         track.taken_along = seen.fall.filter(|_| taken_along && track.asked == Asked::ByRule);
         track.oneshot = seen.oneshot;
-        track.file = track.file.or(seen.file);
         track.definition = seen.file.map(|file| file.definition).or(track.definition);
         track.run = seen.run.clone().or(track.run.take());
         if state == Some(State::CrashLooping) {

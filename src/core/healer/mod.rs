@@ -462,6 +462,9 @@ impl Healer {
                 unit.stop_seen |= unit.active.is_up();
                 unit.stop_ends |= unit.active.is_up();
                 unit.stop_possible = true;
+            } else if unit.active.is_up() && has_job {
+                // It died while that job waited for its turn.
+                unit.stop_possible = true;
             }
             let is_down = !has_job && matches!(active, ActiveState::Failed | ActiveState::Inactive);
             if active.is_up() || active == ActiveState::Activating || (is_down && (!live || active == unit.active)) {

@@ -90,7 +90,8 @@ impl Track {
                 run: None,
             })),
             phase if phase.is_attempt() || self.attempt_open => Standing::Attempt,
-            _ => Standing::Open,
+            // It is looked at, or held: that does not end it.
+            _ => self.given_up.clone().map_or(Standing::Open, Standing::GivenUp),
         };
         Remembered {
             attempts: self.attempts,

@@ -383,6 +383,17 @@ fn a_worker_that_dies_while_a_job_waits_may_have_been_stopped() {
 }
 
 #[test]
+fn a_worker_that_dies_under_a_job_may_have_been_stopped_though_that_job_was_not_seen_before() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Failed);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+
+    let mut ward = Ward::with_healthy_queue();
+    ward.observe(Fact::JobDone(unit("queue")));
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+}
+
+#[test]
 fn a_stop_on_request_is_found_out_afterwards_too() {
     let mut ward = Ward::new();
     ward.list(&[("queue", ActiveState::Failed)]);
@@ -728,6 +739,57 @@ fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_
 }
 
 #[test]
+fn a_stop_of_what_is_down_for_reasons_unknown_is_remembered() {
+    let policy = || Policy { states: vec![State::Failed, State::ExpectedButStopped], ..without_jitter() };
+    let ended = Inspection { active: ActiveState::Inactive, result: ServiceResult::Success, ..crashed() };
+    let mut ward = Ward::with(policy());
+    ward.list(&[("queue", ActiveState::Inactive)]);
+    let unknown = Some(StopEvidence::Unknown("the journal is gone".into()));
+    assert!(ward.shows("queue", Inspection { stop: unknown, ..ended.clone() }).is_empty());
+    ward.now = ward.now + 60 * SECOND;
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    ward.shows("queue", Inspection { down_for: Some(60 * SECOND), ..ended.clone() });
+
+    let mut next = Ward::with(policy());
+    next.healer.restore(ward.healer.memory());
+    assert!(next.list(&[("queue", ActiveState::Inactive)]).is_empty());
+}
+
+#[test]
+fn a_look_at_a_unit_that_was_given_up_tells_too_what_its_files_are_like() {
+    let unknown = Inspection { file: None, ..crashed() };
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(
+        ward.shows("queue", Inspection { load: LoadState::BadSetting, ..unknown }).last().map(String::as_str),
+        Some("gave-up queue: the unit's file has a setting that the service manager refuses")
+    );
+    ward.list(&[("queue", ActiveState::Failed)]);
+    ward.rechecked("queue", crashed());
+    let disabled = Inspection { file: Some(UnitFile { enabled: false, definition: 2, ..ENABLED }), ..crashed() };
+    ward.observe(Fact::Frozen);
+    ward.list(&[("queue", ActiveState::Failed)]);
+    ward.rechecked("queue", disabled.clone());
+    assert_eq!(
+        ward.shows("queue", disabled).last().map(String::as_str),
+        Some("held queue: the unit was disabled while it was down")
+    );
+}
+
+#[test]
+fn a_unit_that_was_disabled_while_its_site_was_not_registered_stays_down() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.observe(Fact::Registry(registry(b"sites: []")));
+    // The answer comes when it is nobody's worker.
+    ward.shows("queue", crashed());
+    ward.observe(Fact::Registry(registry(SITES)));
+    let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
+    let told = ward.shows("queue", disabled);
+    assert_eq!(told.last().map(String::as_str), Some("held queue: the unit was disabled while it was down"));
+}
+
+#[test]
 fn a_unit_that_was_never_enabled_is_healed() {
     let mut ward = Ward::with_healthy_queue();
     ward.goes("queue", ActiveState::Failed);
@@ -876,6 +938,34 @@ fn what_was_given_up_and_then_taken_out_of_the_registry_is_tried_anew_by_the_nex
     ward.healer.restore(before.healer.memory());
     ward.list(&[("queue", ActiveState::Failed)]);
     assert_eq!(ward.shows("queue", crashed()).last().map(String::as_str), Some("start queue"));
+}
+
+#[test]
+fn what_was_given_up_stays_so_for_the_next_daemon_though_this_one_was_looking_at_it_again() {
+    let mut before = given_up();
+    // Somebody stops it, which has it looked at once more.
+    assert_eq!(before.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    let mut ward = Ward::with(Policy { give_up_after: Some(1), ..without_jitter() });
+    ward.healer.restore(before.healer.memory());
+    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    assert!(ward.rechecked("queue", crashed()).is_empty());
+}
+
+#[test]
+fn a_worker_that_comes_up_after_it_died_is_not_restarted_for_what_it_refused_before_that() {
+    let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
+    let mut ward = Ward::with(Policy { probes, ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    let answer = Answer::Refused("x:1".into());
+    let sighting = Sighting { answer, up_for: Some(60 * SECOND), file_age: None };
+    for _ in 0..3 {
+        ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
+    }
+    assert_eq!(ward.shows("queue", up(60 * SECOND)).last().map(String::as_str), Some("restart queue"));
+    ward.goes("queue", ActiveState::Active);
+    ward.ends("queue", Outcome::Done);
+    assert_eq!(ward.goes("queue", ActiveState::Failed)[0], "failed queue #1: died right after its start");
+    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
 }
 
 #[test]

@@ -174,6 +174,11 @@ impl Track {
         self.announced || self.told.is_some() || self.asked == Asked::ByPerson
     }
 
+    /// Takes in what the unit's files are like, unless it is known already what they were like at the failure.
+    pub fn note_file(&mut self, seen: &Inspection) {
+        self.file = self.file.or(seen.file);
+    }
+
     /// Whether its user stopped it, and the run that this shows is still that one.
     pub fn was_stopped_in(&self, seen: &Inspection) -> bool {
         let same_run = self.run.is_none() || seen.run.is_none() || self.run == seen.run;
@@ -185,6 +190,7 @@ impl Track {
         self.attempts > 0
             || self.file.is_some()
             || self.taken_along.is_some()
+            || self.given_up.is_some()
             || matches!(self.phase, Phase::Stopped | Phase::GaveUp)
             || self.phase.is_attempt()
     }

@@ -60,6 +60,14 @@ impl Healer {
         if self.frozen || unit.resolution == Resolution::NotAWorker {
             return;
         }
+        if unit.standing() != Standing::Up
+            && let Some(track) = self.tracks.get_mut(name)
+            && track.suspected == Some(State::Unreachable)
+            && track.phase.waits()
+        {
+            // It died before it could be restarted: what it refused was of that life.
+            (track.suspected, track.refuses) = (None, None);
+        }
         let track = self.tracks.get(name);
         let standing = unit.standing_of(track);
         let suspicion = self.suspicion(unit);
@@ -153,12 +161,14 @@ impl Healer {
             // It took the unit down, and perhaps was not meant for it: that is known from elsewhere.
             return;
         }
+        // If it is up with no job, as far as is known, something was missed.
+        unit.stop_possible |= unit.active.is_up() && !unit.has_job;
         if self.frozen || !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
         }
         unit.job_done = Some(now);
         // A look tells whether it has been down since before that. (One that is under way will be told.)
-        if self.tracks.get(name).is_some_and(|track| track.phase.waits()) {
+        if self.tracks.get(name).is_some_and(|track| track.phase.waits() || track.phase == Phase::Off) {
             self.make_due(name);
         }
     }

@@ -171,9 +171,10 @@ impl Healer {
         }
         let Some(track) = self.tracks.get_mut(name) else { return };
         let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
+        self.remembers_otherwise |= track.file.is_none() || track.run.is_none();
+        track.note_file(&seen);
         if track.run.is_none() {
             track.run = seen.run;
-            self.remembers_otherwise = true;
         }
         let another_file = match (&track.given_up, seen.file) {
             (Some(given_up), Some(file)) => given_up.definition.is_some_and(|then| then != file.definition),

@@ -241,8 +241,8 @@ impl Link {
 
     /// What the unit's files are like: whether one enables it, whether something else decides when it
     /// runs, and a number that changes when they do, made of the paths, times and lengths of its file
-    /// and its drop-ins.
-    async fn file(&self, unit: &str) -> Result<UnitFile, ManagerError> {
+    /// and its drop-ins. `None` if it is masked: of what is behind the mask nothing can be seen.
+    async fn file(&self, unit: &str) -> Result<Option<UnitFile>, ManagerError> {
         use std::os::unix::fs::MetadataExt;
         let of_unit = |key| self.property(unit, wire::UNIT, key);
         let (state, fragment, drop_ins, triggers, condition, checked) = tokio::try_join!(
@@ -253,6 +253,9 @@ impl Link {
             of_unit("ConditionResult"),
             self.moment(unit, "ConditionTimestampMonotonic"),
         )?;
+        if matches!(text(&state), "masked" | "masked-runtime") {
+            return Ok(None);
+        }
         // Written down and compared by later versions, so not a hash that may change with Rust.
         let mut definition = Fnv::default();
         let drop_ins = Vec::<String>::try_from(drop_ins).unwrap_or_default();
@@ -268,7 +271,7 @@ impl Link {
         let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
         let triggered = Vec::<String>::try_from(triggers).is_ok_and(|triggers| !triggers.is_empty());
         let unwanted = checked.is_some() && !bool::try_from(condition).unwrap_or(true);
-        Ok(UnitFile { enabled, on_demand: triggered || unwanted, definition: definition.finish() })
+        Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition: definition.finish() }))
     }
 
     /// The last run of the unit's main process, if there was one.
@@ -386,7 +389,7 @@ impl Systemd {
             restart,
             restart_prevented: restart_prevented.unwrap_or(false),
             oneshot: text(&kind) == "oneshot",
-            file,
+            file: file.flatten(),
             run,
             restarts,
             auto_restart: seen.auto_restart,
