@@ -31,6 +31,8 @@ struct Truth {
     stopped: bool,
     /// That can be known: from the journal, or as the end of the stop was told.
     stop_can_be_known: bool,
+    /// When the end of a stop was told that only this tells.
+    stop_told: Option<Duration>,
     /// Somebody cleared its failure, and nobody has started it since.
     cleared: bool,
     /// Somebody has asked for a heal since it went down.
@@ -69,7 +71,7 @@ impl Manager {
         for unit in (0..UNITS).map(UnitId) {
             let _ = self.with(|model, lives| model.start(unit, Mode::Replace, lives));
         }
-        self.signals(Duration::ZERO);
+        self.signals(Duration::ZERO, false);
     }
 
     /// Calls the model with the lives that its processes are to lead.
@@ -93,19 +95,23 @@ impl Manager {
     }
 
     /// What the manager has signalled since the last call, once the truth has been brought up to it.
-    pub fn signals(&mut self, now: Duration) -> Vec<Signal> {
+    pub fn signals(&mut self, now: Duration, some_are_lost: bool) -> Vec<Signal> {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
         for signal in &signals {
             match *signal {
-                Signal::Changed { unit, active, .. } => {
+                Signal::Changed { unit, active, has_job, .. } => {
                     if active != ActiveState::Active {
                         self.takes_along(unit, now);
                     }
                     let truth = &mut self.truth[unit.0];
+                    if truth.up && active == ActiveState::Failed && some_are_lost {
+                        // It died before the stop began: only what is signalled of that job tells.
+                        truth.stop_can_be_known = false;
+                    }
                     truth.up &= active == ActiveState::Active;
                     match active {
-                        // It may also have got a job, and be up as before.
-                        ActiveState::Active if truth.up => {}
+                        // It may also have got a job, and be up as before; or have lost that, and not be stopped.
+                        ActiveState::Active if truth.up => truth.stopped &= has_job,
                         ActiveState::Active => {
                             let (asked, job, gone) = (truth.asked, truth.job, truth.directory_gone);
                             *truth = Truth { up: true, asked, job, directory_gone: gone, ..Truth::default() };
@@ -382,6 +388,17 @@ impl Manager {
         let truth = &mut self.truth[index];
         if truth.stopped && truth.down.is_some_and(|since| now > since + 10 * SECOND) {
             truth.stop_can_be_known = true;
+            truth.stop_told = Some(now);
+        }
+    }
+
+    /// The daemon is gone, and what it was told last it may not have got to look into.
+    pub fn listener_is_gone(&mut self) {
+        let now = self.model.now();
+        for truth in &mut self.truth {
+            if truth.stop_told.is_some_and(|told| now <= told + 10 * SECOND) {
+                truth.stop_can_be_known = false;
+            }
         }
     }
 

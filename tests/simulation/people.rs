@@ -309,6 +309,9 @@ impl World {
             Kind::Heal if self.alive && self.connected => {
                 self.manager.person_wants_it_healed(unit);
                 self.laws.units[unit].forgivable = true;
+                if let Some(seen) = &mut self.laws.units[unit].seen {
+                    (seen.stopped_by_user, seen.disabled_while_down) = (false, false);
+                }
                 self.observe(Fact::Heal(vec![self.names[unit].clone()]))?;
             }
             Kind::Pause | Kind::Heal => {}

@@ -260,7 +260,7 @@ impl World {
 
     /// Signals of the manager become letters; some are lost, late or come twice.
     fn collect_signals(&mut self) {
-        let signals = self.manager.signals(self.now);
+        let signals = self.manager.signals(self.now, self.people.noisy_until > self.now);
         if signals.is_empty() {
             return;
         }
@@ -506,6 +506,7 @@ impl World {
         self.alive = false;
         self.connection += 1;
         self.manager.forget_starts();
+        self.manager.listener_is_gone();
         self.laws.daemon_gone();
     }
 
