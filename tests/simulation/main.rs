@@ -73,6 +73,8 @@ use world::World;
 
 /// How long one life goes on.
 const LIFE_DAYS: u64 = 5;
+/// After how many days each a long run tells how far it is.
+const TELL_EVERY: u64 = 100_000;
 
 /// Lives a life; of one that breaks a law, what happened and when.
 fn live(plan: Plan, trace: bool) -> Result<u64, (Breach, Duration, String)> {
@@ -130,6 +132,9 @@ fn no_law_is_broken_in_ten_thousand_days() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
                         break;
+                    }
+                    if seed > 0 && seed.is_multiple_of(TELL_EVERY / LIFE_DAYS) {
+                        eprintln!("{} days so far", seed * LIFE_DAYS);
                     }
                     match live(Plan::new(seed, life), false) {
                         Ok(more) => {

@@ -2,7 +2,8 @@
 //! ways in which state is changed.
 
 use super::attempts::CANCELLED;
-use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Standing, Track};
+use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Track};
+use super::unit::Standing;
 use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
 use crate::core::coverage::{Resolution, Worker};
 use crate::core::diagnosis::{Asked, Refusal, State};

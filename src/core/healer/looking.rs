@@ -1,6 +1,7 @@
 //! The close look that precedes every attempt: what is asked, and what the answer leads to.
 
-use super::track::{Phase, SECOND_LOOK, Standing};
+use super::track::{Phase, SECOND_LOOK};
+use super::unit::Standing;
 use super::{Action, Healer, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::{Case, History, Judgement, Verdict, down_parent};

@@ -39,6 +39,7 @@
 //! - [`vigilance`]: health probes, and second looks at what is left alone.
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`recall`]: what survives a restart.
+//! - [`unit`]: what is known of one unit, healthy or not.
 //! - [`track`]: the phases, and what is remembered of one worker.
 
 mod attempts;
@@ -48,6 +49,7 @@ mod looking;
 mod recall;
 mod track;
 mod transitions;
+mod unit;
 mod vigilance;
 
 #[cfg(test)]
@@ -67,9 +69,10 @@ use super::policy::Policy;
 use super::probe::{Probe, Sighting};
 use super::registry::Registry;
 use super::rules::Orders;
-use super::units::{ActiveState, Detail, Inspection, LoadState, UnitName, UnitStatus};
+use super::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus};
 use groups::Group;
-use track::{Phase, Standing, Track};
+use track::{Phase, Track};
+use unit::{Standing, Unit};
 
 pub use super::time::Timestamp;
 
@@ -204,41 +207,6 @@ pub struct Counts {
     pub held: usize,
     /// Given up.
     pub gave_up: usize,
-}
-
-/// What is known of one unit, healthy or not. Small, for there is one of these for each.
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is known, or not, by itself")]
-struct Unit {
-    load: LoadState,
-    active: ActiveState,
-    has_job: bool,
-    resolution: Resolution,
-    /// A stop on request was seen under way since the unit was last up.
-    stop_seen: bool,
-    /// A job was seen while it went down: a stop on request, or what is left of a start.
-    stop_possible: bool,
-    /// The end of the stop that takes it down, whoever that is meant for, is yet to be told.
-    stop_ends: bool,
-    /// When a job of somebody else's was told to have succeeded, while it was down.
-    job_done: Option<Timestamp>,
-    /// We cleared its failure, and it has not been seen to rise or fail since: if it is down, that is
-    /// by our doing, and it is as ill as before.
-    cleared_by_us: bool,
-    /// The unit was seen to go down, so that a requested stop would have been seen too.
-    witnessed: bool,
-    /// It has only just gone down: nothing has been found out about that yet.
-    fresh: bool,
-    /// It waits for the manager to restart it.
-    auto_restart: bool,
-    /// How often it was seen to do that, less what a look has explained.
-    restarts_seen: i16,
-    /// Refusals of its health probe, in a row.
-    refusals: u8,
-    /// Its health probe is under way.
-    probed: bool,
-    /// It was asked whose worker it is.
-    identified: bool,
 }
 
 /// The state machine. See the module's documentation.
@@ -448,68 +416,15 @@ impl Healer {
     /// Takes a status into the map, if the unit can be covered at all. `live`: it was signalled as
     /// it happened, not found in a list.
     fn note(&mut self, status: UnitStatus, live: bool) {
-        let UnitStatus { name, load, active, has_job, auto_restart } = status;
-        if !self.coverage.may_cover(&name) {
+        if !self.coverage.may_cover(&status.name) {
             return;
         }
-        if let Some(unit) = self.units.get_mut(&name) {
-            let ran = matches!(unit.active, ActiveState::Activating | ActiveState::Deactivating) || unit.active.is_up();
-            if active.is_up() || active == ActiveState::Activating {
-                // A job of one that is up may be a stop that waits for its turn.
-                (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, active.is_up() && has_job, None);
-            } else if active == ActiveState::Deactivating && has_job {
-                // Of one that never came up, the job may also be the start that has failed.
-                unit.stop_seen |= unit.active.is_up();
-                unit.stop_ends |= unit.active.is_up();
-                unit.stop_possible = true;
-            } else if unit.active.is_up() && has_job {
-                // It died while that job waited for its turn.
-                unit.stop_possible = true;
-            }
-            let is_down = !has_job && matches!(active, ActiveState::Failed | ActiveState::Inactive);
-            if active.is_up() || active == ActiveState::Activating || (is_down && (!live || active == unit.active)) {
-                // The end of a job is told before anything shows the unit without it: it was missed.
-                unit.stop_ends = false;
-            }
-            if active != unit.active {
-                if !live {
-                    // What came between was missed, so what was seen before says nothing of it.
-                    (unit.stop_seen, unit.stop_possible) = (false, unit.stop_possible || unit.stop_seen);
-                }
-                unit.fresh = live;
-                unit.witnessed = live && ran && (!unit.stop_possible || unit.stop_seen);
-                unit.cleared_by_us &= active == ActiveState::Inactive;
-            }
-            if !active.is_up() {
-                unit.refusals = 0;
-            }
-            unit.restarts_seen = unit.restarts_seen.saturating_add(i16::from(auto_restart));
-            unit.load = load.unwrap_or(unit.load);
-            unit.active = active;
-            unit.has_job = has_job;
-            unit.auto_restart = auto_restart;
-            return;
+        if let Some(unit) = self.units.get_mut(&status.name) {
+            return unit.take_in(&status, live);
         }
-        let resolution = self.coverage.resolve(&self.registry, &name);
-        let unit = Unit {
-            load: load.unwrap_or(LoadState::Loaded),
-            active,
-            has_job,
-            resolution,
-            stop_seen: false,
-            stop_possible: active == ActiveState::Deactivating && has_job,
-            stop_ends: false,
-            job_done: None,
-            cleared_by_us: false,
-            witnessed: false,
-            fresh: false,
-            auto_restart,
-            restarts_seen: i16::from(auto_restart),
-            refusals: 0,
-            probed: false,
-            identified: false,
-        };
-        self.units.insert(name, unit);
+        let resolution = self.coverage.resolve(&self.registry, &status.name);
+        let unit = Unit::new(&status, resolution);
+        self.units.insert(status.name, unit);
     }
 
     fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {

@@ -1,9 +1,9 @@
 //! The course of one worker's illness: where it stands, and what is remembered of it.
 
-use super::{Look, Purpose, Timestamp, Unit};
+use super::{Look, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::GivenUp;
-use crate::core::units::{ActiveState, Fall, Inspection, UnitFile};
+use crate::core::units::{Fall, Inspection, UnitFile};
 use std::time::Duration;
 
 /// Where a worker stands. Each is drawn in the diagram of the parent module.
@@ -242,48 +242,3 @@ pub(super) const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// How often to look again at a worker for which nothing is done, should what would change that
 /// have been missed: the signal of a reload, a short life between two lists.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(60);
-
-/// What the state of a unit means for healing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It works.
-    Up,
-    /// Something is wrong with it, and nothing is under way.
-    Ill,
-    /// It is on its way up, or waits for an automatic restart.
-    Rising,
-    /// Something is under way whose end will say more.
-    Settling,
-    /// It is down, and not by failing.
-    Down,
-    /// The manager said something that this version does not know.
-    Unknown,
-}
-
-impl Unit {
-    /// What the state of the unit means by itself.
-    pub(super) fn standing(&self) -> Standing {
-        match (self.active, self.has_job) {
-            (ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing, _) => Standing::Up,
-            (ActiveState::Activating, _) => Standing::Rising,
-            (ActiveState::Deactivating, _)
-            | (ActiveState::Failed | ActiveState::Inactive | ActiveState::Maintenance, true) => Standing::Settling,
-            (ActiveState::Failed, false) => Standing::Ill,
-            (ActiveState::Inactive | ActiveState::Maintenance, false) => Standing::Down,
-            (ActiveState::Unknown, _) => Standing::Unknown,
-        }
-    }
-
-    /// What the state of the unit means, given what it is being healed of.
-    pub(super) fn standing_of(&self, track: Option<&Track>) -> Standing {
-        let suspected = track.filter(|track| track.phase.waits()).and_then(|track| track.suspected);
-        match (self.standing(), suspected) {
-            // Only the first half of our start has happened.
-            (Standing::Down, _) if self.cleared_by_us && !self.stop_seen => Standing::Ill,
-            (Standing::Down, Some(State::ExpectedButStopped)) => Standing::Ill,
-            (Standing::Up, Some(State::Unreachable)) => Standing::Ill,
-            (Standing::Up | Standing::Rising, Some(State::CrashLooping)) => Standing::Ill,
-            (standing, _) => standing,
-        }
-    }
-}

@@ -1,7 +1,8 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
-use super::track::{Phase, Standing};
-use super::{Healer, Look, Outcome, Purpose, Timestamp, Unit};
+use super::track::Phase;
+use super::unit::{Standing, Unit};
+use super::{Healer, Look, Outcome, Purpose, Timestamp};
 use crate::core::coverage::Resolution;
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
