@@ -55,7 +55,7 @@ mod vigilance;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,8 +223,8 @@ pub struct Healer {
     /// Until the first list, nothing is known that could be acted on.
     frozen: bool,
     units: HashMap<UnitName, Unit>,
-    /// The workers that are ill, or were lately.
-    tracks: HashMap<UnitName, Track>,
+    /// The workers that are ill, or were lately. In an order, so that the same facts lead to the same actions.
+    tracks: BTreeMap<UnitName, Track>,
     timers: BTreeSet<(Timestamp, UnitName)>,
     /// Workers in [`Phase::Due`], in order; an entry whose worker has moved on is skipped.
     queue: VecDeque<UnitName>,
@@ -256,7 +256,7 @@ impl Healer {
             random,
             frozen: true,
             units: HashMap::new(),
-            tracks: HashMap::new(),
+            tracks: BTreeMap::new(),
             timers: BTreeSet::new(),
             queue: VecDeque::new(),
             in_flight: 0,

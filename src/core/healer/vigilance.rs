@@ -37,7 +37,7 @@ impl Healer {
         if self.policy.probes.is_empty() || self.mode == Mode::OnRequest {
             return;
         }
-        let mut strangers = Vec::new();
+        let (mut asked, mut strangers) = (Vec::new(), Vec::new());
         for (name, unit) in &mut self.units {
             if unit.standing() != Standing::Up {
                 continue;
@@ -48,7 +48,7 @@ impl Healer {
                     unit.probed = true;
                     let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
                     let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
-                    self.actions.push(Action::Probe { unit: name.clone(), probe: probe.clone(), directory });
+                    asked.push((name.clone(), probe.clone(), directory));
                 }
                 Resolution::NeedsDirectory if !unit.identified => {
                     unit.identified = true;
@@ -57,6 +57,11 @@ impl Healer {
                 Resolution::Worker(_) | Resolution::NeedsDirectory | Resolution::NotAWorker => {}
             }
         }
+        // In an order, so that the same facts lead to the same actions.
+        asked.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        strangers.sort_unstable();
+        let asked = asked.into_iter().map(|(unit, probe, directory)| Action::Probe { unit, probe, directory });
+        self.actions.extend(asked);
         for name in strangers {
             self.inspect(&name, Purpose::Identity, Detail::default());
         }

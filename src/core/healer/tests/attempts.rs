@@ -278,3 +278,28 @@ fn at_most_so_many_starts_are_under_way_at_once() {
     let told = ward.ends("a", Outcome::Done);
     assert_eq!(told, ["look at c and its stop"], "a worker that only has to prove itself takes no place");
 }
+
+#[test]
+fn the_same_facts_lead_to_the_same_actions_in_the_same_order() {
+    let life = || {
+        let probes = [("web".to_owned(), Probe::Tcp("x:1".into()))].into();
+        let mut ward = Ward::with(Policy { probes, max_concurrent: 20, ..without_jitter() });
+        let sites: Vec<String> = (0..20).map(|site| format!("{{name: s{site}, path: /srv/s{site}}}")).collect();
+        ward.sites(format!("sites: [{}]", sites.join(", ")).as_bytes());
+        let names = |worker: &'static str| (0..20).map(move |site| format!("lerd-{worker}-s{site}"));
+        let (queues, webs): (Vec<_>, Vec<_>) = (names("queue").collect(), names("web").collect());
+        let list: Vec<_> = queues
+            .iter()
+            .map(|name| (name.as_str(), ActiveState::Failed))
+            .chain(webs.iter().map(|name| (name.as_str(), ActiveState::Active)))
+            .collect();
+        let mut told = ward.list(&list);
+        for name in &queues {
+            told.extend(ward.answers(name, Err("no answer".into())));
+        }
+        ward.observe(Fact::Frozen);
+        told.extend(ward.list(&list));
+        told
+    };
+    assert_eq!(life(), life());
+}
