@@ -19,6 +19,7 @@ use super::policy::Policy;
 use super::registry::Registry;
 use super::units::{
     ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName,
+    has_run_since,
 };
 
 #[cfg(test)]
@@ -392,11 +393,7 @@ impl Case<'_> {
             (Some(then), Some(now)) => then == now.definition,
             _ => true,
         };
-        let same_run = match (&then.run, &self.seen.run) {
-            (Some(then), Some(now)) => then == now,
-            _ => true,
-        };
-        same_definition && same_run
+        same_definition && !has_run_since(then.run.as_deref(), self.seen.run.as_deref())
     }
 
     /// Whether it was given up, and its unit or its last run is another now.

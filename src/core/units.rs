@@ -357,6 +357,13 @@ pub struct Restarts {
     pub last_run: Option<Duration>,
 }
 
+/// Whether a unit has run again since its last run was `then`, as far as both are known. (Of a unit that
+/// was unloaded the manager has forgotten the run.)
+#[must_use]
+pub fn has_run_since(then: Option<&str>, now: Option<&str>) -> bool {
+    then.zip(now).is_some_and(|(then, now)| !now.is_empty() && then != now)
+}
+
 /// What a close look is to find out beyond the state of the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
@@ -404,7 +411,7 @@ pub struct Inspection {
     pub oneshot: bool,
     /// What its files are like; `None` when nobody asked to find out, or a mask hides them.
     pub file: Option<UnitFile>,
-    /// The manager's id of its last run (`InvocationID`); `None` when nobody asked, or it never ran.
+    /// The manager's id of its last run (`InvocationID`), empty if it knows of none; `None` when nobody asked.
     pub run: Option<String>,
     /// How often the manager has restarted it, if it waits for another restart or somebody asked.
     pub restarts: Option<Restarts>,

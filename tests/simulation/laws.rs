@@ -192,7 +192,7 @@ impl Laws {
                 record.gave_up = false;
                 let attempt = event.attempt.unwrap_or(0);
                 let next = record.attempts + 1;
-                let known = attempt == next || (record.uncertain && attempt >= 1 && attempt <= next);
+                let known = attempt == next || (record.uncertain && attempt >= 1 && attempt <= next + 1);
                 if !(known || (attempt == 1 && record.forgivable)) {
                     return broken("attempts are remembered", format!("attempt {attempt} follows {}", record.attempts));
                 }

@@ -221,7 +221,7 @@ impl Manager {
                 on_demand: false,
                 definition: unit.definition(),
             }),
-            run: unit.invocation().filter(|_| detail.file || detail.stop).map(|run| run.to_string()),
+            run: (detail.file || detail.stop).then(|| unit.invocation().map(|run| run.to_string()).unwrap_or_default()),
             restarts: (detail.restarts || unit.is_auto_restart())
                 .then(|| Restarts { count: unit.n_restarts(), last_run }),
             auto_restart: unit.is_auto_restart(),

@@ -3,7 +3,7 @@
 use super::{Look, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::GivenUp;
-use crate::core::units::{Fall, Inspection, UnitFile};
+use crate::core::units::{Fall, Inspection, UnitFile, has_run_since};
 use std::time::Duration;
 
 /// Where a worker stands. Each is drawn in the diagram of the parent module.
@@ -181,8 +181,7 @@ impl Track {
 
     /// Whether its user stopped it, and the run that this shows is still that one.
     pub fn was_stopped_in(&self, seen: &Inspection) -> bool {
-        let same_run = self.run.is_none() || seen.run.is_none() || self.run == seen.run;
-        self.phase == Phase::Stopped && same_run
+        self.phase == Phase::Stopped && !has_run_since(self.run.as_deref(), seen.run.as_deref())
     }
 
     /// Whether something is remembered that has to survive a restart of the daemon.

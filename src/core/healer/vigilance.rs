@@ -8,7 +8,7 @@ use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
 use crate::core::probe::{Answer, REFUSALS, Reading, Sighting};
 use crate::core::rules::LOOP;
-use crate::core::units::{Detail, Inspection, LoadState, StopEvidence, UnitName};
+use crate::core::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
 
 impl Healer {
     /// What a unit that has not failed is to be looked at for, if anything.
@@ -175,7 +175,7 @@ impl Healer {
             self.remembers_otherwise = true;
         }
         let Some(track) = self.tracks.get_mut(name) else { return };
-        let another_run = track.run.is_some() && seen.run.is_some() && track.run != seen.run;
+        let another_run = has_run_since(track.run.as_deref(), seen.run.as_deref());
         self.remembers_otherwise |= track.file.is_none() || track.run.is_none();
         track.note_file(&seen);
         if track.run.is_none() {

@@ -376,7 +376,6 @@ impl Systemd {
             when(detail.times, link.state_since(name)),
             when(is_down, directory.is_gone(&link, name)),
         )?;
-        let run = run.filter(|run| !run.is_empty());
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref()).await) } else { None };
         Ok(Inspection {
             load: seen.load,
@@ -403,8 +402,8 @@ impl Systemd {
 
     async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>) -> StopEvidence {
         match run {
-            Some(run) => self.journal.stop_evidence(run).await,
-            None => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+            Some(run) if !run.is_empty() => self.journal.stop_evidence(run).await,
+            _ => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
         }
     }
 }

@@ -403,3 +403,34 @@ fn on_request_nothing_else_is_touched() {
     assert!(ward.list(&[("queue", ActiveState::Failed), ("vite", ActiveState::Failed)]).is_empty());
     assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
 }
+
+#[test]
+fn a_stop_before_its_first_run_is_over_once_it_has_run() {
+    let mut ward = Ward::new();
+    ward.list(&[("queue", ActiveState::Failed)]);
+    let never_ran = Inspection { run: Some(String::new()), stop: Some(StopEvidence::NotRequested), ..crashed() };
+    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..never_ran.clone() });
+    ward.now = ward.now + 60 * SECOND;
+    ward.observe(Fact::JobDone(unit("queue")));
+    ward.shows("queue", Inspection { down_for: Some(60 * SECOND), ..never_ran.clone() });
+    assert!(ward.rechecked("queue", never_ran.clone()).is_empty());
+
+    // Somebody has started it meanwhile, and of that nothing was seen.
+    ward.observe(Fact::Frozen);
+    ward.list(&[("queue", ActiveState::Failed)]);
+    assert_eq!(
+        ward.rechecked("queue", Inspection { run: Some("a".into()), ..crashed() }),
+        ["look at queue and its stop"]
+    );
+    let mut ward = Ward::new();
+    ward.list(&[("queue", ActiveState::Failed)]);
+    ward.now = ward.now + 60 * SECOND;
+    let ran = Inspection { run: Some("a".into()), down_for: Some(60 * SECOND), ..crashed() };
+    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..ran.clone() });
+    ward.observe(Fact::JobDone(unit("queue")));
+    ward.shows("queue", ran.clone());
+    ward.rechecked("queue", ran);
+    ward.observe(Fact::Frozen);
+    ward.list(&[("queue", ActiveState::Failed)]);
+    assert!(ward.rechecked("queue", never_ran).is_empty(), "unloaded, the manager has forgotten the run");
+}
