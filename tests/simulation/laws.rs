@@ -61,8 +61,10 @@ pub struct Record {
     last_start: Option<Duration>,
     /// Starts asked for in the current quarter of an hour, and which it is.
     in_quarter: (u64, u32),
-    /// Something has happened that lets attempts be counted anew.
-    pub forgivable: bool,
+    /// How often something has happened that lets attempts be counted anew, and a give-up be told once more.
+    pub forgiven: u32,
+    forgiven_at_start: u32,
+    forgiven_at_give_up: u32,
     /// The last count may not have been written down, or not be remembered as it was.
     pub uncertain: bool,
     pub gave_up: bool,
@@ -193,7 +195,7 @@ impl Laws {
                 let attempt = event.attempt.unwrap_or(0);
                 let next = record.attempts + 1;
                 let known = attempt == next || (record.uncertain && attempt >= 1 && attempt <= next + 1);
-                if !(known || (attempt == 1 && record.forgivable)) {
+                if !(known || (attempt == 1 && record.forgiven > record.forgiven_at_start)) {
                     return broken("attempts are remembered", format!("attempt {attempt} follows {}", record.attempts));
                 }
                 if policy.give_up_after.is_some_and(|limit| attempt > limit) {
@@ -207,7 +209,7 @@ impl Laws {
                     return broken("backoff", format!("attempt {attempt} comes {:?} after the last", now - last));
                 }
                 record.attempts = attempt;
-                record.forgivable = false;
+                record.forgiven_at_start = record.forgiven;
                 record.uncertain = false;
                 record.last_start = Some(now);
             }
@@ -231,14 +233,15 @@ impl Laws {
                 if record.attempt_open {
                     return broken("events in order", "given up in the middle of an attempt");
                 }
-                if std::mem::replace(&mut record.gave_up, true) && !std::mem::take(&mut record.forgivable) {
+                let forgiven = std::mem::replace(&mut record.forgiven_at_give_up, record.forgiven) < record.forgiven;
+                if std::mem::replace(&mut record.gave_up, true) && !forgiven {
                     return broken("one loud event", "it is given up a second time");
                 }
             }
             Phase::Stopped | Phase::Recovered => {
                 record.attempt_open = false;
                 // What comes up, or is stopped, begins anew if it was given up.
-                record.forgivable |= std::mem::take(&mut record.gave_up);
+                record.forgiven += u32::from(std::mem::take(&mut record.gave_up));
             }
             Phase::Held | Phase::Scheduled => {
                 if record.attempt_open {
@@ -253,7 +256,7 @@ impl Laws {
     /// The unit has come up, or a person has started it or cleared its failure: a give-up ends with that.
     pub fn somebody_cared(&mut self, unit: usize) {
         let record = &mut self.units[unit];
-        record.forgivable |= record.gave_up;
+        record.forgiven += u32::from(record.gave_up);
     }
 
     /// Whether a worker that could be healed has been forgotten.

@@ -25,6 +25,9 @@ use crate::world::Letter;
 #[derive(Debug, Clone, Copy, Default)]
 struct Truth {
     up: bool,
+    up_since: Duration,
+    /// For how long it was up when it last was.
+    last_uptime: Duration,
     /// Since when it is down.
     down: Option<Duration>,
     /// Its user stopped it, and nobody has started it since.
@@ -103,10 +106,18 @@ impl Manager {
                     if active != ActiveState::Active {
                         self.takes_along(unit, now);
                     }
+                    let wanted = self.model.unit(unit).job().map(|job| job.kind);
                     let truth = &mut self.truth[unit.0];
                     if truth.up && active == ActiveState::Failed && some_are_lost {
                         // It died before the stop began: only what is signalled of that job tells.
                         truth.stop_can_be_known = false;
+                    }
+                    if matches!(wanted, Some(JobKind::Start | JobKind::Restart)) {
+                        // Somebody wants it up after all.
+                        truth.stopped = false;
+                    }
+                    if truth.up && active != ActiveState::Active {
+                        truth.last_uptime = now - truth.up_since;
                     }
                     truth.up &= active == ActiveState::Active;
                     match active {
@@ -114,7 +125,8 @@ impl Manager {
                         ActiveState::Active if truth.up => truth.stopped &= has_job,
                         ActiveState::Active => {
                             let (asked, job, gone) = (truth.asked, truth.job, truth.directory_gone);
-                            *truth = Truth { up: true, asked, job, directory_gone: gone, ..Truth::default() };
+                            *truth =
+                                Truth { up: true, up_since: now, asked, job, directory_gone: gone, ..Truth::default() };
                         }
                         ActiveState::Inactive | ActiveState::Failed => {
                             truth.down.get_or_insert(now);
@@ -332,14 +344,10 @@ impl Manager {
 
     /// Whether it has been up for so long without a break, or had been when it went down.
     pub fn has_been_up_for(&self, index: usize, time: Duration) -> bool {
-        let unit = self.model.unit(UnitId(index));
-        let Some(enter) = unit.active_enter() else { return false };
-        let end = match unit.active() {
-            ActiveState::Active => self.model.now(),
-            _ => unit.active_exit().unwrap_or(enter),
-        };
+        let truth = &self.truth[index];
+        let uptime = if truth.up { self.model.now() - truth.up_since } else { truth.last_uptime };
         // What is told a moment later had been so a moment ago.
-        end.saturating_sub(enter) + SECOND >= time
+        uptime + SECOND >= time
     }
 
     /// Whether nothing stands against healing it, for all that can be known.

@@ -244,7 +244,7 @@ impl World {
             Kind::Kill => self.manager.kill(unit),
             Kind::Mask => {
                 // That changes its file, twice.
-                self.laws.units[unit].forgivable = true;
+                self.laws.units[unit].forgiven += 1;
                 self.manager.mask(unit, true);
                 self.people.after(time, now, Later::Unmask(unit));
             }
@@ -254,12 +254,12 @@ impl World {
             }
             Kind::Edit => {
                 self.manager.edit(unit, None);
-                self.laws.units[unit].forgivable = true;
+                self.laws.units[unit].forgiven += 1;
             }
             Kind::BreakFile => {
                 let file = if self.people.chance.bool() { File::Bad } else { File::Missing };
                 self.manager.edit(unit, Some(file));
-                self.laws.units[unit].forgivable = true;
+                self.laws.units[unit].forgiven += 1;
                 self.people.after(time, now, Later::Mend(unit));
             }
             Kind::Reload => self.manager.reload(),
@@ -308,7 +308,7 @@ impl World {
             }
             Kind::Heal if self.alive && self.connected => {
                 self.manager.person_wants_it_healed(unit);
-                self.laws.units[unit].forgivable = true;
+                self.laws.units[unit].forgiven += 1;
                 if let Some(seen) = &mut self.laws.units[unit].seen {
                     (seen.stopped_by_user, seen.disabled_while_down) = (false, false);
                 }
@@ -360,20 +360,20 @@ impl World {
         match later {
             Later::Tell(intent) => {
                 if intent == Intent::Registry {
-                    self.laws.units.iter_mut().for_each(|record| record.forgivable = true);
+                    self.laws.units.iter_mut().for_each(|record| record.forgiven += 1);
                 }
                 if self.alive {
                     self.tell(intent)?;
                 }
             }
             Later::Unmask(unit) => {
-                self.laws.units[unit].forgivable = true;
+                self.laws.units[unit].forgiven += 1;
                 self.manager.mask(unit, false);
             }
             Later::Enable(unit) => self.manager.enable(unit, true),
             Later::Mend(unit) => {
                 self.manager.edit(unit, None);
-                self.laws.units[unit].forgivable = true;
+                self.laws.units[unit].forgiven += 1;
             }
             Later::Directory(unit) => self.manager.lose_directory(unit, false),
             Later::Site(site) => {
@@ -399,7 +399,7 @@ impl World {
             }
             Later::Resume(unit) if self.alive => {
                 self.people.pauses.clear();
-                self.laws.units.iter_mut().for_each(|record| record.forgivable = true);
+                self.laws.units.iter_mut().for_each(|record| record.forgiven += 1);
                 let _ = unit;
                 self.observe(Fact::Resume(vec![Target::Everything]))?;
             }
@@ -432,7 +432,7 @@ impl World {
     fn registry_is_written(&mut self) {
         self.people.write_registry();
         // An edit of its entry lets a worker that was given up be tried anew.
-        self.laws.units.iter_mut().for_each(|record| record.forgivable = true);
+        self.laws.units.iter_mut().for_each(|record| record.forgiven += 1);
         let wait = self.people.reading_time();
         self.people.after(wait, self.now, Later::Tell(Intent::Registry));
     }

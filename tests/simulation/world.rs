@@ -75,6 +75,13 @@ impl Ord for Post {
     }
 }
 
+/// When the last signals of a unit are delivered.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastSignals {
+    any: Duration,
+    job_done: Duration,
+}
+
 /// What a daemon has written down, and when.
 struct Written {
     memory: Memory,
@@ -109,6 +116,7 @@ pub struct World {
     letters: u64,
     /// Letters are delivered in the order in which they were written, unless they are lost on the way.
     in_order: Duration,
+    last_signals: [LastSignals; UNITS],
     refresh: Option<Duration>,
     refreshes: u8,
     chance: Rng,
@@ -148,6 +156,7 @@ impl World {
             post: BinaryHeap::new(),
             letters: 0,
             in_order: Duration::ZERO,
+            last_signals: [LastSignals::default(); UNITS],
             refresh: None,
             refreshes: 0,
             chance,
@@ -247,9 +256,14 @@ impl World {
             self.list_again = true;
             return;
         }
-        let at = (self.now + self.latency()).max(self.in_order);
-        self.in_order = at;
+        let at = self.in_turn();
         self.send_at(at, letter);
+    }
+
+    /// When a letter arrives that is sent now and not disturbed.
+    fn in_turn(&mut self) -> Duration {
+        self.in_order = (self.now + self.latency()).max(self.in_order);
+        self.in_order
     }
 
     pub fn send_at(&mut self, at: Duration, letter: Letter) {
@@ -272,7 +286,7 @@ impl World {
             if let Signal::Changed { unit, .. } = signal
                 && self.manager.has_been_up_for(unit.0, self.policy.reset_after)
             {
-                self.laws.units[unit.0].forgivable = true;
+                self.laws.units[unit.0].forgiven += 1;
             }
             if !(self.alive && self.connected) {
                 continue;
@@ -281,20 +295,44 @@ impl World {
             let may_be_disturbed = !matches!(letter, Letter::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
             // That somebody stopped a unit which was down already is told by the end of the job and by nothing
             // else. It can be lost; that it comes in its order has to be relied on, and D-Bus promises it.
-            let may_be_moved = may_be_disturbed && !matches!(letter, Letter::Tell(Fact::JobDone(_)));
+            let is_job_done = matches!(letter, Letter::Tell(Fact::JobDone(_)));
+            let may_be_moved = may_be_disturbed && !is_job_done;
+            let unit = match signal {
+                Signal::Changed { unit, .. } | Signal::JobRemoved { unit, .. } => unit.0,
+                Signal::UnitNew(_) | Signal::UnitRemoved(_) | Signal::Reloading(_) => {
+                    self.send(letter);
+                    continue;
+                }
+            };
             match self.chance.u8(..100) {
                 0..20 if may_be_disturbed && self.plan.has(Kind::LostSignals) => {}
                 20..30 if may_be_moved && self.plan.has(Kind::LateSignals) => {
                     let at = self.now + Duration::from_millis(self.chance.u64(1..5_000));
-                    self.send_at(at, letter);
+                    self.send_signal(unit, at, is_job_done, letter);
                 }
                 30..40 if may_be_moved && self.plan.has(Kind::TwiceSignals) => {
-                    self.send(letter.clone());
-                    self.send(letter);
+                    let at = self.in_turn();
+                    self.send_signal(unit, at, is_job_done, letter.clone());
+                    self.send_signal(unit, at, is_job_done, letter);
                 }
-                _ => self.send(letter),
+                _ => {
+                    let at = self.in_turn();
+                    self.send_signal(unit, at, is_job_done, letter);
+                }
             }
         }
+    }
+
+    /// Sends a signal of a unit. Those of its state may overtake each other, but not the end of a job, which stays
+    /// where it was between them.
+    fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, letter: Letter) {
+        let last = &mut self.last_signals[unit];
+        let at = at.max(if is_job_done { last.any } else { last.job_done });
+        last.any = last.any.max(at);
+        if is_job_done {
+            last.job_done = at;
+        }
+        self.send_at(at, letter);
     }
 
     fn deliver(&mut self, letter: Letter) -> Result<(), Breach> {
@@ -450,7 +488,7 @@ impl World {
                 let Some(unit) = NAMES.iter().position(|name| *name == event.unit) else { return Ok(()) };
                 let oneshot = self.manager.is_oneshot(unit);
                 if self.manager.has_been_up_for(unit, self.policy.reset_after) {
-                    self.laws.units[unit].forgivable = true;
+                    self.laws.units[unit].forgiven += 1;
                 }
                 self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
                 if matches!(event.phase, Phase::Held | Phase::Stopped | Phase::GaveUp | Phase::Scheduled) {
@@ -499,7 +537,7 @@ impl World {
             self.written = self.before_last.take();
             for record in &mut self.laws.units {
                 record.uncertain = true;
-                record.forgivable = true;
+                record.forgiven += 1;
             }
             self.manager.memory_is_lost();
         }

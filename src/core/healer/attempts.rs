@@ -11,9 +11,11 @@ use crate::core::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 pub(super) const CANCELLED: &str = "its start was cancelled by somebody else";
 
 impl Healer {
-    pub(super) fn attempt(&mut self, name: &UnitName, call: Action) {
+    pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, call: Action) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.attempts += 1;
+        // Counted from its end, if we get to see that.
+        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
         track.told = None;
         track.scheduled = None;
         track.answered = false;

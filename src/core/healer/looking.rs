@@ -5,7 +5,7 @@ use super::unit::Standing;
 use super::{Action, Healer, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::{Case, History, Judgement, Verdict, down_parent};
-use crate::core::units::{Detail, Inspection, StopEvidence, UnitName};
+use crate::core::units::{Detail, Inspection, StopEvidence, UnitName, has_run_since};
 
 impl Healer {
     /// Whether its stop was seen. A person who asks for it later means something newer.
@@ -56,6 +56,10 @@ impl Healer {
         if let Some(track) = self.tracks.get_mut(name) {
             // Though it may be nobody's worker just now.
             track.note_file(&seen);
+            if track.asked == Asked::ByPerson && has_run_since(track.run.as_deref(), seen.run.as_deref()) {
+                // What they wanted has been, by somebody else's hand.
+                track.asked = Asked::ByRule;
+            }
         }
         self.settle_resolution(name, &seen);
         let Some(case) = self.case(now, name, &seen) else {
@@ -110,8 +114,8 @@ impl Healer {
             Verdict::Hopeless(why) => self.give_up(now, name, &why.to_string()),
             Verdict::Exhausted(_) => self.exhausted(now, name),
             Verdict::Wait(_) => self.schedule(now, name),
-            Verdict::Start => self.attempt(name, Action::Start(name.clone())),
-            Verdict::Restart => self.attempt(name, Action::Restart(name.clone())),
+            Verdict::Start => self.attempt(now, name, Action::Start(name.clone())),
+            Verdict::Restart => self.attempt(now, name, Action::Restart(name.clone())),
         }
     }
 

@@ -64,7 +64,10 @@ impl Healer {
         match remembered.standing {
             Standing::Attempt => remembered.standing = Standing::Open,
             // To be covered again is a new entry in the registry, and worth a new series of attempts.
-            Standing::GivenUp(_) => (remembered.standing, remembered.attempts) = (Standing::Open, 0),
+            Standing::GivenUp(_) => {
+                (remembered.standing, remembered.attempts) = (Standing::Open, 0);
+                remembered.not_before = Timestamp::default();
+            }
             Standing::Open | Standing::Stopped { .. } => {}
         }
         Track::of(remembered)

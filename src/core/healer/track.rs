@@ -174,9 +174,13 @@ impl Track {
         self.announced || self.told.is_some() || self.asked == Asked::ByPerson
     }
 
-    /// Takes in what the unit's files are like, unless it is known already what they were like at the failure.
+    /// Takes in what the unit's files are like, unless it is known already what they were like at the failure, or
+    /// when it was enabled since.
     pub fn note_file(&mut self, seen: &Inspection) {
-        self.file = self.file.or(seen.file);
+        let is_enabled = |file: Option<UnitFile>| file.is_some_and(|file| file.enabled);
+        if self.file.is_none() || (is_enabled(seen.file) && !is_enabled(self.file)) {
+            self.file = seen.file;
+        }
     }
 
     /// Whether its user stopped it, and the run that this shows is still that one.

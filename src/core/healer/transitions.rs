@@ -1,13 +1,13 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
-use super::track::Phase;
+use super::track::{Phase, Track};
 use super::unit::{Standing, Unit};
 use super::{Healer, Look, Outcome, Purpose, Timestamp};
 use crate::core::coverage::Resolution;
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
 use crate::core::pauses::Target;
-use crate::core::units::{ActiveState, Detail, Inspection, UnitName};
+use crate::core::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
 impl Refusal {
     /// Whether a reload of the manager's files can have removed the reason.
@@ -169,8 +169,18 @@ impl Healer {
         }
         unit.job_done = Some(now);
         // A look tells whether it has been down since before that. (One that is under way will be told.)
-        if self.tracks.get(name).is_some_and(|track| track.phase.waits() || track.phase == Phase::Off) {
-            self.make_due(name);
+        let is_masked = unit.load == LoadState::Masked && matches!(unit.resolution, Resolution::Worker(_));
+        match self.tracks.get(name).map(|track| &track.phase) {
+            Some(phase) if phase.waits() || *phase == Phase::Off => self.make_due(name),
+            // Nobody looks at that, but no job can have started it.
+            None | Some(Phase::Resting) if is_masked => {
+                self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+                self.stopped(now, name, "");
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.stop_is_certain = true;
+                }
+            }
+            _ => {}
         }
     }
 

@@ -97,9 +97,11 @@ impl Unit {
             // It died while that job waited for its turn.
             self.stop_possible = true;
         }
-        let is_down = !has_job && matches!(active, ActiveState::Failed | ActiveState::Inactive);
-        if active.is_up() || active == ActiveState::Activating || (is_down && (!live || active == self.active)) {
-            // The end of a job is told before anything shows the unit without it: it was missed.
+        let is_down = matches!(active, ActiveState::Failed | ActiveState::Inactive);
+        let is_over = is_down && (!live || (!has_job && active == self.active));
+        if active.is_up() || active == ActiveState::Activating || is_over {
+            // A stop ends with the unit's being down, and that is told before anything else is shown of the unit:
+            // it was missed, or that job is a restart.
             self.stop_ends = false;
         }
         if active != self.active {

@@ -303,3 +303,20 @@ fn the_same_facts_lead_to_the_same_actions_in_the_same_order() {
     };
     assert_eq!(life(), life());
 }
+
+#[test]
+fn an_attempt_that_nobody_saw_the_end_of_spaces_the_next_one_too() {
+    // The daemon was restarted.
+    let before = Ward::with_proving_queue();
+    let mut ward = Ward::new();
+    ward.healer.restore(before.healer.memory());
+    ward.list(&[("queue", ActiveState::Failed)]);
+    assert_eq!(ward.shows("queue", crashed()).last().map(String::as_str), Some("scheduled queue #2 in 1s"));
+
+    // The site was not registered for a moment.
+    let mut ward = Ward::with_proving_queue();
+    ward.sites(b"sites: []");
+    ward.goes("queue", ActiveState::Failed);
+    ward.sites(SITES);
+    assert_eq!(ward.shows("queue", crashed()).last().map(String::as_str), Some("scheduled queue #2 in 1s"));
+}

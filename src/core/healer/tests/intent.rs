@@ -282,6 +282,68 @@ fn a_heal_by_hand_outweighs_that_it_was_disabled_until_it_is_disabled_again() {
 }
 
 #[test]
+fn healed_by_hand_then_enabled_and_disabled_again_it_stays_down() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.observe(Fact::Heal(vec![unit("queue")]));
+    let waits = vec![fpm(ActiveState::Failed, false)];
+    let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), parents: waits, ..crashed() };
+    ward.shows("queue", disabled.clone());
+    let reload = |ward: &mut Ward| {
+        ward.observe(Fact::Frozen);
+        ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Failed)]);
+    };
+    reload(&mut ward);
+    ward.shows("queue", Inspection { file: Some(ENABLED), ..disabled.clone() });
+    reload(&mut ward);
+    assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
+}
+
+#[test]
+fn a_heal_by_hand_is_history_once_the_worker_has_run_again() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.observe(Fact::Heal(vec![unit("queue")]));
+    let waits = vec![fpm(ActiveState::Failed, false)];
+    ward.shows("queue", Inspection { run: Some("a".into()), parents: waits, ..crashed() });
+    // While the bus was lost somebody started it, and stopped it.
+    ward.observe(Fact::Frozen);
+    ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
+    let stopped = Inspection { run: Some("b".into()), stop: Some(StopEvidence::Requested), ..crashed() };
+    assert_eq!(ward.shows("queue", stopped), ["stopped queue"]);
+}
+
+#[test]
+fn a_stop_is_not_taken_for_the_end_of_the_restart_that_took_the_worker_down() {
+    let mut ward = Ward::with_healthy_queue();
+    // It is restarted along with what it needs, and waits for that.
+    ward.goes_with_job("queue", ActiveState::Active);
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes_with_job("queue", ActiveState::Failed);
+    let restarts = UnitStatus { has_job: true, ..status("queue", ActiveState::Failed) };
+    ward.observe(Fact::Units(vec![restarts]));
+    // A stop replaces that.
+    ward.now = ward.now + 60 * SECOND;
+    ward.observe(Fact::JobDone(unit("queue")));
+    ward.goes("queue", ActiveState::Failed);
+    let seen =
+        Inspection { down_for: Some(60 * SECOND), parents: vec![fpm(ActiveState::Activating, false)], ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+}
+
+#[test]
+fn a_stop_of_a_masked_worker_is_remembered() {
+    let policy = || Policy { states: vec![State::Failed, State::ExpectedButStopped], ..without_jitter() };
+    let mut ward = Ward::with(policy());
+    let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Inactive) };
+    ward.observe(Fact::Units(vec![masked]));
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    let mut next = Ward::with(policy());
+    next.healer.restore(ward.healer.memory());
+    assert!(next.list(&[("queue", ActiveState::Inactive)]).is_empty());
+}
+
+#[test]
 fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_after_it() {
     let unknown = Inspection { file: None, ..crashed() };
     let mut ward = Ward::with_healthy_queue();
