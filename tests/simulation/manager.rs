@@ -106,15 +106,10 @@ impl Manager {
                     if active != ActiveState::Active {
                         self.takes_along(unit, now);
                     }
-                    let wanted = self.model.unit(unit).job().map(|job| job.kind);
                     let truth = &mut self.truth[unit.0];
                     if truth.up && active == ActiveState::Failed && some_are_lost {
                         // It died before the stop began: only what is signalled of that job tells.
                         truth.stop_can_be_known = false;
-                    }
-                    if matches!(wanted, Some(JobKind::Start | JobKind::Restart)) {
-                        // Somebody wants it up after all.
-                        truth.stopped = false;
                     }
                     if truth.up && active != ActiveState::Active {
                         truth.last_uptime = now - truth.up_since;
@@ -140,6 +135,10 @@ impl Manager {
                     }
                 }
                 Signal::Reloading(reloading) => self.reloading = reloading,
+                Signal::JobRemoved { unit, kind: JobKind::Stop, result: JobResult::Canceled, .. } => {
+                    // Somebody wants it up after all.
+                    self.truth[unit.0].stopped = false;
+                }
                 Signal::JobRemoved { .. } | Signal::UnitNew(_) => {}
                 Signal::UnitRemoved(unit) if self.model.unit(unit).is_in_memory() => {}
                 Signal::UnitRemoved(unit) => {

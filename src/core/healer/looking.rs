@@ -69,6 +69,9 @@ impl Healer {
         let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
+        // Nothing is wrong with one that is masked, say, but once it is unmasked there may be.
+        let is_stopped = verdict == Verdict::Well && was_told && !seen.active.is_up();
+        let verdict = if is_stopped { Verdict::Stopped } else { verdict };
         let Some(track) = self.tracks.get_mut(name) else { return };
         if in_doubt {
             // What was signalled is not enough: the journal knows.

@@ -172,13 +172,11 @@ impl Healer {
         let is_masked = unit.load == LoadState::Masked && matches!(unit.resolution, Resolution::Worker(_));
         match self.tracks.get(name).map(|track| &track.phase) {
             Some(phase) if phase.waits() || *phase == Phase::Off => self.make_due(name),
-            // Nobody looks at that, but no job can have started it.
+            // Nobody looks at that until it is unmasked, and then it has to be known.
             None | Some(Phase::Resting) if is_masked => {
-                self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
-                self.stopped(now, name, "");
-                if let Some(track) = self.tracks.get_mut(name) {
-                    track.stop_is_certain = true;
-                }
+                let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+                track.suspected = Some(State::ExpectedButStopped);
+                self.make_due(name);
             }
             _ => {}
         }

@@ -72,6 +72,10 @@ impl Healer {
         let grace = self.policy.stable_after;
         let Some(unit) = self.units.get_mut(name) else { return };
         unit.probed = false;
+        let reading = sighting.reading(grace);
+        if matches!(reading, Reading::Reachable) {
+            unit.refusals = 0;
+        }
         if self.frozen || unit.standing() != Standing::Up {
             return;
         }
@@ -79,10 +83,9 @@ impl Healer {
             // It has nothing to say against the worker.
             track.answered = true;
         }
-        match sighting.reading(grace) {
+        match reading {
             Reading::Nothing(_) => {}
             Reading::Reachable => {
-                unit.refusals = 0;
                 let Some(track) = self.tracks.get_mut(name) else { return };
                 track.answered = true;
                 track.refuses = None;

@@ -337,7 +337,9 @@ fn a_stop_of_a_masked_worker_is_remembered() {
     let mut ward = Ward::with(policy());
     let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Inactive) };
     ward.observe(Fact::Units(vec![masked]));
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["stopped queue"]);
+    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    let seen = Inspection { load: LoadState::Masked, file: None, active: ActiveState::Inactive, ..crashed() };
+    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
     let mut next = Ward::with(policy());
     next.healer.restore(ward.healer.memory());
     assert!(next.list(&[("queue", ActiveState::Inactive)]).is_empty());

@@ -95,3 +95,18 @@ fn a_worktree_is_told_apart_by_where_it_works() {
         ["held lerd-queue-app-feature: the worker queue of app sleeps until the site is used again"]
     );
 }
+
+#[test]
+fn an_answer_that_comes_while_the_manager_reloads_counts() {
+    let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
+    let mut ward = Ward::with(Policy { probes, ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    let says = |answer| Sighting { answer, up_for: Some(60 * SECOND), file_age: None };
+    let refuses = |ward: &mut Ward| ward.observe(Fact::Probed(unit("queue"), says(Answer::Refused("x:1".into()))));
+    refuses(&mut ward);
+    refuses(&mut ward);
+    ward.observe(Fact::Frozen);
+    ward.observe(Fact::Probed(unit("queue"), says(Answer::Accepted)));
+    ward.list(&[("queue", ActiveState::Active)]);
+    assert!(refuses(&mut ward).is_empty(), "three in a row");
+}
