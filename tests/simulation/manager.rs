@@ -38,6 +38,8 @@ struct Truth {
     stop_told: Option<Duration>,
     /// Somebody cleared its failure, and nobody has started it since.
     cleared: bool,
+    /// The end of a start was told while signals were lost or overtook each other, and looks like that of a stop.
+    looks_stopped: bool,
     /// Somebody has asked for a heal since it went down.
     wanted: bool,
     /// It was disabled after it went down, and after its file had been looked at.
@@ -359,6 +361,7 @@ impl Manager {
             && unit.is_enabled()
             && !truth.stopped
             && !truth.cleared
+            && !truth.looks_stopped
             && !truth.directory_gone
             && unit.spec().parents.iter().all(|dependency| up(dependency.parent))
             && unit.invocation().is_some_and(|run| !unit.is_stop_logged(run))
@@ -397,6 +400,10 @@ impl Manager {
             truth.stop_can_be_known = true;
             truth.stop_told = Some(now);
         }
+    }
+
+    pub fn end_of_job_may_mislead(&mut self, index: usize) {
+        self.truth[index].looks_stopped = true;
     }
 
     /// The daemon is gone, and what it was told last it may not have got to look into.

@@ -297,6 +297,12 @@ impl World {
             // else. It can be lost; that it comes in its order has to be relied on, and D-Bus promises it.
             let is_job_done = matches!(letter, Letter::Tell(Fact::JobDone(_)));
             let may_be_moved = may_be_disturbed && !is_job_done;
+            if is_job_done
+                && self.people.noisy_until > self.now
+                && let Signal::JobRemoved { unit, .. } = signal
+            {
+                self.manager.end_of_job_may_mislead(unit.0);
+            }
             let unit = match signal {
                 Signal::Changed { unit, .. } | Signal::JobRemoved { unit, .. } => unit.0,
                 Signal::UnitNew(_) | Signal::UnitRemoved(_) | Signal::Reloading(_) => {

@@ -85,7 +85,9 @@ impl Healer {
         }
         track.taken_along = seen.fall.filter(|_| taken_along && track.asked == Asked::ByRule);
         track.oneshot = seen.oneshot;
-        track.definition = seen.file.map(|file| file.definition).or(track.definition);
+        // What is wrong now need not be wrong with the file that an earlier look was taken at.
+        let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
+        track.definition = seen.file.map(|file| file.definition).or(earlier);
         track.run = seen.run.clone().or(track.run.take());
         if state == Some(State::CrashLooping) {
             // Found by chance too, in an instant in which it counts as failed: that it is up the next is no recovery.

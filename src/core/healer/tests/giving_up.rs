@@ -116,3 +116,18 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     let mut ward = given_up();
     assert!(ward.sites(b"sites: [{name: myapp, path: /srv/myapp}, {name: shop, path: /x}]").is_empty());
 }
+
+#[test]
+fn what_is_given_up_in_a_hurry_is_told_once() {
+    let mut ward = Ward::with_starting_queue();
+    ward.ends("queue", Outcome::Refused(Refusal::JobPending, "busy".into()));
+    // Its file was broken meanwhile, and this look did not ask for that.
+    ward.after(SECOND);
+    let broken = Inspection { load: LoadState::BadSetting, file: None, ..crashed() };
+    assert_eq!(
+        ward.shows("queue", broken),
+        ["gave-up queue: the unit's file has a setting that the service manager refuses"]
+    );
+    let file = Some(UnitFile { definition: 2, ..ENABLED });
+    assert!(ward.rechecked("queue", Inspection { load: LoadState::BadSetting, file, ..crashed() }).is_empty());
+}
