@@ -46,8 +46,6 @@ impl Healer {
             track.attempts = 0;
         }
         track.begins_anew();
-        // Whatever ended it: what follows is no mere look.
-        track.phase = Phase::Resting;
         track.suspected = suspected;
         track.asked = asked;
         track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());

@@ -274,14 +274,9 @@ impl Healer {
     pub(super) fn heal_on_request(&mut self, now: Timestamp, name: &UnitName) {
         match self.tracks.get(name).map(|track| &track.phase) {
             Some(Phase::Starting | Phase::Proving | Phase::Verifying) => {}
-            Some(Phase::Looking) => {
-                if let Some(track) = self.tracks.get_mut(name) {
-                    // Disabling it means something newer only if it comes after this.
-                    (track.asked, track.file) = (Asked::ByPerson, None);
-                }
-            }
             Some(
                 Phase::Due
+                | Phase::Looking
                 | Phase::Waiting { .. }
                 | Phase::Held(_)
                 | Phase::Cancelled
@@ -304,6 +299,7 @@ impl Healer {
                 }
                 self.begin(now, name, suspected, Asked::ByPerson);
                 if let Some(track) = self.tracks.get_mut(name) {
+                    // Disabling it means something newer only if it comes after this.
                     (track.refuses, track.file) = (refuses, None);
                 }
             }

@@ -110,6 +110,10 @@ impl Healer {
         match self.tracks.get(name).map(|track| &track.phase) {
             None | Some(Phase::Resting) => self.fell_ill(now, name, Some(State::Unreachable)),
             Some(Phase::Proving | Phase::Verifying) => {
+                if let Some(track) = self.tracks.get_mut(name) {
+                    // Whatever it was started for: that it is up is no recovery.
+                    track.suspected = Some(State::Unreachable);
+                }
                 self.attempt_failed(now, name, format!("it is up, but refuses connections to {place}"));
             }
             Some(

@@ -131,3 +131,31 @@ fn what_is_given_up_in_a_hurry_is_told_once() {
     let file = Some(UnitFile { definition: 2, ..ENABLED });
     assert!(ward.rechecked("queue", Inspection { load: LoadState::BadSetting, file, ..crashed() }).is_empty());
 }
+
+#[test]
+fn what_came_up_but_never_answered_stays_given_up() {
+    let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
+    let mut ward = Ward::with(Policy { probes, give_up_after: Some(1), ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", crashed());
+    ward.goes("queue", ActiveState::Active);
+    ward.ends("queue", Outcome::Done);
+    let sighting = Sighting { answer: Answer::Refused("x:1".into()), up_for: Some(60 * SECOND), file_age: None };
+    let mut refuses = || ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
+    refuses();
+    refuses();
+    assert_eq!(refuses()[1], "gave-up queue #1: 1 attempt failed: it is up, but refuses connections to x:1");
+    for _ in 0..4 {
+        assert!(refuses().is_empty());
+    }
+}
+
+#[test]
+fn a_heal_by_hand_in_the_middle_of_a_look_ends_it_too() {
+    let mut ward = given_up();
+    ward.observe(Fact::JobDone(unit("queue")));
+    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
+    let seen = Inspection { down_for: Some(60 * SECOND), ..crashed() };
+    assert_eq!(ward.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
+}
