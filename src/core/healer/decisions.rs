@@ -47,7 +47,7 @@ impl Healer {
         }
         track.begins_anew();
         track.suspected = suspected;
-        track.asked = asked;
+        (track.asked, track.awaited) = (asked, asked == Asked::ByPerson);
         track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
         self.make_due(name);
         self.consider(now, name);

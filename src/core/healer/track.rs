@@ -99,6 +99,8 @@ pub(super) struct Track {
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub asked: Asked,
+    /// A person asked for it, and is to hear what became of it, by whoever's hand.
+    pub awaited: bool,
     /// It is known from before this daemon started, and the wait it was in goes on.
     pub restored: bool,
     /// An earlier daemon was in the middle of an attempt.
@@ -136,6 +138,7 @@ impl Track {
             waits_for: None,
             oneshot: false,
             asked: Asked::ByRule,
+            awaited: false,
             restored: false,
             attempt_open: false,
             announced: false,
@@ -166,12 +169,12 @@ impl Track {
         self.given_up = None;
         self.restored = false;
         self.attempt_open = false;
-        self.asked = Asked::ByRule;
+        (self.asked, self.awaited) = (Asked::ByRule, false);
     }
 
     /// Whether the world knows that something is wrong, so that it has to be told when it is over.
     pub fn is_public(&self) -> bool {
-        self.announced || self.told.is_some() || self.asked == Asked::ByPerson
+        self.announced || self.told.is_some() || self.awaited
     }
 
     /// Takes in what the unit's files are like, unless it is known already what they were like at the failure, or

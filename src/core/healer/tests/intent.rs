@@ -498,3 +498,18 @@ fn a_stop_before_its_first_run_is_over_once_it_has_run() {
     ward.list(&[("queue", ActiveState::Failed)]);
     assert!(ward.rechecked("queue", never_ran).is_empty(), "unloaded, the manager has forgotten the run");
 }
+
+#[test]
+fn whoever_asks_for_a_heal_is_told_that_somebody_else_was_faster() {
+    let mut ward = Ward::new();
+    ward.list(&[("queue", ActiveState::Failed)]);
+    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    ward.goes("queue", ActiveState::Active);
+    ward.goes_with_job("queue", ActiveState::Inactive);
+    ward.observe(Fact::Heal(vec![unit("queue")]));
+    ward.goes_with_job("queue", ActiveState::Inactive);
+    ward.goes_with_job("queue", ActiveState::Active);
+    ward.observe(Fact::JobDone(unit("queue")));
+    ward.goes("queue", ActiveState::Active);
+    assert_eq!(ward.shows("queue", up(SECOND)), ["recovered queue"]);
+}
