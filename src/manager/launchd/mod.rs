@@ -7,6 +7,7 @@
 //! - [`label`]: what a unit is called. [`plist`]: the files of jobs. [`tail`]: the end of their logs.
 //! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units.
 //! - [`start`]: how one is healed.
+//! - [`own`]: workerheal's own job.
 //! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
 
 mod answers;
@@ -14,6 +15,7 @@ mod job;
 mod label;
 pub(crate) mod launchctl;
 mod look;
+pub(crate) mod own;
 mod plist;
 mod session;
 mod start;

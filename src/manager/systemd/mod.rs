@@ -7,6 +7,7 @@
 //! zbus 6.2 refuses what systemd says there: its signals carry `org.freedesktop.systemd1` as
 //! their sender, which is no unique name.
 
+pub(crate) mod own;
 mod session;
 mod wire;
 

@@ -1,5 +1,6 @@
 //! Jobs: what their plists say, and the processes that they are.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -34,7 +35,7 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standard_error_path: Option<PathBuf>,
     /// More of its environment.
-    pub environment_variables: std::collections::BTreeMap<String, String>,
+    pub environment_variables: BTreeMap<String, String>,
 }
 
 impl Spec {
@@ -49,7 +50,7 @@ impl Spec {
         plist::to_file_xml(path, self).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 
-    pub(crate) fn spawn(&self) -> io::Result<Child> {
+    pub(crate) fn spawn(&self, environment: &BTreeMap<String, String>) -> io::Result<Child> {
         let (program, arguments) = self.program_arguments.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let log = |path: &Option<PathBuf>| -> io::Result<Stdio> {
             let Some(path) = path else { return Ok(Stdio::null()) };
@@ -57,7 +58,8 @@ impl Spec {
             Ok(file.into())
         };
         let mut command = Command::new(program);
-        command.args(arguments).envs(&self.environment_variables).stdin(Stdio::null());
+        command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        command.args(arguments).envs(environment).envs(&self.environment_variables).stdin(Stdio::null());
         command.stdout(log(&self.standard_out_path)?).stderr(log(&self.standard_error_path)?);
         if let Some(directory) = &self.working_directory {
             command.current_dir(directory);

@@ -88,6 +88,8 @@ impl Launchd {
         let world = Arc::new(Mutex::new(World::default()));
         let launchd = Self { directory, world };
         std::fs::create_dir_all(launchd.agents()).unwrap_or_else(|error| panic!("no LaunchAgents: {error}"));
+        launchd.set_environment("HOME", &launchd.home());
+        launchd.set_environment(SOCKET, &launchd.socket());
         server::serve(&launchd.socket(), &launchd.world).unwrap_or_else(|error| panic!("no socket: {error}"));
         launchd
     }
@@ -110,6 +112,11 @@ impl Launchd {
     /// The domain that its jobs are in.
     pub fn domain(&self) -> String {
         self.world().domain()
+    }
+
+    /// What all jobs that are started from now on have in their environment.
+    pub fn set_environment(&self, name: &str, value: &Path) {
+        self.world().environment.insert(name.to_owned(), value.display().to_string());
     }
 
     /// Changes its ways.

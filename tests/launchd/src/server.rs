@@ -23,6 +23,8 @@ const POLL: Duration = Duration::from_millis(5);
 pub(crate) struct World {
     pub ways: Ways,
     pub calls: Vec<String>,
+    /// What all jobs have in their environment.
+    pub environment: BTreeMap<String, String>,
     jobs: BTreeMap<String, Job>,
     /// Labels that somebody has disabled (true) or enabled.
     disabled: BTreeMap<String, bool>,
@@ -243,7 +245,7 @@ impl World {
         let throttle = self.ways.throttle;
         let Some(job) = self.jobs.get_mut(label) else { return };
         job.runs += 1;
-        if let Ok(child) = job.spec.spawn() {
+        if let Ok(child) = job.spec.spawn(&self.environment) {
             job.state = State::Running(child.id());
             job.spawn_failed = false;
             let (world, label) = (Arc::downgrade(world), label.to_owned());

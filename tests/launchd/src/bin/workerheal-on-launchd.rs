@@ -1,28 +1,42 @@
-//! workerheal as it is on a Mac, with the `launchctl` of its first argument: `daemon`, `detect`, `heal UNIT...`.
+//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for
+//! `install-plan`, `install` and `uninstall`.
+//!
+//! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use workerheal::install::launchd::Agent;
+use workerheal::install::{self, Host};
 use workerheal::manager::launchd::Launchd;
 use workerheal::setup::Setup;
 use workerheal::{Client, Options, UnitName, logging};
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| !first.contains('/')) {
+        arguments.insert(0, std::env::var("LAUNCHCTL").context("there is no $LAUNCHCTL")?);
+    }
+    let mut arguments = arguments.into_iter();
     let (Some(launchctl), Some(command)) = (arguments.next(), arguments.next()) else {
         bail!("usage: workerheal-on-launchd LAUNCHCTL COMMAND [UNIT...]");
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if command.contains("install") {
+        return runtime.block_on(installed(Path::new(&launchctl), &command));
+    }
     let setup = Setup::load(&Options::default())?;
     let home = std::env::var_os("HOME").map(PathBuf::from).context("there is no $HOME")?;
     let directories = vec![home.join("Library/LaunchAgents")];
     let patterns = setup.rules.coverage.patterns();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let launchctl = Path::new(&launchctl);
         let (manager, changes) = Launchd::connect_through(launchctl, directories, setup.scope, patterns).await?;
         match command.as_str() {
             "daemon" => {
-                logging::init(logging::Format::Json, false, false);
+                let is_agent = arguments.next().as_deref() == Some("--log");
+                let format = if is_agent { logging::Format::Text } else { logging::Format::Json };
+                logging::init(format, false, false);
                 workerheal::daemon::run(manager, changes, setup).await?;
             }
             "detect" => {
@@ -41,4 +55,22 @@ fn main() -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+async fn installed(launchctl: &Path, command: &str) -> anyhow::Result<()> {
+    let host = Agent::connect_through(launchctl, &Options::default()).await?;
+    let steps = match command {
+        "uninstall" => install::to_uninstall(&host, &[]).await?,
+        _ => install::to_install(&host).await?,
+    };
+    for step in &steps {
+        println!("{step}");
+        if command != "install-plan" {
+            install::perform(&host, step).await?;
+        }
+    }
+    if command == "install" {
+        println!("{}", host.wait_until_up().await?);
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 #[path = "../../../cases/mod.rs"]
 mod cases;
+mod install;
 mod own;
 mod stage;
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -121,6 +121,8 @@ impl Stage for OnLaunchd {
     fn new() -> Self {
         let stage = Self { launchd: Launchd::start(), cursor: Cell::new(0), daemon: RefCell::new(None) };
         fs::create_dir_all(stage.path("Library/Logs/lerd")).unwrap();
+        // For workerheal as the agent.
+        stage.launchd.set_environment("LAUNCHCTL", Path::new(LAUNCHCTL));
         stage.sites(&["{name: myapp}", "{name: shop}"]);
         stage.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms}}\n");
         stage
