@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 UNITS ?= $(if $(XDG_CONFIG_HOME),$(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 
-.PHONY: demo test simulate mistakes bench lint deny install packages
+.PHONY: demo test simulate mistakes bench lint deny macos install packages
 
 demo: packages
 	$(CARGO) build --release --locked --quiet --bin workerheal
@@ -33,10 +33,17 @@ mistakes:
 bench: packages
 	$(CARGO) bench --locked --bench latency
 
-lint: deny
+lint: deny macos
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
+
+# What is not for Linux only compiles for macOS: only a machine that has Rust's library for it can tell
+# (rustup target add aarch64-apple-darwin); tests/platform.rs looks for what would not on any other.
+macos:
+	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/aarch64-apple-darwin" ]; then \
+		$(CARGO) check --locked --quiet --target aarch64-apple-darwin --package workerheal --package workerheal-launchd; \
+	else echo "Not checked: whether it compiles for macOS (rustup target add aarch64-apple-darwin)"; fi
 
 # Advisories need the network: a machine without it checks the rest.
 deny:

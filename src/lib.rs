@@ -39,6 +39,7 @@ pub mod core;
 pub mod daemon;
 mod deadline;
 pub mod install;
+mod log_file;
 pub mod logging;
 pub mod manager;
 pub mod paths;

@@ -16,6 +16,9 @@ use crate::setup::Options;
 const PACKAGED: &str = include_str!("../../packaging/launchd/dev.workerheal.plist");
 const PACKAGED_PROGRAM: &str = "\t\t<string>/usr/local/bin/workerheal</string>\n";
 const PACKAGED_LOG: &str = "/Users/USER/Library/Logs/workerheal.log";
+const PACKAGED_ROTATION: &str = include_str!("../../packaging/launchd/newsyslog.d/workerheal.conf");
+/// Where newsyslog looks for it.
+const ROTATION: &str = "/etc/newsyslog.d/workerheal.conf";
 /// How long it may take to come up.
 const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -136,7 +139,11 @@ impl Host for Agent {
     }
 
     async fn hint(&self) -> Option<String> {
-        None
+        let user = std::env::var("USER").ok().filter(|user| !user.is_empty())?;
+        let line = rotation(&user, &self.log)?;
+        (!Path::new(ROTATION).exists()).then(|| {
+            format!("nothing rotates its log yet; to let newsyslog do it: echo '{line}' | sudo tee {ROTATION}")
+        })
     }
 }
 
@@ -146,6 +153,16 @@ fn text(program: &Path, arguments: &[String], log: &Path) -> String {
     let program = std::iter::once(element(&program.to_string_lossy()));
     let words: String = program.chain(arguments.iter().map(|argument| element(argument))).collect();
     PACKAGED.replace(PACKAGED_PROGRAM, &words).replace(PACKAGED_LOG, &escaped(&log.to_string_lossy()))
+}
+
+/// The packaged line for newsyslog, with this user and this log in it.
+fn rotation(user: &str, log: &Path) -> Option<String> {
+    let line = PACKAGED_ROTATION.lines().find(|line| line.starts_with(PACKAGED_LOG))?;
+    let words = line.split_whitespace().map(|word| match word {
+        PACKAGED_LOG => log.to_string_lossy().into_owned(),
+        word => word.replace("USER", user),
+    });
+    Some(words.collect::<Vec<_>>().join(" "))
 }
 
 /// Text as XML has it.
@@ -169,5 +186,8 @@ mod tests {
         assert_eq!(read["StandardErrorPath"].as_string(), Some("/Users/me/log & more"));
         assert_eq!(read["Label"].as_string(), Some(LABEL));
         assert_eq!(read["KeepAlive"].as_boolean(), Some(true));
+        let log = Path::new("/Users/me/Library/Logs/workerheal.log");
+        let line = "/Users/me/Library/Logs/workerheal.log me:staff 600 5 1024 * JN";
+        assert_eq!(rotation("me", log).as_deref(), Some(line));
     }
 }

@@ -254,3 +254,19 @@ fn while_launchd_does_not_answer_nothing_is_done_and_that_is_said() {
     stage.wait("healed", QUEUE);
     assert!(log().contains("answers again"));
 }
+
+#[test]
+fn a_log_that_was_moved_aside_goes_on_in_a_new_one() {
+    let stage = OnLaunchd::new();
+    stage.workers(&[QUEUE]);
+    stage.start_daemon();
+    stage.crash(QUEUE);
+    stage.wait("healed", QUEUE);
+    let (log, old) = (stage.path("daemon.log"), stage.path("daemon.log.0"));
+    fs::rename(&log, &old).unwrap();
+    let before = fs::read(&old).unwrap();
+    stage.crash(QUEUE);
+    let read = || fs::read_to_string(&log).unwrap_or_default();
+    stage.wait_until("a new log", || read().contains("stayed up").then_some(()));
+    assert_eq!(fs::read(&old).unwrap(), before);
+}
