@@ -1,8 +1,5 @@
 //! `workerheal install` and `workerheal uninstall`: the service of the calling user.
 
-use std::io::Write as _;
-use std::path::Path;
-
 use clap::Args;
 
 use super::Status;
@@ -73,12 +70,9 @@ impl Uninstall {
         };
         term::print(format!("{done}\n"))?;
         if !self.purge && !leftovers.is_empty() {
-            let left: Vec<String> = leftovers.iter().map(|path| at_home(path)).collect();
-            let hint = format!(
-                "{} {}; to remove them too: workerheal uninstall --purge",
-                left.join(" and "),
-                if left.len() == 1 { "is left" } else { "are left" }
-            );
+            let left: Vec<String> = leftovers.iter().map(|path| at_home(&path.display().to_string())).collect();
+            let (are, them) = if left.len() == 1 { ("is", "it") } else { ("are", "them") };
+            let hint = format!("{} {are} left; to remove {them} too: workerheal uninstall --purge", left.join(" and "));
             term::print(format!("{}\n", style.faint(hint)))?;
         }
         Ok(Status::Done)
@@ -89,39 +83,53 @@ fn plan(steps: &[Step], nothing: &str, style: Style) -> anyhow::Result<Status> {
     if steps.is_empty() {
         term::print(format!("{nothing}\n"))?;
     } else {
-        let lines: Vec<String> = steps.iter().map(shown).collect();
-        term::print(format!("{}\n  {}\n", style.strong("This would be done:"), lines.join("\n  ")))?;
+        term::print(format!("{}\n", style.strong("This would be done:")))?;
+        for step in steps {
+            term::print(format!("  {}\n{}", shown(step), aside(step, "  ", style)))?;
+        }
     }
     Ok(Status::Done)
 }
 
 /// Does the steps, each on a line of its own with its end.
 async fn perform(host: &impl Host, steps: &[Step], style: Style) -> anyhow::Result<()> {
-    let draws = term::is_terminal();
+    let width = term::width();
     for step in steps {
-        if draws {
-            term::print(format!("  {} {}", style.faint("·"), shown(step)))?;
+        if let Some(width) = width {
+            // Of one row, so that it can be taken back.
+            term::print(format!("  {} {}", style.faint("·"), term::fit(&shown(step), width.saturating_sub(5))))?;
         }
         let done = install::perform(host, step).await;
         let mark = if done.is_ok() { style.good("✓") } else { style.bad("✗") };
-        let back = if draws { "\r" } else { "" };
-        term::print(format!("{back}  {mark} {}\n", shown(step)))?;
-        std::io::stdout().flush()?;
+        let back = if width.is_some() { "\r" } else { "" };
+        term::print(format!("{back}  {mark} {}\n{}", shown(step), aside(step, "    ", style)))?;
         done?;
     }
     Ok(())
 }
 
-/// A step for people, with the home directory as they write it.
+/// A step for people.
 fn shown(step: &Step) -> String {
-    match std::env::var("HOME") {
-        Ok(home) if !home.is_empty() && home != "/" => step.to_string().replace(&format!("{home}/"), "~/"),
-        _ => step.to_string(),
+    at_home(&step.to_string())
+}
+
+/// What there is to say of a step besides, as a line of its own.
+fn aside(step: &Step, indent: &str, style: Style) -> String {
+    match step {
+        Step::Write { runs, .. } => {
+            let line = format!("it runs  {}", at_home(&runs.display().to_string()));
+            format!("{indent}{}\n", style.faint(line))
+        }
+        _ => String::new(),
     }
 }
 
-fn at_home(path: &Path) -> String {
-    shown(&Step::Remove(path.to_owned())).trim_start_matches("remove").trim().to_owned()
+/// Text with the home directory as people write it.
+fn at_home(text: &str) -> String {
+    match std::env::var("HOME") {
+        Ok(home) if !home.is_empty() && home != "/" => text.replace(&format!("{home}/"), "~/"),
+        _ => text.to_owned(),
+    }
 }
 
 fn lower_case(sentence: &str) -> String {

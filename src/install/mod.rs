@@ -212,13 +212,13 @@ fn failed(what: &'static str, path: &Path, why: io::Error) -> Error {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Write { path, runs } => write!(f, "write    {}, which runs {}", path.display(), runs.display()),
+            Self::Write { path, .. } => write!(f, "write    {}", path.display()),
             Self::Reload => f.write_str("reload   the service manager's files"),
-            Self::Enable => f.write_str("enable   it at each login"),
-            Self::Start => f.write_str("start    it now"),
-            Self::Restart => f.write_str("restart  it, as what it runs is another now"),
-            Self::Stop => f.write_str("stop     it"),
-            Self::Disable => f.write_str("disable  it"),
+            Self::Enable => f.write_str("enable   workerheal, at each login"),
+            Self::Start => f.write_str("start    workerheal"),
+            Self::Restart => f.write_str("restart  workerheal, as what it runs is another now"),
+            Self::Stop => f.write_str("stop     workerheal"),
+            Self::Disable => f.write_str("disable  workerheal"),
             Self::Remove(path) => write!(f, "remove   {}", path.display()),
         }
     }

@@ -137,10 +137,10 @@ impl Host for UserUnit {
     }
 
     async fn hint(&self) -> Option<String> {
-        // For the ones that run as long as the machine, and for those of whom it is not known, it is no matter.
+        // Where there is no logind, nobody ends them.
         let lingers = OwnUnit::lingers().await?;
         (!lingers).then(|| {
-            "it ends when you log out, and your workers do; to keep them running: loginctl enable-linger".to_owned()
+            "it ends when you log out, as your workers do; to keep them running: loginctl enable-linger".to_owned()
         })
     }
 }

@@ -103,7 +103,14 @@ async fn ask_logind() -> zbus::Result<bool> {
     let bus = zbus::connection::Builder::system().build().await?;
     let uid = rustix::process::getuid().as_raw();
     let manager = Some("org.freedesktop.login1.Manager");
-    let reply = bus.call_method(LOGIND, "/org/freedesktop/login1", manager, "GetUser", &uid).await?;
+    let reply = match bus.call_method(LOGIND, "/org/freedesktop/login1", manager, "GetUser", &uid).await {
+        Ok(reply) => reply,
+        // Whoever lingers is known to it, logged in or not.
+        Err(zbus::Error::MethodError(name, ..)) if name.as_str() == "org.freedesktop.login1.NoSuchUser" => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
     let user = reply.body();
     let user: zbus::ObjectPath<'_> = user.deserialize()?;
     let key = ("org.freedesktop.login1.User", "Linger");
