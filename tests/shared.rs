@@ -54,6 +54,10 @@ impl Stage for OnSystemd {
         self.world.write_file(path, text);
     }
 
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.world.home().join(path)).unwrap_or_default()
+    }
+
     fn remove(&self, path: &str) {
         let path = self.world.home().join(path);
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();

@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::net::TcpListener;
-use std::time::Duration;
 
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +45,8 @@ pub trait Stage {
     /// Creates an empty file below the home directory.
     fn touch(&self, path: &str);
     fn write(&self, path: &str, text: &str);
+    /// Reads a file below the home directory; one that is missing is empty.
+    fn read(&self, path: &str) -> String;
     /// Removes a file or a directory below the home directory.
     fn remove(&self, path: &str);
     /// Writes a worker's file, and has the manager read it.
@@ -460,8 +461,9 @@ pub fn a_worker_that_refuses_its_probe_is_restarted(stage: &impl Stage) {
 
 pub fn attempts_survive_the_death_of_the_daemon(stage: &impl Stage) {
     waiting_for_an_attempt(stage);
-    // What changed is written down within a tenth of a second.
-    std::thread::sleep(Duration::from_millis(300));
+    stage.wait_until("what has to survive to be written down", || {
+        stage.read(".local/state/workerheal/state.json").contains(QUEUE).then_some(())
+    });
     stage.kill_daemon();
     stage.start_daemon();
     let next = stage.wait("starting", QUEUE);
