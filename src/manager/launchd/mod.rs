@@ -6,7 +6,7 @@
 //! - [`launchctl`]: the calls, and what their exit statuses mean. [`answers`] reads what they print.
 //! - [`label`]: what a unit is called. [`plist`]: the files of jobs. [`tail`]: the end of their logs.
 //! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units.
-//! - [`start`]: how one is healed.
+//! - [`start`]: how one is healed. [`records`]: what is out meanwhile.
 //! - [`own`]: workerheal's own job.
 //! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
 
@@ -17,6 +17,7 @@ pub(crate) mod launchctl;
 mod look;
 pub(crate) mod own;
 mod plist;
+mod records;
 mod session;
 mod start;
 mod tail;
@@ -31,8 +32,10 @@ use tokio::time::timeout;
 
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::paths::{Overrides, Paths};
 use launchctl::Launchctl;
 use look::Eyes;
+use records::Records;
 use session::{Request, Session};
 
 /// Where macOS has the program.
@@ -57,26 +60,28 @@ impl Launchd {
     ///
     /// If `launchctl` cannot be run, or does not answer.
     pub async fn connect(scope: Scope, patterns: Vec<String>) -> Result<(Self, Changes), ManagerError> {
-        Self::connect_through(Path::new(LAUNCHCTL), directories(scope), scope, patterns).await
+        let places = Places { directories: directories(scope), records: place_of_records(scope) };
+        Self::connect_through(Path::new(LAUNCHCTL), places, scope, patterns).await
     }
 
-    /// As [`connect`](Self::connect), with this `launchctl`, and with plists in these directories.
+    /// As [`connect`](Self::connect), with this `launchctl`, and with files in these places.
     ///
     /// # Errors
     ///
     /// If it cannot be run, or does not answer.
     pub async fn connect_through(
         program: &Path,
-        directories: Vec<PathBuf>,
+        places: Places,
         scope: Scope,
         patterns: Vec<String>,
     ) -> Result<(Self, Changes), ManagerError> {
         let launchctl = Launchctl::connect(program, scope, LABEL).await?;
-        let eyes = Eyes { launchctl, directories: directories.into() };
+        let eyes = Eyes { launchctl, directories: places.directories.into() };
+        let records = places.records.map(Records);
         let (requests, requested) = mpsc::unbounded_channel();
         let (changes, told) = mpsc::unbounded_channel();
         let (busy, under_way) = watch::channel(0);
-        tokio::spawn(Session::new(eyes.clone(), &patterns, requested, changes, busy).run());
+        tokio::spawn(Session::new(eyes.clone(), records, &patterns, requested, changes, busy).run());
         Ok((Self { eyes, requests, under_way }, told))
     }
 
@@ -89,6 +94,22 @@ impl Launchd {
         let _ = self.requests.send(question(answer));
         answered.await.unwrap_or_else(|_| Err(ManagerError::Unreachable("not connected".to_owned())))
     }
+}
+
+/// Where files are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The plists of jobs that are not loaded.
+    pub directories: Vec<PathBuf>,
+    /// A directory in which is recorded what has been taken out, and is to be brought back.
+    pub records: Option<PathBuf>,
+}
+
+/// Beside what else survives a restart of the daemon.
+fn place_of_records(scope: Scope) -> Option<PathBuf> {
+    let overrides = Overrides { system: scope == Scope::System, ..Overrides::default() };
+    let paths = Paths::find(&overrides, |name| std::env::var_os(name)).ok()?;
+    Some(paths.state.with_file_name("taken-out"))
 }
 
 /// Where plists are, the user's own first.

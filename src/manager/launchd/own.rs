@@ -55,7 +55,7 @@ impl OwnJob {
     /// Loads it anew, and waits until it runs.
     pub async fn start(&self, deadline: Instant) -> Result<(), ManagerError> {
         const WHAT: &str = "the start";
-        match start(&self.eyes, &self.unit, true, deadline).await.outcome {
+        match start(&self.eyes, None, &self.unit, true, deadline).await.outcome {
             // What has become of it is for whoever waits until it is ready.
             Outcome::Done | Outcome::Failed(_) => Ok(()),
             Outcome::NotStarted(why) | Outcome::Refused(_, why) => Err(ManagerError::Refused { what: WHAT, why }),

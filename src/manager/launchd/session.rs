@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::job::{self, Seen};
 use super::look::{Eyes, Sight};
+use super::records::Records;
 use super::start::{Start, start};
 use super::watched::Memory;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
@@ -41,6 +42,7 @@ enum Found {
 
 pub(super) struct Session {
     eyes: Eyes,
+    records: Option<Records>,
     covered: Vec<glob::Pattern>,
     requests: mpsc::UnboundedReceiver<Request>,
     changes: mpsc::UnboundedSender<Change>,
@@ -62,18 +64,24 @@ pub(super) struct Session {
 impl Session {
     pub fn new(
         eyes: Eyes,
+        records: Option<Records>,
         patterns: &[String],
         requests: mpsc::UnboundedReceiver<Request>,
         changes: mpsc::UnboundedSender<Change>,
         under_way: watch::Sender<usize>,
     ) -> Self {
+        let mut memory = Memory::default();
+        for unit in records.iter().flat_map(Records::read) {
+            memory.set_taken_out(&unit, true);
+        }
         Self {
             eyes,
+            records,
             covered: globs(patterns),
             requests,
             changes,
             tasks: JoinSet::new(),
-            memory: Memory::default(),
+            memory,
             starting: HashSet::new(),
             under_way,
             listing: false,
@@ -127,9 +135,9 @@ impl Session {
             Request::Start { unit, restart, timeout } => {
                 self.starting.insert(unit.clone());
                 self.under_way.send_replace(self.starting.len());
-                let deadline = Instant::now() + timeout;
+                let (records, deadline) = (self.records.clone(), Instant::now() + timeout);
                 self.tasks.spawn(async move {
-                    let ended = start(&eyes, &unit, restart, deadline).await;
+                    let ended = start(&eyes, records.as_ref(), &unit, restart, deadline).await;
                     Found::Start(unit, ended)
                 });
             }
@@ -189,8 +197,10 @@ impl Session {
             if self.starting.contains(&unit) {
                 continue;
             }
-            if sight != Sight::Out {
+            if sight != Sight::Out && self.memory.of(&unit, now).taken_out {
+                // Somebody was faster.
                 self.memory.set_taken_out(&unit, false);
+                self.records.iter().for_each(|records| records.remove(&unit));
             }
             statuses.push(match sight {
                 Sight::Out => {

@@ -14,6 +14,7 @@ use super::label::label_of;
 use super::launchctl::Failure;
 use super::look::Eyes;
 use super::plist::{Agent, File};
+use super::records::Records;
 use crate::core::diagnosis::{Hopeless, Refusal};
 use crate::core::healer::Outcome;
 use crate::core::units::UnitName;
@@ -33,14 +34,21 @@ pub(super) struct Start {
 }
 
 /// Starts the unit, or restarts one that is up. Ends by the deadline.
-pub(super) async fn start(eyes: &Eyes, unit: &UnitName, restart: bool, deadline: Instant) -> Start {
-    let mut starter = Starter { eyes, unit, label: label_of(unit), deadline, pid: None, taken_out: None };
+pub(super) async fn start(
+    eyes: &Eyes,
+    records: Option<&Records>,
+    unit: &UnitName,
+    restart: bool,
+    deadline: Instant,
+) -> Start {
+    let mut starter = Starter { eyes, records, unit, label: label_of(unit), deadline, pid: None, taken_out: None };
     let outcome = starter.run(restart).await.unwrap_or_else(|outcome| outcome);
     Start { outcome, pid: starter.pid, taken_out: starter.taken_out }
 }
 
 struct Starter<'a> {
     eyes: &'a Eyes,
+    records: Option<&'a Records>,
     unit: &'a UnitName,
     label: String,
     deadline: Instant,
@@ -91,6 +99,10 @@ impl Starter<'_> {
 
     /// Takes the job out and waits until it is gone: until then it cannot be loaded.
     async fn take_out(&mut self) -> Result<(), Outcome> {
+        if let Some(records) = self.records {
+            // On a full disk workers are healed too.
+            let _ = records.add(self.unit);
+        }
         match self.eyes.launchctl.bootout(&self.label).await {
             Ok(())
             | Err(Failure::NotLoaded | Failure::Busy | Failure::Redundant | Failure::InProgress | Failure::Slow) => {}
@@ -130,6 +142,9 @@ impl Starter<'_> {
             }
         }
         self.taken_out = Some(false);
+        if let Some(records) = self.records {
+            records.remove(self.unit);
+        }
         Ok(())
     }
 

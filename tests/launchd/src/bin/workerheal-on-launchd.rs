@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use workerheal::install::launchd::Agent;
 use workerheal::install::{self, Host};
-use workerheal::manager::launchd::Launchd;
+use workerheal::manager::launchd::{Launchd, Places};
 use workerheal::setup::Setup;
 use workerheal::{Client, Options, UnitName, logging};
 
@@ -27,11 +27,12 @@ fn main() -> anyhow::Result<()> {
     }
     let setup = Setup::load(&Options::default())?;
     let home = std::env::var_os("HOME").map(PathBuf::from).context("there is no $HOME")?;
-    let directories = vec![home.join("Library/LaunchAgents")];
+    let records = Some(setup.paths.state.with_file_name("taken-out"));
+    let places = Places { directories: vec![home.join("Library/LaunchAgents")], records };
     let patterns = setup.rules.coverage.patterns();
     runtime.block_on(async {
         let launchctl = Path::new(&launchctl);
-        let (manager, changes) = Launchd::connect_through(launchctl, directories, setup.scope, patterns).await?;
+        let (manager, changes) = Launchd::connect_through(launchctl, places, setup.scope, patterns).await?;
         match command.as_str() {
             "daemon" => {
                 let is_agent = arguments.next().as_deref() == Some("--log");

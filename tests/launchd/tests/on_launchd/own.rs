@@ -113,6 +113,28 @@ fn a_daemon_that_is_told_to_end_brings_back_what_it_has_taken_out() {
 }
 
 #[test]
+fn what_a_daemon_had_taken_out_when_it_was_killed_is_brought_back_by_the_next() {
+    let stage = OnLaunchd::new();
+    stage.launchd.ways(|ways| ways.drains = Duration::from_secs(1));
+    stage.workers(&[QUEUE, OTHER]);
+    stage.start_daemon();
+    stage.crash(QUEUE);
+    stage.wait_until("it to be taken out", || {
+        stage.launchd.calls().iter().any(|call| call.starts_with("bootout")).then_some(())
+    });
+    stage.kill_daemon();
+    stage.wait_until("it to be gone", || stage.launchd.runs(&label(QUEUE)).is_none().then_some(()));
+    stage.launchd.ways(|ways| ways.drains = Duration::ZERO);
+    stage.start_daemon();
+    stage.wait("healed", QUEUE);
+    // What its user takes out afterwards is out.
+    stage.stop(QUEUE);
+    stage.kill_daemon();
+    stage.start_daemon();
+    stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
+}
+
+#[test]
 fn what_does_not_start_when_it_is_loaded_is_kicked_however_long_that_blocks() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.kickstart_blocks = true);
