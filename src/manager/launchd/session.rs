@@ -237,10 +237,10 @@ impl Session {
         if let Some(taken_out) = ended.taken_out {
             self.memory.set_taken_out(&unit, taken_out);
         }
-        if ended.pid.is_some() {
-            self.memory.saw(&unit, ended.pid, None, Instant::now());
+        if let Some(job) = &ended.job {
+            self.memory.saw(&unit, job.pid.filter(|_| job.is_up()), Some(job.runs), Instant::now());
             // What is known of it until now is that it was down.
-            let _ = self.changes.send(Change::Unit(job::running(unit.clone())));
+            let _ = self.changes.send(Change::Unit(job::status(unit.clone(), job)));
         }
         let _ = self.changes.send(Change::Finished(unit, ended.outcome));
         self.under_way.send_replace(self.starting.len());

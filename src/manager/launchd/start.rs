@@ -27,8 +27,8 @@ const WAITS: [Duration; 4] =
 #[derive(Debug)]
 pub(super) struct Start {
     pub outcome: Outcome,
-    /// The process that came up, if one was seen.
-    pub pid: Option<u32>,
+    /// The job as it was when it had come up, or had done its work.
+    pub job: Option<Job>,
     /// Whether the job is out by our doing now; `None` is as before.
     pub taken_out: Option<bool>,
 }
@@ -41,9 +41,9 @@ pub(super) async fn start(
     restart: bool,
     deadline: Instant,
 ) -> Start {
-    let mut starter = Starter { eyes, records, unit, label: label_of(unit), deadline, pid: None, taken_out: None };
+    let mut starter = Starter { eyes, records, unit, label: label_of(unit), deadline, job: None, taken_out: None };
     let outcome = starter.run(restart).await.unwrap_or_else(|outcome| outcome);
-    Start { outcome, pid: starter.pid, taken_out: starter.taken_out }
+    Start { outcome, job: starter.job, taken_out: starter.taken_out }
 }
 
 struct Starter<'a> {
@@ -52,7 +52,7 @@ struct Starter<'a> {
     unit: &'a UnitName,
     label: String,
     deadline: Instant,
-    pid: Option<u32>,
+    job: Option<Job>,
     taken_out: Option<bool>,
 }
 
@@ -74,7 +74,7 @@ impl Starter<'_> {
             }
             if job.is_up() && !restart {
                 // Somebody was faster.
-                self.pid = job.pid;
+                self.job = Some(job);
                 return Ok(Outcome::Done);
             }
             self.take_out().await?;
@@ -87,10 +87,10 @@ impl Starter<'_> {
                 answer = launchctl.kickstart(&label) => if let Err(failure) = answer && failure != Failure::Slow {
                     return Err(failed("kickstart", &failure));
                 },
-                came_up = self.comes_up() => return came_up,
+                came_up = self.comes_up(agent.on_demand) => return came_up,
             }
         }
-        self.comes_up().await
+        self.comes_up(agent.on_demand).await
     }
 
     async fn look(&self) -> Result<Option<Job>, Outcome> {
@@ -148,28 +148,33 @@ impl Starter<'_> {
         Ok(())
     }
 
-    /// Waits until the job has come up, or has ended.
-    async fn comes_up(&mut self) -> Result<Outcome, Outcome> {
+    /// Waits until the job has come up, or has ended. The start of one that runs at times is over when
+    /// its work is, as on systemd.
+    async fn comes_up(&mut self, has_an_end: bool) -> Result<Outcome, Outcome> {
         let mut waits = Waits::until(self.deadline);
         loop {
             let Some(job) = self.look().await? else {
                 return Err(Outcome::Cancelled);
             };
-            if job.is_up() {
-                self.pid = job.pid;
-                return Ok(Outcome::Done);
-            }
-            match job.end {
-                End::Code(0) => return Ok(Outcome::Done),
+            let is_up = job.is_up();
+            match &job.end {
+                _ if is_up && !has_an_end => return Ok(self.done(job)),
+                _ if is_up => {}
+                End::Code(0) => return Ok(self.done(job)),
                 End::Code(status) => return Err(Outcome::Failed(format!("it ended with status {status}"))),
                 End::Signal(signal) => return Err(Outcome::Failed(format!("it was ended by signal {signal}"))),
                 End::Reason(reason) => return Err(Outcome::Failed(format!("macOS ended it: {reason}"))),
                 End::Never | End::Unknown => {}
             }
             if !waits.wait().await {
-                return Err(not_started("its start took too long"));
+                return if is_up { Ok(self.done(job)) } else { Err(not_started("its start took too long")) };
             }
         }
+    }
+
+    fn done(&mut self, job: Job) -> Outcome {
+        self.job = Some(job);
+        Outcome::Done
     }
 }
 

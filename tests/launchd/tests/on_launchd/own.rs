@@ -153,7 +153,9 @@ fn what_does_not_start_when_it_is_loaded_is_kicked_however_long_that_blocks() {
 #[test]
 fn a_job_that_runs_at_times_is_healed_when_it_has_done_its_work() {
     let stage = OnLaunchd::new();
-    let spec = workerheal_launchd::Spec { start_interval: Some(3600), ..stage.spec(QUEUE, Kind::Ends) };
+    let mut spec = workerheal_launchd::Spec { start_interval: Some(3600), ..stage.spec(QUEUE, Kind::Ends) };
+    // It takes its time, so that it is seen at work.
+    spec.program_arguments[2].push_str("; sleep 0.3");
     spec.write(&stage.plist(QUEUE));
     stage.touch("broken");
     stage.start(QUEUE);
