@@ -2,16 +2,16 @@
 # make test     all tests (installs the Debian packages that they need)
 # make simulate a million simulated days, in which no law of healing may be broken
 # make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
+# make booted   workerheal installed as a user does it, on a whole machine that boots in a container (as root)
 # make bench    the measurements of the README
 # make lint     formatting, clippy, documentation, dependencies
-# make install  the program and its user unit, for the calling user
+# make install  the program; `workerheal install` then makes it a service
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
-UNITS ?= $(if $(XDG_CONFIG_HOME),$(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 
-.PHONY: demo test simulate mistakes bench lint deny install packages
+.PHONY: demo test simulate mistakes booted bench lint deny macos install packages
 
 demo: packages
 	$(CARGO) build --release --locked --quiet --bin workerheal
@@ -30,13 +30,24 @@ simulate:
 mistakes:
 	tests/simulation/mistakes/find-all.sh
 
+booted:
+	$(CARGO) build --locked --quiet --bin workerheal
+	tests/booted/run.sh $(TARGET)/debug/workerheal
+
 bench: packages
 	$(CARGO) bench --locked --bench latency
 
-lint: deny
+lint: deny macos
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
+
+# What is not for Linux only compiles for macOS: only a machine that has Rust's library for it can tell
+# (rustup target add aarch64-apple-darwin); tests/platform.rs looks for what would not on any other.
+macos:
+	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/aarch64-apple-darwin" ]; then \
+		$(CARGO) check --locked --quiet --target aarch64-apple-darwin --package workerheal --package workerheal-launchd; \
+	else echo "Not checked: whether it compiles for macOS (rustup target add aarch64-apple-darwin)"; fi
 
 # Advisories need the network: a machine without it checks the rest.
 deny:
@@ -45,11 +56,9 @@ deny:
 
 install:
 	$(CARGO) build --release --locked --bin workerheal
-	install -D -m 755 $(TARGET)/release/workerheal $(DESTDIR)$(PREFIX)/bin/workerheal
-	install -d $(DESTDIR)$(UNITS)
-	sed 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' packaging/systemd/user/workerheal.service \
-		> $(DESTDIR)$(UNITS)/workerheal.service
-	@echo "Installed. Start it now and at each login: systemctl --user daemon-reload && systemctl --user enable --now workerheal"
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(TARGET)/release/workerheal $(DESTDIR)$(PREFIX)/bin/workerheal
+	@echo "Installed. Start it now and at each login: $(PREFIX)/bin/workerheal install"
 
 packages:
 	@tests/sandbox/install-packages.sh

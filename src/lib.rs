@@ -27,7 +27,7 @@
 //! Each module stands only on those below it:
 //!
 //! - [`cli`]: one file a command, thin.
-//! - [`client`] for whoever wants something done now, [`daemon`] for the service.
+//! - [`client`] for whoever wants something done now, [`daemon`] for the service, [`install`] to have it installed.
 //! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
 //!   that touches the operating system.
 //! - [`core`]: decides, and does nothing else.
@@ -38,6 +38,8 @@ pub mod config;
 pub mod core;
 pub mod daemon;
 mod deadline;
+pub mod install;
+mod log_file;
 pub mod logging;
 pub mod manager;
 pub mod paths;

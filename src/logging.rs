@@ -17,6 +17,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::core::event::{Event, Phase};
+use crate::log_file::LogFile;
 use crate::manager::Scope;
 
 /// The form of log lines.
@@ -47,7 +48,8 @@ pub fn init(format: Format, verbose: bool, colored: bool) {
             return;
         }
     }
-    let lines = Lines { json: format == Format::Json, colored: colored && std::io::stderr().is_terminal() };
+    let colored = colored && std::io::stderr().is_terminal();
+    let lines = Lines { json: format == Format::Json, colored, file: LogFile::of_stderr() };
     Registry::default().with(lines.with_filter(level)).init();
 }
 
@@ -128,6 +130,7 @@ pub fn log_event(event: &Event, scope: Scope) {
 struct Lines {
     json: bool,
     colored: bool,
+    file: Option<LogFile>,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -136,6 +139,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut fields);
         let level = *event.metadata().level();
         let line = if self.json { fields.json(level) } else { fields.text(level, self.colored) };
+        if let Some(file) = &self.file {
+            file.follow();
+        }
         // There is nowhere left to tell that this failed.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use crate::client::{Client, Rules};
 use crate::config::Config;
 use crate::core::registry::Registry;
-use crate::manager::systemd::Systemd;
-use crate::manager::{ManagerError, Scope};
+use crate::manager::{ManagerError, Native, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
 use crate::store::{Clocks, Store};
 
@@ -138,8 +137,8 @@ pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError>
 /// # Errors
 ///
 /// If a file has a mistake, or the service manager cannot be reached.
-pub async fn connect(options: &Options) -> Result<Client<Systemd>, Error> {
+pub async fn connect(options: &Options) -> Result<Client<Native>, Error> {
     let setup = Setup::load(options)?;
-    let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+    let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
     Ok(Client::new(manager, changes, setup.rules))
 }

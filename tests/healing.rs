@@ -269,25 +269,6 @@ fn a_changed_unit_file_is_worth_new_attempts_after_giving_up() {
 }
 
 #[test]
-fn a_changed_registry_entry_is_worth_new_attempts_after_giving_up() {
-    let world = given_up();
-    let mut events = world.events();
-    world.sites(&["{name: myapp, path: /elsewhere}", "{name: shop}"]);
-    events.wait("healed", QUEUE);
-}
-
-#[test]
-fn a_worker_that_comes_up_after_giving_up_is_watched_over_again() {
-    let world = given_up();
-    let mut events = world.events();
-    world.control(&["start", QUEUE]);
-    events.wait("recovered", QUEUE);
-    world.crash(QUEUE);
-    events.wait("starting", QUEUE);
-    events.wait("healed", QUEUE);
-}
-
-#[test]
 fn attempts_are_remembered_until_the_worker_has_proven_itself() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, reset_after: 1s, backoff: {initial: 300ms, jitter: 0}}\n");

@@ -192,15 +192,6 @@ fn a_stop_while_the_daemon_was_down_is_obeyed() {
 }
 
 #[test]
-fn a_stop_while_an_attempt_is_waited_for_is_obeyed() {
-    let world = waiting_for_an_attempt();
-    let mut events = world.events();
-    world.control(&["stop", QUEUE]);
-    let next = events.wait_any(&["stopped", "starting"], QUEUE);
-    assert_eq!(next["WORKERHEAL_PHASE"], "stopped", "it was started against its user's will");
-}
-
-#[test]
 fn a_failure_that_its_user_cleared_while_an_attempt_is_waited_for_is_left_alone() {
     let world = waiting_for_an_attempt();
     let mut events = world.events();
@@ -298,19 +289,6 @@ fn a_site_that_is_paused_or_removed_while_an_attempt_is_waited_for_is_left_alone
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE]), untouched);
     }
-}
-
-#[test]
-fn a_worker_that_its_user_starts_first_is_not_started_again() {
-    let world = waiting_for_an_attempt();
-    let mut events = world.events();
-    std::fs::remove_file(world.home().join("broken")).unwrap();
-    world.control(&["start", QUEUE]);
-    let untouched = world.picture(&[QUEUE]);
-    let next = events.wait_any(&["recovered", "starting"], QUEUE);
-    assert_eq!(next["WORKERHEAL_PHASE"], "recovered");
-    events.prove_alive_with(&world, OTHER);
-    assert_eq!(world.picture(&[QUEUE]), untouched);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::block_on;
 use crate::logging::{self, Format};
-use crate::manager::systemd::Systemd;
+use crate::manager::Native;
 use crate::setup::{Options, Setup};
 
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ impl Daemon {
         end_on_panic();
         let result = Setup::load(options).map_err(anyhow::Error::from).and_then(|setup| {
             block_on(async {
-                let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+                let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
                 Ok(crate::daemon::run(manager, changes, setup).await?)
             })
         });

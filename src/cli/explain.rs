@@ -13,7 +13,7 @@ use crate::core::coverage::Worker;
 use crate::core::explain::{Commands, Explanation, Line, Mark, Sources};
 use crate::core::places::line_of;
 use crate::core::time::Timestamp;
-use crate::manager::systemd::Systemd;
+use crate::manager::Native;
 use crate::manager::{Scope, ServiceManager};
 use crate::paths::read_bounded;
 use crate::setup::{Options, Setup};
@@ -34,7 +34,7 @@ pub(super) struct Explain {
 impl Explain {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let setup = Setup::load(options)?;
-        let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+        let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
         let client = Client::new(manager.clone(), changes, setup.rules.clone());
         let workers = Box::pin(client.workers()).await?;
         let mut explanations = Vec::new();

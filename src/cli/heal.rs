@@ -11,8 +11,8 @@ use crate::client::{Client, Findings, Refused};
 use crate::core::diagnosis::Asked;
 use crate::core::event::{Failure, Report};
 use crate::core::units::UnitName;
+use crate::manager::Native;
 use crate::manager::ServiceManager;
-use crate::manager::systemd::Systemd;
 use crate::setup::{Options, Setup};
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ impl Heal {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let mut setup = Setup::load(options)?;
         setup.rules.policy.stable_after = self.prove;
-        let (manager, changes) = Systemd::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+        let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
         let mut client = Client::new(manager, changes, setup.rules);
 
         let Findings { unhealthy, mut shown, refused } = Box::pin(self.find(&client)).await?;

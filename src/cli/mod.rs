@@ -8,6 +8,7 @@ mod daemon;
 mod detect;
 mod explain;
 mod heal;
+mod install;
 mod progress;
 mod target;
 mod term;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::install as installing;
 use crate::manager::Scope;
 use crate::setup::{Error, Options};
 
@@ -73,6 +75,10 @@ enum Command {
     Explain(explain::Explain),
     /// Validate the configuration and the registry
     Check(check::Check),
+    /// Install workerheal as a service of yours: enabled, started, and up
+    Install(install::Install),
+    /// Stop and remove that service
+    Uninstall(install::Uninstall),
 }
 
 /// How a command ended, if without an error.
@@ -103,6 +109,8 @@ pub fn run() -> ExitCode {
         Command::Heal(command) => block_on(command.run(&options, style)),
         Command::Explain(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),
+        Command::Install(command) => block_on(command.run(&options, style)),
+        Command::Uninstall(command) => block_on(command.run(&options, style)),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,
@@ -117,7 +125,8 @@ pub fn run() -> ExitCode {
 /// 2: usage, configuration or registry; 3: the service manager cannot be reached.
 fn exit_status(error: &anyhow::Error) -> u8 {
     let unreachable = error.downcast_ref::<crate::manager::ManagerError>().is_some()
-        || matches!(error.downcast_ref::<Error>(), Some(Error::Manager(_)));
+        || matches!(error.downcast_ref::<Error>(), Some(Error::Manager(_)))
+        || matches!(error.downcast_ref::<installing::Error>(), Some(installing::Error::Manager(_)));
     if unreachable { 3 } else { 2 }
 }
 

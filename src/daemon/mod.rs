@@ -104,6 +104,8 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     daemon.probes.abort_all();
     daemon.remember();
     daemon.memory.flush(LAST_WORDS).await;
+    // A worker that is down because we have taken it out is not left so.
+    let _ = tokio::time::timeout(LAST_WORDS, daemon.manager.settled()).await;
     daemon.log.flush(LAST_WORDS).await;
     Ok(())
 }

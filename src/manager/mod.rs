@@ -5,8 +5,10 @@
 //! on one channel in the order in which the manager told them, because that order carries meaning:
 //! a unit that is seen to fail after its start job ended has died, before it has not been started.
 
+mod fingerprint;
 #[cfg(target_os = "linux")]
 mod journal;
+pub mod launchd;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
@@ -16,6 +18,13 @@ use tokio::sync::mpsc;
 
 use crate::core::healer::Outcome;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+
+/// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
+#[cfg(target_os = "linux")]
+pub type Native = systemd::Systemd;
+/// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
+#[cfg(not(target_os = "linux"))]
+pub type Native = launchd::Launchd;
 
 /// Whose units: those of the calling user, or those of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,4 +107,10 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
 
     /// The last line that the unit logged, fit to show; `None` if it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
+
+    /// Waits until no start is under way that would be left half done if this process ended: none
+    /// ever is where the manager itself performs them.
+    fn settled(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }

@@ -7,13 +7,13 @@
 //! zbus 6.2 refuses what systemd says there: its signals carry `org.freedesktop.systemd1` as
 //! their sender, which is no unique name.
 
+pub(crate) mod own;
 mod session;
 mod wire;
 
 use std::fmt;
-use std::hash::Hasher;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use zbus::{Connection, Message, OwnedVariant, Variant};
 
 use super::journal::{Journal, Run};
-use super::{Changes, ManagerError, Scope, ServiceManager};
+use super::{Changes, ManagerError, Scope, ServiceManager, fingerprint};
 use crate::core::units::{
     ActiveState, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
     UnitName, UnitStatus,
@@ -243,7 +243,6 @@ impl Link {
     /// runs, and a number that changes when they do, made of the paths, times and lengths of its file
     /// and its drop-ins. `None` if it is masked: of what is behind the mask nothing can be seen.
     async fn file(&self, unit: &str) -> Result<Option<UnitFile>, ManagerError> {
-        use std::os::unix::fs::MetadataExt;
         let of_unit = |key| self.property(unit, wire::UNIT, key);
         let (state, fragment, drop_ins, triggers, condition, checked) = tokio::try_join!(
             of_unit("UnitFileState"),
@@ -256,22 +255,13 @@ impl Link {
         if matches!(text(&state), "masked" | "masked-runtime") {
             return Ok(None);
         }
-        // Written down and compared by later versions, so not a hash that may change with Rust.
-        let mut definition = Fnv::default();
         let drop_ins = Vec::<String>::try_from(drop_ins).unwrap_or_default();
-        for path in std::iter::once(text(&fragment)).chain(drop_ins.iter().map(String::as_str)) {
-            definition.write(path.as_bytes());
-            if let Ok(data) = std::fs::metadata(path) {
-                for number in [data.ino(), data.len(), data.mtime().cast_unsigned(), data.mtime_nsec().cast_unsigned()]
-                {
-                    definition.write_u64(number);
-                }
-            }
-        }
+        let files = std::iter::once(text(&fragment)).chain(drop_ins.iter().map(String::as_str));
+        let definition = fingerprint::of(files.map(Path::new));
         let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
         let triggered = Vec::<String>::try_from(triggers).is_ok_and(|triggers| !triggers.is_empty());
         let unwanted = checked.is_some() && !bool::try_from(condition).unwrap_or(true);
-        Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition: definition.finish() }))
+        Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
     }
 
     /// The last run of the unit's main process, if there was one.
@@ -439,27 +429,6 @@ impl Directory {
             link.property(unit, wire::SERVICE, "RootImage"),
         )?;
         Ok(matches!(text(&root), "" | "/") && text(&image).is_empty())
-    }
-}
-
-/// FNV-1a: a hash that stays the same from one version to the next.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

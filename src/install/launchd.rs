@@ -1,0 +1,193 @@
+//! The LaunchAgent.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Error, Host, Installed, Seen, Step};
+use crate::manager::launchd::LABEL;
+use crate::manager::launchd::own::OwnJob;
+use crate::setup::Options;
+
+/// The agent as it is packaged.
+const PACKAGED: &str = include_str!("../../packaging/launchd/dev.workerheal.plist");
+const PACKAGED_PROGRAM: &str = "\t\t<string>/usr/local/bin/workerheal</string>\n";
+const PACKAGED_LOG: &str = "/Users/USER/Library/Logs/workerheal.log";
+const PACKAGED_ROTATION: &str = include_str!("../../packaging/launchd/newsyslog.d/workerheal.conf");
+/// Where newsyslog looks for it.
+const ROTATION: &str = "/etc/newsyslog.d/workerheal.conf";
+/// How long it may take to come up.
+const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+
+/// workerheal as an agent of the calling user's launchd.
+#[derive(Debug)]
+pub struct Agent {
+    job: OwnJob,
+    file: PathBuf,
+    log: PathBuf,
+    text: String,
+    program: PathBuf,
+    /// How long its log was when it was started: what it says since comes after that.
+    begin: Cell<usize>,
+}
+
+impl Agent {
+    /// For the running program, with the files that the options name.
+    ///
+    /// # Errors
+    ///
+    /// If launchd cannot be reached, or it is not known where the user's files are.
+    pub async fn connect(options: &Options) -> Result<Self, Error> {
+        Self::connect_through(Path::new(crate::manager::launchd::LAUNCHCTL), options).await
+    }
+
+    /// As [`connect`](Self::connect), with this `launchctl`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be run, or it is not known where the user's files are.
+    pub async fn connect_through(launchctl: &Path, options: &Options) -> Result<Self, Error> {
+        let (program, arguments) = super::command(options)?;
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let home = home.ok_or(Error::NoHome)?;
+        let directory = home.join("Library/LaunchAgents");
+        let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
+        let text = text(&program, &arguments, &log);
+        Ok(Self { job: OwnJob::connect(launchctl, directory).await?, file, log, text, program, begin: Cell::new(0) })
+    }
+
+    fn down(&self, why: &str) -> Error {
+        let why = self.job.last_line(&self.log).unwrap_or_else(|| why.to_owned());
+        Error::Down { why, log: self.log_command() }
+    }
+}
+
+impl Host for Agent {
+    async fn look(&self) -> Result<Seen, Error> {
+        let state = self.job.state().await?;
+        let file = match fs::read_to_string(&self.file) {
+            Ok(text) if text == self.text => Installed::Same,
+            Ok(_) => Installed::Other,
+            Err(_) => Installed::Missing,
+        };
+        // launchd does not tell which file a process was made of, but when.
+        let replaced = fs::metadata(&self.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
+        let outdated = state.age.zip(replaced).is_some_and(|(age, ago)| ago < age);
+        Ok(Seen { file, enabled: !state.disabled, up: state.up, outdated })
+    }
+
+    fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn reloads(&self) -> bool {
+        false
+    }
+
+    async fn perform(&self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::Start | Step::Restart => {
+                if let Some(directory) = self.log.parent() {
+                    fs::create_dir_all(directory).map_err(|why| super::failed("create", directory, why))?;
+                }
+                self.begin.set(fs::metadata(&self.log).map_or(0, |data| usize::try_from(data.len()).unwrap_or(0)));
+                self.job.start(Instant::now() + COMES_UP_WITHIN).await?;
+            }
+            Step::Stop => self.job.stop(Instant::now() + COMES_UP_WITHIN).await?,
+            Step::Enable => self.job.enable().await?,
+            // Taken out, it is gone; its file starts it at the next login, and that is removed.
+            Step::Disable | Step::Reload | Step::Write { .. } | Step::Remove(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn wait_until_up(&self) -> Result<String, Error> {
+        const READY: &str = "watches over";
+        let latest = Instant::now() + COMES_UP_WITHIN;
+        loop {
+            let log = fs::read(&self.log).unwrap_or_default();
+            let log = String::from_utf8_lossy(log.get(self.begin.get()..).unwrap_or_default()).into_owned();
+            let state = self.job.state().await?;
+            if let Some(line) = log.lines().rev().find(|line| line.contains(READY)).filter(|_| state.up) {
+                let (_, watched) = line.rsplit_once(READY).unwrap_or_default();
+                return Ok(format!("Watching over{watched}"));
+            }
+            if state.ended {
+                return Err(self.down("it ended at once"));
+            }
+            if Instant::now() >= latest {
+                return Err(self.down("it does not get ready"));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn log_command(&self) -> String {
+        format!("tail -f {}", self.log.display())
+    }
+
+    async fn hint(&self) -> Option<String> {
+        let user = std::env::var("USER").ok().filter(|user| !user.is_empty())?;
+        let line = rotation(&user, &self.log)?;
+        (!Path::new(ROTATION).exists()).then(|| {
+            format!("nothing rotates its log yet; to let newsyslog do it: echo '{line}' | sudo tee {ROTATION}")
+        })
+    }
+}
+
+/// The packaged agent, with this program and this log in it.
+fn text(program: &Path, arguments: &[String], log: &Path) -> String {
+    let element = |word: &str| format!("\t\t<string>{}</string>\n", escaped(word));
+    let program = std::iter::once(element(&program.to_string_lossy()));
+    let words: String = program.chain(arguments.iter().map(|argument| element(argument))).collect();
+    PACKAGED.replace(PACKAGED_PROGRAM, &words).replace(PACKAGED_LOG, &escaped(&log.to_string_lossy()))
+}
+
+/// The packaged line for newsyslog, with this user and this log in it.
+fn rotation(user: &str, log: &Path) -> Option<String> {
+    let line = PACKAGED_ROTATION.lines().find(|line| line.starts_with(PACKAGED_LOG))?;
+    let words = line.split_whitespace().map(|word| match word {
+        PACKAGED_LOG => log.to_string_lossy().into_owned(),
+        word => word.replace("USER", user),
+    });
+    Some(words.collect::<Vec<_>>().join(" "))
+}
+
+/// Text as XML has it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packaged_agent_runs_whatever_program_installs_it() {
+        let arguments = ["--config".to_owned(), "/Users/me/a & b.yaml".to_owned()];
+        let text = text(Path::new("/opt/<my> tools/workerheal"), &arguments, Path::new("/Users/me/log & more"));
+        let read: plist::Dictionary = plist::from_bytes(text.as_bytes()).unwrap();
+        let words: Vec<&str> =
+            read["ProgramArguments"].as_array().unwrap().iter().map(|word| word.as_string().unwrap()).collect();
+        let expected = ["/opt/<my> tools/workerheal", "--config", "/Users/me/a & b.yaml", "daemon", "--log", "text"];
+        assert_eq!(words, expected);
+        assert_eq!(read["StandardErrorPath"].as_string(), Some("/Users/me/log & more"));
+        assert_eq!(read["Label"].as_string(), Some(LABEL));
+        assert_eq!(read["KeepAlive"].as_boolean(), Some(true));
+        let log = Path::new("/Users/me/Library/Logs/workerheal.log");
+        let line = "/Users/me/Library/Logs/workerheal.log me:staff 600 5 1024 * JN";
+        assert_eq!(rotation("me", log).as_deref(), Some(line));
+    }
+}

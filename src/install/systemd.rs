@@ -1,0 +1,183 @@
+//! The user unit.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Error, Host, Installed, Seen, Step};
+use crate::core::units::UnitName;
+use crate::manager::systemd::own::{OwnState, OwnUnit, unit_directory};
+use crate::setup::Options;
+
+/// The unit as it is packaged.
+const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
+const PACKAGED_COMMAND: &str = "/usr/bin/workerheal daemon";
+/// Where a package installs it.
+const PACKAGED_UNIT: &str = "/usr/lib/systemd/user/workerheal.service";
+const NAME: &str = "workerheal.service";
+/// How long it may take to come up.
+const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+
+/// workerheal as a unit of the calling user's systemd.
+#[derive(Debug)]
+pub struct UserUnit {
+    unit: OwnUnit,
+    file: PathBuf,
+    text: String,
+    program: PathBuf,
+}
+
+impl UserUnit {
+    /// For the running program, with the files that the options name.
+    ///
+    /// # Errors
+    ///
+    /// If the user's systemd cannot be reached, or it is not known where its files are.
+    pub async fn connect(options: &Options) -> Result<Self, Error> {
+        let (program, arguments) = super::command(options)?;
+        if program.to_string_lossy().contains(['"', '\'', '\\']) {
+            let why =
+                format!("systemd runs none whose path has quotes or backslashes in it, as {} has", program.display());
+            return Err(Error::Program(why));
+        }
+        let name = UnitName::parse(NAME).map_err(|error| Error::Program(error.to_string()))?;
+        let file = unit_directory().ok_or(Error::NoHome)?.join(NAME);
+        Ok(Self { unit: OwnUnit::connect(name).await?, file, text: text(&program, &arguments), program })
+    }
+
+    async fn state(&self) -> Result<OwnState, Error> {
+        Ok(self.unit.state().await?)
+    }
+
+    async fn down(&self, why: &str) -> Error {
+        let why = self.unit.last_line().await.unwrap_or_else(|| why.to_owned());
+        Error::Down { why, log: self.log_command() }
+    }
+
+    /// Whether a package has installed just what there is to be.
+    fn is_packaged(&self) -> bool {
+        !self.file.exists() && fs::read_to_string(PACKAGED_UNIT).is_ok_and(|text| text == self.text)
+    }
+}
+
+impl Host for UserUnit {
+    async fn look(&self) -> Result<Seen, Error> {
+        let state = self.state().await?;
+        if state.file.starts_with("masked") {
+            return Err(Error::Masked);
+        }
+        let file = match fs::read_to_string(&self.file) {
+            Ok(text) if text == self.text => Installed::Same,
+            Ok(_) => Installed::Other,
+            Err(_) if self.is_packaged() => Installed::Same,
+            Err(_) => Installed::Missing,
+        };
+        let up = matches!(state.active.as_str(), "active" | "activating" | "reloading");
+        let outdated = up && state.pid.is_some_and(|pid| runs_another(pid, &self.program));
+        Ok(Seen { file, enabled: state.file.starts_with("enabled"), up, outdated })
+    }
+
+    fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn reloads(&self) -> bool {
+        true
+    }
+
+    async fn perform(&self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::Reload => self.unit.reload().await?,
+            Step::Enable => self.unit.enable().await?,
+            Step::Start => self.unit.start().await?,
+            Step::Restart => self.unit.restart().await?,
+            Step::Disable => self.unit.disable().await?,
+            Step::Stop => {
+                self.unit.stop().await?;
+                let latest = Instant::now() + COMES_UP_WITHIN;
+                while !matches!(self.state().await?.active.as_str(), "inactive" | "failed") && Instant::now() < latest {
+                    sleep(POLL).await;
+                }
+            }
+            Step::Write { .. } | Step::Remove(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn wait_until_up(&self) -> Result<String, Error> {
+        let latest = Instant::now() + COMES_UP_WITHIN;
+        loop {
+            let state = self.state().await?;
+            match (state.active.as_str(), state.sub.as_str()) {
+                // It says that it is ready once it knows all workers.
+                ("active", _) => return Ok(state.status),
+                ("failed", _) | (_, "auto-restart" | "auto-restart-queued") => {
+                    return Err(self.down("it ended at once").await);
+                }
+                _ if Instant::now() >= latest => return Err(self.down("it does not get ready").await),
+                _ => sleep(POLL).await,
+            }
+        }
+    }
+
+    fn log_command(&self) -> String {
+        "journalctl --user -u workerheal -f".to_owned()
+    }
+
+    async fn hint(&self) -> Option<String> {
+        // Where there is no logind, nobody ends them.
+        let lingers = OwnUnit::lingers().await?;
+        (!lingers).then(|| {
+            "it ends when you log out, as your workers do; to keep them running: loginctl enable-linger".to_owned()
+        })
+    }
+}
+
+/// Whether a process runs another program than the one at this path: it has been replaced since.
+fn runs_another(pid: u32, program: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    let running = identity(&PathBuf::from(format!("/proc/{pid}/exe")));
+    running.is_some() && running != identity(program)
+}
+
+/// The packaged unit, with this program in it.
+fn text(program: &Path, arguments: &[String]) -> String {
+    let program = quoted(&program.to_string_lossy());
+    let arguments = arguments.iter().map(|argument| quoted(&argument.replace('$', "$$")));
+    let words: Vec<String> = std::iter::once(program).chain(arguments).collect();
+    PACKAGED.replace(PACKAGED_COMMAND, &format!("{} daemon", words.join(" ")))
+}
+
+/// A word of a command line, systemd.service(5).
+fn quoted(word: &str) -> String {
+    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%$~".contains(c);
+    if word.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packaged_unit_runs_whatever_program_installs_it() {
+        assert!(PACKAGED.contains(&format!("ExecStart={PACKAGED_COMMAND}\n")));
+        assert_eq!(text(Path::new("/usr/bin/workerheal"), &[]), PACKAGED);
+        let arguments = ["--config".to_owned(), "/home/me/50% $of \"it\".yaml".to_owned()];
+        let text = text(Path::new("/opt/my tools/workerheal"), &arguments);
+        let line = text.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+        assert_eq!(line, r#"ExecStart="/opt/my tools/workerheal" --config "/home/me/50%% $$of \"it\".yaml" daemon"#);
+    }
+}

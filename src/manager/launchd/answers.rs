@@ -1,0 +1,281 @@
+//! Reads what `launchctl` prints.
+//!
+//! Of `list` every line has to be as expected, or nothing of it counts. `print` is no interface, and
+//! full of decoys: nested blocks have a `state`, too. So only keys at the depth of one tab count,
+//! blocks are skipped from their opening to the closing brace at that depth, and a key that is
+//! there twice says nothing. What cannot be read is unknown, and unknown is never acted on.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// One line of `launchctl list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub label: String,
+    /// The process of a job that runs.
+    pub pid: Option<u32>,
+}
+
+/// How the last run of a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// It has not run yet, or its first run has not ended.
+    Never,
+    /// With this exit status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// By the system, for this reason (`OS_REASON_CODESIGNING`, `JETSAM_REASON_...`).
+    Reason(String),
+    /// It says something that this version does not understand.
+    Unknown,
+}
+
+/// What `launchctl print` says of one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Job {
+    /// launchd's own word: `running`, `not running`, `spawn scheduled`...
+    pub state: String,
+    pub pid: Option<u32>,
+    /// The file that the job was loaded from, if it was loaded from one.
+    pub plist: Option<PathBuf>,
+    /// Runs since it was loaded.
+    pub runs: u32,
+    pub end: End,
+    /// launchd starts it again when it ends.
+    pub keep_alive: bool,
+    /// A number that no other load of a job has.
+    pub coalition: Option<u64>,
+}
+
+/// The jobs that are loaded; `None` if that is not what the text says.
+pub(super) fn list(text: &str) -> Option<Vec<Listed>> {
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next()?.split_whitespace().collect();
+    if header != ["PID", "Status", "Label"] {
+        return None;
+    }
+    lines.map(listed).collect()
+}
+
+fn listed(line: &str) -> Option<Listed> {
+    let mut columns = line.splitn(3, '\t').map(str::trim);
+    let (pid, status, label) = (columns.next()?, columns.next()?, columns.next()?);
+    if label.is_empty() || (status != "-" && status.parse::<i32>().is_err()) {
+        return None;
+    }
+    let pid = if pid == "-" { None } else { Some(pid.parse().ok()?) };
+    Some(Listed { label: label.to_owned(), pid })
+}
+
+/// Which labels somebody has disabled (true) or enabled; `None` if that is not what the text says.
+/// Up to macOS 12 the words are `true` and `false`.
+pub(super) fn disabled(text: &str) -> Option<HashMap<String, bool>> {
+    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "disabled services = {");
+    lines.next()?;
+    let mut labels = HashMap::new();
+    for line in lines {
+        if line == "}" {
+            return Some(labels);
+        }
+        let (label, word) = line.split_once(" => ")?;
+        let is_disabled = match word.trim() {
+            "disabled" | "true" => true,
+            "enabled" | "false" => false,
+            _ => return None,
+        };
+        labels.insert(label.trim_matches('"').to_owned(), is_disabled);
+    }
+    None
+}
+
+/// A job in detail; `None` if the text does not say what it has to.
+pub(super) fn job(text: &str) -> Option<Job> {
+    let keys = top_level(text)?;
+    let once = |key: &str| match keys.get(key).map(Vec::as_slice) {
+        Some([value]) => Some(*value),
+        _ => None,
+    };
+    let number = |key: &str| match keys.get(key) {
+        None => Some(None),
+        Some(_) => Some(Some(once(key)?.parse::<u32>().ok()?)),
+    };
+    Some(Job {
+        state: once("state")?.to_owned(),
+        pid: number("pid")?,
+        plist: once("path").map(PathBuf::from).filter(|path| path.is_absolute()),
+        runs: number("runs")?.unwrap_or(0),
+        end: end(&keys),
+        keep_alive: once("properties").is_some_and(|words| words.split('|').any(|word| word.trim() == "keepalive")),
+        coalition: coalition(text),
+    })
+}
+
+/// The values of the keys at the depth of one tab, and of nothing deeper.
+fn top_level(text: &str) -> Option<HashMap<&str, Vec<&str>>> {
+    let mut lines = text.lines();
+    if !lines.next()?.ends_with(" = {") {
+        return None;
+    }
+    let mut keys: HashMap<&str, Vec<&str>> = HashMap::new();
+    let mut inside = false;
+    for line in lines {
+        let Some(rest) = line.strip_prefix('\t') else {
+            if line == "}" && !inside {
+                return Some(keys);
+            }
+            // An empty line, or one of an argument that has several.
+            continue;
+        };
+        if inside {
+            inside = rest != "}";
+            continue;
+        }
+        if rest.starts_with('\t') {
+            continue;
+        }
+        if rest.ends_with(" = {") {
+            inside = true;
+        } else if let Some((key, value)) = rest.split_once(" = ") {
+            keys.entry(key).or_default().push(value.trim());
+        }
+    }
+    // It was cut off.
+    None
+}
+
+/// A signal outranks an exit status, and one that cannot be read is not overruled by it.
+fn end(keys: &HashMap<&str, Vec<&str>>) -> End {
+    let once = |key: &str| match keys.get(key).map(Vec::as_slice) {
+        None => Ok(None),
+        Some([value]) => Ok(Some(*value)),
+        Some(_) => Err(()),
+    };
+    let (Ok(signal), Ok(code), Ok(reason)) =
+        (once("last terminating signal"), once("last exit code"), once("last exit reason"))
+    else {
+        return End::Unknown;
+    };
+    if let Some(signal) = signal {
+        let number = signal.rsplit_once(": ").map_or(signal, |(_, number)| number);
+        return number.parse().map_or(End::Unknown, End::Signal);
+    }
+    match (code, reason) {
+        // What is idle is let go on purpose.
+        (_, Some(reason)) if reason.ends_with("IDLE_EXIT") => End::Code(0),
+        (None | Some("(never exited)" | "0"), Some(reason)) => End::Reason(reason.to_owned()),
+        (Some("(never exited)"), None) => End::Never,
+        (Some(code), _) => {
+            let number = code.split_once(": ").map_or(code, |(number, _)| number);
+            match number.parse::<i32>() {
+                Ok(status) if status < 0 => End::Signal(-status),
+                Ok(status) => End::Code(status),
+                Err(_) => End::Unknown,
+            }
+        }
+        (None, None) => End::Unknown,
+    }
+}
+
+/// The id in the block of the resource coalition, which each load of a job has anew.
+fn coalition(text: &str) -> Option<u64> {
+    let mut lines = text.lines().skip_while(|line| *line != "\tresource coalition = {").skip(1);
+    lines.next()?.strip_prefix("\t\tID = ")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As macOS 13 and later print it, less what is of no interest.
+    fn printed(lines: &str) -> String {
+        format!(
+            "gui/501/com.lerd.lerd-queue-myapp = {{\n\tactive count = 1\n\
+             \tpath = /Users/me/Library/LaunchAgents/lerd-queue-myapp.plist\n\ttype = LaunchAgent\n{lines}\
+             \n\tprogram = /bin/sh\n\targuments = {{\n\t\t/bin/sh\n\t\t-c\n\t\tstate = waiting\n\t}}\n\
+             \tdefault environment = {{\n\t\tPATH => /usr/bin:/bin:/usr/sbin:/sbin\n\t\tpid = 1\n\t}}\n\
+             \tdomain = gui/501 [100002]\n\tminimum runtime = 10\n\
+             \n\tresource coalition = {{\n\t\tID = 1114\n\t\ttype = resource\n\t\tstate = active\n\
+             \t\tactive count = 1\n\t}}\n\tjetsam coalition = {{\n\t\tID = 1115\n\t\tstate = active\n\t}}\n\
+             \tspawn type = daemon (3)\n\tjob state = exited\n\
+             \tproperties = runatload | inferred program\n}}\n"
+        )
+    }
+
+    fn ended(lines: &str) -> End {
+        job(&printed(&format!("\tstate = not running\n{lines}"))).unwrap().end
+    }
+
+    #[test]
+    fn only_the_jobs_own_state_counts() {
+        let running = job(&printed("\tstate = running\n\truns = 2\n\tpid = 4242\n\tlast exit code = 1\n")).unwrap();
+        assert_eq!((running.state.as_str(), running.pid, running.runs), ("running", Some(4242), 2));
+        assert_eq!(running.plist, Some("/Users/me/Library/LaunchAgents/lerd-queue-myapp.plist".into()));
+        assert_eq!((running.coalition, running.keep_alive), (Some(1114), false));
+        let no_state = printed("\truns = 2\n");
+        assert_eq!(job(&no_state), None, "the nested ones are of something else");
+        let kept = printed("\tstate = waiting\n").replace("runatload |", "keepalive | runatload |");
+        assert!(job(&kept).unwrap().keep_alive);
+    }
+
+    #[test]
+    fn every_way_to_end_is_told_from_the_others() {
+        assert_eq!(ended("\tlast exit code = 0\n"), End::Code(0));
+        assert_eq!(ended("\tlast exit code = 1\n"), End::Code(1));
+        assert_eq!(ended("\tlast exit code = 78: EX_CONFIG\n"), End::Code(78));
+        assert_eq!(ended("\tlast exit code = (never exited)\n"), End::Never);
+        assert_eq!(ended("\tlast exit code = -9\n"), End::Signal(9));
+        // A death by a signal has no exit code.
+        assert_eq!(ended("\tlast terminating signal = Killed: 9\n"), End::Signal(9));
+        assert_eq!(ended("\tlast terminating signal = Segmentation fault: 11\n"), End::Signal(11));
+        assert_eq!(ended("\tlast terminating signal = Terminated: 15\n\tlast exit code = 0\n"), End::Signal(15));
+        assert_eq!(ended("\tlast exit reason = OS_REASON_DYLD\n"), End::Reason("OS_REASON_DYLD".into()));
+        assert_eq!(ended("\tlast exit reason = JETSAM_REASON_MEMORY_IDLE_EXIT\n"), End::Code(0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown() {
+        assert_eq!(ended(""), End::Unknown);
+        assert_eq!(ended("\tlast exit code = none\n"), End::Unknown);
+        assert_eq!(ended("\tlast terminating signal = Killed\n\tlast exit code = 1\n"), End::Unknown);
+        assert_eq!(ended("\tlast exit code = 0\n\tlast exit code = 1\n"), End::Unknown);
+        let twice = "\tstate = running\n\tstate = not running\n";
+        let cut_off = printed("\tstate = running\n");
+        for text in ["", "Could not find service\n", "x = {\n}", &printed(twice), &cut_off[..cut_off.len() - 3]] {
+            assert_eq!(job(text), None, "{text:?}");
+        }
+        assert_eq!(job(&printed("\tstate = running\n\tpid = many\n")), None);
+        // An argument of several lines can say anything, but not end its block.
+        let several = printed("\tstate = running\n").replace("\t\t-c\n", "\t\t-c\nstate = not running\n}\n");
+        assert_eq!(job(&several).unwrap().state, "running");
+    }
+
+    #[test]
+    fn a_list_is_read_whole_or_not_at_all() {
+        let text =
+            "PID\tStatus\tLabel\n4242\t0\tcom.lerd.lerd-queue-myapp\n-\t-9\tcom.lerd.lerd-vite-shop\n-\t78\ta b\n";
+        let read: Vec<(String, Option<u32>)> =
+            list(text).unwrap().into_iter().map(|job| (job.label, job.pid)).collect();
+        let expected = [("com.lerd.lerd-queue-myapp", Some(4242)), ("com.lerd.lerd-vite-shop", None), ("a b", None)];
+        assert_eq!(read, expected.map(|(label, pid)| (label.to_owned(), pid)));
+        assert_eq!(list("PID\tStatus\tLabel\n"), Some(vec![]));
+        for wrong in ["", "-\t0\tx\n", "PID\tStatus\tLabel\n-\t0\n", "PID\tStatus\tLabel\nx\t0\ty\n"] {
+            assert_eq!(list(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_database_of_disabled_jobs_is_read_in_old_words_and_new() {
+        for (no, yes) in [("enabled", "disabled"), ("false", "true")] {
+            let text = format!(
+                "\n\tdisabled services = {{\n\t\t\"com.lerd.a\" => {yes}\n\t\t\"com.lerd.a-b\" => {no}\n\t}}\n\
+                 \tlogin item associations = {{\n\t\t\"x\" => whatever\n\t}}\n"
+            );
+            let labels = disabled(&text).unwrap();
+            assert_eq!((labels.get("com.lerd.a"), labels.get("com.lerd.a-b")), (Some(&true), Some(&false)));
+        }
+        assert_eq!(disabled("disabled services = {\n\"x\" => perhaps\n}"), None);
+        assert_eq!(disabled("disabled services = {\n"), None);
+        assert_eq!(disabled(""), None);
+    }
+}

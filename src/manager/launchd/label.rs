@@ -1,0 +1,48 @@
+//! What a unit is called on launchd.
+//!
+//! Lerd names its jobs `com.lerd.<unit>`; the job of anybody else is the unit of its label's name.
+//! So a unit has the same name on each system, in events, files and JSON.
+
+use crate::core::units::UnitName;
+
+const LERD: &str = "com.lerd.";
+/// Whose jobs those are: no other units are called so, whatever the configuration's prefix.
+const LERDS: &str = "lerd-";
+
+/// The label of a unit's job.
+pub(super) fn label_of(unit: &UnitName) -> String {
+    let name = unit.short();
+    if name.starts_with(LERDS) { format!("{LERD}{name}") } else { name.to_owned() }
+}
+
+/// The unit that a label names; `None` if no unit can be called so.
+pub(super) fn unit_of(label: &str) -> Option<UnitName> {
+    let name = label.strip_prefix(LERD).filter(|name| name.starts_with(LERDS)).unwrap_or(label);
+    // A label ends as it likes, a unit's name only in `.service`.
+    let unit = UnitName::parse(name).ok()?;
+    (label_of(&unit) == label).then_some(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_called_the_same_on_each_system() {
+        for (label, unit) in [
+            ("com.lerd.lerd-queue-myapp", Some("lerd-queue-myapp")),
+            ("homebrew.mxcl.redis", Some("homebrew.mxcl.redis")),
+            ("com.lerd.menubar", Some("com.lerd.menubar")),
+            // Another job, which is not taken for Lerd's.
+            ("lerd-queue-myapp", None),
+            ("com.lerd.lerd-queue-myapp.service", None),
+            ("application.com.apple.Safari.1 2", None),
+            ("com.apple.timer", None),
+        ] {
+            assert_eq!(unit_of(label).map(|unit| unit.to_string()).as_deref(), unit, "{label}");
+            if let Some(unit) = unit_of(label) {
+                assert_eq!(label_of(&unit), label);
+            }
+        }
+    }
+}

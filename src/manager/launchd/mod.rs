@@ -1,0 +1,164 @@
+//! launchd, of the user or of the system, through `launchctl`.
+//!
+//! It runs a program and reads files, so it is compiled and tested on every platform; it is used on
+//! macOS.
+//!
+//! - [`launchctl`]: the calls, and what their exit statuses mean. [`answers`] reads what they print.
+//! - [`label`]: what a unit is called. [`plist`]: the files of jobs. [`tail`]: the end of their logs.
+//! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units.
+//! - [`start`]: how one is healed. [`records`]: what is out meanwhile.
+//! - [`own`]: workerheal's own job.
+//! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
+
+mod answers;
+mod job;
+mod label;
+pub(crate) mod launchctl;
+mod look;
+pub(crate) mod own;
+mod plist;
+mod records;
+mod session;
+mod start;
+mod tail;
+mod watched;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::{Changes, ManagerError, Scope, ServiceManager};
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::paths::{Overrides, Paths};
+use launchctl::Launchctl;
+use look::Eyes;
+use records::Records;
+use session::{Request, Session};
+
+/// Where macOS has the program.
+pub(crate) const LAUNCHCTL: &str = "/bin/launchctl";
+/// The label of workerheal's own agent.
+pub const LABEL: &str = "dev.workerheal";
+/// How long reading the end of a log may take.
+const READS_WITHIN: Duration = Duration::from_secs(1);
+
+/// A handle on launchd.
+#[derive(Debug, Clone)]
+pub struct Launchd {
+    eyes: Eyes,
+    requests: mpsc::UnboundedSender<Request>,
+    under_way: watch::Receiver<usize>,
+}
+
+impl Launchd {
+    /// Connects to the launchd of this Mac, and follows the jobs whose units match the patterns.
+    ///
+    /// # Errors
+    ///
+    /// If `launchctl` cannot be run, or does not answer.
+    pub async fn connect(scope: Scope, patterns: Vec<String>) -> Result<(Self, Changes), ManagerError> {
+        let places = Places { directories: directories(scope), records: place_of_records(scope) };
+        Self::connect_through(Path::new(LAUNCHCTL), places, scope, patterns).await
+    }
+
+    /// As [`connect`](Self::connect), with this `launchctl`, and with files in these places.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be run, or does not answer.
+    pub async fn connect_through(
+        program: &Path,
+        places: Places,
+        scope: Scope,
+        patterns: Vec<String>,
+    ) -> Result<(Self, Changes), ManagerError> {
+        let launchctl = Launchctl::connect(program, scope, LABEL).await?;
+        let eyes = Eyes { launchctl, directories: places.directories.into() };
+        let records = places.records.map(Records);
+        let (requests, requested) = mpsc::unbounded_channel();
+        let (changes, told) = mpsc::unbounded_channel();
+        let (busy, under_way) = watch::channel(0);
+        tokio::spawn(Session::new(eyes.clone(), records, &patterns, requested, changes, busy).run());
+        Ok((Self { eyes, requests, under_way }, told))
+    }
+
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Result<T, ManagerError>>) -> Request,
+    ) -> Result<T, ManagerError> {
+        let (answer, answered) = oneshot::channel();
+        // The task ends only after the last handle.
+        let _ = self.requests.send(question(answer));
+        answered.await.unwrap_or_else(|_| Err(ManagerError::Unreachable("not connected".to_owned())))
+    }
+}
+
+/// Where files are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The plists of jobs that are not loaded.
+    pub directories: Vec<PathBuf>,
+    /// A directory in which is recorded what has been taken out, and is to be brought back.
+    pub records: Option<PathBuf>,
+}
+
+/// Beside what else survives a restart of the daemon.
+fn place_of_records(scope: Scope) -> Option<PathBuf> {
+    let overrides = Overrides { system: scope == Scope::System, ..Overrides::default() };
+    let paths = Paths::find(&overrides, |name| std::env::var_os(name)).ok()?;
+    Some(paths.state.with_file_name("taken-out"))
+}
+
+/// Where plists are, the user's own first.
+fn directories(scope: Scope) -> Vec<PathBuf> {
+    match scope {
+        Scope::System => vec![PathBuf::from("/Library/LaunchDaemons")],
+        Scope::User => {
+            let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+            let own = home.map(|home| home.join("Library/LaunchAgents"));
+            own.into_iter().chain([PathBuf::from("/Library/LaunchAgents")]).collect()
+        }
+    }
+}
+
+impl ServiceManager for Launchd {
+    async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
+        self.ask(Request::List).await
+    }
+
+    fn refresh(&self) {
+        let _ = self.requests.send(Request::Refresh);
+    }
+
+    fn cover(&self, patterns: Vec<String>) {
+        let _ = self.requests.send(Request::Cover(patterns));
+    }
+
+    async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
+        let unit = unit.clone();
+        self.ask(|answer| Request::Inspect(unit, detail, answer)).await
+    }
+
+    fn start(&self, unit: &UnitName, timeout: Duration) {
+        let _ = self.requests.send(Request::Start { unit: unit.clone(), restart: false, timeout });
+    }
+
+    fn restart(&self, unit: &UnitName, timeout: Duration) {
+        let _ = self.requests.send(Request::Start { unit: unit.clone(), restart: true, timeout });
+    }
+
+    async fn last_error(&self, unit: &UnitName) -> Option<String> {
+        let job = self.eyes.job(unit).await.ok().flatten();
+        let logs = self.eyes.file(unit, job.as_ref()).await.agent()?.logs.clone();
+        let read = spawn_blocking(move || logs.iter().find_map(|log| tail::last_line(log)));
+        timeout(READS_WITHIN, read).await.ok()?.ok()?
+    }
+
+    async fn settled(&self) {
+        let mut under_way = self.under_way.clone();
+        let _ = under_way.wait_for(|count| *count == 0).await;
+    }
+}

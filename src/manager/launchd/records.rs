@@ -1,0 +1,60 @@
+//! A record of each job that we are about to take out, until it is back: should this process be killed in
+//! between, the next one brings it back instead of taking it for stopped by its user.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::units::UnitName;
+
+/// A record that is older says nothing: by then its user has seen that the worker is down.
+const LASTS: Duration = Duration::from_secs(10 * 60);
+
+/// A directory of empty files, each named after a unit.
+#[derive(Debug, Clone)]
+pub(super) struct Records(pub PathBuf);
+
+impl Records {
+    /// The units that were taken out not long ago, and not brought back.
+    pub fn read(&self) -> Vec<UnitName> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        let fresh = entries.flatten().filter(|entry| {
+            let age = entry.metadata().ok().and_then(|data| data.modified().ok()?.elapsed().ok());
+            age.is_some_and(|age| age < LASTS)
+        });
+        fresh.filter_map(|entry| UnitName::parse(entry.file_name().to_str()?).ok()).collect()
+    }
+
+    /// The unit is about to be taken out.
+    pub fn add(&self, unit: &UnitName) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        fs::write(self.0.join(unit.short()), "")
+    }
+
+    /// It is back, or its user means it to be out.
+    pub fn remove(&self, unit: &UnitName) {
+        // Most times there is none.
+        let _ = fs::remove_file(self.0.join(unit.short()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_lasts_until_it_is_removed_or_old() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records(directory.path().join("out"));
+        let unit = UnitName::parse("lerd-queue-myapp").unwrap();
+        assert_eq!(records.read(), []);
+        records.add(&unit).unwrap();
+        assert_eq!(records.read(), std::slice::from_ref(&unit));
+        let file = fs::File::options().write(true).open(records.0.join("lerd-queue-myapp")).unwrap();
+        file.set_modified(std::time::SystemTime::now() - LASTS).unwrap();
+        assert_eq!(records.read(), []);
+        records.remove(&unit);
+        assert!(!records.0.join("lerd-queue-myapp").exists());
+    }
+}

@@ -1,0 +1,253 @@
+//! The task that owns what is known of launchd's jobs.
+//!
+//! launchd signals nothing, so all is found out by asking: lists are made on request, one at a time,
+//! and looks and starts run beside them as tasks. What they find passes through here, in one order:
+//! a list that was begun before a start had ended may show the job as it was, so it is made anew
+//! before anybody sees it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::job::{self, Seen};
+use super::look::{Eyes, Sight};
+use super::records::Records;
+use super::start::{Start, start};
+use super::watched::Memory;
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::manager::{Change, ManagerError};
+
+/// The answer to a request.
+type Answer<T> = oneshot::Sender<Result<T, ManagerError>>;
+
+/// What the handles ask of the task.
+#[derive(Debug)]
+pub(super) enum Request {
+    Refresh,
+    Cover(Vec<String>),
+    List(Answer<Vec<UnitStatus>>),
+    Inspect(UnitName, Detail, Answer<Inspection>),
+    Start { unit: UnitName, restart: bool, timeout: Duration },
+}
+
+/// What a task has found.
+enum Found {
+    List(Result<Vec<(UnitName, Sight)>, ManagerError>),
+    Look(UnitName, Detail, Answer<Inspection>, Result<Seen, ManagerError>),
+    Start(UnitName, Start),
+}
+
+pub(super) struct Session {
+    eyes: Eyes,
+    records: Option<Records>,
+    covered: Vec<glob::Pattern>,
+    requests: mpsc::UnboundedReceiver<Request>,
+    changes: mpsc::UnboundedSender<Change>,
+    tasks: JoinSet<Found>,
+    memory: Memory,
+    /// Units that are being started.
+    starting: HashSet<UnitName>,
+    /// How many those are, for whoever waits for their end.
+    under_way: watch::Sender<usize>,
+    /// A list is on its way.
+    listing: bool,
+    /// It may be out of date already.
+    outdated: bool,
+    /// The next list is to be told as a change.
+    told: bool,
+    waiting: Vec<Answer<Vec<UnitStatus>>>,
+}
+
+impl Session {
+    pub fn new(
+        eyes: Eyes,
+        records: Option<Records>,
+        patterns: &[String],
+        requests: mpsc::UnboundedReceiver<Request>,
+        changes: mpsc::UnboundedSender<Change>,
+        under_way: watch::Sender<usize>,
+    ) -> Self {
+        let mut memory = Memory::default();
+        for unit in records.iter().flat_map(Records::read) {
+            memory.set_taken_out(&unit, true);
+        }
+        Self {
+            eyes,
+            records,
+            covered: globs(patterns),
+            requests,
+            changes,
+            tasks: JoinSet::new(),
+            memory,
+            starting: HashSet::new(),
+            under_way,
+            listing: false,
+            outdated: false,
+            told: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Serves requests for as long as anybody holds a handle, and ends what it has begun.
+    pub async fn run(mut self) {
+        self.told = true;
+        self.list();
+        let mut open = true;
+        while open || !self.starting.is_empty() {
+            tokio::select! {
+                request = self.requests.recv(), if open => match request {
+                    Some(request) => self.perform(request),
+                    None => open = false,
+                },
+                Some(found) = self.tasks.join_next() => {
+                    // Only a panic ends a task without an answer, and that has ended the process.
+                    let Ok(found) = found else { continue };
+                    self.found(found);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, request: Request) {
+        let eyes = self.eyes.clone();
+        match request {
+            Request::Refresh => {
+                self.told = true;
+                self.list();
+            }
+            Request::Cover(patterns) => {
+                self.covered = globs(&patterns);
+                self.list_anew();
+            }
+            Request::List(answer) => {
+                self.waiting.push(answer);
+                self.list();
+            }
+            Request::Inspect(unit, detail, answer) => {
+                self.tasks.spawn(async move {
+                    let seen = eyes.look(&unit, detail).await;
+                    Found::Look(unit, detail, answer, seen)
+                });
+            }
+            Request::Start { unit, restart, timeout } => {
+                self.starting.insert(unit.clone());
+                self.under_way.send_replace(self.starting.len());
+                let (records, deadline) = (self.records.clone(), Instant::now() + timeout);
+                self.tasks.spawn(async move {
+                    let ended = start(&eyes, records.as_ref(), &unit, restart, deadline).await;
+                    Found::Start(unit, ended)
+                });
+            }
+        }
+    }
+
+    /// Tells of a list that is begun from now on.
+    fn list_anew(&mut self) {
+        self.told = true;
+        self.outdated = self.listing;
+        self.list();
+    }
+
+    /// Makes a list, unless one is on its way.
+    fn list(&mut self) {
+        if std::mem::replace(&mut self.listing, true) {
+            return;
+        }
+        let (eyes, covered) = (self.eyes.clone(), self.covered.clone());
+        self.tasks.spawn(async move { Found::List(eyes.list(&covered).await) });
+    }
+
+    fn found(&mut self, found: Found) {
+        match found {
+            Found::List(result) => self.listed(result),
+            Found::Look(unit, detail, answer, seen) => {
+                let seen = seen.map(|seen| self.inspected(&unit, &seen, detail));
+                // Whoever asked may have gone.
+                let _ = answer.send(seen);
+            }
+            Found::Start(unit, ended) => self.started(unit, ended),
+        }
+    }
+
+    fn listed(&mut self, result: Result<Vec<(UnitName, Sight)>, ManagerError>) {
+        self.listing = false;
+        if std::mem::take(&mut self.outdated) {
+            return self.list();
+        }
+        let result = result.map(|sights| self.statuses(sights));
+        if std::mem::take(&mut self.told) {
+            let change = match &result {
+                Ok(list) => Change::Units(list.clone()),
+                Err(error) => Change::Lost(error.to_string()),
+            };
+            let _ = self.changes.send(change);
+        }
+        for answer in self.waiting.drain(..) {
+            let _ = answer.send(result.clone());
+        }
+    }
+
+    fn statuses(&mut self, sights: Vec<(UnitName, Sight)>) -> Vec<UnitStatus> {
+        let now = Instant::now();
+        let mut statuses = Vec::with_capacity(sights.len());
+        for (unit, sight) in sights {
+            if self.starting.contains(&unit) {
+                continue;
+            }
+            if sight != Sight::Out && self.memory.of(&unit, now).taken_out {
+                // Somebody was faster.
+                self.memory.set_taken_out(&unit, false);
+                self.records.iter().for_each(|records| records.remove(&unit));
+            }
+            statuses.push(match sight {
+                Sight::Out => {
+                    self.memory.gone(&unit);
+                    job::out(unit.clone(), self.memory.of(&unit, now))
+                }
+                Sight::Running(pid) => {
+                    self.memory.saw(&unit, Some(pid), None, now);
+                    job::running(unit)
+                }
+                Sight::Down(down) => {
+                    self.memory.saw(&unit, down.pid, Some(down.runs), now);
+                    job::status(unit, &down)
+                }
+                Sight::Unknown => job::unknown(unit),
+            });
+        }
+        statuses.extend(self.starting.iter().cloned().map(job::starting));
+        statuses
+    }
+
+    fn inspected(&mut self, unit: &UnitName, seen: &Seen, detail: Detail) -> Inspection {
+        let now = Instant::now();
+        match &seen.job {
+            Some(job) => self.memory.saw(unit, job.pid.filter(|_| job.is_up()), Some(job.runs), now),
+            None => self.memory.gone(unit),
+        }
+        let watched = self.memory.of(unit, now);
+        job::inspection(seen, watched, detail)
+    }
+
+    fn started(&mut self, unit: UnitName, ended: Start) {
+        self.starting.remove(&unit);
+        if let Some(taken_out) = ended.taken_out {
+            self.memory.set_taken_out(&unit, taken_out);
+        }
+        if let Some(job) = &ended.job {
+            self.memory.saw(&unit, job.pid.filter(|_| job.is_up()), Some(job.runs), Instant::now());
+            // What is known of it until now is that it was down.
+            let _ = self.changes.send(Change::Unit(job::status(unit.clone(), job)));
+        }
+        let _ = self.changes.send(Change::Finished(unit, ended.outcome));
+        self.under_way.send_replace(self.starting.len());
+        self.list_anew();
+    }
+}
+
+fn globs(patterns: &[String]) -> Vec<glob::Pattern> {
+    patterns.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()).collect()
+}

@@ -1,0 +1,127 @@
+//! The calls that concern workerheal's own unit: it is installed and taken away through them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use zbus::OwnedVariant;
+
+use super::session::{self, PATIENCE};
+use super::wire;
+use super::{Address, Link, text};
+use crate::core::units::UnitName;
+use crate::manager::journal::Journal;
+use crate::manager::{ManagerError, Scope};
+
+/// How long logind may take to answer a question that is not vital.
+const ASIDE: Duration = Duration::from_secs(2);
+
+/// A unit of the calling user's, and the manager that it belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnUnit {
+    link: Link,
+    name: UnitName,
+}
+
+/// How it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnState {
+    /// `active`, `failed`...
+    pub active: String,
+    /// `running`, `auto-restart`...
+    pub sub: String,
+    /// `enabled`, `disabled`, `masked`...; empty if there is no file.
+    pub file: String,
+    /// Its main process.
+    pub pid: Option<u32>,
+    /// What it says of itself.
+    pub status: String,
+}
+
+impl OwnUnit {
+    /// # Errors
+    ///
+    /// If the user's manager cannot be reached.
+    pub async fn connect(name: UnitName) -> Result<Self, ManagerError> {
+        Ok(Self { link: session::connect(&Address::of(Scope::User)).await?, name })
+    }
+
+    pub async fn state(&self) -> Result<OwnState, ManagerError> {
+        let unit = self.name.as_str();
+        let (active, sub, file, pid, status) = tokio::try_join!(
+            self.link.property(unit, wire::UNIT, "ActiveState"),
+            self.link.property(unit, wire::UNIT, "SubState"),
+            self.link.property(unit, wire::UNIT, "UnitFileState"),
+            self.link.property(unit, wire::SERVICE, "MainPID"),
+            self.link.property(unit, wire::SERVICE, "StatusText"),
+        )?;
+        let [active, sub, file, status] = [active, sub, file, status].map(|property| text(&property).to_owned());
+        Ok(OwnState { active, sub, file, pid: u32::try_from(pid).ok().filter(|pid| *pid > 0), status })
+    }
+
+    pub async fn reload(&self) -> Result<(), ManagerError> {
+        self.link.call("Reload", &()).await.map(drop)
+    }
+
+    pub async fn enable(&self) -> Result<(), ManagerError> {
+        self.link.call("EnableUnitFiles", &([self.name.as_str()].as_slice(), false, false)).await.map(drop)
+    }
+
+    pub async fn disable(&self) -> Result<(), ManagerError> {
+        self.link.call("DisableUnitFiles", &([self.name.as_str()].as_slice(), false)).await.map(drop)
+    }
+
+    pub async fn start(&self) -> Result<(), ManagerError> {
+        self.job("StartUnit").await
+    }
+
+    pub async fn restart(&self) -> Result<(), ManagerError> {
+        self.job("RestartUnit").await
+    }
+
+    pub async fn stop(&self) -> Result<(), ManagerError> {
+        self.job("StopUnit").await
+    }
+
+    async fn job(&self, call: &'static str) -> Result<(), ManagerError> {
+        self.link.call(call, &(self.name.as_str(), "replace")).await.map(drop)
+    }
+
+    /// The last line that it logged.
+    pub async fn last_line(&self) -> Option<String> {
+        timeout(PATIENCE, Journal::new(Scope::User).last_line(&self.name, None)).await.ok()?
+    }
+
+    /// Whether the user's units outlive the user's sessions; `None` if logind does not say.
+    pub async fn lingers() -> Option<bool> {
+        timeout(ASIDE, ask_logind()).await.ok()?.ok()
+    }
+}
+
+async fn ask_logind() -> zbus::Result<bool> {
+    const LOGIND: Option<&str> = Some("org.freedesktop.login1");
+    let bus = zbus::connection::Builder::system().build().await?;
+    let uid = rustix::process::getuid().as_raw();
+    let manager = Some("org.freedesktop.login1.Manager");
+    let reply = match bus.call_method(LOGIND, "/org/freedesktop/login1", manager, "GetUser", &uid).await {
+        Ok(reply) => reply,
+        // Whoever lingers is known to it, logged in or not.
+        Err(zbus::Error::MethodError(name, ..)) if name.as_str() == "org.freedesktop.login1.NoSuchUser" => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
+    let user = reply.body();
+    let user: zbus::ObjectPath<'_> = user.deserialize()?;
+    let key = ("org.freedesktop.login1.User", "Linger");
+    let reply = bus.call_method(LOGIND, &user, Some(wire::PROPERTIES), "Get", &key).await?;
+    let linger: OwnedVariant = reply.body().deserialize()?;
+    bool::try_from(linger)
+}
+
+/// Where the manager looks for the calling user's own unit files.
+pub(crate) fn unit_directory() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("systemd/user"))
+}

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Installs workerheal as a user does, on a whole machine that has booted: a real systemd for a user who lingers, logind, and
+# a persistent journal. It is a container made of this very system, on a tmpfs: what happens in it leaves no trace.
+#
+# usage: run.sh [PROGRAM]    as root; needs systemd-nspawn (Debian package systemd-container)
+set -eu
+
+fail() {
+    echo "booted: $*" >&2
+    exit 1
+}
+
+program=$(readlink -f "${1:-target/debug/workerheal}")
+[ -x "$program" ] || fail "there is no $program; build it first"
+[ "$(id -u)" = 0 ] || fail "a container takes root"
+command -v systemd-nspawn >/dev/null || fail "systemd-nspawn is missing (Debian package systemd-container)"
+here=$(readlink -f "$(dirname "$0")")
+
+if [ "${BOOTED_INSIDE:-}" = '' ]; then
+    # Mounts are seen by nobody else, and gone with the last process.
+    BOOTED_INSIDE=1 exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$program"
+fi
+
+mount --make-rprivate /
+base=$(mktemp --directory)
+mount -t tmpfs -o mode=755 tmpfs "$base"
+mkdir "$base/upper" "$base/work" "$base/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
+root=$base/root
+rm -rf "$root/run" "$root/var/log/journal" "$root/var/lib/systemd/linger"
+mkdir -p "$root/run" "$root/var/log/journal"
+install -m 755 "$program" "$root/usr/local/bin/workerheal"
+install -m 755 "$here/inside.sh" "$root/usr/local/bin/inside"
+
+systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot >"$base/console" 2>&1 </dev/null &
+nspawn=$!
+tries=0
+leader=''
+in_machine() {
+    nsenter --target "$leader" --all -- "$@"
+}
+until [ -n "$leader" ] && state=$(in_machine systemctl is-system-running 2>/dev/null || true) &&
+    { [ "$state" = running ] || [ "$state" = degraded ]; }; do
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || { tail -n 20 "$base/console" >&2; fail "the machine did not boot within a minute"; }
+    leader=$(cat "/proc/$nspawn/task/$nspawn/children" 2>/dev/null | cut -d ' ' -f 1)
+    sleep 0.1
+done
+echo "booted: $(in_machine systemctl --version | head -n 1)"
+in_machine /usr/local/bin/inside

@@ -1,0 +1,77 @@
+//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for
+//! `install-plan`, `install` and `uninstall`.
+//!
+//! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use workerheal::install::launchd::Agent;
+use workerheal::install::{self, Host};
+use workerheal::manager::launchd::{Launchd, Places};
+use workerheal::setup::Setup;
+use workerheal::{Client, Options, UnitName, logging};
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| !first.contains('/')) {
+        arguments.insert(0, std::env::var("LAUNCHCTL").context("there is no $LAUNCHCTL")?);
+    }
+    let mut arguments = arguments.into_iter();
+    let (Some(launchctl), Some(command)) = (arguments.next(), arguments.next()) else {
+        bail!("usage: workerheal-on-launchd LAUNCHCTL COMMAND [UNIT...]");
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if command.contains("install") {
+        return runtime.block_on(installed(Path::new(&launchctl), &command));
+    }
+    let setup = Setup::load(&Options::default())?;
+    let home = std::env::var_os("HOME").map(PathBuf::from).context("there is no $HOME")?;
+    let records = Some(setup.paths.state.with_file_name("taken-out"));
+    let places = Places { directories: vec![home.join("Library/LaunchAgents")], records };
+    let patterns = setup.rules.coverage.patterns();
+    runtime.block_on(async {
+        let launchctl = Path::new(&launchctl);
+        let (manager, changes) = Launchd::connect_through(launchctl, places, setup.scope, patterns).await?;
+        match command.as_str() {
+            "daemon" => {
+                let is_agent = arguments.next().as_deref() == Some("--log");
+                let format = if is_agent { logging::Format::Text } else { logging::Format::Json };
+                logging::init(format, false, false);
+                workerheal::daemon::run(manager, changes, setup).await?;
+            }
+            "detect" => {
+                let client = Client::new(manager, changes, setup.rules);
+                let mut workers = client.detect().await?;
+                client.enrich(&mut workers).await;
+                println!("{}", serde_json::to_string(&workers)?);
+            }
+            "heal" => {
+                let mut client = Client::new(manager, changes, setup.rules);
+                for unit in arguments {
+                    client.heal_unit(&UnitName::parse(&unit)?).await?;
+                }
+            }
+            other => bail!("there is no command {other}"),
+        }
+        Ok(())
+    })
+}
+
+async fn installed(launchctl: &Path, command: &str) -> anyhow::Result<()> {
+    let host = Agent::connect_through(launchctl, &Options::default()).await?;
+    let steps = match command {
+        "uninstall" => install::to_uninstall(&host, &[]).await?,
+        _ => install::to_install(&host).await?,
+    };
+    for step in &steps {
+        println!("{step}");
+        if command != "install-plan" {
+            install::perform(&host, step).await?;
+        }
+    }
+    if command == "install" {
+        println!("{}", host.wait_until_up().await?);
+    }
+    Ok(())
+}

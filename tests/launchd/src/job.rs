@@ -1,0 +1,116 @@
+//! Jobs: what their plists say, and the processes that they are.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+/// The part of launchd.plist(5) that the stand-in honours.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Spec {
+    /// What it is called.
+    pub label: String,
+    /// What it runs.
+    pub program_arguments: Vec<String>,
+    /// Started when it is loaded.
+    pub run_at_load: bool,
+    /// Started whenever it has ended.
+    pub keep_alive: bool,
+    /// Started every so many seconds. (The stand-in never does.)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_interval: Option<u32>,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<PathBuf>,
+    /// Where its standard output goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_out_path: Option<PathBuf>,
+    /// Where its standard error goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_error_path: Option<PathBuf>,
+    /// More of its environment.
+    pub environment_variables: BTreeMap<String, String>,
+}
+
+impl Spec {
+    /// Reads a plist; `None` if launchd would not have it.
+    pub fn read(path: &Path) -> Option<Self> {
+        let spec: Self = plist::from_file(path).ok()?;
+        (!spec.label.is_empty() && !spec.program_arguments.is_empty()).then_some(spec)
+    }
+
+    /// Writes it as a plist.
+    pub fn write(&self, path: &Path) {
+        plist::to_file_xml(path, self).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+    }
+
+    pub(crate) fn spawn(&self, environment: &BTreeMap<String, String>) -> io::Result<Child> {
+        let (program, arguments) = self.program_arguments.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let log = |path: &Option<PathBuf>| -> io::Result<Stdio> {
+            let Some(path) = path else { return Ok(Stdio::null()) };
+            let file: File = OpenOptions::new().append(true).create(true).open(path)?;
+            Ok(file.into())
+        };
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        command.args(arguments).envs(environment).envs(&self.environment_variables).stdin(Stdio::null());
+        command.stdout(log(&self.standard_out_path)?).stderr(log(&self.standard_error_path)?);
+        if let Some(directory) = &self.working_directory {
+            command.current_dir(directory);
+        }
+        command.process_group(0).spawn()
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Never,
+    Code(i32),
+    Signal(i32),
+}
+
+impl From<ExitStatus> for End {
+    fn from(status: ExitStatus) -> Self {
+        status.code().map(Self::Code).or(status.signal().map(Self::Signal)).unwrap_or(Self::Never)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    NotRunning,
+    Running(u32),
+    /// To be started at that time.
+    Scheduled(Instant),
+    /// Taken out, and gone once its process is, but not before that time.
+    Draining(Option<u32>, Instant),
+}
+
+/// A loaded job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub plist: PathBuf,
+    pub spec: Spec,
+    pub state: State,
+    pub runs: u32,
+    pub end: End,
+    /// It could not be spawned.
+    pub spawn_failed: bool,
+    /// Another one for each load.
+    pub coalition: u64,
+}
+
+impl Job {
+    pub fn pid(&self) -> Option<u32> {
+        match self.state {
+            State::Running(pid) | State::Draining(Some(pid), _) => Some(pid),
+            State::NotRunning | State::Scheduled(_) | State::Draining(None, _) => None,
+        }
+    }
+}

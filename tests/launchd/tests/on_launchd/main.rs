@@ -1,0 +1,11 @@
+//! workerheal on launchd: the cases that hold on every service manager, and those that are launchd's own.
+
+#[path = "../../../cases/mod.rs"]
+mod cases;
+mod install;
+mod own;
+mod stage;
+
+use stage::OnLaunchd;
+
+play_all!(OnLaunchd);
