@@ -12,13 +12,15 @@ pub mod systemd;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::core::healer::Outcome;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 
 /// Whose units: those of the calling user, or those of the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The calling user's (`systemctl --user`).
     User,

@@ -73,6 +73,7 @@ impl Healer {
         }
         track.taken_along = seen.fall.filter(|_| taken_along && track.asked == Asked::ByRule);
         track.oneshot = seen.oneshot;
+        track.diagnosed = state;
         track.file = track.file.or(seen.file);
         track.definition = seen.file.map(|file| file.definition).or(track.definition);
         track.run = seen.run.clone().or(track.run.take());

@@ -39,6 +39,7 @@
 //! - [`vigilance`]: health probes, and second looks at what is left alone.
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`recall`]: what survives a restart.
+//! - [`survey`]: how things are, for whoever asks.
 //! - [`track`]: the phases, and what is remembered of one worker.
 
 mod attempts;
@@ -46,6 +47,7 @@ mod decisions;
 mod groups;
 mod looking;
 mod recall;
+mod survey;
 mod track;
 mod transitions;
 mod vigilance;
