@@ -8,5 +8,7 @@ mod http;
 
 mod calls;
 mod commands;
+mod crowd;
 mod events;
+mod hostile;
 mod socket;
