@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::core::backoff::Backoff;
 use crate::core::coverage::Coverage;
@@ -39,6 +40,8 @@ pub struct Config {
     /// The command that is run when a worker was healed or given up: a program and its arguments.
     /// Empty if there is none.
     pub on_event: Vec<String>,
+    /// Where metrics are served over TCP, if anywhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for Config {
@@ -48,6 +51,7 @@ impl Default for Config {
             coverage: Coverage::default(),
             policy: Policy::default(),
             on_event: Vec::new(),
+            metrics: None,
         }
     }
 }
@@ -64,7 +68,7 @@ impl Config {
             // Each part was accepted by itself where it was read.
             .map_err(|error| Flaw::whole(error.to_string(), None))?;
         let policy = raw.heal.into_policy(raw.probes);
-        Ok(Self { refresh: raw.refresh, coverage, policy, on_event: raw.on_event })
+        Ok(Self { refresh: raw.refresh, coverage, policy, on_event: raw.on_event, metrics: raw.metrics.listen })
     }
 }
 
@@ -121,8 +125,8 @@ struct RawBackoff {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping such as `{listen: null}`")]
 struct RawMetrics {
-    #[serde(deserialize_with = "not_yet")]
-    listen: (),
+    #[serde(deserialize_with = "listen")]
+    listen: Option<SocketAddr>,
 }
 
 impl Default for RawConfig {
@@ -424,42 +428,33 @@ fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backoff, D::Err
     deserializer.deserialize_map(Parts)
 }
 
-/// A setting of a later version: only what means "none" is accepted.
-fn not_yet<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    struct Nothing;
-    impl Nothing {
-        fn refuse<E: Error>() -> E {
-            refuse("this setting is not supported yet by this version", "delete it")
-        }
-    }
-    impl<'de> Visitor<'de> for Nothing {
-        type Value = ();
+/// An address to listen at, or nothing.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    struct Listen;
+    impl Visitor<'_> for Listen {
+        type Value = Option<SocketAddr>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("nothing, as this setting is not supported yet by this version")
+            f.write_str("an address to listen at, such as 127.0.0.1:9477, or null")
         }
 
-        fn visit_unit<E>(self) -> Result<(), E> {
-            Ok(())
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
         }
 
-        fn visit_none<E>(self) -> Result<(), E> {
-            Ok(())
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
         }
 
-        fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-            Err(Self::refuse())
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-            seq.next_element::<IgnoredAny>()?.map_or(Ok(()), |_| Err(Self::refuse()))
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            map.next_key::<IgnoredAny>()?.map_or(Ok(()), |_| Err(Self::refuse()))
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            let hint = "write an IP address with a port, such as 127.0.0.1:9477 or \"[::]:9477\"";
+            match text.parse::<SocketAddr>() {
+                Ok(address) if address.port() > 0 => Ok(Some(address)),
+                Ok(_) | Err(_) => Err(refuse(format!("`{text}` is no address to listen at"), hint)),
+            }
         }
     }
-    deserializer.deserialize_any(Nothing)
+    deserializer.deserialize_any(Listen)
 }
 
 #[cfg(test)]
@@ -629,8 +624,9 @@ metrics: {listen: null}       # e.g. 127.0.0.1:9477 for Prometheus
             ("probes:\n  vite: {}\n", "2:9: this probe asks nothing; write tcp: or url_file:"),
             ("on_event: ['']\n", "1:11: the name of the program is empty; write for example [/usr/local/bin/alert]"),
             (
-                "metrics: {listen: '127.0.0.1:9477'}\n",
-                "1:19: this setting is not supported yet by this version; delete it",
+                "metrics: {listen: 'localhost'}\n",
+                "1:19: `localhost` is no address to listen at; write an IP address with a port, such as \
+                 127.0.0.1:9477 or \"[::]:9477\"",
             ),
             ("refresh: 3s\nrefresh: 3s\n", "2:1: the key `refresh` is here twice; delete one"),
         ] {

@@ -27,11 +27,13 @@
 //! Each module stands only on those below it:
 //!
 //! - [`cli`]: one file a command, thin.
-//! - [`client`] for whoever wants something done now, [`daemon`] for the service, [`install`] to have it installed.
+//! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
+//!   other, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
 //! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
 //!   that touches the operating system.
 //! - [`core`]: decides, and does nothing else.
 
+pub mod api;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -44,11 +46,15 @@ pub mod logging;
 pub mod manager;
 pub mod paths;
 pub mod probe;
+pub mod search;
 pub mod setup;
+pub mod sources;
 pub mod store;
 pub mod watch;
 
-pub use crate::client::{Client, HealError, Healing};
+pub use crate::client::Access;
+pub use crate::client::direct::{Client, HealError, Healing};
+pub use crate::client::socket::{Daemon, DaemonError};
 pub use crate::core::diagnosis::State;
 pub use crate::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 pub use crate::core::units::UnitName;

@@ -33,6 +33,8 @@ pub struct Paths {
     pub stop_marker: PathBuf,
     /// What has to survive a restart of the daemon.
     pub state: PathBuf,
+    /// Where the daemon answers.
+    pub socket: PathBuf,
 }
 
 /// Neither the XDG variables nor `$HOME` say where somebody's files are.
@@ -72,8 +74,22 @@ impl Paths {
         } else {
             below("XDG_STATE_HOME", ".local/state")?.join("workerheal/state.json")
         };
-        Ok(Self { config, sites, stop_marker, state })
+        let socket = if overrides.system {
+            PathBuf::from("/run/workerheal/api.sock")
+        } else {
+            runtime_directory(absolute).join("workerheal/api.sock")
+        };
+        Ok(Self { config, sites, stop_marker, state, socket })
     }
+}
+
+/// Where sockets of the user are: macOS has `$TMPDIR` for that, which is private to the user too.
+fn runtime_directory(absolute: impl Fn(&'static str) -> Option<PathBuf>) -> PathBuf {
+    let fallback = || match cfg!(target_os = "macos").then(|| absolute("TMPDIR")).flatten() {
+        Some(directory) => directory,
+        None => PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw())),
+    };
+    absolute("XDG_RUNTIME_DIR").unwrap_or_else(fallback)
 }
 
 /// Reads a regular file (or a link to one), up to the length that a document may have.

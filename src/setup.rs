@@ -1,15 +1,17 @@
 //! From options to rules: finds the files, reads them, connects.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{Client, Rules};
+use crate::client::direct::Client;
 use crate::config::Config;
 use crate::core::registry::Registry;
 use crate::manager::{ManagerError, Native, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
+use crate::search::Rules;
 use crate::store::{Clocks, Store};
 
 /// What a caller may choose. The default is the calling user's manager and the usual files.
@@ -44,6 +46,17 @@ pub enum Error {
     /// The operating system does not let us receive signals.
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
+    /// Another daemon has the socket.
+    #[error("another workerheal daemon runs already: it answers at {}", .0.display())]
+    AnotherDaemon(PathBuf),
+    /// The socket cannot be made.
+    #[error("cannot answer at {}: {why}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What stands in the way.
+        why: String,
+    },
 }
 
 /// Everything that was read at the start.
@@ -57,6 +70,8 @@ pub struct Setup {
     pub refresh: Duration,
     /// The command that is run when a worker was healed or given up.
     pub on_event: Vec<String>,
+    /// Where metrics are served over TCP, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// What the files say.
     pub rules: Rules,
 }
@@ -76,6 +91,7 @@ impl Setup {
             scope: options.scope,
             refresh: config.refresh,
             on_event: config.on_event,
+            metrics: config.metrics,
             rules: Rules {
                 coverage: config.coverage,
                 policy: config.policy,

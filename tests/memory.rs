@@ -87,9 +87,10 @@ fn a_worker_that_was_given_up_stays_so_across_a_restart() {
     // By hand it is healed, and then watched over as before.
     let ran = world.run(&["heal", QUEUE, "--prove", "50ms"]);
     assert_eq!(ran.status, 0, "{ran:?}");
-    events.wait("recovered", QUEUE);
-    world.crash(QUEUE);
     assert_eq!(number(&events.wait("starting", QUEUE), "WORKERHEAL_ATTEMPT"), 1);
+    events.wait("healed", QUEUE);
+    world.crash(QUEUE);
+    assert_eq!(number(&events.wait("starting", QUEUE), "WORKERHEAL_ATTEMPT"), 2);
     events.wait("healed", QUEUE);
 }
 

@@ -340,7 +340,7 @@ fn a_worker_whose_directory_is_gone_is_held_until_it_is_back() {
     fs::create_dir(&directory).unwrap();
     let ran = world.run(&["heal", live, "--prove", "50ms"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 1 worker(s).")), "{ran:?}");
-    events.wait("recovered", live);
+    events.wait("healed", live);
     assert_eq!(world.told(before), ["detected", "held"]);
     world.control(&["restart", DAEMON]);
     events.wait("healed", before);

@@ -6,14 +6,12 @@ use clap::Args;
 
 use super::progress::{Form, Progress};
 use super::term::{self, Style};
-use super::{Status, detect, target};
-use crate::client::{Client, Findings, Refused};
-use crate::core::diagnosis::Asked;
-use crate::core::event::{Failure, Report};
-use crate::core::units::UnitName;
-use crate::manager::Native;
-use crate::manager::ServiceManager;
-use crate::setup::{Options, Setup};
+use super::{Status, detect};
+use crate::api::HealRequest;
+use crate::client::Access;
+use crate::core::batch::{LeftAlone, Plan};
+use crate::core::event::{Failure, Report, UnhealthyWorker};
+use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Heal {
@@ -36,72 +34,41 @@ pub(super) struct Heal {
 
 impl Heal {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let mut setup = Setup::load(options)?;
-        setup.rules.policy.stable_after = self.prove;
-        let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
-        let mut client = Client::new(manager, changes, setup.rules);
-
-        let Findings { unhealthy, mut shown, refused } = Box::pin(self.find(&client)).await?;
-        let mut report = Report::default();
-        if !self.targets.is_empty() {
-            // Whoever named them wants to know why nothing is done about them.
-            let left_alone = refused.into_iter().chain(shown.drain(..));
-            report.failed.extend(left_alone.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }));
-        }
+        let mut access = Box::pin(Access::open(options)).await?;
         if self.dry_run {
-            let mut unhealthy = unhealthy;
-            client.enrich(&mut unhealthy).await;
-            return self.announce(&unhealthy, &shown, style);
+            let plan = Box::pin(access.plan(&self.targets)).await?;
+            return self.announce(&plan, style);
         }
-
-        let mut progress = Progress::new(self.form(), style, &unhealthy);
-        for failure in &report.failed {
-            progress.refused(failure)?;
-        }
-        let mut healing = client.heal(unhealthy).await?;
-        while let Some(event) = progress.run(healing.next()).await? {
+        let prove = Some(humantime::format_duration(self.prove).to_string());
+        let request = HealRequest { targets: self.targets.clone(), prove, dry_run: false };
+        let mut heal = Box::pin(access.heal(&request)).await?;
+        let left_alone = heal.plan().left_alone.clone();
+        let mut progress = Progress::new(self.form(), style, heal.plan());
+        while let Some(event) = progress.run(heal.next()).await?? {
             progress.show(&event)?;
         }
         progress.end()?;
-        let done = healing.into_report();
-        report.healed.extend(done.healed);
-        report.failed.extend(done.failed);
-
+        let report = heal.into_report();
         match self.form() {
             Form::Json => term::print(format!("{}\n", serde_json::to_string_pretty(&report)?))?,
-            Form::Text => term::print(format!("{}{}\n", left_alone(&shown, style), summary(&report, &shown)))?,
+            Form::Text => {
+                term::print(format!("{}{}\n", left_alone_lines(&left_alone, style), summary(&report, &left_alone)))?;
+            }
             Form::Events => {}
         }
         Ok(if report.failed.is_empty() { Status::Done } else { Status::Unhealthy })
     }
 
-    async fn find<M: ServiceManager>(&self, client: &Client<M>) -> anyhow::Result<Findings> {
-        if self.targets.is_empty() {
-            return Ok(client.find(Asked::ByRule).await?);
-        }
-        let units = target::select(&self.targets, &client.workers().await?)?;
-        let named = |unit: &str| units.iter().map(UnitName::short).any(|name| name == unit);
-        let mut findings = client.find(Asked::ByPerson).await?;
-        findings.unhealthy.retain(|worker| named(&worker.unit));
-        findings.shown.retain(|shown| named(&shown.worker.unit));
-        findings.refused.retain(|refused| named(&refused.worker.unit));
-        Ok(findings)
-    }
-
-    fn announce(
-        &self,
-        unhealthy: &[crate::UnhealthyWorker],
-        shown: &[Refused],
-        style: Style,
-    ) -> anyhow::Result<Status> {
+    fn announce(&self, Plan { unhealthy, left_alone, refused }: &Plan, style: Style) -> anyhow::Result<Status> {
         match self.form() {
             Form::Json | Form::Events => term::print(format!("{}\n", serde_json::to_string_pretty(unhealthy)?))?,
             Form::Text => {
                 // An empty table says that nothing is wrong.
-                let nothing_to_heal = unhealthy.is_empty() && !shown.is_empty();
+                let others = left_alone_lines(left_alone, style) + &refused_lines(refused, style);
+                let nothing_to_heal = unhealthy.is_empty() && !others.is_empty();
                 let table =
                     if nothing_to_heal { String::new() } else { detect::table(unhealthy, style, term::width()) };
-                term::print(format!("{table}{}", left_alone(shown, style)))?;
+                term::print(format!("{table}{others}"))?;
             }
         }
         Ok(Status::Done)
@@ -117,16 +84,23 @@ impl Heal {
 }
 
 /// A line for each worker that something is wrong with, but nothing that is healed without being asked.
-fn left_alone(shown: &[Refused], style: Style) -> String {
-    let line = |it: &Refused| {
-        format!("{}\n", style.faint(format!("– {} is left alone: {}", detect::name(&it.worker), it.refusal)))
-    };
-    shown.iter().map(line).collect()
+fn left_alone_lines(left_alone: &[LeftAlone], style: Style) -> String {
+    let line = |it: &LeftAlone| line(&it.worker, &it.reason, style);
+    left_alone.iter().map(line).collect()
+}
+
+/// The same for those that were named, and would be refused.
+fn refused_lines(refused: &[Failure], style: Style) -> String {
+    refused.iter().map(|it| line(&it.worker, &it.error, style)).collect()
+}
+
+fn line(worker: &UnhealthyWorker, why: &str, style: Style) -> String {
+    format!("{}\n", style.faint(format!("– {} is left alone: {why}", detect::name(worker))))
 }
 
 /// The last line, as other programs know it. That no worker is unhealthy is said only if it is so.
-fn summary(report: &Report, shown: &[Refused]) -> String {
-    if report.healed.is_empty() && report.failed.is_empty() && !shown.is_empty() {
+fn summary(report: &Report, left_alone: &[LeftAlone]) -> String {
+    if report.healed.is_empty() && report.failed.is_empty() && !left_alone.is_empty() {
         return "Healed 0 worker(s).".to_owned();
     }
     report.to_string()
@@ -134,12 +108,10 @@ fn summary(report: &Report, shown: &[Refused]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Color;
     use super::*;
-    use crate::UnhealthyWorker;
     use crate::core::diagnosis::{Refusal, State};
 
-    fn shown(site: &str, worker: &str, state: State, refusal: Refusal) -> Refused {
+    fn shown(site: &str, worker: &str, state: State, refusal: &Refusal) -> LeftAlone {
         let worker = UnhealthyWorker {
             site: site.into(),
             worker: worker.into(),
@@ -147,30 +119,30 @@ mod tests {
             state,
             last_error: String::new(),
         };
-        Refused { worker, refusal }
+        LeftAlone { worker, reason: refusal.to_string() }
     }
 
     #[test]
     fn what_is_shown_but_not_healed_has_a_faint_line() {
         let shown = [
-            shown("myapp", "vite", State::CrashLooping, Refusal::CrashLooping(12)),
-            shown("", "celery@mail", State::Orphaned, Refusal::DirectoryGone("/srv/mail".into())),
-            shown("shop", "queue", State::ExpectedButStopped, Refusal::StateNotHealed(State::ExpectedButStopped)),
+            shown("myapp", "vite", State::CrashLooping, &Refusal::CrashLooping(12)),
+            shown("", "celery@mail", State::Orphaned, &Refusal::DirectoryGone("/srv/mail".into())),
+            shown("shop", "queue", State::ExpectedButStopped, &Refusal::StateNotHealed(State::ExpectedButStopped)),
         ];
         assert_eq!(
-            left_alone(&shown, Style::new(Color::Never)),
+            left_alone_lines(&shown, Style::default()),
             "– myapp/vite is left alone: the service manager itself restarts it, 12 times so far\n\
              – celery@mail is left alone: its working directory /srv/mail is gone\n\
              – shop/queue is left alone: the configuration does not heal the state expected-but-stopped\n"
         );
-        let painted = left_alone(&shown[..1], Style::new(Color::Always));
+        let painted = left_alone_lines(&shown[..1], Style { colored: true });
         assert!(painted.starts_with("\u{1b}[2m– ") && painted.ends_with("\u{1b}[0m\n"), "{painted:?}");
-        assert_eq!(left_alone(&[], Style::new(Color::Always)), "");
+        assert_eq!(left_alone_lines(&[], Style { colored: true }), "");
     }
 
     #[test]
     fn no_unhealthy_workers_is_claimed_only_if_there_are_none() {
-        let looping = [shown("myapp", "vite", State::CrashLooping, Refusal::CrashLooping(12))];
+        let looping = [shown("myapp", "vite", State::CrashLooping, &Refusal::CrashLooping(12))];
         let nothing = Report::default();
         assert_eq!(summary(&nothing, &[]), "No unhealthy workers.");
         assert_eq!(summary(&nothing, &looping), "Healed 0 worker(s).");

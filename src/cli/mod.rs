@@ -6,11 +6,13 @@
 mod check;
 mod daemon;
 mod detect;
+mod events;
 mod explain;
 mod heal;
 mod install;
+mod pause;
 mod progress;
-mod target;
+mod status;
 mod term;
 
 use std::path::PathBuf;
@@ -18,8 +20,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::client;
+use crate::client::socket::DaemonError;
 use crate::install as installing;
-use crate::manager::Scope;
+use crate::manager::{ManagerError, Scope};
 use crate::setup::{Error, Options};
 
 /// Keeps background workers alive: heals service units that are parked as failed.
@@ -71,8 +75,16 @@ enum Command {
     Detect(detect::Detect),
     /// Heal unhealthy workers, and watch whether they stay up
     Heal(heal::Heal),
+    /// Show every worker as the daemon sees it
+    Status(status::Status),
     /// Say why a worker is, or is not, being healed, and what would change that
     Explain(explain::Explain),
+    /// Show what the daemon did, and does
+    Events(events::Events),
+    /// Hold healing: of everything, a site or a worker
+    Pause(pause::Pause),
+    /// Let healing go on, and try anew what was given up
+    Resume(pause::Resume),
     /// Validate the configuration and the registry
     Check(check::Check),
     /// Install workerheal as a service of yours: enabled, started, and up
@@ -93,7 +105,7 @@ enum Status {
 #[must_use]
 pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
-    let style = term::Style::new(global.color);
+    let style = term::style(global.color);
     let options = Options {
         scope: if global.system { Scope::System } else { Scope::User },
         config: global.config,
@@ -107,7 +119,11 @@ pub fn run() -> ExitCode {
         },
         Command::Detect(command) => block_on(command.run(&options, style)),
         Command::Heal(command) => block_on(command.run(&options, style)),
+        Command::Status(command) => block_on(command.run(&options, style)),
         Command::Explain(command) => block_on(command.run(&options, style)),
+        Command::Events(command) => block_on(command.run(&options, style)),
+        Command::Pause(command) => block_on(command.run(&options, style)),
+        Command::Resume(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),
         Command::Install(command) => block_on(command.run(&options, style)),
         Command::Uninstall(command) => block_on(command.run(&options, style)),
@@ -122,11 +138,17 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// 2: usage, configuration or registry; 3: the service manager cannot be reached.
+/// 2: usage, configuration or registry; 3: the service manager, or the daemon, cannot be reached.
 fn exit_status(error: &anyhow::Error) -> u8 {
-    let unreachable = error.downcast_ref::<crate::manager::ManagerError>().is_some()
-        || matches!(error.downcast_ref::<Error>(), Some(Error::Manager(_)))
-        || matches!(error.downcast_ref::<installing::Error>(), Some(installing::Error::Manager(_)));
+    let setup = error.downcast_ref::<Error>();
+    let client = error.downcast_ref::<client::Error>();
+    let daemon = error.downcast_ref::<DaemonError>();
+    let unreachable = error.is::<ManagerError>()
+        || matches!(setup, Some(Error::Manager(_)))
+        || matches!(client, Some(client::Error::Manager(_) | client::Error::Setup(Error::Manager(_))))
+        || matches!(client, Some(client::Error::Daemon(error)) if error.is_unreachable())
+        || matches!(error.downcast_ref::<installing::Error>(), Some(installing::Error::Manager(_)))
+        || daemon.is_some_and(DaemonError::is_unreachable);
     if unreachable { 3 } else { 2 }
 }
 

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::term::{self, Style};
-use crate::core::event::{Event, Failure, Phase, UnhealthyWorker};
+use crate::core::batch::Plan;
+use crate::core::event::{Event, Failure, Phase};
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const FRAME: Duration = Duration::from_millis(100);
@@ -30,20 +31,23 @@ pub(super) struct Progress {
     frame: usize,
     /// Lines drawn that have to be drawn over.
     drawn: usize,
+    /// What was named, but is not to be started.
+    refused: Vec<Failure>,
     /// What went wrong so far.
     failures: Repeats,
 }
 
 impl Progress {
-    pub fn new(form: Form, style: Style, workers: &[UnhealthyWorker]) -> Self {
+    pub fn new(form: Form, style: Style, plan: &Plan) -> Self {
         Self {
             form,
             style,
             live: form == Form::Text && term::is_terminal(),
-            names: workers.iter().map(|worker| worker.unit.chars().count()).max().unwrap_or(0),
+            names: plan.unhealthy.iter().map(|worker| worker.unit.chars().count()).max().unwrap_or(0),
             under_way: Vec::new(),
             frame: 0,
             drawn: 0,
+            refused: plan.refused.clone(),
             failures: Repeats::default(),
         }
     }
@@ -75,27 +79,6 @@ impl Progress {
         }
     }
 
-    /// Shows a worker that was named, but is not to be started.
-    pub fn refused(&mut self, failure: &Failure) -> anyhow::Result<()> {
-        match self.form {
-            Form::Text => {
-                let finished = self.refusal(failure);
-                self.draw(&finished)
-            }
-            Form::Events => {
-                let step = |phase| Event {
-                    site: failure.worker.site.clone(),
-                    unit: failure.worker.unit.clone(),
-                    ..Event::new(phase)
-                };
-                // As for every other worker: begun, and ended.
-                self.show(&step(Phase::Starting))?;
-                self.show(&Event { error: failure.error.clone(), ..step(Phase::Failed) })
-            }
-            Form::Json => Ok(()),
-        }
-    }
-
     /// Shows how many more failed than have a line.
     pub fn end(&mut self) -> anyhow::Result<()> {
         let rest = self.failures.rest();
@@ -106,6 +89,8 @@ impl Progress {
     fn step(&mut self, event: &Event) -> String {
         let unit = &event.unit;
         match event.phase {
+            Phase::Starting if self.is_refused(unit) => String::new(),
+            Phase::Failed if self.is_refused(unit) => self.refusal(unit, &event.error),
             Phase::Starting => {
                 self.under_way.push((unit.clone(), Instant::now()));
                 String::new()
@@ -127,9 +112,13 @@ impl Progress {
         }
     }
 
-    fn refusal(&mut self, Failure { worker, error }: &Failure) -> String {
+    fn is_refused(&self, unit: &str) -> bool {
+        self.refused.iter().any(|failure| failure.worker.unit == unit)
+    }
+
+    fn refusal(&mut self, unit: &str, error: &str) -> String {
         let outcome = format!("{} {error}", self.style.bad("refused"));
-        let line = self.line(&self.style.bad("✗"), &worker.unit, &outcome);
+        let line = self.line(&self.style.bad("✗"), unit, &outcome);
         self.failures.add(error, line)
     }
 
@@ -216,14 +205,12 @@ impl Repeats {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Color;
     use super::*;
-    use crate::core::diagnosis::State;
 
     const NEEDS: &str = "it needs redis.service, which is failed";
 
     fn progress() -> Progress {
-        Progress { live: false, ..Progress::new(Form::Text, Style::new(Color::Never), &[]) }
+        Progress { live: false, ..Progress::new(Form::Text, Style::default(), &Plan::default()) }
     }
 
     fn failed(unit: &str, error: &str) -> Event {
@@ -280,17 +267,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_counted_too() {
         let mut progress = progress();
-        let refused = |unit: &str| Failure {
-            worker: crate::UnhealthyWorker {
-                site: "shop".into(),
-                worker: "queue".into(),
-                unit: unit.into(),
-                state: State::Failed,
-                last_error: String::new(),
-            },
-            error: "the site shop is paused".into(),
-        };
-        let lines: String = ["a", "b", "c"].map(|unit| progress.refusal(&refused(unit))).concat();
+        let lines: String = ["a", "b", "c"].map(|unit| progress.refusal(unit, "the site shop is paused")).concat();
         assert_eq!(
             lines + &progress.failures.rest(),
             "✗ a  refused the site shop is paused\n  and 2 more for the same reason\n"

@@ -4,44 +4,16 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use super::Color;
+pub(super) use crate::core::style::Style;
 
-/// Whether to paint standard output.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Style {
-    colored: bool,
-}
-
-impl Style {
-    pub fn new(color: Color) -> Self {
-        let colored = match color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => {
-                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
-        };
-        Self { colored }
-    }
-
-    pub fn good(self, text: impl Display) -> String {
-        self.paint("32", text)
-    }
-
-    pub fn bad(self, text: impl Display) -> String {
-        self.paint("31", text)
-    }
-
-    pub fn faint(self, text: impl Display) -> String {
-        self.paint("2", text)
-    }
-
-    pub fn strong(self, text: impl Display) -> String {
-        self.paint("1", text)
-    }
-
-    fn paint(self, code: &str, text: impl Display) -> String {
-        if self.colored { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_string() }
-    }
+/// How to paint standard output.
+pub(super) fn style(color: Color) -> Style {
+    let colored = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    Style { colored }
 }
 
 /// Whether standard output is a terminal that can be drawn on.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::diagnosis::State;
 
@@ -114,30 +114,30 @@ impl Phase {
 }
 
 /// One thing that happened. Optional parts are left out of the JSON when they do not apply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// What happened.
     pub phase: Phase,
     /// The site of the worker it happened to.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub site: String,
     /// Its unit, without `.service`.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     /// What went wrong, as one line.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
     /// When, as RFC 3339; set where the event is published.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub time: Option<SystemTime>,
     /// Number of the attempt, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     /// Why, or what is waited for.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// Milliseconds until the next attempt.
-    #[serde(rename = "retry_in_ms", skip_serializing_if = "Option::is_none", serialize_with = "milliseconds")]
+    #[serde(default, rename = "retry_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub retry_in: Option<Duration>,
     /// One of many alike, which a summary tells together: no cause for alarm by itself.
     #[serde(skip)]
@@ -216,19 +216,45 @@ fn rounded(wait: Duration) -> String {
     humantime::format_duration(Duration::from_secs(wait.as_secs())).to_string()
 }
 
+/// Times as RFC 3339, with milliseconds; for serde.
 #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
-fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => serializer.collect_str(&humantime::format_rfc3339_millis(*time)),
-        None => serializer.serialize_none(),
+pub(crate) mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.collect_str(&humantime::format_rfc3339_millis(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        text.map(|text| humantime::parse_rfc3339(&text).map_err(D::Error::custom)).transpose()
     }
 }
 
+/// Durations as whole milliseconds; for serde.
 #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
-fn milliseconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-        None => serializer.serialize_none(),
+pub(crate) mod milliseconds {
+    use std::time::Duration;
+
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let number: Option<u64> = Option::deserialize(deserializer)?;
+        Ok(number.map(Duration::from_millis))
     }
 }
 

@@ -11,6 +11,7 @@
 //! [`explain`] (the rules in words).
 
 pub mod backoff;
+pub mod batch;
 pub mod coverage;
 pub mod diagnosis;
 pub mod document;
@@ -24,5 +25,8 @@ pub mod policy;
 pub mod probe;
 pub mod registry;
 pub mod rules;
+pub mod style;
+pub mod survey;
+pub mod target;
 pub mod time;
 pub mod units;

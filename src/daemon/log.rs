@@ -30,7 +30,13 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
-    pub fn start(manager: impl ServiceManager, scope: Scope, on_event: Vec<String>) -> Self {
+    /// `publish` is where those get them who follow the events.
+    pub fn start(
+        manager: impl ServiceManager,
+        scope: Scope,
+        on_event: Vec<String>,
+        publish: Option<mpsc::UnboundedSender<Event>>,
+    ) -> Self {
         let (on_event, command) = watch::channel(on_event);
         let (events, mut queue) = mpsc::unbounded_channel::<Event>();
         let writer = tokio::spawn(async move {
@@ -44,6 +50,10 @@ impl EventLog {
                 }
                 log_event(&event, scope);
                 hook.run(&command.borrow(), &event);
+                if let Some(publish) = &publish {
+                    // Who follows gets what the journal gets.
+                    let _ = publish.send(event);
+                }
             }
         });
         Self { events: Some(events), writer, on_event, status: String::new() }

@@ -3,51 +3,73 @@
 //! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets
 //! [`Healer::observe`] decide, and performs the answer. Nothing in the loop waits for anything
 //! else: looks at units run as tasks, starts and lists are the manager's, events are written by
-//! [`log`]. A panic anywhere ends the process, so that its own service manager starts it anew.
+//! [`log`], whoever asks is answered at the [`desk`]. A panic anywhere ends the process, so that its own service manager starts it anew.
 
+mod api;
+mod desk;
 mod hook;
 mod log;
 mod memory;
+mod metrics;
 mod notify;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::Config;
-use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
+use crate::core::event::{Event, Phase};
+use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Outcome, Timestamp};
 use crate::core::probe::Sighting;
 use crate::core::registry::Registry;
-use crate::core::units::{Inspection, UnitName};
+use crate::core::units::{ActiveState, Inspection, UnitName};
 use crate::deadline;
 use crate::manager::{Change, Changes, ServiceManager};
 use crate::probe::probe;
 use crate::setup::{Error, Setup};
 use crate::store::Store;
 use crate::watch::{FileContent, FileEvent, Watch, read};
+use api::{Api, Claim, Parts};
 use log::EventLog;
 use memory::{Keeper, clocks};
+use metrics::Metrics;
 
 /// How soon what has changed is written down: a storm of changes is one.
 const REMEMBERS_WITHIN: Duration = Duration::from_millis(100);
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Of so many workers it is known when something was last told of them; more there never are for long.
+const LAST_TOLD: usize = 10_000;
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
-/// If signals cannot be received, or the files cannot be followed.
+/// If signals cannot be received, the files cannot be followed, or another daemon runs already.
 pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut reload = signal(SignalKind::hangup()).map_err(Error::Signals)?;
-    let (mut daemon, mut files) = Daemon::start(manager, setup);
+    let metrics = Arc::new(Metrics::new());
+    let (asks, mut desk) = desk::open();
+    let (listen, listens) = watch::channel(setup.metrics);
+    let parts = Parts {
+        asks,
+        manager: manager.clone(),
+        metrics: Arc::clone(&metrics),
+        paths: setup.paths.clone(),
+        scope: setup.scope,
+        listen: listens,
+    };
+    let api = open_to_others(parts)?;
+    let publish = api.as_ref().map(|api| api.events.clone());
+    let (mut daemon, mut files) = Daemon::start(manager, setup, metrics, publish, listen);
     let mut refresh = ticker(daemon.setup.refresh);
     let mut watchdog = notify::watchdog_interval().map(ticker);
 
@@ -79,7 +101,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             },
             () = deadline::reached(deadline) => Fact::Deadline,
             _ = refresh.tick() => {
-                daemon.manager.refresh();
+                daemon.refresh();
                 daemon.watch.poll();
                 if refresh.period() != daemon.setup.refresh {
                     refresh = ticker(daemon.setup.refresh);
@@ -92,6 +114,11 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             }
             () = tick_some(&mut watchdog) => {
                 notify::watchdog();
+                continue;
+            }
+            // Last, so that no number of questions holds anything up.
+            Some(ask) = desk.recv() => {
+                daemon.answer(ask);
                 continue;
             }
         };
@@ -107,7 +134,29 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     // A worker that is down because we have taken it out is not left so.
     let _ = tokio::time::timeout(LAST_WORDS, daemon.manager.settled()).await;
     daemon.log.flush(LAST_WORDS).await;
+    daemon.listeners.clear();
+    drop(desk);
+    if let Some(api) = api {
+        api.end().await;
+    }
     Ok(())
+}
+
+/// Opens the API. Without one it heals all the same, unless another daemon does that already.
+fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Result<Option<Api>, Error> {
+    let path = parts.paths.socket.clone();
+    let api = Claim::take(&path).and_then(|claim| {
+        Api::start(claim, parts).map_err(|error| Error::Socket { path: path.clone(), why: error.to_string() })
+    });
+    match api {
+        Ok(api) => Ok(Some(api)),
+        Err(Error::Socket { .. }) => {
+            let Err(error) = api else { return Ok(None) };
+            tracing::error!("{error}; it heals, but nobody can ask it anything");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The files that are followed.
@@ -137,10 +186,31 @@ struct Daemon<M> {
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
+    metrics: Arc<Metrics>,
+    /// Where metrics are to be served.
+    listen: watch::Sender<Option<std::net::SocketAddr>>,
+    /// Those who want to know what becomes of some workers.
+    listeners: Vec<desk::Listener>,
+    /// When something was last told of each worker.
+    last_told: HashMap<String, SystemTime>,
+    /// Since when workers are down that were seen to fail.
+    failed_at: HashMap<UnitName, Instant>,
+    /// When the list of units that is awaited was asked for.
+    asked_at: Option<Instant>,
+    /// When the registry in force was read.
+    registry_read: Option<SystemTime>,
+    /// What is wrong with the registry's file now.
+    registry_flaw: Option<String>,
 }
 
 impl<M: ServiceManager> Daemon<M> {
-    fn start(manager: M, setup: Setup) -> (Self, mpsc::Receiver<FileEvent>) {
+    fn start(
+        manager: M,
+        setup: Setup,
+        metrics: Arc<Metrics>,
+        publish: Option<mpsc::UnboundedSender<Event>>,
+        listen: watch::Sender<Option<std::net::SocketAddr>>,
+    ) -> (Self, mpsc::Receiver<FileEvent>) {
         let paths = &setup.paths;
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
@@ -155,7 +225,7 @@ impl<M: ServiceManager> Daemon<M> {
         }
         healer.restore(found.memory.clone());
         let mut daemon = Self {
-            log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone()),
+            log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
             memory: Keeper::start(store, found.memory, origin),
             remember_at: None,
             manager,
@@ -166,6 +236,14 @@ impl<M: ServiceManager> Daemon<M> {
             watch,
             ready: false,
             trouble: None,
+            metrics,
+            listen,
+            listeners: Vec::new(),
+            last_told: HashMap::new(),
+            failed_at: HashMap::new(),
+            asked_at: None,
+            registry_read: Some(SystemTime::now()),
+            registry_flaw: None,
             setup,
         };
         daemon.observe(Fact::StopMarker(rules.stop_marker));
@@ -179,12 +257,14 @@ impl<M: ServiceManager> Daemon<M> {
     fn observe(&mut self, fact: Fact) {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
+        self.measure(&fact);
         // Calls first: writing to the log can wait, a worker that is down should not.
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
         let news = !events.is_empty();
         let starts = calls.iter().any(|action| matches!(action, Action::Start(_) | Action::Restart(_)));
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
+        self.dismiss_the_rested();
         if self.remember_at.is_none() && self.healer.remembers_otherwise() {
             self.remember_at = Some(Instant::now() + REMEMBERS_WITHIN);
         }
@@ -224,8 +304,51 @@ impl<M: ServiceManager> Daemon<M> {
             }
             Action::Start(unit) => self.manager.start(&unit, self.setup.rules.policy.timeout),
             Action::Restart(unit) => self.manager.restart(&unit, self.setup.rules.policy.timeout),
-            Action::Emit(event) => self.log.write(event),
+            Action::Emit(event) => self.tell(event),
         }
+    }
+
+    /// Tells the world, and whoever waits for just this.
+    fn tell(&mut self, event: Event) {
+        self.metrics.event(&event);
+        self.pass_on(&event);
+        if matches!(event.phase, Phase::Recovered | Phase::Stopped | Phase::GaveUp)
+            && let Ok(unit) = UnitName::parse(&event.unit)
+        {
+            self.failed_at.remove(&unit);
+        }
+        if self.last_told.len() >= LAST_TOLD {
+            self.last_told.clear();
+        }
+        self.last_told.insert(event.unit.clone(), SystemTime::now());
+        self.log.write(event);
+    }
+
+    /// Takes the time from a failure to the end of the start that mends it, and of a list.
+    fn measure(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Changed(status)
+                if status.active == ActiveState::Failed && self.healer.worker_of(&status.name).is_some() =>
+            {
+                self.failed_at.entry(status.name.clone()).or_insert_with(Instant::now);
+            }
+            Fact::Finished(unit, Outcome::Done) => {
+                if let Some(failed_at) = self.failed_at.remove(unit) {
+                    self.metrics.recovered(failed_at.elapsed());
+                }
+            }
+            Fact::Units(_) => {
+                if let Some(asked_at) = self.asked_at.take() {
+                    self.metrics.refreshed(asked_at.elapsed());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.asked_at = Some(Instant::now());
+        self.manager.refresh();
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -236,6 +359,7 @@ impl<M: ServiceManager> Daemon<M> {
         match change {
             Change::Units(list) => {
                 if self.trouble.take().is_some() {
+                    self.metrics.reconnected();
                     tracing::info!("the service manager answers again");
                 }
                 Fact::Units(list)
@@ -300,6 +424,9 @@ impl<M: ServiceManager> Daemon<M> {
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
+        if file == File::Sites {
+            self.registry_flaw = fact.as_ref().err().map(ToString::to_string);
+        }
         match fact {
             Ok(Some(fact)) => self.observe(fact),
             Ok(None) => {}
@@ -321,12 +448,14 @@ impl<M: ServiceManager> Daemon<M> {
             return None;
         }
         tracing::info!("{} changed, sites: {}", path.display(), registry.len());
+        self.registry_read = Some(SystemTime::now());
         self.setup.rules.registry = Arc::new(registry);
         Some(Fact::Registry(Arc::clone(&self.setup.rules.registry)))
     }
 
     fn new_config(&mut self, path: &Path, config: Config) -> Option<Fact> {
-        let Config { refresh, coverage, policy, on_event } = config;
+        let Config { refresh, coverage, policy, on_event, metrics } = config;
+        self.listen.send_if_modified(|listen| std::mem::replace(listen, metrics) != metrics);
         let rules = &mut self.setup.rules;
         if (refresh, &coverage, &policy, &on_event)
             == (self.setup.refresh, &rules.coverage, &rules.policy, &self.setup.on_event)

@@ -14,6 +14,7 @@ pub mod systemd;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::core::healer::Outcome;
@@ -27,7 +28,8 @@ pub type Native = systemd::Systemd;
 pub type Native = launchd::Launchd;
 
 /// Whose units: those of the calling user, or those of the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The calling user's (`systemctl --user`).
     User,

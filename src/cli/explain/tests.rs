@@ -5,14 +5,16 @@
 mod samples;
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use insta::Settings;
 
 use self::samples::{Sample, by_hand, samples};
-use super::super::Color;
 use super::*;
+use crate::core::coverage::Worker;
 use crate::core::diagnosis::{Hopeless, Refusal, State};
 use crate::core::explain::rest::Rest;
+use crate::core::explain::text::COLUMNS;
 use crate::core::pauses::{Pause, Target};
 use crate::core::rules::{Rule, Verdict};
 
@@ -97,7 +99,7 @@ kinds! {
 
 fn plain(sample: &Sample) -> String {
     sample.with_case(|case| {
-        text(&case.explain(&sample.sources()), Some("Redis::connect(): Connection refused"), Style::new(Color::Never))
+        text(&case.explain(&sample.sources()), Some("Redis::connect(): Connection refused"), Style::default())
     })
 }
 
@@ -187,7 +189,7 @@ fn heal_by_hand_is_suggested_only_where_it_helps() {
 #[test]
 fn what_decides_is_red_and_evidence_is_faint() {
     let sample = samples().into_iter().find(|sample| sample.name == "site_paused").unwrap();
-    let painted = sample.with_case(|case| text(&case.explain(&sample.sources()), None, Style::new(Color::Always)));
+    let painted = sample.with_case(|case| text(&case.explain(&sample.sources()), None, Style { colored: true }));
     assert!(painted.starts_with("\u{1b}[31mmyapp/queue is left alone"), "{painted}");
     let decides = painted.lines().find(|line| line.contains("✗")).unwrap();
     assert!(decides.starts_with("  \u{1b}[31m✗ the site myapp is paused\u{1b}[0m  "), "{decides:?}");

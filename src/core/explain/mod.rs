@@ -4,18 +4,19 @@
 //! it makes of it, with the evidence, and the first that objects is the reason. Nothing is decided
 //! here; only what a rule has to say that matters for this worker is told. The sentences are in
 //! [`words`], what a person can do in [`remedies`], why a worker does not count as ill in [`rest`],
-//! and times in [`times`].
+//! and times in [`times`]. [`text`] puts it all on a page.
 
 pub mod rest;
+pub mod text;
 
 mod remedies;
-mod times;
+pub mod times;
 mod words;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::words::Words;
 use super::diagnosis::{Refusal, State};
@@ -62,7 +63,7 @@ impl Commands {
 }
 
 /// What speaks for a heal, or against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
     /// Nothing against it.
@@ -76,7 +77,7 @@ pub enum Mark {
 }
 
 /// One rule, and what it makes of the worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// For or against.
     pub mark: Mark,
@@ -87,7 +88,7 @@ pub struct Line {
 }
 
 /// Why a worker is, or is not, being healed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// Its site; empty if it has none.
     pub site: String,

@@ -11,7 +11,8 @@ const DAY: u64 = 24 * HOUR;
 const SAME_DAY: Duration = Duration::from_secs(12 * HOUR);
 
 /// A time that has passed: `a moment`, `12s`, `3m`, `3h 5m`, `2d 4h`.
-pub(super) fn roughly(time: Duration) -> String {
+#[must_use]
+pub fn roughly(time: Duration) -> String {
     match time.as_secs() {
         0 => "a moment".to_owned(),
         seconds @ MINUTE..HOUR => format!("{}m", seconds / MINUTE),
@@ -20,7 +21,8 @@ pub(super) fn roughly(time: Duration) -> String {
 }
 
 /// A time to come: `850ms`, `12s`, `4m 16s`, `3h 5m`, `2d 4h`.
-pub(super) fn rounded(time: Duration) -> String {
+#[must_use]
+pub fn rounded(time: Duration) -> String {
     let (seconds, large, small) = match time.as_secs() {
         0 => return format!("{}ms", time.as_millis()),
         seconds @ ..MINUTE => return format!("{seconds}s"),

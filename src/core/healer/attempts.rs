@@ -56,6 +56,7 @@ impl Healer {
         self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.last_failure = error;
+        track.proving_time = None;
         self.remember_file(name);
         let Some(track) = self.tracks.get_mut(name) else { return };
         if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
@@ -114,7 +115,7 @@ impl Healer {
         let (Ok(unit), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
         let since_start = track.looked_at.from_now(track.started_at);
         match unit.up_for.filter(|_| unit.active.is_up()) {
-            Some(up_for) if up_for >= self.policy.stable_after => {
+            Some(up_for) if up_for >= self.proving_time(name) => {
                 if self.still_has_to_answer(name) {
                     self.prove_on(now, name);
                 } else {

@@ -85,6 +85,7 @@ impl Healer {
         }
         track.taken_along = seen.fall.filter(|_| taken_along && track.asked == Asked::ByRule);
         track.oneshot = seen.oneshot;
+        track.diagnosed = state;
         // What is wrong now need not be wrong with the file that an earlier look was taken at.
         let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
         track.definition = seen.file.map(|file| file.definition).or(earlier);

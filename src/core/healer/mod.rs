@@ -40,6 +40,7 @@
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`recall`]: what survives a restart.
 //! - [`unit`]: what is known of one unit, healthy or not.
+//! - [`survey`]: how things are, for whoever asks.
 //! - [`track`]: the phases, and what is remembered of one worker.
 
 mod attempts;
@@ -47,6 +48,7 @@ mod decisions;
 mod groups;
 mod looking;
 mod recall;
+mod survey;
 mod track;
 mod transitions;
 mod unit;

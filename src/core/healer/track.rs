@@ -61,6 +61,10 @@ pub(super) struct Track {
     pub phase: Phase,
     /// What it is looked at for, where its state alone does not tell.
     pub suspected: Option<State>,
+    /// What the last look before an attempt said is wrong with it.
+    pub diagnosed: Option<State>,
+    /// How long it has to stay up to count as healed, if whoever asked for it says so.
+    pub proving_time: Option<Duration>,
     /// Attempts since the history was last forgotten.
     pub attempts: u32,
     /// No attempt is made before this.
@@ -118,6 +122,8 @@ impl Track {
         Self {
             phase: Phase::Resting,
             suspected: None,
+            diagnosed: None,
+            proving_time: None,
             attempts: 0,
             not_before: now,
             refused: 0,
@@ -157,6 +163,8 @@ impl Track {
     /// Forgets how the illness was dealt with so far, and keeps what is known of its cause.
     pub fn begins_anew(&mut self) {
         self.suspected = None;
+        self.diagnosed = None;
+        self.proving_time = None;
         self.announced = false;
         self.told = None;
         self.scheduled = None;

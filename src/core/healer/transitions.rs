@@ -221,7 +221,7 @@ impl Healer {
                         track.started_at = now;
                     }
                     self.enter(name, Phase::Proving);
-                    self.set_timer(name, Some(now + self.policy.stable_after));
+                    self.set_timer(name, Some(now + self.proving_time(name)));
                 }
             }
             Outcome::Failed(error) | Outcome::NotStarted(error) => self.attempt_failed(now, name, error),

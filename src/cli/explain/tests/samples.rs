@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::lines_of;
 use crate::core::coverage::Worker;
 use crate::core::diagnosis::{Asked, State};
 use crate::core::explain::{Commands, Sources};
@@ -15,6 +14,7 @@ use crate::core::units::{
     ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
     UnitName,
 };
+use crate::sources::lines_of;
 
 /// 2026-11-24 03:02:05 UTC.
 const NOW: Duration = Duration::from_secs(1_795_489_325);

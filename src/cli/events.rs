@@ -1,0 +1,88 @@
+//! `workerheal events`: what the daemon did, and does.
+
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::Status;
+use super::term::{self, Style};
+use crate::client::socket::{Daemon, Told, Wanted};
+use crate::core::event::{Event, Phase};
+use crate::core::explain::times::roughly;
+use crate::setup::Options;
+
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    follow: bool,
+    /// Print each event as a line of JSON
+    #[arg(long)]
+    json: bool,
+    /// How far to go back: a duration such as 1h, or a time as RFC 3339 [default: to the daemon's start]
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// The latest of them only
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    limit: Option<usize>,
+}
+
+impl Events {
+    pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
+        let daemon = Daemon::connect(options).await?;
+        let limit = self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(10));
+        let mut wanted = Wanted { after: None, since: self.since.clone(), limit, follow: self.follow };
+        let mut shown = 0_usize;
+        loop {
+            let mut events = daemon.events(&wanted).await?;
+            while let Some(told) = events.next().await? {
+                match told {
+                    Told::Event { id, event } => {
+                        wanted.after = Some(id);
+                        self.show(&event, style)?;
+                        shown += 1;
+                    }
+                    Told::Gap(why) => term::complain(why),
+                }
+            }
+            if !self.follow {
+                break;
+            }
+            // Cut off, or the daemon is gone: the next round tells.
+            (wanted.since, wanted.limit) = (None, None);
+        }
+        if shown == 0 && !self.json {
+            term::print("No events.\n")?;
+        }
+        Ok(Status::Done)
+    }
+
+    fn show(&self, event: &Event, style: Style) -> anyhow::Result<()> {
+        if self.json {
+            return term::print(format!("{}\n", serde_json::to_string(event)?));
+        }
+        term::print(line(event, self.follow, SystemTime::now(), style, term::width()))
+    }
+}
+
+/// An event as a line. Who follows sees the time of day, as lines stay on the screen.
+fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
+    let time = match event.time {
+        None => String::new(),
+        Some(time) if follow => {
+            humantime::format_rfc3339_seconds(time).to_string().get(11..).unwrap_or_default().to_owned()
+        }
+        Some(time) => format!("{} ago", roughly(now.duration_since(time).unwrap_or_default())),
+    };
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(24).max(20));
+    let sentence = term::fit(&event.to_string(), room);
+    let phase = format!("{:9}", event.phase.as_str());
+    let phase = match event.phase {
+        Phase::Healed | Phase::Recovered => style.good(phase),
+        Phase::Failed | Phase::GaveUp => style.bad(phase),
+        Phase::Detected | Phase::Held | Phase::Scheduled => style.busy(phase),
+        Phase::Starting | Phase::Done => phase,
+        Phase::Stopped => style.faint(phase),
+    };
+    format!("{}  {phase}  {sentence}\n", style.faint(format!("{time:>11}")))
+}

@@ -1,0 +1,292 @@
+//! The calls of the API: read the request, ask the loop, write the answer.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream::{self as streams};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use super::events::{Book, Wanted};
+use super::heal::{self, Reply};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
+use crate::core::event::UnhealthyWorker;
+use crate::core::explain::text::text;
+use crate::core::style::Style;
+use crate::core::survey::WorkerReport;
+use crate::core::target::UnknownTarget;
+use crate::core::time::Timestamp;
+use crate::core::units::{Detail, UnitName};
+use crate::daemon::desk::{Ask, Asks};
+use crate::daemon::metrics::{CONTENT_TYPE, Metrics};
+use crate::manager::{ManagerError, Scope, ServiceManager};
+use crate::paths::Paths;
+use crate::search::{PlanError, Search};
+use crate::sources::sources;
+
+/// The longest body of a request: some thousand names.
+const BODY: usize = 64 * 1024;
+/// How long it may take to arrive.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// The longest time that something can be paused.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What every call can use.
+pub(super) struct Office<M> {
+    pub asks: Asks,
+    pub manager: M,
+    pub metrics: Arc<Metrics>,
+    pub paths: Paths,
+    pub scope: Scope,
+    pub book: Arc<Book>,
+    pub ends: watch::Receiver<bool>,
+    /// Looks into the journal for everybody's last lines: one at a time.
+    pub lookers: Semaphore,
+}
+
+type Shared<M> = State<Arc<Office<M>>>;
+
+pub(super) fn router<M: ServiceManager>(office: Arc<Office<M>>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::<M>))
+        .route("/v1/workers", get(workers::<M>))
+        .route("/v1/workers/{unit}/explain", get(explain::<M>))
+        .route("/v1/unhealthy", get(unhealthy::<M>))
+        .route("/v1/events", get(events::<M>))
+        .route("/v1/heal", post(heal::<M>))
+        .route("/v1/pause", post(pause::<M>))
+        .route("/v1/resume", post(resume::<M>))
+        .route("/metrics", get(metrics::<M>))
+        .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "there is no such call"))
+        .method_not_allowed_fallback(async || {
+            Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "this call has another method")
+        })
+        .with_state(office)
+}
+
+pub(super) fn metrics_only<M: ServiceManager>(office: Arc<Office<M>>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::<M>))
+        .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "only /metrics is served here"))
+        .with_state(office)
+}
+
+impl<M: ServiceManager> Office<M> {
+    /// Asks the loop.
+    pub async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Rejection> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let ends = || Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "this daemon is about to end");
+        self.asks.send(ask(reply)).await.map_err(|_| ends())?;
+        answer.await.map_err(|_| ends())
+    }
+
+    /// A search by the rules in force.
+    pub async fn search(&self) -> Result<Search<M>, Rejection> {
+        Ok(Search { manager: self.manager.clone(), rules: self.ask(Ask::Rules).await? })
+    }
+}
+
+async fn status<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<DaemonStatus>, Rejection> {
+    Ok(Json(office.ask(Ask::Status).await?))
+}
+
+async fn workers<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<WorkerReport>>, Rejection> {
+    Ok(Json(office.ask(Ask::Workers).await?))
+}
+
+async fn unhealthy<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
+    let reports = office.ask(Ask::Workers).await?;
+    let mut workers: Vec<_> = reports.iter().filter_map(WorkerReport::unhealthy).collect();
+    // What each has logged last says more than how an attempt failed.
+    let failures: Vec<String> = workers.iter_mut().map(|worker| std::mem::take(&mut worker.last_error)).collect();
+    if !workers.is_empty() {
+        let _looker = office.lookers.acquire().await;
+        office.search().await?.enrich(&mut workers).await;
+    }
+    for (worker, failure) in workers.iter_mut().zip(failures) {
+        if worker.last_error.is_empty() {
+            worker.last_error = failure;
+        }
+    }
+    Ok(Json(workers))
+}
+
+async fn explain<M: ServiceManager>(
+    State(office): Shared<M>,
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<Explained>, Rejection> {
+    let Path(name) = path.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let not_covered = || {
+        let name: String = name.chars().take(100).collect();
+        Rejection::new(StatusCode::NOT_FOUND, format!("{name:?} is no worker that the configuration covers"))
+    };
+    let unit = UnitName::parse(&name).map_err(|_| not_covered())?;
+    let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
+    let search = office.search().await?;
+    let seen = office.manager.inspect(&unit, Detail::ALL).await?;
+    let sources = sources(&office.paths, office.scope, &search.rules.registry, &worker, Timestamp::default());
+    let explanation = office.ask(|reply| Ask::Explain(unit.clone(), Box::new((seen, sources)), reply)).await?;
+    let explanation = explanation.ok_or_else(not_covered)?;
+    let last_words = search.last_words(&unit).await;
+    let text = text(&explanation, last_words.as_deref(), Style::default());
+    Ok(Json(Explained { explanation, last_words, text }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    after: Option<String>,
+    since: Option<String>,
+    limit: Option<usize>,
+    #[serde(default = "yes")]
+    follow: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+async fn events<M: ServiceManager>(
+    State(office): Shared<M>,
+    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Rejection> {
+    let Query(query) = query.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let wanted = Wanted {
+        after: last.or(query.after),
+        since: query.since.as_deref().map(moment).transpose()?,
+        limit: query.limit,
+        follow: query.follow,
+    };
+    let follower = office.book.open(&wanted, office.ends.clone());
+    let body = streams::unfold(follower, async |mut follower| {
+        let bytes = follower.read().await?;
+        Some((Ok::<_, std::convert::Infallible>(bytes), follower))
+    });
+    Ok(server_sent(Body::from_stream(body)))
+}
+
+async fn heal<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Response, Rejection> {
+    let wish: HealRequest = read(request).await?;
+    heal::heal(office, wish).await
+}
+
+async fn pause<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {
+    let PauseRequest { targets, time } = read(request).await?;
+    let time = time.as_deref().map(duration).transpose()?;
+    let pauses = office.ask(|reply| Ask::Pause(targets, time, reply)).await??;
+    Ok(Json(Paused { pauses }))
+}
+
+async fn resume<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {
+    let ResumeRequest { targets } = read(request).await?;
+    let pauses = office.ask(|reply| Ask::Resume(targets, reply)).await??;
+    Ok(Json(Paused { pauses }))
+}
+
+async fn metrics<M: ServiceManager>(State(office): Shared<M>) -> Result<Response, Rejection> {
+    let gauges = office.ask(Ask::Gauges).await?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], office.metrics.text(&gauges)).into_response())
+}
+
+/// The body of a request, as JSON whatever its type is said to be; none is the default.
+async fn read<T: DeserializeOwned + Default>(request: Request) -> Result<T, Rejection> {
+    let too_long = || Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, format!("write at most {} KiB", BODY / 1024));
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY as u64) {
+        return Err(too_long());
+    }
+    let body = timeout(ARRIVES_WITHIN, axum::body::to_bytes(request.into_body(), BODY)).await;
+    let Ok(body) = body else {
+        return Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body of the request did not arrive in time"));
+    };
+    let body = body.map_err(|_| too_long())?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    // A list would be taken for the fields in order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "write a JSON object, such as {\"targets\": []}"));
+    }
+    serde_json::from_slice(&body).map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, Rejection> {
+    let hint = "write a number with its unit, such as 90s, 30m or 2h";
+    match humantime::parse_duration(text.trim()) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is too long a time"))),
+        Err(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is not a duration; {hint}"))),
+    }
+}
+
+/// A time ago, or a time.
+fn moment(text: &str) -> Result<SystemTime, Rejection> {
+    if let Ok(time) = humantime::parse_rfc3339_weak(text) {
+        return Ok(time);
+    }
+    Ok(SystemTime::now().checked_sub(duration(text)?).unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
+/// An answer that goes on for as long as there is something to tell.
+pub(super) fn stream(frames: mpsc::Receiver<Bytes>) -> Response {
+    let body = streams::unfold(frames, async |mut frames| {
+        let bytes = frames.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(bytes), frames))
+    });
+    server_sent(Body::from_stream(body))
+}
+
+fn server_sent(body: Body) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, body).into_response()
+}
+
+/// An answer that is no success.
+pub(super) struct Rejection {
+    status: StatusCode,
+    error: String,
+}
+
+impl Rejection {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        (self.status, Json(Refused { error: self.error })).into_response()
+    }
+}
+
+impl From<UnknownTarget> for Rejection {
+    fn from(error: UnknownTarget) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error.to_string())
+    }
+}
+
+impl From<ManagerError> for Rejection {
+    fn from(error: ManagerError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<PlanError> for Rejection {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Target(error) => error.into(),
+            PlanError::Manager(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `POST /v1/heal`: plans like the command line does, has the daemon's own healer do it, and tells how
+//! that goes.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::calls::{Office, Rejection, stream};
+use super::events::{SIGN_OF_LIFE, frame};
+use crate::api::HealRequest;
+use crate::core::batch::{Batch, Plan};
+use crate::core::diagnosis::State;
+use crate::core::event::{Event, Phase};
+use crate::core::survey::Stage;
+use crate::core::units::UnitName;
+use crate::daemon::desk::{Ask, Told, Wish};
+use crate::manager::ServiceManager;
+use crate::search::Search;
+
+/// What waits to be sent to one who reads slowly; the rest waits to be made.
+const AHEAD: usize = 64;
+
+pub(super) async fn heal<M: ServiceManager>(
+    office: Arc<Office<M>>,
+    request: HealRequest,
+) -> Result<Response, Rejection> {
+    let prove = request.prove.as_deref().map(super::calls::duration).transpose()?;
+    let search = office.search().await?;
+    let mut plan = search.plan(&request.targets).await?;
+    if request.targets.is_empty() {
+        spare_the_stopped(&office, &mut plan).await?;
+    }
+    if request.dry_run {
+        search.enrich(&mut plan.unhealthy).await;
+        return Ok(axum::Json(plan).into_response());
+    }
+    let batch = Batch::new(&plan);
+    let (told, events) = mpsc::unbounded_channel();
+    let silent = plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable);
+    let silent = silent.filter_map(|worker| UnitName::parse(&worker.unit).ok()).collect();
+    let strangers =
+        office.ask(|begun| Ask::Heal(Wish { units: batch.units().to_vec(), silent, prove, told, begun })).await?;
+    let (frames, body) = mpsc::channel(AHEAD);
+    tokio::spawn(tell(search, plan, batch, strangers, events, frames));
+    Ok(stream(body))
+}
+
+/// The daemon may know of stops that nothing shows any more.
+async fn spare_the_stopped<M: ServiceManager>(office: &Office<M>, plan: &mut Plan) -> Result<(), Rejection> {
+    let workers = office.ask(Ask::Workers).await?;
+    let is_stopped = |unit: &str| workers.iter().any(|it| it.unit == unit && it.phase == Stage::Stopped);
+    plan.unhealthy.retain(|worker| !is_stopped(&worker.unit));
+    Ok(())
+}
+
+/// Sends what is told, until all is done or nobody listens.
+async fn tell<M: ServiceManager>(
+    search: Search<M>,
+    plan: Plan,
+    mut batch: Batch,
+    strangers: Vec<UnitName>,
+    mut events: mpsc::UnboundedReceiver<Told>,
+    frames: mpsc::Sender<Bytes>,
+) {
+    let _ = frames.send(frame(None, Some("plan"), &plan)).await;
+    for unit in strangers {
+        batch.refuse(&unit, "the configuration no longer covers it".to_owned());
+    }
+    loop {
+        while let Some(event) = batch.take() {
+            if frames.send(frame(None, None, &event)).await.is_err() {
+                return;
+            }
+        }
+        if batch.is_done() {
+            break;
+        }
+        match timeout(SIGN_OF_LIFE, events.recv()).await {
+            Ok(Some(Told::Event(event, held_for))) => {
+                let last_words = match UnitName::parse(&event.unit) {
+                    Ok(unit) if event.phase == Phase::Failed && batch.awaits(&unit) => search.last_words(&unit).await,
+                    _ => None,
+                };
+                batch.tell(&event, held_for.as_ref(), last_words);
+            }
+            Ok(Some(Told::AtRest(unit, is_up))) => batch.settle(&unit, is_up),
+            Ok(None) => batch.abandon("workerheal ended before that was known"),
+            Err(_) => {
+                if frames.send(Bytes::from_static(b":\n\n")).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+    let _ = frames.send(frame(None, None, &Event::new(Phase::Done))).await;
+    let _ = frames.send(frame(None, Some("result"), &batch.into_report())).await;
+}
+
+/// The way an answer comes back.
+pub(super) type Reply<T> = oneshot::Sender<T>;

@@ -1,0 +1,95 @@
+//! The API: what the daemon answers to others, over its socket.
+//!
+//! It lives in a thread of its own, so that no number of readers takes time from healing, and asks
+//! the loop by [`desk`](super::desk). Events come to it by one channel, however many follow them.
+//!
+//! - [`socket`]: whose socket it is, and who is let in.
+//! - [`serve`]: connections, and what keeps them bounded.
+//! - [`calls`]: one function for each call.
+//! - [`heal`]: the call that takes its time.
+//! - [`events`]: the last events, and those who follow them.
+
+mod calls;
+mod events;
+mod heal;
+mod serve;
+mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::desk::Asks;
+use super::metrics::Metrics;
+use crate::core::event::Event;
+use crate::manager::{Scope, ServiceManager};
+use crate::paths::Paths;
+use calls::Office;
+use events::Book;
+pub(super) use socket::Claim;
+
+/// A running API. Dropped, it ends.
+pub(super) struct Api {
+    thread: Option<std::thread::JoinHandle<()>>,
+    ending: watch::Sender<bool>,
+    /// Events to publish.
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
+/// What it is made of.
+pub(super) struct Parts<M> {
+    pub asks: Asks,
+    pub manager: M,
+    pub metrics: Arc<Metrics>,
+    pub paths: Paths,
+    pub scope: Scope,
+    /// Where metrics are served over TCP.
+    pub listen: watch::Receiver<Option<SocketAddr>>,
+}
+
+impl Api {
+    /// Answers at the socket that was claimed.
+    pub fn start<M: ServiceManager>(claim: Claim, parts: Parts<M>) -> std::io::Result<Self> {
+        let (ending, ends) = watch::channel(false);
+        let (events, queue) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let Parts { asks, manager, metrics, paths, scope, listen } = parts;
+        let office = Arc::new(Office {
+            asks,
+            manager,
+            metrics,
+            paths,
+            scope,
+            book: Arc::new(Book::new()),
+            ends: ends.clone(),
+            lookers: tokio::sync::Semaphore::new(1),
+        });
+        let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let mut ends = ends;
+                tokio::spawn(events::keep(Arc::clone(&office.book), queue));
+                tokio::spawn(serve::metrics_over_tcp(Arc::clone(&office), listen));
+                tokio::select! {
+                    () = serve::serve(claim, &office) => {}
+                    _ = ends.changed() => {}
+                }
+                // Followers are told that it ends by the end of their streams.
+                tokio::time::sleep(FAREWELL).await;
+            });
+        })?;
+        Ok(Self { thread: Some(thread), ending, events })
+    }
+
+    /// Ends it: no new connection, and those that there are end soon.
+    pub async fn end(mut self) {
+        self.ending.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+/// How long the ends of streams may take to be sent.
+const FAREWELL: Duration = Duration::from_millis(50);

@@ -1,0 +1,265 @@
+//! Where the loop is asked: each [`Ask`] carries the way its answer goes back.
+//!
+//! Whoever asks waits in a short queue, and is answered from what the healer decides with at that
+//! moment; nothing is kept ready for questions that nobody asks. Answers that need a look at the
+//! service manager or a file are not made here: the loop never waits.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Daemon, memory};
+use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus};
+use crate::core::coverage::Worker;
+use crate::core::diagnosis::Refusal;
+use crate::core::event::Event;
+use crate::core::explain::{Explanation, Sources};
+use crate::core::healer::{Fact, Timestamp};
+use crate::core::memory::Memory;
+use crate::core::pauses::{Pauses, Target};
+use crate::core::survey::{Stage, WorkerReport};
+use crate::core::target::{self, UnknownTarget};
+use crate::core::units::{Inspection, UnitName};
+use crate::manager::ServiceManager;
+use crate::search::{Rules, refused_often};
+
+/// How many may wait for an answer at once; others wait for a place.
+const QUEUE: usize = 64;
+
+/// The way to the loop.
+pub(super) type Asks = mpsc::Sender<Ask>;
+
+/// A new desk.
+pub(super) fn open() -> (Asks, mpsc::Receiver<Ask>) {
+    mpsc::channel(QUEUE)
+}
+
+/// Something that is wanted of the loop.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// How it is.
+    Status(oneshot::Sender<DaemonStatus>),
+    /// Every worker.
+    Workers(oneshot::Sender<Vec<WorkerReport>>),
+    /// How many workers there are at each stage, and how old the registry is.
+    Gauges(oneshot::Sender<Gauges>),
+    /// The rules in force, the pauses included.
+    Rules(oneshot::Sender<Rules>),
+    /// Why a worker is, or is not, being healed, given what a look at it shows. `None` if it is not covered.
+    Explain(UnitName, Box<(Inspection, Sources)>, oneshot::Sender<Option<Explanation>>),
+    /// Whose worker a unit is, if it is covered.
+    Covers(UnitName, oneshot::Sender<Option<Worker>>),
+    /// A person wants these healed.
+    Heal(Wish),
+    /// A person pauses healing of what the targets name, for so long or until it is resumed.
+    Pause(Vec<String>, Option<Duration>, oneshot::Sender<Result<Vec<PauseReport>, UnknownTarget>>),
+    /// A person ends pauses.
+    Resume(Vec<String>, oneshot::Sender<Result<Vec<PauseReport>, UnknownTarget>>),
+}
+
+/// What changes by itself, for the metrics.
+#[derive(Debug)]
+pub(super) struct Gauges {
+    pub stages: [(Stage, usize); Stage::ALL.len()],
+    /// Site and unit of each worker that is given up.
+    pub given_up: Vec<(String, String)>,
+    pub pauses: usize,
+    pub registry_age: Option<Duration>,
+    pub reachable: bool,
+}
+
+/// Workers that are to be healed because a person said so.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// Which ones, in order.
+    pub units: Vec<UnitName>,
+    /// Those of them that are up but were found to refuse their probe.
+    pub silent: Vec<UnitName>,
+    /// How long they have to stay up.
+    pub prove: Option<Duration>,
+    /// What is told of them goes here.
+    pub told: mpsc::UnboundedSender<Told>,
+    /// Begun; those that are not covered now are answered, and nothing is done about them.
+    pub begun: oneshot::Sender<Vec<UnitName>>,
+}
+
+/// What becomes of a worker that somebody wants healed.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// An event; and what the worker is held for, if it is.
+    Event(Box<Event>, Option<Refusal>),
+    /// Nothing is being done about it any more; whether it is up.
+    AtRest(UnitName, bool),
+}
+
+/// Who is told of which workers.
+#[derive(Debug)]
+pub(super) struct Listener {
+    units: HashSet<UnitName>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+impl<M: ServiceManager> Daemon<M> {
+    /// Answers. Nobody may be waiting for the answer any more, which is fine.
+    pub(super) fn answer(&mut self, ask: Ask) {
+        let now = self.now();
+        match ask {
+            Ask::Status(reply) => drop(reply.send(self.describe(now))),
+            Ask::Workers(reply) => drop(reply.send(self.survey(now))),
+            Ask::Gauges(reply) => drop(reply.send(self.gauges())),
+            Ask::Rules(reply) => drop(reply.send(self.rules())),
+            Ask::Explain(unit, it, reply) => {
+                let (seen, sources) = *it;
+                let sources = Sources { now: SystemTime::now(), clock: now, ..sources };
+                drop(reply.send(self.healer.explain(now, &unit, &seen, &sources)));
+            }
+            Ask::Covers(unit, reply) => drop(reply.send(self.healer.worker_of(&unit).cloned())),
+            Ask::Heal(wish) => self.heal(wish),
+            Ask::Pause(targets, time, reply) => {
+                let targets = target::pausable(&targets, &self.covered());
+                drop(reply.send(targets.map(|targets| {
+                    tracing::info!("healing is paused on request: {}", list(&targets));
+                    self.observe(Fact::Pause(targets, time));
+                    self.pauses()
+                })));
+            }
+            Ask::Resume(targets, reply) => {
+                let targets = self.resumable(&targets);
+                drop(reply.send(targets.map(|targets| {
+                    tracing::info!("healing is resumed on request: {}", list(&targets));
+                    self.observe(Fact::Resume(targets));
+                    self.pauses()
+                })));
+            }
+        }
+    }
+
+    /// Passes an event on to those who wait for it.
+    pub(super) fn pass_on(&mut self, event: &Event) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        let Ok(unit) = UnitName::parse(&event.unit) else { return };
+        let held_for = self.healer.held_for(&unit);
+        self.listeners.retain(|listener| {
+            let told = || Told::Event(Box::new(event.clone()), held_for.cloned());
+            !listener.told.is_closed() && (!listener.units.contains(&unit) || listener.told.send(told()).is_ok())
+        });
+    }
+
+    /// Tells those who wait for a worker that there is nothing more to wait for. What was told of it
+    /// before says more; this is for what happens without a word, as when somebody else was faster.
+    pub(super) fn dismiss_the_rested(&mut self) {
+        for listener in &mut self.listeners {
+            let Listener { units, told } = listener;
+            units.retain(|unit| {
+                let rested = self.healer.at_rest(unit);
+                rested.is_none_or(|is_up| told.send(Told::AtRest(unit.clone(), is_up)).is_err())
+            });
+        }
+        self.listeners.retain(|listener| !listener.units.is_empty());
+    }
+
+    fn heal(&mut self, Wish { units, silent, prove, told, begun }: Wish) {
+        // Who is a worker may have changed since the wish was made.
+        let (units, strangers): (Vec<_>, Vec<_>) =
+            units.into_iter().partition(|unit| self.healer.worker_of(unit).is_some());
+        for unit in silent.iter().filter(|unit| units.contains(unit)) {
+            for fact in refused_often(unit, "its address") {
+                self.observe(fact);
+            }
+        }
+        self.listeners.push(Listener { units: units.iter().cloned().collect(), told });
+        drop(begun.send(strangers));
+        self.observe(Fact::Heal(units.clone()));
+        if let Some(time) = prove {
+            for unit in &units {
+                self.healer.prove_within(unit, time);
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        memory::clocks(self.origin).now
+    }
+
+    fn covered(&self) -> Vec<(UnitName, Worker)> {
+        self.healer.covered().map(|(unit, worker)| (unit.clone(), worker.clone())).collect()
+    }
+
+    /// What is to be resumed: also what is paused, but covered no longer.
+    fn resumable(&self, targets: &[String]) -> Result<Vec<Target>, UnknownTarget> {
+        let mut resumed = Vec::new();
+        for name in targets {
+            let paused = self.healer.pauses().iter().map(|pause| pause.target).find(|target| match target {
+                Target::Everything => false,
+                Target::Site(site) => site == name,
+                Target::Unit(unit) => unit.short() == name || unit.as_str() == name,
+            });
+            match paused {
+                Some(target) => resumed.push(target),
+                None => resumed.extend(target::pausable(std::slice::from_ref(name), &self.covered())?),
+            }
+        }
+        Ok(if targets.is_empty() { vec![Target::Everything] } else { resumed })
+    }
+
+    fn pauses(&self) -> Vec<PauseReport> {
+        let now = self.now();
+        self.healer.pauses().iter().map(|pause| PauseReport::of(&pause, now)).collect()
+    }
+
+    fn survey(&self, now: Timestamp) -> Vec<WorkerReport> {
+        let mut reports = self.healer.survey(now);
+        for report in &mut reports {
+            report.since = self.last_told.get(report.unit.as_str()).copied();
+        }
+        reports
+    }
+
+    fn rules(&self) -> Rules {
+        let pauses: Pauses = self.healer.pauses().iter().collect();
+        Rules { memory: Memory { pauses, ..Memory::default() }, ..self.setup.rules.clone() }
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            stages: self.healer.stages(),
+            given_up: self.healer.given_up(),
+            pauses: self.healer.pauses().iter().count(),
+            registry_age: self.registry_read.and_then(|read| read.elapsed().ok()),
+            reachable: self.trouble.is_none(),
+        }
+    }
+
+    fn describe(&self, now: Timestamp) -> DaemonStatus {
+        let stages = self.healer.stages();
+        let paths = &self.setup.paths;
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime: Some(now.since_origin()),
+            manager: ManagerStatus {
+                scope: self.setup.scope,
+                reachable: self.trouble.is_none(),
+                error: self.trouble.clone().unwrap_or_default(),
+            },
+            registry: RegistryStatus {
+                path: paths.sites.display().to_string(),
+                sites: self.setup.rules.registry.len(),
+                read: self.registry_read,
+                error: self.registry_flaw.clone().unwrap_or_default(),
+            },
+            config: paths.config.display().to_string(),
+            stop_marker: self.setup.rules.stop_marker,
+            pauses: self.pauses(),
+            workers: stages.iter().map(|(_, count)| count).sum(),
+            counts: stages.into_iter().filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+fn list(targets: &[Target]) -> String {
+    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
