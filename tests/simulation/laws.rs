@@ -68,6 +68,7 @@ pub struct Record {
     /// The last count may not have been written down, or not be remembered as it was.
     pub uncertain: bool,
     pub gave_up: bool,
+    given_up_for: String,
     /// Since when it could have been healed, without a break.
     pub healable_since: Option<Duration>,
     /// Refusals of its health probe in a row.
@@ -233,8 +234,10 @@ impl Laws {
                 if record.attempt_open {
                     return broken("events in order", "given up in the middle of an attempt");
                 }
-                // What was done right before the first may be what is found out by the second.
+                // What was done right before the first may be what is found out by the second, for another reason.
+                let is_news = std::mem::replace(&mut record.given_up_for, event.reason.clone()) != event.reason;
                 if std::mem::replace(&mut record.gave_up, true)
+                    && !is_news
                     && std::mem::replace(&mut record.forgiven_at_give_up, record.forgiven) == record.forgiven
                 {
                     return broken("one loud event", "it is given up a second time");
