@@ -32,6 +32,7 @@ mistakes:
 
 bench: packages
 	$(CARGO) bench --locked --bench latency
+	$(CARGO) bench --locked --bench crowd
 
 lint: deny
 	$(CARGO) fmt --all --check

@@ -9,6 +9,7 @@ mod detect;
 mod events;
 mod explain;
 mod heal;
+mod papers;
 mod pause;
 mod progress;
 mod status;
@@ -85,6 +86,10 @@ enum Command {
     Resume(pause::Resume),
     /// Validate the configuration and the registry
     Check(check::Check),
+    /// Print completions for a shell
+    Completions(papers::Completions),
+    /// Print the manual page
+    Man(papers::Man),
 }
 
 /// How a command ended, if without an error.
@@ -119,6 +124,8 @@ pub fn run() -> ExitCode {
         Command::Pause(command) => block_on(command.run(&options, style)),
         Command::Resume(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,
