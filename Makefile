@@ -36,6 +36,7 @@ booted:
 
 bench: packages
 	$(CARGO) bench --locked --bench latency
+	$(CARGO) bench --locked --bench crowd
 
 lint: deny macos
 	$(CARGO) fmt --all --check

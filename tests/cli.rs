@@ -413,3 +413,18 @@ fn many_workers_that_wait_for_one_unit_are_looked_at_in_no_time() {
     assert_eq!(found.json().as_array().map(Vec::len), Some(20), "{found:?}");
     assert!(now() < latest, "it took more than {SOON:?}");
 }
+
+#[test]
+fn completions_and_the_manual_page_know_every_command() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = world.run(&["completions", shell]);
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+        assert!(ran.out.contains("explain") && ran.out.contains("dry-run"), "{shell}");
+    }
+    let ran = world.run(&["man"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    for command in ["DETECT", "HEAL", "STATUS", "EVENTS", "PAUSE"] {
+        assert!(ran.out.contains(&format!("WORKERHEAL {command}")), "{command}");
+    }
+}

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use clap::Args;
 
 use super::Status;
+use super::status::ago;
 use super::term::{self, Style};
 use crate::client::socket::{Daemon, Told, Wanted};
 use crate::core::event::{Event, Phase};
-use crate::core::explain::times::roughly;
 use crate::setup::Options;
 
 #[derive(Debug, Args)]
@@ -72,9 +72,9 @@ fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Optio
         Some(time) if follow => {
             humantime::format_rfc3339_seconds(time).to_string().get(11..).unwrap_or_default().to_owned()
         }
-        Some(time) => format!("{} ago", roughly(now.duration_since(time).unwrap_or_default())),
+        Some(time) => ago(time, now),
     };
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(24).max(20));
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(22).max(20));
     let sentence = term::fit(&event.to_string(), room);
     let phase = format!("{:9}", event.phase.as_str());
     let phase = match event.phase {
@@ -84,5 +84,5 @@ fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Optio
         Phase::Starting | Phase::Done => phase,
         Phase::Stopped => style.faint(phase),
     };
-    format!("{}  {phase}  {sentence}\n", style.faint(format!("{time:>11}")))
+    format!("{}  {phase}  {sentence}\n", style.faint(format!("{time:>9}")))
 }

@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod heal;
 mod install;
+mod papers;
 mod pause;
 mod progress;
 mod status;
@@ -91,6 +92,10 @@ enum Command {
     Install(install::Install),
     /// Stop and remove that service
     Uninstall(install::Uninstall),
+    /// Print completions for a shell
+    Completions(papers::Completions),
+    /// Print the manual page
+    Man(papers::Man),
 }
 
 /// How a command ended, if without an error.
@@ -127,6 +132,8 @@ pub fn run() -> ExitCode {
         Command::Check(command) => command.run(&options, style),
         Command::Install(command) => block_on(command.run(&options, style)),
         Command::Uninstall(command) => block_on(command.run(&options, style)),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,

@@ -62,7 +62,7 @@ fn head(status: &DaemonStatus, style: Style) -> String {
     head
 }
 
-/// A pause in words: `the site shop, for another 28m`.
+/// A pause in words: `the site shop, for another 29m`.
 pub(super) fn pause_line(pause: &PauseReport) -> String {
     let what = match pause.kind {
         PauseKind::Everything => "everything".to_owned(),
@@ -70,8 +70,21 @@ pub(super) fn pause_line(pause: &PauseReport) -> String {
         PauseKind::Unit => pause.name.clone(),
     };
     match pause.ends_in {
-        Some(ends_in) => format!("{what}, for another {}", roughly(ends_in)),
+        Some(ends_in) => format!("{what}, for another {}", left(ends_in)),
         None => format!("{what}, until it is resumed"),
+    }
+}
+
+/// What is left of a time. That of half an hour which has just begun is half an hour.
+fn left(time: Duration) -> String {
+    roughly(Duration::from_secs(time.saturating_add(Duration::from_millis(999)).as_secs()))
+}
+
+/// How long ago something was: `now`, `12s ago`, `3h 5m ago`.
+pub(super) fn ago(time: SystemTime, now: SystemTime) -> String {
+    match now.duration_since(time).unwrap_or_default() {
+        moment if moment < Duration::from_secs(1) => "now".to_owned(),
+        time => format!("{} ago", roughly(time)),
     }
 }
 
@@ -115,8 +128,7 @@ fn row(worker: &WorkerReport, now: SystemTime) -> [String; 5] {
         _ => worker.phase.to_string(),
     };
     let attempts = if worker.attempts > 0 { worker.attempts.to_string() } else { String::new() };
-    let changed = worker.since.map(|since| now.duration_since(since).unwrap_or_default());
-    let changed = changed.map_or(String::new(), |ago| format!("{} ago", roughly(ago)));
+    let changed = worker.since.map_or(String::new(), |since| ago(since, now));
     [worker.name(), state, attempts, changed, why(worker)]
 }
 
@@ -131,7 +143,7 @@ fn why(worker: &WorkerReport) -> String {
     if !worker.reason.is_empty() {
         let wait = worker.retry_in.filter(|_| worker.phase != Stage::Waiting);
         why.push(match wait {
-            Some(wait) => format!("{}, for another {}", worker.reason, roughly(wait)),
+            Some(wait) => format!("{}, for another {}", worker.reason, left(wait)),
             None => worker.reason.clone(),
         });
     }

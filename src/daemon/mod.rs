@@ -169,6 +169,14 @@ enum File {
 
 const FOLLOWED: [File; 3] = [File::Sites, File::Config, File::StopMarker];
 
+/// What was last told of a worker.
+#[derive(Debug, Default)]
+struct LastTold {
+    at: Option<SystemTime>,
+    /// How its last attempt failed, if nothing better has come since.
+    failure: String,
+}
+
 struct Daemon<M> {
     manager: M,
     setup: Setup,
@@ -191,8 +199,8 @@ struct Daemon<M> {
     listen: watch::Sender<Option<std::net::SocketAddr>>,
     /// Those who want to know what becomes of some workers.
     listeners: Vec<desk::Listener>,
-    /// When something was last told of each worker.
-    last_told: HashMap<String, SystemTime>,
+    /// What was last told of each worker.
+    last_told: HashMap<String, LastTold>,
     /// Since when workers are down that were seen to fail.
     failed_at: HashMap<UnitName, Instant>,
     /// When the list of units that is awaited was asked for.
@@ -320,7 +328,13 @@ impl<M: ServiceManager> Daemon<M> {
         if self.last_told.len() >= LAST_TOLD {
             self.last_told.clear();
         }
-        self.last_told.insert(event.unit.clone(), SystemTime::now());
+        let last = self.last_told.entry(event.unit.clone()).or_default();
+        last.at = Some(SystemTime::now());
+        match event.phase {
+            Phase::Failed => event.error.clone_into(&mut last.failure),
+            Phase::Healed | Phase::Recovered | Phase::Stopped => last.failure.clear(),
+            _ => {}
+        }
         self.log.write(event);
     }
 

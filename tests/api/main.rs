@@ -11,4 +11,5 @@ mod commands;
 mod crowd;
 mod events;
 mod hostile;
+mod readme;
 mod socket;
