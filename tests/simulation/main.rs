@@ -13,7 +13,11 @@
 //!
 //! Signals may be lost, late, repeated and overtaken, but for one: that somebody stopped a worker which
 //! was down already is told by the end of that job and by nothing else. It may be lost, and then nobody
-//! can know; but it has to come in its order, as D-Bus promises.
+//! can know; but it has to come in its order among the signals of its unit, as D-Bus promises.
+//!
+//! Where nobody could know, no law is broken: a stop that is told to a daemon which ends in that moment, or of
+//! a worker whose parent is being stopped in the same second, or that only a lost signal would have told; and a
+//! start whose end is told between signals that are lost or late, and looks like that of a stop.
 //!
 //! # Whether it would find a mistake
 //!
@@ -46,7 +50,11 @@
 //! thousand times a second; a unit that was disabled while its worker waited for something else was
 //! started; a stop was forgotten while its site was not registered; a worker that its user had stopped
 //! came back with a container that went down hours later; a look that was answered late was taken for the
-//! answer to a later one.
+//! answer to a later one; a mask was taken for a disabling, so that a later disabling was not noticed; a
+//! give-up was lost with a daemon that ended while it looked again; a worker that died and came up again was
+//! restarted for what it had refused before that; a stop was taken for the end of the restart that it
+//! replaced; a heal by hand outlived the run that it led to; a daemon that was restarted after an attempt did
+//! not wait for the next; and what was done depended on the order of a hash map, so that a seed did not replay.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 #![expect(
