@@ -143,7 +143,7 @@ fn as_a_unit_it_ends_with_status_2_and_one_line_in_the_journal() {
     world.registry("sites:\n- {name: my/app}\n");
     assert!(world.systemctl(&["start", DAEMON]).is_err());
     assert_eq!(world.show(DAEMON, "ExecMainStatus"), "2");
-    let lines = world.journal(&["_SYSTEMD_USER_UNIT=workerheal.service"]);
+    let lines = world.journal(&["SYSLOG_IDENTIFIER=workerheal"]);
     let messages: Vec<_> = lines.iter().map(|entry| text(entry, "MESSAGE")).collect();
     assert_eq!(messages.len(), 1, "{messages:#?}");
     assert_eq!(missing(&messages[0], &world.path(SITES), "2:10", "'/'"), None);

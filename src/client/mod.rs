@@ -8,6 +8,7 @@
 pub mod direct;
 pub mod socket;
 mod sse;
+mod stream;
 
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;

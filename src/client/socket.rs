@@ -3,7 +3,6 @@
 //! A [`Daemon`] is nothing but the socket's path: each call is a connection of its own, so that a
 //! daemon that was restarted meanwhile makes no difference.
 
-use std::collections::VecDeque;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,11 +18,13 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::sse::{Message, Parser};
+use super::sse::Message;
+use super::stream::Messages;
+pub use super::stream::{DaemonHealing, Events, Told, Wanted};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseReport, PauseRequest, Paused, Refused, ResumeRequest};
 use crate::core::batch::Plan;
 use crate::core::coverage::Worker;
-use crate::core::event::{Event, Report, UnhealthyWorker};
+use crate::core::event::UnhealthyWorker;
 use crate::core::survey::WorkerReport;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::units::UnitName;
@@ -158,7 +159,7 @@ impl Daemon {
             Some(Message { name, data, .. }) if name == "plan" => self.read(data.as_bytes())?,
             other => return Err(self.broken(&format!("it began a heal with {other:?}"))),
         };
-        Ok(DaemonHealing { messages, plan, report: Report::default() })
+        Ok(DaemonHealing::new(messages, plan))
     }
 
     /// Pauses healing of what the targets name, or of everything; for so long, or until it is resumed.
@@ -216,7 +217,7 @@ impl Daemon {
             query.push_str(&format!("&limit={limit}"));
         }
         let response = self.call(Method::GET, &query, Bytes::new()).await?;
-        Ok(Events { messages: self.messages(response) })
+        Ok(Events::new(self.messages(response)))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DaemonError> {
@@ -277,21 +278,16 @@ impl Daemon {
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
+    pub(super) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
         serde_json::from_slice(bytes).map_err(|error| self.broken(&format!("its answer cannot be read: {error}")))
     }
 
-    fn broken(&self, why: &dyn Display) -> DaemonError {
+    pub(super) fn broken(&self, why: &dyn Display) -> DaemonError {
         DaemonError::Broken { socket: self.socket.clone(), why: why.to_string() }
     }
 
     fn messages(&self, response: Response<Incoming>) -> Messages {
-        Messages {
-            daemon: self.clone(),
-            body: response.into_body(),
-            parser: Parser::default(),
-            complete: VecDeque::new(),
-        }
+        Messages::new(self.clone(), response.into_body())
     }
 }
 
@@ -304,136 +300,6 @@ impl DaemonError {
             Self::Absent { .. } | Self::Broken { .. } => true,
             Self::Refused { status, .. } => *status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
             Self::Target(_) => false,
-        }
-    }
-}
-
-/// Which events are wanted. The default is those from now on, for ever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Those after the one with this id.
-    pub after: Option<String>,
-    /// Those since this time: a duration such as `1h`, or RFC 3339.
-    pub since: Option<String>,
-    /// At most so many of the past, the latest.
-    pub limit: Option<usize>,
-    /// Also those that are yet to happen.
-    pub follow: bool,
-}
-
-impl Default for Wanted {
-    fn default() -> Self {
-        Self { after: None, since: None, limit: None, follow: true }
-    }
-}
-
-/// Something from the stream of events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// An event, and its id, to go on after.
-    Event {
-        /// Its id.
-        id: String,
-        /// What happened.
-        event: Box<Event>,
-    },
-    /// Events are missing here; says why.
-    Gap(String),
-}
-
-/// Events as they come.
-#[derive(Debug)]
-pub struct Events {
-    messages: Messages,
-}
-
-impl Events {
-    /// The next one; `None` when the stream has ended. That of a follower ends when it cannot keep up
-    /// or the daemon ends: it can go on after the id of the last event.
-    ///
-    /// # Errors
-    ///
-    /// If the connection breaks.
-    pub async fn next(&mut self) -> Result<Option<Told>, DaemonError> {
-        loop {
-            let Some(Message { name, id, data }) = self.messages.next().await? else { return Ok(None) };
-            match name.as_str() {
-                "" => {
-                    let event = self.messages.daemon.read(data.as_bytes())?;
-                    return Ok(Some(Told::Event { id, event: Box::new(event) }));
-                }
-                "gap" => {
-                    let gap: Refused = self.messages.daemon.read(data.as_bytes())?;
-                    return Ok(Some(Told::Gap(gap.error)));
-                }
-                // Of a later version.
-                _ => {}
-            }
-        }
-    }
-}
-
-/// A heal by the daemon.
-#[derive(Debug)]
-pub struct DaemonHealing {
-    messages: Messages,
-    plan: Plan,
-    report: Report,
-}
-
-impl DaemonHealing {
-    /// What it does.
-    #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// The next event; `None` after `done`.
-    ///
-    /// # Errors
-    ///
-    /// If the daemon ends before it is done.
-    pub async fn next(&mut self) -> Result<Option<Event>, DaemonError> {
-        let daemon = self.messages.daemon.clone();
-        match self.messages.next().await? {
-            Some(Message { name, data, .. }) if name == "result" => {
-                self.report = daemon.read(data.as_bytes())?;
-                Ok(None)
-            }
-            Some(Message { data, .. }) => Ok(Some(daemon.read(data.as_bytes())?)),
-            None => Err(daemon.broken(&"it ended before the heal was done")),
-        }
-    }
-
-    /// The result, once [`next`](Self::next) has answered `None`.
-    #[must_use]
-    pub fn into_report(self) -> Report {
-        self.report
-    }
-}
-
-#[derive(Debug)]
-struct Messages {
-    daemon: Daemon,
-    body: Incoming,
-    parser: Parser,
-    complete: VecDeque<Message>,
-}
-
-impl Messages {
-    async fn next(&mut self) -> Result<Option<Message>, DaemonError> {
-        loop {
-            if let Some(message) = self.complete.pop_front() {
-                return Ok(Some(message));
-            }
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Ok(frame)) => {
-                    let Ok(bytes) = frame.into_data() else { continue };
-                    self.parser.feed(&bytes, |message| self.complete.push_back(message));
-                }
-                Some(Err(error)) => return Err(self.daemon.broken(&error)),
-            }
         }
     }
 }

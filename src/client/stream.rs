@@ -1,0 +1,156 @@
+//! What the daemon tells bit by bit: events as they happen, and a heal under way.
+
+use std::collections::VecDeque;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::socket::{Daemon, DaemonError};
+use super::sse::{Message, Parser};
+use crate::api::Refused;
+use crate::core::batch::Plan;
+use crate::core::event::{Event, Report};
+
+/// Which events are wanted. The default is those from now on, for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those after the one with this id.
+    pub after: Option<String>,
+    /// Those since this time: a duration such as `1h`, or RFC 3339.
+    pub since: Option<String>,
+    /// At most so many of the past, the latest.
+    pub limit: Option<usize>,
+    /// Also those that are yet to happen.
+    pub follow: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { after: None, since: None, limit: None, follow: true }
+    }
+}
+
+/// Something from the stream of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// An event, and its id, to go on after.
+    Event {
+        /// Its id.
+        id: String,
+        /// What happened.
+        event: Box<Event>,
+    },
+    /// Events are missing here; says why.
+    Gap(String),
+}
+
+/// Events as they come.
+#[derive(Debug)]
+pub struct Events {
+    messages: Messages,
+}
+
+impl Events {
+    pub(super) fn new(messages: Messages) -> Self {
+        Self { messages }
+    }
+
+    /// The next one; `None` when the stream has ended. That of a follower ends when it cannot keep up
+    /// or the daemon ends: it can go on after the id of the last event.
+    ///
+    /// # Errors
+    ///
+    /// If the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Told>, DaemonError> {
+        loop {
+            let Some(Message { name, id, data }) = self.messages.next().await? else { return Ok(None) };
+            match name.as_str() {
+                "" => {
+                    let event = self.messages.daemon.read(data.as_bytes())?;
+                    return Ok(Some(Told::Event { id, event: Box::new(event) }));
+                }
+                "gap" => {
+                    let gap: Refused = self.messages.daemon.read(data.as_bytes())?;
+                    return Ok(Some(Told::Gap(gap.error)));
+                }
+                // Of a later version.
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A heal by the daemon.
+#[derive(Debug)]
+pub struct DaemonHealing {
+    messages: Messages,
+    plan: Plan,
+    report: Report,
+}
+
+impl DaemonHealing {
+    pub(super) fn new(messages: Messages, plan: Plan) -> Self {
+        Self { messages, plan, report: Report::default() }
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The next event; `None` after `done`.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon ends before it is done.
+    pub async fn next(&mut self) -> Result<Option<Event>, DaemonError> {
+        let daemon = self.messages.daemon.clone();
+        match self.messages.next().await? {
+            Some(Message { name, data, .. }) if name == "result" => {
+                self.report = daemon.read(data.as_bytes())?;
+                Ok(None)
+            }
+            Some(Message { data, .. }) => Ok(Some(daemon.read(data.as_bytes())?)),
+            None => Err(daemon.broken(&"it ended before the heal was done")),
+        }
+    }
+
+    /// The result, once [`next`](Self::next) has answered `None`.
+    #[must_use]
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+}
+
+/// The messages of an answer, as they come.
+#[derive(Debug)]
+pub(super) struct Messages {
+    daemon: Daemon,
+    body: Incoming,
+    parser: Parser,
+    complete: VecDeque<Message>,
+}
+
+impl Messages {
+    pub fn new(daemon: Daemon, body: Incoming) -> Self {
+        Self { daemon, body, parser: Parser::default(), complete: VecDeque::new() }
+    }
+
+    /// The next one; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Message>, DaemonError> {
+        loop {
+            if let Some(message) = self.complete.pop_front() {
+                return Ok(Some(message));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    self.parser.feed(&bytes, |message| self.complete.push_back(message));
+                }
+                Some(Err(error)) => return Err(self.daemon.broken(&error)),
+            }
+        }
+    }
+}
