@@ -193,7 +193,7 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
 #[test]
 fn one_that_does_not_come_up_is_no_success() {
     let world = bare();
-    let refuses = "[Service]\nExecStartPre=sh -c 'echo not today >&2; exit 1'\n";
+    let refuses = "[Service]\nExecStart=\nExecStart=sh -c 'echo not today >&2; exit 1'\n";
     world.write_file(".config/systemd/user/workerheal.service.d/refuses.conf", refuses);
     let ran = world.run(&["install"]);
     assert_eq!(ran.status, 1, "{ran:?}");

@@ -89,7 +89,9 @@ impl OwnUnit {
 
     /// The last line that it logged.
     pub async fn last_line(&self) -> Option<String> {
-        timeout(PATIENCE, Journal::new(Scope::User).last_line(&self.name, None)).await.ok()?
+        // The run, as the journal often knows of a process that dies at once no more than its number.
+        let run = self.link.last_run(self.name.as_str()).await.ok().flatten();
+        timeout(PATIENCE, Journal::new(Scope::User).last_line(&self.name, run)).await.ok()?
     }
 
     /// Whether the user's units outlive the user's sessions; `None` if logind does not say.
