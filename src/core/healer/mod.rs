@@ -39,7 +39,7 @@
 //! - [`vigilance`]: health probes, and second looks at what is left alone.
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`recall`]: what survives a restart.
-//! - [`unit`]: what is known of one unit, healthy or not.
+//! - [`unit`](mod@unit): what is known of one unit, healthy or not.
 //! - [`survey`]: how things are, for whoever asks.
 //! - [`track`]: the phases, and what is remembered of one worker.
 
