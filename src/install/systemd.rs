@@ -121,8 +121,9 @@ impl Host for UserUnit {
         loop {
             let state = self.state().await?;
             match (state.active.as_str(), state.sub.as_str()) {
-                // It says that it is ready once it knows all workers.
-                ("active", _) => return Ok(state.status),
+                // It says that it is ready once it knows all workers. While a job is pending, that may be the
+                // one that is about to be restarted.
+                ("active", _) if !state.has_job => return Ok(state.status),
                 ("failed", _) | (_, "auto-restart" | "auto-restart-queued") => {
                     return Err(self.down("it ended at once").await);
                 }

@@ -339,6 +339,10 @@ impl Manager {
         Sighting { answer, up_for: up.map(|since| self.model.now() - since), file_age: None }
     }
 
+    pub fn is_up(&self, index: usize) -> bool {
+        self.truth[index].up
+    }
+
     pub fn is_oneshot(&self, index: usize) -> bool {
         self.specs[index].kind == Type::Oneshot
     }

@@ -497,6 +497,10 @@ impl World {
                     self.laws.units[unit].forgiven += 1;
                 }
                 self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
+                if event.phase == Phase::GaveUp && self.manager.is_up(unit) {
+                    // It has come up already, which ends that; the signals are on their way.
+                    self.laws.somebody_cared(unit);
+                }
                 if matches!(event.phase, Phase::Held | Phase::Stopped | Phase::GaveUp | Phase::Scheduled) {
                     self.laws.units[unit].healable_since = None;
                 }

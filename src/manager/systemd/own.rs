@@ -34,6 +34,8 @@ pub(crate) struct OwnState {
     pub file: String,
     /// Its main process.
     pub pid: Option<u32>,
+    /// Whether it is about to be started, stopped or restarted.
+    pub has_job: bool,
     /// What it says of itself.
     pub status: String,
 }
@@ -48,15 +50,17 @@ impl OwnUnit {
 
     pub async fn state(&self) -> Result<OwnState, ManagerError> {
         let unit = self.name.as_str();
-        let (active, sub, file, pid, status) = tokio::try_join!(
+        let (active, sub, file, job, pid, status) = tokio::try_join!(
             self.link.property(unit, wire::UNIT, "ActiveState"),
             self.link.property(unit, wire::UNIT, "SubState"),
             self.link.property(unit, wire::UNIT, "UnitFileState"),
+            self.link.property(unit, wire::UNIT, "Job"),
             self.link.property(unit, wire::SERVICE, "MainPID"),
             self.link.property(unit, wire::SERVICE, "StatusText"),
         )?;
         let [active, sub, file, status] = [active, sub, file, status].map(|property| text(&property).to_owned());
-        Ok(OwnState { active, sub, file, pid: u32::try_from(pid).ok().filter(|pid| *pid > 0), status })
+        let (has_job, pid) = (wire::is_a_job(&job), u32::try_from(pid).ok().filter(|pid| *pid > 0));
+        Ok(OwnState { active, sub, file, pid, has_job, status })
     }
 
     pub async fn reload(&self) -> Result<(), ManagerError> {
