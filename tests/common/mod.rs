@@ -24,12 +24,13 @@ pub const BY_SIGNALS: &str = "refresh: 1h\nheal: {stable_after: 50ms, backoff: {
 pub const LIVES: &str = "ExecStart=sleep infinity";
 /// One that dies at once, while there is a file called `broken` in the home directory.
 pub const LIVES_UNLESS_BROKEN: &str = "ExecStart=sh -c 'test ! -e %h/broken && exec sleep infinity'";
-/// One that ends with an error when it is stopped; up once it can.
+/// One that ends with an error when it is stopped; up once it can. (What it has started is running by then: a
+/// child that is not its program yet would lose the signal, and be waited for.)
 pub const FAILS_WHEN_STOPPED: &str = "Type=notify\nNotifyAccess=all\n\
-    ExecStart=sh -c 'trap \"exit 1\" TERM; systemd-notify --ready; sleep infinity & wait'";
+    ExecStart=sh -c 'trap \"exit 1\" TERM; sleep infinity & systemd-notify --ready; wait'";
 /// One whose start never ends by itself, and whose stop is an error too, once it has written `~/stubborn`.
 pub const NEVER_GETS_READY: &str = "Type=notify\nTimeoutStartSec=infinity\n\
-    ExecStart=sh -c 'trap \"exit 1\" TERM; touch %h/stubborn; sleep infinity & wait'";
+    ExecStart=sh -c 'trap \"exit 1\" TERM; sleep infinity & touch %h/stubborn; wait'";
 
 /// One that ends without error once it is told to with [`World::end`].
 pub const ENDS: &str = "ExecStartPre=rm -f %h/%N.end\nExecStart=sh -c 'until test -e %h/%N.end; do sleep 0.05; done'";
