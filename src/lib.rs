@@ -52,10 +52,10 @@ pub mod sources;
 pub mod store;
 pub mod watch;
 
-pub use crate::client::Access;
 pub use crate::client::direct::{Client, HealError, Healing};
 pub use crate::client::socket::{Daemon, DaemonError};
+pub use crate::client::{Access, connect};
 pub use crate::core::diagnosis::State;
 pub use crate::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 pub use crate::core::units::UnitName;
-pub use crate::setup::{Error, Options, connect};
+pub use crate::setup::{Error, Options};

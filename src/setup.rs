@@ -1,4 +1,4 @@
-//! From options to rules: finds the files, reads them, connects.
+//! From options to rules: finds the files and reads them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::direct::Client;
 use crate::config::Config;
 use crate::core::registry::Registry;
-use crate::manager::{ManagerError, Native, Scope};
+use crate::manager::{ManagerError, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
 use crate::search::Rules;
 use crate::store::{Clocks, Store};
@@ -146,15 +145,4 @@ pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError>
         }
         Err(error) => Err(FileError::unreadable(path, &error)),
     }
-}
-
-/// Reads the files and connects to the service manager.
-///
-/// # Errors
-///
-/// If a file has a mistake, or the service manager cannot be reached.
-pub async fn connect(options: &Options) -> Result<Client<Native>, Error> {
-    let setup = Setup::load(options)?;
-    let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
-    Ok(Client::new(manager, changes, setup.rules))
 }

@@ -8,26 +8,13 @@ mod common;
 use std::cell::Cell;
 use std::fs;
 
-use cases::{Kind, Stage, Told};
+use cases::{Kind, LISTENS, Stage, Told};
 use common::{DAEMON, SOON, World, service_of, text};
 
 struct OnSystemd {
     world: World,
     cursor: Cell<usize>,
 }
-
-/// It listens on the port in `~/port` until there is a file called `deaf`.
-const LISTENS: &str = r#"
-use IO::Select;
-use IO::Socket::INET;
-my $home = $ARGV[0];
-open(my $file, "<", "$home/port") or die;
-my $port = <$file>;
-my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $port, ReuseAddr => 1, Listen => 64) or die;
-until (-e "$home/deaf") { $server->accept if IO::Select->new($server)->can_read(0.02) }
-close $server;
-sleep;
-"#;
 
 impl Stage for OnSystemd {
     fn new() -> Self {

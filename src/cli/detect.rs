@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
+use crate::client::connect;
 use crate::core::event::UnhealthyWorker;
-use crate::setup::{Options, connect};
+use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Detect {

@@ -171,38 +171,22 @@ mod tests {
     use super::*;
     use crate::core::diagnosis::State;
 
-    fn worker(name: &str, phase: Stage) -> WorkerReport {
-        WorkerReport {
-            site: "myapp".into(),
-            worker: name.into(),
-            unit: format!("lerd-{name}-myapp"),
-            healthy: phase == Stage::Up,
-            phase,
-            state: None,
-            attempts: 0,
-            retry_in: None,
-            reason: String::new(),
-            last_error: String::new(),
-            since: None,
-        }
-    }
-
     fn workers() -> Vec<WorkerReport> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         vec![
-            worker("queue", Stage::Up),
+            WorkerReport::plain("queue", Stage::Up),
             WorkerReport {
                 state: Some(State::StartLimitHit),
                 attempts: 3,
                 retry_in: Some(Duration::from_secs(12)),
                 last_error: "exit-code: boom".into(),
                 since: Some(now - Duration::from_secs(4)),
-                ..worker("a-worker-with-a-long-name", Stage::Waiting)
+                ..WorkerReport::plain("a-worker-with-a-long-name", Stage::Waiting)
             },
             WorkerReport {
                 reason: "healing of the site myapp is paused".into(),
                 retry_in: Some(Duration::from_secs(1700)),
-                ..worker("vite", Stage::Held)
+                ..WorkerReport::plain("vite", Stage::Held)
             },
         ]
     }

@@ -69,6 +69,24 @@ pub struct Direct {
     client: Client<Native>,
 }
 
+impl Direct {
+    async fn open(options: &Options) -> Result<Self, SetupError> {
+        let setup = Setup::load(options)?;
+        let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+        let client = Client::new(manager, changes, setup.rules.clone());
+        Ok(Self { setup, client })
+    }
+}
+
+/// Reads the files and connects to the service manager, whether or not a daemon runs.
+///
+/// # Errors
+///
+/// If a file has a mistake, or the service manager cannot be reached.
+pub async fn connect(options: &Options) -> Result<Client<Native>, SetupError> {
+    Ok(Direct::open(options).await?.client)
+}
+
 impl Access {
     /// Through the daemon if one answers. Whoever names files of their own wants these to decide, and
     /// not those of the daemon.
@@ -81,11 +99,7 @@ impl Access {
         if !names_files && let Ok(daemon) = Daemon::connect(options).await {
             return Ok(Self::Daemon(daemon));
         }
-        let setup = Setup::load(options)?;
-        let connection = Native::connect(setup.scope, setup.rules.coverage.patterns()).await;
-        let (manager, changes) = connection.map_err(SetupError::Manager)?;
-        let client = Client::new(manager, changes, setup.rules.clone());
-        Ok(Self::Direct(Box::new(Direct { setup, client })))
+        Ok(Self::Direct(Box::new(Direct::open(options).await?)))
     }
 
     /// What a heal would do, with the last log line of each worker.

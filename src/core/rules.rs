@@ -240,7 +240,11 @@ impl Case<'_> {
     /// What is wrong with the worker, and what is to be done about it.
     #[must_use]
     pub fn judge(&self) -> Judgement {
-        let Some(state) = self.state() else { return Judgement { state: None, verdict: Verdict::Well } };
+        let Some(state) = self.state() else {
+            // Nothing is wrong with it while it is masked, but once it is unmasked there may be.
+            let is_stopped = self.seen.load == LoadState::Masked && self.was_told_to_stop();
+            return Judgement { state: None, verdict: if is_stopped { Verdict::Stopped } else { Verdict::Well } };
+        };
         let objection = Rule::ALL.into_iter().find_map(|rule| self.objection(rule, state));
         let cure = if state == State::Unreachable { Verdict::Restart } else { Verdict::Start };
         Judgement { state: Some(state), verdict: objection.unwrap_or(cure) }

@@ -138,6 +138,26 @@ impl WorkerReport {
 }
 
 #[cfg(test)]
+impl WorkerReport {
+    /// A worker of the site myapp of which there is nothing else to say, for tests to vary.
+    pub(crate) fn plain(worker: &str, phase: Stage) -> Self {
+        Self {
+            site: "myapp".into(),
+            worker: worker.into(),
+            unit: format!("lerd-{worker}-myapp"),
+            healthy: phase == Stage::Up,
+            phase,
+            state: None,
+            attempts: 0,
+            retry_in: None,
+            reason: String::new(),
+            last_error: String::new(),
+            since: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
@@ -151,19 +171,7 @@ mod tests {
 
     #[test]
     fn json_says_what_applies_and_can_be_read_back() {
-        let up = WorkerReport {
-            site: "myapp".into(),
-            worker: "queue".into(),
-            unit: "lerd-queue-myapp".into(),
-            healthy: true,
-            phase: Stage::Up,
-            state: None,
-            attempts: 0,
-            retry_in: None,
-            reason: String::new(),
-            last_error: String::new(),
-            since: None,
-        };
+        let up = WorkerReport::plain("queue", Stage::Up);
         let text = serde_json::to_value(&up).unwrap();
         assert_eq!(
             text,

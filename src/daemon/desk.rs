@@ -213,7 +213,7 @@ impl<M: ServiceManager> Daemon<M> {
     fn survey(&self, now: Timestamp) -> Vec<WorkerReport> {
         let mut reports = self.healer.survey(now);
         for report in &mut reports {
-            let Some(last) = self.last_told.get(report.unit.as_str()) else { continue };
+            let Some(last) = self.record.last_told(&report.unit) else { continue };
             report.since = last.at;
             // The healer has told why it gave up, and remembers it no longer.
             if report.last_error.is_empty() {

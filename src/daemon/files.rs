@@ -29,7 +29,7 @@ impl<M: ServiceManager> Daemon<M> {
             let content = read(self.path(file));
             self.file_changed(file, content);
         }
-        self.manager.refresh();
+        self.refresh();
         notify::ready();
     }
 

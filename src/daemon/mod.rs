@@ -3,7 +3,8 @@
 //! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets
 //! [`Healer::observe`] decide, and performs the answer. Nothing in the loop waits for anything
 //! else: looks at units run as tasks, starts and lists are the manager's, events are written by
-//! [`log`], whoever asks is answered at the [`desk`]. A panic anywhere ends the process, so that its own service manager starts it anew.
+//! [`log`], whoever asks is answered at the [`desk`], what passes is noted in the [`record`]. A panic
+//! anywhere ends the process, so that its own service manager starts it anew.
 
 mod api;
 mod desk;
@@ -13,8 +14,8 @@ mod log;
 mod memory;
 mod metrics;
 mod notify;
+mod record;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,10 +24,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::core::event::{Event, Phase};
-use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Outcome, Timestamp};
+use crate::core::event::Event;
+use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
 use crate::core::probe::Sighting;
-use crate::core::units::{ActiveState, Inspection, UnitName};
+use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
 use crate::manager::{Change, Changes, ServiceManager};
 use crate::probe::probe;
@@ -38,13 +39,12 @@ use files::FOLLOWED;
 use log::EventLog;
 use memory::{Keeper, clocks};
 use metrics::Metrics;
+use record::Record;
 
 /// How soon what has changed is written down: a storm of changes is one.
 const REMEMBERS_WITHIN: Duration = Duration::from_millis(100);
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Of so many workers it is known when something was last told of them; more there never are for long.
-const LAST_TOLD: usize = 10_000;
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
@@ -158,14 +158,6 @@ fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Result<Option<Api>, Err
     }
 }
 
-/// What was last told of a worker.
-#[derive(Debug, Default)]
-struct LastTold {
-    at: Option<SystemTime>,
-    /// How its last attempt failed, if nothing better has come since.
-    failure: String,
-}
-
 struct Daemon<M> {
     manager: M,
     setup: Setup,
@@ -183,17 +175,11 @@ struct Daemon<M> {
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
-    metrics: Arc<Metrics>,
+    record: Record,
     /// Where metrics are to be served.
     listen: watch::Sender<Option<std::net::SocketAddr>>,
     /// Those who want to know what becomes of some workers.
     listeners: Vec<desk::Listener>,
-    /// What was last told of each worker.
-    last_told: HashMap<String, LastTold>,
-    /// Since when workers are down that were seen to fail.
-    failed_at: HashMap<UnitName, Instant>,
-    /// When the list of units that is awaited was asked for.
-    asked_at: Option<Instant>,
     /// When the registry in force was read.
     registry_read: Option<SystemTime>,
     /// What is wrong with the registry's file now.
@@ -233,12 +219,9 @@ impl<M: ServiceManager> Daemon<M> {
             watch,
             ready: false,
             trouble: None,
-            metrics,
+            record: Record::new(metrics),
             listen,
             listeners: Vec::new(),
-            last_told: HashMap::new(),
-            failed_at: HashMap::new(),
-            asked_at: None,
             registry_read: Some(SystemTime::now()),
             registry_flaw: None,
             setup,
@@ -254,7 +237,7 @@ impl<M: ServiceManager> Daemon<M> {
     fn observe(&mut self, fact: Fact) {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
-        self.measure(&fact);
+        self.record.fact(&fact, &self.healer);
         // Calls first: writing to the log can wait, a worker that is down should not.
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
@@ -307,50 +290,13 @@ impl<M: ServiceManager> Daemon<M> {
 
     /// Tells the world, and whoever waits for just this.
     fn tell(&mut self, event: Event) {
-        self.metrics.event(&event);
+        self.record.event(&event);
         self.pass_on(&event);
-        if matches!(event.phase, Phase::Recovered | Phase::Stopped | Phase::GaveUp)
-            && let Ok(unit) = UnitName::parse(&event.unit)
-        {
-            self.failed_at.remove(&unit);
-        }
-        if self.last_told.len() >= LAST_TOLD {
-            self.last_told.clear();
-        }
-        let last = self.last_told.entry(event.unit.clone()).or_default();
-        last.at = Some(SystemTime::now());
-        match event.phase {
-            Phase::Failed => event.error.clone_into(&mut last.failure),
-            Phase::Healed | Phase::Recovered | Phase::Stopped => last.failure.clear(),
-            _ => {}
-        }
         self.log.write(event);
     }
 
-    /// Takes the time from a failure to the end of the start that mends it, and of a list.
-    fn measure(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Changed(status)
-                if status.active == ActiveState::Failed && self.healer.worker_of(&status.name).is_some() =>
-            {
-                self.failed_at.entry(status.name.clone()).or_insert_with(Instant::now);
-            }
-            Fact::Finished(unit, Outcome::Done) => {
-                if let Some(failed_at) = self.failed_at.remove(unit) {
-                    self.metrics.recovered(failed_at.elapsed());
-                }
-            }
-            Fact::Units(_) => {
-                if let Some(asked_at) = self.asked_at.take() {
-                    self.metrics.refreshed(asked_at.elapsed());
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn refresh(&mut self) {
-        self.asked_at = Some(Instant::now());
+        self.record.list_is_asked_for();
         self.manager.refresh();
     }
 
@@ -362,7 +308,7 @@ impl<M: ServiceManager> Daemon<M> {
         match change {
             Change::Units(list) => {
                 if self.trouble.take().is_some() {
-                    self.metrics.reconnected();
+                    self.record.reconnected();
                     tracing::info!("the service manager answers again");
                 }
                 Fact::Units(list)

@@ -3,11 +3,10 @@
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Error, Host, Installed, Seen, Step};
+use super::{COMES_UP_WITHIN, Error, Host, POLL, Seen, Service, Step};
 use crate::manager::launchd::LABEL;
 use crate::manager::launchd::own::OwnJob;
 use crate::setup::Options;
@@ -19,18 +18,13 @@ const PACKAGED_LOG: &str = "/Users/USER/Library/Logs/workerheal.log";
 const PACKAGED_ROTATION: &str = include_str!("../../packaging/launchd/newsyslog.d/workerheal.conf");
 /// Where newsyslog looks for it.
 const ROTATION: &str = "/etc/newsyslog.d/workerheal.conf";
-/// How long it may take to come up.
-const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(50);
 
 /// workerheal as an agent of the calling user's launchd.
 #[derive(Debug)]
 pub struct Agent {
     job: OwnJob,
-    file: PathBuf,
+    service: Service,
     log: PathBuf,
-    text: String,
-    program: PathBuf,
     /// How long its log was when it was started: what it says since comes after that.
     begin: Cell<usize>,
 }
@@ -57,7 +51,8 @@ impl Agent {
         let directory = home.join("Library/LaunchAgents");
         let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
         let text = text(&program, &arguments, &log);
-        Ok(Self { job: OwnJob::connect(launchctl, directory).await?, file, log, text, program, begin: Cell::new(0) })
+        let service = Service { file, text, program };
+        Ok(Self { job: OwnJob::connect(launchctl, directory).await?, service, log, begin: Cell::new(0) })
     }
 
     fn down(&self, why: &str) -> Error {
@@ -67,33 +62,18 @@ impl Agent {
 }
 
 impl Host for Agent {
+    const RELOADS: bool = false;
+
     async fn look(&self) -> Result<Seen, Error> {
         let state = self.job.state().await?;
-        let file = match fs::read_to_string(&self.file) {
-            Ok(text) if text == self.text => Installed::Same,
-            Ok(_) => Installed::Other,
-            Err(_) => Installed::Missing,
-        };
         // launchd does not tell which file a process was made of, but when.
-        let replaced = fs::metadata(&self.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
+        let replaced = fs::metadata(&self.service.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
         let outdated = state.age.zip(replaced).is_some_and(|(age, ago)| ago < age);
-        Ok(Seen { file, enabled: !state.disabled, up: state.up, outdated })
+        Ok(Seen { file: self.service.installed(), enabled: !state.disabled, up: state.up, outdated })
     }
 
-    fn file(&self) -> &Path {
-        &self.file
-    }
-
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn program(&self) -> &Path {
-        &self.program
-    }
-
-    fn reloads(&self) -> bool {
-        false
+    fn service(&self) -> &Service {
+        &self.service
     }
 
     async fn perform(&self, step: &Step) -> Result<(), Error> {

@@ -18,11 +18,17 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::manager::{ManagerError, Scope};
 use crate::setup::{self, Options};
 
 pub use plan::{Installed, Seen, Step};
+
+/// How long the service may take to come up.
+const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is looked at meanwhile.
+const POLL: Duration = Duration::from_millis(50);
 
 /// The host of this platform.
 #[cfg(target_os = "linux")]
@@ -77,22 +83,38 @@ pub enum Error {
     },
 }
 
+/// A service as it is to be.
+#[derive(Debug)]
+pub struct Service {
+    /// The file that describes it.
+    pub file: PathBuf,
+    /// What that is to say.
+    pub text: String,
+    /// The program that it runs.
+    pub program: PathBuf,
+}
+
+impl Service {
+    /// How its file is.
+    fn installed(&self) -> Installed {
+        match fs::read_to_string(&self.file) {
+            Ok(text) if text == self.text => Installed::Same,
+            Ok(_) => Installed::Other,
+            Err(_) => Installed::Missing,
+        }
+    }
+}
+
 /// The service manager, as far as one service is concerned.
 pub trait Host {
     /// What there is now, compared to what there is to be.
     fn look(&self) -> impl Future<Output = Result<Seen, Error>>;
 
-    /// The file that describes the service.
-    fn file(&self) -> &Path;
-
-    /// What the file is to say.
-    fn text(&self) -> &str;
-
-    /// The program that it runs.
-    fn program(&self) -> &Path;
+    /// The service as it is to be.
+    fn service(&self) -> &Service;
 
     /// Whether the manager has to be told that a file has changed.
-    fn reloads(&self) -> bool;
+    const RELOADS: bool;
 
     /// Has the manager do a step that is its own: no files are written here.
     fn perform(&self, step: &Step) -> impl Future<Output = Result<(), Error>>;
@@ -114,9 +136,10 @@ pub trait Host {
 /// If the service manager cannot be reached, or something stands in the way.
 pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, Error> {
     let seen = host.look().await?;
-    let is_link = fs::symlink_metadata(host.file()).is_ok_and(|data| data.is_symlink());
+    let file = &host.service().file;
+    let is_link = fs::symlink_metadata(file).is_ok_and(|data| data.is_symlink());
     if is_link && seen.file != Installed::Same {
-        return Err(Error::Link(host.file().to_owned()));
+        return Err(Error::Link(file.clone()));
     }
     Ok(plan::install(seen, host))
 }
@@ -137,7 +160,7 @@ pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec
 /// If it fails.
 pub async fn perform(host: &impl Host, step: &Step) -> Result<(), Error> {
     match step {
-        Step::Write { path, .. } => write(path, host.text()).map_err(|why| failed("write", path, why)),
+        Step::Write { path, .. } => write(path, &host.service().text).map_err(|why| failed("write", path, why)),
         Step::Remove(path) => match fs::symlink_metadata(path) {
             Ok(data) if data.is_dir() => fs::remove_dir_all(path),
             Ok(_) => fs::remove_file(path),

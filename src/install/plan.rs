@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Host;
+use super::{Host, Service};
 
 /// One thing to do. Displays as a line for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +54,13 @@ pub struct Seen {
     pub outdated: bool,
 }
 
-pub(super) fn install(seen: Seen, host: &impl Host) -> Vec<Step> {
+pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
+    let Service { file, program, .. } = host.service();
     let mut steps = Vec::new();
     let writes = seen.file != Installed::Same;
     if writes {
-        steps.push(Step::Write { path: host.file().to_owned(), runs: host.program().to_owned() });
-        steps.extend(host.reloads().then_some(Step::Reload));
+        steps.push(Step::Write { path: file.clone(), runs: program.clone() });
+        steps.extend(H::RELOADS.then_some(Step::Reload));
     }
     steps.extend((!seen.enabled).then_some(Step::Enable));
     if !seen.up {
@@ -70,13 +71,14 @@ pub(super) fn install(seen: Seen, host: &impl Host) -> Vec<Step> {
     steps
 }
 
-pub(super) fn uninstall(seen: Seen, host: &impl Host, leftovers: &[PathBuf]) -> Vec<Step> {
+pub(super) fn uninstall<H: Host>(seen: Seen, host: &H, leftovers: &[PathBuf]) -> Vec<Step> {
+    let file = &host.service().file;
     let mut steps = Vec::new();
     steps.extend(seen.up.then_some(Step::Stop));
     steps.extend((seen.enabled && seen.file != Installed::Missing).then_some(Step::Disable));
-    if host.file().exists() {
-        steps.push(Step::Remove(host.file().to_owned()));
-        steps.extend(host.reloads().then_some(Step::Reload));
+    if file.exists() {
+        steps.push(Step::Remove(file.clone()));
+        steps.extend(H::RELOADS.then_some(Step::Reload));
     }
     steps.extend(leftovers.iter().cloned().map(Step::Remove));
     steps

@@ -3,11 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Error, Host, Installed, Seen, Step};
+use super::{COMES_UP_WITHIN, Error, Host, Installed, POLL, Seen, Service, Step};
 use crate::core::units::UnitName;
 use crate::manager::systemd::own::{OwnState, OwnUnit, unit_directory};
 use crate::setup::Options;
@@ -18,17 +17,12 @@ const PACKAGED_COMMAND: &str = "/usr/bin/workerheal daemon";
 /// Where a package installs it.
 const PACKAGED_UNIT: &str = "/usr/lib/systemd/user/workerheal.service";
 const NAME: &str = "workerheal.service";
-/// How long it may take to come up.
-const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(50);
 
 /// workerheal as a unit of the calling user's systemd.
 #[derive(Debug)]
 pub struct UserUnit {
     unit: OwnUnit,
-    file: PathBuf,
-    text: String,
-    program: PathBuf,
+    service: Service,
 }
 
 impl UserUnit {
@@ -46,7 +40,8 @@ impl UserUnit {
         }
         let name = UnitName::parse(NAME).map_err(|error| Error::Program(error.to_string()))?;
         let file = unit_directory().ok_or(Error::NoHome)?.join(NAME);
-        Ok(Self { unit: OwnUnit::connect(name).await?, file, text: text(&program, &arguments), program })
+        let service = Service { file, text: text(&program, &arguments), program };
+        Ok(Self { unit: OwnUnit::connect(name).await?, service })
     }
 
     async fn state(&self) -> Result<OwnState, Error> {
@@ -60,41 +55,26 @@ impl UserUnit {
 
     /// Whether a package has installed just what there is to be.
     fn is_packaged(&self) -> bool {
-        !self.file.exists() && fs::read_to_string(PACKAGED_UNIT).is_ok_and(|text| text == self.text)
+        !self.service.file.exists() && fs::read_to_string(PACKAGED_UNIT).is_ok_and(|text| text == self.service.text)
     }
 }
 
 impl Host for UserUnit {
+    const RELOADS: bool = true;
+
     async fn look(&self) -> Result<Seen, Error> {
         let state = self.state().await?;
         if state.file.starts_with("masked") {
             return Err(Error::Masked);
         }
-        let file = match fs::read_to_string(&self.file) {
-            Ok(text) if text == self.text => Installed::Same,
-            Ok(_) => Installed::Other,
-            Err(_) if self.is_packaged() => Installed::Same,
-            Err(_) => Installed::Missing,
-        };
+        let file = if self.is_packaged() { Installed::Same } else { self.service.installed() };
         let up = matches!(state.active.as_str(), "active" | "activating" | "reloading");
-        let outdated = up && state.pid.is_some_and(|pid| runs_another(pid, &self.program));
+        let outdated = up && state.pid.is_some_and(|pid| runs_another(pid, &self.service.program));
         Ok(Seen { file, enabled: state.file.starts_with("enabled"), up, outdated })
     }
 
-    fn file(&self) -> &Path {
-        &self.file
-    }
-
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn program(&self) -> &Path {
-        &self.program
-    }
-
-    fn reloads(&self) -> bool {
-        true
+    fn service(&self) -> &Service {
+        &self.service
     }
 
     async fn perform(&self, step: &Step) -> Result<(), Error> {

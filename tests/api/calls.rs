@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::QUEUE;
 use crate::common::{DAEMON, LIVES_UNLESS_BROKEN, SOON, World, service_of};
 use crate::http::{get, messages, post};
 
-const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
 /// Slow enough that what is asked in between is asked before the next attempt.
 const PATIENT: &str = "refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 5m}}\n";

@@ -5,9 +5,9 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::QUEUE;
 use crate::common::{LIVES_UNLESS_BROKEN, SOON, World};
 
-const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
 
 #[test]

@@ -4,15 +4,7 @@ use std::time::SystemTime;
 
 use crate::common::{DAEMON, World};
 use crate::http::{Follower, get, messages};
-
-const QUEUE: &str = "lerd-queue-myapp";
-
-fn world() -> World {
-    let world = World::new();
-    world.workers([QUEUE]);
-    world.start_daemon();
-    world
-}
+use crate::{QUEUE, world};
 
 #[track_caller]
 fn crash_and_heal(world: &World, follower: &Follower) -> String {

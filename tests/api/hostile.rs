@@ -6,19 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::common::{DAEMON, SOON, World};
 use crate::http::{Follower, answer, connect, get};
+use crate::{QUEUE, world};
 
-const QUEUE: &str = "lerd-queue-myapp";
 /// What the daemon may come to need, in kB of resident memory. (It has some 15 MB in this build.)
 const MEMORY: u64 = 64 * 1024;
 /// What somebody else may have to wait for an answer meanwhile.
 const PROMPTLY: Duration = Duration::from_secs(2);
-
-fn world() -> World {
-    let world = World::new();
-    world.workers([QUEUE]);
-    world.start_daemon();
-    world
-}
 
 /// The daemon's resident memory in kB.
 #[track_caller]

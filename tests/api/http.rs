@@ -100,6 +100,19 @@ pub struct Message {
 }
 
 impl Message {
+    /// Takes in a line of the stream. Answers the message that it completes, if it does.
+    fn add(&mut self, line: &str) -> Option<Self> {
+        if let Some(id) = line.strip_prefix("id: ") {
+            id.clone_into(&mut self.id);
+        } else if let Some(name) = line.strip_prefix("event: ") {
+            name.clone_into(&mut self.name);
+        } else if let Some(data) = line.strip_prefix("data: ") {
+            self.data = serde_json::from_str(data).expect("data is JSON");
+            return Some(std::mem::take(self));
+        }
+        None
+    }
+
     pub fn is(&self, phase: &str, unit: &str) -> bool {
         self.data["phase"] == phase && self.data["unit"] == unit
     }
@@ -130,15 +143,10 @@ impl Follower {
         std::thread::spawn(move || {
             let mut message = Message::default();
             for line in lines {
-                if let Some(id) = line.strip_prefix("id: ") {
-                    id.clone_into(&mut message.id);
-                } else if let Some(name) = line.strip_prefix("event: ") {
-                    name.clone_into(&mut message.name);
-                } else if let Some(data) = line.strip_prefix("data: ") {
-                    message.data = serde_json::from_str(data).expect("data is JSON");
-                    if send.send(std::mem::take(&mut message)).is_err() {
-                        return;
-                    }
+                if let Some(whole) = message.add(&line)
+                    && send.send(whole).is_err()
+                {
+                    return;
                 }
             }
         });
@@ -185,17 +193,6 @@ impl Drop for Follower {
 
 /// All messages of an answer that is a stream with an end.
 pub fn messages(answer: &Answer) -> Vec<Message> {
-    let mut messages = Vec::new();
     let mut message = Message::default();
-    for line in answer.body.lines() {
-        if let Some(id) = line.strip_prefix("id: ") {
-            id.clone_into(&mut message.id);
-        } else if let Some(name) = line.strip_prefix("event: ") {
-            name.clone_into(&mut message.name);
-        } else if let Some(data) = line.strip_prefix("data: ") {
-            message.data = serde_json::from_str(data).expect("data is JSON");
-            messages.push(std::mem::take(&mut message));
-        }
-    }
-    messages
+    answer.body.lines().filter_map(|line| message.add(line)).collect()
 }

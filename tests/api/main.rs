@@ -13,3 +13,15 @@ mod events;
 mod hostile;
 mod readme;
 mod socket;
+
+use common::World;
+
+const QUEUE: &str = "lerd-queue-myapp";
+
+/// With one worker, and the daemon watching over it.
+fn world() -> World {
+    let world = World::new();
+    world.workers([QUEUE]);
+    world.start_daemon();
+    world
+}

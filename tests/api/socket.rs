@@ -5,10 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use crate::QUEUE;
 use crate::common::{DAEMON, Ran, SOON, WORKERHEAL, World};
 use crate::http::{get, socket};
-
-const QUEUE: &str = "lerd-queue-myapp";
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o777

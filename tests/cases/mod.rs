@@ -5,6 +5,19 @@
 use std::cell::Cell;
 use std::net::TcpListener;
 
+/// The program, in Perl, of a worker that [listens](Kind::Listens); its argument is the home directory.
+pub const LISTENS: &str = r#"
+use IO::Select;
+use IO::Socket::INET;
+my $home = $ARGV[0];
+open(my $file, "<", "$home/port") or die;
+my $port = <$file>;
+my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $port, ReuseAddr => 1, Listen => 64) or die;
+until (-e "$home/deaf") { $server->accept if IO::Select->new($server)->can_read(0.02) }
+close $server;
+sleep;
+"#;
+
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

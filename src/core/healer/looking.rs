@@ -5,7 +5,7 @@ use super::unit::Standing;
 use super::{Action, Healer, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::{Case, History, Judgement, Verdict, down_parent};
-use crate::core::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
+use crate::core::units::{Detail, Inspection, StopEvidence, UnitName, has_run_since};
 
 impl Healer {
     /// Whether its stop was seen. A person who asks for it later means something newer.
@@ -69,9 +69,6 @@ impl Healer {
         let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
-        // Nothing is wrong with it while it is masked, but once it is unmasked there may be.
-        let is_stopped = verdict == Verdict::Well && was_told && seen.load == LoadState::Masked;
-        let verdict = if is_stopped { Verdict::Stopped } else { verdict };
         let Some(track) = self.tracks.get_mut(name) else { return };
         if in_doubt {
             // What was signalled is not enough: the journal knows.

@@ -171,14 +171,27 @@ impl Healer {
         // A look tells whether it has been down since before that. (One that is under way will be told.)
         let is_masked = unit.load == LoadState::Masked && matches!(unit.resolution, Resolution::Worker(_));
         match self.tracks.get(name).map(|track| &track.phase) {
-            Some(phase) if phase.waits() || *phase == Phase::Off => self.make_due(name),
+            Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off) => {
+                self.make_due(name);
+            }
             // Nobody looks at that until it is unmasked, and then it has to be known.
             None | Some(Phase::Resting) if is_masked => {
                 let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
                 track.suspected = Some(State::ExpectedButStopped);
                 self.make_due(name);
             }
-            _ => {}
+            // The look that is under way, or that comes at the end, is told of it.
+            None
+            | Some(
+                Phase::Resting
+                | Phase::Looking
+                | Phase::Starting
+                | Phase::Proving
+                | Phase::Verifying
+                | Phase::Cancelled
+                | Phase::Cleared
+                | Phase::Stopped,
+            ) => {}
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use workerheal_launchd::{Launchd, SOCKET, Spec};
 
-use super::cases::{Kind, Stage, Told};
+use super::cases::{Kind, LISTENS, Stage, Told};
 
 /// Long enough for the busiest machine; what waits this long has failed.
 const SOON: Duration = Duration::from_secs(20);
@@ -28,18 +28,6 @@ pub struct OnLaunchd {
 pub fn label(unit: &str) -> String {
     if unit.starts_with("lerd-") { format!("com.lerd.{unit}") } else { unit.to_owned() }
 }
-
-const LISTENS: &str = r#"
-use IO::Select;
-use IO::Socket::INET;
-my $home = $ARGV[0];
-open(my $file, "<", "$home/port") or die;
-my $port = <$file>;
-my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $port, ReuseAddr => 1, Listen => 64) or die;
-until (-e "$home/deaf") { $server->accept if IO::Select->new($server)->can_read(0.02) }
-close $server;
-sleep;
-"#;
 
 impl OnLaunchd {
     pub fn path(&self, path: &str) -> PathBuf {
