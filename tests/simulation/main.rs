@@ -30,9 +30,7 @@
 //! | dead parent is started along | intent wins |
 //! | decides while the manager reloads | nothing is decided in doubt |
 //! | disabled while down is started | intent wins |
-//! | failed look never taken again | intent wins |
 //! | healed before it is proven | healed means proven |
-//! | healed by hand while being started | no failed worker is forgotten |
 //! | history cleared by an uptime that was not seen | attempts are remembered |
 //! | history cleared when healed | attempts are remembered |
 //! | no wait between attempts | backoff |
