@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::core::batch::{LeftAlone, Plan};
@@ -30,6 +31,8 @@ use crate::probe::probe;
 pub(crate) const ENRICH_BUDGET: Duration = Duration::from_millis(500);
 /// How many units are looked at at once.
 const LOOKS_AT_ONCE: usize = 16;
+/// How many searches in the journal run at once: each is a process.
+const SEARCHES_AT_ONCE: usize = 4;
 /// The time between two questions to a worker that has refused to answer one.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -179,7 +182,10 @@ impl<M: ServiceManager> Search<M> {
     pub async fn find(&self, asked: Asked) -> Result<Findings, ManagerError> {
         let mut looks = Vec::new();
         let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
-        for status in self.manager.list().await? {
+        // Of those that are up there is something to find out only by a probe.
+        let probes = !self.rules.policy.probes.is_empty();
+        let list = if probes { self.manager.list().await? } else { self.manager.list_not_up().await? };
+        for status in list {
             let Some((detail, question)) = self.curiosity(&status, asked) else { continue };
             let (manager, places, unit) = (self.manager.clone(), Arc::clone(&places), status.name);
             let grace = self.rules.policy.stable_after;
@@ -259,15 +265,23 @@ impl<M: ServiceManager> Search<M> {
         }
     }
 
-    /// Fills in the last log line of each worker, in order, until 500 ms have passed; what is left
+    /// Fills in the last log line of each worker, begun in order, until 500 ms have passed; what is left
     /// then stays empty.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
         let deadline = Instant::now() + ENRICH_BUDGET;
-        for worker in workers.iter_mut().filter(|worker| worker.last_error.is_empty()) {
+        let places = Arc::new(Semaphore::new(SEARCHES_AT_ONCE));
+        let mut searches = JoinSet::new();
+        for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| worker.last_error.is_empty()) {
             let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
-            match timeout_at(deadline, self.manager.last_error(&unit)).await {
-                Ok(line) => worker.last_error = line.unwrap_or_default(),
-                Err(_) => return,
+            let (manager, places) = (self.manager.clone(), Arc::clone(&places));
+            searches.spawn(async move {
+                let _place = places.acquire().await;
+                (at, manager.last_error(&unit).await)
+            });
+        }
+        while let Ok(Some(found)) = timeout_at(deadline, searches.join_next()).await {
+            if let Ok((at, line)) = found {
+                workers[at].last_error = line.unwrap_or_default();
             }
         }
     }

@@ -173,6 +173,8 @@ impl<M: ServiceManager> Client<M> {
             finished: false,
             client: self,
         };
+        // From now on it is told what becomes of them.
+        healing.client.search.manager.refresh();
         let list = healing.client.search.manager.list().await?;
         healing.observe(Fact::StopMarker(stop_marker)).await;
         healing.observe(Fact::Units(list)).await;

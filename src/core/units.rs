@@ -77,7 +77,7 @@ impl UnitName {
         {
             return Err(InvalidUnitName::NotAService(kind));
         }
-        Ok(Self(format!("{short}{SUFFIX}").into()))
+        Ok(Self(if text.len() > short.len() { text.into() } else { format!("{short}{SUFFIX}").into() }))
     }
 
     /// The full name, `.service` included.

@@ -90,7 +90,14 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// The loaded units that match the patterns given at connection.
     fn list(&self) -> impl Future<Output = Result<Vec<UnitStatus>, ManagerError>> + Send;
 
-    /// Asks for a list; it arrives as [`Change::Units`].
+    /// Those of them that are not simply up: on most days next to none, so that there is hardly
+    /// anything to send. A manager that cannot tell them apart lists all.
+    fn list_not_up(&self) -> impl Future<Output = Result<Vec<UnitStatus>, ManagerError>> + Send {
+        self.list()
+    }
+
+    /// Asks for a list; it arrives as [`Change::Units`]. Before the first call of it a manager need not
+    /// tell of changes: who only wants to ask does not pay for that.
     fn refresh(&self);
 
     /// Replaces the patterns of units to list, and asks for a list.

@@ -120,6 +120,12 @@ impl Link {
         Ok(reply.body().deserialize::<&str>()?.to_owned())
     }
 
+    /// Has the bus send the signals that a match rule describes.
+    async fn follow(&self, rule: &str) -> zbus::Result<()> {
+        let bus = Some("org.freedesktop.DBus");
+        self.0.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await.map(drop)
+    }
+
     async fn call<B>(&self, what: &'static str, body: &B) -> Result<Message, ManagerError>
     where
         B: serde::Serialize + zbus::wire::DynamicType,
@@ -151,10 +157,11 @@ impl Link {
         reply.body().deserialize().map_err(|error| unexpected(key, &error))
     }
 
-    async fn list(&self, patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
+    /// The units that match the patterns and are in one of the states; no states are all.
+    async fn list(&self, states: &[&str], patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
-        let reply = self.call(WHAT, &(Vec::<&str>::new(), patterns)).await?;
-        wire::lines(&reply).map(wire::statuses).map_err(|error| unexpected(WHAT, &error))
+        let reply = self.call(WHAT, &(states, patterns)).await?;
+        wire::statuses(&reply).map_err(|error| unexpected(WHAT, &error))
     }
 
     async fn list_names(&self, names: &[String]) -> Result<Vec<Line>, ManagerError> {
@@ -300,8 +307,8 @@ fn unexpected(what: &'static str, error: &zbus::Error) -> ManagerError {
 }
 
 impl Systemd {
-    /// Connects to the manager of the scope, and follows the units that match the patterns (globs
-    /// in systemd's own syntax).
+    /// Connects to the manager of the scope, to look after the units that match the patterns (globs
+    /// in systemd's own syntax). Follows them from the first request on.
     ///
     /// # Errors
     ///
@@ -435,7 +442,13 @@ impl Directory {
 impl ServiceManager for Systemd {
     async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
         let patterns = self.patterns.borrow().clone();
-        self.link()?.list(&patterns).await
+        self.link()?.list(&[], &patterns).await
+    }
+
+    async fn list_not_up(&self) -> Result<Vec<UnitStatus>, ManagerError> {
+        let patterns = self.patterns.borrow().clone();
+        let states = ActiveState::ALL.iter().filter(|state| !state.is_up()).map(|state| state.as_str());
+        self.link()?.list(&states.collect::<Vec<_>>(), &patterns).await
     }
 
     fn refresh(&self) {
@@ -466,6 +479,24 @@ impl ServiceManager for Systemd {
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         let run = self.link().ok()?.last_run(unit.as_str()).await.ok().flatten();
         self.journal.last_line(unit, run).await
+    }
+}
+
+/// The service units in the answer to one of systemd's list calls: what each refresh reads.
+///
+/// # Errors
+///
+/// If it is no such answer.
+pub fn listed(reply: &Message) -> zbus::Result<Vec<UnitStatus>> {
+    wire::statuses(reply)
+}
+
+/// What one of systemd's signals says of a unit's state, if that is what it is about.
+#[must_use]
+pub fn signalled(signal: &Message) -> Option<UnitStatus> {
+    match wire::signal(signal) {
+        Some(wire::Signal::Changed(status)) => Some(status),
+        _ => None,
     }
 }
 

@@ -75,12 +75,17 @@ enum End {
 }
 
 impl Session {
-    /// Follows a connection that exists, then reconnects for as long as anybody holds a handle.
+    /// Follows a connection that exists, from the first request on, then reconnects for as long as
+    /// anybody holds a handle.
     pub async fn run(mut self, mut link: Link) {
+        let mut first = self.requests.recv().await;
+        if first.is_none() {
+            return;
+        }
         loop {
             self.link.send_replace(Some(link.clone()));
             let end = match Following::begin(&self, &link).await {
-                Ok(mut following) => following.follow(&mut self).await,
+                Ok(mut following) => following.follow(&mut self, first.take()).await,
                 Err(error) => End::Lost(error.to_string()),
             };
             self.link.send_replace(None);
@@ -155,11 +160,10 @@ impl Following {
     async fn begin(session: &Session, link: &Link) -> zbus::Result<Self> {
         // Before the stream: its queue is short, and while it is full because nobody reads on, no answer
         // to these calls would arrive. Handles call on the same connection from the first moment on.
-        for rule in wire::MATCHES {
-            let bus = Some("org.freedesktop.DBus");
-            link.0.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await?;
-        }
-        let owner = link.owner().await?;
+        // All at once, and in this order: who owns the name later is signalled.
+        let follow = wire::MATCHES.map(|rule| link.follow(rule));
+        let [units, removals, jobs, reloads, owners] = follow;
+        let (.., owner) = tokio::try_join!(units, removals, jobs, reloads, owners, link.owner())?;
         let mut following = Self {
             connection: link.0.clone(),
             owner: Some(owner),
@@ -176,7 +180,16 @@ impl Following {
         Ok(following)
     }
 
-    async fn follow(&mut self, session: &mut Session) -> End {
+    async fn follow(&mut self, session: &mut Session, first: Option<Request>) -> End {
+        match first {
+            // It has begun with that.
+            None | Some(Request::Refresh) => {}
+            Some(request) => {
+                if let Err(error) = self.perform(session, request).await {
+                    return End::Lost(error.to_string());
+                }
+            }
+        }
         let end = loop {
             let deadline = self.next_deadline();
             let step = tokio::select! {
@@ -330,18 +343,16 @@ impl Following {
             return Err(zbus::Error::from(message.clone()));
         }
         if self.reloading_until.is_none() {
-            let lines = wire::lines(message)?;
-            self.missed_ends(session, &lines);
-            let _ = session.changes.send(Change::Units(wire::statuses(lines)));
+            if !self.jobs.is_empty() {
+                self.missed_ends(session, &wire::lines(message)?);
+            }
+            let _ = session.changes.send(Change::Units(wire::statuses(message)?));
         }
         if self.list_again { self.list(&session.patterns).await } else { Ok(()) }
     }
 
     /// The ends of starts whose signal was lost: their job is listed no longer.
     fn missed_ends(&mut self, session: &Session, lines: &[Line]) {
-        if self.jobs.is_empty() {
-            return;
-        }
         let listed: HashSet<&str> =
             lines.iter().filter_map(|line| line.job.as_ref()).map(|job| job.path.as_str()).collect();
         for (_, job) in self.jobs.extract_if(|path, _| !listed.contains(path.as_str())) {

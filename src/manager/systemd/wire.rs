@@ -3,11 +3,11 @@
 //! The interface is described in org.freedesktop.systemd1(5). Only what is used stands here.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use zbus::Message;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zbus::message::{Builder, Flags, Type};
-use zbus::names::InterfaceName;
-use zbus::{ObjectPath, Variant};
+use zbus::{Message, ObjectPath, Variant};
 
 use crate::core::diagnosis::{Hopeless, Refusal};
 use crate::core::healer::Outcome;
@@ -145,21 +145,14 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
     match header.member()?.as_str() {
         "PropertiesChanged" => {
             let unit = unit_of_path(header.path()?.as_str())?;
-            let (interface, changed, invalidated): (InterfaceName<'_>, HashMap<&str, Variant<'_>>, Vec<&str>) =
-                body.deserialize().ok()?;
+            let (interface, changed, invalidated): (&str, Changed, Vec<&str>) = body.deserialize().ok()?;
             if interface != UNIT {
                 return None;
             }
-            let Some(Variant::Str(active)) = changed.get("ActiveState") else {
+            let Changed { active: Some(active), has_job, auto_restart } = changed else {
                 return invalidated.contains(&"ActiveState").then_some(Signal::Look);
             };
-            Some(Signal::Changed(UnitStatus {
-                name: unit,
-                load: None,
-                active: ActiveState::from(active.as_str()),
-                has_job: changed.get("Job").is_some_and(is_a_job),
-                auto_restart: matches!(changed.get("SubState"), Some(Variant::Str(sub)) if is_auto_restart(sub.as_str())),
-            }))
+            Some(Signal::Changed(UnitStatus { name: unit, load: None, active, has_job, auto_restart }))
         }
         "UnitRemoved" => {
             let (name, _): (&str, ObjectPath<'_>) = body.deserialize().ok()?;
@@ -176,6 +169,47 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
             (name == SYSTEMD).then(|| Signal::Owner((!owner.is_empty()).then(|| owner.to_owned())))
         }
         _ => None,
+    }
+}
+
+/// What matters of a unit's changed properties. Of two dozen that systemd sends each time.
+#[derive(Default)]
+struct Changed {
+    active: Option<ActiveState>,
+    has_job: bool,
+    auto_restart: bool,
+}
+
+impl zbus::Type for Changed {
+    const SIGNATURE: &'static zbus::Signature = <HashMap<&str, Variant<'static>> as zbus::Type>::SIGNATURE;
+}
+
+impl<'de> Deserialize<'de> for Changed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Properties;
+
+        impl<'de> Visitor<'de> for Properties {
+            type Value = Changed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("properties")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Changed, A::Error> {
+                let mut changed = Changed::default();
+                while let Some((key, value)) = map.next_entry::<&str, Variant<'de>>()? {
+                    match (key, &value) {
+                        ("ActiveState", Variant::Str(state)) => changed.active = Some(state.as_str().into()),
+                        ("SubState", Variant::Str(sub)) => changed.auto_restart = is_auto_restart(sub.as_str()),
+                        ("Job", job) => changed.has_job = is_a_job(job),
+                        _ => {}
+                    }
+                }
+                Ok(changed)
+            }
+        }
+
+        deserializer.deserialize_map(Properties)
     }
 }
 
@@ -207,14 +241,49 @@ pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
     Ok(raw.into_iter().map(line).collect())
 }
 
-/// The service units of a list.
-pub(super) fn statuses(lines: Vec<Line>) -> Vec<UnitStatus> {
-    let status = |line: Line| {
-        let name = UnitName::parse(&line.name).ok()?;
-        let Line { load, active, auto_restart, job, .. } = line;
-        Some(UnitStatus { name, load: Some(load), active, has_job: job.is_some(), auto_restart })
-    };
-    lines.into_iter().filter_map(status).collect()
+/// The service units in the answer to one of the list calls. Each refresh reads this, so it goes
+/// from the message to the units without anything in between, and makes only their names.
+pub(super) fn statuses(message: &Message) -> zbus::Result<Vec<UnitStatus>> {
+    message.body().deserialize().map(|Statuses(units)| units)
+}
+
+struct Statuses(Vec<UnitStatus>);
+
+impl zbus::Type for Statuses {
+    const SIGNATURE: &'static zbus::Signature = <Vec<RawLine<'static>> as zbus::Type>::SIGNATURE;
+}
+
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Statuses;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of units")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Statuses, A::Error> {
+                /// A line whose paths nobody needs to know, so that they are not examined.
+                type Line<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, &'a str, u32, &'a str, &'a str);
+                let mut units = Vec::new();
+                while let Some((name, _, load, active, sub, _, _, job, _, _)) = seq.next_element::<Line<'de>>()? {
+                    let Ok(name) = UnitName::parse(name) else { continue };
+                    units.push(UnitStatus {
+                        name,
+                        load: Some(LoadState::from(load)),
+                        active: ActiveState::from(active),
+                        has_job: job != 0,
+                        auto_restart: is_auto_restart(sub),
+                    });
+                }
+                Ok(Statuses(units))
+            }
+        }
+
+        deserializer.deserialize_seq(List)
+    }
 }
 
 /// What the error answer to `StartUnit` means.
