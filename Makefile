@@ -3,7 +3,8 @@
 # make simulate a million simulated days, in which no law of healing may be broken
 # make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
 # make booted   workerheal installed as a user does it, on a whole machine that boots in a container (as root)
-# make bench    the measurements of the README
+# make bench    all measurements, about 25 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
+# make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
 # make lint     formatting, clippy, documentation, dependencies
 # make install  the program; `workerheal install` then makes it a service
 
@@ -11,7 +12,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes booted bench lint deny macos install packages
+.PHONY: demo test simulate mistakes booted bench bench-compare lint deny macos install packages
 
 demo: packages
 	$(CARGO) build --release --locked --quiet --bin workerheal
@@ -34,9 +35,19 @@ booted:
 	$(CARGO) build --locked --quiet --bin workerheal
 	tests/booted/run.sh $(TARGET)/debug/workerheal
 
+BENCH ?= micro allocations process latency idle storm flapping crowd
+
+# All is built before anything is measured. Tables and raw figures: $(TARGET)/bench.
 bench: packages
-	$(CARGO) bench --locked --bench latency
-	$(CARGO) bench --locked --bench crowd
+	@tests/sandbox/install-packages.sh benches/packages.txt
+	$(CARGO) bench --locked --benches --no-run
+	$(if $(filter micro,$(BENCH)),$(CARGO) bench --locked --bench micro)
+	$(if $(filter allocations,$(BENCH)),$(CARGO) bench --locked --bench allocations)
+	$(CARGO) bench --locked --bench system -- none $(filter-out allocations crowd,$(BENCH))
+	$(if $(filter crowd,$(BENCH)),$(CARGO) bench --locked --bench crowd)
+
+bench-compare:
+	$(CARGO) bench --locked --bench system -- compare $(BEFORE)
 
 lint: deny macos
 	$(CARGO) fmt --all --check

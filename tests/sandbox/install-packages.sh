@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs those packages of packages.txt that are missing; does nothing, at once, if none is.
+# Installs those packages of packages.txt, and of further lists that are named, that are missing; does
+# nothing, at once, if none is.
 set -eu
 
 missing=''
-for package in $(sed 's/#.*//' "$(dirname "$0")/packages.txt"); do
+for package in $(sed 's/#.*//' "$(dirname "$0")/packages.txt" "$@"); do
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] ||
         missing="$missing $package"
 done

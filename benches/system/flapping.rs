@@ -1,0 +1,91 @@
+//! A worker that dies again and again, for what would be a day: memory stays flat, the log is complete.
+//!
+//! A worker that dies every half minute does so 2,880 times a day, and workerheal refreshes 28,800 times.
+//! Here the first takes as long as its failures, at the shortest times that the configuration admits; the
+//! second is as fast as a refresh may be. So it is a day in failures, and as many refreshes as there is time
+//! for. systemd's own record tells what the log has to have.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::time::{Instant, sleep};
+
+use crate::machine::memory;
+use crate::report::{Table, figure};
+use crate::stage::{HEALER, Stage};
+
+const FAILURES: usize = 2880;
+const CONFIG: &str = "refresh: 100ms
+heal:
+  backoff: {initial: 1ms, factor: 1, max: 1ms, jitter: 0}
+  stable_after: 5ms
+  reset_after: 20ms
+  give_up_after: 0
+";
+const UNIT: &str = "lerd-flapping-site00000.service";
+/// It lives on the edge: now it is healed first, now it dies while that is being proven.
+const WORKER: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=sh -c 'sleep 0.01; exit 1'\n\
+    [Install]\nWantedBy=default.target\n";
+const SAMPLE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(600);
+/// Most growth from the end of the first quarter to the end.
+const GROWTH: f64 = 1.05;
+
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
+pub async fn measure(machine: &str) -> anyhow::Result<()> {
+    let mut table = Table::new("flapping", "A day of a flapping worker, in fast motion", machine);
+    let stage = Stage::with_workers(5)?;
+    stage.sandbox.write_file(".config/workerheal/config.yaml", CONFIG);
+    let healer = stage.start_healer()?;
+    let begin = Instant::now();
+    stage.add(&[UNIT.to_owned()], |_| WORKER.to_owned())?;
+
+    let mut samples = Vec::new();
+    let failures =
+        || stage.sandbox.journal(&[&format!("USER_UNIT={UNIT}"), "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c"]).len();
+    while failures() < FAILURES {
+        samples.push(memory(healer)?.0);
+        ensure!(begin.elapsed() < DEADLINE, "{} failures in {DEADLINE:?} are not {FAILURES}", failures());
+        sleep(SAMPLE).await;
+    }
+    let time = begin.elapsed();
+    stage.call("stop", &[UNIT.to_owned()])?;
+    let events = settled_events(&stage).await;
+    let count = |phase: &str| events.iter().filter(|(_, of)| of == phase).count();
+    let (started, ended) = (count("starting"), count("healed") + count("failed"));
+    // systemd's own record of each start, less the one that was by hand.
+    let starts = stage.sandbox.journal(&[&format!("USER_UNIT={UNIT}"), "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"]);
+    let starts =
+        starts.iter().filter(|entry| entry["JOB_TYPE"] == "start" && entry["JOB_RESULT"] == "done").count() - 1;
+    ensure!(stage.sandbox.show(HEALER, "NRestarts") == "0", "workerheal ended in between");
+
+    let of = |number: usize| number as f64;
+    let (quarter, last) = (samples[samples.len() / 4] as f64, samples[samples.len() - 1] as f64);
+    let (failed, started, ended, starts) = (of(failures()), of(started), of(ended), of(starts));
+    let columns = [
+        figure("failures", failed, 0),
+        figure("minutes", time.as_secs_f64() / 60.0, 1),
+        figure("RSS KiB after 1/4", quarter, 0),
+        figure("RSS KiB at the end", last, 0),
+        figure("growth", last / quarter, 3).at_most(GROWTH),
+        figure("starts by systemd", starts, 0),
+        figure("starts untold", (starts - started).abs(), 0).at_most(0.0),
+        figure("starts without an end", (started - ended).abs(), 0).at_most(0.0),
+    ];
+    table.row("a day", "workerheal", columns);
+    table.raw("RSS KiB", samples);
+    table.finish()
+}
+
+/// The events, once no more come.
+async fn settled_events(stage: &Stage) -> Vec<(String, String)> {
+    let mut events = stage.events();
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let more = stage.events();
+        if more.len() == events.len() {
+            return more;
+        }
+        events = more;
+    }
+}

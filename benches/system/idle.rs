@@ -1,0 +1,125 @@
+//! What it costs to watch over workers of which none fails.
+//!
+//! CPU time is that of the program itself, all its children included, and what the manager and the bus
+//! spend more than with nobody watching. Wake-ups are of all its threads. It has settled before the
+//! minute begins.
+
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::time::sleep;
+
+use crate::contenders;
+use crate::machine::{cpu, memory, threads, wake_ups};
+use crate::report::{Table, figure};
+use crate::stage::{HEALER, Stage, ms, units};
+
+/// Workers, and the target for workerheal and the manager together, in percent of a core.
+const SIZES: [(usize, Option<f64>); 3] = [(10, None), (1000, Some(0.2)), (5000, Some(0.6))];
+/// The size at which the others are measured too.
+const WITH_OTHERS: usize = 1000;
+const TIME: Duration = Duration::from_secs(60);
+/// The manager alone hardly does anything.
+const TIME_ALONE: Duration = Duration::from_secs(20);
+const SETTLES: Duration = Duration::from_secs(7);
+/// Most resident memory at 1,000 workers, and for each further one.
+const MEMORY_MIB: f64 = 10.0;
+const MEMORY_A_WORKER_KIB: f64 = 1.0;
+
+/// Shares of a core in percent.
+struct Load {
+    itself: f64,
+    manager: f64,
+    bus: f64,
+}
+
+pub async fn measure(machine: &str) -> anyhow::Result<()> {
+    let mut table = Table::new("idle", "Idle: what watching over healthy workers costs, over 60 s", machine);
+    let mut resident = Vec::new();
+    for (size, target) in SIZES {
+        let group = format!("{size} workers");
+        let stage = Stage::with_workers(size)?;
+        let alone = during(&stage, None, TIME_ALONE).await?;
+
+        let healer = stage.start_healer()?;
+        sleep(SETTLES).await;
+        let woken = wake_ups(healer)?;
+        let load = during(&stage, Some(HEALER), TIME).await?.beyond(&alone);
+        let woken = wake_ups(healer)? - woken;
+        let (rss, anonymous) = memory(healer)?;
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let (woken, threads, rss, anonymous) =
+            (woken as f64 / TIME.as_secs_f64(), threads(healer)?.len() as f64, rss as f64, anonymous as f64);
+        resident.push(rss);
+        let columns = load.columns(target).into_iter().chain([
+            figure("wake-ups a s", woken, 1),
+            figure("threads", threads, 0),
+            figure("RSS MiB", rss / 1024.0, 1).at_most_if((size == 1000).then_some(MEMORY_MIB)),
+            figure("of it anonymous", anonymous / 1024.0, 1),
+        ]);
+        table.row(&group, "workerheal", columns);
+        stage.stop_healer()?;
+
+        if size == WITH_OTHERS {
+            contenders::start_loop(&stage, "lerd-*");
+            sleep(SETTLES).await;
+            let load = during(&stage, Some(contenders::LOOP), TIME).await?.beyond(&alone);
+            table.row(&group, "shell loop, 3 s", load.columns(None));
+            stage.call("stop", &[contenders::LOOP.to_owned()])?;
+
+            write_pid_files(&stage)?;
+            contenders::start_monit(&stage, &units("lerd", size))?;
+            sleep(SETTLES).await;
+            let load = during(&stage, Some(contenders::MONIT), TIME).await?.beyond(&alone);
+            table.row(&group, "monit, 3 s", load.columns(None));
+        }
+    }
+    if let [_, at_1000, at_5000] = resident[..] {
+        let each = (at_5000 - at_1000) / 4000.0;
+        table.row("growth", "workerheal", [figure("KiB a further worker", each, 2).at_most(MEMORY_A_WORKER_KIB)]);
+    }
+    table.finish()
+}
+
+impl Load {
+    fn beyond(&self, other: &Self) -> Self {
+        let Self { itself, manager, bus } = self;
+        Self { itself: *itself, manager: (manager - other.manager).max(0.0), bus: (bus - other.bus).max(0.0) }
+    }
+
+    fn columns(&self, target: Option<f64>) -> [crate::report::Figure; 4] {
+        [
+            figure("itself %", self.itself, 3),
+            figure("manager %", self.manager, 3),
+            figure("both %", self.itself + self.manager, 2).at_most_if(target),
+            figure("bus %", self.bus, 3),
+        ]
+    }
+}
+
+/// What is used over a time, by the unit and by those that serve it.
+async fn during(stage: &Stage, unit: Option<&str>, time: Duration) -> anyhow::Result<Load> {
+    let staff = &stage.staff;
+    let count = |process: Pid| cpu(process);
+    let itself = || unit.map_or(Ok(Duration::ZERO), |unit| staff.unit(unit));
+    let before = (itself()?, count(staff.manager)?, count(staff.bus)?);
+    sleep(time).await;
+    let share = |now: Duration, before: Duration| 100.0 * ms(now.saturating_sub(before)) / ms(time);
+    Ok(Load {
+        itself: share(itself()?, before.0),
+        manager: share(count(staff.manager)?, before.1),
+        bus: share(count(staff.bus)?, before.2),
+    })
+}
+
+/// The workers' process id files, for monit.
+fn write_pid_files(stage: &Stage) -> anyhow::Result<()> {
+    let text = stage.sandbox.systemctl(&["show", "--property=Id,MainPID", "lerd-*"])?;
+    let value =
+        |unit: &str, key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
+    for unit in text.split("\n\n") {
+        let path = stage.sandbox.runtime_dir().join(format!("{}.pid", value(unit, "Id=")));
+        std::fs::write(path, value(unit, "MainPID="))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Measurements on a real systemd: workerheal beside what people would otherwise use, and beside the
+//! limit. `make bench` runs them all, `make bench BENCH="latency storm"` some, `make bench-compare`
+//! compares the last run with the one before. They need what the sandbox needs, and monit.
+//!
+//! # How it is measured
+//!
+//! - **One run, one sandbox**: a private systemd user manager with its own bus and journal. Contenders
+//!   are there together, so that each works under the same load; absolute figures depend on the machine,
+//!   ratios hardly.
+//! - **systemd's own clock**: times are differences of its timestamps, CPU time is the kernel's
+//!   accounting. Nobody measures himself.
+//! - **The limit** is a client of the session bus that knows the unit and can do nothing else
+//!   ([`client`]).
+//! - **workerheal** is the optimised program as its users have it: its packaged unit, the default
+//!   configuration, and the workers' sites in the registry.
+//!
+//! All that starts units on the machine shares a lock of the kernel with what is measured here:
+//! measure with nothing else around. Killed at any moment, it leaves nothing behind: the sandbox
+//! ends with its owner, and figures are kept only when a table is complete.
+//!
+//! One module a table; [`stage`] brings the workers, [`contenders`] the others, [`machine`] counts,
+//! [`report`] prints and keeps.
+
+mod client;
+mod contenders;
+mod flapping;
+mod idle;
+mod latency;
+mod machine;
+mod micro;
+mod process;
+mod report;
+mod stage;
+mod storm;
+
+use std::path::Path;
+
+use anyhow::bail;
+
+const TABLES: [&str; 6] = ["latency", "storm", "idle", "process", "flapping", "micro"];
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --all-targets` starts benches too, without this.
+    let Some(at) = arguments.iter().position(|argument| argument == "--bench") else { return Ok(()) };
+    arguments.remove(at);
+    if arguments.first().is_some_and(|first| first == "compare") {
+        return report::compare(arguments.get(1).map(Path::new));
+    }
+    // "none" is none, for a Makefile that has nothing to name.
+    let wanted: Vec<&str> = match arguments.as_slice() {
+        [] => TABLES.to_vec(),
+        names => names.iter().map(String::as_str).filter(|name| *name != "none").collect(),
+    };
+    if let Some(unknown) = wanted.iter().find(|name| !TABLES.contains(name)) {
+        bail!("there is no measurement {unknown}; there are {}", TABLES.join(", "));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for name in wanted {
+        let machine = machine::description()?;
+        match name {
+            "latency" => runtime.block_on(latency::measure(&machine))?,
+            "storm" => runtime.block_on(storm::measure(&machine))?,
+            "idle" => runtime.block_on(idle::measure(&machine))?,
+            "process" => process::measure(&machine)?,
+            "flapping" => runtime.block_on(flapping::measure(&machine))?,
+            _ => micro::measure(&machine)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Where everything is measured: a sandbox with as many workers as the measurement needs.
+//!
+//! All workers are alike: enabled, no parents, one process, five to a site of the registry.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rustix::process::Pid;
+use workerheal_sandbox::Sandbox;
+
+use crate::machine::{self, Staff};
+
+/// The simplest worker there is.
+pub const WORKER: &str = "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n";
+/// Workers of a site.
+const TO_A_SITE: usize = 5;
+/// Workers that the registry has sites for beyond those of the stage.
+const FURTHER: usize = 500;
+pub const HEALER: &str = "workerheal.service";
+const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
+/// The program that is measured.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_workerheal");
+
+/// A sandbox with workers.
+pub struct Stage {
+    pub sandbox: Sandbox,
+    pub staff: Staff,
+}
+
+/// The name of a worker's unit. Only units that begin with `lerd` are workerheal's.
+pub fn unit(prefix: &str, number: usize) -> String {
+    format!("{prefix}-queue{}-site{:05}.service", number % TO_A_SITE, number / TO_A_SITE)
+}
+
+/// The names of so many workers.
+pub fn units(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| unit(prefix, number)).collect()
+}
+
+impl Stage {
+    /// A stage with so many of workerheal's workers, all up, and a registry with their sites.
+    pub fn with_workers(count: usize) -> anyhow::Result<Self> {
+        let sandbox = Sandbox::start()?;
+        let staff = Staff::of(&sandbox)?;
+        let stage = Self { sandbox, staff };
+        // Some measurements bring a few hundred more.
+        stage.write_registry((count + FURTHER).div_ceil(TO_A_SITE))?;
+        let text = PACKAGED.replace("/usr/bin/workerheal", PROGRAM);
+        stage.sandbox.write_unit(HEALER, &text);
+        stage.add(&units("lerd", count), |_| WORKER.to_owned())?;
+        Ok(stage)
+    }
+
+    fn write_registry(&self, sites: usize) -> anyhow::Result<()> {
+        let mut text = "sites:\n".to_owned();
+        for site in 0..sites {
+            write!(
+                text,
+                "    - name: site{site:05}\n      domains: [site{site:05}.test]\n      path: /home/dev/Code/site{site:05}\n\
+                 \x20     php_version: \"8.5\"\n      node_version: \"22\"\n      secured: true\n      framework: laravel\n"
+            )?;
+        }
+        self.sandbox.write_file(".local/share/lerd/sites.yaml", &text);
+        Ok(())
+    }
+
+    fn units_directory(&self) -> PathBuf {
+        self.sandbox.home().join(".config/systemd/user")
+    }
+
+    /// Enables and starts units.
+    pub fn add(&self, units: &[String], text: impl Fn(&str) -> String) -> anyhow::Result<()> {
+        let directory = self.units_directory();
+        let wanted = directory.join("default.target.wants");
+        fs::create_dir_all(&wanted)?;
+        for unit in units {
+            let file = directory.join(unit);
+            fs::write(&file, text(unit))?;
+            std::os::unix::fs::symlink(&file, wanted.join(unit))?;
+        }
+        self.sandbox.daemon_reload();
+        self.call("start", units)
+    }
+
+    /// Stops units, and forgets them.
+    pub fn remove(&self, units: &[String]) -> anyhow::Result<()> {
+        self.call("stop", units)?;
+        // Of some there may be nothing to forget.
+        let _ = self.call("reset-failed", units);
+        let directory = self.units_directory();
+        for unit in units {
+            fs::remove_file(directory.join("default.target.wants").join(unit))?;
+            fs::remove_file(directory.join(unit))?;
+        }
+        self.sandbox.daemon_reload();
+        Ok(())
+    }
+
+    /// One call of `systemctl` for all of the units.
+    pub fn call(&self, verb: &str, units: &[String]) -> anyhow::Result<()> {
+        if !units.is_empty() {
+            self.sandbox.systemctl(&[verb].into_iter().chain(units.iter().map(String::as_str)).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// The processes of units, in the same order.
+    pub fn processes(&self, units: &[String]) -> anyhow::Result<Vec<Pid>> {
+        let all = machine::processes(&self.sandbox)?;
+        units.iter().map(|unit| all.get(unit).copied().with_context(|| format!("{unit} has no process"))).collect()
+    }
+
+    /// Starts workerheal as its users have it: its packaged unit, and the default configuration.
+    /// It remembers nothing.
+    pub fn start_healer(&self) -> anyhow::Result<Pid> {
+        match fs::remove_file(self.sandbox.home().join(".local/state/workerheal/state.json")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        self.sandbox.start_unit(HEALER);
+        self.healer()
+    }
+
+    pub fn stop_healer(&self) -> anyhow::Result<()> {
+        ensure!(self.sandbox.show(HEALER, "NRestarts") == "0", "workerheal ended in between");
+        self.sandbox.stop_unit(HEALER);
+        Ok(())
+    }
+
+    pub fn healer(&self) -> anyhow::Result<Pid> {
+        Ok(self.processes(&[HEALER.to_owned()])?[0])
+    }
+
+    /// Timestamps of units by the manager's monotonic clock, in microseconds; 0 is never.
+    pub fn timestamps<const N: usize>(&self, pattern: &str, properties: [&str; N]) -> anyhow::Result<Vec<[u64; N]>> {
+        let property = format!("--property={}", properties.join(","));
+        let text = self.sandbox.systemctl(&["show", &property, pattern])?;
+        let of_unit = |unit: &str| {
+            properties.map(|property| {
+                let line = unit.lines().find_map(|line| line.strip_prefix(property)?.strip_prefix('='));
+                line.and_then(|value| value.parse().ok()).unwrap_or(0)
+            })
+        };
+        Ok(text.split("\n\n").map(of_unit).collect())
+    }
+
+    /// The events that workerheal has logged of units since it was started, as pairs of unit and phase.
+    pub fn events(&self) -> Vec<(String, String)> {
+        let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let entries = self.sandbox.journal(&[&format!("_PID={}", self.sandbox.show(HEALER, "MainPID"))]);
+        let events = entries.iter().filter(|entry| entry["WORKERHEAL_UNIT"].is_string());
+        events.map(|entry| (text(entry, "WORKERHEAL_UNIT"), text(entry, "WORKERHEAL_PHASE"))).collect()
+    }
+}
+
+/// So many milliseconds.
+pub fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,188 @@
+//! How long it takes until all are up again when all are killed at once, and what that costs.
+//!
+//! The yardstick is a person who waits until all have failed and then knows all their names: one
+//! `systemctl start` of all of them. Each storm begins with the same kills, and its time is from the
+//! first failure to the last unit up, by systemd's timestamps, less the lull in which that person
+//! waited. CPU time is that of everything in the sandbox, from before the kills until all are up and
+//! have been logged, and of `systemctl`.
+//!
+//! Storms take turns. workerheal is started anew for each, with nothing remembered, and its log tells
+//! that each unit was started once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::ensure;
+use rustix::process::{Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+use crate::client::Client;
+use crate::machine::{cpu, cpu_of_children};
+use crate::report::{Table, figure, median};
+use crate::stage::{Stage, units};
+
+/// Workers, and how many storms of each kind.
+const SIZES: [(usize, usize); 3] = [(100, 5), (1000, 3), (5000, 1)];
+const TARGET_TIME: f64 = 1.15;
+const TARGET_CPU: f64 = 1.2;
+const AT_ALL: &str = "lerd-*.service";
+const POLL: Duration = Duration::from_millis(50);
+const DEADLINE: Duration = Duration::from_secs(300);
+const KINDS: [&str; 2] = ["one systemctl start", "workerheal"];
+
+/// What a storm took.
+#[derive(Default, Clone, Copy)]
+struct Storm {
+    time: Duration,
+    cpu: Duration,
+    /// Parts of it.
+    manager: Duration,
+    bus: Duration,
+    journal: Duration,
+    healer: Duration,
+}
+
+pub async fn measure(machine: &str) -> anyhow::Result<()> {
+    let mut table = Table::new("storm", "Storm: all workers killed at once, until all are up again", machine);
+    let mut a_unit = [[0.0; KINDS.len()]; SIZES.len()];
+    for (at, (size, storms)) in SIZES.into_iter().enumerate() {
+        let group = format!("{size} workers");
+        let stage = Stage::with_workers(size)?;
+        let mut client = Client::connect(&stage.sandbox.runtime_dir().join("bus")).await?;
+        let mut seen = KINDS.map(|_| Vec::new());
+        for _ in 0..storms {
+            seen[0].push(storm(&stage, &mut client, size, false).await?);
+            stage.start_healer()?;
+            seen[1].push(storm(&stage, &mut client, size, true).await?);
+            check_attempts(&stage, size).await?;
+            stage.stop_healer()?;
+        }
+        let middle = |storms: &[Storm], of: fn(&Storm) -> Duration| {
+            median(&storms.iter().map(|storm| of(storm).as_secs_f64()).collect::<Vec<_>>())
+        };
+        let limit = [middle(&seen[0], |storm| storm.time), middle(&seen[0], |storm| storm.cpu)];
+        for (kind, (who, storms)) in KINDS.into_iter().zip(&seen).enumerate() {
+            let (time, cpu) = (middle(storms, |storm| storm.time), middle(storms, |storm| storm.cpu));
+            #[expect(clippy::cast_precision_loss, reason = "a small number")]
+            let count = size as f64;
+            a_unit[at][kind] = time / count * 1000.0;
+            let target = |target: f64| (kind == 1 && size == 1000).then_some(target);
+            let columns = [
+                figure("s", time, 2),
+                figure("ratio", time / limit[0], 2).at_most_if(target(TARGET_TIME)),
+                figure("CPU s", cpu, 2),
+                figure("CPU ratio", cpu / limit[1], 2).at_most_if(target(TARGET_CPU)),
+                figure("manager s", middle(storms, |storm| storm.manager), 2),
+                figure("bus s", middle(storms, |storm| storm.bus), 2),
+                figure("journal s", middle(storms, |storm| storm.journal), 2),
+                figure("workerheal s", middle(storms, |storm| storm.healer), 2),
+            ];
+            table.row(&group, who, columns);
+            table.raw(&format!("{group}, {who}, s"), storms.iter().map(|s| s.time.as_secs_f64()).collect::<Vec<_>>());
+        }
+    }
+    let growth = |kind: usize| a_unit[SIZES.len() - 1][kind] / a_unit[0][kind];
+    let what = "time a unit, 5000 to 100 workers";
+    table.row("growth", KINDS[0], [figure(what, growth(0), 2)]);
+    table.row("growth", KINDS[1], [figure(what, growth(1), 2).at_most((growth(0) * 100.0).ceil() / 100.0)]);
+    table.finish()
+}
+
+async fn storm(stage: &Stage, client: &mut Client, size: usize, healed: bool) -> anyhow::Result<Storm> {
+    let names = units("lerd", size);
+    let processes = stage.processes(&names)?;
+    let before = counters(stage, healed)?;
+    processes.into_iter().try_for_each(|process| kill_process(process, Signal::KILL))?;
+    let mut lull = Duration::ZERO;
+    if !healed {
+        until(client, "all have failed", &["failed"], |count| count == size).await?;
+        let waited = stage.timestamps(AT_ALL, ["InactiveEnterTimestampMonotonic"])?;
+        let failed = waited.iter().map(|[down]| *down).max().unwrap_or(0);
+        let called = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))?;
+        lull = called.saturating_sub(Duration::from_micros(failed));
+        stage.call("start", &names)?;
+    }
+    let begin = Instant::now();
+    let stamps = loop {
+        until(client, "all are up", &["failed", "inactive", "activating", "deactivating"], |count| count == 0).await?;
+        let stamps = stage.timestamps(AT_ALL, ["InactiveEnterTimestampMonotonic", "ActiveEnterTimestampMonotonic"])?;
+        // The manager may not know yet that one is down.
+        if stamps.iter().all(|[down, up]| *down > before.1 && up > down) {
+            break stamps;
+        }
+        ensure!(begin.elapsed() < DEADLINE, "not all units went down and came up within {DEADLINE:?}");
+    };
+    // What is queued for the log belongs to it.
+    quiet(stage).await?;
+    let after = counters(stage, healed)?;
+    let first = stamps.iter().map(|[down, _]| *down).min().unwrap_or(0);
+    let last = stamps.iter().map(|[_, up]| *up).max().unwrap_or(0);
+    let difference = |of: fn(&Storm) -> Duration| of(&after.0).saturating_sub(of(&before.0));
+    Ok(Storm {
+        time: Duration::from_micros(last - first).saturating_sub(lull),
+        cpu: difference(|storm| storm.cpu),
+        manager: difference(|storm| storm.manager),
+        bus: difference(|storm| storm.bus),
+        journal: difference(|storm| storm.journal),
+        healer: difference(|storm| storm.healer),
+    })
+}
+
+/// CPU time so far, and the time of the monotonic clock in microseconds.
+fn counters(stage: &Stage, healed: bool) -> anyhow::Result<(Storm, u64)> {
+    let staff = &stage.staff;
+    let storm = Storm {
+        time: Duration::ZERO,
+        cpu: staff.all()? + cpu_of_children()?,
+        manager: cpu(staff.manager)?,
+        bus: cpu(staff.bus)?,
+        journal: cpu(staff.journal)?,
+        healer: if healed { cpu(stage.healer()?)? } else { Duration::ZERO },
+    };
+    let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))?;
+    Ok((storm, u64::try_from(now.as_micros())?))
+}
+
+/// Waits until so many units are in one of the states.
+async fn until(client: &mut Client, what: &str, states: &[&str], done: impl Fn(usize) -> bool) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    while !done(client.count(states, AT_ALL).await?) {
+        ensure!(begin.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain until {what}");
+        sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// Waits until nobody has anything left to do.
+async fn quiet(stage: &Stage) -> anyhow::Result<()> {
+    const LULL: Duration = Duration::from_millis(200);
+    loop {
+        let before = stage.staff.all()?;
+        sleep(LULL).await;
+        // A refresh may fall into it.
+        if stage.staff.all()?.saturating_sub(before) < LULL / 20 {
+            return Ok(());
+        }
+    }
+}
+
+/// That each unit was started once, and came up.
+async fn check_attempts(stage: &Stage, size: usize) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    loop {
+        let mut counts: HashMap<(String, String), usize> = HashMap::new();
+        for event in stage.events() {
+            *counts.entry(event).or_default() += 1;
+        }
+        let of =
+            |phase: &str| counts.iter().filter(|((_, of), _)| of == phase).map(|(_, count)| *count).collect::<Vec<_>>();
+        let (started, healed) = (of("starting"), of("healed"));
+        ensure!(started.iter().all(|count| *count == 1), "a unit was started more than once");
+        ensure!(of("failed").is_empty(), "an attempt failed");
+        if (started.len(), healed.len()) == (size, size) {
+            return Ok(());
+        }
+        ensure!(begin.elapsed() < Duration::from_secs(60), "of {size} workers {} were told to be healed", healed.len());
+        sleep(Duration::from_secs(1)).await;
+    }
+}
