@@ -41,8 +41,13 @@ use memory::{Keeper, clocks};
 use metrics::Metrics;
 use record::Record;
 
-/// How soon what has changed is written down: a storm of changes is one.
-const REMEMBERS_WITHIN: Duration = Duration::from_millis(100);
+/// How soon what has changed is written down and counted: a storm of changes is one.
+const TAKES_STOCK_WITHIN: Duration = Duration::from_millis(100);
+/// How much later for each worker that there is something to write of. All are written each time:
+/// without this a storm of 5,000 is mostly writing. A second at the most, so that a daemon that is
+/// killed has forgotten no more than that.
+const LATER_A_WORKER: Duration = Duration::from_micros(200);
+const TAKES_STOCK_AT_LATEST: Duration = Duration::from_secs(1);
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -74,7 +79,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
 
     loop {
         let deadline = daemon.next_deadline();
-        let remember_at = daemon.remember_at;
+        let stock_at = daemon.stock_at;
         let fact = tokio::select! {
             // In the order of what changes a decision: what is meant, what is, what is due.
             biased;
@@ -107,8 +112,8 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 }
                 continue;
             }
-            () = deadline::reached(remember_at) => {
-                daemon.remember();
+            () = deadline::reached(stock_at) => {
+                daemon.take_stock();
                 continue;
             }
             () = tick_some(&mut watchdog) => {
@@ -168,8 +173,12 @@ struct Daemon<M> {
     probes: JoinSet<(UnitName, Sighting)>,
     log: EventLog,
     memory: Keeper,
-    /// When to write down what has changed.
-    remember_at: Option<Instant>,
+    /// When to write down what has changed, and to count anew.
+    stock_at: Option<Instant>,
+    /// How long that waits for more to change.
+    stock_within: Duration,
+    /// The numbers of workers may have changed since they were told.
+    recount: bool,
     watch: Watch,
     /// The first list has come.
     ready: bool,
@@ -210,7 +219,9 @@ impl<M: ServiceManager> Daemon<M> {
         let mut daemon = Self {
             log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
             memory: Keeper::start(store, found.memory, origin),
-            remember_at: None,
+            stock_at: None,
+            stock_within: TAKES_STOCK_WITHIN,
+            recount: false,
             manager,
             healer,
             origin,
@@ -242,28 +253,44 @@ impl<M: ServiceManager> Daemon<M> {
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
         let news = !events.is_empty();
-        let starts = calls.iter().any(|action| matches!(action, Action::Start(_) | Action::Restart(_)));
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
         self.dismiss_the_rested();
-        if self.remember_at.is_none() && self.healer.remembers_otherwise() {
-            self.remember_at = Some(Instant::now() + REMEMBERS_WITHIN);
+        self.recount |= news;
+        if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
+            self.stock_at = Some(Instant::now() + self.stock_within);
+        }
+        if listed {
+            self.count();
         }
         if listed && !std::mem::replace(&mut self.ready, true) {
             notify::ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
         }
-        // What a start leads to is worth a line sooner than the start itself.
-        if listed || (news && !starts) {
-            self.log.status(&status(&self.healer.counts(), self.trouble.as_deref()));
+    }
+
+    /// Does what takes a walk over all workers: once for all that has changed within a short time.
+    fn take_stock(&mut self) {
+        self.stock_at = None;
+        self.remember();
+        if self.recount {
+            self.count();
         }
     }
 
     /// Has written down what has to survive a restart.
     fn remember(&mut self) {
-        self.remember_at = None;
         if let Some(memory) = self.healer.memory_if_changed() {
+            let workers = u32::try_from(memory.workers.len()).unwrap_or(u32::MAX);
+            let later = LATER_A_WORKER.saturating_mul(workers);
+            self.stock_within = (TAKES_STOCK_WITHIN + later).min(TAKES_STOCK_AT_LATEST);
             self.memory.keep(memory);
         }
+    }
+
+    /// Tells how things are.
+    fn count(&mut self) {
+        self.recount = false;
+        self.log.status(&status(&self.healer.counts(), self.trouble.as_deref()));
     }
 
     fn perform(&mut self, action: Action) {
