@@ -34,11 +34,14 @@ const SIZES: [(usize, f64); 3] = [(10, 1.15), (1000, 1.15), (5000, 1.3)];
 /// The size at which crash upon crash is measured too.
 const PACED: usize = 1000;
 const LULL: Duration = Duration::from_millis(250);
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(40);
 /// Rounds for which units are brought at once.
 const ROUNDS_AT_ONCE: usize = 50;
 /// Units that the kills of those that look now and then go around.
 const POOL: usize = 10;
+/// monit has one worker killed for so many of the loop's: it starts one after the other, and waits for
+/// each. More would pile up.
+const MONIT_RESTS: usize = 5;
 
 /// Who takes turns: name, beginning of the units' names, and the units. The first is this program.
 const IN_TURNS: [(&str, &str, &str); 4] = [
@@ -147,16 +150,24 @@ async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f6
     let mut figures = [("shell loop, 3 s", Vec::new()), ("monit, 3 s", Vec::new())];
     // Never in step with those that look.
     let mut pace = interval(PERIOD.mul_f64(1.07) / u32::try_from(POOL)?);
-    for kill in 0..KILLS + POOL {
+    let mut killed = [0, 0];
+    for kill in 0..KILLS {
         pace.tick().await;
-        for (units, (_, figures)) in [&of_loop, &of_monit].into_iter().zip(&mut figures) {
-            let unit = &units[kill % POOL];
-            if kill >= POOL {
-                figures.push(ms(back_up(stage, unit).await?));
+        for (who, units) in [&of_loop, &of_monit].into_iter().enumerate() {
+            if who == 1 && kill % MONIT_RESTS != 0 {
+                continue;
             }
-            if kill < KILLS {
-                kill_process(stage.processes(std::slice::from_ref(unit))?[0], Signal::KILL)?;
+            let unit = &units[killed[who] % POOL];
+            if killed[who] >= POOL {
+                figures[who].1.push(ms(back_up(stage, unit).await?));
             }
+            kill_process(stage.processes(std::slice::from_ref(unit))?[0], Signal::KILL)?;
+            killed[who] += 1;
+        }
+    }
+    for (who, units) in [&of_loop, &of_monit].into_iter().enumerate() {
+        for kill in killed[who] - POOL..killed[who] {
+            figures[who].1.push(ms(back_up(stage, &units[kill % POOL]).await?));
         }
     }
     stage.call("stop", &[contenders::LOOP.to_owned(), contenders::MONIT.to_owned()])?;
