@@ -74,10 +74,24 @@ fn what_failed_while_the_daemon_was_down_is_healed_at_its_start() {
 }
 
 #[test]
+fn healing_needs_no_bus() {
+    let world = World::new();
+    world.config(BY_SIGNALS);
+    world.workers([QUEUE, VITE]);
+    let mut events = world.start_daemon();
+    world.control(&["stop", "dbus.socket", "dbus.service"]);
+    for unit in [VITE, QUEUE] {
+        world.crash(unit);
+        events.wait("healed", unit);
+    }
+}
+
+#[test]
 fn what_fails_while_the_bus_is_gone_is_healed_when_it_is_back() {
     let world = World::new();
     world.config(BY_SIGNALS);
     world.workers([QUEUE, VITE]);
+    world.hide_private_socket();
     let mut events = world.start_daemon();
     let daemon = world.show(DAEMON, "MainPID");
 
@@ -103,6 +117,7 @@ fn a_failure_whose_signal_is_lost_is_healed_within_the_refresh() {
     world.config("refresh: 500ms\nheal: {stable_after: 50ms}\n");
     world.workers([QUEUE]);
     on_the_bus(&world, r#"<deny receive_type="signal" receive_member="PropertiesChanged"/>"#);
+    world.hide_private_socket();
     let mut events = world.start_daemon();
     world.crash(QUEUE);
     let starting = written(&events.wait("starting", QUEUE));
@@ -118,6 +133,7 @@ fn without_any_signal_everything_works_but_slower() {
     let world = World::new();
     world.workers([QUEUE]);
     on_the_bus(&world, r#"<deny receive_type="signal" receive_sender="org.freedesktop.systemd1"/>"#);
+    world.hide_private_socket();
     let mut events = world.start_daemon();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
@@ -129,6 +145,7 @@ fn without_any_signal_everything_works_but_slower() {
 fn a_worker_whose_start_got_lost_after_its_failure_was_cleared_is_not_forgotten() {
     let world = World::new();
     world.workers([QUEUE]);
+    world.hide_private_socket();
     let mut events = world.start_daemon();
     // As when the manager executes itself anew between the two calls: only the first gets through.
     on_the_bus(&world, r#"<deny send_interface="org.freedesktop.systemd1.Manager" send_member="StartUnit"/>"#);

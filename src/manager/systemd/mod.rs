@@ -3,10 +3,9 @@
 //! [`session`] owns the connection and everything whose order matters; this module has the handle,
 //! and the calls that need no order; [`wire`] has the names and the messages.
 //!
-//! The manager also listens on a private socket, which would save the way through the bus daemon.
-//! zbus 6.2 refuses what systemd says there: its signals carry `org.freedesktop.systemd1` as
-//! their sender, which is no unique name.
+//! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
 
+mod direct;
 pub(crate) mod own;
 mod session;
 mod wire;
@@ -43,13 +42,19 @@ pub struct Systemd {
     patterns: watch::Sender<Vec<String>>,
 }
 
-/// A connection to a bus with the manager on it.
+/// A connection to the manager.
 #[derive(Debug, Clone)]
-struct Link(Connection);
+struct Link {
+    connection: Connection,
+    /// Nobody but the manager is on it, and it is no bus.
+    private: bool,
+}
 
-/// A bus that the manager may be on.
+/// Where the manager may be found.
 #[derive(Debug, Clone)]
 enum Address {
+    /// The manager's own socket.
+    Private(PathBuf),
     /// The bus that belongs to the user's manager.
     Runtime(PathBuf),
     /// The bus that `$DBUS_SESSION_BUS_ADDRESS` names: on some desktops another one.
@@ -61,7 +66,7 @@ enum Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Runtime(path) => write!(f, "{}", path.display()),
+            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", path.display()),
             Self::Session => f.write_str("$DBUS_SESSION_BUS_ADDRESS"),
             Self::System => f.write_str("the system bus"),
         }
@@ -72,32 +77,40 @@ impl Address {
     /// Where to look for the manager, best first.
     fn of(scope: Scope) -> Vec<Self> {
         match scope {
-            Scope::System => vec![Self::System],
+            Scope::System => vec![Self::Private(PathBuf::from("/run/systemd/private")), Self::System],
             Scope::User => {
                 let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(
                     || PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw())),
                     PathBuf::from,
                 );
-                let runtime = runtime.join("bus");
+                let (private, runtime) = (runtime.join("systemd/private"), runtime.join("bus"));
                 let session = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
                 let another = session.filter(|address| *address != format!("unix:path={}", runtime.display()));
-                [Self::Runtime(runtime)].into_iter().chain(another.map(|_| Self::Session)).collect()
+                [Self::Private(private), Self::Runtime(runtime)]
+                    .into_iter()
+                    .chain(another.map(|_| Self::Session))
+                    .collect()
             }
         }
     }
 
     async fn connect(&self) -> zbus::Result<Link> {
+        let failed = |error| zbus::Error::InputOutput(std::sync::Arc::new(error));
         let builder = match self {
+            Self::Private(path) => direct::builder(path).map_err(failed)?,
             Self::Runtime(path) => {
                 // Connecting to a local socket does not wait: it succeeds or fails at once.
-                let stream = std::os::unix::net::UnixStream::connect(path)
-                    .map_err(|error| zbus::Error::InputOutput(std::sync::Arc::new(error)))?;
+                let stream = std::os::unix::net::UnixStream::connect(path).map_err(failed)?;
                 zbus::connection::Builder::unix_stream(stream)
             }
             Self::Session => zbus::connection::Builder::session(),
             Self::System => zbus::connection::Builder::system(),
         };
-        let link = Link(builder.method_timeout(PATIENCE).build().await?);
+        let connection = builder.method_timeout(PATIENCE).build().await?;
+        let link = Link { connection, private: matches!(self, Self::Private(_)) };
+        if link.private {
+            return Ok(link);
+        }
         // Connecting can have started the bus, which the manager then joins a little later.
         let latest = Instant::now() + JOINS_WITHIN;
         loop {
@@ -116,21 +129,22 @@ impl Link {
     /// The manager's unique name on the bus.
     async fn owner(&self) -> zbus::Result<String> {
         let bus = Some("org.freedesktop.DBus");
-        let reply = self.0.call_method(bus, "/org/freedesktop/DBus", bus, "GetNameOwner", &wire::SYSTEMD).await?;
+        let reply =
+            self.connection.call_method(bus, "/org/freedesktop/DBus", bus, "GetNameOwner", &wire::SYSTEMD).await?;
         Ok(reply.body().deserialize::<&str>()?.to_owned())
     }
 
     /// Has the bus send the signals that a match rule describes.
     async fn follow(&self, rule: &str) -> zbus::Result<()> {
         let bus = Some("org.freedesktop.DBus");
-        self.0.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await.map(drop)
+        self.connection.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await.map(drop)
     }
 
     async fn call<B>(&self, what: &'static str, body: &B) -> Result<Message, ManagerError>
     where
         B: serde::Serialize + zbus::wire::DynamicType,
     {
-        self.0
+        self.connection
             .call_method(Some(wire::SYSTEMD), wire::MANAGER_PATH, Some(wire::MANAGER), what, body)
             .await
             .map_err(|error| refusal(what, &error))
@@ -144,7 +158,7 @@ impl Link {
         key: &'static str,
     ) -> Result<OwnedVariant, ManagerError> {
         let reply = self
-            .0
+            .connection
             .call_method(
                 Some(wire::SYSTEMD),
                 wire::unit_path(unit).as_str(),

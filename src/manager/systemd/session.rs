@@ -145,6 +145,8 @@ fn lost() -> Outcome {
 /// The state that lasts as long as one connection.
 struct Following {
     connection: Connection,
+    /// Nobody but the manager is on it.
+    private: bool,
     /// The manager's unique name on the bus: signals of anybody else are none of its.
     owner: Option<String>,
     stream: MessageStream,
@@ -160,14 +162,19 @@ impl Following {
     async fn begin(session: &Session, link: &Link) -> zbus::Result<Self> {
         // Before the stream: its queue is short, and while it is full because nobody reads on, no answer
         // to these calls would arrive. Handles call on the same connection from the first moment on.
-        // All at once, and in this order: who owns the name later is signalled.
-        let follow = wire::MATCHES.map(|rule| link.follow(rule));
-        let [units, removals, jobs, reloads, owners] = follow;
-        let (.., owner) = tokio::try_join!(units, removals, jobs, reloads, owners, link.owner())?;
+        let owner = if link.private {
+            None
+        } else {
+            // All at once, and in this order: who owns the name later is signalled.
+            let [units, removals, jobs, reloads, owners] = wire::MATCHES.map(|rule| link.follow(rule));
+            let (.., owner) = tokio::try_join!(units, removals, jobs, reloads, owners, link.owner())?;
+            Some(owner)
+        };
         let mut following = Self {
-            connection: link.0.clone(),
-            owner: Some(owner),
-            stream: MessageStream::from(&link.0),
+            connection: link.connection.clone(),
+            private: link.private,
+            owner,
+            stream: MessageStream::from(&link.connection),
             calls: HashMap::new(),
             jobs: HashMap::new(),
             covered: Vec::new(),
@@ -276,7 +283,7 @@ impl Following {
     fn is_trusted(&self, message: &Message) -> bool {
         let header = message.header();
         let sender = header.sender().map(zbus::names::UniqueName::as_str);
-        sender == Some("org.freedesktop.DBus") || (sender.is_some() && sender == self.owner.as_deref())
+        self.private || sender == Some("org.freedesktop.DBus") || (sender.is_some() && sender == self.owner.as_deref())
     }
 
     async fn signalled(&mut self, session: &Session, signal: Signal) -> zbus::Result<()> {

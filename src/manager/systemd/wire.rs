@@ -145,10 +145,11 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
     match header.member()?.as_str() {
         "PropertiesChanged" => {
             let unit = unit_of_path(header.path()?.as_str())?;
-            let (interface, changed, invalidated): (&str, Changed, Vec<&str>) = body.deserialize().ok()?;
-            if interface != UNIT {
+            // On the private socket those of other interfaces come too. This reads no further than that.
+            if body.deserialize_ignore_signature::<&str>().ok()? != UNIT {
                 return None;
             }
+            let (_, changed, invalidated): (&str, Changed, Vec<&str>) = body.deserialize().ok()?;
             let Changed { active: Some(active), has_job, auto_restart } = changed else {
                 return invalidated.contains(&"ActiveState").then_some(Signal::Look);
             };
