@@ -55,7 +55,7 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     let title = "Latency: time from failed to active by systemd's timestamps";
     let mut table = Table::new("latency", title, machine);
     for (size, target) in SIZES {
-        let stage = Stage::with_workers(size)?;
+        let stage = Stage::with_room(size, WARM_UP + KILLS)?;
         contenders::install_on_failure(&stage);
         stage.start_healer()?;
         let group = format!("{size} loaded workers");

@@ -18,6 +18,11 @@ const CALLS: usize = 40;
 const STARTS: usize = 20;
 const FAILED: usize = 3;
 const SYSTEMCTL: &str = "systemctl --user list-units --failed";
+/// What tells as much of those that have failed as `detect` does: how each ended, if it was stopped on
+/// request, and what it said last.
+const BY_HAND: &str = "for unit in $(systemctl --user list-units --failed --plain --no-legend | cut -d ' ' -f 1); do \
+    run=$(systemctl --user show --property=Result,Restart,BindsTo,InvocationID $unit | sed -n s/InvocationID=//p); \
+    journalctl --quiet --lines=100 USER_INVOCATION_ID=$run; journalctl --quiet --lines=1 _SYSTEMD_USER_UNIT=$unit; done";
 const READY_MS: f64 = 50.0;
 const BINARY_MIB: f64 = 8.0;
 
@@ -25,14 +30,20 @@ pub fn measure(machine: &str) -> anyhow::Result<()> {
     let mut table = Table::new("process", "Processes: calls, the daemon's start, the program's size", machine);
     for size in SIZES {
         let stage = Stage::with_workers(size)?;
-        calls(&stage, &mut table, &format!("{size} workers, none failed"), &[""])?;
+        calls(&stage, &mut table, &format!("{size} workers, none failed"), &[SYSTEMCTL], &[""])?;
         starts(&stage, &mut table, size)?;
         let failed = units("lerd", FAILED);
         stage.processes(&failed)?.into_iter().try_for_each(|process| kill_process(process, Signal::KILL))?;
         for unit in &failed {
             stage.sandbox.wait_for_state(unit, "failed", std::time::Duration::from_secs(20));
         }
-        calls(&stage, &mut table, &format!("{size} workers, {FAILED} failed"), &["", " --no-errors"])?;
+        calls(
+            &stage,
+            &mut table,
+            &format!("{size} workers, {FAILED} failed"),
+            &[BY_HAND, SYSTEMCTL],
+            &["", " --no-errors"],
+        )?;
     }
     #[expect(clippy::cast_precision_loss, reason = "a file")]
     let size = fs::metadata(PROGRAM).context("the program is gone")?.len() as f64 / 1024.0 / 1024.0;
@@ -40,9 +51,10 @@ pub fn measure(machine: &str) -> anyhow::Result<()> {
     table.finish()
 }
 
-fn calls(stage: &Stage, table: &mut Table, group: &str, options: &[&str]) -> anyhow::Result<()> {
+/// The first of the others is the yardstick.
+fn calls(stage: &Stage, table: &mut Table, group: &str, others: &[&str], options: &[&str]) -> anyhow::Result<()> {
     let ours = options.iter().map(|option| format!("{PROGRAM} detect --json{option}"));
-    let commands: Vec<String> = std::iter::once(SYSTEMCTL.to_owned()).chain(ours).collect();
+    let commands: Vec<String> = others.iter().map(|other| (*other).to_owned()).chain(ours).collect();
     let mut script = format!("for call in $(seq {}); do\n", CALLS + 1);
     for (number, command) in commands.iter().enumerate() {
         script.push_str(&format!(
@@ -61,8 +73,12 @@ fn calls(stage: &Stage, table: &mut Table, group: &str, options: &[&str]) -> any
     let limit = median(&figures(0));
     for (number, command) in commands.iter().enumerate() {
         let figures = figures(number);
-        let label = command.replace(PROGRAM, "workerheal");
-        let target = (number > 0 && !label.contains("no-errors")).then_some(1.0);
+        let label = if command == BY_HAND {
+            "systemctl and journalctl for each".to_owned()
+        } else {
+            command.replace(PROGRAM, "workerheal")
+        };
+        let target = (number >= others.len() && !label.contains("no-errors")).then_some(1.0);
         let columns = [
             figure("median ms", median(&figures), 2),
             figure("p95 ms", quantile(&figures, 0.95), 2),

@@ -17,8 +17,6 @@ use crate::machine::{self, Staff};
 pub const WORKER: &str = "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n";
 /// Workers of a site.
 const TO_A_SITE: usize = 5;
-/// Workers that the registry has sites for beyond those of the stage.
-const FURTHER: usize = 500;
 pub const HEALER: &str = "workerheal.service";
 const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
 /// The program that is measured.
@@ -43,11 +41,15 @@ pub fn units(prefix: &str, count: usize) -> Vec<String> {
 impl Stage {
     /// A stage with so many of workerheal's workers, all up, and a registry with their sites.
     pub fn with_workers(count: usize) -> anyhow::Result<Self> {
+        Self::with_room(count, 0)
+    }
+
+    /// The same, with sites in the registry for so many workers more.
+    pub fn with_room(count: usize, further: usize) -> anyhow::Result<Self> {
         let sandbox = Sandbox::start()?;
         let staff = Staff::of(&sandbox)?;
         let stage = Self { sandbox, staff };
-        // Some measurements bring a few hundred more.
-        stage.write_registry((count + FURTHER).div_ceil(TO_A_SITE))?;
+        stage.write_registry((count + further).div_ceil(TO_A_SITE))?;
         let text = PACKAGED.replace("/usr/bin/workerheal", PROGRAM);
         stage.sandbox.write_unit(HEALER, &text);
         stage.add(&units("lerd", count), |_| WORKER.to_owned())?;
