@@ -9,8 +9,8 @@
 //! - Its messages say that they come from `org.freedesktop.systemd1`. That is no unique name, and zbus
 //!   refuses them. So the name is replaced by a unique one of the same length as bytes come in.
 //!
-//! It is no documented interface: where it is missing, or does not do, the bus is the way. A manager
-//! that executes itself anew drops the connection.
+//! It is no documented interface: where it is missing, or what is asked first is not answered, the bus is
+//! the way. A manager that executes itself anew drops the connection.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -158,6 +158,29 @@ mod tests {
         let mut line = b"OK 0123456789abcdef\r\n".to_vec();
         assert_eq!(rewrite(&mut line), line.len());
         assert_eq!(line, b"OK 0123456789abcdef\r\n");
+    }
+
+    /// Whatever else may sit there one day: the next way is tried, at once.
+    #[tokio::test]
+    async fn a_socket_that_speaks_otherwise_is_no_manager() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("private");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let greeting = "OK 0123456789abcdef0123456789abcdef\r\n";
+        let cases: [&[&str]; 4] = [&[""], &["rubbish\r\n"], &[greeting], &[greeting, "what is no message at all\r\n"]];
+        for answers in cases {
+            let other = async {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                for answer in answers {
+                    let mut asked = [0; 1024];
+                    let _ = socket.read(&mut asked).await;
+                    let _ = socket.write_all(answer.as_bytes()).await;
+                }
+            };
+            let address = super::super::Address::Private(path.clone());
+            let (link, ()) = tokio::join!(address.connect(), other);
+            assert!(link.is_err(), "{answers:?}");
+        }
     }
 
     proptest! {

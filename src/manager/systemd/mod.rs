@@ -109,6 +109,7 @@ impl Address {
         let connection = builder.method_timeout(PATIENCE).build().await?;
         let link = Link { connection, private: matches!(self, Self::Private(_)) };
         if link.private {
+            link.answers().await?;
             return Ok(link);
         }
         // Connecting can have started the bus, which the manager then joins a little later.
@@ -126,6 +127,13 @@ impl Address {
 }
 
 impl Link {
+    /// Whether messages get through in both directions. A manager that speaks otherwise than is expected on its
+    /// own socket is one that is not there: the bus is the way.
+    async fn answers(&self) -> zbus::Result<()> {
+        let peer = Some("org.freedesktop.DBus.Peer");
+        self.connection.call_method(None::<&str>, wire::MANAGER_PATH, peer, "Ping", &()).await.map(drop)
+    }
+
     /// The manager's unique name on the bus.
     async fn owner(&self) -> zbus::Result<String> {
         let bus = Some("org.freedesktop.DBus");
