@@ -50,6 +50,9 @@ fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
     let mut events = world.events();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
+    // It counts its workers a little later than it tells of one of them.
+    let status = || world.show(DAEMON, "StatusText");
+    world.wait_until("all is well", SOON, || status().ends_with("over 1 worker").then_some(()));
 
     let before = pid(&world);
     let again = world.run(&["install"]);
