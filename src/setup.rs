@@ -83,11 +83,52 @@ impl Setup {
     /// If one has a mistake or cannot be read. The configuration may be missing; the registry too,
     /// if the configuration names units of its own.
     pub fn load(options: &Options) -> Result<Self, Error> {
+        Configured::load(options)?.load_rest()
+    }
+}
+
+/// What is known once the configuration has been read: enough to connect to the service manager.
+#[derive(Debug)]
+pub struct Configured {
+    scope: Scope,
+    paths: Paths,
+    config: Config,
+}
+
+impl Configured {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    ///
+    /// If it has a mistake or cannot be read.
+    pub fn load(options: &Options) -> Result<Self, Error> {
         let paths = options.paths()?;
         let config = read_config(&paths.config, options.config.is_some())?;
+        Ok(Self { scope: options.scope, paths, config })
+    }
+
+    /// Whose units.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Of which units there is anything to be asked, as globs.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<String> {
+        self.config.coverage.patterns()
+    }
+
+    /// Reads the rest, the registry first of all: of a long one that takes a while.
+    ///
+    /// # Errors
+    ///
+    /// If the registry has a mistake or cannot be read.
+    pub fn load_rest(self) -> Result<Setup, Error> {
+        let Self { scope, paths, config } = self;
         let registry = read_registry(&paths.sites, config.coverage.needs_registry())?;
-        Ok(Self {
-            scope: options.scope,
+        Ok(Setup {
+            scope,
             refresh: config.refresh,
             on_event: config.on_event,
             metrics: config.metrics,

@@ -10,6 +10,10 @@ pub mod socket;
 mod sse;
 mod stream;
 
+use std::panic::resume_unwind;
+
+use tokio::task::spawn_blocking;
+
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Report};
@@ -19,7 +23,7 @@ use crate::core::target::{self, UnknownTarget};
 use crate::core::time::Timestamp;
 use crate::manager::{ManagerError, Native, ServiceManager};
 use crate::search::PlanError;
-use crate::setup::{Error as SetupError, Options, Setup};
+use crate::setup::{Configured, Error as SetupError, Options, Setup};
 use crate::sources::sources;
 use direct::{Client, Healing};
 use socket::{Daemon, DaemonError, DaemonHealing};
@@ -71,8 +75,12 @@ pub struct Direct {
 
 impl Direct {
     async fn open(options: &Options) -> Result<Self, SetupError> {
-        let setup = Setup::load(options)?;
-        let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+        let configured = Configured::load(options)?;
+        let connected = Native::connect(configured.scope(), configured.patterns());
+        // The two take about as long, so they are done at once.
+        let (setup, connected) = tokio::join!(spawn_blocking(|| configured.load_rest()), connected);
+        let setup = setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
+        let (manager, changes) = connected?;
         let client = Client::new(manager, changes, setup.rules.clone());
         Ok(Self { setup, client })
     }
