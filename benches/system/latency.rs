@@ -29,6 +29,7 @@ use crate::stage::{Stage, WORKER, ms, unit};
 
 const KILLS: usize = 100;
 const WARM_UP: usize = 3;
+const ROUNDS: usize = WARM_UP + KILLS;
 /// Loaded workers, and the targets for the ratios to the limit's.
 const SIZES: [(usize, f64); 3] = [(10, 1.15), (1000, 1.15), (5000, 1.3)];
 /// The size at which crash upon crash is measured too.
@@ -55,14 +56,14 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     let title = "Latency: time from failed to active by systemd's timestamps";
     let mut table = Table::new("latency", title, machine);
     for (size, target) in SIZES {
-        let stage = Stage::with_room(size, WARM_UP + KILLS)?;
+        let stage = Stage::with_room(size, 2 * ROUNDS)?;
         contenders::install_on_failure(&stage);
         stage.start_healer()?;
         let group = format!("{size} loaded workers");
-        let lone = in_turns(&stage, LULL, size).await?;
+        let lone = in_turns(&stage, LULL, size, 0).await?;
         add(&mut table, &group, &lone, Some(target));
         if size == PACED {
-            let quick = in_turns(&stage, Duration::ZERO, size).await?;
+            let quick = in_turns(&stage, Duration::ZERO, size, ROUNDS).await?;
             add(&mut table, &format!("{size}, crash upon crash"), &quick, None);
         }
         stage.stop_healer()?;
@@ -102,14 +103,20 @@ fn add_row(table: &mut Table, group: &str, who: &str, figures: &[f64], limit: [f
     table.raw(&format!("{group}, {who}, ms"), figures);
 }
 
-/// The kills of the contenders that take turns.
-async fn in_turns(stage: &Stage, lull: Duration, size: usize) -> anyhow::Result<Vec<(&'static str, Vec<f64>)>> {
+/// The kills of the contenders that take turns, of units whose numbers begin at `first`.
+async fn in_turns(
+    stage: &Stage,
+    lull: Duration,
+    size: usize,
+    first: usize,
+) -> anyhow::Result<Vec<(&'static str, Vec<f64>)>> {
     let mut figures = IN_TURNS.map(|(who, ..)| (who, Vec::new()));
     let at_once = ROUNDS_AT_ONCE.min(size / 5);
     let mut round = 0;
-    while round < WARM_UP + KILLS {
-        let count = at_once.min(WARM_UP + KILLS - round);
-        let of = |prefix: &'static str| (round..round + count).map(move |number| unit(prefix, number));
+    while round < ROUNDS {
+        let count = at_once.min(ROUNDS - round);
+        let numbers = first + round..first + round + count;
+        let of = |prefix: &'static str| numbers.clone().map(move |number| unit(prefix, number));
         let units: Vec<(String, &str)> =
             IN_TURNS.iter().flat_map(|(_, prefix, text)| of(prefix).map(move |unit| (unit, *text))).collect();
         let names: Vec<String> = units.iter().map(|(unit, _)| unit.clone()).collect();
