@@ -47,6 +47,13 @@ pub struct LogLine {
 #[error("the log cannot be read: {0}")]
 pub struct LogError(pub(super) String);
 
+impl LogError {
+    /// It takes longer than anybody waits.
+    pub(crate) fn slow() -> Self {
+        Self("it takes too long".to_owned())
+    }
+}
+
 /// Which lines are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WantedLines {
