@@ -70,14 +70,49 @@ fn who_follows_sees_the_last_lines_and_each_new_one() {
     world.wait_until("its reader to end", SOON, || (!reads()).then_some(()));
 }
 
+const DIES_AT_ONCE: &str = "ExecStart=sh -c 'echo no database; exit 1'";
+
+/// Starts a worker that dies before journald has seen it, which then cannot tell whose its lines are.
+#[track_caller]
+fn start_unseen(world: &World) {
+    let signal = |signal| {
+        let sent = world.command("pkill").args([signal, "-x", "systemd-journal"]).status().unwrap();
+        assert!(sent.success(), "there is a journald");
+    };
+    signal("-STOP");
+    let _ = world.systemctl(&["start", QUEUE]);
+    world.wait_for_state("lerd-queue-myapp.service", "failed", SOON);
+    signal("-CONT");
+    world.journal(&[]);
+}
+
 #[test]
 fn what_a_worker_said_that_died_at_once_is_its_own() {
     let world = World::new();
-    world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'");
-    let _ = world.systemctl(&["start", QUEUE]);
-    world.wait_for_state("lerd-queue-myapp.service", "failed", SOON);
+    world.write_worker(QUEUE, DIES_AT_ONCE);
+    start_unseen(&world);
+    let said = world.journal(&["MESSAGE=no database"]);
+    assert!(said[0]["_SYSTEMD_USER_UNIT"].is_null(), "{said:#?}");
     let lines = last(&world, QUEUE, 100);
     assert!(lines.iter().any(|line| line.ends_with("Worker no database")), "{lines:#?}");
+}
+
+#[test]
+fn who_follows_sees_what_a_worker_said_that_died_at_once() {
+    let world = World::new();
+    world.write_worker(QUEUE, DIES_AT_ONCE);
+    start_unseen(&world);
+    let mut follower = Follower::of(&world, QUEUE, 1);
+    let end = "Manager lerd-queue-myapp.service: Failed with result 'exit-code'.";
+    assert_eq!(follower.next(), end);
+    for _ in 0..3 {
+        start_unseen(&world);
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line| line != end) {
+            lines.push(follower.next());
+        }
+        assert_eq!(lines.iter().filter(|line| *line == "Worker no database").count(), 1, "{lines:#?}");
+    }
 }
 
 #[test]
