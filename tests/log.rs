@@ -118,7 +118,7 @@ fn who_follows_sees_what_a_worker_said_that_died_at_once() {
 #[test]
 fn binary_and_endless_lines_are_made_fit() {
     let world = World::new();
-    world.write_worker(QUEUE, "ExecStart=sh -c 'cat %h/say; exec sleep infinity'");
+    world.write_worker(QUEUE, SAYS);
     let long = "x".repeat(200_000);
     let bytes = [&b"\0\x01\x02\n\xff\xfe rest\r\n"[..], long.as_bytes(), b"\nlast\n"].concat();
     std::fs::write(world.home().join("say"), bytes).unwrap();

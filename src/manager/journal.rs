@@ -155,7 +155,7 @@ impl Journal {
     pub async fn log(&self, unit: &UnitName, last_run: LastRun, wanted: WantedLines) -> Log {
         let mut matches = self.about(unit);
         let mut streams = match last_run().await {
-            Some(run) => self.streams(run).await,
+            Some(run) => self.streams(unit, run).await,
             None => Vec::new(),
         };
         matches.extend(either(&streams).into_iter().flat_map(|stream| [or(), stream]));
@@ -183,7 +183,7 @@ impl Journal {
     /// The entries of the last run that do not say whose they are, unless its streams are known.
     async fn orphans(&self, unit: &UnitName, last_run: &LastRun, known: &mut Vec<String>) -> Vec<Entry> {
         let Some(run) = last_run().await else { return Vec::new() };
-        let mut streams = self.streams(run).await;
+        let mut streams = self.streams(unit, run).await;
         streams.retain(|stream| !known.contains(stream));
         if streams.is_empty() {
             return Vec::new();
@@ -205,10 +205,11 @@ impl Journal {
         }
     }
 
-    /// The ways to the journal of a run's main process, and with it of what it started.
-    async fn streams(&self, run: Run) -> Vec<String> {
-        let matches = [format!("_PID={}", run.pid), since(run)];
-        let entries = self.search(&matches, 50).await.unwrap_or_default();
+    /// The ways to the journal of a run: those of its main process, and of what is known to be the unit's.
+    /// Children came by them too.
+    async fn streams(&self, unit: &UnitName, run: Run) -> Vec<String> {
+        let matches = self.own(unit).into_iter().chain([or(), format!("_PID={}", run.pid), since(run)]);
+        let entries = self.search(&matches.collect::<Vec<_>>(), 50).await.unwrap_or_default();
         let mut streams: Vec<String> = entries.into_iter().filter_map(|entry| entry.stream).collect();
         streams.sort();
         streams.dedup();
@@ -219,17 +220,20 @@ impl Journal {
     /// whoever runs as the same user, our own daemon among them.
     fn about(&self, unit: &UnitName) -> Vec<String> {
         let (name, uid) = (unit.as_str(), self.uid);
-        let (own, others) = match self.scope {
-            Scope::User => (
-                [format!("_SYSTEMD_USER_UNIT={name}"), format!("_SYSTEMD_OWNER_UID={uid}")],
-                [format!("USER_UNIT={name}"), format!("_UID={uid}")],
-            ),
-            Scope::System => (
-                [format!("_SYSTEMD_UNIT={name}"), "_TRANSPORT=stdout".to_owned()],
-                [format!("UNIT={name}"), "_UID=0".to_owned()],
-            ),
+        let others = match self.scope {
+            Scope::User => [format!("USER_UNIT={name}"), format!("_UID={uid}")],
+            Scope::System => [format!("UNIT={name}"), "_UID=0".to_owned()],
         };
-        own.into_iter().chain([or()]).chain(others).collect()
+        self.own(unit).into_iter().chain([or()]).chain(others).collect()
+    }
+
+    /// Matches what the unit's own processes wrote.
+    fn own(&self, unit: &UnitName) -> [String; 2] {
+        let (name, uid) = (unit.as_str(), self.uid);
+        match self.scope {
+            Scope::User => [format!("_SYSTEMD_USER_UNIT={name}"), format!("_SYSTEMD_OWNER_UID={uid}")],
+            Scope::System => [format!("_SYSTEMD_UNIT={name}"), "_TRANSPORT=stdout".to_owned()],
+        }
     }
 
     /// The unit whose process wrote the entry, if journald knew.

@@ -79,7 +79,7 @@ pub(super) fn all() -> Vec<Tool> {
              that is slow to start may take a minute and a half. Without `unit` it heals everything that is \
              unhealthy, also what had been given up after too many attempts, but nothing that is down on purpose. \
              With `unit` it also starts what its user stopped, as naming it asks for that; never what is paused \
-             or masked. A worker that is up is left alone. What could not be healed is in `failed` with the \
+             or masked. A worker that is up is left alone. If the call is cancelled, what has begun goes on. What could not be healed is in `failed` with the \
              reason: read its log then, instead of healing again.",
             &json!({ "unit": target("What to heal; everything unhealthy if it is left out.") }),
             &[],

@@ -12,8 +12,10 @@ const NOTHING_SAID: [&str; 0] = [];
 fn the_end_of_input_is_the_end() {
     let world = World::new();
     world.workers([QUEUE]);
-    assert_eq!(Session::new(&world).end(), (Some(0), vec![], String::new()), "before the session has begun");
-    assert_eq!(Session::begun(&world).end(), (Some(0), vec![], String::new()));
+    for session in [Session::new, Session::over_sockets] {
+        assert_eq!(session(&world).end(), (Some(0), vec![], String::new()), "before the session has begun");
+        assert_eq!(session(&world).begin().end(), (Some(0), vec![], String::new()));
+    }
     // Who asks and leaves has the answer all the same.
     let mut session = Session::begun(&world);
     session.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "workers_health"}}));
@@ -42,11 +44,13 @@ fn a_heal_that_does_not_end_does_not_hold_up_the_end() {
 #[test]
 fn what_begins_no_session_is_told_on_standard_error() {
     let world = World::new();
-    let mut session = Session::new(&world);
-    session.say(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
-    let (status, said, errors) = session.end();
-    assert_eq!((status, said), (Some(2), vec![]));
-    assert_eq!(errors, "workerheal: no MCP session: the first message was no `initialize` request\n");
+    for session in [Session::new, Session::over_sockets] {
+        let mut session = session(&world);
+        session.say(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        let (status, said, errors) = session.end();
+        assert_eq!((status, said), (Some(2), vec![]));
+        assert_eq!(errors, "workerheal: no MCP session: the first message was no `initialize` request\n");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `workerheal mcp` at the end of two pipes.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
@@ -11,26 +13,49 @@ use crate::common::{SOON, World};
 
 pub struct Session {
     pub server: Child,
-    input: Option<ChildStdin>,
+    input: Option<Box<dyn Write>>,
     lines: Receiver<String>,
 }
 
 impl Session {
     #[track_caller]
     pub fn new(world: &World) -> Self {
+        let mut server = Self::server(world, Stdio::piped(), Stdio::piped());
+        let (input, output) = (server.stdin.take().expect("is piped"), server.stdout.take().expect("is piped"));
+        Self::of(server, Box::new(input), output)
+    }
+
+    /// Over sockets instead of pipes: so do programs that are made with Node.
+    #[track_caller]
+    pub fn over_sockets(world: &World) -> Self {
+        let pair = || UnixStream::pair().expect("there are sockets");
+        let ((input, its_input), (output, its_output)) = (pair(), pair());
+        let server = Self::server(world, OwnedFd::from(its_input).into(), OwnedFd::from(its_output).into());
+        Self::of(server, Box::new(input), output)
+    }
+
+    fn server(world: &World, input: Stdio, output: Stdio) -> Child {
         let mut command = world.command_line(&["mcp"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut server = command.spawn().unwrap_or_else(|error| panic!("cannot run workerheal: {error}"));
-        let output = BufReader::new(server.stdout.take().expect("is piped")).lines();
+        command.stdin(input).stdout(output).stderr(Stdio::piped());
+        command.spawn().unwrap_or_else(|error| panic!("cannot run workerheal: {error}"))
+    }
+
+    fn of(server: Child, input: Box<dyn Write>, output: impl Read + Send + 'static) -> Self {
+        let output = BufReader::new(output).lines();
         let (sender, lines) = channel();
         thread::spawn(move || output.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { input: server.stdin.take(), server, lines }
+        Self { input: Some(input), server, lines }
     }
 
     /// One that has begun.
     #[track_caller]
     pub fn begun(world: &World) -> Self {
-        let mut session = Self::new(world);
+        Self::new(world).begin()
+    }
+
+    #[track_caller]
+    pub fn begin(self) -> Self {
+        let mut session = self;
         let client = json!({"name": "test", "version": "1"});
         let parameters = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
         let answer = session.ask("initialize", &parameters);
