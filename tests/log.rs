@@ -133,6 +133,18 @@ fn binary_and_endless_lines_are_made_fit() {
 }
 
 #[test]
+fn a_name_with_a_backslash_is_taken_as_it_is() {
+    let world = World::new();
+    let unit = r"lerd-a\x2db-myapp";
+    world.write_file("say", "hello\n");
+    world.worker(unit, SAYS);
+    world.wait_for_journal("its output", SOON, |entry| entry["MESSAGE"] == "hello");
+    let lines = last(&world, unit, 100);
+    assert!(lines.iter().any(|line| line.ends_with("Worker hello")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("Manager Started ")), "{lines:#?}");
+}
+
+#[test]
 fn there_may_be_no_line_yet() {
     let world = World::new();
     world.write_worker(QUEUE, LIVES);
