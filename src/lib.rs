@@ -26,7 +26,7 @@
 //!
 //! Each module stands only on those below it:
 //!
-//! - [`cli`]: one file a command, thin.
+//! - [`cli`]: one file a command, thin; beside it the surfaces that are features, such as the MCP server.
 //! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
 //!   other, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
 //! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
@@ -44,6 +44,8 @@ pub mod install;
 mod log_file;
 pub mod logging;
 pub mod manager;
+#[cfg(feature = "mcp")]
+mod mcp;
 pub mod paths;
 pub mod probe;
 pub mod search;

@@ -57,11 +57,18 @@ fn who_follows_sees_the_last_lines_and_each_new_one() {
     world.write_file("say", "past\n");
     world.worker(QUEUE, SAYS);
     world.wait_for_journal("its output", SOON, |entry| entry["MESSAGE"] == "past");
-    let mut follower = Follower::of(&world, QUEUE, 1);
-    assert_eq!(follower.next(), "Worker past");
+    let mut follower = Follower::of(&world, QUEUE, 10);
+    // That it was started may be told before or after.
+    let mut next = || loop {
+        let line = follower.next();
+        if line.starts_with("Worker ") {
+            return line;
+        }
+    };
+    assert_eq!(next(), "Worker past");
     for text in ["new", "newer"] {
         append(&world, &format!("{text}\n"));
-        assert_eq!(follower.next(), format!("Worker {text}"));
+        assert_eq!(next(), format!("Worker {text}"));
     }
     // Dropped, it leaves no reader behind.
     let reads = || world.command("pgrep").args(["-x", "journalctl"]).output().unwrap().status.success();
@@ -70,20 +77,57 @@ fn who_follows_sees_the_last_lines_and_each_new_one() {
     world.wait_until("its reader to end", SOON, || (!reads()).then_some(()));
 }
 
+const DIES_AT_ONCE: &str = "ExecStart=sh -c 'echo no database; exit 1'";
+
+/// Starts a worker that dies before journald has seen it, which then cannot tell whose its lines are.
+#[track_caller]
+fn start_unseen(world: &World) {
+    let signal = |signal| {
+        let sent = world.command("pkill").args([signal, "-x", "systemd-journal"]).status().unwrap();
+        assert!(sent.success(), "there is a journald");
+    };
+    signal("-STOP");
+    let _ = world.systemctl(&["start", QUEUE]);
+    world.wait_for_state("lerd-queue-myapp.service", "failed", SOON);
+    signal("-CONT");
+    world.journal(&[]);
+}
+
 #[test]
 fn what_a_worker_said_that_died_at_once_is_its_own() {
     let world = World::new();
-    world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'");
-    let _ = world.systemctl(&["start", QUEUE]);
-    world.wait_for_state("lerd-queue-myapp.service", "failed", SOON);
+    world.write_worker(QUEUE, DIES_AT_ONCE);
+    start_unseen(&world);
+    let said = world.journal(&["MESSAGE=no database"]);
+    assert!(said[0]["_SYSTEMD_USER_UNIT"].is_null(), "{said:#?}");
     let lines = last(&world, QUEUE, 100);
     assert!(lines.iter().any(|line| line.ends_with("Worker no database")), "{lines:#?}");
 }
 
 #[test]
+fn who_follows_sees_what_a_worker_said_that_died_at_once() {
+    let world = World::new();
+    world.write_worker(QUEUE, DIES_AT_ONCE);
+    start_unseen(&world);
+    let end = "Manager lerd-queue-myapp.service: Failed with result 'exit-code'.";
+    let past = last(&world, QUEUE, 10).len();
+    let mut follower = Follower::of(&world, QUEUE, 10);
+    let past: Vec<String> = (0..past).map(|_| follower.next()).collect();
+    assert!(past.iter().any(|line| line == "Worker no database"), "{past:#?}");
+    for _ in 0..3 {
+        start_unseen(&world);
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line| line != end) {
+            lines.push(follower.next());
+        }
+        assert_eq!(lines.iter().filter(|line| *line == "Worker no database").count(), 1, "{lines:#?}");
+    }
+}
+
+#[test]
 fn binary_and_endless_lines_are_made_fit() {
     let world = World::new();
-    world.write_worker(QUEUE, "ExecStart=sh -c 'cat %h/say; exec sleep infinity'");
+    world.write_worker(QUEUE, SAYS);
     let long = "x".repeat(200_000);
     let bytes = [&b"\0\x01\x02\n\xff\xfe rest\r\n"[..], long.as_bytes(), b"\nlast\n"].concat();
     std::fs::write(world.home().join("say"), bytes).unwrap();
@@ -95,6 +139,18 @@ fn binary_and_endless_lines_are_made_fit() {
     assert_eq!(own[1], format!("{}…", "x".repeat(1000)));
     assert_eq!(*own.last().unwrap(), "last");
     assert!(own.iter().all(|line| line.chars().count() <= 1001), "{own:?}");
+}
+
+#[test]
+fn a_name_with_a_backslash_is_taken_as_it_is() {
+    let world = World::new();
+    let unit = r"lerd-a\x2db-myapp";
+    world.write_file("say", "hello\n");
+    world.worker(unit, SAYS);
+    world.wait_for_journal("its output", SOON, |entry| entry["MESSAGE"] == "hello");
+    let lines = last(&world, unit, 100);
+    assert!(lines.iter().any(|line| line.ends_with("Worker hello")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("Manager Started ")), "{lines:#?}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::term::{self, Style};
 use super::{Status, detect};
 use crate::api::HealRequest;
 use crate::client::Access;
-use crate::core::batch::{LeftAlone, Plan};
-use crate::core::event::{Failure, Report, UnhealthyWorker};
+use crate::core::batch::{LeftAlone, Plan, summary};
+use crate::core::event::{Failure, UnhealthyWorker};
 use crate::setup::Options;
 
 #[derive(Debug, Args)]
@@ -98,14 +98,6 @@ fn line(worker: &UnhealthyWorker, why: &str, style: Style) -> String {
     format!("{}\n", style.faint(format!("– {} is left alone: {why}", detect::name(worker))))
 }
 
-/// The last line, as other programs know it. That no worker is unhealthy is said only if it is so.
-fn summary(report: &Report, left_alone: &[LeftAlone]) -> String {
-    if report.healed.is_empty() && report.failed.is_empty() && !left_alone.is_empty() {
-        return "Healed 0 worker(s).".to_owned();
-    }
-    report.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,15 +130,5 @@ mod tests {
         let painted = left_alone_lines(&shown[..1], Style { colored: true });
         assert!(painted.starts_with("\u{1b}[2m– ") && painted.ends_with("\u{1b}[0m\n"), "{painted:?}");
         assert_eq!(left_alone_lines(&[], Style { colored: true }), "");
-    }
-
-    #[test]
-    fn no_unhealthy_workers_is_claimed_only_if_there_are_none() {
-        let looping = [shown("myapp", "vite", State::CrashLooping, &Refusal::CrashLooping(12))];
-        let nothing = Report::default();
-        assert_eq!(summary(&nothing, &[]), "No unhealthy workers.");
-        assert_eq!(summary(&nothing, &looping), "Healed 0 worker(s).");
-        let healed = Report { healed: vec![looping[0].worker.clone()], failed: Vec::new() };
-        assert_eq!(summary(&healed, &looping), "Healed 1 worker(s).");
     }
 }

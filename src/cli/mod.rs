@@ -10,6 +10,8 @@ mod events;
 mod explain;
 mod heal;
 mod install;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod papers;
 mod pause;
 mod progress;
@@ -88,6 +90,9 @@ enum Command {
     Resume(pause::Resume),
     /// Validate the configuration and the registry
     Check(check::Check),
+    /// Give an assistant tools to see and heal workers: an MCP server on standard input and output
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Mcp),
     /// Install workerheal as a service of yours: enabled, started, and up
     Install(install::Install),
     /// Stop and remove that service
@@ -130,6 +135,8 @@ pub fn run() -> ExitCode {
         Command::Pause(command) => block_on(command.run(&options, style)),
         Command::Resume(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(command) => block_on(command.run(&options, global.verbose)),
         Command::Install(command) => block_on(command.run(&options, style)),
         Command::Uninstall(command) => block_on(command.run(&options, style)),
         Command::Completions(command) => command.run(),

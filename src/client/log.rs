@@ -2,12 +2,19 @@
 //!
 //! It is read from where the service manager keeps it, whether or not a daemon runs.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::Error;
 use crate::core::units::UnitName;
 use crate::manager::log::WantedLines;
 pub use crate::manager::log::{Author, Log, LogError, LogLine};
 use crate::manager::{Native, ServiceManager};
 use crate::setup::{Error as SetupError, Options};
+
+/// How long reading the last lines may take: a journal can be large, and its disk slow.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The last `count` lines of the unit's log, the oldest first; fewer if it has no more.
 ///
@@ -20,9 +27,13 @@ use crate::setup::{Error as SetupError, Options};
 pub async fn last(options: &Options, unit: &UnitName, count: usize) -> Result<Vec<LogLine>, Error> {
     let mut log = open(options, unit, WantedLines { last: count, follow: false }).await?;
     let mut lines = Vec::new();
-    while let Some(line) = log.next().await? {
-        lines.push(line);
-    }
+    let read = async {
+        while let Some(line) = log.next().await? {
+            lines.push(line);
+        }
+        Ok(())
+    };
+    timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(LogError::slow()))?;
     // One entry can have several lines, and a unit several files.
     lines.drain(..lines.len().saturating_sub(count));
     Ok(lines)

@@ -23,6 +23,7 @@ use crate::core::explain::text::text;
 use crate::core::style::Style;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::time::Timestamp;
+use crate::core::units::UnitName;
 use crate::manager::{ManagerError, Native, ServiceManager};
 use crate::search::PlanError;
 use crate::setup::{Configured, Error as SetupError, Options, Setup};
@@ -113,6 +114,19 @@ impl Access {
             return Ok(Self::Daemon(daemon));
         }
         Ok(Self::Direct(Box::new(Direct::open(options).await?)))
+    }
+
+    /// The units of the workers that the targets name.
+    ///
+    /// # Errors
+    ///
+    /// If a target names no covered worker, or the service manager cannot be reached.
+    pub async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, Error> {
+        let workers = match self {
+            Self::Daemon(daemon) => daemon.named_workers().await?,
+            Self::Direct(direct) => direct.client.workers().await?,
+        };
+        Ok(target::select(targets, &workers)?)
     }
 
     /// What a heal would do, with the last log line of each worker.

@@ -190,15 +190,19 @@ impl Daemon {
     ///
     /// If it does not answer, or a target names no covered worker.
     pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, DaemonError> {
-        let workers = self.workers().await?.into_iter().filter_map(|it| {
-            Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: None }))
-        });
-        let workers: Vec<(UnitName, Worker)> = workers.collect();
         let mut explanations = Vec::new();
-        for unit in target::select(targets, &workers)? {
+        for unit in target::select(targets, &self.named_workers().await?)? {
             explanations.push(self.get(&format!("/v1/workers/{}/explain", escaped(unit.as_str()))).await?);
         }
         Ok(explanations)
+    }
+
+    /// Every worker, by the names that a target can give it.
+    pub(super) async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
+        let workers = self.workers().await?.into_iter().filter_map(|it| {
+            Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: None }))
+        });
+        Ok(workers.collect())
     }
 
     /// The events that are asked for, as they come.

@@ -33,6 +33,16 @@ pub struct LeftAlone {
     pub reason: String,
 }
 
+/// What a heal came to in one line, as other programs know it. That no worker is unhealthy is said only
+/// if it is so.
+#[must_use]
+pub fn summary(report: &Report, left_alone: &[LeftAlone]) -> String {
+    if report.healed.is_empty() && report.failed.is_empty() && !left_alone.is_empty() {
+        return "Healed 0 worker(s).".to_owned();
+    }
+    report.to_string()
+}
+
 /// The workers of a plan while they are being healed.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -261,6 +271,16 @@ mod tests {
         let report = batch.into_report();
         assert_eq!(report.to_string(), "Healed 2 worker(s), 1 failed.");
         assert_eq!(report.failed[0].error, "boom");
+    }
+
+    #[test]
+    fn no_unhealthy_workers_is_claimed_only_if_there_are_none() {
+        let looping = [LeftAlone { worker: worker("lerd-vite"), reason: "it is restarted by others".into() }];
+        let nothing = Report::default();
+        assert_eq!(summary(&nothing, &[]), "No unhealthy workers.");
+        assert_eq!(summary(&nothing, &looping), "Healed 0 worker(s).");
+        let healed = Report { healed: vec![worker("lerd-queue")], failed: Vec::new() };
+        assert_eq!(summary(&healed, &looping), "Healed 1 worker(s).");
     }
 
     #[test]

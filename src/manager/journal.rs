@@ -7,12 +7,13 @@
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::Scope;
-use super::log::{Author, Log, LogLine, WantedLines, each_line};
+use super::log::{Author, Log, LogLine, Pen, Printed, WantedLines};
 use crate::core::event::{excerpt, log_lines};
 use crate::core::units::{StopEvidence, UnitName};
 
@@ -24,6 +25,10 @@ const STOPS: [&str; 2] = ["de5b426a63be47a7b6ac3eaac82e2f6f", "9d1aaa27d60140bd9
 /// `SD_MESSAGE_SPAWN_FAILED`: a unit's program could not be executed; says why.
 const SPAWN_FAILED: &str = "641257651c1b4ec9a8624d7a40a9e1e7";
 
+/// `SD_MESSAGE_UNIT_PROCESS_EXIT`, `SD_MESSAGE_UNIT_FAILURE_RESULT` and `SD_MESSAGE_UNIT_SUCCESS`: what is
+/// told at the end of a run.
+const ENDS: [&str; 3] =
+    ["98e322203f7a4ed290d09fe03c09fe15", "d9b373ed55a64feb8242e02dbe79a49c", "7ad2d189f7e94e70a38c781354912448"];
 /// The fields that an [`Entry`] is read from.
 const OUTPUT_FIELDS: &str =
     "--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID,_STREAM_ID,WORKERHEAL_PHASE";
@@ -66,6 +71,15 @@ impl Entry {
         self.message.map(|message| excerpt(&message.into_string())).filter(|line| !line.is_empty())
     }
 
+    /// Puts its lines in a log.
+    async fn write(self, author: Author, pen: &Pen) {
+        let time = self.time();
+        let Some(message) = self.message else { return };
+        for text in log_lines(&message.into_string()) {
+            pen.write(LogLine { time, author, text }).await;
+        }
+    }
+
     /// When it was written.
     fn time(&self) -> Option<SystemTime> {
         let since_1970 = Duration::from_micros(self.realtime.as_ref()?.parse().ok()?);
@@ -81,6 +95,9 @@ pub(super) struct Run {
     /// When it was started, in microseconds since 1970.
     pub started: u64,
 }
+
+/// Answers the last run of a unit's main process, if there was one.
+pub(super) type LastRun = Box<dyn Fn() -> BoxFuture<'static, Option<Run>> + Send + Sync>;
 
 /// A field's value: text, or bytes where it is not printable text.
 #[derive(Debug, Deserialize)]
@@ -133,31 +150,49 @@ impl Journal {
     }
 
     /// What the unit's own processes wrote, and what systemd and our own daemon wrote of it, the oldest
-    /// first. Of its last run, if that is known, also what journald did not know to be the unit's.
-    pub async fn log(&self, unit: &UnitName, run: Option<Run>, wanted: WantedLines) -> Log {
+    /// first. `last_run` answers its last run, if that is known: of that, and of each that ends while
+    /// one follows, also what journald did not know to be the unit's.
+    pub async fn log(&self, unit: &UnitName, last_run: LastRun, wanted: WantedLines) -> Log {
         let mut matches = self.about(unit);
-        let streams = match run {
-            Some(run) => self.streams(run).await,
+        let mut streams = match last_run().await {
+            Some(run) => self.streams(unit, run).await,
             None => Vec::new(),
         };
-        matches.extend(streams.iter().flat_map(|stream| [or(), format!("_STREAM_ID={stream}")]));
+        matches.extend(either(&streams).into_iter().flat_map(|stream| [or(), stream]));
         let (journal, unit) = (self.clone(), unit.clone());
         let mut journalctl = Command::new("journalctl");
         // Of lines longer than 4 KiB it would only say that they are.
         journalctl.args(["--quiet", "--all", "--output=json", OUTPUT_FIELDS]);
         journalctl.arg(format!("--lines={}", wanted.last)).args(wanted.follow.then_some("--follow")).args(matches);
         Log::read_by(move |pen| async move {
-            each_line(journalctl, async |line| {
-                let Ok(entry) = serde_json::from_slice::<Entry>(&line) else { return };
-                let author = journal.author(&entry, &unit, &streams);
-                let time = entry.time();
-                let Some(message) = entry.message else { return };
-                for text in log_lines(&message.into_string()) {
-                    pen.write(LogLine { time, author, text }).await;
+            let mut lines = Printed::by(journalctl)?;
+            while let Some(line) = lines.next().await? {
+                let Ok(entry) = serde_json::from_slice::<Entry>(&line) else { continue };
+                if wanted.follow && entry.message_id.as_deref().is_some_and(|id| ENDS.contains(&id)) {
+                    for orphan in journal.orphans(&unit, &last_run, &mut streams).await {
+                        orphan.write(Author::Worker, &pen).await;
+                    }
                 }
-            })
-            .await
+                let author = journal.author(&entry, &unit, &streams);
+                entry.write(author, &pen).await;
+            }
+            Ok(())
         })
+    }
+
+    /// The entries of the last run that do not say whose they are, unless its streams are known.
+    async fn orphans(&self, unit: &UnitName, last_run: &LastRun, known: &mut Vec<String>) -> Vec<Entry> {
+        let Some(run) = last_run().await else { return Vec::new() };
+        let mut streams = self.streams(unit, run).await;
+        streams.retain(|stream| !known.contains(stream));
+        if streams.is_empty() {
+            return Vec::new();
+        }
+        let mut entries = self.search(&either(&streams), 500).await.unwrap_or_default();
+        entries.retain(|entry| self.unit_of(entry) != Some(unit.as_str()));
+        entries.reverse();
+        known.extend(streams);
+        entries
     }
 
     fn author(&self, entry: &Entry, unit: &UnitName, streams: &[String]) -> Author {
@@ -170,10 +205,11 @@ impl Journal {
         }
     }
 
-    /// The ways to the journal of a run's main process, and with it of what it started.
-    async fn streams(&self, run: Run) -> Vec<String> {
-        let matches = [format!("_PID={}", run.pid), since(run)];
-        let entries = self.search(&matches, 50).await.unwrap_or_default();
+    /// The ways to the journal of a run: those of its main process, and of what is known to be the unit's.
+    /// Children came by them too.
+    async fn streams(&self, unit: &UnitName, run: Run) -> Vec<String> {
+        let matches = self.own(unit).into_iter().chain([or(), format!("_PID={}", run.pid), since(run)]);
+        let entries = self.search(&matches.collect::<Vec<_>>(), 50).await.unwrap_or_default();
         let mut streams: Vec<String> = entries.into_iter().filter_map(|entry| entry.stream).collect();
         streams.sort();
         streams.dedup();
@@ -184,17 +220,20 @@ impl Journal {
     /// whoever runs as the same user, our own daemon among them.
     fn about(&self, unit: &UnitName) -> Vec<String> {
         let (name, uid) = (unit.as_str(), self.uid);
-        let (own, others) = match self.scope {
-            Scope::User => (
-                [format!("_SYSTEMD_USER_UNIT={name}"), format!("_SYSTEMD_OWNER_UID={uid}")],
-                [format!("USER_UNIT={name}"), format!("_UID={uid}")],
-            ),
-            Scope::System => (
-                [format!("_SYSTEMD_UNIT={name}"), "_TRANSPORT=stdout".to_owned()],
-                [format!("UNIT={name}"), "_UID=0".to_owned()],
-            ),
+        let others = match self.scope {
+            Scope::User => [format!("USER_UNIT={name}"), format!("_UID={uid}")],
+            Scope::System => [format!("UNIT={name}"), "_UID=0".to_owned()],
         };
-        own.into_iter().chain([or()]).chain(others).collect()
+        self.own(unit).into_iter().chain([or()]).chain(others).collect()
+    }
+
+    /// Matches what the unit's own processes wrote.
+    fn own(&self, unit: &UnitName) -> [String; 2] {
+        let (name, uid) = (unit.as_str(), self.uid);
+        match self.scope {
+            Scope::User => [format!("_SYSTEMD_USER_UNIT={name}"), format!("_SYSTEMD_OWNER_UID={uid}")],
+            Scope::System => [format!("_SYSTEMD_UNIT={name}"), "_TRANSPORT=stdout".to_owned()],
+        }
     }
 
     /// The unit whose process wrote the entry, if journald knew.
@@ -250,6 +289,11 @@ impl Journal {
 /// Between matches of which one is enough.
 fn or() -> String {
     "+".to_owned()
+}
+
+/// Matches what came through any of the streams.
+fn either(streams: &[String]) -> Vec<String> {
+    streams.iter().map(|stream| format!("_STREAM_ID={stream}")).collect()
 }
 
 /// No entries before the run: process ids are used again.

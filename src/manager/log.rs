@@ -6,10 +6,10 @@
 use std::process::{ExitStatus, Stdio};
 use std::time::SystemTime;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::core::event::excerpt;
 
@@ -46,6 +46,13 @@ pub struct LogLine {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the log cannot be read: {0}")]
 pub struct LogError(pub(super) String);
+
+impl LogError {
+    /// It takes longer than anybody waits.
+    pub(crate) fn slow() -> Self {
+        Self("it takes too long".to_owned())
+    }
+}
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,43 +109,60 @@ impl Pen {
     }
 }
 
-/// Runs a program, and gives each line that it prints, without its end, to `take`.
-pub(super) async fn each_line<F>(mut command: Command, mut take: impl FnMut(Vec<u8>) -> F) -> Result<(), LogError>
-where
-    F: Future<Output = ()>,
-{
-    let program = command.as_std().get_program().display().to_string();
-    let failed = |why: &dyn std::fmt::Display| LogError(format!("{program}: {why}"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| failed(&error))?;
-    let errors = child.stderr.take();
-    let complaints = async {
-        // More than it has to say.
-        let mut text = Vec::new();
-        if let Some(errors) = errors {
-            let mut errors = BufReader::new(errors);
-            let _ = (&mut errors).take(4096).read_to_end(&mut text).await;
-            let _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
-        }
-        excerpt(&String::from_utf8_lossy(&text))
-    };
-    let output = child.stdout.take();
-    let lines = async {
-        let Some(output) = output else { return Ok(()) };
-        let mut output = BufReader::new(output);
-        while let Some(line) = bounded_line(&mut output).await? {
-            take(line).await;
-        }
-        std::io::Result::Ok(())
-    };
-    let (complaints, read) = tokio::join!(complaints, lines);
-    read.map_err(|error| failed(&error))?;
-    let status: ExitStatus = child.wait().await.map_err(|error| failed(&error))?;
-    match (status.success(), complaints.as_str()) {
-        (true, _) => Ok(()),
-        (false, "") => Err(failed(&format!("it ended with {status}"))),
-        (false, complaints) => Err(failed(&complaints)),
+/// What a program prints, line by line. Dropped, the program is killed.
+#[derive(Debug)]
+pub(super) struct Printed {
+    program: String,
+    child: Child,
+    output: BufReader<ChildStdout>,
+    complaints: JoinHandle<String>,
+}
+
+impl Printed {
+    /// Runs a program that reads nothing.
+    pub fn by(mut command: Command) -> Result<Self, LogError> {
+        let program = command.as_std().get_program().display().to_string();
+        let failed = |error| LogError(format!("{program}: {error}"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(failed)?;
+        let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        // It ends with the program.
+        let complaints = tokio::spawn(complaints(errors));
+        Ok(Self { program, child, output: BufReader::new(output), complaints })
     }
+
+    /// The next line, without its end; `None` once the program has ended well.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, LogError> {
+        match self.line_or_end().await {
+            Ok(Ok(line)) => Ok(Some(line)),
+            Ok(Err(status)) if status.success() => Ok(None),
+            Ok(Err(status)) => {
+                let complaint = (&mut self.complaints).await.unwrap_or_default();
+                let why = if complaint.is_empty() { format!("it ended with {status}") } else { complaint };
+                Err(LogError(format!("{}: {why}", self.program)))
+            }
+            Err(error) => Err(LogError(format!("{}: {error}", self.program))),
+        }
+    }
+
+    async fn line_or_end(&mut self) -> std::io::Result<Result<Vec<u8>, ExitStatus>> {
+        match bounded_line(&mut self.output).await? {
+            Some(line) => Ok(Ok(line)),
+            None => Ok(Err(self.child.wait().await?)),
+        }
+    }
+}
+
+/// The last of what a program complains of.
+async fn complaints(errors: ChildStderr) -> String {
+    let mut errors = BufReader::new(errors);
+    let mut last = Vec::new();
+    while let Ok(Some(line)) = bounded_line(&mut errors).await {
+        last = line;
+    }
+    excerpt(&String::from_utf8_lossy(&last))
 }
 
 /// The next line without its end, cut off where it gets too long; `None` at the end.
@@ -174,12 +198,14 @@ mod tests {
 
     async fn read(script: &str) -> (Vec<Vec<u8>>, Result<(), LogError>) {
         let mut lines = Vec::new();
-        let end = each_line(shell(script), |line| {
-            lines.push(line);
-            std::future::ready(())
-        });
-        let end = end.await;
-        (lines, end)
+        let mut printed = Printed::by(shell(script)).unwrap();
+        loop {
+            match printed.next().await {
+                Ok(Some(line)) => lines.push(line),
+                Ok(None) => return (lines, Ok(())),
+                Err(error) => return (lines, Err(error)),
+            }
+        }
     }
 
     #[tokio::test]
@@ -197,7 +223,7 @@ mod tests {
             read("echo no such log >&2; exit 1").await.1.unwrap_err().to_string(),
             "the log cannot be read: sh: no such log"
         );
-        let missing = each_line(Command::new("/nowhere/reader"), |_| std::future::ready(())).await;
+        let missing = Printed::by(Command::new("/nowhere/reader"));
         assert!(missing.unwrap_err().to_string().starts_with("the log cannot be read: /nowhere/reader: No such file"));
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::READS_WITHIN;
 use crate::core::event::{excerpt, log_lines};
-use crate::manager::log::{Author, Log, LogError, LogLine, Pen, WantedLines, each_line};
+use crate::manager::log::{Author, Log, LogError, LogLine, Pen, Printed, WantedLines};
 
 /// So much of the end of a file is looked at, in bytes.
 const END: u64 = 16 * 1024;
@@ -66,13 +66,14 @@ pub(super) fn log(mut paths: Vec<PathBuf>, wanted: WantedLines) -> Log {
 async fn tail(path: &Path, wanted: WantedLines, pen: &Pen) -> Result<(), LogError> {
     let mut tail = Command::new("tail");
     tail.args(wanted.follow.then_some("-F")).args(["-n", &wanted.last.to_string(), "--"]).arg(path);
-    each_line(tail, async |line| {
+    let mut lines = Printed::by(tail)?;
+    while let Some(line) = lines.next().await? {
         let time = wanted.follow.then(SystemTime::now);
         for text in log_lines(&String::from_utf8_lossy(&line)) {
             pen.write(LogLine { time, author: Author::Worker, text }).await;
         }
-    })
-    .await
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use zbus::{Connection, Message, OwnedVariant, Variant};
@@ -505,11 +506,14 @@ impl ServiceManager for Systemd {
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
-        let run = match self.link() {
-            Ok(link) => link.last_run(unit.as_str()).await.ok().flatten(),
-            Err(_) => None,
+        let (this, name) = (self.clone(), unit.clone());
+        let last_run = move || {
+            let (this, name) = (this.clone(), name.clone());
+            let answer: BoxFuture<'static, _> =
+                Box::pin(async move { this.link().ok()?.last_run(name.as_str()).await.ok()? });
+            answer
         };
-        self.journal.log(unit, run, wanted).await
+        self.journal.log(unit, Box::new(last_run), wanted).await
     }
 }
 

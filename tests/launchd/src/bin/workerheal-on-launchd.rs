@@ -1,5 +1,5 @@
-//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for
-//! `install-plan`, `install` and `uninstall`.
+//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, `LAUNCHCTL log UNIT...`,
+//! and the same for `install-plan`, `install` and `uninstall`.
 //!
 //! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
 
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use workerheal::install::launchd::Agent;
 use workerheal::install::{self, Host};
+use workerheal::manager::ServiceManager;
 use workerheal::manager::launchd::{Launchd, Places};
+use workerheal::manager::log::WantedLines;
 use workerheal::setup::Setup;
 use workerheal::{Client, Options, UnitName, logging};
 
@@ -50,6 +52,15 @@ fn main() -> anyhow::Result<()> {
                 let mut client = Client::new(manager, changes, setup.rules);
                 for unit in arguments {
                     client.heal_unit(&UnitName::parse(&unit)?).await?;
+                }
+            }
+            "log" => {
+                for unit in arguments {
+                    let wanted = WantedLines { last: 10, follow: false };
+                    let mut log = manager.log(&UnitName::parse(&unit)?, wanted).await;
+                    while let Some(line) = log.next().await? {
+                        println!("{}", line.text);
+                    }
                 }
             }
             other => bail!("there is no command {other}"),

@@ -37,6 +37,22 @@ fn a_label_that_contains_another_is_another_job() {
 }
 
 #[test]
+fn the_log_of_a_job_is_the_file_that_its_plist_names() {
+    let stage = OnLaunchd::new();
+    stage.define(QUEUE, Kind::LivesUnlessBroken);
+    stage.define(OTHER, Kind::Lives);
+    let log = |unit: &str| String::from_utf8(stage.command(&["log", unit]).output().unwrap().stdout).unwrap();
+    assert_eq!(log(QUEUE), "", "there is no file yet");
+    stage.touch("broken");
+    stage.start(QUEUE);
+    stage.wait_until("its last words", || (log(QUEUE) == "it is broken\n").then_some(()));
+    stage.stop(QUEUE);
+    assert_eq!(log(QUEUE), "it is broken\n", "also of what is not loaded");
+    assert_eq!(log(OTHER), "");
+    assert_eq!(log("lerd-nothing-shop"), "");
+}
+
+#[test]
 fn the_forms_of_each_macos_are_understood() {
     for macos in [12, 13, 14, 15, 26] {
         let stage = OnLaunchd::new();

@@ -1,0 +1,224 @@
+//! What each tool does.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::arguments::{Arguments, Wrong, required};
+use super::words;
+use crate::api::{HealRequest, PauseReport};
+use crate::client::log::{self, Author, LogLine};
+use crate::client::socket::{Daemon, DaemonError};
+use crate::client::{self, Access};
+use crate::core::batch::summary;
+use crate::core::units::UnitName;
+use crate::setup::{Error as SetupError, Options};
+
+/// How long a worker has to stay up to count as healed, as with `workerheal heal`.
+const PROVE: &str = "1s";
+/// How many lines of a log can be asked for, and how many come unasked.
+pub(super) const LINES: RangeInclusive<usize> = 1..=500;
+pub(super) const USUAL_LINES: usize = 50;
+/// So much of a log is answered, in characters: more would fill an assistant's memory.
+const LONGEST_LOG: usize = 40_000;
+
+/// What a tool answers.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// To be read.
+    pub text: String,
+    /// The same as an object, by the tool's schema.
+    pub facts: Value,
+}
+
+/// One step of a call, of so many.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub number: u32,
+    pub of: u32,
+    pub message: String,
+}
+
+/// Why a tool did not do what it is for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("there is no such tool")]
+    NoSuchTool,
+    #[error(transparent)]
+    Argument(#[from] Wrong),
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    #[error("{target:?} names {} workers, and this tool reads one: {}", units.len(), list(units))]
+    Several { target: String, units: Vec<UnitName> },
+}
+
+impl From<DaemonError> for Error {
+    fn from(error: DaemonError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+/// As `workerheal detect --json` finds it, with or without a daemon.
+pub(super) async fn health(options: &Options, arguments: Arguments) -> Result<Answer, Error> {
+    arguments.end()?;
+    let client = client::connect(options).await?;
+    let mut workers = client.detect().await.map_err(client::Error::from)?;
+    client.enrich(&mut workers).await;
+    // Strings always are JSON.
+    let text = serde_json::to_string_pretty(&workers).unwrap_or_default();
+    Ok(Answer { text, facts: json!({ "workers": workers }) })
+}
+
+pub(super) async fn heal(
+    options: &Options,
+    mut arguments: Arguments,
+    steps: mpsc::UnboundedSender<Step>,
+) -> Result<Answer, Error> {
+    let targets = arguments.target("unit")?.into_iter().collect();
+    arguments.end()?;
+    let mut access = Access::open(options).await?;
+    let request = HealRequest { targets, prove: Some(PROVE.to_owned()), dry_run: false };
+    let mut heal = access.heal(&request).await?;
+    let plan = heal.plan().clone();
+    // Each worker is begun and ended.
+    let of = u32::try_from(2 * (plan.unhealthy.len() + plan.refused.len())).unwrap_or(u32::MAX);
+    let mut number = 0;
+    while let Some(event) = heal.next().await? {
+        // The end of all is the answer.
+        if event.unit.is_empty() {
+            continue;
+        }
+        number += 1;
+        // Whoever does not listen is not told.
+        let _ = steps.send(Step { number, of, message: event.to_string() });
+    }
+    let report = heal.into_report();
+    let summary = summary(&report, &plan.left_alone);
+    let text = words::healed(&summary, &report, &plan.left_alone);
+    let mut facts = json!({ "summary": summary, "healed": report.healed, "failed": report.failed });
+    if !plan.left_alone.is_empty() {
+        facts["left_alone"] = json!(plan.left_alone);
+    }
+    Ok(Answer { text, facts })
+}
+
+pub(super) async fn explain(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+    let target = required("target", arguments.target("target")?)?;
+    arguments.end()?;
+    let explained = Access::open(options).await?.explain(&[target]).await?;
+    let texts: Vec<&str> = explained.iter().map(|it| it.text.trim_end()).collect();
+    Ok(Answer { text: texts.join("\n\n"), facts: json!({ "workers": explained }) })
+}
+
+pub(super) async fn pause(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+    let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
+    let time = arguments.duration("duration")?;
+    arguments.end()?;
+    let pauses = Daemon::connect(options).await?.pause(&targets, time).await?;
+    Ok(paused(&pauses))
+}
+
+pub(super) async fn resume(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+    let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
+    arguments.end()?;
+    let pauses = Daemon::connect(options).await?.resume(&targets).await?;
+    Ok(paused(&pauses))
+}
+
+fn paused(pauses: &[PauseReport]) -> Answer {
+    Answer { text: words::pauses(pauses), facts: json!({ "pauses": pauses }) }
+}
+
+pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+    let target = required("target", arguments.target("target")?)?;
+    let count = arguments.number("lines", &LINES)?.unwrap_or(USUAL_LINES);
+    arguments.end()?;
+    // Only covered workers are selected.
+    let mut units = Access::open(options).await?.select(std::slice::from_ref(&target)).await?;
+    let unit = match units.pop() {
+        Some(unit) if units.is_empty() => unit,
+        last => {
+            units.extend(last);
+            return Err(Error::Several { target, units });
+        }
+    };
+    let lines = log::last(options, &unit, count).await?;
+    let (lines, left_out) = latest(&lines);
+    let shown: Vec<Value> = lines.iter().map(line).collect();
+    let mut facts = json!({ "unit": unit, "lines": shown });
+    if left_out > 0 {
+        facts["left_out"] = left_out.into();
+    }
+    Ok(Answer { text: words::log(&unit, lines, left_out), facts })
+}
+
+/// As many of the latest lines as there is room for, and how many are left out.
+fn latest(lines: &[LogLine]) -> (&[LogLine], usize) {
+    let mut room = LONGEST_LOG;
+    let fit = lines.iter().rev().take_while(|line| {
+        let length = line.text.chars().count();
+        let fits = length <= room;
+        room = room.saturating_sub(length);
+        fits
+    });
+    let left_out = lines.len() - fit.count();
+    (&lines[left_out..], left_out)
+}
+
+fn line(line: &LogLine) -> Value {
+    let mut fields = json!({ "from": from(line.author), "text": line.text });
+    if let Some(time) = line.time {
+        fields["time"] = humantime::format_rfc3339_millis(time).to_string().into();
+    }
+    fields
+}
+
+/// Who wrote a line, in one word.
+pub(super) fn from(author: Author) -> &'static str {
+    match author {
+        Author::Worker => "worker",
+        Author::Manager => "service-manager",
+        Author::Workerheal => "workerheal",
+    }
+}
+
+/// The first of the units, and that there are more.
+fn list(units: &[UnitName]) -> String {
+    const SHOWN: usize = 10;
+    let mut names: Vec<&str> = units.iter().take(SHOWN).map(UnitName::short).collect();
+    if units.len() > SHOWN {
+        names.push("…");
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_lines_are_answered_as_far_as_there_is_room() {
+        let line = |length| LogLine { time: None, author: Author::Worker, text: "é".repeat(length) };
+        assert_eq!(latest(&[]), (&[][..], 0));
+        let lines = [line(1), line(LONGEST_LOG - 1), line(1)];
+        assert_eq!(latest(&lines), (&lines[1..], 1));
+        assert_eq!(latest(&lines[..2]), (&lines[..2], 0));
+    }
+
+    #[test]
+    fn a_name_of_many_says_which() {
+        let units = (0..12).map(|n| UnitName::parse(&format!("w{n}")).unwrap()).collect();
+        let error = Error::Several { target: "myapp".into(), units };
+        assert_eq!(
+            error.to_string(),
+            "\"myapp\" names 12 workers, and this tool reads one: w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, …"
+        );
+    }
+}

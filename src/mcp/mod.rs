@@ -1,0 +1,162 @@
+//! Tools for assistants: a server of the Model Context Protocol on standard input and output.
+//!
+//! It decides nothing: each tool is a question to the [`client`](crate::client), over a connection made
+//! for that call, so that a daemon which comes or goes meanwhile makes no difference.
+//!
+//! Spoken are the protocol versions 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25, as agreed on by
+//! `initialize` (whoever asks for another gets the last of these), and 2026-07-28, which does without. What is
+//! structured in an answer is always an object, as only the last version allows anything else.
+//!
+//! What a tool cannot do is an answer of that tool, marked as an error, so that the assistant reads why;
+//! only what is no call of a tool at all is an error of the protocol.
+//!
+//! - [`tools`]: what there is, for an assistant to read; [`schemas`]: what is answered.
+//! - [`arguments`]: what a call says. [`calls`]: what it does. [`words`]: the answer as a text.
+
+mod arguments;
+mod calls;
+mod schemas;
+mod tools;
+mod words;
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::{RequestContext, RoleServer, ServerInitializeError, ServiceExt};
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::io::stdio_pipes;
+use rmcp::{ServerHandler, model::ProgressToken, service::Peer};
+use tokio::sync::mpsc;
+
+use self::arguments::Arguments;
+use self::calls::{Answer, Step};
+use crate::setup::Options;
+
+/// The longest message that is taken, in bytes; the longest that makes sense is much shorter.
+const LONGEST_MESSAGE: usize = 1024 * 1024;
+
+/// What an assistant is told before it begins.
+const INSTRUCTIONS: &str = "\
+workerheal keeps the background workers of this machine alive: processes such as queue consumers, schedulers and dev \
+servers, which the service manager runs as units. A worker is named SITE/WORKER (myapp/queue), where the site is the \
+project that it belongs to, or by its unit (lerd-queue-myapp); a site alone names all of its workers.
+
+Begin with workers_health: an empty list means that nothing is wrong. Ask worker_explain why a worker is, or is not, \
+being healed and what would change that, and worker_logs what it said before it died. workers_heal starts what has \
+failed and waits until it has stayed up. If that fails, the cause has to be mended first, which the log tells: to heal \
+again does not help.
+
+A worker that is paused, or that its user stopped, is down on purpose, and is not listed as unhealthy. Leave it so, \
+unless the user asks for it. workers_pause keeps workerheal from starting things while somebody works on them, and \
+workers_resume lets it go on; both need workerheal's daemon, the other tools do without.";
+
+/// Why an assistant cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What came first was no beginning of a session.
+    #[error("no MCP session: {0}")]
+    NoSession(String),
+    /// Something broke; says what.
+    #[error("the MCP session ended: {0}")]
+    Broken(String),
+}
+
+/// Serves the assistant at the other end of standard input and output, until that ends.
+///
+/// # Errors
+///
+/// If the other end does not speak the protocol.
+pub async fn serve(options: Options) -> Result<(), Error> {
+    let (input, output) = stdio_pipes();
+    let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(LONGEST_MESSAGE);
+    let session = match Box::pin(Server { options }.serve(transport)).await {
+        Ok(session) => session,
+        // It went before it began.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(ServerInitializeError::ExpectedInitializeRequest(_)) => {
+            return Err(Error::NoSession("the first message was no `initialize` request".to_owned()));
+        }
+        Err(error) => return Err(Error::NoSession(error.to_string())),
+    };
+    session.waiting().await.map_err(|error| Error::Broken(error.to_string()))?;
+    Ok(())
+}
+
+/// The server: what it needs to make a connection.
+#[derive(Debug, Clone)]
+struct Server {
+    options: Options,
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let mut this = Implementation::new("workerheal", env!("CARGO_PKG_VERSION"));
+        this.title = Some("workerheal".to_owned());
+        this.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+        let mut config = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        config.server_info = this;
+        config.instructions = Some(INSTRUCTIONS.to_owned());
+        config
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(tools::all()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        tools::all().into_iter().find(|tool| tool.name == name)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = Arguments::new(request.arguments.unwrap_or_default());
+        let (steps, taken) = mpsc::unbounded_channel();
+        let call = async {
+            match &*request.name {
+                tools::HEALTH => calls::health(&self.options, arguments).await,
+                tools::HEAL => calls::heal(&self.options, arguments, steps).await,
+                tools::EXPLAIN => calls::explain(&self.options, arguments).await,
+                tools::PAUSE => calls::pause(&self.options, arguments).await,
+                tools::RESUME => calls::resume(&self.options, arguments).await,
+                tools::LOGS => calls::logs(&self.options, arguments).await,
+                _ => Err(calls::Error::NoSuchTool),
+            }
+        };
+        let told = tell(context.peer, context.meta.get_progress_token(), taken);
+        let answer = tokio::select! {
+            // All is told before the answer is given.
+            (answer, ()) = async { tokio::join!(call, told) } => answer,
+            // Whoever cancels gets no answer, whatever it is.
+            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the call was cancelled", None)),
+        };
+        match answer {
+            Ok(Answer { text, facts }) => {
+                let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+                result.structured_content = Some(facts);
+                Ok(result.into())
+            }
+            Err(calls::Error::NoSuchTool) => {
+                Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None))
+            }
+            Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(error.to_string())]).into()),
+        }
+    }
+}
+
+/// Tells the steps of a call to whoever gave a token for that, until there are no more.
+async fn tell(peer: Peer<RoleServer>, token: Option<ProgressToken>, mut steps: mpsc::UnboundedReceiver<Step>) {
+    while let Some(Step { number, of, message }) = steps.recv().await {
+        let Some(token) = token.clone() else { continue };
+        let step = ProgressNotificationParam::new(token, f64::from(number)).with_total(f64::from(of));
+        // If it cannot be sent, the session is about to end.
+        let _ = peer.notify_progress(step.with_message(message)).await;
+    }
+}

@@ -1,0 +1,18 @@
+//! `workerheal mcp` as assistants meet it: the real program in a sandbox, asked by the official Python client, and by
+//! nobody's client.
+
+#![cfg(feature = "mcp")]
+#![expect(clippy::expect_used, reason = "this is for tests only")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod assistant;
+mod daemon;
+mod heals;
+mod hostile;
+mod raw;
+mod tools;
+
+const QUEUE: &str = "lerd-queue-myapp";
+const VITE: &str = "lerd-vite-shop";
