@@ -12,7 +12,7 @@ pub mod launchd;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -116,6 +116,14 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
 
     /// The last line that the unit logged, fit to show; `None` if it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
+
+    /// Since when the unit has been up; `None` if it is not, or that cannot be told.
+    fn up_since(&self, unit: &UnitName) -> impl Future<Output = Option<SystemTime>> + Send {
+        async {
+            let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
+            SystemTime::now().checked_sub(up_for)
+        }
+    }
 
     /// Waits until no start is under way that would be left half done if this process ended: none
     /// ever is where the manager itself performs them.
