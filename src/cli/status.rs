@@ -128,7 +128,7 @@ fn row(worker: &WorkerReport, now: SystemTime) -> [String; 5] {
         _ => worker.phase.to_string(),
     };
     let attempts = if worker.attempts > 0 { worker.attempts.to_string() } else { String::new() };
-    let changed = worker.since.map_or(String::new(), |since| ago(since, now));
+    let changed = worker.since.max(worker.up_since).map_or(String::new(), |since| ago(since, now));
     [worker.name(), state, attempts, changed, why(worker)]
 }
 
@@ -174,7 +174,11 @@ mod tests {
     fn workers() -> Vec<WorkerReport> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         vec![
-            WorkerReport::plain("queue", Stage::Up),
+            WorkerReport {
+                since: Some(now - Duration::from_secs(1000)),
+                up_since: Some(now - Duration::from_secs(65)),
+                ..WorkerReport::plain("queue", Stage::Up)
+            },
             WorkerReport {
                 state: Some(State::StartLimitHit),
                 attempts: 3,
@@ -200,7 +204,7 @@ mod tests {
         assert_eq!(
             shown(None),
             "WORKER                           STATUS                     TRIES  CHANGED  WHY\n\
-             myapp/queue                      up\n\
+             myapp/queue                      up                                1m ago\n\
              myapp/a-worker-with-a-long-name  waiting (start-limit-hit)      3  4s ago   again in 12s; exit-code: boom\n\
              myapp/vite                       held                                       healing of the site myapp is paused, for another 28m\n"
         );

@@ -111,6 +111,9 @@ pub struct WorkerReport {
     /// When something was last told of it, as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub since: Option<SystemTime>,
+    /// Since when it has been up, as RFC 3339; left out if it is not, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
+    pub up_since: Option<SystemTime>,
 }
 
 impl WorkerReport {
@@ -153,6 +156,7 @@ impl WorkerReport {
             reason: String::new(),
             last_error: String::new(),
             since: None,
+            up_since: None,
         }
     }
 }

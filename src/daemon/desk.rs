@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use super::uptimes::Question;
 use super::{Daemon, memory};
 use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus};
 use crate::core::coverage::Worker;
@@ -42,6 +44,10 @@ pub(super) enum Ask {
     Status(oneshot::Sender<DaemonStatus>),
     /// Every worker.
     Workers(oneshot::Sender<Vec<WorkerReport>>),
+    /// The workers that are up of which it is not known since when.
+    WithoutUptime(oneshot::Sender<Question>),
+    /// Since when those are up.
+    Uptimes(Question, Vec<Option<SystemTime>>),
     /// How many workers there are at each stage, and how old the registry is.
     Gauges(oneshot::Sender<Gauges>),
     /// The rules in force, the pauses included.
@@ -107,6 +113,8 @@ impl<M: ServiceManager> Daemon<M> {
         match ask {
             Ask::Status(reply) => drop(reply.send(self.describe(now))),
             Ask::Workers(reply) => drop(reply.send(self.survey(now))),
+            Ask::WithoutUptime(reply) => drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now()))),
+            Ask::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
             Ask::Gauges(reply) => drop(reply.send(self.gauges())),
             Ask::Rules(reply) => drop(reply.send(self.rules())),
             Ask::Explain(unit, it, reply) => {
@@ -213,6 +221,7 @@ impl<M: ServiceManager> Daemon<M> {
     fn survey(&self, now: Timestamp) -> Vec<WorkerReport> {
         let mut reports = self.healer.survey(now);
         for report in &mut reports {
+            report.up_since = self.uptimes.of(&report.unit);
             let Some(last) = self.record.last_told(&report.unit) else { continue };
             report.since = last.at;
             // The healer has told why it gave up, and remembers it no longer.

@@ -15,6 +15,7 @@ mod memory;
 mod metrics;
 mod notify;
 mod record;
+mod uptimes;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -40,6 +41,7 @@ use log::EventLog;
 use memory::{Keeper, clocks};
 use metrics::Metrics;
 use record::Record;
+use uptimes::Uptimes;
 
 /// How soon what has changed is written down and counted: a storm of changes is one.
 const TAKES_STOCK_WITHIN: Duration = Duration::from_millis(100);
@@ -185,6 +187,7 @@ struct Daemon<M> {
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
     record: Record,
+    uptimes: Uptimes,
     /// Where metrics are to be served.
     listen: watch::Sender<Option<std::net::SocketAddr>>,
     /// Those who want to know what becomes of some workers.
@@ -231,6 +234,7 @@ impl<M: ServiceManager> Daemon<M> {
             ready: false,
             trouble: None,
             record: Record::new(metrics),
+            uptimes: Uptimes::default(),
             listen,
             listeners: Vec::new(),
             registry_read: Some(SystemTime::now()),
@@ -340,7 +344,10 @@ impl<M: ServiceManager> Daemon<M> {
                 }
                 Fact::Units(list)
             }
-            Change::Unit(status) => Fact::Changed(status),
+            Change::Unit(status) => {
+                self.uptimes.changed(&status.name);
+                Fact::Changed(status)
+            }
             Change::Finished(unit, outcome) => Fact::Finished(unit, outcome),
             Change::JobDone(unit) => Fact::JobDone(unit),
             Change::Reloading => {
@@ -353,6 +360,7 @@ impl<M: ServiceManager> Daemon<M> {
                 }
                 self.log.status(&status(&self.healer.counts(), Some(&why)));
                 self.trouble = Some(why);
+                self.uptimes.forget();
                 Fact::Frozen
             }
         }

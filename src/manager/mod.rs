@@ -13,7 +13,7 @@ pub mod log;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -122,6 +122,14 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// The log of the unit, whether or not it is covered: what its processes wrote, and where that is
     /// kept together, what was told of it.
     fn log(&self, unit: &UnitName, wanted: WantedLines) -> impl Future<Output = Log> + Send;
+
+    /// Since when the unit has been up; `None` if it is not, or that cannot be told.
+    fn up_since(&self, unit: &UnitName) -> impl Future<Output = Option<SystemTime>> + Send {
+        async {
+            let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
+            SystemTime::now().checked_sub(up_for)
+        }
+    }
 
     /// Waits until no start is under way that would be left half done if this process ended: none
     /// ever is where the manager itself performs them.

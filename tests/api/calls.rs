@@ -39,15 +39,20 @@ fn every_worker_is_shown_with_what_it_waits_for() {
     let list = answer.json();
     assert_eq!(list.as_array().map(Vec::len), Some(2), "{list:#}");
     let vite = worker(&list, VITE);
+    // As in "Wed 2026-11-25 09:16:54.123456 UTC".
+    let since = world.control(&["show", "--timestamp=us+utc", "--value", "-p", "ActiveEnterTimestamp", VITE]);
+    let since: Vec<&str> = since.split_whitespace().collect();
+    let up_since = format!("{}T{}Z", since[1], &since[2][..12]);
     assert_eq!(
         vite,
-        json!({"site": "shop", "worker": "vite", "unit": VITE, "healthy": true, "phase": "up", "attempts": 0})
+        json!({"site": "shop", "worker": "vite", "unit": VITE, "healthy": true, "phase": "up", "attempts": 0, "up_since": up_since})
     );
     let queue = worker(&list, QUEUE);
     assert_eq!(queue["phase"], "waiting", "{queue:#}");
     assert_eq!(queue["state"], "failed", "{queue:#}");
     assert_eq!(queue["healthy"], false, "{queue:#}");
     assert_eq!(queue["attempts"], 1, "{queue:#}");
+    assert_eq!(queue["up_since"], Value::Null, "{queue:#}");
     assert!((1..=330_000).contains(&queue["retry_in_ms"].as_u64().unwrap_or(0)), "{queue:#}");
     assert!(queue["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{queue:#}");
 
@@ -76,6 +81,25 @@ fn every_worker_is_shown_with_what_it_waits_for() {
     ] {
         assert!(metrics.body.lines().any(|it| it == line), "{line} is not in {}", metrics.body);
     }
+}
+
+#[test]
+fn a_worker_is_up_since_its_last_start() {
+    let world = World::new();
+    world.workers([VITE]);
+    let mut events = world.start_daemon();
+    let up_since = || {
+        let vite = worker(&get(&world, "/v1/workers").json(), VITE);
+        vite["up_since"].as_str().map(|time| humantime::parse_rfc3339(time).expect("it is a time"))
+    };
+    let first = up_since().expect("it is up");
+    assert_eq!(up_since(), Some(first));
+    world.crash(VITE);
+    events.wait("healed", VITE);
+    let killed = up_since().expect("it is up again");
+    assert!(killed > first, "{killed:?} is no later than {first:?}");
+    world.control(&["restart", VITE]);
+    world.wait_until("its restart to be told", SOON, || up_since().filter(|time| *time > killed));
 }
 
 #[test]

@@ -50,6 +50,11 @@ impl Healer {
         self.workers().map(|(name, _, worker)| (name, worker))
     }
 
+    /// Every worker whose unit is up.
+    pub fn up(&self) -> impl Iterator<Item = &UnitName> {
+        self.workers().filter(|(_, unit, _)| unit.active.is_up()).map(|(name, ..)| name)
+    }
+
     /// If nothing is being done about a unit, or about to be: whether it is up.
     #[must_use]
     pub fn at_rest(&self, name: &UnitName) -> Option<bool> {
@@ -116,6 +121,7 @@ impl Healer {
             reason,
             last_error: track.map(|track| track.last_failure.clone()).unwrap_or_default(),
             since: None,
+            up_since: None,
         }
     }
 }

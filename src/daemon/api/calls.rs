@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use futures_util::stream::{self as streams};
+use futures_util::stream::{self as streams, StreamExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -39,6 +39,10 @@ const BODY: usize = 64 * 1024;
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 /// The longest time that something can be paused.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// So many units are asked about at once since when they are up, and for so long.
+const UPTIMES_AT_ONCE: usize = 32;
+const UPTIMES_WITHIN: Duration = Duration::from_secs(2);
 
 /// What every call can use.
 pub(super) struct Office<M> {
@@ -89,6 +93,23 @@ impl<M: ServiceManager> Office<M> {
         answer.await.map_err(|_| ends())
     }
 
+    /// Has the loop know since when workers are up. Where the service manager does not say, it is not told.
+    async fn learn_uptimes(&self) -> Result<(), Rejection> {
+        let question = self.ask(Ask::WithoutUptime).await?;
+        if !question.units.is_empty() {
+            let looks = streams::iter(question.units.clone()).map(|unit| {
+                let manager = self.manager.clone();
+                async move { manager.up_since(&unit).await }
+            });
+            let looks = looks.buffered(UPTIMES_AT_ONCE);
+            if let Ok(answers) = timeout(UPTIMES_WITHIN, looks.collect()).await {
+                // Nobody is there to learn it where the daemon is about to end.
+                let _ = self.asks.send(Ask::Uptimes(question, answers)).await;
+            }
+        }
+        Ok(())
+    }
+
     /// A search by the rules in force.
     pub async fn search(&self) -> Result<Search<M>, Rejection> {
         Ok(Search { manager: self.manager.clone(), rules: self.ask(Ask::Rules).await? })
@@ -100,6 +121,7 @@ async fn status<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Daem
 }
 
 async fn workers<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<WorkerReport>>, Rejection> {
+    office.learn_uptimes().await?;
     Ok(Json(office.ask(Ask::Workers).await?))
 }
 

@@ -252,9 +252,9 @@ impl Link {
         Ok(Restarts { count: u32::try_from(count).unwrap_or(0), last_run })
     }
 
-    /// Since when a unit is in its state.
-    async fn state_since(&self, unit: &str) -> Result<Option<SystemTime>, ManagerError> {
-        let since = self.property(unit, wire::UNIT, "StateChangeTimestamp").await?;
+    /// A moment of the time of day; `None` if it never was.
+    async fn realtime(&self, unit: &str, key: &'static str) -> Result<Option<SystemTime>, ManagerError> {
+        let since = self.property(unit, wire::UNIT, key).await?;
         let since = u64::try_from(since).ok().filter(|since| *since > 0);
         Ok(since.map(|since| SystemTime::UNIX_EPOCH + Duration::from_micros(since)))
     }
@@ -394,7 +394,7 @@ impl Systemd {
             when(detail.file, link.file(name)),
             when(detail.file || detail.stop, link.invocation(name)),
             when(detail.restarts || seen.auto_restart, link.restarts(name)),
-            when(detail.times, link.state_since(name)),
+            when(detail.times, link.realtime(name, "StateChangeTimestamp")),
             when(is_down, directory.is_gone(&link, name)),
         )?;
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref()).await) } else { None };
@@ -498,6 +498,11 @@ impl ServiceManager for Systemd {
 
     fn restart(&self, unit: &UnitName, timeout: Duration) {
         let _ = self.requests.send(Request::Restart(unit.clone(), timeout));
+    }
+
+    async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {
+        // Also of a unit that is up no longer: whoever asks knows that it is.
+        self.link().ok()?.realtime(unit.as_str(), "ActiveEnterTimestamp").await.ok()?
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {

@@ -1,0 +1,105 @@
+//! Since when workers are up: asked of the service manager when somebody wants to know, and kept until
+//! the unit changes. While nobody asks there is nothing here, and nothing to do.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::core::units::UnitName;
+
+/// A change can be missed, as where the service manager does not signal them: no answer is kept for longer.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// What is known. Owned by the loop.
+#[derive(Debug, Default)]
+pub(super) struct Uptimes {
+    /// By the names of units without `.service`.
+    known: HashMap<String, Known>,
+    /// How often it was asked, to tell answers to earlier questions from those to later ones.
+    asked: u64,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The number of the last question about it.
+    asked: u64,
+    /// The last answer, and when it came.
+    since: Option<(SystemTime, Instant)>,
+}
+
+/// Units that the service manager is to be asked about.
+#[derive(Debug)]
+pub(super) struct Question {
+    number: u64,
+    pub units: Vec<UnitName>,
+}
+
+impl Uptimes {
+    /// The unit changed: what is known, or about to be, is no longer so.
+    pub fn changed(&mut self, unit: &UnitName) {
+        self.known.remove(unit.short());
+    }
+
+    /// All may have changed.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Which of the units that are up have to be asked about.
+    pub fn unknown<'a>(&mut self, up: impl Iterator<Item = &'a UnitName>, now: Instant) -> Question {
+        self.asked += 1;
+        let mut units = Vec::new();
+        for unit in up {
+            let known = self.known.entry(unit.short().to_owned()).or_default();
+            if known.since.is_none_or(|(_, learned)| now >= learned + KEPT_FOR) {
+                known.asked = self.asked;
+                units.push(unit.clone());
+            }
+        }
+        Question { number: self.asked, units }
+    }
+
+    /// Takes the answers, in the order of the question; not those about units that have changed meanwhile.
+    pub fn learn(&mut self, question: &Question, answers: Vec<Option<SystemTime>>, now: Instant) {
+        for (unit, since) in question.units.iter().zip(answers) {
+            if let Some(known) = self.known.get_mut(unit.short()).filter(|known| known.asked == question.number) {
+                known.since = since.map(|since| (since, now));
+            }
+        }
+    }
+
+    /// Since when the unit, named without `.service`, has been up.
+    pub fn of(&self, unit: &str) -> Option<SystemTime> {
+        self.known.get(unit)?.since.map(|(since, _)| since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_holds_until_the_unit_changes_or_a_minute_has_passed() {
+        let unit = UnitName::parse("lerd-queue-myapp").unwrap();
+        let (since, now) = (SystemTime::UNIX_EPOCH, Instant::now());
+        let mut uptimes = Uptimes::default();
+        let question = uptimes.unknown([&unit].into_iter(), now);
+        assert_eq!((question.units.len(), uptimes.of(unit.short())), (1, None));
+        uptimes.learn(&question, vec![Some(since)], now);
+        assert_eq!(uptimes.of(unit.short()), Some(since));
+        assert!(uptimes.unknown([&unit].into_iter(), now).units.is_empty());
+        assert_eq!(uptimes.unknown([&unit].into_iter(), now + KEPT_FOR).units.len(), 1);
+
+        uptimes.changed(&unit);
+        let earlier = uptimes.unknown([&unit].into_iter(), now);
+        uptimes.changed(&unit);
+        uptimes.learn(&earlier, vec![Some(since)], now);
+        assert_eq!(uptimes.of(unit.short()), None, "it has changed since");
+        let later = uptimes.unknown([&unit].into_iter(), now);
+        uptimes.learn(&earlier, vec![Some(since)], now);
+        assert_eq!(uptimes.of(unit.short()), None, "that was asked before it changed");
+        uptimes.learn(&later, vec![Some(since)], now);
+        assert_eq!(uptimes.of(unit.short()), Some(since));
+    }
+}
