@@ -4,8 +4,10 @@
 //! - [`Access`] picks the way for what either can do: heal and explain.
 //! - [`socket`] is the way to the daemon: all that it can be asked, its events as they happen.
 //! - [`direct`] is the way without one.
+//! - [`log`] is the log of one worker, with or without it.
 
 pub mod direct;
+pub mod log;
 pub mod socket;
 mod sse;
 mod stream;
@@ -43,6 +45,9 @@ pub enum Error {
     /// The daemon did not answer, or refused.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The log of a worker cannot be read.
+    #[error(transparent)]
+    Log(#[from] log::LogError),
     /// A time is written in a way that cannot be read.
     #[error("`{0}` is not a duration; write a number with its unit, such as 500ms, 3s or 10m")]
     Duration(String),

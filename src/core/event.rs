@@ -260,14 +260,27 @@ pub(crate) mod milliseconds {
 
 /// Longest excerpt of a log line, in characters.
 const EXCERPT_LENGTH: usize = 220;
+/// Longest line of a log, in characters.
+const LOG_LINE_LENGTH: usize = 1000;
 
 /// A log line made fit to show: the last line with anything on it, without control characters
 /// and terminal escapes, at most 220 characters and then `…`.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
-    let lines = text.lines().rev().map(plain);
+    let lines = text.lines().rev().map(|line| plain(line).trim().to_owned());
     let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
-    match line.char_indices().nth(EXCERPT_LENGTH) {
+    cut(line, EXCERPT_LENGTH)
+}
+
+/// The lines of a log entry made fit to show: without control characters and terminal escapes, each at
+/// most 1000 characters and then `…`. Lines with nothing on them are left out; indents stay.
+pub fn log_lines(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().map(|line| plain(line).trim_end().to_owned());
+    lines.filter(|line| !line.is_empty()).map(|line| cut(line, LOG_LINE_LENGTH))
+}
+
+fn cut(line: String, length: usize) -> String {
+    match line.char_indices().nth(length) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -288,7 +301,7 @@ fn plain(line: &str) -> String {
             c => kept.push(c),
         }
     }
-    kept.trim().to_owned()
+    kept
 }
 
 #[cfg(test)]
@@ -363,6 +376,14 @@ mod tests {
         let long = "é".repeat(221);
         assert_eq!(excerpt(&long), format!("{}…", "é".repeat(220)));
         assert_eq!(excerpt(&"é".repeat(220)), "é".repeat(220));
+    }
+
+    #[test]
+    fn a_log_entry_becomes_clean_lines_with_their_indents() {
+        let lines = |text: &str| log_lines(text).collect::<Vec<_>>();
+        assert_eq!(lines("trace:\r\n\n  at \u{1b}[31mmain\u{1b}[0m  \n\u{1b}[K\n"), ["trace:", "  at main"]);
+        assert_eq!(lines(&"é".repeat(1001)), [format!("{}…", "é".repeat(1000))]);
+        assert_eq!(lines("\0\u{7}\n \n"), [""; 0]);
     }
 
     proptest! {

@@ -1,18 +1,19 @@
-//! What the journal knows of a unit: its last line, and whether its last stop was requested.
+//! What the journal knows of a unit: its log, its last line, and whether its last stop was requested.
 //!
 //! `journalctl` is asked, with matches on fields instead of `--user`: journald keeps no journal of
 //! their own for system users and for root, whose units log to the system journal under the same
 //! fields; and without `--user` every journal that the caller may read is searched.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::Scope;
-use crate::core::event::excerpt;
+use super::log::{Author, Log, LogLine, WantedLines, each_line};
+use crate::core::event::{excerpt, log_lines};
 use crate::core::units::{StopEvidence, UnitName};
 
 /// How long a search may take.
@@ -22,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STOPS: [&str; 2] = ["de5b426a63be47a7b6ac3eaac82e2f6f", "9d1aaa27d60140bd96365438aad20286"];
 /// `SD_MESSAGE_SPAWN_FAILED`: a unit's program could not be executed; says why.
 const SPAWN_FAILED: &str = "641257651c1b4ec9a8624d7a40a9e1e7";
+
+/// The fields that an [`Entry`] is read from.
+const OUTPUT_FIELDS: &str =
+    "--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID,_STREAM_ID,WORKERHEAL_PHASE";
 
 /// The journal, as far as it is about the units of one manager.
 #[derive(Debug, Clone)]
@@ -33,6 +38,9 @@ pub(super) struct Journal {
 /// One entry, as `journalctl --output=json` prints it.
 #[derive(Debug, Default, Deserialize)]
 struct Entry {
+    /// In microseconds since 1970.
+    #[serde(rename = "__REALTIME_TIMESTAMP", default)]
+    realtime: Option<String>,
     #[serde(rename = "MESSAGE", default)]
     message: Option<Text>,
     #[serde(rename = "MESSAGE_ID", default)]
@@ -56,6 +64,12 @@ impl Entry {
     /// What it says, fit to show; `None` if that is nothing.
     fn line(self) -> Option<String> {
         self.message.map(|message| excerpt(&message.into_string())).filter(|line| !line.is_empty())
+    }
+
+    /// When it was written.
+    fn time(&self) -> Option<SystemTime> {
+        let since_1970 = Duration::from_micros(self.realtime.as_ref()?.parse().ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since_1970)
     }
 }
 
@@ -93,35 +107,18 @@ impl Journal {
     /// The last line that the unit's own processes wrote, else why it could not be executed, else
     /// the last that systemd wrote of it; since the start of its last run, if that is known.
     pub async fn last_line(&self, unit: &UnitName, run: Option<Run>) -> Option<String> {
-        let (name, uid) = (unit.as_str(), self.uid);
-        let (own, managers) = match self.scope {
-            Scope::User => (
-                [format!("_SYSTEMD_USER_UNIT={name}"), format!("_SYSTEMD_OWNER_UID={uid}")],
-                [format!("USER_UNIT={name}"), format!("_UID={uid}")],
-            ),
-            Scope::System => (
-                [format!("_SYSTEMD_UNIT={name}"), "_TRANSPORT=stdout".to_owned()],
-                [format!("UNIT={name}"), "_PID=1".to_owned()],
-            ),
-        };
-        let or = || "+".to_owned();
-        let mut arguments: Vec<String> = own.into_iter().chain([or()]).chain(managers).collect();
+        let name = unit.as_str();
+        let mut arguments = self.about(unit);
         let pid = run.map(|run| run.pid.to_string());
         if let (Some(run), Some(pid)) = (run, &pid) {
             // journald asks the living process for its unit: of one that dies at once it only
             // knows the process id.
-            arguments.extend([or(), format!("_PID={pid}"), format!("--since=@{}", run.started / 1_000_000)]);
+            arguments.extend([or(), format!("_PID={pid}"), since(run)]);
         }
         let mut entries = self.search(&arguments, 50).await.ok()?;
         // What we have told of it repeats what it said before.
         entries.retain(|entry| entry.ours.is_none());
-        let is_own = |entry: &Entry| {
-            let by = match self.scope {
-                Scope::User => &entry.user_unit,
-                Scope::System => &entry.unit,
-            };
-            by.as_deref() == Some(name) || (pid.is_some() && entry.pid == pid)
-        };
+        let is_own = |entry: &Entry| self.unit_of(entry) == Some(name) || (pid.is_some() && entry.pid == pid);
         let is_spawn_failure = |entry: &Entry| entry.message_id.as_deref() == Some(SPAWN_FAILED);
         let (spawn_failures, rest): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_spawn_failure);
         let (own, others): (Vec<Entry>, Vec<Entry>) = rest.into_iter().partition(is_own);
@@ -133,6 +130,79 @@ impl Journal {
             None => Vec::new(),
         };
         [streamed, own, spawn_failures, others].into_iter().flatten().find_map(Entry::line)
+    }
+
+    /// What the unit's own processes wrote, and what systemd and our own daemon wrote of it, the oldest
+    /// first. Of its last run, if that is known, also what journald did not know to be the unit's.
+    pub async fn log(&self, unit: &UnitName, run: Option<Run>, wanted: WantedLines) -> Log {
+        let mut matches = self.about(unit);
+        let streams = match run {
+            Some(run) => self.streams(run).await,
+            None => Vec::new(),
+        };
+        matches.extend(streams.iter().flat_map(|stream| [or(), format!("_STREAM_ID={stream}")]));
+        let (journal, unit) = (self.clone(), unit.clone());
+        let mut journalctl = Command::new("journalctl");
+        // Of lines longer than 4 KiB it would only say that they are.
+        journalctl.args(["--quiet", "--all", "--output=json", OUTPUT_FIELDS]);
+        journalctl.arg(format!("--lines={}", wanted.last)).args(wanted.follow.then_some("--follow")).args(matches);
+        Log::read_by(move |pen| async move {
+            each_line(journalctl, async |line| {
+                let Ok(entry) = serde_json::from_slice::<Entry>(&line) else { return };
+                let author = journal.author(&entry, &unit, &streams);
+                let time = entry.time();
+                let Some(message) = entry.message else { return };
+                for text in log_lines(&message.into_string()) {
+                    pen.write(LogLine { time, author, text }).await;
+                }
+            })
+            .await
+        })
+    }
+
+    fn author(&self, entry: &Entry, unit: &UnitName, streams: &[String]) -> Author {
+        let is_own = self.unit_of(entry) == Some(unit.as_str())
+            || entry.stream.as_ref().is_some_and(|stream| streams.contains(stream));
+        match entry {
+            Entry { ours: Some(_), .. } => Author::Workerheal,
+            _ if is_own => Author::Worker,
+            _ => Author::Manager,
+        }
+    }
+
+    /// The ways to the journal of a run's main process, and with it of what it started.
+    async fn streams(&self, run: Run) -> Vec<String> {
+        let matches = [format!("_PID={}", run.pid), since(run)];
+        let entries = self.search(&matches, 50).await.unwrap_or_default();
+        let mut streams: Vec<String> = entries.into_iter().filter_map(|entry| entry.stream).collect();
+        streams.sort();
+        streams.dedup();
+        streams
+    }
+
+    /// Matches what the unit's own processes wrote, and what others wrote of it who may: its manager, and
+    /// whoever runs as the same user, our own daemon among them.
+    fn about(&self, unit: &UnitName) -> Vec<String> {
+        let (name, uid) = (unit.as_str(), self.uid);
+        let (own, others) = match self.scope {
+            Scope::User => (
+                [format!("_SYSTEMD_USER_UNIT={name}"), format!("_SYSTEMD_OWNER_UID={uid}")],
+                [format!("USER_UNIT={name}"), format!("_UID={uid}")],
+            ),
+            Scope::System => (
+                [format!("_SYSTEMD_UNIT={name}"), "_TRANSPORT=stdout".to_owned()],
+                [format!("UNIT={name}"), "_UID=0".to_owned()],
+            ),
+        };
+        own.into_iter().chain([or()]).chain(others).collect()
+    }
+
+    /// The unit whose process wrote the entry, if journald knew.
+    fn unit_of<'a>(&self, entry: &'a Entry) -> Option<&'a str> {
+        match self.scope {
+            Scope::User => entry.user_unit.as_deref(),
+            Scope::System => entry.unit.as_deref(),
+        }
     }
 
     /// Whether the run with this invocation id was ended by a stop that somebody requested.
@@ -159,8 +229,7 @@ impl Journal {
     /// The newest entries that match the arguments of `journalctl`, newest first.
     async fn search(&self, arguments: &[String], at_most: u32) -> Result<Vec<Entry>, String> {
         let search = Command::new("journalctl")
-            .args(["--quiet", "--reverse", "--output=json"])
-            .arg("--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID,_STREAM_ID,WORKERHEAL_PHASE")
+            .args(["--quiet", "--reverse", "--output=json", OUTPUT_FIELDS])
             .arg(format!("--lines={at_most}"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -176,4 +245,14 @@ impl Journal {
         }
         Ok(output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
+}
+
+/// Between matches of which one is enough.
+fn or() -> String {
+    "+".to_owned()
+}
+
+/// No entries before the run: process ids are used again.
+fn since(run: Run) -> String {
+    format!("--since=@{}", run.started / 1_000_000)
 }

@@ -9,6 +9,7 @@ mod fingerprint;
 #[cfg(target_os = "linux")]
 mod journal;
 pub mod launchd;
+pub mod log;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::core::healer::Outcome;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use log::{Log, WantedLines};
 
 /// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
 #[cfg(target_os = "linux")]
@@ -124,6 +126,10 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
             SystemTime::now().checked_sub(up_for)
         }
     }
+
+    /// The log of the unit, whether or not it is covered: what its processes wrote, and where that is
+    /// kept together, what was told of it.
+    fn log(&self, unit: &UnitName, wanted: WantedLines) -> impl Future<Output = Log> + Send;
 
     /// Waits until no start is under way that would be left half done if this process ended: none
     /// ever is where the manager itself performs them.

@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::paths::{Overrides, Paths};
@@ -155,6 +156,12 @@ impl ServiceManager for Launchd {
         let logs = self.eyes.file(unit, job.as_ref()).await.agent()?.logs.clone();
         let read = spawn_blocking(move || logs.iter().find_map(|log| tail::last_line(log)));
         timeout(READS_WITHIN, read).await.ok()?.ok()?
+    }
+
+    async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
+        let job = self.eyes.job(unit).await.ok().flatten();
+        let file = self.eyes.file(unit, job.as_ref()).await;
+        tail::log(file.agent().map(|agent| agent.logs.clone()).unwrap_or_default(), wanted)
     }
 
     async fn settled(&self) {

@@ -1,13 +1,20 @@
-//! The last line of a log file, without reading the whole of it.
+//! The end of log files, without reading the whole of them.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use futures_util::future::try_join_all;
 use rustix::fs::OFlags;
+use tokio::process::Command;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-use crate::core::event::excerpt;
+use super::READS_WITHIN;
+use crate::core::event::{excerpt, log_lines};
+use crate::manager::log::{Author, Log, LogError, LogLine, Pen, WantedLines, each_line};
 
 /// So much of the end of a file is looked at, in bytes.
 const END: u64 = 16 * 1024;
@@ -30,9 +37,48 @@ pub(super) fn last_line(path: &Path) -> Option<String> {
     Some(excerpt(&String::from_utf8_lossy(&bytes))).filter(|line| !line.is_empty())
 }
 
+/// The last lines of each of the files, that which was written to last at the end; then what is added
+/// to any of them, however they are replaced.
+pub(super) fn log(mut paths: Vec<PathBuf>, wanted: WantedLines) -> Log {
+    paths.sort();
+    paths.dedup();
+    Log::read_by(move |pen| async move {
+        let look = spawn_blocking(move || {
+            // There may be none yet. What is no file, such as a pipe, is not to be read by two.
+            paths.retain(|path| std::fs::metadata(path).map_or(true, |data| data.is_file()));
+            paths.sort_by_key(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok());
+            paths
+        });
+        let paths = timeout(READS_WITHIN, look).await.ok().and_then(Result::ok);
+        let paths = paths.ok_or_else(|| LogError("its file system does not answer".to_owned()))?;
+        if wanted.follow {
+            try_join_all(paths.iter().map(|path| tail(path, wanted, &pen))).await?;
+        } else {
+            for path in paths.iter().filter(|path| path.exists()) {
+                tail(path, wanted, &pen).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The last lines of a file by tail(1), which knows how to follow one that is replaced.
+async fn tail(path: &Path, wanted: WantedLines, pen: &Pen) -> Result<(), LogError> {
+    let mut tail = Command::new("tail");
+    tail.args(wanted.follow.then_some("-F")).args(["-n", &wanted.last.to_string(), "--"]).arg(path);
+    each_line(tail, async |line| {
+        let time = wanted.follow.then(SystemTime::now);
+        for text in log_lines(&String::from_utf8_lossy(&line)) {
+            pen.write(LogLine { time, author: Author::Worker, text }).await;
+        }
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use super::*;
 
@@ -59,5 +105,32 @@ mod tests {
         assert_eq!(last_line(&path).as_deref(), Some("last words"));
         assert_eq!(last_line(directory.path()), None);
         assert_eq!(last_line(Path::new("/dev/zero")), None);
+    }
+
+    /// The text of the next line; nothing at the end.
+    async fn next(log: &mut Log) -> String {
+        let line = timeout(Duration::from_secs(20), log.next()).await.unwrap().unwrap();
+        line.map(|line| line.text).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn a_log_is_the_ends_of_its_files_and_what_is_added() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let paths = vec![path("err"), path("out"), path("err"), directory.path().to_owned()];
+        let past = WantedLines { last: 2, follow: false };
+        assert_eq!(next(&mut log(paths.clone(), past)).await, "", "there is no file yet");
+
+        fs::write(path("err"), "one\ntwo\n  thr\0ee\n").unwrap();
+        let mut read = log(paths.clone(), past);
+        assert_eq!([next(&mut read).await, next(&mut read).await, next(&mut read).await], ["two", "  three", ""]);
+
+        let mut read = log(paths, WantedLines { last: 1, follow: true });
+        assert_eq!(next(&mut read).await, "  three");
+        fs::write(path("out"), "begins\n").unwrap();
+        assert_eq!(next(&mut read).await, "begins");
+        fs::write(path("new"), "rotated\n").unwrap();
+        fs::rename(path("new"), path("err")).unwrap();
+        assert_eq!(next(&mut read).await, "rotated");
     }
 }

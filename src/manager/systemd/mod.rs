@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use zbus::{Connection, Message, OwnedVariant, Variant};
 
 use super::journal::{Journal, Run};
+use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager, fingerprint};
 use crate::core::units::{
     ActiveState, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
@@ -506,6 +507,14 @@ impl ServiceManager for Systemd {
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         let run = self.link().ok()?.last_run(unit.as_str()).await.ok().flatten();
         self.journal.last_line(unit, run).await
+    }
+
+    async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
+        let run = match self.link() {
+            Ok(link) => link.last_run(unit.as_str()).await.ok().flatten(),
+            Err(_) => None,
+        };
+        self.journal.log(unit, run, wanted).await
     }
 }
 
