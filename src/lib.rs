@@ -27,6 +27,7 @@
 //! Each module stands only on those below it:
 //!
 //! - [`cli`]: one file a command, thin.
+//! - `top`, the screen, if its feature is on.
 //! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
 //!   other, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
 //! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
@@ -50,6 +51,8 @@ pub mod search;
 pub mod setup;
 pub mod sources;
 pub mod store;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod watch;
 
 pub use crate::client::direct::{Client, HealError, Healing};
