@@ -26,7 +26,8 @@
 //!
 //! Each module stands only on those below it:
 //!
-//! - [`cli`]: one file a command, thin; beside it the surfaces that are features, such as the MCP server.
+//! - [`cli`]: one file a command, thin; beside it the surfaces that are features: the screen (`top`), the tools for
+//!   assistants (`mcp`).
 //! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
 //!   other, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
 //! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
@@ -52,6 +53,8 @@ pub mod search;
 pub mod setup;
 pub mod sources;
 pub mod store;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod watch;
 
 pub use crate::client::direct::{Client, HealError, Healing};

@@ -17,6 +17,8 @@ mod pause;
 mod progress;
 mod status;
 mod term;
+#[cfg(feature = "top")]
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,6 +86,9 @@ enum Command {
     Explain(explain::Explain),
     /// Show what the daemon did, and does
     Events(events::Events),
+    /// Show all workers live, on the whole terminal: heal, pause, explain, follow logs
+    #[cfg(feature = "top")]
+    Top(top::Top),
     /// Hold healing: of everything, a site or a worker
     Pause(pause::Pause),
     /// Let healing go on, and try anew what was given up
@@ -132,6 +137,8 @@ pub fn run() -> ExitCode {
         Command::Status(command) => block_on(command.run(&options, style)),
         Command::Explain(command) => block_on(command.run(&options, style)),
         Command::Events(command) => block_on(command.run(&options, style)),
+        #[cfg(feature = "top")]
+        Command::Top(command) => block_on(command.run(&options, style)),
         Command::Pause(command) => block_on(command.run(&options, style)),
         Command::Resume(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),

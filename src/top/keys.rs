@@ -1,0 +1,221 @@
+//! How keys change what is shown, and what they have done elsewhere. Pure.
+
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::menu::{PauseMenu, Target};
+use super::model::{FollowedLog, Link, Mode, Model, Pane};
+use crate::api::PauseKind;
+use crate::core::survey::{Stage, WorkerReport};
+
+/// What is to be done beyond the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Effect {
+    Quit,
+    /// Leave the terminal to the shell until the process is continued.
+    Suspend,
+    /// Draw everything anew: something else has written to the terminal.
+    Repaint,
+    Heal(Target),
+    Pause(Target, Option<Duration>),
+    /// The worker is only tried anew where nothing is paused.
+    Resume(Target),
+    /// Follow the log of this unit.
+    Follow(String),
+    /// Something that cannot be done; says why.
+    Refuse(String),
+}
+
+impl Model {
+    /// A key is pressed.
+    pub fn press(&mut self, key: KeyEvent) -> Option<Effect> {
+        if key.modifiers.contains(KeyModifiers::ALT) {
+            // So terminals send Esc and a key that is pressed right after it.
+            self.press(KeyEvent::from(KeyCode::Esc));
+            return self.press(KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..key });
+        }
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c') => Some(Effect::Quit),
+                KeyCode::Char('z') => Some(Effect::Suspend),
+                KeyCode::Char('l') => Some(Effect::Repaint),
+                _ => None,
+            };
+        }
+        match &self.mode {
+            Mode::Filter(before) => {
+                let before = before.clone();
+                self.type_filter(key.code, before);
+                None
+            }
+            Mode::Pause(menu) => {
+                let menu = menu.clone();
+                self.choose_pause(key.code, menu)
+            }
+            Mode::Commands => self.command(key.code),
+        }
+    }
+
+    fn type_filter(&mut self, key: KeyCode, before: String) {
+        match key {
+            KeyCode::Char(c) => self.filter.push(c),
+            KeyCode::Backspace => drop(self.filter.pop()),
+            KeyCode::Enter => self.mode = Mode::Commands,
+            KeyCode::Esc => {
+                self.filter = before;
+                self.mode = Mode::Commands;
+            }
+            KeyCode::Down => self.select(1),
+            KeyCode::Up => self.select(-1),
+            _ => {}
+        }
+        self.keep_selection();
+    }
+
+    fn choose_pause(&mut self, key: KeyCode, mut menu: PauseMenu) -> Option<Effect> {
+        match key {
+            KeyCode::Esc | KeyCode::Char('q' | 'p') => {
+                self.mode = Mode::Commands;
+                return None;
+            }
+            KeyCode::Enter => {
+                self.mode = Mode::Commands;
+                let (target, time) = menu.chosen();
+                return Some(Effect::Pause(target, time));
+            }
+            KeyCode::Down | KeyCode::Char('j') => menu.lengthen(true),
+            KeyCode::Up | KeyCode::Char('k') => menu.lengthen(false),
+            KeyCode::Tab | KeyCode::Right | KeyCode::Char('l') => menu.turn(true),
+            KeyCode::BackTab | KeyCode::Left | KeyCode::Char('h') => menu.turn(false),
+            _ => {}
+        }
+        self.mode = Mode::Pause(menu);
+        None
+    }
+
+    fn command(&mut self, key: KeyCode) -> Option<Effect> {
+        match key {
+            KeyCode::Char('q') => return Some(Effect::Quit),
+            KeyCode::Esc => self.back(),
+            KeyCode::Char('?') => return self.open(Pane::Help),
+            KeyCode::Enter | KeyCode::Char('e') => return self.open(Pane::Explanation),
+            KeyCode::Char('l') => return self.open(Pane::Log),
+            KeyCode::Char('/') => {
+                self.close();
+                self.mode = Mode::Filter(self.filter.clone());
+            }
+            KeyCode::Char('s') => self.order = self.order.next(),
+            KeyCode::Char('h') => {
+                return Some(self.at_hand().map_or_else(|why| why, |worker| Effect::Heal(Target::worker(worker))));
+            }
+            KeyCode::Char('H') => {
+                return Some(self.refused().unwrap_or_else(|| Effect::Heal(Target::everything())));
+            }
+            KeyCode::Char('p') => return self.open_pause_menu(),
+            KeyCode::Char('r') => return Some(self.resume()),
+            key => return self.go(key),
+        }
+        None
+    }
+
+    /// Moves the selection; in a pane, what it shows.
+    fn go(&mut self, key: KeyCode) -> Option<Effect> {
+        let page = isize::try_from(self.page).unwrap_or(1);
+        let by = match key {
+            KeyCode::Down | KeyCode::Char('j') => 1,
+            KeyCode::Up | KeyCode::Char('k') => -1,
+            KeyCode::PageDown | KeyCode::Char(' ') => page,
+            KeyCode::PageUp => -page,
+            KeyCode::Home | KeyCode::Char('g') => isize::MIN,
+            KeyCode::End | KeyCode::Char('G') => isize::MAX,
+            _ => return None,
+        };
+        match self.pane {
+            Pane::None => self.select(by),
+            // A log is scrolled from its end.
+            Pane::Log => self.scroll = self.scroll.saturating_add_signed(by.saturating_neg()).min(self.scroll_end),
+            Pane::Explanation | Pane::Help => {
+                self.scroll = self.scroll.saturating_add_signed(by).min(self.scroll_end);
+            }
+        }
+        None
+    }
+
+    /// Closes what is open; if nothing is, shows all workers.
+    fn back(&mut self) {
+        if self.pane == Pane::None {
+            self.filter.clear();
+            self.keep_selection();
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        (self.pane, self.scroll, self.log) = (Pane::None, 0, None);
+    }
+
+    /// Opens a pane; closes it if it is open.
+    fn open(&mut self, pane: Pane) -> Option<Effect> {
+        let was = self.pane;
+        self.close();
+        if was == pane {
+            return None;
+        }
+        if pane == Pane::Help {
+            self.pane = pane;
+            return None;
+        }
+        let Some(worker) = self.selected() else { return Some(nothing_selected()) };
+        let unit = worker.unit.clone();
+        self.pane = pane;
+        if pane != Pane::Log {
+            return None;
+        }
+        self.log = Some(FollowedLog { unit: unit.clone(), ..FollowedLog::default() });
+        Some(Effect::Follow(unit))
+    }
+
+    fn open_pause_menu(&mut self) -> Option<Effect> {
+        match self.at_hand().map(PauseMenu::about) {
+            Ok(menu) => {
+                self.mode = Mode::Pause(menu);
+                None
+            }
+            Err(why) => Some(why),
+        }
+    }
+
+    /// Ends the narrowest pause that holds the selected worker; without one, has it tried anew.
+    fn resume(&self) -> Effect {
+        let worker = match self.at_hand() {
+            Ok(worker) => worker,
+            Err(why) => return why,
+        };
+        Effect::Resume(match self.pause_of(worker).map(|pause| pause.kind) {
+            Some(PauseKind::Everything) => Target::everything(),
+            Some(PauseKind::Site) => Target::site(&worker.site),
+            Some(PauseKind::Unit) => Target::worker(worker),
+            None if worker.phase == Stage::GaveUp => Target::worker(worker),
+            None => return Effect::Refuse(format!("{} is not paused.", worker.name())),
+        })
+    }
+
+    /// The selected worker, for something that the daemon is to do with it.
+    fn at_hand(&self) -> Result<&WorkerReport, Effect> {
+        match self.refused() {
+            Some(why) => Err(why),
+            None => self.selected().ok_or_else(nothing_selected),
+        }
+    }
+
+    /// Why nothing can be done now.
+    fn refused(&self) -> Option<Effect> {
+        let why = "That needs the daemon, which does not answer.";
+        (self.link != Link::Up).then(|| Effect::Refuse(why.to_owned()))
+    }
+}
+
+fn nothing_selected() -> Effect {
+    Effect::Refuse("There is no worker to do that with.".to_owned())
+}

@@ -1,0 +1,70 @@
+//! The choice of what to pause, and for how long. Pure.
+
+use std::time::Duration;
+
+use crate::core::survey::WorkerReport;
+
+/// For how long, and how that is said.
+pub(super) const TIMES: [(&str, Option<Duration>); 5] = [
+    ("until it is resumed", None),
+    ("15 minutes", Some(Duration::from_secs(15 * 60))),
+    ("1 hour", Some(Duration::from_secs(3600))),
+    ("8 hours", Some(Duration::from_secs(8 * 3600))),
+    ("1 day", Some(Duration::from_secs(24 * 3600))),
+];
+
+/// Something that can be paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// How it is called.
+    pub name: String,
+    /// What the daemon is told; nothing is everything.
+    pub targets: Vec<String>,
+}
+
+impl Target {
+    pub fn worker(worker: &WorkerReport) -> Self {
+        Self { name: worker.name(), targets: vec![worker.unit.clone()] }
+    }
+
+    pub fn site(site: &str) -> Self {
+        Self { name: format!("the site {site}"), targets: vec![site.to_owned()] }
+    }
+
+    pub fn everything() -> Self {
+        Self { name: "everything".to_owned(), targets: Vec::new() }
+    }
+}
+
+/// The menu, open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PauseMenu {
+    pub targets: Vec<Target>,
+    /// Which of them, and which of [`TIMES`].
+    pub target: usize,
+    pub time: usize,
+}
+
+impl PauseMenu {
+    /// About a worker, its site, and everything.
+    pub fn about(worker: &WorkerReport) -> Self {
+        let site = (!worker.site.is_empty()).then(|| Target::site(&worker.site));
+        let targets = [Some(Target::worker(worker)), site, Some(Target::everything())];
+        Self { targets: targets.into_iter().flatten().collect(), target: 0, time: 0 }
+    }
+
+    /// Moves on to the next target, or back.
+    pub fn turn(&mut self, forward: bool) {
+        let count = self.targets.len();
+        self.target = (self.target + if forward { 1 } else { count - 1 }) % count;
+    }
+
+    /// Moves to a longer time, or a shorter one.
+    pub fn lengthen(&mut self, longer: bool) {
+        self.time = if longer { (self.time + 1).min(TIMES.len() - 1) } else { self.time.saturating_sub(1) };
+    }
+
+    pub fn chosen(&self) -> (Target, Option<Duration>) {
+        (self.targets[self.target].clone(), TIMES[self.time].1)
+    }
+}

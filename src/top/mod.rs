@@ -1,0 +1,280 @@
+//! `workerheal top`: the workers on a screen, live.
+//!
+//! One loop owns what is shown, the [`Model`]. Keys, what the daemon tells ([`link`]), what
+//! becomes of what the user wants ([`deeds`]) and the log that is followed change it; then it is drawn
+//! ([`view`]), and drawn again when something on the screen changes by itself, and at no other time.
+//! [`terminal`] is the edge to the terminal, and gives it back however this ends.
+
+mod deeds;
+mod keys;
+mod link;
+mod menu;
+mod model;
+mod rows;
+mod terminal;
+mod timeline;
+mod view;
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use crossterm::event::{Event as Input, EventStream, KeyEventKind};
+use futures_util::StreamExt;
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+pub use terminal::Screen;
+
+use crate::client::log::{Log, LogLine};
+use crate::core::survey::WorkerReport;
+use crate::deadline::reached;
+use crate::setup::Options;
+use deeds::{Deeds, Done};
+use keys::Effect;
+use link::News;
+use model::{Model, Tone};
+use view::{Clock, Palette};
+
+/// What changes together is drawn together.
+const FRAME: Duration = Duration::from_millis(30);
+/// Clocks are not that exact: a text that is drawn too soon would be drawn twice.
+const AFTERWARDS: Duration = Duration::from_millis(2);
+/// How long a selection has to rest before it is asked why the worker is as it is.
+const RESTS_FOR: Duration = Duration::from_millis(150);
+/// How long the kernel may take to stop this process.
+const STOPS_WITHIN: Duration = Duration::from_millis(100);
+/// What the daemon tells, and is not looked at yet.
+const QUEUE: usize = 256;
+
+/// Shows the workers until the user has seen enough, or the terminal is gone.
+///
+/// # Errors
+///
+/// If standard input or output is no terminal, or it cannot be written to.
+pub async fn run(options: &Options, colored: bool) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // It is decided already, by all that has a say in it.
+    crossterm::style::force_color_output(colored);
+    let mut screen = Screen::take()?;
+    let mut app = App::new(options.clone(), colored);
+    let mut keys = EventStream::new();
+    loop {
+        let draw_at = app.draw_at;
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            input = keys.next() => match input {
+                Some(Ok(input)) => match app.input(&input) {
+                    Some(Effect::Quit) => return Ok(()),
+                    Some(Effect::Suspend) => {
+                        terminal::give_back();
+                        suspend().await?;
+                        screen.come_back()?;
+                    }
+                    Some(Effect::Repaint) => screen.come_back()?,
+                    Some(effect) => app.perform(effect),
+                    None => {}
+                },
+                // Nobody is there to type any more.
+                Some(Err(_)) | None => return Ok(()),
+            },
+            () = app.changed() => {}
+            () = reached(draw_at) => {
+                app.draw(&mut screen)?;
+                continue;
+            }
+        }
+        app.draw_soon();
+    }
+}
+
+/// Stops this process as the terminal would have done, until it is continued.
+async fn suspend() -> io::Result<()> {
+    let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+    kill_process(getpid(), Signal::TSTP)?;
+    // It may be that nobody could continue it: then the kernel does not stop it.
+    let _ = timeout(STOPS_WITHIN, continued.recv()).await;
+    Ok(())
+}
+
+/// What is shown, and where it comes from.
+struct App {
+    model: Model,
+    palette: Palette,
+    news: mpsc::Receiver<News>,
+    pokes: mpsc::Sender<()>,
+    deeds: Deeds,
+    log: Option<Log>,
+    /// What is explained, and when to ask that.
+    asked: Option<WorkerReport>,
+    ask_at: Option<Instant>,
+    draw_at: Option<Instant>,
+    drawn: Option<Instant>,
+    link: JoinSet<()>,
+}
+
+impl App {
+    fn new(options: Options, colored: bool) -> Self {
+        let (sender, news) = mpsc::channel(QUEUE);
+        let (pokes, asks) = mpsc::channel(1);
+        let mut link = JoinSet::new();
+        link.spawn(link::follow(options.clone(), asks, sender));
+        Self {
+            model: Model::new(),
+            palette: Palette { colored, dimmed: false },
+            news,
+            pokes,
+            deeds: Deeds::new(options),
+            log: None,
+            asked: None,
+            ask_at: None,
+            draw_at: Some(Instant::now()),
+            drawn: None,
+            link,
+        }
+    }
+
+    fn input(&mut self, input: &Input) -> Option<Effect> {
+        match input {
+            Input::Key(key) if key.kind != KeyEventKind::Release => self.model.press(*key),
+            _ => None,
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let now = SystemTime::now();
+        match effect {
+            Effect::Heal(target) => {
+                self.model.tell(Tone::Busy, format!("Healing {}", target.name), now);
+                self.deeds.heal(target);
+            }
+            Effect::Pause(target, time) => self.deeds.pause(target, time),
+            Effect::Resume(target) => self.deeds.resume(target),
+            Effect::Follow(unit) => self.deeds.follow(unit),
+            Effect::Refuse(why) => self.model.tell(Tone::Bad, why, now),
+            // Those are about the terminal.
+            Effect::Quit | Effect::Suspend | Effect::Repaint => {}
+        }
+    }
+
+    /// Waits until something has changed the model.
+    async fn changed(&mut self) {
+        tokio::select! {
+            Some(news) = self.news.recv() => self.hear(news),
+            done = self.deeds.next() => self.done(done),
+            // It only ends by a panic, and that ends all of it.
+            Some(Err(ended)) = self.link.join_next() => {
+                if let Ok(panic) = ended.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+            line = next_line(&mut self.log) => self.read(line),
+            () = reached(self.ask_at) => {
+                self.ask_at = None;
+                if let Some(worker) = &self.asked {
+                    self.deeds.explain(worker.unit.clone());
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Found(uptime, now) => self.model.found(uptime, now),
+            News::Event(event) => self.model.happened(*event),
+            News::Gap => self.model.missed(),
+            News::Snapshot(snapshot) => self.model.learn(*snapshot),
+            News::Gone(why) => {
+                self.model.lost(why, SystemTime::now());
+                // Another daemon may have another answer.
+                self.asked = None;
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Told(tone, text) => {
+                self.model.tell(tone, text, SystemTime::now());
+                // Not all that was done is told as an event. If it is asked already, that does.
+                let _ = self.pokes.try_send(());
+            }
+            Done::Explained(answer) => self.model.explained = Some(answer),
+            Done::Opened(unit, log) => {
+                // It may have been closed again meanwhile.
+                let Some(pane) = self.model.log.as_mut().filter(|pane| pane.unit == unit) else { return };
+                match log {
+                    Ok(log) => self.log = Some(log),
+                    Err(why) => pane.error = Some(why),
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, line: Result<LogLine, String>) {
+        match line {
+            Ok(line) => self.model.logged(line),
+            Err(why) => {
+                self.log = None;
+                if let Some(pane) = &mut self.model.log {
+                    pane.error = Some(why);
+                }
+            }
+        }
+    }
+
+    /// Has drawn what has changed, and asked what belongs to it.
+    fn draw_soon(&mut self) {
+        if self.model.log.is_none() {
+            self.log = None;
+        }
+        let question = self.model.question();
+        if question.is_some() && question != self.asked {
+            self.asked = question;
+            self.ask_at = Some(Instant::now() + RESTS_FOR);
+        }
+        let soonest = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME);
+        self.draw_at = Some(self.draw_at.map_or(soonest, |at| at.min(soonest)));
+    }
+
+    fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
+        let now = SystemTime::now();
+        self.model.tidy(now);
+        let clock = Clock::new(now, time_of_day);
+        screen.show(|frame| {
+            view::settle(frame.area(), &mut self.model, &clock, self.palette);
+            view::draw(frame, &self.model, &clock, self.palette);
+        })?;
+        let drawn = Instant::now();
+        self.drawn = Some(drawn);
+        let next = clock.next().map(|next| next.duration_since(now).unwrap_or_default());
+        self.draw_at = next.map(|next| drawn + next + AFTERWARDS);
+        Ok(())
+    }
+}
+
+/// The next line of the log, if one is followed, or why there are no more.
+async fn next_line(log: &mut Option<Log>) -> Result<LogLine, String> {
+    match log {
+        Some(log) => match log.next().await {
+            Ok(Some(line)) => Ok(line),
+            Ok(None) => Err("The log has ended.".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// By the clock on the reader's wall.
+fn time_of_day(time: SystemTime) -> String {
+    chrono::DateTime::<chrono::Local>::from(time).format("%H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests;

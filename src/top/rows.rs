@@ -1,0 +1,162 @@
+//! The list of workers: which are shown, in which order, below which headings. Pure.
+
+use crate::core::survey::{Stage, WorkerReport};
+
+/// In which order workers are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Site by site, below headings.
+    #[default]
+    Site,
+    /// What needs somebody first.
+    Trouble,
+    /// What has come up last first.
+    Uptime,
+    /// What was tried most often first.
+    Attempts,
+}
+
+impl Order {
+    pub fn next(self) -> Self {
+        match self {
+            Self::Site => Self::Trouble,
+            Self::Trouble => Self::Uptime,
+            Self::Uptime => Self::Attempts,
+            Self::Attempts => Self::Site,
+        }
+    }
+
+    /// As it is said in "sorted by ..".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Site => "site",
+            Self::Trouble => "trouble",
+            Self::Uptime => "uptime",
+            Self::Attempts => "attempts",
+        }
+    }
+}
+
+/// A line of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Row<'a> {
+    /// A site, and how many of its workers are shown.
+    Site(&'a str, usize),
+    Worker(&'a WorkerReport),
+}
+
+impl<'a> Row<'a> {
+    /// The unit, if it is a worker.
+    pub fn unit(&self) -> Option<&'a str> {
+        match self {
+            Self::Site(..) => None,
+            Self::Worker(worker) => Some(&worker.unit),
+        }
+    }
+}
+
+/// The list from top to bottom.
+pub(super) fn rows<'a>(workers: &'a [WorkerReport], filter: &str, order: Order) -> Vec<Row<'a>> {
+    let mut shown: Vec<&WorkerReport> = workers.iter().filter(|worker| matches(worker, filter)).collect();
+    match order {
+        Order::Site => {}
+        Order::Trouble => shown.sort_by_key(|worker| trouble(worker)),
+        Order::Uptime => shown.sort_by_key(|worker| (worker.up_since.is_none(), std::cmp::Reverse(worker.up_since))),
+        Order::Attempts => shown.sort_by_key(|worker| std::cmp::Reverse(worker.attempts)),
+    }
+    if order != Order::Site {
+        return shown.into_iter().map(Row::Worker).collect();
+    }
+    let mut rows = Vec::with_capacity(shown.len());
+    for workers in shown.chunk_by(|a, b| a.site == b.site) {
+        rows.push(Row::Site(&workers[0].site, workers.len()));
+        rows.extend(workers.iter().copied().map(Row::Worker));
+    }
+    rows
+}
+
+/// Whether each word of the filter is in what is seen of the worker.
+fn matches(worker: &WorkerReport, filter: &str) -> bool {
+    let state = worker.state.map(|state| state.to_string()).unwrap_or_default();
+    let seen = format!("{} {} {} {state}", worker.name(), worker.unit, worker.phase).to_lowercase();
+    filter.to_lowercase().split_whitespace().all(|word| seen.contains(word))
+}
+
+/// How much a worker needs somebody: what is little comes first.
+fn trouble(worker: &WorkerReport) -> (u8, bool) {
+    let is_well = matches!(worker.phase, Stage::Held) && worker.healthy;
+    // What is up but paused comes before what is simply up.
+    (if is_well { weight(Stage::Changing) } else { weight(worker.phase) }, worker.reason.is_empty())
+}
+
+/// The place of a stage among others, those that need somebody first.
+pub(super) fn weight(stage: Stage) -> u8 {
+    match stage {
+        Stage::GaveUp => 0,
+        Stage::Unknown => 1,
+        Stage::Waiting => 2,
+        Stage::Due => 3,
+        Stage::Starting => 4,
+        Stage::Held => 5,
+        Stage::Proving => 6,
+        Stage::Changing => 7,
+        Stage::Up => 8,
+        Stage::Down => 9,
+        Stage::Stopped => 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workers() -> Vec<WorkerReport> {
+        vec![
+            WorkerReport::plain("queue", Stage::Up),
+            WorkerReport { attempts: 2, ..WorkerReport::plain("vite", Stage::Waiting) },
+            WorkerReport { site: "shop".into(), ..WorkerReport::plain("queue", Stage::GaveUp) },
+        ]
+    }
+
+    fn listed(filter: &str, order: Order) -> Vec<String> {
+        let workers = workers();
+        let line = |row: Row<'_>| match row {
+            Row::Site(site, count) => format!("{site}: {count}"),
+            Row::Worker(worker) => worker.name(),
+        };
+        rows(&workers, filter, order).into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn workers_are_below_the_heading_of_their_site_or_in_one_list() {
+        assert_eq!(listed("", Order::Site), ["myapp: 2", "myapp/queue", "myapp/vite", "shop: 1", "shop/queue"]);
+        assert_eq!(listed("", Order::Trouble), ["shop/queue", "myapp/vite", "myapp/queue"]);
+        assert_eq!(listed("", Order::Attempts), ["myapp/vite", "myapp/queue", "shop/queue"]);
+    }
+
+    #[test]
+    fn the_one_that_came_up_last_is_first_and_those_that_are_down_are_last() {
+        let mut workers = workers();
+        let epoch = std::time::SystemTime::UNIX_EPOCH;
+        workers[0].up_since = Some(epoch);
+        workers[2].up_since = Some(epoch + std::time::Duration::from_secs(1));
+        let names: Vec<_> = rows(&workers, "", Order::Uptime).iter().filter_map(Row::unit).collect();
+        assert_eq!(names, ["lerd-queue-myapp", "lerd-queue-myapp", "lerd-vite-myapp"]);
+        assert_eq!(rows(&workers, "", Order::Uptime)[0], Row::Worker(&workers[2]));
+    }
+
+    #[test]
+    fn a_filter_is_words_that_are_all_in_what_is_seen() {
+        assert_eq!(listed("QUE", Order::Site), ["myapp: 1", "myapp/queue", "shop: 1", "shop/queue"]);
+        assert_eq!(listed("shop que", Order::Site), ["shop: 1", "shop/queue"]);
+        assert_eq!(listed("waiting", Order::Trouble), ["myapp/vite"]);
+        assert_eq!(listed("nothing", Order::Site), [""; 0]);
+    }
+
+    #[test]
+    fn sorting_comes_round() {
+        let orders = [Order::Site; 4].into_iter().enumerate();
+        let end = orders.fold(Order::Site, |order, _| order.next());
+        assert_eq!(end, Order::Site);
+    }
+}

@@ -1,0 +1,225 @@
+//! How news and keys change the model.
+
+use std::time::{Duration, SystemTime};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::keys::Effect;
+use super::menu::Target;
+use super::model::{Link, Mode, Model, Pane, Snapshot};
+use super::rows::Order;
+use crate::api::{DaemonStatus, ManagerStatus, PauseKind, PauseReport, RegistryStatus};
+use crate::core::event::{Event, Phase};
+use crate::core::survey::{Stage, WorkerReport};
+use crate::manager::Scope;
+use crate::manager::log::{Author, LogLine};
+
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+const QUEUE: &str = "lerd-queue-myapp";
+const VITE: &str = "lerd-vite-myapp";
+
+fn snapshot(workers: Vec<WorkerReport>, pauses: Vec<PauseReport>) -> Snapshot {
+    let status = DaemonStatus {
+        version: String::new(),
+        pid: 1,
+        uptime: None,
+        manager: ManagerStatus { scope: Scope::User, reachable: true, error: String::new() },
+        registry: RegistryStatus { path: String::new(), sites: 1, read: None, error: String::new() },
+        config: String::new(),
+        stop_marker: false,
+        pauses,
+        workers: workers.len(),
+        counts: [].into(),
+    };
+    Snapshot { at: NOW, status, workers }
+}
+
+/// With two workers, the first of which is selected.
+fn model() -> Model {
+    let mut model = Model::new();
+    let workers = vec![WorkerReport::plain("queue", Stage::Up), WorkerReport::plain("vite", Stage::GaveUp)];
+    model.learn(snapshot(workers, Vec::new()));
+    model
+}
+
+fn press(model: &mut Model, key: KeyCode) -> Option<Effect> {
+    model.press(KeyEvent::from(key))
+}
+
+fn letters(model: &mut Model, text: &str) -> Vec<Effect> {
+    text.chars().filter_map(|letter| press(model, KeyCode::Char(letter))).collect()
+}
+
+fn unit(name: &str) -> Target {
+    Target { name: format!("myapp/{name}"), targets: vec![format!("lerd-{name}-myapp")] }
+}
+
+#[test]
+fn the_selection_stays_with_its_worker_and_within_the_list() {
+    let mut model = model();
+    assert_eq!(model.selected.as_deref(), Some(QUEUE));
+    letters(&mut model, "kj");
+    assert_eq!(model.selected.as_deref(), Some(VITE));
+    press(&mut model, KeyCode::Down);
+    assert_eq!(model.selected.as_deref(), Some(VITE));
+    let mut workers = model.workers().to_vec();
+    workers.insert(0, WorkerReport::plain("horizon", Stage::Up));
+    model.learn(snapshot(workers, Vec::new()));
+    assert_eq!(model.selected.as_deref(), Some(VITE));
+    model.learn(snapshot(vec![WorkerReport::plain("queue", Stage::Up)], Vec::new()));
+    assert_eq!(model.selected.as_deref(), Some(QUEUE), "the other is gone");
+    model.learn(snapshot(Vec::new(), Vec::new()));
+    assert_eq!(model.selected, None);
+    for key in ["j", "G", "e", "l", "h", "r", "p"] {
+        letters(&mut model, key);
+    }
+    assert_eq!(
+        press(&mut model, KeyCode::Char('h')),
+        Some(Effect::Refuse("There is no worker to do that with.".into()))
+    );
+}
+
+#[test]
+fn a_list_that_is_too_long_is_scrolled_so_that_the_selection_is_seen_below_its_site() {
+    let mut model = Model::new();
+    let workers = (0..20).map(|number| WorkerReport::plain(&format!("w{number:02}"), Stage::Up)).collect();
+    model.learn(snapshot(workers, Vec::new()));
+    model.settle(5, 0);
+    assert_eq!(model.top, 0);
+    press(&mut model, KeyCode::End);
+    model.settle(5, 0);
+    assert_eq!(model.top, 16, "of 21 rows the last 5");
+    press(&mut model, KeyCode::PageUp);
+    model.settle(5, 0);
+    assert_eq!(model.top, 15);
+    press(&mut model, KeyCode::Home);
+    model.settle(5, 0);
+    assert_eq!(model.top, 0, "the heading is seen too");
+}
+
+#[test]
+fn keys_have_the_selected_worker_or_all_healed() {
+    let mut model = model();
+    assert_eq!(letters(&mut model, "jhH"), [Effect::Heal(unit("vite")), Effect::Heal(Target::everything())]);
+    model.lost("it has ended".into(), NOW);
+    let refused = Effect::Refuse("That needs the daemon, which does not answer.".into());
+    assert_eq!(letters(&mut model, "hHpr"), vec![refused; 4]);
+    assert_eq!(model.mode, Mode::Commands);
+}
+
+#[test]
+fn what_is_paused_and_for_how_long_is_chosen() {
+    let mut model = model();
+    letters(&mut model, "p");
+    assert_eq!(press(&mut model, KeyCode::Enter), Some(Effect::Pause(unit("queue"), None)));
+    letters(&mut model, "pjj");
+    press(&mut model, KeyCode::Tab);
+    let hour = Some(Duration::from_secs(3600));
+    assert_eq!(press(&mut model, KeyCode::Enter), Some(Effect::Pause(Target::site("myapp"), hour)));
+    letters(&mut model, "p");
+    press(&mut model, KeyCode::BackTab);
+    press(&mut model, KeyCode::Up);
+    assert_eq!(press(&mut model, KeyCode::Enter), Some(Effect::Pause(Target::everything(), None)));
+    letters(&mut model, "p");
+    press(&mut model, KeyCode::Esc);
+    assert_eq!(model.mode, Mode::Commands);
+}
+
+#[test]
+fn resuming_ends_the_narrowest_pause_or_tries_anew_what_was_given_up() {
+    let mut model = model();
+    assert_eq!(letters(&mut model, "r"), [Effect::Refuse("myapp/queue is not paused.".into())]);
+    assert_eq!(letters(&mut model, "jr"), [Effect::Resume(unit("vite"))]);
+    let pause = |kind, name: &str| PauseReport { kind, name: name.into(), ends_in: None };
+    let mut pauses =
+        vec![pause(PauseKind::Everything, ""), pause(PauseKind::Site, "myapp"), pause(PauseKind::Unit, QUEUE)];
+    letters(&mut model, "k");
+    for target in [unit("queue"), Target::site("myapp"), Target::everything()] {
+        model.learn(snapshot(model.workers().to_vec(), pauses.clone()));
+        assert_eq!(letters(&mut model, "r"), [Effect::Resume(target)]);
+        pauses.pop();
+    }
+}
+
+#[test]
+fn a_filter_is_typed_kept_and_dropped() {
+    let mut model = model();
+    letters(&mut model, "/viq");
+    press(&mut model, KeyCode::Backspace);
+    assert_eq!((model.filter.as_str(), model.selected.as_deref()), ("vi", Some(VITE)));
+    press(&mut model, KeyCode::Enter);
+    letters(&mut model, "/x");
+    press(&mut model, KeyCode::Esc);
+    assert_eq!((model.filter.as_str(), &model.mode), ("vi", &Mode::Commands), "it is as it was before");
+    press(&mut model, KeyCode::Esc);
+    assert_eq!(model.filter, "");
+}
+
+#[test]
+fn panes_open_close_and_take_each_others_place() {
+    let mut model = model();
+    press(&mut model, KeyCode::Enter);
+    assert_eq!(model.pane, Pane::Explanation);
+    letters(&mut model, "e");
+    assert_eq!(model.pane, Pane::None);
+    assert_eq!(letters(&mut model, "el"), [Effect::Follow(QUEUE.into())]);
+    assert!(model.log.is_some());
+    letters(&mut model, "?");
+    assert_eq!((model.pane, model.log.is_some()), (Pane::Help, false));
+    letters(&mut model, "/");
+    assert_eq!(model.pane, Pane::None, "what is filtered is to be seen");
+}
+
+#[test]
+fn a_log_is_scrolled_from_its_end_and_stands_still_while_it_is() {
+    let mut model = model();
+    letters(&mut model, "l");
+    let line = || LogLine { time: None, author: Author::Worker, text: "a line".into() };
+    (0..100).for_each(|_| model.logged(line()));
+    model.settle(10, 90);
+    letters(&mut model, "kk");
+    model.logged(line());
+    assert_eq!(model.scroll, 3);
+    letters(&mut model, "g");
+    assert_eq!(model.scroll, 90);
+    letters(&mut model, "G");
+    assert_eq!(model.scroll, 0);
+    (0..2000).for_each(|_| model.logged(line()));
+    assert_eq!(model.log.unwrap().lines.len(), 1000);
+}
+
+#[test]
+fn keys_with_control_and_those_right_after_esc() {
+    let mut model = model();
+    let mut with = |modifiers, letter| model.press(KeyEvent::new(KeyCode::Char(letter), modifiers));
+    assert_eq!(with(KeyModifiers::CONTROL, 'c'), Some(Effect::Quit));
+    assert_eq!(with(KeyModifiers::CONTROL, 'z'), Some(Effect::Suspend));
+    assert_eq!(with(KeyModifiers::CONTROL, 'l'), Some(Effect::Repaint));
+    assert_eq!(with(KeyModifiers::CONTROL, 'h'), None);
+    letters(&mut model, "?");
+    model.press(KeyEvent::new(KeyCode::Char('s'), KeyModifiers::ALT));
+    assert_eq!((model.pane, model.order), (Pane::None, Order::Trouble));
+    assert_eq!(letters(&mut model, "q"), [Effect::Quit]);
+}
+
+#[test]
+fn what_has_happened_is_kept_up_to_a_point() {
+    let mut model = model();
+    for _ in 0..2000 {
+        model.happened(Event { unit: "a-stranger".into(), time: Some(NOW), ..Event::new(Phase::Healed) });
+    }
+    assert_eq!(model.events.len(), 1000);
+    model.learn(snapshot(model.workers().to_vec(), Vec::new()));
+    assert_eq!(model.histories.len(), 2, "strangers are forgotten");
+}
+
+#[test]
+fn a_daemon_is_gone_since_it_was_first_missed() {
+    let mut model = model();
+    model.lost("one".into(), NOW);
+    model.lost("two".into(), NOW + Duration::from_secs(1));
+    assert_eq!(model.link, Link::Gone("two".into(), NOW));
+    model.learn(snapshot(model.workers().to_vec(), Vec::new()));
+    assert_eq!(model.link, Link::Up);
+    assert_eq!(model.notice.unwrap().text, "The daemon answers again.");
+}

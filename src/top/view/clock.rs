@@ -1,0 +1,137 @@
+//! Times as they are shown, and when what is shown changes by itself: the screen is drawn again then, and
+//! no sooner.
+
+use std::cell::Cell;
+use std::time::{Duration, SystemTime};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// A wait up to this long is counted in seconds, a longer one in minutes.
+const IN_SECONDS: u64 = 10 * MINUTE;
+
+/// The time at which a screen is drawn.
+#[derive(Debug)]
+pub(in crate::top) struct Clock {
+    pub now: SystemTime,
+    time_of_day: fn(SystemTime) -> String,
+    next: Cell<Option<SystemTime>>,
+}
+
+impl Clock {
+    /// At this time, where the time of day is written like this.
+    pub fn new(now: SystemTime, time_of_day: fn(SystemTime) -> String) -> Self {
+        Self { now, time_of_day, next: Cell::new(None) }
+    }
+
+    /// At an earlier time, from which on nothing changes.
+    pub fn stopped_at(&self, then: SystemTime) -> Self {
+        Self::new(then, self.time_of_day)
+    }
+
+    /// When something that was shown changes, the earliest.
+    pub fn next(&self) -> Option<SystemTime> {
+        self.next.get()
+    }
+
+    /// What is shown changes then.
+    pub fn changes_at(&self, at: SystemTime) {
+        if at > self.now {
+            self.next.set(Some(self.next.get().map_or(at, |next| next.min(at))));
+        }
+    }
+
+    /// The time of day where the reader is: `09:41:07`.
+    pub fn time_of_day(&self, time: SystemTime) -> String {
+        (self.time_of_day)(time)
+    }
+
+    /// What is left until then: `now`, `12s`, `4m 16s`, `28m`, `3h 5m`. Begun units count.
+    pub fn left(&self, until: SystemTime) -> String {
+        let left = until.duration_since(self.now).unwrap_or_default();
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        let unit = if seconds <= IN_SECONDS { 1 } else { MINUTE };
+        let whole = seconds.div_ceil(unit);
+        if whole > 0
+            && let Some(at) = until.checked_sub(SECOND * u32::try_from((whole - 1) * unit).unwrap_or(u32::MAX))
+        {
+            self.changes_at(at);
+        }
+        match whole * unit {
+            0 => "now".to_owned(),
+            seconds => two_units(seconds),
+        }
+    }
+
+    /// For how long something has been: `<1m`, `12m`, `3h 5m`, `2d 4h`.
+    pub fn up_for(&self, since: SystemTime) -> String {
+        let seconds = self.now.duration_since(since).unwrap_or_default().as_secs();
+        let unit = if seconds < DAY { MINUTE } else { HOUR };
+        let whole = seconds / unit;
+        self.changes_at(since + Duration::from_secs((whole + 1) * unit));
+        match whole * unit {
+            0 => "<1m".to_owned(),
+            seconds => two_units(seconds),
+        }
+    }
+}
+
+fn two_units(seconds: u64) -> String {
+    let (large, small) = match seconds {
+        ..MINUTE => return format!("{seconds}s"),
+        MINUTE..HOUR => ((MINUTE, 'm'), (1, 's')),
+        HOUR..DAY => ((HOUR, 'h'), (MINUTE, 'm')),
+        _ => ((DAY, 'd'), (HOUR, 'h')),
+    };
+    match seconds % large.0 / small.0 {
+        0 => format!("{}{}", seconds / large.0, large.1),
+        rest => format!("{}{} {rest}{}", seconds / large.0, large.1, small.1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + SECOND * 1_800_000_000 + Duration::from_secs(seconds)
+    }
+
+    fn clock(now: SystemTime) -> Clock {
+        Clock::new(now, |_| String::new())
+    }
+
+    #[test]
+    fn a_countdown_tells_when_its_text_changes() {
+        let said = |left: Duration| {
+            let clock = clock(at(0));
+            let text = clock.left(at(0) + left);
+            (text, clock.next().map(|next| next.duration_since(at(0)).unwrap()))
+        };
+        assert_eq!(said(Duration::ZERO), ("now".into(), None));
+        assert_eq!(said(Duration::from_millis(11_500)), ("12s".into(), Some(Duration::from_millis(500))));
+        assert_eq!(said(Duration::from_secs(12)), ("12s".into(), Some(SECOND)));
+        assert_eq!(said(Duration::from_millis(300)), ("1s".into(), Some(Duration::from_millis(300))));
+        assert_eq!(said(Duration::from_secs(256)), ("4m 16s".into(), Some(SECOND)));
+        assert_eq!(said(Duration::from_secs(1690)), ("29m".into(), Some(Duration::from_secs(10))));
+        assert_eq!(said(Duration::from_secs(11_100)), ("3h 5m".into(), Some(Duration::from_secs(60))));
+        assert_eq!(clock(at(5)).left(at(0)), "now");
+    }
+
+    #[test]
+    fn an_uptime_changes_with_each_minute_and_after_a_day_with_each_hour() {
+        let said = |seconds| {
+            let clock = clock(at(0));
+            let text = clock.up_for(at(0) - Duration::from_secs(seconds));
+            (text, clock.next().map(|next| next.duration_since(at(0)).unwrap().as_secs()))
+        };
+        assert_eq!(said(5), ("<1m".into(), Some(55)));
+        assert_eq!(said(119), ("1m".into(), Some(1)));
+        assert_eq!(said(11_100), ("3h 5m".into(), Some(60)));
+        assert_eq!(said(187_200), ("2d 4h".into(), Some(3600)));
+        assert_eq!(clock(at(0)).up_for(at(9)), "<1m");
+    }
+}

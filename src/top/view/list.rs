@@ -1,0 +1,206 @@
+//! The list of workers.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+
+use super::clock::Clock;
+use super::palette::{Palette, cut, fit, fit_right, width};
+use crate::api::PauseKind;
+use crate::core::survey::{Stage, WorkerReport};
+use crate::top::model::Model;
+use crate::top::rows::{Order, Row};
+use crate::top::timeline::{Mark, Scale};
+
+const STATE: usize = 8;
+const UP: usize = 7;
+const TRIES: usize = 5;
+const NEXT: usize = 10;
+/// What names get before the timeline gets anything.
+const NAME: usize = 20;
+/// In less room than this it is half of that.
+const NARROW: usize = 45;
+/// A timeline of fewer columns says nothing.
+const LEAST_TIMELINE: usize = 10;
+
+/// How wide each column is; nothing where it is left out.
+struct Columns {
+    name: usize,
+    up: usize,
+    tries: usize,
+    next: usize,
+    timeline: usize,
+}
+
+impl Columns {
+    /// The best use of so much room, where the longest name takes so much.
+    fn of(room: usize, longest: usize) -> Self {
+        // The marker, and the state with the gap before it.
+        let room = room.saturating_sub(2 + 1 + STATE);
+        let least = longest.clamp(8, if room < NARROW { NAME / 2 } else { NAME });
+        let mut columns = Self { name: 0, up: 0, tries: 0, next: 0, timeline: 0 };
+        let mut left = room.saturating_sub(least);
+        let mut take = |wide: usize, gap: usize| {
+            let fits = left >= wide + gap;
+            left -= if fits { wide + gap } else { 0 };
+            if fits { wide } else { 0 }
+        };
+        columns.next = take(NEXT, 2);
+        columns.up = take(UP, 2);
+        columns.tries = take(TRIES, 1);
+        if left >= LEAST_TIMELINE + 2 {
+            columns.timeline = Scale::new(left - 2, std::time::UNIX_EPOCH).columns;
+            left -= columns.timeline + 2;
+        }
+        columns.name = least + left;
+        columns
+    }
+}
+
+/// Draws the part of the list that there is room for, below its heading.
+pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette) {
+    let rows = model.rows();
+    let grouped = model.order == Order::Site;
+    let name = |worker: &WorkerReport| if grouped { format!("  {}", worker.worker) } else { worker.name() };
+    let short = |worker: &WorkerReport, room| if grouped { cut(&name(worker), room) } else { cut_site(worker, room) };
+    let longest = rows.iter().filter_map(|row| match row {
+        Row::Worker(worker) => Some(width(&name(worker))),
+        Row::Site(..) => None,
+    });
+    let columns = Columns::of(usize::from(area.width), longest.max().unwrap_or(0));
+    let mut lines = area.rows();
+    if let Some(line) = lines.next() {
+        frame.render_widget(heading(&columns).style(palette.faint()), line);
+    }
+    let scale = Scale::new(columns.timeline, clock.now);
+    for (row, line) in rows.iter().skip(model.top).zip(lines) {
+        match row {
+            Row::Site(site, count) => {
+                frame.render_widget(site_line(site, *count, model, clock, palette, area.width), line);
+            }
+            Row::Worker(worker) => {
+                let named = short(worker, columns.name);
+                let mut shown = worker_line(worker, &named, &columns, scale, model, clock, palette);
+                let is_selected = model.selected.as_deref() == Some(&worker.unit);
+                shown.spans.insert(0, Span::raw(if is_selected { "▸ " } else { "  " }));
+                frame.render_widget(shown, line);
+                if is_selected {
+                    // The name stands out; what is painted keeps its colours.
+                    let named = u16::try_from(columns.name + 2).unwrap_or(u16::MAX).min(line.width);
+                    frame.buffer_mut().set_style(line, Modifier::BOLD);
+                    frame.buffer_mut().set_style(Rect { width: named, ..line }, Modifier::REVERSED);
+                }
+            }
+        }
+    }
+}
+
+/// `SITE/WORKER` in so many columns: what the worker does is the last to be cut.
+fn cut_site(worker: &WorkerReport, room: usize) -> String {
+    let name = worker.name();
+    let end = format!("/{}", worker.worker);
+    match room.checked_sub(width(&end)) {
+        Some(left) if left >= 3 && width(&name) > room => format!("{}{end}", cut(&worker.site, left)),
+        _ => cut(&name, room),
+    }
+}
+
+fn heading(columns: &Columns) -> Line<'static> {
+    let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("STATE", STATE));
+    if columns.up > 0 {
+        text.push_str(&format!("  {}", fit_right("UP", columns.up)));
+    }
+    if columns.tries > 0 {
+        text.push_str(&format!(" {}", fit_right("TRIES", columns.tries)));
+    }
+    if columns.next > 0 {
+        text.push_str(&format!("  {}", fit("NEXT", columns.next)));
+    }
+    match columns.timeline {
+        0 => {}
+        wide @ ..15 => text.push_str(&format!("  {}", fit("LAST HOUR", wide))),
+        wide => text.push_str(&format!("  {}now", fit("1h ago", wide - 3))),
+    }
+    Line::raw(text)
+}
+
+fn site_line(site: &str, count: usize, model: &Model, clock: &Clock, palette: Palette, room: u16) -> Line<'static> {
+    let name = if site.is_empty() { "no site" } else { site };
+    let name = cut(name, usize::from(room).saturating_sub(4));
+    let workers = format!("  {count} worker{}", if count == 1 { "" } else { "s" });
+    let mut line = Line::from_iter([Span::styled(name, palette.strong()), Span::styled(workers, palette.faint())]);
+    let pauses = model.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.status.pauses);
+    if let Some(pause) = pauses.iter().find(|pause| pause.kind == PauseKind::Site && pause.name == site) {
+        let text = match model.ends_at(pause) {
+            Some(end) => format!("  paused for another {}", clock.left(end)),
+            None => "  paused until it is resumed".to_owned(),
+        };
+        line.push_span(Span::styled(text, palette.busy()));
+    }
+    line
+}
+
+fn worker_line(
+    worker: &WorkerReport,
+    name: &str,
+    columns: &Columns,
+    scale: Scale,
+    model: &Model,
+    clock: &Clock,
+    palette: Palette,
+) -> Line<'static> {
+    let style = palette.worker(worker);
+    let mut line = Line::from_iter([
+        Span::styled(fit(name, columns.name), palette.plain()),
+        Span::styled(format!(" {}", fit(worker.phase.as_str(), STATE)), style),
+    ]);
+    let mut cell = |text: String, style| line.push_span(Span::styled(text, style));
+    if columns.up > 0 {
+        let up = worker.up_since.map(|since| clock.up_for(since)).unwrap_or_default();
+        cell(format!("  {}", fit_right(&up, columns.up)), palette.plain());
+    }
+    if columns.tries > 0 {
+        let tries = if worker.attempts > 0 { worker.attempts.to_string() } else { String::new() };
+        cell(format!(" {}", fit_right(&tries, columns.tries)), palette.plain());
+    }
+    if columns.next > 0 {
+        cell(format!("  {}", fit(&next(worker, model, clock), columns.next)), style);
+    }
+    if columns.timeline > 0 {
+        clock.changes_at(scale.moves_at());
+        cell("  ".to_owned(), palette.plain());
+        let history = model.histories.get(&worker.unit);
+        let blocks = history.map(|history| history.blocks(scale, clock.now));
+        for mark in blocks.unwrap_or_else(|| vec![Mark::Unknown; scale.columns]) {
+            let (glyph, style) = block(mark, palette);
+            cell(glyph.to_owned(), style);
+        }
+    }
+    line
+}
+
+/// What happens next with it: the countdown, or what holds it.
+fn next(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
+    let pause = model.pause_of(worker);
+    match worker.phase {
+        Stage::Waiting => match model.retry_at(worker) {
+            Some(at) if at > clock.now => format!("in {}", clock.left(at)),
+            _ => "now".to_owned(),
+        },
+        Stage::Due => "now".to_owned(),
+        Stage::Held | Stage::Up if pause.is_some() => "paused".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// How a part of the last hour is drawn: to be told apart by its height alone, too.
+pub(super) fn block(mark: Mark, palette: Palette) -> (&'static str, ratatui::style::Style) {
+    match mark {
+        Mark::Unknown => ("·", palette.faint()),
+        Mark::Off => ("─", palette.faint()),
+        Mark::Up => ("▂", palette.good()),
+        Mark::Healing => ("▅", palette.busy()),
+        Mark::Failed => ("█", palette.bad()),
+    }
+}

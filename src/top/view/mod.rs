@@ -1,0 +1,154 @@
+//! Draws a [`Model`] at a time. Pure: what is drawn depends on nothing else.
+
+mod clock;
+mod detail;
+mod footer;
+mod list;
+mod menu;
+mod palette;
+mod pane;
+mod title;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Text};
+
+pub(super) use clock::Clock;
+pub(super) use palette::Palette;
+
+use super::model::{Link, Mode, Model, Pane};
+
+/// The least that there is something to see on.
+const LEAST: (u16, u16) = (40, 10);
+/// From this width on, what belongs to the selected worker is beside the list.
+const WIDE: u16 = 120;
+
+/// What is where.
+struct Places {
+    title: Rect,
+    banners: Rect,
+    list: Rect,
+    detail: Rect,
+    events: Rect,
+    pane: Rect,
+    notice: Rect,
+    keys: Rect,
+}
+
+impl Places {
+    fn of(area: Rect, banners: usize, model: &Model) -> Self {
+        let banners = u16::try_from(banners).unwrap_or(0);
+        let notice = footer::notice_lines(model, area.width).len();
+        let notice = u16::try_from(notice).unwrap_or(0);
+        let [title, banners, body, notice, keys] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(banners),
+            Constraint::Fill(1),
+            Constraint::Length(notice),
+            Constraint::Length(1),
+        ])
+        .areas(area);
+        let nowhere = Rect { width: 0, height: 0, ..body };
+        let places = Self { title, banners, list: body, detail: nowhere, events: nowhere, pane: nowhere, notice, keys };
+        let is_open = model.pane != Pane::None;
+        if body.width >= WIDE {
+            let right = body.width * 2 / 5;
+            let [list, _, right] =
+                Layout::horizontal([Constraint::Fill(1), Constraint::Length(2), Constraint::Length(right)]).areas(body);
+            // A short list leaves its room to the events.
+            let rows = u16::try_from(model.rows().len()).unwrap_or(u16::MAX);
+            let most = list.height - list.height.saturating_sub(8).min(list.height / 4);
+            let wanted = rows.saturating_add(2).clamp(3, most.max(3));
+            let [list, events] = Layout::vertical([Constraint::Length(wanted), Constraint::Fill(1)]).areas(list);
+            return if is_open {
+                Self { list, events, pane: right, ..places }
+            } else {
+                Self { list, events, detail: right, ..places }
+            };
+        }
+        if is_open {
+            return Self { list: nowhere, pane: body, ..places };
+        }
+        // As much as there would be without a notice, so that the list stays where it is.
+        let height = body.height + notice.height;
+        let (detail, events) = match height {
+            ..10 => (0, 0),
+            10..16 => (4, 0),
+            16..30 => (5, 5),
+            _ => (6, height / 4),
+        };
+        let [list, detail, events] = Layout::vertical([
+            Constraint::Length(height - detail - events),
+            Constraint::Length(detail),
+            Constraint::Fill(1),
+        ])
+        .areas(body);
+        Self { list, detail, events, ..places }
+    }
+}
+
+/// Fits the model to a screen of this size, so that what is selected is on it.
+pub(super) fn settle(area: Rect, model: &mut Model, clock: &Clock, palette: Palette) {
+    let places = Places::of(area, title::banners(model, clock, area).len(), model);
+    let page = match model.pane {
+        Pane::None => places.list.height.saturating_sub(1),
+        _ if places.list.height > 0 => places.list.height.saturating_sub(1),
+        _ => places.pane.height.saturating_sub(1),
+    };
+    let scroll_end = pane::scroll_end(places.pane, model, clock, palette);
+    model.settle(usize::from(page), scroll_end);
+}
+
+/// Draws it.
+pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Palette) {
+    let area = frame.area();
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        let text = format!("{}x{} is too small: make it at least {}x{}", area.width, area.height, LEAST.0, LEAST.1);
+        let lines: Vec<Line> = palette::wrap(&text, usize::from(area.width)).into_iter().map(Line::raw).collect();
+        frame.render_widget(Text::from(lines), area);
+        return;
+    }
+    let banners = title::banners(model, clock, area);
+    let places = Places::of(area, banners.len(), model);
+    title::draw(frame, places.title, model, palette);
+    title::draw_banners(frame, places.banners, &banners, palette);
+    let old = Palette { dimmed: model.link != Link::Up, ..palette };
+    // What is known no longer does not go on.
+    let stopped = match model.link {
+        Link::Gone(_, since) => Some(clock.stopped_at(since)),
+        Link::Trying | Link::Up => None,
+    };
+    let then = stopped.as_ref().unwrap_or(clock);
+    if model.rows().is_empty() {
+        nothing(frame, places.list, model, palette);
+    } else {
+        list::draw(frame, places.list, model, then, old);
+    }
+    detail::draw(frame, places.detail, model, then, old, area.width >= WIDE);
+    detail::events(frame, places.events, model, clock, old);
+    pane::draw(frame, places.pane, model, clock, palette);
+    footer::notice(frame, places.notice, model, clock, palette);
+    footer::keys(frame, places.keys, model, palette);
+    if let Mode::Pause(choice) = &model.mode {
+        menu::draw(frame, area, choice, palette);
+    }
+}
+
+/// Says why there is no list.
+fn nothing(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
+    let text = match (&model.snapshot, &model.link) {
+        (None, Link::Trying | Link::Up) => "Asking the daemon …".to_owned(),
+        (None, Link::Gone(..)) => "It is looked for; what it knows appears here as soon as it answers.".to_owned(),
+        (Some(snapshot), _) if snapshot.workers.is_empty() => {
+            format!("No worker is loaded that the configuration covers ({}).", snapshot.status.config)
+        }
+        (Some(_), _) => format!("No worker matches \"{}\"; Esc shows all.", model.filter),
+    };
+    let lines = palette::wrap(&text, usize::from(area.width.saturating_sub(4)));
+    for (line, row) in lines.into_iter().zip(area.rows().skip(1)) {
+        frame.render_widget(Line::styled(format!("  {line}"), palette.faint()), row);
+    }
+}
+
+#[cfg(test)]
+mod tests;

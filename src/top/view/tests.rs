@@ -1,0 +1,352 @@
+//! The screens of the states, as they are drawn at a fixed time: `snapshots/` has them to read.
+
+use std::time::{Duration, SystemTime};
+
+use crossterm::event::{KeyCode, KeyEvent};
+use insta::{Settings, assert_snapshot};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::*;
+use crate::api::{DaemonStatus, Explained, ManagerStatus, PauseKind, PauseReport, RegistryStatus};
+use crate::core::diagnosis::State;
+use crate::core::event::{Event, Phase};
+use crate::core::explain::{Explanation, Line as Rule, Mark};
+use crate::core::survey::{Stage, WorkerReport};
+use crate::manager::Scope;
+use crate::manager::log::{Author, LogLine};
+use crate::top::model::{Answer, Snapshot, Tone};
+
+/// 2026-11-25 09:41:07.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_599_667)
+}
+
+fn ago(minutes: u64) -> SystemTime {
+    now() - Duration::from_secs(60 * minutes)
+}
+
+fn time_of_day(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()[11..19].to_owned()
+}
+
+fn worker(site: &str, worker: &str, phase: Stage) -> WorkerReport {
+    let up_since = (phase == Stage::Up).then(|| ago(185));
+    WorkerReport {
+        site: site.into(),
+        unit: format!("lerd-{worker}-{site}"),
+        up_since,
+        ..WorkerReport::plain(worker, phase)
+    }
+}
+
+/// Five sites, in which all is well.
+fn well() -> Vec<WorkerReport> {
+    let sites = ["blog", "docs", "myapp", "shop"];
+    let workers = ["horizon", "queue", "scheduler", "vite"];
+    let mut all: Vec<_> = sites.iter().flat_map(|site| workers.map(|it| worker(site, it, Stage::Up))).collect();
+    all.push(worker("the-shop-of-a-customer-with-a-long-name", "queue", Stage::Up));
+    all.push(worker("商店", "工作队列", Stage::Up));
+    all
+}
+
+fn status(workers: &[WorkerReport]) -> DaemonStatus {
+    let mut counts = std::collections::BTreeMap::new();
+    for worker in workers {
+        *counts.entry(worker.phase).or_default() += 1;
+    }
+    DaemonStatus {
+        version: "1.2.3".into(),
+        pid: 1,
+        uptime: Some(Duration::from_secs(3 * 3600)),
+        manager: ManagerStatus { scope: Scope::User, reachable: true, error: String::new() },
+        registry: RegistryStatus { path: String::new(), sites: 6, read: None, error: String::new() },
+        config: "~/.config/workerheal/config.yaml".into(),
+        stop_marker: false,
+        pauses: Vec::new(),
+        workers: workers.len(),
+        counts,
+    }
+}
+
+fn event(phase: Phase, unit: &str, time: SystemTime) -> Event {
+    Event { unit: unit.into(), time: Some(time), ..Event::new(phase) }
+}
+
+/// A model that has learned this.
+fn model(workers: Vec<WorkerReport>, events: Vec<Event>) -> Model {
+    let mut model = Model::new();
+    model.found(Some(Duration::from_secs(3 * 3600)), now());
+    for event in events {
+        model.happened(event);
+    }
+    model.learn(Snapshot { at: now(), status: status(&workers), workers });
+    model
+}
+
+const FAILING: &str = "lerd-queue-shop";
+const ERROR: &str = "RedisException: Connection refused [tcp://127.0.0.1:6379]";
+
+/// One of each that needs somebody: it waits, is held, was given up, is being healed.
+fn trouble() -> Model {
+    let mut workers = well();
+    let mut change = |unit: &str, to: WorkerReport| {
+        let worker = workers.iter_mut().find(|worker| worker.unit == unit).unwrap();
+        *worker = WorkerReport {
+            site: worker.site.clone(),
+            worker: worker.worker.clone(),
+            unit: worker.unit.clone(),
+            healthy: false,
+            up_since: None,
+            ..to
+        };
+    };
+    let plain = |phase| WorkerReport::plain("", phase);
+    change(
+        FAILING,
+        WorkerReport {
+            state: Some(State::Failed),
+            attempts: 3,
+            retry_in: Some(Duration::from_millis(11_500)),
+            last_error: format!("died right after its start: {ERROR}"),
+            ..plain(Stage::Waiting)
+        },
+    );
+    change(
+        "lerd-vite-shop",
+        WorkerReport {
+            state: Some(State::StartLimitHit),
+            attempts: 10,
+            reason: "10 attempts failed".into(),
+            last_error: "exit-code".into(),
+            ..plain(Stage::GaveUp)
+        },
+    );
+    change(
+        "lerd-horizon-blog",
+        WorkerReport {
+            state: Some(State::Failed),
+            reason: "healing of the site blog is paused".into(),
+            retry_in: Some(Duration::from_secs(28 * 60)),
+            ..plain(Stage::Held)
+        },
+    );
+    change("lerd-scheduler-docs", WorkerReport { attempts: 1, ..plain(Stage::Starting) });
+    change("lerd-vite-docs", plain(Stage::Stopped));
+    let scheduled = |attempt, error: &str, wait, time| {
+        [
+            Event { attempt: Some(attempt), error: error.into(), ..event(Phase::Failed, FAILING, time) },
+            Event { retry_in: Some(Duration::from_secs(wait)), ..event(Phase::Scheduled, FAILING, time) },
+        ]
+    };
+    let mut events = vec![
+        event(Phase::Detected, "lerd-vite-shop", ago(48)),
+        event(Phase::GaveUp, "lerd-vite-shop", ago(31)),
+        event(Phase::Detected, "lerd-queue-myapp", ago(20)),
+        event(Phase::Starting, "lerd-queue-myapp", ago(20)),
+        event(Phase::Healed, "lerd-queue-myapp", ago(19)),
+        event(Phase::Detected, "lerd-horizon-blog", ago(9)),
+        event(Phase::Detected, FAILING, ago(2)),
+        event(Phase::Starting, FAILING, ago(2)),
+    ];
+    events[1].reason = "10 attempts failed".into();
+    for event in events.iter_mut().filter(|event| event.phase == Phase::Detected) {
+        event.reason = "failed".into();
+    }
+    events.extend(scheduled(1, ERROR, 30, ago(2)));
+    events.push(Event { attempt: Some(2), ..event(Phase::Starting, FAILING, ago(1)) });
+    events.extend(scheduled(2, ERROR, 60, ago(1)));
+    events.push(Event { reason: "failed".into(), ..event(Phase::Detected, "lerd-scheduler-docs", now()) });
+    events.push(event(Phase::Starting, "lerd-scheduler-docs", now()));
+    let mut model = model(workers, events);
+    let pause = PauseReport { kind: PauseKind::Site, name: "blog".into(), ends_in: Some(Duration::from_secs(28 * 60)) };
+    model.snapshot.as_mut().unwrap().status.pauses.push(pause);
+    model.selected = Some(FAILING.into());
+    model
+}
+
+fn explained() -> Answer {
+    let line = |mark, says: &str, evidence: &str| Rule { mark, says: says.into(), evidence: evidence.into() };
+    let explanation = Explanation {
+        site: "shop".into(),
+        worker: "queue".into(),
+        unit: FAILING.into(),
+        state: Some(State::Failed),
+        summary: "shop/queue has failed, and is tried again in 12s.".into(),
+        chain: vec![
+            line(Mark::Finding, "its unit is lerd-queue-shop", "site shop in ~/.local/share/lerd/sites.yaml:3"),
+            line(Mark::Finding, "it failed 2m ago: it ended with an error", "09:39:07 UTC, Result=exit-code"),
+            line(Mark::Passes, "nobody stopped it", "no stop in the journal of its last run, 356518d6"),
+            line(Mark::Decides, "the next attempt is due in 12s", "2 attempts have failed"),
+        ],
+        change: vec!["try it now, without waiting: workerheal heal shop/queue".into()],
+        log: "journalctl --user -u lerd-queue-shop".into(),
+    };
+    let says = Explained { explanation, last_words: Some(ERROR.into()), text: String::new() };
+    Answer { unit: FAILING.into(), at: now() - Duration::from_secs(3), says: Ok(Box::new(says)) }
+}
+
+fn press(model: &mut Model, keys: &[KeyCode]) {
+    for key in keys {
+        model.press(KeyEvent::from(*key));
+    }
+}
+
+/// The screen as text, and when it changes by itself.
+fn screen(model: &mut Model, columns: u16, rows: u16) -> (String, Option<SystemTime>) {
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+    let clock = Clock::new(now(), time_of_day);
+    let palette = Palette { colored: true, dimmed: false };
+    terminal
+        .draw(|frame| {
+            settle(frame.area(), model, &clock, palette);
+            draw(frame, model, &clock, palette);
+        })
+        .unwrap();
+    (text(terminal.backend()), clock.next())
+}
+
+fn text(backend: &TestBackend) -> String {
+    let buffer = backend.buffer();
+    let rows = buffer.content().chunks(usize::from(buffer.area.width));
+    let lines = rows.map(|cells| {
+        let mut line = String::new();
+        // Behind a wide character is a cell that nothing is drawn in.
+        let mut hidden = 0;
+        for cell in cells {
+            if hidden == 0 {
+                line.push_str(cell.symbol());
+            }
+            hidden = palette::width(cell.symbol()).max(hidden).saturating_sub(1);
+        }
+        format!("{}\n", line.trim_end())
+    });
+    lines.collect()
+}
+
+/// Compares with the snapshot of this name.
+fn see(name: &str, model: &mut Model, columns: u16, rows: u16) {
+    let (text, _) = screen(model, columns, rows);
+    for line in text.lines() {
+        assert!(palette::width(line) <= usize::from(columns), "{name}: {line}");
+    }
+    let mut settings = Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| assert_snapshot!(name, text));
+}
+
+#[test]
+fn all_is_well() {
+    see("all_well_80x24", &mut model(well(), Vec::new()), 80, 24);
+    see("all_well_200x60", &mut model(well(), Vec::new()), 200, 60);
+}
+
+#[test]
+fn each_trouble_is_seen() {
+    see("trouble_80x24", &mut trouble(), 80, 24);
+    let mut model = trouble();
+    model.explained = Some(explained());
+    see("trouble_200x60", &mut model, 200, 60);
+    press(&mut model, &[KeyCode::Char('s')]);
+    see("trouble_sorted_100x30", &mut model, 100, 30);
+    see("trouble_40x10", &mut model, 40, 10);
+    see("too_small", &mut model, 39, 9);
+}
+
+#[test]
+fn what_is_held_or_given_up_says_why() {
+    for (name, unit) in [("held", "lerd-horizon-blog"), ("given_up", "lerd-vite-shop"), ("stopped", "lerd-vite-docs")] {
+        let mut model = trouble();
+        model.selected = Some(unit.into());
+        see(name, &mut model, 80, 24);
+    }
+}
+
+#[test]
+fn panes_open_instead_of_the_overview_or_beside_it() {
+    let mut model = trouble();
+    press(&mut model, &[KeyCode::Char('e')]);
+    see("explanation_asked", &mut model, 80, 24);
+    model.explained = Some(explained());
+    see("explanation", &mut model, 80, 24);
+    see("explanation_120x30", &mut model, 120, 30);
+
+    press(&mut model, &[KeyCode::Char('l')]);
+    see("log_begins", &mut model, 80, 24);
+    for number in 0..40 {
+        let author = [Author::Worker, Author::Manager, Author::Workerheal][number % 3];
+        let text = format!("line {number} of what it has logged, which may be long and is broken where it has to be");
+        model.logged(LogLine { time: Some(now()), author, text });
+    }
+    see("log", &mut model, 80, 24);
+    press(&mut model, &[KeyCode::Up, KeyCode::Up]);
+    see("log_scrolled", &mut model, 80, 24);
+    press(&mut model, &[KeyCode::Char('?')]);
+    see("help", &mut model, 80, 24);
+    see("help_40x12", &mut model, 40, 12);
+}
+
+#[test]
+fn what_is_typed_and_chosen_is_seen() {
+    let mut model = trouble();
+    press(&mut model, &"/queue".chars().map(KeyCode::Char).collect::<Vec<_>>());
+    see("filter_is_typed", &mut model, 80, 24);
+    press(&mut model, &[KeyCode::Enter]);
+    see("filter", &mut model, 80, 24);
+    press(&mut model, &[KeyCode::Char('p'), KeyCode::Tab, KeyCode::Down]);
+    see("pause_menu", &mut model, 80, 24);
+    press(&mut model, &[KeyCode::Esc, KeyCode::Char('/'), KeyCode::Char('x')]);
+    see("nothing_matches", &mut model, 80, 24);
+}
+
+#[test]
+fn what_was_done_is_told() {
+    let mut model = trouble();
+    model.tell(Tone::Busy, "Healing shop/queue", now());
+    see("healing", &mut model, 80, 24);
+    model.tell(Tone::Bad, format!("lerd-queue-shop could not be healed: died right after its start: {ERROR}"), now());
+    see("not_healed", &mut model, 80, 24);
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_told() {
+    const WHY: &str =
+        "no daemon answers at /run/user/1000/workerheal/api.sock; start it with `systemctl --user start workerheal`";
+    let mut model = Model::new();
+    see("asking", &mut model, 80, 24);
+    model.lost(WHY.into(), now());
+    see("no_daemon", &mut model, 80, 24);
+    let mut model = trouble();
+    model.lost(WHY.into(), now());
+    see("daemon_gone", &mut model, 80, 24);
+    let (_, changes_at) = screen(&mut model, 80, 24);
+    assert_eq!(changes_at, None, "what is old does not go on");
+}
+
+#[test]
+fn what_holds_for_all_is_told() {
+    let mut model = model(well(), Vec::new());
+    let status = &mut model.snapshot.as_mut().unwrap().status;
+    status.manager = ManagerStatus { scope: Scope::User, reachable: false, error: "connection refused".into() };
+    status.registry.error = "line 3: mapping values are not allowed here".into();
+    status.stop_marker = true;
+    status.pauses.push(PauseReport { kind: PauseKind::Everything, name: String::new(), ends_in: None });
+    see("banners", &mut model, 80, 24);
+    see("no_workers", &mut self::model(Vec::new(), Vec::new()), 80, 24);
+}
+
+#[test]
+fn the_screen_changes_when_something_on_it_does_and_no_sooner() {
+    // Of those that have been up for three hours, the minutes.
+    let (_, changes_at) = screen(&mut model(well(), Vec::new()), 80, 24);
+    assert_eq!(changes_at, Some(now() + Duration::from_secs(53)), "the last hour moves on with its next minute");
+    // The countdown.
+    let (_, changes_at) = screen(&mut trouble(), 80, 24);
+    assert_eq!(changes_at, Some(now() + Duration::from_millis(500)));
+    // Not that of a worker that is not to be seen.
+    let mut model = trouble();
+    press(&mut model, &"/blog".chars().map(KeyCode::Char).collect::<Vec<_>>());
+    let (_, changes_at) = screen(&mut model, 80, 24);
+    assert!(changes_at > Some(now() + Duration::from_secs(1)), "{changes_at:?}");
+}

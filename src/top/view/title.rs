@@ -1,0 +1,130 @@
+//! The first lines: how many workers are how, and what holds for all of them.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::clock::Clock;
+use super::palette::{Palette, cut, width, wrap};
+use crate::api::PauseKind;
+use crate::top::model::{Link, Mode, Model, Snapshot};
+use crate::top::rows::{Order, weight};
+
+/// Draws the first line.
+pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
+    let right = choices(model);
+    let wide = u16::try_from(width(&right)).unwrap_or(u16::MAX).min(area.width);
+    let room = usize::from(area.width - wide);
+    let versioned = summary(model, palette, true);
+    let line = if versioned.width() <= room { versioned } else { summary(model, palette, false) };
+    frame.render_widget(shortened(line, room), area);
+    let place = Rect { x: area.right() - wide, width: wide, ..area };
+    frame.render_widget(Line::styled(right, palette.strong()), place);
+}
+
+/// How many workers are how, what needs somebody first.
+fn summary(model: &Model, palette: Palette, versioned: bool) -> Line<'static> {
+    let mut line = Line::from(Span::styled(" workerheal", palette.strong()));
+    let Some(Snapshot { status, .. }) = &model.snapshot else { return line };
+    if versioned {
+        line.push_span(Span::styled(format!(" {}", status.version), palette.faint()));
+    }
+    line.push_span(Span::raw(format!("  {} worker{}", status.workers, if status.workers == 1 { "" } else { "s" })));
+    let dimmed = Palette { dimmed: model.link != Link::Up, ..palette };
+    let mut counts: Vec<_> = status.counts.iter().collect();
+    counts.sort_by_key(|(stage, _)| weight(**stage));
+    for (number, (stage, count)) in counts.into_iter().enumerate() {
+        line.push_span(Span::raw(if number == 0 { ": " } else { ", " }));
+        line.push_span(Span::styled(format!("{count} {stage}"), dimmed.stage(*stage)));
+    }
+    line
+}
+
+/// The line in so many columns.
+fn shortened(mut line: Line<'static>, room: usize) -> Line<'static> {
+    if line.width() > room {
+        while line.width() + 1 > room && line.spans.len() > 1 {
+            line.spans.pop();
+        }
+        line.push_span(Span::raw("…"));
+    }
+    line
+}
+
+/// How workers are chosen and sorted, if not as usual.
+fn choices(model: &Model) -> String {
+    let is_typed = matches!(model.mode, Mode::Filter(_));
+    let filter = Some(&model.filter).filter(|filter| !filter.is_empty() && !is_typed);
+    let filter = filter.map(|filter| format!(" filter: {} ", cut(filter, 20)));
+    let order = (model.order != Order::Site).then(|| format!(" by {} ", model.order.words()));
+    [filter, order].into_iter().flatten().collect()
+}
+
+/// A banner has so many lines at most.
+const LINES: usize = 3;
+
+/// A line across the screen.
+pub(super) struct Banner {
+    text: String,
+    alarming: bool,
+}
+
+/// What holds for all workers, in lines that fit.
+pub(super) fn banners(model: &Model, clock: &Clock, area: Rect) -> Vec<Banner> {
+    let room = usize::from(area.width).saturating_sub(2);
+    let lines = said(model, clock).into_iter().flat_map(|Banner { text, alarming }| {
+        let lines = wrap(&text, room).into_iter().take(LINES);
+        lines.map(move |text| Banner { text, alarming })
+    });
+    lines.take(usize::from(area.height / 3)).collect()
+}
+
+fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
+    let mut banners = Vec::new();
+    let mut say = |alarming, text: String| banners.push(Banner { text, alarming });
+    if let Link::Gone(why, since) = &model.link {
+        let since = clock.time_of_day(*since);
+        if model.snapshot.is_some() {
+            say(true, format!("The daemon is gone since {since}; what is below is of then. It is looked for."));
+        }
+        say(true, sentence(why));
+    }
+    let Some(snapshot) = &model.snapshot else { return banners };
+    let status = &snapshot.status;
+    if model.link == Link::Up && !status.manager.reachable {
+        say(true, format!("The service manager cannot be reached, nothing is healed: {}", status.manager.error));
+    }
+    if status.stop_marker {
+        say(false, "Everything was stopped on purpose, nothing is healed.".to_owned());
+    }
+    if !status.registry.error.is_empty() {
+        say(true, format!("The registry cannot be used, an earlier one is: {}", status.registry.error));
+    }
+    if let Some(pause) = status.pauses.iter().find(|pause| pause.kind == PauseKind::Everything) {
+        say(
+            false,
+            match model.ends_at(pause) {
+                Some(end) => format!("Healing of everything is paused, for another {}.", clock.left(end)),
+                None => "Healing of everything is paused, until it is resumed.".to_owned(),
+            },
+        );
+    }
+    banners
+}
+
+/// With a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first: String = chars.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+/// Draws them.
+pub(super) fn draw_banners(frame: &mut Frame, area: Rect, banners: &[Banner], palette: Palette) {
+    for (banner, row) in banners.iter().zip(area.rows()) {
+        let style = if banner.alarming { palette.alarm() } else { palette.busy() };
+        frame.buffer_mut().set_style(row, style);
+        let text = cut(&banner.text, usize::from(row.width).saturating_sub(2));
+        frame.render_widget(Line::styled(format!(" {text}"), style), row);
+    }
+}
