@@ -46,6 +46,7 @@ pub mod logging;
 pub mod manager;
 pub mod paths;
 pub mod probe;
+mod room;
 pub mod search;
 pub mod setup;
 pub mod sources;
