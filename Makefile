@@ -22,6 +22,7 @@ demo: packages
 SIMULATION := $(CARGO) test --profile sim --locked --test simulation --
 
 test: packages
+	@tests/dashboard/fetch-axe.sh $(TARGET)/tmp
 	$(CARGO) test --workspace --locked
 	$(SIMULATION) --nocapture no_law
 

@@ -39,6 +39,8 @@ pub mod client;
 pub mod config;
 pub mod core;
 pub mod daemon;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod deadline;
 pub mod install;
 mod log_file;

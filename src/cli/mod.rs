@@ -5,6 +5,8 @@
 
 mod check;
 mod daemon;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod detect;
 mod events;
 mod explain;
@@ -82,6 +84,9 @@ enum Command {
     Explain(explain::Explain),
     /// Show what the daemon did, and does
     Events(events::Events),
+    /// Show the workers as a page in the browser, and heal them there
+    #[cfg(feature = "dashboard")]
+    Dashboard(dashboard::Dashboard),
     /// Hold healing: of everything, a site or a worker
     Pause(pause::Pause),
     /// Let healing go on, and try anew what was given up
@@ -127,6 +132,8 @@ pub fn run() -> ExitCode {
         Command::Status(command) => block_on(command.run(&options, style)),
         Command::Explain(command) => block_on(command.run(&options, style)),
         Command::Events(command) => block_on(command.run(&options, style)),
+        #[cfg(feature = "dashboard")]
+        Command::Dashboard(command) => block_on(command.run(&options, style)),
         Command::Pause(command) => block_on(command.run(&options, style)),
         Command::Resume(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),
