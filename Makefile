@@ -22,7 +22,8 @@ demo: packages
 SIMULATION := $(CARGO) test --profile sim --locked --test simulation --
 
 test: packages
-	tests/mcp/install-client.sh $(TARGET)
+	@tests/mcp/install-client.sh $(TARGET)
+	@tests/dashboard/fetch-axe.sh $(TARGET)/tmp
 	$(CARGO) test --workspace --locked
 	$(SIMULATION) --nocapture no_law
 

@@ -40,6 +40,8 @@ pub mod client;
 pub mod config;
 pub mod core;
 pub mod daemon;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod deadline;
 pub mod install;
 mod log_file;
@@ -49,6 +51,7 @@ pub mod manager;
 mod mcp;
 pub mod paths;
 pub mod probe;
+mod room;
 pub mod search;
 pub mod setup;
 pub mod sources;

@@ -5,6 +5,8 @@
 
 mod check;
 mod daemon;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod detect;
 mod events;
 mod explain;
@@ -89,6 +91,9 @@ enum Command {
     /// Show all workers live, on the whole terminal: heal, pause, explain, follow logs
     #[cfg(feature = "top")]
     Top(top::Top),
+    /// Show the workers as a page in the browser, and heal them there
+    #[cfg(feature = "dashboard")]
+    Dashboard(dashboard::Dashboard),
     /// Hold healing: of everything, a site or a worker
     Pause(pause::Pause),
     /// Let healing go on, and try anew what was given up
@@ -139,6 +144,8 @@ pub fn run() -> ExitCode {
         Command::Events(command) => block_on(command.run(&options, style)),
         #[cfg(feature = "top")]
         Command::Top(command) => block_on(command.run(&options, style)),
+        #[cfg(feature = "dashboard")]
+        Command::Dashboard(command) => block_on(command.run(&options, style)),
         Command::Pause(command) => block_on(command.run(&options, style)),
         Command::Resume(command) => block_on(command.run(&options, style)),
         Command::Check(command) => command.run(&options, style),

@@ -4,7 +4,7 @@
 //! the loop by [`desk`](super::desk). Events come to it by one channel, however many follow them.
 //!
 //! - [`socket`]: whose socket it is, and who is let in.
-//! - [`serve`]: connections, and what keeps them bounded.
+//! - [`serve`]: where it is asked; [`room`](crate::room) keeps connections bounded.
 //! - [`calls`]: one function for each call.
 //! - [`heal`]: the call that takes its time.
 //! - [`events`]: the last events, and those who follow them.

@@ -1,0 +1,113 @@
+//! `workerheal dashboard`: a page on this machine that shows the workers, and heals them.
+//!
+//! A surface like any other: it asks the daemon by its [client](crate::client), and decides nothing about
+//! healing. The page is three kinds of files in `page/`, compiled in; it needs nothing from anywhere else.
+//!
+//! - [`serve`]: what is answered, one function each.
+//! - [`guard`]: who is let in.
+//! - [`feed`]: what goes on: events, and a heal under way.
+//! - here: where it listens, and how it is opened.
+
+mod feed;
+mod guard;
+mod serve;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
+
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use crate::room::{BREATHER, Room};
+use crate::setup::Options;
+use guard::Guard;
+
+/// Where it listens if it can, so that the address is the same each time.
+pub const PORT: u16 = 9478;
+/// Connections at once. A browser has six.
+const CONNECTIONS: usize = 64;
+
+/// Why there is no dashboard.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Others could reach it.
+    #[error(
+        "{0} is no address of this machine alone; listen at 127.0.0.1:{PORT}, and from elsewhere use \
+         `ssh -L {PORT}:127.0.0.1:{PORT} HOST`"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address cannot be used.
+    #[error("cannot listen at {address}: {error}; name another with --listen")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is no secret without random numbers.
+    #[error("the operating system has no random numbers for a token: {0}")]
+    Random(getrandom::Error),
+}
+
+/// A dashboard that listens.
+pub struct Dashboard {
+    listener: TcpListener,
+    guard: Guard,
+    options: Options,
+}
+
+impl Dashboard {
+    /// Listens at an address of this machine; at none in particular, at [`PORT`] if it is free.
+    ///
+    /// # Errors
+    ///
+    /// If the address is not a loopback one, or cannot be listened at.
+    pub async fn listen(options: &Options, address: Option<SocketAddr>) -> Result<Self, Error> {
+        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let listener = match address {
+            Some(address) if !address.ip().is_loopback() => return Err(Error::NotLoopback(address)),
+            Some(address) => bind(address).await?,
+            None => match bind(loopback(PORT)).await {
+                Ok(listener) => listener,
+                Err(_) => bind(loopback(0)).await?,
+            },
+        };
+        let unknown = |error| Error::Listen { address: address.unwrap_or_else(|| loopback(0)), error };
+        let guard = Guard::new(listener.local_addr().map_err(unknown)?).map_err(Error::Random)?;
+        Ok(Self { listener, guard, options: options.clone() })
+    }
+
+    /// The address to open, token and all.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.guard.url()
+    }
+
+    /// Opens it in the browser of whoever sits here. If that cannot be done, they have the address in print.
+    pub fn open(&self) {
+        let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+        let quiet = Stdio::null;
+        let mut opener = Command::new(program);
+        opener.arg(self.guard.url_for_once()).stdin(quiet()).stdout(quiet()).stderr(quiet());
+        if let Ok(mut opener) = opener.spawn() {
+            std::thread::spawn(move || opener.wait());
+        }
+    }
+
+    /// Answers, for ever.
+    pub async fn serve(self) {
+        let router = serve::router(self.options, self.guard);
+        let room = Room::new(CONNECTIONS);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => room.admit(stream, &router).await,
+                Err(_) => sleep(BREATHER).await,
+            }
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| Error::Listen { address, error })
+}

@@ -1,0 +1,74 @@
+// The two dialogs: why a worker is as it is, and for how long to pause.
+
+import * as calls from "./calls.js";
+import { element, nameOf, say, sign } from "./words.js";
+
+const explain = document.getElementById("explain");
+const pause = document.getElementById("pause");
+
+for (const dialog of [explain, pause]) {
+  dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
+  // A click beside it.
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+}
+
+const MARKS = {
+  passes: ["check", "good", "speaks for it"],
+  decides: ["cross", "bad", "decides"],
+  objects: ["bang", "busy", "speaks against it"],
+  finding: ["dot", "quiet", "was found"],
+};
+
+export async function showExplanation(worker) {
+  const body = document.getElementById("explain-body");
+  say(document.getElementById("explain-title"), nameOf(worker));
+  body.replaceChildren(element("p.faint", {}, "Asking the daemon…"));
+  explain.showModal();
+  document.getElementById("explain-title").focus();
+  try {
+    const told = await calls.get(`/api/workers/${encodeURIComponent(worker.unit)}/explain`);
+    body.replaceChildren(...explanation(told));
+  } catch (error) {
+    body.replaceChildren(element("p.error", { role: "alert" }, error.message));
+  }
+}
+
+function explanation({ unit, summary, chain, change, last_words: words, log }) {
+  const parts = [element("p.answer", {}, summary)];
+  const lines = chain.map(({ mark, says, evidence }) => {
+    const [picture, tone, word] = MARKS[mark] ?? MARKS.finding;
+    const text = element("div", {}, element("span.visually-hidden", {}, `${word}: `), says);
+    if (evidence) text.append(element("span.evidence", {}, evidence));
+    return element("li", { "data-tone": tone }, sign(picture), text);
+  });
+  parts.push(element("ul.chain", {}, ...lines));
+  if (change.length) {
+    parts.push(element("h3", {}, "What would change that"));
+    parts.push(element("ul.change", {}, ...change.map((step) => element("li", {}, step))));
+  }
+  if (words) parts.push(element("h3", {}, "Its last words"), element("p.last-error", {}, words));
+  parts.push(element("h3", {}, "Its log"), element("p.last-error", {}, log));
+  parts.push(element("p.faint.unit", {}, unit));
+  return parts;
+}
+
+// Asks for how long, and pauses: a target, or everything if it is empty.
+export function askPause(target, name, done) {
+  say(document.getElementById("pause-title"), `Pause ${name}`);
+  const problem = document.getElementById("pause-error");
+  say(problem, "");
+  for (const button of pause.querySelectorAll("[data-for]")) {
+    button.onclick = async () => {
+      const time = button.dataset.for;
+      try {
+        await calls.post("/api/pause", { targets: target ? [target] : [], ...(time && { for: time }) });
+        pause.close();
+        done();
+      } catch (error) {
+        say(problem, error.message);
+      }
+    };
+  }
+  pause.showModal();
+  pause.querySelector("[data-for]").focus();
+}

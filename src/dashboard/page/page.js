@@ -1,0 +1,240 @@
+// The page: what is known, how it is kept up to date, and who draws what of it.
+//
+// Events come as they happen and say that something has changed; how things are then is asked for. A slow question
+// every few seconds finds what no event tells. While the daemon is gone the last that was known stays, dimmed.
+
+import * as calls from "./calls.js";
+import * as dialogs from "./dialogs.js";
+import * as healing from "./healing.js";
+import * as timeline from "./timeline.js";
+import * as grid from "./workers.js";
+import { PHASES, clock, element, isFailing, keep, moment, plural, say, sentence, sign, time } from "./words.js";
+
+// How many events are kept, and shown.
+const KEPT = 10_000;
+const SHOWN = 100;
+// Between questions: after an event, and without any.
+const SOON = 60;
+const REGULARLY = 4000;
+// Between attempts to reach what is gone.
+const RETRY = 1000;
+
+const known = { status: undefined, workers: [], events: new Map(), gaps: [], since: undefined, last: "" };
+const at = (id) => document.getElementById(id);
+
+const actions = {
+  heal: (worker) => healing.heal([worker.unit], refresh),
+  explain: (worker) => dialogs.showExplanation(worker),
+  async pauseOrResume(target, paused, name = target) {
+    if (!paused) return dialogs.askPause(target, name || "everything", refresh);
+    try {
+      await calls.post("/api/resume", { targets: target ? [target] : [] });
+    } catch (error) {
+      tell(error.message);
+    }
+    refresh();
+  },
+};
+
+// Asks how things are. One question at a time: who asks meanwhile has it asked once more.
+let asking;
+let again = false;
+function refresh() {
+  again = true;
+  asking ??= askAll().finally(() => (asking = undefined));
+  return asking;
+}
+
+async function askAll() {
+  while (again) {
+    again = false;
+    try {
+      const [status, workers] = await Promise.all([calls.get("/api/status"), calls.get("/api/workers")]);
+      const now = Date.now();
+      for (const worker of workers) if (worker.retry_in_ms !== undefined) worker.until = now + worker.retry_in_ms;
+      await listen(workers);
+      learn(status, workers, now);
+      here();
+      draw();
+    } catch (error) {
+      gone(error);
+    }
+  }
+}
+
+function learn(status, workers, now) {
+  Object.assign(known, { status, workers });
+  const start = now - (status.uptime_ms ?? 0);
+  known.since = Math.min(known.since ?? start, start);
+  if (known.lost && start > known.lost) known.gaps.push([known.lost, start]);
+  known.lost = undefined;
+}
+
+// What those who fail have logged last says more than how an attempt failed. It takes a look into the journal, so it
+// is asked for when something about them has changed, and now and then: the journal may be late.
+const AGAIN = 15_000;
+const lastWords = { of: "", at: 0, lines: new Map() };
+async function listen(workers) {
+  const failing = workers.filter(isFailing);
+  const of = failing.map(({ unit, phase, attempts, since }) => [unit, phase, attempts, since].join()).join(" ");
+  if (of && (of !== lastWords.of || Date.now() - lastWords.at > AGAIN)) {
+    lastWords.at = Date.now();
+    const told = await calls.get("/api/unhealthy");
+    lastWords.lines = new Map(told.map(({ unit, last_error: line }) => [unit, line]));
+  }
+  lastWords.of = of;
+  for (const worker of failing) worker.last_error = lastWords.lines.get(worker.unit) ?? worker.last_error;
+}
+
+let soon;
+function refreshSoon() {
+  soon ??= setTimeout(() => {
+    soon = undefined;
+    refresh();
+  }, SOON);
+}
+
+// Follows the events for ever.
+async function follow() {
+  for (;;) {
+    try {
+      await calls.follow(known.last, refreshSoon, take);
+      refreshSoon();
+    } catch (error) {
+      gone(error);
+    }
+    await new Promise((go) => setTimeout(go, RETRY));
+  }
+}
+
+function take({ name, id, data }) {
+  if (name === "gap") {
+    known.note = data.error;
+    return;
+  }
+  if (name) return;
+  known.last = id;
+  known.events.set(id, { id, data });
+  for (const oldest of known.events.keys()) {
+    if (known.events.size <= KEPT) break;
+    known.events.delete(oldest);
+  }
+  refreshSoon();
+}
+
+function gone({ status, message }) {
+  known.lost ??= Date.now();
+  const bar = at("gone");
+  const title = status === 403 ? "This page is of an earlier dashboard" : status === 0 ? "The dashboard is gone" : "The daemon is gone";
+  const hint = status === 403 ? "" : " What is shown is the last that was known; it goes on by itself.";
+  keep(bar, ["title", "why"], (it) => it, (it) => element(it === "title" ? "strong" : "span"));
+  say(bar.children[0], title);
+  say(bar.children[1], `${sentenceCase(message)}.${hint}`);
+  bar.hidden = false;
+  document.body.dataset.state = "gone";
+  say(at("summary"), known.status ? `last heard of at ${clock(known.lost)}` : "");
+  if (!known.status) say(at("no-workers"), "Nothing is known of any worker yet.");
+  for (const button of document.querySelectorAll("main button, header button")) button.setAttribute("data-off", "");
+}
+
+const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+function here() {
+  if (document.body.dataset.state === "here") return;
+  document.body.dataset.state = "here";
+  at("gone").hidden = true;
+  for (const button of document.querySelectorAll("[data-off]")) button.removeAttribute("data-off");
+}
+
+function draw() {
+  const { status, workers } = known;
+  const sites = new Set(workers.map((worker) => worker.site).filter(Boolean)).size;
+  const failing = healing.know(workers);
+  say(at("summary"), `${plural(workers.length, "worker")} on ${plural(sites, "site")}, watched for ${time(status.uptime_ms ?? 0)}`);
+  document.title = failing.length ? `(${failing.length}) failing – workerheal` : "workerheal";
+  icon(failing.length ? "#c4314b" : "#1f8a55");
+  notices(status);
+  grid.show(workers, status.pauses, actions);
+  drawPast();
+}
+
+function notices(status) {
+  const all = status.pauses.map((pause) => {
+    const what = { everything: "Healing of everything", site: `Healing of the site ${pause.name}`, unit: `Healing of ${pause.name}` }[pause.kind];
+    const left = pause.ends_in_ms === undefined ? "until it is resumed" : `for another ${roughly(pause.ends_in_ms)}`;
+    return { key: `${pause.kind} ${pause.name ?? ""}`, text: `${what} is paused, ${left}.`, target: pause.name ?? "" };
+  });
+  if (status.stop_marker) all.unshift({ key: "marker", text: "Everything was stopped on purpose: nothing is healed." });
+  if (!status.manager.reachable)
+    all.unshift({ key: "manager", bad: true, text: `The service manager cannot be reached, nothing is healed: ${status.manager.error}` });
+  if (status.registry.error)
+    all.unshift({ key: "registry", bad: true, text: `The registry cannot be used, an earlier one is: ${status.registry.error}` });
+  const make = ({ key, bad, target }) => {
+    const node = element(`div.notice.${bad ? "bad" : "busy"}`, {}, sign(bad ? "bang" : "bars"), element("p"));
+    if (target !== undefined) {
+      const resume = element("button", { type: "button", "aria-label": `Resume ${target || "everything"}` }, "Resume");
+      resume.addEventListener("click", () => actions.pauseOrResume(target, true));
+      node.append(resume);
+    }
+    return node;
+  };
+  const had = at("notices").contains(document.activeElement);
+  keep(at("notices"), all, ({ key }) => key, make, (node, { text }) => say(node.querySelector("p"), text));
+  if (had && document.activeElement === document.body) at("main").focus();
+  const paused = status.pauses.some(({ kind }) => kind === "everything");
+  at("pause-all").hidden = paused;
+}
+
+// A long time without its seconds, which nobody waits for.
+const roughly = (ms) => (ms > 90_000 ? time(Math.ceil(ms / 60_000) * 60_000) : time(Math.ceil(ms / 1000) * 1000));
+
+function drawPast() {
+  const events = [...known.events.values()];
+  timeline.show(events, { ...known, width: Math.max(280, at("timeline").clientWidth) });
+  const latest = events.slice(-SHOWN).reverse();
+  at("no-events").hidden = events.length > 0;
+  const note = events.length > SHOWN ? `the latest ${SHOWN} of ${events.length}` : "";
+  say(at("log-note"), [note, known.note].filter(Boolean).join("; "));
+  keep(at("log"), latest, ({ id }) => id, line);
+}
+
+function line({ data }) {
+  const [picture, tone] = PHASES[data.phase] ?? PHASES.done;
+  const when = Date.parse(data.time);
+  return element("li", { "data-tone": tone },
+    element("time", { datetime: data.time }, moment(when)),
+    sign(picture),
+    element("span.word", {}, data.phase),
+    element("span.sentence", {}, sentence(data)),
+  );
+}
+
+function icon(color) {
+  const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="9" fill="${color}"/><path d="M5 17h6l3-8 5 15 3-7h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>`;
+  const link = at("icon");
+  const url = `data:image/svg+xml,${encodeURIComponent(picture)}`;
+  if (link.href !== url) link.href = url;
+}
+
+let quiet;
+function tell(text) {
+  say(at("said"), text);
+  clearTimeout(quiet);
+  quiet = setTimeout(() => say(at("said"), ""), 6000);
+}
+
+healing.listen(refresh);
+icon("#1f8a55");
+at("pause-all").addEventListener("click", () => actions.pauseOrResume("", false, "everything"));
+let resized;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(drawPast, 100);
+});
+// Another token in another tab is this one's too: a later dashboard at the same address.
+addEventListener("storage", refresh);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+setInterval(() => document.hidden || grid.tick(), 1000);
+setInterval(refresh, REGULARLY);
+refresh();
+follow();

@@ -1,0 +1,156 @@
+// The timeline of failures and heals: what the events of the last 24 hours make of each worker, drawn, and as a
+// table that can be read aloud.
+
+import { drawn, element, hour, moment, nameOf, plural, say, time } from "./words.js";
+
+const MINUTE = 60 * 1000;
+const DAY = 24 * 60 * MINUTE;
+// What is drawn at least: of a daemon that was just started no more is known.
+const LEAST = 5 * MINUTE;
+// Between lines, the first that leaves them room.
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360].map((minutes) => minutes * MINUTE);
+const ROW = 30;
+const TOP = 22;
+// How many workers are drawn; the table has all.
+const ROWS = 24;
+
+// What was seen of each unit: {from, to, end, attempts, tries: [time]} per failure, the oldest first. `end` is
+// healed, recovered, stopped, gave-up, or nothing while it is down. Without I/O or clock.
+export function failures(events) {
+  const units = new Map();
+  for (const { data } of events) {
+    const at = Date.parse(data.time);
+    if (!data.unit || Number.isNaN(at)) continue;
+    if (!units.has(data.unit)) units.set(data.unit, []);
+    const list = units.get(data.unit);
+    let open = list.at(-1);
+    if (open?.to !== undefined && open.end !== "gave-up") open = undefined;
+    switch (data.phase) {
+      case "detected":
+        if (open && open.end === undefined) break;
+        if (open) open.to = at;
+        list.push({ from: at, tries: [], end: undefined });
+        break;
+      case "starting":
+        if (!open) list.push((open = { from: at, tries: [], end: undefined }));
+        open.tries.push(at);
+        break;
+      case "healed":
+      case "recovered":
+      case "stopped":
+        if (open) Object.assign(open, { to: at, end: data.phase });
+        break;
+      case "gave-up":
+        if (open) Object.assign(open, { gaveUp: at, end: "gave-up" });
+        break;
+    }
+  }
+  for (const [unit, list] of units) if (!list.length) units.delete(unit);
+  return units;
+}
+
+// Draws it. `since`: from when anything is known; `gaps`: [from, to] of which nothing is; `up`: units that are.
+export function show(events, { workers, since, gaps, width }) {
+  const now = Date.now();
+  const units = failures(events);
+  const known = new Map(workers.map((worker) => [worker.unit, worker]));
+  const rows = [];
+  for (const [unit, list] of units) {
+    const worker = known.get(unit);
+    for (const failure of list) {
+      // What came back untold ended when it was last heard of.
+      const last = failure.gaveUp ?? failure.tries.at(-1) ?? failure.from;
+      failure.to ??= worker && worker.phase !== "up" ? now : last;
+    }
+    const recent = list.filter((failure) => failure.to > now - DAY);
+    if (recent.length) rows.push({ unit, name: worker ? nameOf(worker) : unit, list: recent });
+  }
+  rows.sort((a, b) => a.name.localeCompare(b.name));
+  const begin = Math.min(Math.max(since ?? 0, now - DAY), now - LEAST);
+  const young = since !== undefined && since > now - DAY;
+  say(document.getElementById("known"), young ? `since ${moment(since)}, when the daemon started` : "in the last 24 hours");
+  for (const id of ["legend", "timeline-details"]) document.getElementById(id).hidden = rows.length === 0;
+  const place = document.getElementById("timeline");
+  if (!rows.length) {
+    place.replaceChildren(element("p.empty", {}, "No worker has failed."));
+    return;
+  }
+  place.replaceChildren(picture(rows.slice(0, ROWS), begin, now, young ? [...gaps, [begin, since]] : gaps, width));
+  if (rows.length > ROWS) place.append(element("p.faint", {}, `and ${rows.length - ROWS} more, in the table`));
+  table(rows, now);
+}
+
+function picture(rows, begin, now, blind, width) {
+  const narrow = width < 560;
+  // Room for names, and for the marks of what was just now.
+  const left = narrow ? 6 : 170;
+  const right = width - 8;
+  const step = narrow ? ROW + 16 : ROW;
+  const height = TOP + rows.length * step + 4;
+  const x = (at) => left + ((Math.max(at, begin) - begin) / (now - begin)) * (right - left);
+  const total = rows.reduce((sum, { list }) => sum + list.length, 0);
+  const svg = drawn("svg", {
+    role: "img",
+    "aria-label": `${plural(total, "failure")} of ${plural(rows.length, "worker")}; the table says when`,
+    viewBox: `0 0 ${width} ${height}`, width, height,
+  });
+  for (const at of lines(begin, now, (right - left) / 80)) {
+    svg.append(drawn("line", { class: "hour", x1: x(at), x2: x(at), y1: TOP - 4, y2: height }));
+    if (x(at) < 20 || x(at) > width - 20) continue;
+    svg.append(drawn("text", { class: "axis", x: x(at), y: 12, "text-anchor": "middle" }, hour(at)));
+  }
+  rows.forEach(({ name, list }, index) => {
+    const y = TOP + index * step + (narrow ? 16 : 0);
+    const label = narrow ? { x: 0, y: y + 2 } : { x: 0, y: y + ROW / 2 + 4 };
+    svg.append(drawn("text", { class: "row", ...label }, fit(name, narrow ? Math.floor(width / 8) : 22)));
+    const bar = (kind, start, end) =>
+      drawn("rect", { class: kind, x: x(start), y: y + 7, width: Math.max(3, x(end) - x(start)), height: ROW - 14, rx: 2 });
+    svg.append(bar("quiet", begin, now));
+    for (const [start, end] of blind) if (end > begin) svg.append(bar("unknown", start, end));
+    for (const failure of list) {
+      svg.append(bar(failure.end === "stopped" ? "stopped" : "down", failure.from, failure.to));
+      for (const at of failure.tries) {
+        if (at > begin) svg.append(drawn("rect", { class: "trying", x: x(at), y: y + 5, width: 4, height: ROW - 10 }));
+      }
+    }
+    // On top of them all, as these are what is looked for.
+    for (const { end, to, gaveUp } of list) {
+      if (end === "healed" || end === "recovered") svg.append(drawn("circle", { class: "healed", cx: x(to), cy: y + ROW / 2, r: 5 }));
+      if (gaveUp && gaveUp > begin) {
+        const [cx, cy] = [x(gaveUp), y + ROW / 2];
+        svg.append(drawn("path", { class: "gave-up", d: `M${cx - 4} ${cy - 4}l8 8m0-8l-8 8` }));
+      }
+    }
+  });
+  return svg;
+}
+
+// Times for lines: even ones of the local day, at most so many.
+function lines(begin, now, most) {
+  const every = STEPS.find((step) => (now - begin) / step <= most) ?? STEPS.at(-1);
+  const midnight = new Date(begin).setHours(0, 0, 0, 0);
+  const times = [];
+  for (let at = midnight + Math.ceil((begin - midnight) / every) * every; at <= now; at += every) times.push(at);
+  return times;
+}
+
+const fit = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+
+const ENDS = { healed: "healed", recovered: "came back by itself", stopped: "stopped by its user", "gave-up": "given up" };
+
+function table(rows, now) {
+  const lines = rows.flatMap(({ name, list }) => list.map((failure) => ({ name, ...failure })));
+  lines.sort((a, b) => b.from - a.from);
+  const body = document.querySelector("#timeline-table tbody");
+  body.replaceChildren(
+    ...lines.slice(0, 200).map(({ name, from, to, end, tries }) =>
+      element("tr", {},
+        element("th", { scope: "row" }, name),
+        element("td", {}, moment(from)),
+        element("td", {}, time(to - from)),
+        element("td", {}, String(tries.length)),
+        element("td", {}, ENDS[end] ?? (to === now ? "still down" : "not known")),
+      ),
+    ),
+  );
+}

@@ -1,0 +1,207 @@
+//! What the dashboard answers: its page, and the calls that the page makes, each passed on to the daemon.
+//!
+//! A call asks the daemon anew each time, so that one that was restarted meanwhile makes no difference. Every
+//! answer that is no success is `{"error": "…"}`; 503 says that there is no daemon.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::feed;
+use super::guard::{Guard, HEADERS, Verdict};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
+use crate::client::socket::{Daemon, DaemonError, Wanted};
+use crate::core::event::UnhealthyWorker;
+use crate::core::survey::WorkerReport;
+use crate::setup::Options;
+
+/// The longest body of a call: some hundred names.
+const BODY: usize = 16 * 1024;
+/// How long it may take to arrive.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// How far back the page looks.
+const PAST: &str = "24h";
+
+struct Desk {
+    options: Options,
+    guard: Guard,
+    /// Somebody has come with the ticket.
+    ticket_used: AtomicBool,
+}
+
+type Shared = State<Arc<Desk>>;
+
+pub(super) fn router(options: Options, guard: Guard) -> Router {
+    let desk = Arc::new(Desk { options, guard, ticket_used: AtomicBool::new(false) });
+    let page = Router::new()
+        .route("/", get(async || Html(include_str!("page/index.html"))))
+        .route("/welcome.js", get(async || js(include_str!("page/welcome.js"))))
+        .route("/style.css", get(async || css(include_str!("page/style.css"))))
+        .route("/page.js", get(async || js(include_str!("page/page.js"))))
+        .route("/calls.js", get(async || js(include_str!("page/calls.js"))))
+        .route("/words.js", get(async || js(include_str!("page/words.js"))))
+        .route("/workers.js", get(async || js(include_str!("page/workers.js"))))
+        .route("/timeline.js", get(async || js(include_str!("page/timeline.js"))))
+        .route("/healing.js", get(async || js(include_str!("page/healing.js"))))
+        .route("/dialogs.js", get(async || js(include_str!("page/dialogs.js"))));
+    page.route("/api/status", get(status))
+        .route("/api/workers", get(workers))
+        .route("/api/unhealthy", get(unhealthy))
+        .route("/api/workers/{unit}/explain", get(explain))
+        .route("/api/events", get(events))
+        .route("/api/heal", post(heal))
+        .route("/api/pause", post(pause))
+        .route("/api/resume", post(resume))
+        .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "this is asked with another method")
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), guarded))
+        .with_state(desk)
+}
+
+/// Lets nobody in whom the guard does not.
+async fn guarded(State(desk): Shared, request: Request, next: Next) -> Response {
+    let is_call = request.uri().path().starts_with("/api/");
+    let verdict = match desk.guard.judge(request.method(), request.uri(), request.headers()) {
+        Verdict::Ticket if desk.ticket_used.swap(true, Ordering::Relaxed) => Guard::USED,
+        verdict => verdict,
+    };
+    let mut response = match verdict {
+        Verdict::Pass => next.run(request).await,
+        Verdict::Welcome | Verdict::Ticket => welcome(&desk.guard),
+        Verdict::Refuse(status, why) if is_call => Rejection::new(status, why).into_response(),
+        Verdict::Refuse(status, why) => (status, format!("{why}\n")).into_response(),
+    };
+    response.headers_mut().extend(HEADERS);
+    response
+}
+
+/// Hands over the secrets to somebody who may have them. The page is gone to by a script rather than by a
+/// redirect, so that the cookie counts as its own even if the address was opened from another site.
+fn welcome(guard: &Guard) -> Response {
+    let html = include_str!("page/welcome.html").replace("TOKEN", guard.token.as_str());
+    ([(header::SET_COOKIE, guard.cookie())], Html(html)).into_response()
+}
+
+fn css(text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], text).into_response()
+}
+
+fn js(text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
+}
+
+impl Desk {
+    async fn daemon(&self) -> Result<Daemon, Rejection> {
+        Ok(Daemon::connect(&self.options).await?)
+    }
+}
+
+async fn status(State(desk): Shared) -> Result<Json<DaemonStatus>, Rejection> {
+    Ok(Json(desk.daemon().await?.status().await?))
+}
+
+async fn workers(State(desk): Shared) -> Result<Json<Vec<WorkerReport>>, Rejection> {
+    Ok(Json(desk.daemon().await?.workers().await?))
+}
+
+async fn unhealthy(State(desk): Shared) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
+    Ok(Json(desk.daemon().await?.unhealthy().await?))
+}
+
+async fn explain(State(desk): Shared, Path(unit): Path<String>) -> Result<Json<Explained>, Rejection> {
+    let explained = desk.daemon().await?.explain(&[unit]).await?.pop();
+    explained.map(Json).ok_or_else(|| Rejection::new(StatusCode::NOT_FOUND, "this worker is gone"))
+}
+
+#[derive(Deserialize)]
+struct EventsQuery {
+    after: Option<String>,
+}
+
+async fn events(
+    State(desk): Shared,
+    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Rejection> {
+    let Query(query) = query.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let after = last.or(query.after);
+    let since = after.is_none().then(|| PAST.to_owned());
+    let wanted = Wanted { after, since, ..Wanted::default() };
+    Ok(feed::events(desk.daemon().await?.events(&wanted).await?))
+}
+
+async fn heal(State(desk): Shared, request: Request) -> Result<Response, Rejection> {
+    let wish: HealRequest = read(request).await?;
+    if wish.dry_run {
+        return Ok(Json(desk.daemon().await?.plan(&wish.targets).await?).into_response());
+    }
+    Ok(feed::heal(desk.daemon().await?.heal(&wish).await?))
+}
+
+async fn pause(State(desk): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
+    let PauseRequest { targets, time } = read(request).await?;
+    let wrong = |_| Rejection::new(StatusCode::BAD_REQUEST, "`for` is no duration; write one such as 30m");
+    let time = time.as_deref().map(humantime::parse_duration).transpose().map_err(wrong)?;
+    let pauses = desk.daemon().await?.pause(&targets, time).await?;
+    Ok(Json(Paused { pauses }))
+}
+
+async fn resume(State(desk): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
+    let ResumeRequest { targets } = read(request).await?;
+    let pauses = desk.daemon().await?.resume(&targets).await?;
+    Ok(Json(Paused { pauses }))
+}
+
+/// The body of a call.
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Rejection> {
+    let Ok(body) = timeout(ARRIVES_WITHIN, axum::body::to_bytes(request.into_body(), BODY)).await else {
+        return Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body of the call did not arrive in time"));
+    };
+    let Ok(body) = body else {
+        let why = format!("write at most {} KiB", BODY / 1024);
+        return Err(Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, why));
+    };
+    serde_json::from_slice(&body).map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// An answer that is no success.
+struct Rejection {
+    status: StatusCode,
+    error: String,
+}
+
+impl Rejection {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        (self.status, Json(Refused { error: self.error })).into_response()
+    }
+}
+
+impl From<DaemonError> for Rejection {
+    fn from(error: DaemonError) -> Self {
+        let status = match &error {
+            DaemonError::Refused { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
+            DaemonError::Target(_) => StatusCode::NOT_FOUND,
+            DaemonError::Absent { .. } | DaemonError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}

@@ -1,0 +1,39 @@
+//! A worker fails, and is healed on the page.
+
+use crate::browser::Browser;
+use crate::page::Page;
+use crate::{break_down, repair, world};
+
+#[test]
+fn a_failure_is_seen_and_healed_without_a_reload() {
+    let world = world();
+    world.start_daemon();
+    let page = Page::start(&world);
+    let mut browser = Browser::start();
+    browser.open(&page.url);
+    browser.wait("document.querySelectorAll('.card[data-tone=good]').length === 3");
+    assert_eq!(browser.run("location.href"), format!("http://{}/", page.host));
+    assert_eq!(browser.text("#banner"), "");
+    assert_eq!(browser.run("document.title"), "workerheal");
+    browser.run("window.same = true");
+    browser.picture("well-light");
+
+    break_down(&world);
+    browser.wait("document.querySelector('#banner-title').textContent === '2 workers are failing'");
+    browser.wait("document.querySelectorAll('.card[data-tone=bad]').length === 2");
+    browser.wait("document.title === '(2) failing – workerheal'");
+    browser.picture("failing-light");
+    repair(&world);
+    browser.click("#heal");
+    browser.wait("document.querySelectorAll('#progress li[data-step=starting]').length > 0");
+    browser.picture("healing-light");
+    browser.wait("document.querySelectorAll('#progress li[data-step=healed]').length === 2");
+    browser.wait("document.querySelector('#banner-title').textContent === 'Healed 2 workers.'");
+    browser.wait("document.querySelectorAll('.card[data-tone=good]').length === 3");
+    browser.picture("healed-light");
+    assert_eq!(browser.text("#heal"), "");
+    browser.click("#dismiss");
+    browser.wait("document.querySelector('#banner').hidden");
+    assert_eq!(browser.run("window.same"), true);
+    assert_eq!(browser.complaints, [""; 0]);
+}

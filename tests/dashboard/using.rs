@@ -1,0 +1,178 @@
+//! What else is done on the page: pausing, asking why, by mouse and by keyboard; and a daemon that comes and goes.
+
+use crate::browser::Browser;
+use crate::common::{DAEMON, World};
+use crate::page::Page;
+use crate::{MAIL, QUEUE, break_down, repair, world};
+
+/// A page that shows all three workers, and would forget `window.same` if it were loaded again.
+fn shown(world: &World) -> (Page, Browser) {
+    let page = Page::start(world);
+    let mut browser = Browser::start();
+    browser.open(&page.url);
+    browser.wait("document.querySelectorAll('.card').length === 3");
+    browser.run("window.same = true");
+    (page, browser)
+}
+
+#[track_caller]
+fn unharmed(browser: &mut Browser) {
+    assert_eq!(browser.run("window.same"), true, "it was loaded anew");
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
+fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
+    let world = world();
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    let paused = || world.run(&["status"]).out.lines().filter(|it| it.starts_with("Paused: ")).collect::<String>();
+
+    browser.click(&format!("[data-unit={QUEUE}] [data-act=pause]"));
+    browser.click("#pause [data-for='30m']");
+    browser
+        .wait("document.querySelector('#notices').innerText.includes('lerd-queue-myapp is paused, for another 30m.')");
+    assert_eq!(paused(), format!("Paused: {QUEUE}, for another 30m"));
+    browser.click(&format!("[data-unit={QUEUE}] [data-act=pause]"));
+    browser.wait("document.querySelector('#notices').children.length === 0");
+    assert_eq!(paused(), "");
+
+    browser.click("[aria-label='Pause site shop']");
+    browser.click("#pause [data-for='1h']");
+    browser.wait("document.querySelector('#notices').innerText.includes('site shop is paused, for another 1h.')");
+    assert_eq!(paused(), "Paused: the site shop, for another 1h");
+    browser.click("#notices [aria-label='Resume shop']");
+    browser.wait("document.querySelector('#notices').children.length === 0");
+
+    browser.click("#pause-all");
+    browser.click("#pause [data-for='']");
+    browser.wait("document.querySelector('#notices').innerText.includes('everything is paused, until it is resumed.')");
+    assert_eq!(paused(), "Paused: everything, until it is resumed");
+    // What fails now stays down, and is nothing to worry about.
+    world.crash_for_good([MAIL]);
+    browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word').innerText === 'held (failed)'"));
+    assert_eq!(browser.text("#banner"), "");
+    browser.click("[aria-label='Resume everything']");
+    browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word').innerText === 'up'"));
+    assert_eq!(paused(), "");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn it_can_be_asked_why() {
+    let world = world();
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    break_down(&world);
+    browser.wait("document.querySelectorAll('#failing li').length === 2");
+    browser.click(&format!("[data-unit={QUEUE}] [data-act=explain]"));
+    browser.wait("document.querySelectorAll('#explain .chain li').length > 2");
+    let told = browser.text("#explain");
+    let explained = world.run(&["explain", QUEUE]).out;
+    let answer = browser.text("#explain .answer");
+    assert!(explained.contains(&answer) && answer.len() > 20, "{answer}\n{explained}");
+    assert!(told.contains("myapp/queue") && told.contains("workerheal heal myapp/queue"), "{told}");
+    browser.key("Escape");
+    browser.wait("!document.querySelector('#explain').open");
+    // The focus is where it was.
+    assert_eq!(browser.run("document.activeElement.ariaLabel"), "Explain myapp/queue");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    let world = world();
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    break_down(&world);
+    browser.wait("document.querySelectorAll('#failing li').length === 2");
+    repair(&world);
+    let mut path = Vec::new();
+    let mut reach = |browser: &mut Browser, name: &str| {
+        for _ in 0..30 {
+            browser.key("Tab");
+            let at = browser.run("document.activeElement.ariaLabel ?? document.activeElement.innerText");
+            let visible = browser.run("getComputedStyle(document.activeElement).outlineStyle !== 'none'");
+            assert_eq!(visible, true, "nobody sees that the focus is on {at}");
+            path.push(at.clone());
+            if at == name {
+                return;
+            }
+        }
+        panic!("the keyboard does not get to {name}: {path:?}");
+    };
+    reach(&mut browser, "Explain myapp/vite");
+    browser.key("Enter");
+    browser.wait("document.querySelectorAll('#explain .chain li').length > 2");
+    browser.key("Escape");
+    reach(&mut browser, "Pause site shop");
+    browser.key("Enter");
+    browser.wait("document.activeElement.innerText === '30 minutes'");
+    browser.key("Tab");
+    browser.key("Enter");
+    browser.wait("document.querySelector('#notices').innerText.includes('site shop is paused, for another 1h.')");
+    // Once around.
+    browser.run("document.activeElement.blur()");
+    browser.run("document.querySelector('#main').focus()");
+    reach(&mut browser, "Heal all");
+    browser.key("Enter");
+    browser.wait("document.querySelector('#banner-title').innerText === 'Healed 2 workers.'");
+    reach(&mut browser, "Close");
+    browser.key("Enter");
+    browser.wait("document.querySelector('#banner').hidden");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn the_daemon_may_go_and_come_back() {
+    let world = world();
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    world.crash(QUEUE);
+    browser.wait("document.querySelector('#log').innerText.includes('lerd-queue-myapp is up again')");
+    world.stop_unit(DAEMON);
+    browser.wait("!document.querySelector('#gone').hidden");
+    let said = browser.text("#gone");
+    assert!(said.contains("The daemon is gone") && said.contains("systemctl --user start workerheal"), "{said}");
+    browser.picture("gone-light");
+    // What happens meanwhile is told by nobody, and seen as soon as it is back.
+    world.control(&["disable", "--now", MAIL]);
+    world.start_unit(DAEMON);
+    browser.wait("document.querySelector('#gone').hidden");
+    browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word')?.innerText !== 'up'"));
+    world.crash(QUEUE);
+    browser.wait("document.querySelector('#log').innerText.split('lerd-queue-myapp is up again').length === 3");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn a_page_without_a_daemon_waits_for_one() {
+    let world = world();
+    let page = Page::start(&world);
+    let mut browser = Browser::start();
+    browser.open(&page.url);
+    browser.wait("document.querySelector('#gone').innerText.includes('The daemon is gone')");
+    world.start_daemon();
+    browser.wait("document.querySelectorAll('.card').length === 3");
+    browser.wait("document.querySelector('#gone').hidden");
+}
+
+#[test]
+fn a_reload_a_second_tab_and_a_later_run_go_on() {
+    let world = world();
+    world.start_daemon();
+    let (page, mut browser) = shown(&world);
+    browser.call("Page.reload", serde_json::json!({}));
+    browser.wait("window.same === undefined && document.querySelectorAll('.card').length === 3");
+    browser.new_tab();
+    browser.open(&format!("http://{}/", page.host));
+    browser.wait("document.querySelectorAll('.card').length === 3");
+    // A later run at the same address has other secrets: the old page says so, and the new address is enough.
+    let host = page.host.clone();
+    drop(page);
+    browser.wait("document.querySelector('#gone').innerText.includes('The dashboard is gone')");
+    let page = Page::at(&world, &host);
+    browser.wait("document.querySelector('#gone').innerText.includes('This page is of an earlier dashboard')");
+    browser.open(&page.url);
+    browser.wait("document.querySelectorAll('.card').length === 3");
+}
