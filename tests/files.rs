@@ -124,12 +124,22 @@ fn a_missing_registry_ends_the_start_unless_there_is_something_else_to_do() {
     world.workers(["bot"]);
     let mut events = world.start_daemon();
     events.prove_alive_with(&world, "bot");
+    // Nobody is told that it is missing.
+    world.control(&["reload", DAEMON]);
+    let ran = world.run(&["status"]);
+    assert!(ran.status == 0 && !ran.out.contains("registry"), "{ran:?}");
+    assert!(world.journal(&["_SYSTEMD_USER_UNIT=workerheal.service", "PRIORITY=3"]).is_empty());
     // One that appears later, its directory included, is followed.
     fs::remove_dir_all(world.home().join(".local/share/lerd")).unwrap();
     world.workers([QUEUE]);
     world.crash_for_good([QUEUE]);
     world.sites(&["{name: myapp}"]);
     events.wait("healed", QUEUE);
+    // One that was there is missed.
+    fs::remove_file(world.home().join(SITES)).unwrap();
+    world.control(&["reload", DAEMON]);
+    let ran = world.run(&["status"]);
+    assert!(ran.out.contains("The registry cannot be used, an earlier one is: cannot read"), "{ran:?}");
 
     // And one named on the command line has to be there.
     let ran = world.run(&["--config", "/nowhere/config.yaml", "check"]);

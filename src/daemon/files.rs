@@ -60,6 +60,8 @@ impl<M: ServiceManager> Daemon<M> {
         let path = self.path(file).to_owned();
         let fact = match file {
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
+            // Where no site was ever known, and there is something to do without one.
+            File::Sites if content == FileContent::Missing && !self.needs_registry() => Ok(None),
             File::Sites => content.parse(&path, Registry::parse).map(|registry| self.new_registry(&path, registry)),
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
@@ -72,6 +74,11 @@ impl<M: ServiceManager> Daemon<M> {
             Ok(None) => {}
             Err(why) => tracing::error!("{why}; the last good content stays in force"),
         }
+    }
+
+    fn needs_registry(&self) -> bool {
+        let rules = &self.setup.rules;
+        !rules.registry.is_empty() || rules.coverage.needs_registry()
     }
 
     fn new_stop_marker(&mut self, exists: bool) -> Option<Fact> {
