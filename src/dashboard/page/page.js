@@ -150,7 +150,8 @@ function draw() {
   const { status, workers } = known;
   const sites = new Set(workers.map((worker) => worker.site).filter(Boolean)).size;
   const failing = healing.know(workers);
-  say(at("summary"), `${plural(workers.length, "worker")} on ${plural(sites, "site")}, watched for ${time(status.uptime_ms ?? 0)}`);
+  const where = sites > 0 ? ` on ${plural(sites, "site")}` : "";
+  say(at("summary"), `${plural(workers.length, "worker")}${where}, watched for ${time(status.uptime_ms ?? 0)}`);
   document.title = failing.length ? `(${failing.length}) failing – workerheal` : "workerheal";
   icon(failing.length ? "#c4314b" : "#1f8a55");
   notices(status);
