@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::event::{milliseconds, rfc3339};
 use crate::core::explain::Explanation;
+use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
 use crate::core::pauses::{Pause, Target};
 use crate::core::survey::Stage;
@@ -106,6 +107,15 @@ impl PauseReport {
             Target::Unit(unit) => (PauseKind::Unit, unit.short().to_owned()),
         };
         Self { kind, name, ends_in: pause.until.map(|until| until.from_now(now)) }
+    }
+
+    /// How long it holds: `for another 29m`, or `until it is resumed`.
+    #[must_use]
+    pub fn how_long(&self) -> String {
+        match self.ends_in {
+            Some(time) => format!("for another {}", left(time)),
+            None => "until it is resumed".to_owned(),
+        }
     }
 }
 

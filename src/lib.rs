@@ -26,14 +26,15 @@
 //!
 //! Each module stands only on those below it:
 //!
-//! - [`cli`]: one file a command, thin; beside it the surfaces that are features: the screen (`top`), the tools for
-//!   assistants (`mcp`).
+//! - [`cli`]: one file a command, thin; beside it the surfaces that are features: the screen (`top`), the page
+//!   (`dashboard`), the tools for assistants (`mcp`).
 //! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
-//!   other, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
+//!   other, `room` and `answer` how a server of ours takes calls, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
 //! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
 //!   that touches the operating system.
 //! - [`core`]: decides, and does nothing else.
 
+mod answer;
 pub mod api;
 pub mod cli;
 pub mod client;

@@ -4,12 +4,10 @@
 
 mod common;
 
-use common::{DAEMON, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World};
+use common::{DAEMON, Ran, SOON, WORKERHEAL, World};
 
 const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
-/// What fails is tried again later than anybody waits here.
-const PATIENT: &str = "refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 5m, jitter: 0}}\n";
 
 /// A terminal with a shell in it.
 struct Terminal<'a>(&'a World);
@@ -103,27 +101,13 @@ fn has_line(screen: &str, texts: &[&str]) -> bool {
     screen.lines().any(|line| texts.iter().all(|text| line.contains(text)))
 }
 
-/// A world in which `QUEUE` has failed and waits for its next attempt, and `VITE` is well.
-fn world() -> World {
-    let world = World::new();
-    world.config(PATIENT);
-    world.workers([VITE]);
-    world.worker(QUEUE, LIVES_UNLESS_BROKEN);
-    let mut events = world.start_daemon();
-    world.write_file("broken", "");
-    world.crash(QUEUE);
-    events.wait("scheduled", QUEUE);
-    drop(events);
-    world
-}
-
 fn mend(world: &World) {
     std::fs::remove_file(world.home().join("broken")).expect("it is there");
 }
 
 #[test]
 fn a_worker_is_seen_explained_and_healed() {
-    let world = world();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     let screen = terminal.wait_for_line(&["queue", "waiting", "1", "in 4m "]);
     assert!(has_line(&screen, &["2 workers: 1 waiting, 1 up"]), "{screen}");
@@ -151,7 +135,7 @@ fn a_worker_is_seen_explained_and_healed() {
 
 #[test]
 fn all_that_is_unhealthy_is_healed_with_one_key() {
-    let world = world();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 100, 30);
     terminal.wait_for_line(&["queue", "waiting"]);
     mend(&world);
@@ -162,7 +146,7 @@ fn all_that_is_unhealthy_is_healed_with_one_key() {
 
 #[test]
 fn a_worker_and_a_site_are_paused_and_resumed() {
-    let world = world();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     terminal.wait_for_line(&["queue", "waiting"]);
     terminal.keys(&["p"]);
@@ -192,7 +176,7 @@ fn a_worker_and_a_site_are_paused_and_resumed() {
 
 #[test]
 fn workers_are_filtered_and_sorted_and_the_screen_can_be_resized() {
-    let world = world();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     terminal.wait_for_line(&["queue", "waiting"]);
     terminal.keys(&["/", "v", "i", "t"]);

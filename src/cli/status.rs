@@ -8,7 +8,7 @@ use super::Status as Outcome;
 use super::term::{self, Style};
 use crate::api::{DaemonStatus, PauseKind, PauseReport};
 use crate::client::socket::Daemon;
-use crate::core::explain::times::{roughly, rounded};
+use crate::core::explain::times::{left, roughly, rounded};
 use crate::core::survey::{Stage, WorkerReport};
 use crate::setup::Options;
 
@@ -69,15 +69,7 @@ pub(super) fn pause_line(pause: &PauseReport) -> String {
         PauseKind::Site => format!("the site {}", pause.name),
         PauseKind::Unit => pause.name.clone(),
     };
-    match pause.ends_in {
-        Some(ends_in) => format!("{what}, for another {}", left(ends_in)),
-        None => format!("{what}, until it is resumed"),
-    }
-}
-
-/// What is left of a time. That of half an hour which has just begun is half an hour.
-fn left(time: Duration) -> String {
-    roughly(Duration::from_secs(time.saturating_add(Duration::from_millis(999)).as_secs()))
+    format!("{what}, {}", pause.how_long())
 }
 
 /// How long ago something was: `now`, `12s ago`, `3h 5m ago`.

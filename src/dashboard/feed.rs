@@ -13,15 +13,30 @@ use serde::Serialize;
 
 use crate::api::Refused;
 use crate::client::socket::{DaemonError, DaemonHealing, Events, Told};
+use crate::core::event::Event as Happening;
 
 /// How often the browser hears something, so that both ends know that the other is there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// An event, and the sentence that the daemon's log has for it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    event: &'a Happening,
+    text: String,
+}
+
+impl<'a> Shown<'a> {
+    fn of(event: &'a Happening) -> Self {
+        Self { event, text: event.to_string() }
+    }
+}
 
 /// The daemon's events, each with its id. The end of the daemon is the end of the stream.
 pub(super) fn events(events: Events) -> Response {
     let stream = stream::unfold(events, async |mut events| {
         let event = match events.next().await.ok()?? {
-            Told::Event { id, event } => message("", event.as_ref()).id(id.replace(['\0', '\r', '\n'], "")),
+            Told::Event { id, event } => message("", &Shown::of(&event)).id(id.replace(['\0', '\r', '\n'], "")),
             Told::Gap(why) => message("gap", &Refused { error: why }),
         };
         Some((Ok::<_, Infallible>(event), events))

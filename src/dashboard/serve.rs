@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -15,11 +14,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use super::feed;
 use super::guard::{Guard, HEADERS, Verdict};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
+use crate::answer::{self, Rejection, duration};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest};
 use crate::client::socket::{Daemon, DaemonError, Wanted};
 use crate::core::event::UnhealthyWorker;
 use crate::core::survey::WorkerReport;
@@ -27,8 +26,6 @@ use crate::setup::Options;
 
 /// The longest body of a call: some hundred names.
 const BODY: usize = 16 * 1024;
-/// How long it may take to arrive.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 /// How far back the page looks.
 const PAST: &str = "24h";
 
@@ -153,8 +150,7 @@ async fn heal(State(desk): Shared, request: Request) -> Result<Response, Rejecti
 
 async fn pause(State(desk): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
     let PauseRequest { targets, time } = read(request).await?;
-    let wrong = |_| Rejection::new(StatusCode::BAD_REQUEST, "`for` is no duration; write one such as 30m");
-    let time = time.as_deref().map(humantime::parse_duration).transpose().map_err(wrong)?;
+    let time = time.as_deref().map(duration).transpose()?;
     let pauses = desk.daemon().await?.pause(&targets, time).await?;
     Ok(Json(Paused { pauses }))
 }
@@ -167,32 +163,7 @@ async fn resume(State(desk): Shared, request: Request) -> Result<Json<Paused>, R
 
 /// The body of a call.
 async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Rejection> {
-    let Ok(body) = timeout(ARRIVES_WITHIN, axum::body::to_bytes(request.into_body(), BODY)).await else {
-        return Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body of the call did not arrive in time"));
-    };
-    let Ok(body) = body else {
-        let why = format!("write at most {} KiB", BODY / 1024);
-        return Err(Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, why));
-    };
-    serde_json::from_slice(&body).map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-/// An answer that is no success.
-struct Rejection {
-    status: StatusCode,
-    error: String,
-}
-
-impl Rejection {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into() }
-    }
-}
-
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        (self.status, Json(Refused { error: self.error })).into_response()
-    }
+    answer::object(&answer::body(request, BODY).await?)
 }
 
 impl From<DaemonError> for Rejection {

@@ -1,7 +1,5 @@
 //! Answers as texts.
 
-use std::time::Duration;
-
 use super::calls::from;
 use crate::api::{PauseKind, PauseReport};
 use crate::client::log::LogLine;
@@ -29,15 +27,7 @@ pub(super) fn pauses(pauses: &[PauseReport]) -> String {
             PauseKind::Site => format!("The site {}", pause.name),
             PauseKind::Unit => pause.name.clone(),
         };
-        let until = match pause.ends_in {
-            Some(time) => {
-                // The part of a second that has passed already is not worth a word.
-                let time = Duration::from_secs(time.saturating_add(Duration::from_millis(999)).as_secs());
-                format!("for another {}", humantime::format_duration(time))
-            }
-            None => "until it is resumed".to_owned(),
-        };
-        format!("{what} is paused, {until}.")
+        format!("{what} is paused, {}.", pause.how_long())
     };
     pauses.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -60,7 +50,7 @@ pub(super) fn log(unit: &UnitName, lines: &[LogLine], left_out: usize) -> String
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::client::log::Author;

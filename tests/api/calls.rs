@@ -3,12 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::QUEUE;
-use crate::common::{DAEMON, LIVES_UNLESS_BROKEN, SOON, World, service_of};
+use crate::common::{DAEMON, SOON, World, service_of};
 use crate::http::{get, messages, post};
 
 const VITE: &str = "lerd-vite-shop";
-/// Slow enough that what is asked in between is asked before the next attempt.
-const PATIENT: &str = "refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 5m}}\n";
 
 /// The worker of a unit in a list of them.
 fn worker(list: &Value, unit: &str) -> Value {
@@ -16,23 +14,9 @@ fn worker(list: &Value, unit: &str) -> Value {
     workers.find(|worker| worker["unit"] == unit).cloned().unwrap_or_default()
 }
 
-/// A world in which `QUEUE` cannot be healed and waits for its next attempt, and `VITE` is well.
-fn world_with_a_waiting_worker() -> World {
-    let world = World::new();
-    world.config(PATIENT);
-    world.workers([VITE]);
-    world.worker(QUEUE, LIVES_UNLESS_BROKEN);
-    let mut events = world.start_daemon();
-    world.write_file("broken", "");
-    world.crash(QUEUE);
-    events.wait("scheduled", QUEUE);
-    drop(events);
-    world
-}
-
 #[test]
 fn every_worker_is_shown_with_what_it_waits_for() {
-    let world = world_with_a_waiting_worker();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let answer = get(&world, "/v1/workers");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.head.contains("content-type: application/json"), "{answer:?}");
@@ -104,7 +88,7 @@ fn a_worker_is_up_since_its_last_start() {
 
 #[test]
 fn an_explanation_is_the_same_with_and_without_the_daemon() {
-    let world = world_with_a_waiting_worker();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let answer = get(&world, &format!("/v1/workers/{QUEUE}/explain"));
     assert_eq!(answer.status, 200, "{answer:?}");
     let explained = answer.json();
@@ -126,7 +110,7 @@ fn an_explanation_is_the_same_with_and_without_the_daemon() {
 
 #[test]
 fn a_heal_is_told_step_by_step_and_done_by_the_daemon() {
-    let world = world_with_a_waiting_worker();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     std::fs::remove_file(world.home().join("broken")).expect("it is there");
     let plan = post(&world, "/v1/heal", &json!({"dry_run": true})).json();
     assert_eq!(plan["unhealthy"][0]["unit"], QUEUE, "{plan:#}");
@@ -155,7 +139,7 @@ fn a_heal_is_told_step_by_step_and_done_by_the_daemon() {
 
 #[test]
 fn a_heal_that_fails_says_why_and_one_of_a_paused_worker_is_refused() {
-    let world = world_with_a_waiting_worker();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let told = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
     let phases: Vec<_> = told.iter().filter_map(|message| message.data["phase"].as_str()).collect();
     assert_eq!(phases, ["starting", "failed", "done"], "{told:#?}");
@@ -173,7 +157,7 @@ fn a_heal_that_fails_says_why_and_one_of_a_paused_worker_is_refused() {
 
 #[test]
 fn a_pause_holds_until_it_ends_or_is_resumed_and_survives_a_restart() {
-    let world = world_with_a_waiting_worker();
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
     let paused = post(&world, "/v1/pause", &json!({"targets": ["shop"], "for": "30m"})).json();
     assert_eq!(paused["pauses"][0]["kind"], "site", "{paused:#}");
     assert_eq!(paused["pauses"][0]["name"], "shop", "{paused:#}");

@@ -72,6 +72,22 @@ impl World {
         world
     }
 
+    /// With a daemon, a worker `waiting` that has failed and is not tried again while anybody waits here, until
+    /// [`LIVES_UNLESS_BROKEN`]'s `broken` is gone, and a worker `well`.
+    #[track_caller]
+    pub fn with_a_waiting_worker(waiting: &str, well: &str) -> Self {
+        let world = Self::new();
+        world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 5m, jitter: 0}}\n");
+        world.workers([well]);
+        world.worker(waiting, LIVES_UNLESS_BROKEN);
+        let mut events = world.start_daemon();
+        world.write_file("broken", "");
+        world.crash(waiting);
+        events.wait("scheduled", waiting);
+        drop(events);
+        world
+    }
+
     /// Replaces the configuration.
     pub fn config(&self, text: &str) {
         self.replace(".config/workerheal/config.yaml", text.as_bytes());

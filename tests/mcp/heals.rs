@@ -11,16 +11,21 @@ fn steps(answer: &Answer) -> Vec<(f64, f64, &str)> {
     answer.progress.iter().map(|(number, of, message)| (*number, *of, message.as_str())).collect()
 }
 
+/// Two workers that are well, and if wanted a daemon that heals only for those who ask.
+fn world(with_daemon: bool) -> World {
+    let world = World::new();
+    world.workers([QUEUE, VITE]);
+    if with_daemon {
+        world.config("refresh: 100ms\nheal: {states: [], stable_after: 50ms}\n");
+        world.start_daemon();
+    }
+    world
+}
+
 #[test]
 fn each_step_is_told_in_order() {
     for with_daemon in [false, true] {
-        let world = World::new();
-        world.workers([QUEUE, VITE]);
-        if with_daemon {
-            // It leaves the healing to others, but for those who ask for it.
-            world.config("refresh: 100ms\nheal: {states: [], stable_after: 50ms}\n");
-            world.start_daemon();
-        }
+        let world = world(with_daemon);
         for mode in MODES {
             world.crash_for_good([QUEUE, VITE]);
             let mut assistant = Assistant::begin(&world, mode);
@@ -63,12 +68,7 @@ fn everything_is_healed_if_nothing_is_named() {
 #[test]
 fn two_at_once_do_not_mix() {
     for with_daemon in [false, true] {
-        let world = World::new();
-        world.workers([QUEUE, VITE]);
-        if with_daemon {
-            world.config("refresh: 100ms\nheal: {states: [], stable_after: 50ms}\n");
-            world.start_daemon();
-        }
+        let world = world(with_daemon);
         world.crash_for_good([QUEUE, VITE]);
         let mut assistant = Assistant::of(&world);
         let calls = [QUEUE, VITE].map(|unit| (unit, assistant.begin_call("workers_heal", json!({"unit": unit}))));

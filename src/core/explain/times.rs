@@ -20,6 +20,12 @@ pub fn roughly(time: Duration) -> String {
     }
 }
 
+/// What is left of a time, roughly. Of half an hour that has just begun it is half an hour.
+#[must_use]
+pub fn left(time: Duration) -> String {
+    roughly(Duration::from_secs(time.saturating_add(Duration::from_millis(999)).as_secs()))
+}
+
 /// A time to come: `850ms`, `12s`, `4m 16s`, `3h 5m`, `2d 4h`.
 #[must_use]
 pub fn rounded(time: Duration) -> String {

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 
 use super::events::{Book, Wanted};
 use super::heal::{self, Reply};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
+use crate::answer::{self, Rejection, duration};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest};
 use crate::core::event::UnhealthyWorker;
 use crate::core::explain::text::text;
 use crate::core::style::Style;
@@ -35,10 +36,6 @@ use crate::sources::sources;
 
 /// The longest body of a request: some thousand names.
 const BODY: usize = 64 * 1024;
-/// How long it may take to arrive.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
-/// The longest time that something can be paused.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// So many units are asked about at once since when they are up, and for so long.
 const UPTIMES_AT_ONCE: usize = 32;
@@ -223,33 +220,8 @@ async fn metrics<M: ServiceManager>(State(office): Shared<M>) -> Result<Response
 
 /// The body of a request, as JSON whatever its type is said to be; none is the default.
 async fn read<T: DeserializeOwned + Default>(request: Request) -> Result<T, Rejection> {
-    let too_long = || Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, format!("write at most {} KiB", BODY / 1024));
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > BODY as u64) {
-        return Err(too_long());
-    }
-    let body = timeout(ARRIVES_WITHIN, axum::body::to_bytes(request.into_body(), BODY)).await;
-    let Ok(body) = body else {
-        return Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body of the request did not arrive in time"));
-    };
-    let body = body.map_err(|_| too_long())?;
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    // A list would be taken for the fields in order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "write a JSON object, such as {\"targets\": []}"));
-    }
-    serde_json::from_slice(&body).map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, Rejection> {
-    let hint = "write a number with its unit, such as 90s, 30m or 2h";
-    match humantime::parse_duration(text.trim()) {
-        Ok(time) if time <= LONGEST => Ok(time),
-        Ok(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is too long a time"))),
-        Err(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is not a duration; {hint}"))),
-    }
+    let body = answer::body(request, BODY).await?;
+    if body.is_empty() { Ok(T::default()) } else { answer::object(&body) }
 }
 
 /// A time ago, or a time.
@@ -272,24 +244,6 @@ pub(super) fn stream(frames: mpsc::Receiver<Bytes>) -> Response {
 fn server_sent(body: Body) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (headers, body).into_response()
-}
-
-/// An answer that is no success.
-pub(super) struct Rejection {
-    status: StatusCode,
-    error: String,
-}
-
-impl Rejection {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into() }
-    }
-}
-
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        (self.status, Json(Refused { error: self.error })).into_response()
-    }
 }
 
 impl From<UnknownTarget> for Rejection {

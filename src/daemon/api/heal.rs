@@ -8,8 +8,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::calls::{Office, Rejection, stream};
+use super::calls::{Office, stream};
 use super::events::{SIGN_OF_LIFE, frame};
+use crate::answer::{Rejection, duration};
 use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
 use crate::core::diagnosis::State;
@@ -27,7 +28,7 @@ pub(super) async fn heal<M: ServiceManager>(
     office: Arc<Office<M>>,
     request: HealRequest,
 ) -> Result<Response, Rejection> {
-    let prove = request.prove.as_deref().map(super::calls::duration).transpose()?;
+    let prove = request.prove.as_deref().map(duration).transpose()?;
     let search = office.search().await?;
     let mut plan = search.plan(&request.targets).await?;
     if request.targets.is_empty() {

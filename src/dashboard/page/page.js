@@ -8,7 +8,7 @@ import * as dialogs from "./dialogs.js";
 import * as healing from "./healing.js";
 import * as timeline from "./timeline.js";
 import * as grid from "./workers.js";
-import { PHASES, clock, element, isFailing, keep, moment, plural, say, sentence, sign, time } from "./words.js";
+import { PHASES, clock, element, isFailing, keep, moment, plural, say, sign, time } from "./words.js";
 
 // How many events are kept, and shown.
 const KEPT = 10_000;
@@ -206,7 +206,7 @@ function line({ data }) {
     element("time", { datetime: data.time }, moment(when)),
     sign(picture),
     element("span.word", {}, data.phase),
-    element("span.sentence", {}, sentence(data)),
+    element("span.sentence", {}, data.text),
   );
 }
 

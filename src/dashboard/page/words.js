@@ -102,29 +102,6 @@ export const PHASES = {
   done: ["dot", "quiet"],
 };
 
-// An event as a sentence, as the log of the daemon has it.
-export function sentence({ phase, unit = "", reason = "", error = "", attempt, retry_in_ms: wait }) {
-  const again = attempt > 1 ? ` (attempt ${attempt})` : "";
-  const text = {
-    detected: () =>
-      reason === "unreachable"
-        ? `${unit} is up but does not answer`
-        : reason === "crash-looping"
-          ? `${unit} crashes again and again`
-          : `${unit} is down (${reason})`,
-    scheduled: () => `${unit} will be started again${wait === undefined ? "" : ` in ${time(wait)}`}`,
-    held: () =>
-      unit ? `${unit} is left as it is: ${reason}${wait === undefined ? "" : `, for another ${time(wait)}`}` : reason,
-    starting: () => `${unit} is being started${again}`,
-    healed: () => `${unit} is up again and has stayed up${again}`,
-    failed: () => `${unit} failed${again}`,
-    "gave-up": () => `${unit} is given up, ${reason}`,
-    recovered: () => `${unit} came back by itself`,
-    stopped: () => (reason ? `${unit} stays down: ${reason}` : `${unit} was stopped by its user and stays down`),
-  }[phase];
-  return (text?.() ?? `${unit} ${phase}`.trim()) + (error ? `: ${error}` : "");
-}
-
 // A time in milliseconds as people say it, to its two largest units.
 export function time(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))}ms`;

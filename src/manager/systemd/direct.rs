@@ -177,7 +177,7 @@ mod tests {
                     let _ = socket.write_all(answer.as_bytes()).await;
                 }
             };
-            let address = super::super::Address::Private(path.clone());
+            let address = super::super::link::Address::Private(path.clone());
             let (link, ()) = tokio::join!(address.connect(), other);
             assert!(link.is_err(), "{answers:?}");
         }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zbus::OwnedVariant;
 
+use super::link::{Address, Link};
 use super::session::{self, PATIENCE};
+use super::text;
 use super::wire;
-use super::{Address, Link, text};
 use crate::core::units::UnitName;
 use crate::manager::journal::Journal;
 use crate::manager::{ManagerError, Scope};

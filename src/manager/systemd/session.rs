@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
+use super::link::{Address, Link};
 use super::wire::{self, Line, Signal};
-use super::{Address, Link};
 use crate::core::healer::Outcome;
 use crate::core::units::{ActiveState, UnitName};
 use crate::deadline;

@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
+use crate::core::explain::times::rounded;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -60,7 +62,7 @@ impl Clock {
         }
         match whole * unit {
             0 => "now".to_owned(),
-            seconds => two_units(seconds),
+            seconds => rounded(Duration::from_secs(seconds)),
         }
     }
 
@@ -72,21 +74,8 @@ impl Clock {
         self.changes_at(since + Duration::from_secs((whole + 1) * unit));
         match whole * unit {
             0 => "<1m".to_owned(),
-            seconds => two_units(seconds),
+            seconds => rounded(Duration::from_secs(seconds)),
         }
-    }
-}
-
-fn two_units(seconds: u64) -> String {
-    let (large, small) = match seconds {
-        ..MINUTE => return format!("{seconds}s"),
-        MINUTE..HOUR => ((MINUTE, 'm'), (1, 's')),
-        HOUR..DAY => ((HOUR, 'h'), (MINUTE, 'm')),
-        _ => ((DAY, 'd'), (HOUR, 'h')),
-    };
-    match seconds % large.0 / small.0 {
-        0 => format!("{}{}", seconds / large.0, large.1),
-        rest => format!("{}{} {rest}{}", seconds / large.0, large.1, small.1),
     }
 }
 

@@ -1,0 +1,69 @@
+//! What a server of ours reads of a call, within bounds, and how it says no: with a status and one sentence,
+//! as JSON.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::api::Refused;
+
+/// How long a body may take to arrive.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// The longest time that something can be paused, or looked back.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// An answer that is no success.
+pub(crate) struct Rejection {
+    status: StatusCode,
+    error: String,
+}
+
+impl Rejection {
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        (self.status, Json(Refused { error: self.error })).into_response()
+    }
+}
+
+/// The body of a call, of at most so many bytes.
+pub(crate) async fn body(request: Request, longest: usize) -> Result<Bytes, Rejection> {
+    let too_long = || Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, format!("write at most {} KiB", longest / 1024));
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > longest as u64) {
+        return Err(too_long());
+    }
+    match timeout(ARRIVES_WITHIN, axum::body::to_bytes(request.into_body(), longest)).await {
+        Ok(body) => body.map_err(|_| too_long()),
+        Err(_) => Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body of the request did not arrive in time")),
+    }
+}
+
+/// The JSON object that a body is.
+pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    // A list would be taken for the fields in order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "write a JSON object, such as {\"targets\": []}"));
+    }
+    serde_json::from_slice(body).map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// A duration as people write it.
+pub(crate) fn duration(text: &str) -> Result<Duration, Rejection> {
+    let hint = "write a number with its unit, such as 90s, 30m or 2h";
+    match humantime::parse_duration(text.trim()) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is too long a time"))),
+        Err(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is not a duration; {hint}"))),
+    }
+}
