@@ -16,7 +16,7 @@ PREFIX ?= $(HOME)/.local
 
 demo: packages
 	$(CARGO) build --release --locked --quiet --bin workerheal
-	$(CARGO) run --release --locked --quiet --package workerheal-sandbox --bin demo -- $(TARGET)/release/workerheal
+	$(CARGO) run --locked --quiet --package workerheal-sandbox --bin demo -- $(TARGET)/release/workerheal
 
 # The simulation is in a profile of its own, as it is ten times as fast there.
 SIMULATION := $(CARGO) test --profile sim --locked --test simulation --

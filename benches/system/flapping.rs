@@ -35,8 +35,7 @@ const GROWTH: f64 = 1.05;
 pub async fn measure(machine: &str) -> anyhow::Result<()> {
     let mut table = Table::new("flapping", "A day of a flapping worker, in fast motion", machine);
     let stage = Stage::with_workers(5)?;
-    stage.sandbox.write_file(".config/workerheal/config.yaml", CONFIG);
-    let healer = stage.start_healer()?;
+    let healer = stage.start_healer(CONFIG)?;
     let begin = Instant::now();
     stage.add(&[UNIT.to_owned()], |_| WORKER.to_owned())?;
 

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::contenders;
 use crate::machine::{cpu, memory, threads, wake_ups};
 use crate::report::{Table, figure};
-use crate::stage::{HEALER, Stage, ms, units};
+use crate::stage::{DEFAULTS, HEALER, Stage, ms, units};
 
 /// Workers, and the target for workerheal and the manager together, in percent of a core.
 const SIZES: [(usize, Option<f64>); 3] = [(10, None), (1000, Some(0.2)), (5000, Some(0.6))];
@@ -41,7 +41,7 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
         let stage = Stage::with_workers(size)?;
         let alone = during(&stage, None, TIME_ALONE).await?;
 
-        let healer = stage.start_healer()?;
+        let healer = stage.start_healer(DEFAULTS)?;
         sleep(SETTLES).await;
         let woken = wake_ups(healer)?;
         let load = during(&stage, Some(HEALER), TIME).await?.beyond(&alone);

@@ -25,7 +25,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use crate::client::Client;
 use crate::contenders::{self, PERIOD};
 use crate::report::{Table, figure, median, quantile};
-use crate::stage::{Stage, WORKER, ms, unit};
+use crate::stage::{DEFAULTS, Stage, WORKER, ms, unit};
 
 const KILLS: usize = 100;
 const WARM_UP: usize = 3;
@@ -58,7 +58,7 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     for (size, target) in SIZES {
         let stage = Stage::with_room(size, 2 * ROUNDS)?;
         contenders::install_on_failure(&stage);
-        stage.start_healer()?;
+        stage.start_healer(DEFAULTS)?;
         let group = format!("{size} loaded workers");
         let lone = in_turns(&stage, LULL, size, 0).await?;
         add(&mut table, &group, &lone, Some(target));

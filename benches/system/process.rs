@@ -11,7 +11,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::machine::threads;
 use crate::report::{Table, figure, median, quantile};
-use crate::stage::{HEALER, PROGRAM, Stage, units};
+use crate::stage::{DEFAULTS, HEALER, PROGRAM, Stage, units};
 
 const SIZES: [usize; 3] = [10, 1000, 5000];
 const CALLS: usize = 40;
@@ -93,7 +93,7 @@ fn calls(stage: &Stage, table: &mut Table, group: &str, others: &[&str], options
 fn starts(stage: &Stage, table: &mut Table, size: usize) -> anyhow::Result<()> {
     let mut figures = Vec::new();
     for start in 0..=STARTS {
-        let daemon = stage.start_healer()?;
+        let daemon = stage.start_healer(DEFAULTS)?;
         let stamps = ["ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic"];
         let [begin, ready] = stage.timestamps(HEALER, stamps)?[0];
         if start > 0 {

@@ -19,6 +19,8 @@ pub const WORKER: &str = "[Service]\nExecStart=sleep infinity\n[Install]\nWanted
 const TO_A_SITE: usize = 5;
 pub const HEALER: &str = "workerheal.service";
 const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
+/// The configuration that its users begin with.
+pub const DEFAULTS: &str = "";
 /// The program that is measured.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_workerheal");
 
@@ -115,9 +117,9 @@ impl Stage {
         units.iter().map(|unit| all.get(unit).copied().with_context(|| format!("{unit} has no process"))).collect()
     }
 
-    /// Starts workerheal as its users have it: its packaged unit, and the default configuration.
-    /// It remembers nothing.
-    pub fn start_healer(&self) -> anyhow::Result<Pid> {
+    /// Starts workerheal by its packaged unit, with a configuration. It remembers nothing.
+    pub fn start_healer(&self, configuration: &str) -> anyhow::Result<Pid> {
+        self.sandbox.write_file(".config/workerheal/config.yaml", configuration);
         match fs::remove_file(self.sandbox.home().join(".local/state/workerheal/state.json")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

@@ -6,8 +6,24 @@
 //! waited. CPU time is that of everything in the sandbox, from before the kills until all are up and
 //! have been logged, and of `systemctl`.
 //!
+//! That person has all started at once, which workerheal by default has not: it starts eight at a time.
+//! So it is measured with that rule, and without it, which is like for like.
+//!
 //! Storms take turns. workerheal is started anew for each, with nothing remembered, and its log tells
 //! that each unit was started once.
+//!
+//! # Where the time goes
+//!
+//! Of 1,000 units, on two processors that share no cache (`perf sched`, schedstat): the manager works for
+//! about 2 s, whoever asks it, and everything else is how long it waits for a processor meanwhile.
+//!
+//! - Given all at once, it starts one unit after the other without looking up. Eight at a time it is told and tells
+//!   of each in between: 0.1 s more work, and whoever it wakes takes its processor. That is what the rule costs, about
+//!   0.07 of the ratio; 100 or 300 at a time cost the same.
+//! - Woken by each message, workerheal pushed the manager aside 15,000 times a storm. With
+//!   `CPUSchedulingPolicy=batch` in its unit it is 3,000 times, and the ratio is 0.1 less.
+//! - What made no difference: seven questions less in the look before each start, calls written together
+//!   (a third of the writes), reading only every 1 to 4 ms, writing the log in bursts.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,16 +35,21 @@ use tokio::time::{Instant, sleep};
 use crate::client::Client;
 use crate::machine::{cpu, cpu_of_children};
 use crate::report::{Table, figure, median};
-use crate::stage::{Stage, units};
+use crate::stage::{DEFAULTS, Stage, units};
 
 /// Workers, and how many storms of each kind.
-const SIZES: [(usize, usize); 3] = [(100, 5), (1000, 3), (5000, 1)];
+const SIZES: [(usize, usize); 3] = [(100, 9), (1000, 7), (5000, 1)];
 const TARGET_TIME: f64 = 1.15;
 const TARGET_CPU: f64 = 1.2;
 const AT_ALL: &str = "lerd-*.service";
 const POLL: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(300);
-const KINDS: [&str; 2] = ["one systemctl start", "workerheal"];
+/// Who, and the configuration of workerheal if it is that.
+const KINDS: [(&str, Option<&str>); 3] = [
+    ("one systemctl start", None),
+    ("workerheal", Some(DEFAULTS)),
+    ("workerheal, all at once", Some("heal: {max_concurrent: 1000}\n")),
+];
 
 /// What a storm took.
 #[derive(Default, Clone, Copy)]
@@ -51,22 +72,27 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
         let mut client = Client::connect(&stage.sandbox.runtime_dir().join("bus")).await?;
         let mut seen = KINDS.map(|_| Vec::new());
         for _ in 0..storms {
-            seen[0].push(storm(&stage, &mut client, size, false).await?);
-            stage.start_healer()?;
-            seen[1].push(storm(&stage, &mut client, size, true).await?);
-            check_attempts(&stage, size).await?;
-            stage.stop_healer()?;
+            for ((_, configuration), seen) in KINDS.into_iter().zip(&mut seen) {
+                if let Some(configuration) = configuration {
+                    stage.start_healer(configuration)?;
+                }
+                seen.push(storm(&stage, &mut client, size, configuration.is_some()).await?);
+                if configuration.is_some() {
+                    check_attempts(&stage, size).await?;
+                    stage.stop_healer()?;
+                }
+            }
         }
         let middle = |storms: &[Storm], of: fn(&Storm) -> Duration| {
             median(&storms.iter().map(|storm| of(storm).as_secs_f64()).collect::<Vec<_>>())
         };
         let limit = [middle(&seen[0], |storm| storm.time), middle(&seen[0], |storm| storm.cpu)];
-        for (kind, (who, storms)) in KINDS.into_iter().zip(&seen).enumerate() {
+        for (kind, ((who, _), storms)) in KINDS.into_iter().zip(&seen).enumerate() {
             let (time, cpu) = (middle(storms, |storm| storm.time), middle(storms, |storm| storm.cpu));
             #[expect(clippy::cast_precision_loss, reason = "a small number")]
             let count = size as f64;
             a_unit[at][kind] = time / count * 1000.0;
-            let target = |target: f64| (kind == 1 && size == 1000).then_some(target);
+            let target = |target: f64| (kind > 0 && size == 1000).then_some(target);
             let columns = [
                 figure("s", time, 2),
                 figure("ratio", time / limit[0], 2).at_most_if(target(TARGET_TIME)),
@@ -83,8 +109,10 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     }
     let growth = |kind: usize| a_unit[SIZES.len() - 1][kind] / a_unit[0][kind];
     let what = "time a unit, 5000 to 100 workers";
-    table.row("growth", KINDS[0], [figure(what, growth(0), 2)]);
-    table.row("growth", KINDS[1], [figure(what, growth(1), 2).at_most((growth(0) * 100.0).ceil() / 100.0)]);
+    let limit = (growth(0) * 100.0).ceil() / 100.0;
+    for (kind, (who, configuration)) in KINDS.into_iter().enumerate() {
+        table.row("growth", who, [figure(what, growth(kind), 2).at_most_if(configuration.map(|_| limit))]);
+    }
     table.finish()
 }
 
@@ -93,13 +121,10 @@ async fn storm(stage: &Stage, client: &mut Client, size: usize, healed: bool) ->
     let processes = stage.processes(&names)?;
     let before = counters(stage, healed)?;
     processes.into_iter().try_for_each(|process| kill_process(process, Signal::KILL))?;
-    let mut lull = Duration::ZERO;
+    let mut called = None;
     if !healed {
         until(client, "all have failed", &["failed"], |count| count == size).await?;
-        let waited = stage.timestamps(AT_ALL, ["InactiveEnterTimestampMonotonic"])?;
-        let failed = waited.iter().map(|[down]| *down).max().unwrap_or(0);
-        let called = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))?;
-        lull = called.saturating_sub(Duration::from_micros(failed));
+        called = Some(monotonic()?);
         stage.call("start", &names)?;
     }
     let begin = Instant::now();
@@ -116,10 +141,12 @@ async fn storm(stage: &Stage, client: &mut Client, size: usize, healed: bool) ->
     quiet(stage).await?;
     let after = counters(stage, healed)?;
     let first = stamps.iter().map(|[down, _]| *down).min().unwrap_or(0);
+    let failed = stamps.iter().map(|[down, _]| *down).max().unwrap_or(0);
     let last = stamps.iter().map(|[_, up]| *up).max().unwrap_or(0);
+    let lull = called.map_or(0, |called| called.saturating_sub(failed));
     let difference = |of: fn(&Storm) -> Duration| of(&after.0).saturating_sub(of(&before.0));
     Ok(Storm {
-        time: Duration::from_micros(last - first).saturating_sub(lull),
+        time: Duration::from_micros((last - first).saturating_sub(lull)),
         cpu: difference(|storm| storm.cpu),
         manager: difference(|storm| storm.manager),
         bus: difference(|storm| storm.bus),
@@ -139,8 +166,13 @@ fn counters(stage: &Stage, healed: bool) -> anyhow::Result<(Storm, u64)> {
         journal: cpu(staff.journal)?,
         healer: if healed { cpu(stage.healer()?)? } else { Duration::ZERO },
     };
+    Ok((storm, monotonic()?))
+}
+
+/// The time of the monotonic clock in microseconds.
+fn monotonic() -> anyhow::Result<u64> {
     let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))?;
-    Ok((storm, u64::try_from(now.as_micros())?))
+    Ok(u64::try_from(now.as_micros())?)
 }
 
 /// Waits until so many units are in one of the states.
