@@ -114,6 +114,8 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let limit = MAX_BYTES as u64;
     let mut bytes = Vec::new();
     if metadata.len() <= limit {
+        // One more, to see the end: otherwise it is read in small pieces at first.
+        bytes.reserve(usize::try_from(metadata.len()).unwrap_or(0) + 1);
         // The length may be wrong, as it is below /proc, or grow.
         file.take(limit + 1).read_to_end(&mut bytes)?;
     }

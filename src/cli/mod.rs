@@ -180,7 +180,11 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if unreachable { 3 } else { 2 }
 }
 
-/// Runs a command on one thread: none has work for more.
+/// Runs a command on one thread: none has work for more. What is left on others when it has ended, such
+/// as a look at a file system that does not answer, is not waited for.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
 }
