@@ -1,9 +1,11 @@
-//! A worker that dies again and again, for what would be a day: memory stays flat, the log is complete.
+//! A worker that dies again and again, for what would be two days: memory stays flat, the log is complete.
 //!
 //! A worker that dies every half minute does so 2,880 times a day, and workerheal refreshes 28,800 times.
 //! Here the first takes as long as its failures, at the shortest times that the configuration admits; the
 //! second is as fast as a refresh may be. So it is a day in failures, and as many refreshes as there is time
 //! for. systemd's own record tells what the log has to have.
+//!
+//! On the first day memory grows: the last 10,000 events are kept for whoever asks. On the second it may not.
 
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::machine::memory;
 use crate::report::{Table, figure};
 use crate::stage::{HEALER, Stage};
 
-const FAILURES: usize = 2880;
+const A_DAY: usize = 2880;
 const CONFIG: &str = "refresh: 100ms
 heal:
   backoff: {initial: 1ms, factor: 1, max: 1ms, jitter: 0}
@@ -28,30 +30,41 @@ const WORKER: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=sh -
     [Install]\nWantedBy=default.target\n";
 const SAMPLE: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(600);
-/// Most growth from the end of the first quarter to the end.
+/// Most growth from the end of the first day to the end of the second.
 const GROWTH: f64 = 1.05;
 
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 pub async fn measure(machine: &str) -> anyhow::Result<()> {
-    let mut table = Table::new("flapping", "A day of a flapping worker, in fast motion", machine);
+    let mut table = Table::new("flapping", "Two days of a flapping worker, in fast motion", machine);
     let stage = Stage::with_workers(5)?;
     let healer = stage.start_healer(CONFIG)?;
     let begin = Instant::now();
     stage.add(&[UNIT.to_owned()], |_| WORKER.to_owned())?;
 
     let mut samples = Vec::new();
+    let mut first_day = None;
     let failures =
         || stage.sandbox.journal(&[&format!("USER_UNIT={UNIT}"), "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c"]).len();
-    while failures() < FAILURES {
-        samples.push(memory(healer)?.0);
-        ensure!(begin.elapsed() < DEADLINE, "{} failures in {DEADLINE:?} are not {FAILURES}", failures());
+    loop {
+        let (failures, memory) = (failures(), memory(healer)?.0);
+        samples.push(memory);
+        if failures >= A_DAY {
+            first_day.get_or_insert(memory);
+        }
+        if failures >= 2 * A_DAY {
+            break;
+        }
+        ensure!(begin.elapsed() < DEADLINE, "{failures} failures in {DEADLINE:?} are not {}", 2 * A_DAY);
         sleep(SAMPLE).await;
     }
     let time = begin.elapsed();
     stage.call("stop", &[UNIT.to_owned()])?;
     let events = settled_events(&stage).await;
-    let count = |phase: &str| events.iter().filter(|(_, of)| of == phase).count();
-    let (started, ended) = (count("starting"), count("healed") + count("failed"));
+    let phases: Vec<&str> = events.iter().map(|(_, phase)| phase.as_str()).collect();
+    let started = phases.iter().filter(|phase| **phase == "starting").count();
+    // The last one may have been stopped by us.
+    let ended = |attempt: &&[&str]| attempt.iter().any(|phase| matches!(*phase, "healed" | "failed" | "stopped"));
+    let endless = phases.split(|phase| *phase == "starting").skip(1).filter(|attempt| !ended(attempt)).count();
     // systemd's own record of each start, less the one that was by hand.
     let starts = stage.sandbox.journal(&[&format!("USER_UNIT={UNIT}"), "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"]);
     let starts =
@@ -59,19 +72,19 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     ensure!(stage.sandbox.show(HEALER, "NRestarts") == "0", "workerheal ended in between");
 
     let of = |number: usize| number as f64;
-    let (quarter, last) = (samples[samples.len() / 4] as f64, samples[samples.len() - 1] as f64);
-    let (failed, started, ended, starts) = (of(failures()), of(started), of(ended), of(starts));
+    let (day, last) = (first_day.unwrap_or(0) as f64, samples[samples.len() - 1] as f64);
+    let (failed, started, starts) = (of(failures()), of(started), of(starts));
     let columns = [
         figure("failures", failed, 0),
         figure("minutes", time.as_secs_f64() / 60.0, 1),
-        figure("RSS KiB after 1/4", quarter, 0),
-        figure("RSS KiB at the end", last, 0),
-        figure("growth", last / quarter, 3).at_most(GROWTH),
+        figure("RSS KiB after a day", day, 0),
+        figure("after two", last, 0),
+        figure("growth", last / day, 3).at_most(GROWTH),
         figure("starts by systemd", starts, 0),
         figure("starts untold", (starts - started).abs(), 0).at_most(0.0),
-        figure("starts without an end", (started - ended).abs(), 0).at_most(0.0),
+        figure("starts without an end", of(endless), 0).at_most(0.0),
     ];
-    table.row("a day", "workerheal", columns);
+    table.row("two days", "workerheal", columns);
     table.raw("RSS KiB", samples);
     table.finish()
 }
