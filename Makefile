@@ -3,7 +3,7 @@
 # make simulate a million simulated days, in which no law of healing may be broken
 # make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
 # make booted   workerheal installed as a user does it, on a whole machine that boots in a container (as root)
-# make bench    all measurements, about 25 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
+# make bench    all measurements, about 40 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
 # make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
 # make lint     formatting, clippy, documentation, dependencies
 # make install  the program; `workerheal install` then makes it a service
@@ -14,6 +14,7 @@ PREFIX ?= $(HOME)/.local
 
 .PHONY: demo test simulate mistakes booted bench bench-compare lint deny macos install packages
 
+# What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
 	$(CARGO) build --release --locked --quiet --bin workerheal
 	$(CARGO) run --locked --quiet --package workerheal-sandbox --bin demo -- $(TARGET)/release/workerheal

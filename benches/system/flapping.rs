@@ -2,8 +2,8 @@
 //!
 //! A worker that dies every half minute does so 2,880 times a day, and workerheal refreshes 28,800 times.
 //! Here the first takes as long as its failures, at the shortest times that the configuration admits; the
-//! second is as fast as a refresh may be. So it is a day in failures, and as many refreshes as there is time
-//! for. systemd's own record tells what the log has to have.
+//! second is as fast as a refresh may be. So it is two days in failures, and as many refreshes as there is
+//! time for. systemd's own record tells what the log has to have.
 //!
 //! On the first day memory grows: the last 10,000 events are kept for whoever asks. On the second it may not.
 
