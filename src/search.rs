@@ -167,12 +167,7 @@ impl<M: ServiceManager> Search<M> {
     /// # }
     /// ```
     pub async fn detect(&self) -> Result<Vec<UnhealthyWorker>, ManagerError> {
-        self.detect_among(suspects(&self.manager, &self.rules.policy).await?).await
-    }
-
-    /// The same, of [`suspects`] that are listed already.
-    pub(crate) async fn detect_among(&self, list: Vec<UnitStatus>) -> Result<Vec<UnhealthyWorker>, ManagerError> {
-        let Findings { mut unhealthy, shown, .. } = self.find_among(list, Asked::ByRule).await?;
+        let Findings { mut unhealthy, shown, .. } = self.find(Asked::ByRule).await?;
         unhealthy.extend(shown.into_iter().map(|shown| shown.worker));
         unhealthy.sort_by_cached_key(order);
         Ok(unhealthy)
@@ -185,12 +180,11 @@ impl<M: ServiceManager> Search<M> {
     ///
     /// If the service manager cannot be reached or does not answer.
     pub async fn find(&self, asked: Asked) -> Result<Findings, ManagerError> {
-        self.find_among(suspects(&self.manager, &self.rules.policy).await?, asked).await
-    }
-
-    async fn find_among(&self, list: Vec<UnitStatus>, asked: Asked) -> Result<Findings, ManagerError> {
         let mut looks = Vec::new();
         let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        // Of those that are up there is something to find out only by a probe.
+        let probes = !self.rules.policy.probes.is_empty();
+        let list = if probes { self.manager.list().await? } else { self.manager.list_not_up().await? };
         for status in list {
             let Some((detail, question)) = self.curiosity(&status, asked) else { continue };
             let (manager, places, unit) = (self.manager.clone(), Arc::clone(&places), status.name);
@@ -350,12 +344,6 @@ impl<M: ServiceManager> Search<M> {
     pub async fn last_words(&self, unit: &UnitName) -> Option<String> {
         timeout_at(Instant::now() + ENRICH_BUDGET, self.manager.last_error(unit)).await.ok().flatten()
     }
-}
-
-/// The units with which something may be wrong. Of those that are up there is something to find out only by a
-/// probe.
-pub(crate) async fn suspects(manager: &impl ServiceManager, policy: &Policy) -> Result<Vec<UnitStatus>, ManagerError> {
-    if policy.probes.is_empty() { manager.list_not_up().await } else { manager.list().await }
 }
 
 /// What the healer has to know of a worker that was found to refuse its probe: that it did so as often

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::core::policy::Policy;
 use crate::core::registry::Registry;
 use crate::manager::{ManagerError, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
@@ -112,12 +111,6 @@ impl Configured {
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.scope
-    }
-
-    /// How workers are healed.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.config.policy
     }
 
     /// Of which units there is anything to be asked, as globs.

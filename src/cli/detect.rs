@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
-use crate::client::detect;
+use crate::client::connect;
 use crate::core::event::UnhealthyWorker;
 use crate::setup::Options;
 
@@ -25,7 +25,8 @@ pub(super) struct Detect {
 
 impl Detect {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let (client, mut workers) = detect(options).await?;
+        let client = connect(options).await?;
+        let mut workers = client.detect().await?;
         if !self.no_errors {
             client.enrich(&mut workers).await;
         }

@@ -18,15 +18,14 @@ use tokio::task::spawn_blocking;
 
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;
-use crate::core::event::{Event, Report, UnhealthyWorker};
+use crate::core::event::{Event, Report};
 use crate::core::explain::text::text;
-use crate::core::policy::Policy;
 use crate::core::style::Style;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
 use crate::manager::{ManagerError, Native, ServiceManager};
-use crate::search::{PlanError, suspects};
+use crate::search::PlanError;
 use crate::setup::{Configured, Error as SetupError, Options, Setup};
 use crate::sources::sources;
 use direct::{Client, Healing};
@@ -82,27 +81,14 @@ pub struct Direct {
 
 impl Direct {
     async fn open(options: &Options) -> Result<Self, SetupError> {
-        Ok(Self::open_and(options, async |_, _| Ok(())).await?.0)
-    }
-
-    /// Opens it, and asks the manager a first question meanwhile.
-    async fn open_and<T>(
-        options: &Options,
-        ask: impl AsyncFnOnce(&Native, &Policy) -> Result<T, ManagerError>,
-    ) -> Result<(Self, T), SetupError> {
         let configured = Configured::load(options)?;
-        let (scope, patterns, policy) = (configured.scope(), configured.patterns(), configured.policy().clone());
-        let connected = async {
-            let (manager, changes) = Native::connect(scope, patterns).await?;
-            let answer = ask(&manager, &policy).await?;
-            Ok::<_, ManagerError>((manager, changes, answer))
-        };
-        // Reading the registry takes about as long, so it is done at the same time.
+        let connected = Native::connect(configured.scope(), configured.patterns());
+        // The two take about as long, so they are done at once.
         let (setup, connected) = tokio::join!(spawn_blocking(|| configured.load_rest()), connected);
         let setup = setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
-        let (manager, changes, answer) = connected?;
+        let (manager, changes) = connected?;
         let client = Client::new(manager, changes, setup.rules.clone());
-        Ok((Self { setup, client }, answer))
+        Ok(Self { setup, client })
     }
 }
 
@@ -113,18 +99,6 @@ impl Direct {
 /// If a file has a mistake, or the service manager cannot be reached.
 pub async fn connect(options: &Options) -> Result<Client<Native>, SetupError> {
     Ok(Direct::open(options).await?.client)
-}
-
-/// Connects, and finds every unhealthy worker: what [`connect`] and [`Client::detect`] do, but the units are
-/// listed while the registry is being read.
-///
-/// # Errors
-///
-/// If a file has a mistake, or the service manager cannot be reached or does not answer.
-pub async fn detect(options: &Options) -> Result<(Client<Native>, Vec<UnhealthyWorker>), Error> {
-    let (Direct { client, .. }, list) = Direct::open_and(options, suspects).await?;
-    let workers = client.search().detect_among(list).await?;
-    Ok((client, workers))
 }
 
 impl Access {
