@@ -252,9 +252,7 @@ impl<M: ServiceManager> Search<M> {
             Verdict::Held(refusal) if refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled) => {
                 findings.refused.push(Refused { worker: found, refusal });
             }
-            Verdict::Held(
-                refusal @ (Refusal::CrashLooping(_) | Refusal::DirectoryGone(_) | Refusal::StateNotHealed(_)),
-            ) => findings.shown.push(Refused { worker: found, refusal }),
+            Verdict::Held(refusal) if refusal.is_shown_only() => findings.shown.push(Refused { worker: found, refusal }),
             Verdict::Held(_)
             | Verdict::GivenUp
             | Verdict::Hopeless(_)

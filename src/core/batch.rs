@@ -243,7 +243,7 @@ mod tests {
     }
 
     fn hold(batch: &mut Batch, unit: &str, parent: &str) {
-        let parent = Parent { name: parent.into(), active: ActiveState::Failed, stopping: false, left: None };
+        let parent = Parent { name: parent.into(), active: ActiveState::Failed, ..Parent::default() };
         let refusal = Refusal::ParentDown(parent);
         let event = Event { unit: unit.into(), reason: refusal.to_string(), ..Event::new(Phase::Held) };
         batch.tell(&event, Some(&refusal), None);

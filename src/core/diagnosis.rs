@@ -6,12 +6,13 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::coverage::Worker;
 use super::pauses::Pause;
-use super::units::Parent;
+use super::units::{ActiveState, Parent};
 
 /// What is wrong with a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,17 +30,20 @@ pub enum State {
     CrashLooping,
     /// Its working directory is gone.
     Orphaned,
+    /// Starting or stopping for longer than its own time limits allow.
+    Stuck,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Failed,
         Self::StartLimitHit,
         Self::ExpectedButStopped,
         Self::Unreachable,
         Self::CrashLooping,
         Self::Orphaned,
+        Self::Stuck,
     ];
 
     /// The word used in JSON and in the configuration.
@@ -52,6 +56,7 @@ impl State {
             Self::Unreachable => "unreachable",
             Self::CrashLooping => "crash-looping",
             Self::Orphaned => "orphaned",
+            Self::Stuck => "stuck",
         }
     }
 }
@@ -96,6 +101,15 @@ pub enum Refusal {
     JobPending,
     /// Starting the worker would also start this unit, which is down.
     ParentDown(Parent),
+    /// Starting the worker would stop this unit, which is up.
+    ConflictUp(String),
+    /// It is a oneshot, and this timer, path or socket decides when it runs.
+    LeftToTrigger(String),
+    /// It is a oneshot that nothing triggers and whose unit has no `Restart=`: running it again is for a person
+    /// to decide.
+    OneshotEnded,
+    /// It has been starting or stopping for this long, which is longer than it may take.
+    Stuck(ActiveState, Duration),
     /// Whether somebody stopped it cannot be told; says why.
     StopUnknown(String),
     /// The manager restarts it by itself, this often so far, and does not give up.
@@ -118,6 +132,9 @@ impl Refusal {
         match (self, other) {
             (Self::CrashLooping(_), Self::CrashLooping(_)) => true,
             (Self::ParentDown(this), Self::ParentDown(that)) => this.name == that.name,
+            (Self::Stuck(this, _), Self::Stuck(that, _)) => this == that,
+            // The evidence that is missing may be another.
+            (Self::StopUnknown(_), Self::StopUnknown(_)) => true,
             (this, that) => this == that,
         }
     }
@@ -135,6 +152,10 @@ impl Refusal {
             | Self::Disabled
             | Self::JobPending
             | Self::ParentDown(_)
+            | Self::ConflictUp(_)
+            | Self::LeftToTrigger(_)
+            | Self::OneshotEnded
+            | Self::Stuck(..)
             | Self::StopUnknown(_)
             | Self::CrashLooping(_)
             | Self::DirectoryGone(_)
@@ -142,6 +163,21 @@ impl Refusal {
             | Self::Declined(_)
             | Self::Unreadable(_) => false,
         }
+    }
+
+    /// Whether it is shown, and is not for workerheal to change: neither waits for something that a heal
+    /// could bring about.
+    #[must_use]
+    pub fn is_shown_only(&self) -> bool {
+        matches!(
+            self,
+            Self::CrashLooping(_)
+                | Self::DirectoryGone(_)
+                | Self::StateNotHealed(_)
+                | Self::LeftToTrigger(_)
+                | Self::OneshotEnded
+                | Self::Stuck(..)
+        )
     }
 }
 
@@ -159,6 +195,15 @@ impl fmt::Display for Refusal {
             Self::Disabled => f.write_str("the unit was disabled while it was down"),
             Self::JobPending => f.write_str("another job is under way for the unit"),
             Self::ParentDown(parent) => write!(f, "it needs {}, which is {}", parent.name, parent.state()),
+            Self::ConflictUp(unit) => write!(f, "starting it would stop {unit}, which is up"),
+            Self::LeftToTrigger(unit) => write!(f, "{unit} decides when it runs"),
+            Self::OneshotEnded => f.write_str("it runs once, and its unit has no Restart="),
+            Self::Stuck(active, lasts) => write!(
+                f,
+                "it has been {} for {}",
+                if *active == ActiveState::Deactivating { "stopping" } else { "starting" },
+                humantime::format_duration(Duration::from_secs(lasts.as_secs()))
+            ),
             Self::StopUnknown(why) => write!(f, "it may have been stopped on purpose: {why}"),
             Self::CrashLooping(count) => {
                 write!(f, "the service manager itself restarts it, {count} times so far")
@@ -172,7 +217,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Why no attempt can succeed before somebody changes the unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hopeless {
     /// The unit has no file any more.
     NotFound,
@@ -180,15 +225,23 @@ pub enum Hopeless {
     BadSetting,
     /// The unit's file cannot be read.
     Unreadable,
+    /// Its last run ended in a way that its unit excludes from restarts (`RestartPreventExitStatus=`).
+    RestartPrevented(String),
+    /// The service manager refuses to start it when asked, as its unit says (`RefuseManualStart=`); its words.
+    NotByHand(String),
 }
 
 impl fmt::Display for Hopeless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotFound => "the unit has no file any more",
-            Self::BadSetting => "the unit's file has a setting that the service manager refuses",
-            Self::Unreadable => "the unit's file cannot be read",
-        })
+        match self {
+            Self::NotFound => f.write_str("the unit has no file any more"),
+            Self::BadSetting => f.write_str("the unit's file has a setting that the service manager refuses"),
+            Self::Unreadable => f.write_str("the unit's file cannot be read"),
+            Self::RestartPrevented(exit) => {
+                write!(f, "it ended with {exit}, after which its unit forbids a restart (RestartPreventExitStatus=)")
+            }
+            Self::NotByHand(why) => write!(f, "the service manager refuses to start it: {why}"),
+        }
     }
 }
 

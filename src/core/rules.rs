@@ -86,6 +86,33 @@ pub struct GivenUp {
     pub run: Option<String>,
 }
 
+/// Who has cleared the failure of a worker that is down (`systemctl reset-failed`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClearedBy {
+    /// workerheal, on the way to a start: the worker is as ill as before.
+    Us,
+    /// A person. That clears a mark and says nothing about whether an enabled worker is to be up; one that is
+    /// not enabled is dismissed by it.
+    Person,
+}
+
+/// How a worker is to be started so that it is the only unit that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The worker's unit.
+    pub unit: UnitName,
+    /// Whether it is up, and has to be taken down first.
+    pub restart: bool,
+    /// Whether to start it without regard to what it requires, wants or conflicts with (job mode
+    /// `ignore-requirements`): a plain start would start, run again or stop another unit. A plain start
+    /// (job mode `fail`) is the better one where both would do, as it never takes the place of another job.
+    pub alone: bool,
+    /// Units to start before it: its failed sockets, and what the manager stopped because it was not needed.
+    pub first: Vec<String>,
+    /// Whether its failure may be cleared if the manager's start limit refuses the start.
+    pub clearable: bool,
+}
+
 /// What is remembered of one worker. The default is a worker of which nothing is.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is remembered for a rule of its own")]
@@ -109,8 +136,10 @@ pub struct History<'a> {
     pub stays_stopped: bool,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
     pub taken_along: bool,
-    /// We cleared its failure, and nothing has become of it since: it is as ill as before.
-    pub cleared_by_us: bool,
+    /// A start of it ended because a unit that it needs did not come up, and nothing has become of it since.
+    pub kept_from_starting: bool,
+    /// Its failure was cleared, and nothing has become of it since.
+    pub cleared: Option<ClearedBy>,
     /// It has refused its health probe often enough; where.
     pub refuses: Option<&'a str>,
 }
@@ -127,7 +156,8 @@ impl Default for History<'_> {
             job_done_before: None,
             stays_stopped: false,
             taken_along: false,
-            cleared_by_us: false,
+            kept_from_starting: false,
+            cleared: None,
             refuses: None,
         }
     }
@@ -203,8 +233,16 @@ pub enum Rule {
     Job,
     /// Its working directory is gone.
     Directory,
+    /// It has been starting or stopping for too long.
+    Stuck,
+    /// A unit that it conflicts with is up.
+    Conflicts,
     /// A unit that it needs is down.
     Parents,
+    /// It runs once, and when is not for workerheal to decide.
+    Once,
+    /// Its unit excludes the way in which it ended from restarts.
+    Prevented,
     /// It cannot be told whether somebody stopped it.
     Doubt,
     /// The configuration does not heal what is wrong with it.
@@ -217,7 +255,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, the weightiest first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Stop,
         Self::Marker,
         Self::Pause,
@@ -226,9 +264,13 @@ impl Rule {
         Self::File,
         Self::Manager,
         Self::Enabled,
+        Self::Stuck,
         Self::Job,
         Self::Directory,
+        Self::Conflicts,
         Self::Parents,
+        Self::Once,
+        Self::Prevented,
         Self::Doubt,
         Self::States,
         Self::Attempts,
@@ -278,15 +320,30 @@ impl Case<'_> {
                 let directory = self.seen.working_directory.clone().unwrap_or_default();
                 held((state == State::Orphaned).then_some(Refusal::DirectoryGone(directory)))
             }
-            Rule::Parents => held(down_parent(self.seen).cloned().map(Refusal::ParentDown)),
+            Rule::Stuck => match self.seen.transition {
+                Some(transition) if by_rule && state == State::Stuck => {
+                    held(Some(Refusal::Stuck(self.seen.active, transition.lasts)))
+                }
+                _ => None,
+            },
+            Rule::Conflicts => held(self.seen.conflicts.first().cloned().map(Refusal::ConflictUp)),
+            Rule::Parents => held(self.down_parents().next().cloned().map(Refusal::ParentDown)),
+            Rule::Once => held(self.ran_once().filter(|_| by_rule && is_failure(state))),
+            Rule::Prevented => {
+                let exit = self.seen.restart_prevented.clone().filter(|_| by_rule && is_failure(state));
+                exit.map(|exit| Verdict::Hopeless(Hopeless::RestartPrevented(exit)))
+            }
             Rule::Doubt => match &self.seen.stop {
-                Some(StopEvidence::Unknown(why)) if by_rule && !self.history.taken_along => {
+                Some(StopEvidence::Unknown(why))
+                    if by_rule && !self.history.taken_along && !self.seen.never_ran() =>
+                {
                     Some(Verdict::Held(Refusal::StopUnknown(why.clone())))
                 }
                 _ => None,
             },
             Rule::States => {
-                held((by_rule && !self.orders.policy.heals(state)).then_some(Refusal::StateNotHealed(state)))
+                let is_healed = !by_rule || self.orders.policy.heals(state) || self.went_down_with_a_parent(state);
+                held((!is_healed).then_some(Refusal::StateNotHealed(state)))
             }
             Rule::Attempts => {
                 let attempts = self.attempts();
@@ -305,12 +362,22 @@ impl Case<'_> {
             // Other names of a unit never fail, and unknown is never acted on.
             return None;
         }
+        let cleared = match self.history.cleared {
+            Some(ClearedBy::Us) => true,
+            Some(ClearedBy::Person) => seen.file.is_some_and(|file| file.enabled),
+            None => false,
+        };
         match seen.active {
             ActiveState::Failed => Some(self.failure()),
-            ActiveState::Inactive if self.history.cleared_by_us => Some(self.failure()),
+            ActiveState::Inactive if cleared => Some(self.failure()),
+            ActiveState::Inactive if !seen.failed_sockets.is_empty() && seen.load == LoadState::Loaded => {
+                Some(State::Unreachable)
+            }
             ActiveState::Inactive if self.is_expected() && seen.directory_gone => Some(State::Orphaned),
             ActiveState::Inactive if self.is_expected() => Some(State::ExpectedButStopped),
+            ActiveState::Activating | ActiveState::Deactivating if self.is_overdue() => Some(State::Stuck),
             _ if self.is_looping() => Some(State::CrashLooping),
+            active if active.is_up() && !seen.failed_sockets.is_empty() => Some(State::Unreachable),
             active if active.is_up() => self.history.refuses.map(|_| State::Unreachable),
             _ => None,
         }
@@ -326,13 +393,79 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a worker that is down without having failed is meant to be up: it is enabled, nothing
-    /// else decides when it runs, and it is known how it came to be down.
+    /// Whether a worker that is down without having failed is meant to be up: it is enabled or was taken along,
+    /// nothing else decides when it runs, and it is known how it came to be down.
     fn is_expected(&self) -> bool {
-        let known = self.was_stopped() || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)));
-        self.seen.file.is_some_and(|file| file.enabled && !file.on_demand)
-            && !self.seen.oneshot
-            && (known || self.history.taken_along || self.history.asked == Asked::ByPerson)
+        let Some(file) = self.seen.file else { return false };
+        let known = self.was_stopped()
+            || self.seen.never_ran()
+            || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)))
+            || self.history.taken_along
+            || self.history.asked == Asked::ByPerson;
+        (file.enabled || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot && known
+    }
+
+    /// Whether it has been starting or stopping for longer than it may take. A oneshot works while it is
+    /// starting, by default for as long as it takes.
+    fn is_overdue(&self) -> bool {
+        let Some(transition) = self.seen.transition.filter(|_| !self.seen.auto_restart) else { return false };
+        let works = self.seen.oneshot && self.seen.active == ActiveState::Activating;
+        match transition.limit {
+            None if works => false,
+            limit => transition.lasts > limit.unwrap_or(self.orders.policy.timeout),
+        }
+    }
+
+    /// Why a oneshot that failed is not to be run again by rule, if so.
+    fn ran_once(&self) -> Option<Refusal> {
+        if !self.seen.oneshot {
+            return None;
+        }
+        match self.seen.triggers.first() {
+            Some(trigger) => Some(Refusal::LeftToTrigger(trigger.clone())),
+            None => (self.seen.restart == RestartPolicy::No).then_some(Refusal::OneshotEnded),
+        }
+    }
+
+    /// Whether it is down because a unit that it needs went down or did not come up, and for no other reason.
+    fn went_down_with_a_parent(&self, state: State) -> bool {
+        state == State::ExpectedButStopped && (self.was_taken_along() || self.was_kept_from_starting())
+    }
+
+    fn was_kept_from_starting(&self) -> bool {
+        self.history.kept_from_starting || self.seen.stop == Some(StopEvidence::KeptFromStarting)
+    }
+
+    /// The units that it needs, that are down or about to be, and that a start of it would not bring back.
+    pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
+        self.seen.parents.iter().filter(|parent| !parent.is_up() && !parent.finished && !self.brings_back(parent))
+    }
+
+    /// Whether the manager stopped that unit only because this worker was down. (If a person had stopped it, the
+    /// worker would have been stopped with it.)
+    fn brings_back(&self, parent: &Parent) -> bool {
+        let after = |(left, fall): (Duration, Fall)| left >= fall.left;
+        parent.stops_when_unneeded
+            && !parent.stopping
+            && parent.active == ActiveState::Inactive
+            && !self.stop_requested()
+            && parent.left.zip(self.seen.fall).is_some_and(after)
+    }
+
+    /// How to start it, or to restart it, so that no other unit changes.
+    #[must_use]
+    pub fn start(&self) -> Start {
+        let seen = self.seen;
+        let runs_again = seen.parents.iter().any(|parent| parent.finished && !parent.is_up());
+        let unneeded = seen.parents.iter().filter(|parent| !parent.is_up() && self.brings_back(parent));
+        let unneeded = unneeded.map(|parent| parent.name.clone());
+        Start {
+            unit: self.unit.clone(),
+            restart: seen.active.is_up(),
+            alone: runs_again || !seen.pulls_in.is_empty() || !seen.conflicts.is_empty(),
+            first: seen.failed_sockets.iter().cloned().chain(unneeded).collect(),
+            clearable: seen.clearable,
+        }
     }
 
     /// Whether the manager restarts it again and again, and none of its runs lasts.
@@ -355,13 +488,14 @@ impl Case<'_> {
     /// went down when this one did.
     #[must_use]
     pub fn was_taken_along(&self) -> bool {
-        let down = self.seen.parents.iter().filter(|parent| !parent.is_up());
         let took_along = |parent: &Parent| match (self.seen.fall, parent.left) {
             (Some(fall), Some(left)) => left + TOGETHER >= fall.left && left <= fall.down + TOGETHER,
             // One that never was up, or a time that is not known, is no excuse to start what was stopped.
             _ => parent.active.is_up(),
         };
-        self.history.taken_along || (self.stop_requested() && down.into_iter().any(took_along))
+        // One that is up again has come back since, or is about to go.
+        let went = |parent: &&Parent| parent.left.is_some() || !parent.is_up();
+        self.history.taken_along || (self.stop_requested() && self.seen.parents.iter().filter(went).any(took_along))
     }
 
     /// Whether nothing rules out that somebody stopped it: the journal was not asked, and neither its
@@ -387,7 +521,16 @@ impl Case<'_> {
     /// Whether its user stopped it.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
-        self.was_told_to_stop() || self.history.stays_stopped || (self.stop_requested() && !self.was_taken_along())
+        self.was_told_to_stop()
+            || self.history.stays_stopped
+            || (self.stop_requested() && !self.was_taken_along())
+            || self.stopped_group().is_some()
+    }
+
+    /// The group that was stopped while it was down or waiting: that stop was meant for it too.
+    #[must_use]
+    pub fn stopped_group(&self) -> Option<&str> {
+        self.seen.stopped_group().filter(|_| !self.seen.active.is_up())
     }
 
     /// Whether it was given up, and neither its unit nor its last run is another now.
@@ -417,11 +560,8 @@ impl Case<'_> {
     }
 }
 
-/// A unit that this one needs, and that is down or about to be. If a requested stop ended this one,
-/// the request was for that one, and it was taken along.
-#[must_use]
-pub fn down_parent(unit: &Inspection) -> Option<&Parent> {
-    unit.parents.iter().find(|parent| !parent.is_up())
+fn is_failure(state: State) -> bool {
+    matches!(state, State::Failed | State::StartLimitHit)
 }
 
 /// Whether the manager refused the failed unit a restart that its policy asks for.
@@ -441,5 +581,5 @@ fn refused_a_restart(unit: &Inspection) -> bool {
         RestartPolicy::OnAbort => matches!(unit.result, Signal | CoreDump),
         RestartPolicy::OnWatchdog => unit.result == Watchdog,
     };
-    unit.result == StartLimitHit || (covers && !unit.restart_prevented)
+    unit.result == StartLimitHit || (covers && unit.restart_prevented.is_none())
 }

@@ -121,10 +121,11 @@ impl Borrow<str> for UnitName {
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
             /// A word that this version does not know; never acted on.
+            #[default]
             Unknown,
         }
 
@@ -186,6 +187,12 @@ impl ActiveState {
     #[must_use]
     pub fn is_up(self) -> bool {
         matches!(self, Self::Active | Self::Reloading | Self::Refreshing)
+    }
+
+    /// Whether the unit is down for good, by failing or not.
+    #[must_use]
+    pub fn is_down(self) -> bool {
+        matches!(self, Self::Inactive | Self::Failed)
     }
 }
 
@@ -287,6 +294,9 @@ pub enum StopEvidence {
     Requested,
     /// Nobody did: the run ended by itself.
     NotRequested,
+    /// There was no run: the start that was asked for last ended because a unit that this one needs did not
+    /// come up (job result `dependency`).
+    KeptFromStarting,
     /// It cannot be told; says why.
     Unknown(String),
 }
@@ -310,7 +320,7 @@ impl Fall {
 }
 
 /// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parent {
     /// Full name, of whatever unit type.
     pub name: String,
@@ -318,8 +328,33 @@ pub struct Parent {
     pub active: ActiveState,
     /// Whether a stop is queued or under way for it.
     pub stopping: bool,
-    /// When it last ceased to be up, by the manager's monotonic clock; told only if it is not.
+    /// When it last ceased to be up, by the manager's monotonic clock; `None` if it never was.
     pub left: Option<Duration>,
+    /// Whether it is a oneshot service that has done its work and is down for that reason. It need not be up,
+    /// and a start of the worker would run it again.
+    pub finished: bool,
+    /// Whether the manager stops it as soon as no unit needs it (`StopWhenUnneeded=`).
+    pub stops_when_unneeded: bool,
+}
+
+/// A unit whose stop is meant for everything in it, the units that are down included: `PartOf=` or `Slice=`.
+/// systemd tells of that stop for the units that were up, and drops it for the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoppedGroup {
+    /// Full name, of whatever unit type.
+    pub name: String,
+    /// When it ceased to be up, by the manager's monotonic clock; `None` while it is being stopped.
+    pub left: Option<Duration>,
+}
+
+/// How long a start or a stop has been under way, and how long its unit allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// Since the unit began to start or to stop.
+    pub lasts: Duration,
+    /// The longest that the unit's own settings allow (`TimeoutStartSec=`, `TimeoutStopSec=`,
+    /// `JobTimeoutSec=`); `None` is for ever.
+    pub limit: Option<Duration>,
 }
 
 impl Parent {
@@ -401,12 +436,16 @@ pub struct Inspection {
     pub fall: Option<Fall>,
     /// For how long it has been down; `None` when it is not.
     pub down_for: Option<Duration>,
+    /// When it last began to start (`InactiveExitTimestampMonotonic`), by the manager's monotonic clock.
+    pub began: Option<Duration>,
+    /// The start or stop that is under way.
+    pub transition: Option<Transition>,
     /// How its last run ended.
     pub result: ServiceResult,
     /// `Restart=`.
     pub restart: RestartPolicy,
-    /// Whether the last exit status or signal is one that `RestartPreventExitStatus=` lists.
-    pub restart_prevented: bool,
+    /// The last exit status or signal, if it is one that `RestartPreventExitStatus=` lists: `status 78`.
+    pub restart_prevented: Option<String>,
     /// Whether it is of `Type=oneshot`, whose work is done once it has ended.
     pub oneshot: bool,
     /// What its files are like; `None` when nobody asked to find out, or a mask hides them.
@@ -423,10 +462,42 @@ pub struct Inspection {
     pub working_directory: Option<PathBuf>,
     /// Whether that directory is definitely gone (`ENOENT`), and it cannot be started without.
     pub directory_gone: bool,
-    /// Units that a start would pull in with it.
+    /// Units that it needs, and that a start would pull in with it.
     pub parents: Vec<Parent>,
+    /// Further units that a start would pull in, as they are down (`Wants=`, `Upholds=`).
+    pub pulls_in: Vec<String>,
+    /// Units that are up, and that a start would stop (`Conflicts=`, on either side).
+    pub conflicts: Vec<String>,
+    /// Groups that it is in, and that were stopped or are being stopped.
+    pub stopped_groups: Vec<StoppedGroup>,
+    /// Timers, paths and sockets that start it (`TriggeredBy=`).
+    pub triggers: Vec<String>,
+    /// Those of them that are sockets and have failed: its clients reach nothing.
+    pub failed_sockets: Vec<String>,
+    /// Whether its failure can be cleared without losing the unit: a transient unit, or one whose file is gone,
+    /// is unloaded by that, and cannot be loaded again.
+    pub clearable: bool,
     /// Whether its last run was ended on request; `None` when nobody asked to find out.
     pub stop: Option<StopEvidence>,
+}
+
+impl Inspection {
+    /// The group that was stopped since the unit last began to start, if there is one.
+    #[must_use]
+    pub fn stopped_group(&self) -> Option<&str> {
+        let since = |group: &&StoppedGroup| match (group.left, self.began) {
+            (None, _) => true,
+            (Some(left), Some(began)) => left >= began,
+            (Some(_), None) => false,
+        };
+        self.stopped_groups.iter().find(since).map(|group| group.name.as_str())
+    }
+
+    /// Whether the manager knows of no run of it: it has not been started since the manager began.
+    #[must_use]
+    pub fn never_ran(&self) -> bool {
+        self.fall.is_none() && self.run.as_deref().is_some_and(str::is_empty)
+    }
 }
 
 #[cfg(test)]
@@ -440,9 +511,11 @@ impl Inspection {
             up_for: None,
             fall: Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
             down_for: Some(Duration::from_secs(1)),
+            began: Some(Duration::from_secs(1)),
+            transition: None,
             result: ServiceResult::ExitCode,
             restart: RestartPolicy::No,
-            restart_prevented: false,
+            restart_prevented: None,
             oneshot: false,
             file: None,
             run: None,
@@ -452,6 +525,12 @@ impl Inspection {
             working_directory: None,
             directory_gone: false,
             parents: Vec::new(),
+            pulls_in: Vec::new(),
+            conflicts: Vec::new(),
+            stopped_groups: Vec::new(),
+            triggers: Vec::new(),
+            failed_sockets: Vec::new(),
+            clearable: true,
             stop: None,
         }
     }

@@ -313,8 +313,8 @@ impl<M: ServiceManager> Daemon<M> {
                     (unit, sighting)
                 });
             }
-            Action::Start(unit) => self.manager.start(&unit, self.setup.rules.policy.timeout),
-            Action::Restart(unit) => self.manager.restart(&unit, self.setup.rules.policy.timeout),
+            Action::Start(start) => self.manager.start(&start, self.setup.rules.policy.timeout),
+            Action::Stop(unit) => self.manager.stop(&unit),
             Action::Emit(event) => self.tell(event),
         }
     }
@@ -336,34 +336,33 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn changed(&mut self, change: Change) -> Fact {
-        match change {
-            Change::Units(list) => {
+        match &change {
+            Change::Units(_) => {
                 if self.trouble.take().is_some() {
                     self.record.reconnected();
                     tracing::info!("the service manager answers again");
                 }
-                Fact::Units(list)
             }
-            Change::Unit(status) => {
-                self.uptimes.changed(&status.name);
-                Fact::Changed(status)
-            }
-            Change::Finished(unit, outcome) => Fact::Finished(unit, outcome),
-            Change::JobDone(unit) => Fact::JobDone(unit),
-            Change::Reloading => {
-                tracing::debug!("the service manager reloads its files");
-                Fact::Frozen
+            Change::Unit(status) => self.uptimes.changed(&status.name),
+            Change::Reloading => tracing::debug!("the service manager reloads its files"),
+            Change::ShuttingDown => {
+                tracing::info!("the service manager is shutting down; nothing is healed until that is over");
             }
             Change::Lost(why) => {
                 if self.trouble.is_none() {
                     tracing::warn!("healing pauses until the service manager answers: {why}");
                 }
-                self.log.status(&status(&self.healer.counts(), Some(&why)));
-                self.trouble = Some(why);
+                self.log.status(&status(&self.healer.counts(), Some(why)));
+                self.trouble = Some(why.clone());
                 self.uptimes.forget();
-                Fact::Frozen
             }
+            Change::Finished(..)
+            | Change::JobDone(_)
+            | Change::StopOverridden(_)
+            | Change::KeptFromStarting(_)
+            | Change::FailedSockets(_) => {}
         }
+        Fact::from(change)
     }
 }
 

@@ -18,7 +18,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::core::healer::Outcome;
+use crate::core::healer::{Fact, Outcome};
+use crate::core::rules::Start;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use log::{Log, WantedLines};
 
@@ -52,10 +53,34 @@ pub enum Change {
     /// The manager cannot be reached, says why: nothing is known until the next
     /// [`Change::Units`].
     Lost(String),
+    /// The manager is about to end, and stops everything: nothing is to be decided, or concluded from what goes
+    /// down, until the next [`Change::Units`].
+    ShuttingDown,
     /// A start ended.
     Finished(UnitName, Outcome),
-    /// A job of somebody else succeeded.
+    /// A job of somebody else's succeeded that did something to the unit, or would have if it had not been so already.
     JobDone(UnitName),
+    /// A start of ours took the place of a stop of somebody else's.
+    StopOverridden(UnitName),
+    /// A start of somebody else's ended because a unit that this one needs did not come up.
+    KeptFromStarting(UnitName),
+    /// The units whose socket has failed: all of them.
+    FailedSockets(Vec<UnitName>),
+}
+
+impl From<Change> for Fact {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Units(list) => Self::Units(list),
+            Change::Unit(status) => Self::Changed(status),
+            Change::Reloading | Change::Lost(_) | Change::ShuttingDown => Self::Frozen,
+            Change::Finished(unit, outcome) => Self::Finished(unit, outcome),
+            Change::JobDone(unit) => Self::JobDone(unit),
+            Change::StopOverridden(unit) => Self::StopOverridden(unit),
+            Change::KeptFromStarting(unit) => Self::KeptFromStarting(unit),
+            Change::FailedSockets(units) => Self::FailedSockets(units),
+        }
+    }
 }
 
 /// Changes, in the order in which the manager told them.
@@ -109,12 +134,13 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     fn inspect(&self, unit: &UnitName, detail: Detail)
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
 
-    /// Clears the unit's failure and starts it, without taking the place of anybody else's job.
-    /// Always leads to exactly one [`Change::Finished`], after `timeout` at the latest.
-    fn start(&self, unit: &UnitName, timeout: Duration);
+    /// Starts a unit, or restarts it, so that no other unit changes. Its failure is cleared only if the manager
+    /// refuses the start for the sake of a start limit, and the unit survives that. Always leads to exactly one
+    /// [`Change::Finished`], after `timeout` at the latest.
+    fn start(&self, start: &Start, timeout: Duration);
 
-    /// Restarts the unit, as [`start`](Self::start) starts it.
-    fn restart(&self, unit: &UnitName, timeout: Duration);
+    /// Stops a unit that was started against its user's will.
+    fn stop(&self, unit: &UnitName);
 
     /// The last line that the unit logged, fit to show; `None` if it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;

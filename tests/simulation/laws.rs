@@ -245,7 +245,7 @@ impl Laws {
             }
             Phase::Stopped | Phase::Recovered => {
                 record.attempt_open = false;
-                // What comes up, or is stopped, begins anew if it was given up.
+                // What has proven itself, or is stopped, begins anew if it was given up.
                 record.forgiven += u32::from(std::mem::take(&mut record.gave_up));
             }
             Phase::Held | Phase::Scheduled => {

@@ -9,8 +9,8 @@ use workerheal::core::diagnosis::{Hopeless, Refusal};
 use workerheal::core::healer::{Fact, Outcome};
 use workerheal::core::probe::{Answer, Sighting};
 use workerheal::core::units::{
-    self, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, UnitName,
-    UnitStatus,
+    self, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, Transition, UnitFile,
+    UnitName, UnitStatus,
 };
 
 use crate::laws::Seen;
@@ -48,6 +48,14 @@ struct Truth {
     /// A start of the healer's is on its way or under way; its job.
     asked: bool,
     job: Option<JobId>,
+    /// How often it had run when that start was asked for.
+    runs: u64,
+    /// The start that was refused has been asked for once more, with its failure cleared.
+    repeated: bool,
+    /// The manager restarts it by itself, or has done so since it was last down for good.
+    by_manager: bool,
+    /// Somebody's start of it ended because a unit that it needs did not come up.
+    kept: bool,
     directory_gone: bool,
 }
 
@@ -104,7 +112,7 @@ impl Manager {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
         for signal in &signals {
             match *signal {
-                Signal::Changed { unit, active, has_job, .. } => {
+                Signal::Changed { unit, active, has_job, auto_restart } => {
                     if active != ActiveState::Active {
                         self.takes_along(unit, now);
                     }
@@ -121,16 +129,26 @@ impl Manager {
                         // It may also have got a job, and be up as before; or have lost that, and not be stopped.
                         ActiveState::Active if truth.up => truth.stopped &= has_job,
                         ActiveState::Active => {
-                            let (asked, job, gone) = (truth.asked, truth.job, truth.directory_gone);
-                            *truth =
-                                Truth { up: true, up_since: now, asked, job, directory_gone: gone, ..Truth::default() };
+                            *truth = Truth {
+                                up: true,
+                                up_since: now,
+                                asked: truth.asked,
+                                job: truth.job,
+                                runs: truth.runs,
+                                repeated: truth.repeated,
+                                by_manager: truth.by_manager,
+                                directory_gone: truth.directory_gone,
+                                ..Truth::default()
+                            };
                         }
                         ActiveState::Inactive | ActiveState::Failed => {
                             truth.down.get_or_insert(now);
+                            truth.by_manager = false;
                         }
                         // Somebody has it started, be it for the sake of another unit: that is newer.
                         ActiveState::Activating => {
-                            (truth.down, truth.stopped, truth.cleared) = (None, false, false);
+                            (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
+                            truth.by_manager |= auto_restart;
                             (truth.disabled_while_down, truth.file_seen) = (false, false);
                         }
                         ActiveState::Deactivating => truth.down = None,
@@ -141,6 +159,7 @@ impl Manager {
                     // Somebody wants it up after all.
                     self.truth[unit.0].stopped = false;
                 }
+                Signal::JobRemoved { unit, result: JobResult::Dependency, .. } => self.truth[unit.0].kept = true,
                 Signal::JobRemoved { .. } | Signal::UnitNew(_) => {}
                 Signal::UnitRemoved(unit) if self.model.unit(unit).is_in_memory() => {}
                 Signal::UnitRemoved(unit) => {
@@ -170,11 +189,16 @@ impl Manager {
                 let status = UnitStatus { name, load: None, active: state(active), has_job, auto_restart };
                 Some(Letter::Tell(Fact::Changed(status)))
             }
-            Signal::JobRemoved { job, unit, result, .. } => {
+            Signal::JobRemoved { job, unit, result, kind } => {
                 if self.truth[unit.0].job == Some(job) {
                     return Some(Letter::Ended(unit.0, job.0, outcome(result)));
                 }
-                (result == JobResult::Done).then(|| Letter::Tell(Fact::JobDone(names[unit.0].clone())))
+                let name = names[unit.0].clone();
+                match result {
+                    JobResult::Done if kind != JobKind::Nop => Some(Letter::Tell(Fact::JobDone(name))),
+                    JobResult::Dependency => Some(Letter::Tell(Fact::KeptFromStarting(name))),
+                    _ => None,
+                }
             }
             Signal::Reloading(true) => Some(Letter::Tell(Fact::Frozen)),
             Signal::Reloading(false) | Signal::UnitRemoved(_) => Some(Letter::List),
@@ -203,6 +227,7 @@ impl Manager {
         let is_up = active.is_up();
         let stop = detail.stop.then(|| match unit.invocation() {
             _ if no_journal => StopEvidence::Unknown("the journal is gone".to_owned()),
+            None if self.truth[index].kept => StopEvidence::KeptFromStarting,
             None => StopEvidence::Unknown("it never ran".to_owned()),
             Some(run) if unit.is_stop_logged(run) => StopEvidence::Requested,
             Some(_) => StopEvidence::NotRequested,
@@ -215,7 +240,9 @@ impl Manager {
                 name: format!("{}.service", NAMES[dependency.parent.0]),
                 active,
                 stopping: parent.job().is_some_and(|job| job.kind == JobKind::Stop),
-                left: parent.active_exit().filter(|_| !active.is_up()),
+                left: parent.active_exit(),
+                finished: false,
+                stops_when_unneeded: false,
             }
         });
         Inspection {
@@ -224,10 +251,13 @@ impl Manager {
             has_job: unit.job().is_some(),
             up_for: unit.active_enter().filter(|_| is_up).map(|since| now - since),
             down_for: self.truth[index].down.filter(|_| unit.active().is_down()).map(|since| now - since),
+            began: unit.active_enter(),
+            transition: matches!(active, units::ActiveState::Activating | units::ActiveState::Deactivating)
+                .then(|| Transition { lasts: now - unit.state_change(), limit: Some(270 * SECOND) }),
             fall: unit.active_exit().zip(self.truth[index].down).map(|(left, down)| Fall { left, down }),
             result: result(unit.result()),
             restart: restart(spec.restart),
-            restart_prevented: unit.is_restart_prevented(),
+            restart_prevented: unit.is_restart_prevented().then(|| "status 1".to_owned()),
             oneshot: spec.kind == Type::Oneshot,
             file: (detail.file && !unit.is_masked()).then(|| UnitFile {
                 enabled: unit.is_enabled(),
@@ -242,6 +272,12 @@ impl Manager {
             working_directory: Some(PathBuf::from("/srv")),
             directory_gone: self.truth[index].directory_gone && unit.active().is_down(),
             parents: parents.collect(),
+            pulls_in: Vec::new(),
+            conflicts: Vec::new(),
+            stopped_groups: Vec::new(),
+            triggers: Vec::new(),
+            failed_sockets: Vec::new(),
+            clearable: true,
             stop,
         }
     }
@@ -268,16 +304,37 @@ impl Manager {
     }
 
     pub fn start_is_asked_for(&mut self, index: usize) {
-        self.truth[index].asked = true;
+        let runs = self.model.unit(UnitId(index)).runs();
+        let truth = &mut self.truth[index];
+        (truth.asked, truth.repeated, truth.runs) = (true, false, runs);
+    }
+
+    /// Whether a start of the healer's failed because of the start limit, so that it takes clearing the failure.
+    pub fn is_to_be_cleared(&mut self, index: usize, outcome: &Outcome) -> bool {
+        let runs = self.model.unit(UnitId(index)).runs();
+        let truth = &mut self.truth[index];
+        matches!(outcome, Outcome::Failed(_)) && runs == truth.runs && !std::mem::replace(&mut truth.repeated, true)
+    }
+
+    /// The healer takes back a start that overtook a stop.
+    pub fn stop(&mut self, index: usize) {
+        let _ = self.with(|model, lives| model.stop(UnitId(index), Mode::Replace, lives));
+    }
+
+    /// Whether it was started by its user or for the sake of another unit, rather than by the manager or the healer.
+    pub fn is_started_by_others(&self, index: usize) -> bool {
+        !self.truth[index].asked && !self.truth[index].by_manager
     }
 
     /// The healer's start reaches the manager. Answers how it ended if there is no job for it.
-    pub fn start(&mut self, index: usize, restart: bool) -> Option<Outcome> {
+    pub fn start(&mut self, index: usize, restart: bool, cleared: bool) -> Option<Outcome> {
         let unit = UnitId(index);
         let job = if restart {
             self.with(|model, lives| model.restart(unit, Mode::Fail, lives))
         } else {
-            let _ = self.with(|model, lives| model.reset_failed(unit, lives));
+            if cleared {
+                let _ = self.with(|model, lives| model.reset_failed(unit, lives));
+            }
             self.with(|model, lives| model.start(unit, Mode::Fail, lives))
         };
         match job {

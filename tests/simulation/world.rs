@@ -18,6 +18,7 @@ use workerheal::core::memory::Memory;
 use workerheal::core::pauses::{Pause, Pauses};
 use workerheal::core::policy::Policy;
 use workerheal::core::registry::Registry;
+use workerheal::core::rules::Start;
 use workerheal::core::time::Timestamp;
 use workerheal::core::units::{Detail, UnitName};
 
@@ -36,8 +37,9 @@ pub enum Letter {
     /// To the manager.
     List,
     Inspect(usize, Look, Detail),
-    Start(usize),
-    Restart(usize),
+    /// Whether it is a restart, and whether its failure is cleared first.
+    Start(usize, bool, bool),
+    Stop(usize),
     Probe(usize),
     /// To the healer.
     Tell(Fact),
@@ -280,7 +282,9 @@ impl World {
         }
         self.stir();
         for signal in signals {
-            if let Signal::Changed { unit, active: ActiveState::Active | ActiveState::Activating, .. } = signal {
+            if let Signal::Changed { unit, active: ActiveState::Active | ActiveState::Activating, .. } = signal
+                && self.manager.is_started_by_others(unit.0)
+            {
                 self.laws.somebody_cared(unit.0);
             }
             if let Signal::Changed { unit, .. } = signal
@@ -364,7 +368,7 @@ impl World {
                         self.laws.units[unit].seen = Some(self.manager.seen(unit));
                         self.note(|| format!("looked at {}: {:?}", NAMES[unit], self_seen(&seen)));
                     }
-                    Purpose::Proof => self.laws.units[unit].proof = seen.up_for,
+                    Purpose::Proof | Purpose::Uptime => self.laws.units[unit].proof = seen.up_for,
                     _ => {}
                 }
                 let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
@@ -376,9 +380,12 @@ impl World {
                 };
                 self.send(Letter::Tell(Fact::Inspected(self.names[unit].clone(), look, result)));
             }
-            Letter::Start(unit) | Letter::Restart(unit) => {
-                let restart = matches!(letter, Letter::Restart(_));
-                let ended = self.manager.start(unit, restart);
+            Letter::Stop(unit) => {
+                self.manager.stop(unit);
+                self.collect_signals();
+            }
+            Letter::Start(unit, restart, cleared) => {
+                let ended = self.manager.start(unit, restart, cleared);
                 self.collect_signals();
                 if let Some(outcome) = ended {
                     self.send(Letter::Ended(unit, 0, outcome));
@@ -390,6 +397,10 @@ impl World {
             }
             Letter::Ended(unit, job, outcome) => {
                 if job != 0 && !self.manager.is_awaited(unit, job) {
+                    return Ok(());
+                }
+                if self.manager.is_to_be_cleared(unit, &outcome) {
+                    self.send(Letter::Start(unit, false, true));
                     return Ok(());
                 }
                 self.manager.end_of_start_told(unit);
@@ -474,15 +485,19 @@ impl World {
                     self.send_at(at, Letter::Tell(fact));
                 }
             }
-            Action::Start(ref name) | Action::Restart(ref name) => {
-                let restart = matches!(action, Action::Restart(_));
+            Action::Stop(ref name) => {
+                let Some(unit) = unit_of(self, name) else { return Ok(()) };
+                self.note(|| format!("stop {}", NAMES[unit]));
+                self.send(Letter::Stop(unit));
+            }
+            Action::Start(Start { unit: ref name, restart, .. }) => {
                 let Some(unit) = unit_of(self, name) else { return Ok(()) };
                 self.note(|| format!("{} {}", if restart { "restart" } else { "start" }, NAMES[unit]));
                 self.starts += 1;
                 let told = self.told(unit);
                 self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
                 self.manager.start_is_asked_for(unit);
-                self.send(if restart { Letter::Restart(unit) } else { Letter::Start(unit) });
+                self.send(Letter::Start(unit, restart, false));
             }
             Action::Probe { unit, .. } => {
                 let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
@@ -493,14 +508,14 @@ impl World {
                 self.note(|| format!("    {}: {event}", event.phase.as_str()));
                 let Some(unit) = NAMES.iter().position(|name| *name == event.unit) else { return Ok(()) };
                 let oneshot = self.manager.is_oneshot(unit);
+                if event.phase == Phase::Recovered && !self.manager.has_been_up_for(unit, self.policy.stable_after) {
+                    let how = "it has not been up for stable_after".to_owned();
+                    return Err(Breach { law: "recovered means proven", how }.of(unit));
+                }
                 if self.manager.has_been_up_for(unit, self.policy.reset_after) {
                     self.laws.units[unit].forgiven += 1;
                 }
                 self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
-                if event.phase == Phase::GaveUp && self.manager.is_up(unit) {
-                    // It has come up already, which ends that; the signals are on their way.
-                    self.laws.somebody_cared(unit);
-                }
                 if matches!(event.phase, Phase::Held | Phase::Stopped | Phase::GaveUp | Phase::Scheduled) {
                     self.laws.units[unit].healable_since = None;
                 }
@@ -597,7 +612,7 @@ impl World {
                     let at = self.now + Duration::from_millis(1);
                     self.send_at(at, Letter::Probe(unit));
                 }
-                Letter::Tell(_) | Letter::List | Letter::Start(_) | Letter::Restart(_) | Letter::Ended(..) => {}
+                Letter::Tell(_) | Letter::List | Letter::Start(..) | Letter::Stop(_) | Letter::Ended(..) => {}
             }
         }
         Ok(())

@@ -168,9 +168,13 @@ fn is_an_echo(rule: Rule, objections: &[Objection]) -> bool {
     let objects = |weightier| objections.iter().any(|(rule, _)| *rule == weightier);
     match rule {
         // The manager's own restart is a job, and nobody configures that such a worker be started.
-        Rule::Job => objects(Rule::Manager),
+        Rule::Job => objects(Rule::Manager) || objects(Rule::Stuck),
+        // It was given up for just that.
+        Rule::Prevented => objects(Rule::GivenUp),
         // Nor that what was stopped be started.
-        Rule::States => objects(Rule::Stop) || objects(Rule::Manager) || objects(Rule::Directory),
+        Rule::States => {
+            [Rule::Stop, Rule::Manager, Rule::Directory, Rule::Stuck, Rule::Once].into_iter().any(objects)
+        }
         // What was given up is not waiting for anything.
         Rule::Attempts => objects(Rule::GivenUp),
         Rule::Backoff => objects(Rule::GivenUp) || objects(Rule::Attempts) || objects(Rule::Manager),
@@ -183,7 +187,10 @@ fn is_an_echo(rule: Rule, objections: &[Objection]) -> bool {
         | Rule::Manager
         | Rule::Enabled
         | Rule::Directory
+        | Rule::Stuck
+        | Rule::Conflicts
         | Rule::Parents
+        | Rule::Once
         | Rule::Doubt => false,
     }
 }

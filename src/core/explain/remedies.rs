@@ -131,7 +131,25 @@ impl Words<'_> {
                 format!("see what is wrong with its unit's file: {systemctl} status {unit}"),
                 format!("and mend it, then: {systemctl} daemon-reload"),
             ],
+            Verdict::Hopeless(Hopeless::RestartPrevented(_)) => {
+                vec![format!("fix the cause, then {}", self.heal_by_hand())]
+            }
+            Verdict::Hopeless(Hopeless::NotByHand(_)) => vec![
+                format!("start what brings it up: {systemctl} list-dependencies --reverse {unit}"),
+                format!("remove RefuseManualStart= from its unit: {systemctl} edit {unit}"),
+            ],
             Verdict::Held(refusal) => match refusal {
+                Refusal::ConflictUp(other) => vec![format!("stop {other}: {systemctl} stop {}", quoted(other))],
+                Refusal::LeftToTrigger(trigger) => {
+                    vec![self.heal_by_hand(), format!("wait for {trigger}; to see when: {systemctl} status {}", quoted(trigger))]
+                }
+                Refusal::OneshotEnded => {
+                    vec![self.heal_by_hand(), format!("add Restart=on-failure to its unit: {systemctl} edit {unit}")]
+                }
+                Refusal::Stuck(..) => vec![
+                    format!("see what it waits for: {systemctl} status {unit}"),
+                    format!("end it: {systemctl} kill --signal=KILL {unit}"),
+                ],
                 Refusal::StopMarker => vec!["start Lerd again, which removes that file".to_owned()],
                 Refusal::Paused(_) => {
                     let pauses: Vec<Pause> = self.pauses().collect();

@@ -3,8 +3,8 @@
 use super::rest::Rest;
 use super::times::{exactly, roughly, rounded};
 use super::{Line, Mark, Objection, Sources};
-use crate::core::diagnosis::{Asked, Refusal, State};
-use crate::core::rules::{Case, Rule, Verdict};
+use crate::core::diagnosis::{Asked, Hopeless, Refusal, State};
+use crate::core::rules::{Case, ClearedBy, Rule, Verdict};
 use crate::core::units::{ActiveState, Fall, Parent, ServiceResult, StopEvidence};
 
 /// Puts a case in words.
@@ -44,6 +44,7 @@ impl Words<'_> {
             Some(State::ExpectedButStopped | State::Orphaned) => "is down",
             Some(State::Unreachable) => "does not answer",
             Some(State::CrashLooping) => "crashes again and again",
+            Some(State::Stuck) => "is stuck",
         };
         match verdict {
             Verdict::Well => format!("{name} is well."),
@@ -100,6 +101,21 @@ impl Words<'_> {
         }
     }
 
+    /// How long it has been starting or stopping, and how long it may.
+    fn stuck(&self) -> Line {
+        let seen = self.case.seen;
+        let (lasts, limit) = seen.transition.map(|it| (it.lasts, it.limit)).unwrap_or_default();
+        let what = if seen.active == ActiveState::Deactivating { "stopping" } else { "starting" };
+        let limit = match limit {
+            Some(limit) => format!("its unit allows {}", rounded(limit)),
+            None => format!("its unit sets no limit, heal.timeout is {}", rounded(self.case.orders.policy.timeout)),
+        };
+        found(
+            &format!("it has been {what} for {}", rounded(lasts)),
+            listed(vec![format!("ActiveState={}", seen.active), limit]),
+        )
+    }
+
     /// What is wrong with it.
     pub fn finding(&self, state: State) -> Line {
         let seen = self.case.seen;
@@ -110,9 +126,18 @@ impl Words<'_> {
         let failed = seen.active == ActiveState::Failed;
         let mut evidence = vec![self.moment()];
         let says = match state {
-            _ if self.case.history.cleared_by_us && !failed => {
+            _ if self.case.history.cleared == Some(ClearedBy::Us) && !failed => {
                 evidence.push("workerheal has cleared its failure to start it".to_owned());
                 "it failed, and has not come up since".to_owned()
+            }
+            State::Failed if self.case.history.cleared.is_some() && !failed => {
+                evidence.push("its failure was cleared (reset-failed), but it is enabled".to_owned());
+                "it failed, and has not come up since".to_owned()
+            }
+            State::Stuck => return self.stuck(),
+            State::Unreachable if !seen.failed_sockets.is_empty() => {
+                let sockets = seen.failed_sockets.join(", ");
+                return found(&format!("its socket {sockets} has failed, so that its clients reach nothing"), listed(evidence));
             }
             State::Failed | State::Orphaned if failed => {
                 evidence.push(format!("Result={}", seen.result));
@@ -263,13 +288,20 @@ impl Words<'_> {
                     made => says(&format!("{} failed so far", attempts(made)), limit),
                 }
             }
+            Rule::Once if case.seen.oneshot && history.asked == Asked::ByPerson => {
+                says("it runs once, and a run is wanted now", by_name())
+            }
             Rule::Marker
             | Rule::Pause
             | Rule::GivenUp
             | Rule::File
             | Rule::Manager
+            | Rule::Stuck
             | Rule::Job
             | Rule::Directory
+            | Rule::Conflicts
+            | Rule::Once
+            | Rule::Prevented
             | Rule::Doubt
             | Rule::Backoff => None,
         }
@@ -292,11 +324,18 @@ impl Words<'_> {
                 (Some(StopEvidence::Requested), Some(run)) => {
                     format!("the stop is in the journal of its last run, {}", short(run))
                 }
+                _ if case.stopped_group().is_some() => {
+                    format!("{} was stopped, which it is part of", case.stopped_group().unwrap_or_default())
+                }
                 _ if case.history.stays_stopped => "workerheal remembers the stop".to_owned(),
                 _ => "the stop was seen".to_owned(),
             },
             Verdict::Held(refusal) => self.evidence_of(refusal),
             Verdict::GivenUp => "its unit's file and its last run are the same".to_owned(),
+            Verdict::Hopeless(Hopeless::RestartPrevented(exit)) => {
+                format!("the last exit was {exit}, RestartPreventExitStatus= lists it")
+            }
+            Verdict::Hopeless(Hopeless::NotByHand(_)) => "RefuseManualStart=yes, or the like".to_owned(),
             Verdict::Hopeless(_) => format!("LoadState={}", case.seen.load),
             Verdict::Exhausted(_) => match case.orders.policy.give_up_after {
                 Some(limit) => format!("heal.give_up_after is {limit}"),
@@ -343,6 +382,10 @@ impl Words<'_> {
                 }
                 listed(evidence)
             }
+            Refusal::ConflictUp(_) => "Conflicts=, on its side or on the other".to_owned(),
+            Refusal::LeftToTrigger(_) => "Type=oneshot, TriggeredBy=".to_owned(),
+            Refusal::OneshotEnded => "Type=oneshot, Restart=no".to_owned(),
+            Refusal::Stuck(active, _) => format!("ActiveState={active}"),
             Refusal::CrashLooping(count) => format!("NRestarts={count}, Restart={}", seen.restart),
             Refusal::DirectoryGone(_) => "WorkingDirectory= does not exist".to_owned(),
             Refusal::StateNotHealed(_) => self.states(),
@@ -352,7 +395,7 @@ impl Words<'_> {
 
     /// The units that it needs and that are down, or about to be.
     pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
-        self.case.seen.parents.iter().filter(|parent| !parent.is_up())
+        self.case.down_parents()
     }
 
     fn states(&self) -> String {

@@ -1,17 +1,24 @@
 //! Attempts: how one begins, and the ways in which it ends.
 
+use std::time::Duration;
+
 use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK};
+use super::unit::{Standing, Unit};
 use super::{Action, Healer, Mode, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
-use crate::core::rules::GivenUp;
+use crate::core::rules::{ClearedBy, GivenUp, Start};
 use crate::core::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
 /// Why an attempt failed whose start job gave way to another.
 pub(super) const CANCELLED: &str = "its start was cancelled by somebody else";
+/// Why an attempt failed whose worker came up and did not stay up.
+pub(super) const DIED: &str = "exited right after starting";
+/// The least time until a proof is looked at again.
+const SHORTEST_PROOF: Duration = Duration::from_millis(50);
 
 impl Healer {
-    pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, call: Action) {
+    pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, start: Start) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.attempts += 1;
         // Counted from its end, if we get to see that.
@@ -19,7 +26,8 @@ impl Healer {
         track.told = None;
         track.scheduled = None;
         track.answered = false;
-        if call == Action::Restart(name.clone()) {
+        (track.attempt_under_way, track.stop_asked) = (true, false);
+        if start.restart {
             track.suspected = Some(State::Unreachable);
         } else if track.suspected == Some(State::Unreachable) {
             // It died before it could be restarted.
@@ -29,12 +37,12 @@ impl Healer {
         // The wish of a person is fulfilled with this; what they do next is newer.
         track.asked = Asked::ByRule;
         if let Some(unit) = self.units.get_mut(name) {
-            unit.cleared_by_us = matches!(call, Action::Start(_));
+            unit.cleared = (start.clearable && !start.restart).then_some(ClearedBy::Us);
             unit.refusals = 0;
         }
         self.enter(name, Phase::Starting);
         self.emit(name, EventPhase::Starting, |_| {});
-        self.actions.push(call);
+        self.actions.push(Action::Start(start));
     }
 
     /// The manager would not have the start. It is asked again after a wait that grows as that between
@@ -43,6 +51,7 @@ impl Healer {
         let is_masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.attempts = track.attempts.saturating_sub(1);
+        track.attempt_under_way = false;
         track.refused = track.refused.saturating_add(1);
         let wait = self.policy.backoff.wait(track.refused, self.random.f64());
         // A unit that it needs may be the masked one.
@@ -57,35 +66,63 @@ impl Healer {
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.last_failure = error;
         track.proving_time = None;
-        self.remember_file(name);
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if self.policy.give_up_after.is_some_and(|limit| track.attempts >= limit) {
-            self.exhausted(now, name);
-        } else {
-            track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
-            self.schedule(now, name);
+        track.attempt_under_way = false;
+        track.awaited = false;
+        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        if self.mode == Mode::OnRequest {
+            return self.rest(now, name);
         }
-        // It may be up again already: a restart by the manager, or by its user.
+        let does_not_answer = track.suspected == Some(State::Unreachable);
+        match self.units.get(name).map(Unit::standing) {
+            Some(Standing::Up) if does_not_answer => self.make_due(name),
+            // The manager restarts it by itself, or the start goes on: that belongs to this attempt.
+            Some(Standing::Up | Standing::Rising | Standing::Settling) => self.enter(name, Phase::Proving),
+            // A look tells whether the manager restarts it by itself; only then is it known what comes next.
+            _ => self.make_due(name),
+        }
         self.consider(now, name);
     }
 
     pub(super) fn died_while_proving(&mut self, now: Timestamp, name: &UnitName) {
-        if self.stop_seen(name) {
+        if self.is_stopped_while_proving(name) {
             self.stopped(now, name, "");
         } else {
-            self.attempt_failed(now, name, "died right after its start".to_owned());
+            self.attempt_failed(now, name, DIED.to_owned());
         }
     }
 
     pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get(name) else { return };
-        if self.stop_seen(name) {
+        if self.is_stopped_while_proving(name) {
             self.stopped(now, name, "");
         } else if track.oneshot {
             self.healed(now, name);
         } else if track.phase == Phase::Proving {
             // Unless that was its state before the start, told late.
             self.verify(now, name);
+        }
+    }
+
+    fn is_stopped_while_proving(&self, name: &UnitName) -> bool {
+        self.stop_seen(name) || self.tracks.get(name).is_some_and(|track| track.stop_asked)
+    }
+
+    /// Its user asked for a stop while our start was under way: if the start has succeeded, it is taken back.
+    pub(super) fn obey_the_stop(&mut self, now: Timestamp, name: &UnitName, is_started: bool) {
+        if !is_started {
+            return self.stopped(now, name, "");
+        }
+        self.actions.push(Action::Stop(name.clone()));
+        self.prove_on(now, name);
+    }
+
+    /// Up: the time that it has to stay so begins, unless it has begun.
+    pub(super) fn goes_on_proving(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Proving && track.timer.is_none()) {
+            if let Some(track) = self.tracks.get_mut(name) {
+                track.started_at = now;
+            }
+            self.set_timer(name, Some(now + self.proving_time(name)));
         }
     }
 
@@ -112,19 +149,37 @@ impl Healer {
 
     /// The answer to that look.
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
-        let (Ok(unit), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
+        let (Ok(seen), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
         let since_start = track.looked_at.from_now(track.started_at);
-        match unit.up_for.filter(|_| unit.active.is_up()) {
-            Some(up_for) if up_for >= self.proving_time(name) => {
+        let must_stop = track.stop_asked || (track.attempt_under_way && seen.stopped_group().is_some());
+        let (attempt_under_way, proving_time) = (track.attempt_under_way, self.proving_time(name));
+        match seen.up_for.filter(|_| seen.active.is_up()) {
+            Some(_) if must_stop => {
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.stop_asked = true;
+                }
+                self.obey_the_stop(now, name, true);
+            }
+            Some(up_for) if up_for >= proving_time => {
                 if self.still_has_to_answer(name) {
                     self.prove_on(now, name);
-                } else {
+                } else if attempt_under_way {
                     self.healed(now, name);
+                } else {
+                    self.recovered(now, name);
                 }
             }
-            Some(up_for) if up_for >= since_start => self.prove_on(now, name),
-            Some(_) => self.attempt_failed(now, name, "died and was restarted right after its start".to_owned()),
-            None if unit.active == ActiveState::Inactive && !unit.has_job => self.ended(now, name),
+            Some(up_for) if attempt_under_way && up_for < since_start => {
+                self.attempt_failed(now, name, "exited and was restarted right after starting".to_owned());
+            }
+            Some(up_for) if !attempt_under_way => {
+                self.enter(name, Phase::Proving);
+                self.set_timer(name, Some(now + (proving_time - up_for).max(SHORTEST_PROOF)));
+            }
+            Some(_) => self.prove_on(now, name),
+            None if seen.active == ActiveState::Inactive && !seen.has_job && attempt_under_way => {
+                self.ended(now, name);
+            }
             // Its change of state is on its way to us, and decides.
             None => self.prove_on(now, name),
         }
@@ -160,8 +215,9 @@ impl Healer {
     pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         let error = std::mem::take(&mut track.last_failure);
-        track.given_up = Some(GivenUp { reason: reason.to_owned(), definition: track.definition, run: None });
-        track.run = None;
+        track.given_up =
+            Some(GivenUp { reason: reason.to_owned(), definition: track.definition, run: track.run.clone() });
+        track.attempt_under_way = false;
         self.emit(name, EventPhase::GaveUp, |event| {
             reason.clone_into(&mut event.reason);
             event.error = error;

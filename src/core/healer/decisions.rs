@@ -8,7 +8,8 @@ use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
 use crate::core::coverage::{Resolution, Worker};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::{Event, Phase as EventPhase};
-use crate::core::units::{Detail, Inspection, LoadState, UnitName};
+use crate::core::rules::ClearedBy;
+use crate::core::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
 /// Decisions.
 impl Healer {
@@ -110,8 +111,18 @@ impl Healer {
                 // Not among the units that are listed: look.
                 None => self.looks_for_its_group(name, &parent.name),
             },
+            Refusal::ConflictUp(other) => match self.units.get(other.as_str()) {
+                Some(unit) => matches!(unit.standing(), Standing::Down | Standing::Ill),
+                None => true,
+            },
+            Refusal::Stuck(..) => self.units.get(name).is_some_and(|unit| unit.changing_since.is_none()),
             Refusal::StateNotHealed(state) => self.policy.heals(*state),
-            Refusal::Disabled | Refusal::StopUnknown(_) | Refusal::CrashLooping(_) | Refusal::DirectoryGone(_) => false,
+            Refusal::Disabled
+            | Refusal::LeftToTrigger(_)
+            | Refusal::OneshotEnded
+            | Refusal::StopUnknown(_)
+            | Refusal::CrashLooping(_)
+            | Refusal::DirectoryGone(_) => false,
         }
     }
 
@@ -122,23 +133,77 @@ impl Healer {
         self.rest(now, name);
     }
 
-    /// Somebody cleared the failure of a worker. Mostly they start it next.
-    pub(super) fn went_down(&mut self, now: Timestamp, name: &UnitName) {
-        if self.stop_seen(name) {
-            return self.stopped(now, name, "");
-        }
+    /// It comes up without us: by the manager, which restarts it, or by its user or a unit that needs it.
+    /// That it stays up remains to be proven.
+    pub(super) fn comes_up(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(unit) = self.units.get(name) else { return };
+        let (by_manager, is_up) = (unit.restarted_by_manager, unit.active.is_up());
+        self.leave(name);
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.phase == Phase::Cleared && track.timer.is_some() {
-            return;
+        if track.phase == Phase::Cancelled && track.attempt_under_way {
+            track.attempt_under_way = false;
         }
-        self.enter(name, Phase::Cleared);
-        self.set_timer(name, Some(now + SECOND_LOOK));
+        (track.suspected, track.refuses) = (None, None);
+        (track.told, track.scheduled) = (None, None);
+        if !by_manager {
+            // What was so before somebody started it is history, a give-up included.
+            track.asked = Asked::ByRule;
+            (track.file, track.taken_along) = (None, None);
+            if track.given_up.take().is_some() {
+                (track.attempts, track.not_before) = (0, now);
+            }
+        }
+        if is_up && track.attempts == 0 && track.given_up.is_none() && !track.is_public() {
+            return self.rest(now, name);
+        }
+        track.started_at = now;
+        self.enter(name, Phase::Proving);
+        self.goes_on(now, name);
+    }
+
+    fn goes_on(&mut self, now: Timestamp, name: &UnitName) {
+        if self.units.get(name).is_some_and(|unit| unit.active.is_up()) {
+            self.goes_on_proving(now, name);
+        }
+    }
+
+    /// Something is to be found out about it that its state alone does not tell.
+    pub(super) fn suspect(&mut self, name: &UnitName, suspicion: State) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.suspected = Some(suspicion);
+        }
+        self.make_due(name);
+    }
+
+    /// It is down without having failed. Why is seen by a look.
+    pub(super) fn went_down(&mut self, name: &UnitName) {
+        self.suspect(name, State::ExpectedButStopped);
+    }
+
+    /// A person cleared the failure of a worker. Mostly they start it next; if not, a look tells whether it is
+    /// still wanted.
+    pub(super) fn notice_a_cleared_failure(&mut self, now: Timestamp, name: &UnitName) {
+        let cleared = self.units.get(name).is_some_and(|unit| unit.cleared == Some(ClearedBy::Person));
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if !cleared {
+            track.cleared_seen = false;
+        } else if track.phase.waits() && !std::mem::replace(&mut track.cleared_seen, true) {
+            self.wait_until(name, now + SECOND_LOOK);
+        }
     }
 
     pub(super) fn stopped(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
-        self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
+        let failed = self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed);
+        let is_news = |track: &Track| track.is_public() || track.attempts > 0 || track.attempt_under_way;
+        // That a worker that was well was stopped, and ended well, is nothing to tell.
+        if failed || self.tracks.get(name).is_some_and(is_news) || self.policy.heals(State::ExpectedButStopped) {
+            self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
+        }
+        self.leave(name);
         self.enter(name, Phase::Stopped);
         let Some(track) = self.tracks.get_mut(name) else { return };
+        (track.attempt_under_way, track.stop_asked, track.awaited) = (false, false, false);
+        (track.announced, track.told, track.scheduled) = (false, None, None);
         // Known before the stop, it may be of an earlier run.
         track.run = None;
         track.given_up = None;
@@ -169,7 +234,7 @@ impl Healer {
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.ends();
         if let Some(unit) = self.units.get_mut(name) {
-            unit.cleared_by_us = false;
+            unit.cleared = None;
         }
         self.enter(name, Phase::Resting);
         let Some(track) = self.tracks.get(name) else { return };
@@ -223,11 +288,22 @@ impl Healer {
             });
         }
         let takes_a_look = refusal.takes_a_look();
+        let in_doubt = matches!(refusal, Refusal::StopUnknown(_) | Refusal::Unreadable(_));
         self.enter(name, Phase::Held(refusal));
         if takes_a_look {
             self.set_timer(name, Some(now + LOOK_AGAIN));
+        } else if in_doubt {
+            self.look_again_in_doubt(now, name);
         }
         self.remember_file(name);
+    }
+
+    /// Evidence that is not there yet is looked for again, soon at first: the journal may be behind.
+    pub(super) fn look_again_in_doubt(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let wait = SECOND_LOOK.saturating_mul(1 << track.doubts.min(6)).min(LOOK_AGAIN);
+        track.doubts = track.doubts.saturating_add(1);
+        self.set_timer(name, Some(now + wait));
     }
 
     pub(super) fn schedule(&mut self, now: Timestamp, name: &UnitName) {

@@ -2,10 +2,10 @@
 
 use super::track::{Phase, SECOND_LOOK};
 use super::unit::Standing;
-use super::{Action, Healer, Purpose, Timestamp};
+use super::{Healer, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
-use crate::core::rules::{Case, History, Judgement, Verdict, down_parent};
-use crate::core::units::{Detail, Inspection, StopEvidence, UnitName, has_run_since};
+use crate::core::rules::{Case, ClearedBy, History, Judgement, Verdict};
+use crate::core::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
 
 impl Healer {
     /// Whether its stop was seen. A person who asks for it later means something newer.
@@ -37,7 +37,7 @@ impl Healer {
         self.enter(name, Phase::Looking);
         let detail = Detail {
             stop: !witnessed,
-            file: !fresh || suspected == Some(State::ExpectedButStopped),
+            file: !fresh || suspected.is_some(),
             restarts: suspected == Some(State::CrashLooping),
             times: false,
         };
@@ -66,9 +66,12 @@ impl Healer {
             return self.shelve(name);
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
+        let group = case.stopped_group().map(ToOwned::to_owned);
         let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
+        let in_doubt = in_doubt || (wants_evidence(&verdict) && case.may_have_been_stopped());
         let Some(track) = self.tracks.get_mut(name) else { return };
         if in_doubt {
             // What was signalled is not enough: the journal knows.
@@ -77,6 +80,9 @@ impl Healer {
             return;
         }
         track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
+        if !track.look_closer {
+            track.doubts = 0;
+        }
         if has_changed {
             (track.attempts, track.given_up) = (0, None);
         }
@@ -87,14 +93,17 @@ impl Healer {
         let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
         track.definition = seen.file.map(|file| file.definition).or(earlier);
         track.run = seen.run.clone().or(track.run.take());
-        if state == Some(State::CrashLooping) {
-            // Found by chance too, in an instant in which it counts as failed: that it is up the next is no recovery.
-            track.suspected = state;
-        }
+        // What its unit's state alone does not tell is remembered: that state is no recovery.
+        track.suspected = match state {
+            Some(State::CrashLooping | State::Stuck | State::Unreachable | State::ExpectedButStopped) => state,
+            Some(State::Orphaned) if seen.active != ActiveState::Failed => state,
+            Some(State::Failed | State::StartLimitHit | State::Orphaned) => None,
+            None => track.suspected,
+        };
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = track.waits_for.clone() {
             self.leave(name);
-            if down_parent(&seen).is_none() {
+            if needs_nothing {
                 self.wake_group(now, &parent);
             }
         }
@@ -107,7 +116,8 @@ impl Healer {
         match verdict {
             Verdict::Well => self.found_well(now, name, &seen),
             Verdict::Stopped => {
-                self.stopped(now, name, "");
+                let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
+                self.stopped(now, name, &reason.unwrap_or_default());
                 if let Some(track) = self.tracks.get_mut(name) {
                     track.stop_is_certain = was_told || is_logged;
                 }
@@ -117,8 +127,7 @@ impl Healer {
             Verdict::Hopeless(why) => self.give_up(now, name, &why.to_string()),
             Verdict::Exhausted(_) => self.exhausted(now, name),
             Verdict::Wait(_) => self.schedule(now, name),
-            Verdict::Start => self.attempt(now, name, Action::Start(name.clone())),
-            Verdict::Restart => self.attempt(now, name, Action::Restart(name.clone())),
+            Verdict::Start | Verdict::Restart => self.attempt(now, name, start),
         }
     }
 
@@ -128,7 +137,8 @@ impl Healer {
         let unit = self.units.get(name);
         let mut history = History {
             stop_seen: unit.is_some_and(|unit| unit.stop_seen),
-            cleared_by_us: unit.is_some_and(|unit| unit.cleared_by_us),
+            cleared: unit.and_then(|unit| unit.cleared),
+            kept_from_starting: unit.is_some_and(|unit| unit.kept_from_starting),
             ..History::default()
         };
         if let Some(track) = self.tracks.get(name) {
@@ -151,13 +161,45 @@ impl Healer {
     /// A look showed that nothing is wrong, or that something is under way.
     fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
         let suspected = self.tracks.get(name).and_then(|track| track.suspected);
-        let is_down = self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Down);
+        let Some(unit) = self.units.get_mut(name) else { return };
+        let (standing, was_cleared) = (unit.standing(), unit.cleared == Some(ClearedBy::Person));
+        if let Some(transition) = seen.transition {
+            let limit = transition.limit.unwrap_or(self.policy.timeout);
+            unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + SECOND_LOOK);
+        }
         match suspected {
             Some(State::CrashLooping) => self.no_loop(now, name),
-            Some(State::ExpectedButStopped) if is_down => self.enter(name, Phase::Off),
-            _ if seen.active.is_up() => self.recovered(now, name),
-            // Its change of state is on its way to us, and decides.
-            _ => self.wait_until(name, now + SECOND_LOOK),
+            _ if seen.active == ActiveState::Inactive && standing == Standing::Down => {
+                self.is_down_as_it_should_be(now, name, seen, was_cleared);
+            }
+            _ if seen.active.is_up() => self.comes_up(now, name),
+            // The manager is about to restart it, or it is on its way: its changes decide.
+            _ => {
+                self.enter(name, Phase::Proving);
+                if standing == Standing::Ill {
+                    // Told late, or for an instant only: if it lasts, look again.
+                    self.set_timer(name, Some(now + SECOND_LOOK));
+                }
+            }
         }
     }
+
+    /// It is down without having failed, and nothing says that it should be up.
+    fn is_down_as_it_should_be(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection, was_cleared: bool) {
+        if was_cleared {
+            return self.dismiss(now, name, "its failure was cleared, and it is not enabled");
+        }
+        if self.tracks.get(name).is_some_and(|track| track.is_public() || track.given_up.is_some()) {
+            return self.dismiss(now, name, "it has ended without error");
+        }
+        self.enter(name, Phase::Off);
+        if matches!(seen.stop, Some(StopEvidence::Unknown(_))) && !seen.never_ran() {
+            self.look_again_in_doubt(now, name);
+        }
+    }
+}
+
+/// Whether a verdict about a worker that is down rests on nobody's having stopped it.
+fn wants_evidence(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
 }

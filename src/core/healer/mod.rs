@@ -7,20 +7,23 @@
 //! ```text
 //!             fails                look says ill                 job done             stable_after
 //!   well ───────────► due ─► looking ──────────► starting ─────────────► proving ─► verifying ─► resting
-//!     ▲                ▲        │                    │                      │           │           │
-//!     │                │        ├─ needs something ► held ─ it has passed ─► due        │           │
-//!     │                │        ├─ stopped on request ► stopped                         │           │
-//!     │                │        └─ cannot help ► gave up                    │           │           │
-//!     │                └─ backoff ── waiting ◄──────── failed attempt ◄─────┴───────────┘           │
-//!     │                                  └─ give_up_after attempts ► gave up                        │
+//!     ▲                ▲        │                    │                    ▲ │           │           │
+//!     │                │        ├─ needs something ► held ─ has passed ► due│           │           │
+//!     │                │        ├─ stopped on request ► stopped           │ │           │           │
+//!     │                │        ├─ backoff ► waiting ── comes up without us ┤           │           │
+//!     │                │        └─ cannot help, or too many attempts ► gave up          │           │
+//!     │                └──────────────── fails again ◄──────────────────────┴───────────┘           │
 //!     └──────────────────────────── up for reset_after: attempts forgotten ◄────────────────────────┘
 //! ```
 //!
-//! From every state the worker can come up without us (`recovered`), be taken down by its user
-//! (`stopped`), or cease to be covered. Two short-lived states wait for what a person is about to
-//! do: `cancelled`, when a job of theirs took the place of our start, and `cleared`, when they
-//! cleared the failure, perhaps to start the worker next. A worker that was looked at because it is
-//! down without having failed, and is down as it should be, is `off`.
+//! Coming up is one thing, by whatever hand: a worker that we started is `healed`, one that its user or
+//! the service manager started is `recovered`, both once they have stayed up for `stable_after`. Until then
+//! attempts and give-ups stand. While the manager restarts a worker by itself it stays in `proving`.
+//!
+//! From every state the worker can be taken down by its user (`stopped`), or cease to be covered. One
+//! short-lived state waits for what becomes of the unit: `cancelled`, when a job of somebody else's took the
+//! place of our start. A worker that was looked at because it is down without having failed, and is down as
+//! it should be, is `off`.
 //!
 //! Each attempt is preceded by a close look at the unit, so that a mask, a stop or a pending job of
 //! the last instant is respected, and ended by another, so that a worker that died and was restarted
@@ -70,7 +73,7 @@ use super::pauses::{Pauses, Target};
 use super::policy::Policy;
 use super::probe::{Probe, Sighting};
 use super::registry::Registry;
-use super::rules::Orders;
+use super::rules::{Orders, Start};
 use super::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus};
 use groups::Group;
 use track::{Phase, Track};
@@ -93,8 +96,15 @@ pub enum Fact {
     Inspected(UnitName, Look, Result<Inspection, String>),
     /// How the start of [`Action::Start`] ended.
     Finished(UnitName, Outcome),
-    /// A job of somebody else succeeded.
+    /// A job of somebody else's succeeded that was not one that does nothing (`try-restart` of a unit that is
+    /// down).
     JobDone(UnitName),
+    /// Our start took the place of a stop that somebody had asked for.
+    StopOverridden(UnitName),
+    /// A start that somebody else asked for ended because a unit that this one needs did not come up.
+    KeptFromStarting(UnitName),
+    /// The units whose socket has failed: all of them.
+    FailedSockets(Vec<UnitName>),
     /// The registry's new content.
     Registry(Arc<Registry>),
     /// Whether the stop marker exists.
@@ -142,10 +152,10 @@ pub enum Action {
         /// What to find out.
         detail: Detail,
     },
-    /// Clear the unit's failure and start it; answer with [`Fact::Finished`].
-    Start(UnitName),
-    /// Restart the unit; answer with [`Fact::Finished`].
-    Restart(UnitName),
+    /// Start or restart a unit; answer with [`Fact::Finished`].
+    Start(Start),
+    /// Stop a unit that was started though its user asked for a stop.
+    Stop(UnitName),
     /// Ask a worker that is up whether it is well; answer with [`Fact::Probed`].
     Probe {
         /// Which one.
@@ -280,6 +290,9 @@ impl Healer {
             Fact::Inspected(unit, look, result) => self.inspected(now, &unit, look, result),
             Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
             Fact::JobDone(unit) => self.foreign_job_done(now, &unit),
+            Fact::StopOverridden(unit) => self.stop_overtaken(&unit),
+            Fact::KeptFromStarting(unit) => self.kept_from_starting(now, &unit),
+            Fact::FailedSockets(units) => self.sockets_failed(now, &units),
             Fact::Registry(registry) => self.registry_changed(now, registry),
             Fact::StopMarker(exists) => {
                 self.stop_marker = exists;
@@ -364,7 +377,7 @@ impl Healer {
                 Phase::Waiting { .. } => counts.waiting += 1,
                 Phase::Held(_) => counts.held += 1,
                 Phase::GaveUp => counts.gave_up += 1,
-                Phase::Cancelled | Phase::Cleared | Phase::Stopped | Phase::Off | Phase::Resting => {}
+                Phase::Cancelled | Phase::Stopped | Phase::Off | Phase::Resting => {}
             }
         }
         counts
@@ -375,12 +388,12 @@ impl Healer {
         let mut listed = HashSet::with_capacity(list.len());
         for status in list {
             listed.insert(status.name.clone());
-            self.note(status, false);
+            self.note(now, status, false);
         }
         let gone: Vec<UnitName> = self.units.keys().filter(|name| !listed.contains(*name)).cloned().collect();
         for name in gone {
             if self.tracks.contains_key(&name) {
-                self.note(UnitStatus::gone(name), false);
+                self.note(now, UnitStatus::gone(name), false);
             } else {
                 self.units.remove(&name);
             }
@@ -408,24 +421,32 @@ impl Healer {
             return;
         }
         let (name, is_up) = (status.name.clone(), status.active.is_up());
-        self.note(status, true);
+        self.note(now, status, true);
         self.consider(now, &name);
         if is_up {
             self.wake_group(now, name.as_str());
         }
     }
 
+    fn sockets_failed(&mut self, now: Timestamp, failed: &[UnitName]) {
+        for (name, unit) in &mut self.units {
+            unit.socket_failed = failed.contains(name);
+        }
+        self.wake(now, |phase| matches!(phase, Phase::Off));
+        self.consider_all(now);
+    }
+
     /// Takes a status into the map, if the unit can be covered at all. `live`: it was signalled as
     /// it happened, not found in a list.
-    fn note(&mut self, status: UnitStatus, live: bool) {
+    fn note(&mut self, now: Timestamp, status: UnitStatus, live: bool) {
         if !self.coverage.may_cover(&status.name) {
             return;
         }
         if let Some(unit) = self.units.get_mut(&status.name) {
-            return unit.take_in(&status, live);
+            return unit.take_in(now, &status, live);
         }
         let resolution = self.coverage.resolve(&self.registry, &status.name);
-        let unit = Unit::new(&status, resolution);
+        let unit = Unit::new(now, &status, resolution);
         self.units.insert(status.name, unit);
     }
 
@@ -474,7 +495,9 @@ impl Healer {
             .units
             .iter()
             .filter(|(name, unit)| {
-                unit.active == ActiveState::Failed || self.suspicion(unit).is_some() || self.tracks.contains_key(*name)
+                unit.active == ActiveState::Failed
+                    || self.suspicion(now, unit).is_some()
+                    || self.tracks.contains_key(*name)
             })
             .map(|(name, _)| name.clone())
             .collect();

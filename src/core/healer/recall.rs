@@ -77,7 +77,7 @@ impl Healer {
     pub(super) fn take_up(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         track.restored = false;
-        (track.attempt_open, track.started_at) = (false, now);
+        (track.attempt_open, track.attempt_under_way, track.started_at) = (false, true, now);
         self.enter(name, Phase::Proving);
         self.set_timer(name, Some(now + self.policy.stable_after));
     }
@@ -92,7 +92,7 @@ impl Track {
                 definition: None,
                 run: None,
             })),
-            phase if phase.is_attempt() || self.attempt_open => Standing::Attempt,
+            _ if self.attempt_under_way || self.attempt_open => Standing::Attempt,
             // It is looked at, or held: that does not end it.
             _ => self.given_up.clone().map_or(Standing::Open, Standing::GivenUp),
         };

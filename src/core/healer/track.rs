@@ -19,14 +19,13 @@ pub(super) enum Phase {
     Held(Refusal),
     /// The start job is under way.
     Starting,
-    /// Started; has to stay up for `stable_after`.
+    /// It comes up, by whatever hand, and has to stay up for `stable_after`. While the manager restarts it by
+    /// itself it stays here.
     Proving,
     /// The close look that ends the proving time is under way.
     Verifying,
     /// Somebody else's job took the place of the start; what becomes of the unit tells why.
     Cancelled,
-    /// Somebody cleared its failure, perhaps to start it. If not, it is to stay down.
-    Cleared,
     /// Its user stopped it. Nothing is done until it comes up.
     Stopped,
     /// It is down without having failed, as it should be.
@@ -46,11 +45,6 @@ impl Phase {
     /// Whether the worker is ill and nothing is under way for it.
     pub fn waits(&self) -> bool {
         matches!(self, Self::Due | Self::Waiting { .. } | Self::Held(_) | Self::GaveUp)
-    }
-
-    /// Whether an attempt has begun and not ended.
-    pub fn is_attempt(&self) -> bool {
-        matches!(self, Self::Starting | Self::Proving | Self::Verifying | Self::Cancelled)
     }
 }
 
@@ -109,6 +103,14 @@ pub(super) struct Track {
     pub restored: bool,
     /// An earlier daemon was in the middle of an attempt.
     pub attempt_open: bool,
+    /// An attempt of ours has begun and not ended.
+    pub attempt_under_way: bool,
+    /// Its user asked for a stop while our start was under way.
+    pub stop_asked: bool,
+    /// That its failure was cleared has been taken in.
+    pub cleared_seen: bool,
+    /// How often in a row it could not be told whether it was stopped.
+    pub doubts: u32,
     /// Whether the world has been told that it is down.
     pub announced: bool,
     /// The reason for holding that the world has been told.
@@ -147,6 +149,10 @@ impl Track {
             awaited: false,
             restored: false,
             attempt_open: false,
+            attempt_under_way: false,
+            stop_asked: false,
+            cleared_seen: false,
+            doubts: 0,
             announced: false,
             told: None,
             scheduled: None,
@@ -177,6 +183,9 @@ impl Track {
         self.given_up = None;
         self.restored = false;
         self.attempt_open = false;
+        self.attempt_under_way = false;
+        self.stop_asked = false;
+        self.doubts = 0;
         (self.asked, self.awaited) = (Asked::ByRule, false);
     }
 
@@ -206,7 +215,7 @@ impl Track {
             || self.taken_along.is_some()
             || self.given_up.is_some()
             || matches!(self.phase, Phase::Stopped | Phase::GaveUp)
-            || self.phase.is_attempt()
+            || self.attempt_under_way
     }
 }
 

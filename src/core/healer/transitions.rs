@@ -1,6 +1,7 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
 use super::track::{Phase, Track};
+use super::attempts::DIED;
 use super::unit::{Standing, Unit};
 use super::{Healer, Look, Outcome, Purpose, Timestamp};
 use crate::core::coverage::Resolution;
@@ -16,6 +17,9 @@ impl Refusal {
             Self::Disabled
             | Self::Masked
             | Self::ParentDown(_)
+            | Self::ConflictUp(_)
+            | Self::LeftToTrigger(_)
+            | Self::OneshotEnded
             | Self::JobPending
             | Self::Declined(_)
             | Self::Unreadable(_) => true,
@@ -24,6 +28,7 @@ impl Refusal {
             | Self::SitePaused(_)
             | Self::WorkerPaused(_)
             | Self::IdleSuspended(_)
+            | Self::Stuck(..)
             | Self::StopUnknown(_)
             | Self::CrashLooping(_)
             | Self::DirectoryGone(_)
@@ -35,7 +40,7 @@ impl Refusal {
     /// another look now and then.
     pub(super) fn takes_a_look(&self) -> bool {
         match self {
-            Self::Disabled | Self::StopUnknown(_) | Self::DirectoryGone(_) => true,
+            Self::Disabled | Self::DirectoryGone(_) => true,
             Self::StopMarker
             | Self::Paused(_)
             | Self::SitePaused(_)
@@ -44,6 +49,11 @@ impl Refusal {
             | Self::Masked
             | Self::JobPending
             | Self::ParentDown(_)
+            | Self::ConflictUp(_)
+            | Self::LeftToTrigger(_)
+            | Self::OneshotEnded
+            | Self::Stuck(..)
+            | Self::StopUnknown(_)
             | Self::CrashLooping(_)
             | Self::StateNotHealed(_)
             | Self::Declined(_)
@@ -62,6 +72,7 @@ impl Healer {
             return;
         }
         if unit.standing() != Standing::Up
+            && !unit.socket_failed
             && let Some(track) = self.tracks.get_mut(name)
             && track.suspected == Some(State::Unreachable)
             && track.phase.waits()
@@ -69,12 +80,15 @@ impl Healer {
             // It died before it could be restarted: what it refused was of that life.
             (track.suspected, track.refuses) = (None, None);
         }
+        self.notice_a_cleared_failure(now, name);
+        let Some(unit) = self.units.get(name) else { return };
         let track = self.tracks.get(name);
         let standing = unit.standing_of(track);
-        let suspicion = self.suspicion(unit);
+        let suspicion = self.suspicion(now, unit);
+        let attempt_under_way = track.is_some_and(|track| track.attempt_under_way);
         match (track.map(|track| track.phase.clone()), standing) {
             (None | Some(Phase::Resting), Ill) => self.fell_ill(now, name, None),
-            (None | Some(Phase::Resting), Rising | Down) if suspicion.is_some() => {
+            (None | Some(Phase::Resting), Up | Rising | Settling | Down) if suspicion.is_some() => {
                 self.fell_ill(now, name, suspicion);
             }
             (None, Up | Rising | Settling | Down | Unknown) => {}
@@ -84,39 +98,48 @@ impl Healer {
 
             (Some(Phase::Held(Refusal::CrashLooping(_))), Ill) => self.goes_on_looping(now, name),
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Ill) => self.reconsider_wait(now, name),
-            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Up) => {
-                self.recovered(now, name);
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Cancelled), Up) => {
+                self.comes_up(now, name);
+            }
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Rising) => {
+                self.comes_up(now, name);
             }
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Down) => {
-                self.went_down(now, name);
+                self.went_down(name);
             }
             (
                 Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off),
-                Rising | Settling,
-            ) => self.somebody_acts(name),
+                Settling | Rising,
+            ) => match suspicion {
+                Some(suspicion) => self.suspect(name, suspicion),
+                None => self.somebody_acts(name),
+            },
             (Some(Phase::Stopped), Settling) => {}
             (Some(Phase::GaveUp | Phase::Stopped), Ill) => self.stays_down(now, name),
 
-            (Some(Phase::Cleared | Phase::Cancelled), Up) => self.recovered(now, name),
-            (Some(Phase::Cleared | Phase::Cancelled), Rising | Settling) => {}
-            (Some(Phase::Cleared), Ill) => self.fell_ill(now, name, None),
-            (Some(Phase::Cleared), Down) => self.went_down(now, name),
+            (Some(Phase::Cancelled), Rising | Settling) => {}
             (Some(Phase::Cancelled), Ill | Down) => self.was_cancelled(now, name, standing == Ill),
 
             // The answer to the look or the end of the job says more than the state of the moment.
             (Some(Phase::Looking | Phase::Starting), Up | Ill | Rising | Settling | Down) => {}
 
-            (Some(Phase::Proving | Phase::Verifying), Up | Settling) => {}
-            (Some(Phase::Proving | Phase::Verifying), Ill) => self.died_while_proving(now, name),
-            (Some(Phase::Proving | Phase::Verifying), Rising) => {
-                self.attempt_failed(now, name, "died right after its start".to_owned());
+            (Some(Phase::Proving | Phase::Verifying), Up) => self.goes_on_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Ill) if attempt_under_way => self.died_while_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Ill) => self.make_due(name),
+            (Some(Phase::Proving | Phase::Verifying), Rising) if attempt_under_way => {
+                self.attempt_failed(now, name, DIED.to_owned());
             }
-            (Some(Phase::Proving | Phase::Verifying), Down) => self.ended_while_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Rising | Settling) => match suspicion {
+                Some(suspicion) => self.suspect(name, suspicion),
+                None if standing == Rising => self.enter(name, Phase::Proving),
+                None => {}
+            },
+            (Some(Phase::Proving | Phase::Verifying), Down) if attempt_under_way => self.ended_while_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Down) => self.went_down(name),
 
-            // Somebody starts it: what they stopped before is history.
+            // Its user starts it: what they stopped before is history.
             (Some(Phase::Stopped), Up | Rising) => self.rest(now, name),
-            (Some(Phase::Stopped), Down) if self.policy.heals(State::ExpectedButStopped) => {}
-            (Some(Phase::Stopped), Down) => self.rest(now, name),
+            (Some(Phase::Stopped), Down) => {}
 
             (Some(Phase::Off), Up) => self.rest(now, name),
             (Some(Phase::Off), Down) => {}
@@ -152,13 +175,12 @@ impl Healer {
         }
     }
 
-    /// Somebody's job succeeded. If the unit is down all the same, and not on its way up, that was a
-    /// stop: of a unit that is down already it only tells what its user wants. (So does a `try-restart`, which does
-    /// nothing to a unit that is down; to leave the worker alone then is the safe mistake.)
+    /// A job of somebody else's succeeded. If the unit is down all the same, and not on its way up, that was a
+    /// stop: of a unit that is down already nothing else tells what its user wants.
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
         self.somebody_acts(name);
         let Some(unit) = self.units.get_mut(name) else { return };
-        if std::mem::take(&mut unit.stop_ends) {
+        if std::mem::take(&mut unit.stop_ends) || unit.reloads {
             // It took the unit down, and perhaps was not meant for it: that is known from elsewhere.
             return;
         }
@@ -174,6 +196,7 @@ impl Healer {
             Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off) => {
                 self.make_due(name);
             }
+            Some(Phase::Starting) => self.stop_overtaken(name),
             // Nobody looks at that until it is unmasked, and then it has to be known.
             None | Some(Phase::Resting) if is_masked => {
                 let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
@@ -185,14 +208,33 @@ impl Healer {
             | Some(
                 Phase::Resting
                 | Phase::Looking
-                | Phase::Starting
                 | Phase::Proving
                 | Phase::Verifying
                 | Phase::Cancelled
-                | Phase::Cleared
                 | Phase::Stopped,
             ) => {}
         }
+    }
+
+    /// A stop was asked for while our start was on its way. It is obeyed once that has ended.
+    pub(super) fn stop_overtaken(&mut self, name: &UnitName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.stop_asked |= track.phase == Phase::Starting || track.attempt_under_way;
+        }
+    }
+
+    /// A start of somebody else's ended because a unit that the worker needs did not come up.
+    pub(super) fn kept_from_starting(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(unit) = self.units.get_mut(name) else { return };
+        if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
+            return;
+        }
+        unit.kept_from_starting = true;
+        let may_change_that = |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. });
+        if self.tracks.get(name).is_some_and(may_change_that) {
+            self.make_due(name);
+        }
+        self.consider(now, name);
     }
 
     /// Somebody does something about a worker that waits: whoever wanted it healed before, this is newer.
@@ -214,7 +256,7 @@ impl Healer {
             && let Some(unit) = self.units.get_mut(name)
         {
             // Both halves have happened.
-            unit.cleared_by_us = false;
+            unit.cleared = None;
             if outcome != Outcome::Cancelled {
                 // It ended by itself, so whatever job was seen was this one.
                 (unit.stop_seen, unit.stop_possible) = (false, false);
@@ -222,6 +264,9 @@ impl Healer {
         }
         if let (false, Some(track)) = (matches!(outcome, Outcome::Refused(..)), self.tracks.get_mut(name)) {
             track.refused = 0;
+        }
+        if self.tracks.get(name).is_some_and(|track| track.stop_asked) && outcome != Outcome::Cancelled {
+            return self.obey_the_stop(now, name, outcome == Outcome::Done);
         }
         match outcome {
             Outcome::Done => {
@@ -237,7 +282,13 @@ impl Healer {
                     self.set_timer(name, Some(now + self.proving_time(name)));
                 }
             }
-            Outcome::Failed(error) | Outcome::NotStarted(error) => self.attempt_failed(now, name, error),
+            Outcome::Failed(error) | Outcome::NotStarted(error) => {
+                if let Some(unit) = self.units.get_mut(name) {
+                    // If it goes on starting, it may be stuck.
+                    unit.checked_until = Some(now);
+                }
+                self.attempt_failed(now, name, error);
+            }
             Outcome::Refused(refusal, error) => {
                 // Whoever was faster decides; this was no attempt.
                 self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
@@ -266,6 +317,7 @@ impl Healer {
                 self.make_due(name);
                 self.consider(now, name);
             }
+            Phase::Off => self.make_due(name),
             Phase::Resting | Phase::Held(Refusal::CrashLooping(_)) => {
                 self.inspect(name, Purpose::Uptime, Detail::default());
             }
@@ -274,26 +326,20 @@ impl Healer {
                 self.consider(now, name);
             }
             Phase::Stopped | Phase::GaveUp => self.recheck(name),
-            Phase::Cleared => {
-                if self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down) {
-                    self.dismiss(now, name, "somebody cleared its failure");
-                }
-            }
-            Phase::Due | Phase::Looking | Phase::Starting | Phase::Verifying | Phase::Cancelled | Phase::Off => {}
+            Phase::Due | Phase::Looking | Phase::Starting | Phase::Verifying | Phase::Cancelled => {}
         }
     }
 
     /// A person wants the unit healed now, whatever was tried before.
     pub(super) fn heal_on_request(&mut self, now: Timestamp, name: &UnitName) {
         match self.tracks.get(name).map(|track| &track.phase) {
-            Some(Phase::Starting | Phase::Proving | Phase::Verifying) => {}
+            Some(Phase::Starting | Phase::Proving | Phase::Verifying) => self.heal_is_under_way(name),
             Some(
                 Phase::Due
                 | Phase::Looking
                 | Phase::Waiting { .. }
                 | Phase::Held(_)
                 | Phase::Cancelled
-                | Phase::Cleared
                 | Phase::Stopped
                 | Phase::Off
                 | Phase::GaveUp
@@ -301,7 +347,9 @@ impl Healer {
             )
             | None => {
                 let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
+                let socket_failed = self.units.get(name).is_some_and(|unit| unit.socket_failed);
                 let suspected = match self.units.get(name).map(Unit::standing) {
+                    Some(Standing::Up | Standing::Down) if socket_failed => Some(State::Unreachable),
                     Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
                     Some(Standing::Down) => Some(State::ExpectedButStopped),
                     _ => None,
@@ -316,6 +364,16 @@ impl Healer {
                     (track.refuses, track.file) = (refuses, None);
                 }
             }
+        }
+    }
+
+    /// A person wants it healed, and it is coming up already: they are to hear what becomes of that, and if it
+    /// does not come up, it is tried anew.
+    fn heal_is_under_way(&mut self, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.awaited = true;
+        if track.given_up.take().is_some() {
+            track.attempts = 0;
         }
     }
 

@@ -4,6 +4,7 @@ use super::Timestamp;
 use super::track::Track;
 use crate::core::coverage::Resolution;
 use crate::core::diagnosis::State;
+use crate::core::rules::ClearedBy;
 use crate::core::units::{ActiveState, LoadState, UnitStatus};
 
 /// What is known of one unit, healthy or not. Small, for there is one of these for each.
@@ -22,9 +23,20 @@ pub(super) struct Unit {
     pub stop_ends: bool,
     /// When a job of somebody else's was told to have succeeded, while it was down.
     pub job_done: Option<Timestamp>,
-    /// We cleared its failure, and it has not been seen to rise or fail since: if it is down, that is
-    /// by our doing, and it is as ill as before.
-    pub cleared_by_us: bool,
+    /// Its failure was cleared, and it has not been seen to rise or fail since.
+    pub cleared: Option<ClearedBy>,
+    /// A start of it ended because a unit that it needs did not come up, and it has not run since.
+    pub kept_from_starting: bool,
+    /// The manager restarts it by itself, or has done so since it was last seen to be down for good.
+    pub restarted_by_manager: bool,
+    /// The job that is under way is a reload: its end says nothing of a stop.
+    pub reloads: bool,
+    /// Since when it has been starting or stopping, as far as was seen.
+    pub changing_since: Option<Timestamp>,
+    /// Until then a start or stop that is under way need not be looked at: it may take that long.
+    pub checked_until: Option<Timestamp>,
+    /// A socket that starts it has failed.
+    pub socket_failed: bool,
     /// The unit was seen to go down, so that a requested stop would have been seen too.
     pub witnessed: bool,
     /// It has only just gone down: nothing has been found out about that yet.
@@ -59,7 +71,7 @@ pub(super) enum Standing {
 }
 
 impl Unit {
-    pub fn new(status: &UnitStatus, resolution: Resolution) -> Self {
+    pub fn new(now: Timestamp, status: &UnitStatus, resolution: Resolution) -> Self {
         let UnitStatus { load, active, has_job, auto_restart, .. } = *status;
         Self {
             load: load.unwrap_or(LoadState::Loaded),
@@ -70,7 +82,13 @@ impl Unit {
             stop_possible: active == ActiveState::Deactivating && has_job,
             stop_ends: false,
             job_done: None,
-            cleared_by_us: false,
+            cleared: None,
+            kept_from_starting: false,
+            restarted_by_manager: auto_restart,
+            reloads: active == ActiveState::Reloading && has_job,
+            changing_since: changes(active, auto_restart).then_some(now),
+            checked_until: None,
+            socket_failed: false,
             witnessed: false,
             fresh: false,
             auto_restart,
@@ -82,18 +100,22 @@ impl Unit {
     }
 
     /// Takes in its state. `live`: it was signalled as it happened, not found in a list.
-    pub fn take_in(&mut self, status: &UnitStatus, live: bool) {
+    pub fn take_in(&mut self, now: Timestamp, status: &UnitStatus, live: bool) {
         let UnitStatus { load, active, has_job, auto_restart, .. } = *status;
+        self.reloads = has_job && (self.reloads || active == ActiveState::Reloading);
+        // A reload that ends the unit is an end like any other, and no stop.
+        let has_stop_job = has_job && !self.reloads;
         let ran = matches!(self.active, ActiveState::Activating | ActiveState::Deactivating) || self.active.is_up();
         if active.is_up() || active == ActiveState::Activating {
             // A job of one that is up may be a stop that waits for its turn.
-            (self.stop_seen, self.stop_possible, self.job_done) = (false, active.is_up() && has_job, None);
-        } else if active == ActiveState::Deactivating && has_job {
+            (self.stop_seen, self.stop_possible, self.job_done) = (false, active.is_up() && has_stop_job, None);
+            self.kept_from_starting = false;
+        } else if active == ActiveState::Deactivating && has_stop_job {
             // Of one that never came up, the job may also be the start that has failed.
             self.stop_seen |= self.active.is_up();
             self.stop_ends |= self.active.is_up();
             self.stop_possible = true;
-        } else if self.active.is_up() && has_job {
+        } else if self.active.is_up() && has_stop_job {
             // It died while that job waited for its turn.
             self.stop_possible = true;
         }
@@ -111,8 +133,15 @@ impl Unit {
             }
             self.fresh = live;
             self.witnessed = live && ran && (!self.stop_possible || self.stop_seen);
-            self.cleared_by_us &= active == ActiveState::Inactive;
+            let cleared_now = (self.active == ActiveState::Failed && !has_job).then_some(ClearedBy::Person);
+            self.cleared = self.cleared.or(cleared_now).filter(|_| active == ActiveState::Inactive);
         }
+        if !changes(active, auto_restart) {
+            self.changing_since = None;
+        } else if active != self.active || self.changing_since.is_none() {
+            (self.changing_since, self.checked_until) = (Some(now), None);
+        }
+        self.restarted_by_manager = auto_restart || (self.restarted_by_manager && !is_down);
         if !active.is_up() {
             self.refusals = 0;
         }
@@ -140,12 +169,18 @@ impl Unit {
     pub fn standing_of(&self, track: Option<&Track>) -> Standing {
         let suspected = track.filter(|track| track.phase.waits()).and_then(|track| track.suspected);
         match (self.standing(), suspected) {
-            // Only the first half of our start has happened.
-            (Standing::Down, _) if self.cleared_by_us && !self.stop_seen => Standing::Ill,
+            // What was cleared is a mark.
+            (Standing::Down, _) if self.cleared.is_some() && !self.stop_seen && track.is_some() => Standing::Ill,
+            (Standing::Rising | Standing::Settling, Some(State::Stuck)) => Standing::Ill,
             (Standing::Down, Some(State::ExpectedButStopped)) => Standing::Ill,
-            (Standing::Up, Some(State::Unreachable)) => Standing::Ill,
+            (Standing::Up | Standing::Down, Some(State::Unreachable)) => Standing::Ill,
             (Standing::Up | Standing::Rising, Some(State::CrashLooping)) => Standing::Ill,
             (standing, _) => standing,
         }
     }
+}
+
+/// Whether the unit is on its way up or down. (While it waits for an automatic restart, it waits.)
+fn changes(active: ActiveState, auto_restart: bool) -> bool {
+    matches!(active, ActiveState::Activating | ActiveState::Deactivating) && !auto_restart
 }

@@ -1,6 +1,8 @@
 //! Looking after workers for which nothing has to be done now: health probes of those that are up,
 //! and second looks at those that are left alone, should what would change that have been missed.
 
+use std::time::Duration;
+
 use super::track::{LOOK_AGAIN, Phase, Track};
 use super::{Action, Healer, Mode, Purpose, Standing, Timestamp, Unit};
 use crate::core::coverage::Resolution;
@@ -10,25 +12,31 @@ use crate::core::probe::{Answer, REFUSALS, Reading, Sighting};
 use crate::core::rules::LOOP;
 use crate::core::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
 
+/// How soon a start or stop that is under way is looked at for the first time, to see how long it may take.
+const FIRST_CHECK: Duration = Duration::from_secs(15);
+
 impl Healer {
     /// What a unit that has not failed is to be looked at for, if anything.
-    pub(super) fn suspicion(&self, unit: &Unit) -> Option<State> {
+    pub(super) fn suspicion(&self, now: Timestamp, unit: &Unit) -> Option<State> {
+        if self.mode == Mode::OnRequest {
+            return None;
+        }
         match unit.standing() {
-            _ if self.mode == Mode::OnRequest => None,
+            Standing::Up | Standing::Down if unit.socket_failed && unit.load == LoadState::Loaded => {
+                Some(State::Unreachable)
+            }
             Standing::Rising
                 if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) =>
             {
                 Some(State::CrashLooping)
             }
-            Standing::Down if unit.load == LoadState::Loaded && self.policy.heals(State::ExpectedButStopped) => {
-                Some(State::ExpectedButStopped)
+            Standing::Rising | Standing::Settling => {
+                let since = unit.changing_since?;
+                let until = unit.checked_until.unwrap_or(since + self.policy.timeout.min(FIRST_CHECK));
+                (now >= until).then_some(State::Stuck)
             }
-            Standing::Up
-            | Standing::Ill
-            | Standing::Rising
-            | Standing::Settling
-            | Standing::Down
-            | Standing::Unknown => None,
+            Standing::Down if unit.load == LoadState::Loaded => Some(State::ExpectedButStopped),
+            Standing::Up | Standing::Ill | Standing::Down | Standing::Unknown => None,
         }
     }
 
@@ -109,6 +117,11 @@ impl Healer {
         }
         match self.tracks.get(name).map(|track| &track.phase) {
             None | Some(Phase::Resting) => self.fell_ill(now, name, Some(State::Unreachable)),
+            Some(Phase::Proving | Phase::Verifying)
+                if self.tracks.get(name).is_some_and(|track| !track.attempt_under_way) =>
+            {
+                self.suspect(name, State::Unreachable);
+            }
             Some(Phase::Proving | Phase::Verifying) => {
                 if let Some(track) = self.tracks.get_mut(name) {
                     // Whatever it was started for: that it is up is no recovery.
@@ -123,7 +136,6 @@ impl Healer {
                 | Phase::Held(_)
                 | Phase::Starting
                 | Phase::Cancelled
-                | Phase::Cleared
                 | Phase::Stopped
                 | Phase::Off
                 | Phase::GaveUp,
@@ -169,7 +181,7 @@ impl Healer {
         let Ok(seen) = result else { return };
         if seen.active.is_up() && track.suspected != Some(State::Unreachable) {
             // What said that it was down is out of date.
-            return self.recovered(now, name);
+            return self.comes_up(now, name);
         }
         // What was taken for a stop can have been the first half of a restart, whose second half failed. By
         // the second look the journal has had time to be written.
@@ -236,6 +248,9 @@ impl Healer {
         if let Some(unit) = self.units.get_mut(name) {
             // Its runs are long ones: look again only after many more of them.
             unit.restarts_seen = -4 * i16::try_from(LOOP).unwrap_or(i16::MAX);
+        }
+        if self.tracks.get(name).is_some_and(|track| track.is_public() || track.given_up.is_some()) {
+            return self.comes_up(now, name);
         }
         self.rest(now, name);
     }

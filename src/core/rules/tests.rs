@@ -65,13 +65,14 @@ fn a_refused_restart_is_known_by_the_policy_that_would_have_made_it() {
         let unit = Inspection { result, restart, ..crashed() };
         assert_eq!(by_rule(&unit), is(state, Verdict::Start), "{restart:?} {result:?}");
     }
-    let prevented = Inspection { restart: Always, restart_prevented: true, ..crashed() };
-    assert_eq!(by_rule(&prevented), is(State::Failed, Verdict::Start));
+    let prevented = Inspection { restart: Always, restart_prevented: Some("status 78".into()), ..crashed() };
+    let why = Hopeless::RestartPrevented("status 78".into());
+    assert_eq!(by_rule(&prevented), is(State::Failed, Verdict::Hopeless(why)));
 }
 
 #[test]
 fn the_weightiest_reason_is_told() {
-    let parent = Parent { name: "db.service".into(), active: ActiveState::Activating, stopping: false, left: None };
+    let parent = Parent { name: "db.service".into(), active: ActiveState::Activating, ..Parent::default() };
     let mut unit = Inspection {
         stop: Some(StopEvidence::Requested),
         load: LoadState::Masked,
@@ -113,6 +114,7 @@ fn a_stop_that_took_a_parent_down_was_not_meant_for_the_worker() {
         active: ActiveState::Inactive,
         stopping: false,
         left: Some(Duration::from_secs(left)),
+        ..Parent::default()
     };
     let fall = Some(Fall { left: Duration::from_secs(50), down: Duration::from_secs(60) });
     for left in [49, 55, 61] {
@@ -214,8 +216,8 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
         prop::sample::select(RestartPolicy::ALL),
     );
     let parents = prop::collection::vec(prop::sample::select(ActiveState::ALL), 0..3);
-    (words, any::<[bool; 6]>(), parents, 0u8..4).prop_map(|((load, active, result, restart), flags, parents, stop)| {
-        let [has_job, enabled, oneshot, restart_prevented, auto_restart, directory_gone] = flags;
+    (words, any::<[bool; 9]>(), parents, 0u8..4).prop_map(|((load, active, result, restart), flags, parents, stop)| {
+        let [has_job, enabled, oneshot, restart_prevented, auto_restart, directory_gone, conflict, triggered, grouped] = flags;
         Inspection {
             load,
             active,
@@ -225,7 +227,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             down_for: None,
             result,
             restart,
-            restart_prevented,
+            restart_prevented: restart_prevented.then(|| "status 78".into()),
             oneshot,
             file: Some(if enabled { ENABLED } else { DISABLED }),
             run: None,
@@ -236,7 +238,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             directory_gone,
             parents: parents
                 .into_iter()
-                .map(|active| Parent { name: "p.service".into(), active, stopping: false, left: None })
+                .map(|active| Parent { name: "p.service".into(), active, ..Parent::default() })
                 .collect(),
             stop: match stop {
                 0 => None,
@@ -244,6 +246,10 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
                 2 => Some(StopEvidence::NotRequested),
                 _ => Some(StopEvidence::Unknown("?".into())),
             },
+            conflicts: conflict.then(|| "maint.service".to_owned()).into_iter().collect(),
+            triggers: triggered.then(|| "job.timer".to_owned()).into_iter().collect(),
+            stopped_groups: grouped.then(|| crate::core::units::StoppedGroup { name: "app.target".into(), left: None }).into_iter().collect(),
+            ..Inspection::crashed()
         }
     })
 }
@@ -261,6 +267,9 @@ proptest! {
             prop_assert!(unit.parents.iter().all(|parent| parent.active.is_up()));
             prop_assert!(matches!(unit.stop, None | Some(StopEvidence::NotRequested)));
             prop_assert!(unit.file != Some(DISABLED) || !was_enabled);
+            prop_assert!(unit.conflicts.is_empty() && unit.stopped_groups.is_empty());
+            prop_assert!(!unit.oneshot || (unit.triggers.is_empty() && unit.restart != RestartPolicy::No));
+            prop_assert!(unit.restart_prevented.is_none());
         }
     }
 

@@ -149,6 +149,8 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         up_for: watched.up_for.max(seen.age).filter(|_| is_up),
         fall: None,
         down_for: None,
+        began: None,
+        transition: None,
         result: match job.map(|job| &job.end) {
             None | Some(End::Never | End::Code(0)) => ServiceResult::Success,
             Some(End::Code(_)) => ServiceResult::ExitCode,
@@ -159,7 +161,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         },
         // Whether it starts a job again launchd never refuses: there is nothing to conclude from this.
         restart: RestartPolicy::No,
-        restart_prevented: false,
+        restart_prevented: None,
         oneshot: agent.is_some_and(|agent| agent.on_demand),
         file: agent.filter(|_| detail.file).map(|agent| UnitFile {
             // Taken out, a job is left disabled, so that says nothing then.
@@ -172,6 +174,12 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
             .filter(|_| detail.restarts || standing.auto_restart)
             .map(|job| Restarts { count: job.runs.saturating_sub(1), last_run: watched.last_run }),
         auto_restart: standing.auto_restart,
+        pulls_in: Vec::new(),
+        conflicts: Vec::new(),
+        stopped_groups: Vec::new(),
+        triggers: Vec::new(),
+        failed_sockets: Vec::new(),
+        clearable: true,
         since: None,
         working_directory: agent.and_then(|agent| agent.working_directory.clone()),
         directory_gone: seen.directory_gone && !is_up,

@@ -9,8 +9,8 @@ use zbus::{Connection, Message, OwnedVariant};
 
 use super::session::PATIENCE;
 use super::wire::{self, Line};
-use super::{direct, text};
-use crate::core::units::{Parent, Restarts, UnitFile, UnitStatus};
+use super::{direct, flag, text};
+use crate::core::units::{ActiveState, Restarts, Transition, UnitFile, UnitStatus};
 use crate::manager::journal::Run;
 use crate::manager::{ManagerError, Scope, fingerprint};
 
@@ -158,7 +158,7 @@ impl Link {
     pub async fn list(&self, states: &[&str], patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
         let reply = self.call(WHAT, &(states, patterns)).await?;
-        wire::statuses(&reply).map_err(|error| unexpected(WHAT, &error))
+        wire::statuses(&reply).map(|statuses| statuses.units).map_err(|error| unexpected(WHAT, &error))
     }
 
     pub async fn list_names(&self, names: &[String]) -> Result<Vec<Line>, ManagerError> {
@@ -167,28 +167,22 @@ impl Link {
         wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))
     }
 
-    /// The states of the units that a start of this one would pull in.
-    pub async fn parents(&self, lists: [OwnedVariant; 3]) -> Result<Vec<Parent>, ManagerError> {
-        let names = lists.into_iter().flat_map(|list| Vec::<String>::try_from(list).unwrap_or_default());
-        let mut names: Vec<String> = names.filter(|name| !is_part_of_the_manager(name)).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            return Ok(Vec::new());
+    /// One property of a unit, `None` if this version of systemd does not have it.
+    pub async fn property_if_known(
+        &self,
+        unit: &str,
+        interface: &'static str,
+        key: &'static str,
+    ) -> Result<Option<OwnedVariant>, ManagerError> {
+        match self.property(unit, interface, key).await {
+            Ok(value) => Ok(Some(value)),
+            Err(ManagerError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
-        let lines = self.list_names(&names).await?.into_iter();
-        let mut parents: Vec<Parent> = lines
-            .map(|line| Parent { stopping: line.is_stopping(), name: line.name, active: line.active, left: None })
-            .collect();
-        for parent in parents.iter_mut().filter(|parent| !parent.active.is_up()) {
-            parent.left = self.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
-        }
-        Ok(parents)
     }
 
-    /// Whether `RestartPreventExitStatus=`, lists of statuses and of signals, has the last end of
-    /// the main process.
-    pub async fn restart_prevented(&self, unit: &str) -> Result<bool, ManagerError> {
+    /// The last end of the main process, if `RestartPreventExitStatus=`, lists of statuses and of signals, has it.
+    pub async fn restart_prevented(&self, unit: &str) -> Result<Option<String>, ManagerError> {
         /// `CLD_EXITED` of waitid(2): the code says whether the status is one, or a signal.
         const EXITED: i32 = 1;
         let of_service = |key| self.property(unit, wire::SERVICE, key);
@@ -198,8 +192,42 @@ impl Link {
             of_service("ExecMainStatus")
         )?;
         let (statuses, signals) = <(Vec<i32>, Vec<i32>)>::try_from(lists).unwrap_or_default();
-        let (Ok(code), Ok(status)) = (i32::try_from(code), i32::try_from(status)) else { return Ok(false) };
-        Ok(if code == EXITED { statuses.contains(&status) } else { signals.contains(&status) })
+        let (Ok(code), Ok(status)) = (i32::try_from(code), i32::try_from(status)) else { return Ok(None) };
+        Ok(match code {
+            EXITED if statuses.contains(&status) => Some(format!("status {status}")),
+            code if code > EXITED && signals.contains(&status) => Some(format!("signal {status}")),
+            _ => None,
+        })
+    }
+
+    /// How long the start or stop that is under way has taken, and may take by the unit's own settings. Each of its
+    /// steps (`ExecStartPre=`, the main process, `ExecStartPost=`; SIGTERM, SIGKILL, `ExecStopPost=`) may take that long.
+    pub async fn transition(&self, unit: &str, active: ActiveState) -> Result<Option<Transition>, ManagerError> {
+        const STEPS: u32 = 3;
+        let key = if active == ActiveState::Activating { "TimeoutStartUSec" } else { "TimeoutStopUSec" };
+        let (since, timeout, job_timeout) = tokio::try_join!(
+            self.moment(unit, "StateChangeTimestampMonotonic"),
+            self.property(unit, wire::SERVICE, key),
+            self.property(unit, wire::UNIT, "JobTimeoutUSec"),
+        )?;
+        let limit = |value: OwnedVariant| {
+            let limit = u64::try_from(value).ok().filter(|limit| *limit > 0 && *limit != u64::MAX);
+            limit.map(Duration::from_micros)
+        };
+        let steps = limit(timeout).map(|timeout| timeout.saturating_mul(STEPS));
+        let job = limit(job_timeout).filter(|_| active == ActiveState::Activating);
+        let lasts = since.and_then(since_then);
+        Ok(lasts.map(|lasts| Transition { lasts, limit: steps.into_iter().chain(job).min() }))
+    }
+
+    /// Whether the unit can be loaded again once it has been unloaded: it is no transient one, and has its file.
+    pub async fn can_be_loaded_again(&self, unit: &str) -> Result<bool, ManagerError> {
+        let (transient, fragment) = tokio::try_join!(
+            self.property(unit, wire::UNIT, "Transient"),
+            self.property(unit, wire::UNIT, "FragmentPath"),
+        )?;
+        let fragment = text(&fragment);
+        Ok(!flag(&transient) && !fragment.is_empty() && Path::new(fragment).exists())
     }
 
     /// A moment of the monotonic clock; `None` if it never was.
@@ -281,13 +309,6 @@ impl Link {
 pub(super) fn since_then(moment: Duration) -> Option<Duration> {
     let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).ok()?;
     now.checked_sub(moment)
-}
-
-/// Slices come and go with the units in them, and the basic targets are up whenever the manager
-/// is: nobody stops those, and starting them does no harm.
-fn is_part_of_the_manager(unit: &str) -> bool {
-    let (_, kind) = unit.rsplit_once('.').unwrap_or_default();
-    kind == "slice" || unit == "basic.target" || unit == "sysinit.target"
 }
 
 fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {

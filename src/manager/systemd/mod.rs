@@ -1,7 +1,7 @@
 //! systemd, of the user or of the system, over D-Bus.
 //!
 //! [`session`] owns the connection and everything whose order matters; [`link`] has the calls that need
-//! none; [`wire`] has the names and the messages. This module has the handle, and makes a look at a unit
+//! none; [`related`] has what a start would do to other units; [`wire`] has the names and the messages. This module has the handle, and makes a look at a unit
 //! of what they answer.
 //!
 //! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
@@ -9,7 +9,9 @@
 mod direct;
 mod link;
 pub(crate) mod own;
+mod related;
 mod session;
+mod starts;
 mod wire;
 
 use std::io;
@@ -27,7 +29,9 @@ use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{
     ActiveState, Detail, Fall, Inspection, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
 };
+use crate::core::rules::Start;
 use link::{Address, Link, since_then};
+use related::Dependencies;
 use session::{PATIENCE, Request, Session};
 
 /// How long a look at a directory may take.
@@ -76,16 +80,15 @@ impl Systemd {
     async fn look(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
         let link = self.link()?;
         let name = unit.as_str();
-        let of_unit = |key| link.property(name, wire::UNIT, key);
         let of_service = |key| link.property(name, wire::SERVICE, key);
         let names = [name.to_owned()];
-        let (listed, left, down, binds_to, requires, requisite, result, restart, kind, directory) = tokio::try_join!(
+        let (listed, left, down, began, dependencies, clearable, result, restart, kind, directory) = tokio::try_join!(
             link.list_names(&names),
             link.moment(name, "ActiveExitTimestampMonotonic"),
             link.moment(name, "InactiveEnterTimestampMonotonic"),
-            of_unit("BindsTo"),
-            of_unit("Requires"),
-            of_unit("Requisite"),
+            link.moment(name, "InactiveExitTimestampMonotonic"),
+            Dependencies::of(&link, name),
+            link.can_be_loaded_again(name),
             of_service("Result"),
             of_service("Restart"),
             of_service("Type"),
@@ -97,11 +100,16 @@ impl Systemd {
         })?;
         let restart = RestartPolicy::from(text(&restart));
         let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
-        let is_down = matches!(seen.active, ActiveState::Failed | ActiveState::Inactive);
+        let is_down = seen.active.is_down();
+        let changes = matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating) && !seen.auto_restart;
+        let fall = left.zip(down).map(|(left, down)| Fall { left, down });
+        // Of one that went down by itself it does not matter when its parents were up.
+        let with_history = is_down && !fall.is_some_and(Fall::was_sudden);
         let directory = Directory::from(text(&directory));
-        let (parents, restart_prevented, up_for, file, run, restarts, since, gone) = tokio::try_join!(
-            link.parents([binds_to, requires, requisite]),
+        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone) = tokio::try_join!(
+            self.related(&link, &dependencies, with_history),
             when(restarts, link.restart_prevented(name)),
+            when(changes, link.transition(name, seen.active)),
             when(seen.active.is_up(), link.uptime(name)),
             when(detail.file, link.file(name)),
             when(detail.file || detail.stop, link.invocation(name)),
@@ -115,11 +123,13 @@ impl Systemd {
             active: seen.active,
             has_job: seen.job.is_some(),
             up_for: up_for.flatten(),
-            fall: left.zip(down).map(|(left, down)| Fall { left, down }),
+            fall,
+            began,
+            transition: transition.flatten(),
             down_for: down.filter(|_| is_down).and_then(since_then),
             result: ServiceResult::from(text(&result)),
             restart,
-            restart_prevented: restart_prevented.unwrap_or(false),
+            restart_prevented: restart_prevented.flatten(),
             oneshot: text(&kind) == "oneshot",
             file: file.flatten(),
             run,
@@ -128,7 +138,13 @@ impl Systemd {
             since: since.flatten(),
             working_directory: directory.path,
             directory_gone: gone.unwrap_or(false),
-            parents,
+            parents: related.parents,
+            pulls_in: related.pulls_in,
+            conflicts: related.conflicts,
+            stopped_groups: related.stopped_groups,
+            triggers: dependencies.triggers,
+            failed_sockets: related.failed_sockets,
+            clearable,
             stop,
         })
     }
@@ -204,12 +220,12 @@ impl ServiceManager for Systemd {
         }
     }
 
-    fn start(&self, unit: &UnitName, timeout: Duration) {
-        let _ = self.requests.send(Request::Start(unit.clone(), timeout));
+    fn start(&self, start: &Start, timeout: Duration) {
+        let _ = self.requests.send(Request::Start(start.clone(), timeout));
     }
 
-    fn restart(&self, unit: &UnitName, timeout: Duration) {
-        let _ = self.requests.send(Request::Restart(unit.clone(), timeout));
+    fn stop(&self, unit: &UnitName) {
+        let _ = self.requests.send(Request::Stop(unit.clone()));
     }
 
     async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {
@@ -240,14 +256,14 @@ impl ServiceManager for Systemd {
 ///
 /// If it is no such answer.
 pub fn listed(reply: &Message) -> zbus::Result<Vec<UnitStatus>> {
-    wire::statuses(reply)
+    wire::statuses(reply).map(|statuses| statuses.units)
 }
 
 /// What one of systemd's signals says of a unit's state, if that is what it is about.
 #[must_use]
 pub fn signalled(signal: &Message) -> Option<UnitStatus> {
     match wire::signal(signal) {
-        Some(wire::Signal::Changed(status)) => Some(status),
+        Some(wire::Signal::Changed(status, _)) => Some(status),
         _ => None,
     }
 }
@@ -259,6 +275,16 @@ fn text(property: &OwnedVariant) -> &str {
         Variant::Str(text) => text.as_str(),
         _ => "",
     }
+}
+
+/// A property that is a list of names.
+fn names(property: OwnedVariant) -> Vec<String> {
+    Vec::<String>::try_from(property).unwrap_or_default()
+}
+
+/// A property that is true or false. What is of another type reads as false.
+fn flag(property: &OwnedVariant) -> bool {
+    matches!(&**property, Variant::Bool(true))
 }
 
 /// The answer to a question that is only asked sometimes.

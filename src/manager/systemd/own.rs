@@ -60,7 +60,7 @@ impl OwnUnit {
             self.link.property(unit, wire::SERVICE, "StatusText"),
         )?;
         let [active, sub, file, status] = [active, sub, file, status].map(|property| text(&property).to_owned());
-        let (has_job, pid) = (wire::is_a_job(&job), u32::try_from(pid).ok().filter(|pid| *pid > 0));
+        let (has_job, pid) = (wire::number_of_job(&job) != 0, u32::try_from(pid).ok().filter(|pid| *pid > 0));
         Ok(OwnState { active, sub, file, pid, has_job, status })
     }
 

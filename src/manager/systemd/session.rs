@@ -6,7 +6,7 @@
 //! it was told, it lists again; when the connection is lost, it begins anew, for as long as it
 //! takes. All state is the task's own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
 use super::link::{Address, Link};
+use super::starts::Starting;
 use super::wire::{self, Line, Signal};
 use crate::core::healer::Outcome;
+use crate::core::rules::Start;
 use crate::core::units::{ActiveState, UnitName};
 use crate::deadline;
 use crate::manager::{Change, ManagerError};
@@ -40,22 +42,28 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(25);
 pub(super) enum Request {
     Refresh,
     Cover(Vec<String>),
-    Start(UnitName, Duration),
-    Restart(UnitName, Duration),
+    Start(Start, Duration),
+    Stop(UnitName),
 }
 
 /// A call whose answer is awaited.
 #[derive(Debug)]
 enum Call {
     List,
-    Start(UnitName, Instant),
+    /// Which sockets have failed.
+    Sockets,
+    /// What a socket that has failed starts.
+    Triggers(String),
+    Start(Starting),
 }
 
-/// A start or restart job under way, by the path of its job.
-#[derive(Debug)]
-struct Job {
-    unit: UnitName,
-    deadline: Instant,
+impl Call {
+    fn start(self) -> Option<Starting> {
+        match self {
+            Self::Start(starting) => Some(starting),
+            Self::List | Self::Sockets | Self::Triggers(_) => None,
+        }
+    }
 }
 
 pub(super) struct Session {
@@ -107,8 +115,8 @@ impl Session {
                 tokio::select! {
                     request = self.requests.recv() => match request? {
                         Request::Cover(patterns) => self.patterns = patterns,
-                        Request::Start(unit, _) | Request::Restart(unit, _) => self.finished(unit, lost()),
-                        Request::Refresh => {}
+                        Request::Start(start, _) => self.finished(start.unit, lost()),
+                        Request::Stop(_) | Request::Refresh => {}
                     },
                     () = sleep_until(at) => break,
                 }
@@ -151,7 +159,14 @@ struct Following {
     owner: Option<String>,
     stream: MessageStream,
     calls: HashMap<NonZeroU32, Call>,
-    jobs: HashMap<String, Job>,
+    /// Jobs of ours, by their path.
+    jobs: HashMap<String, Starting>,
+    /// The last job that each unit was told to have: one that was never told of does nothing.
+    told_jobs: HashMap<UnitName, u32>,
+    /// Sockets that have failed, and what they start, once that is known.
+    failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
+    /// The manager is about to end.
+    shutting_down: bool,
     covered: Vec<glob::Pattern>,
     listing: bool,
     list_again: bool,
@@ -166,8 +181,8 @@ impl Following {
             None
         } else {
             // All at once, and in this order: who owns the name later is signalled.
-            let [units, removals, jobs, reloads, owners] = wire::MATCHES.map(|rule| link.follow(rule));
-            let (.., owner) = tokio::try_join!(units, removals, jobs, reloads, owners, link.owner())?;
+            let [units, removals, ends, jobs, reloads, owners] = wire::MATCHES.map(|rule| link.follow(rule));
+            let (.., owner) = tokio::try_join!(units, removals, ends, jobs, reloads, owners, link.owner())?;
             Some(owner)
         };
         let mut following = Self {
@@ -177,6 +192,9 @@ impl Following {
             stream: MessageStream::from(&link.connection),
             calls: HashMap::new(),
             jobs: HashMap::new(),
+            told_jobs: HashMap::new(),
+            failed_sockets: BTreeMap::new(),
+            shutting_down: false,
             covered: Vec::new(),
             listing: false,
             list_again: false,
@@ -217,12 +235,9 @@ impl Following {
                 break End::Lost(error.to_string());
             }
         };
-        let starts = self.calls.drain().filter_map(|(_, call)| match call {
-            Call::Start(unit, _) => Some(unit),
-            Call::List => None,
-        });
-        for unit in starts.chain(self.jobs.drain().map(|(_, job)| job.unit)) {
-            session.finished(unit, lost());
+        let starts = self.calls.drain().filter_map(|(_, call)| call.start());
+        for starting in starts.chain(self.jobs.drain().map(|(_, starting)| starting)) {
+            session.finished(starting.unit().clone(), lost());
         }
         end
     }
@@ -235,22 +250,21 @@ impl Following {
                 session.patterns = patterns;
                 self.list(&session.patterns).await
             }
-            Request::Start(unit, timeout) => {
-                // Sent back to back: the manager handles them in order, and nothing is to be
-                // learnt from the first answer that the second does not say too.
-                let reset = wire::call("ResetFailedUnit", &unit.as_str())?;
-                let start = wire::call("StartUnit", &(unit.as_str(), "fail"))?;
-                let serial = start.primary_header().serial_num();
-                self.calls.insert(serial, Call::Start(unit, Instant::now() + timeout));
-                self.connection.send_all(&[reset, start]).await
-            }
-            Request::Restart(unit, timeout) => {
-                let restart = wire::call("RestartUnit", &(unit.as_str(), "fail"))?;
-                let serial = restart.primary_header().serial_num();
-                self.calls.insert(serial, Call::Start(unit, Instant::now() + timeout));
-                self.connection.send_all(&[restart]).await
+            Request::Start(start, timeout) => self.start(Starting::new(start, Instant::now() + timeout)).await,
+            Request::Stop(unit) => {
+                let stop = wire::call("StopUnit", &(unit.as_str(), "replace"))?;
+                self.connection.send_all(&[stop]).await
             }
         }
+    }
+
+    /// Sends what the next step of a start takes: back to back, as the manager handles it in order.
+    async fn start(&mut self, starting: Starting) -> zbus::Result<()> {
+        let messages = starting.messages()?;
+        if let Some(last) = messages.last() {
+            self.calls.insert(last.primary_header().serial_num(), Call::Start(starting));
+        }
+        self.connection.send_all(&messages).await
     }
 
     async fn receive(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
@@ -268,8 +282,13 @@ impl Following {
                             message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
                         self.listed(session, message).await
                     }
-                    Some(Call::Start(unit, deadline)) => {
-                        self.queued(session, message, unit, deadline);
+                    Some(Call::Start(starting)) => {
+                        self.queued(session, message, starting);
+                        Ok(())
+                    }
+                    Some(Call::Sockets) => self.sockets_listed(session, message).await,
+                    Some(Call::Triggers(socket)) => {
+                        self.triggers_told(session, message, socket);
                         Ok(())
                     }
                     None => Ok(()),
@@ -288,7 +307,11 @@ impl Following {
 
     async fn signalled(&mut self, session: &Session, signal: Signal) -> zbus::Result<()> {
         match signal {
-            Signal::Changed(status) => {
+            Signal::Changed(status, job) => {
+                if job != 0 {
+                    self.told_jobs.insert(status.name.clone(), job);
+                }
+                self.jobs.values_mut().for_each(|starting| starting.changed(&status));
                 let _ = session.changes.send(Change::Unit(status));
                 Ok(())
             }
@@ -299,15 +322,17 @@ impl Following {
                 }
                 Ok(())
             }
-            Signal::JobRemoved { path, unit, result } => {
-                match (self.jobs.remove(&path), unit) {
-                    (Some(job), _) => session.finished(job.unit, wire::job_result(&result)),
-                    (None, Some(unit)) if result == "done" => {
-                        let _ = session.changes.send(Change::JobDone(unit));
-                    }
-                    (None, _) => {}
+            Signal::JobRemoved { id, path, unit, result } => self.job_ended(session, id, &path, unit, &result).await,
+            Signal::Socket(socket, failed) => {
+                if failed != self.failed_sockets.contains_key(&socket) {
+                    self.list(&session.patterns).await?;
                 }
                 Ok(())
+            }
+            Signal::ShuttingDown => {
+                self.shutting_down = true;
+                let _ = session.changes.send(Change::ShuttingDown);
+                self.list(&session.patterns).await
             }
             Signal::Reloading(true) => {
                 self.reloading_until = Some(Instant::now() + LONGEST_RELOAD);
@@ -339,9 +364,12 @@ impl Following {
         self.list_again = false;
         // A subscription can be dropped without a word (systemd issue 27697): renew it each time.
         let subscribe = wire::subscribe()?;
+        let sockets = wire::call("ListUnitsByPatterns", &(["failed"], ["*.socket"]))?;
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).chain(wire::SHUTDOWN).collect();
         let list = wire::call("ListUnitsByPatterns", &(Vec::<&str>::new(), patterns))?;
+        self.calls.insert(sockets.primary_header().serial_num(), Call::Sockets);
         self.calls.insert(list.primary_header().serial_num(), Call::List);
-        self.connection.send_all(&[subscribe, list]).await
+        self.connection.send_all(&[subscribe, sockets, list]).await
     }
 
     async fn listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
@@ -353,9 +381,94 @@ impl Following {
             if !self.jobs.is_empty() {
                 self.missed_ends(session, &wire::lines(message)?);
             }
-            let _ = session.changes.send(Change::Units(wire::statuses(message)?));
+            let listed = wire::statuses(message)?;
+            self.told_jobs.extend(listed.jobs);
+            if listed.shutting_down && !std::mem::replace(&mut self.shutting_down, true) {
+                let _ = session.changes.send(Change::ShuttingDown);
+            }
+            if !listed.shutting_down {
+                self.shutting_down = false;
+                let _ = session.changes.send(Change::Units(listed.units));
+            }
         }
         if self.list_again { self.list(&session.patterns).await } else { Ok(()) }
+    }
+
+    /// The end of a job, ours or that of somebody else.
+    async fn job_ended(
+        &mut self,
+        session: &Session,
+        id: u32,
+        path: &str,
+        unit: Option<UnitName>,
+        result: &str,
+    ) -> zbus::Result<()> {
+        if let Some(starting) = self.jobs.remove(path) {
+            return match starting.next(result) {
+                Ok(next) => self.start(next).await,
+                Err(ended) => {
+                    session.finished(ended.unit().clone(), wire::job_result(result));
+                    Ok(())
+                }
+            };
+        }
+        let Some(unit) = unit else { return Ok(()) };
+        // Of a job that does nothing, such as a `try-restart` of a unit that is down, the unit itself never tells.
+        let was_told = self.told_jobs.get(&unit) == Some(&id);
+        if was_told {
+            self.told_jobs.remove(&unit);
+        }
+        let change = match result {
+            "done" if was_told => Change::JobDone(unit),
+            "canceled" if self.is_being_overridden(&unit) => Change::StopOverridden(unit),
+            "dependency" => Change::KeptFromStarting(unit),
+            _ => return Ok(()),
+        };
+        let _ = session.changes.send(change);
+        Ok(())
+    }
+
+    /// Whether a start of ours that takes the place of other jobs is being queued.
+    fn is_being_overridden(&self, unit: &UnitName) -> bool {
+        let is_it = |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
+        self.calls.values().any(is_it)
+    }
+
+    /// Which sockets have failed. What they start is asked of those that had not before.
+    async fn sockets_listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
+        if message.message_type() == Type::Error {
+            return Ok(());
+        }
+        let failed: Vec<String> = wire::lines(message)?.into_iter().map(|line| line.name).collect();
+        let before = self.failed_sockets.len();
+        self.failed_sockets.retain(|socket, _| failed.contains(socket));
+        let some_are_well = self.failed_sockets.len() < before;
+        let mut questions = Vec::new();
+        for socket in failed {
+            if !self.failed_sockets.contains_key(&socket) {
+                let question = wire::property_of(&socket, wire::UNIT, "Triggers")?;
+                self.calls.insert(question.primary_header().serial_num(), Call::Triggers(socket.clone()));
+                self.failed_sockets.insert(socket, None);
+                questions.push(question);
+            }
+        }
+        if some_are_well {
+            self.tell_failed_sockets(session);
+        }
+        self.connection.send_all(&questions).await
+    }
+
+    fn triggers_told(&mut self, session: &Session, message: &Message, socket: String) {
+        let services = wire::names_in(message).into_iter().filter_map(|name| UnitName::parse(&name).ok());
+        if let Some(triggers) = self.failed_sockets.get_mut(&socket) {
+            *triggers = Some(services.collect());
+            self.tell_failed_sockets(session);
+        }
+    }
+
+    fn tell_failed_sockets(&self, session: &Session) {
+        let services = self.failed_sockets.values().flatten().flatten().cloned();
+        let _ = session.changes.send(Change::FailedSockets(services.collect()));
     }
 
     /// The ends of starts whose signal was lost: their job is listed no longer.
@@ -363,30 +476,30 @@ impl Following {
         let listed: HashSet<&str> =
             lines.iter().filter_map(|line| line.job.as_ref()).map(|job| job.path.as_str()).collect();
         for (_, job) in self.jobs.extract_if(|path, _| !listed.contains(path.as_str())) {
-            let active = lines.iter().find(|line| line.name == job.unit.as_str()).map(|line| line.active);
+            let active = lines.iter().find(|line| line.name == job.unit().as_str()).map(|line| line.active);
             let outcome = match active {
                 Some(ActiveState::Failed) => wire::job_result("failed"),
                 Some(_) => Outcome::Done,
                 None => Outcome::NotStarted("was unloaded while it was being started".to_owned()),
             };
-            session.finished(job.unit, outcome);
+            session.finished(job.unit().clone(), outcome);
         }
     }
 
-    /// The answer to `StartUnit` or `RestartUnit`: the job's path, or why there is none.
-    fn queued(&mut self, session: &Session, message: &Message, unit: UnitName, deadline: Instant) {
+    /// The answer to the call of a step: the job's path, or why there is none.
+    fn queued(&mut self, session: &Session, message: &Message, starting: Starting) {
         if message.message_type() == Type::Error {
             let header = message.header();
             let name = header.error_name().map(zbus::names::ErrorName::as_str).unwrap_or_default();
             let text = message.body().deserialize::<&str>().unwrap_or("no reason given").to_owned();
-            session.finished(unit, wire::refused(name, text));
+            session.finished(starting.unit().clone(), wire::refused(name, text));
             return;
         }
         match message.body().deserialize::<zbus::ObjectPath<'_>>() {
             Ok(path) => {
-                self.jobs.insert(path.to_string(), Job { unit, deadline });
+                self.jobs.insert(path.to_string(), starting);
             }
-            Err(error) => session.finished(unit, Outcome::NotStarted(error.to_string())),
+            Err(error) => session.finished(starting.unit().clone(), Outcome::NotStarted(error.to_string())),
         }
     }
 
@@ -396,22 +509,19 @@ impl Following {
 
     fn next_deadline(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(|call| match call {
-            Call::Start(_, deadline) => Some(*deadline),
-            Call::List => None,
+            Call::Start(starting) => Some(starting.deadline),
+            Call::List | Call::Sockets | Call::Triggers(_) => None,
         });
-        self.jobs.values().map(|job| job.deadline).chain(calls).chain(self.reloading_until).min()
+        self.jobs.values().map(|starting| starting.deadline).chain(calls).chain(self.reloading_until).min()
     }
 
     async fn deadline_passed(&mut self, session: &Session) -> zbus::Result<()> {
         let now = Instant::now();
-        let late_calls = self.calls.extract_if(|_, call| matches!(call, Call::Start(_, at) if *at <= now));
-        let late_calls = late_calls.filter_map(|(_, call)| match call {
-            Call::Start(unit, _) => Some(unit),
-            Call::List => None,
-        });
-        let late_jobs = self.jobs.extract_if(|_, job| job.deadline <= now).map(|(_, job)| job.unit);
-        for unit in late_calls.chain(late_jobs) {
-            session.finished(unit, Outcome::NotStarted("its start took too long".to_owned()));
+        let late_calls = self.calls.extract_if(|_, call| matches!(call, Call::Start(it) if it.deadline <= now));
+        let late_calls = late_calls.filter_map(|(_, call)| call.start());
+        let late_jobs = self.jobs.extract_if(|_, starting| starting.deadline <= now).map(|(_, starting)| starting);
+        for starting in late_calls.chain(late_jobs) {
+            session.finished(starting.unit().clone(), Outcome::NotStarted("its start took too long".to_owned()));
         }
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;

@@ -353,6 +353,12 @@ impl Unit {
         self.run.active_enter
     }
 
+    /// `StateChangeTimestampMonotonic`.
+    #[must_use]
+    pub fn state_change(&self) -> Duration {
+        self.run.state_change
+    }
+
     /// `ActiveExitTimestampMonotonic`.
     #[must_use]
     pub fn active_exit(&self) -> Option<Duration> {

@@ -24,12 +24,11 @@ fn a_restart_that_nobody_signalled_is_no_proof() {
     ward.after(10 * SECOND);
     assert_eq!(
         ward.shows("queue", up(3 * SECOND)),
-        [
-            "failed queue #1: died and was restarted right after its start",
-            "scheduled queue #2 in 1s",
-            "recovered queue"
-        ]
+        ["failed queue #1: exited and was restarted right after starting"]
     );
+    // That the manager's own restart lasts is no heal of ours.
+    assert_eq!(ward.after(10 * SECOND), ["look at queue"]);
+    assert_eq!(ward.shows("queue", up(13 * SECOND)), ["recovered queue"]);
 }
 
 #[test]
@@ -44,17 +43,57 @@ fn a_proof_that_cannot_be_read_is_taken_again() {
 #[test]
 fn death_while_proving_is_a_failed_attempt() {
     let mut ward = Ward::with_proving_queue();
+    let told = ward.goes("queue", ActiveState::Failed);
     assert_eq!(
-        ward.goes("queue", ActiveState::Failed),
-        ["failed queue #1: died right after its start", "scheduled queue #2 in 1s"]
+        ward.is_seen_failed("queue", told),
+        ["failed queue #1: exited right after starting", "scheduled queue #2 in 1s"]
     );
     let mut ward = Ward::with_proving_queue();
     // The manager restarts it by itself: so it died, even if it is not parked.
-    assert_eq!(
-        ward.goes("queue", ActiveState::Activating),
-        ["failed queue #1: died right after its start", "scheduled queue #2 in 1s"]
-    );
-    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+    assert_eq!(ward.goes("queue", ActiveState::Activating), ["failed queue #1: exited right after starting"]);
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
+}
+
+#[test]
+fn while_the_manager_restarts_it_nothing_is_told_and_nothing_is_started() {
+    let mut ward = Ward::with_proving_queue();
+    let restarts = |active| Fact::Changed(UnitStatus { auto_restart: true, ..status("queue", active) });
+    assert_eq!(ward.observe(restarts(ActiveState::Activating)), ["failed queue #1: exited right after starting"]);
+    for _ in 0..3 {
+        assert!(ward.goes("queue", ActiveState::Active).is_empty());
+        assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+        let waits = Inspection { active: ActiveState::Activating, auto_restart: true, ..crashed() };
+        assert!(ward.shows("queue", waits).is_empty());
+        assert!(ward.observe(restarts(ActiveState::Activating)).is_empty());
+    }
+    // It has stopped restarting it: only now does the next attempt come.
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed()), ["scheduled queue #2 in 1s"]);
+}
+
+#[test]
+fn a_start_that_pulls_in_others_is_made_alone() {
+    for seen in [
+        Inspection { pulls_in: vec!["store.service".into()], ..crashed() },
+        Inspection { parents: vec![Parent { finished: true, ..fpm(ActiveState::Inactive, false) }], ..crashed() },
+    ] {
+        let mut ward = Ward::with_healthy_queue();
+        ward.goes("queue", ActiveState::Failed);
+        assert_eq!(ward.shows("queue", seen).last().map(String::as_str), Some("start queue alone"));
+    }
+}
+
+#[test]
+fn a_stop_that_our_start_overtook_is_obeyed() {
+    for stop in [Fact::JobDone(unit("queue")), Fact::StopOverridden(unit("queue"))] {
+        let mut ward = Ward::with_starting_queue();
+        assert!(ward.observe(stop).is_empty());
+        ward.goes("queue", ActiveState::Active);
+        assert_eq!(ward.ends("queue", Outcome::Done), ["stop queue"]);
+        ward.goes_with_job("queue", ActiveState::Deactivating);
+        assert_eq!(ward.goes("queue", ActiveState::Inactive), ["stopped queue"]);
+        assert!(ward.after(3600 * SECOND).is_empty());
+    }
 }
 
 #[test]
@@ -62,7 +101,7 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
     let mut ward = Ward::with_starting_queue();
     let mut waits = Vec::new();
     for attempt in 1..10 {
-        let told = ward.ends("queue", Outcome::Failed("boom".into()));
+        let told = ward.fails("queue", "boom");
         assert_eq!(told[0], format!("failed queue #{attempt}: boom"));
         let wait = ward.due_in().unwrap();
         waits.push(wait.as_secs());
@@ -72,7 +111,7 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
     assert_eq!(
-        ward.ends("queue", Outcome::Failed("boom".into())),
+        ward.fails("queue", "boom"),
         ["failed queue #10: boom", "gave-up queue #10: 10 attempts failed: boom"]
     );
     for _ in 0..100 {
@@ -87,7 +126,7 @@ fn the_backoff_can_be_told_to_never_give_up() {
     ward.list(&[("queue", ActiveState::Failed)]);
     ward.shows("queue", crashed());
     for attempt in 1..100 {
-        assert_eq!(ward.ends("queue", Outcome::Failed("boom".into()))[0], format!("failed queue #{attempt}: boom"));
+        assert_eq!(ward.fails("queue", "boom")[0], format!("failed queue #{attempt}: boom"));
         let wait = ward.due_in().unwrap();
         ward.after(wait);
         ward.shows("queue", crashed());
@@ -141,7 +180,8 @@ fn a_start_that_takes_too_long_is_no_stop() {
     ward.goes_with_job("queue", ActiveState::Failed);
     let told = ward.ends("queue", Outcome::Failed("could not be started".into()));
     assert_eq!(told[0], "failed queue #1: could not be started");
-    assert!(ward.goes("queue", ActiveState::Failed).is_empty());
+    let told = ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.is_seen_failed("queue", told), ["scheduled queue #2 in 1s"]);
     assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() };
     assert_eq!(ward.shows("queue", seen), ["starting queue #2", "start queue"]);
@@ -182,15 +222,16 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     ward.ends("queue", Outcome::NotStarted("the connection was lost".into()));
     let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
     assert_eq!(ward.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
-    assert!(ward.shows("queue", seen.clone()).is_empty(), "the wait goes on");
+    assert_eq!(ward.shows("queue", seen.clone()), ["scheduled queue #2 in 1s"]);
     assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
-    assert_eq!(ward.shows("queue", seen), ["starting queue #2", "start queue"]);
+    assert_eq!(ward.shows("queue", seen.clone()), ["starting queue #2", "start queue"]);
 
     // The same if a unit that it depends on cannot be started.
     let mut ward = Ward::with_starting_queue();
     ward.goes("queue", ActiveState::Inactive);
     let told = ward.ends("queue", Outcome::NotStarted("dependency".into()));
-    assert_eq!(told, ["failed queue #1: dependency", "scheduled queue #2 in 1s"]);
+    assert_eq!(told, ["failed queue #1: dependency", "look at queue and its stop"]);
+    assert_eq!(ward.shows("queue", seen.clone()), ["scheduled queue #2 in 1s"]);
     assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
     assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
 
@@ -198,13 +239,13 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     let mut ward = Ward::with_starting_queue();
     ward.ends("queue", Outcome::NotStarted("refused".into()));
     assert!(ward.goes("queue", ActiveState::Inactive).is_empty());
-    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
+    assert_eq!(ward.shows("queue", seen), ["scheduled queue #2 in 1s"]);
 
     // But not if its user stops it now.
     let mut ward = Ward::with_starting_queue();
     ward.goes("queue", ActiveState::Inactive);
     ward.ends("queue", Outcome::NotStarted("dependency".into()));
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    assert!(ward.observe(Fact::JobDone(unit("queue"))).is_empty(), "it is being looked at");
     let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
     assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
     assert!(ward.after(3600 * SECOND).is_empty());
@@ -215,22 +256,22 @@ fn a_start_that_a_restart_replaces_is_somebody_elses() {
     let mut ward = Ward::with_starting_queue();
     ward.goes_with_job("queue", ActiveState::Activating);
     assert!(ward.ends("queue", Outcome::Cancelled).is_empty());
-    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
 }
 
 #[test]
 fn a_worker_that_comes_up_by_itself_is_not_started() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     assert!(ward.goes("queue", ActiveState::Activating).is_empty());
     assert!(ward.after(SECOND).is_empty());
-    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
 }
 
 #[test]
 fn a_wait_goes_on_if_the_start_of_somebody_else_fails() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     ward.goes("queue", ActiveState::Activating);
     assert!(ward.after(5 * SECOND).is_empty());
     assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);

@@ -25,7 +25,7 @@ fn given_up() -> Ward {
     ward.list(&[("queue", ActiveState::Active)]);
     ward.goes("queue", ActiveState::Failed);
     ward.shows("queue", crashed());
-    let told = ward.ends("queue", Outcome::Failed("boom".into()));
+    let told = ward.fails("queue", "boom");
     assert_eq!(told[1], "gave-up queue #1: 1 attempt failed: boom");
     ward
 }
@@ -63,8 +63,15 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     assert_eq!(ward.sites(b"sites: [{name: myapp, path: /elsewhere}]"), ["look at queue"]);
     assert_eq!(ward.shows("queue", crashed())[1..], starts);
 
+    // Its user starts it, and it fails again.
     let mut ward = given_up();
-    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+    assert!(ward.goes("queue", ActiveState::Active).is_empty());
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(ward.shows("queue", crashed()), starts);
+
+    // It comes up, and stays up.
+    let mut ward = given_up();
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
     assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
     assert_eq!(ward.shows("queue", crashed())[1..], starts);
 
@@ -145,9 +152,11 @@ fn what_came_up_but_never_answered_stays_given_up() {
     let mut refuses = || ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
     refuses();
     refuses();
-    assert_eq!(refuses()[1], "gave-up queue #1: 1 attempt failed: it is up, but refuses connections to x:1");
+    assert_eq!(refuses(), ["failed queue #1: it is up, but refuses connections to x:1", "look at queue and its stop"]);
+    assert_eq!(ward.shows("queue", up(60 * SECOND))[1], "gave-up queue #1: 1 attempt failed: it is up, but refuses connections to x:1");
     for _ in 0..4 {
-        assert!(refuses().is_empty());
+        let refuses = ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
+        assert!(refuses.is_empty());
     }
 }
 

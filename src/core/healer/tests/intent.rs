@@ -96,25 +96,38 @@ fn a_stop_during_the_proof_is_obeyed() {
 #[test]
 fn clearing_the_failure_by_hand_ends_a_wait() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     assert!(ward.goes("queue", ActiveState::Inactive).is_empty(), "perhaps to start it next");
-    assert_eq!(ward.after(SECOND), ["stopped queue: somebody cleared its failure"]);
+    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
+    let cleared = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::NotRequested), ..crashed() };
+    let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..cleared.clone() };
+    assert_eq!(
+        ward.shows("queue", disabled),
+        ["stopped queue: its failure was cleared, and it is not enabled"]
+    );
     assert!(ward.after(3600 * SECOND).is_empty());
+
+    // Of one that is enabled it says nothing.
+    let mut ward = Ward::with_starting_queue();
+    ward.fails("queue", "boom");
+    ward.goes("queue", ActiveState::Inactive);
+    ward.after(SECOND);
+    assert_eq!(ward.shows("queue", cleared), ["starting queue #2", "start queue"]);
 }
 
 #[test]
 fn whoever_clears_the_failure_and_starts_the_worker_has_healed_it() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     ward.goes("queue", ActiveState::Inactive);
     ward.goes("queue", ActiveState::Activating);
-    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
 }
 
 #[test]
 fn a_stop_of_a_worker_that_is_down_already_is_a_stop_all_the_same() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     // systemd has nothing to do for it but to say that the job is done.
     assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
     assert_eq!(ward.shows("queue", crashed()), ["stopped queue"]);
@@ -122,11 +135,10 @@ fn a_stop_of_a_worker_that_is_down_already_is_a_stop_all_the_same() {
 
     // Had it been a start, it would have been up since.
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     ward.observe(Fact::JobDone(unit("queue")));
     ward.answers("queue", Err("no answer".into()));
-    ward.after(SECOND * 10);
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(ward.after(SECOND * 10), ["look at queue"]);
     let again = Inspection { down_for: Some(9 * SECOND), stop: Some(StopEvidence::NotRequested), ..crashed() };
     assert_eq!(ward.shows("queue", again), ["starting queue #2", "start queue"]);
 
@@ -170,7 +182,7 @@ fn paused_by_the_registry_it_stays_down_until_that_ends() {
 #[test]
 fn a_pause_cancels_the_wait_for_the_next_attempt() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     let paused = b"sites: [{name: myapp, path: /a, paused: true}]";
     assert_eq!(ward.sites(paused), ["held queue: the site myapp is paused"]);
     assert_eq!(ward.due_in(), None);
@@ -215,7 +227,7 @@ fn a_site_that_is_added_is_covered_at_once() {
 #[test]
 fn a_site_that_is_removed_takes_its_heals_with_it() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     assert_eq!(ward.sites(b"sites: []"), ["stopped queue: it is no longer covered"]);
     assert!(ward.after(3600 * SECOND).is_empty());
 }
@@ -223,7 +235,7 @@ fn a_site_that_is_removed_takes_its_heals_with_it() {
 #[test]
 fn masked_it_stays_down_until_unmasked() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     ward.after(SECOND);
     assert_eq!(
         ward.shows("queue", Inspection { load: LoadState::Masked, ..crashed() }),
@@ -237,7 +249,7 @@ fn masked_it_stays_down_until_unmasked() {
 #[test]
 fn disabled_while_down_it_stays_down_until_enabled() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     ward.after(SECOND);
     assert_eq!(
         ward.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() }),
@@ -263,7 +275,7 @@ fn disabled_while_it_waits_for_another_unit_it_stays_down() {
 #[test]
 fn a_heal_by_hand_outweighs_that_it_was_disabled_until_it_is_disabled_again() {
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     ward.after(SECOND);
     let waits = vec![fpm(ActiveState::Failed, false)];
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
@@ -274,7 +286,7 @@ fn a_heal_by_hand_outweighs_that_it_was_disabled_until_it_is_disabled_again() {
     assert_eq!(ward.shows("queue", disabled.clone()).last().map(String::as_str), Some("start queue"));
 
     let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Failed("boom".into()));
+    ward.fails("queue", "boom");
     ward.observe(Fact::Heal(vec![unit("queue")]));
     ward.shows("queue", Inspection { parents: waits, ..crashed() });
     ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
@@ -352,8 +364,7 @@ fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_
     ward.goes("queue", ActiveState::Failed);
     assert_eq!(ward.shows("queue", unknown), ["detected queue: failed", "starting queue #1", "start queue"]);
     let told = ward.ends("queue", Outcome::Failed("boom".into()));
-    assert_eq!(told, ["failed queue #1: boom", "remember queue", "scheduled queue #2 in 1s"]);
-    ward.answers_look("queue", Purpose::Memory, Ok(crashed()));
+    assert_eq!(ward.is_seen_failed("queue", told), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
     ward.after(SECOND);
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
     assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
@@ -453,8 +464,7 @@ fn what_a_person_does_after_asking_for_a_heal_is_newer() {
     // Held by the pause; they start it themselves, and stop it.
     ward.goes_with_job("queue", ActiveState::Activating);
     ward.goes_with_job("queue", ActiveState::Deactivating);
-    ward.goes("queue", ActiveState::Failed);
-    assert_eq!(ward.sites(SITES), ["look at queue and its stop"]);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
     assert_eq!(ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() }), ["stopped queue"]);
 }
 
@@ -511,5 +521,5 @@ fn whoever_asks_for_a_heal_is_told_that_somebody_else_was_faster() {
     ward.goes_with_job("queue", ActiveState::Active);
     ward.observe(Fact::JobDone(unit("queue")));
     ward.goes("queue", ActiveState::Active);
-    assert_eq!(ward.shows("queue", up(SECOND)), ["recovered queue"]);
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
 }

@@ -115,7 +115,7 @@ proptest! {
                     Action::Probe { unit, .. } => {
                         asked.insert(unit);
                     }
-                    Action::Start(unit) | Action::Restart(unit) => {
+                    Action::Start(Start { unit, .. }) => {
                         prop_assert!(!frozen, "{unit} started in doubt");
                         prop_assert!(!marked, "{unit} started under the stop marker");
                         prop_assert!(!paused || !unit.short().ends_with("-myapp"), "{unit} started though paused");
@@ -123,6 +123,8 @@ proptest! {
                         prop_assert!(starting.insert(unit.clone()), "two starts of {unit} at once");
                         prop_assert!(starting.len() <= 2, "more starts at once than allowed");
                     }
+                    // A stop that was asked for while the start was under way.
+                    Action::Stop(_) => {}
                     Action::Emit(event) => {
                         let open = open_attempts.entry(event.unit.clone()).or_default();
                         match event.phase {
@@ -157,7 +159,11 @@ proptest! {
                         Action::Inspect { unit, look, .. } => {
                             facts.push_back(Fact::Inspected(unit, look, Ok(up(SECOND * 600))));
                         }
-                        Action::Start(unit) | Action::Restart(unit) => facts.push_back(Fact::Finished(unit, Outcome::Done)),
+                        Action::Start(start) => facts.push_back(Fact::Finished(start.unit, Outcome::Done)),
+                        Action::Stop(unit) => {
+                            let gone = UnitStatus { load: Some(LoadState::Loaded), ..UnitStatus::gone(unit) };
+                            facts.push_back(Fact::Changed(gone));
+                        }
                         Action::Emit(_) | Action::Probe { .. } => {}
                     }
                 }

@@ -142,6 +142,29 @@ impl Ward {
         self.observe(Fact::Finished(unit(name), outcome))
     }
 
+    /// Its start fails, and a look shows that the manager does not restart it.
+    fn fails(&mut self, name: &str, why: &str) -> Vec<String> {
+        let told = self.ends(name, Outcome::Failed(why.into()));
+        self.is_seen_failed(name, told)
+    }
+
+    /// What has failed is looked at, to see whether the manager restarts it by itself: it does not.
+    fn is_seen_failed(&mut self, name: &str, mut told: Vec<String>) -> Vec<String> {
+        let look = told.pop();
+        assert!(look.as_deref().is_some_and(|look| look.starts_with("look at")), "{told:?}, {look:?}");
+        told.extend(self.shows(name, Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() }));
+        told
+    }
+
+    /// It comes up without us, and stays up.
+    fn comes_back(&mut self, name: &str) -> Vec<String> {
+        let mut told = self.goes(name, ActiveState::Active);
+        told.extend(self.after(10 * SECOND));
+        assert_eq!(told.pop(), Some(format!("look at {name}")));
+        told.extend(self.shows(name, up(10 * SECOND)));
+        told
+    }
+
     fn after(&mut self, wait: Duration) -> Vec<String> {
         self.now = self.now + wait;
         self.observe(Fact::Deadline)
@@ -169,8 +192,10 @@ fn in_words(action: &Action) -> String {
         }
         Action::Inspect { unit, detail, .. } if detail.stop => format!("look at {} and its stop", short(unit.short())),
         Action::Inspect { unit, .. } => format!("look at {}", short(unit.short())),
-        Action::Start(unit) => format!("start {}", short(unit.short())),
-        Action::Restart(unit) => format!("restart {}", short(unit.short())),
+        Action::Start(Start { unit, restart: true, .. }) => format!("restart {}", short(unit.short())),
+        Action::Start(Start { unit, alone: true, .. }) => format!("start {} alone", short(unit.short())),
+        Action::Start(Start { unit, .. }) => format!("start {}", short(unit.short())),
+        Action::Stop(unit) => format!("stop {}", short(unit.short())),
         Action::Probe { unit, .. } => format!("ask {}", short(unit.short())),
         Action::Emit(event) => {
             let mut words = format!("{} {}", event.phase.as_str(), short(&event.unit));
@@ -192,5 +217,5 @@ fn in_words(action: &Action) -> String {
 
 /// A unit that workers are bound to.
 fn fpm(active: ActiveState, stopping: bool) -> Parent {
-    Parent { name: "lerd-php85-fpm.service".into(), active, stopping, left: Some(60 * SECOND) }
+    Parent { name: "lerd-php85-fpm.service".into(), active, stopping, left: Some(60 * SECOND), ..Parent::default() }
 }

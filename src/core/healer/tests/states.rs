@@ -40,8 +40,9 @@ fn a_worker_that_comes_up_after_it_died_is_not_restarted_for_what_it_refused_bef
     assert_eq!(ward.shows("queue", up(60 * SECOND)).last().map(String::as_str), Some("restart queue"));
     ward.goes("queue", ActiveState::Active);
     ward.ends("queue", Outcome::Done);
-    assert_eq!(ward.goes("queue", ActiveState::Failed)[0], "failed queue #1: died right after its start");
-    assert_eq!(ward.goes("queue", ActiveState::Active), ["recovered queue"]);
+    let told = ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.is_seen_failed("queue", told)[0], "failed queue #1: exited right after starting");
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn states_that_are_not_configured_are_shown_and_left_alone() {
 
 #[test]
 fn a_oneshot_that_has_done_its_work_is_healed() {
-    let oneshot = Inspection { oneshot: true, ..crashed() };
+    let oneshot = Inspection { oneshot: true, restart: RestartPolicy::OnFailure, ..crashed() };
     let mut ward = Ward::with_healthy_queue();
     ward.goes("queue", ActiveState::Failed);
     ward.shows("queue", oneshot);
@@ -76,8 +77,11 @@ fn a_oneshot_that_has_done_its_work_is_healed() {
 #[test]
 fn an_idle_oneshot_is_none_of_our_business() {
     let mut ward = Ward::new();
-    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty());
+    assert_eq!(ward.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    let idle = Inspection { active: ActiveState::Inactive, oneshot: true, ..crashed() };
+    assert!(ward.shows("queue", idle).is_empty());
     assert!(ward.goes("queue", ActiveState::Inactive).is_empty());
+    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is looked at once");
 }
 
 #[test]
