@@ -116,7 +116,8 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// Restarts the unit, as [`start`](Self::start) starts it.
     fn restart(&self, unit: &UnitName, timeout: Duration);
 
-    /// The last line that the unit logged, fit to show; `None` if it cannot be found.
+    /// What went wrong, fit to show: the last line that the unit's own processes wrote in the run that failed, else
+    /// the manager's line that names the cause. `None` if nothing went wrong, or it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
 
     /// The log of the unit, whether or not it is covered: what its processes wrote, and where that is

@@ -217,6 +217,9 @@ impl Words<'_> {
                 (Some(StopEvidence::NotRequested), Some(run)) => {
                     says("nobody stopped it", format!("no stop in the journal of its last run, {}", short(run)))
                 }
+                (Some(StopEvidence::KeptFromStarting), _) => {
+                    says("nobody stopped it", "its start was given up: a unit that it needs did not come up".to_owned())
+                }
                 // Then the doubt speaks.
                 (Some(StopEvidence::Unknown(_)), _) => None,
                 (Some(StopEvidence::Requested), _) => says("it was stopped, but is wanted now", by_name()),

@@ -30,7 +30,7 @@ use crate::core::units::{
 use link::{Address, Link, since_then};
 use session::{PATIENCE, Request, Session};
 
-/// How long a look at a directory may take.
+/// How long a look at files may take.
 const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A handle on systemd.
@@ -136,7 +136,19 @@ impl Systemd {
     async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>) -> StopEvidence {
         match run {
             Some(run) if !run.is_empty() => self.journal.stop_evidence(run).await,
-            _ => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+            _ => match self.was_kept_from_starting(unit).await {
+                Ok(true) => StopEvidence::KeptFromStarting,
+                Ok(false) => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+                Err(unknown) => unknown,
+            },
+        }
+    }
+
+    async fn was_kept_from_starting(&self, unit: &UnitName) -> Result<bool, StopEvidence> {
+        let began = async { self.link()?.began().await };
+        match began.await {
+            Ok(began) => self.journal.was_kept_from_starting(unit, began).await,
+            Err(error) => Err(StopEvidence::Unknown(error.to_string())),
         }
     }
 }
@@ -218,8 +230,8 @@ impl ServiceManager for Systemd {
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let run = self.link().ok()?.last_run(unit.as_str()).await.ok().flatten();
-        self.journal.last_line(unit, run).await
+        let run = self.link().ok()?.failed_run(unit.as_str()).await.ok()??;
+        self.journal.what_went_wrong(unit, &run).await
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
