@@ -24,10 +24,12 @@ pub(super) use error::{Command as RunCommand, FailedRun};
 
 /// How long a search may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// `SD_MESSAGE_UNIT_STOPPED`: systemd has stopped a unit (sd-messages.h).
+/// `SD_MESSAGE_UNIT_STOPPING`: systemd begins to stop a unit (sd-messages.h).
+const STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
+/// `SD_MESSAGE_UNIT_STOPPED`: it has stopped it.
 const STOPPED: &str = "9d1aaa27d60140bd96365438aad20286";
-/// That, and `SD_MESSAGE_UNIT_STOPPING`: it begins to. Of a unit that was only being started there is just the first.
-const STOPS: [&str; 2] = ["de5b426a63be47a7b6ac3eaac82e2f6f", STOPPED];
+/// Of a unit that was only being started there is just the second.
+const STOPS: [&str; 2] = [STOPPING, STOPPED];
 /// `SD_MESSAGE_UNIT_SKIPPED`: an `ExecCondition=` said no.
 const SKIPPED: &str = "0e4284a0caca4bfc81c0bb6786972673";
 /// `SD_MESSAGE_SPAWN_FAILED`: a unit's program could not be executed; says why.

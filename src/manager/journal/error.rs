@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::{Entry, FAILURE_RESULT, Journal, PROCESS_EXIT, SPAWN_FAILED, or};
+use super::{Entry, FAILURE_RESULT, Journal, PROCESS_EXIT, SPAWN_FAILED, STOPPING, or};
 use crate::core::units::{ServiceResult, UnitName};
 
 /// `SD_MESSAGE_UNIT_OUT_OF_MEMORY`: the kernel has killed a process of the unit (sd-messages.h).
@@ -22,6 +22,8 @@ const BESIDES: [&str; 6] = [
     "Supervising process",
     "Start request repeated too quickly",
 ];
+/// How long, in microseconds, a process may be at work before the manager notes that it was begun.
+const SPAWNS_WITHIN: u64 = 5_000_000;
 /// How many lines are looked through for the last own one; and how many if those were all of processes that do not count.
 const LINES: [u32; 2] = [200, 10_000];
 
@@ -50,8 +52,10 @@ pub(in crate::manager) struct FailedRun {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::manager) struct Command {
     pub pid: u32,
-    /// When it was begun, in microseconds since 1970.
+    /// When the manager noted that it was begun and had ended, in microseconds since 1970. By the first its process
+    /// can have written something.
     pub begun: u64,
+    pub ended: u64,
 }
 
 /// What the manager says of a run, the newest first, and when it was.
@@ -109,7 +113,10 @@ impl Journal {
         let after = others.clone().map(Entry::sent).filter(|at| begin.is_none_or(|begin| *at < begin)).max();
         let before = others.clone().map(Entry::sent).filter(|at| run.is_before && Some(*at) > begin).min();
         let others = others.filter_map(|entry| entry.invocation().map(str::to_owned)).collect();
-        let after = after.unwrap_or_else(|| run.work.iter().map(|command| command.begun).min().unwrap_or(0));
+        let after = after.unwrap_or_else(|| {
+            let begun = run.work.iter().map(|command| command.begun).min().unwrap_or(0);
+            begun.saturating_sub(SPAWNS_WITHIN)
+        });
         entries.retain(|entry| match entry.invocation() {
             Some(its) => its == id,
             None => entry.sent() >= after && before.is_none_or(|before| entry.sent() <= before),
@@ -212,7 +219,7 @@ struct Authors {
     work: HashSet<String>,
     /// The streams of those.
     own: HashSet<String>,
-    /// When the first command of a stop was begun: what has not been heard of before is its.
+    /// When the stop began that the first of its commands belongs to: what has not been heard of before is theirs.
     stop: Option<u64>,
 }
 
@@ -224,7 +231,10 @@ impl Authors {
         aside.extend(pids(&run.reload));
         let mut work: HashSet<String> = pids(&run.work);
         work.extend(run.main.map(|pid| pid.to_string()));
-        let stop = run.stop.iter().filter(in_time).map(|command| command.begun).min();
+        let first_stop = run.stop.iter().filter(in_time).map(|command| command.begun).min();
+        let told = record.entries.iter().filter(|entry| entry.is(PROCESS_EXIT) || entry.is(STOPPING)).map(Entry::sent);
+        let ends = run.work.iter().map(|command| command.ended).chain(told);
+        let stop = first_stop.map(|stop| ends.filter(|end| *end <= stop && *end >= record.after).max().unwrap_or(stop));
         let mut authors = Self { aside, work, own: HashSet::new(), stop };
         let foreign: HashSet<&String> =
             entries.iter().filter(|it| authors.is_aside(it)).filter_map(|it| it.stream.as_ref()).collect();

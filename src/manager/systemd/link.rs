@@ -342,9 +342,9 @@ fn commands(property: &OwnedVariant) -> Vec<RunCommand> {
     let Variant::Array(list) = &**property else { return Vec::new() };
     let command = |item: &Variant<'_>| {
         let Variant::Structure(fields) = item else { return None };
-        match (fields.fields().get(3), fields.fields().get(7)) {
-            (Some(Variant::U64(begun)), Some(Variant::U32(pid))) if *pid > 0 => {
-                Some(RunCommand { pid: *pid, begun: *begun })
+        match fields.fields() {
+            [_, _, _, Variant::U64(begun), _, Variant::U64(ended), _, Variant::U32(pid), ..] if *pid > 0 => {
+                Some(RunCommand { pid: *pid, begun: *begun, ended: *ended })
             }
             _ => None,
         }
