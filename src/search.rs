@@ -331,7 +331,7 @@ impl<M: ServiceManager> Search<M> {
             });
         }
         let workers = self.workers().await?;
-        let units = target::select(targets, &workers)?;
+        let units = target::select(&self.rules.coverage.by_own_names(targets), &workers)?;
         let is_named = |worker: &UnhealthyWorker| units.iter().any(|unit| unit.short() == worker.unit);
         let Findings { mut unhealthy, shown, refused } = self.find(Asked::ByPerson).await?;
         unhealthy.retain(is_named);

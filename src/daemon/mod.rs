@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::core::coverage::Aliases;
 use crate::core::event::Event;
 use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
 use crate::core::probe::Sighting;
@@ -173,6 +174,8 @@ struct Daemon<M> {
     origin: Instant,
     looks: JoinSet<(UnitName, Look, Result<Inspection, String>)>,
     probes: JoinSet<(UnitName, Sighting)>,
+    /// The other names of units that the manager has told last.
+    aliases: Aliases,
     log: EventLog,
     memory: Keeper,
     /// When to write down what has changed, and to count anew.
@@ -230,6 +233,7 @@ impl<M: ServiceManager> Daemon<M> {
             origin,
             looks: JoinSet::new(),
             probes: JoinSet::new(),
+            aliases: Aliases::new(),
             watch,
             ready: false,
             trouble: None,
@@ -350,6 +354,12 @@ impl<M: ServiceManager> Daemon<M> {
             }
             Change::Finished(unit, outcome) => Fact::Finished(unit, outcome),
             Change::JobDone(unit) => Fact::JobDone(unit),
+            Change::Aliases(aliases) => {
+                let rules = &mut self.setup.rules;
+                rules.coverage.set_aliases(&aliases);
+                self.aliases = aliases;
+                Fact::Settings(rules.coverage.clone(), rules.policy.clone())
+            }
             Change::Reloading => {
                 tracing::debug!("the service manager reloads its files");
                 Fact::Frozen

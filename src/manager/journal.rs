@@ -22,6 +22,8 @@ use crate::core::units::{StopEvidence, UnitName};
 
 pub(super) use error::{Command as RunCommand, FailedRun};
 
+/// A journal that is further behind than this is not waited for.
+const LATE: Duration = Duration::from_secs(30);
 /// How long a search may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// `SD_MESSAGE_UNIT_STOPPING`: systemd begins to stop a unit (sd-messages.h).
@@ -169,6 +171,17 @@ pub(super) struct Run {
     pub started: u64,
 }
 
+/// The end of a run, as the manager tells of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// It was no failure.
+    pub was_clean: bool,
+    /// The unit was up at one moment and down at the next: a stop takes longer.
+    pub was_sudden: bool,
+    /// How long ago it was.
+    pub ago: Duration,
+}
+
 /// Answers the last run of a unit's main process, if there was one.
 pub(super) type LastRun = Box<dyn Fn() -> BoxFuture<'static, Option<Run>> + Send + Sync>;
 
@@ -303,7 +316,7 @@ impl Journal {
 
     /// Whether the run with this invocation id was ended by a stop that somebody requested. That nobody did can only
     /// be told once the journal has got what the manager says at the end of the run: it may be behind.
-    pub async fn stop_evidence(&self, id: &str) -> StopEvidence {
+    pub async fn stop_evidence(&self, id: &str, end: End) -> StopEvidence {
         let matches = match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
             Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],
@@ -318,9 +331,24 @@ impl Journal {
             Ok(entries) if entries.is_empty() => {
                 StopEvidence::Unknown("the journal has no record of its last run".to_owned())
             }
+            Ok(_) if end.was_clean && self.has_caught_up(end).await => StopEvidence::NotRequested,
             Ok(_) => StopEvidence::Unknown("the journal has no record of the end of its last run yet".to_owned()),
             Err(why) => unreadable(&why),
         }
+    }
+
+    /// Whether the journal has got all that was sent before the end of a run. Of an end without error a user's manager
+    /// tells nothing.
+    async fn has_caught_up(&self, end: End) -> bool {
+        if end.was_sudden || end.ago >= LATE {
+            return true;
+        }
+        let Some(at) = SystemTime::now().checked_sub(end.ago) else { return false };
+        let Ok(at) = at.duration_since(SystemTime::UNIX_EPOCH) else { return false };
+        // What comes this way comes in order, whoever sent it.
+        let matches = ["_TRANSPORT=journal".to_owned(), format!("--since=@{}", at.as_secs())];
+        let entries = self.search(&matches, 20).await.unwrap_or_default();
+        entries.iter().any(|entry| entry.source.is_some() && u128::from(entry.sent()) > at.as_micros())
     }
 
     /// Of a unit without a run since the manager began, in microseconds since 1970: whether its last start was

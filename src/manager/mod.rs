@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use log::{Log, WantedLines};
@@ -56,6 +57,9 @@ pub enum Change {
     Finished(UnitName, Outcome),
     /// A job of somebody else succeeded.
     JobDone(UnitName),
+    /// Which units have other names that match the patterns: told before they are listed, when that is another than
+    /// before.
+    Aliases(Aliases),
 }
 
 /// Changes, in the order in which the manager told them.
@@ -104,6 +108,17 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
 
     /// Replaces the patterns of units to list, and asks for a list.
     fn cover(&self, patterns: Vec<String>);
+
+    /// The units with other names that match the patterns. From then on they are listed too. A manager that knows no
+    /// other names has none.
+    fn aliases(&self) -> impl Future<Output = Result<Aliases, ManagerError>> + Send {
+        std::future::ready(Ok(Aliases::new()))
+    }
+
+    /// Whether there is a unit, or a file of one, that the pattern matches. Not known is `None`.
+    fn has_any(&self, _pattern: &str) -> impl Future<Output = Option<bool>> + Send {
+        std::future::ready(None)
+    }
 
     /// A close look at one unit.
     fn inspect(&self, unit: &UnitName, detail: Detail)

@@ -114,8 +114,8 @@ impl Journal {
         let before = others.clone().map(Entry::sent).filter(|at| run.is_before && Some(*at) > begin).min();
         let others = others.filter_map(|entry| entry.invocation().map(str::to_owned)).collect();
         let after = after.unwrap_or_else(|| {
-            let begun = run.work.iter().map(|command| command.begun).min().unwrap_or(0);
-            begun.saturating_sub(SPAWNS_WITHIN)
+            let first = run.work.iter().map(|command| command.begun).min().unwrap_or(0);
+            first.saturating_sub(SPAWNS_WITHIN)
         });
         entries.retain(|entry| match entry.invocation() {
             Some(its) => its == id,

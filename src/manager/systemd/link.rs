@@ -11,6 +11,7 @@ use zbus::{Connection, Message, OwnedVariant, Variant};
 use super::session::PATIENCE;
 use super::wire::{self, Line};
 use super::{LOOKS_WITHIN, direct, text};
+use crate::core::coverage::Aliases;
 use crate::core::units::{ActiveState, Parent, Restarts, ServiceResult, UnitFile, UnitStatus};
 use crate::manager::journal::{FailedRun, Run, RunCommand};
 use crate::manager::{ManagerError, Scope, fingerprint};
@@ -178,6 +179,23 @@ impl Link {
         const WHAT: &str = "ListUnitsByNames";
         let reply = self.call(WHAT, &names).await?;
         wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    /// The names of the unit files that match the patterns.
+    pub async fn unit_files(&self, patterns: &[String]) -> Result<Vec<String>, ManagerError> {
+        const WHAT: &str = "ListUnitFilesByPatterns";
+        let reply = self.call(WHAT, &(Vec::<&str>::new(), patterns)).await?;
+        wire::unit_files(&reply).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    /// The units that have other names which match the patterns. (Only the files tell: a list of units goes by their
+    /// own names.)
+    pub async fn aliases(&self, patterns: &[String]) -> Result<Aliases, ManagerError> {
+        let names = wire::possible_aliases(self.unit_files(patterns).await?);
+        if names.is_empty() {
+            return Ok(Aliases::new());
+        }
+        Ok(wire::aliases(&names, &self.list_names(&names).await?))
     }
 
     /// The states of the units that a start of this one would pull in.

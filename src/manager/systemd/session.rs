@@ -17,6 +17,8 @@ use zbus::{Connection, Message, MessageStream};
 
 use super::link::{Address, Link};
 use super::wire::{self, Line, Signal};
+use super::with_aliased;
+use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
 use crate::core::units::{ActiveState, UnitName};
 use crate::deadline;
@@ -48,6 +50,10 @@ pub(super) enum Request {
 #[derive(Debug)]
 enum Call {
     List,
+    /// The unit files that match the patterns.
+    Files,
+    /// The units of these names.
+    Names(Vec<String>),
     Start(UnitName, Instant),
 }
 
@@ -61,6 +67,7 @@ struct Job {
 pub(super) struct Session {
     pub addresses: Vec<Address>,
     pub patterns: Vec<String>,
+    pub aliases: watch::Sender<Aliases>,
     pub requests: mpsc::UnboundedReceiver<Request>,
     pub changes: mpsc::UnboundedSender<Change>,
     pub link: watch::Sender<Option<Link>>,
@@ -153,6 +160,8 @@ struct Following {
     calls: HashMap<NonZeroU32, Call>,
     jobs: HashMap<String, Job>,
     covered: Vec<glob::Pattern>,
+    /// As they were told.
+    aliases: Aliases,
     listing: bool,
     list_again: bool,
     reloading_until: Option<Instant>,
@@ -178,12 +187,14 @@ impl Following {
             calls: HashMap::new(),
             jobs: HashMap::new(),
             covered: Vec::new(),
+            aliases: Aliases::new(),
             listing: false,
             list_again: false,
             reloading_until: None,
         };
         following.cover(&session.patterns);
-        following.list(&session.patterns).await?;
+        following.list(session).await?;
+        following.look_for_aliases(session).await?;
         Ok(following)
     }
 
@@ -219,7 +230,7 @@ impl Following {
         };
         let starts = self.calls.drain().filter_map(|(_, call)| match call {
             Call::Start(unit, _) => Some(unit),
-            Call::List => None,
+            Call::List | Call::Files | Call::Names(_) => None,
         });
         for unit in starts.chain(self.jobs.drain().map(|(_, job)| job.unit)) {
             session.finished(unit, lost());
@@ -229,11 +240,12 @@ impl Following {
 
     async fn perform(&mut self, session: &mut Session, request: Request) -> zbus::Result<()> {
         match request {
-            Request::Refresh => self.list(&session.patterns).await,
+            Request::Refresh => self.list(session).await,
             Request::Cover(patterns) => {
                 self.cover(&patterns);
                 session.patterns = patterns;
-                self.list(&session.patterns).await
+                self.list(session).await?;
+                self.look_for_aliases(session).await
             }
             Request::Start(unit, timeout) => {
                 // Sent back to back: the manager handles them in order, and nothing is to be
@@ -268,6 +280,8 @@ impl Following {
                             message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
                         self.listed(session, message).await
                     }
+                    Some(Call::Files) => self.found_files(message).await,
+                    Some(Call::Names(names)) => self.found_names(session, message, &names).await,
                     Some(Call::Start(unit, deadline)) => {
                         self.queued(session, message, unit, deadline);
                         Ok(())
@@ -292,10 +306,11 @@ impl Following {
                 let _ = session.changes.send(Change::Unit(status));
                 Ok(())
             }
-            Signal::Look => self.list(&session.patterns).await,
+            Signal::Look => self.list(session).await,
             Signal::Removed(name) => {
-                if self.covered.iter().any(|pattern| pattern.matches(&name)) {
-                    self.list(&session.patterns).await?;
+                let is_aliased = || session.aliases.borrow().values().any(|unit| unit.as_str() == name);
+                if self.covered.iter().any(|pattern| pattern.matches(&name)) || is_aliased() {
+                    self.list(session).await?;
                 }
                 Ok(())
             }
@@ -316,7 +331,8 @@ impl Following {
             }
             Signal::Reloading(false) => {
                 self.reloading_until = None;
-                self.list(&session.patterns).await
+                self.list(session).await?;
+                self.look_for_aliases(session).await
             }
             Signal::Owner(None) => {
                 self.owner = None;
@@ -325,13 +341,13 @@ impl Following {
             }
             Signal::Owner(owner @ Some(_)) => {
                 self.owner = owner;
-                self.list(&session.patterns).await
+                self.list(session).await
             }
         }
     }
 
     /// Asks for a list, unless one is on its way: then for another after it.
-    async fn list(&mut self, patterns: &[String]) -> zbus::Result<()> {
+    async fn list(&mut self, session: &Session) -> zbus::Result<()> {
         if std::mem::replace(&mut self.listing, true) {
             self.list_again = true;
             return Ok(());
@@ -339,9 +355,37 @@ impl Following {
         self.list_again = false;
         // A subscription can be dropped without a word (systemd issue 27697): renew it each time.
         let subscribe = wire::subscribe()?;
+        let patterns = with_aliased(&session.patterns, &session.aliases.borrow());
         let list = wire::call("ListUnitsByPatterns", &(Vec::<&str>::new(), patterns))?;
         self.calls.insert(list.primary_header().serial_num(), Call::List);
         self.connection.send_all(&[subscribe, list]).await
+    }
+
+    /// Asks which units have other names that match the patterns. That costs the manager a search in directories.
+    async fn look_for_aliases(&mut self, session: &Session) -> zbus::Result<()> {
+        let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
+        self.calls.insert(files.primary_header().serial_num(), Call::Files);
+        self.connection.send_all(&[files]).await
+    }
+
+    async fn found_files(&mut self, message: &Message) -> zbus::Result<()> {
+        // A manager that refuses the question knows no other names.
+        let names = wire::possible_aliases(wire::unit_files(message).unwrap_or_default());
+        let units = wire::call("ListUnitsByNames", &names)?;
+        self.calls.insert(units.primary_header().serial_num(), Call::Names(names));
+        self.connection.send_all(&[units]).await
+    }
+
+    async fn found_names(&mut self, session: &Session, message: &Message, names: &[String]) -> zbus::Result<()> {
+        let Ok(lines) = wire::lines(message) else { return Ok(()) };
+        let aliases = wire::aliases(names, &lines);
+        session.aliases.send_replace(aliases.clone());
+        if aliases == self.aliases {
+            return Ok(());
+        }
+        self.aliases.clone_from(&aliases);
+        let _ = session.changes.send(Change::Aliases(aliases));
+        self.list(session).await
     }
 
     async fn listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
@@ -355,7 +399,7 @@ impl Following {
             }
             let _ = session.changes.send(Change::Units(wire::statuses(message)?));
         }
-        if self.list_again { self.list(&session.patterns).await } else { Ok(()) }
+        if self.list_again { self.list(session).await } else { Ok(()) }
     }
 
     /// The ends of starts whose signal was lost: their job is listed no longer.
@@ -397,7 +441,7 @@ impl Following {
     fn next_deadline(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(|call| match call {
             Call::Start(_, deadline) => Some(*deadline),
-            Call::List => None,
+            Call::List | Call::Files | Call::Names(_) => None,
         });
         self.jobs.values().map(|job| job.deadline).chain(calls).chain(self.reloading_until).min()
     }
@@ -407,7 +451,7 @@ impl Following {
         let late_calls = self.calls.extract_if(|_, call| matches!(call, Call::Start(_, at) if *at <= now));
         let late_calls = late_calls.filter_map(|(_, call)| match call {
             Call::Start(unit, _) => Some(unit),
-            Call::List => None,
+            Call::List | Call::Files | Call::Names(_) => None,
         });
         let late_jobs = self.jobs.extract_if(|_, job| job.deadline <= now).map(|(_, job)| job.unit);
         for unit in late_calls.chain(late_jobs) {
@@ -415,7 +459,7 @@ impl Following {
         }
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;
-            self.list(&session.patterns).await?;
+            self.list(session).await?;
         }
         Ok(())
     }
