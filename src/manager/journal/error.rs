@@ -5,6 +5,9 @@
 //! that dies at once it knows the process id and the stream at most: these tell whose its lines are.
 
 use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::{Entry, FAILURE_RESULT, Journal, PROCESS_EXIT, SPAWN_FAILED, STOPPING, or};
 use crate::core::units::{ServiceResult, UnitName};
@@ -24,6 +27,8 @@ const BESIDES: [&str; 6] = [
 ];
 /// How long, in microseconds, a process may be at work before the manager notes that it was begun.
 const SPAWNS_WITHIN: u64 = 5_000_000;
+/// The time until a second search where the first has found nothing.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How many lines are looked through for the last own one; and how many if those were all of processes that do not count.
 const LINES: [u32; 2] = [200, 10_000];
 
@@ -72,6 +77,16 @@ struct Record {
 impl Journal {
     /// What went wrong in a run, fit to show.
     pub async fn what_went_wrong(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
+        let found = self.look_for_error(unit, run).await;
+        if found.is_some() || run.is_before {
+            return found;
+        }
+        // A run does not fail without a word: the journal is behind.
+        sleep(AGAIN).await;
+        self.look_for_error(unit, run).await
+    }
+
+    async fn look_for_error(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
         let record = self.record(unit, run).await?;
         let failed_by_itself = |entry: &Entry| {
             let refusal = entry.is(FAILURE_RESULT) && entry.result.as_deref() == Some("start-limit-hit");
