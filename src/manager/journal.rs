@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Scope;
 use super::log::{Author, Log, LogLine, Pen, Printed, WantedLines};
@@ -24,6 +24,8 @@ pub(super) use error::{Command as RunCommand, FailedRun};
 
 /// A journal that is further behind than this is not waited for.
 const LATE: Duration = Duration::from_secs(30);
+/// The waits between searches for the end of a run, which the journal gets within milliseconds on most days.
+const CATCHES_UP: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
 /// How long a search may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// `SD_MESSAGE_UNIT_STOPPING`: systemd begins to stop a unit (sd-messages.h).
@@ -174,6 +176,8 @@ pub(super) struct Run {
 /// The end of a run, as the manager tells of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
+    /// The unit is down: there was an end.
+    pub is_over: bool,
     /// It was no failure.
     pub was_clean: bool,
     /// The unit was up at one moment and down at the next: a stop takes longer.
@@ -317,6 +321,16 @@ impl Journal {
     /// Whether the run with this invocation id was ended by a stop that somebody requested. That nobody did can only
     /// be told once the journal has got what the manager says at the end of the run: it may be behind.
     pub async fn stop_evidence(&self, id: &str, end: End) -> StopEvidence {
+        for wait in CATCHES_UP {
+            match self.find_stop(id, end).await {
+                StopEvidence::Unknown(_) => sleep(wait).await,
+                known => return known,
+            }
+        }
+        self.find_stop(id, end).await
+    }
+
+    async fn find_stop(&self, id: &str, end: End) -> StopEvidence {
         let matches = match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
             Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],
@@ -331,6 +345,8 @@ impl Journal {
             Ok(entries) if entries.is_empty() => {
                 StopEvidence::Unknown("the journal has no record of its last run".to_owned())
             }
+            // Of a unit that is not down there is no end to wait for.
+            Ok(_) if !end.is_over => StopEvidence::NotRequested,
             Ok(_) if end.was_clean && self.has_caught_up(end).await => StopEvidence::NotRequested,
             Ok(_) => StopEvidence::Unknown("the journal has no record of the end of its last run yet".to_owned()),
             Err(why) => unreadable(&why),

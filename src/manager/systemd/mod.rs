@@ -128,6 +128,7 @@ impl Systemd {
         let down_for = down.filter(|_| is_down).and_then(since_then);
         let result = ServiceResult::from(text(&result));
         let end = End {
+            is_over: is_down,
             was_clean: seen.active == ActiveState::Inactive && result == ServiceResult::Success,
             was_sudden: fall.is_some_and(Fall::was_sudden),
             ago: down_for.unwrap_or_default(),
