@@ -252,7 +252,9 @@ impl<M: ServiceManager> Search<M> {
             Verdict::Held(refusal) if refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled) => {
                 findings.refused.push(Refused { worker: found, refusal });
             }
-            Verdict::Held(refusal) if refusal.is_shown_only() => findings.shown.push(Refused { worker: found, refusal }),
+            Verdict::Held(refusal) if refusal.is_shown_only() => {
+                findings.shown.push(Refused { worker: found, refusal })
+            }
             Verdict::Held(_)
             | Verdict::GivenUp
             | Verdict::Hopeless(_)
@@ -329,7 +331,7 @@ impl<M: ServiceManager> Search<M> {
             });
         }
         let workers = self.workers().await?;
-        let units = target::select(targets, &workers)?;
+        let units = target::select(&self.rules.coverage.by_own_names(targets), &workers)?;
         let is_named = |worker: &UnhealthyWorker| units.iter().any(|unit| unit.short() == worker.unit);
         let Findings { mut unhealthy, shown, refused } = self.find(Asked::ByPerson).await?;
         unhealthy.retain(is_named);

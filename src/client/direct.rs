@@ -40,6 +40,19 @@ impl<M: ServiceManager> Client<M> {
         Self { search: Search { manager, rules }, changes }
     }
 
+    /// Asks which units are covered by another name of theirs.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn find_aliases(&mut self) -> Result<(), ManagerError> {
+        let Search { manager, rules } = &mut self.search;
+        if rules.coverage.may_name_aliases() {
+            rules.coverage.set_aliases(&manager.aliases().await?);
+        }
+        Ok(())
+    }
+
     /// How long a worker has to stay up to count as healed.
     pub fn prove_within(&mut self, time: Duration) {
         self.search.rules.policy.stable_after = time;

@@ -7,7 +7,7 @@
 //! decides. The cost of a resolution grows with the hyphens in the name, not with the number of
 //! sites.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::registry::Registry;
@@ -41,7 +41,12 @@ pub struct Coverage {
     prefix: String,
     ignored: HashSet<String>,
     also: Vec<glob::Pattern>,
+    /// Units by other names (`Alias=`) that one of the globs matches.
+    aliases: Aliases,
 }
+
+/// The units that other names of theirs stand for.
+pub type Aliases = BTreeMap<UnitName, UnitName>;
 
 /// Why a coverage setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +75,7 @@ impl Coverage {
             return Err(InvalidCoverage::Prefix);
         }
         let also = also.iter().map(|text| parse_glob(text)).collect::<Result<_, _>>()?;
-        Ok(Self { prefix: prefix.to_owned(), ignored: ignored.into_iter().collect(), also })
+        Ok(Self { prefix: prefix.to_owned(), ignored: ignored.into_iter().collect(), also, aliases: Aliases::new() })
     }
 
     /// The patterns, in the manager's own glob syntax, that all covered units match.
@@ -81,10 +86,54 @@ impl Coverage {
             .collect()
     }
 
+    /// The globs over further units, in the manager's own syntax.
+    pub fn further(&self) -> impl Iterator<Item = &str> {
+        self.also.iter().map(glob::Pattern::as_str)
+    }
+
+    /// Whether units may be meant by another name of theirs: the manager has to be asked.
+    #[must_use]
+    pub fn may_name_aliases(&self) -> bool {
+        !self.also.is_empty()
+    }
+
+    /// Takes in the other names of units. A unit is covered by them as by its own. Answers whether they say anything
+    /// new.
+    pub fn set_aliases(&mut self, aliases: &Aliases) -> bool {
+        let is_meant = |alias: &UnitName| self.also.iter().any(|glob| glob.matches(alias.as_str()));
+        let meant = aliases.iter().filter(|(alias, _)| is_meant(alias));
+        let meant = meant.map(|(alias, unit)| (alias.clone(), unit.clone())).collect();
+        std::mem::replace(&mut self.aliases, meant) != self.aliases
+    }
+
+    /// The other names of units, as far as they are covered by them.
+    #[must_use]
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
+    /// The targets, with units called by their own names.
+    #[must_use]
+    pub fn by_own_names(&self, targets: &[String]) -> Vec<String> {
+        targets.iter().map(|target| self.own_name(target)).collect()
+    }
+
+    /// The target, with a unit called by its own name.
+    #[must_use]
+    pub fn own_name(&self, target: &str) -> String {
+        let unit = UnitName::parse(target).ok().and_then(|alias| self.aliases.get(&alias));
+        unit.map_or(target, UnitName::short).to_owned()
+    }
+
+    /// Whether it is one of the further units, by its own name or another.
+    fn is_further(&self, unit: &UnitName) -> bool {
+        self.also.iter().any(|glob| glob.matches(unit.as_str())) || self.aliases.values().any(|it| it == unit)
+    }
+
     /// Whether the unit's name lets it be covered at all, whatever the registry says.
     #[must_use]
     pub fn may_cover(&self, unit: &UnitName) -> bool {
-        unit.as_str().starts_with(&self.prefix) || self.also.iter().any(|glob| glob.matches(unit.as_str()))
+        unit.as_str().starts_with(&self.prefix) || self.is_further(unit)
     }
 
     /// Whether there is anything to do without a registry.
@@ -152,7 +201,7 @@ impl Coverage {
     }
 
     fn resolve_unregistered(&self, unit: &UnitName) -> Resolution {
-        if self.also.iter().any(|glob| glob.matches(unit.as_str())) {
+        if self.is_further(unit) {
             let worker = Worker { site: String::new(), name: unit.short().to_owned(), worktree: None };
             return Resolution::Worker(worker);
         }
@@ -162,7 +211,12 @@ impl Coverage {
 
 impl Default for Coverage {
     fn default() -> Self {
-        Self { prefix: "lerd-".to_owned(), ignored: ["fp", "custom"].map(str::to_owned).into(), also: Vec::new() }
+        Self {
+            prefix: "lerd-".to_owned(),
+            ignored: ["fp", "custom"].map(str::to_owned).into(),
+            also: Vec::new(),
+            aliases: Aliases::new(),
+        }
     }
 }
 
@@ -305,6 +359,22 @@ mod tests {
         assert_eq!(who("lerd-fp-app"), "/lerd-fp-app", "asked for by name");
         assert_eq!(who("ssh"), "-");
         assert_eq!(coverage.patterns(), ["lerd-*.service", "celery@*.service", "lerd-fp-app.service"]);
+    }
+
+    #[test]
+    fn a_unit_is_covered_by_another_name_of_its_own() {
+        let mut coverage = Coverage::new("lerd-", [], &["celeryd.service".to_owned()]).unwrap();
+        let who = |coverage: &Coverage| in_words(&coverage.resolve(&registry(&[]), &unit("app-celery")));
+        assert_eq!(who(&coverage), "-");
+        let names = [("celeryd", "app-celery"), ("other", "app-other")];
+        let aliases: Aliases = names.map(|(alias, real)| (unit(alias), unit(real))).into();
+        assert!(coverage.set_aliases(&aliases));
+        assert!(!coverage.set_aliases(&aliases), "nothing new");
+        assert_eq!(who(&coverage), "/app-celery");
+        assert!(coverage.may_cover(&unit("app-celery")));
+        assert!(!coverage.may_cover(&unit("app-other")), "its other name is not asked for");
+        let targets = ["celeryd.service", "other", "site/queue"].map(str::to_owned);
+        assert_eq!(coverage.by_own_names(&targets), ["app-celery", "other", "site/queue"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::policy::Policy;
 use super::registry::Registry;
 use super::units::{
     ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName,
-    has_run_since,
+    has_run_since, is_another_definition,
 };
 
 #[cfg(test)]
@@ -334,9 +334,7 @@ impl Case<'_> {
                 exit.map(|exit| Verdict::Hopeless(Hopeless::RestartPrevented(exit)))
             }
             Rule::Doubt => match &self.seen.stop {
-                Some(StopEvidence::Unknown(why))
-                    if by_rule && !self.history.taken_along && !self.seen.never_ran() =>
-                {
+                Some(StopEvidence::Unknown(why)) if by_rule && !self.history.taken_along && !self.seen.never_ran() => {
                     Some(Verdict::Held(Refusal::StopUnknown(why.clone())))
                 }
                 _ => None,
@@ -537,7 +535,7 @@ impl Case<'_> {
     fn stays_given_up(&self) -> bool {
         let Some(then) = self.history.given_up else { return false };
         let same_definition = match (then.definition, self.seen.file) {
-            (Some(then), Some(now)) => then == now.definition,
+            (Some(then), Some(now)) => !is_another_definition(then, now.definition),
             _ => true,
         };
         same_definition && !has_run_since(then.run.as_deref(), self.seen.run.as_deref())

@@ -379,8 +379,16 @@ pub struct UnitFile {
     /// Something else decides when it runs: a timer, path or socket starts it (`TriggeredBy=`), or
     /// a `Condition...=` of its own does not hold.
     pub on_demand: bool,
-    /// Changes when the files that define the unit do.
+    /// Changes when what is in the files that define the unit does: see [`is_another_definition`].
     pub definition: u64,
+}
+
+/// Whether two numbers stand for different definitions of a unit. Their upper 16 bits say how they were made: numbers
+/// of two kinds (an earlier version made them of the files' times) tell nothing about each other, so that an upgrade
+/// changes no definition.
+#[must_use]
+pub fn is_another_definition(then: u64, now: u64) -> bool {
+    then != now && then >> 48 == now >> 48
 }
 
 /// How the manager has fared with restarting a unit by itself.
@@ -539,6 +547,14 @@ impl Inspection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn definitions_of_two_kinds_are_no_change() {
+        let (kind, other) = (7 << 48, 8 << 48);
+        assert!(is_another_definition(kind | 1, kind | 2));
+        assert!(!is_another_definition(kind | 1, kind | 1));
+        assert!(!is_another_definition(kind | 1, other | 2));
+    }
     use proptest::prelude::*;
 
     #[test]

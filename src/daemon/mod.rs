@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::core::coverage::Aliases;
 use crate::core::event::Event;
 use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
 use crate::core::probe::Sighting;
@@ -173,6 +174,8 @@ struct Daemon<M> {
     origin: Instant,
     looks: JoinSet<(UnitName, Look, Result<Inspection, String>)>,
     probes: JoinSet<(UnitName, Sighting)>,
+    /// The other names of units that the manager has told last.
+    aliases: Aliases,
     log: EventLog,
     memory: Keeper,
     /// When to write down what has changed, and to count anew.
@@ -230,6 +233,7 @@ impl<M: ServiceManager> Daemon<M> {
             origin,
             looks: JoinSet::new(),
             probes: JoinSet::new(),
+            aliases: Aliases::new(),
             watch,
             ready: false,
             trouble: None,
@@ -344,6 +348,12 @@ impl<M: ServiceManager> Daemon<M> {
                 }
             }
             Change::Unit(status) => self.uptimes.changed(&status.name),
+            Change::Aliases(aliases) => {
+                let rules = &mut self.setup.rules;
+                rules.coverage.set_aliases(aliases);
+                self.aliases.clone_from(aliases);
+                return Fact::Settings(rules.coverage.clone(), rules.policy.clone());
+            }
             Change::Reloading => tracing::debug!("the service manager reloads its files"),
             Change::ShuttingDown => {
                 tracing::info!("the service manager is shutting down; nothing is healed until that is over");

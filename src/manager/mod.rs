@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::core::coverage::Aliases;
 use crate::core::healer::{Fact, Outcome};
 use crate::core::rules::Start;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
@@ -66,6 +67,9 @@ pub enum Change {
     KeptFromStarting(UnitName),
     /// The units whose socket has failed: all of them.
     FailedSockets(Vec<UnitName>),
+    /// Which units have other names that match the patterns: told before they are listed, when that is another than
+    /// before.
+    Aliases(Aliases),
 }
 
 impl From<Change> for Fact {
@@ -79,6 +83,8 @@ impl From<Change> for Fact {
             Change::StopOverridden(unit) => Self::StopOverridden(unit),
             Change::KeptFromStarting(unit) => Self::KeptFromStarting(unit),
             Change::FailedSockets(units) => Self::FailedSockets(units),
+            // Which units are covered is a setting: it takes effect with the settings that it is put into.
+            Change::Aliases(_) => Self::Deadline,
         }
     }
 }
@@ -130,6 +136,17 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// Replaces the patterns of units to list, and asks for a list.
     fn cover(&self, patterns: Vec<String>);
 
+    /// The units with other names that match the patterns. From then on they are listed too. A manager that knows no
+    /// other names has none.
+    fn aliases(&self) -> impl Future<Output = Result<Aliases, ManagerError>> + Send {
+        std::future::ready(Ok(Aliases::new()))
+    }
+
+    /// Whether there is a unit, or a file of one, that the pattern matches. Not known is `None`.
+    fn has_any(&self, _pattern: &str) -> impl Future<Output = Option<bool>> + Send {
+        std::future::ready(None)
+    }
+
     /// A close look at one unit.
     fn inspect(&self, unit: &UnitName, detail: Detail)
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
@@ -142,7 +159,8 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// Stops a unit that was started against its user's will.
     fn stop(&self, unit: &UnitName);
 
-    /// The last line that the unit logged, fit to show; `None` if it cannot be found.
+    /// What went wrong, fit to show: the last line that the unit's own processes wrote in the run that failed, else
+    /// the manager's line that names the cause. `None` if nothing went wrong, or it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
 
     /// The log of the unit, whether or not it is covered: what its processes wrote, and where that is

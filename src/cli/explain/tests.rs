@@ -142,9 +142,8 @@ fn every_reason_has_a_sample() {
         });
     }
     let states = State::ALL.map(State::as_str);
-    let said = |kinds: &[&'static str]| {
-        kinds.iter().copied().filter(|kind| !NO_RULE_SAYS.contains(kind)).collect::<Vec<_>>()
-    };
+    let said =
+        |kinds: &[&'static str]| kinds.iter().copied().filter(|kind| !NO_RULE_SAYS.contains(kind)).collect::<Vec<_>>();
     let (refusals, verdicts) = (said(REFUSALS), said(VERDICTS));
     for (what, all) in [("verdict", verdicts.as_slice()), ("state", &states), ("rest", RESTS), ("refusal", &refusals)] {
         let missing: Vec<&&str> = all.iter().filter(|kind| !seen[what].contains(**kind)).collect();

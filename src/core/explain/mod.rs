@@ -172,9 +172,7 @@ fn is_an_echo(rule: Rule, objections: &[Objection]) -> bool {
         // It was given up for just that.
         Rule::Prevented => objects(Rule::GivenUp),
         // Nor that what was stopped be started.
-        Rule::States => {
-            [Rule::Stop, Rule::Manager, Rule::Directory, Rule::Stuck, Rule::Once].into_iter().any(objects)
-        }
+        Rule::States => [Rule::Stop, Rule::Manager, Rule::Directory, Rule::Stuck, Rule::Once].into_iter().any(objects),
         // What was given up is not waiting for anything.
         Rule::Attempts => objects(Rule::GivenUp),
         Rule::Backoff => objects(Rule::GivenUp) || objects(Rule::Attempts) || objects(Rule::Manager),

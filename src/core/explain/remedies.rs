@@ -141,7 +141,10 @@ impl Words<'_> {
             Verdict::Held(refusal) => match refusal {
                 Refusal::ConflictUp(other) => vec![format!("stop {other}: {systemctl} stop {}", quoted(other))],
                 Refusal::LeftToTrigger(trigger) => {
-                    vec![self.heal_by_hand(), format!("wait for {trigger}; to see when: {systemctl} status {}", quoted(trigger))]
+                    vec![
+                        self.heal_by_hand(),
+                        format!("wait for {trigger}; to see when: {systemctl} status {}", quoted(trigger)),
+                    ]
                 }
                 Refusal::OneshotEnded => {
                     vec![self.heal_by_hand(), format!("add Restart=on-failure to its unit: {systemctl} edit {unit}")]

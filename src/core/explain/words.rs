@@ -137,7 +137,10 @@ impl Words<'_> {
             State::Stuck => return self.stuck(),
             State::Unreachable if !seen.failed_sockets.is_empty() => {
                 let sockets = seen.failed_sockets.join(", ");
-                return found(&format!("its socket {sockets} has failed, so that its clients reach nothing"), listed(evidence));
+                return found(
+                    &format!("its socket {sockets} has failed, so that its clients reach nothing"),
+                    listed(evidence),
+                );
             }
             State::Failed | State::Orphaned if failed => {
                 evidence.push(format!("Result={}", seen.result));
@@ -241,6 +244,9 @@ impl Words<'_> {
             Rule::Stop => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::NotRequested), Some(run)) => {
                     says("nobody stopped it", format!("no stop in the journal of its last run, {}", short(run)))
+                }
+                (Some(StopEvidence::KeptFromStarting), _) => {
+                    says("nobody stopped it", "its start was given up: a unit that it needs did not come up".to_owned())
                 }
                 // Then the doubt speaks.
                 (Some(StopEvidence::Unknown(_)), _) => None,

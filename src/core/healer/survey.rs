@@ -139,9 +139,7 @@ fn stage(unit: &Unit, track: Option<&Track>) -> Stage {
         None | Some(Phase::Resting) => by_itself,
         Some(Phase::Due | Phase::Looking) => Stage::Due,
         Some(Phase::Starting) => Stage::Starting,
-        Some(Phase::Proving | Phase::Verifying) if track.is_some_and(|track| track.given_up.is_some()) => {
-            Stage::GaveUp
-        }
+        Some(Phase::Proving | Phase::Verifying) if track.is_some_and(|track| track.given_up.is_some()) => Stage::GaveUp,
         Some(Phase::Proving | Phase::Verifying) if !unit.active.is_up() => by_itself,
         Some(Phase::Proving | Phase::Verifying) => Stage::Proving,
         Some(Phase::Waiting { .. }) => Stage::Waiting,

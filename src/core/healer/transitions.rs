@@ -1,7 +1,7 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
-use super::track::{Phase, Track};
 use super::attempts::DIED;
+use super::track::{Phase, Track};
 use super::unit::{Standing, Unit};
 use super::{Healer, Look, Outcome, Purpose, Timestamp};
 use crate::core::coverage::Resolution;
@@ -206,12 +206,7 @@ impl Healer {
             // The look that is under way, or that comes at the end, is told of it.
             None
             | Some(
-                Phase::Resting
-                | Phase::Looking
-                | Phase::Proving
-                | Phase::Verifying
-                | Phase::Cancelled
-                | Phase::Stopped,
+                Phase::Resting | Phase::Looking | Phase::Proving | Phase::Verifying | Phase::Cancelled | Phase::Stopped,
             ) => {}
         }
     }
@@ -230,7 +225,8 @@ impl Healer {
             return;
         }
         unit.kept_from_starting = true;
-        let may_change_that = |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. });
+        let may_change_that =
+            |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. });
         if self.tracks.get(name).is_some_and(may_change_that) {
             self.make_due(name);
         }

@@ -10,7 +10,7 @@ use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::Phase as EventPhase;
 use crate::core::probe::{Answer, REFUSALS, Reading, Sighting};
 use crate::core::rules::LOOP;
-use crate::core::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
+use crate::core::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since, is_another_definition};
 
 /// How soon a start or stop that is under way is looked at for the first time, to see how long it may take.
 const FIRST_CHECK: Duration = Duration::from_secs(15);
@@ -201,11 +201,14 @@ impl Healer {
             track.run = seen.run;
         }
         let another_file = match (&track.given_up, seen.file) {
-            (Some(given_up), Some(file)) => given_up.definition.is_some_and(|then| then != file.definition),
+            (Some(given_up), Some(file)) => {
+                given_up.definition.is_some_and(|then| is_another_definition(then, file.definition))
+            }
             _ => false,
         };
         if let (Some(given_up), Some(file)) = (&mut track.given_up, seen.file) {
-            given_up.definition.get_or_insert(file.definition);
+            // Also instead of one that an earlier version has written down, which is of another kind.
+            given_up.definition = Some(file.definition);
             given_up.run.clone_from(&track.run);
         }
         let suspected = track.suspected;

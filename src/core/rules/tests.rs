@@ -217,7 +217,8 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
     );
     let parents = prop::collection::vec(prop::sample::select(ActiveState::ALL), 0..3);
     (words, any::<[bool; 9]>(), parents, 0u8..4).prop_map(|((load, active, result, restart), flags, parents, stop)| {
-        let [has_job, enabled, oneshot, restart_prevented, auto_restart, directory_gone, conflict, triggered, grouped] = flags;
+        let [has_job, enabled, oneshot, restart_prevented, auto_restart, directory_gone, conflict, triggered, grouped] =
+            flags;
         Inspection {
             load,
             active,
@@ -248,7 +249,10 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             },
             conflicts: conflict.then(|| "maint.service".to_owned()).into_iter().collect(),
             triggers: triggered.then(|| "job.timer".to_owned()).into_iter().collect(),
-            stopped_groups: grouped.then(|| crate::core::units::StoppedGroup { name: "app.target".into(), left: None }).into_iter().collect(),
+            stopped_groups: grouped
+                .then(|| crate::core::units::StoppedGroup { name: "app.target".into(), left: None })
+                .into_iter()
+                .collect(),
             ..Inspection::crashed()
         }
     })

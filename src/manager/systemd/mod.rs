@@ -23,18 +23,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::{Message, OwnedVariant, Variant};
 
-use super::journal::Journal;
+use super::journal::{End, Journal};
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
-use crate::core::units::{
-    ActiveState, Detail, Fall, Inspection, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
-};
+use crate::core::coverage::Aliases;
 use crate::core::rules::Start;
+use crate::core::units::{
+    ActiveState, Detail, Fall, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
+};
 use link::{Address, Link, since_then};
 use related::Dependencies;
 use session::{PATIENCE, Request, Session};
 
-/// How long a look at a directory may take.
+/// How long a look at files may take.
 const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A handle on systemd.
@@ -44,6 +45,7 @@ pub struct Systemd {
     requests: mpsc::UnboundedSender<Request>,
     link: watch::Receiver<Option<Link>>,
     patterns: watch::Sender<Vec<String>>,
+    aliases: watch::Sender<Aliases>,
 }
 
 impl Systemd {
@@ -59,20 +61,33 @@ impl Systemd {
         let (requests, requested) = mpsc::unbounded_channel();
         let (changes, told) = mpsc::unbounded_channel();
         let (link_sender, link_receiver) = watch::channel(Some(link.clone()));
-        let session =
-            Session { addresses, patterns: patterns.clone(), requests: requested, changes, link: link_sender };
+        let aliases = watch::Sender::new(Aliases::new());
+        let session = Session {
+            addresses,
+            patterns: patterns.clone(),
+            aliases: aliases.clone(),
+            requests: requested,
+            changes,
+            link: link_sender,
+        };
         tokio::spawn(session.run(link));
         let systemd = Self {
             journal: Journal::new(scope),
             requests,
             link: link_receiver,
             patterns: watch::Sender::new(patterns),
+            aliases,
         };
         Ok((systemd, told))
     }
 
     fn link(&self) -> Result<Link, ManagerError> {
         self.link.borrow().clone().ok_or_else(|| ManagerError::Unreachable("not connected".to_owned()))
+    }
+
+    /// What is listed: by the patterns, and by the own names of units with other names that match.
+    fn listed(&self) -> Vec<String> {
+        with_aliased(&self.patterns.borrow(), &self.aliases.borrow())
     }
 
     /// Asks for single properties, all at once: of a whole interface systemd would also have to read
@@ -117,7 +132,16 @@ impl Systemd {
             when(detail.times, link.realtime(name, "StateChangeTimestamp")),
             when(is_down, directory.is_gone(&link, name)),
         )?;
-        let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref()).await) } else { None };
+        let fall = left.zip(down).map(|(left, down)| Fall { left, down });
+        let down_for = down.filter(|_| is_down).and_then(since_then);
+        let result = ServiceResult::from(text(&result));
+        let end = End {
+            is_over: is_down,
+            was_clean: seen.active == ActiveState::Inactive && result == ServiceResult::Success,
+            was_sudden: fall.is_some_and(Fall::was_sudden),
+            ago: down_for.unwrap_or_default(),
+        };
+        let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
         Ok(Inspection {
             load: seen.load,
             active: seen.active,
@@ -126,8 +150,8 @@ impl Systemd {
             fall,
             began,
             transition: transition.flatten(),
-            down_for: down.filter(|_| is_down).and_then(since_then),
-            result: ServiceResult::from(text(&result)),
+            down_for,
+            result,
             restart,
             restart_prevented: restart_prevented.flatten(),
             oneshot: text(&kind) == "oneshot",
@@ -149,10 +173,22 @@ impl Systemd {
         })
     }
 
-    async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>) -> StopEvidence {
+    async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>, end: End) -> StopEvidence {
         match run {
-            Some(run) if !run.is_empty() => self.journal.stop_evidence(run).await,
-            _ => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+            Some(run) if !run.is_empty() => self.journal.stop_evidence(run, end).await,
+            _ => match self.was_kept_from_starting(unit).await {
+                Ok(true) => StopEvidence::KeptFromStarting,
+                Ok(false) => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+                Err(unknown) => unknown,
+            },
+        }
+    }
+
+    async fn was_kept_from_starting(&self, unit: &UnitName) -> Result<bool, StopEvidence> {
+        let began = async { self.link()?.began().await };
+        match began.await {
+            Ok(began) => self.journal.was_kept_from_starting(unit, began).await,
+            Err(error) => Err(StopEvidence::Unknown(error.to_string())),
         }
     }
 }
@@ -193,14 +229,12 @@ impl Directory {
 
 impl ServiceManager for Systemd {
     async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        let patterns = self.patterns.borrow().clone();
-        self.link()?.list(&[], &patterns).await
+        self.link()?.list(&[], &self.listed()).await
     }
 
     async fn list_not_up(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        let patterns = self.patterns.borrow().clone();
         let states = ActiveState::ALL.iter().filter(|state| !state.is_up()).map(|state| state.as_str());
-        self.link()?.list(&states.collect::<Vec<_>>(), &patterns).await
+        self.link()?.list(&states.collect::<Vec<_>>(), &self.listed()).await
     }
 
     fn refresh(&self) {
@@ -211,6 +245,27 @@ impl ServiceManager for Systemd {
     fn cover(&self, patterns: Vec<String>) {
         self.patterns.send_replace(patterns.clone());
         let _ = self.requests.send(Request::Cover(patterns));
+    }
+
+    async fn aliases(&self) -> Result<Aliases, ManagerError> {
+        let patterns = self.patterns.borrow().clone();
+        let aliases = self.link()?.aliases(&patterns).await?;
+        self.aliases.send_replace(aliases.clone());
+        Ok(aliases)
+    }
+
+    async fn has_any(&self, pattern: &str) -> Option<bool> {
+        let link = self.link().ok()?;
+        let pattern = [pattern.to_owned()];
+        if !link.list(&[], &pattern).await.ok()?.is_empty() || !link.unit_files(&pattern).await.ok()?.is_empty() {
+            return Some(true);
+        }
+        // An instance of a template has no file of its name.
+        if UnitName::parse(&pattern[0]).is_err() {
+            return Some(false);
+        }
+        let lines = link.list_names(&pattern).await.ok()?;
+        Some(lines.iter().any(|line| line.load != LoadState::NotFound))
     }
 
     async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
@@ -234,8 +289,8 @@ impl ServiceManager for Systemd {
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let run = self.link().ok()?.last_run(unit.as_str()).await.ok().flatten();
-        self.journal.last_line(unit, run).await
+        let run = self.link().ok()?.failed_run(unit.as_str()).await.ok()??;
+        self.journal.what_went_wrong(unit, &run).await
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
@@ -266,6 +321,11 @@ pub fn signalled(signal: &Message) -> Option<UnitStatus> {
         Some(wire::Signal::Changed(status, _)) => Some(status),
         _ => None,
     }
+}
+
+/// The patterns, and the units that have other names.
+fn with_aliased(patterns: &[String], aliases: &Aliases) -> Vec<String> {
+    patterns.iter().cloned().chain(aliases.values().map(|unit| unit.as_str().to_owned())).collect()
 }
 
 /// A property that is text. What is of another type reads as empty, which becomes unknown, which is

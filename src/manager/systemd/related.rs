@@ -11,8 +11,12 @@ use zbus::OwnedVariant;
 use super::link::Link;
 use super::wire::{self, Line};
 use super::{Systemd, flag, names, text};
-use crate::core::units::{Parent, StopEvidence, StoppedGroup};
+use crate::core::units::{ActiveState, Parent, StopEvidence, StoppedGroup};
 use crate::manager::ManagerError;
+use crate::manager::journal::End;
+
+/// When a group went down does not matter for what the journal has of its stop.
+const LONG_AGO: Duration = Duration::from_secs(3600);
 
 /// The dependencies of a unit, by name.
 #[derive(Debug, Default)]
@@ -96,7 +100,7 @@ impl Systemd {
             if conflicts.contains(&line.name) && (!line.active.is_down() || line.is_starting()) {
                 related.conflicts.push(line.name.clone());
             }
-            if line.name.ends_with(".socket") && line.active == crate::core::units::ActiveState::Failed {
+            if line.name.ends_with(".socket") && line.active == ActiveState::Failed {
                 related.failed_sockets.push(line.name.clone());
             }
             if groups.contains(&line.name) && !(up && !stopping) {
@@ -118,7 +122,13 @@ impl Systemd {
         let Some(left) = link.moment(&name, "ActiveExitTimestampMonotonic").await? else { return Ok(None) };
         if name.ends_with(".service") {
             let run = link.invocation(&name).await?;
-            if run.is_empty() || self.journal.stop_evidence(&run).await != StopEvidence::Requested {
+            let end = End {
+                is_over: true,
+                was_clean: line.active == ActiveState::Inactive,
+                was_sudden: false,
+                ago: LONG_AGO,
+            };
+            if run.is_empty() || self.journal.stop_evidence(&run, end).await != StopEvidence::Requested {
                 return Ok(None);
             }
         }
@@ -128,14 +138,20 @@ impl Systemd {
 
 async fn parent(link: &Link, line: Line, with_history: bool) -> Result<Parent, ManagerError> {
     let stopping = line.is_stopping();
-    let mut parent =
-        Parent { name: line.name, active: line.active, stopping, left: None, finished: false, stops_when_unneeded: false };
+    let mut parent = Parent {
+        name: line.name,
+        active: line.active,
+        stopping,
+        left: None,
+        finished: false,
+        stops_when_unneeded: false,
+    };
     if with_history || !parent.active.is_up() {
         parent.left = link.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
     }
     if parent.active.is_down() {
         parent.stops_when_unneeded = flag(&link.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
-        parent.finished = parent.active != crate::core::units::ActiveState::Failed
+        parent.finished = parent.active != ActiveState::Failed
             && parent.name.ends_with(".service")
             && has_finished(link, &parent.name).await?;
     }

@@ -18,6 +18,8 @@ use zbus::{Connection, Message, MessageStream};
 use super::link::{Address, Link};
 use super::starts::Starting;
 use super::wire::{self, Line, Signal};
+use super::with_aliased;
+use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
 use crate::core::units::{ActiveState, UnitName};
@@ -54,6 +56,10 @@ enum Call {
     Sockets,
     /// What a socket that has failed starts.
     Triggers(String),
+    /// The unit files that match the patterns.
+    Files,
+    /// The units of these names.
+    Names(Vec<String>),
     Start(Starting),
 }
 
@@ -61,7 +67,7 @@ impl Call {
     fn start(self) -> Option<Starting> {
         match self {
             Self::Start(starting) => Some(starting),
-            Self::List | Self::Sockets | Self::Triggers(_) => None,
+            Self::List | Self::Sockets | Self::Triggers(_) | Self::Files | Self::Names(_) => None,
         }
     }
 }
@@ -69,6 +75,7 @@ impl Call {
 pub(super) struct Session {
     pub addresses: Vec<Address>,
     pub patterns: Vec<String>,
+    pub aliases: watch::Sender<Aliases>,
     pub requests: mpsc::UnboundedReceiver<Request>,
     pub changes: mpsc::UnboundedSender<Change>,
     pub link: watch::Sender<Option<Link>>,
@@ -168,6 +175,8 @@ struct Following {
     /// The manager is about to end.
     shutting_down: bool,
     covered: Vec<glob::Pattern>,
+    /// As they were told.
+    aliases: Aliases,
     listing: bool,
     list_again: bool,
     reloading_until: Option<Instant>,
@@ -196,12 +205,14 @@ impl Following {
             failed_sockets: BTreeMap::new(),
             shutting_down: false,
             covered: Vec::new(),
+            aliases: Aliases::new(),
             listing: false,
             list_again: false,
             reloading_until: None,
         };
         following.cover(&session.patterns);
-        following.list(&session.patterns).await?;
+        following.list(session).await?;
+        following.look_for_aliases(session).await?;
         Ok(following)
     }
 
@@ -244,11 +255,12 @@ impl Following {
 
     async fn perform(&mut self, session: &mut Session, request: Request) -> zbus::Result<()> {
         match request {
-            Request::Refresh => self.list(&session.patterns).await,
+            Request::Refresh => self.list(session).await,
             Request::Cover(patterns) => {
                 self.cover(&patterns);
                 session.patterns = patterns;
-                self.list(&session.patterns).await
+                self.list(session).await?;
+                self.look_for_aliases(session).await
             }
             Request::Start(start, timeout) => self.start(Starting::new(start, Instant::now() + timeout)).await,
             Request::Stop(unit) => {
@@ -282,6 +294,8 @@ impl Following {
                             message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
                         self.listed(session, message).await
                     }
+                    Some(Call::Files) => self.found_files(message).await,
+                    Some(Call::Names(names)) => self.found_names(session, message, &names).await,
                     Some(Call::Start(starting)) => {
                         self.queued(session, message, starting);
                         Ok(())
@@ -315,24 +329,25 @@ impl Following {
                 let _ = session.changes.send(Change::Unit(status));
                 Ok(())
             }
-            Signal::Look => self.list(&session.patterns).await,
+            Signal::Look => self.list(session).await,
             Signal::Removed(name) => {
-                if self.covered.iter().any(|pattern| pattern.matches(&name)) {
-                    self.list(&session.patterns).await?;
+                let is_aliased = || session.aliases.borrow().values().any(|unit| unit.as_str() == name);
+                if self.covered.iter().any(|pattern| pattern.matches(&name)) || is_aliased() {
+                    self.list(session).await?;
                 }
                 Ok(())
             }
             Signal::JobRemoved { id, path, unit, result } => self.job_ended(session, id, &path, unit, &result).await,
             Signal::Socket(socket, failed) => {
                 if failed != self.failed_sockets.contains_key(&socket) {
-                    self.list(&session.patterns).await?;
+                    self.list(session).await?;
                 }
                 Ok(())
             }
             Signal::ShuttingDown => {
                 self.shutting_down = true;
                 let _ = session.changes.send(Change::ShuttingDown);
-                self.list(&session.patterns).await
+                self.list(session).await
             }
             Signal::Reloading(true) => {
                 self.reloading_until = Some(Instant::now() + LONGEST_RELOAD);
@@ -341,7 +356,8 @@ impl Following {
             }
             Signal::Reloading(false) => {
                 self.reloading_until = None;
-                self.list(&session.patterns).await
+                self.list(session).await?;
+                self.look_for_aliases(session).await
             }
             Signal::Owner(None) => {
                 self.owner = None;
@@ -350,13 +366,13 @@ impl Following {
             }
             Signal::Owner(owner @ Some(_)) => {
                 self.owner = owner;
-                self.list(&session.patterns).await
+                self.list(session).await
             }
         }
     }
 
     /// Asks for a list, unless one is on its way: then for another after it.
-    async fn list(&mut self, patterns: &[String]) -> zbus::Result<()> {
+    async fn list(&mut self, session: &Session) -> zbus::Result<()> {
         if std::mem::replace(&mut self.listing, true) {
             self.list_again = true;
             return Ok(());
@@ -365,11 +381,39 @@ impl Following {
         // A subscription can be dropped without a word (systemd issue 27697): renew it each time.
         let subscribe = wire::subscribe()?;
         let sockets = wire::call("ListUnitsByPatterns", &(["failed"], ["*.socket"]))?;
+        let patterns = with_aliased(&session.patterns, &session.aliases.borrow());
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).chain(wire::SHUTDOWN).collect();
         let list = wire::call("ListUnitsByPatterns", &(Vec::<&str>::new(), patterns))?;
         self.calls.insert(sockets.primary_header().serial_num(), Call::Sockets);
         self.calls.insert(list.primary_header().serial_num(), Call::List);
         self.connection.send_all(&[subscribe, sockets, list]).await
+    }
+
+    /// Asks which units have other names that match the patterns. That costs the manager a search in directories.
+    async fn look_for_aliases(&mut self, session: &Session) -> zbus::Result<()> {
+        let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
+        self.calls.insert(files.primary_header().serial_num(), Call::Files);
+        self.connection.send_all(&[files]).await
+    }
+
+    async fn found_files(&mut self, message: &Message) -> zbus::Result<()> {
+        // A manager that refuses the question knows no other names.
+        let names = wire::possible_aliases(wire::unit_files(message).unwrap_or_default());
+        let units = wire::call("ListUnitsByNames", &names)?;
+        self.calls.insert(units.primary_header().serial_num(), Call::Names(names));
+        self.connection.send_all(&[units]).await
+    }
+
+    async fn found_names(&mut self, session: &Session, message: &Message, names: &[String]) -> zbus::Result<()> {
+        let Ok(lines) = wire::lines(message) else { return Ok(()) };
+        let aliases = wire::aliases(names, &lines);
+        session.aliases.send_replace(aliases.clone());
+        if aliases == self.aliases {
+            return Ok(());
+        }
+        self.aliases.clone_from(&aliases);
+        let _ = session.changes.send(Change::Aliases(aliases));
+        self.list(session).await
     }
 
     async fn listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
@@ -391,7 +435,7 @@ impl Following {
                 let _ = session.changes.send(Change::Units(listed.units));
             }
         }
-        if self.list_again { self.list(&session.patterns).await } else { Ok(()) }
+        if self.list_again { self.list(session).await } else { Ok(()) }
     }
 
     /// The end of a job, ours or that of somebody else.
@@ -430,7 +474,8 @@ impl Following {
 
     /// Whether a start of ours that takes the place of other jobs is being queued.
     fn is_being_overridden(&self, unit: &UnitName) -> bool {
-        let is_it = |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
+        let is_it =
+            |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
         self.calls.values().any(is_it)
     }
 
@@ -510,7 +555,7 @@ impl Following {
     fn next_deadline(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(|call| match call {
             Call::Start(starting) => Some(starting.deadline),
-            Call::List | Call::Sockets | Call::Triggers(_) => None,
+            Call::List | Call::Sockets | Call::Triggers(_) | Call::Files | Call::Names(_) => None,
         });
         self.jobs.values().map(|starting| starting.deadline).chain(calls).chain(self.reloading_until).min()
     }
@@ -525,7 +570,7 @@ impl Following {
         }
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;
-            self.list(&session.patterns).await?;
+            self.list(session).await?;
         }
         Ok(())
     }

@@ -70,7 +70,8 @@ impl Starting {
 
     /// Takes in what is signalled of its unit.
     pub fn changed(&mut self, status: &UnitStatus) {
-        self.began |= status.name == self.start.unit && !matches!(status.active, ActiveState::Failed | ActiveState::Inactive);
+        self.began |=
+            status.name == self.start.unit && !matches!(status.active, ActiveState::Failed | ActiveState::Inactive);
     }
 
     /// What follows once its job has ended with this result, if it does not end with it.

@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zbus::message::{Builder, Flags, Type};
 use zbus::{Message, ObjectPath, Variant};
 
+use crate::core::coverage::Aliases;
 use crate::core::diagnosis::{Hopeless, Refusal};
 use crate::core::healer::Outcome;
 use crate::core::units::{ActiveState, LoadState, UnitName, UnitStatus};
@@ -293,6 +294,27 @@ pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
         job: (id != 0).then(|| ListedJob { kind: kind.to_owned(), path: path.to_string() }),
     };
     Ok(raw.into_iter().map(line).collect())
+}
+
+/// The names in the answer to `ListUnitFilesByPatterns`: each file is told by its path and its state.
+pub(super) fn unit_files(message: &Message) -> zbus::Result<Vec<String>> {
+    let body = message.body();
+    let files: Vec<(&str, &str)> = body.deserialize()?;
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    Ok(files.into_iter().map(|(path, _)| name(path)).collect())
+}
+
+/// The names that may be other names of units, of those of unit files: those that a unit can be called by, templates
+/// aside.
+pub(super) fn possible_aliases(files: Vec<String>) -> Vec<String> {
+    let is_template = |name: &str| name.contains("@.");
+    files.into_iter().filter(|name| !is_template(name) && UnitName::parse(name).is_ok()).collect()
+}
+
+/// The units that the names stand for, of the answer to `ListUnitsByNames` with them.
+pub(super) fn aliases(names: &[String], lines: &[Line]) -> Aliases {
+    let pairs = names.iter().zip(lines).filter(|(name, line)| **name != line.name && line.load != LoadState::NotFound);
+    pairs.filter_map(|(name, line)| Some((UnitName::parse(name).ok()?, UnitName::parse(&line.name).ok()?))).collect()
 }
 
 /// The service units in the answer to one of the list calls. Each refresh reads this, so it goes

@@ -22,10 +22,7 @@ fn healed_means_up_for_the_proving_time_and_seen_to_be() {
 fn a_restart_that_nobody_signalled_is_no_proof() {
     let mut ward = Ward::with_proving_queue();
     ward.after(10 * SECOND);
-    assert_eq!(
-        ward.shows("queue", up(3 * SECOND)),
-        ["failed queue #1: exited and was restarted right after starting"]
-    );
+    assert_eq!(ward.shows("queue", up(3 * SECOND)), ["failed queue #1: exited and was restarted right after starting"]);
     // That the manager's own restart lasts is no heal of ours.
     assert_eq!(ward.after(10 * SECOND), ["look at queue"]);
     assert_eq!(ward.shows("queue", up(13 * SECOND)), ["recovered queue"]);
@@ -110,10 +107,7 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
         assert_eq!(ward.shows("queue", crashed()), [format!("starting queue #{next}"), "start queue".into()]);
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
-    assert_eq!(
-        ward.fails("queue", "boom"),
-        ["failed queue #10: boom", "gave-up queue #10: 10 attempts failed: boom"]
-    );
+    assert_eq!(ward.fails("queue", "boom"), ["failed queue #10: boom", "gave-up queue #10: 10 attempts failed: boom"]);
     for _ in 0..100 {
         assert!(ward.after(3600 * SECOND).is_empty());
         assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());

@@ -101,10 +101,7 @@ fn clearing_the_failure_by_hand_ends_a_wait() {
     assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
     let cleared = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::NotRequested), ..crashed() };
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..cleared.clone() };
-    assert_eq!(
-        ward.shows("queue", disabled),
-        ["stopped queue: its failure was cleared, and it is not enabled"]
-    );
+    assert_eq!(ward.shows("queue", disabled), ["stopped queue: its failure was cleared, and it is not enabled"]);
     assert!(ward.after(3600 * SECOND).is_empty());
 
     // Of one that is enabled it says nothing.
