@@ -1,0 +1,352 @@
+//! Illnesses come to an end that is told once, and nothing is told as good before it is proven.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::common::{BY_SIGNALS, DAEMON, LIVES, LIVES_UNLESS_BROKEN, SOON, World, service_of, text, written};
+use crate::stage::{
+    HANGS, SETTINGS, count, enable, explain, is_given_up, pass_seconds, phases, run, status, try_to_start,
+    wait_for_diagnosis, wait_for_phase, world, world_with, write,
+};
+
+/// The daemon's attempts for a worker that can never come up, from the first to the give-up, and quiet from then on.
+#[track_caller]
+fn is_given_up_once(world: &World, unit: &str) {
+    let mut events = world.start_daemon();
+    try_to_start(world, unit);
+    events.wait("gave-up", unit);
+    let untouched = world.picture(&[unit]);
+    pass_seconds(world, &mut events, 4);
+    let told = phases(world, unit);
+    assert_eq!(told.last().map(String::as_str), Some("gave-up"), "{told:?}");
+    assert_eq!((count(&told, "gave-up"), count(&told, "detected")), (1, 1), "{told:?}");
+    assert_eq!((count(&told, "recovered"), count(&told, "healed")), (0, 0), "{told:?}");
+    assert_eq!(count(&told, "starting"), 4, "{told:?}");
+    assert_eq!(world.picture(&[unit]), untouched);
+    assert!(world.diagnosis(unit).is_some(), "it is not listed");
+    is_given_up(world, unit);
+}
+
+/// A server that exits with an error at once is restarted by systemd up to its start limit, after each attempt anew
+/// (owntone issue 968, blue-build modules issue 355).
+#[test]
+fn a_worker_whose_restarts_by_systemd_all_fail_is_given_up_once() {
+    let world = world();
+    enable(&world, "app-s", "", "ExecStart=sh -c 'exit 3'\nRestart=always");
+    is_given_up_once(&world, "app-s");
+}
+
+/// The same of a worker that lives for a moment each time, so that it looks as if it had come back.
+#[test]
+fn a_worker_that_lives_for_a_moment_after_each_restart_by_systemd_is_given_up_once() {
+    let world = world();
+    enable(&world, "app-s", "StartLimitBurst=3", "ExecStart=sh -c 'sleep 0.2; exit 3'\nRestart=always");
+    is_given_up_once(&world, "app-s");
+}
+
+/// Lets a worker be given up, and sees that neither an empty reload nor a restart of the daemon ends that.
+#[track_caller]
+fn stays_given_up(world: &World, unit: &str) {
+    let mut events = world.start_daemon();
+    try_to_start(world, unit);
+    events.wait("gave-up", unit);
+    is_given_up(world, unit);
+    let (untouched, told) = (world.picture(&[unit]), world.told(unit));
+    assert_eq!((count(&told, "gave-up"), count(&told, "starting")), (1, 4), "{told:?}");
+    for disturb in [&["daemon-reload"][..], &["restart", DAEMON]] {
+        world.control(disturb);
+        pass_seconds(world, &mut events, 2);
+        assert_eq!(world.told(unit), told, "after {disturb:?}");
+        assert_eq!(world.picture(&[unit]), untouched, "after {disturb:?}");
+        is_given_up(world, unit);
+    }
+}
+
+/// A command before the worker's own fails at each start, and systemd restarts it up to its start limit (systemd
+/// issue 11868).
+#[test]
+fn a_worker_whose_preparation_fails_stays_given_up_through_a_reload_and_a_restart_of_the_daemon() {
+    let world = world();
+    enable(&world, "app-s", "StartLimitBurst=3", "ExecStartPre=false\nExecStart=sleep infinity\nRestart=always");
+    stays_given_up(&world, "app-s");
+}
+
+/// A worker never says that it is ready, systemd ends each start when its time is up and tries again (systemd issue
+/// 11868).
+#[test]
+fn a_worker_that_never_is_ready_in_time_stays_given_up_through_a_reload_and_a_restart_of_the_daemon() {
+    let world = world();
+    let service = "Type=notify\nTimeoutStartSec=200ms\nExecStart=sleep infinity\nRestart=always";
+    enable(&world, "app-s", "StartLimitBurst=2", service);
+    stays_given_up(&world, "app-s");
+}
+
+/// A generator writes the unit's file anew at each reload, with the same text, as for quadlets (podman issue 23411).
+#[test]
+fn a_generated_unit_stays_given_up_until_its_text_is_another() {
+    let world = world();
+    let text = "[Unit]\nDescription=Generated\n[Service]\nExecStart=";
+    world.write_file("generated", &format!("{text}sh -c 'exit 3'\n"));
+    let directory = "/run/systemd/user-generators";
+    let generator = format!("#!/bin/sh\ncp {} \"$1/app-g.service\"\n", world.path("generated"));
+    world.write_file("generator", &generator);
+    let install = format!("mkdir -p {directory} && install -m 755 {} {directory}", world.path("generator"));
+    assert!(world.command("sh").args(["-c", &install]).status().unwrap().success());
+    world.daemon_reload();
+    assert_eq!(world.show("app-g.service", "UnitFileState"), "generated");
+
+    let mut events = world.start_daemon();
+    try_to_start(&world, "app-g");
+    events.wait("gave-up", "app-g");
+    let (untouched, told) = (world.picture(&["app-g"]), world.told("app-g"));
+    for _ in 0..2 {
+        world.daemon_reload();
+        pass_seconds(&world, &mut events, 1);
+    }
+    assert_eq!(world.told("app-g"), told);
+    assert_eq!(world.picture(&["app-g"]), untouched);
+    is_given_up(&world, "app-g");
+
+    world.write_file("generated", &format!("{text}sleep infinity\n"));
+    world.daemon_reload();
+    events.wait("healed", "app-g");
+}
+
+/// The worker ends with a status after which its author wants no restart (systemd issue 11597, subiquity issue 2141).
+#[test]
+fn a_worker_whose_exit_status_forbids_restarts_is_given_up_without_an_attempt() {
+    let world = world();
+    let service = "ExecStart=sh -c 'exit 78'\nRestart=always\nRestartPreventExitStatus=78";
+    enable(&world, "app-s", "", service);
+    try_to_start(&world, "app-s");
+    world.wait_for_state("app-s.service", "failed", SOON);
+    let untouched = world.picture(&["app-s"]);
+    // With and without a daemon it is shown.
+    assert_eq!(world.diagnosis("app-s").as_deref(), Some("failed"));
+    let mut events = world.start_daemon();
+    let gave_up = events.wait("gave-up", "app-s");
+    assert!(text(&gave_up, "WORKERHEAL_REASON").contains("78"), "{gave_up:#}");
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(phases(&world, "app-s"), ["detected", "gave-up"]);
+    assert_eq!(world.picture(&["app-s"]), untouched);
+    wait_for_diagnosis(&world, "app-s", "failed");
+    is_given_up(&world, "app-s");
+}
+
+/// The same by a signal that is named, and of a worker that systemd restarts after any other end.
+#[test]
+fn a_worker_that_ends_by_a_signal_that_forbids_restarts_is_given_up_until_a_person_heals_it() {
+    let world = world();
+    run(&world, "app-s", "", "ExecStart=sleep infinity\nRestart=on-failure\nRestartPreventExitStatus=SIGKILL");
+    let mut events = world.start_daemon();
+    world.crash("app-s");
+    events.wait("gave-up", "app-s");
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(phases(&world, "app-s"), ["detected", "gave-up"]);
+    let ran = world.run(&["heal", "app-s"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(world.show("app-s.service", "ActiveState"), "active");
+}
+
+/// The worker is never ready, and neither its unit nor anything else limits the time of its start.
+#[test]
+fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_stuck() {
+    let world = world_with(", timeout: 1s");
+    enable(&world, "app-n", "", HANGS);
+    world.control(&["start", "--no-block", "app-n"]);
+    world.wait_for_state("app-n.service", "activating", SOON);
+    world.crash_for_good(["app-n"]);
+    let mut events = world.start_daemon();
+    events.wait("starting", "app-n");
+    events.wait("failed", "app-n");
+    wait_for_diagnosis(&world, "app-n", "stuck");
+    assert!(explain(&world, "app-n").contains("stuck"), "{}", explain(&world, "app-n"));
+    // It is left as it is.
+    let untouched = world.picture(&["app-n"]);
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-n"]), untouched);
+    assert_eq!(count(&phases(&world, "app-n"), "starting"), 1);
+    wait_for_diagnosis(&world, "app-n", "stuck");
+}
+
+/// The same of a start that somebody else asked for, and that ends after all.
+#[test]
+fn a_start_by_somebody_else_that_hangs_is_told_as_stuck_until_the_worker_is_up() {
+    let world = world_with(", timeout: 1s");
+    let service = "Type=notify\nNotifyAccess=all\nTimeoutStartSec=infinity\n\
+        ExecStart=sh -c 'until test -e %h/go; do sleep 0.05; done; systemd-notify --ready; exec sleep infinity'";
+    enable(&world, "app-n", "", service);
+    let mut events = world.start_daemon();
+    world.control(&["start", "--no-block", "app-n"]);
+    wait_for_diagnosis(&world, "app-n", "stuck");
+    let untouched = world.picture(&["app-n"]);
+    pass_seconds(&world, &mut events, 1);
+    assert_eq!(world.picture(&["app-n"]), untouched);
+    assert_eq!(count(&phases(&world, "app-n"), "starting"), 0);
+    world.write_file("go", "");
+    events.wait("recovered", "app-n");
+    assert_eq!(world.diagnosis("app-n"), None);
+}
+
+/// The main process is killed, but a process that it left behind ignores SIGTERM, and the unit waits for that one for
+/// ever (video2commons issue 426, podman issue 26640).
+#[test]
+fn a_worker_whose_stop_never_ends_is_told_as_stuck() {
+    let world = world_with(", timeout: 1s");
+    let service = "TimeoutStopSec=infinity\n\
+        ExecStart=sh -c '(trap \"\" TERM; touch %h/deaf; exec sleep infinity) & exec sleep infinity'";
+    run(&world, "app-z", "", service);
+    world.wait_until("its child to be deaf", SOON, || world.home().join("deaf").exists().then_some(()));
+    let mut events = world.start_daemon();
+    let pid = world.show("app-z.service", "MainPID");
+    assert!(world.command("kill").args(["-KILL", &pid]).status().unwrap().success());
+    world.wait_for_state("app-z.service", "deactivating", SOON);
+    wait_for_diagnosis(&world, "app-z", "stuck");
+    assert!(explain(&world, "app-z").contains("stuck"), "{}", explain(&world, "app-z"));
+    let untouched = world.picture(&["app-z"]);
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-z"]), untouched);
+    assert_eq!(count(&phases(&world, "app-z"), "starting"), 0);
+}
+
+/// A start that is slow, but within what the unit allows, is no illness.
+#[test]
+fn a_slow_start_within_the_units_own_time_limit_is_not_stuck() {
+    let world = world_with(", timeout: 500ms");
+    enable(&world, "app-n", "", &HANGS.replace("infinity\nExec", "30s\nExec"));
+    let mut events = world.start_daemon();
+    world.control(&["start", "--no-block", "app-n"]);
+    world.wait_for_state("app-n.service", "activating", SOON);
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.show("app-n.service", "ActiveState"), "activating");
+    assert_eq!(world.diagnosis("app-n"), None);
+    assert_eq!(phases(&world, "app-n"), [""; 0]);
+}
+
+/// systemd restarts a worker by itself until its start limit, then refuses.
+#[test]
+fn a_start_limit_that_systemds_own_restarts_reach_is_noticed_like_any_failure() {
+    let world = World::new();
+    world.config(&format!("also_watch: [\"app-*.service\"]\n{BY_SIGNALS}"));
+    let mut events = world.start_daemon();
+    // The best of three: a busy machine may hold up one of them.
+    let noticed = ["app-a", "app-b", "app-c"].map(|unit| {
+        let service = "Restart=always\nRestartSec=10ms\n\
+            ExecStart=sh -c 'echo >>%h/%N.runs; test $$(wc -l <%h/%N.runs) -gt 3 || exit 1; exec sleep infinity'";
+        run(&world, unit, "StartLimitBurst=3\nStartLimitIntervalSec=1h", service);
+        let detected = events.wait("detected", unit);
+        assert_eq!(detected["WORKERHEAL_REASON"], "start-limit-hit");
+        events.wait("healed", unit);
+        written(&detected).saturating_sub(world.since_boot(unit, "InactiveEnterTimestamp"))
+    });
+    let best = noticed.into_iter().min().unwrap();
+    assert!(best < Duration::from_millis(300), "noticed after {best:?} at best");
+}
+
+/// The unit limits the time of its job to less than its start takes (systemd issue 11521).
+#[test]
+fn a_start_whose_job_runs_out_of_time_is_told_and_so_is_that_it_came_up_after_all() {
+    let world = world();
+    run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
+    write(&world, "app-j", "JobTimeoutSec=300ms", "ExecStartPre=sleep 1\nExecStart=sleep infinity");
+    world.daemon_reload();
+    let mut events = world.start_daemon();
+    world.crash("app-j");
+    events.wait("starting", "app-j");
+    events.wait_any(&["healed", "recovered"], "app-j");
+    wait_for_phase(&world, "app-j", "up");
+    assert_eq!(world.show("app-j.service", "ActiveState"), "active");
+    assert_eq!(world.diagnosis("app-j"), None);
+}
+
+/// The same of a start that never ends.
+#[test]
+fn a_start_whose_job_runs_out_of_time_and_that_never_ends_is_told_as_stuck() {
+    let world = world_with(", timeout: 1s");
+    run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
+    write(&world, "app-j", "JobTimeoutSec=300ms", &format!("{HANGS}\n"));
+    world.daemon_reload();
+    let mut events = world.start_daemon();
+    world.crash("app-j");
+    events.wait("starting", "app-j");
+    events.wait("failed", "app-j");
+    wait_for_diagnosis(&world, "app-j", "stuck");
+    assert_ne!(status(&world, "app-j")["phase"], "waiting");
+}
+
+/// A setting of the unit is changed at run time, without a reload, after it was given up (OloEngineBase issue 1116).
+#[test]
+fn after_a_change_without_a_reload_what_is_said_and_what_is_done_about_a_given_up_worker_agree() {
+    let world = world();
+    world.write_file("broken", "");
+    enable(&world, "app-p", "", LIVES_UNLESS_BROKEN);
+    let mut events = world.start_daemon();
+    try_to_start(&world, "app-p");
+    events.wait("gave-up", "app-p");
+    let before = count(&phases(&world, "app-p"), "starting");
+    world.control(&["set-property", "app-p.service", "MemoryMax=1G"]);
+    pass_seconds(&world, &mut events, 2);
+    let (status, explained) = (status(&world, "app-p"), explain(&world, "app-p"));
+    let after = count(&phases(&world, "app-p"), "starting");
+    if status["phase"] == "gave-up" {
+        assert_eq!(after, before, "{status:#}");
+        assert!(explained.contains("given up: 4 attempts"), "{explained}");
+    } else {
+        assert!(after > before, "nothing is done: {status:#}\n{explained}");
+    }
+}
+
+/// "Came back by itself" was told of a worker that lived for 25 ms (owntone issue 968).
+#[test]
+fn a_worker_that_its_user_starts_has_recovered_only_once_it_has_stayed_up() {
+    let world = World::with_a_waiting_worker("lerd-queue-myapp", "lerd-other-shop");
+    let mut events = world.events();
+    world.config(&SETTINGS.replace("initial: 500ms, max: 4s", "initial: 5m"));
+    events.wait_for_log(&["new configuration"]);
+    // While it is broken it lives for a moment only.
+    for _ in 0..3 {
+        world.control(&["start", "lerd-queue-myapp"]);
+        world.wait_for_state("lerd-queue-myapp.service", "failed", SOON);
+    }
+    pass_seconds(&world, &mut events, 1);
+    assert_eq!(count(&phases(&world, "lerd-queue-myapp"), "recovered"), 0);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    world.control(&["start", "lerd-queue-myapp"]);
+    let recovered = events.wait_any(&["recovered", "healed"], "lerd-queue-myapp");
+    let stayed_up = written(&recovered).saturating_sub(world.since_boot("lerd-queue-myapp", "ActiveEnterTimestamp"));
+    assert!(stayed_up >= Duration::from_secs(1), "told after {stayed_up:?}");
+}
+
+/// A person who starts a worker that was given up wants it up: it is tried anew from there on.
+#[test]
+fn a_start_by_a_person_ends_a_give_up() {
+    let world = world();
+    world.write_file("broken", "");
+    enable(&world, "app-p", "", LIVES_UNLESS_BROKEN);
+    let mut events = world.start_daemon();
+    try_to_start(&world, "app-p");
+    events.wait("gave-up", "app-p");
+    world.control(&["reset-failed", "app-p"]);
+    world.control(&["start", "app-p"]);
+    world.wait_for_state("app-p.service", "failed", SOON);
+    events.wait("starting", "app-p");
+    fs::remove_file(world.home().join("broken")).unwrap();
+    events.wait("healed", "app-p");
+}
+
+/// While systemd restarts a worker by itself, nothing is done beside it, and nothing is told as good before it has
+/// stayed up.
+#[test]
+fn a_worker_that_systemd_restarts_by_itself_is_left_to_it() {
+    let world = world();
+    run(&world, "app-s", "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=1");
+    let mut events = world.start_daemon();
+    world.crash("app-s");
+    world.wait_until("systemd to restart it", SOON, || (world.show("app-s.service", "NRestarts") == "1").then_some(()));
+    pass_seconds(&world, &mut events, 2);
+    let told = phases(&world, "app-s");
+    assert_eq!((count(&told, "starting"), count(&told, "failed")), (0, 0), "{told:?}");
+    assert_eq!(world.show(&service_of("app-s"), "NRestarts"), "1");
+    assert_eq!(world.show("app-s.service", "ActiveState"), "active");
+    assert_eq!(world.diagnosis("app-s"), None);
+}

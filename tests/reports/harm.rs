@@ -1,0 +1,477 @@
+//! A heal starts the worker and does nothing else: no other unit changes, no job is cancelled, no unit is lost, and what
+//! a person stops meanwhile stays down.
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use crate::common::{LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World, service_of, text};
+use crate::stage::{
+    FAILS_WHEN_TOLD, SETTINGS, count, enable, explain, is_given_up, is_held_by, pass_seconds, phases, refreshes, run,
+    status, told_none_of, try_to_start, wait_for_diagnosis, wait_for_phase, world, write,
+};
+
+/// A unit that makes known that it is up: by a file `<unit>.up`.
+const MAKES_KNOWN: &str = "ExecStartPre=touch %h/%N.up\nExecStart=sleep infinity\nExecStopPost=rm -f %h/%N.up";
+
+/// A worker `app-b` that wants a store and dies when that goes.
+fn world_with_a_store() -> World {
+    let world = world();
+    world.write_unit("store.service", &format!("[Service]\n{MAKES_KNOWN}\n"));
+    let service = "ExecStart=sh -c 'while test -e %h/store.up; do sleep 0.02; done; exit 1'";
+    run(&world, "app-b", "Wants=store.service\nAfter=store.service", service);
+    assert_eq!(world.show("store.service", "ActiveState"), "active");
+    world
+}
+
+/// A person stops a unit that a worker wants, and the worker fails for it (systemd issue 39429).
+#[test]
+fn healing_a_worker_does_not_start_what_it_only_wants() {
+    let world = world_with_a_store();
+    let mut events = world.start_daemon();
+    world.stop_unit("store.service");
+    let untouched = world.picture(&["store.service"]);
+    for _ in 0..3 {
+        events.wait("failed", "app-b");
+        assert_eq!(world.picture(&["store.service"]), untouched);
+    }
+    events.wait("gave-up", "app-b");
+    assert_eq!(world.picture(&["store.service"]), untouched);
+}
+
+/// The same for a heal by hand, without a daemon.
+#[test]
+fn healing_a_worker_by_hand_does_not_start_what_it_only_wants() {
+    let world = world_with_a_store();
+    world.stop_unit("store.service");
+    world.wait_for_state("app-b.service", "failed", SOON);
+    let untouched = world.picture(&["store.service"]);
+    let ran = world.run(&["heal", "app-b"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert_eq!(world.picture(&["store.service"]), untouched);
+}
+
+/// A worker that fails at once is tried again and again; a timer and a socket that it wants, and whose user stopped
+/// them, stay down.
+#[test]
+fn a_timer_and_a_socket_that_a_worker_wants_stay_stopped_when_it_is_healed() {
+    let world = world();
+    world.write_unit("chime.service", "[Service]\nType=oneshot\nExecStart=true\n");
+    world.write_unit("chime.timer", "[Timer]\nOnActiveSec=1h\n");
+    world.write_unit("gate.service", "[Service]\nExecStart=sleep infinity\n");
+    world.write_unit("gate.socket", "[Socket]\nListenStream=%t/gate.sock\n");
+    run(&world, "app-b", "Wants=chime.timer gate.socket", LIVES);
+    world.control(&["stop", "chime.timer", "gate.socket"]);
+    let others = ["chime.timer", "chime.service", "gate.socket", "gate.service"];
+    let untouched = world.picture(&others);
+    let mut events = world.start_daemon();
+    world.crash("app-b");
+    events.wait("healed", "app-b");
+    assert_eq!(world.picture(&others), untouched);
+}
+
+/// A worker in its waits between attempts that cannot be up beside a maintenance service, whichever of the two says so.
+fn world_with_maintenance(worker: &str, maintenance: &str) -> World {
+    let world = world();
+    world.write_file("broken", "");
+    enable(&world, "app-c", worker, LIVES_UNLESS_BROKEN);
+    world.write_unit("maint.service", &format!("[Unit]\n{maintenance}\n[Service]\n{LIVES}\n"));
+    // Loaded, so that both sides know of each other.
+    world.write_unit("keeps.service", &format!("[Unit]\nAfter=maint.service\n[Service]\n{LIVES}\n"));
+    world.start_unit("keeps.service");
+    try_to_start(&world, "app-c");
+    world
+}
+
+#[track_caller]
+fn maintenance_stays_up(worker: &str, maintenance: &str) {
+    let world = world_with_maintenance(worker, maintenance);
+    let mut events = world.start_daemon();
+    events.wait("scheduled", "app-c");
+    world.start_unit("maint.service");
+    fs::remove_file(world.home().join("broken")).unwrap();
+    is_held_by(&world, "app-c", "maint.service");
+    let untouched = world.picture(&["maint.service", "app-c"]);
+    assert!(untouched.contains("ActiveState=active"), "{untouched}");
+    pass_seconds(&world, &mut events, 3);
+    assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
+
+    // Nor by hand.
+    let ran = world.run(&["heal", "app-c"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
+
+    world.stop_unit("maint.service");
+    events.wait("healed", "app-c");
+    told_none_of(&world, "app-c", &["stopped", "gave-up"]);
+    assert_eq!(world.show("maint.service", "ActiveState"), "inactive");
+}
+
+/// A person starts maintenance while a worker that conflicts with it waits for its next attempt (systemdlint issue 6,
+/// systemd issue 21195).
+#[test]
+fn a_worker_is_held_by_the_unit_that_it_conflicts_with_and_does_not_push_it_out() {
+    maintenance_stays_up("Conflicts=maint.service", "");
+}
+
+/// The same where the other unit says it.
+#[test]
+fn a_worker_is_held_by_a_unit_that_conflicts_with_it_and_does_not_push_it_out() {
+    maintenance_stays_up("", "Conflicts=app-c.service");
+}
+
+/// A worker that is up and is pushed out by maintenance comes back when that is over, or stays down; but it does not
+/// push maintenance out.
+#[test]
+fn a_worker_that_was_pushed_out_by_the_unit_that_it_conflicts_with_does_not_push_back() {
+    let world = world();
+    run(&world, "app-c", "Conflicts=maint.service", LIVES);
+    world.write_unit("maint.service", &format!("[Service]\n{LIVES}\n"));
+    let mut events = world.start_daemon();
+    world.start_unit("maint.service");
+    world.wait_for_state("app-c.service", "inactive", SOON);
+    let untouched = world.picture(&["maint.service", "app-c"]);
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
+    assert_eq!(count(&phases(&world, "app-c"), "starting"), 0);
+}
+
+/// Starts a job that has no file.
+fn start_a_job(world: &World) {
+    let job = ["--user", "--quiet", "--unit=app-job", "sh", "-c"];
+    let script = format!("test ! -e {} && exec sleep infinity", world.path("broken"));
+    let ran = Ran::of(world.command("systemd-run").args(job).arg(script));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    world.wait_for_state("app-job.service", "active", SOON);
+}
+
+/// A job that systemd-run started is killed; only as long as it is loaded it can be started again (cockpit issue 15802,
+/// bootupd issue 707).
+#[test]
+fn a_job_without_a_file_is_started_again_and_not_lost() {
+    let world = world();
+    let mut events = world.start_daemon();
+    start_a_job(&world);
+    world.crash("app-job");
+    events.wait("healed", "app-job");
+    assert_eq!(phases(&world, "app-job"), ["detected", "starting", "healed"]);
+    assert_eq!(world.show("app-job.service", "ActiveState"), "active");
+}
+
+/// The same by hand, without a daemon.
+#[test]
+fn a_job_without_a_file_is_started_again_by_hand_and_not_lost() {
+    let world = world();
+    start_a_job(&world);
+    world.crash_for_good(["app-job"]);
+    assert_eq!(world.diagnosis("app-job").as_deref(), Some("failed"));
+    let ran = world.run(&["heal", "app-job"]);
+    assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 1 worker(s).")), "{ran:?}");
+    assert_eq!(world.show("app-job.service", "ActiveState"), "active");
+}
+
+/// The same of one that can no longer be healed.
+#[test]
+fn a_job_without_a_file_that_fails_for_good_is_given_up_and_still_there() {
+    let world = world();
+    let mut events = world.start_daemon();
+    start_a_job(&world);
+    world.write_file("broken", "");
+    world.crash("app-job");
+    events.wait("gave-up", "app-job");
+    assert_eq!(world.show("app-job.service", "LoadState"), "loaded");
+    wait_for_diagnosis(&world, "app-job", "failed");
+    is_given_up(&world, "app-job");
+    // A person can start it by systemctl as by us.
+    fs::remove_file(world.home().join("broken")).unwrap();
+    world.control(&["start", "app-job"]);
+    events.wait_any(&["recovered", "healed"], "app-job");
+}
+
+/// The unit may be started by another unit only (mgmt issue 369, systemd issue 38987).
+#[test]
+fn a_worker_whose_start_is_refused_stays_failed_and_is_given_up_with_the_reason() {
+    let world = world();
+    write(&world, "app-r", "RefuseManualStart=yes", LIVES);
+    world.write_unit("group.target", "[Unit]\nWants=app-r.service\n");
+    world.start_unit("group.target");
+    world.wait_for_state("app-r.service", "active", SOON);
+    let mut events = world.start_daemon();
+    world.crash("app-r");
+    let gave_up = events.wait_any(&["gave-up", "held", "stopped"], "app-r");
+    assert_eq!(gave_up["WORKERHEAL_PHASE"], "gave-up", "{gave_up:#}");
+    let why = format!("{} {}", text(&gave_up, "WORKERHEAL_REASON"), text(&gave_up, "WORKERHEAL_ERROR"));
+    assert!(why.contains("refuse"), "{gave_up:#}");
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.show("app-r.service", "ActiveState"), "failed");
+    assert_eq!(phases(&world, "app-r").last().unwrap(), "gave-up");
+    told_none_of(&world, "app-r", &["held", "stopped", "recovered", "healed"]);
+    wait_for_diagnosis(&world, "app-r", "failed");
+    is_given_up(&world, "app-r");
+}
+
+/// The same by hand, without a daemon: what cannot be started is as failed as before.
+#[test]
+fn a_worker_whose_start_by_hand_is_refused_stays_failed() {
+    let world = world();
+    write(&world, "app-r", "RefuseManualStart=yes", LIVES);
+    world.write_unit("group.target", "[Unit]\nWants=app-r.service\n");
+    world.start_unit("group.target");
+    world.crash_for_good(["app-r"]);
+    let untouched = world.picture(&["app-r"]);
+    let ran = world.run(&["heal", "app-r"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.out.contains("refuse"), "{ran:?}");
+    assert_eq!(world.picture(&["app-r"]), untouched);
+    assert_eq!(world.diagnosis("app-r").as_deref(), Some("failed"));
+}
+
+/// Ten workers end with an error when their server goes; a person stops it and them in one call, so that their stop
+/// jobs end while the failures are looked into.
+#[test]
+fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
+    let world = world();
+    // The workers read what the server writes: all of them see at once that it has gone.
+    let fifo = world.path("fifo");
+    assert_eq!(Ran::of(world.command("mkfifo").arg(&fifo)).status, 0);
+    world.write_unit("server.service", "[Service]\nExecStart=sh -c 'exec 9<>%h/fifo; exec sleep infinity'\n");
+    let workers: Vec<String> = (0..10).map(|n| format!("app-w{n}")).collect();
+    let names: Vec<&str> = workers.iter().map(String::as_str).collect();
+    for worker in &workers {
+        let service = "Type=notify\nNotifyAccess=all\n\
+            ExecStart=sh -c 'exec 8<%h/fifo; systemd-notify --ready; read line <&8; exit 1'";
+        enable(&world, worker, "", service);
+    }
+    let all = [&["server"], &names[..]].concat();
+    let mut events = world.start_daemon();
+    for round in 0..5 {
+        world.control(&[&["start"], &all[..]].concat());
+        // None of the stops is cancelled, or this fails.
+        world.control(&[&["stop"], &all[..]].concat());
+        pass_seconds(&world, &mut events, 1);
+        for worker in &workers {
+            let state = world.show(&service_of(worker), "ActiveState");
+            assert!(matches!(state.as_str(), "inactive" | "failed"), "{worker} is {state} after stop {round}");
+        }
+    }
+    for worker in &workers {
+        assert_eq!(world.diagnosis(worker), None, "{worker}");
+        assert_eq!(wait_for_phase(&world, worker, "stopped")["healthy"], true, "{worker}");
+    }
+}
+
+/// A oneshot that a timer starts at night fails; each run sends a bill (systemd issues 5440 and 28203).
+#[test]
+fn a_failed_oneshot_with_a_timer_or_a_path_is_shown_and_left_to_it() {
+    let world = world();
+    let service = "Type=oneshot\nExecStart=sh -c 'echo >>%h/%N.runs; test ! -e %h/broken'";
+    for unit in ["app-bill", "app-import"] {
+        write(&world, unit, "", service);
+    }
+    world.write_unit("app-bill.timer", "[Timer]\nOnCalendar=*-*-* 03:00:00\n");
+    world.write_unit("app-import.path", "[Path]\nPathExists=%h/spool\n");
+    world.control(&["start", "app-bill.timer", "app-import.path"]);
+    world.write_file("broken", "");
+    let mut events = world.start_daemon();
+    for unit in ["app-bill", "app-import"] {
+        try_to_start(&world, unit);
+        assert_eq!(world.show(&service_of(unit), "ActiveState"), "failed");
+    }
+    pass_seconds(&world, &mut events, 3);
+    let runs = |unit: &str| fs::read_to_string(world.home().join(format!("{unit}.runs"))).unwrap().lines().count();
+    for unit in ["app-bill", "app-import"] {
+        assert_eq!(runs(unit), 1, "{unit}");
+        assert_eq!(count(&phases(&world, unit), "starting"), 0, "{unit}");
+        wait_for_diagnosis(&world, unit, "failed");
+        let explained = explain(&world, unit);
+        assert!(explained.contains(if unit == "app-bill" { "timer" } else { "path" }), "{explained}");
+    }
+    // A person may run it again.
+    fs::remove_file(world.home().join("broken")).unwrap();
+    let ran = world.run(&["heal", "app-bill"]);
+    assert_eq!((ran.status, runs("app-bill"), runs("app-import")), (0, 2, 1), "{ran:?}");
+}
+
+/// A oneshot that nothing triggers is run again only if its author said so.
+#[test]
+fn a_failed_oneshot_without_a_trigger_is_run_again_only_if_its_unit_has_restarts() {
+    let world = world();
+    let service = "Type=oneshot\nExecStart=sh -c 'echo >>%h/%N.runs; test ! -e %h/broken'";
+    enable(&world, "app-once", "", service);
+    enable(&world, "app-again", "StartLimitBurst=2", &format!("{service}\nRestart=on-failure"));
+    world.write_file("broken", "");
+    let mut events = world.start_daemon();
+    try_to_start(&world, "app-once");
+    try_to_start(&world, "app-again");
+    events.wait("failed", "app-again");
+    fs::remove_file(world.home().join("broken")).unwrap();
+    events.wait("healed", "app-again");
+    pass_seconds(&world, &mut events, 1);
+    let runs = || fs::read_to_string(world.home().join("app-once.runs")).unwrap().lines().count();
+    assert_eq!((runs(), count(&phases(&world, "app-once"), "starting")), (1, 0));
+    wait_for_diagnosis(&world, "app-once", "failed");
+    let ran = world.run(&["heal", "app-once"]);
+    assert_eq!((ran.status, runs()), (0, 2), "{ran:?}");
+}
+
+/// The user's manager goes down while a worker waits for its next attempt and another one dies; the daemon is not one
+/// of its units, so that it is there to see it.
+#[test]
+fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
+    let world = world();
+    world.write_file("broken", "");
+    enable(&world, "app-waits", "", LIVES_UNLESS_BROKEN);
+    run(&world, "app-dies", "", FAILS_WHEN_TOLD);
+    // Stopped before the others, which takes until it is told to end.
+    let slow = format!("{LIVES}\nExecStop=sh -c 'until test -e %h/go; do sleep 0.02; done'");
+    run(&world, "slow", "After=app-dies.service app-waits.service", &slow);
+    let log = File::create(world.home().join("log")).unwrap();
+    let mut daemon = world.command(WORKERHEAL);
+    daemon.arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut daemon = daemon.spawn().unwrap();
+    world.wait_until("the daemon", SOON, || (world.run(&["status"]).status == 0).then_some(()));
+    try_to_start(&world, "app-waits");
+    world.wait_until("its next attempt but one", SOON, || {
+        (count(&phases(&world, "app-waits"), "scheduled") == 2).then_some(())
+    });
+    world.control(&["--no-block", "--job-mode=replace-irreversibly", "start", "exit.target"]);
+    world.wait_for_state("slow.service", "deactivating", SOON);
+    let told = phases(&world, "app-waits");
+    world.write_file("app-dies.fail", "");
+    world.wait_for_state("app-dies.service", "failed", SOON);
+    let since = refreshes(&world);
+    world.wait_until("some refreshes", SOON, || (refreshes(&world) > since + 10).then_some(()));
+    assert_eq!(phases(&world, "app-dies"), [""; 0]);
+    assert_eq!(phases(&world, "app-waits"), told);
+
+    // Nor when it has gone.
+    world.write_file("go", "");
+    world.wait_until("the manager to end", SOON, || {
+        world.systemctl(&["show", "--property=Version"]).is_err().then_some(())
+    });
+    assert_eq!(phases(&world, "app-dies"), [""; 0]);
+    assert_eq!(phases(&world, "app-waits"), told);
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
+/// Lets a worker wait for its next attempt, and a person stop the group that it is in: nothing is to be done for a unit
+/// that is down, so that only the group shows the stop.
+#[track_caller]
+fn stays_down_with_its_group(unit: &str, service: &str, group: &str, group_text: &str) {
+    let world = world();
+    world.write_file("broken", "");
+    world.write_unit(group, group_text);
+    enable(&world, "app-w", unit, &format!("{service}\n{LIVES_UNLESS_BROKEN}"));
+    world.start_unit(group);
+    try_to_start(&world, "app-w");
+    let mut events = world.start_daemon();
+    // The next attempt is due in a second.
+    events.wait("scheduled", "app-w");
+    events.wait("scheduled", "app-w");
+    world.stop_unit(group);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    let untouched = world.picture(&["app-w", group]);
+    let told = phases(&world, "app-w");
+    pass_seconds(&world, &mut events, 3);
+    assert_eq!(world.picture(&["app-w", group]), untouched);
+    assert_eq!(world.show(group, "ActiveState"), "inactive");
+    assert_eq!(count(&phases(&world, "app-w"), "starting"), count(&told, "starting"));
+    wait_for_phase(&world, "app-w", "stopped");
+    assert_eq!(world.diagnosis("app-w"), None);
+}
+
+/// A target that a waiting worker is part of is stopped (systemd issues 13841 and 13848).
+#[test]
+fn a_waiting_worker_stays_down_when_the_target_that_it_is_part_of_is_stopped() {
+    let target = "[Unit]\nWants=app-w.service\n";
+    stays_down_with_its_group("PartOf=group.target", "", "group.target", target);
+}
+
+/// A service that a waiting worker is part of is stopped (systemd issue 13848).
+#[test]
+fn a_waiting_worker_stays_down_when_the_service_that_it_is_part_of_is_stopped() {
+    stays_down_with_its_group("PartOf=group.service", "", "group.service", &format!("[Service]\n{LIVES}\n"));
+}
+
+/// A slice that a waiting worker is in is stopped (systemd issue 1312).
+#[test]
+fn a_waiting_worker_stays_down_when_its_slice_is_stopped() {
+    stays_down_with_its_group("", "Slice=group.slice", "group.slice", "[Slice]\n");
+}
+
+/// A worker whose start takes a while, and whether it comes up in the end.
+#[track_caller]
+fn heal_by_hand_during_an_attempt(ends_well: bool) {
+    let world = world();
+    let unless = if ends_well { "" } else { "; test ! -e %h/broken" };
+    run(&world, "app-x", "", &format!("ExecStartPre=sh -c 'sleep 1.5{unless}'\nExecStart=sleep infinity"));
+    let mut events = world.start_daemon();
+    world.write_file("broken", "");
+    world.crash("app-x");
+    events.wait("starting", "app-x");
+    world.wait_for_state("app-x.service", "activating", SOON);
+    let ran = world.run(&["heal", "app-x"]);
+    let (code, last, state) =
+        if ends_well { (0, "Healed 1 worker(s).", "active") } else { (1, "Healed 0 worker(s), 1 failed.", "failed") };
+    assert_eq!((ran.status, ran.out.lines().last()), (code, Some(last)), "{ran:?}");
+    assert_eq!(world.show("app-x.service", "ActiveState"), state);
+    // Of the daemon's own start, not of another beside it.
+    assert_eq!(count(&phases(&world, "app-x"), "starting"), 1);
+}
+
+/// A person heals a worker that the daemon is just starting (LinuxGSM issue 2646).
+#[test]
+fn a_heal_by_hand_during_an_attempt_waits_for_its_end() {
+    heal_by_hand_during_an_attempt(true);
+}
+
+/// The same where the attempt fails.
+#[test]
+fn a_heal_by_hand_during_an_attempt_that_fails_says_so() {
+    heal_by_hand_during_an_attempt(false);
+}
+
+/// A person stops a worker while our start of it is under way: it is down in the end, and the stop was not cancelled.
+#[test]
+fn a_stop_in_the_moment_of_our_start_is_obeyed() {
+    let world = world();
+    world.config(&SETTINGS.replace("refresh: 200ms", "refresh: 1h"));
+    let units: Vec<String> = (0..8).map(|n| format!("app-s{n}")).collect();
+    for unit in &units {
+        run(&world, unit, "", LIVES);
+    }
+    let mut events = world.start_daemon();
+    for (n, unit) in units.iter().enumerate() {
+        // Somewhat later each time: before the look, during it, during the start, after it.
+        let script = format!(
+            "systemctl --user kill --signal=KILL {unit}; sleep 0.0{:02}; exec systemctl --user stop {unit}",
+            n * 3
+        );
+        let ran = Ran::of(world.command("sh").args(["-c", &script]));
+        assert_eq!(ran.status, 0, "{unit}: {ran:?}");
+    }
+    pass_seconds(&world, &mut events, 2);
+    for unit in &units {
+        let state = world.show(&service_of(unit), "ActiveState");
+        assert!(matches!(state.as_str(), "inactive" | "failed"), "{unit} is {state}: {:?}", phases(&world, unit));
+        assert_eq!(status(&world, unit)["phase"], "stopped", "{unit}");
+    }
+}
+
+/// How long a worker may take to be found stopped is no excuse to start it: what is stopped while it waits stays down.
+#[test]
+fn a_waiting_worker_that_is_stopped_by_itself_stays_down() {
+    let world = world();
+    world.write_file("broken", "");
+    enable(&world, "app-w", "", LIVES_UNLESS_BROKEN);
+    try_to_start(&world, "app-w");
+    let mut events = world.start_daemon();
+    events.wait("scheduled", "app-w");
+    world.stop_unit("app-w.service");
+    fs::remove_file(world.home().join("broken")).unwrap();
+    events.wait("stopped", "app-w");
+    let untouched = world.picture(&["app-w"]);
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-w"]), untouched);
+    assert_eq!(world.show("app-w.service", "ActiveState"), "failed");
+}
