@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-use crate::common::{Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of};
+use crate::common::{DAEMON, Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of};
 use crate::stage::{
-    FAILS_WHEN_TOLD, SETTINGS, count, enable, explain, is_held_by, pass_seconds, phases, run, told_none_of,
-    try_to_start, wait_for_diagnosis, world, write,
+    SETTINGS, count, enable, explain, is_held_by, is_left_down, pass_seconds, phases, run, status, told_none_of,
+    try_to_start, wait_for_diagnosis, wait_for_phase, world, write,
 };
 
 const FPM: &str = "lerd-php85-fpm";
@@ -132,6 +133,12 @@ fn enabled_workers_come_back_with_a_container_that_is_restarted() {
     come_back_after(&[&["restart", FPM]], |world| Some(world.start_daemon()));
 }
 
+/// A restart of one that is down is a start: systemd has nothing to restart the workers for.
+#[test]
+fn enabled_workers_come_back_with_a_stopped_container_that_is_restarted() {
+    come_back_after(&[&["stop", FPM], &["restart", FPM]], |world| Some(world.start_daemon()));
+}
+
 /// The same while the daemon was down.
 #[test]
 fn enabled_workers_come_back_with_a_container_that_was_stopped_and_started_before_the_daemon() {
@@ -156,6 +163,26 @@ fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
     assert!(ran.status == 1 && ran.out.contains(FPM), "{ran:?}");
     world.control(&["start", FPM]);
     comes_back(&world, "lerd-queue-myapp");
+}
+
+/// The same of a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
+#[test]
+fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is_up() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    world.write_file("broken", "");
+    enable(&world, "lerd-queue-myapp", IN_FPM, LIVES_UNLESS_BROKEN);
+    try_to_start(&world, "lerd-queue-myapp");
+    let mut events = world.start_daemon();
+    events.wait("scheduled", "lerd-queue-myapp");
+    world.control(&["stop", FPM]);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    is_held_by(&world, "lerd-queue-myapp", FPM);
+    pass_seconds(&world, &mut events, 1);
+    assert_eq!(world.show(&service_of(FPM), "ActiveState"), "inactive");
+    world.control(&["start", FPM]);
+    events.wait("healed", "lerd-queue-myapp");
+    told_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
 }
 
 /// Nothing keeps a unit loaded that is not enabled and down: only the daemon knows that it was up.
@@ -193,8 +220,7 @@ fn a_worker_that_was_stopped_by_itself_does_not_come_back_with_its_container() {
     pass_seconds(&world, &mut events, 2);
     assert_eq!(world.picture(&both), untouched);
     for unit in both {
-        assert_eq!(phases(&world, unit).last().map(String::as_str), Some("stopped"), "{unit}");
-        assert_eq!(world.diagnosis(unit), None, "{unit}");
+        is_left_down(&world, unit);
     }
 }
 
@@ -390,6 +416,17 @@ fn a_worker_that_failed_together_with_its_socket_is_healed_together_with_it() {
     is_reached(&world);
 }
 
+/// The same of a worker that only its socket starts: it is down until a client comes, which none can.
+#[test]
+fn a_worker_that_only_its_failed_socket_would_start_is_reached_again() {
+    let world = world_with_a_failed_socket();
+    world.control(&["disable", "app-web.service"]);
+    world.control(&["reset-failed", "app-web.service"]);
+    assert_eq!(world.show("app-web.socket", "ActiveState"), "failed");
+    let _events = world.start_daemon();
+    is_reached(&world);
+}
+
 /// The same by hand, without a daemon.
 #[test]
 fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
@@ -404,25 +441,34 @@ fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
 /// A person clears all failures while workers wait for their next attempt (systemd issue 10529).
 #[test]
 fn workers_that_wait_are_healed_on_after_all_failures_were_cleared() {
+    are_healed_on_after(&["reset-failed"]);
+}
+
+/// The same of those that are named.
+#[test]
+fn workers_that_wait_are_healed_on_after_their_own_failures_were_cleared() {
+    are_healed_on_after(&["reset-failed", "app-a", "app-b"]);
+}
+
+#[track_caller]
+fn are_healed_on_after(call: &[&str]) {
     let world = world();
+    world.config(&SETTINGS.replace("initial: 500ms", "initial: 3s"));
     world.write_file("broken", "");
     let units = ["app-a", "app-b"];
     for unit in units {
         enable(&world, unit, "", LIVES_UNLESS_BROKEN);
         try_to_start(&world, unit);
     }
-    let mut events = world.start_daemon();
+    let _events = world.start_daemon();
     for unit in units {
-        world.wait_until("its third attempt to be due", SOON, || {
-            (count(&phases(&world, unit), "scheduled") > 1).then_some(())
-        });
+        wait_for_phase(&world, unit, "waiting");
     }
-    world.control(&["reset-failed"]);
+    world.control(call);
     // Not healed yet, and not forgotten.
     for unit in units {
         assert!(world.diagnosis(unit).is_some(), "{unit} is not listed");
     }
-    events.wait("starting", "app-a");
     fs::remove_file(world.home().join("broken")).unwrap();
     for unit in units {
         world.wait_for_healed(unit);
@@ -474,48 +520,78 @@ fn a_worker_that_is_named_by_an_alias_is_covered() {
     }
 }
 
-/// Lets a worker fail in a way of which only the journal knows whether it was asked for, while the journal is behind.
+/// Sends a signal to journald.
 #[track_caller]
-fn is_healed_once_the_journal_has_caught_up(delay: impl Fn(&World), go_on: impl Fn(&World)) {
-    let world = world();
-    let stop = "ExecStopPost=sleep 0.1";
-    run(&world, "app-f", "", &format!("{FAILS_WHEN_TOLD}\n{stop}"));
-    let events = world.start_daemon();
-    delay(&world);
-    world.write_file("app-f.fail", "");
-    world.wait_for_state("app-f.service", "failed", SOON);
-    // It is looked for then.
-    let begin = std::time::Instant::now();
-    world.wait_until("the look, or a second", SOON, || {
-        let held = crate::stage::status(&world, "app-f")["phase"] == "held";
-        (held || begin.elapsed().as_secs() >= 1).then_some(())
+fn signal_journald(world: &World, signal: &str) {
+    let pid = Ran::of(world.command("pidof").arg("systemd-journald")).out;
+    let ran = Ran::of(world.command("kill").args([signal, pid.trim()]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+}
+
+/// Gives the daemon a second to look for evidence in the journal, or less if it has said that there is none.
+#[track_caller]
+fn wait_until_looked_for(world: &World, unit: &str) {
+    let begin = Instant::now();
+    world.wait_until("a second, or the end of the search", SOON, || {
+        (begin.elapsed() > Duration::from_secs(1) || status(world, unit)["phase"] == "held").then_some(())
     });
-    go_on(&world);
+}
+
+/// A worker starts and fails while journald does not get to write, in a way of which only the journal knows whether
+/// somebody asked for it (systemd issue 16315).
+#[test]
+fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_goes_on() {
+    let world = world();
+    world.write_file("broken", "");
+    enable(&world, "app-f", "", &format!("{LIVES_UNLESS_BROKEN}\nExecStopPost=sleep 0.1"));
+    let events = world.start_daemon();
+    signal_journald(&world, "-STOP");
+    world.control(&["start", "app-f"]);
+    world.wait_for_state("app-f.service", "failed", SOON);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    wait_until_looked_for(&world, "app-f");
+    signal_journald(&world, "-CONT");
     drop(events);
     world.wait_for_healed("app-f");
     assert_eq!(world.show("app-f.service", "ActiveState"), "active");
     told_none_of(&world, "app-f", &["stopped", "gave-up"]);
 }
 
-/// journald does not get to read for a second (systemd issue 16315).
+/// A person's stop is not in the journal yet when the daemon starts: what is not there yet is no evidence either way
+/// (systemd issue 16315).
 #[test]
-fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_goes_on() {
-    let signal = |world: &World, signal: &str| {
-        let pid = Ran::of(world.command("pidof").arg("systemd-journald")).out;
-        let ran = Ran::of(world.command("kill").args([signal, pid.trim()]));
-        assert_eq!(ran.status, 0, "{ran:?}");
-    };
-    is_healed_once_the_journal_has_caught_up(|world| signal(world, "-STOP"), |world| signal(world, "-CONT"));
+fn a_stop_that_journald_has_not_written_yet_is_obeyed() {
+    let world = world();
+    run(&world, "app-f", "", FAILS_WHEN_STOPPED);
+    world.journal(&[]);
+    signal_journald(&world, "-STOP");
+    world.stop_unit("app-f.service");
+    assert_eq!(world.show("app-f.service", "ActiveState"), "failed");
+    let untouched = world.picture(&["app-f"]);
+    world.start_unit(DAEMON);
+    wait_until_looked_for(&world, "app-f");
+    signal_journald(&world, "-CONT");
+    wait_for_phase(&world, "app-f", "stopped");
+    let mut events = world.events();
+    pass_seconds(&world, &mut events, 1);
+    assert_eq!(world.picture(&["app-f"]), untouched);
+    is_left_down(&world, "app-f");
 }
 
-/// journald has a burst of lines to write first (systemd issue 16315).
+/// A worker starts and fails in the middle of a burst of lines, which journald has to write first (systemd issue 16315).
 #[test]
 fn a_worker_that_fails_during_a_burst_of_log_lines_is_healed() {
-    let burst = |world: &World| {
-        let script = "yes 'a line of a burst, which takes journald a while to write' | head -n 30000";
-        run(world, "burst", "", &format!("Type=exec\nExecStart=sh -c \"{script}\""));
-    };
-    is_healed_once_the_journal_has_caught_up(burst, |_| ());
+    let world = world();
+    let script = "yes 'a line of a burst, which takes journald a while to write' | head -n 30000";
+    write(&world, "burst", "", &format!("Type=exec\nExecStart=sh -c \"{script}\""));
+    world.write_file("broken", "");
+    enable(&world, "app-f", "", &format!("{LIVES_UNLESS_BROKEN}\nExecStopPost=sleep 0.1"));
+    let _events = world.start_daemon();
+    world.control(&["start", "burst", "app-f"]);
+    world.wait_for_state("app-f.service", "failed", SOON);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    world.wait_for_healed("app-f");
+    told_none_of(&world, "app-f", &["stopped", "gave-up"]);
 }
 
 /// A worker and the pool that it requires, which systemd stops when nobody needs it.

@@ -4,10 +4,10 @@
 use std::fs::{self, File};
 use std::process::Stdio;
 
-use crate::common::{LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World, service_of, text};
+use crate::common::{FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World, service_of, text};
 use crate::stage::{
-    FAILS_WHEN_TOLD, SETTINGS, count, enable, explain, is_given_up, is_held_by, pass_seconds, phases, refreshes, run,
-    status, told_none_of, try_to_start, wait_for_diagnosis, wait_for_phase, world, write,
+    FAILS_WHEN_TOLD, SETTINGS, count, enable, explain, is_held_by, is_left_down, pass_seconds, phases, refreshes, run,
+    told_none_of, try_to_start, wait_for_diagnosis, wait_for_phase, wait_until_given_up, world, write,
 };
 
 /// A unit that makes known that it is up: by a file `<unit>.up`.
@@ -50,7 +50,20 @@ fn healing_a_worker_by_hand_does_not_start_what_it_only_wants() {
     assert_eq!(world.picture(&["store.service"]), untouched);
 }
 
-/// A worker that fails at once is tried again and again; a timer and a socket that it wants, and whose user stopped
+/// The same where what it wants has failed: nobody asked us to heal that.
+#[test]
+fn healing_a_worker_does_not_start_what_it_only_wants_and_what_has_failed() {
+    let world = world_with_a_store();
+    let mut events = world.start_daemon();
+    world.crash_for_good(["store"]);
+    let untouched = world.picture(&["store"]);
+    for _ in 0..2 {
+        events.wait("failed", "app-b");
+        assert_eq!(world.picture(&["store"]), untouched);
+    }
+}
+
+/// A worker is killed; a timer and a socket that it wants, and whose user stopped
 /// them, stay down.
 #[test]
 fn a_timer_and_a_socket_that_a_worker_wants_stay_stopped_when_it_is_healed() {
@@ -169,7 +182,20 @@ fn a_job_without_a_file_is_started_again_by_hand_and_not_lost() {
     assert_eq!(world.show("app-job.service", "ActiveState"), "active");
 }
 
-/// The same of one that can no longer be healed.
+/// The file of a worker that runs is deleted; only as long as it is loaded it can be started again.
+#[test]
+fn a_worker_whose_file_was_deleted_while_it_ran_is_started_again_and_not_lost() {
+    let world = world();
+    write(&world, "app-d", "", LIVES);
+    world.control(&["start", "app-d"]);
+    let mut events = world.start_daemon();
+    fs::remove_file(world.home().join(".config/systemd/user/app-d.service")).unwrap();
+    world.crash("app-d");
+    events.wait("healed", "app-d");
+    assert_eq!(world.show("app-d.service", "ActiveState"), "active");
+}
+
+/// The same of a job that can no longer be healed.
 #[test]
 fn a_job_without_a_file_that_fails_for_good_is_given_up_and_still_there() {
     let world = world();
@@ -180,7 +206,7 @@ fn a_job_without_a_file_that_fails_for_good_is_given_up_and_still_there() {
     events.wait("gave-up", "app-job");
     assert_eq!(world.show("app-job.service", "LoadState"), "loaded");
     wait_for_diagnosis(&world, "app-job", "failed");
-    is_given_up(&world, "app-job");
+    wait_until_given_up(&world, "app-job");
     // A person can start it by systemctl as by us.
     fs::remove_file(world.home().join("broken")).unwrap();
     world.control(&["start", "app-job"]);
@@ -206,7 +232,7 @@ fn a_worker_whose_start_is_refused_stays_failed_and_is_given_up_with_the_reason(
     assert_eq!(phases(&world, "app-r").last().unwrap(), "gave-up");
     told_none_of(&world, "app-r", &["held", "stopped", "recovered", "healed"]);
     wait_for_diagnosis(&world, "app-r", "failed");
-    is_given_up(&world, "app-r");
+    wait_until_given_up(&world, "app-r");
 }
 
 /// The same by hand, without a daemon: what cannot be started is as failed as before.
@@ -254,8 +280,7 @@ fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
         }
     }
     for worker in &workers {
-        assert_eq!(world.diagnosis(worker), None, "{worker}");
-        assert_eq!(wait_for_phase(&world, worker, "stopped")["healthy"], true, "{worker}");
+        is_left_down(&world, worker);
     }
 }
 
@@ -283,7 +308,8 @@ fn a_failed_oneshot_with_a_timer_or_a_path_is_shown_and_left_to_it() {
         assert_eq!(count(&phases(&world, unit), "starting"), 0, "{unit}");
         wait_for_diagnosis(&world, unit, "failed");
         let explained = explain(&world, unit);
-        assert!(explained.contains(if unit == "app-bill" { "timer" } else { "path" }), "{explained}");
+        let trigger = if unit == "app-bill" { "app-bill.timer" } else { "app-import.path" };
+        assert!(explained.contains(trigger), "{explained}");
     }
     // A person may run it again.
     fs::remove_file(world.home().join("broken")).unwrap();
@@ -354,6 +380,32 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
     daemon.wait().unwrap();
 }
 
+/// The manager isolates a target, in which the daemon is, but no worker.
+#[test]
+fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
+    let world = world();
+    world.write_file("broken", "");
+    world.write_unit("only.target", "[Unit]\nAllowIsolate=yes\nWants=workerheal.service dbus.service\n");
+    enable(&world, "app-waits", "", LIVES_UNLESS_BROKEN);
+    run(&world, "app-dies", "", FAILS_WHEN_TOLD);
+    let slow = format!("{LIVES}\nExecStop=sh -c 'until test -e %h/go; do sleep 0.02; done'");
+    run(&world, "slow", "After=app-dies.service app-waits.service", &slow);
+    let mut events = world.start_daemon();
+    try_to_start(&world, "app-waits");
+    events.wait("scheduled", "app-waits");
+    events.wait("scheduled", "app-waits");
+    world.control(&["--no-block", "isolate", "only.target"]);
+    world.wait_for_state("slow.service", "deactivating", SOON);
+    let told = phases(&world, "app-waits");
+    world.write_file("app-dies.fail", "");
+    world.wait_for_state("app-dies.service", "failed", SOON);
+    let since = refreshes(&world);
+    world.wait_until("some refreshes", SOON, || (refreshes(&world) > since + 10).then_some(()));
+    assert_eq!(phases(&world, "app-dies"), [""; 0]);
+    assert_eq!(phases(&world, "app-waits"), told);
+    assert_eq!(world.show("app-dies.service", "ActiveState"), "failed");
+}
+
 /// Lets a worker wait for its next attempt, and a person stop the group that it is in: nothing is to be done for a unit
 /// that is down, so that only the group shows the stop.
 #[track_caller]
@@ -399,10 +451,40 @@ fn a_waiting_worker_stays_down_when_its_slice_is_stopped() {
     stays_down_with_its_group("", "Slice=group.slice", "group.slice", "[Slice]\n");
 }
 
+/// Workers that run are stopped with their groups, and end with an error.
+#[test]
+fn workers_that_are_stopped_with_their_groups_stay_down() {
+    let world = world();
+    let service = format!("[Service]\n{LIVES}\n");
+    let groups = [("group.target", "[Unit]\n"), ("group.service", service.as_str()), ("group.slice", "[Slice]\n")];
+    for (group, text) in groups {
+        world.write_unit(group, text);
+        world.start_unit(group);
+    }
+    run(&world, "app-a", "PartOf=group.target", FAILS_WHEN_STOPPED);
+    run(&world, "app-b", "PartOf=group.service", FAILS_WHEN_STOPPED);
+    run(&world, "app-c", "", &format!("Slice=group.slice\n{FAILS_WHEN_STOPPED}"));
+    let mut events = world.start_daemon();
+    for (group, _) in groups {
+        world.stop_unit(group);
+    }
+    let all = ["app-a", "app-b", "app-c", "group.target", "group.service", "group.slice"];
+    for unit in &all[..3] {
+        world.wait_for_state(&service_of(unit), "failed", SOON);
+    }
+    let untouched = world.picture(&all);
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.picture(&all), untouched);
+    for unit in &all[..3] {
+        is_left_down(&world, unit);
+    }
+}
+
 /// A worker whose start takes a while, and whether it comes up in the end.
 #[track_caller]
 fn heal_by_hand_during_an_attempt(ends_well: bool) {
     let world = world();
+    world.config(&SETTINGS.replace("initial: 500ms, max: 4s", "initial: 5m"));
     let unless = if ends_well { "" } else { "; test ! -e %h/broken" };
     run(&world, "app-x", "", &format!("ExecStartPre=sh -c 'sleep 1.5{unless}'\nExecStart=sleep infinity"));
     let mut events = world.start_daemon();
@@ -452,9 +534,7 @@ fn a_stop_in_the_moment_of_our_start_is_obeyed() {
     }
     pass_seconds(&world, &mut events, 2);
     for unit in &units {
-        let state = world.show(&service_of(unit), "ActiveState");
-        assert!(matches!(state.as_str(), "inactive" | "failed"), "{unit} is {state}: {:?}", phases(&world, unit));
-        assert_eq!(status(&world, unit)["phase"], "stopped", "{unit}");
+        is_left_down(&world, unit);
     }
 }
 
