@@ -378,6 +378,64 @@ fn a_unit_file_that_is_written_again_with_the_same_text_does_not_end_a_give_up()
     wait_until_given_up(&world, "app-p");
 }
 
+/// What else defines a unit is part of its definition.
+#[test]
+fn a_drop_in_file_that_is_added_or_removed_ends_a_give_up() {
+    let drop_in = ".config/systemd/user/app-p.service.d/breaks.conf";
+    let breaks = "[Service]\nExecStart=\nExecStart=sh -c 'exit 3'\n";
+    for added in [true, false] {
+        let world = world();
+        enable(&world, "app-p", "", if added { "ExecStart=sh -c 'exit 3'" } else { LIVES });
+        if !added {
+            world.write_file(drop_in, breaks);
+            world.daemon_reload();
+        }
+        let mut events = world.start_daemon();
+        try_to_start(&world, "app-p");
+        events.wait("gave-up", "app-p");
+        if added {
+            world.write_file(drop_in, &breaks.replace("sh -c 'exit 3'", "sleep infinity"));
+        } else {
+            fs::remove_file(world.home().join(drop_in)).unwrap();
+        }
+        world.daemon_reload();
+        events.wait("healed", "app-p");
+    }
+}
+
+/// An assertion of the unit does not hold, so that each start is refused.
+#[test]
+fn a_worker_whose_assertion_fails_stays_failed_and_is_given_up() {
+    let world = world();
+    world.write_file("needed", "");
+    run(&world, "app-p", "AssertPathExists=%h/needed", LIVES);
+    let mut events = world.start_daemon();
+    fs::remove_file(world.home().join("needed")).unwrap();
+    world.crash("app-p");
+    events.wait("gave-up", "app-p");
+    wait_until_given_up(&world, "app-p");
+    wait_for_diagnosis(&world, "app-p", "failed");
+    let told = phases(&world, "app-p");
+    assert_eq!((count(&told, "gave-up"), count(&told, "healed"), count(&told, "recovered")), (1, 0, 0), "{told:?}");
+}
+
+/// A condition of the unit does not hold: a start does nothing, which is no success.
+#[test]
+fn a_worker_whose_condition_does_not_hold_is_never_told_as_healed_and_not_passed_over() {
+    let world = world();
+    world.write_file("needed", "");
+    run(&world, "app-p", "ConditionPathExists=%h/needed", LIVES);
+    let mut events = world.start_daemon();
+    fs::remove_file(world.home().join("needed")).unwrap();
+    world.crash("app-p");
+    events.wait_any(&["gave-up", "held"], "app-p");
+    pass_seconds(&world, &mut events, 1);
+    let told = phases(&world, "app-p");
+    assert!(matches!(told.last().map(String::as_str), Some("gave-up" | "held")), "{told:?}");
+    assert_eq!((count(&told, "healed"), count(&told, "recovered"), count(&told, "stopped")), (0, 0, 0), "{told:?}");
+    assert_ne!(world.show("app-p.service", "ActiveState"), "active");
+}
+
 /// What a person does for a worker ends a give-up, and its proven uptime does.
 #[test]
 fn a_resume_and_a_proven_uptime_each_end_a_give_up() {

@@ -145,6 +145,45 @@ fn enabled_workers_come_back_with_a_container_that_was_stopped_and_started_befor
     come_back_after(&[&["stop", FPM], &["start", FPM]], |_| None);
 }
 
+/// The daemon finds them down together, and nothing in the journal of one that crashed with it but systemd's own stop.
+#[test]
+fn workers_that_went_down_with_their_container_before_the_daemon_come_back_with_it() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    run(&world, "lerd-queue-myapp", IN_FPM, LERDS);
+    run(&world, "lerd-mail-myapp", IN_FPM, LIVES);
+    world.control(&["kill", "--signal=KILL", FPM, "lerd-mail-myapp"]);
+    for (unit, states) in [(FPM, "failed"), ("lerd-queue-myapp", "inactive"), ("lerd-mail-myapp", "inactive failed")] {
+        world.wait_until(&format!("{unit} to be down"), SOON, || {
+            states.contains(&world.show(&service_of(unit), "ActiveState")).then_some(())
+        });
+    }
+    let mut events = world.start_daemon();
+    for unit in ["lerd-queue-myapp", "lerd-mail-myapp"] {
+        is_held_by(&world, unit, FPM);
+    }
+    pass_seconds(&world, &mut events, 1);
+    world.control(&["start", FPM]);
+    for unit in ["lerd-queue-myapp", "lerd-mail-myapp"] {
+        comes_back(&world, unit);
+    }
+}
+
+/// One worker is bound to another, and a third one to that: what is healed takes the others up with it.
+#[test]
+fn workers_that_are_bound_to_a_worker_come_back_after_that_is_healed() {
+    let world = world();
+    run(&world, "app-a", "", LIVES);
+    run(&world, "app-b", "BindsTo=app-a.service\nAfter=app-a.service", LIVES);
+    run(&world, "app-c", "BindsTo=app-b.service\nAfter=app-b.service", LIVES);
+    let _events = world.start_daemon();
+    world.crash("app-a");
+    world.wait_for_healed("app-a");
+    for unit in ["app-b", "app-c"] {
+        comes_back(&world, unit);
+    }
+}
+
 /// While the container is stopped, its workers are shown as what they are, and wait for it.
 #[test]
 fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {

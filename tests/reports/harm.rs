@@ -182,6 +182,35 @@ fn a_job_without_a_file_is_started_again_by_hand_and_not_lost() {
     assert_eq!(world.show("app-job.service", "ActiveState"), "active");
 }
 
+/// The same of one that systemd starts no more often: clearing that would unload it.
+#[test]
+fn a_job_without_a_file_that_has_reached_its_start_limit_is_not_lost() {
+    let world = world();
+    let mut events = world.start_daemon();
+    let job = ["--user", "--quiet", "--unit=app-job", "-p", "StartLimitBurst=1", "-p", "StartLimitIntervalSec=1h"];
+    let ran = Ran::of(world.command("systemd-run").args(job).args(["sleep", "infinity"]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    world.crash("app-job");
+    events.wait_any(&["gave-up", "healed"], "app-job");
+    assert_eq!(world.show("app-job.service", "LoadState"), "loaded");
+    let state = world.show("app-job.service", "ActiveState");
+    assert!(matches!(state.as_str(), "failed" | "active"), "{state}");
+    assert_eq!(world.diagnosis("app-job").is_some(), state == "failed");
+}
+
+/// The start limit of a unit with a file is no end of its healing: that is what clearing it is for.
+#[test]
+fn a_worker_with_a_start_limit_of_one_is_healed_again_and_again() {
+    let world = world();
+    run(&world, "app-l", "StartLimitBurst=1\nStartLimitIntervalSec=1h", LIVES);
+    let mut events = world.start_daemon();
+    for _ in 0..3 {
+        world.crash("app-l");
+        events.wait("healed", "app-l");
+    }
+    assert_eq!(count(&phases(&world, "app-l"), "failed"), 0);
+}
+
 /// The file of a worker that runs is deleted; only as long as it is loaded it can be started again.
 #[test]
 fn a_worker_whose_file_was_deleted_while_it_ran_is_started_again_and_not_lost() {
@@ -538,7 +567,22 @@ fn a_stop_in_the_moment_of_our_start_is_obeyed() {
     }
 }
 
-/// How long a worker may take to be found stopped is no excuse to start it: what is stopped while it waits stays down.
+/// A person stops a worker that systemd was about to restart by itself.
+#[test]
+fn a_stop_while_systemd_waits_to_restart_a_worker_is_obeyed() {
+    let world = world();
+    run(&world, "app-w", "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=1h");
+    let mut events = world.start_daemon();
+    world.crash("app-w");
+    world.wait_for_state("app-w.service", "activating", SOON);
+    world.stop_unit("app-w.service");
+    let untouched = world.picture(&["app-w"]);
+    pass_seconds(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-w"]), untouched);
+    is_left_down(&world, "app-w");
+}
+
+/// A person stops a worker that waits for its next attempt.
 #[test]
 fn a_waiting_worker_that_is_stopped_by_itself_stays_down() {
     let world = world();
