@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::{DAEMON, Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of};
 use crate::stage::{
-    SETTINGS, count, enable, explain, is_held_by, is_left_down, pass_seconds, phases, run, status, told_none_of,
-    try_to_start, wait_for_diagnosis, wait_for_phase, world, write,
+    SETTINGS, count, enable, explain, is_held_by, is_left_down, pass_time, phases, run, status, told_none_of,
+    try_to_start, wait_for_diagnosis, wait_for_phase, world, world_with_waits_of, write,
 };
 
 const FPM: &str = "lerd-php85-fpm";
@@ -64,7 +64,7 @@ fn six_workers_that_were_killed_together_with_their_container_all_come_back_with
                 (world.show(&service_of(unit), "ActiveState") != "active").then_some(())
             });
         }
-        pass_seconds(&world, &mut events, 1);
+        pass_time(&world, &mut events, 1);
         world.control(&["start", FPM]);
         for unit in &units {
             comes_back(&world, unit);
@@ -86,7 +86,7 @@ fn six_workers_that_systemd_does_not_restart_all_come_back_with_their_container(
     let mut events = world.start_daemon();
     world.control(&[&["kill", "--signal=KILL", FPM], &names[..]].concat());
     world.wait_for_state(&service_of(FPM), "failed", SOON);
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     world.control(&["start", FPM]);
     for unit in &units {
         comes_back(&world, unit);
@@ -162,7 +162,7 @@ fn workers_that_went_down_with_their_container_before_the_daemon_come_back_with_
     for unit in ["lerd-queue-myapp", "lerd-mail-myapp"] {
         is_held_by(&world, unit, FPM);
     }
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     world.control(&["start", FPM]);
     for unit in ["lerd-queue-myapp", "lerd-mail-myapp"] {
         comes_back(&world, unit);
@@ -195,7 +195,7 @@ fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
     is_held_by(&world, "lerd-queue-myapp", "lerd-php85-fpm.service");
     wait_for_diagnosis(&world, "lerd-queue-myapp", "expected-but-stopped");
     let untouched = world.picture(&[FPM, "lerd-queue-myapp"]);
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&[FPM, "lerd-queue-myapp"]), untouched);
     // The next to name it by hand is told the same.
     let ran = world.run(&["heal", "lerd-queue-myapp"]);
@@ -207,7 +207,7 @@ fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
 /// The same of a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
 #[test]
 fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is_up() {
-    let world = world();
+    let world = world_with_waits_of("1s");
     run(&world, FPM, "", LIVES);
     world.write_file("broken", "");
     enable(&world, "lerd-queue-myapp", IN_FPM, LIVES_UNLESS_BROKEN);
@@ -217,7 +217,7 @@ fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is
     world.control(&["stop", FPM]);
     fs::remove_file(world.home().join("broken")).unwrap();
     is_held_by(&world, "lerd-queue-myapp", FPM);
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     assert_eq!(world.show(&service_of(FPM), "ActiveState"), "inactive");
     world.control(&["start", FPM]);
     events.wait("healed", "lerd-queue-myapp");
@@ -234,7 +234,7 @@ fn a_worker_that_was_up_without_being_enabled_comes_back_with_its_container() {
     let mut events = world.start_daemon();
     world.crash(FPM);
     world.wait_for_state(&service_of(FPM), "failed", SOON);
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     world.control(&["start", FPM]);
     comes_back(&world, "lerd-queue-myapp");
 }
@@ -256,7 +256,7 @@ fn a_worker_that_was_stopped_by_itself_does_not_come_back_with_its_container() {
     let untouched = world.picture(&both);
     world.control(&["start", FPM]);
     comes_back(&world, "lerd-proof-myapp");
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&both), untouched);
     for unit in both {
         is_left_down(&world, unit);
@@ -276,7 +276,7 @@ fn a_worker_whose_container_failed_at_boot_comes_up_once_that_does() {
     let mut events = world.start_daemon();
     is_held_by(&world, "lerd-queue-myapp", FPM);
     wait_for_diagnosis(&world, "lerd-queue-myapp", "expected-but-stopped");
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     fs::remove_file(world.home().join("broken")).unwrap();
     world.control(&["start", FPM]);
     comes_back(&world, "lerd-queue-myapp");
@@ -292,7 +292,7 @@ fn a_worker_whose_container_fails_to_start_comes_up_once_that_does() {
     enable(&world, "lerd-queue-myapp", IN_FPM, LIVES);
     world.write_file("broken", "");
     assert!(world.systemctl(&["start", FPM, "lerd-queue-myapp"]).is_err());
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     fs::remove_file(world.home().join("broken")).unwrap();
     world.control(&["start", FPM]);
     comes_back(&world, "lerd-queue-myapp");
@@ -302,7 +302,7 @@ fn a_worker_whose_container_fails_to_start_comes_up_once_that_does() {
 /// 122).
 #[test]
 fn a_restart_of_what_runs_does_not_end_the_healing_of_a_worker_that_waits() {
-    let world = world();
+    let world = world_with_waits_of("1s");
     let verbs = ["try-restart", "condrestart", "try-reload-or-restart"];
     let units = ["app-a", "app-b", "app-c"];
     world.write_file("broken", "");
@@ -312,9 +312,7 @@ fn a_restart_of_what_runs_does_not_end_the_healing_of_a_worker_that_waits() {
     }
     let _events = world.start_daemon();
     for (unit, verb) in units.into_iter().zip(verbs) {
-        world.wait_until("its second attempt to be due", SOON, || {
-            (count(&phases(&world, unit), "scheduled") > 0).then_some(())
-        });
+        wait_for_phase(&world, unit, "waiting");
         world.control(&[verb, unit]);
     }
     fs::remove_file(world.home().join("broken")).unwrap();
@@ -357,7 +355,7 @@ fn a_worker_that_a_reload_ends_is_shown_where_ends_are_not_healed() {
     world.wait_for_state("app-r.service", "inactive", SOON);
     let untouched = world.picture(&["app-r"]);
     wait_for_diagnosis(&world, "app-r", "expected-but-stopped");
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-r"]), untouched);
     told_none_of(&world, "app-r", &["stopped", "starting"]);
 }
@@ -399,7 +397,7 @@ fn a_worker_that_requires_a_failed_oneshot_is_held_by_it() {
     let mut events = world.start_daemon();
     is_held_by(&world, "app-m", "migrate.service");
     let untouched = world.picture(&["app-m", "migrate"]);
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     assert_eq!(world.picture(&["app-m", "migrate"]), untouched);
     fs::remove_file(world.home().join("broken")).unwrap();
     world.control(&["start", "migrate"]);
@@ -491,8 +489,7 @@ fn workers_that_wait_are_healed_on_after_their_own_failures_were_cleared() {
 
 #[track_caller]
 fn are_healed_on_after(call: &[&str]) {
-    let world = world();
-    world.config(&SETTINGS.replace("initial: 500ms", "initial: 3s"));
+    let world = world_with_waits_of("2s");
     world.write_file("broken", "");
     let units = ["app-a", "app-b"];
     for unit in units {
@@ -519,18 +516,17 @@ fn are_healed_on_after(call: &[&str]) {
 /// The same of a worker that is not enabled: nothing says any more that it is meant to be up.
 #[test]
 fn a_worker_that_is_not_enabled_is_dismissed_with_an_event_when_its_failure_is_cleared() {
-    let world = world();
+    let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     write(&world, "app-a", "", LIVES_UNLESS_BROKEN);
     let mut events = world.start_daemon();
     try_to_start(&world, "app-a");
     events.wait("scheduled", "app-a");
-    events.wait("scheduled", "app-a");
     world.control(&["reset-failed"]);
     events.wait("stopped", "app-a");
     fs::remove_file(world.home().join("broken")).unwrap();
     let before = phases(&world, "app-a");
-    pass_seconds(&world, &mut events, 3);
+    pass_time(&world, &mut events, 3);
     assert_eq!(phases(&world, "app-a"), before);
     assert_eq!(world.diagnosis("app-a"), None);
     assert_eq!(world.show("app-a.service", "ActiveState"), "inactive");
@@ -612,7 +608,7 @@ fn a_stop_that_journald_has_not_written_yet_is_obeyed() {
     signal_journald(&world, "-CONT");
     wait_for_phase(&world, "app-f", "stopped");
     let mut events = world.events();
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     assert_eq!(world.picture(&["app-f"]), untouched);
     is_left_down(&world, "app-f");
 }
@@ -677,7 +673,7 @@ fn a_pool_that_a_person_stopped_stays_down_and_holds_its_worker() {
     world.wait_for_state("app-q.service", "inactive", SOON);
     is_held_by(&world, "app-q", "pool.service");
     let untouched = world.picture(&["app-q", "pool"]);
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-q", "pool"]), untouched);
     assert_eq!(count(&phases(&world, "app-q"), "starting"), 0);
 }

@@ -6,8 +6,9 @@ use std::process::Stdio;
 
 use crate::common::{FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World, service_of, text};
 use crate::stage::{
-    FAILS_WHEN_TOLD, SETTINGS, count, enable, explain, is_held_by, is_left_down, pass_seconds, phases, refreshes, run,
-    told_none_of, try_to_start, wait_for_diagnosis, wait_for_phase, wait_until_given_up, world, write,
+    FAILS_WHEN_TOLD, SETTINGS, count, enable, explain, is_held_by, is_left_down, pass_time, phases, refreshes, run,
+    told_none_of, try_to_start, wait_for_diagnosis, wait_for_phase, wait_until_given_up, world, world_with_waits_of,
+    write,
 };
 
 /// A unit that makes known that it is up: by a file `<unit>.up`.
@@ -84,7 +85,7 @@ fn a_timer_and_a_socket_that_a_worker_wants_stay_stopped_when_it_is_healed() {
 
 /// A worker in its waits between attempts that cannot be up beside a maintenance service, whichever of the two says so.
 fn world_with_maintenance(worker: &str, maintenance: &str) -> World {
-    let world = world();
+    let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     enable(&world, "app-c", worker, LIVES_UNLESS_BROKEN);
     world.write_unit("maint.service", &format!("[Unit]\n{maintenance}\n[Service]\n{LIVES}\n"));
@@ -105,7 +106,7 @@ fn maintenance_stays_up(worker: &str, maintenance: &str) {
     is_held_by(&world, "app-c", "maint.service");
     let untouched = world.picture(&["maint.service", "app-c"]);
     assert!(untouched.contains("ActiveState=active"), "{untouched}");
-    pass_seconds(&world, &mut events, 3);
+    pass_time(&world, &mut events, 4);
     assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
 
     // Nor by hand.
@@ -143,7 +144,7 @@ fn a_worker_that_was_pushed_out_by_the_unit_that_it_conflicts_with_does_not_push
     world.start_unit("maint.service");
     world.wait_for_state("app-c.service", "inactive", SOON);
     let untouched = world.picture(&["maint.service", "app-c"]);
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
     assert_eq!(count(&phases(&world, "app-c"), "starting"), 0);
 }
@@ -256,7 +257,7 @@ fn a_worker_whose_start_is_refused_stays_failed_and_is_given_up_with_the_reason(
     assert_eq!(gave_up["WORKERHEAL_PHASE"], "gave-up", "{gave_up:#}");
     let why = format!("{} {}", text(&gave_up, "WORKERHEAL_REASON"), text(&gave_up, "WORKERHEAL_ERROR"));
     assert!(why.contains("refuse"), "{gave_up:#}");
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.show("app-r.service", "ActiveState"), "failed");
     assert_eq!(phases(&world, "app-r").last().unwrap(), "gave-up");
     told_none_of(&world, "app-r", &["held", "stopped", "recovered", "healed"]);
@@ -302,7 +303,7 @@ fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
         world.control(&[&["start"], &all[..]].concat());
         // None of the stops is cancelled, or this fails.
         world.control(&[&["stop"], &all[..]].concat());
-        pass_seconds(&world, &mut events, 1);
+        pass_time(&world, &mut events, 1);
         for worker in &workers {
             let state = world.show(&service_of(worker), "ActiveState");
             assert!(matches!(state.as_str(), "inactive" | "failed"), "{worker} is {state} after stop {round}");
@@ -330,7 +331,7 @@ fn a_failed_oneshot_with_a_timer_or_a_path_is_shown_and_left_to_it() {
         try_to_start(&world, unit);
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "failed");
     }
-    pass_seconds(&world, &mut events, 3);
+    pass_time(&world, &mut events, 3);
     let runs = |unit: &str| fs::read_to_string(world.home().join(format!("{unit}.runs"))).unwrap().lines().count();
     for unit in ["app-bill", "app-import"] {
         assert_eq!(runs(unit), 1, "{unit}");
@@ -360,7 +361,7 @@ fn a_failed_oneshot_without_a_trigger_is_run_again_only_if_its_unit_has_restarts
     events.wait("failed", "app-again");
     fs::remove_file(world.home().join("broken")).unwrap();
     events.wait("healed", "app-again");
-    pass_seconds(&world, &mut events, 1);
+    pass_time(&world, &mut events, 1);
     let runs = || fs::read_to_string(world.home().join("app-once.runs")).unwrap().lines().count();
     assert_eq!((runs(), count(&phases(&world, "app-once"), "starting")), (1, 0));
     wait_for_diagnosis(&world, "app-once", "failed");
@@ -372,7 +373,7 @@ fn a_failed_oneshot_without_a_trigger_is_run_again_only_if_its_unit_has_restarts
 /// of its units, so that it is there to see it.
 #[test]
 fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
-    let world = world();
+    let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     enable(&world, "app-waits", "", LIVES_UNLESS_BROKEN);
     run(&world, "app-dies", "", FAILS_WHEN_TOLD);
@@ -385,9 +386,7 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
     let mut daemon = daemon.spawn().unwrap();
     world.wait_until("the daemon", SOON, || (world.run(&["status"]).status == 0).then_some(()));
     try_to_start(&world, "app-waits");
-    world.wait_until("its next attempt but one", SOON, || {
-        (count(&phases(&world, "app-waits"), "scheduled") == 2).then_some(())
-    });
+    wait_for_phase(&world, "app-waits", "waiting");
     world.control(&["--no-block", "--job-mode=replace-irreversibly", "start", "exit.target"]);
     world.wait_for_state("slow.service", "deactivating", SOON);
     let told = phases(&world, "app-waits");
@@ -412,7 +411,7 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
 /// The manager isolates a target, in which the daemon is, but no worker.
 #[test]
 fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
-    let world = world();
+    let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     world.write_unit("only.target", "[Unit]\nAllowIsolate=yes\nWants=workerheal.service dbus.service\n");
     enable(&world, "app-waits", "", LIVES_UNLESS_BROKEN);
@@ -421,7 +420,6 @@ fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
     run(&world, "slow", "After=app-dies.service app-waits.service", &slow);
     let mut events = world.start_daemon();
     try_to_start(&world, "app-waits");
-    events.wait("scheduled", "app-waits");
     events.wait("scheduled", "app-waits");
     world.control(&["--no-block", "isolate", "only.target"]);
     world.wait_for_state("slow.service", "deactivating", SOON);
@@ -439,21 +437,19 @@ fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
 /// that is down, so that only the group shows the stop.
 #[track_caller]
 fn stays_down_with_its_group(unit: &str, service: &str, group: &str, group_text: &str) {
-    let world = world();
+    let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     world.write_unit(group, group_text);
     enable(&world, "app-w", unit, &format!("{service}\n{LIVES_UNLESS_BROKEN}"));
     world.start_unit(group);
     try_to_start(&world, "app-w");
     let mut events = world.start_daemon();
-    // The next attempt is due in a second.
-    events.wait("scheduled", "app-w");
     events.wait("scheduled", "app-w");
     world.stop_unit(group);
     fs::remove_file(world.home().join("broken")).unwrap();
     let untouched = world.picture(&["app-w", group]);
     let told = phases(&world, "app-w");
-    pass_seconds(&world, &mut events, 3);
+    pass_time(&world, &mut events, 4);
     assert_eq!(world.picture(&["app-w", group]), untouched);
     assert_eq!(world.show(group, "ActiveState"), "inactive");
     assert_eq!(count(&phases(&world, "app-w"), "starting"), count(&told, "starting"));
@@ -502,7 +498,7 @@ fn workers_that_are_stopped_with_their_groups_stay_down() {
         world.wait_for_state(&service_of(unit), "failed", SOON);
     }
     let untouched = world.picture(&all);
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&all), untouched);
     for unit in &all[..3] {
         is_left_down(&world, unit);
@@ -512,10 +508,9 @@ fn workers_that_are_stopped_with_their_groups_stay_down() {
 /// A worker whose start takes a while, and whether it comes up in the end.
 #[track_caller]
 fn heal_by_hand_during_an_attempt(ends_well: bool) {
-    let world = world();
-    world.config(&SETTINGS.replace("initial: 500ms, max: 4s", "initial: 5m"));
+    let world = world_with_waits_of("5m");
     let unless = if ends_well { "" } else { "; test ! -e %h/broken" };
-    run(&world, "app-x", "", &format!("ExecStartPre=sh -c 'sleep 1.5{unless}'\nExecStart=sleep infinity"));
+    run(&world, "app-x", "", &format!("ExecStartPre=sh -c 'sleep 1{unless}'\nExecStart=sleep infinity"));
     let mut events = world.start_daemon();
     world.write_file("broken", "");
     world.crash("app-x");
@@ -561,7 +556,7 @@ fn a_stop_in_the_moment_of_our_start_is_obeyed() {
         let ran = Ran::of(world.command("sh").args(["-c", &script]));
         assert_eq!(ran.status, 0, "{unit}: {ran:?}");
     }
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     for unit in &units {
         is_left_down(&world, unit);
     }
@@ -577,7 +572,7 @@ fn a_stop_while_systemd_waits_to_restart_a_worker_is_obeyed() {
     world.wait_for_state("app-w.service", "activating", SOON);
     world.stop_unit("app-w.service");
     let untouched = world.picture(&["app-w"]);
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-w"]), untouched);
     is_left_down(&world, "app-w");
 }
@@ -585,7 +580,7 @@ fn a_stop_while_systemd_waits_to_restart_a_worker_is_obeyed() {
 /// A person stops a worker that waits for its next attempt.
 #[test]
 fn a_waiting_worker_that_is_stopped_by_itself_stays_down() {
-    let world = world();
+    let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     enable(&world, "app-w", "", LIVES_UNLESS_BROKEN);
     try_to_start(&world, "app-w");
@@ -595,7 +590,7 @@ fn a_waiting_worker_that_is_stopped_by_itself_stays_down() {
     fs::remove_file(world.home().join("broken")).unwrap();
     events.wait("stopped", "app-w");
     let untouched = world.picture(&["app-w"]);
-    pass_seconds(&world, &mut events, 2);
+    pass_time(&world, &mut events, 4);
     assert_eq!(world.picture(&["app-w"]), untouched);
     assert_eq!(world.show("app-w.service", "ActiveState"), "failed");
 }

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::common::{Events, LIVES, SOON, World, service_of, text};
 
-/// Covers `app-*.service`. The waits between attempts are 500 ms, 1 s and 2 s; the fourth attempt is the last.
+/// Covers `app-*.service`. The waits between attempts are 250 ms, 500 ms and 1 s; the fourth attempt is the last.
 pub const SETTINGS: &str = "refresh: 200ms\nalso_watch: [\"app-*.service\"]\n\
-    heal: {stable_after: 1s, backoff: {initial: 500ms, max: 4s, jitter: 0}, give_up_after: 4}\n";
+    heal: {stable_after: 400ms, backoff: {initial: 250ms, max: 2s, jitter: 0}, give_up_after: 4}\n";
 
 /// `[Service]` of a worker that can be told to end with an error: it does once there is a file `<unit>.fail`.
 pub const FAILS_WHEN_TOLD: &str =
@@ -29,6 +29,14 @@ pub fn world() -> World {
 pub fn world_with(keys: &str) -> World {
     let world = World::new();
     world.config(&SETTINGS.replace("give_up_after: 4", &format!("give_up_after: 4{keys}")));
+    world
+}
+
+/// A world in which each wait between attempts is this long: long enough to do something meanwhile.
+pub fn world_with_waits_of(wait: &str) -> World {
+    let world = World::new();
+    let waits = format!("{{initial: {wait}, factor: 1, jitter: 0}}");
+    world.config(&SETTINGS.replace("{initial: 250ms, max: 2s, jitter: 0}", &waits));
     world
 }
 
@@ -118,8 +126,14 @@ pub fn explain(world: &World, name: &str) -> String {
 pub fn wait_until_given_up(world: &World, name: &str) {
     wait_for_phase(world, name, "gave-up");
     world.wait_for_state(&service_of(name), "failed", SOON);
+    is_explained_as_given_up(world, name);
+}
+
+/// That the first line of `explain`, which is its answer, says that a worker was given up.
+#[track_caller]
+pub fn is_explained_as_given_up(world: &World, name: &str) {
     let explained = explain(world, name);
-    assert!(explained.contains("given up"), "{explained}");
+    assert!(explained.lines().next().is_some_and(|line| line.contains("given up")), "{explained}");
 }
 
 /// That nothing is wrong with a worker that is down: somebody wants it so.
@@ -142,12 +156,12 @@ pub fn is_held_by(world: &World, name: &str, other: &str) {
     assert!(explained.contains(other), "{explained}");
 }
 
-/// Lets new workers crash and be healed, one after the other, each of which takes a second: what else the daemon was
-/// going to do within so many seconds has been done.
+/// Lets new workers crash and be healed, one after the other, each of which takes half a second: what else the daemon
+/// was going to do in that time has been done.
 #[track_caller]
-pub fn pass_seconds(world: &World, events: &mut Events<'_>, seconds: usize) {
+pub fn pass_time(world: &World, events: &mut Events<'_>, workers: usize) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..seconds {
+    for _ in 0..workers {
         let name = format!("app-proof-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         // Not enabled: that would make the manager read all files again.
         write(world, &name, "", LIVES);
