@@ -10,7 +10,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bound;
 mod ends;
 mod forgotten;
 mod harm;
 mod stage;
+mod stops;
+mod stuck;
