@@ -189,6 +189,8 @@ struct Daemon<M> {
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
+    /// The manager is about to end.
+    shutting_down: bool,
     record: Record,
     uptimes: Uptimes,
     /// Where metrics are to be served.
@@ -237,6 +239,7 @@ impl<M: ServiceManager> Daemon<M> {
             watch,
             ready: false,
             trouble: None,
+            shutting_down: false,
             record: Record::new(metrics),
             uptimes: Uptimes::default(),
             listen,
@@ -342,6 +345,7 @@ impl<M: ServiceManager> Daemon<M> {
     fn changed(&mut self, change: Change) -> Fact {
         match &change {
             Change::Units(_) => {
+                self.shutting_down = false;
                 if self.trouble.take().is_some() {
                     self.record.reconnected();
                     tracing::info!("the service manager answers again");
@@ -354,9 +358,15 @@ impl<M: ServiceManager> Daemon<M> {
                 self.aliases.clone_from(aliases);
                 return Fact::Settings(rules.coverage.clone(), rules.policy.clone());
             }
-            Change::Reloading => tracing::debug!("the service manager reloads its files"),
+            Change::Reloading => {
+                tracing::debug!("the service manager is busy with everything");
+                self.record.listed();
+            }
             Change::ShuttingDown => {
-                tracing::info!("the service manager is shutting down; nothing is healed until that is over");
+                if !std::mem::replace(&mut self.shutting_down, true) {
+                    tracing::info!("the service manager is shutting down; nothing is healed until that is over");
+                }
+                self.record.listed();
             }
             Change::Lost(why) => {
                 if self.trouble.is_none() {

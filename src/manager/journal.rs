@@ -23,7 +23,7 @@ use crate::core::units::{StopEvidence, UnitName};
 pub(super) use error::{Command as RunCommand, FailedRun};
 
 /// A journal that is further behind than this is not waited for.
-const LATE: Duration = Duration::from_secs(30);
+const LATE: Duration = Duration::from_secs(10);
 /// The waits between searches for the end of a run, which the journal gets within milliseconds on most days.
 const CATCHES_UP: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
 /// How long a search may take.
@@ -48,7 +48,7 @@ const SUCCESS: &str = "7ad2d189f7e94e70a38c781354912448";
 /// What is told at the end of a run.
 const ENDS: [&str; 3] = [PROCESS_EXIT, FAILURE_RESULT, SUCCESS];
 /// The fields that an [`Entry`] is read from.
-const OUTPUT_FIELDS: &str = "--output-fields=MESSAGE,MESSAGE_ID,PRIORITY,JOB_TYPE,JOB_RESULT,UNIT_RESULT,COMMAND,\
+const OUTPUT_FIELDS: &str = "--output-fields=MESSAGE,MESSAGE_ID,PRIORITY,JOB_ID,JOB_TYPE,JOB_RESULT,UNIT_RESULT,COMMAND,\
     USER_UNIT,UNIT,USER_INVOCATION_ID,INVOCATION_ID,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,_PID,\
     _STREAM_ID,_SOURCE_REALTIME_TIMESTAMP,WORKERHEAL_PHASE";
 
@@ -74,6 +74,8 @@ struct Entry {
     source: Option<String>,
     #[serde(rename = "PRIORITY", default)]
     priority: Option<String>,
+    #[serde(rename = "JOB_ID", default)]
+    job_id: Option<String>,
     #[serde(rename = "JOB_TYPE", default)]
     job_type: Option<String>,
     #[serde(rename = "JOB_RESULT", default)]
@@ -328,6 +330,29 @@ impl Journal {
             }
         }
         self.find_stop(id, end).await
+    }
+
+    /// Whether the stop that ended this run was asked for before that of another unit, which went down at about the
+    /// same time: jobs are numbered in the order in which they are made, and that of what is only taken along is
+    /// made after the one that was asked for.
+    pub async fn was_stopped_before(&self, run: &str, other: &str) -> bool {
+        const ABOUT: u64 = 2_000_000;
+        let matches = match self.scope {
+            Scope::User => [format!("USER_INVOCATION_ID={run}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("INVOCATION_ID={run}"), "_PID=1".to_owned()],
+        };
+        let of_other = match self.scope {
+            Scope::User => [format!("USER_UNIT={other}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("UNIT={other}"), "_PID=1".to_owned()],
+        };
+        let stop = |entries: Vec<Entry>, near: Option<u64>| {
+            let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
+            let mut stops = stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= ABOUT));
+            stops.find_map(|entry| Some((entry.job_id.as_deref()?.parse::<u64>().ok()?, entry.sent())))
+        };
+        let Some((job, at)) = stop(self.search(&matches, 100).await.unwrap_or_default(), None) else { return false };
+        let others = self.search(&of_other, 100).await.unwrap_or_default();
+        stop(others, Some(at)).is_some_and(|(other, _)| job < other)
     }
 
     async fn find_stop(&self, id: &str, end: End) -> StopEvidence {

@@ -129,6 +129,11 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
         self.list()
     }
 
+    /// The units whose socket has failed: their clients reach nothing, though they may be up.
+    fn failed_sockets(&self) -> impl Future<Output = Result<Vec<UnitName>, ManagerError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// Asks for a list; it arrives as [`Change::Units`]. Before the first call of it a manager need not
     /// tell of changes: who only wants to ask does not pay for that.
     fn refresh(&self);

@@ -245,7 +245,8 @@ fn a_start_by_a_person_ends_a_give_up() {
 fn given_up() -> World {
     let world = world();
     world.write_file("broken", "");
-    enable(&world, "app-p", "", LIVES_UNLESS_BROKEN);
+    // A person is to be able to start it at any time.
+    enable(&world, "app-p", "StartLimitIntervalSec=0", LIVES_UNLESS_BROKEN);
     let mut events = world.start_daemon();
     try_to_start(&world, "app-p");
     events.wait("gave-up", "app-p");

@@ -235,9 +235,9 @@ fn a_job_without_a_file_that_fails_for_good_is_given_up_and_still_there() {
     assert_eq!(world.show("app-job.service", "LoadState"), "loaded");
     wait_for_diagnosis(&world, "app-job", "failed");
     wait_until_given_up(&world, "app-job");
-    // A person can start it by systemctl as by us.
+    // A person can start it by systemctl as by us, once the start limit lets them.
     fs::remove_file(world.home().join("broken")).unwrap();
-    world.control(&["start", "app-job"]);
+    world.wait_until("a start by hand", SOON, || world.systemctl(&["start", "app-job"]).ok());
     events.wait_any(&["recovered", "healed"], "app-job");
 }
 

@@ -25,7 +25,7 @@ use super::units::{
 #[cfg(test)]
 mod tests;
 
-/// So many restarts by the manager, none followed by a long uptime, are a crash loop. It is the
+/// More restarts by the manager than this, none followed by a long uptime, are a crash loop. It is the
 /// number after which systemd itself gives up by default, if they follow each other closely.
 pub const LOOP: u32 = 5;
 
@@ -129,6 +129,8 @@ pub struct History<'a> {
     pub given_up: Option<&'a GivenUp>,
     /// A requested stop was seen under way since it was last up.
     pub stop_seen: bool,
+    /// For how long it has been down, if it was seen to go down.
+    pub seen_down_for: Option<Duration>,
     /// Its user stopped it when it was this long before the look: a job of theirs had succeeded, and
     /// it was down.
     pub job_done_before: Option<Duration>,
@@ -153,6 +155,7 @@ impl Default for History<'_> {
             at_failure: None,
             given_up: None,
             stop_seen: false,
+            seen_down_for: None,
             job_done_before: None,
             stays_stopped: false,
             taken_along: false,
@@ -474,7 +477,7 @@ impl Case<'_> {
             ActiveState::Activating => true,
             active => active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < policy.stable_after),
         };
-        now && restarts.count >= LOOP && restarts.last_run.is_none_or(|run| run < policy.reset_after)
+        now && restarts.count > LOOP && restarts.last_run.is_none_or(|run| run < policy.reset_after)
     }
 
     /// Whether a requested stop ended its last run, whoever it was meant for.
@@ -486,7 +489,11 @@ impl Case<'_> {
     /// went down when this one did.
     #[must_use]
     pub fn was_taken_along(&self) -> bool {
-        let took_along = |parent: &Parent| match (self.seen.fall, parent.left) {
+        // What is not enabled is unloaded once it is down, and the manager has forgotten when that was.
+        let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
+        let fall = self.seen.fall.or(seen_down.map(|down| Fall { left: down, down }));
+        let took_along = |parent: &Parent| match (fall, parent.left) {
+            _ if parent.stopped_later => false,
             (Some(fall), Some(left)) => left + TOGETHER >= fall.left && left <= fall.down + TOGETHER,
             // One that never was up, or a time that is not known, is no excuse to start what was stopped.
             _ => parent.active.is_up(),

@@ -302,7 +302,7 @@ pub enum StopEvidence {
 }
 
 /// How a unit went down, by the manager's monotonic clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fall {
     /// When it ceased to be up.
     pub left: Duration,
@@ -335,6 +335,8 @@ pub struct Parent {
     pub finished: bool,
     /// Whether the manager stops it as soon as no unit needs it (`StopWhenUnneeded=`).
     pub stops_when_unneeded: bool,
+    /// Whether its stop was asked for only after that of the worker: that one was meant for the worker.
+    pub stopped_later: bool,
 }
 
 /// A unit whose stop is meant for everything in it, the units that are down included: `PartOf=` or `Slice=`.
@@ -439,6 +441,8 @@ pub struct Inspection {
     pub has_job: bool,
     /// For how long it has been up, by the manager's own clock; `None` when it is not.
     pub up_for: Option<Duration>,
+    /// When the look was taken, by the manager's monotonic clock.
+    pub at: Duration,
     /// When it last ceased to be up (`ActiveExitTimestampMonotonic`), and since when it is down
     /// (`InactiveEnterTimestampMonotonic`), by the manager's monotonic clock; `None` if it never was.
     pub fall: Option<Fall>,
@@ -518,6 +522,7 @@ impl Inspection {
             active: ActiveState::Failed,
             has_job: false,
             up_for: None,
+            at: Duration::from_secs(61),
             fall: Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
             down_for: Some(Duration::from_secs(1)),
             began: Some(Duration::from_secs(1)),

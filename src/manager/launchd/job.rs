@@ -147,6 +147,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         has_job: standing.has_job,
         // Both are short of the truth: one began when it was first seen, the other counts whole seconds.
         up_for: watched.up_for.max(seen.age).filter(|_| is_up),
+        at: Duration::ZERO,
         fall: None,
         down_for: None,
         began: None,

@@ -10,9 +10,9 @@ use zbus::{Connection, Message, OwnedVariant, Variant};
 
 use super::session::PATIENCE;
 use super::wire::{self, Line};
-use super::{LOOKS_WITHIN, direct, flag, text};
+use super::{LOOKS_WITHIN, direct, flag, names, text};
 use crate::core::coverage::Aliases;
-use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitStatus};
+use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
 use crate::manager::journal::{FailedRun, Run, RunCommand};
 use crate::manager::{ManagerError, Scope, fingerprint};
 
@@ -173,6 +173,19 @@ impl Link {
         const WHAT: &str = "ListUnitsByPatterns";
         let reply = self.call(WHAT, &(states, patterns)).await?;
         wire::statuses(&reply).map(|statuses| statuses.units).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    /// The services whose socket has failed.
+    pub async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
+        const WHAT: &str = "ListUnitsByPatterns";
+        let reply = self.call(WHAT, &(["failed"], ["*.socket"])).await?;
+        let lines = wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))?;
+        let mut services = Vec::new();
+        for line in lines {
+            let triggers = names(self.property(&line.name, wire::UNIT, "Triggers").await?);
+            services.extend(triggers.into_iter().filter_map(|name| UnitName::parse(&name).ok()));
+        }
+        Ok(services)
     }
 
     pub async fn list_names(&self, names: &[String]) -> Result<Vec<Line>, ManagerError> {
@@ -400,8 +413,12 @@ fn commands(property: &OwnedVariant) -> Vec<RunCommand> {
 
 /// How long ago a moment of the monotonic clock was.
 pub(super) fn since_then(moment: Duration) -> Option<Duration> {
-    let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).ok()?;
-    now.checked_sub(moment)
+    monotonic().checked_sub(moment)
+}
+
+/// Now, by the monotonic clock, which is the manager's too.
+pub(super) fn monotonic() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).unwrap_or_default()
 }
 
 fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {

@@ -31,7 +31,7 @@ use crate::core::rules::Start;
 use crate::core::units::{
     ActiveState, Detail, Fall, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
 };
-use link::{Address, Link, since_then};
+use link::{Address, Link, monotonic, since_then};
 use related::Dependencies;
 use session::{PATIENCE, Request, Session};
 
@@ -142,11 +142,18 @@ impl Systemd {
             ago: down_for.unwrap_or_default(),
         };
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
+        let mut related = related;
+        if let (Some(StopEvidence::Requested), Some(run)) = (&stop, &run) {
+            for parent in related.parents.iter_mut().filter(|parent| parent.left.is_some()) {
+                parent.stopped_later = self.journal.was_stopped_before(run, &parent.name).await;
+            }
+        }
         Ok(Inspection {
             load: seen.load,
             active: seen.active,
             has_job: seen.job.is_some(),
             up_for: up_for.flatten(),
+            at: monotonic(),
             fall,
             began,
             transition: transition.flatten(),
@@ -235,6 +242,10 @@ impl ServiceManager for Systemd {
     async fn list_not_up(&self) -> Result<Vec<UnitStatus>, ManagerError> {
         let states = ActiveState::ALL.iter().filter(|state| !state.is_up()).map(|state| state.as_str());
         self.link()?.list(&states.collect::<Vec<_>>(), &self.listed()).await
+    }
+
+    async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
+        self.link()?.failed_sockets().await
     }
 
     fn refresh(&self) {

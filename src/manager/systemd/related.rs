@@ -145,6 +145,7 @@ async fn parent(link: &Link, line: Line, with_history: bool) -> Result<Parent, M
         left: None,
         finished: false,
         stops_when_unneeded: false,
+        stopped_later: false,
     };
     if with_history || !parent.active.is_up() {
         parent.left = link.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;

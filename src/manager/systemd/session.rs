@@ -28,6 +28,8 @@ use crate::manager::{Change, ManagerError};
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
 const LONGEST_RELOAD: Duration = Duration::from_secs(10);
+/// The longest that isolating a target is waited for.
+const LONGEST_ISOLATION: Duration = Duration::from_secs(120);
 /// Waits between attempts to connect: short at first, for a manager that executes itself anew.
 const RECONNECT: [Duration; 5] = [
     Duration::from_millis(20),
@@ -56,6 +58,8 @@ enum Call {
     Sockets,
     /// What a socket that has failed starts.
     Triggers(String),
+    /// Whether a target that has this job can be isolated.
+    AllowIsolate(String),
     /// The unit files that match the patterns.
     Files,
     /// The units of these names.
@@ -67,7 +71,12 @@ impl Call {
     fn start(self) -> Option<Starting> {
         match self {
             Self::Start(starting) => Some(starting),
-            Self::List | Self::Sockets | Self::Triggers(_) | Self::Files | Self::Names(_) => None,
+            Self::List
+            | Self::Sockets
+            | Self::Triggers(_)
+            | Self::AllowIsolate(_)
+            | Self::Files
+            | Self::Names(_) => None,
         }
     }
 }
@@ -174,6 +183,8 @@ struct Following {
     failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
     /// The manager is about to end.
     shutting_down: bool,
+    /// Jobs of targets that may be isolated, which stops everything else, and until when their end is waited for.
+    isolating: HashMap<String, Instant>,
     covered: Vec<glob::Pattern>,
     /// As they were told.
     aliases: Aliases,
@@ -204,6 +215,7 @@ impl Following {
             told_jobs: HashMap::new(),
             failed_sockets: BTreeMap::new(),
             shutting_down: false,
+            isolating: HashMap::new(),
             covered: Vec::new(),
             aliases: Aliases::new(),
             listing: false,
@@ -301,6 +313,9 @@ impl Following {
                         Ok(())
                     }
                     Some(Call::Sockets) => self.sockets_listed(session, message).await,
+                    Some(Call::AllowIsolate(path)) => {
+                        if wire::is_true(message) { Ok(()) } else { self.is_not_isolated(session, &path).await }
+                    }
                     Some(Call::Triggers(socket)) => {
                         self.triggers_told(session, message, socket);
                         Ok(())
@@ -343,6 +358,13 @@ impl Following {
                     self.list(session).await?;
                 }
                 Ok(())
+            }
+            Signal::TargetJob { path, target } => {
+                self.isolating.insert(path.clone(), Instant::now() + LONGEST_ISOLATION);
+                let _ = session.changes.send(Change::Reloading);
+                let question = wire::property_of(&target, wire::UNIT, "AllowIsolate")?;
+                self.calls.insert(question.primary_header().serial_num(), Call::AllowIsolate(path));
+                self.connection.send_all(&[question]).await
             }
             Signal::ShuttingDown => {
                 self.shutting_down = true;
@@ -427,15 +449,24 @@ impl Following {
             }
             let listed = wire::statuses(message)?;
             self.told_jobs.extend(listed.jobs);
-            if listed.shutting_down && !std::mem::replace(&mut self.shutting_down, true) {
+            self.shutting_down = listed.shutting_down;
+            if self.shutting_down {
                 let _ = session.changes.send(Change::ShuttingDown);
-            }
-            if !listed.shutting_down {
-                self.shutting_down = false;
+            } else if !self.isolating.is_empty() {
+                let _ = session.changes.send(Change::Reloading);
+            } else {
                 let _ = session.changes.send(Change::Units(listed.units));
             }
         }
         if self.list_again { self.list(session).await } else { Ok(()) }
+    }
+
+    /// A target is not, or no longer, being isolated.
+    async fn is_not_isolated(&mut self, session: &Session, path: &str) -> zbus::Result<()> {
+        if self.isolating.remove(path).is_some() && self.isolating.is_empty() {
+            return self.list(session).await;
+        }
+        Ok(())
     }
 
     /// The end of a job, ours or that of somebody else.
@@ -447,6 +478,7 @@ impl Following {
         unit: Option<UnitName>,
         result: &str,
     ) -> zbus::Result<()> {
+        self.is_not_isolated(session, path).await?;
         if let Some(starting) = self.jobs.remove(path) {
             return match starting.next(result) {
                 Ok(next) => self.start(next).await,
@@ -555,9 +587,14 @@ impl Following {
     fn next_deadline(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(|call| match call {
             Call::Start(starting) => Some(starting.deadline),
-            Call::List | Call::Sockets | Call::Triggers(_) | Call::Files | Call::Names(_) => None,
+            Call::List
+            | Call::Sockets
+            | Call::Triggers(_)
+            | Call::AllowIsolate(_)
+            | Call::Files
+            | Call::Names(_) => None,
         });
-        self.jobs.values().map(|starting| starting.deadline).chain(calls).chain(self.reloading_until).min()
+        self.jobs.values().map(|starting| starting.deadline).chain(calls).chain(self.reloading_until).chain(self.isolating.values().copied()).min()
     }
 
     async fn deadline_passed(&mut self, session: &Session) -> zbus::Result<()> {
@@ -568,6 +605,7 @@ impl Following {
         for starting in late_calls.chain(late_jobs) {
             session.finished(starting.unit().clone(), Outcome::NotStarted("its start took too long".to_owned()));
         }
+        self.isolating.retain(|_, until| *until > now);
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;
             self.list(session).await?;

@@ -82,6 +82,13 @@ pub(super) enum Signal {
     Removed(String),
     /// A job was queued for a unit that shuts down the manager.
     ShuttingDown,
+    /// A job was queued for a target, which may be isolated.
+    TargetJob {
+        /// The job's path.
+        path: String,
+        /// The target's name.
+        target: String,
+    },
     /// A job ended.
     JobRemoved {
         /// The job's number.
@@ -116,6 +123,13 @@ pub(super) fn subscribe() -> zbus::Result<Message> {
 pub(super) fn property_of(unit: &str, interface: &'static str, key: &'static str) -> zbus::Result<Message> {
     let path = unit_path(unit);
     Message::method_call(path, "Get").interface(PROPERTIES).destination(SYSTEMD).build(&(interface, key))
+}
+
+/// Whether the answer to a question for a property is `true`.
+pub(super) fn is_true(message: &Message) -> bool {
+    let body = message.body();
+    let value: Option<zbus::OwnedVariant> = body.deserialize().ok();
+    value.is_some_and(|value| matches!(&*value, Variant::Bool(true)))
 }
 
 /// The names in the answer to a question for a property that is a list of them.
@@ -212,8 +226,11 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
             Some(Signal::JobRemoved { id, path: path.to_string(), unit, result: result.to_owned() })
         }
         "JobNew" => {
-            let (_, _, unit): (u32, ObjectPath<'_>, &str) = body.deserialize().ok()?;
-            SHUTDOWN.contains(&unit).then_some(Signal::ShuttingDown)
+            let (_, path, unit): (u32, ObjectPath<'_>, &str) = body.deserialize().ok()?;
+            if SHUTDOWN.contains(&unit) {
+                return Some(Signal::ShuttingDown);
+            }
+            unit.ends_with(".target").then(|| Signal::TargetJob { path: path.to_string(), target: unit.to_owned() })
         }
         "Reloading" => body.deserialize().ok().map(Signal::Reloading),
         "NameOwnerChanged" => {

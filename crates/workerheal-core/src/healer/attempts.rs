@@ -107,15 +107,6 @@ impl Healer {
         self.stop_seen(name) || self.tracks.get(name).is_some_and(|track| track.stop_asked)
     }
 
-    /// Its user asked for a stop while our start was under way: if the start has succeeded, it is taken back.
-    pub(super) fn obey_the_stop(&mut self, now: Timestamp, name: &UnitName, is_started: bool) {
-        if !is_started {
-            return self.stopped(now, name, "");
-        }
-        self.actions.push(Action::Stop(name.clone()));
-        self.prove_on(now, name);
-    }
-
     /// Up: the time that it has to stay so begins, unless it has begun.
     pub(super) fn goes_on_proving(&mut self, now: Timestamp, name: &UnitName) {
         if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Proving && track.timer.is_none()) {
@@ -158,7 +149,8 @@ impl Healer {
                 if let Some(track) = self.tracks.get_mut(name) {
                     track.stop_asked = true;
                 }
-                self.obey_the_stop(now, name, true);
+                self.actions.push(Action::Stop(name.clone()));
+                self.prove_on(now, name);
             }
             Some(up_for) if up_for >= proving_time => {
                 if self.still_has_to_answer(name) {
@@ -185,7 +177,7 @@ impl Healer {
         }
     }
 
-    fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
+    pub(super) fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
         self.enter(name, Phase::Proving);
         self.set_timer(name, Some(now + SECOND_LOOK));
     }
@@ -198,7 +190,8 @@ impl Healer {
     /// What took the place of our start has ended, and the worker is down.
     pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
         // The job that was seen is none of ours, and one that starts the unit would not have left it so.
-        let stopped = self.units.get(name).is_some_and(|unit| unit.stop_possible);
+        let stop_asked = self.tracks.get(name).is_some_and(|track| track.stop_asked);
+        let stopped = stop_asked || self.units.get(name).is_some_and(|unit| unit.stop_possible);
         if !failed || stopped {
             self.stopped(now, name, "");
         } else {

@@ -79,8 +79,10 @@ impl Healer {
             Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
             Standing::Rising => self.set_timer(name, None),
             // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
-            Standing::Ill => self.set_timer(name, Some(now + SECOND_LOOK)),
-            Standing::Up | Standing::Settling | Standing::Down | Standing::Unknown => {}
+            Standing::Ill if track.timer.is_none_or(|at| at > now + SECOND_LOOK) => {
+                self.set_timer(name, Some(now + SECOND_LOOK));
+            }
+            Standing::Up | Standing::Ill | Standing::Settling | Standing::Down | Standing::Unknown => {}
         }
     }
 
@@ -274,7 +276,9 @@ impl Healer {
             false
         };
         let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
+        // That a worker ended without error, and that is left so, is shown where states are shown: it is no event.
+        let is_quiet = refusal == Refusal::StateNotHealed(State::ExpectedButStopped) && !track.is_public();
+        if !is_quiet && track.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
             track.told = Some(refusal.clone());
             track.scheduled = None;
             let until = match &refusal {

@@ -71,7 +71,9 @@ impl Healer {
         let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
-        let in_doubt = in_doubt || (wants_evidence(&verdict) && case.may_have_been_stopped());
+        let in_doubt = in_doubt
+            || (wants_evidence(&verdict) && case.may_have_been_stopped())
+            || (taken_along && seen.stop.is_none() && case.history.asked == Asked::ByRule && !case.history.taken_along);
         let Some(track) = self.tracks.get_mut(name) else { return };
         if in_doubt {
             // What was signalled is not enough: the journal knows.
@@ -86,7 +88,8 @@ impl Healer {
         if has_changed {
             (track.attempts, track.given_up) = (0, None);
         }
-        track.taken_along = seen.fall.filter(|_| taken_along && track.asked == Asked::ByRule);
+        track.taken_along =
+            (taken_along && track.asked == Asked::ByRule).then(|| seen.fall.unwrap_or_default());
         track.oneshot = seen.oneshot;
         track.diagnosed = state;
         // What is wrong now need not be wrong with the file that an earlier look was taken at.
@@ -110,6 +113,7 @@ impl Healer {
         if let Some(state) = state
             && !matches!(&verdict, Verdict::Stopped | Verdict::GivenUp)
             && !matches!(&verdict, Verdict::Held(refusal) if refusal.is_intent())
+            && verdict != Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped))
         {
             self.announce(name, state, &seen);
         }
@@ -137,6 +141,7 @@ impl Healer {
         let unit = self.units.get(name);
         let mut history = History {
             stop_seen: unit.is_some_and(|unit| unit.stop_seen),
+            seen_down_for: unit.and_then(|unit| unit.went_down).map(|at| now.from_now(at)),
             cleared: unit.and_then(|unit| unit.cleared),
             kept_from_starting: unit.is_some_and(|unit| unit.kept_from_starting),
             ..History::default()
@@ -150,7 +155,7 @@ impl Healer {
                 given_up: track.given_up.as_ref(),
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
                 stays_stopped: track.was_stopped_in(seen),
-                taken_along: track.taken_along.is_some() && track.taken_along == seen.fall,
+                taken_along: track.taken_along.is_some() && track.taken_along == Some(seen.fall.unwrap_or_default()),
                 refuses: track.refuses.as_deref(),
                 ..history
             };

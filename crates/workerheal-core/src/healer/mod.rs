@@ -345,7 +345,13 @@ impl Healer {
         sources: &Sources,
     ) -> Option<Explanation> {
         self.settle_resolution(name, seen);
-        Some(self.case(now, name, seen)?.explain(sources))
+        let case = self.case(now, name, seen)?;
+        let (explanation, has_changed) = (case.explain(sources), case.has_changed_since_given_up());
+        if has_changed {
+            // What is said and what is done are to agree.
+            self.set_timer(name, Some(now));
+        }
+        Some(explanation)
     }
 
     /// What the worker is held for, if it is.

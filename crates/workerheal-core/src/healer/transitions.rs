@@ -3,7 +3,7 @@
 use super::attempts::DIED;
 use super::track::{Phase, Track};
 use super::unit::{Standing, Unit};
-use super::{Healer, Look, Outcome, Purpose, Timestamp};
+use super::{Action, Healer, Look, Outcome, Purpose, Timestamp};
 use crate::coverage::Resolution;
 use crate::diagnosis::{Asked, Refusal, State};
 use crate::event::Phase as EventPhase;
@@ -211,10 +211,11 @@ impl Healer {
         }
     }
 
-    /// A stop was asked for while our start was on its way. It is obeyed once that has ended.
+    /// A stop was asked for while our start was on its way, and is asked for once more, so that it comes after that.
     pub(super) fn stop_overtaken(&mut self, name: &UnitName) {
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.stop_asked |= track.phase == Phase::Starting || track.attempt_under_way;
+        let Some(track) = self.tracks.get_mut(name).filter(|track| track.attempt_under_way) else { return };
+        if !std::mem::replace(&mut track.stop_asked, true) {
+            self.actions.push(Action::Stop(name.clone()));
         }
     }
 
@@ -262,7 +263,7 @@ impl Healer {
             track.refused = 0;
         }
         if self.tracks.get(name).is_some_and(|track| track.stop_asked) && outcome != Outcome::Cancelled {
-            return self.obey_the_stop(now, name, outcome == Outcome::Done);
+            return if outcome == Outcome::Done { self.prove_on(now, name) } else { self.stopped(now, name, "") };
         }
         match outcome {
             Outcome::Done => {

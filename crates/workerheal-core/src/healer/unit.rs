@@ -31,6 +31,8 @@ pub(super) struct Unit {
     pub restarted_by_manager: bool,
     /// The job that is under way is a reload: its end says nothing of a stop.
     pub reloads: bool,
+    /// When it was seen to go down.
+    pub went_down: Option<Timestamp>,
     /// Since when it has been starting or stopping, as far as was seen.
     pub changing_since: Option<Timestamp>,
     /// Until then a start or stop that is under way need not be looked at: it may take that long.
@@ -86,6 +88,7 @@ impl Unit {
             kept_from_starting: false,
             restarted_by_manager: auto_restart,
             reloads: active == ActiveState::Reloading && has_job,
+            went_down: None,
             changing_since: changes(active, auto_restart).then_some(now),
             checked_until: None,
             socket_failed: false,
@@ -116,8 +119,9 @@ impl Unit {
             self.stop_ends |= self.active.is_up();
             self.stop_possible = true;
         } else if self.active.is_up() && has_stop_job {
-            // It died while that job waited for its turn.
+            // It died while that job waited for its turn. That the job ends then says no more than that it was a stop.
             self.stop_possible = true;
+            self.stop_ends = true;
         }
         let is_down = matches!(active, ActiveState::Failed | ActiveState::Inactive);
         let is_over = is_down && (!live || (!has_job && active == self.active));
@@ -135,6 +139,11 @@ impl Unit {
             self.witnessed = live && ran && (!self.stop_possible || self.stop_seen);
             let cleared_now = (self.active == ActiveState::Failed && !has_job).then_some(ClearedBy::Person);
             self.cleared = self.cleared.or(cleared_now).filter(|_| active == ActiveState::Inactive);
+        }
+        if !is_down {
+            self.went_down = None;
+        } else if live && ran {
+            self.went_down = Some(now);
         }
         if !changes(active, auto_restart) {
             self.changing_since = None;

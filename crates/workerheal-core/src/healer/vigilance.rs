@@ -26,7 +26,7 @@ impl Healer {
                 Some(State::Unreachable)
             }
             Standing::Rising
-                if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) =>
+                if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > LOOP) =>
             {
                 Some(State::CrashLooping)
             }

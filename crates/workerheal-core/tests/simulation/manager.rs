@@ -243,6 +243,7 @@ impl Manager {
                 left: parent.active_exit(),
                 finished: false,
                 stops_when_unneeded: false,
+                stopped_later: false,
             }
         });
         Inspection {
@@ -251,6 +252,7 @@ impl Manager {
             has_job: unit.job().is_some(),
             up_for: unit.active_enter().filter(|_| is_up).map(|since| now - since),
             down_for: self.truth[index].down.filter(|_| unit.active().is_down()).map(|since| now - since),
+            at: now,
             began: unit.active_enter(),
             transition: matches!(active, units::ActiveState::Activating | units::ActiveState::Deactivating)
                 .then(|| Transition { lasts: now - unit.state_change(), limit: Some(270 * SECOND) }),
