@@ -71,12 +71,9 @@ impl Call {
     fn start(self) -> Option<Starting> {
         match self {
             Self::Start(starting) => Some(starting),
-            Self::List
-            | Self::Sockets
-            | Self::Triggers(_)
-            | Self::AllowIsolate(_)
-            | Self::Files
-            | Self::Names(_) => None,
+            Self::List | Self::Sockets | Self::Triggers(_) | Self::AllowIsolate(_) | Self::Files | Self::Names(_) => {
+                None
+            }
         }
     }
 }
@@ -314,7 +311,11 @@ impl Following {
                     }
                     Some(Call::Sockets) => self.sockets_listed(session, message).await,
                     Some(Call::AllowIsolate(path)) => {
-                        if wire::is_true(message) { Ok(()) } else { self.is_not_isolated(session, &path).await }
+                        if wire::is_true(message) {
+                            Ok(())
+                        } else {
+                            self.is_not_isolated(session, &path).await
+                        }
                     }
                     Some(Call::Triggers(socket)) => {
                         self.triggers_told(session, message, socket);
@@ -587,14 +588,17 @@ impl Following {
     fn next_deadline(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(|call| match call {
             Call::Start(starting) => Some(starting.deadline),
-            Call::List
-            | Call::Sockets
-            | Call::Triggers(_)
-            | Call::AllowIsolate(_)
-            | Call::Files
-            | Call::Names(_) => None,
+            Call::List | Call::Sockets | Call::Triggers(_) | Call::AllowIsolate(_) | Call::Files | Call::Names(_) => {
+                None
+            }
         });
-        self.jobs.values().map(|starting| starting.deadline).chain(calls).chain(self.reloading_until).chain(self.isolating.values().copied()).min()
+        self.jobs
+            .values()
+            .map(|starting| starting.deadline)
+            .chain(calls)
+            .chain(self.reloading_until)
+            .chain(self.isolating.values().copied())
+            .min()
     }
 
     async fn deadline_passed(&mut self, session: &Session) -> zbus::Result<()> {

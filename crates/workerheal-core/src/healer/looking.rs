@@ -88,8 +88,7 @@ impl Healer {
         if has_changed {
             (track.attempts, track.given_up) = (0, None);
         }
-        track.taken_along =
-            (taken_along && track.asked == Asked::ByRule).then(|| seen.fall.unwrap_or_default());
+        track.taken_along = (taken_along && track.asked == Asked::ByRule).then(|| seen.fall.unwrap_or_default());
         track.oneshot = seen.oneshot;
         track.diagnosed = state;
         // What is wrong now need not be wrong with the file that an earlier look was taken at.

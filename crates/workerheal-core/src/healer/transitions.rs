@@ -86,6 +86,7 @@ impl Healer {
         let standing = unit.standing_of(track);
         let suspicion = self.suspicion(now, unit);
         let attempt_under_way = track.is_some_and(|track| track.attempt_under_way);
+        let stop_asked = track.is_some_and(|track| track.stop_asked);
         match (track.map(|track| track.phase.clone()), standing) {
             (None | Some(Phase::Resting), Ill) => self.fell_ill(now, name, None),
             (None | Some(Phase::Resting), Up | Rising | Settling | Down) if suspicion.is_some() => {
@@ -126,6 +127,8 @@ impl Healer {
             (Some(Phase::Proving | Phase::Verifying), Up) => self.goes_on_proving(now, name),
             (Some(Phase::Proving | Phase::Verifying), Ill) if attempt_under_way => self.died_while_proving(now, name),
             (Some(Phase::Proving | Phase::Verifying), Ill) => self.make_due(name),
+            // It is about to be stopped.
+            (Some(Phase::Proving | Phase::Verifying), Rising) if stop_asked => {}
             (Some(Phase::Proving | Phase::Verifying), Rising) if attempt_under_way => {
                 self.attempt_failed(now, name, DIED.to_owned());
             }

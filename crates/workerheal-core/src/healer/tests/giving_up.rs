@@ -154,8 +154,8 @@ fn what_came_up_but_never_answered_stays_given_up() {
     refuses();
     assert_eq!(refuses(), ["failed queue #1: it is up, but refuses connections to x:1", "look at queue and its stop"]);
     assert_eq!(
-        ward.shows("queue", up(60 * SECOND))[1],
-        "gave-up queue #1: 1 attempt failed: it is up, but refuses connections to x:1"
+        ward.shows("queue", up(60 * SECOND)),
+        ["gave-up queue #1: 1 attempt failed: it is up, but refuses connections to x:1"]
     );
     for _ in 0..4 {
         let refuses = ward.observe(Fact::Probed(unit("queue"), sighting.clone()));

@@ -337,6 +337,8 @@ fn a_stop_is_not_taken_for_the_end_of_the_restart_that_took_the_worker_down() {
     ward.goes("queue", ActiveState::Failed);
     let seen =
         Inspection { down_for: Some(60 * SECOND), parents: vec![fpm(ActiveState::Activating, false)], ..crashed() };
+    assert_eq!(ward.shows("queue", seen.clone()), ["look at queue and its stop"], "or its parent took it along");
+    let seen = Inspection { stop: Some(StopEvidence::Requested), ..seen };
     assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
 }
 

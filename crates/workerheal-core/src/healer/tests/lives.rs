@@ -151,7 +151,7 @@ proptest! {
         let mut facts: VecDeque<Fact> = starting.into_iter().map(|unit| Fact::Finished(unit, Outcome::Done)).collect();
         facts.extend(looking.into_iter().map(|(unit, look)| Fact::Inspected(unit, look, Err("too late".into()))));
         facts.extend([Fact::Registry(registry(SITES)), Fact::StopMarker(false)]);
-        for _ in 0..4 {
+        for _ in 0..6 {
             facts.push_back(all_up());
             while let Some(fact) = facts.pop_front() {
                 for action in ward.healer.observe(ward.now, fact) {

@@ -24,7 +24,9 @@ fn a_worker_that_its_parent_took_along_comes_back_with_it() {
         let mut ward = Ward::with_healthy_queue();
         ward.goes_with_job("queue", ActiveState::Deactivating);
         assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
-        let told = ward.shows("queue", Inspection { parents: vec![parent], ..crashed() });
+        let seen = Inspection { parents: vec![parent], ..crashed() };
+        assert_eq!(ward.shows("queue", seen.clone()), ["look at queue and its stop"], "for whom was that stop meant?");
+        let told = ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen });
         assert!(told[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{told:?}");
         let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
         assert!(ward.list(&units).is_empty());
@@ -60,7 +62,8 @@ fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own()
     };
     let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Failed, false) };
     let seen = Inspection { parents: vec![parent], ..down_since(SECOND) };
-    let told = ward.shows("queue", seen.clone());
+    assert_eq!(ward.shows("queue", seen.clone()), ["look at queue and its stop"]);
+    let told = ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen.clone() });
     assert!(told.iter().any(|what| what.starts_with("held queue: it needs lerd-php85-fpm.service")), "{told:?}");
     // The end of another job is.
     assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
