@@ -112,6 +112,7 @@ impl World {
         };
         for (index, unit, name) in world.units() {
             world.sandbox.write_file(format!("runs/{name}"), "");
+            world.sandbox.write_file(format!("reload/{name}"), "");
             world.write_unit(index, unit);
             world.write_behaviour(index, unit);
             world.write_enablement(index, unit);
@@ -156,7 +157,12 @@ impl World {
     /// Performs an operation, and returns the manager's answer.
     fn perform(&self, unit: &str, operation: &Operation) -> String {
         let job = |method: &'static str, mode: &Mode| {
-            let mode = if *mode == Mode::Fail { "fail" } else { "replace" };
+            let mode = match mode {
+                Mode::Fail => "fail",
+                Mode::Replace => "replace",
+                Mode::IgnoreRequirements => "ignore-requirements",
+                Mode::Isolate => "isolate",
+            };
             self.reality.call(method, &(unit, mode))
         };
         let answer = match operation {
@@ -164,6 +170,7 @@ impl World {
             Operation::Stop(mode) => job("StopUnit", mode),
             Operation::Restart(mode) => job("RestartUnit", mode),
             Operation::TryRestart(mode) => job("TryRestartUnit", mode),
+            Operation::Reload(mode) => job("ReloadUnit", mode),
             Operation::Kill(signal) => self.reality.call("KillUnit", &(unit, "main", number(*signal))),
             Operation::ResetFailed => self.reality.call("ResetFailedUnit", &unit),
             Operation::Behave(_) | Operation::Change(_) => unreachable!("that is done with files"),
@@ -184,8 +191,10 @@ impl World {
 
     fn write_behaviour(&self, index: usize, unit: UnitId) {
         let member = &self.families[index].members[unit.0];
+        let behaviour = member.behaviour;
+        self.sandbox.write_file(format!("pre/{}", member.name), &behaviour.pre_script(&member.name));
         let new = format!("life/{}.new", member.name);
-        self.sandbox.write_file(&new, &member.behaviour.script(&member.name));
+        self.sandbox.write_file(&new, &behaviour.script(&member.name));
         fs::rename(self.path(&new), self.path(&format!("life/{}", member.name))).expect("it can be renamed");
     }
 
@@ -360,5 +369,8 @@ fn error_name(refusal: Refusal) -> &'static str {
         Refusal::Masked => "UnitMasked",
         Refusal::NotFound | Refusal::NotLoaded => "NoSuchUnit",
         Refusal::BadSetting => "BadUnitSetting",
+        Refusal::Contradiction => "TransactionJobsConflicting",
+        Refusal::NotApplicable => "JobTypeNotApplicable",
+        Refusal::OnlyByDependency => "OnlyByDependency",
     }
 }

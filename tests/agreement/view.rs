@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{Signal, Unit, UnitId};
+use crate::model::{Signal, Type, Unit, UnitId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -24,7 +24,7 @@ impl View {
             result: unit.result().as_str().to_owned(),
             n_restarts: unit.n_restarts(),
             has_invocation: unit.invocation().is_some(),
-            runs: unit.runs(),
+            runs: if unit.spec().kind == Type::Target { 0 } else { unit.runs() },
         }
     }
 }
@@ -47,8 +47,8 @@ pub type State = (String, bool, bool);
 /// What the model tells of a unit's state, in order.
 pub fn states(signals: &[Signal], of: UnitId) -> impl Iterator<Item = State> {
     signals.iter().filter_map(move |signal| match *signal {
-        Signal::Changed { unit, active, auto_restart, has_job } if unit == of => {
-            Some((active.as_str().to_owned(), auto_restart, has_job))
+        Signal::Changed { unit, active, auto_restart, job } if unit == of => {
+            Some((active.as_str().to_owned(), auto_restart, job.is_some()))
         }
         _ => None,
     })

@@ -104,8 +104,8 @@ impl Manager {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
         for signal in &signals {
             match *signal {
-                Signal::Changed { unit, active, has_job, .. } => {
-                    if active != ActiveState::Active {
+                Signal::Changed { unit, active, job, .. } => {
+                    if !active.is_up() {
                         self.takes_along(unit, now);
                     }
                     let truth = &mut self.truth[unit.0];
@@ -113,13 +113,14 @@ impl Manager {
                         // It died before the stop began: only what is signalled of that job tells.
                         truth.stop_can_be_known = false;
                     }
-                    if truth.up && active != ActiveState::Active {
+                    if truth.up && !active.is_up() {
                         truth.last_uptime = now - truth.up_since;
                     }
-                    truth.up &= active == ActiveState::Active;
+                    truth.up &= active.is_up();
                     match active {
                         // It may also have got a job, and be up as before; or have lost that, and not be stopped.
-                        ActiveState::Active if truth.up => truth.stopped &= has_job,
+                        ActiveState::Reloading => {}
+                        ActiveState::Active if truth.up => truth.stopped &= job.is_some(),
                         ActiveState::Active => {
                             let (asked, job, gone) = (truth.asked, truth.job, truth.directory_gone);
                             *truth =
@@ -165,9 +166,10 @@ impl Manager {
     /// A signal as the connection to the manager makes it out.
     pub fn letter(&self, signal: &Signal, names: &[UnitName; UNITS]) -> Option<Letter> {
         match *signal {
-            Signal::Changed { unit, active, auto_restart, has_job } => {
+            Signal::Changed { unit, active, auto_restart, job } => {
                 let name = names[unit.0].clone();
-                let status = UnitStatus { name, load: None, active: state(active), has_job, auto_restart };
+                let (active, has_job) = (state(active), job.is_some());
+                let status = UnitStatus { name, load: None, active, has_job, auto_restart };
                 Some(Letter::Tell(Fact::Changed(status)))
             }
             Signal::JobRemoved { job, unit, result, .. } => {
@@ -289,6 +291,9 @@ impl Manager {
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
                 Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
                 Refused::BadSetting => Outcome::Impossible(Hopeless::BadSetting),
+                Refused::Contradiction | Refused::NotApplicable | Refused::OnlyByDependency => {
+                    Outcome::NotStarted("the service manager refuses it".to_owned())
+                }
                 Refused::Destructive => Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned()),
             }),
         }
@@ -523,6 +528,7 @@ fn state(active: ActiveState) -> units::ActiveState {
         ActiveState::Failed => units::ActiveState::Failed,
         ActiveState::Activating => units::ActiveState::Activating,
         ActiveState::Active => units::ActiveState::Active,
+        ActiveState::Reloading => units::ActiveState::Reloading,
         ActiveState::Deactivating => units::ActiveState::Deactivating,
     }
 }
@@ -555,6 +561,8 @@ fn outcome(result: JobResult) -> Outcome {
         JobResult::Timeout => Outcome::Failed("its start took longer than its unit allows".to_owned()),
         JobResult::Dependency => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         JobResult::Canceled => Outcome::Cancelled,
-        JobResult::Skipped => Outcome::NotStarted("its start was skipped by the service manager".to_owned()),
+        JobResult::Skipped | JobResult::Invalid => {
+            Outcome::NotStarted("its start was skipped by the service manager".to_owned())
+        }
     }
 }

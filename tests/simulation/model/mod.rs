@@ -49,6 +49,7 @@ mod jobs;
 mod memory;
 mod service;
 mod spec;
+mod transaction;
 mod unit;
 
 #[cfg(test)]
@@ -62,7 +63,7 @@ pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
 pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
 pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
 
-use jobs::Transaction;
+use transaction::Transaction;
 use unit::Due;
 
 /// Is asked for the life of each process that is spawned, with its unit and the time.
@@ -71,8 +72,9 @@ pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
 /// What the manager tells everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// `ActiveState`, `SubState` being `auto-restart`, or there being a `Job`, has changed.
-    Changed { unit: UnitId, active: ActiveState, auto_restart: bool, has_job: bool },
+    /// `ActiveState`, `SubState` being `auto-restart`, or `Job` has changed. A job that does nothing, as a `try-restart`
+    /// of what is down, is never in `job`, other than the stop of what is down.
+    Changed { unit: UnitId, active: ActiveState, auto_restart: bool, job: Option<JobId> },
     /// A job has ended.
     JobRemoved { job: JobId, unit: UnitId, kind: JobKind, result: JobResult },
     /// A unit has been loaded.
@@ -101,6 +103,14 @@ enum Scheduled {
     Next(Due),
 }
 
+/// The other end of a [`Dependency`].
+#[derive(Debug, Clone, Copy)]
+struct Child {
+    unit: UnitId,
+    bond: Bond,
+    after: bool,
+}
+
 /// A service manager with its units.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
@@ -108,15 +118,17 @@ pub struct Model {
     units: Vec<Unit>,
     /// What is due for each unit. Looked through for each event, and therefore small.
     schedule: Vec<Scheduled>,
-    /// For each unit those that depend on it, as far as they are in memory.
-    children: Vec<Vec<UnitId>>,
+    /// For each unit those that name it, as far as they are in memory.
+    children: Vec<Vec<Child>>,
     signals: Vec<Signal>,
     run_queue: VecDeque<UnitId>,
     changed: Vec<UnitId>,
     maybe_unbound: Vec<UnitId>,
+    maybe_unneeded: Vec<UnitId>,
     maybe_garbage: Vec<UnitId>,
     transaction: Transaction,
     whim: Whim,
+    is_shutting_down: bool,
     jobs: u64,
     dues: u64,
 }
@@ -146,6 +158,7 @@ impl Model {
     /// A new unit file, which the manager has not read yet. Parents have to be there before their children.
     pub fn add(&mut self, name: impl Into<String>, spec: Spec) -> UnitId {
         let unit = UnitId(self.units.len());
+        assert!(unit.0 < 64, "there are bits for 64 units");
         self.units.push(Unit::new(name.into(), File::Good(spec)));
         self.schedule.push(Scheduled::Unknown);
         self.children.push(Vec::new());
@@ -201,6 +214,7 @@ impl Model {
         while self.do_next(to) {
             if self.whim.jobs_wait && self.next_event() == Some(self.now) {
                 self.stop_unbound();
+                self.stop_unneeded();
                 self.signal_changes();
             } else {
                 self.settle(lives);
@@ -228,6 +242,8 @@ impl Model {
         let run = &self[unit].run;
         if is_due(run.timer) {
             self.timer_elapsed(unit);
+        } else if is_due(run.reloaded) {
+            self.reload_ended(unit);
         } else if is_due(run.process.and_then(|process| process.ready)) {
             self.process_ready(unit);
         } else if is_due(run.job.and_then(|job| job.timer)) {
@@ -282,8 +298,48 @@ impl Model {
         self.request(unit, if down { JobKind::Nop } else { JobKind::Restart }, mode, lives)
     }
 
+    /// `systemctl reload`. How it goes is in the [`Life`] of the process.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept the job.
+    pub fn reload(&mut self, unit: UnitId, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
+        self.request(unit, JobKind::Reload, mode, lives)
+    }
+
+    /// Several stops in one moment: `systemctl stop a b c`. Each is a request of its own, and begins when all are made.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept one of the jobs; the others are enqueued.
+    pub fn stop_together(&mut self, units: &[UnitId], mode: Mode, lives: &mut Lives<'_>) -> Result<(), Refusal> {
+        let mut all = Ok(());
+        for unit in units {
+            all = all.and(self.enqueue(*unit, JobKind::Stop, mode).map(|_| ()));
+        }
+        self.signal_changes();
+        self.settle(lives);
+        all
+    }
+
+    /// `systemctl exit`, or the end of the session: everything is stopped, and what is asked for from then on is refused
+    /// if it would start something.
+    pub fn shut_down(&mut self, lives: &mut Lives<'_>) {
+        self.enqueue_shutdown();
+        self.signal_changes();
+        self.settle(lives);
+    }
+
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.is_shutting_down
+    }
+
     fn request(&mut self, unit: UnitId, kind: JobKind, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
-        let enqueued = self.enqueue(unit, kind, mode);
+        self.load_into_memory(unit);
+        let starts = matches!(kind, JobKind::Start | JobKind::Restart | JobKind::Nop);
+        let refuses = starts && self[unit].spec.refuse_manual_start;
+        let enqueued = if refuses { Err(Refusal::OnlyByDependency) } else { self.enqueue(unit, kind, mode) };
         self.signal_changes();
         self.settle(lives);
         enqueued
@@ -306,14 +362,18 @@ impl Model {
     /// Sends a signal to the main process; false if there is none. SIGTERM it may handle, all others end it. Its death
     /// is noticed as the next event.
     pub fn kill(&mut self, unit: UnitId, signal: ProcessSignal) -> bool {
-        self.signal_process(unit, signal);
-        self[unit].has_process()
+        let has_process = self[unit].has_process();
+        if has_process {
+            self.signal_process(unit, signal);
+        }
+        has_process
     }
 
     /// Does all that follows at once from what has just happened, and tells of it.
     fn settle(&mut self, lives: &mut Lives<'_>) {
         loop {
             self.stop_unbound();
+            self.stop_unneeded();
             if self.run_queue.is_empty() {
                 break;
             }
@@ -343,11 +403,11 @@ impl Model {
 
     fn signal_change(&mut self, unit: UnitId) {
         let it = &mut self[unit];
-        let current = (it.active(), it.is_auto_restart(), it.run.job.is_some());
+        let current = (it.active(), it.is_auto_restart(), it.run.job.map(|job| job.id));
         if it.in_memory && !it.is_untold && it.signalled != current {
             it.signalled = current;
-            let (active, auto_restart, has_job) = current;
-            self.signals.push(Signal::Changed { unit, active, auto_restart, has_job });
+            let (active, auto_restart, job) = current;
+            self.signals.push(Signal::Changed { unit, active, auto_restart, job });
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::jobs::Job;
-use super::spec::{Exit, File, Life, Spec};
+use super::jobs::{Job, JobId};
+use super::spec::{Exit, File, Life, Spec, Type};
 
 /// A unit of a model, cheap to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,7 @@ pub enum ActiveState {
     Failed,
     Activating,
     Active,
+    Reloading,
     Deactivating,
 }
 
@@ -45,6 +46,12 @@ impl ActiveState {
     #[must_use]
     pub fn is_down(self) -> bool {
         matches!(self, Self::Inactive | Self::Failed)
+    }
+
+    /// systemd's UNIT_IS_ACTIVE_OR_RELOADING.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Active | Self::Reloading)
     }
 
     pub(super) fn is_down_or_deactivating(self) -> bool {
@@ -58,19 +65,24 @@ impl ActiveState {
             Self::Failed => "failed",
             Self::Activating => "activating",
             Self::Active => "active",
+            Self::Reloading => "reloading",
             Self::Deactivating => "deactivating",
         }
     }
 }
 
-/// `SubState` of a service.
+/// `SubState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubState {
     Dead,
     Failed,
+    StartPre,
     Start,
     Running,
     Exited,
+    Reload,
+    /// Of a target or slice.
+    Active,
     StopSigterm,
     StopSigkill,
     AutoRestart,
@@ -82,8 +94,9 @@ impl SubState {
         match self {
             Self::Dead => ActiveState::Inactive,
             Self::Failed => ActiveState::Failed,
-            Self::Start | Self::AutoRestart => ActiveState::Activating,
-            Self::Running | Self::Exited => ActiveState::Active,
+            Self::StartPre | Self::Start | Self::AutoRestart => ActiveState::Activating,
+            Self::Running | Self::Exited | Self::Active => ActiveState::Active,
+            Self::Reload => ActiveState::Reloading,
             Self::StopSigterm | Self::StopSigkill => ActiveState::Deactivating,
         }
     }
@@ -93,9 +106,12 @@ impl SubState {
         match self {
             Self::Dead => "dead",
             Self::Failed => "failed",
+            Self::StartPre => "start-pre",
             Self::Start => "start",
             Self::Running => "running",
             Self::Exited => "exited",
+            Self::Reload => "reload",
+            Self::Active => "active",
             Self::StopSigterm => "stop-sigterm",
             Self::StopSigkill => "stop-sigkill",
             Self::AutoRestart => "auto-restart",
@@ -137,9 +153,20 @@ pub(super) struct Due {
     pub order: u64,
 }
 
-/// A main process.
+/// What a process is to its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Main,
+    /// That of `ExecStartPre=`.
+    Pre,
+    /// A child of the main process, which has ended.
+    LeftBehind,
+}
+
+/// A process that the manager waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process {
+    pub role: Role,
     pub life: Life,
     pub ready: Option<Due>,
     pub ends: Option<Due>,
@@ -147,6 +174,7 @@ pub(super) struct Process {
 }
 
 /// What the manager has in memory of a unit; forgotten when the unit is unloaded.
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 #[derive(Debug, Clone)]
 pub(super) struct Runtime {
     pub sub: SubState,
@@ -171,6 +199,9 @@ pub(super) struct Runtime {
     pub has_orphan: bool,
     /// The service's one timer: start timeout, stop timeout or automatic restart, as the state tells.
     pub timer: Option<Due>,
+    /// When `ExecReload=` ends.
+    pub reloaded: Option<Due>,
+    pub reload_fails: bool,
     pub job: Option<Job>,
 }
 
@@ -193,6 +224,8 @@ impl Runtime {
         process: None,
         has_orphan: false,
         timer: None,
+        reloaded: None,
+        reload_fails: false,
         job: None,
     };
 }
@@ -218,7 +251,7 @@ pub struct Unit {
     /// What the journal knows of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
     pub(super) stops: u64,
     /// What was last signalled, and whether something may have changed since.
-    pub(super) signalled: (ActiveState, bool, bool),
+    pub(super) signalled: (ActiveState, bool, Option<JobId>),
     pub(super) changed: bool,
     /// It has just been loaded: `UnitNew` stands for its having a job, until it starts.
     pub(super) is_untold: bool,
@@ -240,7 +273,7 @@ impl Unit {
             runs: 0,
             youngest_termination: Duration::MAX,
             stops: 0,
-            signalled: (ActiveState::Inactive, false, false),
+            signalled: (ActiveState::Inactive, false, None),
             changed: false,
             is_untold: false,
         }
@@ -260,6 +293,8 @@ impl Unit {
         self.load = self.load_on_disk();
         self.spec = match &self.file {
             File::Good(spec) if self.load == LoadState::Loaded => spec.clone(),
+            // What kind it is, its name tells.
+            _ if self.spec.kind == Type::Target => Spec { kind: Type::Target, ..Spec::default() },
             _ => Spec::default(),
         };
         self.wanted = self.enabled;
@@ -328,7 +363,7 @@ impl Unit {
         self.run.invocation
     }
 
-    /// How often it has been spawned, whether or not the manager remembers.
+    /// How often it has been spawned, or for a target started, whether or not the manager remembers.
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.runs
@@ -371,9 +406,10 @@ impl Unit {
         self.run.last_exit
     }
 
+    /// Whether it has a main process.
     #[must_use]
     pub fn has_process(&self) -> bool {
-        self.run.process.is_some()
+        self.run.process.is_some_and(|process| process.role == Role::Main)
     }
 
     /// How long its living process will take to end upon SIGTERM; `None` if it ignores that, or if there is none.
@@ -424,6 +460,6 @@ impl Unit {
         let process = self.run.process.as_ref();
         let [ready, ends] = [process.and_then(|process| process.ready), process.and_then(|process| process.ends)];
         let job = self.run.job.and_then(|job| job.timer);
-        [self.run.timer, ready, ends, job].into_iter().flatten().min()
+        [self.run.timer, self.run.reloaded, ready, ends, job].into_iter().flatten().min()
     }
 }
