@@ -28,6 +28,8 @@ pub enum Operation {
     Restart(Mode),
     TryRestart(Mode),
     Reload(Mode),
+    /// A client comes to a socket.
+    Connect,
     Kill(ProcessSignal),
     ResetFailed,
     /// The next runs behave in another way.
@@ -56,6 +58,7 @@ impl fmt::Display for Operation {
             Self::Restart(mode) => write!(f, "restart ({mode:?})"),
             Self::TryRestart(mode) => write!(f, "try-restart ({mode:?})"),
             Self::Reload(mode) => write!(f, "reload ({mode:?})"),
+            Self::Connect => f.write_str("connect to"),
             Self::Kill(signal) => write!(f, "kill -{}", signal_name(*signal)),
             Self::ResetFailed => f.write_str("reset-failed"),
             Self::Behave(behaviour) => write!(f, "from now on {behaviour:?}:"),
@@ -80,15 +83,18 @@ pub struct Family {
 
 impl Family {
     pub fn generate(number: usize, rng: &mut Rng) -> Self {
-        let is_group = rng.u8(0..4) == 0;
-        let count = if is_group { 3 } else { *one_of(&[1, 1, 2, 3], rng) };
+        let shape = *one_of(&[Shape::Lineage, Shape::Lineage, Shape::Lineage, Shape::Group, Shape::Triggered], rng);
+        let count = match shape {
+            Shape::Lineage => *one_of(&[1, 1, 2, 3], rng),
+            Shape::Group => 3,
+            Shape::Triggered => 2,
+        };
         let (mut model, mut members) = (Model::new(), Vec::new());
         let is_enabled = rng.bool();
         let times_jobs = rng.u8(0..3) == 0;
         for (index, (rank, letter)) in [(0, "a"), (1, "b"), (2, "c")].into_iter().enumerate().take(count) {
-            let is_target = index == 0 && (is_group || rng.u8(0..8) == 0);
-            let name = format!("f{number:03}{letter}.{}", if is_target { "target" } else { "service" });
-            let parents = if is_group { group(index, rng) } else { lineage(index, rng) };
+            let parents = shape.dependencies(index, rng);
+            let name = format!("f{number:03}{letter}.{}", shape.kind_of_unit(index, rng));
             let job_timeout = times_jobs.then_some(TIMEOUT.saturating_sub(PAUSE / 4 * rank));
             let member = Member::generate(name.clone(), parents, is_enabled, job_timeout, rng);
             model.add(name, Spec::default());
@@ -145,7 +151,10 @@ impl Family {
             Operation::Behave(behaviour) => member.behaviour = *behaviour,
             Operation::Change(Change::Write(file)) => member.file = file.clone(),
             Operation::Change(Change::Enable) => member.is_enabled = true,
-            Operation::Change(Change::Disable) => member.is_enabled = false,
+            Operation::Change(Change::Disable) => {
+                member.is_enabled = false;
+                member.was_always_enabled = false;
+            }
             _ => {}
         }
         let refused = outcome.accepted.err().map_or(String::new(), |why| format!(" (refused: {why:?})"));
@@ -165,6 +174,11 @@ impl Family {
             }
             16..=17 => Operation::ResetFailed,
             18..=19 => Operation::Behave(self.members[unit.0].behaviour(rng)),
+            20.. if matches!(self.model.unit(unit).sub(), SubState::Listening | SubState::Running)
+                && self.members[unit.0].name.ends_with(".socket") =>
+            {
+                Operation::Connect
+            }
             20.. if self.members[unit.0].can_reload() => Operation::Reload(mode),
             _ => return None,
         })
@@ -173,13 +187,15 @@ impl Family {
     fn change(&self, unit: UnitId, rng: &mut Rng) -> Change {
         let member = &self.members[unit.0];
         let is_masked = self.model.unit(unit).is_masked();
+        // A timer or socket without its file has neither times nor a socket, and triggers no service without one.
+        let needs_file = self.members.iter().any(Member::is_trigger);
         match rng.u8(0..10) {
-            0..=1 if !is_masked => Change::Mask,
+            0..=1 if !is_masked && !needs_file => Change::Mask,
             0..=4 if is_masked => Change::Unmask,
             5 if member.is_enabled => Change::Disable,
             5 => Change::Enable,
-            6 => Change::Write(File::Missing),
-            7 if member.can_be_spoilt() => Change::Write(File::Bad),
+            6 if !needs_file => Change::Write(File::Missing),
+            7 if member.can_be_spoilt() && !needs_file => Change::Write(File::Bad),
             8..=9 => Change::Write(File::Good(member.spec(rng))),
             _ => Change::Nothing,
         }
@@ -204,6 +220,7 @@ impl Family {
             Operation::TryRestart(mode) => accepted = model.try_restart(unit, *mode, &mut lives).map(|_| ()),
             Operation::Reload(mode) => accepted = model.reload(unit, *mode, &mut lives).map(|_| ()),
             Operation::ResetFailed => accepted = model.reset_failed(unit, &mut lives),
+            Operation::Connect => assert!(model.connect(unit, &mut lives), "only what is open is connected to"),
             Operation::Kill(signal) => assert!(model.kill(unit, *signal), "only what lives is killed"),
             Operation::Behave(_) => {}
             Operation::Change(change) => match change {
@@ -268,31 +285,45 @@ fn bond_at_work(bond: Bond, unit: &Unit, parent: &Unit) -> Option<&'static str> 
         Bond::PartOf if unit && !parent => Some("part of, without"),
         Bond::Conflicts if unit && parent => Some("conflicts, both"),
         Bond::Conflicts if unit || parent => Some("conflicts"),
+        Bond::Triggers if unit && parent => Some("triggered"),
         _ => None,
     }
 }
 
-/// What a unit, which has a grandparent or not, has to do with one before it.
-fn lineage(index: usize, rng: &mut Rng) -> Vec<Dependency> {
-    use Bond::{BindsTo, Conflicts, PartOf, Requires, Requisite, Wants};
-    let bonds = [Requires, Requires, BindsTo, BindsTo, BindsTo, Requisite, Wants, PartOf, Conflicts];
-    let one = (index > 0).then(|| Dependency {
-        // Some are grandchildren.
-        parent: UnitId(rng.usize(0..index)),
-        bond: *one_of(&bonds, rng),
-        after: rng.u8(0..4) > 0,
-    });
-    one.into_iter().collect()
+/// What the units of a family have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Each with one before it; some are grandchildren.
+    Lineage,
+    /// A target that wants its members, and they are part of it.
+    Group,
+    /// A service and what triggers it.
+    Triggered,
 }
 
-/// A target that wants its members, and they are part of it.
-fn group(index: usize, rng: &mut Rng) -> Vec<Dependency> {
-    let line = |parent: usize, bond: Bond, after: bool| Dependency { parent: UnitId(parent), bond, after };
-    match index {
-        0 => (1..3)
-            .map(|member| line(member, if rng.bool() { Bond::Wants } else { Bond::Requires }, rng.bool()))
-            .collect(),
-        _ => vec![line(0, Bond::PartOf, false)],
+impl Shape {
+    fn kind_of_unit(self, index: usize, rng: &mut Rng) -> &'static str {
+        match (self, index) {
+            (Self::Group, 0) => "target",
+            (Self::Lineage, 0) if rng.u8(0..8) == 0 => "target",
+            (Self::Triggered, 1) => *one_of(&["timer", "socket", "socket"], rng),
+            _ => "service",
+        }
+    }
+
+    fn dependencies(self, index: usize, rng: &mut Rng) -> Vec<Dependency> {
+        use Bond::{BindsTo, Conflicts, PartOf, Requires, Requisite, Triggers, Wants};
+        let line = |parent: usize, bond: Bond, after: bool| Dependency { parent: UnitId(parent), bond, after };
+        match (self, index) {
+            (Self::Lineage | Self::Triggered, 0) => Vec::new(),
+            (Self::Lineage, _) => {
+                let bonds = [Requires, Requires, BindsTo, BindsTo, BindsTo, Requisite, Wants, PartOf, Conflicts];
+                vec![line(rng.usize(0..index), *one_of(&bonds, rng), rng.u8(0..4) > 0)]
+            }
+            (Self::Group, 0) => (1..3).map(|it| line(it, *one_of(&[Wants, Requires], rng), rng.bool())).collect(),
+            (Self::Group, _) => vec![line(0, PartOf, false)],
+            (Self::Triggered, _) => vec![line(0, Triggers, false)],
+        }
     }
 }
 

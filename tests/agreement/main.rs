@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -171,6 +172,10 @@ impl World {
             Operation::Restart(mode) => job("RestartUnit", mode),
             Operation::TryRestart(mode) => job("TryRestartUnit", mode),
             Operation::Reload(mode) => job("ReloadUnit", mode),
+            Operation::Connect => {
+                let connected = UnixStream::connect(self.sandbox.runtime_dir().join(unit));
+                return connected.map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
+            }
             Operation::Kill(signal) => self.reality.call("KillUnit", &(unit, "main", number(*signal))),
             Operation::ResetFailed => self.reality.call("ResetFailedUnit", &unit),
             Operation::Behave(_) | Operation::Change(_) => unreachable!("that is done with files"),
@@ -300,8 +305,9 @@ impl World {
     /// Compares the states that were told, in order.
     fn compare_states(&self) -> Vec<Difference> {
         let compare = |(index, unit, name): (usize, UnitId, &str)| {
-            let expected = story(states(&self.families[index].signals, unit));
-            let told = story(self.states.get(name).into_iter().flatten().cloned());
+            let is_loaded = self.families[index].members[unit.0].was_always_enabled;
+            let expected = story(states(&self.families[index].signals, unit), is_loaded);
+            let told = story(self.states.get(name).into_iter().flatten().cloned(), is_loaded);
             Difference::between(index, name, &expected, &told)
         };
         self.units().filter_map(compare).collect()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::model::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
+use crate::model::{Bond, Dependency, Elapses, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
 
 /// A timer of this length has not elapsed when the test ends.
 const LONG: Duration = Duration::from_secs(3600);
@@ -82,6 +82,7 @@ impl Behaviour {
             reload_takes: latency,
             reload_exit,
             leaves_child: false,
+            accepts: false,
         }
     }
 
@@ -149,10 +150,13 @@ pub struct Member {
     pub file: File,
     pub behaviour: Behaviour,
     pub is_enabled: bool,
+    /// So the manager has it loaded all the time.
+    pub was_always_enabled: bool,
     kind: Type,
     has_pre: bool,
     can_reload: bool,
     stop_when_unneeded: bool,
+    elapses: Elapses,
     parents: Vec<Dependency>,
     /// Of start, stop and job. They stay: it would be a race which of them is noticed first to have passed already.
     timeouts: [Option<Duration>; 3],
@@ -171,10 +175,15 @@ impl Member {
         job_timeout: Option<Duration>,
         rng: &mut Rng,
     ) -> Self {
-        let is_target = name.ends_with(".target");
         let kinds = [Type::Simple, Type::Simple, Type::Notify, Type::Oneshot];
-        let kind = if is_target { Type::Target } else { *one_of(&kinds, rng) };
-        let is_stubborn = !is_target && rng.u8(0..6) == 0;
+        let kind = match name.rsplit_once('.') {
+            Some((_, "target")) => Type::Target,
+            Some((_, "timer")) => Type::Timer,
+            Some((_, "socket")) => Type::Socket,
+            _ => *one_of(&kinds, rng),
+        };
+        let is_service = kind.is_service();
+        let is_stubborn = is_service && rng.u8(0..6) == 0;
         let is_never_ready = kind == Type::Notify && rng.u8(0..3) == 0;
         let timeouts = if let Some(timeout) = job_timeout {
             [None, None, (is_stubborn || is_never_ready).then_some(timeout)]
@@ -188,10 +197,12 @@ impl Member {
             file: File::Missing,
             behaviour: Behaviour { on_term: OnTerm::Ignores, is_ready: false, then: Then::Lives, pre: None, on_reload },
             is_enabled,
+            was_always_enabled: is_enabled,
             kind,
-            has_pre: !is_target && rng.u8(0..4) == 0,
-            can_reload: !is_target && rng.u8(0..4) == 0,
+            has_pre: is_service && rng.u8(0..4) == 0,
+            can_reload: is_service && rng.u8(0..4) == 0,
             stop_when_unneeded: rng.u8(0..5) == 0,
+            elapses: Elapses::Once(if rng.bool() { SHORT } else { LONG }),
             parents,
             timeouts,
             is_stubborn,
@@ -202,9 +213,13 @@ impl Member {
         member
     }
 
-    /// Of a target, no setting is bad.
+    /// What is no service needs no setting.
     pub fn can_be_spoilt(&self) -> bool {
         self.kind.is_service()
+    }
+
+    pub fn is_trigger(&self) -> bool {
+        matches!(self.kind, Type::Timer | Type::Socket)
     }
 
     pub fn can_reload(&self) -> bool {
@@ -242,6 +257,7 @@ impl Member {
             stop_when_unneeded: self.stop_when_unneeded,
             refuse_manual_start: rng.u8(0..16) == 0,
             can_reload: self.can_reload,
+            elapses: self.elapses,
             parents: self.parents.clone(),
         }
     }
@@ -272,13 +288,13 @@ impl Member {
             File::Missing => None,
             // No ExecStart=.
             File::Bad => Some("[Service]\nType=simple\n".to_owned()),
-            File::Good(spec) => Some(unit_file(spec, self.has_pre, names)),
+            File::Good(spec) => Some(unit_file(&self.name, spec, self.has_pre, names)),
         }
     }
 }
 
 /// `names` are those of the units that the dependencies mean by their numbers.
-fn unit_file(spec: &Spec, has_pre: bool, names: &[&str]) -> String {
+fn unit_file(name: &str, spec: &Spec, has_pre: bool, names: &[&str]) -> String {
     let mut lines = vec!["[Unit]".to_owned()];
     for dependency in &spec.parents {
         let parent = names[dependency.parent.0];
@@ -289,6 +305,7 @@ fn unit_file(spec: &Spec, has_pre: bool, names: &[&str]) -> String {
             Bond::Wants => "Wants",
             Bond::PartOf => "PartOf",
             Bond::Conflicts => "Conflicts",
+            Bond::Triggers => continue,
         };
         lines.push(format!("{bond}={parent}"));
         if dependency.after {
@@ -302,10 +319,23 @@ fn unit_file(spec: &Spec, has_pre: bool, names: &[&str]) -> String {
         format!("StopWhenUnneeded={}", yes(spec.stop_when_unneeded)),
         format!("RefuseManualStart={}", yes(spec.refuse_manual_start)),
     ]);
-    if spec.kind == Type::Target {
+    if !spec.kind.is_service() {
         lines.push("DefaultDependencies=no".to_owned());
-    } else {
-        lines.extend(service_section(spec, has_pre));
+    }
+    let triggered = spec.parents.first().map_or("", |it| names[it.parent.0]);
+    match (spec.kind, spec.elapses) {
+        (Type::Target, _) => {}
+        (Type::Timer, Elapses::Once(after)) => lines.extend([
+            "[Timer]".to_owned(),
+            format!("Unit={triggered}"),
+            format!("OnActiveSec={}", milliseconds(after)),
+            "AccuracySec=1ms".to_owned(),
+        ]),
+        (Type::Timer, Elapses::Every(_)) => unreachable!("it would take too long"),
+        (Type::Socket, _) => {
+            lines.extend(["[Socket]".to_owned(), format!("Service={triggered}"), format!("ListenStream=%t/{name}")])
+        }
+        (Type::Simple | Type::Notify | Type::Oneshot, _) => lines.extend(service_section(spec, has_pre)),
     }
     lines.join("\n") + "\n"
 }
@@ -332,7 +362,7 @@ fn service_section(spec: &Spec, has_pre: bool) -> Vec<String> {
         Type::Simple => "simple",
         Type::Notify => "notify",
         Type::Oneshot => "oneshot",
-        Type::Target => unreachable!("it has no such section"),
+        Type::Target | Type::Timer | Type::Socket => unreachable!("it has no such section"),
     };
     let restart = match spec.restart {
         Restart::No => "no",

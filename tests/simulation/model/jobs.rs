@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::service::Start;
 use super::spec::Bond;
-use super::unit::{ActiveState, Due, UnitId};
+use super::unit::{ActiveState, Due, LoadState, UnitId};
 use super::{Lives, Model, Signal};
 
 /// The type of a job. `try-restart` becomes a restart or nothing when it is enqueued.
@@ -245,6 +245,8 @@ impl Model {
                 Start::Dependency => self.finish_job(unit, JobResult::Dependency, true),
             },
             JobKind::Reload => match self[unit].active() {
+                _ if self[unit].load != LoadState::Loaded => self.finish_job(unit, JobResult::Failed, true),
+                _ if !self[unit].spec.can_reload => self.finish_job(unit, JobResult::Skipped, true),
                 ActiveState::Active => self.reload_unit(unit),
                 ActiveState::Reloading => self.set_running(unit, false),
                 _ => self.finish_job(unit, JobResult::Invalid, true),
@@ -290,8 +292,13 @@ impl Model {
             None => false,
         };
         let waits_for_child = |child: UnitId| self[child].run.job.is_some_and(|job| job.kind.takes_down());
-        !self[unit].spec.parents.iter().any(|it| it.after && waits_for_parent(it.parent))
-            && !self.children[unit.0].iter().any(|it| it.after && waits_for_child(it.unit))
+        // What triggers a service is ordered before it.
+        let (parents, children) = (&self[unit].spec.parents, &self.children[unit.0]);
+        !parents.iter().any(|it| {
+            it.after && waits_for_parent(it.parent) || it.bond == Bond::Triggers && waits_for_child(it.parent)
+        }) && !children
+            .iter()
+            .any(|it| it.after && waits_for_child(it.unit) || it.bond == Bond::Triggers && waits_for_parent(it.unit))
     }
 
     /// `job_finish_and_invalidate`. With `recursive`, a failure fails the jobs that depend on it.
@@ -313,6 +320,7 @@ impl Model {
             self.signals.push(Signal::JobRemoved { job: job.id, unit, kind: job.kind, result });
             self[unit].run.job = None;
             self.changed(unit);
+            self.notify_triggers(unit);
             let brings_up = matches!(job.kind, JobKind::Start | JobKind::VerifyActive);
             if recursive && brings_up && result != JobResult::Done {
                 self.fail_dependents(unit, Bond::passes_failures);
@@ -332,13 +340,13 @@ impl Model {
     fn queue_neighbours(&mut self, unit: UnitId) {
         for index in 0..self[unit].spec.parents.len() {
             let dependency = self[unit].spec.parents[index];
-            if dependency.after {
+            if dependency.after || dependency.bond == Bond::Triggers {
                 self.queue(dependency.parent);
             }
         }
         for index in 0..self.children[unit.0].len() {
             let child = self.children[unit.0][index];
-            if child.after {
+            if child.after || child.bond == Bond::Triggers {
                 self.queue(child.unit);
             }
         }

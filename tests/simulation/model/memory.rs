@@ -1,7 +1,7 @@
 //! What the manager has in memory: reading unit files, reading them again, and forgetting units (systemd's load-fragment.c
 //! and the garbage collection of manager.c).
 
-use super::unit::{ActiveState, Runtime, SubState, UnitId};
+use super::unit::{ActiveState, Origin, Runtime, SubState, UnitId};
 use super::{Child, Dependency, File, Lives, Model, Signal};
 
 impl Model {
@@ -39,6 +39,7 @@ impl Model {
 
     fn touch(&mut self, unit: UnitId) {
         self[unit].definition += 1;
+        self[unit].written += 1;
     }
 
     /// `systemctl daemon-reload`: all units are read anew and keep their states, but not the count of their starts.
@@ -52,6 +53,7 @@ impl Model {
         }
         for unit in all().take(count) {
             let it = &mut self[unit];
+            it.written += u64::from(it.origin == Origin::Generator);
             if it.in_memory || it.enabled {
                 it.read_file();
                 it.in_memory = true;
@@ -62,6 +64,7 @@ impl Model {
         for unit in all().take(count) {
             if self[unit].in_memory {
                 self.load_parents(unit);
+                self[unit].is_untold = false;
                 self.signals.push(Signal::UnitNew(unit));
                 self.maybe_garbage.push(unit);
                 self.maybe_unbound.push(unit);
@@ -132,6 +135,9 @@ impl Model {
             if self[unit].in_memory && !self.is_referred_to(unit, &mut 0) {
                 self[unit].in_memory = false;
                 self[unit].run = Runtime::FRESH;
+                if self[unit].origin == Origin::Transient {
+                    self.edit(unit, File::Missing);
+                }
                 self.signals.push(Signal::UnitRemoved(unit));
                 for index in 0..self[unit].spec.parents.len() {
                     self.maybe_garbage.push(self[unit].spec.parents[index].parent);

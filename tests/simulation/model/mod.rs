@@ -1,4 +1,4 @@
-//! A model of how systemd treats service units: their states, their jobs, and what they do to each other.
+//! A model of how systemd treats units: their states, their jobs, and what they do to each other.
 //!
 //! Pure and deterministic: no I/O, no clock, no randomness. Time is a `Duration` since an origin and passes only in
 //! [`Model::advance`]. What a process does is not decided here: whoever advances time or performs an operation is
@@ -8,9 +8,10 @@
 //! The rules follow systemd 252: its man pages (systemd.service(5), systemd.unit(5)), its sources, whose functions the
 //! comments name, and what has been seen of it. `tests/agreement/` puts the model beside a real manager.
 //!
-//! Where things are: [`jobs`] has transactions, jobs and their queue; [`service`] the life cycle of a service; [`memory`]
+//! Where things are: [`transaction`] has what a job brings with it and when it is refused; [`jobs`] the jobs and their
+//! queue; [`service`] the life cycle of a service, and what it does to others; [`triggers`] timers and sockets; [`memory`]
 //! what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit; [`spec`] what is
-//! configured, and what processes do.
+//! configured, and what processes do. A target or slice is a unit without a process; what is in a slice requires it.
 //!
 //! # What one might not expect, and systemd 252 was seen to do
 //!
@@ -34,22 +35,39 @@
 //! - In mode `replace` even the question of `Requisite=` cancels a parent's stop.
 //! - A unit whose file is masked, missing or bad runs on with default settings and without dependencies. If it is in
 //!   `auto-restart`, the default `RestartSec=` applies, and it ends up failed, because it may not be started.
+//! - A reload that comes while a start runs makes the manager run the start again, which counts for the start limit.
+//! - A stop of what is down is told as the unit's job, a `try-restart` of it never is.
+//! - A start without requirements is accepted in a shutdown, and waits for ever; others are refused.
+//! - What goes to `auto-restart` by itself stops what it conflicts with.
 //! - A unit that has just been loaded is not told to have a job before it starts, or not always; here it never is.
 //!
 //! # What is not modelled
 //!
-//! Everything around the main process (`ExecStartPre=`, `ExecStop=`, `ExecCondition=`, control processes, children that
-//! outlive it, orphans), conditions, `Type=forking`, `exec`, `dbus`, `idle`, reloading, watchdogs, core dumps, lack of
-//! memory, `Wants=`, `PartOf=`, `Upholds=`, `Conflicts=`, `OnFailure=`, cycles, more than one line of dependency between two
-//! units, isolating and irreversible jobs, `JobRunningTimeoutSec=`, units other than services, the time that the manager
-//! itself takes, and `daemon-reexec`. A bad file is one that has no other settings. In which order jobs run that need not
-//! wait for each other is systemd's whim, and so is what it notices first of two things at the same time: see [`Whim`].
+//! Of a service: `ExecStop=`, `ExecStartPost=`, `ExecStopPost=`, `ExecCondition=`, more than one `ExecStartPre=` line,
+//! `ExecReload=` that fails by itself or never ends, children that outlive the main process other than one that ignores
+//! SIGTERM, orphans, conditions, `Type=forking`, `exec`, `dbus`, `idle`, watchdogs, core dumps, lack of memory.
+//!
+//! Of timers: all but one `OnActiveSec=` or a calendar of fixed steps. Of sockets: `Accept=yes`, commands, `TriggerLimit`,
+//! and what becomes of one whose file, or that of its service, is masked or removed. Paths and other kinds of units.
+//!
+//! Of dependencies: `Upholds=`, `OnFailure=`, `PropagatesReloadTo=`, default dependencies, other than that all conflict
+//! with the shutdown, cycles, and more than one line between two units. The limit for starts and stops by the manager
+//! itself (`StopWhenUnneeded=`). `JobRunningTimeoutSec=`. `IgnoreOnIsolate=` and `AllowIsolate=`.
+//!
+//! The end of the manager after its shutdown, the time that it takes itself, and `daemon-reexec`. A transient unit is one
+//! whose file is gone when it is unloaded; its creation is a start. A bad file is one that has no other settings.
+//!
+//! The agreement test does not draw isolation, shutdown, transient and generated units, calendars, a child that outlives
+//! its process, stops of several units in one moment and slices: they are as systemd's sources have them. In which order
+//! jobs run that need not wait for each other is systemd's whim, and so is what it notices first of two things at the
+//! same time: see [`Whim`].
 
 mod jobs;
 mod memory;
 mod service;
 mod spec;
 mod transaction;
+mod triggers;
 mod unit;
 
 #[cfg(test)]
@@ -60,8 +78,8 @@ use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
-pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
-pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
+pub use spec::{Bond, Dependency, Elapses, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
+pub use unit::{ActiveState, LoadState, Origin, ServiceResult, SubState, Unit, UnitId};
 
 use transaction::Transaction;
 use unit::Due;
@@ -155,7 +173,8 @@ impl Model {
         Self::default()
     }
 
-    /// A new unit file, which the manager has not read yet. Parents have to be there before their children.
+    /// A new unit file, which the manager has not read yet. Units that it names have to be there before it is loaded:
+    /// where they name each other, [`Model::edit`] their files later.
     pub fn add(&mut self, name: impl Into<String>, spec: Spec) -> UnitId {
         let unit = UnitId(self.units.len());
         assert!(unit.0 < 64, "there are bits for 64 units");
@@ -163,6 +182,11 @@ impl Model {
         self.schedule.push(Scheduled::Unknown);
         self.children.push(Vec::new());
         unit
+    }
+
+    /// Says where a unit's file comes from; without, a person wrote it.
+    pub fn set_origin(&mut self, unit: UnitId, origin: Origin) {
+        self[unit].origin = origin;
     }
 
     /// Decides what systemd leaves open.

@@ -38,9 +38,15 @@ impl Model {
             self.set_sub(unit, SubState::Active);
             return Start::Begun;
         }
-        if !self.is_below_start_limit(unit) {
+        let is_refused = !self.is_below_start_limit(unit);
+        self[unit].run.limit_hit = is_refused;
+        if is_refused {
             self.enter_dead(unit, ServiceResult::StartLimitHit, false);
             return Start::Failed;
+        }
+        if matches!(self[unit].spec.kind, Type::Timer | Type::Socket) {
+            self.tell_at_last(unit);
+            return self.start_trigger(unit);
         }
         match self[unit].run.sub {
             SubState::StopSigterm | SubState::StopSigkill | SubState::AutoRestart => Start::Later,
@@ -49,7 +55,10 @@ impl Model {
             | SubState::Running
             | SubState::Exited
             | SubState::Reload
-            | SubState::Active => Start::Begun,
+            | SubState::Active
+            | SubState::Waiting
+            | SubState::Elapsed
+            | SubState::Listening => Start::Begun,
             SubState::Dead | SubState::Failed => {
                 self.spawn(unit, lives);
                 Start::Begun
@@ -79,7 +88,7 @@ impl Model {
     }
 
     /// `unit_acquire_invocation_id`.
-    fn begin_run(&mut self, unit: UnitId) {
+    pub(super) fn begin_run(&mut self, unit: UnitId) {
         let it = &mut self[unit];
         it.runs += 1;
         it.stops <<= 1;
@@ -116,6 +125,9 @@ impl Model {
         let kind = self[unit].spec.kind;
         let ready = life.ready_after.filter(|_| kind == Type::Notify).map(|after| self.due_in(after));
         let ends = life.lives_for.map(|after| self.due_in(after));
+        if life.accepts {
+            self.accept_connections(unit);
+        }
         self[unit].run.process = Some(Process { role: Role::Main, life, ready, ends, exit: life.exit });
         if kind == Type::Simple {
             self.set_sub(unit, SubState::Running);
@@ -162,6 +174,10 @@ impl Model {
     /// `service_stop`; returns whether the journal is told, which a stop in mid-start is not.
     pub(super) fn stop_unit(&mut self, unit: UnitId) -> bool {
         self[unit].run.forbid_restart = true;
+        if !self[unit].spec.kind.is_service() {
+            self.set_sub(unit, SubState::Dead);
+            return true;
+        }
         match self[unit].run.sub {
             SubState::Dead | SubState::Failed | SubState::StopSigterm | SubState::StopSigkill => false,
             SubState::AutoRestart => {
@@ -176,10 +192,7 @@ impl Model {
                 self.enter_stop(unit, ServiceResult::Success);
                 true
             }
-            SubState::Active => {
-                self.set_sub(unit, SubState::Dead);
-                true
-            }
+            SubState::Active | SubState::Waiting | SubState::Elapsed | SubState::Listening => false,
         }
     }
 
@@ -243,7 +256,7 @@ impl Model {
         self[unit].run.forbid_restart = false;
     }
 
-    fn has_stop_job(&self, unit: UnitId) -> bool {
+    pub(super) fn has_stop_job(&self, unit: UnitId) -> bool {
         self[unit].run.job.is_some_and(|job| job.kind == JobKind::Stop)
     }
 
@@ -314,7 +327,14 @@ impl Model {
             SubState::Reload => {}
             SubState::StopSigterm | SubState::StopSigkill if self[unit].run.process.is_some() => {}
             SubState::StopSigterm | SubState::StopSigkill => self.enter_dead(unit, ServiceResult::Success, true),
-            SubState::Dead | SubState::Failed | SubState::Exited | SubState::AutoRestart | SubState::Active => {}
+            SubState::Dead
+            | SubState::Failed
+            | SubState::Exited
+            | SubState::AutoRestart
+            | SubState::Active
+            | SubState::Waiting
+            | SubState::Elapsed
+            | SubState::Listening => {}
         }
     }
 
@@ -329,12 +349,15 @@ impl Model {
                 self.set_sub(unit, SubState::StopSigkill);
             }
             SubState::AutoRestart => self.restart_automatically(unit),
+            SubState::Waiting => self.timer_triggers(unit),
+            SubState::Listening => self.take_connection(unit),
             SubState::Dead
             | SubState::Failed
             | SubState::Running
             | SubState::Exited
             | SubState::Reload
             | SubState::Active
+            | SubState::Elapsed
             | SubState::StopSigkill => {}
         }
     }
@@ -390,6 +413,7 @@ impl Model {
                 self.stop_bound_children(unit);
             }
         }
+        self.notify_triggers(unit);
         if is.is_up() {
             self.maybe_unbound.push(unit);
             self.maybe_unneeded.push(unit);
@@ -409,7 +433,7 @@ impl Model {
             let mode = match it.bond {
                 Bond::Requires | Bond::BindsTo => Mode::Replace,
                 Bond::Wants => Mode::Fail,
-                Bond::Requisite | Bond::PartOf | Bond::Conflicts => continue,
+                Bond::Requisite | Bond::PartOf | Bond::Conflicts | Bond::Triggers => continue,
             };
             if !it.after && self[it.parent].active().is_down_or_deactivating() {
                 // Refused if the parent is masked or the like; nobody minds.
@@ -497,6 +521,7 @@ impl Model {
         run.n_restarts = 0;
         run.flush_n_restarts = false;
         run.limit = None;
+        run.limit_hit = false;
     }
 
     /// Timers after a reload: they count from the last change of state, by the settings now in force.
@@ -509,7 +534,13 @@ impl Model {
             }
             SubState::StopSigterm | SubState::StopSigkill => it.spec.timeout_stop.map(|timeout| changed + timeout),
             SubState::AutoRestart => Some(down + it.spec.restart_delay),
-            SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited | SubState::Active => None,
+            SubState::Waiting | SubState::Listening => return,
+            SubState::Dead
+            | SubState::Failed
+            | SubState::Running
+            | SubState::Exited
+            | SubState::Active
+            | SubState::Elapsed => None,
         };
         self[unit].run.timer = at.map(|at| self.due_at(at));
     }

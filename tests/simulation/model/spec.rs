@@ -15,6 +15,19 @@ pub enum Type {
     Oneshot,
     /// A target or a slice: up as soon as it is started, down as soon as it is stopped.
     Target,
+    /// A timer, which triggers a service.
+    Timer,
+    /// A socket, which triggers a service.
+    Socket,
+}
+
+/// When a timer triggers its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elapses {
+    /// `OnActiveSec=`: once, so long after its start.
+    Once(Duration),
+    /// `OnCalendar=`: at each multiple of it.
+    Every(Duration),
 }
 
 impl Type {
@@ -84,6 +97,8 @@ pub enum Bond {
     PartOf,
     /// `Conflicts=`: a start of either stops the other.
     Conflicts,
+    /// It is a timer or socket, and starts the other one.
+    Triggers,
 }
 
 impl Bond {
@@ -142,6 +157,8 @@ pub struct Spec {
     pub refuse_manual_start: bool,
     /// `ExecReload=`: it can be reloaded.
     pub can_reload: bool,
+    /// Of a timer.
+    pub elapses: Elapses,
     /// What it has to do with others. Each unit at most once.
     pub parents: Vec<Dependency>,
 }
@@ -163,6 +180,7 @@ impl Default for Spec {
             stop_when_unneeded: false,
             refuse_manual_start: false,
             can_reload: false,
+            elapses: Elapses::Every(Duration::from_secs(24 * 3600)),
             parents: Vec::new(),
         }
     }
@@ -213,6 +231,8 @@ pub struct Life {
     pub reload_exit: Option<(Duration, Exit)>,
     /// A child of it lives on, and ignores SIGTERM.
     pub leaves_child: bool,
+    /// It takes the clients that wait at its sockets.
+    pub accepts: bool,
 }
 
 impl Life {
@@ -227,6 +247,7 @@ impl Life {
         reload_takes: Duration::ZERO,
         reload_exit: None,
         leaves_child: false,
+        accepts: true,
     };
 
     /// Ready at once if it lives that long, and ends by itself.

@@ -536,3 +536,91 @@ fn an_isolated_unit_remains_alone_with_what_it_needs() {
     assert_eq!(active, [ActiveState::Active, ActiveState::Active, ActiveState::Inactive]);
     assert!(model.unit(other).is_stop_logged(1));
 }
+
+/// A service, and what triggers it.
+fn triggered(trigger: Type, elapses: Elapses, service: Spec) -> (Model, [UnitId; 2]) {
+    model([service, Spec { kind: trigger, elapses, ..child(Bond::Triggers, false) }])
+}
+
+#[test]
+fn a_timer_starts_its_service_again_and_again() {
+    let oneshot = Spec { kind: Type::Oneshot, ..Spec::default() };
+    let (mut model, [service, timer]) = triggered(Type::Timer, Elapses::Every(SECOND * 100), oneshot);
+    let mut fails = |_: UnitId, _: Duration| Life::ends(SECOND, Exit::Code(1));
+    model.advance(SECOND * 50, &mut nothing);
+    model.start(timer, Mode::Replace, &mut nothing).unwrap();
+    assert_eq!(model.unit(timer).sub(), SubState::Waiting);
+    model.advance(SECOND * 100, &mut fails);
+    assert_eq!((model.unit(service).active(), model.unit(timer).sub()), (ActiveState::Activating, SubState::Running));
+    model.advance(SECOND * 101, &mut fails);
+    assert_eq!((model.unit(service).active(), model.unit(timer).sub()), (ActiveState::Failed, SubState::Waiting));
+    model.advance(SECOND * 450, &mut fails);
+    assert_eq!(model.unit(service).runs(), 4);
+    model.stop(timer, Mode::Replace, &mut nothing).unwrap();
+    model.advance(SECOND * 1000, &mut nothing);
+}
+
+#[test]
+fn a_socket_whose_service_hits_its_start_limit_fails() {
+    let (mut model, [service, socket]) = triggered(Type::Socket, Spec::default().elapses, Spec::default());
+    assert!(!model.connect(socket, &mut nothing));
+    model.start(socket, Mode::Replace, &mut nothing).unwrap();
+    assert!(model.connect(socket, &mut good));
+    assert_eq!((model.unit(service).active(), model.unit(socket).sub()), (ActiveState::Active, SubState::Running));
+    model.kill(service, ProcessSignal::Kill);
+    pass(&mut model, SECOND, &mut nothing);
+    assert_eq!(model.unit(socket).sub(), SubState::Listening);
+    let mut crash = |_: UnitId, _: Duration| Life { accepts: false, ..Life::ends(Duration::ZERO, Exit::Code(1)) };
+    model.connect(socket, &mut crash);
+    pass(&mut model, SECOND, &mut crash);
+    let it = model.unit(socket);
+    assert_eq!((it.active(), it.result()), (ActiveState::Failed, ServiceResult::ServiceStartLimitHit));
+    assert_eq!(model.unit(service).runs(), 5);
+
+    // It is not started while its service is up.
+    model.reset_failed(service, &mut nothing).unwrap();
+    model.start(service, Mode::Replace, &mut good).unwrap();
+    model.drain_signals();
+    model.start(socket, Mode::Replace, &mut nothing).unwrap();
+    assert_eq!(results(&mut model), [(socket, JobKind::Start, JobResult::Failed)]);
+    assert_eq!(model.unit(socket).active(), ActiveState::Failed);
+}
+
+#[test]
+fn a_transient_unit_is_lost_when_its_failure_is_cleared() {
+    let mut model = Model::new();
+    let unit = model.add("run.service", Spec::default());
+    model.set_origin(unit, Origin::Transient);
+    model.start(unit, Mode::Replace, &mut crash).unwrap();
+    pass(&mut model, SECOND, &mut nothing);
+    model.daemon_reload(&mut nothing);
+    model.start(unit, Mode::Fail, &mut crash).unwrap();
+    pass(&mut model, SECOND, &mut nothing);
+    assert_eq!(model.unit(unit).active(), ActiveState::Failed);
+    model.reset_failed(unit, &mut nothing).unwrap();
+    assert_eq!(model.start(unit, Mode::Fail, &mut nothing), Err(Refusal::NotFound));
+}
+
+#[test]
+fn a_generator_writes_the_same_file_with_each_reload() {
+    let (mut model, [unit]) = model([Spec::default()]);
+    model.set_origin(unit, Origin::Generator);
+    let (definition, written) = (model.unit(unit).definition(), model.unit(unit).written());
+    model.daemon_reload(&mut nothing);
+    assert_eq!(model.unit(unit).definition(), definition);
+    assert_ne!(model.unit(unit).written(), written);
+}
+
+#[test]
+fn several_units_are_stopped_in_one_moment() {
+    let (mut model, [parent, unit, other]) = model([Spec::default(), child(Bond::BindsTo, true), Spec::default()]);
+    for unit in [unit, other] {
+        model.start(unit, Mode::Replace, &mut good).unwrap();
+    }
+    model.stop_together(&[parent, unit, other], Mode::Replace, &mut nothing).unwrap();
+    pass(&mut model, Duration::ZERO, &mut nothing);
+    for unit in [parent, unit, other] {
+        assert_eq!(model.unit(unit).active(), ActiveState::Inactive);
+        assert!(model.unit(unit).is_stop_logged(1));
+    }
+}

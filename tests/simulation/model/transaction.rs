@@ -197,7 +197,7 @@ impl Model {
                     let _ = self.wish(transaction, dependency.parent, JobKind::Start, Some((this, false)), mode);
                     continue;
                 }
-                Bond::PartOf => continue,
+                Bond::PartOf | Bond::Triggers => continue,
             };
             self.wish(transaction, dependency.parent, pulled, Some((this, true)), mode)?;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::jobs::{Job, JobId};
-use super::spec::{Exit, File, Life, Spec, Type};
+use super::spec::{Exit, File, Life, Spec};
 
 /// A unit of a model, cheap to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +83,11 @@ pub enum SubState {
     Reload,
     /// Of a target or slice.
     Active,
+    /// Of a timer.
+    Waiting,
+    Elapsed,
+    /// Of a socket. A timer or socket whose service was triggered is [`SubState::Running`].
+    Listening,
     StopSigterm,
     StopSigkill,
     AutoRestart,
@@ -95,7 +100,9 @@ impl SubState {
             Self::Dead => ActiveState::Inactive,
             Self::Failed => ActiveState::Failed,
             Self::StartPre | Self::Start | Self::AutoRestart => ActiveState::Activating,
-            Self::Running | Self::Exited | Self::Active => ActiveState::Active,
+            Self::Running | Self::Exited | Self::Active | Self::Waiting | Self::Elapsed | Self::Listening => {
+                ActiveState::Active
+            }
             Self::Reload => ActiveState::Reloading,
             Self::StopSigterm | Self::StopSigkill => ActiveState::Deactivating,
         }
@@ -112,6 +119,9 @@ impl SubState {
             Self::Exited => "exited",
             Self::Reload => "reload",
             Self::Active => "active",
+            Self::Waiting => "waiting",
+            Self::Elapsed => "elapsed",
+            Self::Listening => "listening",
             Self::StopSigterm => "stop-sigterm",
             Self::StopSigkill => "stop-sigkill",
             Self::AutoRestart => "auto-restart",
@@ -129,6 +139,8 @@ pub enum ServiceResult {
     StartLimitHit,
     Protocol,
     Resources,
+    /// Of a socket.
+    ServiceStartLimitHit,
 }
 
 impl ServiceResult {
@@ -142,6 +154,7 @@ impl ServiceResult {
             Self::StartLimitHit => "start-limit-hit",
             Self::Protocol => "protocol",
             Self::Resources => "resources",
+            Self::ServiceStartLimitHit => "service-start-limit-hit",
         }
     }
 }
@@ -186,6 +199,10 @@ pub(super) struct Runtime {
     pub forbid_restart: bool,
     /// The window of the start limit: when it began, and the starts in it.
     pub limit: Option<(Duration, u32)>,
+    /// The last start was refused for that.
+    pub limit_hit: bool,
+    /// A client waits at the socket.
+    pub is_pending: bool,
     pub invocation: Option<u64>,
     pub state_change: Duration,
     pub active_enter: Option<Duration>,
@@ -197,7 +214,8 @@ pub(super) struct Runtime {
     pub process: Option<Process>,
     /// A process that nobody waits for any more lives on.
     pub has_orphan: bool,
-    /// The service's one timer: start timeout, stop timeout or automatic restart, as the state tells.
+    /// The unit's one timer: start timeout, stop timeout, automatic restart, or what a timer unit or a socket waits for,
+    /// as the state tells.
     pub timer: Option<Due>,
     /// When `ExecReload=` ends.
     pub reloaded: Option<Due>,
@@ -213,6 +231,8 @@ impl Runtime {
         flush_n_restarts: false,
         forbid_restart: false,
         limit: None,
+        limit_hit: false,
+        is_pending: false,
         invocation: None,
         state_change: Duration::ZERO,
         active_enter: None,
@@ -230,6 +250,16 @@ impl Runtime {
     };
 }
 
+/// Where a unit file comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Person,
+    /// A generator, which writes it anew with each reload.
+    Generator,
+    /// `systemd-run`: it is gone as soon as the unit is unloaded.
+    Transient,
+}
+
 /// A unit, loaded or not.
 #[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 #[derive(Debug, Clone)]
@@ -237,6 +267,9 @@ pub struct Unit {
     pub(super) name: String,
     pub(super) file: File,
     pub(super) definition: u64,
+    /// When the file was last written, as a number.
+    pub(super) written: u64,
+    pub(super) origin: Origin,
     pub(super) masked: bool,
     pub(super) enabled: bool,
     /// Whether the manager has it in memory. `load`, `spec`, `wanted` and `run` mean something only then.
@@ -263,6 +296,8 @@ impl Unit {
             name,
             file,
             definition: 0,
+            written: 0,
+            origin: Origin::Person,
             masked: false,
             enabled: false,
             in_memory: false,
@@ -294,7 +329,7 @@ impl Unit {
         self.spec = match &self.file {
             File::Good(spec) if self.load == LoadState::Loaded => spec.clone(),
             // What kind it is, its name tells.
-            _ if self.spec.kind == Type::Target => Spec { kind: Type::Target, ..Spec::default() },
+            _ if !self.spec.kind.is_service() => Spec { kind: self.spec.kind, ..Spec::default() },
             _ => Spec::default(),
         };
         self.wanted = self.enabled;
@@ -436,6 +471,12 @@ impl Unit {
     #[must_use]
     pub fn definition(&self) -> u64 {
         self.definition
+    }
+
+    /// Changes whenever the file is written, be it with what it had already, as a generator does with each reload.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Whether its file, not necessarily what is loaded, is masked.
