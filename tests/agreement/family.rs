@@ -306,7 +306,7 @@ impl Shape {
         match (self, index) {
             (Self::Group, 0) => "target",
             (Self::Lineage, 0) if rng.u8(0..8) == 0 => "target",
-            (Self::Triggered, 1) => *one_of(&["timer", "socket", "socket"], rng),
+            (Self::Triggered, 1) => one_of::<&str>(&["timer", "socket", "socket"], rng),
             _ => "service",
         }
     }

@@ -1,8 +1,9 @@
 //! A member of a family: its unit file, and how its processes behave.
 //!
 //! A process is a shell that runs `~/life/UNIT`, which says what becomes of it, and is replaced to change the behaviour
-//! of the next run. Each run leaves a line in `~/runs/UNIT` once it can be stopped or killed as the model has it.
-//! It also writes what `ExecReload=` does to it, to `~/reload/UNIT`. `~/pre/UNIT` is run before it, if there is an `ExecStartPre=`, and leaves that line where it fails.
+//! of the next run. Each run leaves a line in `~/runs/UNIT` once it can be stopped or killed as the model has it, and
+//! writes to `~/reload/UNIT` what `ExecReload=` does to it. `ExecStartPre=` runs `~/pre/UNIT`, and leaves the line where
+//! it fails.
 
 use std::time::Duration;
 
@@ -333,7 +334,7 @@ fn unit_file(name: &str, spec: &Spec, has_pre: bool, names: &[&str]) -> String {
         ]),
         (Type::Timer, Elapses::Every(_)) => unreachable!("it would take too long"),
         (Type::Socket, _) => {
-            lines.extend(["[Socket]".to_owned(), format!("Service={triggered}"), format!("ListenStream=%t/{name}")])
+            lines.extend(["[Socket]".to_owned(), format!("Service={triggered}"), format!("ListenStream=%t/{name}")]);
         }
         (Type::Simple | Type::Notify | Type::Oneshot, _) => lines.extend(service_section(spec, has_pre)),
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::service::Start;
 use super::spec::Bond;
-use super::unit::{ActiveState, Due, LoadState, UnitId};
+use super::states::{ActiveState, LoadState};
+use super::unit::{Due, UnitId};
 use super::{Lives, Model, Signal};
 
 /// The type of a job. `try-restart` becomes a restart or nothing when it is enqueued.

@@ -1,7 +1,8 @@
 //! What the manager has in memory: reading unit files, reading them again, and forgetting units (systemd's load-fragment.c
 //! and the garbage collection of manager.c).
 
-use super::unit::{ActiveState, Origin, Runtime, SubState, UnitId};
+use super::states::{ActiveState, SubState};
+use super::unit::{Origin, Runtime, UnitId};
 use super::{Child, Dependency, File, Lives, Model, Signal};
 
 impl Model {
@@ -58,6 +59,7 @@ impl Model {
                 it.read_file();
                 it.in_memory = true;
                 it.run.limit = None;
+                it.run.limit_hit = false;
             }
         }
         self.find_children();

@@ -9,9 +9,10 @@
 //! comments name, and what has been seen of it. `tests/agreement/` puts the model beside a real manager.
 //!
 //! Where things are: [`transaction`] has what a job brings with it and when it is refused; [`jobs`] the jobs and their
-//! queue; [`service`] the life cycle of a service, and what it does to others; [`triggers`] timers and sockets; [`memory`]
-//! what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit; [`spec`] what is
-//! configured, and what processes do. A target or slice is a unit without a process; what is in a slice requires it.
+//! queue; [`service`] the life cycle of a service; [`effects`] what that does to others; [`triggers`] timers and
+//! sockets; [`memory`] what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit, and
+//! [`states`] the words for it; [`spec`] what is configured, and what processes do. A target or slice is a unit without a
+//! process; what is in a slice requires it, and comes after it.
 //!
 //! # What one might not expect, and systemd 252 was seen to do
 //!
@@ -62,16 +63,20 @@
 //! jobs run that need not wait for each other is systemd's whim, and so is what it notices first of two things at the
 //! same time: see [`Whim`].
 
+mod effects;
 mod jobs;
 mod memory;
 mod service;
 mod spec;
+mod states;
 mod transaction;
 mod triggers;
 mod unit;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_dependencies;
 
 use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
@@ -79,7 +84,8 @@ use std::time::Duration;
 
 pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
 pub use spec::{Bond, Dependency, Elapses, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
-pub use unit::{ActiveState, LoadState, Origin, ServiceResult, SubState, Unit, UnitId};
+pub use states::{ActiveState, LoadState, ServiceResult, SubState};
+pub use unit::{Origin, Unit, UnitId};
 
 use transaction::Transaction;
 use unit::Due;

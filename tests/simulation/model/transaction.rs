@@ -3,7 +3,8 @@
 use super::Model;
 use super::jobs::{JobId, JobKind, JobResult, Mode, Refusal};
 use super::spec::Bond;
-use super::unit::{ActiveState, LoadState, UnitId};
+use super::states::{ActiveState, LoadState};
+use super::unit::UnitId;
 
 /// A job to be.
 #[derive(Debug, Clone, Copy)]

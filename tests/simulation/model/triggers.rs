@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::jobs::{JobKind, Mode};
 use super::service::Start;
 use super::spec::{Bond, Elapses, Type};
-use super::unit::{LoadState, ServiceResult, SubState, UnitId};
+use super::states::{LoadState, ServiceResult, SubState};
+use super::unit::UnitId;
 use super::{Lives, Model};
 
 impl Model {
