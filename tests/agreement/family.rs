@@ -96,7 +96,7 @@ impl Family {
             let parents = shape.dependencies(index, rng);
             let name = format!("f{number:03}{letter}.{}", shape.kind_of_unit(index, rng));
             let job_timeout = times_jobs.then_some(TIMEOUT.saturating_sub(PAUSE / 4 * rank));
-            let member = Member::generate(name.clone(), parents, is_enabled, job_timeout, rng);
+            let member = Member::generate(name.clone(), parents, is_enabled, job_timeout, shape == Shape::Lineage, rng);
             model.add(name, Spec::default());
             members.push(member);
         }

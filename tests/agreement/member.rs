@@ -174,6 +174,7 @@ impl Member {
         parents: Vec<Dependency>,
         is_enabled: bool,
         job_timeout: Option<Duration>,
+        may_be_unneeded: bool,
         rng: &mut Rng,
     ) -> Self {
         let kinds = [Type::Simple, Type::Simple, Type::Notify, Type::Oneshot];
@@ -202,7 +203,7 @@ impl Member {
             kind,
             has_pre: is_service && rng.u8(0..4) == 0,
             can_reload: is_service && rng.u8(0..4) == 0,
-            stop_when_unneeded: rng.u8(0..5) == 0,
+            stop_when_unneeded: may_be_unneeded && rng.u8(0..4) == 0,
             elapses: Elapses::Once(if rng.bool() { SHORT } else { LONG }),
             parents,
             timeouts,

@@ -53,7 +53,8 @@
 //!
 //! Of dependencies: `Upholds=`, `OnFailure=`, `PropagatesReloadTo=`, default dependencies, other than that all conflict
 //! with the shutdown, cycles, and more than one line between two units. The limit for starts and stops by the manager
-//! itself (`StopWhenUnneeded=`). `JobRunningTimeoutSec=`. `IgnoreOnIsolate=` and `AllowIsolate=`.
+//! itself (`StopWhenUnneeded=`), and that setting in a group, where it was seen to differ.
+//! `JobRunningTimeoutSec=`, `IgnoreOnIsolate=`, `AllowIsolate=`.
 //!
 //! The end of the manager after its shutdown, the time that it takes itself, and `daemon-reexec`. A transient unit is one
 //! whose file is gone when it is unloaded; its creation is a start. A bad file is one that has no other settings.
