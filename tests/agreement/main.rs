@@ -32,7 +32,7 @@ use fastrand::Rng;
 use workerheal_sandbox::Sandbox;
 
 use family::{Change, Family, Operation, PAUSE};
-use model::{Mode, ProcessSignal, Refusal, UnitId};
+use model::{LoadState, Mode, ProcessSignal, Refusal, UnitId};
 use reality::{Reality, Told};
 use view::{State, View, job_results, states, story};
 
@@ -150,7 +150,12 @@ impl World {
                     if expected != "accepted" {
                         *self.seen.entry("refused").or_default() += 1;
                     }
-                    differences.extend(Difference::between(index, &name, &expected, &outcome.as_str()));
+                    // Of two units that cannot be loaded, either may be met first.
+                    let is_load_error = |word: &str| ["UnitMasked", "NoSuchUnit", "BadUnitSetting"].contains(&word);
+                    let broken = self.families[index].model.units().iter().filter(|it| it.load() != LoadState::Loaded);
+                    if broken.count() < 2 || !is_load_error(expected) || !is_load_error(&outcome) {
+                        differences.extend(Difference::between(index, &name, &expected, &outcome.as_str()));
+                    }
                 }
             }
         }
