@@ -7,8 +7,8 @@ use fastrand::Rng;
 
 use crate::member::{Behaviour, Member, TIMEOUT, one_of, signal_name};
 use crate::model::{
-    Bond, Dependency, File, JobResult, Life, Mode, Model, ProcessSignal, Refusal, Restart, Signal, SubState, UnitId,
-    Whim,
+    Bond, Dependency, File, JobResult, Life, Mode, Model, ProcessSignal, Refusal, Restart, Signal, Spec, SubState,
+    Unit, UnitId, Whim,
 };
 use crate::view::{View, job_results};
 
@@ -27,6 +27,9 @@ pub enum Operation {
     Stop(Mode),
     Restart(Mode),
     TryRestart(Mode),
+    Reload(Mode),
+    /// A client comes to a socket.
+    Connect,
     Kill(ProcessSignal),
     ResetFailed,
     /// The next runs behave in another way.
@@ -54,6 +57,8 @@ impl fmt::Display for Operation {
             Self::Stop(mode) => write!(f, "stop ({mode:?})"),
             Self::Restart(mode) => write!(f, "restart ({mode:?})"),
             Self::TryRestart(mode) => write!(f, "try-restart ({mode:?})"),
+            Self::Reload(mode) => write!(f, "reload ({mode:?})"),
+            Self::Connect => f.write_str("connect to"),
             Self::Kill(signal) => write!(f, "kill -{}", signal_name(*signal)),
             Self::ResetFailed => f.write_str("reset-failed"),
             Self::Behave(behaviour) => write!(f, "from now on {behaviour:?}:"),
@@ -78,24 +83,25 @@ pub struct Family {
 
 impl Family {
     pub fn generate(number: usize, rng: &mut Rng) -> Self {
-        let count = if rng.bool() { 1 } else { rng.usize(2..=3) };
+        let shape = *one_of(&[Shape::Lineage, Shape::Lineage, Shape::Lineage, Shape::Group, Shape::Triggered], rng);
+        let count = match shape {
+            Shape::Lineage => *one_of(&[1, 1, 2, 3], rng),
+            Shape::Group => 3,
+            Shape::Triggered => 2,
+        };
         let (mut model, mut members) = (Model::new(), Vec::new());
         let is_enabled = rng.bool();
         let times_jobs = rng.u8(0..3) == 0;
         for (index, (rank, letter)) in [(0, "a"), (1, "b"), (2, "c")].into_iter().enumerate().take(count) {
-            let bonds = [Bond::Requires, Bond::BindsTo, Bond::BindsTo, Bond::Requisite];
-            let parents = (index > 0).then(|| Dependency {
-                // Some are grandchildren.
-                parent: UnitId(rng.usize(0..index)),
-                bond: *one_of(&bonds, rng),
-                after: rng.u8(0..4) > 0,
-            });
-            let name = format!("f{number:03}{letter}.service");
+            let parents = shape.dependencies(index, rng);
+            let name = format!("f{number:03}{letter}.{}", shape.kind_of_unit(index, rng));
             let job_timeout = times_jobs.then_some(TIMEOUT.saturating_sub(PAUSE / 4 * rank));
-            let member = Member::generate(name.clone(), parents.into_iter().collect(), is_enabled, job_timeout, rng);
-            let unit = model.add(name, member.spec(rng));
-            model.edit(unit, member.file.clone());
+            let member = Member::generate(name.clone(), parents, is_enabled, job_timeout, shape == Shape::Lineage, rng);
+            model.add(name, Spec::default());
             members.push(member);
+        }
+        for (index, member) in members.iter().enumerate() {
+            model.edit(UnitId(index), member.file.clone());
         }
         if is_enabled {
             for unit in (0..count).map(UnitId) {
@@ -119,7 +125,7 @@ impl Family {
     /// Something to do that has one outcome, whoever is quicker; done to the model.
     pub fn next(&mut self, reloads: bool, rng: &mut Rng) -> (UnitId, Operation, Result<(), Refusal>) {
         // What becomes of one with an orphan is not modelled.
-        let is_over = self.model.units().iter().any(crate::model::Unit::has_orphan);
+        let is_over = self.model.units().iter().any(Unit::has_orphan);
         loop {
             let unit = UnitId(rng.usize(0..self.members.len()));
             let operation = match (reloads, is_over) {
@@ -145,7 +151,10 @@ impl Family {
             Operation::Behave(behaviour) => member.behaviour = *behaviour,
             Operation::Change(Change::Write(file)) => member.file = file.clone(),
             Operation::Change(Change::Enable) => member.is_enabled = true,
-            Operation::Change(Change::Disable) => member.is_enabled = false,
+            Operation::Change(Change::Disable) => {
+                member.is_enabled = false;
+                member.was_always_enabled = false;
+            }
             _ => {}
         }
         let refused = outcome.accepted.err().map_or(String::new(), |why| format!(" (refused: {why:?})"));
@@ -153,8 +162,8 @@ impl Family {
     }
 
     fn operation(&self, unit: UnitId, rng: &mut Rng) -> Option<Operation> {
-        let mode = if rng.u8(0..4) == 0 { Mode::Fail } else { Mode::Replace };
-        Some(match rng.u8(0..20) {
+        let mode = *one_of(&[Mode::Fail, Mode::Replace, Mode::Replace, Mode::Replace, Mode::IgnoreRequirements], rng);
+        Some(match rng.u8(0..26) {
             0..=5 => Operation::Start(mode),
             6..=8 => Operation::Stop(mode),
             9..=10 => Operation::Restart(mode),
@@ -165,6 +174,12 @@ impl Family {
             }
             16..=17 => Operation::ResetFailed,
             18..=19 => Operation::Behave(self.members[unit.0].behaviour(rng)),
+            20.. if matches!(self.model.unit(unit).sub(), SubState::Listening | SubState::Running)
+                && self.members[unit.0].name.ends_with(".socket") =>
+            {
+                Operation::Connect
+            }
+            20.. if self.members[unit.0].can_reload() => Operation::Reload(mode),
             _ => return None,
         })
     }
@@ -172,13 +187,15 @@ impl Family {
     fn change(&self, unit: UnitId, rng: &mut Rng) -> Change {
         let member = &self.members[unit.0];
         let is_masked = self.model.unit(unit).is_masked();
+        // A timer or socket without its file has neither times nor a socket, and triggers no service without one.
+        let needs_file = self.members.iter().any(Member::is_trigger);
         match rng.u8(0..10) {
-            0..=1 if !is_masked => Change::Mask,
+            0..=1 if !is_masked && !needs_file => Change::Mask,
             0..=4 if is_masked => Change::Unmask,
             5 if member.is_enabled => Change::Disable,
             5 => Change::Enable,
-            6 => Change::Write(File::Missing),
-            7 => Change::Write(File::Bad),
+            6 if !needs_file => Change::Write(File::Missing),
+            7 if member.can_be_spoilt() && !needs_file => Change::Write(File::Bad),
             8..=9 => Change::Write(File::Good(member.spec(rng))),
             _ => Change::Nothing,
         }
@@ -201,7 +218,9 @@ impl Family {
             Operation::Stop(mode) => accepted = model.stop(unit, *mode, &mut lives).map(|_| ()),
             Operation::Restart(mode) => accepted = model.restart(unit, *mode, &mut lives).map(|_| ()),
             Operation::TryRestart(mode) => accepted = model.try_restart(unit, *mode, &mut lives).map(|_| ()),
+            Operation::Reload(mode) => accepted = model.reload(unit, *mode, &mut lives).map(|_| ()),
             Operation::ResetFailed => accepted = model.reset_failed(unit, &mut lives),
+            Operation::Connect => assert!(model.connect(unit, &mut lives), "only what is open is connected to"),
             Operation::Kill(signal) => assert!(model.kill(unit, *signal), "only what lives is killed"),
             Operation::Behave(_) => {}
             Operation::Change(change) => match change {
@@ -231,10 +250,16 @@ impl Family {
         for signal in &self.signals {
             match signal {
                 Signal::JobRemoved { result, .. } if *result != JobResult::Done => seen.push(result.as_str()),
+                Signal::JobRemoved { kind, .. } => seen.push(kind.as_str()),
+                Signal::Changed { active, .. } => seen.push(active.as_str()),
                 _ => {}
             }
         }
         for unit in self.model.units() {
+            for dependency in &unit.spec().parents {
+                let parent = self.model.unit(dependency.parent);
+                seen.extend(bond_at_work(dependency.bond, unit, parent));
+            }
             seen.push(unit.result().as_str());
             if unit.sub() == SubState::AutoRestart || unit.sub() == SubState::StopSigterm {
                 seen.push(unit.sub().as_str());
@@ -247,6 +272,58 @@ impl Family {
             }
         }
         seen
+    }
+}
+
+/// Whether a dependency can be seen to have done something, or not to have.
+fn bond_at_work(bond: Bond, unit: &Unit, parent: &Unit) -> Option<&'static str> {
+    let [unit, parent] = [unit.active(), parent.active()].map(crate::model::ActiveState::is_up);
+    match bond {
+        Bond::Wants if unit && parent => Some("wants"),
+        Bond::Wants if unit && !parent => Some("wants, without"),
+        Bond::PartOf if unit && parent => Some("part of"),
+        Bond::PartOf if unit && !parent => Some("part of, without"),
+        Bond::Conflicts if unit && parent => Some("conflicts, both"),
+        Bond::Conflicts if unit || parent => Some("conflicts"),
+        Bond::Triggers if unit && parent => Some("triggered"),
+        _ => None,
+    }
+}
+
+/// What the units of a family have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Each with one before it; some are grandchildren.
+    Lineage,
+    /// A target that wants its members, and they are part of it.
+    Group,
+    /// A service and what triggers it.
+    Triggered,
+}
+
+impl Shape {
+    fn kind_of_unit(self, index: usize, rng: &mut Rng) -> &'static str {
+        match (self, index) {
+            (Self::Group, 0) => "target",
+            (Self::Lineage, 0) if rng.u8(0..8) == 0 => "target",
+            (Self::Triggered, 1) => one_of::<&str>(&["timer", "socket", "socket"], rng),
+            _ => "service",
+        }
+    }
+
+    fn dependencies(self, index: usize, rng: &mut Rng) -> Vec<Dependency> {
+        use Bond::{BindsTo, Conflicts, PartOf, Requires, Requisite, Triggers, Wants};
+        let line = |parent: usize, bond: Bond, after: bool| Dependency { parent: UnitId(parent), bond, after };
+        match (self, index) {
+            (Self::Lineage | Self::Triggered, 0) => Vec::new(),
+            (Self::Lineage, _) => {
+                let bonds = [Requires, Requires, BindsTo, BindsTo, BindsTo, Requisite, Wants, PartOf, Conflicts];
+                vec![line(rng.usize(0..index), *one_of(&bonds, rng), rng.u8(0..4) > 0)]
+            }
+            (Self::Group, 0) => (1..3).map(|it| line(it, *one_of(&[Wants, Requires], rng), rng.bool())).collect(),
+            (Self::Group, _) => vec![line(0, PartOf, false)],
+            (Self::Triggered, _) => vec![line(0, Triggers, false)],
+        }
     }
 }
 

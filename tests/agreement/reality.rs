@@ -84,7 +84,7 @@ impl Reality {
 
     /// All units of families in memory: load state, active state, sub state, type of the job.
     pub fn list(&self) -> HashMap<String, [String; 4]> {
-        let reply = self.call("ListUnitsByPatterns", &(Vec::<&str>::new(), vec!["f*.service"]));
+        let reply = self.call("ListUnitsByPatterns", &(Vec::<&str>::new(), vec!["f???[abc].*"]));
         let reply = reply.expect("it lists units");
         let body = reply.body();
         let lines: Vec<Line<'_>> = body.deserialize().expect("a list has its form");
@@ -121,8 +121,18 @@ async fn look(connection: Connection, unit: String, mut view: View) -> (View, St
         let reply = reply.unwrap_or_else(|error| panic!("{key} of {unit}: {error}"));
         reply.body().deserialize::<OwnedVariant>().expect("a property has its form")
     };
-    view.result = String::try_from(get("Service", "Result").await).expect("it is a text");
-    view.n_restarts = u32::try_from(get("Service", "NRestarts").await).expect("it is a number");
+    let interface = match unit.rsplit_once('.') {
+        Some((_, "timer")) => "Timer",
+        Some((_, "socket")) => "Socket",
+        Some((_, "service")) => "Service",
+        _ => "",
+    };
+    if !interface.is_empty() {
+        view.result = String::try_from(get(interface, "Result").await).expect("it is a text");
+    }
+    if interface == "Service" {
+        view.n_restarts = u32::try_from(get("Service", "NRestarts").await).expect("it is a number");
+    }
     let id = Vec::<u8>::try_from(get("Unit", "InvocationID").await).expect("it is bytes");
     view.has_invocation = !id.is_empty();
     let hex: Vec<String> = id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -156,7 +166,7 @@ fn read(message: &Message) -> Option<Told> {
         Variant::Structure(job) => !matches!(job.fields().first(), Some(Variant::U32(0))),
         _ => false,
     };
-    let is_ours = unit.starts_with('f') && unit.ends_with(".service");
+    let is_ours = unit.starts_with('f');
     let state = (text("ActiveState")?, text("SubState")? == "auto-restart", has_job);
     is_ours.then_some(Told::Changed { unit, state })
 }

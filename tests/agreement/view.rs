@@ -24,7 +24,7 @@ impl View {
             result: unit.result().as_str().to_owned(),
             n_restarts: unit.n_restarts(),
             has_invocation: unit.invocation().is_some(),
-            runs: unit.runs(),
+            runs: if unit.spec().kind.is_service() { unit.runs() } else { 0 },
         }
     }
 }
@@ -47,8 +47,8 @@ pub type State = (String, bool, bool);
 /// What the model tells of a unit's state, in order.
 pub fn states(signals: &[Signal], of: UnitId) -> impl Iterator<Item = State> {
     signals.iter().filter_map(move |signal| match *signal {
-        Signal::Changed { unit, active, auto_restart, has_job } if unit == of => {
-            Some((active.as_str().to_owned(), auto_restart, has_job))
+        Signal::Changed { unit, active, auto_restart, job } if unit == of => {
+            Some((active.as_str().to_owned(), auto_restart, job.is_some()))
         }
         _ => None,
     })
@@ -57,11 +57,12 @@ pub fn states(signals: &[Signal], of: UnitId) -> impl Iterator<Item = State> {
 /// The states that were told, in words.
 ///
 /// Nothing twice. Whether a unit that has just been loaded is told to have a job before it starts follows no rule that
-/// can be seen, and is left out.
-pub fn story(states: impl Iterator<Item = State>) -> String {
+/// can be seen, and is left out; not so for one that was loaded all the time. There it tells a stop of what is down
+/// from a `try-restart`, which does nothing.
+pub fn story(states: impl Iterator<Item = State>, is_loaded: bool) -> String {
     let before = ("inactive".to_owned(), false, false);
     let mut states: Vec<State> = std::iter::once(before).chain(states).collect();
-    states.retain(|(active, _, has_job)| active != "inactive" || !has_job);
+    states.retain(|(active, _, has_job)| is_loaded || active != "inactive" || !has_job);
     states.dedup();
     let words = |(active, auto_restart, has_job): State| {
         let auto_restart = if auto_restart { " (auto-restart)" } else { "" };

@@ -112,8 +112,13 @@ impl Manager {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
         for signal in &signals {
             match *signal {
+<<<<<<< HEAD:crates/workerheal-core/tests/simulation/manager.rs
                 Signal::Changed { unit, active, has_job, auto_restart } => {
                     if active != ActiveState::Active {
+=======
+                Signal::Changed { unit, active, job, .. } => {
+                    if !active.is_up() {
+>>>>>>> model:tests/simulation/manager.rs
                         self.takes_along(unit, now);
                     }
                     let truth = &mut self.truth[unit.0];
@@ -121,13 +126,14 @@ impl Manager {
                         // It died before the stop began: only what is signalled of that job tells.
                         truth.stop_can_be_known = false;
                     }
-                    if truth.up && active != ActiveState::Active {
+                    if truth.up && !active.is_up() {
                         truth.last_uptime = now - truth.up_since;
                     }
-                    truth.up &= active == ActiveState::Active;
+                    truth.up &= active.is_up();
                     match active {
                         // It may also have got a job, and be up as before; or have lost that, and not be stopped.
-                        ActiveState::Active if truth.up => truth.stopped &= has_job,
+                        ActiveState::Reloading => {}
+                        ActiveState::Active if truth.up => truth.stopped &= job.is_some(),
                         ActiveState::Active => {
                             *truth = Truth {
                                 up: true,
@@ -184,9 +190,10 @@ impl Manager {
     /// A signal as the connection to the manager makes it out.
     pub fn letter(&self, signal: &Signal, names: &[UnitName; UNITS]) -> Option<Letter> {
         match *signal {
-            Signal::Changed { unit, active, auto_restart, has_job } => {
+            Signal::Changed { unit, active, auto_restart, job } => {
                 let name = names[unit.0].clone();
-                let status = UnitStatus { name, load: None, active: state(active), has_job, auto_restart };
+                let (active, has_job) = (state(active), job.is_some());
+                let status = UnitStatus { name, load: None, active, has_job, auto_restart };
                 Some(Letter::Tell(Fact::Changed(status)))
             }
             Signal::JobRemoved { job, unit, result, kind } => {
@@ -348,6 +355,9 @@ impl Manager {
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
                 Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
                 Refused::BadSetting => Outcome::Impossible(Hopeless::BadSetting),
+                Refused::Contradiction | Refused::NotApplicable | Refused::OnlyByDependency => {
+                    Outcome::NotStarted("the service manager refuses it".to_owned())
+                }
                 Refused::Destructive => Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned()),
             }),
         }
@@ -578,6 +588,7 @@ fn state(active: ActiveState) -> units::ActiveState {
         ActiveState::Failed => units::ActiveState::Failed,
         ActiveState::Activating => units::ActiveState::Activating,
         ActiveState::Active => units::ActiveState::Active,
+        ActiveState::Reloading => units::ActiveState::Reloading,
         ActiveState::Deactivating => units::ActiveState::Deactivating,
     }
 }
@@ -610,6 +621,8 @@ fn outcome(result: JobResult) -> Outcome {
         JobResult::Timeout => Outcome::Failed("its start took longer than its unit allows".to_owned()),
         JobResult::Dependency => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         JobResult::Canceled => Outcome::Cancelled,
-        JobResult::Skipped => Outcome::NotStarted("its start was skipped by the service manager".to_owned()),
+        JobResult::Skipped | JobResult::Invalid => {
+            Outcome::NotStarted("its start was skipped by the service manager".to_owned())
+        }
     }
 }

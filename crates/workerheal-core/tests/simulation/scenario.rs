@@ -230,6 +230,7 @@ impl Lives {
             1..10 => Some(interval(chance, 10 * SECOND)),
             _ => Some(Duration::from_millis(chance.u64(1..200))),
         };
-        Life { ready_after, lives_for, exit, stop_takes: (chance.u8(..60) != 0).then_some(stop_takes), stop_exit }
+        let stop_takes = (chance.u8(..60) != 0).then_some(stop_takes);
+        Life { ready_after, lives_for, exit, stop_takes, stop_exit, ..Life::GOOD }
     }
 }

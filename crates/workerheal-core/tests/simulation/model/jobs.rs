@@ -1,12 +1,12 @@
-//! Jobs: transactions that enqueue them, the queue that runs them, and what their end does to others
-//! (systemd's transaction.c and job.c).
+//! Jobs: the queue that runs them, and what their end does to others (systemd's job.c).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::service::Start;
 use super::spec::Bond;
-use super::unit::{ActiveState, Due, LoadState, UnitId};
+use super::states::{ActiveState, LoadState};
+use super::unit::{Due, UnitId};
 use super::{Lives, Model, Signal};
 
 /// The type of a job. `try-restart` becomes a restart or nothing when it is enqueued.
@@ -16,6 +16,7 @@ pub enum JobKind {
     /// What `Requisite=` asks of the parent.
     VerifyActive,
     Stop,
+    Reload,
     Restart,
     /// A `try-restart` of what is down.
     Nop,
@@ -28,37 +29,42 @@ impl JobKind {
             Self::Start => "start",
             Self::VerifyActive => "verify-active",
             Self::Stop => "stop",
+            Self::Reload => "reload",
             Self::Restart => "restart",
             Self::Nop => "nop",
         }
     }
 
     /// One job that does the work of both; `None` if they contradict each other.
-    fn merged(self, other: Self) -> Option<Self> {
-        use JobKind::{Nop, Restart, Start, Stop, VerifyActive};
+    pub(super) fn merged(self, other: Self) -> Option<Self> {
+        use JobKind::{Nop, Reload, Restart, Start, Stop, VerifyActive};
         match (self, other) {
             _ if self == other => Some(self),
             (Nop, kind) | (kind, Nop) => Some(kind),
             (Stop, _) | (_, Stop) => None,
             (Restart, _) | (_, Restart) => Some(Restart),
+            (Reload, VerifyActive) | (VerifyActive, Reload) => Some(Reload),
+            // A reload-or-start, which is a start of what does not run.
+            (Reload, _) | (_, Reload) => Some(Start),
             (Start | VerifyActive, Start | VerifyActive) => Some(Start),
         }
     }
 
-    fn conflicts(self, other: Self) -> bool {
+    pub(super) fn conflicts(self, other: Self) -> bool {
         self.merged(other).is_none()
     }
 
-    fn is_redundant(self, active: ActiveState) -> bool {
+    pub(super) fn is_redundant(self, active: ActiveState) -> bool {
         match self {
-            Self::Start | Self::VerifyActive => active == ActiveState::Active,
+            Self::Start | Self::VerifyActive => active.is_up(),
+            Self::Reload => active == ActiveState::Reloading,
             Self::Stop => active.is_down(),
             Self::Restart => false,
             Self::Nop => true,
         }
     }
 
-    fn takes_down(self) -> bool {
+    pub(super) fn takes_down(self) -> bool {
         matches!(self, Self::Stop | Self::Restart)
     }
 }
@@ -73,6 +79,8 @@ pub enum JobResult {
     Timeout,
     Dependency,
     Skipped,
+    /// A reload of what is down.
+    Invalid,
 }
 
 impl JobResult {
@@ -85,6 +93,7 @@ impl JobResult {
             Self::Timeout => "timeout",
             Self::Dependency => "dependency",
             Self::Skipped => "skipped",
+            Self::Invalid => "invalid",
         }
     }
 }
@@ -100,6 +109,8 @@ pub struct Job {
     pub kind: JobKind,
     /// Not waiting: it has been begun.
     pub running: bool,
+    /// Nothing may cancel it: a stop for the manager's shutdown.
+    pub(super) irreversible: bool,
     queued: bool,
     began: Duration,
     pub(super) timer: Option<Due>,
@@ -108,10 +119,14 @@ pub struct Job {
 /// What to do about a job that is in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Refuse the new one.
+    /// Refuse the new one, and do without what only is wanted and would stop something.
     Fail,
     /// Cancel the old one.
     Replace,
+    /// Cancel the old one, and concern no other unit.
+    IgnoreRequirements,
+    /// Cancel all old ones, and stop everything else.
+    Isolate,
 }
 
 /// Why the manager did not accept a job.
@@ -127,139 +142,17 @@ pub enum Refusal {
     BadSetting,
     /// It is not loaded, and loading it would not help (`NoSuchUnit`).
     NotLoaded,
-}
-
-/// A job to be, and whether the anchor needs it.
-#[derive(Debug, Clone, Copy)]
-struct Wish {
-    unit: UnitId,
-    kind: JobKind,
-    kept: bool,
-    reached: bool,
-}
-
-/// Jobs that belong together. Kept between uses for its memory.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Transaction {
-    wishes: Vec<Wish>,
-    /// Which wish pulled in which.
-    pulls: Vec<(usize, usize)>,
+    /// What it needs, and what that needs, contradict each other (`TransactionJobsConflicting`).
+    Contradiction,
+    /// It cannot be reloaded (`JobTypeNotApplicable`).
+    NotApplicable,
+    /// `RefuseManualStart=` (`OnlyByDependency`).
+    OnlyByDependency,
 }
 
 impl Model {
-    /// Enqueues a job with all that it needs; it is the first of the transaction's.
-    pub(super) fn enqueue(&mut self, unit: UnitId, kind: JobKind, mode: Mode) -> Result<JobId, Refusal> {
-        let mut transaction = std::mem::take(&mut self.transaction);
-        transaction.wishes.clear();
-        transaction.pulls.clear();
-        let enqueued = self
-            .wish(&mut transaction, unit, kind, None)
-            .and_then(|()| self.activate(&mut transaction, mode))
-            .map(|anchor| anchor.unwrap_or(JobId(0)));
-        self.transaction = transaction;
-        enqueued
-    }
-
-    /// `transaction_add_job_and_dependencies`.
-    fn wish(
-        &mut self,
-        transaction: &mut Transaction,
-        unit: UnitId,
-        kind: JobKind,
-        by: Option<usize>,
-    ) -> Result<(), Refusal> {
-        self.load_into_memory(unit);
-        if kind != JobKind::Stop {
-            match self[unit].load {
-                LoadState::Loaded => {}
-                LoadState::Masked => return Err(Refusal::Masked),
-                LoadState::NotFound => return Err(Refusal::NotFound),
-                LoadState::BadSetting => return Err(Refusal::BadSetting),
-            }
-        }
-        let known = transaction.wishes.iter().position(|wish| wish.unit == unit && wish.kind == kind);
-        let this = known.unwrap_or(transaction.wishes.len());
-        if let Some(by) = by {
-            transaction.pulls.push((by, this));
-        }
-        if known.is_some() {
-            return Ok(());
-        }
-        transaction.wishes.push(Wish { unit, kind, kept: true, reached: false });
-
-        if matches!(kind, JobKind::Start | JobKind::Restart) {
-            for index in 0..self[unit].spec.parents.len() {
-                let dependency = self[unit].spec.parents[index];
-                let pulled = match dependency.bond {
-                    Bond::Requires | Bond::BindsTo => JobKind::Start,
-                    Bond::Requisite => JobKind::VerifyActive,
-                };
-                self.wish(transaction, dependency.parent, pulled, Some(this))?;
-            }
-        }
-        if kind.takes_down() {
-            for index in 0..self.children[unit.0].len() {
-                let child = self.children[unit.0][index];
-                // A restart is passed on as try-restart, so that nothing is started that was down.
-                if kind == JobKind::Stop || !self[child].active().is_down_or_deactivating() {
-                    self.wish(transaction, child, kind, Some(this))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// `transaction_activate`, as far as service units get with it: all their dependencies matter to the anchor, and
-    /// no transaction of theirs contradicts itself.
-    fn activate(&mut self, transaction: &mut Transaction, mode: Mode) -> Result<Option<JobId>, Refusal> {
-        self.drop_redundant(transaction);
-        let wishes = &mut transaction.wishes;
-        for index in 0..wishes.len() {
-            let later = index + 1..wishes.len();
-            for other in later {
-                if wishes[index].kept && wishes[other].kept && wishes[index].unit == wishes[other].unit {
-                    wishes[index].kind = wishes[index].kind.merged(wishes[other].kind).unwrap_or(wishes[index].kind);
-                    wishes[other].kept = false;
-                }
-            }
-        }
-        let in_the_way = |wish: &Wish| self[wish.unit].run.job.is_some_and(|job| job.kind.conflicts(wish.kind));
-        if mode == Mode::Fail && wishes.iter().any(|wish| wish.kept && in_the_way(wish)) {
-            return Err(Refusal::Destructive);
-        }
-        let mut anchor = None;
-        for wish in wishes.iter().filter(|wish| wish.kept) {
-            let id = self.install(wish.unit, wish.kind);
-            anchor = anchor.or(Some(id));
-        }
-        Ok(anchor)
-    }
-
-    /// Drops what need not be done, and then what only that had needed.
-    fn drop_redundant(&self, transaction: &mut Transaction) {
-        let Transaction { wishes, pulls } = transaction;
-        for index in 1..wishes.len() {
-            let unit = wishes[index].unit;
-            let needed = |(index, wish): (usize, &Wish)| {
-                let conflicts = self[unit].run.job.is_some_and(|job| job.kind.conflicts(wish.kind));
-                wish.unit == unit && (index == 0 || conflicts || !wish.kind.is_redundant(self[unit].active()))
-            };
-            wishes[index].kept = wishes.iter().enumerate().any(needed);
-        }
-        wishes[0].reached = true;
-        while let Some(&(_, to)) = pulls.iter().find(|(from, to)| {
-            let [from, to] = [wishes[*from], wishes[*to]];
-            from.reached && to.kept && !to.reached
-        }) {
-            wishes[to].reached = true;
-        }
-        for wish in wishes {
-            wish.kept = wish.kept && wish.reached;
-        }
-    }
-
     /// `job_install`: one job a unit. What does not contradict an old one is merged into it and shares its number.
-    fn install(&mut self, unit: UnitId, kind: JobKind) -> JobId {
+    pub(super) fn install(&mut self, unit: UnitId, kind: JobKind) -> JobId {
         if kind == JobKind::Nop {
             // It has a place of its own beside the unit's job, and ends as soon as it runs.
             let id = self.next_job();
@@ -275,9 +168,19 @@ impl Model {
         let job = match self[unit].run.job {
             Some(old) => {
                 let merged = old.kind.merged(kind).unwrap_or(kind);
-                Job { kind: merged, running: old.running && merged == old.kind, ..old }
+                // What was read before a reload was asked for is not enough.
+                let covers = merged == old.kind && kind != JobKind::Reload;
+                Job { kind: merged, running: old.running && covers, ..old }
             }
-            None => Job { id: self.next_job(), kind, running: false, queued: false, began: self.now, timer: None },
+            None => Job {
+                id: self.next_job(),
+                kind,
+                running: false,
+                irreversible: false,
+                queued: false,
+                began: self.now,
+                timer: None,
+            },
         };
         self[unit].run.job = Some(job);
         if job.timer.is_none() {
@@ -342,8 +245,15 @@ impl Model {
                 Start::Failed => self.finish_job(unit, JobResult::Failed, true),
                 Start::Dependency => self.finish_job(unit, JobResult::Dependency, true),
             },
+            JobKind::Reload => match self[unit].active() {
+                _ if self[unit].load != LoadState::Loaded => self.finish_job(unit, JobResult::Failed, true),
+                _ if !self[unit].spec.can_reload => self.finish_job(unit, JobResult::Skipped, true),
+                ActiveState::Active => self.reload_unit(unit),
+                ActiveState::Reloading => self.set_running(unit, false),
+                _ => self.finish_job(unit, JobResult::Invalid, true),
+            },
             JobKind::VerifyActive => match self[unit].active() {
-                ActiveState::Active => self.finish_job(unit, JobResult::Done, true),
+                ActiveState::Active | ActiveState::Reloading => self.finish_job(unit, JobResult::Done, true),
                 ActiveState::Activating => self.set_running(unit, false),
                 _ => self.finish_job(unit, JobResult::Skipped, true),
             },
@@ -373,14 +283,23 @@ impl Model {
 
     /// `job_is_runnable`: stops go before starts, children go down before and come up after their parents.
     fn is_runnable(&self, unit: UnitId, kind: JobKind) -> bool {
-        let has_job = |other: UnitId| self[other].run.job;
-        let parents = self[unit].spec.parents.iter().filter(|dependency| dependency.after);
-        let waits_for_parent =
-            !kind.takes_down() && parents.into_iter().any(|dependency| has_job(dependency.parent).is_some());
-        let waits_for_child = self.children[unit.0]
+        if self.is_shutting_down && !kind.takes_down() {
+            // It is ordered after basic.target, which is about to be stopped.
+            return false;
+        }
+        // Both up, or one down: those of parents go first, unless it is a stop of this one.
+        let waits_for_parent = |parent: UnitId| match self[parent].run.job {
+            Some(_) => !kind.takes_down(),
+            None => false,
+        };
+        let waits_for_child = |child: UnitId| self[child].run.job.is_some_and(|job| job.kind.takes_down());
+        // What triggers a service is ordered before it.
+        let (parents, children) = (&self[unit].spec.parents, &self.children[unit.0]);
+        !parents.iter().any(|it| {
+            it.after && waits_for_parent(it.parent) || it.bond == Bond::Triggers && waits_for_child(it.parent)
+        }) && !children
             .iter()
-            .any(|child| self[*child].spec.is_after(unit) && has_job(*child).is_some_and(|job| job.kind.takes_down()));
-        !waits_for_parent && !waits_for_child
+            .any(|it| it.after && waits_for_child(it.unit) || it.bond == Bond::Triggers && waits_for_parent(it.unit))
     }
 
     /// `job_finish_and_invalidate`. With `recursive`, a failure fails the jobs that depend on it.
@@ -402,16 +321,16 @@ impl Model {
             self.signals.push(Signal::JobRemoved { job: job.id, unit, kind: job.kind, result });
             self[unit].run.job = None;
             self.changed(unit);
+            self.notify_triggers(unit);
             let brings_up = matches!(job.kind, JobKind::Start | JobKind::VerifyActive);
             if recursive && brings_up && result != JobResult::Done {
-                self.fail_dependents(unit, |_| true);
+                self.fail_dependents(unit, Bond::passes_failures);
+            }
+            if recursive && job.kind == JobKind::Stop && result != JobResult::Done {
+                self.fail_dependents(unit, |bond| bond == Bond::Conflicts);
             }
             // A oneshot that is done is not up, which is what Requisite= is about.
-            if recursive
-                && result == JobResult::Done
-                && job.kind == JobKind::Start
-                && self[unit].active() != ActiveState::Active
-            {
+            if recursive && result == JobResult::Done && job.kind == JobKind::Start && !self[unit].active().is_up() {
                 self.fail_dependents(unit, |bond| bond == Bond::Requisite);
             }
         }
@@ -422,14 +341,14 @@ impl Model {
     fn queue_neighbours(&mut self, unit: UnitId) {
         for index in 0..self[unit].spec.parents.len() {
             let dependency = self[unit].spec.parents[index];
-            if dependency.after {
+            if dependency.after || dependency.bond == Bond::Triggers {
                 self.queue(dependency.parent);
             }
         }
         for index in 0..self.children[unit.0].len() {
             let child = self.children[unit.0][index];
-            if self[child].spec.is_after(unit) {
-                self.queue(child);
+            if child.after || child.bond == Bond::Triggers {
+                self.queue(child.unit);
             }
         }
     }
@@ -437,11 +356,9 @@ impl Model {
     fn fail_dependents(&mut self, unit: UnitId, bonds: impl Fn(Bond) -> bool) {
         for index in 0..self.children[unit.0].len() {
             let child = self.children[unit.0][index];
-            let needs = self[child].spec.parents.iter().any(|it| it.parent == unit && bonds(it.bond));
-            let waits =
-                matches!(self[child].run.job, Some(job) if matches!(job.kind, JobKind::Start | JobKind::VerifyActive));
-            if needs && waits {
-                self.finish_job(child, JobResult::Dependency, true);
+            let waits = |job: Job| matches!(job.kind, JobKind::Start | JobKind::VerifyActive);
+            if bonds(child.bond) && self[child.unit].run.job.is_some_and(waits) {
+                self.finish_job(child.unit, JobResult::Dependency, true);
             }
         }
     }
@@ -455,9 +372,21 @@ impl Model {
         let active = self[unit].active();
         match job.kind {
             JobKind::Start | JobKind::VerifyActive => {
-                if active == ActiveState::Active {
+                if active.is_up() {
                     self.finish_job(unit, JobResult::Done, true);
                 } else if job.running && active != ActiveState::Activating {
+                    if active.is_down() {
+                        let failed = active == ActiveState::Failed;
+                        self.finish_job(unit, if failed { JobResult::Failed } else { JobResult::Done }, true);
+                    }
+                    return true;
+                }
+            }
+            JobKind::Reload => {
+                if job.running && active == ActiveState::Active {
+                    let failed = self[unit].run.reload_fails;
+                    self.finish_job(unit, if failed { JobResult::Failed } else { JobResult::Done }, true);
+                } else if job.running && !matches!(active, ActiveState::Activating | ActiveState::Reloading) {
                     if active.is_down() {
                         let failed = active == ActiveState::Failed;
                         self.finish_job(unit, if failed { JobResult::Failed } else { JobResult::Done }, true);

@@ -1,8 +1,9 @@
 //! What the manager has in memory: reading unit files, reading them again, and forgetting units (systemd's load-fragment.c
 //! and the garbage collection of manager.c).
 
-use super::unit::{ActiveState, Runtime, SubState, UnitId};
-use super::{File, Lives, Model, Signal};
+use super::states::{ActiveState, SubState};
+use super::unit::{Origin, Runtime, UnitId};
+use super::{Child, Dependency, File, Lives, Model, Signal};
 
 impl Model {
     /// `systemctl mask` and its reload.
@@ -39,6 +40,7 @@ impl Model {
 
     fn touch(&mut self, unit: UnitId) {
         self[unit].definition += 1;
+        self[unit].written += 1;
     }
 
     /// `systemctl daemon-reload`: all units are read anew and keep their states, but not the count of their starts.
@@ -52,19 +54,23 @@ impl Model {
         }
         for unit in all().take(count) {
             let it = &mut self[unit];
+            it.written += u64::from(it.origin == Origin::Generator);
             if it.in_memory || it.enabled {
                 it.read_file();
                 it.in_memory = true;
                 it.run.limit = None;
+                it.run.limit_hit = false;
             }
         }
         self.find_children();
         for unit in all().take(count) {
             if self[unit].in_memory {
                 self.load_parents(unit);
+                self[unit].is_untold = false;
                 self.signals.push(Signal::UnitNew(unit));
                 self.maybe_garbage.push(unit);
                 self.maybe_unbound.push(unit);
+                self.maybe_unneeded.push(unit);
                 self.rearm(unit);
                 self.arm_job(unit);
                 self.queue(unit);
@@ -86,7 +92,7 @@ impl Model {
         it.in_memory = true;
         it.read_file();
         it.run = Runtime::FRESH;
-        it.signalled = (ActiveState::Inactive, false, false);
+        it.signalled = (ActiveState::Inactive, false, None);
         it.is_untold = true;
         self.signals.push(Signal::UnitNew(unit));
         self.maybe_garbage.push(unit);
@@ -106,20 +112,34 @@ impl Model {
             children.clear();
         }
         for (index, unit) in self.units.iter().enumerate().filter(|(_, unit)| unit.in_memory) {
-            for dependency in &unit.spec.parents {
-                self.children[dependency.parent.0].push(UnitId(index));
+            for &Dependency { parent, bond, after } in &unit.spec.parents {
+                self.children[parent.0].push(Child { unit: UnitId(index), bond, after });
             }
         }
+    }
+
+    /// Whether something keeps it in memory: itself, or what refers to it, or to that. `seen` has a bit for each unit.
+    fn is_referred_to(&self, unit: UnitId, seen: &mut u64) -> bool {
+        let bit = 1u64 << (unit.0 % 64);
+        let is_new = *seen & bit == 0;
+        *seen |= bit;
+        let it = &self[unit];
+        let is_idle = it.run.sub == SubState::Dead && it.run.job.is_none() && !it.run.has_orphan;
+        is_new
+            && (!is_idle
+                || it.wanted
+                || self.children[unit.0].iter().any(|child| self.is_referred_to(child.unit, seen)))
     }
 
     /// `unit_may_gc`: what is down without failure and what nobody refers to is forgotten.
     pub(super) fn collect_garbage(&mut self) {
         while let Some(unit) = self.maybe_garbage.pop() {
-            let it = &self[unit];
-            let idle = it.run.sub == SubState::Dead && it.run.job.is_none() && !it.run.has_orphan;
-            if it.in_memory && idle && !it.wanted && self.children[unit.0].is_empty() {
+            if self[unit].in_memory && !self.is_referred_to(unit, &mut 0) {
                 self[unit].in_memory = false;
                 self[unit].run = Runtime::FRESH;
+                if self[unit].origin == Origin::Transient {
+                    self.edit(unit, File::Missing);
+                }
                 self.signals.push(Signal::UnitRemoved(unit));
                 for index in 0..self[unit].spec.parents.len() {
                     self.maybe_garbage.push(self[unit].spec.parents[index].parent);

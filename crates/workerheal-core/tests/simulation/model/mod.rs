@@ -1,4 +1,4 @@
-//! A model of how systemd treats service units: their states, their jobs, and what they do to each other.
+//! A model of how systemd treats units: their states, their jobs, and what they do to each other.
 //!
 //! Pure and deterministic: no I/O, no clock, no randomness. Time is a `Duration` since an origin and passes only in
 //! [`Model::advance`]. What a process does is not decided here: whoever advances time or performs an operation is
@@ -8,9 +8,11 @@
 //! The rules follow systemd 252: its man pages (systemd.service(5), systemd.unit(5)), its sources, whose functions the
 //! comments name, and what has been seen of it. `tests/agreement/` puts the model beside a real manager.
 //!
-//! Where things are: [`jobs`] has transactions, jobs and their queue; [`service`] the life cycle of a service; [`memory`]
-//! what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit; [`spec`] what is
-//! configured, and what processes do.
+//! Where things are: [`transaction`] has what a job brings with it and when it is refused; [`jobs`] the jobs and their
+//! queue; [`service`] the life cycle of a service; [`effects`] what that does to others; [`triggers`] timers and
+//! sockets; [`memory`] what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit, and
+//! [`states`] the words for it; [`spec`] what is configured, and what processes do. A target or slice is a unit without a
+//! process; what is in a slice requires it, and comes after it.
 //!
 //! # What one might not expect, and systemd 252 was seen to do
 //!
@@ -34,35 +36,59 @@
 //! - In mode `replace` even the question of `Requisite=` cancels a parent's stop.
 //! - A unit whose file is masked, missing or bad runs on with default settings and without dependencies. If it is in
 //!   `auto-restart`, the default `RestartSec=` applies, and it ends up failed, because it may not be started.
+//! - A reload that comes while a start runs makes the manager run the start again, which counts for the start limit.
+//! - A stop of what is down is told as the unit's job, a `try-restart` of it never is.
+//! - A start without requirements is accepted in a shutdown, and waits for ever; others are refused.
+//! - What goes to `auto-restart` by itself stops what it conflicts with.
 //! - A unit that has just been loaded is not told to have a job before it starts, or not always; here it never is.
 //!
 //! # What is not modelled
 //!
-//! Everything around the main process (`ExecStartPre=`, `ExecStop=`, `ExecCondition=`, control processes, children that
-//! outlive it, orphans), conditions, `Type=forking`, `exec`, `dbus`, `idle`, reloading, watchdogs, core dumps, lack of
-//! memory, `Wants=`, `PartOf=`, `Upholds=`, `Conflicts=`, `OnFailure=`, cycles, more than one line of dependency between two
-//! units, isolating and irreversible jobs, `JobRunningTimeoutSec=`, units other than services, the time that the manager
-//! itself takes, and `daemon-reexec`. A bad file is one that has no other settings. In which order jobs run that need not
-//! wait for each other is systemd's whim, and so is what it notices first of two things at the same time: see [`Whim`].
+//! Of a service: `ExecStop=`, `ExecStartPost=`, `ExecStopPost=`, `ExecCondition=`, more than one `ExecStartPre=` line,
+//! `ExecReload=` that fails by itself or never ends, children that outlive the main process other than one that ignores
+//! SIGTERM, orphans, conditions, `Type=forking`, `exec`, `dbus`, `idle`, watchdogs, core dumps, lack of memory.
+//!
+//! Of timers: all but one `OnActiveSec=` or a calendar of fixed steps. Of sockets: `Accept=yes`, commands, `TriggerLimit`,
+//! and what becomes of one whose file, or that of its service, is masked or removed. Paths and other kinds of units.
+//!
+//! Of dependencies: `Upholds=`, `OnFailure=`, `PropagatesReloadTo=`, default dependencies, other than that all conflict
+//! with the shutdown, cycles, and more than one line between two units. The limit for starts and stops by the manager
+//! itself (`StopWhenUnneeded=`), and that setting in a group, where it was seen to differ.
+//! `JobRunningTimeoutSec=`, `IgnoreOnIsolate=`, `AllowIsolate=`.
+//!
+//! The end of the manager after its shutdown, the time that it takes itself, and `daemon-reexec`. A transient unit is one
+//! whose file is gone when it is unloaded; its creation is a start. A bad file is one that has no other settings.
+//!
+//! The agreement test does not draw isolation, shutdown, transient and generated units, calendars, a child that outlives
+//! its process, stops of several units in one moment and slices: they are as systemd's sources have them. In which order
+//! jobs run that need not wait for each other is systemd's whim, and so is what it notices first of two things at the
+//! same time: see [`Whim`].
 
+mod effects;
 mod jobs;
 mod memory;
 mod service;
 mod spec;
+mod states;
+mod transaction;
+mod triggers;
 mod unit;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_dependencies;
 
 use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 pub use jobs::{Job, JobId, JobKind, JobResult, Mode, Refusal};
-pub use spec::{Bond, Dependency, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
-pub use unit::{ActiveState, LoadState, ServiceResult, SubState, Unit, UnitId};
+pub use spec::{Bond, Dependency, Elapses, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
+pub use states::{ActiveState, LoadState, ServiceResult, SubState};
+pub use unit::{Origin, Unit, UnitId};
 
-use jobs::Transaction;
+use transaction::Transaction;
 use unit::Due;
 
 /// Is asked for the life of each process that is spawned, with its unit and the time.
@@ -71,8 +97,9 @@ pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
 /// What the manager tells everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// `ActiveState`, `SubState` being `auto-restart`, or there being a `Job`, has changed.
-    Changed { unit: UnitId, active: ActiveState, auto_restart: bool, has_job: bool },
+    /// `ActiveState`, `SubState` being `auto-restart`, or `Job` has changed. A job that does nothing, as a `try-restart`
+    /// of what is down, is never in `job`, other than the stop of what is down.
+    Changed { unit: UnitId, active: ActiveState, auto_restart: bool, job: Option<JobId> },
     /// A job has ended.
     JobRemoved { job: JobId, unit: UnitId, kind: JobKind, result: JobResult },
     /// A unit has been loaded.
@@ -101,6 +128,14 @@ enum Scheduled {
     Next(Due),
 }
 
+/// The other end of a [`Dependency`].
+#[derive(Debug, Clone, Copy)]
+struct Child {
+    unit: UnitId,
+    bond: Bond,
+    after: bool,
+}
+
 /// A service manager with its units.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
@@ -108,15 +143,17 @@ pub struct Model {
     units: Vec<Unit>,
     /// What is due for each unit. Looked through for each event, and therefore small.
     schedule: Vec<Scheduled>,
-    /// For each unit those that depend on it, as far as they are in memory.
-    children: Vec<Vec<UnitId>>,
+    /// For each unit those that name it, as far as they are in memory.
+    children: Vec<Vec<Child>>,
     signals: Vec<Signal>,
     run_queue: VecDeque<UnitId>,
     changed: Vec<UnitId>,
     maybe_unbound: Vec<UnitId>,
+    maybe_unneeded: Vec<UnitId>,
     maybe_garbage: Vec<UnitId>,
     transaction: Transaction,
     whim: Whim,
+    is_shutting_down: bool,
     jobs: u64,
     dues: u64,
 }
@@ -143,13 +180,20 @@ impl Model {
         Self::default()
     }
 
-    /// A new unit file, which the manager has not read yet. Parents have to be there before their children.
+    /// A new unit file, which the manager has not read yet. Units that it names have to be there before it is loaded:
+    /// where they name each other, [`Model::edit`] their files later.
     pub fn add(&mut self, name: impl Into<String>, spec: Spec) -> UnitId {
         let unit = UnitId(self.units.len());
+        assert!(unit.0 < 64, "there are bits for 64 units");
         self.units.push(Unit::new(name.into(), File::Good(spec)));
         self.schedule.push(Scheduled::Unknown);
         self.children.push(Vec::new());
         unit
+    }
+
+    /// Says where a unit's file comes from; without, a person wrote it.
+    pub fn set_origin(&mut self, unit: UnitId, origin: Origin) {
+        self[unit].origin = origin;
     }
 
     /// Decides what systemd leaves open.
@@ -201,6 +245,7 @@ impl Model {
         while self.do_next(to) {
             if self.whim.jobs_wait && self.next_event() == Some(self.now) {
                 self.stop_unbound();
+                self.stop_unneeded();
                 self.signal_changes();
             } else {
                 self.settle(lives);
@@ -228,6 +273,8 @@ impl Model {
         let run = &self[unit].run;
         if is_due(run.timer) {
             self.timer_elapsed(unit);
+        } else if is_due(run.reloaded) {
+            self.reload_ended(unit);
         } else if is_due(run.process.and_then(|process| process.ready)) {
             self.process_ready(unit);
         } else if is_due(run.job.and_then(|job| job.timer)) {
@@ -282,8 +329,48 @@ impl Model {
         self.request(unit, if down { JobKind::Nop } else { JobKind::Restart }, mode, lives)
     }
 
+    /// `systemctl reload`. How it goes is in the [`Life`] of the process.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept the job.
+    pub fn reload(&mut self, unit: UnitId, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
+        self.request(unit, JobKind::Reload, mode, lives)
+    }
+
+    /// Several stops in one moment: `systemctl stop a b c`. Each is a request of its own, and begins when all are made.
+    ///
+    /// # Errors
+    ///
+    /// If the manager does not accept one of the jobs; the others are enqueued.
+    pub fn stop_together(&mut self, units: &[UnitId], mode: Mode, lives: &mut Lives<'_>) -> Result<(), Refusal> {
+        let mut all = Ok(());
+        for unit in units {
+            all = all.and(self.enqueue(*unit, JobKind::Stop, mode).map(|_| ()));
+        }
+        self.signal_changes();
+        self.settle(lives);
+        all
+    }
+
+    /// `systemctl exit`, or the end of the session: everything is stopped, and what is asked for from then on is refused
+    /// if it would start something.
+    pub fn shut_down(&mut self, lives: &mut Lives<'_>) {
+        self.enqueue_shutdown();
+        self.signal_changes();
+        self.settle(lives);
+    }
+
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.is_shutting_down
+    }
+
     fn request(&mut self, unit: UnitId, kind: JobKind, mode: Mode, lives: &mut Lives<'_>) -> Result<JobId, Refusal> {
-        let enqueued = self.enqueue(unit, kind, mode);
+        self.load_into_memory(unit);
+        let starts = matches!(kind, JobKind::Start | JobKind::Restart | JobKind::Nop);
+        let refuses = starts && self[unit].spec.refuse_manual_start;
+        let enqueued = if refuses { Err(Refusal::OnlyByDependency) } else { self.enqueue(unit, kind, mode) };
         self.signal_changes();
         self.settle(lives);
         enqueued
@@ -306,14 +393,18 @@ impl Model {
     /// Sends a signal to the main process; false if there is none. SIGTERM it may handle, all others end it. Its death
     /// is noticed as the next event.
     pub fn kill(&mut self, unit: UnitId, signal: ProcessSignal) -> bool {
-        self.signal_process(unit, signal);
-        self[unit].has_process()
+        let has_process = self[unit].has_process();
+        if has_process {
+            self.signal_process(unit, signal);
+        }
+        has_process
     }
 
     /// Does all that follows at once from what has just happened, and tells of it.
     fn settle(&mut self, lives: &mut Lives<'_>) {
         loop {
             self.stop_unbound();
+            self.stop_unneeded();
             if self.run_queue.is_empty() {
                 break;
             }
@@ -343,11 +434,11 @@ impl Model {
 
     fn signal_change(&mut self, unit: UnitId) {
         let it = &mut self[unit];
-        let current = (it.active(), it.is_auto_restart(), it.run.job.is_some());
+        let current = (it.active(), it.is_auto_restart(), it.run.job.map(|job| job.id));
         if it.in_memory && !it.is_untold && it.signalled != current {
             it.signalled = current;
-            let (active, auto_restart, has_job) = current;
-            self.signals.push(Signal::Changed { unit, active, auto_restart, has_job });
+            let (active, auto_restart, job) = current;
+            self.signals.push(Signal::Changed { unit, active, auto_restart, job });
         }
     }
 

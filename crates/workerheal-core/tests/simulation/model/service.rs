@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::jobs::{JobKind, Mode};
-use super::spec::{Bond, Dependency, Exit, ProcessSignal, Restart, Type};
-use super::unit::{ActiveState, LoadState, Process, ServiceResult, SubState, UnitId};
+use super::spec::{Bond, Dependency, Exit, Life, ProcessSignal, Restart, Type};
+use super::states::{ActiveState, LoadState, ServiceResult, SubState};
+use super::unit::{Process, Role, UnitId};
 use super::{Lives, Model};
 
 /// What became of a unit's start.
@@ -21,7 +22,7 @@ pub(super) enum Start {
 impl Model {
     /// `unit_start`.
     pub(super) fn start_unit(&mut self, unit: UnitId, lives: &mut Lives<'_>) -> Start {
-        if self[unit].active() == ActiveState::Active {
+        if self[unit].active().is_up() {
             return Start::Already;
         }
         if self[unit].load != LoadState::Loaded {
@@ -29,16 +30,36 @@ impl Model {
         }
         let spec = &self[unit].spec;
         let is_bound = |it: &&Dependency| it.bond == Bond::BindsTo && it.after;
-        if spec.parents.iter().filter(is_bound).any(|it| self[it.parent].active() != ActiveState::Active) {
+        if spec.parents.iter().filter(is_bound).any(|it| !self[it.parent].active().is_up()) {
             return Start::Dependency;
         }
-        if !self.is_below_start_limit(unit) {
+        if spec.kind == Type::Target {
+            self.tell_at_last(unit);
+            self.begin_run(unit);
+            self.set_sub(unit, SubState::Active);
+            return Start::Begun;
+        }
+        let is_refused = !self.is_below_start_limit(unit);
+        self[unit].run.limit_hit = is_refused;
+        if is_refused {
             self.enter_dead(unit, ServiceResult::StartLimitHit, false);
             return Start::Failed;
         }
+        if matches!(self[unit].spec.kind, Type::Timer | Type::Socket) {
+            self.tell_at_last(unit);
+            return self.start_trigger(unit);
+        }
         match self[unit].run.sub {
             SubState::StopSigterm | SubState::StopSigkill | SubState::AutoRestart => Start::Later,
-            SubState::Start | SubState::Running | SubState::Exited => Start::Begun,
+            SubState::StartPre
+            | SubState::Start
+            | SubState::Running
+            | SubState::Exited
+            | SubState::Reload
+            | SubState::Active
+            | SubState::Waiting
+            | SubState::Elapsed
+            | SubState::Listening => Start::Begun,
             SubState::Dead | SubState::Failed => {
                 self.spawn(unit, lives);
                 Start::Begun
@@ -60,23 +81,28 @@ impl Model {
         starts <= burst
     }
 
-    /// `service_start` of what is down.
-    fn spawn(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
-        let now = self.now;
+    /// A unit that has just been loaded is told of from its start on.
+    fn tell_at_last(&mut self, unit: UnitId) {
         if std::mem::take(&mut self[unit].is_untold) {
             self.signal_change(unit);
         }
-        let life = lives(unit, now);
-        let tells_ready = self[unit].spec.kind == Type::Notify;
-        let ready = life.ready_after.filter(|_| tells_ready).map(|after| self.due_in(after));
-        let ends = life.lives_for.map(|after| self.due_in(after));
-        let timeout = self[unit].spec.timeout_start;
-        let timeout = timeout.map(|timeout| self.due_in(timeout));
+    }
+
+    /// `unit_acquire_invocation_id`.
+    pub(super) fn begin_run(&mut self, unit: UnitId) {
         let it = &mut self[unit];
         it.runs += 1;
         it.stops <<= 1;
-        let run = &mut it.run;
-        run.invocation = Some(it.runs);
+        it.run.invocation = Some(it.runs);
+    }
+
+    /// `service_start` of what is down.
+    fn spawn(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
+        let now = self.now;
+        self.tell_at_last(unit);
+        let life = lives(unit, now);
+        self.begin_run(unit);
+        let run = &mut self[unit].run;
         run.result = ServiceResult::Success;
         run.forbid_restart = false;
         run.last_exit = None;
@@ -85,32 +111,89 @@ impl Model {
         }
         run.run_began = Some(now);
         run.run_ended = None;
-        run.process = Some(Process { life, ready, ends, exit: life.exit });
-        if it.spec.kind == Type::Simple {
+        if let Some((takes, exit)) = life.pre {
+            let ends = Some(self.due_in(takes));
+            self[unit].run.process = Some(Process { role: Role::Pre, life, ready: None, ends, exit });
+            self.arm_start(unit);
+            self.set_sub(unit, SubState::StartPre);
+        } else {
+            self.spawn_main(unit, life);
+        }
+    }
+
+    /// `service_enter_start`.
+    fn spawn_main(&mut self, unit: UnitId, life: Life) {
+        let kind = self[unit].spec.kind;
+        let ready = life.ready_after.filter(|_| kind == Type::Notify).map(|after| self.due_in(after));
+        let ends = life.lives_for.map(|after| self.due_in(after));
+        if life.accepts {
+            self.accept_connections(unit);
+        }
+        self[unit].run.process = Some(Process { role: Role::Main, life, ready, ends, exit: life.exit });
+        if kind == Type::Simple {
             self.set_sub(unit, SubState::Running);
         } else {
-            it.run.timer = timeout;
+            self.arm_start(unit);
             self.set_sub(unit, SubState::Start);
+        }
+    }
+
+    fn arm_start(&mut self, unit: UnitId) {
+        let timeout = self[unit].spec.timeout_start;
+        self[unit].run.timer = timeout.map(|timeout| self.due_in(timeout));
+    }
+
+    /// `service_reload`.
+    pub(super) fn reload_unit(&mut self, unit: UnitId) {
+        let process = self[unit].run.process;
+        let life = process.map_or(Life::GOOD, |process| process.life);
+        if let (Some(process), Some((after, exit))) = (process, life.reload_exit) {
+            let ends = Some(self.due_in(after));
+            self[unit].run.process = Some(Process { ends, exit, ..process });
+        }
+        self.arm_start(unit);
+        let reloaded = Some(self.due_in(life.reload_takes));
+        let run = &mut self[unit].run;
+        run.reloaded = reloaded;
+        // There is nothing that could be signalled.
+        run.reload_fails = process.is_none();
+        self.set_sub(unit, SubState::Reload);
+    }
+
+    /// `ExecReload=` is done: `service_enter_running`.
+    pub(super) fn reload_ended(&mut self, unit: UnitId) {
+        self[unit].run.reloaded = None;
+        if self[unit].has_process() {
+            self.set_sub(unit, SubState::Running);
+        } else if self[unit].spec.remain_after_exit && self[unit].run.result == ServiceResult::Success {
+            self.set_sub(unit, SubState::Exited);
+        } else {
+            self.enter_stop(unit, ServiceResult::Success);
         }
     }
 
     /// `service_stop`; returns whether the journal is told, which a stop in mid-start is not.
     pub(super) fn stop_unit(&mut self, unit: UnitId) -> bool {
         self[unit].run.forbid_restart = true;
+        if !self[unit].spec.kind.is_service() {
+            self.set_sub(unit, SubState::Dead);
+            return true;
+        }
         match self[unit].run.sub {
             SubState::Dead | SubState::Failed | SubState::StopSigterm | SubState::StopSigkill => false,
             SubState::AutoRestart => {
                 self.set_sub(unit, SubState::Dead);
                 false
             }
-            SubState::Start => {
+            SubState::StartPre | SubState::Start => {
                 self.enter_stop(unit, ServiceResult::Success);
                 false
             }
-            SubState::Running | SubState::Exited => {
+            SubState::Running | SubState::Exited | SubState::Reload => {
                 self.enter_stop(unit, ServiceResult::Success);
                 true
             }
+            SubState::Active | SubState::Waiting | SubState::Elapsed | SubState::Listening => false,
         }
     }
 
@@ -160,7 +243,7 @@ impl Model {
     /// `service_enter_dead`.
     fn enter_dead(&mut self, unit: UnitId, result: ServiceResult, allow_restart: bool) {
         self.note_result(unit, result);
-        let stop_pending = self[unit].run.job.is_some_and(|job| job.kind == JobKind::Stop);
+        let stop_pending = self.has_stop_job(unit);
         let restarts = allow_restart && !stop_pending && self.shall_restart(unit);
         let failed = self[unit].run.result != ServiceResult::Success;
         self.set_sub(unit, if failed { SubState::Failed } else { SubState::Dead });
@@ -172,6 +255,10 @@ impl Model {
             self[unit].run.flush_n_restarts = true;
         }
         self[unit].run.forbid_restart = false;
+    }
+
+    pub(super) fn has_stop_job(&self, unit: UnitId) -> bool {
+        self[unit].run.job.is_some_and(|job| job.kind == JobKind::Stop)
     }
 
     /// `service_shall_restart`: the table of `Restart=` in systemd.service(5).
@@ -207,22 +294,48 @@ impl Model {
         let now = self.now;
         let it = &mut self[unit];
         let Some(process) = it.run.process.take() else { return };
-        it.run.run_ended = Some(now);
-        it.run.last_exit = Some(process.exit);
         let result = match process.exit {
             exit if it.spec.is_success(exit) => ServiceResult::Success,
             Exit::Code(_) => ServiceResult::ExitCode,
             Exit::Signal(_) => ServiceResult::Signal,
         };
-        let (sub, kind, remains) = (it.run.sub, it.spec.kind, it.spec.remain_after_exit);
-        self.note_result(unit, result);
+        it.run.run_ended = Some(now);
+        if process.role == Role::Main {
+            it.run.last_exit = Some(process.exit);
+            if process.life.leaves_child {
+                let life = Life { stop_takes: None, ..process.life };
+                it.run.process = Some(Process { role: Role::LeftBehind, life, ready: None, ends: None, ..process });
+            }
+        }
+        if process.role != Role::LeftBehind {
+            self.note_result(unit, result);
+        }
+        self.react_to_end(unit, process, result);
+    }
+
+    fn react_to_end(&mut self, unit: UnitId, ended: Process, result: ServiceResult) {
+        let (sub, kind, remains) = (self[unit].run.sub, self[unit].spec.kind, self[unit].spec.remain_after_exit);
         let succeeded = result == ServiceResult::Success;
         match sub {
+            SubState::StartPre if succeeded => self.spawn_main(unit, ended.life),
+            SubState::StartPre => self.enter_stop(unit, result),
             SubState::Start if kind == Type::Notify && succeeded => self.enter_stop(unit, ServiceResult::Protocol),
-            SubState::Start | SubState::Running if succeeded && remains => self.set_sub(unit, SubState::Exited),
+            SubState::Start | SubState::Running if succeeded && remains => {
+                self.set_sub(unit, SubState::Exited);
+            }
             SubState::Start | SubState::Running => self.enter_stop(unit, result),
+            // It ends with the end of the reload.
+            SubState::Reload => {}
+            SubState::StopSigterm | SubState::StopSigkill if self[unit].run.process.is_some() => {}
             SubState::StopSigterm | SubState::StopSigkill => self.enter_dead(unit, ServiceResult::Success, true),
-            SubState::Dead | SubState::Failed | SubState::Exited | SubState::AutoRestart => {}
+            SubState::Dead
+            | SubState::Failed
+            | SubState::Exited
+            | SubState::AutoRestart
+            | SubState::Active
+            | SubState::Waiting
+            | SubState::Elapsed
+            | SubState::Listening => {}
         }
     }
 
@@ -230,21 +343,30 @@ impl Model {
     pub(super) fn timer_elapsed(&mut self, unit: UnitId) {
         self[unit].run.timer = None;
         match self[unit].run.sub {
-            SubState::Start => self.enter_stop(unit, ServiceResult::Timeout),
+            SubState::StartPre | SubState::Start => self.enter_stop(unit, ServiceResult::Timeout),
             SubState::StopSigterm => {
                 self.note_result(unit, ServiceResult::Timeout);
                 self.signal_process(unit, ProcessSignal::Kill);
                 self.set_sub(unit, SubState::StopSigkill);
             }
             SubState::AutoRestart => self.restart_automatically(unit),
-            SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited | SubState::StopSigkill => {}
+            SubState::Waiting => self.timer_triggers(unit),
+            SubState::Listening => self.take_connection(unit),
+            SubState::Dead
+            | SubState::Failed
+            | SubState::Running
+            | SubState::Exited
+            | SubState::Reload
+            | SubState::Active
+            | SubState::Elapsed
+            | SubState::StopSigkill => {}
         }
     }
 
     /// `service_enter_restart`: a restart job, so that it is passed on to children. It stays in `auto-restart` until
     /// that runs.
     fn restart_automatically(&mut self, unit: UnitId) {
-        if self[unit].run.job.is_some_and(|job| job.kind == JobKind::Stop) {
+        if self.has_stop_job(unit) {
             return;
         }
         if self.enqueue(unit, JobKind::Restart, Mode::Replace).is_err() {
@@ -262,8 +384,11 @@ impl Model {
         let was = run.sub.active();
         let is = sub.active();
         run.sub = sub;
-        if matches!(sub, SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited) {
+        if matches!(sub, SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited | SubState::Active) {
             run.timer = None;
+        }
+        if sub != SubState::Reload {
+            run.reloaded = None;
         }
         if is.is_down() && run.process.take().is_some() {
             run.has_orphan = true;
@@ -273,65 +398,32 @@ impl Model {
             if is.is_down() {
                 run.inactive_enter = Some(now);
             }
-            if is == ActiveState::Active {
+            if is.is_up() && !was.is_up() {
                 run.active_enter = Some(now);
-            } else if was == ActiveState::Active {
+            } else if was.is_up() && !is.is_up() {
                 run.active_exit = Some(now);
             }
         }
         self.changed(unit);
         if self.process_job(unit) {
-            let (was_down, is_up) = (was.is_down(), matches!(is, ActiveState::Active | ActiveState::Activating));
+            let (was_down, is_up) = (was.is_down(), is.is_up() || is == ActiveState::Activating);
             if was_down && is_up {
                 self.start_parents(unit);
+                self.stop_partners(unit);
             } else if !was.is_down_or_deactivating() && is.is_down_or_deactivating() {
                 self.stop_bound_children(unit);
             }
         }
-        if is == ActiveState::Active {
+        self.notify_triggers(unit);
+        if is.is_up() {
             self.maybe_unbound.push(unit);
+            self.maybe_unneeded.push(unit);
         } else if is.is_down() {
-            self.maybe_unbound.extend_from_slice(&self.children[unit.0]);
+            let children = self.children[unit.0].iter();
+            self.maybe_unbound.extend(children.filter(|child| child.bond == Bond::BindsTo).map(|child| child.unit));
+            let parents = self.units[unit.0].spec.parents.iter();
+            self.maybe_unneeded.extend(parents.filter(|it| it.bond.needs()).map(|it| it.parent));
             self.signal_change(unit);
-        }
-    }
-
-    /// `retroactively_start_dependencies`: without `After=`, parents may come up later than what needs them.
-    fn start_parents(&mut self, unit: UnitId) {
-        for index in 0..self[unit].spec.parents.len() {
-            let it = self[unit].spec.parents[index];
-            let parent = self[it.parent].active();
-            if it.bond != Bond::Requisite && !it.after && parent.is_down_or_deactivating() {
-                // Refused if the parent is masked or the like; nobody minds.
-                let _ = self.enqueue(it.parent, JobKind::Start, Mode::Replace);
-            }
-        }
-    }
-
-    /// `retroactively_stop_dependencies`: what is bound to a unit that went down by itself goes down with it.
-    fn stop_bound_children(&mut self, unit: UnitId) {
-        for index in 0..self.children[unit.0].len() {
-            let child = self.children[unit.0][index];
-            let bound = self[child].spec.parents.iter().any(|it| it.parent == unit && it.bond == Bond::BindsTo);
-            if bound && !self[child].active().is_down_or_deactivating() {
-                let _ = self.enqueue(child, JobKind::Stop, Mode::Replace);
-                self.signal_change(child);
-            }
-        }
-    }
-
-    /// `manager_dispatch_stop_when_bound_queue`: what is up, bound to something that is down, goes down as well, unless
-    /// a job may still help that. Looked at once, when one of them has changed.
-    pub(super) fn stop_unbound(&mut self) {
-        while let Some(unit) = self.maybe_unbound.pop() {
-            let down = |parent: UnitId| self[parent].active().is_down() && self[parent].run.job.is_none();
-            let it = &self[unit];
-            if it.active() == ActiveState::Active
-                && it.run.job.is_none()
-                && it.spec.parents.iter().any(|it| it.bond == Bond::BindsTo && down(it.parent))
-            {
-                let _ = self.enqueue(unit, JobKind::Stop, Mode::Replace);
-            }
         }
     }
 
@@ -345,6 +437,7 @@ impl Model {
         run.n_restarts = 0;
         run.flush_n_restarts = false;
         run.limit = None;
+        run.limit_hit = false;
     }
 
     /// Timers after a reload: they count from the last change of state, by the settings now in force.
@@ -352,10 +445,18 @@ impl Model {
         let it = &self[unit];
         let (changed, down) = (it.run.state_change, it.run.inactive_enter.unwrap_or(it.run.state_change));
         let at = match it.run.sub {
-            SubState::Start => it.spec.timeout_start.map(|timeout| changed + timeout),
+            SubState::StartPre | SubState::Start | SubState::Reload => {
+                it.spec.timeout_start.map(|timeout| changed + timeout)
+            }
             SubState::StopSigterm | SubState::StopSigkill => it.spec.timeout_stop.map(|timeout| changed + timeout),
             SubState::AutoRestart => Some(down + it.spec.restart_delay),
-            SubState::Dead | SubState::Failed | SubState::Running | SubState::Exited => None,
+            SubState::Waiting | SubState::Listening => return,
+            SubState::Dead
+            | SubState::Failed
+            | SubState::Running
+            | SubState::Exited
+            | SubState::Active
+            | SubState::Elapsed => None,
         };
         self[unit].run.timer = at.map(|at| self.due_at(at));
     }

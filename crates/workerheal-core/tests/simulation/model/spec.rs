@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::UnitId;
 
-/// `Type=`.
+/// What kind of unit it is; of a service, its `Type=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// Active as soon as its process is forked.
@@ -13,6 +13,28 @@ pub enum Type {
     Notify,
     /// Activating while its process runs.
     Oneshot,
+    /// A target or a slice: up as soon as it is started, down as soon as it is stopped.
+    Target,
+    /// A timer, which triggers a service.
+    Timer,
+    /// A socket, which triggers a service.
+    Socket,
+}
+
+/// When a timer triggers its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elapses {
+    /// `OnActiveSec=`: once, so long after its start.
+    Once(Duration),
+    /// `OnCalendar=`: at each multiple of it.
+    Every(Duration),
+}
+
+impl Type {
+    #[must_use]
+    pub fn is_service(self) -> bool {
+        matches!(self, Self::Simple | Self::Notify | Self::Oneshot)
+    }
 }
 
 /// `Restart=`.
@@ -60,7 +82,7 @@ impl Exit {
     }
 }
 
-/// How a unit needs another one.
+/// What a unit has to do with another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bond {
     /// `Requires=`: pulled in by a start, and its stop or restart is passed on.
@@ -69,6 +91,31 @@ pub enum Bond {
     BindsTo,
     /// `Requisite=`: as `Requires=`, but the other one has to be up already.
     Requisite,
+    /// `Wants=`: pulled in by a start, and nothing else.
+    Wants,
+    /// `PartOf=`: a stop or restart of the other one is passed on.
+    PartOf,
+    /// `Conflicts=`: a start of either stops the other.
+    Conflicts,
+    /// It is a timer or socket, and starts the other one.
+    Triggers,
+}
+
+impl Bond {
+    /// `UNIT_ATOM_PROPAGATE_STOP` and `UNIT_ATOM_PROPAGATE_RESTART`: the parent's are passed on.
+    pub(super) fn passes_stops(self) -> bool {
+        matches!(self, Self::Requires | Self::BindsTo | Self::Requisite | Self::PartOf)
+    }
+
+    /// `UNIT_ATOM_PROPAGATE_START_FAILURE`: a start that fails fails the child's.
+    pub(super) fn passes_failures(self) -> bool {
+        matches!(self, Self::Requires | Self::BindsTo | Self::Requisite)
+    }
+
+    /// `UNIT_ATOM_PINS_STOP_WHEN_UNNEEDED`: the parent is needed by it.
+    pub(super) fn needs(self) -> bool {
+        matches!(self, Self::Requires | Self::BindsTo | Self::Requisite | Self::Wants)
+    }
 }
 
 /// One line of dependency.
@@ -81,6 +128,7 @@ pub struct Dependency {
 }
 
 /// The settings of a unit file. The default is systemd's.
+#[expect(clippy::struct_excessive_bools, reason = "as in the file")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     pub kind: Type,
@@ -103,7 +151,15 @@ pub struct Spec {
     pub restart_prevent: Vec<Exit>,
     /// `RemainAfterExit=`.
     pub remain_after_exit: bool,
-    /// What it needs. Each unit at most once.
+    /// `StopWhenUnneeded=`.
+    pub stop_when_unneeded: bool,
+    /// `RefuseManualStart=`.
+    pub refuse_manual_start: bool,
+    /// `ExecReload=`: it can be reloaded.
+    pub can_reload: bool,
+    /// Of a timer.
+    pub elapses: Elapses,
+    /// What it has to do with others. Each unit at most once.
     pub parents: Vec<Dependency>,
 }
 
@@ -121,6 +177,10 @@ impl Default for Spec {
             success_exit: Vec::new(),
             restart_prevent: Vec::new(),
             remain_after_exit: false,
+            stop_when_unneeded: false,
+            refuse_manual_start: false,
+            can_reload: false,
+            elapses: Elapses::Every(Duration::from_secs(24 * 3600)),
             parents: Vec::new(),
         }
     }
@@ -129,10 +189,6 @@ impl Default for Spec {
 impl Spec {
     pub(super) fn is_success(&self, exit: Exit) -> bool {
         exit.is_clean(self.kind) || self.success_exit.contains(&exit)
-    }
-
-    pub(super) fn is_after(&self, other: UnitId) -> bool {
-        self.parents.iter().any(|dependency| dependency.parent == other && dependency.after)
     }
 
     /// systemd refuses to load a oneshot that is restarted after success ("Service has Restart= set to either always
@@ -166,6 +222,17 @@ pub struct Life {
     pub stop_takes: Option<Duration>,
     /// How it ends then.
     pub stop_exit: Exit,
+    /// How long `ExecStartPre=` takes, and how it ends; the main process is spawned only if that is a success. `None`:
+    /// there is no such line.
+    pub pre: Option<(Duration, Exit)>,
+    /// How long `ExecReload=` takes.
+    pub reload_takes: Duration,
+    /// How the main process ends upon that, and how long after the beginning of the reload; `None` lives on.
+    pub reload_exit: Option<(Duration, Exit)>,
+    /// A child of it lives on, and ignores SIGTERM.
+    pub leaves_child: bool,
+    /// It takes the clients that wait at its sockets.
+    pub accepts: bool,
 }
 
 impl Life {
@@ -176,6 +243,11 @@ impl Life {
         exit: Exit::Code(0),
         stop_takes: Some(Duration::ZERO),
         stop_exit: Exit::Signal(ProcessSignal::Term),
+        pre: None,
+        reload_takes: Duration::ZERO,
+        reload_exit: None,
+        leaves_child: false,
+        accepts: true,
     };
 
     /// Ready at once if it lives that long, and ends by itself.

@@ -2,11 +2,11 @@
 
 use super::*;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 const CRASH: Life = Life::ends(SECOND, Exit::Code(1));
 
 /// A model with its units enabled, so that they stay in memory, and nothing to tell yet.
-fn model<const N: usize>(specs: [Spec; N]) -> (Model, [UnitId; N]) {
+pub(super) fn model<const N: usize>(specs: [Spec; N]) -> (Model, [UnitId; N]) {
     let mut model = Model::new();
     let units = specs.map(|spec| model.add("a.service", spec));
     for unit in units {
@@ -17,31 +17,31 @@ fn model<const N: usize>(specs: [Spec; N]) -> (Model, [UnitId; N]) {
 }
 
 /// For what starts nothing.
-fn nothing(_: UnitId, _: Duration) -> Life {
+pub(super) fn nothing(_: UnitId, _: Duration) -> Life {
     panic!("something is started");
 }
 
-fn good(_: UnitId, _: Duration) -> Life {
+pub(super) fn good(_: UnitId, _: Duration) -> Life {
     Life::GOOD
 }
 
-fn crash(_: UnitId, _: Duration) -> Life {
+pub(super) fn crash(_: UnitId, _: Duration) -> Life {
     CRASH
 }
 
-fn restarted(delay: Duration) -> Spec {
+pub(super) fn restarted(delay: Duration) -> Spec {
     Spec { restart: Restart::Always, restart_delay: delay, ..Spec::default() }
 }
 
-fn child(bond: Bond, after: bool) -> Spec {
+pub(super) fn child(bond: Bond, after: bool) -> Spec {
     Spec { parents: vec![Dependency { parent: UnitId(0), bond, after }], ..Spec::default() }
 }
 
-fn pass(model: &mut Model, time: Duration, lives: &mut Lives<'_>) {
+pub(super) fn pass(model: &mut Model, time: Duration, lives: &mut Lives<'_>) {
     model.advance(model.now() + time, lives);
 }
 
-fn results(model: &mut Model) -> Vec<(UnitId, JobKind, JobResult)> {
+pub(super) fn results(model: &mut Model) -> Vec<(UnitId, JobKind, JobResult)> {
     let ended = |signal| match signal {
         Signal::JobRemoved { unit, kind, result, .. } => Some((unit, kind, result)),
         _ => None,
@@ -54,7 +54,8 @@ fn a_simple_service_is_active_at_once_and_failed_after_a_crash() {
     let (mut model, [unit]) = model([Spec::default()]);
     let job = model.start(unit, Mode::Replace, &mut crash).unwrap();
     pass(&mut model, SECOND, &mut nothing);
-    let changed = |active, has_job| Signal::Changed { unit, active, auto_restart: false, has_job };
+    let changed =
+        |active, has_job: bool| Signal::Changed { unit, active, auto_restart: false, job: has_job.then_some(job) };
     let told: Vec<Signal> = model.drain_signals().collect();
     assert_eq!(
         told,
@@ -117,7 +118,7 @@ fn a_restart_keeps_its_number_and_tells_of_the_state_in_between() {
     let job = model.restart(unit, Mode::Replace, &mut good).unwrap();
     pass(&mut model, Duration::ZERO, &mut good);
     let told: Vec<Signal> = model.drain_signals().collect();
-    let down = Signal::Changed { unit, active: ActiveState::Inactive, auto_restart: false, has_job: true };
+    let down = Signal::Changed { unit, active: ActiveState::Inactive, auto_restart: false, job: Some(job) };
     assert!(told.contains(&down), "{told:?}");
     assert!(
         told.contains(&Signal::JobRemoved { job, unit, kind: JobKind::Start, result: JobResult::Done }),

@@ -2,133 +2,13 @@
 
 use std::time::Duration;
 
-use super::jobs::Job;
+use super::jobs::{Job, JobId};
 use super::spec::{Exit, File, Life, Spec};
+use super::states::{ActiveState, LoadState, ServiceResult, SubState};
 
 /// A unit of a model, cheap to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(pub usize);
-
-/// `LoadState`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadState {
-    Loaded,
-    NotFound,
-    BadSetting,
-    Masked,
-}
-
-impl LoadState {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Loaded => "loaded",
-            Self::NotFound => "not-found",
-            Self::BadSetting => "bad-setting",
-            Self::Masked => "masked",
-        }
-    }
-}
-
-/// `ActiveState`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActiveState {
-    Inactive,
-    Failed,
-    Activating,
-    Active,
-    Deactivating,
-}
-
-impl ActiveState {
-    /// systemd's UNIT_IS_INACTIVE_OR_FAILED.
-    #[must_use]
-    pub fn is_down(self) -> bool {
-        matches!(self, Self::Inactive | Self::Failed)
-    }
-
-    pub(super) fn is_down_or_deactivating(self) -> bool {
-        self.is_down() || self == Self::Deactivating
-    }
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Inactive => "inactive",
-            Self::Failed => "failed",
-            Self::Activating => "activating",
-            Self::Active => "active",
-            Self::Deactivating => "deactivating",
-        }
-    }
-}
-
-/// `SubState` of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubState {
-    Dead,
-    Failed,
-    Start,
-    Running,
-    Exited,
-    StopSigterm,
-    StopSigkill,
-    AutoRestart,
-}
-
-impl SubState {
-    #[must_use]
-    pub fn active(self) -> ActiveState {
-        match self {
-            Self::Dead => ActiveState::Inactive,
-            Self::Failed => ActiveState::Failed,
-            Self::Start | Self::AutoRestart => ActiveState::Activating,
-            Self::Running | Self::Exited => ActiveState::Active,
-            Self::StopSigterm | Self::StopSigkill => ActiveState::Deactivating,
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dead => "dead",
-            Self::Failed => "failed",
-            Self::Start => "start",
-            Self::Running => "running",
-            Self::Exited => "exited",
-            Self::StopSigterm => "stop-sigterm",
-            Self::StopSigkill => "stop-sigkill",
-            Self::AutoRestart => "auto-restart",
-        }
-    }
-}
-
-/// `Result`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServiceResult {
-    Success,
-    ExitCode,
-    Signal,
-    Timeout,
-    StartLimitHit,
-    Protocol,
-    Resources,
-}
-
-impl ServiceResult {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::ExitCode => "exit-code",
-            Self::Signal => "signal",
-            Self::Timeout => "timeout",
-            Self::StartLimitHit => "start-limit-hit",
-            Self::Protocol => "protocol",
-            Self::Resources => "resources",
-        }
-    }
-}
 
 /// When something is due. Of what is due at the same time, the older comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,9 +17,20 @@ pub(super) struct Due {
     pub order: u64,
 }
 
-/// A main process.
+/// What a process is to its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Main,
+    /// That of `ExecStartPre=`.
+    Pre,
+    /// A child of the main process, which has ended.
+    LeftBehind,
+}
+
+/// A process that the manager waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process {
+    pub role: Role,
     pub life: Life,
     pub ready: Option<Due>,
     pub ends: Option<Due>,
@@ -147,6 +38,7 @@ pub(super) struct Process {
 }
 
 /// What the manager has in memory of a unit; forgotten when the unit is unloaded.
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 #[derive(Debug, Clone)]
 pub(super) struct Runtime {
     pub sub: SubState,
@@ -158,6 +50,10 @@ pub(super) struct Runtime {
     pub forbid_restart: bool,
     /// The window of the start limit: when it began, and the starts in it.
     pub limit: Option<(Duration, u32)>,
+    /// The last start was refused for that.
+    pub limit_hit: bool,
+    /// A client waits at the socket.
+    pub is_pending: bool,
     pub invocation: Option<u64>,
     pub state_change: Duration,
     pub active_enter: Option<Duration>,
@@ -169,8 +65,12 @@ pub(super) struct Runtime {
     pub process: Option<Process>,
     /// A process that nobody waits for any more lives on.
     pub has_orphan: bool,
-    /// The service's one timer: start timeout, stop timeout or automatic restart, as the state tells.
+    /// The unit's one timer: start timeout, stop timeout, automatic restart, or what a timer unit or a socket waits for,
+    /// as the state tells.
     pub timer: Option<Due>,
+    /// When `ExecReload=` ends.
+    pub reloaded: Option<Due>,
+    pub reload_fails: bool,
     pub job: Option<Job>,
 }
 
@@ -182,6 +82,8 @@ impl Runtime {
         flush_n_restarts: false,
         forbid_restart: false,
         limit: None,
+        limit_hit: false,
+        is_pending: false,
         invocation: None,
         state_change: Duration::ZERO,
         active_enter: None,
@@ -193,8 +95,20 @@ impl Runtime {
         process: None,
         has_orphan: false,
         timer: None,
+        reloaded: None,
+        reload_fails: false,
         job: None,
     };
+}
+
+/// Where a unit file comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Person,
+    /// A generator, which writes it anew with each reload.
+    Generator,
+    /// `systemd-run`: it is gone as soon as the unit is unloaded.
+    Transient,
 }
 
 /// A unit, loaded or not.
@@ -204,6 +118,9 @@ pub struct Unit {
     pub(super) name: String,
     pub(super) file: File,
     pub(super) definition: u64,
+    /// When the file was last written, as a number.
+    pub(super) written: u64,
+    pub(super) origin: Origin,
     pub(super) masked: bool,
     pub(super) enabled: bool,
     /// Whether the manager has it in memory. `load`, `spec`, `wanted` and `run` mean something only then.
@@ -218,7 +135,7 @@ pub struct Unit {
     /// What the journal knows of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
     pub(super) stops: u64,
     /// What was last signalled, and whether something may have changed since.
-    pub(super) signalled: (ActiveState, bool, bool),
+    pub(super) signalled: (ActiveState, bool, Option<JobId>),
     pub(super) changed: bool,
     /// It has just been loaded: `UnitNew` stands for its having a job, until it starts.
     pub(super) is_untold: bool,
@@ -230,6 +147,8 @@ impl Unit {
             name,
             file,
             definition: 0,
+            written: 0,
+            origin: Origin::Person,
             masked: false,
             enabled: false,
             in_memory: false,
@@ -240,7 +159,7 @@ impl Unit {
             runs: 0,
             youngest_termination: Duration::MAX,
             stops: 0,
-            signalled: (ActiveState::Inactive, false, false),
+            signalled: (ActiveState::Inactive, false, None),
             changed: false,
             is_untold: false,
         }
@@ -260,6 +179,8 @@ impl Unit {
         self.load = self.load_on_disk();
         self.spec = match &self.file {
             File::Good(spec) if self.load == LoadState::Loaded => spec.clone(),
+            // What kind it is, its name tells.
+            _ if !self.spec.kind.is_service() => Spec { kind: self.spec.kind, ..Spec::default() },
             _ => Spec::default(),
         };
         self.wanted = self.enabled;
@@ -328,7 +249,7 @@ impl Unit {
         self.run.invocation
     }
 
-    /// How often it has been spawned, whether or not the manager remembers.
+    /// How often it has been spawned, or for a target started, whether or not the manager remembers.
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.runs
@@ -377,9 +298,10 @@ impl Unit {
         self.run.last_exit
     }
 
+    /// Whether it has a main process.
     #[must_use]
     pub fn has_process(&self) -> bool {
-        self.run.process.is_some()
+        self.run.process.is_some_and(|process| process.role == Role::Main)
     }
 
     /// How long its living process will take to end upon SIGTERM; `None` if it ignores that, or if there is none.
@@ -408,6 +330,12 @@ impl Unit {
         self.definition
     }
 
+    /// Changes whenever the file is written, be it with what it had already, as a generator does with each reload.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Whether its file, not necessarily what is loaded, is masked.
     #[must_use]
     pub fn is_masked(&self) -> bool {
@@ -430,6 +358,6 @@ impl Unit {
         let process = self.run.process.as_ref();
         let [ready, ends] = [process.and_then(|process| process.ready), process.and_then(|process| process.ends)];
         let job = self.run.job.and_then(|job| job.timer);
-        [self.run.timer, ready, ends, job].into_iter().flatten().min()
+        [self.run.timer, self.run.reloaded, ready, ends, job].into_iter().flatten().min()
     }
 }
