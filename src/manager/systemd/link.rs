@@ -178,7 +178,7 @@ impl Link {
     /// The services whose socket has failed.
     pub async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
-        let reply = self.call(WHAT, &(["failed"], ["*.socket"])).await?;
+        let reply = self.call(WHAT, &(vec!["failed"], vec!["*.socket"])).await?;
         let lines = wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))?;
         let mut services = Vec::new();
         for line in lines {

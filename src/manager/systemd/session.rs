@@ -403,7 +403,7 @@ impl Following {
         self.list_again = false;
         // A subscription can be dropped without a word (systemd issue 27697): renew it each time.
         let subscribe = wire::subscribe()?;
-        let sockets = wire::call("ListUnitsByPatterns", &(["failed"], ["*.socket"]))?;
+        let sockets = wire::call("ListUnitsByPatterns", &(vec!["failed"], vec!["*.socket"]))?;
         let patterns = with_aliased(&session.patterns, &session.aliases.borrow());
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).chain(wire::SHUTDOWN).collect();
         let list = wire::call("ListUnitsByPatterns", &(Vec::<&str>::new(), patterns))?;

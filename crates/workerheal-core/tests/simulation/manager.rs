@@ -112,13 +112,8 @@ impl Manager {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
         for signal in &signals {
             match *signal {
-<<<<<<< HEAD:crates/workerheal-core/tests/simulation/manager.rs
-                Signal::Changed { unit, active, has_job, auto_restart } => {
-                    if active != ActiveState::Active {
-=======
-                Signal::Changed { unit, active, job, .. } => {
+                Signal::Changed { unit, active, job, auto_restart } => {
                     if !active.is_up() {
->>>>>>> model:tests/simulation/manager.rs
                         self.takes_along(unit, now);
                     }
                     let truth = &mut self.truth[unit.0];
