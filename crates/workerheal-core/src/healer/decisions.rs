@@ -141,10 +141,12 @@ impl Healer {
         let Some(unit) = self.units.get(name) else { return };
         let (by_manager, is_up) = (unit.restarted_by_manager, unit.active.is_up());
         self.leave(name);
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.phase == Phase::Cancelled && track.attempt_under_way {
-            track.attempt_under_way = false;
+        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Cancelled) {
+            // That it comes up now is by the job that took the place of ours.
+            self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
         }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.attempt_under_way = false;
         (track.suspected, track.refuses) = (None, None);
         (track.told, track.scheduled) = (None, None);
         if !by_manager {

@@ -250,7 +250,10 @@ fn a_start_that_a_restart_replaces_is_somebody_elses() {
     let mut ward = Ward::with_starting_queue();
     ward.goes_with_job("queue", ActiveState::Activating);
     assert!(ward.ends("queue", Outcome::Cancelled).is_empty());
-    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
+    assert_eq!(
+        ward.comes_back("queue"),
+        ["failed queue #1: its start was cancelled by somebody else", "recovered queue"]
+    );
 }
 
 #[test]
