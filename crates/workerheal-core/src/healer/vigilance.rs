@@ -98,7 +98,11 @@ impl Healer {
                 track.answered = true;
                 track.refuses = None;
                 if track.suspected == Some(State::Unreachable) && track.phase.waits() {
-                    self.recovered(now, name);
+                    if sighting.up_for.is_some_and(|up_for| up_for >= grace) {
+                        self.recovered(now, name);
+                    } else {
+                        self.comes_up(now, name);
+                    }
                 }
             }
             Reading::Refused(place) => {
