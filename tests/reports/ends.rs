@@ -261,7 +261,7 @@ fn a_unit_file_that_is_written_again_with_the_same_text_does_not_end_a_give_up()
     let world = given_up();
     let mut events = world.events();
     let untouched = world.picture(&["app-p"]);
-    write(&world, "app-p", "", LIVES_UNLESS_BROKEN);
+    write(&world, "app-p", "StartLimitIntervalSec=0", LIVES_UNLESS_BROKEN);
     world.daemon_reload();
     pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-p"]), untouched);

@@ -24,7 +24,7 @@ fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
     for worker in &workers {
         let service = "Type=notify\nNotifyAccess=all\n\
             ExecStart=sh -c 'exec 8<%h/fifo; systemd-notify --ready; read line <&8; exit 1'";
-        enable(&world, worker, "", service);
+        enable(&world, worker, "StartLimitIntervalSec=0", service);
     }
     let all = [&["server"], &names[..]].concat();
     let mut events = world.start_daemon();

@@ -118,6 +118,12 @@ impl Healer {
                 None => true,
             },
             Refusal::Stuck(..) => self.units.get(name).is_some_and(|unit| unit.changing_since.is_none()),
+            // A look that was under way when it failed says what was before that.
+            Refusal::StateNotHealed(State::ExpectedButStopped)
+                if self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed) =>
+            {
+                true
+            }
             Refusal::StateNotHealed(state) => self.policy.heals(*state),
             Refusal::Disabled
             | Refusal::LeftToTrigger(_)

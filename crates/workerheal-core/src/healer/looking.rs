@@ -1,11 +1,16 @@
 //! The close look that precedes every attempt: what is asked, and what the answer leads to.
 
+use std::time::Duration;
+
 use super::track::{Phase, SECOND_LOOK};
 use super::unit::Standing;
 use super::{Healer, Purpose, Timestamp};
 use crate::diagnosis::{Asked, Refusal, State};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
 use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
+
+/// A start or stop that has taken this much longer than it may is stuck.
+const BEYOND: Duration = Duration::from_millis(20);
 
 impl Healer {
     /// Whether its stop was seen. A person who asks for it later means something newer.
@@ -169,8 +174,9 @@ impl Healer {
         let (standing, was_cleared) = (unit.standing(), unit.cleared == Some(ClearedBy::Person));
         if let Some(transition) = seen.transition {
             let limit = transition.limit.unwrap_or(self.policy.timeout);
-            unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + SECOND_LOOK);
+            unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + BEYOND);
         }
+        let checked_until = unit.checked_until.filter(|_| seen.transition.is_some());
         match suspected {
             Some(State::CrashLooping) => self.no_loop(now, name),
             _ if seen.active == ActiveState::Inactive && standing == Standing::Down => {
@@ -180,10 +186,9 @@ impl Healer {
             // The manager is about to restart it, or it is on its way: its changes decide.
             _ => {
                 self.enter(name, Phase::Proving);
-                if standing == Standing::Ill {
-                    // Told late, or for an instant only: if it lasts, look again.
-                    self.set_timer(name, Some(now + SECOND_LOOK));
-                }
+                // Told late, or for an instant only: if it lasts, look again.
+                let lasts = (standing == Standing::Ill).then(|| now + SECOND_LOOK);
+                self.set_timer(name, checked_until.or(lasts));
             }
         }
     }

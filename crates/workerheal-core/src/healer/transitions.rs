@@ -310,7 +310,12 @@ impl Healer {
         track.timer = None;
         match track.phase {
             Phase::Waiting { .. } => self.consider(now, name),
-            Phase::Proving => self.verify(now, name),
+            Phase::Proving => match self.units.get(name).and_then(|unit| self.suspicion(now, unit)) {
+                Some(suspicion) if self.tracks.get(name).is_some_and(|track| !track.attempt_under_way) => {
+                    self.suspect(name, suspicion);
+                }
+                _ => self.verify(now, name),
+            },
             Phase::Held(Refusal::CrashLooping(_))
                 if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
             {
