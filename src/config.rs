@@ -134,7 +134,7 @@ impl Default for RawConfig {
         Self {
             refresh: Config::default().refresh,
             unit_prefix: "lerd-".to_owned(),
-            ignore_workers: ["fp", "custom"].map(str::to_owned).into(),
+            ignore_workers: ["fp", "custom", "cfpm"].map(str::to_owned).into(),
             also_watch: Vec::new(),
             heal: RawHeal::default(),
             probes: BTreeMap::new(),

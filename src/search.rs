@@ -243,6 +243,7 @@ impl<M: ServiceManager> Search<M> {
         let found = UnhealthyWorker {
             site: worker.site.clone(),
             worker: worker.name.clone(),
+            worktree: worker.worktree.clone(),
             unit: unit.short().to_owned(),
             state,
             last_error: String::new(),

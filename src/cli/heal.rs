@@ -15,7 +15,7 @@ use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Heal {
-    /// What to heal: a unit, SITE/WORKER or a site [default: everything unhealthy]
+    /// What to heal: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything unhealthy]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// Print the result as JSON
@@ -95,7 +95,7 @@ fn refused_lines(refused: &[Failure], style: Style) -> String {
 }
 
 fn line(worker: &UnhealthyWorker, why: &str, style: Style) -> String {
-    format!("{}\n", style.faint(format!("– {} is left alone: {why}", detect::name(worker))))
+    format!("{}\n", style.faint(format!("– {} is left alone: {why}", worker.name())))
 }
 
 #[cfg(test)]
@@ -107,6 +107,7 @@ mod tests {
         let worker = UnhealthyWorker {
             site: site.into(),
             worker: worker.into(),
+            worktree: None,
             unit: format!("lerd-{worker}-{site}"),
             state,
             last_error: String::new(),

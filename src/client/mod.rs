@@ -116,6 +116,16 @@ impl Access {
         Ok(Self::Direct(Box::new(Direct::open(options).await?)))
     }
 
+    /// What is wrong with the files that were read, but keeps nothing from working: a line each. What the
+    /// daemon has read it has told in its log.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::Daemon(_) => Vec::new(),
+            Self::Direct(direct) => direct.setup.warnings(),
+        }
+    }
+
     /// The units of the workers that the targets name.
     ///
     /// # Errors

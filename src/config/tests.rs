@@ -8,7 +8,7 @@ const DOCUMENTED: &str = include_str!("../../config/workerheal.yaml");
 const DEFAULTS: &str = r#"
 refresh: 3s
 unit_prefix: lerd-
-ignore_workers: [fp, custom]
+ignore_workers: [fp, custom, cfpm]
 also_watch: []                # globs of further units, e.g. "celery@*.service"; they have no site
 heal:
   states: [failed, start-limit-hit]

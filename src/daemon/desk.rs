@@ -263,6 +263,7 @@ impl<M: ServiceManager> Daemon<M> {
                 path: paths.sites.display().to_string(),
                 sites: self.setup.rules.registry.len(),
                 read: self.registry_read,
+                warnings: self.setup.warnings(),
                 error: self.registry_flaw.clone().unwrap_or_default(),
             },
             config: paths.config.display().to_string(),

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::core::healer::Fact;
 use crate::core::registry::Registry;
 use crate::manager::ServiceManager;
+use crate::setup::warnings;
 use crate::watch::{FileContent, FileEvent, read};
 
 /// The files that are followed.
@@ -60,8 +61,8 @@ impl<M: ServiceManager> Daemon<M> {
         let path = self.path(file).to_owned();
         let fact = match file {
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
-            // Where no site was ever known, and there is something to do without one.
-            File::Sites if content == FileContent::Missing && !self.needs_registry() => Ok(None),
+            // There is none yet. One that was there is missed, and stays in force.
+            File::Sites if content == FileContent::Missing && self.setup.rules.registry.is_empty() => Ok(None),
             File::Sites => content.parse(&path, Registry::parse).map(|registry| self.new_registry(&path, registry)),
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
@@ -76,11 +77,6 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    fn needs_registry(&self) -> bool {
-        let rules = &self.setup.rules;
-        !rules.registry.is_empty() || rules.coverage.needs_registry()
-    }
-
     fn new_stop_marker(&mut self, exists: bool) -> Option<Fact> {
         if std::mem::replace(&mut self.setup.rules.stop_marker, exists) == exists {
             return None;
@@ -91,7 +87,12 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_registry(&mut self, path: &Path, registry: Registry) -> Option<Fact> {
+        if self.setup.rules.registry.skipped() != registry.skipped() {
+            warnings(path, &registry).iter().for_each(|line| tracing::warn!("{line}"));
+        }
         if *self.setup.rules.registry == registry {
+            // The same may be said in other lines now.
+            self.setup.rules.registry = Arc::new(registry);
             return None;
         }
         tracing::info!("{} changed, sites: {}", path.display(), registry.len());

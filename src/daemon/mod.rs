@@ -210,6 +210,7 @@ impl<M: ServiceManager> Daemon<M> {
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
         let rules = setup.rules.clone();
+        setup.warnings().iter().for_each(|line| tracing::warn!("{line}"));
         let random = fastrand::Rng::new();
         let mut healer = Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random);
         let origin = Instant::now();

@@ -5,6 +5,7 @@
 //! on one channel in the order in which the manager told them, because that order carries meaning:
 //! a unit that is seen to fail after its start job ended has died, before it has not been started.
 
+mod directory;
 mod fingerprint;
 #[cfg(target_os = "linux")]
 mod journal;

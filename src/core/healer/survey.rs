@@ -112,6 +112,7 @@ impl Healer {
         WorkerReport {
             site: worker.site.clone(),
             worker: worker.name.clone(),
+            worktree: worker.worktree.clone(),
             unit: name.short().to_owned(),
             healthy: !is_ill(phase) || state.is_none() || meant_to_be,
             phase,

@@ -12,7 +12,6 @@ pub(crate) mod own;
 mod session;
 mod wire;
 
-use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::{Message, OwnedVariant, Variant};
 
+use super::directory::is_gone;
 use super::journal::Journal;
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
@@ -142,28 +142,33 @@ impl Systemd {
 }
 
 /// `WorkingDirectory=` as systemd tells it.
+#[derive(Debug, PartialEq, Eq)]
 struct Directory {
+    /// The directory that was chosen for the unit, if one was.
     path: Option<PathBuf>,
     /// The unit starts without it too.
     optional: bool,
 }
 
 impl From<&str> for Directory {
+    /// A `-` in front says that the directory may be missing. A `!` says so too, of the home directory that systemd
+    /// reports for user units that set none: nobody has chosen that.
     fn from(text: &str) -> Self {
-        let path = text.trim_start_matches(['!', '-']);
-        Self { path: (!path.is_empty()).then(|| PathBuf::from(path)), optional: path != text }
+        let optional = text.starts_with('-');
+        let path = Some(text.trim_start_matches('-')).filter(|path| path.starts_with('/')).map(PathBuf::from);
+        Self { path, optional }
     }
 }
 
 impl Directory {
-    /// Whether it is definitely gone. A directory that cannot be looked at may be there, and one on a
+    /// Whether it is definitely no directory, or not there. One that cannot be looked at may be there, and one on a
     /// file system that does not answer is not waited for.
     async fn is_gone(&self, link: &Link, unit: &str) -> Result<bool, ManagerError> {
-        let Some(path) = self.path.clone().filter(|path| path.is_absolute() && !self.optional) else {
+        let Some(path) = self.path.clone().filter(|_| !self.optional) else {
             return Ok(false);
         };
-        let look = tokio::task::spawn_blocking(move || std::fs::metadata(path).map_err(|error| error.kind()));
-        if !matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(Err(io::ErrorKind::NotFound)))) {
+        let look = tokio::task::spawn_blocking(move || is_gone(&path));
+        if !matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(true))) {
             return Ok(false);
         }
         // In another root it is not for us to see.

@@ -89,10 +89,10 @@ fn a_worktree_is_told_apart_by_where_it_works() {
         ward.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
         ["look at lerd-queue-app-feature and its stop"]
     );
-    let seen = Inspection { working_directory: Some(PathBuf::from("/srv/app-feature")), ..crashed() };
+    let seen = Inspection { working_directory: Some(PathBuf::from("/srv/trees/feature")), ..crashed() };
     assert_eq!(
         ward.shows("lerd-queue-app-feature", seen),
-        ["held lerd-queue-app-feature: the worker queue of app sleeps until the site is used again"]
+        ["held lerd-queue-app-feature: the worker queue@feature of app sleeps until the site is used again"]
     );
 }
 
