@@ -114,6 +114,7 @@ fn seen(active: ActiveState) -> Inspection {
         since: None,
         working_directory: None,
         directory_gone: false,
+        container: false,
         parents: Vec::new(),
         stop: None,
     }

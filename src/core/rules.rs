@@ -256,7 +256,8 @@ impl Case<'_> {
         let by_rule = self.history.asked == Asked::ByRule;
         let held = |refusal: Option<Refusal>| refusal.map(Verdict::Held);
         match rule {
-            Rule::Stop => (by_rule && self.was_stopped()).then_some(Verdict::Stopped),
+            // That its directory is gone is worth telling of one that was stopped, too.
+            Rule::Stop => (by_rule && state != State::Orphaned && self.was_stopped()).then_some(Verdict::Stopped),
             Rule::Marker => held(self.orders.marker()),
             Rule::Pause => held(self.orders.pause(self.unit, self.worker)),
             Rule::Registry => held(self.orders.registered(self.worker)),
@@ -269,7 +270,7 @@ impl Case<'_> {
                 LoadState::Loaded | LoadState::Merged | LoadState::Stub | LoadState::Unknown => None,
             },
             Rule::Enabled => held(self.was_disabled().then_some(Refusal::Disabled)),
-            Rule::Job => held(self.seen.has_job.then_some(Refusal::JobPending)),
+            Rule::Job => held((self.seen.has_job && state != State::Orphaned).then_some(Refusal::JobPending)),
             Rule::Manager => {
                 let count = self.seen.restarts.map_or(0, |restarts| restarts.count);
                 held((state == State::CrashLooping).then_some(Refusal::CrashLooping(count)))
@@ -305,10 +306,13 @@ impl Case<'_> {
             // Other names of a unit never fail, and unknown is never acted on.
             return None;
         }
+        if seen.directory_gone {
+            // Whatever the manager does with it meanwhile.
+            return Some(State::Orphaned);
+        }
         match seen.active {
             ActiveState::Failed => Some(self.failure()),
             ActiveState::Inactive if self.history.cleared_by_us => Some(self.failure()),
-            ActiveState::Inactive if self.is_expected() && seen.directory_gone => Some(State::Orphaned),
             ActiveState::Inactive if self.is_expected() => Some(State::ExpectedButStopped),
             _ if self.is_looping() => Some(State::CrashLooping),
             active if active.is_up() => self.history.refuses.map(|_| State::Unreachable),
@@ -317,9 +321,7 @@ impl Case<'_> {
     }
 
     fn failure(&self) -> State {
-        if self.seen.directory_gone {
-            State::Orphaned
-        } else if self.seen.stop != Some(StopEvidence::Requested) && refused_a_restart(self.seen) {
+        if self.seen.stop != Some(StopEvidence::Requested) && refused_a_restart(self.seen) {
             State::StartLimitHit
         } else {
             State::Failed

@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod metrics;
 mod notify;
+mod places;
 mod record;
 mod uptimes;
 
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::checkout;
 use crate::core::event::Event;
 use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
 use crate::core::probe::Sighting;
@@ -40,6 +42,7 @@ use files::FOLLOWED;
 use log::EventLog;
 use memory::{Keeper, clocks};
 use metrics::Metrics;
+use places::Places;
 use record::Record;
 use uptimes::Uptimes;
 
@@ -101,6 +104,17 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 // Only a panic ends a look without an answer, and that has ended the process.
                 Err(_) => continue,
             },
+            Some(places) = daemon.places.asked.join_next() => match places {
+                Ok(places) => {
+                    daemon.places.learn(&places);
+                    Fact::Located(places)
+                }
+                Err(_) => continue,
+            },
+            Some(seen) = daemon.places.round.join_next() => match seen.map(|seen| daemon.places.changes(&seen)) {
+                Ok(changes) if !changes.is_empty() => Fact::Located(changes),
+                Ok(_) | Err(_) => continue,
+            },
             Some(answer) = daemon.probes.join_next() => match answer {
                 Ok((unit, sighting)) => Fact::Probed(unit, sighting),
                 Err(_) => continue,
@@ -135,6 +149,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     tracing::info!("workerheal ends; failed workers stay down until it runs again");
     daemon.looks.abort_all();
     daemon.probes.abort_all();
+    daemon.places.asked.abort_all();
     daemon.remember();
     daemon.memory.flush(LAST_WORDS).await;
     // A worker that is down because we have taken it out is not left so.
@@ -173,6 +188,7 @@ struct Daemon<M> {
     origin: Instant,
     looks: JoinSet<(UnitName, Look, Result<Inspection, String>)>,
     probes: JoinSet<(UnitName, Sighting)>,
+    places: Places,
     log: EventLog,
     memory: Keeper,
     /// When to write down what has changed, and to count anew.
@@ -183,6 +199,8 @@ struct Daemon<M> {
     recount: bool,
     watch: Watch,
     /// The first list has come.
+    listed: bool,
+    /// It has come, and it is known of every unit in it whose worker it is.
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
@@ -231,8 +249,10 @@ impl<M: ServiceManager> Daemon<M> {
             origin,
             looks: JoinSet::new(),
             probes: JoinSet::new(),
+            places: Places::new(),
             watch,
             ready: false,
+            listed: false,
             trouble: None,
             record: Record::new(metrics),
             uptimes: Uptimes::default(),
@@ -260,6 +280,7 @@ impl<M: ServiceManager> Daemon<M> {
         let news = !events.is_empty();
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
         self.dismiss_the_rested();
+        self.locate_newcomers();
         self.recount |= news;
         if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
             self.stock_at = Some(Instant::now() + self.stock_within);
@@ -267,7 +288,9 @@ impl<M: ServiceManager> Daemon<M> {
         if listed {
             self.count();
         }
-        if listed && !std::mem::replace(&mut self.ready, true) {
+        self.listed |= listed;
+        let all_are_known = self.healer.knows_all_workers() || self.places.asked.is_empty();
+        if self.listed && all_are_known && !std::mem::replace(&mut self.ready, true) {
             notify::ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
         }
@@ -301,9 +324,13 @@ impl<M: ServiceManager> Daemon<M> {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Inspect { unit, look, detail } => {
-                let manager = self.manager.clone();
+                let (manager, rules) = (self.manager.clone(), &self.setup.rules);
+                let rivals = rules.coverage.rival_checkouts(&rules.registry, &unit);
                 self.looks.spawn(async move {
-                    let seen = manager.inspect(&unit, detail).await.map_err(|error| error.to_string());
+                    let seen = match manager.inspect(&unit, detail).await {
+                        Ok(seen) => Ok(checkout::look_spelt_as_registered(seen, rivals).await),
+                        Err(error) => Err(error.to_string()),
+                    };
                     (unit, look, seen)
                 });
             }
@@ -328,6 +355,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn refresh(&mut self) {
+        self.places.look();
         self.record.list_is_asked_for();
         self.manager.refresh();
     }
@@ -343,9 +371,11 @@ impl<M: ServiceManager> Daemon<M> {
                     self.record.reconnected();
                     tracing::info!("the service manager answers again");
                 }
+                self.places.keep(&list);
                 Fact::Units(list)
             }
             Change::Unit(status) => {
+                self.places.changed(&status);
                 self.uptimes.changed(&status.name);
                 Fact::Changed(status)
             }

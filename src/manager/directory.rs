@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Whether there is definitely no such directory (`ENOENT`), or something else in its place
 /// (`ENOTDIR`). One that cannot be looked at may be there. May wait for a file system that does not
 /// answer.
-pub(super) fn is_gone(path: &Path) -> bool {
+pub(crate) fn is_gone(path: &Path) -> bool {
     match std::fs::metadata(path) {
         Ok(found) => !found.is_dir(),
         Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),

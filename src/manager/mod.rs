@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::core::healer::Outcome;
-use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus, Whereabouts};
+pub(crate) use directory::is_gone as directory_is_gone;
 use log::{Log, WantedLines};
 
 /// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
@@ -109,6 +110,11 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// A close look at one unit.
     fn inspect(&self, unit: &UnitName, detail: Detail)
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
+
+    /// Where a unit works. Asked of every covered unit once, so it is to be cheap.
+    fn whereabouts(&self, unit: &UnitName) -> impl Future<Output = Result<Whereabouts, ManagerError>> + Send {
+        async { Ok(self.inspect(unit, Detail::default()).await?.whereabouts()) }
+    }
 
     /// Clears the unit's failure and starts it, without taking the place of anybody else's job.
     /// Always leads to exactly one [`Change::Finished`], after `timeout` at the latest.

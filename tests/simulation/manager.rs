@@ -241,6 +241,7 @@ impl Manager {
             since: None,
             working_directory: Some(PathBuf::from("/srv")),
             directory_gone: self.truth[index].directory_gone && unit.active().is_down(),
+            container: false,
             parents: parents.collect(),
             stop,
         }

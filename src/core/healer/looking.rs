@@ -5,7 +5,7 @@ use super::unit::Standing;
 use super::{Action, Healer, Purpose, Timestamp};
 use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::rules::{Case, History, Judgement, Verdict, down_parent};
-use crate::core::units::{Detail, Inspection, StopEvidence, UnitName, has_run_since};
+use crate::core::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
 
 impl Healer {
     /// Whether its stop was seen. A person who asks for it later means something newer.
@@ -61,7 +61,10 @@ impl Healer {
                 track.asked = Asked::ByRule;
             }
         }
-        self.settle_resolution(name, &seen);
+        self.settle_resolution(name, &seen.whereabouts());
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.directory_gone = seen.directory_gone;
+        }
         let Some(case) = self.case(now, name, &seen) else {
             return self.shelve(name);
         };
@@ -83,6 +86,13 @@ impl Healer {
         track.taken_along = seen.fall.filter(|_| taken_along && track.asked == Asked::ByRule);
         track.oneshot = seen.oneshot;
         track.diagnosed = state;
+        let was_orphaned = track.suspected == Some(State::Orphaned);
+        if state == Some(State::Orphaned) {
+            // Whatever becomes of the unit, it is nothing else until its directory is back.
+            track.suspected = state;
+        } else if track.suspected == Some(State::Orphaned) {
+            track.suspected = None;
+        }
         // What is wrong now need not be wrong with the file that an earlier look was taken at.
         let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
         track.definition = seen.file.map(|file| file.definition).or(earlier);
@@ -105,6 +115,9 @@ impl Healer {
             self.announce(name, state, &seen);
         }
         match verdict {
+            Verdict::Well if was_orphaned && seen.active == ActiveState::Inactive => {
+                self.dismiss(now, name, "its directory is back, and it is down");
+            }
             Verdict::Well => self.found_well(now, name, &seen),
             Verdict::Stopped => {
                 self.stopped(now, name, "");

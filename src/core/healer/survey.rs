@@ -91,7 +91,8 @@ impl Healer {
     fn report(&self, now: Timestamp, name: &UnitName, unit: &Unit, worker: &Worker) -> WorkerReport {
         let track = self.tracks.get(name);
         let phase = stage(unit, track);
-        let state = track.filter(|_| is_ill(phase)).and_then(|track| wrong(unit, track));
+        let orphaned = unit.directory_gone.then_some(State::Orphaned);
+        let state = orphaned.or_else(|| track.filter(|_| is_ill(phase)).and_then(|track| wrong(unit, track)));
         let against = self.orders().intent_against(name, worker);
         let (mut reason, mut retry_at) = match track.map(|track| &track.phase) {
             Some(Phase::Held(refusal)) => (refusal.to_string(), pause_end(refusal)),
@@ -114,7 +115,7 @@ impl Healer {
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
             unit: name.short().to_owned(),
-            healthy: !is_ill(phase) || state.is_none() || meant_to_be,
+            healthy: meant_to_be || state.is_none() || !(is_ill(phase) || orphaned.is_some()),
             phase,
             state,
             attempts: track.map_or(0, |track| track.attempts),

@@ -77,6 +77,9 @@ impl Healer {
             (None | Some(Phase::Resting), Rising | Down) if suspicion.is_some() => {
                 self.fell_ill(now, name, suspicion);
             }
+            (None | Some(Phase::Resting), Up | Settling) if suspicion == Some(State::Orphaned) => {
+                self.fell_ill(now, name, suspicion);
+            }
             (None, Up | Rising | Settling | Down | Unknown) => {}
 
             (Some(Phase::Resting), Up) => self.is_well(now, name),
@@ -134,9 +137,6 @@ impl Healer {
         look: Look,
         result: Result<Inspection, String>,
     ) {
-        if let (Purpose::Identity, Ok(seen)) = (look.purpose, &result) {
-            self.settle_resolution(name, seen);
-        }
         let Some(track) = self.tracks.get_mut(name) else { return };
         if !track.looks.close(look) {
             return;
@@ -148,7 +148,7 @@ impl Healer {
             (Purpose::Recheck, _) => self.rechecked(now, name, result),
             (Purpose::Uptime, _) => self.uptime_seen(now, name, result),
             // The worker has moved on since the look was asked for.
-            (Purpose::Attempt | Purpose::Proof | Purpose::Identity, _) => {}
+            (Purpose::Attempt | Purpose::Proof, _) => {}
         }
     }
 
@@ -302,6 +302,7 @@ impl Healer {
             | None => {
                 let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
                 let suspected = match self.units.get(name).map(Unit::standing) {
+                    Some(_) if self.units.get(name).is_some_and(|unit| unit.directory_gone) => Some(State::Orphaned),
                     Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
                     Some(Standing::Down) => Some(State::ExpectedButStopped),
                     _ => None,

@@ -15,6 +15,9 @@ impl Healer {
     pub(super) fn suspicion(&self, unit: &Unit) -> Option<State> {
         match unit.standing() {
             _ if self.mode == Mode::OnRequest => None,
+            Standing::Up | Standing::Rising | Standing::Settling | Standing::Down if unit.directory_gone => {
+                Some(State::Orphaned)
+            }
             Standing::Rising
                 if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen >= LOOP) =>
             {
@@ -37,34 +40,22 @@ impl Healer {
         if self.policy.probes.is_empty() || self.mode == Mode::OnRequest {
             return;
         }
-        let (mut asked, mut strangers) = (Vec::new(), Vec::new());
+        let mut asked = Vec::new();
         for (name, unit) in &mut self.units {
             if unit.standing() != Standing::Up {
                 continue;
             }
-            match &unit.resolution {
-                Resolution::Worker(worker) if !unit.probed => {
-                    let Some(probe) = self.policy.probes.get(&worker.name) else { continue };
-                    unit.probed = true;
-                    let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
-                    let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
-                    asked.push((name.clone(), probe.clone(), directory));
-                }
-                Resolution::NeedsDirectory if !unit.identified => {
-                    unit.identified = true;
-                    strangers.push(name.clone());
-                }
-                Resolution::Worker(_) | Resolution::NeedsDirectory | Resolution::NotAWorker => {}
-            }
+            let Resolution::Worker(worker) = &unit.resolution else { continue };
+            let Some(probe) = self.policy.probes.get(&worker.name).filter(|_| !unit.probed) else { continue };
+            unit.probed = true;
+            let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+            let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
+            asked.push((name.clone(), probe.clone(), directory));
         }
         // In an order, so that the same facts lead to the same actions.
         asked.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
-        strangers.sort_unstable();
         let asked = asked.into_iter().map(|(unit, probe, directory)| Action::Probe { unit, probe, directory });
         self.actions.extend(asked);
-        for name in strangers {
-            self.inspect(&name, Purpose::Identity, Detail::default());
-        }
     }
 
     /// The answer of a worker that was asked how it is.

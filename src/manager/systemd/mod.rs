@@ -26,6 +26,7 @@ use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::units::{
     ActiveState, Detail, Fall, Inspection, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
+    Whereabouts,
 };
 use link::{Address, Link, since_then};
 use session::{PATIENCE, Request, Session};
@@ -79,13 +80,14 @@ impl Systemd {
         let of_unit = |key| link.property(name, wire::UNIT, key);
         let of_service = |key| link.property(name, wire::SERVICE, key);
         let names = [name.to_owned()];
-        let (listed, left, down, binds_to, requires, requisite, result, restart, kind, directory) = tokio::try_join!(
+        let (listed, left, down, binds_to, requires, requisite, source, result, restart, kind, directory) = tokio::try_join!(
             link.list_names(&names),
             link.moment(name, "ActiveExitTimestampMonotonic"),
             link.moment(name, "InactiveEnterTimestampMonotonic"),
             of_unit("BindsTo"),
             of_unit("Requires"),
             of_unit("Requisite"),
+            of_unit("SourcePath"),
             of_service("Result"),
             of_service("Restart"),
             of_service("Type"),
@@ -99,7 +101,7 @@ impl Systemd {
         let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
         let is_down = matches!(seen.active, ActiveState::Failed | ActiveState::Inactive);
         let directory = Directory::from(text(&directory));
-        let (parents, restart_prevented, up_for, file, run, restarts, since, gone) = tokio::try_join!(
+        let (parents, restart_prevented, up_for, file, run, restarts, since, gone, in_container) = tokio::try_join!(
             link.parents([binds_to, requires, requisite]),
             when(restarts, link.restart_prevented(name)),
             when(seen.active.is_up(), link.uptime(name)),
@@ -107,7 +109,8 @@ impl Systemd {
             when(detail.file || detail.stop, link.invocation(name)),
             when(detail.restarts || seen.auto_restart, link.restarts(name)),
             when(detail.times, link.realtime(name, "StateChangeTimestamp")),
-            when(is_down, directory.is_gone(&link, name)),
+            directory.is_gone(&link, name),
+            when(directory.path.is_none(), link.container_directory(name)),
         )?;
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref()).await) } else { None };
         Ok(Inspection {
@@ -126,8 +129,9 @@ impl Systemd {
             restarts,
             auto_restart: seen.auto_restart,
             since: since.flatten(),
-            working_directory: directory.path,
-            directory_gone: gone.unwrap_or(false),
+            working_directory: directory.path.or(in_container.flatten()),
+            directory_gone: gone,
+            container: is_container(text(&source)),
             parents,
             stop,
         })
@@ -139,6 +143,11 @@ impl Systemd {
             _ => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
         }
     }
+}
+
+/// Whether a unit was made of this file by podman's generator, podman-systemd.unit(5).
+fn is_container(source: &str) -> bool {
+    [".container", ".pod", ".kube"].iter().any(|kind| source.ends_with(kind))
 }
 
 /// `WorkingDirectory=` as systemd tells it.
@@ -207,6 +216,29 @@ impl ServiceManager for Systemd {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }
+    }
+
+    /// A few single properties, so that it can be asked of thousands.
+    async fn whereabouts(&self, unit: &UnitName) -> Result<Whereabouts, ManagerError> {
+        let (link, name) = (self.link()?, unit.as_str());
+        let ask = async {
+            let (source, directory) = tokio::try_join!(
+                link.property(name, wire::UNIT, "SourcePath"),
+                link.property(name, wire::SERVICE, "WorkingDirectory"),
+            )?;
+            let directory = Directory::from(text(&directory));
+            let (gone, in_container) = tokio::try_join!(
+                directory.is_gone(&link, name),
+                when(directory.path.is_none(), link.container_directory(name)),
+            )?;
+            Ok(Whereabouts {
+                required: directory.path.is_some() && !directory.optional,
+                directory: directory.path.or(in_container.flatten()),
+                gone,
+                container: is_container(text(&source)),
+            })
+        };
+        timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(ManagerError::Unreachable("no answer".to_owned())))
     }
 
     fn start(&self, unit: &UnitName, timeout: Duration) {

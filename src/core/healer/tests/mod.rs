@@ -16,7 +16,10 @@ use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
 use crate::core::event::Phase as EventPhase;
 use crate::core::probe::Answer;
-use crate::core::units::{Fall, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile};
+use crate::core::survey::WorkerReport;
+use crate::core::units::{
+    Fall, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, Whereabouts,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
