@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
-use crate::client::connect;
+use crate::client::Access;
 use crate::core::event::UnhealthyWorker;
 use crate::setup::Options;
 
@@ -25,11 +25,9 @@ pub(super) struct Detect {
 
 impl Detect {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let client = connect(options).await?;
-        let mut workers = client.detect().await?;
-        if !self.no_errors {
-            client.enrich(&mut workers).await;
-        }
+        let access = Box::pin(Access::open(options)).await?;
+        access.warnings().iter().for_each(term::complain);
+        let workers = Box::pin(access.detect(!self.no_errors)).await?;
         if self.json {
             term::print(format!("{}\n", serde_json::to_string_pretty(&workers)?))?;
         } else {

@@ -35,6 +35,7 @@ pub(super) struct Heal {
 impl Heal {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let mut access = Box::pin(Access::open(options)).await?;
+        access.warnings().iter().for_each(term::complain);
         if self.dry_run {
             let plan = Box::pin(access.plan(&self.targets)).await?;
             return self.announce(&plan, style);

@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use super::document::Flaw;
 
 pub use lines::Lines;
-use read::{Entry, Reading};
+use read::Reading;
 
 /// The most sites, and the most workers in all lists together: what is kept must have a limit too.
 const MAX_SITES: usize = 40_000;
@@ -37,8 +37,8 @@ pub struct Registry {
     claimed: BTreeSet<String>,
     /// What names begin with, up to the first hyphen.
     first_words: HashSet<String>,
-    /// Directories of sites, without detours.
-    checkouts: HashSet<PathBuf>,
+    /// Places in `sites` of those that have a directory, in the order of their directories without detours.
+    checkouts: Vec<usize>,
     skipped: Skipped,
 }
 
@@ -100,43 +100,65 @@ impl Registry {
     ///
     /// If it is no registry, or has more in it than can be kept; with the place and what was expected there.
     pub fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
-        let Reading { entries, broken } = read::read(bytes)?;
-        let mut registry = Self::default();
-        let mut skipped: Vec<Flaw> = Vec::new();
+        let Reading { sites, lines, broken } = read::read(bytes)?;
+        check_limits(sites.len(), sites.iter().map(Site::workers).sum())?;
+        let mut registry = Self { sites, lines, ..Self::default() };
+        let mut skipped = registry.leave_out_repetitions();
         for read::Broken { flaw, name } in broken {
             skipped.push(flaw);
             registry.claimed.extend(name);
         }
-        let mut workers = 0;
-        for entry in entries {
-            workers += entry.site.workers();
-            match registry.by_name.get(&entry.site.name) {
-                Some(first) => skipped.push(repeated(&entry, &registry.lines[*first])),
-                None => registry.add(entry),
-            }
-            check_limits(registry.sites.len(), workers)?;
-        }
         skipped.sort_by_key(|flaw| (flaw.line, flaw.column));
-        skipped.into_iter().for_each(|flaw| registry.skipped.add(flaw));
-        let claimed = registry.claimed.iter().map(|name| first_word(name).to_owned());
-        registry.first_words.extend(claimed);
+        for flaw in skipped {
+            registry.skipped.add(flaw);
+        }
+        registry.index();
         Ok(registry)
     }
 
-    fn add(&mut self, Entry { site, lines }: Entry) {
-        self.first_words.insert(first_word(&site.name).to_owned());
-        self.by_name.insert(site.name.clone(), self.sites.len());
-        if !site.path.as_os_str().is_empty() {
-            self.checkouts.insert(without_detours(&site.path));
+    /// Keeps the first of several sites of the same name; tells of the others.
+    fn leave_out_repetitions(&mut self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        let mut keeps = Vec::with_capacity(self.sites.len());
+        for (at, site) in self.sites.iter().enumerate() {
+            let first = *self.by_name.entry(site.name.clone()).or_insert(at);
+            keeps.push(first == at);
+            if first != at {
+                flaws.push(repeated(site, &self.lines[at], &self.lines[first]));
+            }
         }
-        self.sites.push(site);
-        self.lines.push(lines);
+        if !flaws.is_empty() {
+            let mut kept = keeps.iter();
+            self.sites.retain(|_| kept.next().is_some_and(|keeps| *keeps));
+            kept = keeps.iter();
+            self.lines.retain(|_| kept.next().is_some_and(|keeps| *keeps));
+        }
+        self.sites.shrink_to_fit();
+        self.lines.shrink_to_fit();
+        flaws
+    }
+
+    /// Makes of all sites and names what they are found by.
+    fn index(&mut self) {
+        self.by_name = self.sites.iter().enumerate().map(|(at, site)| (site.name.clone(), at)).collect();
+        let names = self.sites.iter().map(|site| &site.name).chain(&self.claimed);
+        self.first_words = names.map(|name| first_word(name).to_owned()).collect();
+        let mut checkouts: Vec<usize> =
+            (0..self.sites.len()).filter(|at| !self.sites[*at].path.as_os_str().is_empty()).collect();
+        checkouts.sort_by_cached_key(|at| without_detours(&self.sites[*at].path));
+        self.checkouts = checkouts;
     }
 
     /// The entries that could not be used.
     #[must_use]
     pub fn skipped(&self) -> &Skipped {
         &self.skipped
+    }
+
+    /// Whether the other says the same in the same lines.
+    #[must_use]
+    pub fn is_written_like(&self, other: &Self) -> bool {
+        self == other && (&self.lines, &self.skipped) == (&other.lines, &other.skipped)
     }
 
     /// Where the keys of the site of this name are.
@@ -160,7 +182,9 @@ impl Registry {
     /// Whether this is the directory of some site, as it is spelt.
     #[must_use]
     pub fn is_checkout(&self, directory: &Path) -> bool {
-        self.checkouts.contains(directory) || self.checkouts.contains(&without_detours(directory))
+        let directory = without_detours(directory);
+        let found = self.checkouts.binary_search_by(|at| without_detours(&self.sites[*at].path).cmp(&directory));
+        found.is_ok()
     }
 
     /// Whether the name of some site begins like this text, up to the first hyphen. Spares a search
@@ -246,13 +270,13 @@ fn slug(name: &str) -> String {
 }
 
 /// What is wrong with an entry whose name another has already.
-fn repeated(entry: &Entry, first: &Lines) -> Flaw {
-    let name = &entry.site.name;
-    let message = match first.name {
+fn repeated(site: &Site, lines: &Lines, first: &Lines) -> Flaw {
+    let name = &site.name;
+    let message = match first.name() {
         Some(line) => format!("the site `{name}` is here again, it is in line {line} already"),
         None => format!("the site `{name}` is here twice"),
     };
-    let (line, column) = (entry.lines.name.unwrap_or(0), entry.lines.name_column);
+    let (line, column) = lines.place_of_name();
     Flaw { line, column, message, hint: Some("delete one".to_owned()) }
 }
 

@@ -88,15 +88,17 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn new_registry(&mut self, path: &Path, registry: Registry) -> Option<Fact> {
         if self.setup.rules.registry.skipped() != registry.skipped() {
-            warnings(path, &registry).iter().for_each(|line| tracing::warn!("{line}"));
+            for line in warnings(path, &registry) {
+                tracing::warn!("{line}");
+            }
         }
-        if *self.setup.rules.registry == registry {
-            // The same may be said in other lines now.
-            self.setup.rules.registry = Arc::new(registry);
+        if self.setup.rules.registry.is_written_like(&registry) {
             return None;
         }
-        tracing::info!("{} changed, sites: {}", path.display(), registry.len());
-        self.registry_read = Some(SystemTime::now());
+        if *self.setup.rules.registry != registry {
+            tracing::info!("{} changed, sites: {}", path.display(), registry.len());
+            self.registry_read = Some(SystemTime::now());
+        }
         self.setup.rules.registry = Arc::new(registry);
         Some(Fact::Registry(Arc::clone(&self.setup.rules.registry)))
     }

@@ -198,6 +198,8 @@ struct Daemon<M> {
     /// The numbers of workers may have changed since they were told.
     recount: bool,
     watch: Watch,
+    /// What was asked before it was [ready](Self::ready).
+    early: Vec<desk::Ask>,
     /// The first list has come.
     listed: bool,
     /// It has come, and it is known of every unit in it whose worker it is.
@@ -228,7 +230,9 @@ impl<M: ServiceManager> Daemon<M> {
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
         let rules = setup.rules.clone();
-        setup.warnings().iter().for_each(|line| tracing::warn!("{line}"));
+        for line in setup.warnings() {
+            tracing::warn!("{line}");
+        }
         let random = fastrand::Rng::new();
         let mut healer = Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random);
         let origin = Instant::now();
@@ -252,6 +256,7 @@ impl<M: ServiceManager> Daemon<M> {
             places: Places::new(),
             watch,
             ready: false,
+            early: Vec::new(),
             listed: false,
             trouble: None,
             record: Record::new(metrics),
@@ -291,6 +296,9 @@ impl<M: ServiceManager> Daemon<M> {
         self.listed |= listed;
         let all_are_known = self.healer.knows_all_workers() || self.places.asked.is_empty();
         if self.listed && all_are_known && !std::mem::replace(&mut self.ready, true) {
+            for ask in std::mem::take(&mut self.early) {
+                self.answer(ask);
+            }
             notify::ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
         }

@@ -68,7 +68,9 @@ impl Places {
 
     /// Forgets units that are not listed any more.
     pub fn keep(&mut self, listed: &[UnitStatus]) {
-        listed.iter().for_each(|status| self.changed(status));
+        for status in listed {
+            self.changed(status);
+        }
         if self.known.len() > listed.len() || self.round_at <= Instant::now() {
             let listed: HashSet<&UnitName> = listed.iter().map(|status| &status.name).collect();
             self.known.retain(|unit, _| listed.contains(unit));

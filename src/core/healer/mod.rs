@@ -198,6 +198,8 @@ pub enum Mode {
     Automatic,
     /// Only what [`Fact::Heal`] names, one attempt each: the command line.
     OnRequest,
+    /// They would be: for whoever wants to know who is unhealthy. Its starts are not performed.
+    Inquiry,
 }
 
 /// How many workers are in which condition, for the status line.
@@ -217,6 +219,7 @@ pub struct Counts {
 
 /// The state machine. See the module's documentation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub struct Healer {
     mode: Mode,
     coverage: Coverage,

@@ -23,7 +23,10 @@ impl Healer {
             {
                 Some(State::CrashLooping)
             }
-            Standing::Down if unit.load == LoadState::Loaded && self.policy.heals(State::ExpectedButStopped) => {
+            Standing::Down
+                if unit.load == LoadState::Loaded
+                    && (self.policy.heals(State::ExpectedButStopped) || self.mode == Mode::Inquiry) =>
+            {
                 Some(State::ExpectedButStopped)
             }
             Standing::Up

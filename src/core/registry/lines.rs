@@ -7,55 +7,47 @@ use std::collections::BTreeMap;
 
 use crate::core::document::Item;
 
-/// The lines, from 1, on which the keys of an entry are; `None` for a key that it does not have, or
-/// that was not found.
+/// The keys whose lines are of interest.
+const KEYS: [&str; 5] = ["name", "paused", "paused_workers", "idle_suspended_workers", "worktree_idle_suspended"];
+
+/// The lines on which the keys of an entry are, as far as they were found. Small, for there are many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines {
-    /// `name`.
-    pub name: Option<usize>,
-    /// The column, in characters from 1, of the name itself.
-    pub(super) name_column: usize,
-    /// `paused`.
-    pub paused: Option<usize>,
-    /// `paused_workers`.
-    pub paused_workers: Option<usize>,
-    /// `idle_suspended_workers`.
-    pub idle_suspended_workers: Option<usize>,
-    /// `worktree_idle_suspended`.
-    pub worktree_idle_suspended: Option<usize>,
+    /// Of each of [`KEYS`], from 1; 0 for one that was not found.
+    lines: [u32; KEYS.len()],
+    /// The column of the name itself, in characters from 1.
+    name_column: u32,
 }
 
 impl Lines {
-    /// All that are known, by key.
+    /// All that are known, by key, from 1.
     #[must_use]
     pub fn by_key(&self) -> BTreeMap<&'static str, usize> {
-        let keys = [
-            ("name", self.name),
-            ("paused", self.paused),
-            ("paused_workers", self.paused_workers),
-            ("idle_suspended_workers", self.idle_suspended_workers),
-            ("worktree_idle_suspended", self.worktree_idle_suspended),
-        ];
-        keys.into_iter().filter_map(|(key, line)| Some((key, line?))).collect()
+        let known = KEYS.into_iter().zip(self.lines).filter(|(_, line)| *line > 0);
+        known.filter_map(|(key, line)| Some((key, usize::try_from(line).ok()?))).collect()
+    }
+
+    /// The line of the name.
+    pub(super) fn name(&self) -> Option<usize> {
+        Some(self.place_of_name().0).filter(|line| *line > 0)
+    }
+
+    /// Line and column of the name; 0 if they are not known.
+    pub(super) fn place_of_name(&self) -> (usize, usize) {
+        let [line, column] = [self.lines[0], self.name_column].map(|it| usize::try_from(it).unwrap_or(0));
+        (line, column)
     }
 
     /// The lines of the keys of this entry, whose name is known.
     pub(super) fn of(item: &Item<'_>, name: &str) -> Self {
         let mut lines = Self::default();
         for Found { line, column, key, value } in keys(item) {
-            let place = match key {
-                "name" => {
-                    let at = value.find(name).unwrap_or_default();
-                    lines.name_column = column + value[..at].chars().count();
-                    &mut lines.name
-                }
-                "paused" => &mut lines.paused,
-                "paused_workers" => &mut lines.paused_workers,
-                "idle_suspended_workers" => &mut lines.idle_suspended_workers,
-                "worktree_idle_suspended" => &mut lines.worktree_idle_suspended,
-                _ => continue,
-            };
-            place.get_or_insert(line);
+            let Some(at) = KEYS.iter().position(|it| *it == key).filter(|at| lines.lines[*at] == 0) else { continue };
+            lines.lines[at] = u32::try_from(line).unwrap_or(0);
+            if key == "name" {
+                let before = &value[..value.find(name).unwrap_or_default()];
+                lines.name_column = u32::try_from(column + before.chars().count()).unwrap_or(0);
+            }
         }
         lines
     }

@@ -26,15 +26,18 @@ const MAX_LEFT_OUT: usize = 20;
 /// What a registry says.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    pub entries: Vec<Entry>,
+    pub sites: Vec<Site>,
+    /// Where the keys of each site are, in the same order.
+    pub lines: Vec<Lines>,
     pub broken: Vec<Broken>,
 }
 
-/// A site, and where its keys are.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub site: Site,
-    pub lines: Lines,
+impl Reading {
+    /// Adds a site, and the text that it was read from, if that is known.
+    fn add(&mut self, site: Site, item: Option<&Item<'_>>) {
+        self.lines.push(item.map(|item| Lines::of(item, &site.name)).unwrap_or_default());
+        self.sites.push(site);
+    }
 }
 
 /// An entry that cannot be used.
@@ -86,11 +89,13 @@ pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, Fl
     let sites = sites.ok_or_else(|| Flaw::whole("the file is empty", hint))?;
     // Where the texts are not those of the entries, nothing is known of lines.
     let items = if items.len() == sites.len() + broken.len() { items } else { &[] };
-    let lines = |at: usize, site: &Site| items.get(at).map(|item| Lines::of(item, &site.name)).unwrap_or_default();
-    let entries = sites.into_iter().map(|(at, site)| Entry { lines: lines(at, &site), site }).collect();
+    let mut reading = Reading::default();
+    for (at, site) in sites {
+        reading.add(site, items.get(at));
+    }
     let name = |at: usize| items.get(at).and_then(|item| name_in(item)).filter(|name| is_possible(name));
-    let broken = broken.into_iter().map(|(at, flaw)| Broken { name: name(at), flaw }).collect();
-    Ok(Reading { entries, broken })
+    reading.broken = broken.into_iter().map(|(at, flaw)| Broken { name: name(at), flaw }).collect();
+    Ok(reading)
 }
 
 /// Reads the document in pieces; all of them have to be as they should.
@@ -102,8 +107,7 @@ pub(super) fn read_pieces(split: &Split<'_>) -> Result<Reading, Flaw> {
         let items: Vec<Item<'_>> = piece.items(split.column).collect();
         let items = if items.len() == sites.len() { items } else { Vec::new() };
         for (at, site) in sites {
-            let lines = items.get(at).map(|item| Lines::of(item, &site.name)).unwrap_or_default();
-            reading.entries.push(Entry { site, lines });
+            reading.add(site, items.get(at));
         }
     }
     Ok(reading)
@@ -118,7 +122,7 @@ fn read_items(split: &Split<'_>) -> Result<Reading, Flaw> {
         match document::parse_seed(item.text, Sites(&progress)) {
             Ok(sites) => {
                 for (_, site) in sites.unwrap_or_default() {
-                    reading.entries.push(Entry { lines: Lines::of(&item, &site.name), site });
+                    reading.add(site, Some(&item));
                 }
             }
             Err(mut flaw) => {
@@ -133,7 +137,7 @@ fn read_items(split: &Split<'_>) -> Result<Reading, Flaw> {
         }
     }
     match reading.broken.first() {
-        Some(first) if reading.entries.is_empty() && !is_yaml => Err(first.flaw.clone()),
+        Some(first) if reading.sites.is_empty() && !is_yaml => Err(first.flaw.clone()),
         _ => Ok(reading),
     }
 }

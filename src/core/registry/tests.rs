@@ -205,8 +205,8 @@ fn the_lines_of_keys_are_remembered() {
     assert_eq!(registry.lines("x"), None);
     // Also beside an entry that is skipped, and where the list is not in lines.
     let broken = parse("sites:\n- name: a b\n- name: c\n  paused: true\n").unwrap();
-    assert_eq!(broken.lines("c").unwrap().paused, Some(4));
-    assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().name, None);
+    assert_eq!(broken.lines("c").unwrap().by_key().get("paused"), Some(&4));
+    assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().name(), None);
     // Where something is said is no part of what is said.
     assert_eq!(parse("sites:\n\n- name: a\n"), parse("sites:\n- name: a\n"));
 }
@@ -314,7 +314,7 @@ proptest! {
     #[test]
     fn any_likely_text_means_the_same_in_pieces(text in yaml_like(), sites in any::<bool>()) {
         let text = if sites { format!("sites:\n- name: {text}") } else { text };
-        let names = |reading: Reading| reading.entries.into_iter().map(|entry| entry.site).collect::<Vec<_>>();
+        let names = |reading: Reading| reading.sites;
         let whole = read::read_whole(text.as_bytes(), &[]);
         if let Some(split) = document::split_list(text.as_bytes(), "sites")
             && let Ok(pieces) = read::read_pieces(&split)
