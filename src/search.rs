@@ -249,7 +249,7 @@ impl<M: ServiceManager> Search<M> {
         let Rules { coverage, registry, policy, .. } = &self.rules;
         let detail = Detail { file: status.active == ActiveState::Inactive, ..Detail::default() };
         let Resolution::Worker(worker) = coverage.resolve(registry, &status.name) else { return (detail, None) };
-        let question = policy.probes.get(&worker.name).filter(|_| status.active.is_up()).cloned();
+        let question = policy.probe_of(registry, &worker).filter(|_| status.active.is_up());
         let site = registry.site(&worker.site).filter(|_| worker.worktree.is_none());
         (detail, question.map(|question| (question, site.map(|site| site.path.clone()))))
     }

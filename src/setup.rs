@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::core::registry::Registry;
+use crate::frameworks;
 use crate::manager::{ManagerError, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
 use crate::search::Rules;
@@ -183,7 +184,10 @@ pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
 /// If it is no registry or cannot be read.
 pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
     match read_bounded(path) {
-        Ok(bytes) => Registry::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
+        Ok(bytes) => match Registry::parse(&bytes) {
+            Ok(registry) => Ok(frameworks::with_health(registry, path)),
+            Err(flaw) => Err(FileError::flawed(path, flaw)),
+        },
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Registry::default())
         }

@@ -40,11 +40,16 @@ pub struct Registry {
     /// Places in `sites` of those that have a directory, in the order of their directories without detours.
     checkouts: Vec<usize>,
     skipped: Skipped,
+    /// How workers are probed, by their sites' frameworks.
+    health: Health,
 }
+
+/// Files with the addresses at which workers can be reached, by framework and worker.
+pub type Health = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
 impl PartialEq for Registry {
     fn eq(&self, other: &Self) -> bool {
-        (&self.sites, &self.claimed) == (&other.sites, &other.claimed)
+        (&self.sites, &self.claimed, &self.health) == (&other.sites, &other.claimed, &other.health)
     }
 }
 
@@ -81,6 +86,8 @@ pub struct Site {
     pub name: String,
     /// Its directory; empty if the registry does not say.
     pub path: PathBuf,
+    /// What it is made with, such as `laravel`; empty if the registry does not say.
+    pub framework: String,
     /// Whether its user stopped the whole site.
     pub paused: bool,
     /// Whether Lerd is to leave it alone.
@@ -171,6 +178,25 @@ impl Registry {
     #[must_use]
     pub fn site(&self, name: &str) -> Option<&Site> {
         self.by_name.get(name).map(|at| &self.sites[*at])
+    }
+
+    /// The same, with what is defined for the frameworks of its sites.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { health, ..self }
+    }
+
+    /// Whether anything is defined for the framework of some site.
+    #[must_use]
+    pub fn has_health(&self) -> bool {
+        !self.health.is_empty()
+    }
+
+    /// The file with the address at which this worker of the site can be reached, if one is defined.
+    #[must_use]
+    pub fn url_file(&self, site: &str, worker: &str) -> Option<&Path> {
+        let framework = &self.site(site).filter(|_| self.has_health())?.framework;
+        self.health.get(framework)?.get(worker).map(PathBuf::as_path)
     }
 
     /// Whether an entry of this name is there, be it usable or not.

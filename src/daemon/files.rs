@@ -8,6 +8,7 @@ use super::{Daemon, notify};
 use crate::config::Config;
 use crate::core::healer::Fact;
 use crate::core::registry::Registry;
+use crate::frameworks;
 use crate::manager::ServiceManager;
 use crate::setup::warnings;
 use crate::watch::{FileContent, FileEvent, read};
@@ -63,7 +64,9 @@ impl<M: ServiceManager> Daemon<M> {
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
             // There is none yet. One that was there is missed, and stays in force.
             File::Sites if content == FileContent::Missing && self.setup.rules.registry.is_empty() => Ok(None),
-            File::Sites => content.parse(&path, Registry::parse).map(|registry| self.new_registry(&path, registry)),
+            File::Sites => content
+                .parse(&path, Registry::parse)
+                .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use workerheal::core::backoff::Backoff;
 use workerheal::core::diagnosis::State;
-use workerheal::core::policy::Policy;
+use workerheal::core::policy::{DefinedProbes, Policy};
 use workerheal::core::probe::Probe;
 
 use crate::model::{Bond, Dependency, Exit, Life, Model, ProcessSignal, Restart, Spec, Type, UnitId};
@@ -156,6 +156,7 @@ pub fn policy(chance: &mut Rng) -> Policy {
         timeout: 90 * SECOND,
         max_concurrent: [1, 2, 8][chance.usize(..3)],
         probes: [("vite".to_owned(), Probe::Tcp("127.0.0.1:5173".to_owned()))].into(),
+        defined_probes: DefinedProbes::default(),
     }
 }
 

@@ -40,7 +40,7 @@ impl Healer {
 
     /// Has the workers that are up asked how they are, where the configuration says how.
     pub(super) fn watch_the_healthy(&mut self) {
-        if self.policy.probes.is_empty() || self.mode == Mode::OnRequest {
+        if !self.policy.probes_any(&self.registry) || self.mode == Mode::OnRequest {
             return;
         }
         let mut asked = Vec::new();
@@ -49,11 +49,12 @@ impl Healer {
                 continue;
             }
             let Resolution::Worker(worker) = &unit.resolution else { continue };
-            let Some(probe) = self.policy.probes.get(&worker.name).filter(|_| !unit.probed) else { continue };
+            let probe = Some(worker).filter(|_| !unit.probed).and_then(|it| self.policy.probe_of(&self.registry, it));
+            let Some(probe) = probe else { continue };
             unit.probed = true;
             let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
             let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
-            asked.push((name.clone(), probe.clone(), directory));
+            asked.push((name.clone(), probe, directory));
         }
         // In an order, so that the same facts lead to the same actions.
         asked.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -131,7 +132,7 @@ impl Healer {
     /// Whether a worker that has proven to stay up still has to answer its probe: not if the probe
     /// says nothing.
     pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
-        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probes.contains_key(&worker.name));
+        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probe_of(&self.registry, worker).is_some());
         let is_silent = |track: &Track| track.suspected == Some(State::Unreachable) && !track.answered;
         self.mode == Mode::Automatic && is_asked && self.tracks.get(name).is_some_and(is_silent)
     }

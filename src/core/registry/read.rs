@@ -271,6 +271,7 @@ impl<'de> Visitor<'de> for Sites<'_> {
 enum Key {
     Name,
     Path,
+    Framework,
     Paused,
     Ignored,
     PausedWorkers,
@@ -303,6 +304,7 @@ impl<'de> Visitor<'de> for OneSite {
             match key {
                 Key::Name => site.name = map.next_value_seed(Name)?,
                 Key::Path => site.path = map.next_value::<Option<PathBuf>>()?.unwrap_or_default(),
+                Key::Framework => site.framework = or_nothing(&mut map)?,
                 Key::Paused => site.paused = map.next_value()?,
                 Key::Ignored => site.ignored = map.next_value()?,
                 Key::PausedWorkers => site.paused_workers = or_nothing(&mut map)?,

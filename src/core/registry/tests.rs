@@ -257,6 +257,7 @@ prop_compose! {
         Site {
             name: String::new(),
             path: path.into(),
+            framework: "laravel".to_owned(),
             paused: flags.0,
             ignored: flags.1,
             paused_workers: paused,
@@ -270,7 +271,7 @@ fn write(sites: &BTreeMap<String, Site>, flow: bool) -> String {
     let value = |site: (&String, &Site)| {
         serde_json::json!({
             "name": site.0, "path": site.1.path, "paused": site.1.paused, "ignored": site.1.ignored,
-            "paused_workers": site.1.paused_workers, "php_version": "8.5",
+            "framework": site.1.framework, "paused_workers": site.1.paused_workers, "php_version": "8.5",
             "idle_suspended_workers": site.1.idle_suspended_workers,
             "worktree_idle_suspended": site.1.worktree_idle_suspended,
         })
@@ -295,9 +296,13 @@ proptest! {
         before in prop::collection::btree_set("a[a-z]{0,5}", 0..5), after in prop::collection::btree_set("c[a-z]{0,5}", 0..5),
         broken in yaml_like(),
     ) {
-        let entries = |names: &BTreeSet<String>| names.iter().map(|name| format!("- name: {name}\n")).collect::<String>();
+        let entries = |names: &BTreeSet<String>| {
+            let entries: Vec<String> = names.iter().map(|name| format!("- name: {name}\n")).collect();
+            entries.concat()
+        };
         // Indented, so that it is all of one entry.
-        let broken = broken.replace('\r', "").lines().map(|line| format!("  {line}\n")).collect::<String>();
+        let broken: Vec<String> = broken.replace('\r', "").lines().map(|line| format!("  {line}\n")).collect();
+        let broken = broken.concat();
         let text = format!("sites:\n{}- x: 1\n{broken}{}", entries(&before), entries(&after));
         if let Ok(registry) = parse(&text) {
             for name in before.iter().chain(&after) {
