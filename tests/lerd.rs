@@ -165,7 +165,7 @@ struct Told(Arc<BTreeMap<UnitName, (ActiveState, &'static str)>>);
 
 impl Told {
     fn of(units: &[Row]) -> Self {
-        let units = units.iter().filter(|(unit, ..)| !unit.ends_with(".timer"));
+        let units = units.iter().filter(|(unit, ..)| Path::new(unit).extension().is_none_or(|kind| kind != "timer"));
         Self(Arc::new(
             units
                 .map(|(unit, state, more)| (UnitName::parse(unit).unwrap(), (ActiveState::from(*state), *more)))
@@ -239,114 +239,119 @@ fn search(sites: &[&str], units: &[Row], stop_marker: bool) -> Search<Told> {
     Search { manager: Told::of(units), rules }
 }
 
+/// The name of Lerd's test, the sites, the units, and what is detected: unit and state.
+type Case = (&'static str, &'static [&'static str], &'static [Row], &'static [(&'static str, &'static str)]);
+
+/// Where a unit works whose checkout was removed.
+const GONE: &str = "/definitely/not/here/featx gone";
+
+/// What Lerd's `TestDetect_...` assert, and where we differ.
+const DETECTED: &[Case] = &[
+    (
+        "FailedWorkerReturned",
+        &["myapp"],
+        &[("lerd-queue-myapp", "failed", ""), ("lerd-php85-fpm", "active", "")],
+        &[("lerd-queue-myapp", "failed")],
+    ),
+    (
+        "PausedSiteExcluded",
+        &["alpha", "beta paused: true"],
+        &[("lerd-queue-alpha", "failed", ""), ("lerd-queue-beta", "failed", "")],
+        &[("lerd-queue-alpha", "failed")],
+    ),
+    (
+        "NonWorkerPerSiteUnitsSkipped",
+        &["myapp"],
+        &[("lerd-fp-myapp", "failed", ""), ("lerd-custom-myapp", "failed", ""), ("lerd-queue-myapp", "failed", "")],
+        &[("lerd-queue-myapp", "failed")],
+    ),
+    (
+        "GlobalUnitsSkipped",
+        &["myapp"],
+        &[("lerd-php85-fpm", "failed", ""), ("lerd-nginx", "failed", ""), ("lerd-dns", "failed", "")],
+        &[],
+    ),
+    (
+        "HyphenatedWorkerName",
+        &["tallyboard"],
+        &[("lerd-emit-events-tallyboard", "failed", "")],
+        &[("lerd-emit-events-tallyboard", "failed")],
+    ),
+    (
+        "OnlyFailedStateMatches",
+        &["myapp"],
+        &[
+            ("lerd-queue-myapp", "active", ""),
+            ("lerd-schedule-myapp", "inactive", ""),
+            ("lerd-reverb-myapp", "failed", ""),
+        ],
+        &[("lerd-reverb-myapp", "failed")],
+    ),
+    (
+        "EnabledStoppedWorkerFlagged",
+        &["myapp"],
+        &[("lerd-queue-myapp", "inactive", "enabled"), ("lerd-php85-fpm", "active", "")],
+        &[("lerd-queue-myapp", "expected-but-stopped")],
+    ),
+    ("DisabledStoppedWorkerIgnored", &["myapp"], &[("lerd-queue-myapp", "inactive", "")], &[]),
+    (
+        "TimerDrivenServiceNotFlagged",
+        &["myapp"],
+        &[("lerd-schedule-myapp", "inactive", "enabled timer"), ("lerd-schedule-myapp.timer", "active", "")],
+        &[],
+    ),
+    (
+        "MissingWorktreeDirIsOrphanedNotFailed",
+        &["myapp"],
+        &[("lerd-vite-myapp-featx", "failed", GONE)],
+        &[("lerd-vite-myapp-featx", "orphaned")],
+    ),
+    (
+        "PresentWorktreeDirStaysFailed",
+        &["myapp"],
+        &[("lerd-vite-myapp-featx", "failed", "/wt/featx")],
+        &[("lerd-vite-myapp-featx", "failed")],
+    ),
+    (
+        "OrphanCaughtWhileRestartLooping/activating",
+        &["myapp"],
+        &[("lerd-vite-myapp-featx", "activating", "auto-restart /definitely/not/here/featx gone")],
+        &[("lerd-vite-myapp-featx", "orphaned")],
+    ),
+    (
+        "OrphanCaughtWhileRestartLooping/active",
+        &["myapp"],
+        &[("lerd-vite-myapp-featx", "active", GONE)],
+        &[("lerd-vite-myapp-featx", "orphaned")],
+    ),
+    (
+        "OrphanCaughtWhileRestartLooping/failed",
+        &["myapp"],
+        &[("lerd-vite-myapp-featx", "failed", GONE)],
+        &[("lerd-vite-myapp-featx", "orphaned")],
+    ),
+    (
+        "OrphanCaughtWhileRestartLooping/inactive",
+        &["myapp"],
+        &[("lerd-vite-myapp-featx", "inactive", GONE)],
+        &[("lerd-vite-myapp-featx", "orphaned")],
+    ),
+    ("ActivatingNonOrphanIsNotFlagged", &["myapp"], &[("lerd-queue-myapp", "activating", "")], &[]),
+    // Idle-suspended on purpose: Lerd has no test of this in its detection, but the code.
+    ("IdleSuspended", &["myapp idle_suspended_workers: [queue]"], &[("lerd-queue-myapp", "failed", "")], &[]),
+    // Lerd leaves a paused site out when it resolves names, and takes this for `queue-my` of app. That would start what
+    // its user has paused.
+    (
+        "(differs) paused site with the end of another's name",
+        &["app", "my-app paused: true"],
+        &[("lerd-queue-my-app", "failed", "")],
+        &[],
+    ),
+];
+
 #[tokio::test]
 async fn unhealthy_is_what_lerd_detects() {
-    /// The name of Lerd's test, the sites, the units, and what is detected: unit and state.
-    type Case = (&'static str, &'static [&'static str], &'static [Row], &'static [(&'static str, &'static str)]);
-    const GONE: &str = "/definitely/not/here/featx gone";
-    let cases: &[Case] = &[
-        (
-            "FailedWorkerReturned",
-            &["myapp"],
-            &[("lerd-queue-myapp", "failed", ""), ("lerd-php85-fpm", "active", "")],
-            &[("lerd-queue-myapp", "failed")],
-        ),
-        (
-            "PausedSiteExcluded",
-            &["alpha", "beta paused: true"],
-            &[("lerd-queue-alpha", "failed", ""), ("lerd-queue-beta", "failed", "")],
-            &[("lerd-queue-alpha", "failed")],
-        ),
-        (
-            "NonWorkerPerSiteUnitsSkipped",
-            &["myapp"],
-            &[("lerd-fp-myapp", "failed", ""), ("lerd-custom-myapp", "failed", ""), ("lerd-queue-myapp", "failed", "")],
-            &[("lerd-queue-myapp", "failed")],
-        ),
-        (
-            "GlobalUnitsSkipped",
-            &["myapp"],
-            &[("lerd-php85-fpm", "failed", ""), ("lerd-nginx", "failed", ""), ("lerd-dns", "failed", "")],
-            &[],
-        ),
-        (
-            "HyphenatedWorkerName",
-            &["tallyboard"],
-            &[("lerd-emit-events-tallyboard", "failed", "")],
-            &[("lerd-emit-events-tallyboard", "failed")],
-        ),
-        (
-            "OnlyFailedStateMatches",
-            &["myapp"],
-            &[
-                ("lerd-queue-myapp", "active", ""),
-                ("lerd-schedule-myapp", "inactive", ""),
-                ("lerd-reverb-myapp", "failed", ""),
-            ],
-            &[("lerd-reverb-myapp", "failed")],
-        ),
-        (
-            "EnabledStoppedWorkerFlagged",
-            &["myapp"],
-            &[("lerd-queue-myapp", "inactive", "enabled"), ("lerd-php85-fpm", "active", "")],
-            &[("lerd-queue-myapp", "expected-but-stopped")],
-        ),
-        ("DisabledStoppedWorkerIgnored", &["myapp"], &[("lerd-queue-myapp", "inactive", "")], &[]),
-        (
-            "TimerDrivenServiceNotFlagged",
-            &["myapp"],
-            &[("lerd-schedule-myapp", "inactive", "enabled timer"), ("lerd-schedule-myapp.timer", "active", "")],
-            &[],
-        ),
-        (
-            "MissingWorktreeDirIsOrphanedNotFailed",
-            &["myapp"],
-            &[("lerd-vite-myapp-featx", "failed", GONE)],
-            &[("lerd-vite-myapp-featx", "orphaned")],
-        ),
-        (
-            "PresentWorktreeDirStaysFailed",
-            &["myapp"],
-            &[("lerd-vite-myapp-featx", "failed", "/wt/featx")],
-            &[("lerd-vite-myapp-featx", "failed")],
-        ),
-        (
-            "OrphanCaughtWhileRestartLooping/activating",
-            &["myapp"],
-            &[("lerd-vite-myapp-featx", "activating", "auto-restart /definitely/not/here/featx gone")],
-            &[("lerd-vite-myapp-featx", "orphaned")],
-        ),
-        (
-            "OrphanCaughtWhileRestartLooping/active",
-            &["myapp"],
-            &[("lerd-vite-myapp-featx", "active", GONE)],
-            &[("lerd-vite-myapp-featx", "orphaned")],
-        ),
-        (
-            "OrphanCaughtWhileRestartLooping/failed",
-            &["myapp"],
-            &[("lerd-vite-myapp-featx", "failed", GONE)],
-            &[("lerd-vite-myapp-featx", "orphaned")],
-        ),
-        (
-            "OrphanCaughtWhileRestartLooping/inactive",
-            &["myapp"],
-            &[("lerd-vite-myapp-featx", "inactive", GONE)],
-            &[("lerd-vite-myapp-featx", "orphaned")],
-        ),
-        ("ActivatingNonOrphanIsNotFlagged", &["myapp"], &[("lerd-queue-myapp", "activating", "")], &[]),
-        // Idle-suspended on purpose: Lerd has no test of this in its detection, but the code.
-        ("IdleSuspended", &["myapp idle_suspended_workers: [queue]"], &[("lerd-queue-myapp", "failed", "")], &[]),
-        // Lerd leaves a paused site out when it resolves names, and takes this for `queue-my` of app. That would start what
-        // its user has paused.
-        (
-            "(differs) paused site with the end of another's name",
-            &["app", "my-app paused: true"],
-            &[("lerd-queue-my-app", "failed", "")],
-            &[],
-        ),
-    ];
-    for (name, sites, units, expected) in cases {
+    for (name, sites, units, expected) in DETECTED {
         let detected = search(sites, units, false).detect().await.unwrap();
         let mut detected: Vec<_> = detected.iter().map(|it| (it.unit.as_str(), it.state.as_str())).collect();
         detected.sort_unstable();

@@ -13,6 +13,7 @@ mod read;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::document::Flaw;
 
@@ -37,8 +38,8 @@ pub struct Registry {
     claimed: BTreeSet<String>,
     /// What names begin with, up to the first hyphen.
     first_words: HashSet<String>,
-    /// Places in `sites` of those that have a directory, in the order of their directories without detours.
-    checkouts: Vec<usize>,
+    /// Directories of sites, without detours, in order. Made when it is first asked for: most registries never are.
+    checkouts: OnceLock<Vec<Box<[u8]>>>,
     skipped: Skipped,
     /// How workers are probed, by their sites' frameworks.
     health: Health,
@@ -139,21 +140,17 @@ impl Registry {
             self.sites.retain(|_| kept.next().is_some_and(|keeps| *keeps));
             kept = keeps.iter();
             self.lines.retain(|_| kept.next().is_some_and(|keeps| *keeps));
+            self.by_name = self.sites.iter().enumerate().map(|(at, site)| (site.name.clone(), at)).collect();
         }
         self.sites.shrink_to_fit();
         self.lines.shrink_to_fit();
         flaws
     }
 
-    /// Makes of all sites and names what they are found by.
+    /// Makes of all names what they are found by.
     fn index(&mut self) {
-        self.by_name = self.sites.iter().enumerate().map(|(at, site)| (site.name.clone(), at)).collect();
         let names = self.sites.iter().map(|site| &site.name).chain(&self.claimed);
         self.first_words = names.map(|name| first_word(name).to_owned()).collect();
-        let mut checkouts: Vec<usize> =
-            (0..self.sites.len()).filter(|at| !self.sites[*at].path.as_os_str().is_empty()).collect();
-        checkouts.sort_by_cached_key(|at| without_detours(&self.sites[*at].path));
-        self.checkouts = checkouts;
     }
 
     /// The entries that could not be used.
@@ -208,9 +205,13 @@ impl Registry {
     /// Whether this is the directory of some site, as it is spelt.
     #[must_use]
     pub fn is_checkout(&self, directory: &Path) -> bool {
-        let directory = without_detours(directory);
-        let found = self.checkouts.binary_search_by(|at| without_detours(&self.sites[*at].path).cmp(&directory));
-        found.is_ok()
+        let checkouts = self.checkouts.get_or_init(|| {
+            let paths = self.sites.iter().map(|site| &site.path).filter(|path| !path.as_os_str().is_empty());
+            let mut checkouts: Vec<_> = paths.map(|path| without_detours(path)).collect();
+            checkouts.sort_unstable();
+            checkouts
+        });
+        checkouts.binary_search(&without_detours(directory)).is_ok()
     }
 
     /// Whether the name of some site begins like this text, up to the first hyphen. Spares a search
@@ -240,7 +241,7 @@ impl Registry {
 }
 
 /// A path without `.`, `..`, and needless slashes, as far as that can be told without looking.
-fn without_detours(path: &Path) -> PathBuf {
+fn without_detours(path: &Path) -> Box<[u8]> {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {
@@ -252,7 +253,7 @@ fn without_detours(path: &Path) -> PathBuf {
             part => clean.push(part),
         }
     }
-    clean
+    clean.as_os_str().as_encoded_bytes().into()
 }
 
 fn first_word(text: &str) -> &str {
