@@ -52,7 +52,9 @@ fn worktrees(criterion: &mut Criterion) {
             .collect();
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| {
-                units.iter().for_each(|unit| drop(black_box(coverage.resolve_in(&registry, unit, Some(directory)))))
+                for unit in &units {
+                    drop(black_box(coverage.resolve_in(&registry, unit, Some(directory))));
+                }
             });
         });
     }

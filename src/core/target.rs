@@ -89,7 +89,7 @@ fn unknown(target: &str, workers: &[(UnitName, Worker)]) -> UnknownTarget {
     let hint = match nearest {
         Some((likeness, name)) if likeness > 0.5 => format!("did you mean {name:?}?"),
         _ if workers.is_empty() => "no covered worker is loaded".to_owned(),
-        _ => "name a unit, SITE/WORKER[@WORKTREE] or a site".to_owned(),
+        _ => "name a unit, SITE/WORKER or a site".to_owned(),
     };
     UnknownTarget(format!("{target:?} is no worker that the configuration covers; {hint}"))
 }

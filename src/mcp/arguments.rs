@@ -79,7 +79,7 @@ impl Arguments {
 
 /// An argument that a call cannot do without.
 pub(super) fn required<T>(name: &str, argument: Option<T>) -> Result<T, Wrong> {
-    argument.ok_or_else(|| Wrong(format!("`{name}` is missing: name a unit, SITE/WORKER[@WORKTREE] or a site")))
+    argument.ok_or_else(|| Wrong(format!("`{name}` is missing: name a unit, SITE/WORKER or a site")))
 }
 
 fn wrong(name: &str, wanted: &str, value: &Value) -> Wrong {
@@ -133,7 +133,7 @@ mod tests {
                 r#"`zero` has to be a duration: a number with its unit, such as "30m", "2h" or "1h 30m", not "0s""#,
                 "`lines` has to be a whole number from 1 to 10, not -1",
                 "`many` has to be a whole number from 1 to 10, not 11",
-                "`target` is missing: name a unit, SITE/WORKER[@WORKTREE] or a site",
+                "`target` is missing: name a unit, SITE/WORKER or a site",
             ]
         );
         let mut it = arguments(json!({"worker": "queue"}));

@@ -240,7 +240,7 @@ impl Manager {
             auto_restart: unit.is_auto_restart(),
             since: None,
             working_directory: Some(PathBuf::from("/srv")),
-            directory_gone: self.truth[index].directory_gone && unit.active().is_down(),
+            directory_gone: self.truth[index].directory_gone,
             container: false,
             parents: parents.collect(),
             stop,
