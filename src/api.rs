@@ -67,6 +67,9 @@ pub struct RegistryStatus {
     /// When the content in force was read, as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub read: Option<SystemTime>,
+    /// What is wrong with entries that are skipped, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What is wrong with the file, so that an earlier content is in force.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
@@ -123,7 +126,7 @@ impl PauseReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealRequest {
-    /// Units, `SITE/WORKER` or sites; none is everything that is unhealthy.
+    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; none is everything that is unhealthy.
     pub targets: Vec<String>,
     /// How long a worker has to stay up to count as healed, such as `1s`; else as configured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +139,7 @@ pub struct HealRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PauseRequest {
-    /// Units, `SITE/WORKER` or sites; none is everything.
+    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; none is everything.
     pub targets: Vec<String>,
     /// For how long, such as `30m`; else until it is resumed.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::core::registry::Registry;
+use crate::frameworks;
 use crate::manager::{ManagerError, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
 use crate::search::Rules;
@@ -76,12 +77,17 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// What is wrong with the files, but keeps nothing from working: a line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        warnings(&self.paths.sites, &self.rules.registry)
+    }
+
     /// Reads the files that the options name.
     ///
     /// # Errors
     ///
-    /// If one has a mistake or cannot be read. The configuration may be missing; the registry too,
-    /// if the configuration names units of its own.
+    /// If one has a mistake or cannot be read. Both may be missing.
     pub fn load(options: &Options) -> Result<Self, Error> {
         Configured::load(options)?.load_rest()
     }
@@ -126,7 +132,7 @@ impl Configured {
     /// If the registry has a mistake or cannot be read.
     pub fn load_rest(self) -> Result<Setup, Error> {
         let Self { scope, paths, config } = self;
-        let registry = read_registry(&paths.sites, config.coverage.needs_registry())?;
+        let registry = read_registry(&paths.sites)?;
         Ok(Setup {
             scope,
             refresh: config.refresh,
@@ -171,19 +177,32 @@ pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
     }
 }
 
-/// Reads the registry; a missing one is an error if there is nothing to do without it.
+/// Reads the registry. One that is not there yet has no sites: Lerd writes it with the first.
 ///
 /// # Errors
 ///
-/// If it has a mistake or cannot be read.
-pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError> {
+/// If it is no registry or cannot be read.
+pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
     match read_bounded(path) {
-        Ok(bytes) => Registry::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Registry::default()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let hint = "name it with --sites, or list your units under also_watch in the configuration";
-            Err(FileError::Unreadable { path: path.to_owned(), why: format!("there is no such file; {hint}") })
+        Ok(bytes) => match Registry::parse(&bytes) {
+            Ok(registry) => Ok(frameworks::with_health(registry, path)),
+            Err(flaw) => Err(FileError::flawed(path, flaw)),
+        },
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Registry::default())
         }
         Err(error) => Err(FileError::unreadable(path, &error)),
     }
+}
+
+/// What is wrong with the entries of a registry that are skipped, a line each, as far as they are told of.
+#[must_use]
+pub fn warnings(path: &Path, registry: &Registry) -> Vec<String> {
+    let skipped = registry.skipped();
+    let mut lines: Vec<String> =
+        skipped.told.iter().map(|flaw| FileError::flawed(path, flaw.clone()).to_string()).collect();
+    if skipped.untold() > 0 {
+        lines.push(format!("{}: {} more entries are skipped", path.display(), skipped.untold()));
+    }
+    lines
 }

@@ -1,29 +1,22 @@
 //! Where the things stand that an explanation points to: paths as people write them, and lines in
 //! the registry.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
 use crate::core::coverage::Worker;
 use crate::core::explain::{Commands, Sources};
-use crate::core::places::line_of;
-use crate::core::registry::Registry;
+use crate::core::registry::{Lines, Registry};
 use crate::core::time::Timestamp;
 use crate::manager::Scope;
-use crate::paths::{Paths, read_bounded};
+use crate::paths::Paths;
 
 /// For an explanation of this worker. `clock` is now, by the clock that pauses are told by.
 #[must_use]
 pub fn sources(paths: &Paths, scope: Scope, registry: &Registry, worker: &Worker, clock: Timestamp) -> Sources {
-    let site = registry.sites().position(|site| site.name == worker.site);
-    let lines = match (site, read_bounded(&paths.sites)) {
-        (Some(site), Ok(bytes)) => lines_of(&bytes, site),
-        _ => BTreeMap::new(),
-    };
     Sources {
         sites: shown(&paths.sites),
-        lines,
+        lines: registry.lines(&worker.site).map(Lines::by_key).unwrap_or_default(),
         config: shown(&paths.config),
         stop_marker: shown(&paths.stop_marker),
         commands: match scope {
@@ -33,12 +26,6 @@ pub fn sources(paths: &Paths, scope: Scope, registry: &Registry, worker: &Worker
         now: SystemTime::now(),
         clock,
     }
-}
-
-/// Where the registry says of a site what an explanation points to.
-pub(crate) fn lines_of(registry: &[u8], site: usize) -> BTreeMap<&'static str, usize> {
-    let keys = ["name", "paused", "paused_workers", "idle_suspended_workers", "worktree_idle_suspended"];
-    keys.into_iter().filter_map(|key| Some((key, line_of(registry, site, key)?))).collect()
 }
 
 /// A path as its user writes it.

@@ -174,8 +174,8 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
     world.config("helth: {}\n");
     refused(&world, &["install"], 2, &["config.yaml:1:1", "helth"]);
     world.config(QUICK);
-    fs::remove_file(world.home().join(".local/share/lerd/sites.yaml")).unwrap();
-    refused(&world, &["install"], 2, &["sites.yaml", "--sites"]);
+    world.registry("sites: {}\n");
+    refused(&world, &["install"], 2, &["sites.yaml:1:8", "list"]);
     world.sites(&["{name: myapp}"]);
     assert!(!unit.exists());
 

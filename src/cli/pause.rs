@@ -13,7 +13,7 @@ use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Pause {
-    /// What to pause: a unit, SITE/WORKER or a site [default: everything]
+    /// What to pause: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// For how long, such as 30m [default: until it is resumed]
@@ -34,7 +34,7 @@ impl Pause {
 
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// What to resume: a unit, SITE/WORKER or a site [default: everything]
+    /// What to resume: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// Print what is still paused as JSON

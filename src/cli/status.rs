@@ -56,6 +56,9 @@ fn head(status: &DaemonStatus, style: Style) -> String {
         let why = format!("The registry cannot be used, an earlier one is: {}", status.registry.error);
         head.push_str(&format!("{}\n", style.bad(why)));
     }
+    for warning in &status.registry.warnings {
+        head.push_str(&format!("{}\n", style.busy(warning)));
+    }
     for pause in &status.pauses {
         head.push_str(&format!("{}\n", style.busy(format!("Paused: {}", pause_line(pause)))));
     }

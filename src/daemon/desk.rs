@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use super::uptimes::Question;
 use super::{Daemon, memory};
 use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus};
+use crate::core::batch::Plan;
 use crate::core::coverage::Worker;
-use crate::core::diagnosis::Refusal;
+use crate::core::diagnosis::{Refusal, State};
 use crate::core::event::Event;
 use crate::core::explain::{Explanation, Sources};
 use crate::core::healer::{Fact, Timestamp};
@@ -44,6 +45,10 @@ pub(super) enum Ask {
     Status(oneshot::Sender<DaemonStatus>),
     /// Every worker.
     Workers(oneshot::Sender<Vec<WorkerReport>>),
+    /// Every worker's unit, and whose it is.
+    Covered(oneshot::Sender<Vec<(UnitName, Worker)>>),
+    /// What there is to heal, if that is everything.
+    Plan(oneshot::Sender<Plan>),
     /// The workers that are up of which it is not known since when.
     WithoutUptime(oneshot::Sender<Question>),
     /// Since when those are up.
@@ -112,7 +117,11 @@ impl<M: ServiceManager> Daemon<M> {
         let now = self.now();
         match ask {
             Ask::Status(reply) => drop(reply.send(self.describe(now))),
+            // Before everything is known, nothing would be said.
+            ask @ (Ask::Workers(_) | Ask::Covered(_) | Ask::Plan(_)) if !self.ready => self.early.push(ask),
             Ask::Workers(reply) => drop(reply.send(self.survey(now))),
+            Ask::Covered(reply) => drop(reply.send(self.covered())),
+            Ask::Plan(reply) => drop(reply.send(self.healer.plan(now))),
             Ask::WithoutUptime(reply) => drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now()))),
             Ask::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
             Ask::Gauges(reply) => drop(reply.send(self.gauges())),
@@ -226,7 +235,8 @@ impl<M: ServiceManager> Daemon<M> {
             let Some(last) = self.record.last_told(&report.unit) else { continue };
             report.since = last.at;
             // The healer has told why it gave up, and remembers it no longer.
-            if report.last_error.is_empty() {
+            let is_an_error = !matches!(report.state, Some(State::ExpectedButStopped | State::Orphaned));
+            if report.last_error.is_empty() && is_an_error {
                 report.last_error.clone_from(&last.failure);
             }
         }
@@ -264,6 +274,7 @@ impl<M: ServiceManager> Daemon<M> {
                 path: paths.sites.display().to_string(),
                 sites: self.setup.rules.registry.len(),
                 read: self.registry_read,
+                warnings: self.setup.warnings(),
                 error: self.registry_flaw.clone().unwrap_or_default(),
             },
             config: paths.config.display().to_string(),

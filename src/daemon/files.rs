@@ -8,7 +8,9 @@ use super::{Daemon, notify};
 use crate::config::Config;
 use crate::core::healer::Fact;
 use crate::core::registry::Registry;
+use crate::frameworks;
 use crate::manager::ServiceManager;
+use crate::setup::warnings;
 use crate::watch::{FileContent, FileEvent, read};
 
 /// The files that are followed.
@@ -60,9 +62,11 @@ impl<M: ServiceManager> Daemon<M> {
         let path = self.path(file).to_owned();
         let fact = match file {
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
-            // Where no site was ever known, and there is something to do without one.
-            File::Sites if content == FileContent::Missing && !self.needs_registry() => Ok(None),
-            File::Sites => content.parse(&path, Registry::parse).map(|registry| self.new_registry(&path, registry)),
+            // There is none yet. One that was there is missed, and stays in force.
+            File::Sites if content == FileContent::Missing && self.setup.rules.registry.is_empty() => Ok(None),
+            File::Sites => content
+                .parse(&path, Registry::parse)
+                .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
@@ -76,11 +80,6 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    fn needs_registry(&self) -> bool {
-        let rules = &self.setup.rules;
-        !rules.registry.is_empty() || rules.coverage.needs_registry()
-    }
-
     fn new_stop_marker(&mut self, exists: bool) -> Option<Fact> {
         if std::mem::replace(&mut self.setup.rules.stop_marker, exists) == exists {
             return None;
@@ -91,11 +90,18 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_registry(&mut self, path: &Path, registry: Registry) -> Option<Fact> {
-        if *self.setup.rules.registry == registry {
+        if self.setup.rules.registry.skipped() != registry.skipped() {
+            for line in warnings(path, &registry) {
+                tracing::warn!("{line}");
+            }
+        }
+        if self.setup.rules.registry.is_written_like(&registry) {
             return None;
         }
-        tracing::info!("{} changed, sites: {}", path.display(), registry.len());
-        self.registry_read = Some(SystemTime::now());
+        if *self.setup.rules.registry != registry {
+            tracing::info!("{} changed, sites: {}", path.display(), registry.len());
+            self.registry_read = Some(SystemTime::now());
+        }
         self.setup.rules.registry = Arc::new(registry);
         Some(Fact::Registry(Arc::clone(&self.setup.rules.registry)))
     }

@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod metrics;
 mod notify;
+mod places;
 mod record;
 mod uptimes;
 
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::checkout;
 use crate::core::coverage::Aliases;
 use crate::core::event::Event;
 use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
@@ -41,6 +43,7 @@ use files::FOLLOWED;
 use log::EventLog;
 use memory::{Keeper, clocks};
 use metrics::Metrics;
+use places::Places;
 use record::Record;
 use uptimes::Uptimes;
 
@@ -102,6 +105,17 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 // Only a panic ends a look without an answer, and that has ended the process.
                 Err(_) => continue,
             },
+            Some(places) = daemon.places.asked.join_next() => match places {
+                Ok(places) => {
+                    daemon.places.learn(&places);
+                    Fact::Located(places)
+                }
+                Err(_) => continue,
+            },
+            Some(seen) = daemon.places.round.join_next() => match seen.map(|seen| daemon.places.changes(&seen)) {
+                Ok(changes) if !changes.is_empty() => Fact::Located(changes),
+                Ok(_) | Err(_) => continue,
+            },
             Some(answer) = daemon.probes.join_next() => match answer {
                 Ok((unit, sighting)) => Fact::Probed(unit, sighting),
                 Err(_) => continue,
@@ -136,6 +150,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     tracing::info!("workerheal ends; failed workers stay down until it runs again");
     daemon.looks.abort_all();
     daemon.probes.abort_all();
+    daemon.places.asked.abort_all();
     daemon.remember();
     daemon.memory.flush(LAST_WORDS).await;
     // A worker that is down because we have taken it out is not left so.
@@ -176,6 +191,7 @@ struct Daemon<M> {
     probes: JoinSet<(UnitName, Sighting)>,
     /// The other names of units that the manager has told last.
     aliases: Aliases,
+    places: Places,
     log: EventLog,
     memory: Keeper,
     /// When to write down what has changed, and to count anew.
@@ -185,7 +201,11 @@ struct Daemon<M> {
     /// The numbers of workers may have changed since they were told.
     recount: bool,
     watch: Watch,
+    /// What was asked before it was [ready](Self::ready).
+    early: Vec<desk::Ask>,
     /// The first list has come.
+    listed: bool,
+    /// It has come, and it is known of every unit in it whose worker it is.
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
@@ -215,6 +235,9 @@ impl<M: ServiceManager> Daemon<M> {
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
         let rules = setup.rules.clone();
+        for line in setup.warnings() {
+            tracing::warn!("{line}");
+        }
         let random = fastrand::Rng::new();
         let mut healer = Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random);
         let origin = Instant::now();
@@ -236,8 +259,11 @@ impl<M: ServiceManager> Daemon<M> {
             looks: JoinSet::new(),
             probes: JoinSet::new(),
             aliases: Aliases::new(),
+            places: Places::new(),
             watch,
             ready: false,
+            early: Vec::new(),
+            listed: false,
             trouble: None,
             shutting_down: false,
             record: Record::new(metrics),
@@ -266,6 +292,7 @@ impl<M: ServiceManager> Daemon<M> {
         let news = !events.is_empty();
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
         self.dismiss_the_rested();
+        self.locate_newcomers();
         self.recount |= news;
         if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
             self.stock_at = Some(Instant::now() + self.stock_within);
@@ -273,7 +300,12 @@ impl<M: ServiceManager> Daemon<M> {
         if listed {
             self.count();
         }
-        if listed && !std::mem::replace(&mut self.ready, true) {
+        self.listed |= listed;
+        let all_are_known = self.healer.knows_all_workers() || self.places.asked.is_empty();
+        if self.listed && all_are_known && !std::mem::replace(&mut self.ready, true) {
+            for ask in std::mem::take(&mut self.early) {
+                self.answer(ask);
+            }
             notify::ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
         }
@@ -307,9 +339,13 @@ impl<M: ServiceManager> Daemon<M> {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Inspect { unit, look, detail } => {
-                let manager = self.manager.clone();
+                let (manager, rules) = (self.manager.clone(), &self.setup.rules);
+                let rivals = rules.coverage.rival_checkouts(&rules.registry, &unit);
                 self.looks.spawn(async move {
-                    let seen = manager.inspect(&unit, detail).await.map_err(|error| error.to_string());
+                    let seen = match manager.inspect(&unit, detail).await {
+                        Ok(seen) => Ok(checkout::look_spelt_as_registered(seen, rivals).await),
+                        Err(error) => Err(error.to_string()),
+                    };
                     (unit, look, seen)
                 });
             }
@@ -334,6 +370,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn refresh(&mut self) {
+        self.places.look();
         self.record.list_is_asked_for();
         self.manager.refresh();
     }
@@ -344,14 +381,18 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn changed(&mut self, change: Change) -> Fact {
         match &change {
-            Change::Units(_) => {
+            Change::Units(list) => {
                 self.shutting_down = false;
                 if self.trouble.take().is_some() {
                     self.record.reconnected();
                     tracing::info!("the service manager answers again");
                 }
+                self.places.keep(list);
             }
-            Change::Unit(status) => self.uptimes.changed(&status.name),
+            Change::Unit(status) => {
+                self.places.changed(status);
+                self.uptimes.changed(&status.name);
+            }
             Change::Aliases(aliases) => {
                 let rules = &mut self.setup.rules;
                 rules.coverage.set_aliases(aliases);

@@ -5,6 +5,7 @@
 //! on one channel in the order in which the manager told them, because that order carries meaning:
 //! a unit that is seen to fail after its start job ended has died, before it has not been started.
 
+mod directory;
 mod fingerprint;
 #[cfg(target_os = "linux")]
 mod journal;
@@ -21,7 +22,8 @@ use tokio::sync::mpsc;
 use crate::core::coverage::Aliases;
 use crate::core::healer::{Fact, Outcome};
 use crate::core::rules::Start;
-use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus, Whereabouts};
+pub(crate) use directory::is_gone as directory_is_gone;
 use log::{Log, WantedLines};
 
 /// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
@@ -155,6 +157,11 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// A close look at one unit.
     fn inspect(&self, unit: &UnitName, detail: Detail)
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
+
+    /// Where a unit works. Asked of every covered unit once, so it is to be cheap.
+    fn whereabouts(&self, unit: &UnitName) -> impl Future<Output = Result<Whereabouts, ManagerError>> + Send {
+        async { Ok(self.inspect(unit, Detail::default()).await?.whereabouts()) }
+    }
 
     /// Starts a unit, or restarts it, so that no other unit changes. Its failure is cleared only if the manager
     /// refuses the start for the sake of a start limit, and the unit survives that. Always leads to exactly one

@@ -68,9 +68,7 @@ impl From<SetupError> for Error {
 /// As `workerheal detect --json` finds it, with or without a daemon.
 pub(super) async fn health(options: &Options, arguments: Arguments) -> Result<Answer, Error> {
     arguments.end()?;
-    let client = client::connect(options).await?;
-    let mut workers = client.detect().await.map_err(client::Error::from)?;
-    client.enrich(&mut workers).await;
+    let workers = Access::open(options).await?.detect(true).await?;
     // Strings always are JSON.
     let text = serde_json::to_string_pretty(&workers).unwrap_or_default();
     Ok(Answer { text, facts: json!({ "workers": workers }) })

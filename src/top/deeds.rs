@@ -139,6 +139,7 @@ mod tests {
         let worker = |unit: &str| UnhealthyWorker {
             site: "myapp".into(),
             worker: "queue".into(),
+            worktree: None,
             unit: unit.into(),
             state: State::Failed,
             last_error: String::new(),

@@ -322,7 +322,7 @@ pub fn what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is(stag
 }
 
 pub fn what_is_no_worker_is_never_touched(stage: &impl Stage) {
-    let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
+    let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-cfpm-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
     stage.workers(&foreign);
     stage.workers(&[OTHER]);
     stage.crash_for_good(&foreign);

@@ -187,9 +187,9 @@ impl fmt::Display for Refusal {
             Self::StopMarker => f.write_str("everything was stopped on purpose (the stop marker exists)"),
             Self::Paused(pause) => write!(f, "healing of {} is paused", pause.target),
             Self::SitePaused(site) => write!(f, "the site {site} is paused"),
-            Self::WorkerPaused(worker) => write!(f, "the worker {} of {} is paused", worker.name, worker.site),
+            Self::WorkerPaused(worker) => write!(f, "the worker {} of {} is paused", worker.task(), worker.site),
             Self::IdleSuspended(worker) => {
-                write!(f, "the worker {} of {} sleeps until the site is used again", worker.name, worker.site)
+                write!(f, "the worker {} of {} sleeps until the site is used again", worker.task(), worker.site)
             }
             Self::Masked => f.write_str("the unit is masked"),
             Self::Disabled => f.write_str("the unit was disabled while it was down"),

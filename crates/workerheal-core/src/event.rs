@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::coverage::display_name;
 use super::diagnosis::State;
 
 /// A worker that something is wrong with.
@@ -17,6 +18,9 @@ pub struct UnhealthyWorker {
     pub site: String,
     /// What it does there, for example `queue`.
     pub worker: String,
+    /// The git worktree that it serves, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
     /// What is wrong.
@@ -24,6 +28,14 @@ pub struct UnhealthyWorker {
     /// The last line it logged, made fit by [`excerpt`]; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_error: String,
+}
+
+impl UnhealthyWorker {
+    /// `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone where there is no site.
+    #[must_use]
+    pub fn name(&self) -> String {
+        display_name(&self.site, &self.worker, self.worktree.as_deref())
+    }
 }
 
 /// One attempt that did not bring the worker back.
@@ -334,6 +346,7 @@ mod tests {
         UnhealthyWorker {
             site: "myapp".into(),
             worker: "queue".into(),
+            worktree: None,
             unit: "lerd-queue-myapp".into(),
             state: State::Failed,
             last_error: "boom".into(),

@@ -20,7 +20,6 @@ pub mod explain;
 pub mod healer;
 pub mod memory;
 pub mod pauses;
-pub mod places;
 pub mod policy;
 pub mod probe;
 pub mod registry;

@@ -1,4 +1,5 @@
-//! TARGET: what a person may name on the command line, a unit, `SITE/WORKER`, or a site.
+//! TARGET: what a person may name on the command line: a unit, `SITE/WORKER` (the worker of the main
+//! checkout), `SITE/WORKER@WORKTREE`, or a site (all of it).
 //!
 //! Only workers that the configuration covers can be named; anything else is refused.
 
@@ -58,8 +59,18 @@ pub fn pausable(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Ve
 
 fn names(target: &str, unit: &UnitName, worker: &Worker) -> bool {
     match target.split_once('/') {
-        Some((site, name)) => !site.is_empty() && worker.site == site && worker.name == name,
+        Some((site, task)) => !site.is_empty() && worker.site == site && is_task(task, worker),
         None => target == unit.short() || target == unit.as_str() || (!target.is_empty() && target == worker.site),
+    }
+}
+
+/// Whether this is the worker's name within its site. The worktree may be named as its directory is: in
+/// names of units there are hyphens for dots.
+fn is_task(task: &str, worker: &Worker) -> bool {
+    match (&worker.worktree, task.rsplit_once('@')) {
+        (None, _) => task == worker.name,
+        (Some(worktree), Some((name, named))) => name == worker.name && named.replace('.', "-") == *worktree,
+        (Some(_), None) => false,
     }
 }
 
@@ -70,8 +81,7 @@ fn unknown(target: &str, workers: &[(UnitName, Worker)]) -> UnknownTarget {
     let nearest = workers
         .iter()
         .flat_map(|(unit, worker)| {
-            let by_site =
-                (!worker.site.is_empty()).then(|| [worker.site.clone(), format!("{}/{}", worker.site, worker.name)]);
+            let by_site = (!worker.site.is_empty()).then(|| [worker.site.clone(), worker.to_string()]);
             by_site.into_iter().flatten().chain([unit.short().to_owned()])
         })
         .map(|name| (strsim::normalized_damerau_levenshtein(target, &name), name))
@@ -117,6 +127,33 @@ mod tests {
         assert_eq!(selected("lerd-queue-shop.service").unwrap(), ["lerd-queue-shop"]);
         assert_eq!(selected("myapp/vite").unwrap(), ["lerd-vite-myapp"]);
         assert_eq!(selected("myapp").unwrap(), ["lerd-queue-myapp", "lerd-vite-myapp"]);
+    }
+
+    #[test]
+    fn a_worker_of_a_worktree_has_a_name_of_its_own() {
+        let worker = |unit: &str, name: &str, worktree: Option<&str>| {
+            let worker = Worker { site: "myapp".into(), name: name.into(), worktree: worktree.map(str::to_owned) };
+            (UnitName::parse(unit).unwrap(), worker)
+        };
+        let workers = [
+            worker("lerd-queue-myapp", "queue", None),
+            worker("lerd-queue-myapp-feat-x", "queue", Some("feat-x")),
+            worker("lerd-queue@1-myapp", "queue@1", None),
+        ];
+        let selected = |target: &str| -> Vec<String> {
+            let units = select(&[target.to_owned()], &workers).unwrap_or_default();
+            units.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(selected("myapp/queue"), ["lerd-queue-myapp"]);
+        assert_eq!(selected("myapp/queue@feat-x"), ["lerd-queue-myapp-feat-x"]);
+        assert_eq!(selected("myapp/queue@feat.x"), ["lerd-queue-myapp-feat-x"]);
+        assert_eq!(selected("myapp/queue@1"), ["lerd-queue@1-myapp"]);
+        assert_eq!(selected("myapp").len(), 3);
+        assert_eq!(selected("myapp/queue@"), [""; 0]);
+        let error = select(&["myapp/queue@feat-y".to_owned()], &workers).unwrap_err().to_string();
+        assert!(error.ends_with(r#"did you mean "myapp/queue@feat-x"?"#), "{error}");
+        let paused = pausable(&["myapp/queue@feat-x".to_owned()], &workers).unwrap();
+        assert_eq!(paused, [Target::Unit(UnitName::parse("lerd-queue-myapp-feat-x").unwrap())]);
     }
 
     #[test]

@@ -429,6 +429,20 @@ impl Detail {
     pub const ALL: Self = Self { stop: true, file: true, restarts: true, times: true };
 }
 
+/// Where a unit works.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
+    /// Spelt as in the registry, where it is the directory of a site.
+    pub directory: Option<PathBuf>,
+    /// Whether it cannot be started without that directory.
+    pub required: bool,
+    /// Whether that directory is definitely gone (`ENOENT`, `ENOTDIR`), and required.
+    pub gone: bool,
+    /// Whether the unit is a container of its own (a quadlet), and thus no worker.
+    pub container: bool,
+}
+
 /// A close look at one unit, taken right before deciding about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
@@ -470,10 +484,12 @@ pub struct Inspection {
     pub auto_restart: bool,
     /// Since when it is in its state; `None` when nobody asked to find out.
     pub since: Option<SystemTime>,
-    /// `WorkingDirectory=`, if it has one.
+    /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
     pub working_directory: Option<PathBuf>,
-    /// Whether that directory is definitely gone (`ENOENT`), and it cannot be started without.
+    /// Whether that directory is definitely gone (`ENOENT`, `ENOTDIR`), and it cannot be started without.
     pub directory_gone: bool,
+    /// Whether the unit is a container of its own (a quadlet), and thus no worker.
+    pub container: bool,
     /// Units that it needs, and that a start would pull in with it.
     pub parents: Vec<Parent>,
     /// Further units that a start would pull in, as they are down (`Wants=`, `Upholds=`).
@@ -494,6 +510,17 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// What it shows of where the unit works.
+    #[must_use]
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts {
+            directory: self.working_directory.clone(),
+            required: self.working_directory.is_some(),
+            gone: self.directory_gone,
+            container: self.container,
+        }
+    }
+
     /// The group that was stopped since the unit last began to start, if there is one.
     #[must_use]
     pub fn stopped_group(&self) -> Option<&str> {
@@ -538,6 +565,7 @@ impl Inspection {
             since: None,
             working_directory: None,
             directory_gone: false,
+            container: false,
             parents: Vec::new(),
             pulls_in: Vec::new(),
             conflicts: Vec::new(),

@@ -125,16 +125,9 @@ async fn workers<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec
 async fn unhealthy<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
     let reports = office.ask(Ask::Workers).await?;
     let mut workers: Vec<_> = reports.iter().filter_map(WorkerReport::unhealthy).collect();
-    // What each has logged last says more than how an attempt failed.
-    let failures: Vec<String> = workers.iter_mut().map(|worker| std::mem::take(&mut worker.last_error)).collect();
     if !workers.is_empty() {
         let _looker = office.lookers.acquire().await;
         office.search().await?.enrich(&mut workers).await;
-    }
-    for (worker, failure) in workers.iter_mut().zip(failures) {
-        if worker.last_error.is_empty() {
-            worker.last_error = failure;
-        }
     }
     Ok(Json(workers))
 }
@@ -151,7 +144,7 @@ async fn explain<M: ServiceManager>(
     let search = office.search().await?;
     let unit = UnitName::parse(&search.rules.coverage.own_name(&name)).map_err(|_| not_covered())?;
     let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
-    let seen = office.manager.inspect(&unit, Detail::ALL).await?;
+    let seen = search.inspect(&unit, Detail::ALL).await?;
     let sources = sources(&office.paths, office.scope, &search.rules.registry, &worker, Timestamp::default());
     let explanation = office.ask(|reply| Ask::Explain(unit.clone(), Box::new((seen, sources)), reply)).await?;
     let explanation = explanation.ok_or_else(not_covered)?;

@@ -183,7 +183,8 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         clearable: true,
         since: None,
         working_directory: agent.and_then(|agent| agent.working_directory.clone()),
-        directory_gone: seen.directory_gone && !is_up,
+        directory_gone: seen.directory_gone,
+        container: false,
         parents: Vec::new(),
         stop: detail.stop.then(|| stop_evidence(seen, watched)),
     }

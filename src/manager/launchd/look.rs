@@ -1,7 +1,6 @@
 //! Looks at jobs: at all that are covered, and at one closely.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use super::label::{label_of, unit_of};
 use super::launchctl::{Failure, Launchctl};
 use super::plist::{File, unit_described_by};
 use crate::core::units::{Detail, UnitName};
-use crate::manager::ManagerError;
+use crate::manager::{ManagerError, directory};
 
 /// How long a look at a file or a directory may take: one may be on a file system that does not answer.
 const LOOKS_WITHIN: Duration = Duration::from_secs(1);
@@ -148,11 +147,11 @@ impl Eyes {
     }
 }
 
-/// Whether a directory is definitely gone. One that cannot be looked at may be there.
+/// Whether a directory is definitely gone. One on a file system that does not answer may be there.
 async fn is_gone(directory: Option<PathBuf>) -> bool {
     let Some(path) = directory.filter(|path| path.is_absolute()) else { return false };
-    let look = spawn_blocking(move || std::fs::metadata(path).map_err(|error| error.kind()));
-    matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(Err(io::ErrorKind::NotFound))))
+    let look = spawn_blocking(move || directory::is_gone(&path));
+    matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(true)))
 }
 
 /// For how long a process has existed, in whole seconds, ps(1).

@@ -14,7 +14,7 @@ use super::{LOOKS_WITHIN, direct, flag, names, text};
 use crate::core::coverage::Aliases;
 use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
 use crate::manager::journal::{FailedRun, Run, RunCommand};
-use crate::manager::{ManagerError, Scope, fingerprint};
+use crate::manager::{ManagerError, Scope, directory, fingerprint};
 
 /// How long the manager may take to join a bus that has just been started.
 const JOINS_WITHIN: Duration = Duration::from_secs(2);
@@ -345,6 +345,16 @@ impl Link {
         let triggered = Vec::<String>::try_from(triggers).is_ok_and(|triggers| !triggers.is_empty());
         let unwanted = checked.is_some() && !bool::try_from(condition).unwrap_or(true);
         Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
+    }
+
+    /// The directory in a container in which the unit's command is run, if it is one of podman's that says so.
+    pub async fn container_directory(&self, unit: &str) -> Result<Option<PathBuf>, ManagerError> {
+        /// As `ExecStart` is described in org.freedesktop.systemd1(5): path, arguments, whether failure is
+        /// ignored, begin and end by two clocks, process, code and status.
+        type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+        let commands = self.property(unit, wire::SERVICE, "ExecStart").await?;
+        let commands = Vec::<Command>::try_from(commands).unwrap_or_default();
+        Ok(commands.iter().find_map(|command| directory::of_container_command(&command.1)))
     }
 
     /// The run of a unit that has failed; `None` if it is up, or has ended without error.

@@ -94,6 +94,9 @@ pub struct Explanation {
     pub site: String,
     /// What it does there.
     pub worker: String,
+    /// The git worktree that it serves, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
     /// What is wrong with it, if anything.
@@ -140,6 +143,7 @@ impl Case<'_> {
         Explanation {
             site: self.worker.site.clone(),
             worker: self.worker.name.clone(),
+            worktree: self.worker.worktree.clone(),
             unit: self.unit.short().to_owned(),
             state,
             summary: words.summary(state, &verdict),

@@ -14,14 +14,9 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// What the worker is called: `SITE/WORKER`, or by its unit where that is not it alone. A site's
-    /// worker and those of its worktrees have the same name.
+    /// What the worker is called: `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or by its unit.
     pub fn name(&self) -> String {
-        let worker = self.case.worker;
-        match (worker.site.as_str(), &worker.worktree) {
-            ("", _) | (_, Some(_)) => self.case.unit.short().to_owned(),
-            (site, None) => format!("{site}/{}", worker.name),
-        }
+        self.case.worker.to_string()
     }
 
     /// Where the registry has this key of the worker's site.

@@ -66,7 +66,10 @@ impl Healer {
                 track.asked = Asked::ByRule;
             }
         }
-        self.settle_resolution(name, &seen);
+        self.settle_resolution(name, &seen.whereabouts());
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.directory_gone = seen.directory_gone;
+        }
         let Some(case) = self.case(now, name, &seen) else {
             return self.shelve(name);
         };
@@ -96,16 +99,23 @@ impl Healer {
         track.taken_along = (taken_along && track.asked == Asked::ByRule).then(|| seen.fall.unwrap_or_default());
         track.oneshot = seen.oneshot;
         track.diagnosed = state;
+        let was_orphaned = track.suspected == Some(State::Orphaned);
         // What is wrong now need not be wrong with the file that an earlier look was taken at.
         let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
         track.definition = seen.file.map(|file| file.definition).or(earlier);
         track.run = seen.run.clone().or(track.run.take());
         // What its unit's state alone does not tell is remembered: that state is no recovery.
         track.suspected = match state {
-            Some(State::CrashLooping | State::Stuck | State::Unreachable | State::ExpectedButStopped) => state,
-            Some(State::Orphaned) if seen.active != ActiveState::Failed => state,
-            Some(State::Failed | State::StartLimitHit | State::Orphaned) => None,
-            None => track.suspected,
+            Some(
+                State::CrashLooping
+                | State::Stuck
+                | State::Unreachable
+                | State::ExpectedButStopped
+                // Whatever becomes of the unit, it is nothing else until its directory is back.
+                | State::Orphaned,
+            ) => state,
+            Some(State::Failed | State::StartLimitHit) => None,
+            None => track.suspected.filter(|_| !was_orphaned),
         };
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = track.waits_for.clone() {
@@ -122,6 +132,9 @@ impl Healer {
             self.announce(name, state, &seen);
         }
         match verdict {
+            Verdict::Well if was_orphaned && seen.active == ActiveState::Inactive => {
+                self.dismiss(now, name, "its directory is back, and it is down");
+            }
             Verdict::Well => self.found_well(now, name, &seen),
             Verdict::Stopped => {
                 let reason = group.map(|group| format!("{group} was stopped, which it is part of"));

@@ -232,9 +232,7 @@ impl Looks {
     fn place(&mut self, purpose: Purpose) -> &mut Option<Look> {
         match purpose {
             Purpose::Memory => &mut self.remembering,
-            Purpose::Attempt | Purpose::Proof | Purpose::Recheck | Purpose::Uptime | Purpose::Identity => {
-                &mut self.deciding
-            }
+            Purpose::Attempt | Purpose::Proof | Purpose::Recheck | Purpose::Uptime => &mut self.deciding,
         }
     }
 

@@ -14,7 +14,6 @@ use crate::core::units::{
     ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
     StoppedGroup, Transition, UnitFile, UnitName,
 };
-use crate::sources::lines_of;
 
 /// 2026-11-24 03:02:05 UTC.
 const NOW: Duration = Duration::from_secs(1_795_489_325);
@@ -168,7 +167,7 @@ impl Sample {
     pub fn sources(&self) -> Sources {
         Sources {
             sites: "~/.local/share/lerd/sites.yaml".into(),
-            lines: lines_of(self.registry.as_bytes(), 1),
+            lines: Registry::parse(self.registry.as_bytes()).unwrap().lines("myapp").unwrap().by_key(),
             config: "~/.config/workerheal/config.yaml".into(),
             stop_marker: "~/.local/share/lerd/run/stopped".into(),
             commands: self.commands,
