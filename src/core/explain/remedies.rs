@@ -9,6 +9,7 @@ use super::words::Words;
 use crate::core::diagnosis::{Asked, Hopeless, Refusal};
 use crate::core::pauses::{Pause, Target};
 use crate::core::rules::{Case, History, Rule, Verdict};
+use crate::core::text;
 use crate::core::units::ActiveState;
 
 impl Words<'_> {
@@ -167,7 +168,7 @@ impl Words<'_> {
                 }
                 Refusal::DirectoryGone(path) => {
                     let mut ways = vec![
-                        format!("bring back {}", path.display()),
+                        format!("bring back {}", text::path(path)),
                         format!("forget the worker: {systemctl} disable {unit}"),
                     ];
                     if self.case.seen.active == ActiveState::Failed {

@@ -10,6 +10,7 @@ use zbus::{Connection, Message, OwnedVariant};
 use super::session::PATIENCE;
 use super::wire::{self, Line};
 use super::{direct, text};
+use crate::core::text::{path as shown, plain};
 use crate::core::units::{Parent, Restarts, UnitFile, UnitStatus};
 use crate::manager::journal::Run;
 use crate::manager::{ManagerError, Scope, fingerprint};
@@ -41,7 +42,7 @@ pub(super) enum Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", path.display()),
+            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", shown(path)),
             Self::Session => f.write_str("$DBUS_SESSION_BUS_ADDRESS"),
             Self::System => f.write_str("the system bus"),
         }
@@ -293,12 +294,12 @@ fn is_part_of_the_manager(unit: &str) -> bool {
 fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {
     match error {
         zbus::Error::MethodError(_, text, _) => {
-            ManagerError::Refused { what, why: text.clone().unwrap_or_else(|| "no reason given".to_owned()) }
+            ManagerError::Refused { what, why: text.as_deref().map_or_else(|| "no reason given".to_owned(), plain) }
         }
-        error => ManagerError::Unreachable(error.to_string()),
+        error => ManagerError::Unreachable(plain(&error.to_string())),
     }
 }
 
 fn unexpected(what: &'static str, error: &zbus::Error) -> ManagerError {
-    ManagerError::Unexpected { what, why: error.to_string() }
+    ManagerError::Unexpected { what, why: plain(&error.to_string()) }
 }

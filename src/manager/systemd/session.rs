@@ -18,6 +18,7 @@ use zbus::{Connection, Message, MessageStream};
 use super::link::{Address, Link};
 use super::wire::{self, Line, Signal};
 use crate::core::healer::Outcome;
+use crate::core::text::plain;
 use crate::core::units::{ActiveState, UnitName};
 use crate::deadline;
 use crate::manager::{Change, ManagerError};
@@ -135,7 +136,7 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Link, ManagerError>
             Err(_) => problems.push(format!("{address}: no answer")),
         }
     }
-    Err(ManagerError::Unreachable(problems.join("; ")))
+    Err(ManagerError::Unreachable(plain(&problems.join("; "))))
 }
 
 fn lost() -> Outcome {
