@@ -36,6 +36,7 @@
 
 mod answer;
 pub mod api;
+mod blocking;
 pub mod cli;
 pub mod client;
 pub mod config;

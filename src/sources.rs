@@ -9,6 +9,7 @@ use crate::core::coverage::Worker;
 use crate::core::explain::{Commands, Sources};
 use crate::core::places::line_of;
 use crate::core::registry::Registry;
+use crate::core::text;
 use crate::core::time::Timestamp;
 use crate::manager::Scope;
 use crate::paths::{Paths, read_bounded};
@@ -21,9 +22,15 @@ pub fn sources(paths: &Paths, scope: Scope, registry: &Registry, worker: &Worker
         (Some(site), Ok(bytes)) => lines_of(&bytes, site),
         _ => BTreeMap::new(),
     };
+    Sources { lines, ..sources_unread(paths, scope, clock) }
+}
+
+/// The same without a look at the registry.
+#[must_use]
+pub fn sources_unread(paths: &Paths, scope: Scope, clock: Timestamp) -> Sources {
     Sources {
         sites: shown(&paths.sites),
-        lines,
+        lines: BTreeMap::new(),
         config: shown(&paths.config),
         stop_marker: shown(&paths.stop_marker),
         commands: match scope {
@@ -45,7 +52,7 @@ pub(crate) fn lines_of(registry: &[u8], site: usize) -> BTreeMap<&'static str, u
 fn shown(path: &Path) -> String {
     let home = std::env::home_dir().filter(|home| home.is_absolute());
     match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
-        Some(below) => format!("~/{}", below.display()),
-        None => path.display().to_string(),
+        Some(below) => format!("~/{}", text::path(&below)),
+        None => text::path(path),
     }
 }

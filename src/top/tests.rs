@@ -25,6 +25,7 @@ fn snapshot(workers: Vec<WorkerReport>, pauses: Vec<PauseReport>) -> Snapshot {
         uptime: None,
         manager: ManagerStatus { scope: Scope::User, reachable: true, error: String::new() },
         registry: RegistryStatus { path: String::new(), sites: 1, read: None, error: String::new() },
+        state: crate::api::StateStatus::default(),
         config: String::new(),
         stop_marker: false,
         pauses,

@@ -20,6 +20,7 @@ use super::events::{Book, Wanted};
 use super::heal::{self, Reply};
 use crate::answer::{self, Rejection, duration};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest};
+use crate::blocking::FILES;
 use crate::core::event::UnhealthyWorker;
 use crate::core::explain::text::text;
 use crate::core::style::Style;
@@ -27,19 +28,25 @@ use crate::core::survey::WorkerReport;
 use crate::core::target::UnknownTarget;
 use crate::core::time::Timestamp;
 use crate::core::units::{Detail, UnitName};
-use crate::daemon::desk::{Ask, Asks};
+use crate::daemon::desk::{Ask, Asks, Promised, Unpausable};
 use crate::daemon::metrics::{CONTENT_TYPE, Metrics};
 use crate::manager::{ManagerError, Scope, ServiceManager};
 use crate::paths::Paths;
 use crate::search::{PlanError, Search};
-use crate::sources::sources;
+use crate::sources::{sources, sources_unread};
 
 /// The longest body of a request: some thousand names.
 const BODY: usize = 64 * 1024;
 
+/// How long a look at the registry may take that only says on which lines things are.
+const LOOKS_WITHIN: Duration = Duration::from_secs(1);
+
 /// So many units are asked about at once since when they are up, and for so long.
 const UPTIMES_AT_ONCE: usize = 32;
 const UPTIMES_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long somebody who pauses healing waits until that is written down.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What every call can use.
 pub(super) struct Office<M> {
@@ -152,7 +159,17 @@ async fn explain<M: ServiceManager>(
     let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
     let search = office.search().await?;
     let seen = office.manager.inspect(&unit, Detail::ALL).await?;
-    let sources = sources(&office.paths, office.scope, &search.rules.registry, &worker, Timestamp::default());
+    let registry = Arc::clone(&search.rules.registry);
+    let (paths, scope) = (office.paths.clone(), office.scope);
+    let sources = FILES.within(LOOKS_WITHIN, {
+        let worker = worker.clone();
+        move || sources(&paths, scope, &registry, &worker, Timestamp::default())
+    });
+    // Where the lines are is left out where the file cannot be looked at.
+    let sources = match sources.await {
+        Ok(sources) => sources,
+        Err(_) => sources_unread(&office.paths, office.scope, Timestamp::default()),
+    };
     let explanation = office.ask(|reply| Ask::Explain(unit.clone(), Box::new((seen, sources)), reply)).await?;
     let explanation = explanation.ok_or_else(not_covered)?;
     let last_words = search.last_words(&unit).await;
@@ -188,11 +205,14 @@ async fn events<M: ServiceManager>(
         follow: query.follow,
     };
     let follower = office.book.open(&wanted, office.ends.clone());
+    let gives_way = follower.gives_way();
     let body = streams::unfold(follower, async |mut follower| {
         let bytes = follower.read().await?;
         Some((Ok::<_, std::convert::Infallible>(bytes), follower))
     });
-    Ok(server_sent(Body::from_stream(body)))
+    let mut response = server_sent(Body::from_stream(body));
+    response.extensions_mut().insert(gives_way);
+    Ok(response)
 }
 
 async fn heal<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Response, Rejection> {
@@ -203,14 +223,19 @@ async fn heal<M: ServiceManager>(State(office): Shared<M>, request: Request) -> 
 async fn pause<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {
     let PauseRequest { targets, time } = read(request).await?;
     let time = time.as_deref().map(duration).transpose()?;
-    let pauses = office.ask(|reply| Ask::Pause(targets, time, reply)).await??;
-    Ok(Json(Paused { pauses }))
+    let promised = office.ask(|reply| Ask::Pause(targets, time, reply)).await??;
+    Ok(Json(kept(promised).await))
 }
 
 async fn resume<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {
     let ResumeRequest { targets } = read(request).await?;
-    let pauses = office.ask(|reply| Ask::Resume(targets, reply)).await??;
-    Ok(Json(Paused { pauses }))
+    let promised = office.ask(|reply| Ask::Resume(targets, reply)).await??;
+    Ok(Json(kept(promised).await))
+}
+
+/// Waits until what is promised is written down.
+async fn kept(Promised { pauses, ticket }: Promised) -> Paused {
+    Paused { pauses, not_saved: ticket.written(WRITTEN_WITHIN).await.err() }
 }
 
 async fn metrics<M: ServiceManager>(State(office): Shared<M>) -> Result<Response, Rejection> {
@@ -250,6 +275,20 @@ impl From<UnknownTarget> for Rejection {
     fn from(error: UnknownTarget) -> Self {
         Self::new(StatusCode::NOT_FOUND, error.to_string())
     }
+}
+
+impl From<Unpausable> for Rejection {
+    fn from(error: Unpausable) -> Self {
+        match error {
+            Unpausable::Target(error) => error.into(),
+            Unpausable::Unread(why) => unread(&why),
+        }
+    }
+}
+
+/// It is not known what is paused.
+pub(super) fn unread(why: &str) -> Rejection {
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; until it can be, nothing is healed or paused"))
 }
 
 impl From<ManagerError> for Rejection {

@@ -17,6 +17,7 @@ use super::job::Seen;
 use super::label::{label_of, unit_of};
 use super::launchctl::{Failure, Launchctl};
 use super::plist::{File, unit_described_by};
+use crate::blocking::FILES;
 use crate::core::units::{Detail, UnitName};
 use crate::manager::ManagerError;
 
@@ -151,8 +152,8 @@ impl Eyes {
 /// Whether a directory is definitely gone. One that cannot be looked at may be there.
 async fn is_gone(directory: Option<PathBuf>) -> bool {
     let Some(path) = directory.filter(|path| path.is_absolute()) else { return false };
-    let look = spawn_blocking(move || std::fs::metadata(path).map_err(|error| error.kind()));
-    matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(Err(io::ErrorKind::NotFound))))
+    let look = FILES.within(LOOKS_WITHIN, move || std::fs::metadata(path).map_err(|error| error.kind()));
+    matches!(look.await, Ok(Err(io::ErrorKind::NotFound)))
 }
 
 /// For how long a process has existed, in whole seconds, ps(1).

@@ -24,6 +24,7 @@ use zbus::{Message, OwnedVariant, Variant};
 use super::journal::Journal;
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
+use crate::blocking::FILES;
 use crate::core::units::{
     ActiveState, Detail, Fall, Inspection, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
 };
@@ -162,8 +163,8 @@ impl Directory {
         let Some(path) = self.path.clone().filter(|path| path.is_absolute() && !self.optional) else {
             return Ok(false);
         };
-        let look = tokio::task::spawn_blocking(move || std::fs::metadata(path).map_err(|error| error.kind()));
-        if !matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(Err(io::ErrorKind::NotFound)))) {
+        let look = FILES.within(LOOKS_WITHIN, move || std::fs::metadata(path).map_err(|error| error.kind()));
+        if !matches!(look.await, Ok(Err(io::ErrorKind::NotFound))) {
             return Ok(false);
         }
         // In another root it is not for us to see.

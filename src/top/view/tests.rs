@@ -61,6 +61,7 @@ fn status(workers: &[WorkerReport]) -> DaemonStatus {
         uptime: Some(Duration::from_secs(3 * 3600)),
         manager: ManagerStatus { scope: Scope::User, reachable: true, error: String::new() },
         registry: RegistryStatus { path: String::new(), sites: 6, read: None, error: String::new() },
+        state: crate::api::StateStatus::default(),
         config: "~/.config/workerheal/config.yaml".into(),
         stop_marker: false,
         pauses: Vec::new(),
