@@ -45,6 +45,8 @@ pub mod daemon;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 mod deadline;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod install;
 mod log_file;
 pub mod logging;

@@ -286,6 +286,16 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<Memory, String> {
     Ok(memory)
 }
 
+/// Any bytes as a state file: see [`fuzz`](crate::fuzz).
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(data: &[u8]) {
+    let clocks = Clocks { now: Timestamp::default(), wall: SystemTime::UNIX_EPOCH };
+    if let Ok(memory) = parse(data, clocks) {
+        let written = serde_json::to_vec(&Document::of(&memory, clocks)).unwrap_or_default();
+        assert_eq!(parse(&written, clocks), Ok(memory));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,6 +405,7 @@ mod tests {
         assert_eq!(missing, Found::Known(Memory::default()));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_cannot_be_read_stays_where_it_is() {
         let directory = tempfile::tempdir().unwrap();

@@ -286,6 +286,12 @@ impl Journal {
     }
 }
 
+/// Any bytes as an entry: see [`fuzz`](crate::fuzz).
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(data: &[u8]) {
+    drop(serde_json::from_slice::<Entry>(data));
+}
+
 /// Between matches of which one is enough.
 fn or() -> String {
     "+".to_owned()

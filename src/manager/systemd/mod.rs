@@ -7,6 +7,8 @@
 //! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
 
 mod direct;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod link;
 pub(crate) mod own;
 mod session;
