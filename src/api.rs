@@ -33,6 +33,9 @@ pub struct DaemonStatus {
     pub manager: ManagerStatus,
     /// The registry of sites.
     pub registry: RegistryStatus,
+    /// What has to survive a restart.
+    #[serde(default)]
+    pub state: StateStatus,
     /// The configuration's path.
     pub config: String,
     /// Everything was stopped on purpose.
@@ -53,6 +56,16 @@ pub struct ManagerStatus {
     /// Whether it answers.
     pub reachable: bool,
     /// Why it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// The file of what has to survive a restart, as the daemon knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateStatus {
+    /// Its path.
+    pub path: String,
+    /// Why it cannot be read, so that nothing is healed, or not be written.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
 }
@@ -159,6 +172,18 @@ pub struct ResumeRequest {
 pub struct Paused {
     /// The widest first.
     pub pauses: Vec<PauseReport>,
+    /// Why this is in force but not written down yet, if so: a restart of the daemon would forget it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_saved: Option<String>,
+}
+
+impl Paused {
+    /// What its user has to know, if anything, as a sentence.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let why = self.not_saved.as_ref()?;
+        Some(format!("this would be forgotten by a restart of the daemon, as it cannot be written down: {why}"))
+    }
 }
 
 /// `GET /v1/workers/UNIT/explain`.

@@ -37,6 +37,7 @@
 
 mod answer;
 pub mod api;
+mod blocking;
 mod checkout;
 pub mod cli;
 pub mod client;
@@ -46,6 +47,8 @@ pub mod daemon;
 pub mod dashboard;
 mod deadline;
 mod frameworks;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod install;
 mod log_file;
 pub mod logging;

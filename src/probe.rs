@@ -3,13 +3,16 @@
 //! What the answers mean is decided in [`core::probe`](crate::core::probe).
 
 use std::io;
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::blocking::{FILES, NAMES};
 use crate::core::probe::{Answer, Probe, Sighting};
+use crate::core::text;
 use crate::core::units::{Detail, UnitName};
 use crate::manager::ServiceManager;
 use crate::paths::read_bounded;
@@ -72,9 +75,9 @@ async fn ask(
 /// The address in a file of the directory, and how old the file is. `within`: the file has to be inside of it.
 async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(String, Duration), String> {
     let file = directory.join(path);
-    let shown = file.display().to_string();
+    let shown = text::path(&file);
     let directory = within.then(|| directory.to_owned());
-    let read = tokio::task::spawn_blocking(move || -> io::Result<(Vec<u8>, SystemTime)> {
+    let read = FILES.within(PATIENCE, move || -> io::Result<(Vec<u8>, SystemTime)> {
         let file = match directory {
             Some(directory) => inside(&directory, &file)?,
             None => file,
@@ -87,13 +90,13 @@ async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(St
     });
     match read.await {
         Ok(Ok((bytes, modified))) => {
-            let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= LONGEST_URL);
-            let address = text.and_then(|text| address_in(text.trim()));
+            let written = std::str::from_utf8(&bytes).ok().filter(|written| written.len() <= LONGEST_URL);
+            let address = written.and_then(|written| address_in(text::plain(written).trim()));
             let address = address.ok_or_else(|| format!("there is no URL in {shown}"))?;
             Ok((address, modified.elapsed().unwrap_or_default()))
         }
         Ok(Err(error)) => Err(format!("cannot read {shown}: {error}")),
-        Err(_) => Err(format!("cannot read {shown}")),
+        Err(silent) => Err(format!("cannot read {shown}: {silent}")),
     }
 }
 
@@ -134,9 +137,12 @@ fn reachable(host: &str) -> &str {
 
 /// Connects, and hangs up. A name that stands for several addresses refuses if all of them do.
 async fn connect(address: &str) -> Answer {
-    let candidates = match lookup_host(address).await {
-        Ok(candidates) => candidates,
-        Err(error) => return Answer::Unknown(format!("{address}: {error}")),
+    let name = address.to_owned();
+    let resolved = NAMES.within(PATIENCE, move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    let candidates = match resolved.await {
+        Ok(Ok(candidates)) => candidates,
+        Err(silent) => return Answer::Unknown(format!("{address}: {silent}")),
+        Ok(Err(error)) => return Answer::Unknown(format!("{address}: {error}")),
     };
     let mut answer = Answer::Unknown(format!("{address} stands for no address"));
     for candidate in candidates {

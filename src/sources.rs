@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crate::core::coverage::Worker;
 use crate::core::explain::{Commands, Sources};
 use crate::core::registry::{Lines, Registry};
+use crate::core::text;
 use crate::core::time::Timestamp;
 use crate::manager::Scope;
 use crate::paths::Paths;
@@ -32,7 +33,7 @@ pub fn sources(paths: &Paths, scope: Scope, registry: &Registry, worker: &Worker
 fn shown(path: &Path) -> String {
     let home = std::env::home_dir().filter(|home| home.is_absolute());
     match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
-        Some(below) => format!("~/{}", below.display()),
-        None => path.display().to_string(),
+        Some(below) => format!("~/{}", text::path(&below)),
+        None => text::path(path),
     }
 }

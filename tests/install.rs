@@ -33,8 +33,8 @@ fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
     assert_eq!(
         planned.out,
         format!(
-            "This would be done:\n  write    ~/{UNIT}\n  it runs  {WORKERHEAL}\n  reload   the service manager's files\n  \
-             enable   workerheal, at each login\n  start    workerheal\n"
+            "This would be done:\n  write    ~/{UNIT}\n  it runs  {WORKERHEAL}\n  \
+             enable   workerheal, at each login\n  reload   the service manager's files\n  start    workerheal\n"
         )
     );
     assert!(!world.home().join(UNIT).exists());

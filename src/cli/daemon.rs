@@ -1,11 +1,16 @@
 //! `workerheal daemon`: the service, in the foreground.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::block_on;
 use crate::logging::{self, Format};
 use crate::manager::Native;
 use crate::setup::{Options, Setup};
+
+/// How long the last lines of the log may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
@@ -25,7 +30,9 @@ impl Daemon {
                 Ok(crate::daemon::run(manager, changes, setup).await?)
             })
         });
-        result.inspect_err(|error| tracing::error!("{error}"))
+        let result = result.inspect_err(|error| tracing::error!("{error}"));
+        logging::flush(LAST_LINES);
+        result
     }
 }
 
@@ -34,6 +41,7 @@ impl Daemon {
 fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("workerheal ends because of a defect in itself, please report it: {panic}");
+        logging::flush(LAST_LINES);
         std::process::exit(101);
     }));
 }

@@ -192,6 +192,10 @@ impl Access {
         match self {
             Self::Daemon(daemon) => Ok(Heal::Daemon(Box::new(daemon.heal(request).await?))),
             Self::Direct(direct) => {
+                if let Some(why) = &direct.setup.state_unread {
+                    let path = direct.setup.paths.state.clone();
+                    return Err(SetupError::State { path, why: why.clone() }.into());
+                }
                 if let Some(prove) = &request.prove {
                     let time = humantime::parse_duration(prove).map_err(|_| Error::Duration(prove.clone()))?;
                     direct.client.prove_within(time);

@@ -10,6 +10,7 @@ mod api;
 mod desk;
 mod files;
 mod hook;
+mod lock;
 mod log;
 mod memory;
 mod metrics;
@@ -28,21 +29,24 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::checkout;
 use crate::core::coverage::Aliases;
-use crate::core::event::Event;
+use crate::core::event::{Event, Phase};
 use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
+use crate::core::memory::Memory;
 use crate::core::probe::Sighting;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
 use crate::manager::{Change, Changes, ServiceManager};
 use crate::probe::probe;
 use crate::setup::{Error, Setup};
-use crate::store::Store;
+use crate::store::{Found, Store};
 use crate::watch::{FileEvent, Watch};
-use api::{Api, Claim, Parts};
-use files::FOLLOWED;
+use api::{Api, Parts};
+use files::{FOLLOWED, Reread};
+use lock::Lock;
 use log::EventLog;
 use memory::{Keeper, clocks};
 use metrics::Metrics;
+use notify::Notify;
 use places::Places;
 use record::Record;
 use uptimes::Uptimes;
@@ -77,9 +81,12 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         scope: setup.scope,
         listen: listens,
     };
-    let api = open_to_others(parts)?;
+    let (tell_lost, mut lost) = mpsc::channel(1);
+    let one_healer = Lock::take(&setup.paths, tell_lost)?;
+    let api = open_to_others(parts);
     let publish = api.as_ref().map(|api| api.events.clone());
-    let (mut daemon, mut files) = Daemon::start(manager, setup, metrics, publish, listen);
+    let (mut daemon, Inputs { mut files, mut rereads }) = Daemon::start(manager, setup, metrics, publish, listen);
+    let mut end = Ok(());
     let mut refresh = ticker(daemon.setup.refresh);
     let mut watchdog = notify::watchdog_interval().map(ticker);
 
@@ -91,6 +98,10 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            Some(why) = lost.recv() => {
+                end = Err(why);
+                break;
+            }
             _ = reload.recv() => {
                 daemon.reload();
                 continue;
@@ -99,8 +110,15 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 daemon.file_event(event);
                 continue;
             }
-            Some(change) = changes.recv() => daemon.changed(change),
-            Some(look) = daemon.looks.join_next() => match look {
+            Some(read) = rereads.recv() => {
+                daemon.reread(read);
+                continue;
+            }
+            Some(change) = changes.recv() => match daemon.changed(change) {
+                Some(fact) => fact,
+                None => continue,
+            },
+            Some(seen) = daemon.looks.join_next() => match seen {
                 Ok((unit, look, result)) => Fact::Inspected(unit, look, result),
                 // Only a panic ends a look without an answer, and that has ended the process.
                 Err(_) => continue,
@@ -123,7 +141,9 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             () = deadline::reached(deadline) => Fact::Deadline,
             _ = refresh.tick() => {
                 daemon.refresh();
-                daemon.watch.poll();
+                daemon.poll_files();
+                one_healer.check();
+                api.iter().for_each(Api::check);
                 if refresh.period() != daemon.setup.refresh {
                     refresh = ticker(daemon.setup.refresh);
                 }
@@ -134,7 +154,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 continue;
             }
             () = tick_some(&mut watchdog) => {
-                notify::watchdog();
+                daemon.notify.watchdog();
                 continue;
             }
             // Last, so that no number of questions holds anything up.
@@ -146,7 +166,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         daemon.observe(fact);
     }
 
-    notify::stopping();
+    daemon.notify.stopping();
     tracing::info!("workerheal ends; failed workers stay down until it runs again");
     daemon.looks.abort_all();
     daemon.probes.abort_all();
@@ -161,24 +181,20 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     if let Some(api) = api {
         api.end().await;
     }
-    Ok(())
+    end
 }
 
-/// Opens the API. Without one it heals all the same, unless another daemon does that already.
-fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Result<Option<Api>, Error> {
-    let path = parts.paths.socket.clone();
-    let api = Claim::take(&path).and_then(|claim| {
-        Api::start(claim, parts).map_err(|error| Error::Socket { path: path.clone(), why: error.to_string() })
-    });
-    match api {
-        Ok(api) => Ok(Some(api)),
-        Err(Error::Socket { .. }) => {
-            let Err(error) = api else { return Ok(None) };
-            tracing::error!("{error}; it heals, but nobody can ask it anything");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+/// Opens the API. Without one it heals all the same.
+fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Option<Api> {
+    Api::start(parts)
+        .inspect_err(|error| tracing::error!("nobody can ask this daemon anything, it heals all the same: {error}"))
+        .ok()
+}
+
+/// What comes to the loop from files.
+struct Inputs {
+    files: mpsc::Receiver<FileEvent>,
+    rereads: mpsc::UnboundedReceiver<Reread>,
 }
 
 struct Daemon<M> {
@@ -203,6 +219,15 @@ struct Daemon<M> {
     watch: Watch,
     /// What was asked before it was [ready](Self::ready).
     early: Vec<desk::Ask>,
+    /// Which of the followed files were last seen not to answer.
+    silent: [bool; FOLLOWED.len()],
+    /// What comes of reading files again goes here.
+    rereads: mpsc::UnboundedSender<Reread>,
+    notify: Notify,
+    /// The line that was last told to the service manager.
+    told: String,
+    /// Why it is not known what was paused and stopped, if so: nothing is decided until it is.
+    unread: Option<String>,
     /// The first list has come.
     listed: bool,
     /// It has come, and it is known of every unit in it whose worker it is.
@@ -230,7 +255,7 @@ impl<M: ServiceManager> Daemon<M> {
         metrics: Arc<Metrics>,
         publish: Option<mpsc::UnboundedSender<Event>>,
         listen: watch::Sender<Option<std::net::SocketAddr>>,
-    ) -> (Self, mpsc::Receiver<FileEvent>) {
+    ) -> (Self, Inputs) {
         let paths = &setup.paths;
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
@@ -242,14 +267,23 @@ impl<M: ServiceManager> Daemon<M> {
         let mut healer = Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random);
         let origin = Instant::now();
         let store = Store::new(paths.state.clone());
-        let found = store.take_up(clocks(origin));
-        if let Some(warning) = found.warning {
-            tracing::warn!("{warning}");
-        }
-        healer.restore(found.memory.clone());
+        let (rereads, reread) = mpsc::unbounded_channel();
+        let (known, unread) = match store.take_up(clocks(origin)) {
+            Found::Known(memory) => (memory, None),
+            Found::SetAside(warning) => {
+                tracing::warn!("{warning}");
+                (Memory::default(), None)
+            }
+            Found::Unread(why) => {
+                tracing::error!("{why}; trying again, and until then nothing is healed that may be paused or stopped");
+                tokio::spawn(memory::reread(store.clone(), origin, rereads.clone()));
+                (Memory::default(), Some(why))
+            }
+        };
+        healer.restore(known.clone());
         let mut daemon = Self {
             log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
-            memory: Keeper::start(store, found.memory, origin),
+            memory: Keeper::start(store, known, origin),
             stock_at: None,
             stock_within: TAKES_STOCK_WITHIN,
             recount: false,
@@ -261,6 +295,11 @@ impl<M: ServiceManager> Daemon<M> {
             aliases: Aliases::new(),
             places: Places::new(),
             watch,
+            silent: [false; FOLLOWED.len()],
+            rereads,
+            notify: Notify::open(),
+            told: String::new(),
+            unread,
             ready: false,
             early: Vec::new(),
             listed: false,
@@ -279,7 +318,24 @@ impl<M: ServiceManager> Daemon<M> {
         for (file, content) in FOLLOWED.into_iter().zip(contents) {
             daemon.file_changed(file, content);
         }
-        (daemon, files)
+        (daemon, Inputs { files, rereads: reread })
+    }
+
+    /// What was to be remembered can be read at last.
+    fn recall(&mut self, found: Found) {
+        let known = match found {
+            Found::Known(memory) => memory,
+            Found::SetAside(warning) => {
+                tracing::warn!("{warning}");
+                Memory::default()
+            }
+            Found::Unread(_) => return,
+        };
+        tracing::info!("the state can be read now; healing begins");
+        self.unread = None;
+        self.healer.restore(known.clone());
+        self.memory.restart(Store::new(self.setup.paths.state.clone()), known, self.origin);
+        self.refresh();
     }
 
     fn observe(&mut self, fact: Fact) {
@@ -290,11 +346,16 @@ impl<M: ServiceManager> Daemon<M> {
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
         let news = !events.is_empty();
+        let promises = events.iter().any(|action| matches!(action, Action::Emit(event) if is_promise(event)));
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
         self.dismiss_the_rested();
         self.locate_newcomers();
         self.recount |= news;
-        if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
+        if promises {
+            // Soon, as the event waits for it.
+            let at = Instant::now() + self.stock_within.saturating_sub(TAKES_STOCK_WITHIN);
+            self.stock_at = Some(self.stock_at.map_or(at, |earlier| earlier.min(at)));
+        } else if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
             self.stock_at = Some(Instant::now() + self.stock_within);
         }
         if listed {
@@ -306,7 +367,7 @@ impl<M: ServiceManager> Daemon<M> {
             for ask in std::mem::take(&mut self.early) {
                 self.answer(ask);
             }
-            notify::ready();
+            self.notify.ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
         }
     }
@@ -333,7 +394,12 @@ impl<M: ServiceManager> Daemon<M> {
     /// Tells how things are.
     fn count(&mut self) {
         self.recount = false;
-        self.log.status(&status(&self.healer.counts(), self.trouble.as_deref()));
+        let trouble = self.trouble.as_ref().or(self.unread.as_ref());
+        let line = status(&self.healer.counts(), trouble.map(String::as_str));
+        if line != self.told {
+            self.notify.status(&line);
+            self.told = line;
+        }
     }
 
     fn perform(&mut self, action: Action) {
@@ -366,7 +432,8 @@ impl<M: ServiceManager> Daemon<M> {
     fn tell(&mut self, event: Event) {
         self.record.event(&event);
         self.pass_on(&event);
-        self.log.write(event);
+        let promise = is_promise(&event).then(|| self.memory.ticket(self.healer.remembers_otherwise()));
+        self.log.write(event, promise);
     }
 
     fn refresh(&mut self) {
@@ -379,7 +446,20 @@ impl<M: ServiceManager> Daemon<M> {
         self.healer.next_deadline().map(|at| self.origin + at.since_origin())
     }
 
-    fn changed(&mut self, change: Change) -> Fact {
+    /// What a change means to the healer; nothing while it is not known what was paused and stopped.
+    fn changed(&mut self, change: Change) -> Option<Fact> {
+        let fact = self.fact(change);
+        if self.unread.is_none() {
+            return Some(fact);
+        }
+        self.count();
+        if matches!(fact, Fact::Units(_)) && !std::mem::replace(&mut self.ready, true) {
+            self.notify.ready();
+        }
+        None
+    }
+
+    fn fact(&mut self, change: Change) -> Fact {
         match &change {
             Change::Units(list) => {
                 self.shutting_down = false;
@@ -413,8 +493,8 @@ impl<M: ServiceManager> Daemon<M> {
                 if self.trouble.is_none() {
                     tracing::warn!("healing pauses until the service manager answers: {why}");
                 }
-                self.log.status(&status(&self.healer.counts(), Some(why)));
                 self.trouble = Some(why.clone());
+                self.count();
                 self.uptimes.forget();
             }
             Change::Finished(..)
@@ -425,6 +505,11 @@ impl<M: ServiceManager> Daemon<M> {
         }
         Fact::from(change)
     }
+}
+
+/// Whether an event tells of something that has to survive a restart, as it is told only once.
+fn is_promise(event: &Event) -> bool {
+    matches!(event.phase, Phase::GaveUp | Phase::Stopped)
 }
 
 /// The line that `systemctl status` shows.

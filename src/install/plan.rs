@@ -60,9 +60,10 @@ pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
     let writes = seen.file != Installed::Same;
     if writes {
         steps.push(Step::Write { path: file.clone(), runs: program.clone() });
-        steps.extend(H::RELOADS.then_some(Step::Reload));
     }
     steps.extend((!seen.enabled).then_some(Step::Enable));
+    // Last, as enabling makes links: until systemd reads them, it warns of units that changed on disk.
+    steps.extend((H::RELOADS && (writes || !seen.enabled)).then_some(Step::Reload));
     if !seen.up {
         steps.push(Step::Start);
     } else if writes || seen.outdated {

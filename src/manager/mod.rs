@@ -14,6 +14,9 @@ pub mod log;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
+#[cfg(all(target_os = "linux", any(test, fuzzing)))]
+pub(crate) use journal::fuzz as fuzz_journal;
+
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};

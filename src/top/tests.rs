@@ -31,6 +31,7 @@ fn snapshot(workers: Vec<WorkerReport>, pauses: Vec<PauseReport>) -> Snapshot {
             warnings: Vec::new(),
             error: String::new(),
         },
+        state: crate::api::StateStatus::default(),
         config: String::new(),
         stop_marker: false,
         pauses,

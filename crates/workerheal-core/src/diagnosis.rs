@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::coverage::Worker;
 use super::pauses::Pause;
+use super::text;
 use super::units::{ActiveState, Parent};
 
 /// What is wrong with a worker.
@@ -208,7 +209,7 @@ impl fmt::Display for Refusal {
             Self::CrashLooping(count) => {
                 write!(f, "the service manager itself restarts it, {count} times so far")
             }
-            Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", path.display()),
+            Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", text::path(path)),
             Self::StateNotHealed(state) => write!(f, "the configuration does not heal the state {state}"),
             Self::Declined(why) => write!(f, "the service manager does not start it now: {why}"),
             Self::Unreadable(why) => write!(f, "its state cannot be read: {why}"),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::coverage::display_name;
 use super::diagnosis::State;
+use super::text::plain;
 
 /// A worker that something is wrong with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -316,24 +317,6 @@ fn cut(line: String, length: usize) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// Drops control characters, and escape sequences as a whole, so that no `[31m` stays behind.
-fn plain(line: &str) -> String {
-    let mut kept = String::with_capacity(line.len());
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
-                // A control sequence ends with the first character from @ to ~ (ECMA-48, 5.4).
-                chars.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-            '\t' => kept.push(' '),
-            c if c.is_control() => {}
-            c => kept.push(c),
-        }
-    }
-    kept
 }
 
 #[cfg(test)]

@@ -27,5 +27,6 @@ pub mod rules;
 pub mod style;
 pub mod survey;
 pub mod target;
+pub mod text;
 pub mod time;
 pub mod units;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::calls::{Office, stream};
+use super::calls::{Office, stream, unread};
 use super::events::{SIGN_OF_LIFE, frame};
 use crate::answer::{Rejection, duration};
 use crate::api::HealRequest;
@@ -29,6 +29,9 @@ pub(super) async fn heal<M: ServiceManager>(
     request: HealRequest,
 ) -> Result<Response, Rejection> {
     let prove = request.prove.as_deref().map(duration).transpose()?;
+    if let Some(why) = office.ask(Ask::Unread).await? {
+        return Err(unread(&why));
+    }
     let search = office.search().await?;
     let mut plan = if request.targets.is_empty() {
         // The healer knows, whatever can be seen.

@@ -16,6 +16,7 @@ use super::job::Seen;
 use super::label::{label_of, unit_of};
 use super::launchctl::{Failure, Launchctl};
 use super::plist::{File, unit_described_by};
+use crate::blocking::FILES;
 use crate::core::units::{Detail, UnitName};
 use crate::manager::{ManagerError, directory};
 
@@ -150,8 +151,8 @@ impl Eyes {
 /// Whether a directory is definitely gone. One on a file system that does not answer may be there.
 async fn is_gone(directory: Option<PathBuf>) -> bool {
     let Some(path) = directory.filter(|path| path.is_absolute()) else { return false };
-    let look = spawn_blocking(move || directory::is_gone(&path));
-    matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(true)))
+    let look = FILES.within(LOOKS_WITHIN, move || directory::is_gone(&path));
+    matches!(look.await, Ok(true))
 }
 
 /// For how long a process has existed, in whole seconds, ps(1).

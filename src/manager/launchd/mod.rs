@@ -170,3 +170,9 @@ impl ServiceManager for Launchd {
         let _ = under_way.wait_for(|count| *count == 0).await;
     }
 }
+
+/// Any text as what launchctl prints of a job: see [`fuzz`](crate::fuzz).
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(text: &str) {
+    drop(answers::job(text));
+}

@@ -12,6 +12,7 @@ use super::session::PATIENCE;
 use super::wire::{self, Line};
 use super::{LOOKS_WITHIN, direct, flag, names, text};
 use crate::core::coverage::Aliases;
+use crate::core::text::{path as shown, plain};
 use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
 use crate::manager::journal::{FailedRun, Run, RunCommand};
 use crate::manager::{ManagerError, Scope, directory, fingerprint};
@@ -43,7 +44,7 @@ pub(super) enum Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", path.display()),
+            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", shown(path)),
             Self::Session => f.write_str("$DBUS_SESSION_BUS_ADDRESS"),
             Self::System => f.write_str("the system bus"),
         }
@@ -434,12 +435,12 @@ pub(super) fn monotonic() -> Duration {
 fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {
     match error {
         zbus::Error::MethodError(_, text, _) => {
-            ManagerError::Refused { what, why: text.clone().unwrap_or_else(|| "no reason given".to_owned()) }
+            ManagerError::Refused { what, why: text.as_deref().map_or_else(|| "no reason given".to_owned(), plain) }
         }
-        error => ManagerError::Unreachable(error.to_string()),
+        error => ManagerError::Unreachable(plain(&error.to_string())),
     }
 }
 
 fn unexpected(what: &'static str, error: &zbus::Error) -> ManagerError {
-    ManagerError::Unexpected { what, why: error.to_string() }
+    ManagerError::Unexpected { what, why: plain(&error.to_string()) }
 }

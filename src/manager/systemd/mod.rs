@@ -7,6 +7,8 @@
 //! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
 
 mod direct;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod link;
 pub(crate) mod own;
 mod related;
@@ -26,6 +28,7 @@ use super::directory::is_gone;
 use super::journal::{End, Journal};
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
+use crate::blocking::FILES;
 use crate::core::coverage::Aliases;
 use crate::core::rules::Start;
 use crate::core::units::{
@@ -236,8 +239,8 @@ impl Directory {
         let Some(path) = self.path.clone().filter(|_| !self.optional) else {
             return Ok(false);
         };
-        let look = tokio::task::spawn_blocking(move || is_gone(&path));
-        if !matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(true))) {
+        let look = FILES.within(LOOKS_WITHIN, move || is_gone(&path));
+        if !matches!(look.await, Ok(true)) {
             return Ok(false);
         }
         // In another root it is not for us to see.

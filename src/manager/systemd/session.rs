@@ -22,6 +22,7 @@ use super::with_aliased;
 use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
+use crate::core::text::plain;
 use crate::core::units::{ActiveState, UnitName};
 use crate::deadline;
 use crate::manager::{Change, ManagerError};
@@ -156,7 +157,7 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Link, ManagerError>
             Err(_) => problems.push(format!("{address}: no answer")),
         }
     }
-    Err(ManagerError::Unreachable(problems.join("; ")))
+    Err(ManagerError::Unreachable(plain(&problems.join("; "))))
 }
 
 fn lost() -> Outcome {

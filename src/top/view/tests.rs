@@ -67,6 +67,7 @@ fn status(workers: &[WorkerReport]) -> DaemonStatus {
             warnings: Vec::new(),
             error: String::new(),
         },
+        state: crate::api::StateStatus::default(),
         config: "~/.config/workerheal/config.yaml".into(),
         stop_marker: false,
         pauses: Vec::new(),

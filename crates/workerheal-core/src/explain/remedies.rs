@@ -9,6 +9,7 @@ use super::words::Words;
 use crate::diagnosis::{Asked, Hopeless, Refusal};
 use crate::pauses::{Pause, Target};
 use crate::rules::{Case, History, Rule, Verdict};
+use crate::text;
 use crate::units::ActiveState;
 
 impl Words<'_> {
@@ -188,7 +189,7 @@ impl Words<'_> {
                 }
                 Refusal::DirectoryGone(path) => {
                     let mut ways = vec![
-                        format!("bring back {}", path.display()),
+                        format!("bring back {}", text::path(path)),
                         format!("forget the worker: {systemctl} disable {unit}"),
                     ];
                     if self.case.seen.active == ActiveState::Failed {

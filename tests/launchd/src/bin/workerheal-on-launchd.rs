@@ -4,6 +4,7 @@
 //! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use workerheal::install::launchd::Agent;
@@ -40,7 +41,9 @@ fn main() -> anyhow::Result<()> {
                 let is_agent = arguments.next().as_deref() == Some("--log");
                 let format = if is_agent { logging::Format::Text } else { logging::Format::Json };
                 logging::init(format, false, false);
-                workerheal::daemon::run(manager, changes, setup).await?;
+                let result = workerheal::daemon::run(manager, changes, setup).await;
+                logging::flush(Duration::from_secs(1));
+                result?;
             }
             "detect" => {
                 let client = Client::new(manager, changes, setup.rules);
