@@ -346,7 +346,8 @@ impl<M: ServiceManager> Search<M> {
             return Ok(inquiry::judge(self).await?.plan(Timestamp::default()));
         }
         let workers = self.workers().await?;
-        Ok(self.plan_for(&target::select(targets, &workers)?).await?)
+        let targets = self.rules.coverage.by_own_names(targets);
+        Ok(self.plan_for(&target::select(&targets, &workers)?).await?)
     }
 
     /// What there is to heal of these workers, which were named.

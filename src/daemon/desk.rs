@@ -17,7 +17,7 @@ use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus, State
 use crate::core::batch::Plan;
 use crate::core::coverage::Worker;
 use crate::core::diagnosis::{Refusal, State};
-use crate::core::event::Event;
+use crate::core::event::{Event, UnhealthyWorker};
 use crate::core::explain::{Explanation, Sources};
 use crate::core::healer::{Fact, Timestamp};
 use crate::core::memory::Memory;
@@ -51,6 +51,8 @@ pub(super) enum Ask {
     Covered(oneshot::Sender<Vec<(UnitName, Worker)>>),
     /// What there is to heal, if that is everything.
     Plan(oneshot::Sender<Plan>),
+    /// Which of these are coming up already.
+    UnderWay(Vec<UnitName>, oneshot::Sender<Vec<UnhealthyWorker>>),
     /// The workers that are up of which it is not known since when.
     WithoutUptime(oneshot::Sender<Question>),
     /// Since when those are up.
@@ -141,6 +143,7 @@ impl<M: ServiceManager> Daemon<M> {
             Ask::Workers(reply) => drop(reply.send(self.survey(now))),
             Ask::Covered(reply) => drop(reply.send(self.covered())),
             Ask::Plan(reply) => drop(reply.send(self.healer.plan(now))),
+            Ask::UnderWay(units, reply) => drop(reply.send(self.healer.under_way(&units))),
             Ask::WithoutUptime(reply) => drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now()))),
             Ask::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
             Ask::Gauges(reply) => drop(reply.send(self.gauges())),

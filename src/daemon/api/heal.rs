@@ -38,7 +38,14 @@ pub(super) async fn heal<M: ServiceManager>(
         office.ask(Ask::Plan).await?
     } else {
         let workers = office.ask(Ask::Covered).await?;
-        search.plan_for(&target::select(&request.targets, &workers)?).await?
+        let targets = search.rules.coverage.by_own_names(&request.targets);
+        let units = target::select(&targets, &workers)?;
+        let mut plan = search.plan_for(&units).await?;
+        // What is coming up already is waited for.
+        let under_way = office.ask(|reply| Ask::UnderWay(units, reply)).await?;
+        plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
+        plan.unhealthy.extend(under_way);
+        plan
     };
     if request.dry_run {
         search.enrich(&mut plan.unhealthy).await;

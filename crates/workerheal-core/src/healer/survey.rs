@@ -8,6 +8,7 @@ use super::{Healer, Timestamp, Unit};
 use crate::batch::{LeftAlone, Plan};
 use crate::coverage::{Resolution, Worker};
 use crate::diagnosis::{Refusal, State};
+use crate::event::UnhealthyWorker;
 use crate::pauses::Pauses;
 use crate::survey::{Stage, WorkerReport};
 use crate::units::{ActiveState, UnitName};
@@ -31,7 +32,7 @@ impl Healer {
             let Some(worker) = report.unhealthy() else { continue };
             let held_for = UnitName::parse(&report.unit).ok().and_then(|unit| self.held_for(&unit).cloned());
             let is_left_alone = match &held_for {
-                Some(Refusal::CrashLooping(_) | Refusal::DirectoryGone(_) | Refusal::StateNotHealed(_)) => true,
+                Some(refusal) if refusal.is_shown_only() => true,
                 _ => worker.state == State::Orphaned,
             };
             if is_left_alone {
@@ -41,6 +42,28 @@ impl Healer {
             }
         }
         plan
+    }
+
+    /// Those of the units that are being started, or have yet to prove that they stay up: a heal that names one waits
+    /// for the end of that.
+    #[must_use]
+    pub fn under_way(&self, units: &[UnitName]) -> Vec<UnhealthyWorker> {
+        let under_way = |name: &&UnitName| {
+            let track = self.tracks.get(*name);
+            track.is_some_and(|track| matches!(track.phase, Phase::Starting | Phase::Proving | Phase::Verifying))
+        };
+        let worker = |name: &UnitName| {
+            let worker = self.worker(name)?;
+            Some(UnhealthyWorker {
+                site: worker.site.clone(),
+                worker: worker.name.clone(),
+                worktree: worker.worktree.clone(),
+                unit: name.short().to_owned(),
+                state: self.tracks.get(name)?.diagnosed.unwrap_or(State::Failed),
+                last_error: String::new(),
+            })
+        };
+        units.iter().filter(under_way).filter_map(worker).collect()
     }
 
     /// How many workers there are at each stage.
