@@ -116,6 +116,7 @@ fn seen(active: ActiveState) -> Inspection {
         directory_gone: false,
         parents: Vec::new(),
         stop: None,
+        said: None,
     }
 }
 

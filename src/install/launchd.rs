@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{COMES_UP_WITHIN, Error, Host, POLL, Seen, Service, Step};
 use crate::manager::launchd::LABEL;
-use crate::manager::launchd::own::OwnJob;
+use crate::manager::launchd::own::{OwnJob, Trouble};
 use crate::setup::Options;
 
 /// The agent as it is packaged.
@@ -69,7 +69,8 @@ impl Host for Agent {
         // launchd does not tell which file a process was made of, but when.
         let replaced = fs::metadata(&self.service.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
         let outdated = state.age.zip(replaced).is_some_and(|(age, ago)| ago < age);
-        Ok(Seen { file: self.service.installed(), enabled: !state.disabled, up: state.up, outdated })
+        let stalled = state.trouble.is_some();
+        Ok(Seen { file: self.service.installed(), enabled: !state.disabled, up: state.up, stalled, outdated })
     }
 
     fn service(&self) -> &Service {
@@ -106,6 +107,9 @@ impl Host for Agent {
             }
             if state.ended {
                 return Err(self.down("it ended at once"));
+            }
+            if let Some(Trouble { what, remedy }) = state.trouble {
+                return Err(Error::Down { why: format!("{what}; to start it: {remedy}"), log: self.log_command() });
             }
             if Instant::now() >= latest {
                 return Err(self.down("it does not get ready"));

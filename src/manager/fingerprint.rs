@@ -1,13 +1,15 @@
 //! A number that changes when the files that define a unit do.
 
 use std::hash::Hasher;
-use std::os::unix::fs::MetadataExt;
+#[cfg(target_os = "linux")]
 use std::path::Path;
 
 /// Made of the paths, times and lengths of the files. It is written down and compared by later
 /// versions, so it is no hash that may change with Rust.
+#[cfg(target_os = "linux")]
 pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
     let mut number = Fnv::default();
     for path in files {
         number.write(path.as_os_str().as_bytes());
@@ -16,6 +18,16 @@ pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
                 number.write_u64(part);
             }
         }
+    }
+    number.finish()
+}
+
+/// Made of what the files say, wherever and whenever they were written.
+pub(super) fn of_contents<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut number = Fnv::default();
+    for bytes in contents {
+        number.write_u64(bytes.len() as u64);
+        number.write(bytes);
     }
     number.finish()
 }

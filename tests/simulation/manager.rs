@@ -243,6 +243,7 @@ impl Manager {
             directory_gone: self.truth[index].directory_gone && unit.active().is_down(),
             parents: parents.collect(),
             stop,
+            said: None,
         }
     }
 

@@ -130,6 +130,7 @@ impl Systemd {
             directory_gone: gone.unwrap_or(false),
             parents,
             stop,
+            said: None,
         })
     }
 

@@ -4,6 +4,7 @@
 mod cases;
 mod install;
 mod own;
+mod recorded;
 mod stage;
 
 use stage::OnLaunchd;
