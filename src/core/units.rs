@@ -428,7 +428,7 @@ pub struct Inspection {
     /// Whether its last run was ended on request; `None` when nobody asked to find out.
     pub stop: Option<StopEvidence>,
     /// What a manager says that has words of its own (launchd), for people to read.
-    pub said: Option<Said>,
+    pub said: Option<Box<Said>>,
 }
 
 /// What the manager said of a unit in words of its own, for explanations. No decision rests on it.

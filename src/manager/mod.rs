@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::core::explain;
 use crate::core::healer::Outcome;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use log::{Log, WantedLines};
@@ -129,6 +130,12 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
             let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
             SystemTime::now().checked_sub(up_for)
         }
+    }
+
+    /// The manager's own commands about the unit, for people to paste; `None` are systemd's for the scope.
+    fn commands(&self, unit: &UnitName) -> impl Future<Output = Option<explain::Manager>> + Send {
+        let _ = unit;
+        std::future::ready(None)
     }
 
     /// Waits until no start is under way that would be left half done if this process ended: none

@@ -152,7 +152,8 @@ async fn explain<M: ServiceManager>(
     let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
     let search = office.search().await?;
     let seen = office.manager.inspect(&unit, Detail::ALL).await?;
-    let sources = sources(&office.paths, office.scope, &search.rules.registry, &worker, Timestamp::default());
+    let files = (&office.paths, &*search.rules.registry);
+    let sources = sources(files, (&office.manager, office.scope), (&unit, &worker), Timestamp::default()).await;
     let explanation = office.ask(|reply| Ask::Explain(unit.clone(), Box::new((seen, sources)), reply)).await?;
     let explanation = explanation.ok_or_else(not_covered)?;
     let last_words = search.last_words(&unit).await;

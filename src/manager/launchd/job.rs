@@ -110,6 +110,11 @@ pub(super) fn meant(job: &Job, agent: Option<&Agent>) -> Meant {
     }
 }
 
+/// Whether it is to run, and launchd does not start it until that is demanded.
+pub(super) fn is_put_off(job: &Job, agent: Option<&Agent>) -> bool {
+    job.is_idle() && meant(job, agent) == Meant::Up
+}
+
 /// What one line of the list says of a unit whose job runs.
 pub(super) fn running(unit: UnitName) -> UnitStatus {
     status_of(unit, Standing::plain(ActiveState::Active))
@@ -204,7 +209,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         directory_gone: seen.directory_gone && !is_up,
         parents: Vec::new(),
         stop: detail.stop.then(|| stop_evidence(seen, watched)),
-        said: Some(said(seen)),
+        said: Some(Box::new(said(seen))),
     }
 }
 
@@ -227,7 +232,7 @@ fn said(seen: &Seen) -> Said {
     let meant = meant(job, agent);
     let finding = if job.spawn_failed {
         Some("launchd cannot start its program any more, as after an upgrade of it; it has to be loaded anew")
-    } else if job.is_idle() && meant == Meant::Up {
+    } else if is_put_off(job, agent) {
         Some("it is to run, and launchd has put off its start until it is demanded")
     } else {
         None

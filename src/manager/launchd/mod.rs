@@ -37,6 +37,7 @@ use tokio::time::timeout;
 
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
+use crate::core::explain;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::paths::{Overrides, Paths};
 use launchctl::Launchctl;
@@ -171,6 +172,22 @@ impl ServiceManager for Launchd {
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
         let file = self.file(unit).await;
         tail::log(file.agent().map(|agent| agent.logs.clone()).unwrap_or_default(), wanted)
+    }
+
+    async fn commands(&self, unit: &UnitName) -> Option<explain::Manager> {
+        let found = self.eyes.job(unit).await.ok().flatten();
+        let file = self.eyes.file(unit, found.as_ref().map(|(_, job)| job)).await;
+        let domain = found.as_ref().map(|(domain, _)| *domain).or(self.eyes.launchctl.domains().first().copied())?;
+        let text = |path: &Path| path.display().to_string();
+        Some(explain::Manager::Launchd(explain::LaunchdJob {
+            domain: domain.to_string(),
+            label: label::label_of(unit),
+            plist: file.agent().map_or_else(String::new, |agent| text(&agent.path)),
+            loaded: found.is_some(),
+            put_off: found.as_ref().is_some_and(|(_, job)| job::is_put_off(job, file.agent())),
+            by_podman: file.agent().is_some_and(|agent| agent.by_podman),
+            log: file.agent().and_then(|agent| agent.logs.first()).map(|log| text(log)),
+        }))
     }
 
     async fn settled(&self) {

@@ -13,13 +13,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::{End, Job};
-use super::job::meant;
+use super::job::is_put_off;
 use super::label::{is_lerds, label_of};
 use super::launchctl::{Domain, Failure};
 use super::look::{Eyes, is_new};
 use super::plist::{Agent, File};
 use super::records::Records;
-use super::starts::Meant;
 use crate::core::diagnosis::{Hopeless, Refusal};
 use crate::core::healer::Outcome;
 use crate::core::units::UnitName;
@@ -96,8 +95,7 @@ impl Starter<'_> {
                 // Somebody was faster.
                 return Ok(self.done(job));
             }
-            let is_put_off = job.is_idle() && meant(&job, Some(&agent)) == Meant::Up;
-            if is_put_off && !self.order.restart {
+            if is_put_off(&job, Some(&agent)) && !self.order.restart {
                 let latest = self.order.deadline.min(Instant::now() + KICKED_UP_WITHIN);
                 match self.comes_up(&agent, Some(job.runs), latest).await {
                     // To load it anew may help.
