@@ -17,6 +17,7 @@ mod notify;
 mod record;
 mod uptimes;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +36,7 @@ use crate::probe::probe;
 use crate::setup::{Error, Setup};
 use crate::store::Store;
 use crate::watch::{FileEvent, Watch};
-use api::{Api, Claim, Parts};
+use api::{Api, Claim, Parts, is_taken};
 use files::FOLLOWED;
 use log::EventLog;
 use memory::{Keeper, clocks};
@@ -52,6 +53,9 @@ const LATER_A_WORKER: Duration = Duration::from_micros(200);
 const TAKES_STOCK_AT_LATEST: Duration = Duration::from_secs(1);
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is looked if another daemon has ended, by one that waits for its turn.
+const LOOKS_FOR_TURN: Duration = Duration::from_secs(2);
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
@@ -146,6 +150,16 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         api.end().await;
     }
     Ok(())
+}
+
+/// Waits until no other daemon of the same user runs.
+pub async fn wait_for_turn(socket: &Path) {
+    if is_taken(socket) {
+        tracing::info!("another workerheal daemon runs; this one waits until it ends");
+    }
+    while is_taken(socket) {
+        tokio::time::sleep(LOOKS_FOR_TURN).await;
+    }
 }
 
 /// Opens the API. Without one it heals all the same, unless another daemon does that already.

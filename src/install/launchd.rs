@@ -25,6 +25,8 @@ pub struct Agent {
     job: OwnJob,
     service: Service,
     log: PathBuf,
+    /// Where its socket is.
+    runtime: Option<PathBuf>,
     /// How long its log was when it was started: what it says since comes after that.
     begin: Cell<usize>,
 }
@@ -52,7 +54,9 @@ impl Agent {
         let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
         let text = text(&program, &arguments, &log);
         let service = Service { file, text, program };
-        Ok(Self { job: OwnJob::connect(launchctl, directory).await?, service, log, begin: Cell::new(0) })
+        let runtime = options.paths()?.socket.parent().map(Path::to_owned);
+        let job = OwnJob::connect(launchctl, directory).await?;
+        Ok(Self { job, service, log, runtime, begin: Cell::new(0) })
     }
 
     fn down(&self, why: &str) -> Error {
@@ -122,6 +126,25 @@ impl Host for Agent {
         format!("tail -f {}", self.log.display())
     }
 
+    /// Its log, what newsyslog has made of older ones, and the directory of its socket.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let name = self.log.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let logs = self.log.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten().flatten();
+        let own = |entry: &fs::DirEntry| match entry.file_name().to_string_lossy().strip_prefix(&name) {
+            Some(rest) => rest.is_empty() || rest.starts_with('.'),
+            None => false,
+        };
+        let mut leftovers: Vec<PathBuf> = logs.filter(own).map(|entry| entry.path()).collect();
+        leftovers.sort();
+        leftovers.extend(self.runtime.clone().filter(|path| path.exists()));
+        leftovers
+    }
+
+    fn remains(&self) -> Option<String> {
+        // It is root's.
+        Path::new(ROTATION).exists().then(|| format!("{ROTATION} is left; to remove it: sudo rm {ROTATION}"))
+    }
+
     async fn hint(&self) -> Option<String> {
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty())?;
         let line = rotation(&user, &self.log)?;
@@ -165,11 +188,15 @@ mod tests {
         let read: plist::Dictionary = plist::from_bytes(text.as_bytes()).unwrap();
         let words: Vec<&str> =
             read["ProgramArguments"].as_array().unwrap().iter().map(|word| word.as_string().unwrap()).collect();
-        let expected = ["/opt/<my> tools/workerheal", "--config", "/Users/me/a & b.yaml", "daemon", "--log", "text"];
+        let expected =
+            ["/opt/<my> tools/workerheal", "--config", "/Users/me/a & b.yaml", "daemon", "--log", "text", "--standby"];
         assert_eq!(words, expected);
         assert_eq!(read["StandardErrorPath"].as_string(), Some("/Users/me/log & more"));
         assert_eq!(read["Label"].as_string(), Some(LABEL));
         assert_eq!(read["KeepAlive"].as_boolean(), Some(true));
+        let sessions: Vec<_> =
+            read["LimitLoadToSessionType"].as_array().unwrap().iter().map(|it| it.as_string()).collect();
+        assert_eq!(sessions, [Some("Aqua"), Some("Background")], "it is installed over SSH too");
         let log = Path::new("/Users/me/Library/Logs/workerheal.log");
         let line = "/Users/me/Library/Logs/workerheal.log me:staff 600 5 1024 * JN";
         assert_eq!(rotation("me", log).as_deref(), Some(line));

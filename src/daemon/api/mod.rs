@@ -28,7 +28,7 @@ use crate::manager::{Scope, ServiceManager};
 use crate::paths::Paths;
 use calls::Office;
 use events::Book;
-pub(super) use socket::Claim;
+pub(super) use socket::{Claim, is_taken};
 
 /// A running API. Dropped, it ends.
 pub(super) struct Api {

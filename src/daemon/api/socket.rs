@@ -27,13 +27,7 @@ impl Claim {
         let cannot = |why: &dyn std::fmt::Display| Error::Socket { path: path.to_owned(), why: why.to_string() };
         let directory = path.parent().unwrap_or(Path::new("/"));
         prepare(directory).map_err(|error| cannot(&error))?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.with_extension("lock"))
-            .map_err(|error| cannot(&error))?;
+        let lock = lock_of(path).map_err(|error| cannot(&error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::AnotherDaemon(path.to_owned())),
@@ -52,6 +46,16 @@ impl Claim {
         listener.set_nonblocking(true).map_err(|error| cannot(&error))?;
         Ok(Self { listener, path: path.to_owned(), _lock: lock })
     }
+}
+
+/// Whether a daemon has the socket that lives.
+pub(crate) fn is_taken(path: &Path) -> bool {
+    lock_of(path).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+fn lock_of(path: &Path) -> io::Result<File> {
+    let lock = path.with_extension("lock");
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock)
 }
 
 impl Drop for Claim {

@@ -1,17 +1,21 @@
-//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, `LAUNCHCTL log UNIT...`,
-//! and the same for `install-plan`, `install` and `uninstall`.
+//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`,
+//! `explain`, `install-plan`, `install`, `uninstall` and `uninstall-purge`.
 //!
 //! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use workerheal::core::explain::text::text;
+use workerheal::core::healer::Timestamp;
+use workerheal::core::style::Style;
 use workerheal::install::launchd::Agent;
 use workerheal::install::{self, Host};
 use workerheal::manager::ServiceManager;
 use workerheal::manager::launchd::{Launchd, Places};
 use workerheal::manager::log::WantedLines;
 use workerheal::setup::Setup;
+use workerheal::sources::sources;
 use workerheal::{Client, Options, UnitName, logging};
 
 fn main() -> anyhow::Result<()> {
@@ -40,6 +44,9 @@ fn main() -> anyhow::Result<()> {
                 let is_agent = arguments.next().as_deref() == Some("--log");
                 let format = if is_agent { logging::Format::Text } else { logging::Format::Json };
                 logging::init(format, false, false);
+                if is_agent {
+                    workerheal::daemon::wait_for_turn(&setup.paths.socket).await;
+                }
                 workerheal::daemon::run(manager, changes, setup).await?;
             }
             "detect" => {
@@ -52,6 +59,20 @@ fn main() -> anyhow::Result<()> {
                 let mut client = Client::new(manager, changes, setup.rules);
                 for unit in arguments {
                     client.heal_unit(&UnitName::parse(&unit)?).await?;
+                }
+            }
+            "explain" => {
+                let client = Client::new(manager, changes, setup.rules.clone());
+                let search = client.search();
+                for (unit, worker) in client.workers().await? {
+                    if !arguments.as_slice().contains(&unit.to_string()) {
+                        continue;
+                    }
+                    let files = (&setup.paths, &*setup.rules.registry);
+                    let clock = Timestamp::default();
+                    let sources = sources(files, (&search.manager, setup.scope), (&unit, &worker), clock).await;
+                    let explanation = search.explain(&unit, &sources).await?.context("it is no worker")?;
+                    print!("{}", text(&explanation, None, Style::default()));
                 }
             }
             "log" => {
@@ -73,6 +94,10 @@ async fn installed(launchctl: &Path, command: &str) -> anyhow::Result<()> {
     let host = Agent::connect_through(launchctl, &Options::default()).await?;
     let steps = match command {
         "uninstall" => install::to_uninstall(&host, &[]).await?,
+        "uninstall-purge" => {
+            let leftovers: Vec<PathBuf> = install::leftovers()?.into_iter().chain(host.leftovers()).collect();
+            install::to_uninstall(&host, &leftovers).await?
+        }
         _ => install::to_install(&host).await?,
     };
     for step in &steps {

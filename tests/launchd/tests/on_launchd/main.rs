@@ -3,6 +3,7 @@
 #[path = "../../../cases/mod.rs"]
 mod cases;
 mod install;
+mod lerd;
 mod own;
 mod recorded;
 mod stage;

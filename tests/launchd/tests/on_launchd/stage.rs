@@ -71,6 +71,7 @@ impl OnLaunchd {
         let mut command = Command::new(WORKERHEAL);
         command.arg(LAUNCHCTL).args(arguments).stdin(Stdio::null());
         command.env_clear().env("HOME", self.launchd.home()).env(SOCKET, self.launchd.socket());
+        command.env("XDG_RUNTIME_DIR", self.path("run"));
         command.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         command
     }
@@ -133,6 +134,9 @@ impl Stage for OnLaunchd {
     fn new() -> Self {
         let stage = Self { launchd: Launchd::start(), cursor: Cell::new(0), daemon: RefCell::new(None) };
         fs::create_dir_all(stage.path("Library/Logs/lerd")).unwrap();
+        // As macOS has $TMPDIR: each user's own.
+        fs::create_dir_all(stage.path("run")).unwrap();
+        stage.launchd.set_environment("XDG_RUNTIME_DIR", &stage.path("run"));
         // For workerheal as the agent.
         stage.launchd.set_environment("LAUNCHCTL", Path::new(LAUNCHCTL));
         stage.sites(&["{name: myapp}", "{name: shop}"]);
