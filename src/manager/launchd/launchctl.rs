@@ -78,7 +78,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn of(status: i32, said: &str) -> Self {
+    pub(super) fn of(status: i32, said: &str) -> Self {
         match status {
             5 => Self::Busy,
             36 => Self::Redundant,

@@ -20,6 +20,8 @@ pub(crate) mod launchctl;
 mod look;
 pub(crate) mod own;
 mod plist;
+#[cfg(test)]
+mod recorded;
 mod records;
 mod session;
 mod start;
