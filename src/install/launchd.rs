@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{COMES_UP_WITHIN, Error, Host, POLL, Seen, Service, Step};
 use crate::manager::launchd::LABEL;
-use crate::manager::launchd::own::{OwnJob, Trouble};
+use crate::manager::launchd::own::OwnJob;
+pub use crate::manager::launchd::own::Trouble;
 use crate::setup::Options;
 
 /// The agent as it is packaged.
@@ -57,6 +58,16 @@ impl Agent {
         let runtime = options.paths()?.socket.parent().map(Path::to_owned);
         let job = OwnJob::connect(launchctl, directory).await?;
         Ok(Self { job, service, log, runtime, begin: Cell::new(0) })
+    }
+
+    /// What keeps launchd from running workerheal though it is loaded, and the command that helps, if there is such a
+    /// thing.
+    ///
+    /// # Errors
+    ///
+    /// If launchd does not answer.
+    pub async fn trouble(&self) -> Result<Option<Trouble>, Error> {
+        Ok(self.job.state().await?.trouble)
     }
 
     fn down(&self, why: &str) -> Error {
@@ -112,8 +123,9 @@ impl Host for Agent {
             if state.ended {
                 return Err(self.down("it ended at once"));
             }
-            if let Some(Trouble { what, remedy }) = state.trouble {
-                return Err(Error::Down { why: format!("{what}; to start it: {remedy}"), log: self.log_command() });
+            if let Some(Trouble { what, .. }) = state.trouble {
+                // What helps has just been tried.
+                return Err(Error::Down { why: what, log: self.log_command() });
             }
             if Instant::now() >= latest {
                 return Err(self.down("it does not get ready"));

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::answers::{End, Job};
+use super::launchctl::Domain;
 use super::plist::{Agent, File};
 use super::starts::Meant;
 use crate::core::units::{
@@ -24,6 +25,8 @@ const TOLD_TO_END: [End; 4] = [End::Signal(15), End::Signal(2), End::Code(143), 
 pub(super) struct Seen {
     /// `None` if it is not loaded.
     pub job: Option<Job>,
+    /// Where it is loaded.
+    pub domain: Option<Domain>,
     pub file: File,
     /// It is disabled on purpose.
     pub disabled: bool,

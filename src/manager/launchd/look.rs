@@ -126,7 +126,13 @@ impl Eyes {
             Ok(Some(job)) => {
                 let file = self.file(unit, Some(&job)).await;
                 let directory_gone = is_gone(file.agent().and_then(|agent| agent.working_directory.clone())).await;
-                Sight::Down(Box::new(Seen { job: Some(job), file, directory_gone, ..Seen::default() }))
+                Sight::Down(Box::new(Seen {
+                    job: Some(job),
+                    domain: Some(domain),
+                    file,
+                    directory_gone,
+                    ..Seen::default()
+                }))
             }
             // It was taken out just now.
             Err(Failure::NotLoaded) => Sight::Out { is_new: false },
@@ -195,7 +201,7 @@ impl Eyes {
 
     /// A close look at one unit.
     pub async fn look(&self, unit: &UnitName, detail: Detail) -> Result<Seen, ManagerError> {
-        let job = self.job(unit).await?.map(|(_, job)| job);
+        let (domain, job) = self.job(unit).await?.unzip();
         let file = self.file(unit, job.as_ref()).await;
         let directory = file.agent().and_then(|agent| agent.working_directory.clone());
         let (disabled, directory_gone, age) = tokio::join!(
@@ -204,7 +210,7 @@ impl Eyes {
             age(job.as_ref().and_then(|job| job.pid)),
         );
         let is_new = job.is_none() && is_lerds(unit) && is_new(file.agent().and_then(|agent| agent.written));
-        Ok(Seen { disabled: disabled?, is_new, directory_gone, age, job, file })
+        Ok(Seen { disabled: disabled?, is_new, directory_gone, age, job, domain, file })
     }
 
     /// Whether the unit's job is disabled: what its plist says holds until somebody says otherwise.

@@ -37,7 +37,8 @@ pub(crate) struct OwnState {
 
 /// What keeps launchd from running a job that is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub struct Trouble {
+    /// What it is, as a sentence.
     pub what: String,
     /// A command to be pasted.
     pub remedy: String,
@@ -53,9 +54,8 @@ impl OwnJob {
 
     pub async fn state(&self) -> Result<OwnState, ManagerError> {
         let seen = self.eyes.look(&self.unit, Detail { file: true, ..Detail::default() }).await?;
-        let found = self.eyes.job(&self.unit).await?;
-        let job = found.as_ref().map(|(_, job)| job);
-        let trouble = found.as_ref().and_then(|(domain, job)| trouble(*domain, job));
+        let job = seen.job.as_ref();
+        let trouble = seen.domain.zip(job).and_then(|(domain, job)| trouble(domain, job));
         Ok(OwnState {
             up: job.is_some(),
             ended: job.is_some_and(|job| !job.is_up() && job.runs > 0),

@@ -1,5 +1,5 @@
 //! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`,
-//! `explain`, `install-plan`, `install`, `uninstall` and `uninstall-purge`.
+//! `explain`, `install-plan`, `install`, `uninstall`, `uninstall-purge` and `trouble`.
 //!
 //! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
 
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
         bail!("usage: workerheal-on-launchd LAUNCHCTL COMMAND [UNIT...]");
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if command.contains("install") {
+    if command.contains("install") || command == "trouble" {
         return runtime.block_on(installed(Path::new(&launchctl), &command));
     }
     let setup = Setup::load(&Options::default())?;
@@ -92,6 +92,12 @@ fn main() -> anyhow::Result<()> {
 
 async fn installed(launchctl: &Path, command: &str) -> anyhow::Result<()> {
     let host = Agent::connect_through(launchctl, &Options::default()).await?;
+    if command == "trouble" {
+        if let Some(trouble) = host.trouble().await? {
+            println!("{}: {}", trouble.what, trouble.remedy);
+        }
+        return Ok(());
+    }
     let steps = match command {
         "uninstall" => install::to_uninstall(&host, &[]).await?,
         "uninstall-purge" => {

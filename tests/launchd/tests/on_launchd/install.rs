@@ -68,10 +68,12 @@ fn an_agent_whose_start_launchd_puts_off_is_started_by_its_installation() {
     // Later launchd does not start it again: to install it once more does.
     stage.launchd.control(&["kill", "SIGKILL", &format!("{}/{LABEL}", stage.launchd.domain())]);
     stage.wait_until("it to be down", || stage.launchd.pid(LABEL).is_none().then_some(()));
+    let trouble = run(&stage, "trouble");
+    assert!(trouble.contains("pended: inefficient") && trouble.contains("launchctl kickstart gui/"), "{trouble}");
     let planned = run(&stage, "install-plan");
     assert!(planned.starts_with("start"), "{planned}");
     run(&stage, "install");
-    assert!(stage.launchd.pid(LABEL).is_some());
+    assert_eq!((stage.launchd.pid(LABEL).is_some(), run(&stage, "trouble")), (true, String::new()));
     // And to take it away works where it is loaded and does not run.
     stage.launchd.control(&["kill", "SIGKILL", &format!("{}/{LABEL}", stage.launchd.domain())]);
     run(&stage, "uninstall");
@@ -96,6 +98,17 @@ fn over_ssh_it_is_installed_in_the_users_domain() {
     stage.wait_until("it to take over", || (log().matches("watches over").count() == 2).then_some(()));
     run(&stage, "uninstall");
     assert_eq!(stage.launchd.runs(LABEL), None);
+}
+
+#[test]
+fn an_agent_that_launchd_cannot_spawn_after_an_upgrade_is_loaded_anew() {
+    let stage = OnLaunchd::new();
+    run(&stage, "install");
+    stage.launchd.outdate(LABEL);
+    stage.launchd.control(&["kill", "SIGKILL", &format!("{}/{LABEL}", stage.launchd.domain())]);
+    stage.wait_until("it to be seen", || run(&stage, "trouble").contains("78: EX_CONFIG").then_some(()));
+    run(&stage, "install");
+    assert!(stage.launchd.pid(LABEL).is_some());
 }
 
 #[test]
