@@ -7,7 +7,7 @@
 //!   what they print of all.
 //! - [`label`]: what a unit is called. [`plist`]: the files of jobs, [`starts`] who starts one by that, [`guard`] what
 //!   Lerd's say elsewhere. [`tail`]: the end of their logs.
-//! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units.
+//! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units; [`said`]: in launchd's, for people.
 //! - [`start`]: how one is healed. [`records`]: what is out meanwhile.
 //! - [`own`]: workerheal's own job.
 //! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
@@ -23,6 +23,7 @@ mod plist;
 #[cfg(test)]
 mod recorded;
 mod records;
+mod said;
 mod session;
 mod start;
 mod starts;

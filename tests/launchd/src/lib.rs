@@ -9,6 +9,7 @@
 mod answers;
 mod job;
 mod server;
+mod socket;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -101,7 +102,7 @@ impl Launchd {
         std::fs::create_dir_all(launchd.agents()).unwrap_or_else(|error| panic!("no LaunchAgents: {error}"));
         launchd.set_environment("HOME", &launchd.home());
         launchd.set_environment(SOCKET, &launchd.socket());
-        server::serve(&launchd.socket(), &launchd.world).unwrap_or_else(|error| panic!("no socket: {error}"));
+        socket::serve(&launchd.socket(), &launchd.world).unwrap_or_else(|error| panic!("no socket: {error}"));
         launchd
     }
 
@@ -191,7 +192,7 @@ impl Drop for Launchd {
 ///
 /// If it is not there.
 pub fn ask(socket: &Path, arguments: &[String]) -> io::Result<Reply> {
-    server::ask(socket, arguments)
+    socket::ask(socket, arguments)
 }
 
 fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {

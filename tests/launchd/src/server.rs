@@ -1,9 +1,7 @@
-//! The stand-in's state, its rules, and the socket that it listens on.
+//! The stand-in's state, and its rules.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -17,7 +15,7 @@ use crate::{Reply, Ways, answers, unpoisoned};
 
 /// A job that is told to end and does not is killed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(5);
+pub(crate) const POLL: Duration = Duration::from_millis(5);
 
 /// All that the stand-in knows.
 #[derive(Debug, Default)]
@@ -71,47 +69,6 @@ enum Step {
 
 pub(crate) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     unpoisoned(world.lock())
-}
-
-/// Listens until the world is gone.
-pub(crate) fn serve(socket: &Path, world: &Arc<Mutex<World>>) -> io::Result<()> {
-    let listener = UnixListener::bind(socket)?;
-    let world = Arc::downgrade(world);
-    thread::spawn({
-        let world = world.clone();
-        move || {
-            for stream in listener.incoming().flatten() {
-                let world = world.clone();
-                thread::spawn(move || answer(&stream, &world));
-            }
-        }
-    });
-    thread::spawn(move || {
-        while let Some(world) = world.upgrade() {
-            World::tick(&world);
-            drop(world);
-            thread::sleep(POLL);
-        }
-    });
-    Ok(())
-}
-
-fn answer(stream: &UnixStream, world: &Weak<Mutex<World>>) -> Option<()> {
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).ok()?;
-    let arguments: Vec<String> = serde_json::from_str(&line).ok()?;
-    let world = world.upgrade()?;
-    lock(&world).calls.push(arguments.join(" "));
-    let reply = call(&world, &arguments);
-    let mut stream = stream;
-    serde_json::to_writer(&mut stream, &reply).ok()?;
-    stream.flush().ok()
-}
-
-pub(crate) fn ask(socket: &Path, arguments: &[String]) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(format!("{}\n", serde_json::to_string(arguments)?).as_bytes())?;
-    Ok(serde_json::from_reader(stream)?)
 }
 
 /// Answers one call of `launchctl`.
@@ -385,7 +342,7 @@ impl World {
     }
 
     /// Does what is due.
-    fn tick(world: &Arc<Mutex<Self>>) {
+    pub fn tick(world: &Arc<Mutex<Self>>) {
         let mut this = lock(world);
         let now = Instant::now();
         this.bury();
