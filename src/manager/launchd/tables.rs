@@ -1,6 +1,7 @@
 //! Reads the tables that `launchctl` prints: the jobs of a domain, and the labels that are disabled.
 //!
-//! Every line of a table has to be as expected, or nothing of it counts.
+//! A table has to be there as a whole, or nothing of it counts. A line of a job that says more or less than expected still
+//! names the job: it is then asked for by itself.
 
 use std::collections::HashMap;
 
@@ -25,20 +26,17 @@ pub(super) fn services(text: &str) -> Option<Vec<Listed>> {
         if line == "\t}" {
             return Some(listed);
         }
-        listed.push(service(line)?);
+        listed.extend(service(line));
     }
     None
 }
 
-/// `    9682   (pe)     com.apple.x`: the process or 0, the status, and after a tab the label.
+/// `    9682   (pe)     com.apple.x`: the process or 0, the status, and after a tab the label. Of a job whose process
+/// cannot be read none is known.
 fn service(line: &str) -> Option<Listed> {
     let (columns, label) = line.rsplit_once('\t')?;
-    let mut columns = columns.split_whitespace();
-    let (pid, _status) = (columns.next()?.parse::<u32>().ok()?, columns.next()?);
-    if label.is_empty() || columns.next().is_some() {
-        return None;
-    }
-    Some(Listed { label: label.to_owned(), pid: (pid > 0).then_some(pid) })
+    let pid = columns.split_whitespace().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
+    (!label.is_empty()).then(|| Listed { label: label.to_owned(), pid })
 }
 
 /// Which labels somebody has disabled (true) or enabled; `None` if that is not what the text says.
@@ -84,15 +82,13 @@ mod tests {
         let expected = [("com.lerd.lerd-queue-myapp", Some(4242)), ("com.apple.x", Some(9682)), ("a b[0x287]", None)];
         assert_eq!(read, expected.map(|(label, pid)| (label.to_owned(), pid)));
         assert_eq!(services(&domain("")), Some(vec![]));
+        let strange = domain("\t\tmany\tlabel\n\t\t7\tshort\n\t\t8 0 more\tlong\n\tnothing\t\n");
+        let read: Vec<(String, Option<u32>)> =
+            services(&strange).unwrap().into_iter().map(|job| (job.label, job.pid)).collect();
+        let expected = [("label", None), ("short", Some(7)), ("long", Some(8))];
+        assert_eq!(read, expected.map(|(label, pid)| (label.to_owned(), pid)));
         let cut_off = domain("");
-        for wrong in [
-            "",
-            "PID\tStatus\tLabel\n",
-            "gui/501 = {\n}\n",
-            &domain("\t\tx 0 \ty\n"),
-            &domain("\t\t0 \ty\n"),
-            &cut_off[..cut_off.len() - 2],
-        ] {
+        for wrong in ["", "PID\tStatus\tLabel\n", "gui/501 = {\n}\n", &cut_off[..cut_off.len() - 2]] {
             assert_eq!(services(wrong), None, "{wrong:?}");
         }
     }

@@ -18,6 +18,7 @@ pub(crate) fn domain<'a>(name: &str, session: &str, jobs: impl Iterator<Item = (
          \tsession = {session}\n\tenvironment = {{\n\t\tSSH_AUTH_SOCK => /var/run/x/Listeners\n\t}}\n\n\tservices = {{\n"
     );
     text.push_str("\t\t     812      - \tcom.apple.Finder\n\t\t    9682   (pe) \tcom.apple.x\n\t\t       0      - \tcom.apple.idle\n");
+    text.push_str("\t\t       -      ? more \tcom.apple.of-a-later-macos\n");
     for (label, job) in jobs {
         let status = match job.end {
             End::Never => "-".to_owned(),
