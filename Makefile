@@ -21,7 +21,7 @@ demo: packages
 	$(CARGO) run --locked --quiet --package workerheal-sandbox --bin demo -- $(TARGET)/release/workerheal
 
 # The simulation is in a profile of its own, as it is ten times as fast there.
-SIMULATION := $(CARGO) test --profile sim --locked --test simulation --
+SIMULATION := $(CARGO) test --profile sim --locked --package workerheal-core --test simulation --
 
 test: packages
 	@tests/mcp/install-client.sh $(TARGET)
@@ -33,7 +33,7 @@ simulate:
 	WORKERHEAL_DAYS=$${WORKERHEAL_DAYS:-1000000} $(SIMULATION) --nocapture no_law
 
 mistakes:
-	tests/simulation/mistakes/find-all.sh
+	crates/workerheal-core/tests/simulation/mistakes/find-all.sh
 
 booted:
 	$(CARGO) build --locked --quiet --bin workerheal

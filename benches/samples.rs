@@ -8,9 +8,7 @@ use workerheal::core::coverage::Coverage;
 use workerheal::core::healer::{Action, Fact, Healer, Mode, Outcome, Timestamp};
 use workerheal::core::policy::Policy;
 use workerheal::core::registry::Registry;
-use workerheal::core::units::{
-    ActiveState, Fall, Inspection, LoadState, RestartPolicy, ServiceResult, UnitName, UnitStatus,
-};
+use workerheal::core::units::{ActiveState, Inspection, LoadState, ServiceResult, UnitName, UnitStatus};
 use zbus::{Message, ObjectPath, Variant};
 
 /// The text of a registry with so many sites, as Lerd writes it.
@@ -97,26 +95,11 @@ pub fn signal(unit: &UnitName) -> Message {
 fn seen(active: ActiveState) -> Inspection {
     use std::time::Duration;
     Inspection {
-        load: LoadState::Loaded,
         active,
-        has_job: false,
         up_for: active.is_up().then_some(Duration::from_secs(11)),
-        fall: Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
         down_for: (!active.is_up()).then_some(Duration::from_secs(1)),
         result: ServiceResult::Signal,
-        restart: RestartPolicy::No,
-        restart_prevented: false,
-        oneshot: false,
-        file: None,
-        run: None,
-        restarts: None,
-        auto_restart: false,
-        since: None,
-        working_directory: None,
-        directory_gone: false,
-        parents: Vec::new(),
-        stop: None,
-        said: None,
+        ..Inspection::crashed()
     }
 }
 
@@ -135,14 +118,14 @@ pub fn heal(healer: &mut Healer, unit: &UnitName) -> usize {
                 Action::Inspect { unit, look, .. } => {
                     pending.push((now, Fact::Inspected(unit, look, Ok(seen(active)))));
                 }
-                Action::Start(unit) => {
+                Action::Start(start) => {
                     active = ActiveState::Active;
                     pending.push((second(20), Fact::Deadline));
-                    pending.push((second(2), Fact::Finished(unit, Outcome::Done)));
+                    pending.push((second(2), Fact::Finished(start.unit, Outcome::Done)));
                     pending.push((second(2), status(active)));
                 }
                 Action::Emit(_) => events += 1,
-                Action::Restart(_) | Action::Probe { .. } => {}
+                Action::Stop(_) | Action::Probe { .. } => {}
             }
         }
     }

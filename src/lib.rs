@@ -39,7 +39,6 @@ pub mod api;
 pub mod cli;
 pub mod client;
 pub mod config;
-pub mod core;
 pub mod daemon;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
@@ -60,6 +59,8 @@ pub mod store;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod watch;
+
+pub use workerheal_core as core;
 
 pub use crate::client::direct::{Client, HealError, Healing};
 pub use crate::client::socket::{Daemon, DaemonError};

@@ -185,9 +185,12 @@ impl<M: ServiceManager> Search<M> {
         // Of those that are up there is something to find out only by a probe.
         let probes = !self.rules.policy.probes.is_empty();
         let list = if probes { self.manager.list().await? } else { self.manager.list_not_up().await? };
-        for status in list {
-            let Some((detail, question)) = self.curiosity(&status, asked) else { continue };
-            let (manager, places, unit) = (self.manager.clone(), Arc::clone(&places), status.name);
+        let deaf = self.manager.failed_sockets().await?;
+        let deaf = deaf.into_iter().filter(|unit| !list.iter().any(|status| status.name == *unit));
+        let deaf = deaf.map(|unit| (unit, (Detail::default(), None)));
+        let asked_about = list.iter().filter_map(|status| Some((status.name.clone(), self.curiosity(status, asked)?)));
+        for (unit, (detail, question)) in asked_about.chain(deaf).collect::<Vec<_>>() {
+            let (manager, places) = (self.manager.clone(), Arc::clone(&places));
             let grace = self.rules.policy.stable_after;
             looks.push(tokio::spawn(async move {
                 let _place = places.acquire().await;
@@ -222,7 +225,7 @@ impl<M: ServiceManager> Search<M> {
         match status.active {
             ActiveState::Failed => Some((Detail { stop, ..Detail::default() }, None)),
             ActiveState::Inactive => Some((Detail { stop, file: true, ..Detail::default() }, None)),
-            ActiveState::Activating if status.auto_restart => Some((Detail::default(), None)),
+            ActiveState::Activating | ActiveState::Deactivating => Some((Detail::default(), None)),
             active if active.is_up() => {
                 let Resolution::Worker(worker) = resolution else { return None };
                 let question = policy.probes.get(&worker.name)?.clone();
@@ -252,9 +255,9 @@ impl<M: ServiceManager> Search<M> {
             Verdict::Held(refusal) if refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled) => {
                 findings.refused.push(Refused { worker: found, refusal });
             }
-            Verdict::Held(
-                refusal @ (Refusal::CrashLooping(_) | Refusal::DirectoryGone(_) | Refusal::StateNotHealed(_)),
-            ) => findings.shown.push(Refused { worker: found, refusal }),
+            Verdict::Held(refusal) if refusal.is_shown_only() => {
+                findings.shown.push(Refused { worker: found, refusal })
+            }
             Verdict::Held(_)
             | Verdict::GivenUp
             | Verdict::Hopeless(_)
@@ -331,7 +334,7 @@ impl<M: ServiceManager> Search<M> {
             });
         }
         let workers = self.workers().await?;
-        let units = target::select(targets, &workers)?;
+        let units = target::select(&self.rules.coverage.by_own_names(targets), &workers)?;
         let is_named = |worker: &UnhealthyWorker| units.iter().any(|unit| unit.short() == worker.unit);
         let Findings { mut unhealthy, shown, refused } = self.find(Asked::ByPerson).await?;
         unhealthy.retain(is_named);

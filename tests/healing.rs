@@ -362,7 +362,10 @@ fn a_start_is_followed_to_its_end_whatever_happens_to_the_connection_meanwhile()
 fn a_oneshot_that_failed_is_healed_when_it_has_done_its_work() {
     let world = World::new();
     world.write_file("broken", "");
-    world.write_worker(QUEUE, "Type=oneshot\nExecStart=sh -c '! test -e %h/broken'");
+    world.write_worker(
+        QUEUE,
+        "Type=oneshot\nRestart=on-failure\nStartLimitBurst=1\nExecStart=sh -c '! test -e %h/broken'",
+    );
     world.control(&["enable", QUEUE]);
     assert!(world.systemctl(&["start", QUEUE]).is_err());
     std::fs::remove_file(world.home().join("broken")).unwrap();

@@ -192,8 +192,9 @@ fn a_stop_while_the_daemon_was_down_is_obeyed() {
 }
 
 #[test]
-fn a_failure_that_its_user_cleared_while_an_attempt_is_waited_for_is_left_alone() {
+fn a_failure_that_its_user_cleared_is_left_alone_if_the_worker_is_not_enabled() {
     let world = waiting_for_an_attempt();
+    world.control(&["disable", QUEUE]);
     let mut events = world.events();
     world.control(&["reset-failed", QUEUE]);
     let next = events.wait_any(&["stopped", "starting"], QUEUE);

@@ -4,14 +4,15 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
+use crate::config::Config;
+use crate::manager::{Native, Scope, ServiceManager};
 use crate::setup::{Options, read_config, read_registry};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {}
 
 impl Check {
-    #[expect(clippy::unused_self, reason = "all commands are run alike")]
-    pub fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
+    pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let paths = options.paths()?;
         let config = read_config(&paths.config, options.config.is_some());
         let needed = config.as_ref().map_or(true, |config| config.coverage.needs_registry());
@@ -33,6 +34,12 @@ impl Check {
             };
             term::print(format!("{} {} {}\n", style.good("ok"), paths.sites.display(), style.faint(count)))?;
         }
+        if let Ok(config) = &config {
+            for glob in unmatched(config, options.scope).await {
+                let what = "no unit, and no file of one, has such a name";
+                term::complain(format!("warning: also_watch: {glob:?} matches nothing: {what}"));
+            }
+        }
         // Both are told, so that nobody has to come back for the second.
         match (config.err(), registry.err()) {
             (None, None) => Ok(Status::Done),
@@ -43,4 +50,19 @@ impl Check {
             }
         }
     }
+}
+
+/// The globs over further units that match nothing. Without a service manager that cannot be told.
+async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
+    let mut unmatched = Vec::new();
+    if !config.coverage.may_name_aliases() {
+        return unmatched;
+    }
+    let Ok((manager, _)) = Native::connect(scope, Vec::new()).await else { return unmatched };
+    for glob in config.coverage.further() {
+        if manager.has_any(glob).await == Some(false) {
+            unmatched.push(glob);
+        }
+    }
+    unmatched
 }

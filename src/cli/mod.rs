@@ -148,7 +148,7 @@ pub fn run() -> ExitCode {
         Command::Dashboard(command) => block_on(command.run(&options, style)),
         Command::Pause(command) => block_on(command.run(&options, style)),
         Command::Resume(command) => block_on(command.run(&options, style)),
-        Command::Check(command) => command.run(&options, style),
+        Command::Check(command) => block_on(command.run(&options, style)),
         #[cfg(feature = "mcp")]
         Command::Mcp(command) => block_on(command.run(&options, global.verbose)),
         Command::Install(command) => block_on(command.run(&options, style)),

@@ -20,7 +20,7 @@ use crate::core::memory::Memory;
 use crate::core::policy::Policy;
 use crate::core::units::{Detail, Inspection, UnitName};
 use crate::deadline;
-use crate::manager::{Change, Changes, ManagerError, ServiceManager};
+use crate::manager::{Changes, ManagerError, ServiceManager};
 use crate::search::{PlanError, Rules, Search, refused_often};
 
 /// How often the units are listed while workers are being healed.
@@ -38,6 +38,19 @@ impl<M: ServiceManager> Client<M> {
     #[must_use]
     pub fn new(manager: M, changes: Changes, rules: Rules) -> Self {
         Self { search: Search { manager, rules }, changes }
+    }
+
+    /// Asks which units are covered by another name of theirs.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn find_aliases(&mut self) -> Result<(), ManagerError> {
+        let Search { manager, rules } = &mut self.search;
+        if rules.coverage.may_name_aliases() {
+            rules.coverage.set_aliases(&manager.aliases().await?);
+        }
+        Ok(())
     }
 
     /// How long a worker has to stay up to count as healed.
@@ -254,14 +267,8 @@ impl<M: ServiceManager> Healing<'_, M> {
         let deadline = self.healer.next_deadline().map(|at| self.origin + at.since_origin());
         tokio::select! {
             biased;
-            change = self.client.changes.recv() => match change {
-                Some(Change::Units(list)) => Fact::Units(list),
-                Some(Change::Unit(status)) => Fact::Changed(status),
-                Some(Change::Finished(unit, outcome)) => Fact::Finished(unit, outcome),
-                Some(Change::JobDone(unit)) => Fact::JobDone(unit),
-                // The task that tells of changes lives as long as the manager's handle.
-                Some(Change::Reloading | Change::Lost(_)) | None => Fact::Frozen,
-            },
+            // The task that tells of changes lives as long as the manager's handle.
+            change = self.client.changes.recv() => change.map_or(Fact::Frozen, Fact::from),
             Some(look) = front(&mut self.looks) => {
                 self.looks.pop_front();
                 match look {
@@ -291,8 +298,8 @@ impl<M: ServiceManager> Healing<'_, M> {
                         (unit, look, seen)
                     }));
                 }
-                Action::Start(unit) => self.client.search.manager.start(&unit, self.start_timeout),
-                Action::Restart(unit) => self.client.search.manager.restart(&unit, self.start_timeout),
+                Action::Start(start) => self.client.search.manager.start(&start, self.start_timeout),
+                Action::Stop(unit) => self.client.search.manager.stop(&unit),
                 // Who heals on request watches over nothing.
                 Action::Probe { .. } => {}
                 Action::Emit(event) => self.tell(event).await,

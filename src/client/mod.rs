@@ -87,7 +87,8 @@ impl Direct {
         let (setup, connected) = tokio::join!(spawn_blocking(|| configured.load_rest()), connected);
         let setup = setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
         let (manager, changes) = connected?;
-        let client = Client::new(manager, changes, setup.rules.clone());
+        let mut client = Client::new(manager, changes, setup.rules.clone());
+        client.find_aliases().await?;
         Ok(Self { setup, client })
     }
 }
@@ -122,11 +123,13 @@ impl Access {
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
     pub async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, Error> {
-        let workers = match self {
-            Self::Daemon(daemon) => daemon.named_workers().await?,
-            Self::Direct(direct) => direct.client.workers().await?,
-        };
-        Ok(target::select(targets, &workers)?)
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.select(targets).await?),
+            Self::Direct(direct) => {
+                let coverage = &direct.client.search().rules.coverage;
+                Ok(target::select(&coverage.by_own_names(targets), &direct.client.workers().await?)?)
+            }
+        }
     }
 
     /// What a heal would do, with the last log line of each worker.
@@ -183,7 +186,7 @@ impl Direct {
         let search = self.client.search();
         let workers = search.workers().await?;
         let mut explanations = Vec::new();
-        for unit in target::select(targets, &workers)? {
+        for unit in target::select(&search.rules.coverage.by_own_names(targets), &workers)? {
             let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
             let Setup { paths, scope, rules, .. } = &self.setup;
             // What the daemon has written down was read as of the origin.

@@ -191,14 +191,33 @@ impl Daemon {
     /// If it does not answer, or a target names no covered worker.
     pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, DaemonError> {
         let mut explanations = Vec::new();
-        for unit in target::select(targets, &self.named_workers().await?)? {
+        for unit in self.select(targets).await? {
             explanations.push(self.get(&format!("/v1/workers/{}/explain", escaped(unit.as_str()))).await?);
         }
         Ok(explanations)
     }
 
+    /// The units of the workers that the targets name. Whose another name of a unit is only the daemon knows.
+    pub(super) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
+        let workers = self.named_workers().await?;
+        let mut units = Vec::new();
+        for target in targets {
+            match target::select(std::slice::from_ref(target), &workers) {
+                Ok(named) => units.extend(named),
+                Err(unknown) => units.push(self.own_name(target).await.ok_or(unknown)?),
+            }
+        }
+        Ok(units)
+    }
+
+    async fn own_name(&self, alias: &str) -> Option<UnitName> {
+        let alias = UnitName::parse(alias).ok()?;
+        let explained: Explained = self.get(&format!("/v1/workers/{}/explain", escaped(alias.as_str()))).await.ok()?;
+        UnitName::parse(&explained.explanation.unit).ok()
+    }
+
     /// Every worker, by the names that a target can give it.
-    pub(super) async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
+    async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
         let workers = self.workers().await?.into_iter().filter_map(|it| {
             Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: None }))
         });

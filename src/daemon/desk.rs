@@ -125,6 +125,7 @@ impl<M: ServiceManager> Daemon<M> {
             Ask::Covers(unit, reply) => drop(reply.send(self.healer.worker_of(&unit).cloned())),
             Ask::Heal(wish) => self.heal(wish),
             Ask::Pause(targets, time, reply) => {
+                let targets = self.setup.rules.coverage.by_own_names(&targets);
                 let targets = target::pausable(&targets, &self.covered());
                 drop(reply.send(targets.map(|targets| {
                     tracing::info!("healing is paused on request: {}", list(&targets));
@@ -199,7 +200,7 @@ impl<M: ServiceManager> Daemon<M> {
     /// What is to be resumed: also what is paused, but covered no longer.
     fn resumable(&self, targets: &[String]) -> Result<Vec<Target>, UnknownTarget> {
         let mut resumed = Vec::new();
-        for name in targets {
+        for name in &self.setup.rules.coverage.by_own_names(targets) {
             let paused = self.healer.pauses().iter().map(|pause| pause.target).find(|target| match target {
                 Target::Everything => false,
                 Target::Site(site) => site == name,

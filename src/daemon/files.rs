@@ -101,7 +101,8 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_config(&mut self, path: &Path, config: Config) -> Option<Fact> {
-        let Config { refresh, coverage, policy, on_event, metrics } = config;
+        let Config { refresh, mut coverage, policy, on_event, metrics } = config;
+        coverage.set_aliases(&self.aliases);
         self.listen.send_if_modified(|listen| std::mem::replace(listen, metrics) != metrics);
         let rules = &mut self.setup.rules;
         if (refresh, &coverage, &policy, &on_event)

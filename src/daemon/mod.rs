@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::core::coverage::Aliases;
 use crate::core::event::Event;
 use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
 use crate::core::probe::Sighting;
@@ -187,6 +188,8 @@ struct Daemon<M> {
     origin: Instant,
     looks: JoinSet<(UnitName, Look, Result<Inspection, String>)>,
     probes: JoinSet<(UnitName, Sighting)>,
+    /// The other names of units that the manager has told last.
+    aliases: Aliases,
     log: EventLog,
     memory: Keeper,
     /// When to write down what has changed, and to count anew.
@@ -200,6 +203,8 @@ struct Daemon<M> {
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
+    /// The manager is about to end.
+    shutting_down: bool,
     record: Record,
     uptimes: Uptimes,
     /// Where metrics are to be served.
@@ -244,9 +249,11 @@ impl<M: ServiceManager> Daemon<M> {
             origin,
             looks: JoinSet::new(),
             probes: JoinSet::new(),
+            aliases: Aliases::new(),
             watch,
             ready: false,
             trouble: None,
+            shutting_down: false,
             record: Record::new(metrics),
             uptimes: Uptimes::default(),
             listen,
@@ -327,8 +334,8 @@ impl<M: ServiceManager> Daemon<M> {
                     (unit, sighting)
                 });
             }
-            Action::Start(unit) => self.manager.start(&unit, self.setup.rules.policy.timeout),
-            Action::Restart(unit) => self.manager.restart(&unit, self.setup.rules.policy.timeout),
+            Action::Start(start) => self.manager.start(&start, self.setup.rules.policy.timeout),
+            Action::Stop(unit) => self.manager.stop(&unit),
             Action::Emit(event) => self.tell(event),
         }
     }
@@ -350,34 +357,46 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn changed(&mut self, change: Change) -> Fact {
-        match change {
-            Change::Units(list) => {
+        match &change {
+            Change::Units(_) => {
+                self.shutting_down = false;
                 if self.trouble.take().is_some() {
                     self.record.reconnected();
                     tracing::info!("the service manager answers again");
                 }
-                Fact::Units(list)
             }
-            Change::Unit(status) => {
-                self.uptimes.changed(&status.name);
-                Fact::Changed(status)
+            Change::Unit(status) => self.uptimes.changed(&status.name),
+            Change::Aliases(aliases) => {
+                let rules = &mut self.setup.rules;
+                rules.coverage.set_aliases(aliases);
+                self.aliases.clone_from(aliases);
+                return Fact::Settings(rules.coverage.clone(), rules.policy.clone());
             }
-            Change::Finished(unit, outcome) => Fact::Finished(unit, outcome),
-            Change::JobDone(unit) => Fact::JobDone(unit),
             Change::Reloading => {
-                tracing::debug!("the service manager reloads its files");
-                Fact::Frozen
+                tracing::debug!("the service manager is busy with everything");
+                self.record.listed();
+            }
+            Change::ShuttingDown => {
+                if !std::mem::replace(&mut self.shutting_down, true) {
+                    tracing::info!("the service manager is shutting down; nothing is healed until that is over");
+                }
+                self.record.listed();
             }
             Change::Lost(why) => {
                 if self.trouble.is_none() {
                     tracing::warn!("healing pauses until the service manager answers: {why}");
                 }
-                self.log.status(&status(&self.healer.counts(), Some(&why)));
-                self.trouble = Some(why);
+                self.log.status(&status(&self.healer.counts(), Some(why)));
+                self.trouble = Some(why.clone());
                 self.uptimes.forget();
-                Fact::Frozen
             }
+            Change::Finished(..)
+            | Change::JobDone(_)
+            | Change::StopOverridden(_)
+            | Change::KeptFromStarting(_)
+            | Change::FailedSockets(_) => {}
         }
+        Fact::from(change)
     }
 }
 

@@ -44,6 +44,13 @@ impl Record {
         self.asked_at = Some(Instant::now());
     }
 
+    /// The list has come.
+    pub fn listed(&mut self) {
+        if let Some(asked_at) = self.asked_at.take() {
+            self.metrics.refreshed(asked_at.elapsed());
+        }
+    }
+
     pub fn reconnected(&self) {
         self.metrics.reconnected();
     }
@@ -61,11 +68,7 @@ impl Record {
                     self.metrics.recovered(failed_at.elapsed());
                 }
             }
-            Fact::Units(_) => {
-                if let Some(asked_at) = self.asked_at.take() {
-                    self.metrics.refreshed(asked_at.elapsed());
-                }
-            }
+            Fact::Units(_) => self.listed(),
             _ => {}
         }
     }

@@ -49,7 +49,7 @@ impl UserUnit {
     }
 
     async fn down(&self, why: &str) -> Error {
-        let why = self.unit.last_line().await.unwrap_or_else(|| why.to_owned());
+        let why = self.unit.last_error().await.unwrap_or_else(|| why.to_owned());
         Error::Down { why, log: self.log_command() }
     }
 

@@ -1,35 +1,39 @@
-//! A number that changes when the files that define a unit do.
+//! A number that changes when what is in the files that define a unit does.
 
+use std::fs::File;
 use std::hash::Hasher;
-#[cfg(target_os = "linux")]
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// Made of the paths, times and lengths of the files. It is written down and compared by later
-/// versions, so it is no hash that may change with Rust.
-#[cfg(target_os = "linux")]
+/// The kind of number, in its upper 16 bits: see [`is_another_definition`](crate::core::units::is_another_definition).
+/// To be changed with what the number is made of.
+const KIND: u64 = 0xc047;
+/// As much of a file as is read: no file that defines a unit is longer.
+const LONGEST: u64 = 1024 * 1024;
+
+/// Made of the paths of the files and what is in them, not of their times: a generator writes them anew at each
+/// reload. It is written down and compared by later versions, so it is no hash that may change with Rust.
+///
+/// Reads files, which can be on a file system that does not answer.
 pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
     use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::MetadataExt;
     let mut number = Fnv::default();
     for path in files {
         number.write(path.as_os_str().as_bytes());
-        if let Ok(data) = std::fs::metadata(path) {
-            for part in [data.ino(), data.len(), data.mtime().cast_unsigned(), data.mtime_nsec().cast_unsigned()] {
-                number.write_u64(part);
-            }
+        let mut content = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut content));
+        number.write_u64(match &read {
+            Ok(length) => *length as u64,
+            Err(error) if error.kind() == ErrorKind::NotFound => u64::MAX,
+            Err(_) => u64::MAX - 1,
+        });
+        if read.is_ok() {
+            number.write(&content);
         }
     }
-    number.finish()
-}
-
-/// Made of what the files say, wherever and whenever they were written.
-pub(super) fn of_contents<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let mut number = Fnv::default();
-    for bytes in contents {
-        number.write_u64(bytes.len() as u64);
-        number.write(bytes);
-    }
-    number.finish()
+    let hash = number.finish();
+    // Nothing of it is lost for being shorter.
+    KIND << 48 | (hash ^ hash >> 48) & (u64::MAX >> 16)
 }
 
 /// FNV-1a: a hash that stays the same from one version to the next.
@@ -48,7 +52,54 @@ impl Hasher for Fnv {
         }
     }
 
+    fn write_u64(&mut self, number: u64) {
+        // The same on every machine.
+        self.write(&number.to_le_bytes());
+    }
+
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::units::is_another_definition;
+    use std::fs;
+    use std::path::PathBuf;
+
+    #[test]
+    fn only_what_is_in_the_files_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let [unit, drop_in] = ["a.service", "b.conf"].map(|name| directory.path().join(name));
+        let now = |files: &[&PathBuf]| of(files.iter().map(|path| path.as_path()));
+        fs::write(&unit, "[Service]\nExecStart=true\n").unwrap();
+        let first = now(&[&unit]);
+        // Another inode, another time.
+        fs::rename(&unit, &drop_in).unwrap();
+        fs::write(&unit, "[Service]\nExecStart=true\n").unwrap();
+        File::options().write(true).open(&unit).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(now(&[&unit]), first);
+
+        let mut seen = vec![first];
+        let mut another = |number| {
+            assert!(seen.iter().all(|then| is_another_definition(*then, number)), "{seen:x?} {number:x}");
+            seen.push(number);
+        };
+        another(now(&[&unit, &drop_in]));
+        another(now(&[&drop_in]));
+        fs::write(&unit, "[Service]\nExecStart=trud\n").unwrap();
+        another(now(&[&unit]));
+        fs::write(&unit, "").unwrap();
+        another(now(&[&unit]));
+        fs::remove_file(&unit).unwrap();
+        another(now(&[&unit]));
+        another(now(&[]));
+    }
+
+    #[test]
+    fn a_file_without_end_is_read_to_an_end() {
+        assert_ne!(of([Path::new("/dev/zero")]), of([Path::new("/dev/null")]));
     }
 }

@@ -1,37 +1,56 @@
-//! What the journal knows of a unit: its log, its last line, and whether its last stop was requested.
+//! What the journal knows of a unit: its log, what went wrong, and whether its last stop was requested.
 //!
 //! `journalctl` is asked, with matches on fields instead of `--user`: journald keeps no journal of
 //! their own for system users and for root, whose units log to the system journal under the same
 //! fields; and without `--user` every journal that the caller may read is searched.
 
+mod error;
+
+use std::borrow::Cow;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Scope;
 use super::log::{Author, Log, LogLine, Pen, Printed, WantedLines};
 use crate::core::event::{excerpt, log_lines};
 use crate::core::units::{StopEvidence, UnitName};
 
+pub(super) use error::{Command as RunCommand, FailedRun};
+
+/// A journal that is further behind than this is not waited for.
+const LATE: Duration = Duration::from_secs(10);
+/// The waits between searches for the end of a run, which the journal gets within milliseconds on most days.
+const CATCHES_UP: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
 /// How long a search may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// `SD_MESSAGE_UNIT_STOPPING` and `SD_MESSAGE_UNIT_STOPPED`: systemd begins to stop a unit, and has
-/// stopped it (sd-messages.h). Of one that was only being started there is just the second.
-const STOPS: [&str; 2] = ["de5b426a63be47a7b6ac3eaac82e2f6f", "9d1aaa27d60140bd96365438aad20286"];
+/// `SD_MESSAGE_UNIT_STOPPING`: systemd begins to stop a unit (sd-messages.h).
+const STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
+/// `SD_MESSAGE_UNIT_STOPPED`: it has stopped it.
+const STOPPED: &str = "9d1aaa27d60140bd96365438aad20286";
+/// Of a unit that was only being started there is just the second.
+const STOPS: [&str; 2] = [STOPPING, STOPPED];
+/// `SD_MESSAGE_UNIT_SKIPPED`: an `ExecCondition=` said no.
+const SKIPPED: &str = "0e4284a0caca4bfc81c0bb6786972673";
 /// `SD_MESSAGE_SPAWN_FAILED`: a unit's program could not be executed; says why.
 const SPAWN_FAILED: &str = "641257651c1b4ec9a8624d7a40a9e1e7";
 
-/// `SD_MESSAGE_UNIT_PROCESS_EXIT`, `SD_MESSAGE_UNIT_FAILURE_RESULT` and `SD_MESSAGE_UNIT_SUCCESS`: what is
-/// told at the end of a run.
-const ENDS: [&str; 3] =
-    ["98e322203f7a4ed290d09fe03c09fe15", "d9b373ed55a64feb8242e02dbe79a49c", "7ad2d189f7e94e70a38c781354912448"];
+/// `SD_MESSAGE_UNIT_PROCESS_EXIT`: a process of a unit ended badly.
+const PROCESS_EXIT: &str = "98e322203f7a4ed290d09fe03c09fe15";
+/// `SD_MESSAGE_UNIT_FAILURE_RESULT`: a run has failed.
+const FAILURE_RESULT: &str = "d9b373ed55a64feb8242e02dbe79a49c";
+/// `SD_MESSAGE_UNIT_SUCCESS`: a run has ended without error.
+const SUCCESS: &str = "7ad2d189f7e94e70a38c781354912448";
+/// What is told at the end of a run.
+const ENDS: [&str; 3] = [PROCESS_EXIT, FAILURE_RESULT, SUCCESS];
 /// The fields that an [`Entry`] is read from.
-const OUTPUT_FIELDS: &str =
-    "--output-fields=MESSAGE,MESSAGE_ID,JOB_TYPE,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_PID,_STREAM_ID,WORKERHEAL_PHASE";
+const OUTPUT_FIELDS: &str = "--output-fields=MESSAGE,MESSAGE_ID,PRIORITY,JOB_ID,JOB_TYPE,JOB_RESULT,UNIT_RESULT,COMMAND,\
+    USER_UNIT,UNIT,USER_INVOCATION_ID,INVOCATION_ID,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,_PID,\
+    _STREAM_ID,_SOURCE_REALTIME_TIMESTAMP,WORKERHEAL_PHASE";
 
 /// The journal, as far as it is about the units of one manager.
 #[derive(Debug, Clone)]
@@ -50,8 +69,35 @@ struct Entry {
     message: Option<Text>,
     #[serde(rename = "MESSAGE_ID", default)]
     message_id: Option<String>,
+    /// When it was sent, in microseconds since 1970; not told of what came through a stream.
+    #[serde(rename = "_SOURCE_REALTIME_TIMESTAMP", default)]
+    source: Option<String>,
+    #[serde(rename = "PRIORITY", default)]
+    priority: Option<String>,
+    #[serde(rename = "JOB_ID", default)]
+    job_id: Option<String>,
     #[serde(rename = "JOB_TYPE", default)]
     job_type: Option<String>,
+    #[serde(rename = "JOB_RESULT", default)]
+    job_result: Option<String>,
+    #[serde(rename = "UNIT_RESULT", default)]
+    result: Option<String>,
+    /// The setting whose process ended, such as `ExecStart`.
+    #[serde(rename = "COMMAND", default)]
+    command: Option<String>,
+    /// The unit that it is about, of a user's manager, and of the system's.
+    #[serde(rename = "USER_UNIT", default)]
+    about_user_unit: Option<String>,
+    #[serde(rename = "UNIT", default)]
+    about_unit: Option<String>,
+    /// The run that it is about, likewise.
+    #[serde(rename = "USER_INVOCATION_ID", default)]
+    user_invocation: Option<String>,
+    #[serde(rename = "INVOCATION_ID", default)]
+    system_invocation: Option<String>,
+    /// The run whose process wrote it.
+    #[serde(rename = "_SYSTEMD_INVOCATION_ID", default)]
+    own_run: Option<String>,
     #[serde(rename = "_SYSTEMD_USER_UNIT", default)]
     user_unit: Option<String>,
     #[serde(rename = "_SYSTEMD_UNIT", default)]
@@ -68,14 +114,47 @@ struct Entry {
 impl Entry {
     /// What it says, fit to show; `None` if that is nothing.
     fn line(self) -> Option<String> {
-        self.message.map(|message| excerpt(&message.into_string())).filter(|line| !line.is_empty())
+        self.text().filter(|line| !line.is_empty())
+    }
+
+    fn text(&self) -> Option<String> {
+        self.message.as_ref().map(|message| excerpt(&message.as_str()))
+    }
+
+    /// When the journal got it, in microseconds since 1970.
+    fn written(&self) -> u64 {
+        self.realtime.as_ref().and_then(|at| at.parse().ok()).unwrap_or(0)
+    }
+
+    /// When it was sent, as far as that is known: the journal may have got it later.
+    fn sent(&self) -> u64 {
+        self.source.as_ref().and_then(|at| at.parse().ok()).unwrap_or_else(|| self.written())
+    }
+
+    /// The run that it is about, if it is about one.
+    fn invocation(&self) -> Option<&str> {
+        self.user_invocation.as_deref().or(self.system_invocation.as_deref())
+    }
+
+    fn is(&self, id: &str) -> bool {
+        self.message_id.as_deref() == Some(id)
+    }
+
+    /// The manager has told how the run ended, or how its main process did. Other processes may fail in passing.
+    fn is_end_of_run(&self) -> bool {
+        [FAILURE_RESULT, SUCCESS, STOPPED, SKIPPED].iter().any(|id| self.is(id))
+            || (self.is(PROCESS_EXIT) && self.command.as_deref() == Some("ExecStart"))
+    }
+
+    fn is_about_a_unit(&self) -> bool {
+        self.about_user_unit.is_some() || self.about_unit.is_some()
     }
 
     /// Puts its lines in a log.
     async fn write(self, author: Author, pen: &Pen) {
         let time = self.time();
         let Some(message) = self.message else { return };
-        for text in log_lines(&message.into_string()) {
+        for text in log_lines(&message.as_str()) {
             pen.write(LogLine { time, author, text }).await;
         }
     }
@@ -96,6 +175,19 @@ pub(super) struct Run {
     pub started: u64,
 }
 
+/// The end of a run, as the manager tells of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// The unit is down: there was an end.
+    pub is_over: bool,
+    /// It was no failure.
+    pub was_clean: bool,
+    /// The unit was up at one moment and down at the next: a stop takes longer.
+    pub was_sudden: bool,
+    /// How long ago it was.
+    pub ago: Duration,
+}
+
 /// Answers the last run of a unit's main process, if there was one.
 pub(super) type LastRun = Box<dyn Fn() -> BoxFuture<'static, Option<Run>> + Send + Sync>;
 
@@ -108,10 +200,10 @@ enum Text {
 }
 
 impl Text {
-    fn into_string(self) -> String {
+    fn as_str(&self) -> Cow<'_, str> {
         match self {
-            Self::Plain(text) => text,
-            Self::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Self::Plain(text) => Cow::Borrowed(text),
+            Self::Bytes(bytes) => String::from_utf8_lossy(bytes),
         }
     }
 }
@@ -119,34 +211,6 @@ impl Text {
 impl Journal {
     pub fn new(scope: Scope) -> Self {
         Self { scope, uid: rustix::process::getuid().as_raw() }
-    }
-
-    /// The last line that the unit's own processes wrote, else why it could not be executed, else
-    /// the last that systemd wrote of it; since the start of its last run, if that is known.
-    pub async fn last_line(&self, unit: &UnitName, run: Option<Run>) -> Option<String> {
-        let name = unit.as_str();
-        let mut arguments = self.about(unit);
-        let pid = run.map(|run| run.pid.to_string());
-        if let (Some(run), Some(pid)) = (run, &pid) {
-            // journald asks the living process for its unit: of one that dies at once it only
-            // knows the process id.
-            arguments.extend([or(), format!("_PID={pid}"), since(run)]);
-        }
-        let mut entries = self.search(&arguments, 50).await.ok()?;
-        // What we have told of it repeats what it said before.
-        entries.retain(|entry| entry.ours.is_none());
-        let is_own = |entry: &Entry| self.unit_of(entry) == Some(name) || (pid.is_some() && entry.pid == pid);
-        let is_spawn_failure = |entry: &Entry| entry.message_id.as_deref() == Some(SPAWN_FAILED);
-        let (spawn_failures, rest): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_spawn_failure);
-        let (own, others): (Vec<Entry>, Vec<Entry>) = rest.into_iter().partition(is_own);
-        // The same goes for its children, and they often know best. What they wrote came the same
-        // way as what is known to be its own.
-        let stream = own.iter().find_map(|entry| entry.stream.as_ref()).map(|id| format!("_STREAM_ID={id}"));
-        let streamed = match stream {
-            Some(stream) => self.search(&[stream], 5).await.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        [streamed, own, spawn_failures, others].into_iter().flatten().find_map(Entry::line)
     }
 
     /// What the unit's own processes wrote, and what systemd and our own daemon wrote of it, the oldest
@@ -219,12 +283,24 @@ impl Journal {
     /// Matches what the unit's own processes wrote, and what others wrote of it who may: its manager, and
     /// whoever runs as the same user, our own daemon among them.
     fn about(&self, unit: &UnitName) -> Vec<String> {
+        self.own(unit).into_iter().chain([or()]).chain(self.told_of(unit)).collect()
+    }
+
+    /// Matches what others wrote of the unit who may.
+    fn told_of(&self, unit: &UnitName) -> [String; 2] {
         let (name, uid) = (unit.as_str(), self.uid);
-        let others = match self.scope {
+        match self.scope {
             Scope::User => [format!("USER_UNIT={name}"), format!("_UID={uid}")],
             Scope::System => [format!("UNIT={name}"), "_UID=0".to_owned()],
-        };
-        self.own(unit).into_iter().chain([or()]).chain(others).collect()
+        }
+    }
+
+    /// Matches what the unit's own processes wrote, however they did.
+    fn written_by(&self, unit: &UnitName) -> Vec<String> {
+        let ways = ["stdout", "syslog", "journal"].map(|way| format!("_TRANSPORT={way}"));
+        let mut own = Vec::from(self.own(unit));
+        own.retain(|field| !ways.contains(field));
+        own.into_iter().chain(ways).collect()
     }
 
     /// Matches what the unit's own processes wrote.
@@ -244,31 +320,99 @@ impl Journal {
         }
     }
 
-    /// Whether the run with this invocation id was ended by a stop that somebody requested.
-    pub async fn stop_evidence(&self, id: &str) -> StopEvidence {
+    /// Whether the run with this invocation id was ended by a stop that somebody requested. That nobody did can only
+    /// be told once the journal has got what the manager says at the end of the run: it may be behind.
+    pub async fn stop_evidence(&self, id: &str, end: End) -> StopEvidence {
+        for wait in CATCHES_UP {
+            match self.find_stop(id, end).await {
+                StopEvidence::Unknown(_) => sleep(wait).await,
+                known => return known,
+            }
+        }
+        self.find_stop(id, end).await
+    }
+
+    /// Whether the stop that ended this run was asked for before that of another unit, which went down at about the
+    /// same time: jobs are numbered in the order in which they are made, and that of what is only taken along is
+    /// made after the one that was asked for.
+    pub async fn was_stopped_before(&self, run: &str, other: &str) -> bool {
+        const ABOUT: u64 = 2_000_000;
+        let matches = match self.scope {
+            Scope::User => [format!("USER_INVOCATION_ID={run}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("INVOCATION_ID={run}"), "_PID=1".to_owned()],
+        };
+        let of_other = match self.scope {
+            Scope::User => [format!("USER_UNIT={other}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("UNIT={other}"), "_PID=1".to_owned()],
+        };
+        let stop = |entries: Vec<Entry>, near: Option<u64>| {
+            let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
+            let mut stops = stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= ABOUT));
+            stops.find_map(|entry| Some((entry.job_id.as_deref()?.parse::<u64>().ok()?, entry.sent())))
+        };
+        let Some((job, at)) = stop(self.search(&matches, 100).await.unwrap_or_default(), None) else { return false };
+        let others = self.search(&of_other, 100).await.unwrap_or_default();
+        stop(others, Some(at)).is_some_and(|(other, _)| job < other)
+    }
+
+    async fn find_stop(&self, id: &str, end: End) -> StopEvidence {
         let matches = match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
             Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],
         };
+        let is_stop = |entry: &Entry| {
+            let id = entry.message_id.as_deref();
+            id.is_some_and(|id| STOPS.contains(&id)) && entry.job_type.as_deref() == Some("stop")
+        };
         match self.search(&matches, 100).await {
+            Ok(entries) if entries.iter().any(is_stop) => StopEvidence::Requested,
+            Ok(entries) if entries.iter().any(Entry::is_end_of_run) => StopEvidence::NotRequested,
             Ok(entries) if entries.is_empty() => {
                 StopEvidence::Unknown("the journal has no record of its last run".to_owned())
             }
-            Ok(entries) => {
-                let requested = entries.iter().any(|entry| {
-                    let id = entry.message_id.as_deref();
-                    id.is_some_and(|id| STOPS.contains(&id)) && entry.job_type.as_deref() == Some("stop")
-                });
-                if requested { StopEvidence::Requested } else { StopEvidence::NotRequested }
-            }
-            Err(why) => StopEvidence::Unknown(format!("the journal cannot be read: {why}")),
+            // Of a unit that is not down there is no end to wait for.
+            Ok(_) if !end.is_over => StopEvidence::NotRequested,
+            Ok(_) if end.was_clean && self.has_caught_up(end).await => StopEvidence::NotRequested,
+            Ok(_) => StopEvidence::Unknown("the journal has no record of the end of its last run yet".to_owned()),
+            Err(why) => unreadable(&why),
         }
+    }
+
+    /// Whether the journal has got all that was sent before the end of a run. Of an end without error a user's manager
+    /// tells nothing.
+    async fn has_caught_up(&self, end: End) -> bool {
+        if end.was_sudden || end.ago >= LATE {
+            return true;
+        }
+        let Some(at) = SystemTime::now().checked_sub(end.ago) else { return false };
+        let Ok(at) = at.duration_since(SystemTime::UNIX_EPOCH) else { return false };
+        // What comes this way comes in order, whoever sent it.
+        let matches = ["_TRANSPORT=journal".to_owned(), format!("--since=@{}", at.as_secs())];
+        let entries = self.search(&matches, 20).await.unwrap_or_default();
+        entries.iter().any(|entry| entry.source.is_some() && u128::from(entry.sent()) > at.as_micros())
+    }
+
+    /// Of a unit without a run since the manager began, in microseconds since 1970: whether its last start was
+    /// given up because a unit that it needs did not come up.
+    pub async fn was_kept_from_starting(&self, unit: &UnitName, began: u64) -> Result<bool, StopEvidence> {
+        let mut matches = Vec::from(self.told_of(unit));
+        if self.scope == Scope::System {
+            matches.push("_PID=1".to_owned());
+        }
+        matches.extend(["start", "stop", "restart"].map(|kind| format!("JOB_TYPE={kind}")));
+        matches.push(format!("--since=@{}", began / 1_000_000));
+        let entries = self.search(&matches, 20).await.map_err(|why| unreadable(&why))?;
+        let last = entries.iter().find(|entry| entry.sent() >= began && entry.job_result.is_some());
+        Ok(last.is_some_and(|last| {
+            last.job_type.as_deref() != Some("stop") && last.job_result.as_deref() == Some("dependency")
+        }))
     }
 
     /// The newest entries that match the arguments of `journalctl`, newest first.
     async fn search(&self, arguments: &[String], at_most: u32) -> Result<Vec<Entry>, String> {
         let search = Command::new("journalctl")
-            .args(["--quiet", "--reverse", "--output=json", OUTPUT_FIELDS])
+            // Of lines longer than 4 KiB it would only say that they are.
+            .args(["--quiet", "--reverse", "--all", "--output=json", OUTPUT_FIELDS])
             .arg(format!("--lines={at_most}"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -284,6 +428,10 @@ impl Journal {
         }
         Ok(output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
+}
+
+fn unreadable(why: &str) -> StopEvidence {
+    StopEvidence::Unknown(format!("the journal cannot be read: {why}"))
 }
 
 /// Between matches of which one is enough.

@@ -18,8 +18,10 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::core::coverage::Aliases;
 use crate::core::explain;
-use crate::core::healer::Outcome;
+use crate::core::healer::{Fact, Outcome};
+use crate::core::rules::Start;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use log::{Log, WantedLines};
 
@@ -53,10 +55,39 @@ pub enum Change {
     /// The manager cannot be reached, says why: nothing is known until the next
     /// [`Change::Units`].
     Lost(String),
+    /// The manager is about to end, and stops everything: nothing is to be decided, or concluded from what goes
+    /// down, until the next [`Change::Units`].
+    ShuttingDown,
     /// A start ended.
     Finished(UnitName, Outcome),
-    /// A job of somebody else succeeded.
+    /// A job of somebody else's succeeded that did something to the unit, or would have if it had not been so already.
     JobDone(UnitName),
+    /// A start of ours took the place of a stop of somebody else's.
+    StopOverridden(UnitName),
+    /// A start of somebody else's ended because a unit that this one needs did not come up.
+    KeptFromStarting(UnitName),
+    /// The units whose socket has failed: all of them.
+    FailedSockets(Vec<UnitName>),
+    /// Which units have other names that match the patterns: told before they are listed, when that is another than
+    /// before.
+    Aliases(Aliases),
+}
+
+impl From<Change> for Fact {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Units(list) => Self::Units(list),
+            Change::Unit(status) => Self::Changed(status),
+            Change::Reloading | Change::Lost(_) | Change::ShuttingDown => Self::Frozen,
+            Change::Finished(unit, outcome) => Self::Finished(unit, outcome),
+            Change::JobDone(unit) => Self::JobDone(unit),
+            Change::StopOverridden(unit) => Self::StopOverridden(unit),
+            Change::KeptFromStarting(unit) => Self::KeptFromStarting(unit),
+            Change::FailedSockets(units) => Self::FailedSockets(units),
+            // Which units are covered is a setting: it takes effect with the settings that it is put into.
+            Change::Aliases(_) => Self::Deadline,
+        }
+    }
 }
 
 /// Changes, in the order in which the manager told them.
@@ -99,6 +130,11 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
         self.list()
     }
 
+    /// The units whose socket has failed: their clients reach nothing, though they may be up.
+    fn failed_sockets(&self) -> impl Future<Output = Result<Vec<UnitName>, ManagerError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// Asks for a list; it arrives as [`Change::Units`]. Before the first call of it a manager need not
     /// tell of changes: who only wants to ask does not pay for that.
     fn refresh(&self);
@@ -106,18 +142,31 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// Replaces the patterns of units to list, and asks for a list.
     fn cover(&self, patterns: Vec<String>);
 
+    /// The units with other names that match the patterns. From then on they are listed too. A manager that knows no
+    /// other names has none.
+    fn aliases(&self) -> impl Future<Output = Result<Aliases, ManagerError>> + Send {
+        std::future::ready(Ok(Aliases::new()))
+    }
+
+    /// Whether there is a unit, or a file of one, that the pattern matches. Not known is `None`.
+    fn has_any(&self, _pattern: &str) -> impl Future<Output = Option<bool>> + Send {
+        std::future::ready(None)
+    }
+
     /// A close look at one unit.
     fn inspect(&self, unit: &UnitName, detail: Detail)
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
 
-    /// Clears the unit's failure and starts it, without taking the place of anybody else's job.
-    /// Always leads to exactly one [`Change::Finished`], after `timeout` at the latest.
-    fn start(&self, unit: &UnitName, timeout: Duration);
+    /// Starts a unit, or restarts it, so that no other unit changes. Its failure is cleared only if the manager
+    /// refuses the start for the sake of a start limit, and the unit survives that. Always leads to exactly one
+    /// [`Change::Finished`], after `timeout` at the latest.
+    fn start(&self, start: &Start, timeout: Duration);
 
-    /// Restarts the unit, as [`start`](Self::start) starts it.
-    fn restart(&self, unit: &UnitName, timeout: Duration);
+    /// Stops a unit that was started against its user's will.
+    fn stop(&self, unit: &UnitName);
 
-    /// The last line that the unit logged, fit to show; `None` if it cannot be found.
+    /// What went wrong, fit to show: the last line that the unit's own processes wrote in the run that failed, else
+    /// the manager's line that names the cause. `None` if nothing went wrong, or it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
 
     /// The log of the unit, whether or not it is covered: what its processes wrote, and where that is

@@ -14,7 +14,7 @@
 mod family;
 mod member;
 #[expect(dead_code, unused_imports, reason = "the simulation uses the rest of it")]
-#[path = "../simulation/model/mod.rs"]
+#[path = "../../crates/workerheal-core/tests/simulation/model/mod.rs"]
 mod model;
 mod reality;
 mod view;

@@ -41,6 +41,8 @@ kinds! {
         Verdict::Hopeless(Hopeless::NotFound) => "no file",
         Verdict::Hopeless(Hopeless::BadSetting) => "bad setting",
         Verdict::Hopeless(Hopeless::Unreadable) => "unreadable file",
+        Verdict::Hopeless(Hopeless::RestartPrevented(_)) => "restart prevented",
+        Verdict::Hopeless(Hopeless::NotByHand(_)) => "not by hand",
         Verdict::Exhausted(_) => "exhausted",
         Verdict::Wait(_) => "wait",
         Verdict::Start => "start",
@@ -66,6 +68,10 @@ kinds! {
         Refusal::Disabled => "disabled",
         Refusal::JobPending => "job pending",
         Refusal::ParentDown(_) => "parent down",
+        Refusal::ConflictUp(_) => "conflict up",
+        Refusal::LeftToTrigger(_) => "left to its trigger",
+        Refusal::OneshotEnded => "oneshot ended",
+        Refusal::Stuck(..) => "stuck",
         Refusal::StopUnknown(_) => "stop unknown",
         Refusal::CrashLooping(_) => "crash-looping",
         Refusal::DirectoryGone(_) => "directory gone",
@@ -77,7 +83,7 @@ kinds! {
 
 /// No rule says these: they are what the healer makes of a look that failed, with which `explain` fails
 /// too, and of a start that the manager would not have.
-const NO_RULE_SAYS: [&str; 2] = ["declined", "unreadable"];
+const NO_RULE_SAYS: [&str; 3] = ["declined", "unreadable", "not by hand"];
 
 kinds! {
     /// Why a worker does not count as ill.
@@ -138,8 +144,10 @@ fn every_reason_has_a_sample() {
         });
     }
     let states = State::ALL.map(State::as_str);
-    let refusals: Vec<&str> = REFUSALS.iter().copied().filter(|kind| !NO_RULE_SAYS.contains(kind)).collect();
-    for (what, all) in [("verdict", VERDICTS), ("state", &states), ("rest", RESTS), ("refusal", &refusals)] {
+    let said =
+        |kinds: &[&'static str]| kinds.iter().copied().filter(|kind| !NO_RULE_SAYS.contains(kind)).collect::<Vec<_>>();
+    let (refusals, verdicts) = (said(REFUSALS), said(VERDICTS));
+    for (what, all) in [("verdict", verdicts.as_slice()), ("state", &states), ("rest", RESTS), ("refusal", &refusals)] {
         let missing: Vec<&&str> = all.iter().filter(|kind| !seen[what].contains(**kind)).collect();
         assert!(missing.is_empty(), "there is no sample of the {what} {missing:?}");
     }

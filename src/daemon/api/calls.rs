@@ -148,9 +148,9 @@ async fn explain<M: ServiceManager>(
         let name: String = name.chars().take(100).collect();
         Rejection::new(StatusCode::NOT_FOUND, format!("{name:?} is no worker that the configuration covers"))
     };
-    let unit = UnitName::parse(&name).map_err(|_| not_covered())?;
-    let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
     let search = office.search().await?;
+    let unit = UnitName::parse(&search.rules.coverage.own_name(&name)).map_err(|_| not_covered())?;
+    let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
     let seen = office.manager.inspect(&unit, Detail::ALL).await?;
     let files = (&office.paths, &*search.rules.registry);
     let sources = sources(files, (&office.manager, office.scope), (&unit, &worker), Timestamp::default()).await;

@@ -184,8 +184,11 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         has_job: standing.has_job,
         // Both are short of the truth: one began when it was first seen, the other counts whole seconds.
         up_for: watched.up_for.max(seen.age).filter(|_| is_up),
+        at: Duration::ZERO,
         fall: None,
         down_for: None,
+        began: None,
+        transition: None,
         result: match job.map(|job| &job.end) {
             None | Some(End::Never | End::Code(0)) => ServiceResult::Success,
             Some(End::Code(_)) => ServiceResult::ExitCode,
@@ -196,7 +199,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         },
         // Whether it starts a job again launchd never refuses: there is nothing to conclude from this.
         restart: RestartPolicy::No,
-        restart_prevented: false,
+        restart_prevented: None,
         oneshot: agent.is_some_and(|agent| agent.starts.trigger.is_some() && !agent.starts.is_kept_up()),
         file: agent.filter(|_| detail.file).map(|agent| UnitFile {
             enabled: !seen.disabled,
@@ -208,6 +211,12 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
             .filter(|_| detail.restarts || standing.auto_restart)
             .map(|job| Restarts { count: job.runs.saturating_sub(1), last_run: watched.last_run }),
         auto_restart: standing.auto_restart,
+        pulls_in: Vec::new(),
+        conflicts: Vec::new(),
+        stopped_groups: Vec::new(),
+        triggers: agent.and_then(|agent| agent.starts.trigger).map(str::to_owned).into_iter().collect(),
+        failed_sockets: Vec::new(),
+        clearable: true,
         since: None,
         working_directory: agent.and_then(|agent| agent.working_directory.clone()),
         directory_gone: seen.directory_gone && !is_up,
@@ -238,7 +247,8 @@ fn stop_evidence(seen: &Seen, watched: Watched) -> StopEvidence {
         (Meant::Up, _) => StopEvidence::NotRequested,
         (_, end) if TOLD_TO_END.contains(end) => StopEvidence::Requested,
         (Meant::Condition(key), _) => StopEvidence::Unknown(format!("launchd starts it once its {key} holds")),
-        (Meant::Trigger(key), _) => StopEvidence::Unknown(format!("launchd starts it for its {key}")),
+        // It is left to that in any case.
+        (Meant::Trigger(_), _) => StopEvidence::NotRequested,
         (Meant::Down, End::Code(0)) => {
             StopEvidence::Unknown("launchd does not tell whether it was stopped or ended by itself".into())
         }
@@ -337,7 +347,7 @@ mod tests {
         let interval = Starts { trigger: Some("StartInterval"), ..Starts::default() };
         let failed = inspected(interval, End::Code(1));
         assert_eq!((failed.active, failed.oneshot), (ActiveState::Failed, true));
-        assert!(matches!(failed.stop, Some(StopEvidence::Unknown(why)) if why.contains("StartInterval")));
+        assert_eq!(failed.triggers, ["StartInterval"]);
         assert!(failed.file.is_some_and(|file| file.on_demand));
         let podmans = Agent { by_podman: true, ..agent(Starts::default()) };
         let seen = look(Some(job("not running", End::Code(125))), File::Agent(podmans));

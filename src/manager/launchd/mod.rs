@@ -41,6 +41,7 @@ use tokio::time::timeout;
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::explain;
+use crate::core::rules::Start;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::paths::{Overrides, Paths};
 use launchctl::Launchctl;
@@ -158,13 +159,13 @@ impl ServiceManager for Launchd {
         self.ask(|answer| Request::Inspect(unit, detail, answer)).await
     }
 
-    fn start(&self, unit: &UnitName, timeout: Duration) {
-        let _ = self.requests.send(Request::Start { unit: unit.clone(), restart: false, timeout });
+    fn start(&self, start: &Start, timeout: Duration) {
+        let (unit, restart) = (start.unit.clone(), start.restart);
+        let _ = self.requests.send(Request::Start { unit, restart, timeout });
     }
 
-    fn restart(&self, unit: &UnitName, timeout: Duration) {
-        let _ = self.requests.send(Request::Start { unit: unit.clone(), restart: true, timeout });
-    }
+    /// launchd has no jobs that a start could take the place of, so this is never asked for.
+    fn stop(&self, _unit: &UnitName) {}
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         let logs = self.file(unit).await.agent()?.logs.clone();

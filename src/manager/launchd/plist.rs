@@ -110,7 +110,7 @@ impl File {
             working_directory: text("WorkingDirectory").map(PathBuf::from).or(guard.directory),
             // What is thrown away can be read nowhere.
             logs: logs.filter(|path| *path != "/dev/null").map(PathBuf::from).collect(),
-            definition: fingerprint::of_contents([bytes.as_slice(), script.map_or(&[], |(_, bytes)| bytes.as_slice())]),
+            definition: fingerprint::of(std::iter::once(path).chain(script.map(|(path, _)| path.as_path()))),
             written: script.and_then(|(path, _)| written(path)).max(written(path)),
         })
     }

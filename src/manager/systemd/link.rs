@@ -1,17 +1,19 @@
 //! A connection to systemd: where it may be found, and the questions to it that need no order.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep};
-use zbus::{Connection, Message, OwnedVariant};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+use zbus::{Connection, Message, OwnedVariant, Variant};
 
 use super::session::PATIENCE;
 use super::wire::{self, Line};
-use super::{direct, text};
-use crate::core::units::{Parent, Restarts, UnitFile, UnitStatus};
-use crate::manager::journal::Run;
+use super::{LOOKS_WITHIN, direct, flag, names, text};
+use crate::core::coverage::Aliases;
+use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
+use crate::manager::journal::{FailedRun, Run, RunCommand};
 use crate::manager::{ManagerError, Scope, fingerprint};
 
 /// How long the manager may take to join a bus that has just been started.
@@ -133,6 +135,18 @@ impl Link {
             .map_err(|error| refusal(what, &error))
     }
 
+    /// When the manager began, in microseconds since 1970. Executing itself anew is no beginning.
+    pub async fn began(&self) -> Result<u64, ManagerError> {
+        const KEY: &str = "UserspaceTimestamp";
+        let reply = self
+            .connection
+            .call_method(Some(wire::SYSTEMD), wire::MANAGER_PATH, Some(wire::PROPERTIES), "Get", &(wire::MANAGER, KEY))
+            .await
+            .map_err(|error| refusal(KEY, &error))?;
+        let began: OwnedVariant = reply.body().deserialize().map_err(|error| unexpected(KEY, &error))?;
+        u64::try_from(began).map_err(|error| unexpected(KEY, &error))
+    }
+
     /// One property of a unit.
     pub async fn property(
         &self,
@@ -158,7 +172,20 @@ impl Link {
     pub async fn list(&self, states: &[&str], patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
         let reply = self.call(WHAT, &(states, patterns)).await?;
-        wire::statuses(&reply).map_err(|error| unexpected(WHAT, &error))
+        wire::statuses(&reply).map(|statuses| statuses.units).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    /// The services whose socket has failed.
+    pub async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
+        const WHAT: &str = "ListUnitsByPatterns";
+        let reply = self.call(WHAT, &(["failed"], ["*.socket"])).await?;
+        let lines = wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))?;
+        let mut services = Vec::new();
+        for line in lines {
+            let triggers = names(self.property(&line.name, wire::UNIT, "Triggers").await?);
+            services.extend(triggers.into_iter().filter_map(|name| UnitName::parse(&name).ok()));
+        }
+        Ok(services)
     }
 
     pub async fn list_names(&self, names: &[String]) -> Result<Vec<Line>, ManagerError> {
@@ -167,28 +194,39 @@ impl Link {
         wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))
     }
 
-    /// The states of the units that a start of this one would pull in.
-    pub async fn parents(&self, lists: [OwnedVariant; 3]) -> Result<Vec<Parent>, ManagerError> {
-        let names = lists.into_iter().flat_map(|list| Vec::<String>::try_from(list).unwrap_or_default());
-        let mut names: Vec<String> = names.filter(|name| !is_part_of_the_manager(name)).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let lines = self.list_names(&names).await?.into_iter();
-        let mut parents: Vec<Parent> = lines
-            .map(|line| Parent { stopping: line.is_stopping(), name: line.name, active: line.active, left: None })
-            .collect();
-        for parent in parents.iter_mut().filter(|parent| !parent.active.is_up()) {
-            parent.left = self.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
-        }
-        Ok(parents)
+    /// The names of the unit files that match the patterns.
+    pub async fn unit_files(&self, patterns: &[String]) -> Result<Vec<String>, ManagerError> {
+        const WHAT: &str = "ListUnitFilesByPatterns";
+        let reply = self.call(WHAT, &(Vec::<&str>::new(), patterns)).await?;
+        wire::unit_files(&reply).map_err(|error| unexpected(WHAT, &error))
     }
 
-    /// Whether `RestartPreventExitStatus=`, lists of statuses and of signals, has the last end of
-    /// the main process.
-    pub async fn restart_prevented(&self, unit: &str) -> Result<bool, ManagerError> {
+    /// The units that have other names which match the patterns. (Only the files tell: a list of units goes by their
+    /// own names.)
+    pub async fn aliases(&self, patterns: &[String]) -> Result<Aliases, ManagerError> {
+        let names = wire::possible_aliases(self.unit_files(patterns).await?);
+        if names.is_empty() {
+            return Ok(Aliases::new());
+        }
+        Ok(wire::aliases(&names, &self.list_names(&names).await?))
+    }
+
+    /// One property of a unit, `None` if this version of systemd does not have it.
+    pub async fn property_if_known(
+        &self,
+        unit: &str,
+        interface: &'static str,
+        key: &'static str,
+    ) -> Result<Option<OwnedVariant>, ManagerError> {
+        match self.property(unit, interface, key).await {
+            Ok(value) => Ok(Some(value)),
+            Err(ManagerError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last end of the main process, if `RestartPreventExitStatus=`, lists of statuses and of signals, has it.
+    pub async fn restart_prevented(&self, unit: &str) -> Result<Option<String>, ManagerError> {
         /// `CLD_EXITED` of waitid(2): the code says whether the status is one, or a signal.
         const EXITED: i32 = 1;
         let of_service = |key| self.property(unit, wire::SERVICE, key);
@@ -198,8 +236,42 @@ impl Link {
             of_service("ExecMainStatus")
         )?;
         let (statuses, signals) = <(Vec<i32>, Vec<i32>)>::try_from(lists).unwrap_or_default();
-        let (Ok(code), Ok(status)) = (i32::try_from(code), i32::try_from(status)) else { return Ok(false) };
-        Ok(if code == EXITED { statuses.contains(&status) } else { signals.contains(&status) })
+        let (Ok(code), Ok(status)) = (i32::try_from(code), i32::try_from(status)) else { return Ok(None) };
+        Ok(match code {
+            EXITED if statuses.contains(&status) => Some(format!("status {status}")),
+            code if code > EXITED && signals.contains(&status) => Some(format!("signal {status}")),
+            _ => None,
+        })
+    }
+
+    /// How long the start or stop that is under way has taken, and may take by the unit's own settings. Each of its
+    /// steps (`ExecStartPre=`, the main process, `ExecStartPost=`; SIGTERM, SIGKILL, `ExecStopPost=`) may take that long.
+    pub async fn transition(&self, unit: &str, active: ActiveState) -> Result<Option<Transition>, ManagerError> {
+        const STEPS: u32 = 3;
+        let key = if active == ActiveState::Activating { "TimeoutStartUSec" } else { "TimeoutStopUSec" };
+        let (since, timeout, job_timeout) = tokio::try_join!(
+            self.moment(unit, "StateChangeTimestampMonotonic"),
+            self.property(unit, wire::SERVICE, key),
+            self.property(unit, wire::UNIT, "JobTimeoutUSec"),
+        )?;
+        let limit = |value: OwnedVariant| {
+            let limit = u64::try_from(value).ok().filter(|limit| *limit > 0 && *limit != u64::MAX);
+            limit.map(Duration::from_micros)
+        };
+        let steps = limit(timeout).map(|timeout| timeout.saturating_mul(STEPS));
+        let job = limit(job_timeout).filter(|_| active == ActiveState::Activating);
+        let lasts = since.and_then(since_then);
+        Ok(lasts.map(|lasts| Transition { lasts, limit: steps.into_iter().chain(job).min() }))
+    }
+
+    /// Whether the unit can be loaded again once it has been unloaded: it is no transient one, and has its file.
+    pub async fn can_be_loaded_again(&self, unit: &str) -> Result<bool, ManagerError> {
+        let (transient, fragment) = tokio::try_join!(
+            self.property(unit, wire::UNIT, "Transient"),
+            self.property(unit, wire::UNIT, "FragmentPath"),
+        )?;
+        let fragment = text(&fragment);
+        Ok(!flag(&transient) && !fragment.is_empty() && std::path::Path::new(fragment).exists())
     }
 
     /// A moment of the monotonic clock; `None` if it never was.
@@ -244,14 +316,15 @@ impl Link {
     }
 
     /// What the unit's files are like: whether one enables it, whether something else decides when it
-    /// runs, and a number that changes when they do, made of the paths, times and lengths of its file
-    /// and its drop-ins. `None` if it is masked: of what is behind the mask nothing can be seen.
+    /// runs, and a number that changes with what is in its file, its drop-ins, and the file that a generator made
+    /// it of. `None` if it is masked: of what is behind the mask nothing can be seen.
     pub async fn file(&self, unit: &str) -> Result<Option<UnitFile>, ManagerError> {
         let of_unit = |key| self.property(unit, wire::UNIT, key);
-        let (state, fragment, drop_ins, triggers, condition, checked) = tokio::try_join!(
+        let (state, fragment, drop_ins, source, triggers, condition, checked) = tokio::try_join!(
             of_unit("UnitFileState"),
             of_unit("FragmentPath"),
             of_unit("DropInPaths"),
+            of_unit("SourcePath"),
             of_unit("TriggeredBy"),
             of_unit("ConditionResult"),
             self.moment(unit, "ConditionTimestampMonotonic"),
@@ -260,12 +333,57 @@ impl Link {
             return Ok(None);
         }
         let drop_ins = Vec::<String>::try_from(drop_ins).unwrap_or_default();
-        let files = std::iter::once(text(&fragment)).chain(drop_ins.iter().map(String::as_str));
-        let definition = fingerprint::of(files.map(Path::new));
+        let main = [text(&fragment), text(&source)].into_iter().filter(|path| !path.is_empty());
+        let files: Vec<PathBuf> = main.chain(drop_ins.iter().map(String::as_str)).map(PathBuf::from).collect();
+        let read = spawn_blocking(move || fingerprint::of(files.iter().map(PathBuf::as_path)));
+        let definition = match timeout(LOOKS_WITHIN, read).await {
+            Ok(Ok(number)) => number,
+            // Of no kind that there is: no change.
+            _ => 0,
+        };
         let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
         let triggered = Vec::<String>::try_from(triggers).is_ok_and(|triggers| !triggers.is_empty());
         let unwanted = checked.is_some() && !bool::try_from(condition).unwrap_or(true);
         Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
+    }
+
+    /// The run of a unit that has failed; `None` if it is up, or has ended without error.
+    pub async fn failed_run(&self, unit: &str) -> Result<Option<FailedRun>, ManagerError> {
+        /// `CLD_EXITED` of waitid(2).
+        const EXITED: i32 = 1;
+        let of_service = |key| self.property(unit, wire::SERVICE, key);
+        let (active, result, invocation) = tokio::try_join!(
+            self.property(unit, wire::UNIT, "ActiveState"),
+            of_service("Result"),
+            self.invocation(unit),
+        )?;
+        let (active, result) = (ActiveState::from(text(&active)), ServiceResult::from(text(&result)));
+        let is_over = result != ServiceResult::Success;
+        let is_before = match active {
+            ActiveState::Failed => false,
+            // Waiting for a restart, or being cleaned up.
+            ActiveState::Activating | ActiveState::Deactivating if is_over => false,
+            ActiveState::Activating => true,
+            _ => return Ok(None),
+        };
+        let (main, code, status) =
+            tokio::try_join!(of_service("ExecMainPID"), of_service("ExecMainCode"), of_service("ExecMainStatus"),)?;
+        let main = u32::try_from(main).ok().filter(|pid| *pid > 0);
+        let main_was_clean = i32::try_from(code).is_ok_and(|code| code == EXITED) && i32::try_from(status) == Ok(0);
+        let (condition, pre, start, post, reload, stop, stop_post) = tokio::join!(
+            of_service("ExecCondition"),
+            of_service("ExecStartPre"),
+            of_service("ExecStart"),
+            of_service("ExecStartPost"),
+            of_service("ExecReload"),
+            of_service("ExecStop"),
+            of_service("ExecStopPost"),
+        );
+        // Not every release has all of them.
+        let work = [condition, pre, start, post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
+        let stop = [stop, stop_post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
+        let reload = reload.iter().flat_map(commands).collect();
+        Ok(Some(FailedRun { invocation, is_before, result, main, main_was_clean, work, stop, reload }))
     }
 
     /// The last run of the unit's main process, if there was one.
@@ -277,17 +395,30 @@ impl Link {
     }
 }
 
-/// How long ago a moment of the monotonic clock was.
-pub(super) fn since_then(moment: Duration) -> Option<Duration> {
-    let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).ok()?;
-    now.checked_sub(moment)
+/// Those of a list of commands that have been run. Each is told as path, arguments, whether failure is ignored,
+/// begin and end by two clocks each, process id, and how it ended.
+fn commands(property: &OwnedVariant) -> Vec<RunCommand> {
+    let Variant::Array(list) = &**property else { return Vec::new() };
+    let command = |item: &Variant<'_>| {
+        let Variant::Structure(fields) = item else { return None };
+        match fields.fields() {
+            [_, _, _, Variant::U64(begun), _, Variant::U64(ended), _, Variant::U32(pid), ..] if *pid > 0 => {
+                Some(RunCommand { pid: *pid, begun: *begun, ended: *ended })
+            }
+            _ => None,
+        }
+    };
+    list.iter().filter_map(command).collect()
 }
 
-/// Slices come and go with the units in them, and the basic targets are up whenever the manager
-/// is: nobody stops those, and starting them does no harm.
-fn is_part_of_the_manager(unit: &str) -> bool {
-    let (_, kind) = unit.rsplit_once('.').unwrap_or_default();
-    kind == "slice" || unit == "basic.target" || unit == "sysinit.target"
+/// How long ago a moment of the monotonic clock was.
+pub(super) fn since_then(moment: Duration) -> Option<Duration> {
+    monotonic().checked_sub(moment)
+}
+
+/// Now, by the monotonic clock, which is the manager's too.
+pub(super) fn monotonic() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).unwrap_or_default()
 }
 
 fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {

@@ -1,7 +1,7 @@
 //! systemd, of the user or of the system, over D-Bus.
 //!
 //! [`session`] owns the connection and everything whose order matters; [`link`] has the calls that need
-//! none; [`wire`] has the names and the messages. This module has the handle, and makes a look at a unit
+//! none; [`related`] has what a start would do to other units; [`wire`] has the names and the messages. This module has the handle, and makes a look at a unit
 //! of what they answer.
 //!
 //! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
@@ -9,7 +9,9 @@
 mod direct;
 mod link;
 pub(crate) mod own;
+mod related;
 mod session;
+mod starts;
 mod wire;
 
 use std::io;
@@ -21,16 +23,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::{Message, OwnedVariant, Variant};
 
-use super::journal::Journal;
+use super::journal::{End, Journal};
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
+use crate::core::coverage::Aliases;
+use crate::core::rules::Start;
 use crate::core::units::{
-    ActiveState, Detail, Fall, Inspection, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
+    ActiveState, Detail, Fall, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
 };
-use link::{Address, Link, since_then};
+use link::{Address, Link, monotonic, since_then};
+use related::Dependencies;
 use session::{PATIENCE, Request, Session};
 
-/// How long a look at a directory may take.
+/// How long a look at files may take.
 const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A handle on systemd.
@@ -40,6 +45,7 @@ pub struct Systemd {
     requests: mpsc::UnboundedSender<Request>,
     link: watch::Receiver<Option<Link>>,
     patterns: watch::Sender<Vec<String>>,
+    aliases: watch::Sender<Aliases>,
 }
 
 impl Systemd {
@@ -55,14 +61,22 @@ impl Systemd {
         let (requests, requested) = mpsc::unbounded_channel();
         let (changes, told) = mpsc::unbounded_channel();
         let (link_sender, link_receiver) = watch::channel(Some(link.clone()));
-        let session =
-            Session { addresses, patterns: patterns.clone(), requests: requested, changes, link: link_sender };
+        let aliases = watch::Sender::new(Aliases::new());
+        let session = Session {
+            addresses,
+            patterns: patterns.clone(),
+            aliases: aliases.clone(),
+            requests: requested,
+            changes,
+            link: link_sender,
+        };
         tokio::spawn(session.run(link));
         let systemd = Self {
             journal: Journal::new(scope),
             requests,
             link: link_receiver,
             patterns: watch::Sender::new(patterns),
+            aliases,
         };
         Ok((systemd, told))
     }
@@ -71,21 +85,25 @@ impl Systemd {
         self.link.borrow().clone().ok_or_else(|| ManagerError::Unreachable("not connected".to_owned()))
     }
 
+    /// What is listed: by the patterns, and by the own names of units with other names that match.
+    fn listed(&self) -> Vec<String> {
+        with_aliased(&self.patterns.borrow(), &self.aliases.borrow())
+    }
+
     /// Asks for single properties, all at once: of a whole interface systemd would also have to read
     /// files and control groups that nobody wants to know about, which takes it longer than a start.
     async fn look(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
         let link = self.link()?;
         let name = unit.as_str();
-        let of_unit = |key| link.property(name, wire::UNIT, key);
         let of_service = |key| link.property(name, wire::SERVICE, key);
         let names = [name.to_owned()];
-        let (listed, left, down, binds_to, requires, requisite, result, restart, kind, directory) = tokio::try_join!(
+        let (listed, left, down, began, dependencies, clearable, result, restart, kind, directory) = tokio::try_join!(
             link.list_names(&names),
             link.moment(name, "ActiveExitTimestampMonotonic"),
             link.moment(name, "InactiveEnterTimestampMonotonic"),
-            of_unit("BindsTo"),
-            of_unit("Requires"),
-            of_unit("Requisite"),
+            link.moment(name, "InactiveExitTimestampMonotonic"),
+            Dependencies::of(&link, name),
+            link.can_be_loaded_again(name),
             of_service("Result"),
             of_service("Restart"),
             of_service("Type"),
@@ -97,11 +115,16 @@ impl Systemd {
         })?;
         let restart = RestartPolicy::from(text(&restart));
         let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
-        let is_down = matches!(seen.active, ActiveState::Failed | ActiveState::Inactive);
+        let is_down = seen.active.is_down();
+        let changes = matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating) && !seen.auto_restart;
+        let fall = left.zip(down).map(|(left, down)| Fall { left, down });
+        // Of one that went down by itself it does not matter when its parents were up.
+        let with_history = is_down && !fall.is_some_and(Fall::was_sudden);
         let directory = Directory::from(text(&directory));
-        let (parents, restart_prevented, up_for, file, run, restarts, since, gone) = tokio::try_join!(
-            link.parents([binds_to, requires, requisite]),
+        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone) = tokio::try_join!(
+            self.related(&link, &dependencies, with_history),
             when(restarts, link.restart_prevented(name)),
+            when(changes, link.transition(name, seen.active)),
             when(seen.active.is_up(), link.uptime(name)),
             when(detail.file, link.file(name)),
             when(detail.file || detail.stop, link.invocation(name)),
@@ -109,17 +132,35 @@ impl Systemd {
             when(detail.times, link.realtime(name, "StateChangeTimestamp")),
             when(is_down, directory.is_gone(&link, name)),
         )?;
-        let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref()).await) } else { None };
+        let fall = left.zip(down).map(|(left, down)| Fall { left, down });
+        let down_for = down.filter(|_| is_down).and_then(since_then);
+        let result = ServiceResult::from(text(&result));
+        let end = End {
+            is_over: is_down,
+            was_clean: seen.active == ActiveState::Inactive && result == ServiceResult::Success,
+            was_sudden: fall.is_some_and(Fall::was_sudden),
+            ago: down_for.unwrap_or_default(),
+        };
+        let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
+        let mut related = related;
+        if let (Some(StopEvidence::Requested), Some(run)) = (&stop, &run) {
+            for parent in related.parents.iter_mut().filter(|parent| parent.left.is_some()) {
+                parent.stopped_later = self.journal.was_stopped_before(run, &parent.name).await;
+            }
+        }
         Ok(Inspection {
             load: seen.load,
             active: seen.active,
             has_job: seen.job.is_some(),
             up_for: up_for.flatten(),
-            fall: left.zip(down).map(|(left, down)| Fall { left, down }),
-            down_for: down.filter(|_| is_down).and_then(since_then),
-            result: ServiceResult::from(text(&result)),
+            at: monotonic(),
+            fall,
+            began,
+            transition: transition.flatten(),
+            down_for,
+            result,
             restart,
-            restart_prevented: restart_prevented.unwrap_or(false),
+            restart_prevented: restart_prevented.flatten(),
             oneshot: text(&kind) == "oneshot",
             file: file.flatten(),
             run,
@@ -128,16 +169,34 @@ impl Systemd {
             since: since.flatten(),
             working_directory: directory.path,
             directory_gone: gone.unwrap_or(false),
-            parents,
+            parents: related.parents,
+            pulls_in: related.pulls_in,
+            conflicts: related.conflicts,
+            stopped_groups: related.stopped_groups,
+            triggers: dependencies.triggers,
+            failed_sockets: related.failed_sockets,
+            clearable,
             stop,
             said: None,
         })
     }
 
-    async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>) -> StopEvidence {
+    async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>, end: End) -> StopEvidence {
         match run {
-            Some(run) if !run.is_empty() => self.journal.stop_evidence(run).await,
-            _ => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+            Some(run) if !run.is_empty() => self.journal.stop_evidence(run, end).await,
+            _ => match self.was_kept_from_starting(unit).await {
+                Ok(true) => StopEvidence::KeptFromStarting,
+                Ok(false) => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+                Err(unknown) => unknown,
+            },
+        }
+    }
+
+    async fn was_kept_from_starting(&self, unit: &UnitName) -> Result<bool, StopEvidence> {
+        let began = async { self.link()?.began().await };
+        match began.await {
+            Ok(began) => self.journal.was_kept_from_starting(unit, began).await,
+            Err(error) => Err(StopEvidence::Unknown(error.to_string())),
         }
     }
 }
@@ -178,14 +237,16 @@ impl Directory {
 
 impl ServiceManager for Systemd {
     async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        let patterns = self.patterns.borrow().clone();
-        self.link()?.list(&[], &patterns).await
+        self.link()?.list(&[], &self.listed()).await
     }
 
     async fn list_not_up(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        let patterns = self.patterns.borrow().clone();
         let states = ActiveState::ALL.iter().filter(|state| !state.is_up()).map(|state| state.as_str());
-        self.link()?.list(&states.collect::<Vec<_>>(), &patterns).await
+        self.link()?.list(&states.collect::<Vec<_>>(), &self.listed()).await
+    }
+
+    async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
+        self.link()?.failed_sockets().await
     }
 
     fn refresh(&self) {
@@ -198,6 +259,27 @@ impl ServiceManager for Systemd {
         let _ = self.requests.send(Request::Cover(patterns));
     }
 
+    async fn aliases(&self) -> Result<Aliases, ManagerError> {
+        let patterns = self.patterns.borrow().clone();
+        let aliases = self.link()?.aliases(&patterns).await?;
+        self.aliases.send_replace(aliases.clone());
+        Ok(aliases)
+    }
+
+    async fn has_any(&self, pattern: &str) -> Option<bool> {
+        let link = self.link().ok()?;
+        let pattern = [pattern.to_owned()];
+        if !link.list(&[], &pattern).await.ok()?.is_empty() || !link.unit_files(&pattern).await.ok()?.is_empty() {
+            return Some(true);
+        }
+        // An instance of a template has no file of its name.
+        if UnitName::parse(&pattern[0]).is_err() {
+            return Some(false);
+        }
+        let lines = link.list_names(&pattern).await.ok()?;
+        Some(lines.iter().any(|line| line.load != LoadState::NotFound))
+    }
+
     async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
         match timeout(PATIENCE, Box::pin(self.look(unit, detail))).await {
             Ok(result) => result,
@@ -205,12 +287,12 @@ impl ServiceManager for Systemd {
         }
     }
 
-    fn start(&self, unit: &UnitName, timeout: Duration) {
-        let _ = self.requests.send(Request::Start(unit.clone(), timeout));
+    fn start(&self, start: &Start, timeout: Duration) {
+        let _ = self.requests.send(Request::Start(start.clone(), timeout));
     }
 
-    fn restart(&self, unit: &UnitName, timeout: Duration) {
-        let _ = self.requests.send(Request::Restart(unit.clone(), timeout));
+    fn stop(&self, unit: &UnitName) {
+        let _ = self.requests.send(Request::Stop(unit.clone()));
     }
 
     async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {
@@ -219,8 +301,8 @@ impl ServiceManager for Systemd {
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let run = self.link().ok()?.last_run(unit.as_str()).await.ok().flatten();
-        self.journal.last_line(unit, run).await
+        let run = self.link().ok()?.failed_run(unit.as_str()).await.ok()??;
+        self.journal.what_went_wrong(unit, &run).await
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
@@ -241,16 +323,21 @@ impl ServiceManager for Systemd {
 ///
 /// If it is no such answer.
 pub fn listed(reply: &Message) -> zbus::Result<Vec<UnitStatus>> {
-    wire::statuses(reply)
+    wire::statuses(reply).map(|statuses| statuses.units)
 }
 
 /// What one of systemd's signals says of a unit's state, if that is what it is about.
 #[must_use]
 pub fn signalled(signal: &Message) -> Option<UnitStatus> {
     match wire::signal(signal) {
-        Some(wire::Signal::Changed(status)) => Some(status),
+        Some(wire::Signal::Changed(status, _)) => Some(status),
         _ => None,
     }
+}
+
+/// The patterns, and the units that have other names.
+fn with_aliased(patterns: &[String], aliases: &Aliases) -> Vec<String> {
+    patterns.iter().cloned().chain(aliases.values().map(|unit| unit.as_str().to_owned())).collect()
 }
 
 /// A property that is text. What is of another type reads as empty, which becomes unknown, which is
@@ -260,6 +347,16 @@ fn text(property: &OwnedVariant) -> &str {
         Variant::Str(text) => text.as_str(),
         _ => "",
     }
+}
+
+/// A property that is a list of names.
+fn names(property: OwnedVariant) -> Vec<String> {
+    Vec::<String>::try_from(property).unwrap_or_default()
+}
+
+/// A property that is true or false. What is of another type reads as false.
+fn flag(property: &OwnedVariant) -> bool {
+    matches!(&**property, Variant::Bool(true))
 }
 
 /// The answer to a question that is only asked sometimes.

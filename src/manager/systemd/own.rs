@@ -60,7 +60,7 @@ impl OwnUnit {
             self.link.property(unit, wire::SERVICE, "StatusText"),
         )?;
         let [active, sub, file, status] = [active, sub, file, status].map(|property| text(&property).to_owned());
-        let (has_job, pid) = (wire::is_a_job(&job), u32::try_from(pid).ok().filter(|pid| *pid > 0));
+        let (has_job, pid) = (wire::number_of_job(&job) != 0, u32::try_from(pid).ok().filter(|pid| *pid > 0));
         Ok(OwnState { active, sub, file, pid, has_job, status })
     }
 
@@ -92,11 +92,13 @@ impl OwnUnit {
         self.link.call(call, &(self.name.as_str(), "replace")).await.map(drop)
     }
 
-    /// The last line that it logged.
-    pub async fn last_line(&self) -> Option<String> {
-        // The run, as the journal often knows of a process that dies at once no more than its number.
-        let run = self.link.last_run(self.name.as_str()).await.ok().flatten();
-        timeout(PATIENCE, Journal::new(Scope::User).last_line(&self.name, run)).await.ok()?
+    /// What went wrong with it; `None` if nothing did, or it cannot be found.
+    pub async fn last_error(&self) -> Option<String> {
+        let search = async {
+            let run = self.link.failed_run(self.name.as_str()).await.ok()??;
+            Journal::new(Scope::User).what_went_wrong(&self.name, &run).await
+        };
+        timeout(PATIENCE, search).await.ok()?
     }
 
     /// Whether the user's units outlive the user's sessions; `None` if logind does not say.

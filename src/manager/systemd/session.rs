@@ -6,7 +6,7 @@
 //! it was told, it lists again; when the connection is lost, it begins anew, for as long as it
 //! takes. All state is the task's own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -16,14 +16,20 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
 use super::link::{Address, Link};
+use super::starts::Starting;
 use super::wire::{self, Line, Signal};
+use super::with_aliased;
+use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
+use crate::core::rules::Start;
 use crate::core::units::{ActiveState, UnitName};
 use crate::deadline;
 use crate::manager::{Change, ManagerError};
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
 const LONGEST_RELOAD: Duration = Duration::from_secs(10);
+/// The longest that isolating a target is waited for.
+const LONGEST_ISOLATION: Duration = Duration::from_secs(120);
 /// Waits between attempts to connect: short at first, for a manager that executes itself anew.
 const RECONNECT: [Duration; 5] = [
     Duration::from_millis(20),
@@ -40,27 +46,42 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(25);
 pub(super) enum Request {
     Refresh,
     Cover(Vec<String>),
-    Start(UnitName, Duration),
-    Restart(UnitName, Duration),
+    Start(Start, Duration),
+    Stop(UnitName),
 }
 
 /// A call whose answer is awaited.
 #[derive(Debug)]
 enum Call {
     List,
-    Start(UnitName, Instant),
+    /// Which sockets have failed.
+    Sockets,
+    /// What a socket that has failed starts.
+    Triggers(String),
+    /// Whether a target that has this job can be isolated.
+    AllowIsolate(String),
+    /// The unit files that match the patterns.
+    Files,
+    /// The units of these names.
+    Names(Vec<String>),
+    Start(Starting),
 }
 
-/// A start or restart job under way, by the path of its job.
-#[derive(Debug)]
-struct Job {
-    unit: UnitName,
-    deadline: Instant,
+impl Call {
+    fn start(self) -> Option<Starting> {
+        match self {
+            Self::Start(starting) => Some(starting),
+            Self::List | Self::Sockets | Self::Triggers(_) | Self::AllowIsolate(_) | Self::Files | Self::Names(_) => {
+                None
+            }
+        }
+    }
 }
 
 pub(super) struct Session {
     pub addresses: Vec<Address>,
     pub patterns: Vec<String>,
+    pub aliases: watch::Sender<Aliases>,
     pub requests: mpsc::UnboundedReceiver<Request>,
     pub changes: mpsc::UnboundedSender<Change>,
     pub link: watch::Sender<Option<Link>>,
@@ -107,8 +128,8 @@ impl Session {
                 tokio::select! {
                     request = self.requests.recv() => match request? {
                         Request::Cover(patterns) => self.patterns = patterns,
-                        Request::Start(unit, _) | Request::Restart(unit, _) => self.finished(unit, lost()),
-                        Request::Refresh => {}
+                        Request::Start(start, _) => self.finished(start.unit, lost()),
+                        Request::Stop(_) | Request::Refresh => {}
                     },
                     () = sleep_until(at) => break,
                 }
@@ -151,8 +172,19 @@ struct Following {
     owner: Option<String>,
     stream: MessageStream,
     calls: HashMap<NonZeroU32, Call>,
-    jobs: HashMap<String, Job>,
+    /// Jobs of ours, by their path.
+    jobs: HashMap<String, Starting>,
+    /// The last job that each unit was told to have: one that was never told of does nothing.
+    told_jobs: HashMap<UnitName, u32>,
+    /// Sockets that have failed, and what they start, once that is known.
+    failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
+    /// The manager is about to end.
+    shutting_down: bool,
+    /// Jobs of targets that may be isolated, which stops everything else, and until when their end is waited for.
+    isolating: HashMap<String, Instant>,
     covered: Vec<glob::Pattern>,
+    /// As they were told.
+    aliases: Aliases,
     listing: bool,
     list_again: bool,
     reloading_until: Option<Instant>,
@@ -166,8 +198,8 @@ impl Following {
             None
         } else {
             // All at once, and in this order: who owns the name later is signalled.
-            let [units, removals, jobs, reloads, owners] = wire::MATCHES.map(|rule| link.follow(rule));
-            let (.., owner) = tokio::try_join!(units, removals, jobs, reloads, owners, link.owner())?;
+            let [units, removals, ends, jobs, reloads, owners] = wire::MATCHES.map(|rule| link.follow(rule));
+            let (.., owner) = tokio::try_join!(units, removals, ends, jobs, reloads, owners, link.owner())?;
             Some(owner)
         };
         let mut following = Self {
@@ -177,13 +209,19 @@ impl Following {
             stream: MessageStream::from(&link.connection),
             calls: HashMap::new(),
             jobs: HashMap::new(),
+            told_jobs: HashMap::new(),
+            failed_sockets: BTreeMap::new(),
+            shutting_down: false,
+            isolating: HashMap::new(),
             covered: Vec::new(),
+            aliases: Aliases::new(),
             listing: false,
             list_again: false,
             reloading_until: None,
         };
         following.cover(&session.patterns);
-        following.list(&session.patterns).await?;
+        following.list(session).await?;
+        following.look_for_aliases(session).await?;
         Ok(following)
     }
 
@@ -217,40 +255,37 @@ impl Following {
                 break End::Lost(error.to_string());
             }
         };
-        let starts = self.calls.drain().filter_map(|(_, call)| match call {
-            Call::Start(unit, _) => Some(unit),
-            Call::List => None,
-        });
-        for unit in starts.chain(self.jobs.drain().map(|(_, job)| job.unit)) {
-            session.finished(unit, lost());
+        let starts = self.calls.drain().filter_map(|(_, call)| call.start());
+        for starting in starts.chain(self.jobs.drain().map(|(_, starting)| starting)) {
+            session.finished(starting.unit().clone(), lost());
         }
         end
     }
 
     async fn perform(&mut self, session: &mut Session, request: Request) -> zbus::Result<()> {
         match request {
-            Request::Refresh => self.list(&session.patterns).await,
+            Request::Refresh => self.list(session).await,
             Request::Cover(patterns) => {
                 self.cover(&patterns);
                 session.patterns = patterns;
-                self.list(&session.patterns).await
+                self.list(session).await?;
+                self.look_for_aliases(session).await
             }
-            Request::Start(unit, timeout) => {
-                // Sent back to back: the manager handles them in order, and nothing is to be
-                // learnt from the first answer that the second does not say too.
-                let reset = wire::call("ResetFailedUnit", &unit.as_str())?;
-                let start = wire::call("StartUnit", &(unit.as_str(), "fail"))?;
-                let serial = start.primary_header().serial_num();
-                self.calls.insert(serial, Call::Start(unit, Instant::now() + timeout));
-                self.connection.send_all(&[reset, start]).await
-            }
-            Request::Restart(unit, timeout) => {
-                let restart = wire::call("RestartUnit", &(unit.as_str(), "fail"))?;
-                let serial = restart.primary_header().serial_num();
-                self.calls.insert(serial, Call::Start(unit, Instant::now() + timeout));
-                self.connection.send_all(&[restart]).await
+            Request::Start(start, timeout) => self.start(Starting::new(start, Instant::now() + timeout)).await,
+            Request::Stop(unit) => {
+                let stop = wire::call("StopUnit", &(unit.as_str(), "replace"))?;
+                self.connection.send_all(&[stop]).await
             }
         }
+    }
+
+    /// Sends what the next step of a start takes: back to back, as the manager handles it in order.
+    async fn start(&mut self, starting: Starting) -> zbus::Result<()> {
+        let messages = starting.messages()?;
+        if let Some(last) = messages.last() {
+            self.calls.insert(last.primary_header().serial_num(), Call::Start(starting));
+        }
+        self.connection.send_all(&messages).await
     }
 
     async fn receive(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
@@ -268,8 +303,22 @@ impl Following {
                             message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
                         self.listed(session, message).await
                     }
-                    Some(Call::Start(unit, deadline)) => {
-                        self.queued(session, message, unit, deadline);
+                    Some(Call::Files) => self.found_files(message).await,
+                    Some(Call::Names(names)) => self.found_names(session, message, &names).await,
+                    Some(Call::Start(starting)) => {
+                        self.queued(session, message, starting);
+                        Ok(())
+                    }
+                    Some(Call::Sockets) => self.sockets_listed(session, message).await,
+                    Some(Call::AllowIsolate(path)) => {
+                        if wire::is_true(message) {
+                            Ok(())
+                        } else {
+                            self.is_not_isolated(session, &path).await
+                        }
+                    }
+                    Some(Call::Triggers(socket)) => {
+                        self.triggers_told(session, message, socket);
                         Ok(())
                     }
                     None => Ok(()),
@@ -288,26 +337,40 @@ impl Following {
 
     async fn signalled(&mut self, session: &Session, signal: Signal) -> zbus::Result<()> {
         match signal {
-            Signal::Changed(status) => {
+            Signal::Changed(status, job) => {
+                if job != 0 {
+                    self.told_jobs.insert(status.name.clone(), job);
+                }
+                self.jobs.values_mut().for_each(|starting| starting.changed(&status));
                 let _ = session.changes.send(Change::Unit(status));
                 Ok(())
             }
-            Signal::Look => self.list(&session.patterns).await,
+            Signal::Look => self.list(session).await,
             Signal::Removed(name) => {
-                if self.covered.iter().any(|pattern| pattern.matches(&name)) {
-                    self.list(&session.patterns).await?;
+                let is_aliased = || session.aliases.borrow().values().any(|unit| unit.as_str() == name);
+                if self.covered.iter().any(|pattern| pattern.matches(&name)) || is_aliased() {
+                    self.list(session).await?;
                 }
                 Ok(())
             }
-            Signal::JobRemoved { path, unit, result } => {
-                match (self.jobs.remove(&path), unit) {
-                    (Some(job), _) => session.finished(job.unit, wire::job_result(&result)),
-                    (None, Some(unit)) if result == "done" => {
-                        let _ = session.changes.send(Change::JobDone(unit));
-                    }
-                    (None, _) => {}
+            Signal::JobRemoved { id, path, unit, result } => self.job_ended(session, id, &path, unit, &result).await,
+            Signal::Socket(socket, failed) => {
+                if failed != self.failed_sockets.contains_key(&socket) {
+                    self.list(session).await?;
                 }
                 Ok(())
+            }
+            Signal::TargetJob { path, target } => {
+                self.isolating.insert(path.clone(), Instant::now() + LONGEST_ISOLATION);
+                let _ = session.changes.send(Change::Reloading);
+                let question = wire::property_of(&target, wire::UNIT, "AllowIsolate")?;
+                self.calls.insert(question.primary_header().serial_num(), Call::AllowIsolate(path));
+                self.connection.send_all(&[question]).await
+            }
+            Signal::ShuttingDown => {
+                self.shutting_down = true;
+                let _ = session.changes.send(Change::ShuttingDown);
+                self.list(session).await
             }
             Signal::Reloading(true) => {
                 self.reloading_until = Some(Instant::now() + LONGEST_RELOAD);
@@ -316,7 +379,8 @@ impl Following {
             }
             Signal::Reloading(false) => {
                 self.reloading_until = None;
-                self.list(&session.patterns).await
+                self.list(session).await?;
+                self.look_for_aliases(session).await
             }
             Signal::Owner(None) => {
                 self.owner = None;
@@ -325,13 +389,13 @@ impl Following {
             }
             Signal::Owner(owner @ Some(_)) => {
                 self.owner = owner;
-                self.list(&session.patterns).await
+                self.list(session).await
             }
         }
     }
 
     /// Asks for a list, unless one is on its way: then for another after it.
-    async fn list(&mut self, patterns: &[String]) -> zbus::Result<()> {
+    async fn list(&mut self, session: &Session) -> zbus::Result<()> {
         if std::mem::replace(&mut self.listing, true) {
             self.list_again = true;
             return Ok(());
@@ -339,9 +403,40 @@ impl Following {
         self.list_again = false;
         // A subscription can be dropped without a word (systemd issue 27697): renew it each time.
         let subscribe = wire::subscribe()?;
+        let sockets = wire::call("ListUnitsByPatterns", &(["failed"], ["*.socket"]))?;
+        let patterns = with_aliased(&session.patterns, &session.aliases.borrow());
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).chain(wire::SHUTDOWN).collect();
         let list = wire::call("ListUnitsByPatterns", &(Vec::<&str>::new(), patterns))?;
+        self.calls.insert(sockets.primary_header().serial_num(), Call::Sockets);
         self.calls.insert(list.primary_header().serial_num(), Call::List);
-        self.connection.send_all(&[subscribe, list]).await
+        self.connection.send_all(&[subscribe, sockets, list]).await
+    }
+
+    /// Asks which units have other names that match the patterns. That costs the manager a search in directories.
+    async fn look_for_aliases(&mut self, session: &Session) -> zbus::Result<()> {
+        let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
+        self.calls.insert(files.primary_header().serial_num(), Call::Files);
+        self.connection.send_all(&[files]).await
+    }
+
+    async fn found_files(&mut self, message: &Message) -> zbus::Result<()> {
+        // A manager that refuses the question knows no other names.
+        let names = wire::possible_aliases(wire::unit_files(message).unwrap_or_default());
+        let units = wire::call("ListUnitsByNames", &names)?;
+        self.calls.insert(units.primary_header().serial_num(), Call::Names(names));
+        self.connection.send_all(&[units]).await
+    }
+
+    async fn found_names(&mut self, session: &Session, message: &Message, names: &[String]) -> zbus::Result<()> {
+        let Ok(lines) = wire::lines(message) else { return Ok(()) };
+        let aliases = wire::aliases(names, &lines);
+        session.aliases.send_replace(aliases.clone());
+        if aliases == self.aliases {
+            return Ok(());
+        }
+        self.aliases.clone_from(&aliases);
+        let _ = session.changes.send(Change::Aliases(aliases));
+        self.list(session).await
     }
 
     async fn listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
@@ -353,9 +448,105 @@ impl Following {
             if !self.jobs.is_empty() {
                 self.missed_ends(session, &wire::lines(message)?);
             }
-            let _ = session.changes.send(Change::Units(wire::statuses(message)?));
+            let listed = wire::statuses(message)?;
+            self.told_jobs.extend(listed.jobs);
+            self.shutting_down = listed.shutting_down;
+            if self.shutting_down {
+                let _ = session.changes.send(Change::ShuttingDown);
+            } else if !self.isolating.is_empty() {
+                let _ = session.changes.send(Change::Reloading);
+            } else {
+                let _ = session.changes.send(Change::Units(listed.units));
+            }
         }
-        if self.list_again { self.list(&session.patterns).await } else { Ok(()) }
+        if self.list_again { self.list(session).await } else { Ok(()) }
+    }
+
+    /// A target is not, or no longer, being isolated.
+    async fn is_not_isolated(&mut self, session: &Session, path: &str) -> zbus::Result<()> {
+        if self.isolating.remove(path).is_some() && self.isolating.is_empty() {
+            return self.list(session).await;
+        }
+        Ok(())
+    }
+
+    /// The end of a job, ours or that of somebody else.
+    async fn job_ended(
+        &mut self,
+        session: &Session,
+        id: u32,
+        path: &str,
+        unit: Option<UnitName>,
+        result: &str,
+    ) -> zbus::Result<()> {
+        self.is_not_isolated(session, path).await?;
+        if let Some(starting) = self.jobs.remove(path) {
+            return match starting.next(result) {
+                Ok(next) => self.start(next).await,
+                Err(ended) => {
+                    session.finished(ended.unit().clone(), wire::job_result(result));
+                    Ok(())
+                }
+            };
+        }
+        let Some(unit) = unit else { return Ok(()) };
+        // Of a job that does nothing, such as a `try-restart` of a unit that is down, the unit itself never tells.
+        let was_told = self.told_jobs.get(&unit) == Some(&id);
+        if was_told {
+            self.told_jobs.remove(&unit);
+        }
+        let change = match result {
+            "done" if was_told => Change::JobDone(unit),
+            "canceled" if self.is_being_overridden(&unit) => Change::StopOverridden(unit),
+            "dependency" => Change::KeptFromStarting(unit),
+            _ => return Ok(()),
+        };
+        let _ = session.changes.send(change);
+        Ok(())
+    }
+
+    /// Whether a start of ours that takes the place of other jobs is being queued.
+    fn is_being_overridden(&self, unit: &UnitName) -> bool {
+        let is_it =
+            |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
+        self.calls.values().any(is_it)
+    }
+
+    /// Which sockets have failed. What they start is asked of those that had not before.
+    async fn sockets_listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
+        if message.message_type() == Type::Error {
+            return Ok(());
+        }
+        let failed: Vec<String> = wire::lines(message)?.into_iter().map(|line| line.name).collect();
+        let before = self.failed_sockets.len();
+        self.failed_sockets.retain(|socket, _| failed.contains(socket));
+        let some_are_well = self.failed_sockets.len() < before;
+        let mut questions = Vec::new();
+        for socket in failed {
+            if !self.failed_sockets.contains_key(&socket) {
+                let question = wire::property_of(&socket, wire::UNIT, "Triggers")?;
+                self.calls.insert(question.primary_header().serial_num(), Call::Triggers(socket.clone()));
+                self.failed_sockets.insert(socket, None);
+                questions.push(question);
+            }
+        }
+        if some_are_well {
+            self.tell_failed_sockets(session);
+        }
+        self.connection.send_all(&questions).await
+    }
+
+    fn triggers_told(&mut self, session: &Session, message: &Message, socket: String) {
+        let services = wire::names_in(message).into_iter().filter_map(|name| UnitName::parse(&name).ok());
+        if let Some(triggers) = self.failed_sockets.get_mut(&socket) {
+            *triggers = Some(services.collect());
+            self.tell_failed_sockets(session);
+        }
+    }
+
+    fn tell_failed_sockets(&self, session: &Session) {
+        let services = self.failed_sockets.values().flatten().flatten().cloned();
+        let _ = session.changes.send(Change::FailedSockets(services.collect()));
     }
 
     /// The ends of starts whose signal was lost: their job is listed no longer.
@@ -363,30 +554,30 @@ impl Following {
         let listed: HashSet<&str> =
             lines.iter().filter_map(|line| line.job.as_ref()).map(|job| job.path.as_str()).collect();
         for (_, job) in self.jobs.extract_if(|path, _| !listed.contains(path.as_str())) {
-            let active = lines.iter().find(|line| line.name == job.unit.as_str()).map(|line| line.active);
+            let active = lines.iter().find(|line| line.name == job.unit().as_str()).map(|line| line.active);
             let outcome = match active {
                 Some(ActiveState::Failed) => wire::job_result("failed"),
                 Some(_) => Outcome::Done,
                 None => Outcome::NotStarted("was unloaded while it was being started".to_owned()),
             };
-            session.finished(job.unit, outcome);
+            session.finished(job.unit().clone(), outcome);
         }
     }
 
-    /// The answer to `StartUnit` or `RestartUnit`: the job's path, or why there is none.
-    fn queued(&mut self, session: &Session, message: &Message, unit: UnitName, deadline: Instant) {
+    /// The answer to the call of a step: the job's path, or why there is none.
+    fn queued(&mut self, session: &Session, message: &Message, starting: Starting) {
         if message.message_type() == Type::Error {
             let header = message.header();
             let name = header.error_name().map(zbus::names::ErrorName::as_str).unwrap_or_default();
             let text = message.body().deserialize::<&str>().unwrap_or("no reason given").to_owned();
-            session.finished(unit, wire::refused(name, text));
+            session.finished(starting.unit().clone(), wire::refused(name, text));
             return;
         }
         match message.body().deserialize::<zbus::ObjectPath<'_>>() {
             Ok(path) => {
-                self.jobs.insert(path.to_string(), Job { unit, deadline });
+                self.jobs.insert(path.to_string(), starting);
             }
-            Err(error) => session.finished(unit, Outcome::NotStarted(error.to_string())),
+            Err(error) => session.finished(starting.unit().clone(), Outcome::NotStarted(error.to_string())),
         }
     }
 
@@ -396,26 +587,32 @@ impl Following {
 
     fn next_deadline(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(|call| match call {
-            Call::Start(_, deadline) => Some(*deadline),
-            Call::List => None,
+            Call::Start(starting) => Some(starting.deadline),
+            Call::List | Call::Sockets | Call::Triggers(_) | Call::AllowIsolate(_) | Call::Files | Call::Names(_) => {
+                None
+            }
         });
-        self.jobs.values().map(|job| job.deadline).chain(calls).chain(self.reloading_until).min()
+        self.jobs
+            .values()
+            .map(|starting| starting.deadline)
+            .chain(calls)
+            .chain(self.reloading_until)
+            .chain(self.isolating.values().copied())
+            .min()
     }
 
     async fn deadline_passed(&mut self, session: &Session) -> zbus::Result<()> {
         let now = Instant::now();
-        let late_calls = self.calls.extract_if(|_, call| matches!(call, Call::Start(_, at) if *at <= now));
-        let late_calls = late_calls.filter_map(|(_, call)| match call {
-            Call::Start(unit, _) => Some(unit),
-            Call::List => None,
-        });
-        let late_jobs = self.jobs.extract_if(|_, job| job.deadline <= now).map(|(_, job)| job.unit);
-        for unit in late_calls.chain(late_jobs) {
-            session.finished(unit, Outcome::NotStarted("its start took too long".to_owned()));
+        let late_calls = self.calls.extract_if(|_, call| matches!(call, Call::Start(it) if it.deadline <= now));
+        let late_calls = late_calls.filter_map(|(_, call)| call.start());
+        let late_jobs = self.jobs.extract_if(|_, starting| starting.deadline <= now).map(|(_, starting)| starting);
+        for starting in late_calls.chain(late_jobs) {
+            session.finished(starting.unit().clone(), Outcome::NotStarted("its start took too long".to_owned()));
         }
+        self.isolating.retain(|_, until| *until > now);
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;
-            self.list(&session.patterns).await?;
+            self.list(session).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zbus::message::{Builder, Flags, Type};
 use zbus::{Message, ObjectPath, Variant};
 
+use crate::core::coverage::Aliases;
 use crate::core::diagnosis::{Hopeless, Refusal};
 use crate::core::healer::Outcome;
 use crate::core::units::{ActiveState, LoadState, UnitName, UnitStatus};
@@ -21,12 +22,17 @@ pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
+/// Targets whose start ends the manager: each way to shut down goes through the second. A line of each is part of
+/// every list.
+pub(super) const SHUTDOWN: [&str; 2] = ["exit.target", "shutdown.target"];
+
 /// The signals that matter here.
-pub(super) const MATCHES: [&str; 5] = [
+pub(super) const MATCHES: [&str; 6] = [
     "type='signal',sender='org.freedesktop.systemd1',path_namespace='/org/freedesktop/systemd1/unit',\
      interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',arg0='org.freedesktop.systemd1.Unit'",
     "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='UnitRemoved'",
     "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'",
+    "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='JobNew'",
     "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='Reloading'",
     "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',\
      arg0='org.freedesktop.systemd1'",
@@ -57,19 +63,36 @@ impl Line {
     pub(super) fn is_stopping(&self) -> bool {
         self.job.as_ref().is_some_and(|job| job.kind == "stop")
     }
+
+    pub(super) fn is_starting(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| matches!(job.kind.as_str(), "start" | "restart"))
+    }
 }
 
 /// A signal that matters here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// A unit's state or job changed.
-    Changed(UnitStatus),
+    /// A unit's state or job changed; with the number of its job, or 0.
+    Changed(UnitStatus, u32),
+    /// A socket's state changed: whether it has failed.
+    Socket(String, bool),
     /// Something changed that the signal does not spell out.
     Look,
     /// A unit was unloaded.
     Removed(String),
+    /// A job was queued for a unit that shuts down the manager.
+    ShuttingDown,
+    /// A job was queued for a target, which may be isolated.
+    TargetJob {
+        /// The job's path.
+        path: String,
+        /// The target's name.
+        target: String,
+    },
     /// A job ended.
     JobRemoved {
+        /// The job's number.
+        id: u32,
         /// The job's path.
         path: String,
         /// Its unit, if that is a service.
@@ -96,6 +119,26 @@ pub(super) fn subscribe() -> zbus::Result<Message> {
     to_manager("Subscribe").with_flags(Flags::NO_REPLY_EXPECTED).build(&())
 }
 
+/// A question for one property of a unit.
+pub(super) fn property_of(unit: &str, interface: &'static str, key: &'static str) -> zbus::Result<Message> {
+    let path = unit_path(unit);
+    Message::method_call(path, "Get").interface(PROPERTIES).destination(SYSTEMD).build(&(interface, key))
+}
+
+/// Whether the answer to a question for a property is `true`.
+pub(super) fn is_true(message: &Message) -> bool {
+    let body = message.body();
+    let value: Option<zbus::OwnedVariant> = body.deserialize().ok();
+    value.is_some_and(|value| matches!(&*value, Variant::Bool(true)))
+}
+
+/// The names in the answer to a question for a property that is a list of them.
+pub(super) fn names_in(message: &Message) -> Vec<String> {
+    let body = message.body();
+    let value: Option<zbus::OwnedVariant> = body.deserialize().ok();
+    value.and_then(|value| Vec::<String>::try_from(value).ok()).unwrap_or_default()
+}
+
 fn to_manager(member: &'static str) -> Builder<'static> {
     Message::method_call(MANAGER_PATH, member).interface(MANAGER).destination(SYSTEMD)
 }
@@ -117,9 +160,18 @@ pub(super) fn unit_path(name: &str) -> String {
 
 /// The service unit that an object path stands for; `None` for units of other types.
 pub(super) fn unit_of_path(path: &str) -> Option<UnitName> {
+    UnitName::parse(&name_of_path(path, "_2eservice")?).ok()
+}
+
+/// The socket unit that an object path stands for; `None` for units of other types.
+fn socket_of_path(path: &str) -> Option<String> {
+    name_of_path(path, "_2esocket")
+}
+
+fn name_of_path(path: &str, suffix: &str) -> Option<String> {
     let escaped = path.strip_prefix(UNIT_PATH)?;
     // Most signals of a busy manager are about units of other types: spare them the decoding.
-    if !escaped.ends_with("_2eservice") {
+    if !escaped.ends_with(suffix) {
         return None;
     }
     let mut name = Vec::with_capacity(escaped.len());
@@ -132,7 +184,7 @@ pub(super) fn unit_of_path(path: &str) -> Option<UnitName> {
             name.push(byte);
         }
     }
-    UnitName::parse(std::str::from_utf8(&name).ok()?).ok()
+    String::from_utf8(name).ok()
 }
 
 /// Reads a signal; `None` if it does not matter here.
@@ -144,25 +196,41 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
     let body = message.body();
     match header.member()?.as_str() {
         "PropertiesChanged" => {
-            let unit = unit_of_path(header.path()?.as_str())?;
+            let path = header.path()?.as_str();
+            let socket = socket_of_path(path);
+            let unit = if socket.is_some() { None } else { Some(unit_of_path(path)?) };
             // On the private socket those of other interfaces come too. This reads no further than that.
             if body.deserialize_ignore_signature::<&str>().ok()? != UNIT {
                 return None;
             }
             let (_, changed, invalidated): (&str, Changed, Vec<&str>) = body.deserialize().ok()?;
-            let Changed { active: Some(active), has_job, auto_restart } = changed else {
+            let Changed { active: Some(active), job, auto_restart } = changed else {
                 return invalidated.contains(&"ActiveState").then_some(Signal::Look);
             };
-            Some(Signal::Changed(UnitStatus { name: unit, load: None, active, has_job, auto_restart }))
+            match (unit, socket) {
+                (Some(name), _) => {
+                    let status = UnitStatus { name, load: None, active, has_job: job != 0, auto_restart };
+                    Some(Signal::Changed(status, job))
+                }
+                (None, Some(socket)) => Some(Signal::Socket(socket, active == ActiveState::Failed)),
+                (None, None) => None,
+            }
         }
         "UnitRemoved" => {
             let (name, _): (&str, ObjectPath<'_>) = body.deserialize().ok()?;
             Some(Signal::Removed(name.to_owned()))
         }
         "JobRemoved" => {
-            let (_, path, unit, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
+            let (id, path, unit, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
             let unit = unit.ends_with(".service").then(|| UnitName::parse(unit).ok()).flatten();
-            Some(Signal::JobRemoved { path: path.to_string(), unit, result: result.to_owned() })
+            Some(Signal::JobRemoved { id, path: path.to_string(), unit, result: result.to_owned() })
+        }
+        "JobNew" => {
+            let (_, path, unit): (u32, ObjectPath<'_>, &str) = body.deserialize().ok()?;
+            if SHUTDOWN.contains(&unit) {
+                return Some(Signal::ShuttingDown);
+            }
+            unit.ends_with(".target").then(|| Signal::TargetJob { path: path.to_string(), target: unit.to_owned() })
         }
         "Reloading" => body.deserialize().ok().map(Signal::Reloading),
         "NameOwnerChanged" => {
@@ -177,7 +245,7 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
 #[derive(Default)]
 struct Changed {
     active: Option<ActiveState>,
-    has_job: bool,
+    job: u32,
     auto_restart: bool,
 }
 
@@ -202,7 +270,7 @@ impl<'de> Deserialize<'de> for Changed {
                     match (key, &value) {
                         ("ActiveState", Variant::Str(state)) => changed.active = Some(state.as_str().into()),
                         ("SubState", Variant::Str(sub)) => changed.auto_restart = is_auto_restart(sub.as_str()),
-                        ("Job", job) => changed.has_job = is_a_job(job),
+                        ("Job", job) => changed.job = number_of_job(job),
                         _ => {}
                     }
                 }
@@ -214,11 +282,14 @@ impl<'de> Deserialize<'de> for Changed {
     }
 }
 
-/// Whether a `Job` property, `(uo)`, names a job: its number is 0 where there is none.
-pub(super) fn is_a_job(property: &Variant<'_>) -> bool {
+/// The number in a `Job` property, `(uo)`: 0 where there is no job.
+pub(super) fn number_of_job(property: &Variant<'_>) -> u32 {
     match property {
-        Variant::Structure(job) => matches!(job.fields().first(), Some(Variant::U32(id)) if *id != 0),
-        _ => false,
+        Variant::Structure(job) => match job.fields().first() {
+            Some(Variant::U32(id)) => *id,
+            _ => 0,
+        },
+        _ => 0,
     }
 }
 
@@ -242,13 +313,42 @@ pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
     Ok(raw.into_iter().map(line).collect())
 }
 
-/// The service units in the answer to one of the list calls. Each refresh reads this, so it goes
-/// from the message to the units without anything in between, and makes only their names.
-pub(super) fn statuses(message: &Message) -> zbus::Result<Vec<UnitStatus>> {
-    message.body().deserialize().map(|Statuses(units)| units)
+/// The names in the answer to `ListUnitFilesByPatterns`: each file is told by its path and its state.
+pub(super) fn unit_files(message: &Message) -> zbus::Result<Vec<String>> {
+    let body = message.body();
+    let files: Vec<(&str, &str)> = body.deserialize()?;
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    Ok(files.into_iter().map(|(path, _)| name(path)).collect())
 }
 
-struct Statuses(Vec<UnitStatus>);
+/// The names that may be other names of units, of those of unit files: those that a unit can be called by, templates
+/// aside.
+pub(super) fn possible_aliases(files: Vec<String>) -> Vec<String> {
+    let is_template = |name: &str| name.contains("@.");
+    files.into_iter().filter(|name| !is_template(name) && UnitName::parse(name).is_ok()).collect()
+}
+
+/// The units that the names stand for, of the answer to `ListUnitsByNames` with them.
+pub(super) fn aliases(names: &[String], lines: &[Line]) -> Aliases {
+    let pairs = names.iter().zip(lines).filter(|(name, line)| **name != line.name && line.load != LoadState::NotFound);
+    pairs.filter_map(|(name, line)| Some((UnitName::parse(name).ok()?, UnitName::parse(&line.name).ok()?))).collect()
+}
+
+/// The service units in the answer to one of the list calls. Each refresh reads this, so it goes
+/// from the message to the units without anything in between, and makes only their names.
+pub(super) fn statuses(message: &Message) -> zbus::Result<Statuses> {
+    message.body().deserialize()
+}
+
+/// What a list says.
+#[derive(Debug, Default)]
+pub(super) struct Statuses {
+    pub units: Vec<UnitStatus>,
+    /// The jobs of those that have one.
+    pub jobs: Vec<(UnitName, u32)>,
+    /// A job shuts down the manager.
+    pub shutting_down: bool,
+}
 
 impl zbus::Type for Statuses {
     const SIGNATURE: &'static zbus::Signature = <Vec<RawLine<'static>> as zbus::Type>::SIGNATURE;
@@ -268,10 +368,14 @@ impl<'de> Deserialize<'de> for Statuses {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Statuses, A::Error> {
                 /// A line whose paths nobody needs to know, so that they are not examined.
                 type Line<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, &'a str, u32, &'a str, &'a str);
-                let mut units = Vec::new();
+                let mut statuses = Statuses::default();
                 while let Some((name, _, load, active, sub, _, _, job, _, _)) = seq.next_element::<Line<'de>>()? {
+                    statuses.shutting_down |= job != 0 && SHUTDOWN.contains(&name);
                     let Ok(name) = UnitName::parse(name) else { continue };
-                    units.push(UnitStatus {
+                    if job != 0 {
+                        statuses.jobs.push((name.clone(), job));
+                    }
+                    statuses.units.push(UnitStatus {
                         name,
                         load: Some(LoadState::from(load)),
                         active: ActiveState::from(active),
@@ -279,7 +383,7 @@ impl<'de> Deserialize<'de> for Statuses {
                         auto_restart: is_auto_restart(sub),
                     });
                 }
-                Ok(Statuses(units))
+                Ok(statuses)
             }
         }
 
@@ -295,6 +399,7 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
         Some("NoSuchUnit") => Outcome::Impossible(Hopeless::NotFound),
         Some("BadUnitSetting") => Outcome::Impossible(Hopeless::BadSetting),
         Some("LoadFailed") => Outcome::Impossible(Hopeless::Unreadable),
+        Some("OnlyByDependency") => Outcome::Impossible(Hopeless::NotByHand(text)),
         _ => Outcome::NotStarted(text),
     }
 }

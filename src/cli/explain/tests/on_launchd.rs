@@ -85,7 +85,7 @@ pub fn samples() -> Vec<Sample> {
         left_to(
             on_launchd(
                 Sample::new("launchd_trigger", "It failed, and runs at times.")
-                    .seen(|seen| seen.stop = Some(StopEvidence::Unknown(waits.into()))),
+                    .seen(|seen| (seen.oneshot, seen.triggers) = (true, vec!["StartInterval".into()])),
                 failed,
                 same,
             ),

@@ -9,11 +9,11 @@ use crate::core::explain::{Commands, Sources};
 use crate::core::pauses::{Pauses, Target};
 use crate::core::policy::Policy;
 use crate::core::registry::Registry;
-use crate::core::rules::{Case, GivenUp, History, Orders};
+use crate::core::rules::{Case, ClearedBy, GivenUp, History, Orders};
 use crate::core::time::Timestamp;
 use crate::core::units::{
-    ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
-    UnitName,
+    ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
+    StoppedGroup, Transition, UnitFile, UnitName,
 };
 use crate::sources::lines_of;
 
@@ -143,7 +143,7 @@ impl Sample {
 
     fn parent(self, name: &str, active: ActiveState, stopping: bool) -> Self {
         let left = (!active.is_up()).then(|| Duration::from_secs(59));
-        self.seen(|seen| seen.parents.push(Parent { name: name.into(), active, stopping, left }))
+        self.seen(|seen| seen.parents.push(Parent { name: name.into(), active, stopping, left, ..Parent::default() }))
     }
 
     fn of_worktree(mut self) -> Self {
@@ -236,7 +236,7 @@ fn ill() -> Vec<Sample> {
             .remembers(|it| it.attempts = 31),
         Sample::new("cleared_by_us", "We have cleared its failure, and it has not come up yet.")
             .seen(|seen| seen.active = ActiveState::Inactive)
-            .remembers(|it| it.cleared_by_us = true),
+            .remembers(|it| it.cleared = Some(ClearedBy::Us)),
         Sample::new("start_limit_hit", "systemd has restarted it until that was too often.").seen(|seen| {
             seen.restart = RestartPolicy::Always;
         }),
@@ -245,6 +245,34 @@ fn ill() -> Vec<Sample> {
         Sample::up("unreachable", "It is up but refuses its health probe.")
             .remembers(|it| it.refuses = Some("127.0.0.1:6001")),
         Sample::restarting("crash_looping", "systemd restarts it for ever.", 12),
+        Sample::new("stuck_starting", "It has been starting for longer than may be.").seen(|seen| {
+            seen.active = ActiveState::Activating;
+            seen.has_job = true;
+            seen.stop = None;
+            seen.transition = Some(Transition { lasts: Duration::from_secs(600), limit: None });
+        }),
+        Sample::new("stuck_stopping", "A process of it does not end.").seen(|seen| {
+            seen.active = ActiveState::Deactivating;
+            seen.stop = None;
+            let limit = Some(Duration::from_secs(270));
+            seen.transition = Some(Transition { lasts: Duration::from_secs(600), limit });
+        }),
+        Sample::up("socket_failed", "It is up, and its socket has failed.")
+            .seen(|seen| seen.failed_sockets = vec!["lerd-queue-myapp.socket".into()]),
+        Sample::new("conflict_up", "Maintenance is under way, with which it conflicts.")
+            .seen(|seen| seen.conflicts = vec!["maintenance.service".into()]),
+        Sample::new("left_to_its_timer", "It is a job that a timer runs.").seen(|seen| {
+            seen.oneshot = true;
+            seen.triggers = vec!["lerd-queue-myapp.timer".into()];
+        }),
+        Sample::new("oneshot", "It runs once, and has failed.").seen(|seen| seen.oneshot = true),
+        Sample::new("restart_prevented", "It ended in a way that its unit excludes from restarts.").seen(|seen| {
+            seen.restart = RestartPolicy::Always;
+            seen.restart_prevented = Some("status 78".into());
+        }),
+        Sample::new("cleared", "Its failure was cleared, and it is enabled.")
+            .seen(|seen| seen.active = ActiveState::Inactive)
+            .remembers(|it| it.cleared = Some(ClearedBy::Person)),
         Sample::new("orphaned", "Its directory is gone.").seen(|seen| seen.directory_gone = true),
         Sample::inactive("orphaned_inactive", "Its directory was gone when it was to be started.")
             .seen(|seen| seen.directory_gone = true),
@@ -272,6 +300,11 @@ fn stopped() -> Vec<Sample> {
             .seen(|seen| seen.file = Some(DISABLED))
             .policy(|policy| policy.states.clear())
             .remembers(|it| (it.asked, it.at_failure) = (Asked::ByPerson, Some(DISABLED))),
+        Sample::new("group_stopped", "The target that it is part of was stopped while it waited.").seen(|seen| {
+            let left = Some(Duration::from_secs(70));
+            seen.began = Some(Duration::from_secs(50));
+            seen.stopped_groups = vec![StoppedGroup { name: "app.target".into(), left }];
+        }),
         Sample::new("stop_unknown", "The journal has forgotten its last run.")
             .stop(StopEvidence::Unknown("the journal has no record of its last run".into())),
     ]

@@ -1,0 +1,331 @@
+//! A heal that somebody asked for, as they see it: which workers, what is told of them, and the result.
+//!
+//! The healer tells more than a batch wants to know, and goes on after it: a [`Batch`] makes of its
+//! events those of a batch. `starting` for each worker in order, for each of them later exactly one
+//! `healed` or `failed`, and at the very end one `done`.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::diagnosis::Refusal;
+use super::event::{Event, Failure, Phase, Report, UnhealthyWorker};
+use super::units::UnitName;
+
+/// What a heal is going to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is to be healed.
+    pub unhealthy: Vec<UnhealthyWorker>,
+    /// What something is wrong with, but is left alone, with the reason: nothing that a start would
+    /// mend, or nothing that the configuration has healed.
+    pub left_alone: Vec<LeftAlone>,
+    /// What was named, but is not to be started: counts as failed.
+    pub refused: Vec<Failure>,
+}
+
+/// A worker that something is wrong with, and that is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// Which worker.
+    pub worker: UnhealthyWorker,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a heal came to in one line, as other programs know it. That no worker is unhealthy is said only
+/// if it is so.
+#[must_use]
+pub fn summary(report: &Report, left_alone: &[LeftAlone]) -> String {
+    if report.healed.is_empty() && report.failed.is_empty() && !left_alone.is_empty() {
+        return "Healed 0 worker(s).".to_owned();
+    }
+    report.to_string()
+}
+
+/// The workers of a plan while they are being healed.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In the order in which they were to be healed.
+    order: Vec<UnitName>,
+    pending: HashMap<UnitName, UnhealthyWorker>,
+    started: HashSet<UnitName>,
+    /// What workers have been told to wait for.
+    held: HashMap<UnitName, Refusal>,
+    events: VecDeque<Event>,
+    report: Report,
+}
+
+impl Batch {
+    /// Begins with telling of what was refused, in the same two steps as of everything else.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let mut batch = Self::default();
+        for failure in &plan.refused {
+            batch.events.push_back(event(&failure.worker, Phase::Starting));
+            let failed = event(&failure.worker, Phase::Failed);
+            batch.events.push_back(Event { error: failure.error.clone(), ..failed });
+            batch.report.failed.push(failure.clone());
+        }
+        for worker in &plan.unhealthy {
+            if let Ok(unit) = UnitName::parse(&worker.unit) {
+                batch.order.push(unit.clone());
+                batch.pending.insert(unit, worker.clone());
+            }
+        }
+        batch
+    }
+
+    /// The units to heal, in order.
+    #[must_use]
+    pub fn units(&self) -> &[UnitName] {
+        &self.order
+    }
+
+    /// Whether the end of this worker's heal is awaited.
+    #[must_use]
+    pub fn awaits(&self, unit: &UnitName) -> bool {
+        self.pending.contains_key(unit)
+    }
+
+    /// Whether nothing is awaited any more.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// What there is to tell, in order; `done` is the caller's to add once it [is](Self::is_done).
+    pub fn take(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What became of the workers.
+    #[must_use]
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+
+    /// Takes in an event of the healer's; with a worker that is held, what for; with one that failed,
+    /// the last line that it has logged.
+    pub fn tell(&mut self, event: &Event, held_for: Option<&Refusal>, last_words: Option<String>) {
+        let Ok(unit) = UnitName::parse(&event.unit) else { return };
+        let Some(worker) = self.pending.get_mut(&unit) else { return };
+        if let Some(line) = &last_words {
+            worker.last_error.clone_from(line);
+        }
+        self.held.remove(&unit);
+        match event.phase {
+            Phase::Starting => self.begin(&unit),
+            Phase::Healed | Phase::Recovered => self.conclude(&unit, None),
+            Phase::Failed => {
+                let error = match last_words {
+                    Some(line) => format!("{}: {line}", event.error),
+                    None => event.error.clone(),
+                };
+                self.conclude(&unit, Some(error));
+            }
+            Phase::Held => {
+                if let Some(refusal) = held_for {
+                    self.held.insert(unit.clone(), refusal.clone());
+                }
+                if !self.is_worth_waiting_for(&unit) {
+                    self.conclude(&unit, Some(event.reason.clone()));
+                }
+            }
+            Phase::GaveUp => self.conclude(&unit, Some(event.reason.clone())),
+            Phase::Stopped if event.reason.is_empty() => self.conclude(&unit, Some("its user stopped it".to_owned())),
+            Phase::Stopped => self.conclude(&unit, Some(event.reason.clone())),
+            Phase::Detected | Phase::Scheduled | Phase::Done => {}
+        }
+    }
+
+    /// Takes in that nothing is being done about a worker any more: somebody else was faster.
+    pub fn settle(&mut self, unit: &UnitName, is_up: bool) {
+        self.conclude(unit, (!is_up).then(|| "it is down, and nothing is done about it any more".to_owned()));
+    }
+
+    /// Concludes whatever is pending with the same failure.
+    pub fn abandon(&mut self, why: &str) {
+        for unit in self.order.clone() {
+            self.conclude(&unit, Some(why.to_owned()));
+        }
+    }
+
+    /// Concludes one worker with a failure.
+    pub fn refuse(&mut self, unit: &UnitName, why: String) {
+        self.conclude(unit, Some(why));
+    }
+
+    /// Whether what the worker is held for is about to pass: a job of somebody else, or a unit that it
+    /// needs and that is being healed too.
+    fn is_worth_waiting_for(&self, unit: &UnitName) -> bool {
+        match self.held.get(unit) {
+            Some(Refusal::JobPending) => true,
+            Some(Refusal::ParentDown(parent)) => self.pending.contains_key(parent.name.as_str()),
+            _ => false,
+        }
+    }
+
+    /// Tells that a worker is being started, after all before it that are not waiting for something.
+    fn begin(&mut self, unit: &UnitName) {
+        let upto = self.order.iter().position(|it| it == unit).map_or(0, |at| at + 1);
+        for unit in &self.order[..upto] {
+            let Some(worker) = self.pending.get(unit) else { continue };
+            if !self.held.contains_key(unit) && self.started.insert(unit.clone()) {
+                self.events.push_back(event(worker, Phase::Starting));
+            }
+        }
+    }
+
+    fn conclude(&mut self, unit: &UnitName, error: Option<String>) {
+        self.held.remove(unit);
+        // What was refused before its start is told in the same two steps as everything else.
+        self.begin(unit);
+        let Some(worker) = self.pending.remove(unit) else { return };
+        match error {
+            None => {
+                self.events.push_back(event(&worker, Phase::Healed));
+                self.report.healed.push(worker);
+                // Those that waited for it are looked at again.
+                self.held.retain(|_, held_for| !needs(held_for, unit));
+            }
+            Some(error) => {
+                self.events.push_back(Event { error: error.clone(), ..event(&worker, Phase::Failed) });
+                self.report.failed.push(Failure { worker, error });
+                self.conclude_those_left_waiting();
+            }
+        }
+    }
+
+    /// Gives up on the workers that need a unit which was to be healed first, and was not.
+    fn conclude_those_left_waiting(&mut self) {
+        let left = self.held.iter().find_map(|(unit, refusal)| match refusal {
+            Refusal::ParentDown(_) if self.is_worth_waiting_for(unit) => None,
+            Refusal::ParentDown(_) => Some((unit.clone(), refusal.to_string())),
+            _ => None,
+        });
+        if let Some((unit, why)) = left {
+            self.conclude(&unit, Some(why));
+        }
+    }
+}
+
+fn needs(refusal: &Refusal, unit: &UnitName) -> bool {
+    matches!(refusal, Refusal::ParentDown(parent) if parent.name == unit.as_str())
+}
+
+fn event(worker: &UnhealthyWorker, phase: Phase) -> Event {
+    Event { site: worker.site.clone(), unit: worker.unit.clone(), ..Event::new(phase) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::State;
+    use crate::units::{ActiveState, Parent};
+
+    fn worker(unit: &str) -> UnhealthyWorker {
+        UnhealthyWorker {
+            site: "myapp".into(),
+            worker: unit.trim_start_matches("lerd-").into(),
+            unit: unit.into(),
+            state: State::Failed,
+            last_error: String::new(),
+        }
+    }
+
+    fn batch(units: &[&str]) -> Batch {
+        Batch::new(&Plan { unhealthy: units.iter().map(|unit| worker(unit)).collect(), ..Plan::default() })
+    }
+
+    fn tell(batch: &mut Batch, phase: Phase, unit: &str) {
+        batch.tell(&Event { unit: unit.into(), error: "boom".into(), ..Event::new(phase) }, None, None);
+    }
+
+    fn hold(batch: &mut Batch, unit: &str, parent: &str) {
+        let parent = Parent { name: parent.into(), active: ActiveState::Failed, ..Parent::default() };
+        let refusal = Refusal::ParentDown(parent);
+        let event = Event { unit: unit.into(), reason: refusal.to_string(), ..Event::new(Phase::Held) };
+        batch.tell(&event, Some(&refusal), None);
+    }
+
+    fn told(batch: &mut Batch) -> String {
+        let events = std::iter::from_fn(|| batch.take());
+        events.map(|event| format!("{} {}", event.phase.as_str(), event.unit)).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn starts_are_told_in_order_though_looks_end_in_any() {
+        let mut batch = batch(&["a", "b", "c"]);
+        tell(&mut batch, Phase::Starting, "b");
+        assert_eq!(told(&mut batch), "starting a, starting b");
+        tell(&mut batch, Phase::Starting, "a");
+        tell(&mut batch, Phase::Healed, "b");
+        tell(&mut batch, Phase::Failed, "b");
+        tell(&mut batch, Phase::Healed, "c");
+        assert_eq!(told(&mut batch), "healed b, starting c, healed c", "each has one end");
+        assert!(!batch.is_done());
+        tell(&mut batch, Phase::Failed, "a");
+        assert_eq!(told(&mut batch), "failed a");
+        assert!(batch.is_done());
+        let report = batch.into_report();
+        assert_eq!(report.to_string(), "Healed 2 worker(s), 1 failed.");
+        assert_eq!(report.failed[0].error, "boom");
+    }
+
+    #[test]
+    fn no_unhealthy_workers_is_claimed_only_if_there_are_none() {
+        let looping = [LeftAlone { worker: worker("lerd-vite"), reason: "it is restarted by others".into() }];
+        let nothing = Report::default();
+        assert_eq!(summary(&nothing, &[]), "No unhealthy workers.");
+        assert_eq!(summary(&nothing, &looping), "Healed 0 worker(s).");
+        let healed = Report { healed: vec![worker("lerd-queue")], failed: Vec::new() };
+        assert_eq!(summary(&healed, &looping), "Healed 1 worker(s).");
+    }
+
+    #[test]
+    fn what_is_refused_is_begun_and_ended_too() {
+        let refused = Failure { worker: worker("x"), error: "the site myapp is paused".into() };
+        let mut batch = Batch::new(&Plan { refused: vec![refused], ..Plan::default() });
+        assert_eq!(told(&mut batch), "starting x, failed x");
+        assert!(batch.is_done());
+    }
+
+    #[test]
+    fn a_worker_waits_for_one_that_is_healed_too_and_for_nothing_else() {
+        let mut batch = batch(&["child", "parent", "other"]);
+        hold(&mut batch, "child", "parent.service");
+        hold(&mut batch, "other", "redis.service");
+        assert_eq!(told(&mut batch), "starting parent, starting other, failed other");
+        tell(&mut batch, Phase::Healed, "parent");
+        assert_eq!(told(&mut batch), "healed parent", "what waited for it is looked at again");
+        tell(&mut batch, Phase::Starting, "child");
+        tell(&mut batch, Phase::Healed, "child");
+        assert_eq!(told(&mut batch), "starting child, healed child");
+    }
+
+    #[test]
+    fn a_worker_does_not_wait_for_one_that_could_not_be_healed() {
+        let mut batch = batch(&["parent", "child", "grandchild"]);
+        hold(&mut batch, "child", "parent.service");
+        hold(&mut batch, "grandchild", "child.service");
+        tell(&mut batch, Phase::Failed, "parent");
+        assert!(batch.is_done());
+        assert_eq!(
+            told(&mut batch),
+            "starting parent, failed parent, starting child, failed child, starting grandchild, failed grandchild"
+        );
+    }
+
+    #[test]
+    fn other_workers_are_none_of_its_business() {
+        let mut batch = batch(&["a"]);
+        for phase in Phase::ALL {
+            tell(&mut batch, phase, "z");
+        }
+        tell(&mut batch, Phase::Detected, "a");
+        assert_eq!(told(&mut batch), "");
+        batch.abandon("workerheal ends");
+        assert_eq!(told(&mut batch), "starting a, failed a");
+    }
+}

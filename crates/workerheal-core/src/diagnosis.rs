@@ -1,0 +1,269 @@
+//! The words of a diagnosis: what can be wrong with a worker, and what can stand against healing it.
+//!
+//! All of them are values, computed once by the [rules](super::rules), then acted on and shown: the
+//! sentence that a person reads is made of the very value that the healer decided by.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::coverage::Worker;
+use super::pauses::Pause;
+use super::units::{ActiveState, Parent};
+
+/// What is wrong with a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Failed, and the manager has no further restart planned.
+    Failed,
+    /// Failed because the manager refused yet another automatic restart.
+    StartLimitHit,
+    /// Enabled but inactive, and no timer owns it.
+    ExpectedButStopped,
+    /// Active, but its health probe is refused.
+    Unreachable,
+    /// Restarted by the manager again and again, which never gives up.
+    CrashLooping,
+    /// Its working directory is gone.
+    Orphaned,
+    /// Starting or stopping for longer than its own time limits allow.
+    Stuck,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::StartLimitHit,
+        Self::ExpectedButStopped,
+        Self::Unreachable,
+        Self::CrashLooping,
+        Self::Orphaned,
+        Self::Stuck,
+    ];
+
+    /// The word used in JSON and in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::StartLimitHit => "start-limit-hit",
+            Self::ExpectedButStopped => "expected-but-stopped",
+            Self::Unreachable => "unreachable",
+            Self::CrashLooping => "crash-looping",
+            Self::Orphaned => "orphaned",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    fn from_str(word: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or(UnknownState)
+    }
+}
+
+/// A word that names no [`State`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such state")]
+pub struct UnknownState;
+
+/// Why a worker that is down is not started now. Each reason can go away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Everything was stopped on purpose.
+    StopMarker,
+    /// A person has paused healing, of this worker or of more.
+    Paused(Pause),
+    /// The registry pauses the site.
+    SitePaused(String),
+    /// The registry pauses this worker of the site.
+    WorkerPaused(Worker),
+    /// The registry has put this worker to sleep until the site is used again.
+    IdleSuspended(Worker),
+    /// The unit is masked.
+    Masked,
+    /// The unit was disabled while it was down.
+    Disabled,
+    /// A job of somebody else is under way for the unit.
+    JobPending,
+    /// Starting the worker would also start this unit, which is down.
+    ParentDown(Parent),
+    /// Starting the worker would stop this unit, which is up.
+    ConflictUp(String),
+    /// It is a oneshot, and this timer, path or socket decides when it runs.
+    LeftToTrigger(String),
+    /// It is a oneshot that nothing triggers and whose unit has no `Restart=`: running it again is for a person
+    /// to decide.
+    OneshotEnded,
+    /// It has been starting or stopping for this long, which is longer than it may take.
+    Stuck(ActiveState, Duration),
+    /// Whether somebody stopped it cannot be told; says why.
+    StopUnknown(String),
+    /// The manager restarts it by itself, this often so far, and does not give up.
+    CrashLooping(u32),
+    /// Its working directory does not exist.
+    DirectoryGone(PathBuf),
+    /// The configuration does not heal this state by itself.
+    StateNotHealed(State),
+    /// The manager will not start it now, for the sake of another unit; says why.
+    Declined(String),
+    /// The manager did not answer a closer look; says why.
+    Unreadable(String),
+}
+
+impl Refusal {
+    /// Whether the world need not be told of one that was told of the other: a count that has grown is
+    /// no news, nor is another state of a unit that is waited for.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::CrashLooping(_), Self::CrashLooping(_)) => true,
+            (Self::ParentDown(this), Self::ParentDown(that)) => this.name == that.name,
+            (Self::Stuck(this, _), Self::Stuck(that, _)) => this == that,
+            // The evidence that is missing may be another.
+            (Self::StopUnknown(_), Self::StopUnknown(_)) => true,
+            (this, that) => this == that,
+        }
+    }
+
+    /// Whether a person's pause, the registry or the stop marker say so, rather than the unit itself.
+    #[must_use]
+    pub fn is_intent(&self) -> bool {
+        match self {
+            Self::StopMarker
+            | Self::Paused(_)
+            | Self::SitePaused(_)
+            | Self::WorkerPaused(_)
+            | Self::IdleSuspended(_) => true,
+            Self::Masked
+            | Self::Disabled
+            | Self::JobPending
+            | Self::ParentDown(_)
+            | Self::ConflictUp(_)
+            | Self::LeftToTrigger(_)
+            | Self::OneshotEnded
+            | Self::Stuck(..)
+            | Self::StopUnknown(_)
+            | Self::CrashLooping(_)
+            | Self::DirectoryGone(_)
+            | Self::StateNotHealed(_)
+            | Self::Declined(_)
+            | Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Whether it is shown, and is not for workerheal to change: neither waits for something that a heal
+    /// could bring about.
+    #[must_use]
+    pub fn is_shown_only(&self) -> bool {
+        matches!(
+            self,
+            Self::CrashLooping(_)
+                | Self::DirectoryGone(_)
+                | Self::StateNotHealed(_)
+                | Self::LeftToTrigger(_)
+                | Self::OneshotEnded
+                | Self::Stuck(..)
+        )
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StopMarker => f.write_str("everything was stopped on purpose (the stop marker exists)"),
+            Self::Paused(pause) => write!(f, "healing of {} is paused", pause.target),
+            Self::SitePaused(site) => write!(f, "the site {site} is paused"),
+            Self::WorkerPaused(worker) => write!(f, "the worker {} of {} is paused", worker.name, worker.site),
+            Self::IdleSuspended(worker) => {
+                write!(f, "the worker {} of {} sleeps until the site is used again", worker.name, worker.site)
+            }
+            Self::Masked => f.write_str("the unit is masked"),
+            Self::Disabled => f.write_str("the unit was disabled while it was down"),
+            Self::JobPending => f.write_str("another job is under way for the unit"),
+            Self::ParentDown(parent) => write!(f, "it needs {}, which is {}", parent.name, parent.state()),
+            Self::ConflictUp(unit) => write!(f, "starting it would stop {unit}, which is up"),
+            Self::LeftToTrigger(unit) => write!(f, "{unit} decides when it runs"),
+            Self::OneshotEnded => f.write_str("it runs once, and its unit has no Restart="),
+            Self::Stuck(active, lasts) => write!(
+                f,
+                "it has been {} for {}",
+                if *active == ActiveState::Deactivating { "stopping" } else { "starting" },
+                humantime::format_duration(Duration::from_secs(lasts.as_secs()))
+            ),
+            Self::StopUnknown(why) => write!(f, "it may have been stopped on purpose: {why}"),
+            Self::CrashLooping(count) => {
+                write!(f, "the service manager itself restarts it, {count} times so far")
+            }
+            Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", path.display()),
+            Self::StateNotHealed(state) => write!(f, "the configuration does not heal the state {state}"),
+            Self::Declined(why) => write!(f, "the service manager does not start it now: {why}"),
+            Self::Unreadable(why) => write!(f, "its state cannot be read: {why}"),
+        }
+    }
+}
+
+/// Why no attempt can succeed before somebody changes the unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hopeless {
+    /// The unit has no file any more.
+    NotFound,
+    /// systemd refuses a setting in the unit's file.
+    BadSetting,
+    /// The unit's file cannot be read.
+    Unreadable,
+    /// Its last run ended in a way that its unit excludes from restarts (`RestartPreventExitStatus=`).
+    RestartPrevented(String),
+    /// The service manager refuses to start it when asked, as its unit says (`RefuseManualStart=`); its words.
+    NotByHand(String),
+}
+
+impl fmt::Display for Hopeless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("the unit has no file any more"),
+            Self::BadSetting => f.write_str("the unit's file has a setting that the service manager refuses"),
+            Self::Unreadable => f.write_str("the unit's file cannot be read"),
+            Self::RestartPrevented(exit) => {
+                write!(f, "it ended with {exit}, after which its unit forbids a restart (RestartPreventExitStatus=)")
+            }
+            Self::NotByHand(why) => write!(f, "the service manager refuses to start it: {why}"),
+        }
+    }
+}
+
+/// Who wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The daemon, by itself.
+    ByRule,
+    /// A person who named the worker: that is newer intent than an earlier stop or disable.
+    ByPerson,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_one_word() {
+        for state in State::ALL {
+            assert_eq!(state.as_str().parse(), Ok(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        assert_eq!("sick".parse::<State>(), Err(UnknownState));
+    }
+}

@@ -1,0 +1,417 @@
+//! What is told to the world: events as they happen, reports when a batch is done.
+//!
+//! The JSON names are those of the Go package `workerheal` of Lerd 1.22, so that its consumers
+//! need no change.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::diagnosis::State;
+
+/// A worker that something is wrong with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnhealthyWorker {
+    /// Its site; empty for a unit that belongs to none.
+    pub site: String,
+    /// What it does there, for example `queue`.
+    pub worker: String,
+    /// Its unit, without `.service`.
+    pub unit: String,
+    /// What is wrong.
+    pub state: State,
+    /// The last line it logged, made fit by [`excerpt`]; empty if unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_error: String,
+}
+
+/// One attempt that did not bring the worker back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which worker.
+    pub worker: UnhealthyWorker,
+    /// Why, as one line.
+    pub error: String,
+}
+
+/// The outcome of healing a batch of workers. Displays as the one-line summary.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Up again, and proven to stay.
+    pub healed: Vec<UnhealthyWorker>,
+    /// Not up, each with the reason.
+    pub failed: Vec<Failure>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.healed.len(), self.failed.len()) {
+            (0, 0) => f.write_str("No unhealthy workers."),
+            (healed, 0) => write!(f, "Healed {healed} worker(s)."),
+            (healed, failed) => write!(f, "Healed {healed} worker(s), {failed} failed."),
+        }
+    }
+}
+
+/// What happened, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Something is wrong with a worker; `reason` is its [`State`].
+    Detected,
+    /// The next attempt is due in `retry_in_ms`.
+    Scheduled,
+    /// Something has to happen first; `reason` says what.
+    Held,
+    /// An attempt is made now.
+    Starting,
+    /// The worker is up and has stayed up.
+    Healed,
+    /// The attempt did not bring the worker back.
+    Failed,
+    /// No further attempts will be made.
+    GaveUp,
+    /// The worker came back without us.
+    Recovered,
+    /// Its user stopped it: it is not healed.
+    Stopped,
+    /// The batch is finished.
+    Done,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 10] = [
+        Self::Detected,
+        Self::Scheduled,
+        Self::Held,
+        Self::Starting,
+        Self::Healed,
+        Self::Failed,
+        Self::GaveUp,
+        Self::Recovered,
+        Self::Stopped,
+        Self::Done,
+    ];
+
+    /// The word used in JSON and in the journal.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detected => "detected",
+            Self::Scheduled => "scheduled",
+            Self::Held => "held",
+            Self::Starting => "starting",
+            Self::Healed => "healed",
+            Self::Failed => "failed",
+            Self::GaveUp => "gave-up",
+            Self::Recovered => "recovered",
+            Self::Stopped => "stopped",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// One thing that happened. Optional parts are left out of the JSON when they do not apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What happened.
+    pub phase: Phase,
+    /// The site of the worker it happened to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub site: String,
+    /// Its unit, without `.service`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// What went wrong, as one line.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// When, as RFC 3339; set where the event is published.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
+    pub time: Option<SystemTime>,
+    /// Number of the attempt, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Why, or what is waited for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Milliseconds until the next attempt.
+    #[serde(default, rename = "retry_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
+    pub retry_in: Option<Duration>,
+    /// One of many alike, which a summary tells together: no cause for alarm by itself.
+    #[serde(skip)]
+    pub one_of_many: bool,
+}
+
+impl Event {
+    /// An event of a phase with nothing else known about it.
+    #[must_use]
+    pub fn new(phase: Phase) -> Self {
+        Self {
+            phase,
+            site: String::new(),
+            unit: String::new(),
+            error: String::new(),
+            time: None,
+            attempt: None,
+            reason: String::new(),
+            retry_in: None,
+            one_of_many: false,
+        }
+    }
+}
+
+/// The event as a sentence for the log, without its time.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = &self.unit;
+        let again = match self.attempt {
+            None | Some(0 | 1) => String::new(),
+            Some(attempt) => format!(" (attempt {attempt})"),
+        };
+        match self.phase {
+            Phase::Detected => match self.reason.parse() {
+                Ok(State::Unreachable) => write!(f, "{unit} is up but does not answer")?,
+                Ok(State::CrashLooping) => write!(f, "{unit} crashes again and again")?,
+                _ => write!(f, "{unit} is down ({})", self.reason)?,
+            },
+            Phase::Scheduled => {
+                write!(f, "{unit} will be started again")?;
+                if let Some(wait) = self.retry_in {
+                    write!(f, " in {}", rounded(wait))?;
+                }
+            }
+            Phase::Held if unit.is_empty() => f.write_str(&self.reason)?,
+            Phase::Held => {
+                write!(f, "{unit} is left as it is: {}", self.reason)?;
+                if let Some(wait) = self.retry_in {
+                    write!(f, ", for another {}", rounded(wait))?;
+                }
+            }
+            Phase::Starting => write!(f, "{unit} is being started{again}")?,
+            Phase::Healed => write!(f, "{unit} is up again and has stayed up{again}")?,
+            Phase::Failed => write!(f, "{unit} failed{again}")?,
+            Phase::GaveUp => write!(f, "{unit} is given up, {}", self.reason)?,
+            Phase::Recovered => write!(f, "{unit} came back by itself")?,
+            Phase::Stopped if self.reason.is_empty() => write!(f, "{unit} was stopped by its user and stays down")?,
+            Phase::Stopped => write!(f, "{unit} stays down: {}", self.reason)?,
+            Phase::Done => f.write_str("done")?,
+        }
+        if !self.error.is_empty() {
+            write!(f, ": {}", self.error)?;
+        }
+        Ok(())
+    }
+}
+
+/// A wait as people say it: `50ms`, `1.9s`, `32s`, `4m 16s`.
+fn rounded(wait: Duration) -> String {
+    if wait < Duration::from_secs(1) {
+        return format!("{}ms", wait.as_millis());
+    }
+    if wait < Duration::from_secs(10) {
+        return format!("{:.1}s", wait.as_secs_f64());
+    }
+    humantime::format_duration(Duration::from_secs(wait.as_secs())).to_string()
+}
+
+/// Times as RFC 3339, with milliseconds; for serde.
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+pub mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    /// Writes a time.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.collect_str(&humantime::format_rfc3339_millis(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads a time.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        text.map(|text| humantime::parse_rfc3339(&text).map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// Durations as whole milliseconds; for serde.
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+pub mod milliseconds {
+    use std::time::Duration;
+
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::Serializer;
+
+    /// Writes a duration, in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads a duration, in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// If it is no number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let number: Option<u64> = Option::deserialize(deserializer)?;
+        Ok(number.map(Duration::from_millis))
+    }
+}
+
+/// Longest excerpt of a log line, in characters.
+const EXCERPT_LENGTH: usize = 220;
+/// Longest line of a log, in characters.
+const LOG_LINE_LENGTH: usize = 1000;
+
+/// A log line made fit to show: the last line with anything on it, without control characters
+/// and terminal escapes, at most 220 characters and then `…`.
+#[must_use]
+pub fn excerpt(text: &str) -> String {
+    let lines = text.lines().rev().map(|line| plain(line).trim().to_owned());
+    let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
+    cut(line, EXCERPT_LENGTH)
+}
+
+/// The lines of a log entry made fit to show: without control characters and terminal escapes, each at
+/// most 1000 characters and then `…`. Lines with nothing on them are left out; indents stay.
+pub fn log_lines(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().map(|line| plain(line).trim_end().to_owned());
+    lines.filter(|line| !line.is_empty()).map(|line| cut(line, LOG_LINE_LENGTH))
+}
+
+fn cut(line: String, length: usize) -> String {
+    match line.char_indices().nth(length) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Drops control characters, and escape sequences as a whole, so that no `[31m` stays behind.
+fn plain(line: &str) -> String {
+    let mut kept = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
+                // A control sequence ends with the first character from @ to ~ (ECMA-48, 5.4).
+                chars.by_ref().find(|c| ('@'..='~').contains(c));
+            }
+            '\t' => kept.push(' '),
+            c if c.is_control() => {}
+            c => kept.push(c),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn worker() -> UnhealthyWorker {
+        UnhealthyWorker {
+            site: "myapp".into(),
+            worker: "queue".into(),
+            unit: "lerd-queue-myapp".into(),
+            state: State::Failed,
+            last_error: "boom".into(),
+        }
+    }
+
+    #[test]
+    fn json_is_that_of_the_go_package() {
+        assert_eq!(
+            serde_json::to_value(worker()).unwrap(),
+            json!({"site": "myapp", "worker": "queue", "unit": "lerd-queue-myapp", "state": "failed", "last_error": "boom"})
+        );
+        let event = Event { site: "myapp".into(), unit: "lerd-queue-myapp".into(), ..Event::new(Phase::Starting) };
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"phase":"starting","site":"myapp","unit":"lerd-queue-myapp"}"#
+        );
+        assert_eq!(serde_json::to_string(&Report::default()).unwrap(), r#"{"healed":[],"failed":[]}"#);
+        let report = Report { healed: vec![], failed: vec![Failure { worker: worker(), error: "x".into() }] };
+        assert_eq!(serde_json::to_value(report).unwrap()["failed"][0]["error"], "x");
+    }
+
+    #[test]
+    fn the_daemon_adds_when_and_how_often() {
+        let event = Event {
+            time: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
+            attempt: Some(3),
+            retry_in: Some(Duration::from_millis(1_950)),
+            ..Event::new(Phase::Scheduled)
+        };
+        assert_eq!(
+            serde_json::to_value(&event).unwrap(),
+            json!({"phase": "scheduled", "time": "1970-01-01T00:00:01.500Z", "attempt": 3, "retry_in_ms": 1950})
+        );
+    }
+
+    #[test]
+    fn every_phase_has_one_word() {
+        for phase in Phase::ALL {
+            assert_eq!(serde_json::to_value(phase).unwrap(), phase.as_str());
+        }
+    }
+
+    #[test]
+    fn the_summary_counts() {
+        let failure = Failure { worker: worker(), error: "x".into() };
+        let report = |healed: usize, failed: usize| Report {
+            healed: vec![worker(); healed],
+            failed: vec![failure.clone(); failed],
+        };
+        assert_eq!(report(0, 0).to_string(), "No unhealthy workers.");
+        assert_eq!(report(3, 0).to_string(), "Healed 3 worker(s).");
+        assert_eq!(report(2, 1).to_string(), "Healed 2 worker(s), 1 failed.");
+    }
+
+    #[test]
+    fn an_excerpt_is_one_clean_line() {
+        assert_eq!(excerpt("first\nlast\n\n"), "last");
+        assert_eq!(excerpt("\u{1b}[1;31mred\u{1b}[0m\talert\u{7}"), "red alert");
+        let long = "é".repeat(221);
+        assert_eq!(excerpt(&long), format!("{}…", "é".repeat(220)));
+        assert_eq!(excerpt(&"é".repeat(220)), "é".repeat(220));
+    }
+
+    #[test]
+    fn a_log_entry_becomes_clean_lines_with_their_indents() {
+        let lines = |text: &str| log_lines(text).collect::<Vec<_>>();
+        assert_eq!(lines("trace:\r\n\n  at \u{1b}[31mmain\u{1b}[0m  \n\u{1b}[K\n"), ["trace:", "  at main"]);
+        assert_eq!(lines(&"é".repeat(1001)), [format!("{}…", "é".repeat(1000))]);
+        assert_eq!(lines("\0\u{7}\n \n"), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_excerpt_is_always_short_and_clean(text in any::<String>()) {
+            let line = excerpt(&text);
+            prop_assert!(line.chars().count() <= EXCERPT_LENGTH + 1);
+            prop_assert!(!line.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What would change the answer: what a person can do, in commands to be pasted.
+//!
+//! Whether a heal by hand would help is asked of the rules themselves, by judging the worker as
+//! `workerheal heal` does.
+
+use super::commands::quoted;
+use super::rest::Rest;
+use super::words::Words;
+use super::{Commands, Objection};
+use crate::diagnosis::{Asked, Hopeless, Refusal};
+use crate::pauses::{Pause, Target};
+use crate::rules::{Case, History, Rule, Verdict};
+use crate::units::ActiveState;
+
+impl Words<'_> {
+    /// What takes all the objections away, as steps in order, with a choice where there is one.
+    pub fn remedies(&self, objections: &[Objection]) -> Vec<String> {
+        let by_hand = self.by_hand();
+        let state = self.case.state();
+        let is_overruled = |rule| state.is_none_or(|state| by_hand.objection(rule, state).is_none());
+        let (overruled, stubborn): (Vec<&Objection>, Vec<&Objection>) = objections
+            .iter()
+            .filter(|(rule, _)| !super::is_an_echo(*rule, objections))
+            .partition(|(rule, _)| is_overruled(*rule));
+        // These go away by themselves once the others have.
+        let passes = |rule: &Rule| *rule == Rule::Backoff || (*rule == Rule::GivenUp && self.is_said_by_the_file());
+        let lasting: Vec<&Objection> = overruled.iter().copied().filter(|(rule, _)| !passes(rule)).collect();
+
+        let mut steps: Vec<Vec<String>> = stubborn.iter().map(|(_, objection)| self.remedy(objection)).collect();
+        match (stubborn.as_slice(), overruled.as_slice(), lasting.as_slice()) {
+            ([], [], _) => steps.push(self.see_to_the_daemon()),
+            ([], [(_, only)], _) | ([], _, [(_, only)]) => steps.push(self.choice(only)),
+            (_, _, []) => {}
+            _ => steps.push(vec![self.heal_by_hand()]),
+        }
+        in_order(steps)
+    }
+
+    /// What a person can do with a worker that is not ill.
+    pub fn ways_out_of_rest(&self, rest: &Rest) -> Vec<String> {
+        let (unit, commands) = (self.unit(), self.commands());
+        let mut steps = Vec::new();
+        if let Some(refusal) = self.case.intent().filter(|_| rest.is_down()) {
+            // Lerd stops the workers of what it pauses, and starts them when that is over.
+            return self.remedy(&Verdict::Held(refusal));
+        }
+        match rest {
+            Rest::Up | Rest::Restarting | Rest::Starting | Rest::Stopping => {}
+            Rest::Masked => {
+                steps.push(vec![format!("unmask it: {}", commands.unmask(&unit))]);
+                steps.push(vec![format!("start it: {}", commands.start(&unit))]);
+            }
+            Rest::NoFile => steps.push(self.remedy(&Verdict::Hopeless(Hopeless::NotFound))),
+            Rest::NotEnabled => steps.extend(commands.enable_and_start(&unit).into_iter().map(|step| vec![step])),
+            Rest::NotLoaded(_) | Rest::Unclear(_) => {
+                steps.push(vec![format!("see what is the matter: {}", commands.status(&unit))]);
+            }
+            Rest::OnDemand | Rest::Once | Rest::PerhapsStopped(_) | Rest::FilesUnknown | Rest::LeftTo(_) => {
+                steps.push(vec![format!("start it: {}", commands.start(&unit))]);
+            }
+        }
+        in_order(steps)
+    }
+
+    /// The command that shows its log.
+    pub fn log(&self) -> String {
+        self.commands().log(&self.unit())
+    }
+
+    /// The worker as `workerheal heal` sees it, which knows nothing of earlier attempts.
+    fn by_hand(&self) -> Case<'_> {
+        let history = History { asked: Asked::ByPerson, refuses: self.case.history.refuses, ..History::default() };
+        Case { history, ..*self.case }
+    }
+
+    fn commands(&self) -> &Commands {
+        &self.sources.commands
+    }
+
+    /// The unit's name, fit to be pasted into a shell.
+    fn unit(&self) -> String {
+        quoted(self.case.unit.short())
+    }
+
+    fn heal_command(&self) -> String {
+        format!("{} heal {}", self.sources.commands.workerheal, quoted(&self.name()))
+    }
+
+    fn heal_by_hand(&self) -> String {
+        if self.by_hand().state().is_some() {
+            format!("heal it by hand: {}", self.heal_command())
+        } else {
+            format!("start it: {}", self.commands().start(&self.unit()))
+        }
+    }
+
+    /// For a worker that is to be started now.
+    fn see_to_the_daemon(&self) -> Vec<String> {
+        let status = self.commands().status_of_the_daemon();
+        let mut ways = vec![format!("see whether the daemon is running: {status}"), self.heal_by_hand()];
+        ways.extend(self.commands().demand().map(|demand| format!("have the manager start it: {demand}")));
+        ways
+    }
+
+    /// What takes away an objection that a heal by hand would overrule.
+    fn choice(&self, objection: &Verdict) -> Vec<String> {
+        let (unit, commands) = (self.unit(), self.commands());
+        let by_hand = self.heal_by_hand();
+        match objection {
+            Verdict::GivenUp | Verdict::Exhausted(_) => {
+                let registry = self.sources.sites.rsplit('/').next().unwrap_or_default();
+                let site = match self.case.worker.site.as_str() {
+                    "" => String::new(),
+                    _ => format!(", or its site's entry in {registry}"),
+                };
+                vec![
+                    format!("mend what makes it fail, then {by_hand}"),
+                    format!("change its unit's file{site}: it is then tried anew"),
+                ]
+            }
+            Verdict::Wait(_) => vec![format!("try it now, without waiting: {}", self.heal_command())],
+            Verdict::Held(Refusal::Disabled) => {
+                vec![by_hand, format!("enable it: {}", commands.enable(&unit))]
+            }
+            Verdict::Held(Refusal::StateNotHealed(state)) => {
+                vec![by_hand, format!("add {state} to heal.states in {}", self.sources.config)]
+            }
+            _ => vec![by_hand],
+        }
+    }
+
+    /// What takes an objection away that no heal by hand overrules; or any other, if need be.
+    fn remedy(&self, objection: &Verdict) -> Vec<String> {
+        let (unit, commands) = (self.unit(), self.commands());
+        match objection {
+            Verdict::Hopeless(Hopeless::NotFound) => vec![commands.write_the_file_again()],
+            Verdict::Hopeless(Hopeless::BadSetting | Hopeless::Unreadable) => commands.mend_the_file(&unit).into(),
+            Verdict::Hopeless(Hopeless::RestartPrevented(_)) => {
+                vec![format!("fix the cause, then {}", self.heal_by_hand())]
+            }
+            Verdict::Hopeless(Hopeless::NotByHand(_)) => commands.start_by_others(&unit),
+            Verdict::Held(refusal) => match refusal {
+                Refusal::ConflictUp(other) => vec![format!("stop {other}: {}", commands.stop(&quoted(other)))],
+                Refusal::LeftToTrigger(trigger) => {
+                    vec![
+                        self.heal_by_hand(),
+                        format!(
+                            "wait for {trigger}; to see when: {}",
+                            commands.status_of_the_trigger(&quoted(trigger))
+                        ),
+                    ]
+                }
+                Refusal::OneshotEnded => {
+                    vec![self.heal_by_hand(), commands.restart_on_failure(&unit)]
+                }
+                Refusal::Stuck(..) => vec![
+                    format!("see what it waits for: {}", commands.status(&unit)),
+                    format!("end it: {}", commands.kill(&unit)),
+                ],
+                Refusal::StopMarker => vec!["start Lerd again, which removes that file".to_owned()],
+                Refusal::Paused(_) => {
+                    let pauses: Vec<Pause> = self.pauses().collect();
+                    let mut ways = vec![self.resume(&pauses)];
+                    if pauses.iter().all(|pause| pause.until.is_some()) {
+                        ways.push("wait until the pause is over".to_owned());
+                    }
+                    ways
+                }
+                Refusal::SitePaused(site) => vec![format!("resume the site {site} in Lerd")],
+                Refusal::WorkerPaused(worker) => {
+                    vec![format!("start the worker {} of {} in Lerd", worker.name, worker.site)]
+                }
+                Refusal::IdleSuspended(worker) => {
+                    vec![format!("open the site {} in a browser, which wakes its workers", worker.site)]
+                }
+                Refusal::Masked => vec![format!("unmask it: {}", commands.unmask(&unit))],
+                Refusal::JobPending => {
+                    vec![format!("wait until that job has ended; to watch it: {}", commands.jobs(&unit))]
+                }
+                Refusal::ParentDown(_) => {
+                    let down: Vec<String> = self.down_parents().map(|parent| quoted(&parent.name)).collect();
+                    let is_coming = self.down_parents().all(|it| it.active == ActiveState::Activating && !it.stopping);
+                    let down = down.join(" ");
+                    vec![if is_coming {
+                        format!("wait until what it needs is up; to watch it: {}", commands.status(&down))
+                    } else {
+                        format!("start what it needs: {}", commands.start(&down))
+                    }]
+                }
+                Refusal::CrashLooping(_) => {
+                    vec!["mend what makes it crash".to_owned(), format!("stop it until then: {}", commands.stop(&unit))]
+                }
+                Refusal::DirectoryGone(path) => {
+                    let mut ways = vec![
+                        format!("bring back {}", path.display()),
+                        format!("forget the worker: {}", commands.disable(&unit)),
+                    ];
+                    if self.case.seen.active == ActiveState::Failed {
+                        ways.extend(commands.reset_failed(&unit).map(|reset| format!("and its failure: {reset}")));
+                    }
+                    ways
+                }
+                Refusal::Declined(_) | Refusal::Unreadable(_) => {
+                    vec![format!("see what is the matter: {}", commands.status(&unit))]
+                }
+                Refusal::Disabled | Refusal::StopUnknown(_) | Refusal::StateNotHealed(_) => self.choice(objection),
+            },
+            Verdict::Stopped | Verdict::GivenUp | Verdict::Exhausted(_) | Verdict::Wait(_) => self.choice(objection),
+            Verdict::Well | Verdict::Start | Verdict::Restart => Vec::new(),
+        }
+    }
+
+    /// Every pause that holds the worker back, the narrower ones too.
+    fn pauses(&self) -> impl Iterator<Item = Pause> {
+        let Case { unit, worker, orders, .. } = *self.case;
+        orders.pauses.iter().filter(|pause| pause.target.includes(unit, worker))
+    }
+
+    /// The command that ends these pauses.
+    fn resume(&self, pauses: &[Pause]) -> String {
+        let mut command = format!("resume it: {} resume", self.sources.commands.workerheal);
+        let all = pauses.iter().any(|pause| pause.target == Target::Everything);
+        for Pause { target, .. } in pauses.iter().filter(|_| !all) {
+            match target {
+                // To resume everything ends them all.
+                Target::Everything => {}
+                Target::Site(site) => command.push_str(&format!(" {}", quoted(site))),
+                Target::Unit(unit) => command.push_str(&format!(" {}", quoted(unit.short()))),
+            }
+        }
+        command
+    }
+}
+
+/// Steps, and the choices of each one after the other. What begins with `and` is no choice, but goes on.
+fn in_order(steps: Vec<Vec<String>>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for step in steps {
+        let then = if lines.is_empty() { "" } else { "then " };
+        for (at, way) in step.into_iter().enumerate() {
+            let word = match at {
+                0 => then,
+                _ if way.starts_with("and ") => "",
+                _ => "or ",
+            };
+            lines.push(format!("{word}{way}"));
+        }
+    }
+    lines
+}

@@ -1,0 +1,81 @@
+//! Why a worker that the rules find nothing wrong with is as it is.
+
+use crate::rules::Case;
+use crate::units::{ActiveState, LoadState, StopEvidence};
+
+/// What a worker that does not count as ill is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rest {
+    /// It is up.
+    Up,
+    /// It has ended, and the manager is about to restart it.
+    Restarting,
+    /// It is on its way up.
+    Starting,
+    /// It is on its way down.
+    Stopping,
+    /// Its unit's name is only another name of a unit, or nothing but a name.
+    NotLoaded(LoadState),
+    /// It is down, and masked.
+    Masked,
+    /// It is down, and has no file any more.
+    NoFile,
+    /// It is down, and not enabled.
+    NotEnabled,
+    /// It is down until a timer, a path, a socket or a condition wants it.
+    OnDemand,
+    /// It is down, since its work is done.
+    Once,
+    /// It is down, and it cannot be told whether somebody stopped it; says why.
+    PerhapsStopped(String),
+    /// It is down, and nobody asked what its files are like.
+    FilesUnknown,
+    /// It is down, and not workerheal's to start; says whose.
+    LeftTo(String),
+    /// Its state is none that this version knows how to judge.
+    Unclear(ActiveState),
+}
+
+impl Rest {
+    /// Whether the worker is down for good, rather than up or on its way.
+    pub(super) fn is_down(&self) -> bool {
+        !matches!(self, Self::Up | Self::Restarting | Self::Starting | Self::Stopping)
+    }
+}
+
+impl Case<'_> {
+    /// Who or what starts it, where that is not workerheal's to do and the manager says so.
+    pub(super) fn left_to(&self) -> Option<&str> {
+        self.seen.said.as_ref()?.left_to.as_deref()
+    }
+
+    /// Why it does not count as ill. Only of meaning where [`state`](Self::state) finds nothing.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        let seen = self.seen;
+        let is_down =
+            !seen.active.is_up() && !matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating);
+        if is_down && let Some(left_to) = self.left_to() {
+            return Rest::LeftTo(left_to.to_owned());
+        }
+        if matches!(seen.load, LoadState::Merged | LoadState::Stub | LoadState::Unknown) {
+            return Rest::NotLoaded(seen.load);
+        }
+        match seen.active {
+            active if active.is_up() => Rest::Up,
+            ActiveState::Activating if seen.auto_restart => Rest::Restarting,
+            ActiveState::Activating => Rest::Starting,
+            ActiveState::Deactivating => Rest::Stopping,
+            ActiveState::Inactive => match (seen.load, seen.file, &seen.stop) {
+                (LoadState::Masked, ..) => Rest::Masked,
+                (LoadState::NotFound, ..) => Rest::NoFile,
+                (_, Some(file), _) if !file.enabled => Rest::NotEnabled,
+                (_, Some(file), _) if file.on_demand => Rest::OnDemand,
+                _ if seen.oneshot => Rest::Once,
+                (_, _, Some(StopEvidence::Unknown(why))) => Rest::PerhapsStopped(why.clone()),
+                _ => Rest::FilesUnknown,
+            },
+            active => Rest::Unclear(active),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! An explanation on a page.
+
+use super::{Explanation, Line, Mark};
+use crate::style::Style;
+
+/// The width that lines keep to where they can.
+pub const COLUMNS: usize = 100;
+
+/// The explanation as a text, with the last line that the worker has logged.
+#[must_use]
+pub fn text(explanation: &Explanation, last_words: Option<&str>, style: Style) -> String {
+    let Explanation { summary, chain, change, state, log, .. } = explanation;
+    let decided = chain.iter().any(|line| line.mark == Mark::Decides);
+    let summary = match (decided, state) {
+        (true, _) => style.bad(summary),
+        (false, Some(_)) => style.strong(summary),
+        (false, None) => style.good(summary),
+    };
+    let mut text = format!("{summary}\n\n");
+    let width = column(chain);
+    for line in chain {
+        text.push_str(&as_lines(line, width, style));
+    }
+    if !change.is_empty() {
+        let heading = match (decided, state) {
+            (false, Some(_)) => "If it is not started soon:",
+            _ => "What would change that:",
+        };
+        text.push_str(&format!("\n{heading}\n"));
+        for way in change {
+            text.push_str(&format!("  - {way}\n"));
+        }
+    }
+    if state.is_some() {
+        let last_words = last_words.unwrap_or("(there is none)");
+        text.push_str(&format!("\nIts last log line ({log}):\n  {last_words}\n"));
+    }
+    text
+}
+
+/// What stands before a sentence, and the gap behind it.
+const AROUND: usize = 6;
+
+/// The widest column of sentences that leaves room for the evidence of all that fit in it.
+fn column(chain: &[Line]) -> usize {
+    let wide = |text: &str| text.chars().count();
+    // Whose evidence stands below them need no column.
+    let beside = chain.iter().map(|line| (wide(&line.says), wide(&line.evidence)));
+    let beside: Vec<_> =
+        beside.filter(|(says, evidence)| *evidence > 0 && AROUND + says + evidence <= COLUMNS).collect();
+    let fits = |width: &usize| {
+        beside.iter().filter(|(says, _)| says <= width).all(|(_, evidence)| AROUND + width + evidence <= COLUMNS)
+    };
+    beside.iter().map(|(says, _)| *says).filter(fits).max().unwrap_or(0)
+}
+
+/// What is found or ruled, and beside it what that is known from; below it where there is no room.
+fn as_lines(Line { mark, says, evidence }: &Line, width: usize, style: Style) -> String {
+    let signed = match mark {
+        Mark::Finding => format!("• {says}"),
+        Mark::Passes => format!("{} {says}", style.good("✓")),
+        Mark::Decides => style.bad(format!("✗ {says}")),
+        Mark::Objects => format!("{} {says}", style.bad("✗")),
+    };
+    let wide = says.chars().count();
+    if evidence.is_empty() {
+        format!("  {signed}\n")
+    } else if AROUND + width.max(wide) + evidence.chars().count() <= COLUMNS {
+        format!("  {signed}{:gap$}{}\n", "", style.faint(evidence), gap = width.saturating_sub(wide) + 2)
+    } else {
+        format!("  {signed}\n      {}\n", style.faint(evidence))
+    }
+}

@@ -1,0 +1,224 @@
+//! Attempts: how one begins, and the ways in which it ends.
+
+use std::time::Duration;
+
+use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK};
+use super::unit::{Standing, Unit};
+use super::{Action, Healer, Mode, Purpose, Timestamp};
+use crate::diagnosis::{Asked, Refusal, State};
+use crate::event::Phase as EventPhase;
+use crate::rules::{ClearedBy, GivenUp, Start};
+use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+
+/// Why an attempt failed whose start job gave way to another.
+pub(super) const CANCELLED: &str = "its start was cancelled by somebody else";
+/// Why an attempt failed whose worker came up and did not stay up.
+pub(super) const DIED: &str = "exited right after starting";
+/// The least time until a proof is looked at again.
+const SHORTEST_PROOF: Duration = Duration::from_millis(50);
+
+impl Healer {
+    pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, start: Start) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.attempts += 1;
+        // Counted from its end, if we get to see that.
+        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        track.told = None;
+        track.scheduled = None;
+        track.answered = false;
+        (track.attempt_under_way, track.stop_asked) = (true, false);
+        if start.restart {
+            track.suspected = Some(State::Unreachable);
+        } else if track.suspected == Some(State::Unreachable) {
+            // It died before it could be restarted.
+            track.suspected = None;
+            track.refuses = None;
+        }
+        // The wish of a person is fulfilled with this; what they do next is newer.
+        track.asked = Asked::ByRule;
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.cleared = (start.clearable && !start.restart).then_some(ClearedBy::Us);
+            unit.refusals = 0;
+        }
+        self.enter(name, Phase::Starting);
+        self.emit(name, EventPhase::Starting, |_| {});
+        self.actions.push(Action::Start(start));
+    }
+
+    /// The manager would not have the start. It is asked again after a wait that grows as that between
+    /// attempts does: what stands in the way need not be something that is seen to pass.
+    pub(super) fn refused(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal, error: String) {
+        let is_masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.attempts = track.attempts.saturating_sub(1);
+        track.attempt_under_way = false;
+        track.refused = track.refused.saturating_add(1);
+        let wait = self.policy.backoff.wait(track.refused, self.random.f64());
+        // A unit that it needs may be the masked one.
+        let refusal = if refusal == Refusal::Masked && !is_masked { Refusal::Declined(error) } else { refusal };
+        self.hold(now, name, refusal);
+        self.set_timer(name, Some(now + wait));
+        self.consider(now, name);
+    }
+
+    pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
+        self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.last_failure = error;
+        track.proving_time = None;
+        track.attempt_under_way = false;
+        track.awaited = false;
+        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        if self.mode == Mode::OnRequest {
+            return self.rest(now, name);
+        }
+        let does_not_answer = track.suspected == Some(State::Unreachable);
+        match self.units.get(name).map(Unit::standing) {
+            Some(Standing::Up) if does_not_answer => self.make_due(name),
+            // The manager restarts it by itself, or the start goes on: that belongs to this attempt.
+            Some(Standing::Up | Standing::Rising | Standing::Settling) => self.enter(name, Phase::Proving),
+            // A look tells whether the manager restarts it by itself; only then is it known what comes next.
+            _ => self.make_due(name),
+        }
+        self.consider(now, name);
+    }
+
+    pub(super) fn died_while_proving(&mut self, now: Timestamp, name: &UnitName) {
+        if self.is_stopped_while_proving(name) {
+            self.stopped(now, name, "");
+        } else {
+            self.attempt_failed(now, name, DIED.to_owned());
+        }
+    }
+
+    pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get(name) else { return };
+        if self.is_stopped_while_proving(name) {
+            self.stopped(now, name, "");
+        } else if track.oneshot {
+            self.healed(now, name);
+        } else if track.phase == Phase::Proving {
+            // Unless that was its state before the start, told late.
+            self.verify(now, name);
+        }
+    }
+
+    fn is_stopped_while_proving(&self, name: &UnitName) -> bool {
+        self.stop_seen(name) || self.tracks.get(name).is_some_and(|track| track.stop_asked)
+    }
+
+    /// Up: the time that it has to stay so begins, unless it has begun.
+    pub(super) fn goes_on_proving(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Proving && track.timer.is_none()) {
+            if let Some(track) = self.tracks.get_mut(name) {
+                track.started_at = now;
+            }
+            self.set_timer(name, Some(now + self.proving_time(name)));
+        }
+    }
+
+    /// It ended soon after its start, and without error.
+    fn ended(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(|track| track.suspected == Some(State::ExpectedButStopped)) {
+            self.attempt_failed(now, name, "ended without error right after its start".to_owned());
+        } else {
+            self.stopped(now, name, "it ended without error soon after its start");
+            if let Some(track) = self.tracks.get_mut(name) {
+                track.stop_is_certain = true;
+            }
+        }
+    }
+
+    /// Takes the close look that ends the proving time.
+    pub(super) fn verify(&mut self, now: Timestamp, name: &UnitName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.looked_at = now;
+        }
+        self.enter(name, Phase::Verifying);
+        self.inspect(name, Purpose::Proof, Detail::default());
+    }
+
+    /// The answer to that look.
+    pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        let (Ok(seen), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
+        let since_start = track.looked_at.from_now(track.started_at);
+        let must_stop = track.stop_asked || (track.attempt_under_way && seen.stopped_group().is_some());
+        let (attempt_under_way, proving_time) = (track.attempt_under_way, self.proving_time(name));
+        match seen.up_for.filter(|_| seen.active.is_up()) {
+            Some(_) if must_stop => {
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.stop_asked = true;
+                }
+                self.actions.push(Action::Stop(name.clone()));
+                self.prove_on(now, name);
+            }
+            Some(up_for) if up_for >= proving_time => {
+                if self.still_has_to_answer(name) {
+                    self.prove_on(now, name);
+                } else if attempt_under_way {
+                    self.healed(now, name);
+                } else {
+                    self.recovered(now, name);
+                }
+            }
+            Some(up_for) if attempt_under_way && up_for < since_start => {
+                self.attempt_failed(now, name, "exited and was restarted right after starting".to_owned());
+            }
+            Some(up_for) if !attempt_under_way => {
+                self.enter(name, Phase::Proving);
+                self.set_timer(name, Some(now + (proving_time - up_for).max(SHORTEST_PROOF)));
+            }
+            Some(_) => self.prove_on(now, name),
+            None if seen.active == ActiveState::Inactive && !seen.has_job && attempt_under_way => {
+                self.ended(now, name);
+            }
+            // Its change of state is on its way to us, and decides.
+            None => self.prove_on(now, name),
+        }
+    }
+
+    pub(super) fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
+        self.enter(name, Phase::Proving);
+        self.set_timer(name, Some(now + SECOND_LOOK));
+    }
+
+    pub(super) fn healed(&mut self, now: Timestamp, name: &UnitName) {
+        self.emit(name, EventPhase::Healed, |_| {});
+        self.rest(now, name);
+    }
+
+    /// What took the place of our start has ended, and the worker is down.
+    pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
+        // The job that was seen is none of ours, and one that starts the unit would not have left it so.
+        let stop_asked = self.tracks.get(name).is_some_and(|track| track.stop_asked);
+        let stopped = stop_asked || self.units.get(name).is_some_and(|unit| unit.stop_possible);
+        if !failed || stopped {
+            self.stopped(now, name, "");
+        } else {
+            self.attempt_failed(now, name, CANCELLED.to_owned());
+        }
+    }
+
+    pub(super) fn exhausted(&mut self, now: Timestamp, name: &UnitName) {
+        let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
+        let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
+        self.give_up(now, name, &format!("{attempts} failed"));
+    }
+
+    pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let error = std::mem::take(&mut track.last_failure);
+        track.given_up =
+            Some(GivenUp { reason: reason.to_owned(), definition: track.definition, run: track.run.clone() });
+        track.attempt_under_way = false;
+        self.emit(name, EventPhase::GaveUp, |event| {
+            reason.clone_into(&mut event.reason);
+            event.error = error;
+        });
+        self.enter(name, Phase::GaveUp);
+        if self.mode == Mode::Automatic {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.recheck(name);
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! The decisions that are not about an attempt: to begin, to wait, to hold, to leave alone; and the few
+//! ways in which state is changed.
+
+use super::attempts::CANCELLED;
+use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Track};
+use super::unit::Standing;
+use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
+use crate::coverage::{Resolution, Worker};
+use crate::diagnosis::{Asked, Refusal, State};
+use crate::event::{Event, Phase as EventPhase};
+use crate::rules::ClearedBy;
+use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+
+/// Decisions.
+impl Healer {
+    pub(super) fn fell_ill(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>) {
+        if self.mode == Mode::OnRequest {
+            return;
+        }
+        match self.tracks.get_mut(name) {
+            // Given up it was, and given up it stays unless a look shows that something has changed.
+            Some(track) if track.given_up.is_some() => {
+                self.make_due(name);
+                self.consider(now, name);
+            }
+            Some(track) if track.restored => {
+                track.restored = false;
+                track.suspected = suspected;
+                if std::mem::take(&mut track.attempt_open) {
+                    track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+                }
+                self.make_due(name);
+                self.consider(now, name);
+            }
+            _ => self.begin(now, name, suspected, Asked::ByRule),
+        }
+    }
+
+    /// Begins to heal: at once for the first attempt, after the backoff for later ones.
+    pub(super) fn begin(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>, asked: Asked) {
+        self.leave(name);
+        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Cancelled) {
+            self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
+        }
+        let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+        if asked == Asked::ByPerson || track.phase == Phase::GaveUp {
+            track.attempts = 0;
+        }
+        track.begins_anew();
+        track.suspected = suspected;
+        (track.asked, track.awaited) = (asked, asked == Asked::ByPerson);
+        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        self.make_due(name);
+        self.consider(now, name);
+    }
+
+    /// Still ill, and an attempt is due, scheduled or held: does that stand?
+    pub(super) fn reconsider_wait(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
+        let against = self.intent_against(name).or(masked.then_some(Refusal::Masked));
+        match (&track.phase, against) {
+            // A look tells what that stop was for.
+            (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
+            (Phase::Held(refusal), Some(against)) if *refusal == against => {}
+            (_, Some(against)) => self.hold(now, name, against),
+            // Its timer tells when the manager is asked again.
+            (Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_)), None) if track.refused > 0 => {}
+            (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
+            (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
+            (_, None) => {}
+        }
+    }
+
+    /// It is restarted again and again: that has an end once it has been up for long.
+    pub(super) fn goes_on_looping(&mut self, now: Timestamp, name: &UnitName) {
+        let Some((unit, track)) = self.units.get(name).zip(self.tracks.get(name)) else { return };
+        match unit.standing() {
+            Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
+            Standing::Rising => self.set_timer(name, None),
+            // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
+            Standing::Ill if track.timer.is_none_or(|at| at > now + SECOND_LOOK) => {
+                self.set_timer(name, Some(now + SECOND_LOOK));
+            }
+            Standing::Up | Standing::Ill | Standing::Settling | Standing::Down | Standing::Unknown => {}
+        }
+    }
+
+    /// It was left alone, and is still down: look now and then if it still is the same.
+    pub(super) fn stays_down(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if std::mem::take(&mut track.restored) || (track.run.is_none() && track.timer.is_none()) {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.recheck(name);
+        } else if track.timer.is_none() && !track.looks.is_open(Purpose::Recheck) {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+        }
+    }
+
+    /// Whether the reason for holding is known to be gone, or only a close look can tell.
+    fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::StopMarker
+            | Refusal::Paused(_)
+            | Refusal::SitePaused(_)
+            | Refusal::WorkerPaused(_)
+            | Refusal::IdleSuspended(_) => true,
+            Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
+            // That it is ill already means that no job is under way.
+            Refusal::JobPending | Refusal::Declined(_) | Refusal::Unreadable(_) => true,
+            Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
+                Some(unit) => unit.active.is_up(),
+                // Not among the units that are listed: look.
+                None => self.looks_for_its_group(name, &parent.name),
+            },
+            Refusal::ConflictUp(other) => match self.units.get(other.as_str()) {
+                Some(unit) => matches!(unit.standing(), Standing::Down | Standing::Ill),
+                None => true,
+            },
+            Refusal::Stuck(..) => self.units.get(name).is_some_and(|unit| unit.changing_since.is_none()),
+            Refusal::StateNotHealed(state) => self.policy.heals(*state),
+            Refusal::Disabled
+            | Refusal::LeftToTrigger(_)
+            | Refusal::OneshotEnded
+            | Refusal::StopUnknown(_)
+            | Refusal::CrashLooping(_)
+            | Refusal::DirectoryGone(_) => false,
+        }
+    }
+
+    pub(super) fn recovered(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(Track::is_public) {
+            self.emit(name, EventPhase::Recovered, |_| {});
+        }
+        self.rest(now, name);
+    }
+
+    /// It comes up without us: by the manager, which restarts it, or by its user or a unit that needs it.
+    /// That it stays up remains to be proven.
+    pub(super) fn comes_up(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(unit) = self.units.get(name) else { return };
+        let (by_manager, is_up) = (unit.restarted_by_manager, unit.active.is_up());
+        self.leave(name);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if track.phase == Phase::Cancelled && track.attempt_under_way {
+            track.attempt_under_way = false;
+        }
+        (track.suspected, track.refuses) = (None, None);
+        (track.told, track.scheduled) = (None, None);
+        if !by_manager {
+            // What was so before somebody started it is history, a give-up included.
+            track.asked = Asked::ByRule;
+            (track.file, track.taken_along) = (None, None);
+            if track.given_up.take().is_some() {
+                (track.attempts, track.not_before) = (0, now);
+            }
+        }
+        if is_up && track.attempts == 0 && track.given_up.is_none() && !track.is_public() {
+            return self.rest(now, name);
+        }
+        track.started_at = now;
+        self.enter(name, Phase::Proving);
+        self.goes_on(now, name);
+    }
+
+    fn goes_on(&mut self, now: Timestamp, name: &UnitName) {
+        if self.units.get(name).is_some_and(|unit| unit.active.is_up()) {
+            self.goes_on_proving(now, name);
+        }
+    }
+
+    /// Something is to be found out about it that its state alone does not tell.
+    pub(super) fn suspect(&mut self, name: &UnitName, suspicion: State) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.suspected = Some(suspicion);
+        }
+        self.make_due(name);
+    }
+
+    /// It is down without having failed. Why is seen by a look.
+    pub(super) fn went_down(&mut self, name: &UnitName) {
+        self.suspect(name, State::ExpectedButStopped);
+    }
+
+    /// A person cleared the failure of a worker. Mostly they start it next; if not, a look tells whether it is
+    /// still wanted.
+    pub(super) fn notice_a_cleared_failure(&mut self, now: Timestamp, name: &UnitName) {
+        let cleared = self.units.get(name).is_some_and(|unit| unit.cleared == Some(ClearedBy::Person));
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if !cleared {
+            track.cleared_seen = false;
+        } else if track.phase.waits() && !std::mem::replace(&mut track.cleared_seen, true) {
+            self.wait_until(name, now + SECOND_LOOK);
+        }
+    }
+
+    pub(super) fn stopped(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
+        let failed = self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed);
+        let is_news = |track: &Track| track.is_public() || track.attempts > 0 || track.attempt_under_way;
+        // That a worker that was well was stopped, and ended well, is nothing to tell.
+        if failed || self.tracks.get(name).is_some_and(is_news) || self.policy.heals(State::ExpectedButStopped) {
+            self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
+        }
+        self.leave(name);
+        self.enter(name, Phase::Stopped);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        (track.attempt_under_way, track.stop_asked, track.awaited) = (false, false, false);
+        (track.announced, track.told, track.scheduled) = (false, None, None);
+        // Known before the stop, it may be of an earlier run.
+        track.run = None;
+        track.given_up = None;
+        track.stop_is_certain = false;
+        if self.mode == Mode::Automatic {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.recheck(name);
+        }
+    }
+
+    /// Nothing is left to heal, by somebody's doing.
+    pub(super) fn dismiss(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
+        let Some(track) = self.tracks.get(name) else { return };
+        if track.is_public() {
+            self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
+        }
+        self.rest(now, name);
+    }
+
+    /// The illness is over. Its history is kept until the worker has been up for `reset_after`.
+    pub(super) fn rest(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if track.phase == Phase::GaveUp || track.given_up.is_some() {
+            // Somebody took care of it where we could not: a new series of attempts may follow.
+            track.attempts = 0;
+        }
+        self.leave(name);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.ends();
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.cleared = None;
+        }
+        self.enter(name, Phase::Resting);
+        let Some(track) = self.tracks.get(name) else { return };
+        if track.attempts == 0 {
+            self.set_timer(name, None);
+            self.tracks.remove(name);
+        } else if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Up) {
+            self.count_uptime(now, name);
+        }
+    }
+
+    /// Up and not ill: at the beginning that may be an attempt of an earlier daemon's.
+    pub(super) fn is_well(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if std::mem::take(&mut track.restored) {
+            if track.attempt_open {
+                return self.take_up(now, name);
+            }
+            // It may have been up for long already.
+            track.ends();
+            return self.inspect(name, Purpose::Uptime, Detail::default());
+        }
+        self.count_uptime(now, name);
+    }
+
+    fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_some_and(|track| track.timer.is_none()) {
+            self.set_timer(name, Some(now + self.policy.reset_after));
+        }
+    }
+
+    pub(super) fn hold(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal) {
+        let one_of_many = if let Refusal::ParentDown(parent) = &refusal {
+            self.join(now, name, parent)
+        } else {
+            self.leave(name);
+            false
+        };
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        // That a worker ended without error, and that is left so, is shown where states are shown: it is no event.
+        let is_quiet = refusal == Refusal::StateNotHealed(State::ExpectedButStopped) && !track.is_public();
+        if !is_quiet && track.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
+            track.told = Some(refusal.clone());
+            track.scheduled = None;
+            let until = match &refusal {
+                Refusal::Paused(pause) => pause.until.map(|until| until.from_now(now)),
+                _ => None,
+            };
+            self.emit(name, EventPhase::Held, |event| {
+                event.reason = refusal.to_string();
+                event.one_of_many = one_of_many;
+                event.retry_in = until;
+            });
+        }
+        let takes_a_look = refusal.takes_a_look();
+        let in_doubt = matches!(refusal, Refusal::StopUnknown(_) | Refusal::Unreadable(_));
+        self.enter(name, Phase::Held(refusal));
+        if takes_a_look {
+            self.set_timer(name, Some(now + LOOK_AGAIN));
+        } else if in_doubt {
+            self.look_again_in_doubt(now, name);
+        }
+        self.remember_file(name);
+    }
+
+    /// Evidence that is not there yet is looked for again, soon at first: the journal may be behind.
+    pub(super) fn look_again_in_doubt(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let wait = SECOND_LOOK.saturating_mul(1 << track.doubts.min(6)).min(LOOK_AGAIN);
+        track.doubts = track.doubts.saturating_add(1);
+        self.set_timer(name, Some(now + wait));
+    }
+
+    pub(super) fn schedule(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let (until, wait, next) = (track.not_before, track.not_before.from_now(now), track.attempts + 1);
+        track.told = None;
+        if track.scheduled.replace(until) != Some(until) {
+            self.emit(name, EventPhase::Scheduled, |event| {
+                event.attempt = Some(next);
+                event.retry_in = Some(wait);
+            });
+        }
+        self.wait_until(name, until);
+    }
+
+    pub(super) fn announce(&mut self, name: &UnitName, state: State, seen: &Inspection) {
+        if state == State::CrashLooping {
+            return self.announce_loop(name, seen.restarts.map_or(0, |restarts| restarts.count));
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let error = track.refuses.as_ref().filter(|_| state == State::Unreachable);
+        let error = error.map(|place| format!("it refuses connections to {place}")).unwrap_or_default();
+        if !std::mem::replace(&mut track.announced, true) {
+            self.emit(name, EventPhase::Detected, |event| {
+                event.attempt = None;
+                event.error = error;
+                state.as_str().clone_into(&mut event.reason);
+            });
+        }
+    }
+}
+
+/// The few ways in which state is changed.
+impl Healer {
+    pub(super) fn inspect(&mut self, name: &UnitName, purpose: Purpose, detail: Detail) {
+        self.ticket = self.ticket.wrapping_add(1);
+        let look = Look { purpose, ticket: self.ticket };
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.looks.open(look);
+        }
+        self.actions.push(Action::Inspect { unit: name.clone(), look, detail });
+    }
+
+    /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
+    pub(super) fn remember_file(&mut self, name: &UnitName) {
+        let known =
+            self.tracks.get(name).is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
+        if !known && self.mode == Mode::Automatic {
+            self.inspect(name, Purpose::Memory, Detail { file: true, ..Detail::default() });
+        }
+    }
+
+    /// The answer to that look.
+    pub(super) fn remembered(&mut self, name: &UnitName, result: Result<Inspection, String>) {
+        let (Some(track), Ok(seen)) = (self.tracks.get_mut(name), result) else { return };
+        track.note_file(&seen);
+        track.definition = track.definition.or(seen.file.map(|file| file.definition));
+        self.remembers_otherwise = true;
+    }
+
+    pub(super) fn enter(&mut self, name: &UnitName, phase: Phase) {
+        self.set_timer(name, None);
+        self.remembers_otherwise = true;
+        if !matches!(phase, Phase::Due | Phase::Looking)
+            && let Some(unit) = self.units.get_mut(name)
+        {
+            unit.fresh = false;
+        }
+        if let Some(track) = self.tracks.get_mut(name) {
+            self.in_flight -= usize::from(track.phase.takes_a_slot());
+            self.in_flight += usize::from(phase.takes_a_slot());
+            track.phase = phase;
+        }
+    }
+
+    pub(super) fn make_due(&mut self, name: &UnitName) {
+        self.enter(name, Phase::Due);
+        self.queue.push_back(name.clone());
+    }
+
+    pub(super) fn wait_until(&mut self, name: &UnitName, until: Timestamp) {
+        self.enter(name, Phase::Waiting { until });
+        self.set_timer(name, Some(until));
+    }
+
+    pub(super) fn set_timer(&mut self, name: &UnitName, at: Option<Timestamp>) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if let Some(before) = std::mem::replace(&mut track.timer, at) {
+            self.timers.remove(&(before, name.clone()));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, name.clone()));
+        }
+    }
+
+    pub(super) fn emit(&mut self, name: &UnitName, phase: EventPhase, fill: impl FnOnce(&mut Event)) {
+        let mut event = Event::new(phase);
+        if let Some(worker) = self.worker(name) {
+            worker.site.clone_into(&mut event.site);
+        }
+        name.short().clone_into(&mut event.unit);
+        if matches!(phase, EventPhase::Starting | EventPhase::Healed | EventPhase::Failed | EventPhase::GaveUp) {
+            event.attempt = self.tracks.get(name).map(|track| track.attempts).filter(|attempts| *attempts > 0);
+        }
+        fill(&mut event);
+        self.actions.push(Action::Emit(event));
+    }
+
+    pub(super) fn worker(&self, name: &UnitName) -> Option<&Worker> {
+        match &self.units.get(name)?.resolution {
+            Resolution::Worker(worker) => Some(worker),
+            Resolution::NeedsDirectory | Resolution::NotAWorker => None,
+        }
+    }
+
+    fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
+        match self.worker(name) {
+            Some(worker) => self.orders().intent_against(name, worker),
+            None => self.stop_marker.then_some(Refusal::StopMarker),
+        }
+    }
+
+    /// Uses the look to tell apart what the name alone could not.
+    pub(super) fn settle_resolution(&mut self, name: &UnitName, seen: &Inspection) {
+        if let Some(unit) = self.units.get_mut(name)
+            && unit.resolution == Resolution::NeedsDirectory
+        {
+            unit.resolution = self.coverage.resolve_in(&self.registry, name, seen.working_directory.as_deref());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Workers that wait for the same unit: they are told about together, and come back together.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::track::Phase;
+use super::{Action, Healer, Timestamp};
+use crate::diagnosis::Refusal;
+use crate::event::{Event, Phase as EventPhase};
+use crate::units::{Parent, UnitName};
+
+/// How long to wait for more workers of a unit that went down before they are told about together.
+const GATHER: Duration = Duration::from_secs(1);
+/// So many workers are named in a summary.
+const NAMED: usize = 3;
+
+/// Workers that wait for one unit.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    children: BTreeSet<UnitName>,
+    /// When they are told about together.
+    summary: Option<Timestamp>,
+    /// How many the last summary counted.
+    told: usize,
+    /// The state of the unit when the last of them was held.
+    state: &'static str,
+}
+
+impl Healer {
+    /// Takes a worker into the group of those that wait for the unit. Answers whether it is one of
+    /// many, so that a summary follows.
+    pub(super) fn join(&mut self, now: Timestamp, name: &UnitName, parent: &Parent) -> bool {
+        self.leave(name);
+        let group = self.groups.entry(parent.name.clone()).or_default();
+        group.children.insert(name.clone());
+        group.state = parent.state();
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.waits_for = Some(parent.name.clone());
+        }
+        let many = group.children.len() > 1;
+        if many && group.children.len() > group.told && group.summary.is_none() {
+            group.summary = Some(now + GATHER);
+            self.summaries.insert((now + GATHER, parent.name.clone()));
+        }
+        many
+    }
+
+    /// Takes a worker out of the group that it is in, if any.
+    pub(super) fn leave(&mut self, name: &UnitName) {
+        let Some(parent) = self.tracks.get_mut(name).and_then(|track| track.waits_for.take()) else { return };
+        let Some(group) = self.groups.get_mut(&parent) else { return };
+        group.children.remove(name);
+        if group.children.is_empty()
+            && let Some(Group { summary: Some(at), .. }) = self.groups.remove(&parent)
+        {
+            self.summaries.remove(&(at, parent));
+        }
+    }
+
+    /// Whether the worker is the one of its group that finds out how the unit is that all wait for:
+    /// one look for all of them.
+    pub(super) fn looks_for_its_group(&self, name: &UnitName, parent: &str) -> bool {
+        self.groups.get(parent).and_then(|group| group.children.first()).is_none_or(|first| first == name)
+    }
+
+    /// Looks again at all workers that wait for a unit, as it has come up.
+    pub(super) fn wake_group(&mut self, now: Timestamp, parent: &str) {
+        let Some(group) = self.groups.get(parent) else { return };
+        for child in group.children.clone() {
+            let waits = self.tracks.get(&child).is_some_and(
+                |track| matches!(&track.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent),
+            );
+            if waits {
+                self.make_due(&child);
+                self.consider(now, &child);
+            }
+        }
+    }
+
+    /// Tells about the groups whose time has come.
+    pub(super) fn summarize(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.summaries.first()
+            && *at <= now
+            && let Some((_, parent)) = self.summaries.pop_first()
+        {
+            let Some(group) = self.groups.get_mut(&parent) else { continue };
+            group.summary = None;
+            let count = group.children.len();
+            if count < 2 || count <= group.told {
+                continue;
+            }
+            group.told = count;
+            let named: Vec<&str> = group.children.iter().take(NAMED).map(UnitName::short).collect();
+            let more = if count > NAMED { ", …" } else { "" };
+            let mut event = Event::new(EventPhase::Held);
+            event.reason =
+                format!("{count} workers wait for {parent}, which is {} ({}{more})", group.state, named.join(", "));
+            self.actions.push(Action::Emit(event));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The close look that precedes every attempt: what is asked, and what the answer leads to.
+
+use super::track::{Phase, SECOND_LOOK};
+use super::unit::Standing;
+use super::{Healer, Purpose, Timestamp};
+use crate::diagnosis::{Asked, Refusal, State};
+use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
+use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
+
+impl Healer {
+    /// Whether its stop was seen. A person who asks for it later means something newer.
+    pub(super) fn was_stopped_since(&self, name: &UnitName) -> bool {
+        self.tracks.get(name).is_some_and(|track| track.asked == Asked::ByRule && track.taken_along.is_none())
+            && self.stop_seen(name)
+    }
+
+    /// Whether a stop on request was under way since the unit was last up.
+    pub(super) fn stop_seen(&self, name: &UnitName) -> bool {
+        self.units.get(name).is_some_and(|unit| unit.stop_seen)
+    }
+
+    /// Takes the close look that precedes every attempt.
+    pub(super) fn look(&mut self, now: Timestamp, name: &UnitName) {
+        if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Due) {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.looked_at = now;
+        let Some(track) = self.tracks.get(name) else { return };
+        let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
+        // Right after its failure nobody can have disabled it, and there is no time to ask.
+        let fresh = self.units.get(name).is_some_and(|unit| unit.fresh) && witnessed && track.attempts == 0;
+        let suspected = track.suspected;
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.fresh = false;
+        }
+        self.enter(name, Phase::Looking);
+        let detail = Detail {
+            stop: !witnessed,
+            file: !fresh || suspected.is_some(),
+            restarts: suspected == Some(State::CrashLooping),
+            times: false,
+        };
+        self.inspect(name, Purpose::Attempt, detail);
+    }
+
+    pub(super) fn looked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.frozen {
+            // What was seen may be wrong already: look again when the doubt is over.
+            return self.make_due(name);
+        }
+        let seen = match result {
+            Ok(seen) => seen,
+            Err(why) => return self.hold(now, name, Refusal::Unreadable(why)),
+        };
+        if let Some(track) = self.tracks.get_mut(name) {
+            // Though it may be nobody's worker just now.
+            track.note_file(&seen);
+            if track.asked == Asked::ByPerson && has_run_since(track.run.as_deref(), seen.run.as_deref()) {
+                // What they wanted has been, by somebody else's hand.
+                track.asked = Asked::ByRule;
+            }
+        }
+        self.settle_resolution(name, &seen);
+        let Some(case) = self.case(now, name, &seen) else {
+            return self.shelve(name);
+        };
+        let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
+        let group = case.stopped_group().map(ToOwned::to_owned);
+        let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
+        let has_changed = case.has_changed_since_given_up();
+        let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
+        let in_doubt = in_doubt
+            || (wants_evidence(&verdict) && case.may_have_been_stopped())
+            || (taken_along && seen.stop.is_none() && case.history.asked == Asked::ByRule && !case.history.taken_along);
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if in_doubt {
+            // What was signalled is not enough: the journal knows.
+            track.look_closer = true;
+            self.make_due(name);
+            return;
+        }
+        track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
+        if !track.look_closer {
+            track.doubts = 0;
+        }
+        if has_changed {
+            (track.attempts, track.given_up) = (0, None);
+        }
+        track.taken_along = (taken_along && track.asked == Asked::ByRule).then(|| seen.fall.unwrap_or_default());
+        track.oneshot = seen.oneshot;
+        track.diagnosed = state;
+        // What is wrong now need not be wrong with the file that an earlier look was taken at.
+        let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
+        track.definition = seen.file.map(|file| file.definition).or(earlier);
+        track.run = seen.run.clone().or(track.run.take());
+        // What its unit's state alone does not tell is remembered: that state is no recovery.
+        track.suspected = match state {
+            Some(State::CrashLooping | State::Stuck | State::Unreachable | State::ExpectedButStopped) => state,
+            Some(State::Orphaned) if seen.active != ActiveState::Failed => state,
+            Some(State::Failed | State::StartLimitHit | State::Orphaned) => None,
+            None => track.suspected,
+        };
+        let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
+        if !held_by_parent && let Some(parent) = track.waits_for.clone() {
+            self.leave(name);
+            if needs_nothing {
+                self.wake_group(now, &parent);
+            }
+        }
+        if let Some(state) = state
+            && !matches!(&verdict, Verdict::Stopped | Verdict::GivenUp)
+            && !matches!(&verdict, Verdict::Held(refusal) if refusal.is_intent())
+            && verdict != Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped))
+        {
+            self.announce(name, state, &seen);
+        }
+        match verdict {
+            Verdict::Well => self.found_well(now, name, &seen),
+            Verdict::Stopped => {
+                let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
+                self.stopped(now, name, &reason.unwrap_or_default());
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.stop_is_certain = was_told || is_logged;
+                }
+            }
+            Verdict::Held(refusal) => self.hold(now, name, refusal),
+            Verdict::GivenUp => self.enter(name, Phase::GaveUp),
+            Verdict::Hopeless(why) => self.give_up(now, name, &why.to_string()),
+            Verdict::Exhausted(_) => self.exhausted(now, name),
+            Verdict::Wait(_) => self.schedule(now, name),
+            Verdict::Start | Verdict::Restart => self.attempt(now, name, start),
+        }
+    }
+
+    /// All that a decision about the worker rests on; `None` if it is not covered.
+    pub(super) fn case<'a>(&'a self, now: Timestamp, name: &'a UnitName, seen: &'a Inspection) -> Option<Case<'a>> {
+        let worker = self.worker(name)?;
+        let unit = self.units.get(name);
+        let mut history = History {
+            stop_seen: unit.is_some_and(|unit| unit.stop_seen),
+            seen_down_for: unit.and_then(|unit| unit.went_down).map(|at| now.from_now(at)),
+            cleared: unit.and_then(|unit| unit.cleared),
+            kept_from_starting: unit.is_some_and(|unit| unit.kept_from_starting),
+            ..History::default()
+        };
+        if let Some(track) = self.tracks.get(name) {
+            history = History {
+                asked: track.asked,
+                attempts: track.attempts,
+                wait: track.not_before.from_now(now),
+                at_failure: track.file.or(seen.file),
+                given_up: track.given_up.as_ref(),
+                job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
+                stays_stopped: track.was_stopped_in(seen),
+                taken_along: track.taken_along.is_some() && track.taken_along == Some(seen.fall.unwrap_or_default()),
+                refuses: track.refuses.as_deref(),
+                ..history
+            };
+        }
+        Some(Case { orders: self.orders(), unit: name, worker, seen, history })
+    }
+
+    /// A look showed that nothing is wrong, or that something is under way.
+    fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        let suspected = self.tracks.get(name).and_then(|track| track.suspected);
+        let Some(unit) = self.units.get_mut(name) else { return };
+        let (standing, was_cleared) = (unit.standing(), unit.cleared == Some(ClearedBy::Person));
+        if let Some(transition) = seen.transition {
+            let limit = transition.limit.unwrap_or(self.policy.timeout);
+            unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + SECOND_LOOK);
+        }
+        match suspected {
+            Some(State::CrashLooping) => self.no_loop(now, name),
+            _ if seen.active == ActiveState::Inactive && standing == Standing::Down => {
+                self.is_down_as_it_should_be(now, name, seen, was_cleared);
+            }
+            _ if seen.active.is_up() => self.comes_up(now, name),
+            // The manager is about to restart it, or it is on its way: its changes decide.
+            _ => {
+                self.enter(name, Phase::Proving);
+                if standing == Standing::Ill {
+                    // Told late, or for an instant only: if it lasts, look again.
+                    self.set_timer(name, Some(now + SECOND_LOOK));
+                }
+            }
+        }
+    }
+
+    /// It is down without having failed, and nothing says that it should be up.
+    fn is_down_as_it_should_be(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection, was_cleared: bool) {
+        if was_cleared {
+            return self.dismiss(now, name, "its failure was cleared, and it is not enabled");
+        }
+        if self.tracks.get(name).is_some_and(|track| track.is_public() || track.given_up.is_some()) {
+            return self.dismiss(now, name, "it has ended without error");
+        }
+        self.enter(name, Phase::Off);
+        if matches!(seen.stop, Some(StopEvidence::Unknown(_))) && !seen.never_ran() {
+            self.look_again_in_doubt(now, name);
+        }
+    }
+}
+
+/// Whether a verdict about a worker that is down rests on nobody's having stopped it.
+fn wants_evidence(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
+}

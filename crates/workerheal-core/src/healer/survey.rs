@@ -1,0 +1,170 @@
+//! What the healer answers when it is asked how things are. Decides nothing.
+
+use std::time::Duration;
+
+use super::track::{Phase, Track};
+use super::unit::Standing;
+use super::{Healer, Timestamp, Unit};
+use crate::coverage::{Resolution, Worker};
+use crate::diagnosis::{Refusal, State};
+use crate::pauses::Pauses;
+use crate::survey::{Stage, WorkerReport};
+use crate::units::{ActiveState, UnitName};
+
+impl Healer {
+    /// Every worker, sorted by site, then worker.
+    #[must_use]
+    pub fn survey(&self, now: Timestamp) -> Vec<WorkerReport> {
+        let mut reports: Vec<WorkerReport> =
+            self.workers().map(|(name, unit, worker)| self.report(now, name, unit, worker)).collect();
+        reports.sort_by(|a, b| (&a.site, &a.worker, &a.unit).cmp(&(&b.site, &b.worker, &b.unit)));
+        reports
+    }
+
+    /// How many workers there are at each stage.
+    #[must_use]
+    pub fn stages(&self) -> [(Stage, usize); Stage::ALL.len()] {
+        let mut counts = Stage::ALL.map(|stage| (stage, 0));
+        for (name, unit, _) in self.workers() {
+            let stage = stage(unit, self.tracks.get(name));
+            counts.iter_mut().filter(|(it, _)| *it == stage).for_each(|(_, count)| *count += 1);
+        }
+        counts
+    }
+
+    /// Site and unit of each worker that is given up.
+    #[must_use]
+    pub fn given_up(&self) -> Vec<(String, String)> {
+        let given_up = self.tracks.iter().filter(|(_, track)| track.phase == Phase::GaveUp);
+        given_up.filter_map(|(name, _)| Some((self.worker(name)?.site.clone(), name.short().to_owned()))).collect()
+    }
+
+    /// Whose worker the unit is, if it is covered.
+    #[must_use]
+    pub fn worker_of(&self, name: &UnitName) -> Option<&Worker> {
+        self.worker(name)
+    }
+
+    /// Every unit that is a worker.
+    pub fn covered(&self) -> impl Iterator<Item = (&UnitName, &Worker)> {
+        self.workers().map(|(name, _, worker)| (name, worker))
+    }
+
+    /// Every worker whose unit is up.
+    pub fn up(&self) -> impl Iterator<Item = &UnitName> {
+        self.workers().filter(|(_, unit, _)| unit.active.is_up()).map(|(name, ..)| name)
+    }
+
+    /// If nothing is being done about a unit, or about to be: whether it is up.
+    #[must_use]
+    pub fn at_rest(&self, name: &UnitName) -> Option<bool> {
+        let rests = self.tracks.get(name).is_none_or(|track| matches!(track.phase, Phase::Resting | Phase::Off));
+        rests.then(|| self.units.get(name).is_some_and(|unit| unit.active.is_up()))
+    }
+
+    /// What people have paused.
+    #[must_use]
+    pub fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+
+    /// Has an attempt that a person asked for proven within this time, in place of `stable_after`.
+    pub fn prove_within(&mut self, name: &UnitName, time: Duration) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.proving_time = Some(time);
+        }
+    }
+
+    /// How long the worker has to stay up to count as healed.
+    pub(super) fn proving_time(&self, name: &UnitName) -> Duration {
+        let asked_for = self.tracks.get(name).and_then(|track| track.proving_time);
+        asked_for.unwrap_or(self.policy.stable_after)
+    }
+
+    fn workers(&self) -> impl Iterator<Item = (&UnitName, &Unit, &Worker)> {
+        self.units.iter().filter_map(|(name, unit)| match &unit.resolution {
+            Resolution::Worker(worker) => Some((name, unit, worker)),
+            Resolution::NeedsDirectory | Resolution::NotAWorker => None,
+        })
+    }
+
+    fn report(&self, now: Timestamp, name: &UnitName, unit: &Unit, worker: &Worker) -> WorkerReport {
+        let track = self.tracks.get(name);
+        let phase = stage(unit, track);
+        let state = track.filter(|_| is_ill(phase)).and_then(|track| wrong(unit, track));
+        let against = self.orders().intent_against(name, worker);
+        let (mut reason, mut retry_at) = match track.map(|track| &track.phase) {
+            Some(Phase::Held(refusal)) => (refusal.to_string(), pause_end(refusal)),
+            Some(Phase::Waiting { until }) => (String::new(), Some(*until)),
+            Some(Phase::GaveUp) => {
+                (track.and_then(|track| track.given_up.as_ref()).map_or(String::new(), |it| it.reason.clone()), None)
+            }
+            Some(Phase::Stopped) => ("its user stopped it".to_owned(), None),
+            _ => (String::new(), None),
+        };
+        if let (true, Some(against)) = (reason.is_empty(), &against) {
+            (reason, retry_at) = (against.to_string(), retry_at.or(pause_end(against)));
+        }
+        let meant_to_be = match track.map(|track| &track.phase) {
+            Some(Phase::Held(refusal)) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
+            _ => against.is_some(),
+        };
+        WorkerReport {
+            site: worker.site.clone(),
+            worker: worker.name.clone(),
+            unit: name.short().to_owned(),
+            healthy: !is_ill(phase) || state.is_none() || meant_to_be,
+            phase,
+            state,
+            attempts: track.map_or(0, |track| track.attempts),
+            retry_in: retry_at.map(|at| at.from_now(now)),
+            reason,
+            last_error: track.map(|track| track.last_failure.clone()).unwrap_or_default(),
+            since: None,
+            up_since: None,
+        }
+    }
+}
+
+/// Where a worker stands, as others may know it.
+fn stage(unit: &Unit, track: Option<&Track>) -> Stage {
+    let by_itself = match unit.standing() {
+        Standing::Up => Stage::Up,
+        Standing::Ill => Stage::Due,
+        Standing::Rising | Standing::Settling => Stage::Changing,
+        Standing::Down => Stage::Down,
+        Standing::Unknown => Stage::Unknown,
+    };
+    match track.map(|track| &track.phase) {
+        None | Some(Phase::Resting) => by_itself,
+        Some(Phase::Due | Phase::Looking) => Stage::Due,
+        Some(Phase::Starting) => Stage::Starting,
+        Some(Phase::Proving | Phase::Verifying) if track.is_some_and(|track| track.given_up.is_some()) => Stage::GaveUp,
+        Some(Phase::Proving | Phase::Verifying) if !unit.active.is_up() => by_itself,
+        Some(Phase::Proving | Phase::Verifying) => Stage::Proving,
+        Some(Phase::Waiting { .. }) => Stage::Waiting,
+        Some(Phase::Held(_)) => Stage::Held,
+        Some(Phase::Cancelled) => Stage::Changing,
+        Some(Phase::Stopped) => Stage::Stopped,
+        Some(Phase::Off) => Stage::Down,
+        Some(Phase::GaveUp) => Stage::GaveUp,
+    }
+}
+
+/// Whether a worker at this stage is down, or not what it should be, and not on purpose.
+fn is_ill(stage: Stage) -> bool {
+    matches!(stage, Stage::Due | Stage::Starting | Stage::Waiting | Stage::Held | Stage::GaveUp)
+}
+
+/// What is wrong with it: as the last look said; before the first, what the state tells alone.
+fn wrong(unit: &Unit, track: &Track) -> Option<State> {
+    let by_itself = (unit.active == ActiveState::Failed).then_some(State::Failed);
+    track.diagnosed.or(track.suspected).or(by_itself)
+}
+
+fn pause_end(refusal: &Refusal) -> Option<Timestamp> {
+    match refusal {
+        Refusal::Paused(pause) => pause.until,
+        _ => None,
+    }
+}

@@ -1,0 +1,221 @@
+//! The rules of healing, each as a test that reads like the rule; then random lives, in which
+//! what must never happen must not happen. Here is the ward that they all happen in.
+
+mod attempts;
+mod giving_up;
+mod intent;
+mod lives;
+mod parents;
+mod states;
+
+use std::path::PathBuf;
+
+use super::track::LOOK_AGAIN;
+use super::*;
+use crate::backoff::Backoff;
+use crate::diagnosis::State;
+use crate::event::Phase as EventPhase;
+use crate::probe::Answer;
+use crate::units::{Fall, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const SITES: &[u8] = b"
+sites:
+  - {name: myapp, path: /srv/myapp}
+  - {name: shop, path: /srv/shop}
+";
+
+fn registry(text: &[u8]) -> Arc<Registry> {
+    Arc::new(Registry::parse(text).unwrap())
+}
+
+/// `queue` for `lerd-queue-myapp`; names with a hyphen in them stand for themselves.
+fn unit(name: &str) -> UnitName {
+    let full = if name.contains('-') { name.to_owned() } else { format!("lerd-{name}-myapp") };
+    UnitName::parse(&full).unwrap()
+}
+
+fn status(name: &str, active: ActiveState) -> UnitStatus {
+    UnitStatus { name: unit(name), load: Some(LoadState::Loaded), active, has_job: false, auto_restart: false }
+}
+
+/// A unit that is enabled, as it was when it failed.
+const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
+
+fn crashed() -> Inspection {
+    Inspection { file: Some(ENABLED), ..Inspection::crashed() }
+}
+
+/// What a close look at a worker that is up shows.
+fn up(up_for: Duration) -> Inspection {
+    Inspection { active: ActiveState::Active, up_for: Some(up_for), result: ServiceResult::Success, ..crashed() }
+}
+
+fn without_jitter() -> Policy {
+    Policy { backoff: Backoff::new(SECOND, 2.0, 300 * SECOND, 0.0).unwrap(), ..Policy::default() }
+}
+
+/// A healer with a clock, told facts one at a time; answers what it does in words.
+struct Ward {
+    healer: Healer,
+    now: Timestamp,
+}
+
+impl Ward {
+    fn new() -> Self {
+        Self::with(without_jitter())
+    }
+
+    fn with(policy: Policy) -> Self {
+        let random = fastrand::Rng::with_seed(7);
+        let healer = Healer::new(Mode::Automatic, Coverage::default(), policy, registry(SITES), random);
+        Self { healer, now: Timestamp::default() }
+    }
+
+    /// A ward whose worker `queue` of the site myapp is up.
+    fn with_healthy_queue() -> Self {
+        let mut ward = Self::new();
+        assert!(ward.list(&[("queue", ActiveState::Active)]).is_empty());
+        ward
+    }
+
+    /// A ward in which the first attempt to heal `queue` is under way.
+    fn with_starting_queue() -> Self {
+        let mut ward = Self::with_healthy_queue();
+        ward.goes("queue", ActiveState::Failed);
+        ward.shows("queue", crashed());
+        ward
+    }
+
+    /// A ward whose `queue` was started and has to prove itself.
+    fn with_proving_queue() -> Self {
+        let mut ward = Self::with_starting_queue();
+        ward.goes("queue", ActiveState::Active);
+        ward.ends("queue", Outcome::Done);
+        ward
+    }
+
+    /// What is done about a fact. Second looks at what is left alone are not told of: they are
+    /// answered with `rechecked`.
+    fn observe(&mut self, fact: Fact) -> Vec<String> {
+        let actions = self.healer.observe(self.now, fact);
+        let is_recheck =
+            |action: &&Action| matches!(action, Action::Inspect { look: Look { purpose: Purpose::Recheck, .. }, .. });
+        actions.iter().filter(|action| !is_recheck(action)).map(in_words).collect()
+    }
+
+    fn rechecked(&mut self, name: &str, seen: Inspection) -> Vec<String> {
+        self.answers_look(name, Purpose::Recheck, Ok(seen))
+    }
+
+    /// The answer to a look that is under way.
+    #[track_caller]
+    fn answers_look(&mut self, name: &str, purpose: Purpose, result: Result<Inspection, String>) -> Vec<String> {
+        let look = self.healer.tracks.get(&unit(name)).and_then(|track| track.looks.under_way(purpose));
+        self.observe(Fact::Inspected(unit(name), look.expect("nobody wants to look at it"), result))
+    }
+
+    fn list(&mut self, units: &[(&str, ActiveState)]) -> Vec<String> {
+        self.observe(Fact::Units(units.iter().map(|(name, active)| status(name, *active)).collect()))
+    }
+
+    fn goes(&mut self, name: &str, active: ActiveState) -> Vec<String> {
+        self.observe(Fact::Changed(status(name, active)))
+    }
+
+    /// As `goes`, while a job is under way.
+    fn goes_with_job(&mut self, name: &str, active: ActiveState) -> Vec<String> {
+        self.observe(Fact::Changed(UnitStatus { has_job: true, ..status(name, active) }))
+    }
+
+    fn shows(&mut self, name: &str, seen: Inspection) -> Vec<String> {
+        self.answers(name, Ok(seen))
+    }
+
+    fn answers(&mut self, name: &str, result: Result<Inspection, String>) -> Vec<String> {
+        let proves = self.healer.tracks.get(&unit(name)).is_some_and(|track| track.phase == Phase::Verifying);
+        self.answers_look(name, if proves { Purpose::Proof } else { Purpose::Attempt }, result)
+    }
+
+    fn ends(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
+        self.observe(Fact::Finished(unit(name), outcome))
+    }
+
+    /// Its start fails, and a look shows that the manager does not restart it.
+    fn fails(&mut self, name: &str, why: &str) -> Vec<String> {
+        let told = self.ends(name, Outcome::Failed(why.into()));
+        self.is_seen_failed(name, told)
+    }
+
+    /// What has failed is looked at, to see whether the manager restarts it by itself: it does not.
+    fn is_seen_failed(&mut self, name: &str, mut told: Vec<String>) -> Vec<String> {
+        let look = told.pop();
+        assert!(look.as_deref().is_some_and(|look| look.starts_with("look at")), "{told:?}, {look:?}");
+        told.extend(self.shows(name, Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() }));
+        told
+    }
+
+    /// It comes up without us, and stays up.
+    fn comes_back(&mut self, name: &str) -> Vec<String> {
+        let mut told = self.goes(name, ActiveState::Active);
+        told.extend(self.after(10 * SECOND));
+        assert_eq!(told.pop(), Some(format!("look at {name}")));
+        told.extend(self.shows(name, up(10 * SECOND)));
+        told
+    }
+
+    fn after(&mut self, wait: Duration) -> Vec<String> {
+        self.now = self.now + wait;
+        self.observe(Fact::Deadline)
+    }
+
+    fn sites(&mut self, text: &[u8]) -> Vec<String> {
+        self.observe(Fact::Registry(registry(text)))
+    }
+
+    /// How long until the healer wants to be woken.
+    fn due_in(&self) -> Option<Duration> {
+        self.healer.next_deadline().map(|at| at.since_origin().saturating_sub(self.now.since_origin()))
+    }
+}
+
+fn in_words(action: &Action) -> String {
+    let short =
+        |unit: &str| unit.strip_prefix("lerd-").and_then(|u| u.strip_suffix("-myapp")).unwrap_or(unit).to_owned();
+    match action {
+        Action::Inspect { unit, look: Look { purpose: Purpose::Memory, .. }, .. } => {
+            format!("remember {}", short(unit.short()))
+        }
+        Action::Inspect { unit, look: Look { purpose: Purpose::Uptime, .. }, .. } => {
+            format!("see how long {} is up", short(unit.short()))
+        }
+        Action::Inspect { unit, detail, .. } if detail.stop => format!("look at {} and its stop", short(unit.short())),
+        Action::Inspect { unit, .. } => format!("look at {}", short(unit.short())),
+        Action::Start(Start { unit, restart: true, .. }) => format!("restart {}", short(unit.short())),
+        Action::Start(Start { unit, alone: true, .. }) => format!("start {} alone", short(unit.short())),
+        Action::Start(Start { unit, .. }) => format!("start {}", short(unit.short())),
+        Action::Stop(unit) => format!("stop {}", short(unit.short())),
+        Action::Probe { unit, .. } => format!("ask {}", short(unit.short())),
+        Action::Emit(event) => {
+            let mut words = format!("{} {}", event.phase.as_str(), short(&event.unit));
+            if let Some(attempt) = event.attempt {
+                words.push_str(&format!(" #{attempt}"));
+            }
+            if let Some(wait) = event.retry_in {
+                words.push_str(&format!(" in {}s", wait.as_secs_f64()));
+            }
+            for text in [&event.reason, &event.error] {
+                if !text.is_empty() {
+                    words.push_str(&format!(": {text}"));
+                }
+            }
+            words
+        }
+    }
+}
+
+/// A unit that workers are bound to.
+fn fpm(active: ActiveState, stopping: bool) -> Parent {
+    Parent { name: "lerd-php85-fpm.service".into(), active, stopping, left: Some(60 * SECOND), ..Parent::default() }
+}

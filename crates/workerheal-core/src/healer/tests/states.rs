@@ -1,0 +1,116 @@
+//! What is wrong with a worker, other than that it failed.
+
+use super::*;
+
+#[test]
+fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
+    let mut ward = Ward::with_healthy_queue();
+    // For an instant of each turn systemd calls the unit failed, and has scheduled its restart by the time of the look.
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let looping = Inspection {
+        active: ActiveState::Activating,
+        auto_restart: true,
+        restarts: Some(Restarts { count: 7, last_run: Some(SECOND) }),
+        ..crashed()
+    };
+    assert_eq!(
+        ward.shows("queue", looping),
+        [
+            "detected queue: crash-looping: restarted 7 times by the service manager",
+            "held queue: the service manager itself restarts it, 7 times so far"
+        ]
+    );
+    for _ in 0..3 {
+        for active in [ActiveState::Activating, ActiveState::Active, ActiveState::Failed] {
+            assert_eq!(ward.goes("queue", active), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_comes_up_after_it_died_is_not_restarted_for_what_it_refused_before_that() {
+    let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
+    let mut ward = Ward::with(Policy { probes, ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    let answer = Answer::Refused("x:1".into());
+    let sighting = Sighting { answer, up_for: Some(60 * SECOND), file_age: None };
+    for _ in 0..3 {
+        ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
+    }
+    assert_eq!(ward.shows("queue", up(60 * SECOND)).last().map(String::as_str), Some("restart queue"));
+    ward.goes("queue", ActiveState::Active);
+    ward.ends("queue", Outcome::Done);
+    let told = ward.goes("queue", ActiveState::Failed);
+    assert_eq!(ward.is_seen_failed("queue", told)[0], "failed queue #1: exited right after starting");
+    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
+}
+
+#[test]
+fn a_start_limit_is_told_by_the_restart_that_did_not_come() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    let told = ward.shows("queue", Inspection { restart: RestartPolicy::OnFailure, ..crashed() });
+    assert_eq!(told[0], "detected queue: start-limit-hit");
+}
+
+#[test]
+fn states_that_are_not_configured_are_shown_and_left_alone() {
+    let mut ward = Ward::with(Policy { states: vec![State::StartLimitHit], ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    ward.goes("queue", ActiveState::Failed);
+    assert_eq!(
+        ward.shows("queue", crashed()),
+        ["detected queue: failed", "held queue: the configuration does not heal the state failed"]
+    );
+}
+
+#[test]
+fn a_oneshot_that_has_done_its_work_is_healed() {
+    let oneshot = Inspection { oneshot: true, restart: RestartPolicy::OnFailure, ..crashed() };
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", oneshot);
+    ward.goes("queue", ActiveState::Inactive);
+    assert_eq!(ward.ends("queue", Outcome::Done), ["healed queue #1"]);
+}
+
+#[test]
+fn an_idle_oneshot_is_none_of_our_business() {
+    let mut ward = Ward::new();
+    assert_eq!(ward.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    let idle = Inspection { active: ActiveState::Inactive, oneshot: true, ..crashed() };
+    assert!(ward.shows("queue", idle).is_empty());
+    assert!(ward.goes("queue", ActiveState::Inactive).is_empty());
+    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is looked at once");
+}
+
+#[test]
+fn a_worktree_is_told_apart_by_where_it_works() {
+    let text = b"sites: [{name: app, path: /srv/app, worktree_idle_suspended: {feature: [queue]}}]";
+    let mut ward = Ward::new();
+    ward.sites(text);
+    assert_eq!(
+        ward.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
+        ["look at lerd-queue-app-feature and its stop"]
+    );
+    let seen = Inspection { working_directory: Some(PathBuf::from("/srv/app-feature")), ..crashed() };
+    assert_eq!(
+        ward.shows("lerd-queue-app-feature", seen),
+        ["held lerd-queue-app-feature: the worker queue of app sleeps until the site is used again"]
+    );
+}
+
+#[test]
+fn an_answer_that_comes_while_the_manager_reloads_counts() {
+    let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
+    let mut ward = Ward::with(Policy { probes, ..without_jitter() });
+    ward.list(&[("queue", ActiveState::Active)]);
+    let says = |answer| Sighting { answer, up_for: Some(60 * SECOND), file_age: None };
+    let refuses = |ward: &mut Ward| ward.observe(Fact::Probed(unit("queue"), says(Answer::Refused("x:1".into()))));
+    refuses(&mut ward);
+    refuses(&mut ward);
+    ward.observe(Fact::Frozen);
+    ward.observe(Fact::Probed(unit("queue"), says(Answer::Accepted)));
+    ward.list(&[("queue", ActiveState::Active)]);
+    assert!(refuses(&mut ward).is_empty(), "three in a row");
+}

@@ -1,0 +1,409 @@
+//! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
+
+use super::attempts::DIED;
+use super::track::{Phase, Track};
+use super::unit::{Standing, Unit};
+use super::{Action, Healer, Look, Outcome, Purpose, Timestamp};
+use crate::coverage::Resolution;
+use crate::diagnosis::{Asked, Refusal, State};
+use crate::event::Phase as EventPhase;
+use crate::pauses::Target;
+use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+
+impl Refusal {
+    /// Whether a reload of the manager's files can have removed the reason.
+    pub(super) fn may_pass_with_a_reload(&self) -> bool {
+        match self {
+            Self::Disabled
+            | Self::Masked
+            | Self::ParentDown(_)
+            | Self::ConflictUp(_)
+            | Self::LeftToTrigger(_)
+            | Self::OneshotEnded
+            | Self::JobPending
+            | Self::Declined(_)
+            | Self::Unreadable(_) => true,
+            Self::StopMarker
+            | Self::Paused(_)
+            | Self::SitePaused(_)
+            | Self::WorkerPaused(_)
+            | Self::IdleSuspended(_)
+            | Self::Stuck(..)
+            | Self::StopUnknown(_)
+            | Self::CrashLooping(_)
+            | Self::DirectoryGone(_)
+            | Self::StateNotHealed(_) => false,
+        }
+    }
+
+    /// Whether nothing that is signalled or listed tells that the reason is gone, so that it takes
+    /// another look now and then.
+    pub(super) fn takes_a_look(&self) -> bool {
+        match self {
+            Self::Disabled | Self::DirectoryGone(_) => true,
+            Self::StopMarker
+            | Self::Paused(_)
+            | Self::SitePaused(_)
+            | Self::WorkerPaused(_)
+            | Self::IdleSuspended(_)
+            | Self::Masked
+            | Self::JobPending
+            | Self::ParentDown(_)
+            | Self::ConflictUp(_)
+            | Self::LeftToTrigger(_)
+            | Self::OneshotEnded
+            | Self::Stuck(..)
+            | Self::StopUnknown(_)
+            | Self::CrashLooping(_)
+            | Self::StateNotHealed(_)
+            | Self::Declined(_)
+            | Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// Facts about a unit, as they come in.
+impl Healer {
+    /// Brings a worker's phase in line with the state of its unit. Does nothing when it already is.
+    pub(super) fn consider(&mut self, now: Timestamp, name: &UnitName) {
+        use Standing::{Down, Ill, Rising, Settling, Unknown, Up};
+        let Some(unit) = self.units.get(name) else { return };
+        if self.frozen || unit.resolution == Resolution::NotAWorker {
+            return;
+        }
+        if unit.standing() != Standing::Up
+            && !unit.socket_failed
+            && let Some(track) = self.tracks.get_mut(name)
+            && track.suspected == Some(State::Unreachable)
+            && track.phase.waits()
+        {
+            // It died before it could be restarted: what it refused was of that life.
+            (track.suspected, track.refuses) = (None, None);
+        }
+        self.notice_a_cleared_failure(now, name);
+        let Some(unit) = self.units.get(name) else { return };
+        let track = self.tracks.get(name);
+        let standing = unit.standing_of(track);
+        let suspicion = self.suspicion(now, unit);
+        let attempt_under_way = track.is_some_and(|track| track.attempt_under_way);
+        match (track.map(|track| track.phase.clone()), standing) {
+            (None | Some(Phase::Resting), Ill) => self.fell_ill(now, name, None),
+            (None | Some(Phase::Resting), Up | Rising | Settling | Down) if suspicion.is_some() => {
+                self.fell_ill(now, name, suspicion);
+            }
+            (None, Up | Rising | Settling | Down | Unknown) => {}
+
+            (Some(Phase::Resting), Up) => self.is_well(now, name),
+            (Some(Phase::Resting), Rising | Settling | Down) => self.set_timer(name, None),
+
+            (Some(Phase::Held(Refusal::CrashLooping(_))), Ill) => self.goes_on_looping(now, name),
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Ill) => self.reconsider_wait(now, name),
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Cancelled), Up) => {
+                self.comes_up(now, name);
+            }
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Rising) => {
+                self.comes_up(now, name);
+            }
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Down) => {
+                self.went_down(name);
+            }
+            (
+                Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off),
+                Settling | Rising,
+            ) => match suspicion {
+                Some(suspicion) => self.suspect(name, suspicion),
+                None => self.somebody_acts(name),
+            },
+            (Some(Phase::Stopped), Settling) => {}
+            (Some(Phase::GaveUp | Phase::Stopped), Ill) => self.stays_down(now, name),
+
+            (Some(Phase::Cancelled), Rising | Settling) => {}
+            (Some(Phase::Cancelled), Ill | Down) => self.was_cancelled(now, name, standing == Ill),
+
+            // The answer to the look or the end of the job says more than the state of the moment.
+            (Some(Phase::Looking | Phase::Starting), Up | Ill | Rising | Settling | Down) => {}
+
+            (Some(Phase::Proving | Phase::Verifying), Up) => self.goes_on_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Ill) if attempt_under_way => self.died_while_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Ill) => self.make_due(name),
+            (Some(Phase::Proving | Phase::Verifying), Rising) if attempt_under_way => {
+                self.attempt_failed(now, name, DIED.to_owned());
+            }
+            (Some(Phase::Proving | Phase::Verifying), Rising | Settling) => match suspicion {
+                Some(suspicion) => self.suspect(name, suspicion),
+                None if standing == Rising => self.enter(name, Phase::Proving),
+                None => {}
+            },
+            (Some(Phase::Proving | Phase::Verifying), Down) if attempt_under_way => self.ended_while_proving(now, name),
+            (Some(Phase::Proving | Phase::Verifying), Down) => self.went_down(name),
+
+            // Its user starts it: what they stopped before is history.
+            (Some(Phase::Stopped), Up | Rising) => self.rest(now, name),
+            (Some(Phase::Stopped), Down) => {}
+
+            (Some(Phase::Off), Up) => self.rest(now, name),
+            (Some(Phase::Off), Down) => {}
+            (Some(Phase::Off), Ill) => self.fell_ill(now, name, None),
+
+            (Some(_), Unknown) => {}
+        }
+    }
+
+    /// The answer to a close look.
+    pub(super) fn inspected(
+        &mut self,
+        now: Timestamp,
+        name: &UnitName,
+        look: Look,
+        result: Result<Inspection, String>,
+    ) {
+        if let (Purpose::Identity, Ok(seen)) = (look.purpose, &result) {
+            self.settle_resolution(name, seen);
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if !track.looks.close(look) {
+            return;
+        }
+        match (look.purpose, &track.phase) {
+            (Purpose::Attempt, Phase::Looking) => self.looked(now, name, result),
+            (Purpose::Proof, Phase::Verifying) => self.verified(now, name, result),
+            (Purpose::Memory, _) => self.remembered(name, result),
+            (Purpose::Recheck, _) => self.rechecked(now, name, result),
+            (Purpose::Uptime, _) => self.uptime_seen(now, name, result),
+            // The worker has moved on since the look was asked for.
+            (Purpose::Attempt | Purpose::Proof | Purpose::Identity, _) => {}
+        }
+    }
+
+    /// A job of somebody else's succeeded. If the unit is down all the same, and not on its way up, that was a
+    /// stop: of a unit that is down already nothing else tells what its user wants.
+    pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
+        self.somebody_acts(name);
+        let Some(unit) = self.units.get_mut(name) else { return };
+        if std::mem::take(&mut unit.stop_ends) || unit.reloads {
+            // It took the unit down, and perhaps was not meant for it: that is known from elsewhere.
+            return;
+        }
+        // If it is up with no job, as far as is known, something was missed.
+        unit.stop_possible |= unit.active.is_up() && !unit.has_job;
+        if self.frozen || !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
+            return;
+        }
+        unit.job_done = Some(now);
+        // A look tells whether it has been down since before that. (One that is under way will be told.)
+        let is_masked = unit.load == LoadState::Masked && matches!(unit.resolution, Resolution::Worker(_));
+        match self.tracks.get(name).map(|track| &track.phase) {
+            Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off) => {
+                self.make_due(name);
+            }
+            Some(Phase::Starting) => self.stop_overtaken(name),
+            // Nobody looks at that until it is unmasked, and then it has to be known.
+            None | Some(Phase::Resting) if is_masked => {
+                let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+                track.suspected = Some(State::ExpectedButStopped);
+                self.make_due(name);
+            }
+            // The look that is under way, or that comes at the end, is told of it.
+            None
+            | Some(
+                Phase::Resting | Phase::Looking | Phase::Proving | Phase::Verifying | Phase::Cancelled | Phase::Stopped,
+            ) => {}
+        }
+    }
+
+    /// A stop was asked for while our start was on its way, and is asked for once more, so that it comes after that.
+    pub(super) fn stop_overtaken(&mut self, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name).filter(|track| track.attempt_under_way) else { return };
+        if !std::mem::replace(&mut track.stop_asked, true) {
+            self.actions.push(Action::Stop(name.clone()));
+        }
+    }
+
+    /// A start of somebody else's ended because a unit that the worker needs did not come up.
+    pub(super) fn kept_from_starting(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(unit) = self.units.get_mut(name) else { return };
+        if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
+            return;
+        }
+        unit.kept_from_starting = true;
+        let may_change_that =
+            |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. });
+        if self.tracks.get(name).is_some_and(may_change_that) {
+            self.make_due(name);
+        }
+        self.consider(now, name);
+    }
+
+    /// Somebody does something about a worker that waits: whoever wanted it healed before, this is newer.
+    fn somebody_acts(&mut self, name: &UnitName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.asked = Asked::ByRule;
+        }
+    }
+
+    /// The end of a start.
+    pub(super) fn finished(&mut self, now: Timestamp, name: &UnitName, outcome: Outcome) {
+        if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Starting) {
+            return;
+        }
+        if self.units.get(name).is_some_and(|unit| unit.resolution == Resolution::NotAWorker) {
+            return self.shelve(name);
+        }
+        if matches!(outcome, Outcome::Done | Outcome::Failed(_) | Outcome::Cancelled)
+            && let Some(unit) = self.units.get_mut(name)
+        {
+            // Both halves have happened.
+            unit.cleared = None;
+            if outcome != Outcome::Cancelled {
+                // It ended by itself, so whatever job was seen was this one.
+                (unit.stop_seen, unit.stop_possible) = (false, false);
+            }
+        }
+        if let (false, Some(track)) = (matches!(outcome, Outcome::Refused(..)), self.tracks.get_mut(name)) {
+            track.refused = 0;
+        }
+        if self.tracks.get(name).is_some_and(|track| track.stop_asked) && outcome != Outcome::Cancelled {
+            return if outcome == Outcome::Done { self.prove_on(now, name) } else { self.stopped(now, name, "") };
+        }
+        match outcome {
+            Outcome::Done => {
+                let oneshot = self.tracks.get(name).is_some_and(|track| track.oneshot);
+                let worked_off = oneshot && self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down);
+                if worked_off {
+                    self.healed(now, name);
+                } else {
+                    if let Some(track) = self.tracks.get_mut(name) {
+                        track.started_at = now;
+                    }
+                    self.enter(name, Phase::Proving);
+                    self.set_timer(name, Some(now + self.proving_time(name)));
+                }
+            }
+            Outcome::Failed(error) | Outcome::NotStarted(error) => {
+                if let Some(unit) = self.units.get_mut(name) {
+                    // If it goes on starting, it may be stuck.
+                    unit.checked_until = Some(now);
+                }
+                self.attempt_failed(now, name, error);
+            }
+            Outcome::Refused(refusal, error) => {
+                // Whoever was faster decides; this was no attempt.
+                self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
+                self.refused(now, name, refusal, error);
+            }
+            Outcome::Cancelled => {
+                self.enter(name, Phase::Cancelled);
+                self.consider(now, name);
+            }
+            Outcome::Impossible(why) => {
+                self.emit(name, EventPhase::Failed, |event| event.error = why.to_string());
+                self.give_up(now, name, &why.to_string());
+            }
+        }
+    }
+
+    pub(super) fn timer_ran_out(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.timer = None;
+        match track.phase {
+            Phase::Waiting { .. } => self.consider(now, name),
+            Phase::Proving => self.verify(now, name),
+            Phase::Held(Refusal::CrashLooping(_))
+                if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
+            {
+                self.make_due(name);
+                self.consider(now, name);
+            }
+            Phase::Off => self.make_due(name),
+            Phase::Resting | Phase::Held(Refusal::CrashLooping(_)) => {
+                self.inspect(name, Purpose::Uptime, Detail::default());
+            }
+            Phase::Held(_) => {
+                self.make_due(name);
+                self.consider(now, name);
+            }
+            Phase::Stopped | Phase::GaveUp => self.recheck(name),
+            Phase::Due | Phase::Looking | Phase::Starting | Phase::Verifying | Phase::Cancelled => {}
+        }
+    }
+
+    /// A person wants the unit healed now, whatever was tried before.
+    pub(super) fn heal_on_request(&mut self, now: Timestamp, name: &UnitName) {
+        match self.tracks.get(name).map(|track| &track.phase) {
+            Some(Phase::Starting | Phase::Proving | Phase::Verifying) => self.heal_is_under_way(name),
+            Some(
+                Phase::Due
+                | Phase::Looking
+                | Phase::Waiting { .. }
+                | Phase::Held(_)
+                | Phase::Cancelled
+                | Phase::Stopped
+                | Phase::Off
+                | Phase::GaveUp
+                | Phase::Resting,
+            )
+            | None => {
+                let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
+                let socket_failed = self.units.get(name).is_some_and(|unit| unit.socket_failed);
+                let suspected = match self.units.get(name).map(Unit::standing) {
+                    Some(Standing::Up | Standing::Down) if socket_failed => Some(State::Unreachable),
+                    Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
+                    Some(Standing::Down) => Some(State::ExpectedButStopped),
+                    _ => None,
+                };
+                if let Some(unit) = self.units.get_mut(name) {
+                    // What they want now is newer.
+                    (unit.stop_seen, unit.job_done) = (false, None);
+                }
+                self.begin(now, name, suspected, Asked::ByPerson);
+                if let Some(track) = self.tracks.get_mut(name) {
+                    // Disabling it means something newer only if it comes after this.
+                    (track.refuses, track.file) = (refuses, None);
+                }
+            }
+        }
+    }
+
+    /// A person wants it healed, and it is coming up already: they are to hear what becomes of that, and if it
+    /// does not come up, it is tried anew.
+    fn heal_is_under_way(&mut self, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        track.awaited = true;
+        if track.given_up.take().is_some() {
+            track.attempts = 0;
+        }
+    }
+
+    /// A person ends pauses, and wants to see what was given up tried anew.
+    pub(super) fn resumed(&mut self, now: Timestamp, targets: &[Target]) {
+        self.remembers_otherwise = true;
+        for target in targets {
+            self.pauses.resume(target);
+            let given_up = self.tracks.iter().filter(|(name, track)| {
+                track.phase == Phase::GaveUp
+                    && match self.worker(name) {
+                        Some(worker) => target.includes(name, worker),
+                        None => *target == Target::Everything,
+                    }
+            });
+            for name in given_up.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                self.begin(now, &name, None, Asked::ByRule);
+            }
+        }
+        self.consider_all(now);
+    }
+
+    /// Looks again at workers for which nothing is done, where that may have changed.
+    pub(super) fn wake(&mut self, now: Timestamp, may_have_changed: impl Fn(&Phase) -> bool) {
+        let names: Vec<UnitName> = self
+            .tracks
+            .iter()
+            .filter(|(_, track)| may_have_changed(&track.phase))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.make_due(&name);
+            self.consider(now, &name);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What is known of one unit, healthy or not, and what that means by itself.
+
+use super::Timestamp;
+use super::track::Track;
+use crate::coverage::Resolution;
+use crate::diagnosis::State;
+use crate::rules::ClearedBy;
+use crate::units::{ActiveState, LoadState, UnitStatus};
+
+/// What is known of one unit, healthy or not. Small, for there is one of these for each.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known, or not, by itself")]
+pub(super) struct Unit {
+    pub load: LoadState,
+    pub active: ActiveState,
+    pub has_job: bool,
+    pub resolution: Resolution,
+    /// A stop on request was seen under way since the unit was last up.
+    pub stop_seen: bool,
+    /// A job was seen while it went down: a stop on request, or what is left of a start.
+    pub stop_possible: bool,
+    /// The end of the stop that takes it down, whoever that is meant for, is yet to be told.
+    pub stop_ends: bool,
+    /// When a job of somebody else's was told to have succeeded, while it was down.
+    pub job_done: Option<Timestamp>,
+    /// Its failure was cleared, and it has not been seen to rise or fail since.
+    pub cleared: Option<ClearedBy>,
+    /// A start of it ended because a unit that it needs did not come up, and it has not run since.
+    pub kept_from_starting: bool,
+    /// The manager restarts it by itself, or has done so since it was last seen to be down for good.
+    pub restarted_by_manager: bool,
+    /// The job that is under way is a reload: its end says nothing of a stop.
+    pub reloads: bool,
+    /// When it was seen to go down.
+    pub went_down: Option<Timestamp>,
+    /// Since when it has been starting or stopping, as far as was seen.
+    pub changing_since: Option<Timestamp>,
+    /// Until then a start or stop that is under way need not be looked at: it may take that long.
+    pub checked_until: Option<Timestamp>,
+    /// A socket that starts it has failed.
+    pub socket_failed: bool,
+    /// The unit was seen to go down, so that a requested stop would have been seen too.
+    pub witnessed: bool,
+    /// It has only just gone down: nothing has been found out about that yet.
+    pub fresh: bool,
+    /// It waits for the manager to restart it.
+    pub auto_restart: bool,
+    /// How often it was seen to do that, less what a look has explained.
+    pub restarts_seen: i16,
+    /// Refusals of its health probe, in a row.
+    pub refusals: u8,
+    /// Its health probe is under way.
+    pub probed: bool,
+    /// It was asked whose worker it is.
+    pub identified: bool,
+}
+
+/// What the state of a unit means for healing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It works.
+    Up,
+    /// Something is wrong with it, and nothing is under way.
+    Ill,
+    /// It is on its way up, or waits for an automatic restart.
+    Rising,
+    /// Something is under way whose end will say more.
+    Settling,
+    /// It is down, and not by failing.
+    Down,
+    /// The manager said something that this version does not know.
+    Unknown,
+}
+
+impl Unit {
+    pub fn new(now: Timestamp, status: &UnitStatus, resolution: Resolution) -> Self {
+        let UnitStatus { load, active, has_job, auto_restart, .. } = *status;
+        Self {
+            load: load.unwrap_or(LoadState::Loaded),
+            active,
+            has_job,
+            resolution,
+            stop_seen: false,
+            stop_possible: active == ActiveState::Deactivating && has_job,
+            stop_ends: false,
+            job_done: None,
+            cleared: None,
+            kept_from_starting: false,
+            restarted_by_manager: auto_restart,
+            reloads: active == ActiveState::Reloading && has_job,
+            went_down: None,
+            changing_since: changes(active, auto_restart).then_some(now),
+            checked_until: None,
+            socket_failed: false,
+            witnessed: false,
+            fresh: false,
+            auto_restart,
+            restarts_seen: i16::from(auto_restart),
+            refusals: 0,
+            probed: false,
+            identified: false,
+        }
+    }
+
+    /// Takes in its state. `live`: it was signalled as it happened, not found in a list.
+    pub fn take_in(&mut self, now: Timestamp, status: &UnitStatus, live: bool) {
+        let UnitStatus { load, active, has_job, auto_restart, .. } = *status;
+        self.reloads = has_job && (self.reloads || active == ActiveState::Reloading);
+        // A reload that ends the unit is an end like any other, and no stop.
+        let has_stop_job = has_job && !self.reloads;
+        let ran = matches!(self.active, ActiveState::Activating | ActiveState::Deactivating) || self.active.is_up();
+        if active.is_up() || active == ActiveState::Activating {
+            // A job of one that is up may be a stop that waits for its turn.
+            (self.stop_seen, self.stop_possible, self.job_done) = (false, active.is_up() && has_stop_job, None);
+            self.kept_from_starting = false;
+        } else if active == ActiveState::Deactivating && has_stop_job {
+            // Of one that never came up, the job may also be the start that has failed.
+            self.stop_seen |= self.active.is_up();
+            self.stop_ends |= self.active.is_up();
+            self.stop_possible = true;
+        } else if self.active.is_up() && has_stop_job {
+            // It died while that job waited for its turn. That the job ends then says no more than that it was a stop.
+            self.stop_possible = true;
+            self.stop_ends = true;
+        }
+        let is_down = matches!(active, ActiveState::Failed | ActiveState::Inactive);
+        let is_over = is_down && (!live || (!has_job && active == self.active));
+        if active.is_up() || active == ActiveState::Activating || is_over {
+            // A stop ends with the unit's being down, and that is told before anything else is shown of the unit:
+            // it was missed, or that job is a restart.
+            self.stop_ends = false;
+        }
+        if active != self.active {
+            if !live {
+                // What came between was missed, so what was seen before says nothing of it.
+                (self.stop_seen, self.stop_possible) = (false, self.stop_possible || self.stop_seen);
+            }
+            self.fresh = live;
+            self.witnessed = live && ran && (!self.stop_possible || self.stop_seen);
+            let cleared_now = (self.active == ActiveState::Failed && !has_job).then_some(ClearedBy::Person);
+            self.cleared = self.cleared.or(cleared_now).filter(|_| active == ActiveState::Inactive);
+        }
+        if !is_down {
+            self.went_down = None;
+        } else if live && ran {
+            self.went_down = Some(now);
+        }
+        if !changes(active, auto_restart) {
+            self.changing_since = None;
+        } else if active != self.active || self.changing_since.is_none() {
+            (self.changing_since, self.checked_until) = (Some(now), None);
+        }
+        self.restarted_by_manager = auto_restart || (self.restarted_by_manager && !is_down);
+        if !active.is_up() {
+            self.refusals = 0;
+        }
+        self.restarts_seen = self.restarts_seen.saturating_add(i16::from(auto_restart));
+        self.load = load.unwrap_or(self.load);
+        self.active = active;
+        self.has_job = has_job;
+        self.auto_restart = auto_restart;
+    }
+
+    /// What the state of the unit means by itself.
+    pub fn standing(&self) -> Standing {
+        match (self.active, self.has_job) {
+            (ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing, _) => Standing::Up,
+            (ActiveState::Activating, _) => Standing::Rising,
+            (ActiveState::Deactivating, _)
+            | (ActiveState::Failed | ActiveState::Inactive | ActiveState::Maintenance, true) => Standing::Settling,
+            (ActiveState::Failed, false) => Standing::Ill,
+            (ActiveState::Inactive | ActiveState::Maintenance, false) => Standing::Down,
+            (ActiveState::Unknown, _) => Standing::Unknown,
+        }
+    }
+
+    /// What the state of the unit means, given what it is being healed of.
+    pub fn standing_of(&self, track: Option<&Track>) -> Standing {
+        let suspected = track.filter(|track| track.phase.waits()).and_then(|track| track.suspected);
+        match (self.standing(), suspected) {
+            // What was cleared is a mark.
+            (Standing::Down, _) if self.cleared.is_some() && !self.stop_seen && track.is_some() => Standing::Ill,
+            (Standing::Rising | Standing::Settling, Some(State::Stuck)) => Standing::Ill,
+            (Standing::Down, Some(State::ExpectedButStopped)) => Standing::Ill,
+            (Standing::Up | Standing::Down, Some(State::Unreachable)) => Standing::Ill,
+            (Standing::Up | Standing::Rising, Some(State::CrashLooping)) => Standing::Ill,
+            (standing, _) => standing,
+        }
+    }
+}
+
+/// Whether the unit is on its way up or down. (While it waits for an automatic restart, it waits.)
+fn changes(active: ActiveState, auto_restart: bool) -> bool {
+    matches!(active, ActiveState::Activating | ActiveState::Deactivating) && !auto_restart
+}

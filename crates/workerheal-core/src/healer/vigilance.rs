@@ -1,0 +1,271 @@
+//! Looking after workers for which nothing has to be done now: health probes of those that are up,
+//! and second looks at those that are left alone, should what would change that have been missed.
+
+use std::time::Duration;
+
+use super::track::{LOOK_AGAIN, Phase, Track};
+use super::{Action, Healer, Mode, Purpose, Standing, Timestamp, Unit};
+use crate::coverage::Resolution;
+use crate::diagnosis::{Asked, Refusal, State};
+use crate::event::Phase as EventPhase;
+use crate::probe::{Answer, REFUSALS, Reading, Sighting};
+use crate::rules::LOOP;
+use crate::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since, is_another_definition};
+
+/// How soon a start or stop that is under way is looked at for the first time, to see how long it may take.
+const FIRST_CHECK: Duration = Duration::from_secs(15);
+
+impl Healer {
+    /// What a unit that has not failed is to be looked at for, if anything.
+    pub(super) fn suspicion(&self, now: Timestamp, unit: &Unit) -> Option<State> {
+        if self.mode == Mode::OnRequest {
+            return None;
+        }
+        match unit.standing() {
+            Standing::Up | Standing::Down if unit.socket_failed && unit.load == LoadState::Loaded => {
+                Some(State::Unreachable)
+            }
+            Standing::Rising
+                if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > LOOP) =>
+            {
+                Some(State::CrashLooping)
+            }
+            Standing::Rising | Standing::Settling => {
+                let since = unit.changing_since?;
+                let until = unit.checked_until.unwrap_or(since + self.policy.timeout.min(FIRST_CHECK));
+                (now >= until).then_some(State::Stuck)
+            }
+            Standing::Down if unit.load == LoadState::Loaded => Some(State::ExpectedButStopped),
+            Standing::Up | Standing::Ill | Standing::Down | Standing::Unknown => None,
+        }
+    }
+
+    /// Has the workers that are up asked how they are, where the configuration says how.
+    pub(super) fn watch_the_healthy(&mut self) {
+        if self.policy.probes.is_empty() || self.mode == Mode::OnRequest {
+            return;
+        }
+        let (mut asked, mut strangers) = (Vec::new(), Vec::new());
+        for (name, unit) in &mut self.units {
+            if unit.standing() != Standing::Up {
+                continue;
+            }
+            match &unit.resolution {
+                Resolution::Worker(worker) if !unit.probed => {
+                    let Some(probe) = self.policy.probes.get(&worker.name) else { continue };
+                    unit.probed = true;
+                    let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+                    let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
+                    asked.push((name.clone(), probe.clone(), directory));
+                }
+                Resolution::NeedsDirectory if !unit.identified => {
+                    unit.identified = true;
+                    strangers.push(name.clone());
+                }
+                Resolution::Worker(_) | Resolution::NeedsDirectory | Resolution::NotAWorker => {}
+            }
+        }
+        // In an order, so that the same facts lead to the same actions.
+        asked.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        strangers.sort_unstable();
+        let asked = asked.into_iter().map(|(unit, probe, directory)| Action::Probe { unit, probe, directory });
+        self.actions.extend(asked);
+        for name in strangers {
+            self.inspect(&name, Purpose::Identity, Detail::default());
+        }
+    }
+
+    /// The answer of a worker that was asked how it is.
+    pub(super) fn probed(&mut self, now: Timestamp, name: &UnitName, sighting: &Sighting) {
+        let grace = self.policy.stable_after;
+        let Some(unit) = self.units.get_mut(name) else { return };
+        unit.probed = false;
+        let reading = sighting.reading(grace);
+        if matches!(reading, Reading::Reachable) {
+            unit.refusals = 0;
+        }
+        if self.frozen || unit.standing() != Standing::Up {
+            return;
+        }
+        if let (Answer::Unknown(_), Some(track)) = (&sighting.answer, self.tracks.get_mut(name)) {
+            // It has nothing to say against the worker.
+            track.answered = true;
+        }
+        match reading {
+            Reading::Nothing(_) => {}
+            Reading::Reachable => {
+                let Some(track) = self.tracks.get_mut(name) else { return };
+                track.answered = true;
+                track.refuses = None;
+                if track.suspected == Some(State::Unreachable) && track.phase.waits() {
+                    self.recovered(now, name);
+                }
+            }
+            Reading::Refused(place) => {
+                unit.refusals = unit.refusals.saturating_add(1);
+                if u32::from(unit.refusals) >= REFUSALS {
+                    self.does_not_answer(now, name, place);
+                }
+            }
+        }
+    }
+
+    fn does_not_answer(&mut self, now: Timestamp, name: &UnitName, place: String) {
+        if self.mode == Mode::OnRequest {
+            // Remembered until somebody asks for it.
+            self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
+        }
+        match self.tracks.get(name).map(|track| &track.phase) {
+            None | Some(Phase::Resting) => self.fell_ill(now, name, Some(State::Unreachable)),
+            Some(Phase::Proving | Phase::Verifying)
+                if self.tracks.get(name).is_some_and(|track| !track.attempt_under_way) =>
+            {
+                self.suspect(name, State::Unreachable);
+            }
+            Some(Phase::Proving | Phase::Verifying) => {
+                if let Some(track) = self.tracks.get_mut(name) {
+                    // Whatever it was started for: that it is up is no recovery.
+                    track.suspected = Some(State::Unreachable);
+                }
+                self.attempt_failed(now, name, format!("it is up, but refuses connections to {place}"));
+            }
+            Some(
+                Phase::Due
+                | Phase::Looking
+                | Phase::Waiting { .. }
+                | Phase::Held(_)
+                | Phase::Starting
+                | Phase::Cancelled
+                | Phase::Stopped
+                | Phase::Off
+                | Phase::GaveUp,
+            ) => {}
+        }
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.refuses = Some(place);
+        }
+    }
+
+    /// Whether a worker that has proven to stay up still has to answer its probe: not if the probe
+    /// says nothing.
+    pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
+        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probes.contains_key(&worker.name));
+        let is_silent = |track: &Track| track.suspected == Some(State::Unreachable) && !track.answered;
+        self.mode == Mode::Automatic && is_asked && self.tracks.get(name).is_some_and(is_silent)
+    }
+
+    /// Has a look taken at whether a worker for which nothing is done is still what it was.
+    pub(super) fn recheck(&mut self, name: &UnitName) {
+        let Some(track) = self.tracks.get(name).filter(|track| !track.looks.is_open(Purpose::Recheck)) else { return };
+        let stop = track.phase == Phase::Stopped && !track.stop_is_certain;
+        self.inspect(name, Purpose::Recheck, Detail { file: true, stop, ..Detail::default() });
+    }
+
+    /// The same for all of them.
+    pub(super) fn recheck_all(&mut self) {
+        let left_alone = |phase: &Phase| matches!(phase, Phase::Stopped | Phase::GaveUp);
+        let names = self.tracks.iter().filter(|(_, track)| left_alone(&track.phase)).map(|(name, _)| name.clone());
+        for name in names.collect::<Vec<_>>() {
+            self.recheck(&name);
+        }
+    }
+
+    /// The answer to that look: another run than the last one means that somebody started it, and other
+    /// files that somebody changed them.
+    pub(super) fn rechecked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.tracks.get(name).is_none_or(|track| !matches!(track.phase, Phase::Stopped | Phase::GaveUp)) {
+            return;
+        }
+        self.set_timer(name, Some(now + LOOK_AGAIN));
+        let Some(track) = self.tracks.get_mut(name).filter(|_| !self.frozen) else { return };
+        let Ok(seen) = result else { return };
+        if seen.active.is_up() && track.suspected != Some(State::Unreachable) {
+            // What said that it was down is out of date.
+            return self.comes_up(now, name);
+        }
+        // What was taken for a stop can have been the first half of a restart, whose second half failed. By
+        // the second look the journal has had time to be written.
+        let no_stop = track.phase == Phase::Stopped
+            && !track.stop_is_certain
+            && track.run.is_some()
+            && seen.stop == Some(StopEvidence::NotRequested);
+        if seen.stop == Some(StopEvidence::Requested) {
+            track.stop_is_certain = true;
+            self.remembers_otherwise = true;
+        }
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        let another_run = has_run_since(track.run.as_deref(), seen.run.as_deref());
+        self.remembers_otherwise |= track.file.is_none() || track.run.is_none();
+        track.note_file(&seen);
+        if track.run.is_none() {
+            track.run = seen.run;
+        }
+        let another_file = match (&track.given_up, seen.file) {
+            (Some(given_up), Some(file)) => {
+                given_up.definition.is_some_and(|then| is_another_definition(then, file.definition))
+            }
+            _ => false,
+        };
+        if let (Some(given_up), Some(file)) = (&mut track.given_up, seen.file) {
+            // Also instead of one that an earlier version has written down, which is of another kind.
+            given_up.definition = Some(file.definition);
+            given_up.run.clone_from(&track.run);
+        }
+        let suspected = track.suspected;
+        let is_down = self.units.get(name).is_some_and(|unit| matches!(unit.standing(), Standing::Ill | Standing::Up));
+        if (another_run || another_file || no_stop) && is_down {
+            if let Some(unit) = self.units.get_mut(name).filter(|_| another_run || no_stop) {
+                // That stop was of another run.
+                (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
+                unit.job_done = None;
+            }
+            self.begin(now, name, suspected, Asked::ByRule);
+        }
+    }
+
+    /// The answer to whether a worker really has been up for long.
+    pub(super) fn uptime_seen(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        let Some(track) = self.tracks.get(name) else { return };
+        let is_looping = matches!(track.phase, Phase::Held(Refusal::CrashLooping(_)));
+        if !is_looping && track.phase != Phase::Resting {
+            return;
+        }
+        let up_for = result.ok().filter(|seen| seen.active.is_up()).and_then(|seen| seen.up_for);
+        let Some(up_for) = up_for.filter(|_| !self.frozen) else {
+            return self.set_timer(name, Some(now + LOOK_AGAIN));
+        };
+        if up_for < self.policy.reset_after {
+            return self.set_timer(name, Some(now + self.policy.reset_after.saturating_sub(up_for)));
+        }
+        if is_looping {
+            self.recovered(now, name);
+        }
+        self.set_timer(name, None);
+        self.tracks.remove(name);
+        self.remembers_otherwise = true;
+    }
+
+    /// The answer to a look at a worker that was suspected of being restarted again and again, and
+    /// is not.
+    pub(super) fn no_loop(&mut self, now: Timestamp, name: &UnitName) {
+        if let Some(unit) = self.units.get_mut(name) {
+            // Its runs are long ones: look again only after many more of them.
+            unit.restarts_seen = -4 * i16::try_from(LOOP).unwrap_or(i16::MAX);
+        }
+        if self.tracks.get(name).is_some_and(|track| track.is_public() || track.given_up.is_some()) {
+            return self.comes_up(now, name);
+        }
+        self.rest(now, name);
+    }
+
+    /// Tells that a worker is restarted again and again.
+    pub(super) fn announce_loop(&mut self, name: &UnitName, count: u32) {
+        let Some(track) = self.tracks.get_mut(name) else { return };
+        if !std::mem::replace(&mut track.announced, true) {
+            self.emit(name, EventPhase::Detected, |event| {
+                State::CrashLooping.as_str().clone_into(&mut event.reason);
+                event.error = format!("restarted {count} times by the service manager");
+            });
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The rules, one at a time and against each other.
+
+use super::*;
+use crate::pauses::Target;
+use crate::units::Restarts;
+use proptest::prelude::*;
+use std::path::PathBuf;
+
+fn crashed() -> Inspection {
+    Inspection::crashed()
+}
+
+const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
+const DISABLED: UnitFile = UnitFile { enabled: false, ..ENABLED };
+
+/// A worker of which nothing is remembered but that it was enabled when it failed.
+fn unknown() -> History<'static> {
+    History { at_failure: Some(ENABLED), ..History::default() }
+}
+
+fn judged(seen: &Inspection, history: History<'_>) -> Judgement {
+    judged_under(seen, history, &Policy::default(), &Pauses::default())
+}
+
+fn judged_under(seen: &Inspection, history: History<'_>, policy: &Policy, pauses: &Pauses) -> Judgement {
+    let registry = Registry::parse(b"sites: [{name: myapp, path: /srv/myapp}]").unwrap();
+    let orders = Orders { policy, registry: &registry, stop_marker: false, pauses };
+    let unit = UnitName::parse("lerd-queue-myapp").unwrap();
+    let worker = Worker { site: "myapp".into(), name: "queue".into(), worktree: None };
+    Case { orders, unit: &unit, worker: &worker, seen, history }.judge()
+}
+
+fn by_rule(seen: &Inspection) -> Judgement {
+    judged(seen, unknown())
+}
+
+fn is(state: State, verdict: Verdict) -> Judgement {
+    Judgement { state: Some(state), verdict }
+}
+
+const WELL: Judgement = Judgement { state: None, verdict: Verdict::Well };
+
+#[test]
+fn a_refused_restart_is_known_by_the_policy_that_would_have_made_it() {
+    use RestartPolicy::{Always, No, OnAbnormal, OnAbort, OnFailure, OnSuccess, OnWatchdog};
+    use ServiceResult::{ExitCode, Protocol, Signal, Success, Timeout, Watchdog};
+    for (restart, result, refused) in [
+        (No, ExitCode, false),
+        (Always, ExitCode, true),
+        (Always, Success, true),
+        (OnFailure, ExitCode, true),
+        (OnFailure, Protocol, true),
+        (OnAbnormal, ExitCode, false),
+        (OnAbnormal, Timeout, true),
+        (OnAbort, Signal, true),
+        (OnAbort, ExitCode, false),
+        (OnWatchdog, Watchdog, true),
+        (OnWatchdog, Signal, false),
+        (OnSuccess, ExitCode, false),
+        (RestartPolicy::Unknown, ExitCode, false),
+        (Always, ServiceResult::Unknown, false),
+        (No, ServiceResult::StartLimitHit, true),
+    ] {
+        let state = if refused { State::StartLimitHit } else { State::Failed };
+        let unit = Inspection { result, restart, ..crashed() };
+        assert_eq!(by_rule(&unit), is(state, Verdict::Start), "{restart:?} {result:?}");
+    }
+    let prevented = Inspection { restart: Always, restart_prevented: Some("status 78".into()), ..crashed() };
+    let why = Hopeless::RestartPrevented("status 78".into());
+    assert_eq!(by_rule(&prevented), is(State::Failed, Verdict::Hopeless(why)));
+}
+
+#[test]
+fn the_weightiest_reason_is_told() {
+    let parent = Parent { name: "db.service".into(), active: ActiveState::Activating, ..Parent::default() };
+    let mut unit = Inspection {
+        stop: Some(StopEvidence::Requested),
+        load: LoadState::Masked,
+        file: Some(DISABLED),
+        has_job: true,
+        ..crashed()
+    };
+    let failed = |verdict| is(State::Failed, verdict);
+    assert_eq!(by_rule(&unit), failed(Verdict::Stopped));
+    unit.parents = vec![parent.clone()];
+    unit.stop = Some(StopEvidence::Unknown("no journal".into()));
+    assert_eq!(by_rule(&unit), failed(Verdict::Held(Refusal::Masked)));
+    unit.load = LoadState::Loaded;
+    assert_eq!(by_rule(&unit), failed(Verdict::Held(Refusal::Disabled)));
+    unit.file = Some(ENABLED);
+    assert_eq!(by_rule(&unit), failed(Verdict::Held(Refusal::JobPending)));
+    unit.has_job = false;
+    assert_eq!(by_rule(&unit), failed(Verdict::Held(Refusal::ParentDown(parent))));
+    unit.parents.clear();
+    assert_eq!(by_rule(&unit), failed(Verdict::Held(Refusal::StopUnknown("no journal".into()))));
+    unit.stop = None;
+    let tried = |attempts, wait| judged(&unit, History { attempts, wait, ..unknown() });
+    assert_eq!(tried(10, Duration::from_secs(1)), failed(Verdict::Exhausted(10)));
+    assert_eq!(tried(9, Duration::from_secs(1)), failed(Verdict::Wait(Duration::from_secs(1))));
+    assert_eq!(tried(9, Duration::ZERO), failed(Verdict::Start));
+    let mut pauses = Pauses::default();
+    pauses.pause(Target::Site("myapp".into()), None);
+    let held = judged_under(&unit, unknown(), &Policy::default(), &pauses);
+    assert!(matches!(held.verdict, Verdict::Held(Refusal::Paused(_))), "{held:?}");
+    let unwanted = Policy { states: vec![], ..Policy::default() };
+    let shown = judged_under(&unit, unknown(), &unwanted, &Pauses::default());
+    assert_eq!(shown.verdict, Verdict::Held(Refusal::StateNotHealed(State::Failed)));
+}
+
+#[test]
+fn a_stop_that_took_a_parent_down_was_not_meant_for_the_worker() {
+    let parent = |left| Parent {
+        name: "db.service".into(),
+        active: ActiveState::Inactive,
+        stopping: false,
+        left: Some(Duration::from_secs(left)),
+        ..Parent::default()
+    };
+    let fall = Some(Fall { left: Duration::from_secs(50), down: Duration::from_secs(60) });
+    for left in [49, 55, 61] {
+        let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+        assert_eq!(by_rule(&down), is(State::Failed, Verdict::Held(Refusal::ParentDown(parent(left)))));
+        let back = Inspection { parents: vec![], ..down };
+        assert_eq!(judged(&back, History { taken_along: true, ..unknown() }), is(State::Failed, Verdict::Start));
+        assert_eq!(by_rule(&back).verdict, Verdict::Stopped);
+    }
+    for left in [40, 70] {
+        let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+        assert_eq!(by_rule(&down).verdict, Verdict::Stopped, "each was stopped by itself");
+    }
+}
+
+#[test]
+fn a_worker_is_expected_to_be_up_if_it_is_enabled_and_nothing_else_decides() {
+    let policy = Policy { states: vec![State::ExpectedButStopped], ..Policy::default() };
+    let judged = |seen: &Inspection| judged_under(seen, unknown(), &policy, &Pauses::default());
+    let ended = Inspection {
+        active: ActiveState::Inactive,
+        file: Some(ENABLED),
+        stop: Some(StopEvidence::NotRequested),
+        ..crashed()
+    };
+    assert_eq!(judged(&ended), is(State::ExpectedButStopped, Verdict::Start));
+    assert_eq!(
+        by_rule(&ended),
+        is(State::ExpectedButStopped, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
+    );
+    let requested = Inspection { stop: Some(StopEvidence::Requested), ..ended.clone() };
+    assert_eq!(judged(&requested).verdict, Verdict::Stopped);
+    // What was seen counts, whether or not the journal is there to confirm it.
+    let silent = Inspection { stop: Some(StopEvidence::Unknown("?".into())), ..ended.clone() };
+    let seen = History { stop_seen: true, ..unknown() };
+    assert_eq!(judged_under(&silent, seen, &policy, &Pauses::default()).verdict, Verdict::Stopped);
+    for well in [
+        Inspection { file: Some(DISABLED), ..ended.clone() },
+        Inspection { file: Some(UnitFile { on_demand: true, ..ENABLED }), ..ended.clone() },
+        Inspection { file: None, ..ended.clone() },
+        Inspection { oneshot: true, ..ended.clone() },
+        Inspection { stop: Some(StopEvidence::Unknown("?".into())), ..ended.clone() },
+    ] {
+        assert_eq!(judged(&well), WELL, "{well:?}");
+    }
+}
+
+#[test]
+fn without_its_directory_a_worker_is_an_orphan() {
+    let gone = Inspection { directory_gone: true, working_directory: Some("/srv/gone".into()), ..crashed() };
+    let held = Verdict::Held(Refusal::DirectoryGone("/srv/gone".into()));
+    assert_eq!(by_rule(&gone), is(State::Orphaned, held));
+}
+
+#[test]
+fn what_the_manager_restarts_again_and_again_is_left_to_it() {
+    let minute = Duration::from_secs(60);
+    let looping = |count, last_run| Inspection {
+        active: ActiveState::Activating,
+        auto_restart: true,
+        has_job: true,
+        restarts: Some(Restarts { count, last_run }),
+        ..crashed()
+    };
+    let held = is(State::CrashLooping, Verdict::Held(Refusal::CrashLooping(7)));
+    assert_eq!(by_rule(&looping(7, Some(minute))), held);
+    assert_eq!(by_rule(&looping(7, None)), held);
+    assert_eq!(by_rule(&looping(4, Some(minute))), WELL);
+    assert_eq!(by_rule(&looping(7, Some(10 * minute))), WELL, "its last run was a long one");
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_restarted() {
+    let up = Inspection { active: ActiveState::Active, up_for: Some(Duration::from_secs(60)), ..crashed() };
+    assert_eq!(by_rule(&up), WELL);
+    let silent = History { refuses: Some("127.0.0.1:6001"), ..unknown() };
+    assert_eq!(judged(&up, silent), is(State::Unreachable, Verdict::Restart));
+}
+
+#[test]
+fn what_was_given_up_stays_so_until_its_unit_or_its_run_is_another() {
+    let given_up = GivenUp { reason: "x".into(), definition: Some(1), run: Some("a".into()) };
+    let history = History { given_up: Some(&given_up), attempts: 10, ..unknown() };
+    let seen = |definition, run: &str| Inspection {
+        file: Some(UnitFile { definition, ..ENABLED }),
+        run: Some(run.into()),
+        ..crashed()
+    };
+    assert_eq!(judged(&seen(1, "a"), history).verdict, Verdict::GivenUp);
+    assert_eq!(judged(&seen(2, "a"), history).verdict, Verdict::Start);
+    assert_eq!(judged(&seen(1, "b"), history).verdict, Verdict::Start);
+}
+
+fn any_inspection() -> impl Strategy<Value = Inspection> {
+    let words = (
+        prop::sample::select(LoadState::ALL),
+        prop::sample::select(ActiveState::ALL),
+        prop::sample::select(ServiceResult::ALL),
+        prop::sample::select(RestartPolicy::ALL),
+    );
+    let parents = prop::collection::vec(prop::sample::select(ActiveState::ALL), 0..3);
+    (words, any::<[bool; 9]>(), parents, 0u8..4).prop_map(|((load, active, result, restart), flags, parents, stop)| {
+        let [has_job, enabled, oneshot, restart_prevented, auto_restart, directory_gone, conflict, triggered, grouped] =
+            flags;
+        Inspection {
+            load,
+            active,
+            has_job,
+            up_for: active.is_up().then_some(Duration::from_secs(1)),
+            fall: None,
+            down_for: None,
+            result,
+            restart,
+            restart_prevented: restart_prevented.then(|| "status 78".into()),
+            oneshot,
+            file: Some(if enabled { ENABLED } else { DISABLED }),
+            run: None,
+            restarts: auto_restart.then_some(Restarts { count: 9, last_run: None }),
+            auto_restart,
+            since: None,
+            working_directory: directory_gone.then(|| PathBuf::from("/gone")),
+            directory_gone,
+            parents: parents
+                .into_iter()
+                .map(|active| Parent { name: "p.service".into(), active, ..Parent::default() })
+                .collect(),
+            said: None,
+            stop: match stop {
+                0 => None,
+                1 => Some(StopEvidence::Requested),
+                2 => Some(StopEvidence::NotRequested),
+                _ => Some(StopEvidence::Unknown("?".into())),
+            },
+            conflicts: conflict.then(|| "maint.service".to_owned()).into_iter().collect(),
+            triggers: triggered.then(|| "job.timer".to_owned()).into_iter().collect(),
+            stopped_groups: grouped
+                .then(|| crate::units::StoppedGroup { name: "app.target".into(), left: None })
+                .into_iter()
+                .collect(),
+            ..Inspection::crashed()
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn only_what_failed_may_run_and_was_not_stopped_is_started(unit in any_inspection(), was_enabled: bool) {
+        let at_failure = Some(UnitFile { enabled: was_enabled, ..ENABLED });
+        let judgement = judged(&unit, History { at_failure, ..History::default() });
+        prop_assert_ne!(&judgement.verdict, &Verdict::Restart);
+        if judgement.verdict == Verdict::Start {
+            prop_assert_eq!(unit.active, ActiveState::Failed);
+            prop_assert_eq!(unit.load, LoadState::Loaded);
+            prop_assert!(!unit.has_job && !unit.directory_gone);
+            prop_assert!(unit.parents.iter().all(|parent| parent.active.is_up()));
+            prop_assert!(matches!(unit.stop, None | Some(StopEvidence::NotRequested)));
+            prop_assert!(unit.file != Some(DISABLED) || !was_enabled);
+            prop_assert!(unit.conflicts.is_empty() && unit.stopped_groups.is_empty());
+            prop_assert!(!unit.oneshot || (unit.triggers.is_empty() && unit.restart != RestartPolicy::No));
+            prop_assert!(unit.restart_prevented.is_none());
+        }
+    }
+
+    #[test]
+    fn a_person_is_never_refused_what_the_rule_allows(unit in any_inspection(), was_enabled: bool) {
+        let at_failure = Some(UnitFile { enabled: was_enabled, ..ENABLED });
+        let rule = judged(&unit, History { at_failure, ..History::default() });
+        let person = judged(&unit, History { at_failure, asked: Asked::ByPerson, ..History::default() });
+        if rule.verdict == Verdict::Start {
+            prop_assert_eq!(person, rule);
+        }
+    }
+}

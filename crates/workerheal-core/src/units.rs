@@ -1,0 +1,624 @@
+//! Names and states of units, as a service manager reports them.
+//!
+//! The vocabulary is systemd's, which launchd's is mapped onto. A word that this version does not
+//! know becomes `Unknown`, and unknown is never acted on.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// Longest unit name systemd accepts, in bytes (`UNIT_NAME_MAX` in its sources).
+const MAX_LENGTH: usize = 255;
+const SUFFIX: &str = ".service";
+
+/// The validated full name of a service unit, for example `lerd-queue-myapp.service`.
+///
+/// Cheap to clone: all clones share one string.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UnitName(Arc<str>);
+
+impl TryFrom<String> for UnitName {
+    type Error = InvalidUnitName;
+
+    fn try_from(text: String) -> Result<Self, InvalidUnitName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<UnitName> for String {
+    fn from(name: UnitName) -> Self {
+        name.short().to_owned()
+    }
+}
+
+/// Why a text is no name of a service unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUnitName {
+    /// Nothing before the suffix.
+    #[error("a unit name cannot be empty")]
+    Empty,
+    /// Longer than systemd accepts.
+    #[error("a unit name has at most {MAX_LENGTH} characters")]
+    TooLong,
+    /// A character outside systemd's set for unit names, see systemd.unit(5).
+    #[error("a unit name cannot contain {0:?}")]
+    Character(char),
+    /// A unit of another type, such as a timer or socket.
+    #[error("only service units can be healed, not .{0} units")]
+    NotAService(&'static str),
+}
+
+impl UnitName {
+    /// Parses a unit name, with or without its `.service`.
+    ///
+    /// # Errors
+    ///
+    /// If the text cannot name a service unit by the rules of systemd.unit(5).
+    pub fn parse(text: &str) -> Result<Self, InvalidUnitName> {
+        const OTHER_TYPES: [&str; 10] =
+            ["socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"];
+        let short = text.strip_suffix(SUFFIX).unwrap_or(text);
+        if short.is_empty() || short.starts_with('@') {
+            return Err(InvalidUnitName::Empty);
+        }
+        if short.len() + SUFFIX.len() > MAX_LENGTH {
+            return Err(InvalidUnitName::TooLong);
+        }
+        if let Some(wrong) = short.chars().find(|c| !is_unit_character(*c)) {
+            return Err(InvalidUnitName::Character(wrong));
+        }
+        if let Some((_, other)) = short.rsplit_once('.')
+            && let Some(kind) = OTHER_TYPES.into_iter().find(|kind| *kind == other)
+        {
+            return Err(InvalidUnitName::NotAService(kind));
+        }
+        Ok(Self(if text.len() > short.len() { text.into() } else { format!("{short}{SUFFIX}").into() }))
+    }
+
+    /// The full name, `.service` included.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name without `.service`, as people and the JSON interface use it.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.strip_suffix(SUFFIX).unwrap_or(&self.0)
+    }
+}
+
+/// Whether systemd allows the character in a unit name (`VALID_CHARS` and `@`, systemd.unit(5)).
+#[must_use]
+pub fn is_unit_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@')
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+impl fmt::Debug for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for UnitName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An enum over the words a service manager uses for one property, `Unknown` for all others.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+            /// A word that this version does not know; never acted on.
+            #[default]
+            Unknown,
+        }
+
+        impl $name {
+            /// Every word with a meaning of its own, `Unknown` excluded.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The manager's own word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Unknown => "unknown",
+                }
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// `ActiveState` of a unit: its place in the life cycle common to all units.
+    ActiveState {
+        /// Up.
+        Active = "active",
+        /// Up, and rereading its configuration.
+        Reloading = "reloading",
+        /// Up, and being refreshed (systemd 257 and later).
+        Refreshing = "refreshing",
+        /// Down, and nothing went wrong.
+        Inactive = "inactive",
+        /// Down after something went wrong.
+        Failed = "failed",
+        /// On its way up; also waiting for an automatic restart.
+        Activating = "activating",
+        /// On its way down.
+        Deactivating = "deactivating",
+        /// Being maintained, down.
+        Maintenance = "maintenance",
+    }
+}
+
+impl ActiveState {
+    /// Whether the unit does its work.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Active | Self::Reloading | Self::Refreshing)
+    }
+
+    /// Whether the unit is down for good, by failing or not.
+    #[must_use]
+    pub fn is_down(self) -> bool {
+        matches!(self, Self::Inactive | Self::Failed)
+    }
+}
+
+words! {
+    /// `LoadState`: whether the unit's file could be read.
+    LoadState {
+        /// Read without error.
+        Loaded = "loaded",
+        /// There is no such file.
+        NotFound = "not-found",
+        /// The file has a setting systemd refuses.
+        BadSetting = "bad-setting",
+        /// The file could not be read.
+        Error = "error",
+        /// Linked to /dev/null by its user: never to be started.
+        Masked = "masked",
+        /// Another name of a unit.
+        Merged = "merged",
+        /// Known by name only.
+        Stub = "stub",
+    }
+}
+
+words! {
+    /// `Restart=` of a service, systemd.service(5).
+    RestartPolicy {
+        /// Never restarted by the manager.
+        No = "no",
+        /// Only after a clean end.
+        OnSuccess = "on-success",
+        /// After every unclean end.
+        OnFailure = "on-failure",
+        /// After every unclean end but a non-zero exit status.
+        OnAbnormal = "on-abnormal",
+        /// Only after an uncaught signal or a core dump.
+        OnAbort = "on-abort",
+        /// Only after the watchdog ran out.
+        OnWatchdog = "on-watchdog",
+        /// Always.
+        Always = "always",
+    }
+}
+
+words! {
+    /// `Result` of a service: how its last run ended.
+    ServiceResult {
+        /// Cleanly.
+        Success = "success",
+        /// With a non-zero exit status.
+        ExitCode = "exit-code",
+        /// By a signal.
+        Signal = "signal",
+        /// By a signal, leaving a core dump.
+        CoreDump = "core-dump",
+        /// An operation took too long.
+        Timeout = "timeout",
+        /// It did not feed its watchdog.
+        Watchdog = "watchdog",
+        /// Started too often in too short a time.
+        StartLimitHit = "start-limit-hit",
+        /// Killed for lack of memory.
+        OomKill = "oom-kill",
+        /// It broke the protocol of its `Type=`.
+        Protocol = "protocol",
+        /// Something it needs could not be had.
+        Resources = "resources",
+        /// An `ExecCondition=` said no.
+        ExecCondition = "exec-condition",
+    }
+}
+
+/// What one line of a list, or one signal, says of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitStatus {
+    /// Which unit.
+    pub name: UnitName,
+    /// Whether its file could be read. Signals do not say; `None` keeps what is known.
+    pub load: Option<LoadState>,
+    /// Where it is in its life cycle.
+    pub active: ActiveState,
+    /// Whether a job (start, stop, restart) is queued or running for it.
+    pub has_job: bool,
+    /// Whether it died and waits for the manager to restart it by itself.
+    pub auto_restart: bool,
+}
+
+impl UnitStatus {
+    /// Of a unit that is not loaded: it is down.
+    #[must_use]
+    pub fn gone(name: UnitName) -> Self {
+        Self { name, load: None, active: ActiveState::Inactive, has_job: false, auto_restart: false }
+    }
+}
+
+/// What can be known of why a unit is down, from evidence that outlives the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopEvidence {
+    /// Somebody asked for the stop that ended this run.
+    Requested,
+    /// Nobody did: the run ended by itself.
+    NotRequested,
+    /// There was no run: the start that was asked for last ended because a unit that this one needs did not
+    /// come up (job result `dependency`).
+    KeptFromStarting,
+    /// It cannot be told; says why.
+    Unknown(String),
+}
+
+/// How a unit went down, by the manager's monotonic clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fall {
+    /// When it ceased to be up.
+    pub left: Duration,
+    /// When it was down.
+    pub down: Duration,
+}
+
+impl Fall {
+    /// Whether it was up at one moment and down at the next. A requested stop takes its time: the unit
+    /// is `deactivating` in between.
+    #[must_use]
+    pub fn was_sudden(self) -> bool {
+        self.left == self.down
+    }
+}
+
+/// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parent {
+    /// Full name, of whatever unit type.
+    pub name: String,
+    /// Where it is in its life cycle.
+    pub active: ActiveState,
+    /// Whether a stop is queued or under way for it.
+    pub stopping: bool,
+    /// When it last ceased to be up, by the manager's monotonic clock; `None` if it never was.
+    pub left: Option<Duration>,
+    /// Whether it is a oneshot service that has done its work and is down for that reason. It need not be up,
+    /// and a start of the worker would run it again.
+    pub finished: bool,
+    /// Whether the manager stops it as soon as no unit needs it (`StopWhenUnneeded=`).
+    pub stops_when_unneeded: bool,
+    /// Whether its stop was asked for only after that of the worker: that one was meant for the worker.
+    pub stopped_later: bool,
+}
+
+/// A unit whose stop is meant for everything in it, the units that are down included: `PartOf=` or `Slice=`.
+/// systemd tells of that stop for the units that were up, and drops it for the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoppedGroup {
+    /// Full name, of whatever unit type.
+    pub name: String,
+    /// When it ceased to be up, by the manager's monotonic clock; `None` while it is being stopped.
+    pub left: Option<Duration>,
+}
+
+/// How long a start or a stop has been under way, and how long its unit allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// Since the unit began to start or to stop.
+    pub lasts: Duration,
+    /// The longest that the unit's own settings allow (`TimeoutStartSec=`, `TimeoutStopSec=`,
+    /// `JobTimeoutSec=`); `None` is for ever.
+    pub limit: Option<Duration>,
+}
+
+impl Parent {
+    /// Whether it is up, and nobody is about to change that.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.active.is_up() && !self.stopping
+    }
+
+    /// Its state in words.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if self.stopping { "being stopped" } else { self.active.as_str() }
+    }
+}
+
+/// What the files of a unit are like. systemd has to search directories to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitFile {
+    /// `UnitFileState` is one that an enabled unit has.
+    pub enabled: bool,
+    /// Something else decides when it runs: a timer, path or socket starts it (`TriggeredBy=`), or
+    /// a `Condition...=` of its own does not hold.
+    pub on_demand: bool,
+    /// Changes when what is in the files that define the unit does: see [`is_another_definition`].
+    pub definition: u64,
+}
+
+/// Whether two numbers stand for different definitions of a unit. Their upper 16 bits say how they were made: numbers
+/// of two kinds (an earlier version made them of the files' times) tell nothing about each other, so that an upgrade
+/// changes no definition.
+#[must_use]
+pub fn is_another_definition(then: u64, now: u64) -> bool {
+    then != now && then >> 48 == now >> 48
+}
+
+/// How the manager has fared with restarting a unit by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarts {
+    /// Automatic restarts since somebody last started it (`NRestarts`).
+    pub count: u32,
+    /// How long its last run was up; `None` if it never came up.
+    pub last_run: Option<Duration>,
+}
+
+/// Whether a unit has run again since its last run was `then`, as far as both are known. (Of a unit that
+/// was unloaded the manager has forgotten the run.)
+#[must_use]
+pub fn has_run_since(then: Option<&str>, now: Option<&str>) -> bool {
+    then.zip(now).is_some_and(|(then, now)| !now.is_empty() && then != now)
+}
+
+/// What a close look is to find out beyond the state of the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
+pub struct Detail {
+    /// Whether the last run was ended on request, which costs a search in the journal.
+    pub stop: bool,
+    /// What the unit's files are like, which costs the manager a search in directories; and which
+    /// run was the last.
+    pub file: bool,
+    /// How often the manager has restarted it; always told of a unit that waits for a restart.
+    pub restarts: bool,
+    /// Since when it is in its state, for people to read.
+    pub times: bool,
+}
+
+impl Detail {
+    /// Everything there is to find out.
+    pub const ALL: Self = Self { stop: true, file: true, restarts: true, times: true };
+}
+
+/// A close look at one unit, taken right before deciding about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
+pub struct Inspection {
+    /// Whether the unit's file could be read.
+    pub load: LoadState,
+    /// Where it is in its life cycle.
+    pub active: ActiveState,
+    /// Whether a job is queued or running for it.
+    pub has_job: bool,
+    /// For how long it has been up, by the manager's own clock; `None` when it is not.
+    pub up_for: Option<Duration>,
+    /// When the look was taken, by the manager's monotonic clock.
+    pub at: Duration,
+    /// When it last ceased to be up (`ActiveExitTimestampMonotonic`), and since when it is down
+    /// (`InactiveEnterTimestampMonotonic`), by the manager's monotonic clock; `None` if it never was.
+    pub fall: Option<Fall>,
+    /// For how long it has been down; `None` when it is not.
+    pub down_for: Option<Duration>,
+    /// When it last began to start (`InactiveExitTimestampMonotonic`), by the manager's monotonic clock.
+    pub began: Option<Duration>,
+    /// The start or stop that is under way.
+    pub transition: Option<Transition>,
+    /// How its last run ended.
+    pub result: ServiceResult,
+    /// `Restart=`.
+    pub restart: RestartPolicy,
+    /// The last exit status or signal, if it is one that `RestartPreventExitStatus=` lists: `status 78`.
+    pub restart_prevented: Option<String>,
+    /// Whether it is of `Type=oneshot`, whose work is done once it has ended.
+    pub oneshot: bool,
+    /// What its files are like; `None` when nobody asked to find out, or a mask hides them.
+    pub file: Option<UnitFile>,
+    /// The manager's id of its last run (`InvocationID`), empty if it knows of none; `None` when nobody asked.
+    pub run: Option<String>,
+    /// How often the manager has restarted it, if it waits for another restart or somebody asked.
+    pub restarts: Option<Restarts>,
+    /// Whether it died and waits for the manager to restart it by itself.
+    pub auto_restart: bool,
+    /// Since when it is in its state; `None` when nobody asked to find out.
+    pub since: Option<SystemTime>,
+    /// `WorkingDirectory=`, if it has one.
+    pub working_directory: Option<PathBuf>,
+    /// Whether that directory is definitely gone (`ENOENT`), and it cannot be started without.
+    pub directory_gone: bool,
+    /// Units that it needs, and that a start would pull in with it.
+    pub parents: Vec<Parent>,
+    /// Further units that a start would pull in, as they are down (`Wants=`, `Upholds=`).
+    pub pulls_in: Vec<String>,
+    /// Units that are up, and that a start would stop (`Conflicts=`, on either side).
+    pub conflicts: Vec<String>,
+    /// Groups that it is in, and that were stopped or are being stopped.
+    pub stopped_groups: Vec<StoppedGroup>,
+    /// Timers, paths and sockets that start it (`TriggeredBy=`).
+    pub triggers: Vec<String>,
+    /// Those of them that are sockets and have failed: its clients reach nothing.
+    pub failed_sockets: Vec<String>,
+    /// Whether its failure can be cleared without losing the unit: a transient unit, or one whose file is gone,
+    /// is unloaded by that, and cannot be loaded again.
+    pub clearable: bool,
+    /// Whether its last run was ended on request; `None` when nobody asked to find out.
+    pub stop: Option<StopEvidence>,
+    /// What a manager says that has words of its own (launchd), for people to read.
+    pub said: Option<Box<Said>>,
+}
+
+/// What the manager said of a unit in words of its own, for explanations. No decision rests on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its words, shown where systemd's properties would be.
+    pub evidence: String,
+    /// What is wrong with the unit, if that is none of what systemd knows.
+    pub finding: Option<String>,
+    /// Who or what starts the unit, where that is not workerheal's to do.
+    pub left_to: Option<String>,
+}
+
+impl Inspection {
+    /// The group that was stopped since the unit last began to start, if there is one.
+    #[must_use]
+    pub fn stopped_group(&self) -> Option<&str> {
+        let since = |group: &&StoppedGroup| match (group.left, self.began) {
+            (None, _) => true,
+            (Some(left), Some(began)) => left >= began,
+            (Some(_), None) => false,
+        };
+        self.stopped_groups.iter().find(since).map(|group| group.name.as_str())
+    }
+
+    /// Whether the manager knows of no run of it: it has not been started since the manager began.
+    #[must_use]
+    pub fn never_ran(&self) -> bool {
+        self.fall.is_none() && self.run.as_deref().is_some_and(str::is_empty)
+    }
+}
+
+#[cfg(any(test, feature = "samples"))]
+impl Inspection {
+    /// What a look at a crashed worker shows, for tests to vary.
+    #[must_use]
+    pub fn crashed() -> Self {
+        Self {
+            load: LoadState::Loaded,
+            active: ActiveState::Failed,
+            has_job: false,
+            up_for: None,
+            at: Duration::from_secs(61),
+            fall: Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
+            down_for: Some(Duration::from_secs(1)),
+            began: Some(Duration::from_secs(1)),
+            transition: None,
+            result: ServiceResult::ExitCode,
+            restart: RestartPolicy::No,
+            restart_prevented: None,
+            oneshot: false,
+            file: None,
+            run: None,
+            restarts: None,
+            auto_restart: false,
+            since: None,
+            working_directory: None,
+            directory_gone: false,
+            parents: Vec::new(),
+            pulls_in: Vec::new(),
+            conflicts: Vec::new(),
+            stopped_groups: Vec::new(),
+            triggers: Vec::new(),
+            failed_sockets: Vec::new(),
+            clearable: true,
+            stop: None,
+            said: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_of_two_kinds_are_no_change() {
+        let (kind, other) = (7 << 48, 8 << 48);
+        assert!(is_another_definition(kind | 1, kind | 2));
+        assert!(!is_another_definition(kind | 1, kind | 1));
+        assert!(!is_another_definition(kind | 1, other | 2));
+    }
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_unit_is_named_with_or_without_its_suffix() {
+        let short = UnitName::parse("lerd-queue-myapp").unwrap();
+        let full = UnitName::parse("lerd-queue-myapp.service").unwrap();
+        assert_eq!(short, full);
+        assert_eq!(full.as_str(), "lerd-queue-myapp.service");
+        assert_eq!(full.to_string(), "lerd-queue-myapp");
+    }
+
+    #[test]
+    fn what_systemd_would_refuse_is_refused() {
+        use InvalidUnitName::{Character, Empty, NotAService, TooLong};
+        for (text, why) in [
+            ("", Empty),
+            (".service", Empty),
+            ("@.service", Empty),
+            ("../../etc/passwd", Character('/')),
+            ("lerd queue", Character(' ')),
+            ("lerd\nqueue", Character('\n')),
+            ("lerd-queue-*", Character('*')),
+            ("grün", Character('ü')),
+            ("backup.timer", NotAService("timer")),
+            (&"x".repeat(248), TooLong),
+        ] {
+            assert_eq!(UnitName::parse(text), Err(why), "{text:?}");
+        }
+        assert!(UnitName::parse(&"x".repeat(247)).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_any_text_never_panics_and_is_idempotent(text in ".{0,300}") {
+            if let Ok(name) = UnitName::parse(&text) {
+                prop_assert_eq!(UnitName::parse(name.as_str()), Ok(name.clone()));
+                prop_assert!(name.as_str().len() <= MAX_LENGTH);
+            }
+        }
+
+        #[test]
+        fn a_word_of_the_future_is_unknown(word in "[a-z-]{1,20}") {
+            let state = ActiveState::from(word.as_str());
+            prop_assert!(state == ActiveState::Unknown || state.as_str() == word);
+        }
+    }
+}

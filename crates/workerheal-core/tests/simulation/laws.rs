@@ -1,0 +1,281 @@
+//! The laws: what must never happen, and what must happen in the end, whatever else does.
+//!
+//! Judged by the truth, which only the simulation knows, as far as the healer could know it. Each law
+//! names the rule that it comes from.
+
+use std::time::Duration;
+
+use workerheal_core::event::{Event, Phase};
+use workerheal_core::policy::Policy;
+
+use crate::scenario::{NAMES, SECOND, UNITS};
+
+/// Whoever flaps is given up or waited for, and what the manager refuses is not asked for at once again.
+const MOST_IN_A_QUARTER: u32 = 300;
+
+/// That a law was broken: which, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    pub law: &'static str,
+    pub how: String,
+}
+
+impl Breach {
+    /// Names the unit that it is about.
+    pub fn of(self, unit: usize) -> Self {
+        Self { how: format!("{}: {}", NAMES[unit], self.how), ..self }
+    }
+}
+
+/// What was true of a unit when the healer looked at it to decide about a start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    pub stopped_by_user: bool,
+    pub masked: bool,
+    pub disabled_while_down: bool,
+    pub somebodys_job: bool,
+    pub parent_down: bool,
+    pub directory_gone: bool,
+    pub down: bool,
+}
+
+/// What people want, as far as it has been told to the healer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told {
+    pub paused: bool,
+    pub covered: bool,
+}
+
+/// What the laws remember of a unit.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    pub seen: Option<Seen>,
+    /// How long it had been up at the last look that was to prove it.
+    pub proof: Option<Duration>,
+    /// A start was asked for and has not ended.
+    pub starting: bool,
+    attempt_open: bool,
+    /// An earlier daemon may have begun an attempt.
+    attempt_maybe_open: bool,
+    attempts: u32,
+    last_start: Option<Duration>,
+    /// Starts asked for in the current quarter of an hour, and which it is.
+    in_quarter: (u64, u32),
+    /// How often something has happened that lets attempts be counted anew, and a give-up be told once more.
+    pub forgiven: u32,
+    forgiven_at_start: u32,
+    forgiven_at_give_up: u32,
+    /// The last count may not have been written down, or not be remembered as it was.
+    pub uncertain: bool,
+    pub gave_up: bool,
+    given_up_for: String,
+    /// Since when it could have been healed, without a break.
+    pub healable_since: Option<Duration>,
+    /// Refusals of its health probe in a row.
+    pub refusals: u32,
+}
+
+/// All records.
+#[derive(Debug, Default)]
+pub struct Laws {
+    pub units: [Record; UNITS],
+    /// The healer knows that what it knows may be wrong.
+    pub frozen: bool,
+    /// A clock was turned: waits may be shorter than they were.
+    pub clock_turned: bool,
+    pub under_way: usize,
+}
+
+fn broken(law: &'static str, how: impl Into<String>) -> Result<(), Breach> {
+    Err(Breach { law, how: how.into() })
+}
+
+impl Laws {
+    /// The healer has a unit started or restarted.
+    pub fn start(
+        &mut self,
+        now: Duration,
+        unit: usize,
+        restart: bool,
+        told: Told,
+        policy: &Policy,
+    ) -> Result<(), Breach> {
+        let record = &mut self.units[unit];
+        let quarter = now.as_secs() / 900;
+        let (last, count) = record.in_quarter;
+        record.in_quarter = (quarter, if last == quarter { count + 1 } else { 1 });
+        if record.in_quarter.1 > MOST_IN_A_QUARTER {
+            return broken("no storm of starts", format!("{MOST_IN_A_QUARTER} in a quarter of an hour"));
+        }
+        if record.starting {
+            return broken("one start at a time", "it is being started already");
+        }
+        if self.frozen {
+            return broken("nothing is decided in doubt", "the manager reloads or is away");
+        }
+        if !told.covered {
+            return broken("only covered workers are touched", "it is none");
+        }
+        if told.paused {
+            return broken("intent wins", "its site, it itself or everything is paused");
+        }
+        let Some(seen) = record.seen.take() else {
+            return broken("a look before each start", "nobody has looked");
+        };
+        let against = [
+            (seen.stopped_by_user, "its user stopped it"),
+            (seen.masked, "it is masked"),
+            (seen.disabled_while_down, "it was disabled while it was down"),
+            (seen.somebodys_job, "a job of somebody else is pending"),
+            (seen.parent_down, "a unit that it needs is down"),
+            (seen.directory_gone && !restart, "its directory is gone"),
+            (!seen.down && !restart, "it is not down"),
+        ];
+        if let Some((_, why)) = against.into_iter().find(|(against, _)| *against) {
+            return broken("intent wins", why);
+        }
+        if restart && record.refusals < 3 {
+            return broken("three refusals in a row", format!("it refused {} times", record.refusals));
+        }
+        record.starting = true;
+        self.under_way += 1;
+        if self.under_way > policy.max_concurrent {
+            return broken("no more at once than allowed", format!("{} starts", self.under_way));
+        }
+        Ok(())
+    }
+
+    /// The start has ended, and the healer knows.
+    pub fn start_ended(&mut self, unit: usize) {
+        if std::mem::take(&mut self.units[unit].starting) {
+            self.under_way -= 1;
+        }
+    }
+
+    /// The daemon is gone, and with it what it had under way.
+    pub fn daemon_gone(&mut self) {
+        self.under_way = 0;
+        self.frozen = true;
+        for record in &mut self.units {
+            record.starting = false;
+            record.attempt_maybe_open = true;
+            record.attempt_open = false;
+            record.seen = None;
+            record.proof = None;
+            record.healable_since = None;
+            record.refusals = 0;
+        }
+    }
+
+    /// The start was refused for somebody else's sake: it was no attempt.
+    pub fn no_attempt(&mut self, unit: usize) {
+        let record = &mut self.units[unit];
+        record.attempts = record.attempts.saturating_sub(1);
+        record.last_start = None;
+    }
+
+    /// The healer tells something.
+    pub fn event(
+        &mut self,
+        now: Duration,
+        unit: usize,
+        event: &Event,
+        oneshot: bool,
+        policy: &Policy,
+    ) -> Result<(), Breach> {
+        let clock_turned = self.clock_turned;
+        let record = &mut self.units[unit];
+        match event.phase {
+            Phase::Starting => {
+                if record.attempt_open {
+                    return broken("events in order", "an attempt begins before the last has ended");
+                }
+                record.attempt_open = true;
+                record.attempt_maybe_open = false;
+                record.gave_up = false;
+                let attempt = event.attempt.unwrap_or(0);
+                let next = record.attempts + 1;
+                let known = attempt == next || (record.uncertain && attempt >= 1 && attempt <= next + 1);
+                if !(known || (attempt == 1 && record.forgiven > record.forgiven_at_start)) {
+                    return broken("attempts are remembered", format!("attempt {attempt} follows {}", record.attempts));
+                }
+                if policy.give_up_after.is_some_and(|limit| attempt > limit) {
+                    return broken("no more starts than the policy allows", format!("attempt {attempt}"));
+                }
+                // Half of it, as the jitter is small and a failure follows its start.
+                let least = policy.backoff.wait(attempt.saturating_sub(1), 0.0);
+                if let Some(last) = record.last_start.filter(|_| attempt > 1 && !clock_turned && !record.uncertain)
+                    && now < last + least
+                {
+                    return broken("backoff", format!("attempt {attempt} comes {:?} after the last", now - last));
+                }
+                record.attempts = attempt;
+                record.forgiven_at_start = record.forgiven;
+                record.uncertain = false;
+                record.last_start = Some(now);
+            }
+            Phase::Healed => {
+                let maybe_open = std::mem::take(&mut record.attempt_maybe_open);
+                if !std::mem::take(&mut record.attempt_open) && !maybe_open {
+                    return broken("events in order", "it is healed, but no attempt was begun");
+                }
+                let proof = record.proof.take().unwrap_or_default();
+                if !oneshot && proof < policy.stable_after {
+                    return broken("healed means proven", format!("it had been up for {proof:?}"));
+                }
+            }
+            Phase::Failed => {
+                let maybe_open = std::mem::take(&mut record.attempt_maybe_open);
+                if !std::mem::take(&mut record.attempt_open) && !maybe_open {
+                    return broken("events in order", "an attempt fails that was not begun");
+                }
+            }
+            Phase::GaveUp => {
+                if record.attempt_open {
+                    return broken("events in order", "given up in the middle of an attempt");
+                }
+                // What was done right before the first may be what is found out by the second, for another reason.
+                let is_news = std::mem::replace(&mut record.given_up_for, event.reason.clone()) != event.reason;
+                if std::mem::replace(&mut record.gave_up, true)
+                    && !is_news
+                    && std::mem::replace(&mut record.forgiven_at_give_up, record.forgiven) == record.forgiven
+                {
+                    return broken("one loud event", "it is given up a second time");
+                }
+            }
+            Phase::Stopped | Phase::Recovered => {
+                record.attempt_open = false;
+                // What has proven itself, or is stopped, begins anew if it was given up.
+                record.forgiven += u32::from(std::mem::take(&mut record.gave_up));
+            }
+            Phase::Held | Phase::Scheduled => {
+                if record.attempt_open {
+                    return broken("events in order", format!("{} in the middle of an attempt", event.phase.as_str()));
+                }
+            }
+            Phase::Detected | Phase::Done => {}
+        }
+        Ok(())
+    }
+
+    /// The unit has come up, or a person has started it or cleared its failure: a give-up ends with that.
+    pub fn somebody_cared(&mut self, unit: usize) {
+        let record = &mut self.units[unit];
+        record.forgiven += u32::from(record.gave_up);
+    }
+
+    /// Whether a worker that could be healed has been forgotten.
+    pub fn healable(&mut self, now: Duration, unit: usize, healable: bool, policy: &Policy) -> Result<(), Breach> {
+        let record = &mut self.units[unit];
+        if !healable || record.starting || record.gave_up {
+            record.healable_since = None;
+            return Ok(());
+        }
+        let since = *record.healable_since.get_or_insert(now);
+        let longest = policy.backoff.wait(u32::MAX, 1.0) + policy.timeout + 120 * SECOND;
+        if now > since + longest {
+            return broken("no failed worker is forgotten", format!("nothing was done for {:?}", now - since));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Ten thousand simulated days of the healer, with people, crashes and faults.
+//!
+//! The real [`Healer`](workerheal_core::healer::Healer) is driven through its real interface, in a
+//! world made of a [model] of systemd, of [people] who stop, start, pause, mask and edit things, and of
+//! faults: lost, late, repeated and overtaken signals, a lost bus, a slow manager, a daemon that is
+//! restarted or killed, clocks that are turned, a journal that is gone. Everything is drawn from one
+//! seed. After each step the [laws] are checked.
+//!
+//! `make simulate` lives a million days. A failing life is made smaller, by leaving out all that it does
+//! not need to fail, and told step by step. Its seed replays it: `WORKERHEAL_SEED=1234 make simulate`.
+//!
+//! # What is relied on
+//!
+//! Signals may be lost, late, repeated and overtaken, but for one: that somebody stopped a worker which
+//! was down already is told by the end of that job and by nothing else. It may be lost, and then nobody
+//! can know; but it has to come in its order among the signals of its unit, as D-Bus promises.
+//!
+//! Where nobody could know, no law is broken: a stop that is told to a daemon which ends in that moment, or of
+//! a worker whose parent is being stopped in the same second, or that only a lost signal would have told; and a
+//! start whose end is told between signals that are lost or late, and looks like that of a stop.
+//!
+//! # Whether it would find a mistake
+//!
+//! `make mistakes` puts these into the healer, one at a time (`mistakes/*.patch`), and demands that a law
+//! is broken:
+//!
+//! | mistake | law that is broken |
+//! | --- | --- |
+//! | attempts forgotten over a restart | attempts are remembered |
+//! | dead parent is started along | intent wins |
+//! | decides while the manager reloads | nothing is decided in doubt |
+//! | disabled while down is started | intent wins |
+//! | healed before it is proven | healed means proven |
+//! | history cleared by an uptime that was not seen | attempts are remembered |
+//! | history cleared when healed | attempts are remembered |
+//! | no wait between attempts | backoff |
+//! | pause not asked before a start | intent wins |
+//! | refused start asked for again at once | no storm of starts |
+//! | registry not asked before a start | intent wins |
+//! | signals trusted that nobody stopped it | intent wins |
+//! | slot not given back | no failed worker is forgotten |
+//! | stop of a worker that is down ignored | intent wins |
+//! | stop of long ago taken for the containers | intent wins |
+//!
+//! What it has found by itself, before there was anything to look for: a start that timed out was taken
+//! for a stop by its user (a start job lasts until the unit is down); so was a restart whose second half
+//! failed; a start that the manager refuses for the sake of another unit was asked for again at once, a
+//! thousand times a second; a unit that was disabled while its worker waited for something else was
+//! started; a stop was forgotten while its site was not registered; a worker that its user had stopped
+//! came back with a container that went down hours later; a look that was answered late was taken for the
+//! answer to a later one; a mask was taken for a disabling, so that a later disabling was not noticed; a
+//! give-up was lost with a daemon that ended while it looked again; a worker that died and came up again was
+//! restarted for what it had refused before that; a stop was taken for the end of the restart that it
+//! replaced; a heal by hand outlived the run that it led to; a daemon that was restarted after an attempt did
+//! not wait for the next; and what was done depended on the order of a hash map, so that a seed did not replay.
+
+#![expect(clippy::expect_used, reason = "this is for tests only")]
+#![expect(
+    clippy::unchecked_time_subtraction,
+    reason = "virtual time does not go back, and if it did it should be told"
+)]
+#![expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
+
+mod laws;
+mod manager;
+#[expect(dead_code, unused_imports, reason = "whether it agrees with reality is seen by the rest of it")]
+mod model;
+mod people;
+mod scenario;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use laws::Breach;
+use scenario::{DAY, Kind, Plan};
+use world::World;
+
+/// How long one life goes on.
+const LIFE_DAYS: u64 = 5;
+/// After how many days each a long run tells how far it is.
+const TELL_EVERY: u64 = 100_000;
+
+/// Lives a life; of one that breaks a law, what happened and when.
+fn live(plan: Plan, trace: bool) -> Result<u64, (Breach, Duration, String)> {
+    let mut world = World::new(plan);
+    world.trace = trace;
+    match world.live() {
+        Ok(()) => Ok(world.starts),
+        Err(breach) => {
+            let units: Vec<String> = (0..scenario::UNITS).map(|unit| world.manager.describe(unit)).collect();
+            let units = units.join("\n");
+            let past = if trace { format!("{:#?}\n{units}\n{}", world.policy, world.past()) } else { String::new() };
+            Err((breach, world.now, past))
+        }
+    }
+}
+
+/// The smallest plan found that breaks the same law.
+fn shrunk(plan: Plan, law: &str) -> Plan {
+    let fails = |plan: Plan| match live(plan, false) {
+        Err((breach, at, _)) if breach.law == law => Some(at),
+        _ => None,
+    };
+    let mut plan = plan;
+    if let Some(at) = fails(plan) {
+        plan.length = at + Duration::from_secs(1);
+    }
+    for kind in Kind::ALL {
+        let smaller = plan.without(kind);
+        if let Some(at) = fails(smaller) {
+            plan = Plan { length: at + Duration::from_secs(1), ..smaller };
+        }
+    }
+    plan
+}
+
+#[test]
+fn no_law_is_broken_in_ten_thousand_days() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    // Without optimization a day takes ten times as long; `make test` lives all of them with it.
+    let days = number("WORKERHEAL_DAYS").unwrap_or(if cfg!(debug_assertions) { 500 } else { 10_000 });
+    let (lives, life) = (days.div_ceil(LIFE_DAYS), DAY * 5);
+    let seeds = match number("WORKERHEAL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..lives,
+    };
+    // More than the first breach is asked for by who wants to see whether they have one cause.
+    let enough = number("WORKERHEAL_BREACHES").map_or(1, |breaches| usize::try_from(breaches).unwrap_or(usize::MAX));
+    let begin = Instant::now();
+    let (next, starts, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while failed.lock().expect("nobody panics with it").len() < enough {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    if seed > 0 && seed.is_multiple_of(TELL_EVERY / LIFE_DAYS) {
+                        eprintln!("{} days so far", seed * LIFE_DAYS);
+                    }
+                    match live(Plan::new(seed, life), false) {
+                        Ok(more) => {
+                            starts.fetch_add(more, Ordering::Relaxed);
+                        }
+                        Err((breach, ..)) => {
+                            eprintln!("seed {seed} breaks the law \"{}\": {}", breach.law, breach.how);
+                            failed.lock().expect("nobody panics with it").push((seed, breach));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    if let Some((seed, breach)) = failed.into_inner().expect("nobody panics with it").into_iter().next() {
+        let plan = shrunk(Plan::new(seed, life), breach.law);
+        let kinds: Vec<Kind> = plan.kinds().collect();
+        let Err((breach, at, past)) = live(plan, true) else { panic!("seed {seed} does not replay: {breach:?}") };
+        panic!("seed {seed} breaks the law \"{}\" after {at:?}: {}\nwith {kinds:?}\n{past}", breach.law, breach.how);
+    }
+    let starts = starts.into_inner();
+    let (days, took) = ((seeds.end - seeds.start) * LIFE_DAYS, begin.elapsed());
+    let a_second = u128::from(days) * 1000 / took.as_millis().max(1);
+    println!("{days} simulated days with {starts} starts in {took:.1?}: {a_second} days per second");
+}

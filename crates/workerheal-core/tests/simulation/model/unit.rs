@@ -1,0 +1,435 @@
+//! One unit: what the manager knows of it, as its properties tell.
+
+use std::time::Duration;
+
+use super::jobs::Job;
+use super::spec::{Exit, File, Life, Spec};
+
+/// A unit of a model, cheap to copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitId(pub usize);
+
+/// `LoadState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadState {
+    Loaded,
+    NotFound,
+    BadSetting,
+    Masked,
+}
+
+impl LoadState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::NotFound => "not-found",
+            Self::BadSetting => "bad-setting",
+            Self::Masked => "masked",
+        }
+    }
+}
+
+/// `ActiveState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActiveState {
+    Inactive,
+    Failed,
+    Activating,
+    Active,
+    Deactivating,
+}
+
+impl ActiveState {
+    /// systemd's UNIT_IS_INACTIVE_OR_FAILED.
+    #[must_use]
+    pub fn is_down(self) -> bool {
+        matches!(self, Self::Inactive | Self::Failed)
+    }
+
+    pub(super) fn is_down_or_deactivating(self) -> bool {
+        self.is_down() || self == Self::Deactivating
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Failed => "failed",
+            Self::Activating => "activating",
+            Self::Active => "active",
+            Self::Deactivating => "deactivating",
+        }
+    }
+}
+
+/// `SubState` of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubState {
+    Dead,
+    Failed,
+    Start,
+    Running,
+    Exited,
+    StopSigterm,
+    StopSigkill,
+    AutoRestart,
+}
+
+impl SubState {
+    #[must_use]
+    pub fn active(self) -> ActiveState {
+        match self {
+            Self::Dead => ActiveState::Inactive,
+            Self::Failed => ActiveState::Failed,
+            Self::Start | Self::AutoRestart => ActiveState::Activating,
+            Self::Running | Self::Exited => ActiveState::Active,
+            Self::StopSigterm | Self::StopSigkill => ActiveState::Deactivating,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Failed => "failed",
+            Self::Start => "start",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::StopSigterm => "stop-sigterm",
+            Self::StopSigkill => "stop-sigkill",
+            Self::AutoRestart => "auto-restart",
+        }
+    }
+}
+
+/// `Result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceResult {
+    Success,
+    ExitCode,
+    Signal,
+    Timeout,
+    StartLimitHit,
+    Protocol,
+    Resources,
+}
+
+impl ServiceResult {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::ExitCode => "exit-code",
+            Self::Signal => "signal",
+            Self::Timeout => "timeout",
+            Self::StartLimitHit => "start-limit-hit",
+            Self::Protocol => "protocol",
+            Self::Resources => "resources",
+        }
+    }
+}
+
+/// When something is due. Of what is due at the same time, the older comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
+    pub at: Duration,
+    pub order: u64,
+}
+
+/// A main process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Process {
+    pub life: Life,
+    pub ready: Option<Due>,
+    pub ends: Option<Due>,
+    pub exit: Exit,
+}
+
+/// What the manager has in memory of a unit; forgotten when the unit is unloaded.
+#[derive(Debug, Clone)]
+pub(super) struct Runtime {
+    pub sub: SubState,
+    pub result: ServiceResult,
+    pub n_restarts: u32,
+    /// The next start that is no automatic restart begins to count anew.
+    pub flush_n_restarts: bool,
+    /// Set by a stop, so that what it ends is not restarted.
+    pub forbid_restart: bool,
+    /// The window of the start limit: when it began, and the starts in it.
+    pub limit: Option<(Duration, u32)>,
+    pub invocation: Option<u64>,
+    pub state_change: Duration,
+    pub active_enter: Option<Duration>,
+    pub active_exit: Option<Duration>,
+    pub inactive_enter: Option<Duration>,
+    pub run_began: Option<Duration>,
+    pub run_ended: Option<Duration>,
+    pub last_exit: Option<Exit>,
+    pub process: Option<Process>,
+    /// A process that nobody waits for any more lives on.
+    pub has_orphan: bool,
+    /// The service's one timer: start timeout, stop timeout or automatic restart, as the state tells.
+    pub timer: Option<Due>,
+    pub job: Option<Job>,
+}
+
+impl Runtime {
+    pub(super) const FRESH: Self = Self {
+        sub: SubState::Dead,
+        result: ServiceResult::Success,
+        n_restarts: 0,
+        flush_n_restarts: false,
+        forbid_restart: false,
+        limit: None,
+        invocation: None,
+        state_change: Duration::ZERO,
+        active_enter: None,
+        active_exit: None,
+        inactive_enter: None,
+        run_began: None,
+        run_ended: None,
+        last_exit: None,
+        process: None,
+        has_orphan: false,
+        timer: None,
+        job: None,
+    };
+}
+
+/// A unit, loaded or not.
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
+#[derive(Debug, Clone)]
+pub struct Unit {
+    pub(super) name: String,
+    pub(super) file: File,
+    pub(super) definition: u64,
+    pub(super) masked: bool,
+    pub(super) enabled: bool,
+    /// Whether the manager has it in memory. `load`, `spec`, `wanted` and `run` mean something only then.
+    pub(super) in_memory: bool,
+    pub(super) load: LoadState,
+    pub(super) spec: Spec,
+    /// Enabled, as far as the manager has read: default.target refers to it.
+    pub(super) wanted: bool,
+    pub(super) run: Runtime,
+    pub(super) runs: u64,
+    pub(super) youngest_termination: Duration,
+    /// What the journal knows of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
+    pub(super) stops: u64,
+    /// What was last signalled, and whether something may have changed since.
+    pub(super) signalled: (ActiveState, bool, bool),
+    pub(super) changed: bool,
+    /// It has just been loaded: `UnitNew` stands for its having a job, until it starts.
+    pub(super) is_untold: bool,
+}
+
+impl Unit {
+    pub(super) fn new(name: String, file: File) -> Self {
+        Self {
+            name,
+            file,
+            definition: 0,
+            masked: false,
+            enabled: false,
+            in_memory: false,
+            load: LoadState::Loaded,
+            spec: Spec::default(),
+            wanted: false,
+            run: Runtime::FRESH,
+            runs: 0,
+            youngest_termination: Duration::MAX,
+            stops: 0,
+            signalled: (ActiveState::Inactive, false, false),
+            changed: false,
+            is_untold: false,
+        }
+    }
+
+    /// What loading it now would give.
+    pub(super) fn load_on_disk(&self) -> LoadState {
+        match &self.file {
+            _ if self.masked => LoadState::Masked,
+            File::Missing => LoadState::NotFound,
+            File::Good(spec) if spec.is_valid() => LoadState::Loaded,
+            File::Good(_) | File::Bad => LoadState::BadSetting,
+        }
+    }
+
+    pub(super) fn read_file(&mut self) {
+        self.load = self.load_on_disk();
+        self.spec = match &self.file {
+            File::Good(spec) if self.load == LoadState::Loaded => spec.clone(),
+            _ => Spec::default(),
+        };
+        self.wanted = self.enabled;
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the manager has it in memory: `UnitNew` came after the last `UnitRemoved`. What it has not, a look at
+    /// its properties loads for the moment, from the files.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    #[must_use]
+    pub fn load(&self) -> LoadState {
+        if self.in_memory { self.load } else { self.load_on_disk() }
+    }
+
+    /// The settings in force: those of the file as it was last read, systemd's defaults where it could not be.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        match &self.file {
+            File::Good(spec) if !self.in_memory && self.load_on_disk() == LoadState::Loaded => spec,
+            _ => &self.spec,
+        }
+    }
+
+    #[must_use]
+    pub fn active(&self) -> ActiveState {
+        self.run.sub.active()
+    }
+
+    #[must_use]
+    pub fn sub(&self) -> SubState {
+        self.run.sub
+    }
+
+    /// Waiting for an automatic restart.
+    #[must_use]
+    pub fn is_auto_restart(&self) -> bool {
+        self.run.sub == SubState::AutoRestart
+    }
+
+    #[must_use]
+    pub fn result(&self) -> ServiceResult {
+        self.run.result
+    }
+
+    #[must_use]
+    pub fn n_restarts(&self) -> u32 {
+        self.run.n_restarts
+    }
+
+    #[must_use]
+    pub fn job(&self) -> Option<Job> {
+        self.run.job
+    }
+
+    /// Of its current or last run, by the number of its runs; `None` when there was none since it was loaded.
+    #[must_use]
+    pub fn invocation(&self) -> Option<u64> {
+        self.run.invocation
+    }
+
+    /// How often it has been spawned, whether or not the manager remembers.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// The least age at which one of its processes was sent SIGTERM. A very young one cannot handle it yet.
+    #[must_use]
+    pub fn youngest_termination(&self) -> Duration {
+        self.youngest_termination
+    }
+
+    /// Whether the journal has a "Stopping" with JOB_TYPE=stop of this invocation; it forgets all but the last 64.
+    #[must_use]
+    pub fn is_stop_logged(&self, invocation: u64) -> bool {
+        let age = u32::try_from(self.runs - invocation).unwrap_or(u32::MAX);
+        self.stops.checked_shr(age).is_some_and(|stops| stops & 1 == 1)
+    }
+
+    /// `ActiveEnterTimestampMonotonic`.
+    #[must_use]
+    pub fn active_enter(&self) -> Option<Duration> {
+        self.run.active_enter
+    }
+
+    /// `StateChangeTimestampMonotonic`.
+    #[must_use]
+    pub fn state_change(&self) -> Duration {
+        self.run.state_change
+    }
+
+    /// `ActiveExitTimestampMonotonic`.
+    #[must_use]
+    pub fn active_exit(&self) -> Option<Duration> {
+        self.run.active_exit
+    }
+
+    /// How long the process of the last run lived; `None` while one lives, or if there was none.
+    #[must_use]
+    pub fn last_run(&self) -> Option<Duration> {
+        self.run.run_ended?.checked_sub(self.run.run_began?)
+    }
+
+    /// How the main process of the last run ended.
+    #[must_use]
+    pub fn last_exit(&self) -> Option<Exit> {
+        self.run.last_exit
+    }
+
+    #[must_use]
+    pub fn has_process(&self) -> bool {
+        self.run.process.is_some()
+    }
+
+    /// How long its living process will take to end upon SIGTERM; `None` if it ignores that, or if there is none.
+    #[must_use]
+    pub fn stop_takes(&self) -> Option<Duration> {
+        self.run.process.as_ref()?.life.stop_takes
+    }
+
+    /// What cannot be seen and matters later: how many starts count for the limit, whether `NRestarts` begins anew with
+    /// the next start, and whether the end of this run will be followed by no restart.
+    #[must_use]
+    pub fn hidden(&self) -> (u32, bool, bool) {
+        (self.run.limit.map_or(0, |(_, starts)| starts), self.run.flush_n_restarts, self.run.forbid_restart)
+    }
+
+    /// Whether it was given up with a living process: it hit the start limit when it was started in mid-stop. What
+    /// happens to such a unit later is not modelled.
+    #[must_use]
+    pub fn has_orphan(&self) -> bool {
+        self.run.has_orphan
+    }
+
+    /// Changes whenever the file does.
+    #[must_use]
+    pub fn definition(&self) -> u64 {
+        self.definition
+    }
+
+    /// Whether its file, not necessarily what is loaded, is masked.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.masked
+    }
+
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Whether the last exit is one of `RestartPreventExitStatus=`.
+    #[must_use]
+    pub fn is_restart_prevented(&self) -> bool {
+        self.run.last_exit.is_some_and(|exit| self.spec.restart_prevent.contains(&exit))
+    }
+
+    /// The next thing to happen by itself.
+    pub(super) fn due(&self) -> Option<Due> {
+        let process = self.run.process.as_ref();
+        let [ready, ends] = [process.and_then(|process| process.ready), process.and_then(|process| process.ends)];
+        let job = self.run.job.and_then(|job| job.timer);
+        [self.run.timer, ready, ends, job].into_iter().flatten().min()
+    }
+}

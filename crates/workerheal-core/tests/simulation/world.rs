@@ -1,0 +1,709 @@
+//! The simulated world: a service manager, people, faults, and the real healer in the middle.
+//!
+//! What goes between the manager and the healer are letters that take their time, as calls and signals
+//! do on a bus. The world hands them over, asks the healer what to do, does it, and has the [laws](Laws)
+//! look at every step.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use workerheal_core::coverage::Coverage;
+use workerheal_core::event::Phase;
+use workerheal_core::healer::{Action, Fact, Healer, Look, Mode, Outcome, Purpose};
+use workerheal_core::memory::Memory;
+use workerheal_core::pauses::{Pause, Pauses};
+use workerheal_core::policy::Policy;
+use workerheal_core::registry::Registry;
+use workerheal_core::rules::Start;
+use workerheal_core::time::Timestamp;
+use workerheal_core::units::{Detail, UnitName};
+
+use crate::laws::{Breach, Laws, Told};
+use crate::manager::Manager;
+use crate::model::{ActiveState, Signal};
+use crate::people::{Intent, People};
+use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
+
+/// How many lines of the past a breach is told with.
+const PAST: usize = 500_000;
+
+/// Something on its way.
+#[derive(Debug, Clone)]
+pub enum Letter {
+    /// To the manager.
+    List,
+    Inspect(usize, Look, Detail),
+    /// Whether it is a restart, and whether its failure is cleared first.
+    Start(usize, bool, bool),
+    Stop(usize),
+    Probe(usize),
+    /// To the healer.
+    Tell(Fact),
+    /// The end of a start job, as the connection to the manager makes it out.
+    Ended(usize, u64, Outcome),
+}
+
+/// A letter with the time of its delivery; of those for the same time the first one written comes first.
+struct Post {
+    at: Duration,
+    number: u64,
+    /// Letters of a lost connection, or to a daemon that is gone, are not delivered.
+    connection: u32,
+    /// Boxed, as the heap moves its entries about.
+    letter: Box<Letter>,
+}
+
+impl PartialEq for Post {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+
+impl Eq for Post {}
+
+impl PartialOrd for Post {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Post {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// When the last signals of a unit are delivered.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastSignals {
+    any: Duration,
+    job_done: Duration,
+}
+
+/// What a daemon has written down, and when.
+struct Written {
+    memory: Memory,
+    origin: Duration,
+    at: Duration,
+    /// As the clock was turned then.
+    turned: i64,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub now: Duration,
+    pub manager: Manager,
+    pub people: People,
+    pub laws: Laws,
+    pub policy: Policy,
+    pub names: [UnitName; UNITS],
+    pub healer: Healer,
+    /// Where the healer's clock begins.
+    origin: Duration,
+    /// A daemon runs.
+    pub alive: bool,
+    /// The bus connects it with the manager.
+    pub connected: bool,
+    /// A list is asked for, and has to be asked for again after that.
+    listing: bool,
+    list_again: bool,
+    connection: u32,
+    written: Option<Written>,
+    before_last: Option<Written>,
+    post: BinaryHeap<Reverse<Post>>,
+    letters: u64,
+    /// Letters are delivered in the order in which they were written, unless they are lost on the way.
+    in_order: Duration,
+    last_signals: [LastSignals; UNITS],
+    refresh: Option<Duration>,
+    refreshes: u8,
+    chance: Rng,
+    /// By how much the wall clock was turned in all, in seconds.
+    pub turned: i64,
+    past: VecDeque<String>,
+    last_told: String,
+    pub trace: bool,
+    pub starts: u64,
+}
+
+impl World {
+    pub fn new(plan: Plan) -> Self {
+        let mut chance = plan.chance(1);
+        let policy = scenario::policy(&mut chance);
+        let names = NAMES.map(|name| UnitName::parse(name).expect("it is one"));
+        let manager = Manager::new(plan, &mut chance);
+        let people = People::new(plan);
+        let healer = new_healer(&policy, &people.registry(), chance.fork());
+        let mut world = Self {
+            plan,
+            now: Duration::ZERO,
+            manager,
+            people,
+            laws: Laws { frozen: true, ..Laws::default() },
+            policy,
+            names,
+            healer,
+            origin: Duration::ZERO,
+            alive: false,
+            connected: true,
+            listing: false,
+            list_again: false,
+            connection: 0,
+            written: None,
+            before_last: None,
+            post: BinaryHeap::new(),
+            letters: 0,
+            in_order: Duration::ZERO,
+            last_signals: [LastSignals::default(); UNITS],
+            refresh: None,
+            refreshes: 0,
+            chance,
+            turned: 0,
+            past: VecDeque::new(),
+            last_told: String::new(),
+            trace: false,
+            starts: 0,
+        };
+        world.manager.boot();
+        world
+    }
+
+    /// Lives to the end of the plan, or to the first breach of a law.
+    pub fn live(&mut self) -> Result<(), Breach> {
+        self.start_daemon()?;
+        while self.now < self.plan.length {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), Breach> {
+        let deadline = self.healer.next_deadline().filter(|_| self.alive).map(|at| self.origin + at.since_origin());
+        let letter = self.post.peek().map(|Reverse(post)| post.at);
+        let (model, people, refresh) = (self.manager.next_event(), Some(self.people.next), self.refresh);
+        let next = [letter, model, deadline, refresh, people].into_iter().flatten().min().expect("people never end");
+        let next = next.max(self.now).min(self.plan.length);
+        self.now = next;
+        if self.manager.advance(next) {
+            self.stir();
+        }
+        self.collect_signals();
+        if letter.is_some_and(|at| at <= next) {
+            let Some(Reverse(post)) = self.post.pop() else { return Ok(()) };
+            if post.connection == self.connection {
+                self.deliver(*post.letter)?;
+            }
+        } else if refresh.is_some_and(|at| at <= next) {
+            self.refresh_now();
+        } else if deadline.is_some_and(|at| at <= next) {
+            self.observe(Fact::Deadline)?;
+        } else if self.people.next <= next {
+            self.act()?;
+            self.stir();
+        }
+        self.collect_signals();
+        self.judge()
+    }
+
+    /// Whether any worker has been forgotten.
+    fn judge(&mut self) -> Result<(), Breach> {
+        for unit in scenario::FIRST_WORKER..UNITS {
+            let healable = self.alive
+                && self.connected
+                && self.manager.is_healable(unit)
+                && !self.told(unit).paused
+                && self.told(unit).covered
+                && self.people.is_quiet(self.now);
+            self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
+        }
+        Ok(())
+    }
+
+    /// What people want of a unit, as far as the healer has been told.
+    fn told(&self, unit: usize) -> Told {
+        self.people.told(unit, self.now)
+    }
+
+    /// Something has happened: the next two refreshes are made, and those after them skipped until
+    /// something happens again. A list that tells nothing new leads to nothing, which is a law by itself.
+    pub fn stir(&mut self) {
+        self.refreshes = 3;
+        if self.refresh.is_none() {
+            self.refresh = Some(self.now + Duration::from_millis(self.chance.u64(1..3_000)));
+        }
+    }
+
+    fn refresh_now(&mut self) {
+        self.refreshes -= 1;
+        self.refresh = (self.refreshes > 0).then(|| self.now + 3 * SECOND);
+        if self.alive && self.connected {
+            self.send(Letter::List);
+        }
+    }
+
+    /// How long a letter takes.
+    fn latency(&mut self) -> Duration {
+        if self.people.slow_until > self.now {
+            return Duration::from_millis(self.chance.u64(100..5_000));
+        }
+        Duration::from_micros(self.chance.u64(200..2_000))
+    }
+
+    pub fn send(&mut self, letter: Letter) {
+        if matches!(letter, Letter::List) && std::mem::replace(&mut self.listing, true) {
+            self.list_again = true;
+            return;
+        }
+        let at = self.in_turn();
+        self.send_at(at, letter);
+    }
+
+    /// When a letter arrives that is sent now and not disturbed.
+    fn in_turn(&mut self) -> Duration {
+        self.in_order = (self.now + self.latency()).max(self.in_order);
+        self.in_order
+    }
+
+    pub fn send_at(&mut self, at: Duration, letter: Letter) {
+        let letter = Box::new(letter);
+        self.letters += 1;
+        self.post.push(Reverse(Post { at, number: self.letters, connection: self.connection, letter }));
+    }
+
+    /// Signals of the manager become letters; some are lost, late or come twice.
+    fn collect_signals(&mut self) {
+        let signals = self.manager.signals(self.now, self.people.noisy_until > self.now);
+        if signals.is_empty() {
+            return;
+        }
+        self.stir();
+        for signal in signals {
+            if let Signal::Changed { unit, active: ActiveState::Active | ActiveState::Activating, .. } = signal
+                && self.manager.is_started_by_others(unit.0)
+            {
+                self.laws.somebody_cared(unit.0);
+            }
+            if let Signal::Changed { unit, .. } = signal
+                && self.manager.has_been_up_for(unit.0, self.policy.reset_after)
+            {
+                self.laws.units[unit.0].forgiven += 1;
+            }
+            if !(self.alive && self.connected) {
+                continue;
+            }
+            let Some(letter) = self.manager.letter(&signal, &self.names) else { continue };
+            let may_be_disturbed = !matches!(letter, Letter::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
+            // That somebody stopped a unit which was down already is told by the end of the job and by nothing
+            // else. It can be lost; that it comes in its order has to be relied on, and D-Bus promises it.
+            let is_job_done = matches!(letter, Letter::Tell(Fact::JobDone(_)));
+            let may_be_moved = may_be_disturbed && !is_job_done;
+            if is_job_done
+                && self.people.noisy_until > self.now
+                && let Signal::JobRemoved { unit, .. } = signal
+            {
+                self.manager.end_of_job_may_mislead(unit.0);
+            }
+            let unit = match signal {
+                Signal::Changed { unit, .. } | Signal::JobRemoved { unit, .. } => unit.0,
+                Signal::UnitNew(_) | Signal::UnitRemoved(_) | Signal::Reloading(_) => {
+                    self.send(letter);
+                    continue;
+                }
+            };
+            match self.chance.u8(..100) {
+                0..20 if may_be_disturbed && self.plan.has(Kind::LostSignals) => {}
+                20..30 if may_be_moved && self.plan.has(Kind::LateSignals) => {
+                    let at = self.now + Duration::from_millis(self.chance.u64(1..5_000));
+                    self.send_signal(unit, at, is_job_done, letter);
+                }
+                30..40 if may_be_moved && self.plan.has(Kind::TwiceSignals) => {
+                    let at = self.in_turn();
+                    self.send_signal(unit, at, is_job_done, letter.clone());
+                    self.send_signal(unit, at, is_job_done, letter);
+                }
+                _ => {
+                    let at = self.in_turn();
+                    self.send_signal(unit, at, is_job_done, letter);
+                }
+            }
+        }
+    }
+
+    /// Sends a signal of a unit. Those of its state may overtake each other, but not the end of a job, which stays
+    /// where it was between them.
+    fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, letter: Letter) {
+        let last = &mut self.last_signals[unit];
+        let at = at.max(if is_job_done { last.any } else { last.job_done });
+        last.any = last.any.max(at);
+        if is_job_done {
+            last.job_done = at;
+        }
+        self.send_at(at, letter);
+    }
+
+    fn deliver(&mut self, letter: Letter) -> Result<(), Breach> {
+        match letter {
+            Letter::List => {
+                self.listing = false;
+                if std::mem::take(&mut self.list_again) {
+                    self.send(Letter::List);
+                }
+                for (unit, job, outcome) in self.manager.missed_ends() {
+                    self.send(Letter::Ended(unit, job, outcome));
+                }
+                if self.manager.reloading {
+                    return Ok(());
+                }
+                let list = self.manager.list(&self.names);
+                self.send(Letter::Tell(Fact::Units(list)));
+            }
+            Letter::Inspect(unit, look, detail) => {
+                let seen = self.manager.inspect(unit, detail, self.people.journal_gone_until > self.now);
+                match look.purpose {
+                    Purpose::Attempt => {
+                        self.laws.units[unit].seen = Some(self.manager.seen(unit));
+                        self.note(|| format!("looked at {}: {:?}", NAMES[unit], self_seen(&seen)));
+                    }
+                    Purpose::Proof | Purpose::Uptime => self.laws.units[unit].proof = seen.up_for,
+                    _ => {}
+                }
+                let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
+                    // It is asked again after the next refresh.
+                    self.stir();
+                    Err("no answer".to_owned())
+                } else {
+                    Ok(seen)
+                };
+                self.send(Letter::Tell(Fact::Inspected(self.names[unit].clone(), look, result)));
+            }
+            Letter::Stop(unit) => {
+                self.manager.stop(unit);
+                self.collect_signals();
+            }
+            Letter::Start(unit, restart, cleared) => {
+                let ended = self.manager.start(unit, restart, cleared);
+                self.collect_signals();
+                if let Some(outcome) = ended {
+                    self.send(Letter::Ended(unit, 0, outcome));
+                }
+            }
+            Letter::Probe(unit) => {
+                let sighting = self.manager.probe(unit, self.people.silent_until > self.now);
+                self.send(Letter::Tell(Fact::Probed(self.names[unit].clone(), sighting)));
+            }
+            Letter::Ended(unit, job, outcome) => {
+                if job != 0 && !self.manager.is_awaited(unit, job) {
+                    return Ok(());
+                }
+                if self.manager.is_to_be_cleared(unit, &outcome) {
+                    self.send(Letter::Start(unit, false, true));
+                    return Ok(());
+                }
+                self.manager.end_of_start_told(unit);
+                self.laws.start_ended(unit);
+                if matches!(outcome, Outcome::Refused(..)) {
+                    self.laws.no_attempt(unit);
+                }
+                self.observe(Fact::Finished(self.names[unit].clone(), outcome))?;
+            }
+            Letter::Tell(fact) => {
+                if let Fact::JobDone(name) = &fact
+                    && !self.laws.frozen
+                    && let Some(unit) = self.names.iter().position(|it| it == name)
+                    && !self.laws.units[unit].starting
+                    && self.told(unit).covered
+                {
+                    self.manager.stop_was_told(unit);
+                }
+                if let Fact::Inspected(name, _, Ok(seen)) = &fact
+                    && seen.file.is_some_and(|file| file.enabled)
+                    && let Some(unit) = self.names.iter().position(|it| it == name)
+                {
+                    self.manager.file_was_seen(unit, seen.fall);
+                }
+                if let Fact::Probed(name, sighting) = &fact
+                    && let Some(unit) = self.names.iter().position(|it| it == name)
+                {
+                    use workerheal_core::probe::Reading;
+                    match sighting.reading(self.policy.stable_after) {
+                        Reading::Reachable => self.laws.units[unit].refusals = 0,
+                        Reading::Refused(_) => self.laws.units[unit].refusals += 1,
+                        Reading::Nothing(_) => {}
+                    }
+                }
+                self.observe(fact)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the healer a fact and does what it answers.
+    pub fn observe(&mut self, fact: Fact) -> Result<(), Breach> {
+        if !self.alive {
+            return Ok(());
+        }
+        match &fact {
+            Fact::Frozen => self.laws.frozen = true,
+            Fact::Units(_) => self.laws.frozen = false,
+            _ => {}
+        }
+        if self.trace && !matches!(fact, Fact::Deadline | Fact::Inspected(_, Look { purpose: Purpose::Recheck, .. }, _))
+        {
+            let line = in_short(&fact);
+            // What is told again and again is told once.
+            if self.last_told != line {
+                self.note(|| format!("  fact {line}"));
+                self.last_told = line;
+            }
+        }
+        let now = Timestamp::from_origin(self.now - self.origin);
+        let actions = self.healer.observe(now, fact);
+        if let Some(memory) = self.healer.memory_if_changed() {
+            let written = Written { memory, origin: self.origin, at: self.now, turned: self.turned };
+            self.before_last = self.written.replace(written);
+        }
+        for action in actions {
+            self.perform(action)?;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, action: Action) -> Result<(), Breach> {
+        let unit_of = |world: &Self, unit: &UnitName| world.names.iter().position(|name| name == unit);
+        match action {
+            Action::Inspect { unit, look, detail } => {
+                let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
+                if self.connected {
+                    self.send(Letter::Inspect(unit, look, detail));
+                } else {
+                    let at = self.now + Duration::from_micros(10);
+                    let fact = Fact::Inspected(self.names[unit].clone(), look, Err("not connected".to_owned()));
+                    self.send_at(at, Letter::Tell(fact));
+                }
+            }
+            Action::Stop(ref name) => {
+                let Some(unit) = unit_of(self, name) else { return Ok(()) };
+                self.note(|| format!("stop {}", NAMES[unit]));
+                self.send(Letter::Stop(unit));
+            }
+            Action::Start(Start { unit: ref name, restart, .. }) => {
+                let Some(unit) = unit_of(self, name) else { return Ok(()) };
+                self.note(|| format!("{} {}", if restart { "restart" } else { "start" }, NAMES[unit]));
+                self.starts += 1;
+                let told = self.told(unit);
+                self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
+                self.manager.start_is_asked_for(unit);
+                self.send(Letter::Start(unit, restart, false));
+            }
+            Action::Probe { unit, .. } => {
+                let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
+                debug_assert_eq!(unit, PROBED);
+                self.send(Letter::Probe(unit));
+            }
+            Action::Emit(event) => {
+                self.note(|| format!("    {}: {event}", event.phase.as_str()));
+                let Some(unit) = NAMES.iter().position(|name| *name == event.unit) else { return Ok(()) };
+                let oneshot = self.manager.is_oneshot(unit);
+                if event.phase == Phase::Recovered && !self.manager.has_been_up_for(unit, self.policy.stable_after) {
+                    let how = "it has not been up for stable_after".to_owned();
+                    return Err(Breach { law: "recovered means proven", how }.of(unit));
+                }
+                if self.manager.has_been_up_for(unit, self.policy.reset_after) {
+                    self.laws.units[unit].forgiven += 1;
+                }
+                self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
+                if matches!(event.phase, Phase::Held | Phase::Stopped | Phase::GaveUp | Phase::Scheduled) {
+                    self.laws.units[unit].healable_since = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// By how much the wall clock was turned since the memory was written, in seconds.
+    pub fn turned_since_written(&self) -> i64 {
+        self.written.as_ref().map_or(0, |written| self.turned - written.turned)
+    }
+
+    /// A daemon begins: it reads its memory and the files, connects, and lists.
+    pub fn start_daemon(&mut self) -> Result<(), Breach> {
+        self.origin = self.now;
+        self.alive = true;
+        self.connection += 1;
+        (self.listing, self.list_again) = (false, false);
+        self.laws.frozen = true;
+        let chance = self.chance.fork();
+        self.healer = new_healer(&self.policy, &self.people.registry(), chance);
+        if let Some(written) = &self.written {
+            let away = self.now - written.at;
+            let turned = self.turned_since_written();
+            let by = Duration::from_secs(turned.unsigned_abs());
+            let away = if turned < 0 { away.saturating_sub(by) } else { away + by };
+            self.healer.restore(aged(&written.memory, written.at - written.origin, away));
+        }
+        self.people.everything_is_told();
+        let marker = self.people.marker;
+        self.note(|| "the daemon starts".to_owned());
+        self.observe(Fact::StopMarker(marker))?;
+        if self.connected {
+            self.send(Letter::List);
+        }
+        Ok(())
+    }
+
+    /// The daemon ends. One that is killed has not written down the last that it knew.
+    pub fn end_daemon(&mut self, killed: bool) {
+        self.note(|| format!("the daemon {}", if killed { "is killed" } else { "ends" }));
+        if killed && self.written.as_ref().is_some_and(|written| self.now < written.at + Duration::from_millis(250)) {
+            self.written = self.before_last.take();
+            for record in &mut self.laws.units {
+                record.uncertain = true;
+                record.forgiven += 1;
+            }
+            self.manager.memory_is_lost();
+        }
+        self.alive = false;
+        self.connection += 1;
+        self.manager.forget_starts();
+        self.manager.listener_is_gone();
+        self.laws.daemon_gone();
+    }
+
+    /// The connection is lost: what was on its way is lost with it.
+    pub fn lose_bus(&mut self) -> Result<(), Breach> {
+        self.note(|| "the bus is lost".to_owned());
+        self.connected = false;
+        if !self.alive {
+            return Ok(());
+        }
+        let waiting: Vec<Letter> = self
+            .post
+            .drain()
+            .filter(|Reverse(post)| post.connection == self.connection)
+            .map(|Reverse(post)| *post.letter)
+            .collect();
+        self.connection += 1;
+        (self.listing, self.list_again) = (false, false);
+        self.observe(Fact::Frozen)?;
+        for unit in self.manager.starts_under_way() {
+            self.manager.end_of_start_told(unit);
+            self.laws.start_ended(unit);
+            let lost = Outcome::NotStarted("the connection was lost".to_owned());
+            self.observe(Fact::Finished(self.names[unit].clone(), lost))?;
+        }
+        for letter in waiting {
+            match letter {
+                Letter::Inspect(unit, look, _) => {
+                    self.observe(Fact::Inspected(self.names[unit].clone(), look, Err("lost".to_owned())))?;
+                }
+                Letter::Tell(Fact::Inspected(name, look, _)) => {
+                    self.observe(Fact::Inspected(name, look, Err("lost".to_owned())))?;
+                }
+                // Files and people need no bus.
+                Letter::Tell(fact @ (Fact::Registry(_) | Fact::StopMarker(_) | Fact::Heal(_) | Fact::Probed(..))) => {
+                    let at = self.now + Duration::from_millis(1);
+                    self.send_at(at, Letter::Tell(fact));
+                }
+                Letter::Probe(unit) => {
+                    let at = self.now + Duration::from_millis(1);
+                    self.send_at(at, Letter::Probe(unit));
+                }
+                Letter::Tell(_) | Letter::List | Letter::Start(..) | Letter::Stop(_) | Letter::Ended(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub fn find_bus(&mut self) {
+        self.note(|| "the bus is back".to_owned());
+        self.connected = true;
+        if self.alive {
+            self.send(Letter::List);
+        }
+    }
+
+    /// What a person wants becomes known to the healer, by way of a file or a command.
+    pub fn tell(&mut self, intent: Intent) -> Result<(), Breach> {
+        match intent {
+            Intent::Registry => {
+                let registry = self.people.registry();
+                self.people.is_told(intent);
+                self.observe(Fact::Registry(registry))
+            }
+            Intent::Marker => {
+                self.people.is_told(intent);
+                let marker = self.people.marker;
+                self.observe(Fact::StopMarker(marker))
+            }
+        }
+    }
+
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.trace {
+            let mut text = String::new();
+            let _ = write!(text, "{:>14.4}s  {}", self.now.as_secs_f64(), line());
+            if self.past.len() == PAST {
+                self.past.pop_front();
+            }
+            self.past.push_back(text);
+        }
+    }
+
+    pub fn past(&self) -> String {
+        let lines: Vec<&str> = self.past.iter().map(String::as_str).collect();
+        lines.join("\n")
+    }
+}
+
+fn self_seen(seen: &workerheal_core::units::Inspection) -> String {
+    format!(
+        "{} {} job={} fall={:?} stop={:?} run={:?} file={:?}",
+        seen.active, seen.result, seen.has_job, seen.fall, seen.stop, seen.run, seen.file
+    )
+}
+
+fn in_short(fact: &Fact) -> String {
+    match fact {
+        Fact::Units(list) => {
+            let units: Vec<String> = list
+                .iter()
+                .map(|status| format!("{}={}{}", status.name, status.active, if status.has_job { "+job" } else { "" }))
+                .collect();
+            format!("units {}", units.join(" "))
+        }
+        Fact::Probed(unit, sighting) if sighting.answer == workerheal_core::probe::Answer::Accepted => {
+            format!("{unit} answers")
+        }
+        Fact::Changed(status) => {
+            format!("{} is {}{}", status.name, status.active, if status.has_job { "+job" } else { "" })
+        }
+        Fact::Inspected(unit, look, result) => format!("answer to {:?} of {unit}: {}", look.purpose, result.is_ok()),
+        Fact::Registry(_) => "registry".to_owned(),
+        fact => format!("{fact:?}"),
+    }
+}
+
+fn new_healer(policy: &Policy, registry: &Arc<Registry>, chance: Rng) -> Healer {
+    let coverage = Coverage::new("lerd-", [], &["db.service".to_owned()]).expect("it is good");
+    Healer::new(Mode::Automatic, coverage, policy.clone(), Arc::clone(registry), chance)
+}
+
+/// A memory as a later daemon reads it, whose clock begins anew: as the store does it.
+fn aged(memory: &Memory, then: Duration, away: Duration) -> Memory {
+    let then = Timestamp::from_origin(then);
+    let age = |at: Timestamp| {
+        let left = at.from_now(then);
+        Timestamp::from_origin(left.saturating_sub(away).min(left))
+    };
+    let mut aged = memory.clone();
+    for remembered in aged.workers.values_mut() {
+        remembered.not_before = age(remembered.not_before);
+    }
+    let pauses = memory.pauses.iter().map(|pause| Pause { until: pause.until.map(age), ..pause });
+    aged.pauses = pauses.filter(|pause| pause.until.is_none_or(|at| at > Timestamp::default())).collect::<Pauses>();
+    aged
+}

@@ -1,0 +1,301 @@
+//! What went wrong in a run that failed: its last own line, else the manager's line that names the cause.
+//!
+//! A line is its own if a process of the run wrote it that does its work or prepares it. What commands
+//! like `ExecStopPost=` write comes after the fact. journald asks the living process for its unit, so of one
+//! that dies at once it knows the process id and the stream at most: these tell whose its lines are.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Entry, FAILURE_RESULT, Journal, PROCESS_EXIT, SPAWN_FAILED, STOPPING, or};
+use crate::core::units::{ServiceResult, UnitName};
+
+/// `SD_MESSAGE_UNIT_OUT_OF_MEMORY`: the kernel has killed a process of the unit (sd-messages.h).
+const OUT_OF_MEMORY: &str = "fe6faa94e7774663a0da52717891d8ef";
+/// The lowest urgency of what the manager says when something goes wrong: `LOG_WARNING`.
+const WARNING: u8 = 4;
+/// What the manager warns of without its being why a run fails.
+const BESIDES: [&str; 6] = [
+    "Found left-over process",
+    "This usually indicates unclean termination",
+    "Killing process",
+    "Referenced but unset environment variable",
+    "Supervising process",
+    "Start request repeated too quickly",
+];
+/// How long, in microseconds, a process may be at work before the manager notes that it was begun.
+const SPAWNS_WITHIN: u64 = 5_000_000;
+/// The time until a second search where the first has found nothing.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How many lines are looked through for the last own one; and how many if those were all of processes that do not count.
+const LINES: [u32; 2] = [200, 10_000];
+
+/// A run that has failed, as the manager tells of it.
+#[derive(Debug, Clone)]
+pub(in crate::manager) struct FailedRun {
+    /// The id of the run that the manager has last begun.
+    pub invocation: String,
+    /// That run is under way: the one before it is meant, if that failed.
+    pub is_before: bool,
+    /// How it ended; that of the run under way is not known.
+    pub result: ServiceResult,
+    /// The process id of its main process.
+    pub main: Option<u32>,
+    /// Whether the main process ended without error.
+    pub main_was_clean: bool,
+    /// The commands that prepare, do or complete the start.
+    pub work: Vec<Command>,
+    /// The commands of a stop.
+    pub stop: Vec<Command>,
+    /// Those of a reload.
+    pub reload: Vec<Command>,
+}
+
+/// A command of a unit that was run, perhaps in an earlier run.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::manager) struct Command {
+    pub pid: u32,
+    /// When the manager noted that it was begun and had ended, in microseconds since 1970. By the first its process
+    /// can have written something.
+    pub begun: u64,
+    pub ended: u64,
+}
+
+/// What the manager says of a run, the newest first, and when it was.
+struct Record {
+    entries: Vec<Entry>,
+    /// The other runs that it has records of.
+    others: HashSet<String>,
+    /// When the run before it had ended, in microseconds since 1970.
+    after: u64,
+    /// When the run after it began, if one did.
+    before: Option<u64>,
+}
+
+impl Journal {
+    /// What went wrong in a run, fit to show.
+    pub async fn what_went_wrong(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
+        let found = self.look_for_error(unit, run).await;
+        if found.is_some() || run.is_before {
+            return found;
+        }
+        // A run does not fail without a word: the journal is behind.
+        sleep(AGAIN).await;
+        self.look_for_error(unit, run).await
+    }
+
+    async fn look_for_error(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
+        let record = self.record(unit, run).await?;
+        let failed_by_itself = |entry: &Entry| {
+            let refusal = entry.is(FAILURE_RESULT) && entry.result.as_deref() == Some("start-limit-hit");
+            (entry.is(FAILURE_RESULT) && !refusal) || entry.is(SPAWN_FAILED) || entry.is_end_of_work()
+        };
+        if run.result == ServiceResult::StartLimitHit && !record.entries.iter().any(failed_by_itself) {
+            return record.refusal();
+        }
+        if let Some(line) = record.foregone(run) {
+            return Some(line);
+        }
+        let at_a_stop = run.main_was_clean && !record.entries.iter().any(Entry::is_end_of_work);
+        if at_a_stop && let Some(line) = record.failed_stop() {
+            return Some(line);
+        }
+        match self.last_own_line(unit, run, &record).await {
+            Some(line) => Some(line),
+            None => record.cause(run.result),
+        }
+    }
+
+    /// What the manager says of the run. `None` if none has failed.
+    async fn record(&self, unit: &UnitName, run: &FailedRun) -> Option<Record> {
+        let mut entries = self.search(&self.told_of(unit), 200).await.ok()?;
+        // What we have told of it repeats what it said before.
+        entries.retain(|entry| entry.ours.is_none());
+        let id = if run.is_before {
+            let failed = |entry: &&Entry| entry.invocation().is_some_and(|id| id != run.invocation);
+            let before = entries.iter().find(failed)?.invocation()?.to_owned();
+            let has_failed = |entry: &Entry| entry.is(FAILURE_RESULT) && entry.invocation() == Some(&before);
+            entries.iter().any(has_failed).then_some(before)?
+        } else {
+            run.invocation.clone()
+        };
+        let is_its = |entry: &&Entry| entry.invocation() == Some(&id);
+        let begin = entries.iter().filter(is_its).map(Entry::sent).min();
+        let is_anothers = |entry: &&Entry| entry.invocation().is_some_and(|other| other != id);
+        let others = entries.iter().filter(is_anothers);
+        let after = others.clone().map(Entry::sent).filter(|at| begin.is_none_or(|begin| *at < begin)).max();
+        let before = others.clone().map(Entry::sent).filter(|at| run.is_before && Some(*at) > begin).min();
+        let others = others.filter_map(|entry| entry.invocation().map(str::to_owned)).collect();
+        let after = after.unwrap_or_else(|| {
+            let first = run.work.iter().map(|command| command.begun).min().unwrap_or(0);
+            first.saturating_sub(SPAWNS_WITHIN)
+        });
+        entries.retain(|entry| match entry.invocation() {
+            Some(its) => its == id,
+            None => entry.sent() >= after && before.is_none_or(|before| entry.sent() <= before),
+        });
+        Some(Record { entries, others, after, before })
+    }
+
+    /// The last line that a process of the run wrote, those of a stop or a reload aside.
+    async fn last_own_line(&self, unit: &UnitName, run: &FailedRun, record: &Record) -> Option<String> {
+        let mut matches = self.written_by(unit);
+        for pid in run.main.into_iter().chain(run.work.iter().map(|command| command.pid)) {
+            matches.extend([or(), format!("_PID={pid}")]);
+        }
+        let since = format!("--since=@{}", record.after / 1_000_000);
+        matches.push(since.clone());
+        for lines in LINES {
+            let found = self.search(&matches, lines).await.ok()?;
+            let is_all = found.len() < lines as usize;
+            let mut entries: Vec<Entry> = found.into_iter().filter(|entry| record.may_have(entry)).collect();
+            let mut authors = Authors::of(run, record, &entries);
+            // Its children often know best, and they came the same way as what is known to be its own.
+            let mut streams: Vec<String> = authors.own.iter().map(|id| format!("_STREAM_ID={id}")).collect();
+            streams.sort_unstable();
+            if !streams.is_empty() {
+                streams.push(since.clone());
+                let streamed = self.search(&streams, 50).await.unwrap_or_default();
+                entries.extend(streamed.into_iter().filter(|entry| record.may_have(entry)));
+            }
+            entries.sort_by_key(|entry| std::cmp::Reverse(entry.written()));
+            entries.retain(|entry| authors.wrote(entry));
+            if let Some(line) = entries.into_iter().find_map(Entry::line) {
+                return Some(line);
+            }
+            if is_all {
+                break;
+            }
+            authors.own.clear();
+        }
+        None
+    }
+}
+
+impl Record {
+    /// Whether the entry can be one of the run's processes, by its time and what it says of its run.
+    fn may_have(&self, entry: &Entry) -> bool {
+        let is_others = entry.own_run.as_ref().is_some_and(|run| self.others.contains(run));
+        let at = entry.written();
+        let is_in_time = at >= self.after && self.before.is_none_or(|before| at <= before);
+        is_in_time && !is_others && entry.ours.is_none() && !entry.is_about_a_unit()
+    }
+
+    /// The first that it says of which this holds.
+    fn first(&self, holds: impl Fn(&Entry) -> bool) -> Option<String> {
+        self.entries.iter().rev().filter(|entry| holds(entry)).find_map(Entry::text)
+    }
+
+    /// Why the main process never ran, though what prepares it may have: its program could not be executed, or
+    /// the manager could not give it what it needs.
+    fn foregone(&self, run: &FailedRun) -> Option<String> {
+        let main = run.main.map(|pid| pid.to_string());
+        let is_main = |entry: &Entry| main.is_some() && entry.pid == main;
+        match run.result {
+            ServiceResult::Resources => self.first(Entry::is_warning),
+            _ => self.first(|entry| entry.is(SPAWN_FAILED) && is_main(entry)),
+        }
+    }
+
+    fn failed_stop(&self) -> Option<String> {
+        self.first(|entry| entry.is(PROCESS_EXIT))
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.first(|entry| entry.says("Start request repeated too quickly"))
+    }
+
+    /// The manager's line that names the cause of a failure.
+    fn cause(&self, result: ServiceResult) -> Option<String> {
+        let typical = match result {
+            ServiceResult::Timeout => self.first(|entry| entry.is_warning() && entry.says("timed out")),
+            ServiceResult::Watchdog => self.first(|entry| entry.is_warning() && entry.says("Watchdog timeout")),
+            ServiceResult::OomKill => self.first(|entry| entry.is(OUT_OF_MEMORY)),
+            ServiceResult::Protocol => self.first(Entry::is_warning),
+            _ => None,
+        };
+        typical
+            .or_else(|| self.first(|entry| entry.is(SPAWN_FAILED)))
+            .or_else(|| self.first(|entry| entry.is_end_of_work() && entry.says("Main process")))
+            .or_else(|| self.first(Entry::is_end_of_work))
+            .or_else(|| self.first(Entry::is_warning))
+            .or_else(|| self.failed_stop())
+            .or_else(|| self.refusal())
+    }
+}
+
+/// Whose lines count.
+struct Authors {
+    /// Processes of a stop or reload.
+    aside: HashSet<String>,
+    /// Processes of the run itself.
+    work: HashSet<String>,
+    /// The streams of those.
+    own: HashSet<String>,
+    /// When the stop began that the first of its commands belongs to: what has not been heard of before is theirs.
+    stop: Option<u64>,
+}
+
+impl Authors {
+    fn of(run: &FailedRun, record: &Record, entries: &[Entry]) -> Self {
+        let in_time = |command: &&Command| command.begun >= record.after;
+        let pids = |commands: &[Command]| commands.iter().filter(in_time).map(|it| it.pid.to_string()).collect();
+        let mut aside: HashSet<String> = pids(&run.stop);
+        aside.extend(pids(&run.reload));
+        let mut work: HashSet<String> = pids(&run.work);
+        work.extend(run.main.map(|pid| pid.to_string()));
+        let first_stop = run.stop.iter().filter(in_time).map(|command| command.begun).min();
+        let told = record.entries.iter().filter(|entry| entry.is(PROCESS_EXIT) || entry.is(STOPPING)).map(Entry::sent);
+        let ends = run.work.iter().map(|command| command.ended).chain(told);
+        let stop = first_stop.map(|stop| ends.filter(|end| *end <= stop && *end >= record.after).max().unwrap_or(stop));
+        let mut authors = Self { aside, work, own: HashSet::new(), stop };
+        let foreign: HashSet<&String> =
+            entries.iter().filter(|it| authors.is_aside(it)).filter_map(|it| it.stream.as_ref()).collect();
+        authors.own = entries
+            .iter()
+            .filter(|entry| authors.is_work(entry) || (!authors.is_aside(entry) && authors.is_before_a_stop(entry)))
+            .filter_map(|entry| entry.stream.clone())
+            .filter(|stream| !foreign.contains(stream))
+            .collect();
+        authors
+    }
+
+    fn is_aside(&self, entry: &Entry) -> bool {
+        entry.pid.as_ref().is_some_and(|pid| self.aside.contains(pid))
+    }
+
+    fn is_work(&self, entry: &Entry) -> bool {
+        entry.pid.as_ref().is_some_and(|pid| self.work.contains(pid))
+    }
+
+    fn is_before_a_stop(&self, entry: &Entry) -> bool {
+        self.stop.is_none_or(|stop| entry.written() < stop)
+    }
+
+    /// Whether the entry is of the work itself.
+    fn wrote(&self, entry: &Entry) -> bool {
+        match &entry.stream {
+            Some(stream) => self.own.contains(stream),
+            None => self.is_work(entry) || (!self.is_aside(entry) && self.is_before_a_stop(entry)),
+        }
+    }
+}
+
+impl Entry {
+    /// A process ended badly that was neither to stop nor to reload the unit.
+    fn is_end_of_work(&self) -> bool {
+        self.is(PROCESS_EXIT) && !matches!(self.command.as_deref(), Some("ExecStop" | "ExecStopPost" | "ExecReload"))
+    }
+
+    /// Something went wrong that has no id.
+    fn is_warning(&self) -> bool {
+        let is_urgent = self.priority.as_ref().and_then(|it| it.parse::<u8>().ok()).is_some_and(|it| it <= WARNING);
+        is_urgent && self.message_id.is_none() && !BESIDES.iter().any(|text| self.says(text))
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.text().is_some_and(|text| text.contains(words))
+    }
+}

@@ -1,0 +1,180 @@
+//! What a start of a unit would do to others, and what has been done to the groups that it is in.
+//!
+//! A start pulls in what the unit requires and wants, and stops what it conflicts with (systemd.unit(5)). The states of
+//! all these units are read with one call, and more is asked only of those that are not as they should be.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use zbus::OwnedVariant;
+
+use super::link::Link;
+use super::wire::{self, Line};
+use super::{Systemd, flag, names, text};
+use crate::core::units::{ActiveState, Parent, StopEvidence, StoppedGroup};
+use crate::manager::ManagerError;
+use crate::manager::journal::End;
+
+/// When a group went down does not matter for what the journal has of its stop.
+const LONG_AGO: Duration = Duration::from_secs(3600);
+
+/// The dependencies of a unit, by name.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies {
+    requires: BTreeSet<String>,
+    wants: BTreeSet<String>,
+    conflicts: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    /// Timers, paths and sockets that start it.
+    pub triggers: Vec<String>,
+}
+
+/// How the units are that it depends on.
+#[derive(Debug, Default)]
+pub(super) struct Related {
+    pub parents: Vec<Parent>,
+    pub pulls_in: Vec<String>,
+    pub conflicts: Vec<String>,
+    pub stopped_groups: Vec<StoppedGroup>,
+    pub failed_sockets: Vec<String>,
+}
+
+impl Dependencies {
+    /// Asks for all of them at once.
+    pub async fn of(link: &Link, unit: &str) -> Result<Self, ManagerError> {
+        let of_unit = |key| link.property(unit, wire::UNIT, key);
+        let (binds_to, requires, requisite, wants, upholds, conflicts, conflicted_by, part_of, triggers) = tokio::try_join!(
+            of_unit("BindsTo"),
+            of_unit("Requires"),
+            of_unit("Requisite"),
+            of_unit("Wants"),
+            link.property_if_known(unit, wire::UNIT, "Upholds"),
+            of_unit("Conflicts"),
+            of_unit("ConflictedBy"),
+            of_unit("PartOf"),
+            of_unit("TriggeredBy"),
+        )?;
+        let all = |lists: Vec<OwnedVariant>| lists.into_iter().flat_map(names);
+        let (slices, needed): (BTreeSet<_>, BTreeSet<_>) =
+            all(vec![binds_to, requires, requisite]).partition(|name| name.ends_with(".slice"));
+        let wanted = all(std::iter::once(wants).chain(upholds).collect());
+        let mut groups = slices;
+        groups.extend(names(part_of));
+        Ok(Self {
+            requires: needed.into_iter().filter(|name| !is_basic(name)).collect(),
+            wants: wanted.filter(|name| !is_basic(name)).collect(),
+            conflicts: all(vec![conflicts, conflicted_by]).filter(|name| !is_shutdown(name)).collect(),
+            groups,
+            triggers: names(triggers),
+        })
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = &String> {
+        self.triggers.iter().filter(|name| name.ends_with(".socket"))
+    }
+}
+
+impl Systemd {
+    /// How the units are that it depends on. `with_history`: since when parents that are up have been so, too.
+    pub(super) async fn related(
+        &self,
+        link: &Link,
+        dependencies: &Dependencies,
+        with_history: bool,
+    ) -> Result<Related, ManagerError> {
+        let Dependencies { requires, wants, conflicts, groups, .. } = dependencies;
+        let sockets = dependencies.sockets();
+        let all: BTreeSet<&String> =
+            requires.iter().chain(wants).chain(conflicts).chain(groups).chain(sockets).collect();
+        if all.is_empty() {
+            return Ok(Related::default());
+        }
+        let all: Vec<String> = all.into_iter().cloned().collect();
+        let lines = link.list_names(&all).await?;
+        let mut related = Related::default();
+        for line in lines {
+            let (up, stopping) = (line.active.is_up(), line.is_stopping());
+            if wants.contains(&line.name) && !(up && !stopping) && !requires.contains(&line.name) {
+                related.pulls_in.push(line.name.clone());
+            }
+            if conflicts.contains(&line.name) && (!line.active.is_down() || line.is_starting()) {
+                related.conflicts.push(line.name.clone());
+            }
+            if line.name.ends_with(".socket") && line.active == ActiveState::Failed {
+                related.failed_sockets.push(line.name.clone());
+            }
+            if groups.contains(&line.name) && !(up && !stopping) {
+                related.stopped_groups.extend(self.stopped_group(link, &line).await?);
+            }
+            if requires.contains(&line.name) {
+                related.parents.push(parent(link, line, with_history).await?);
+            }
+        }
+        Ok(related)
+    }
+
+    /// A group that is down, if it was stopped. A target or a slice does not go down otherwise; a service may.
+    async fn stopped_group(&self, link: &Link, line: &Line) -> Result<Option<StoppedGroup>, ManagerError> {
+        let name = line.name.clone();
+        if !line.active.is_down() {
+            return Ok(line.is_stopping().then_some(StoppedGroup { name, left: None }));
+        }
+        let Some(left) = link.moment(&name, "ActiveExitTimestampMonotonic").await? else { return Ok(None) };
+        if name.ends_with(".service") {
+            let run = link.invocation(&name).await?;
+            let end = End {
+                is_over: true,
+                was_clean: line.active == ActiveState::Inactive,
+                was_sudden: false,
+                ago: LONG_AGO,
+            };
+            if run.is_empty() || self.journal.stop_evidence(&run, end).await != StopEvidence::Requested {
+                return Ok(None);
+            }
+        }
+        Ok(Some(StoppedGroup { name, left: Some(left) }))
+    }
+}
+
+async fn parent(link: &Link, line: Line, with_history: bool) -> Result<Parent, ManagerError> {
+    let stopping = line.is_stopping();
+    let mut parent = Parent {
+        name: line.name,
+        active: line.active,
+        stopping,
+        left: None,
+        finished: false,
+        stops_when_unneeded: false,
+        stopped_later: false,
+    };
+    if with_history || !parent.active.is_up() {
+        parent.left = link.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
+    }
+    if parent.active.is_down() {
+        parent.stops_when_unneeded = flag(&link.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
+        parent.finished = parent.active != ActiveState::Failed
+            && parent.name.ends_with(".service")
+            && has_finished(link, &parent.name).await?;
+    }
+    Ok(parent)
+}
+
+/// Whether it is a oneshot that has run, and has succeeded.
+async fn has_finished(link: &Link, service: &str) -> Result<bool, ManagerError> {
+    let (kind, result, began) = tokio::try_join!(
+        link.property(service, wire::SERVICE, "Type"),
+        link.property(service, wire::SERVICE, "Result"),
+        link.moment(service, "InactiveExitTimestampMonotonic"),
+    )?;
+    Ok(text(&kind) == "oneshot" && text(&result) == "success" && began.is_some_and(|began| began > Duration::ZERO))
+}
+
+/// The basic targets are up whenever the manager is: nobody stops those, and starting them does no harm.
+fn is_basic(unit: &str) -> bool {
+    matches!(unit, "basic.target" | "sysinit.target")
+}
+
+/// What every unit conflicts with: these stop everything.
+fn is_shutdown(unit: &str) -> bool {
+    matches!(unit, "shutdown.target" | "umount.target" | "exit.target")
+}
