@@ -5,8 +5,15 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::setup::Error;
+
+/// A daemon that was killed while it started a program leaves its lock to that until it runs: so long a lock may have
+/// no owner that lives.
+const LOCK_OUTLIVES_ITS_OWNER: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(20);
 
 /// The socket, and the lock that says whose it is. Dropped, both are gone.
 #[derive(Debug)]
@@ -28,10 +35,14 @@ impl Claim {
         let directory = path.parent().unwrap_or(Path::new("/"));
         prepare(directory).map_err(|error| cannot(&error))?;
         let lock = lock_of(path).map_err(|error| cannot(&error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::AnotherDaemon(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(cannot(&error)),
+        let begin = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_OUTLIVES_ITS_OWNER => sleep(POLL),
+                Err(TryLockError::WouldBlock) => return Err(Error::AnotherDaemon(path.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(cannot(&error)),
+            }
         }
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => return Err(cannot(&"something else is there; remove it")),
@@ -87,4 +98,25 @@ fn prepare(directory: &Path) -> io::Result<()> {
 pub(super) fn may_come_in(stream: &tokio::net::UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_outlives_its_owner_for_a_moment_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/api.sock");
+        let held = Claim::take(&path).unwrap();
+        assert!(is_taken(&path));
+        assert!(matches!(Claim::take(&path), Err(Error::AnotherDaemon(_))), "it lives");
+        let owner = std::thread::spawn(move || {
+            sleep(LOCK_OUTLIVES_ITS_OWNER / 5);
+            drop(held);
+        });
+        assert!(Claim::take(&path).is_ok());
+        owner.join().unwrap();
+        assert!(!is_taken(&path));
+    }
 }
