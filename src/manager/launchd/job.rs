@@ -3,7 +3,7 @@
 //! launchd has neither a start limit nor units that a job needs, and its jobs say nothing of when
 //! they went down: those fields are empty. It throttles what crashes again and again and never gives
 //! up, which is a crash loop. What it calls `not running` is ill if it is [meant](super::starts) to be up: launchd puts
-//! off starts that nobody demands, for minutes or for ever.
+//! off starts that are not demanded, for minutes or for ever.
 
 use std::time::Duration;
 

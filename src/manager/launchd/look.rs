@@ -213,7 +213,7 @@ impl Eyes {
         Ok(Seen { disabled: disabled?, is_new, directory_gone, age, job, domain, file })
     }
 
-    /// Whether the unit's job is disabled: what its plist says holds until somebody says otherwise.
+    /// Whether the unit's job is disabled: what its plist says holds unless `launchctl` was told otherwise.
     pub async fn is_disabled(&self, unit: &UnitName, agent: Option<&Agent>) -> Result<bool, ManagerError> {
         const WHAT: &str = "print-disabled";
         let text = self.launchctl.print_disabled().await.map_err(|failure| (WHAT, failure))?;

@@ -39,7 +39,7 @@ fn service(line: &str) -> Option<Listed> {
     (!label.is_empty()).then(|| Listed { label: label.to_owned(), pid })
 }
 
-/// Which labels somebody has disabled (true) or enabled; `None` if that is not what the text says.
+/// Which labels are disabled (true) or enabled on purpose; `None` if that is not what the text says.
 /// Up to macOS 12 the words are `true` and `false`.
 pub(super) fn disabled(text: &str) -> Option<HashMap<String, bool>> {
     let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "disabled services = {");

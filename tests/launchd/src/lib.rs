@@ -43,7 +43,7 @@ pub struct Reply {
 pub struct Ways {
     /// The major version of macOS, for the form of what is printed.
     pub macos: u32,
-    /// Somebody is logged in at the screen: without that there is no domain `gui/UID`.
+    /// The user is logged in at the screen: without that there is no domain `gui/UID`.
     pub gui: bool,
     /// With what exit status that is said.
     pub no_domain: i32,
@@ -160,7 +160,7 @@ impl Launchd {
         self.world().outdate(label);
     }
 
-    /// Whether a label is disabled, as far as anybody has said so.
+    /// Whether a label is disabled; `None` if neither `enable` nor `disable` was called for it.
     pub fn disabled(&self, label: &str) -> Option<bool> {
         self.world().disabled.get(label).copied()
     }

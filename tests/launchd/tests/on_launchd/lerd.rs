@@ -129,7 +129,7 @@ fn what_podman_runs_is_left_to_podman() {
     assert_eq!(stage.launchd.runs(&label(QUEUE)), Some(0), "Lerd has podman run it");
     stage.start_daemon();
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    // Somebody tried it through launchd, and podman would not.
+    // It was tried through launchd, and podman refused.
     stage.write("podman", "#!/bin/sh\nexit 125\n");
     stage.launchd.control(&["kickstart", &stage.target(QUEUE)]);
     stage.wait_for_down(&[QUEUE]);
@@ -160,7 +160,7 @@ fn while_lerd_brings_a_worker_back_itself_it_is_left_to_lerd() {
 }
 
 #[test]
-fn while_lerd_loads_a_worker_anew_nobody_has_stopped_it() {
+fn a_worker_that_lerd_loads_anew_does_not_count_as_stopped() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();

@@ -152,7 +152,7 @@ fn a_job_that_was_loaded_over_ssh_is_healed_where_it_is() {
 }
 
 #[test]
-fn where_nobody_is_logged_in_at_the_screen_the_users_domain_is_used() {
+fn without_a_session_at_the_screen_the_users_domain_is_used() {
     for status in [112, 125] {
         let stage = OnLaunchd::new();
         stage.launchd.ways(|ways| (ways.gui, ways.no_domain) = (false, status));
