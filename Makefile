@@ -9,13 +9,14 @@
 # make bench    all measurements, about 40 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
 # make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
 # make lint     formatting, clippy, documentation, dependencies
+# make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
 # make install  the program; `workerheal install` then makes it a service
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted bench bench-compare lint deny macos install packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted bench bench-compare lint deny macos macos-binary install packages
 
 # What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
@@ -85,6 +86,11 @@ macos:
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/aarch64-apple-darwin" ]; then \
 		$(CARGO) check --locked --quiet --target aarch64-apple-darwin --package workerheal --package workerheal-launchd; \
 	else echo "Not checked: whether it compiles for macOS (rustup target add aarch64-apple-darwin)"; fi
+
+# Not part of the tests: it fetches tools, and builds everything twice.
+MACOS_PROFILE ?= release
+macos-binary:
+	packaging/macos/build.sh $(MACOS_PROFILE)
 
 # Advisories need the network: a machine without it checks the rest.
 deny:

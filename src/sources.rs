@@ -5,25 +5,39 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::core::coverage::Worker;
-use crate::core::explain::{Commands, Sources};
+use crate::core::explain::{Commands, Manager, Sources};
 use crate::core::registry::{Lines, Registry};
 use crate::core::text;
 use crate::core::time::Timestamp;
-use crate::manager::Scope;
+use crate::core::units::UnitName;
+use crate::manager::{Scope, ServiceManager};
 use crate::paths::Paths;
 
-/// For an explanation of this worker. `clock` is now, by the clock that pauses are told by.
-#[must_use]
-pub fn sources(paths: &Paths, scope: Scope, registry: &Registry, worker: &Worker, clock: Timestamp) -> Sources {
+/// For an explanation of this worker, with commands to the manager that has its unit. `clock` is now, by the clock that
+/// pauses are told by.
+pub async fn sources<M: ServiceManager>(
+    (paths, registry): (&Paths, &Registry),
+    (manager, scope): (&M, Scope),
+    (unit, worker): (&UnitName, &Worker),
+    clock: Timestamp,
+) -> Sources {
+    let mut commands = match scope {
+        Scope::User => Commands::USER,
+        Scope::System => Commands::SYSTEM,
+    };
+    if let Some(mut own) = manager.commands(unit).await {
+        if let Manager::Launchd(job) = &mut own {
+            job.plist = shown(Path::new(&job.plist));
+            job.log = job.log.as_ref().map(|log| shown(Path::new(log)));
+        }
+        commands.manager = own;
+    }
     Sources {
         sites: shown(&paths.sites),
         lines: registry.lines(&worker.site).map(Lines::by_key).unwrap_or_default(),
         config: shown(&paths.config),
         stop_marker: shown(&paths.stop_marker),
-        commands: match scope {
-            Scope::User => Commands::USER,
-            Scope::System => Commands::SYSTEM,
-        },
+        commands,
         now: SystemTime::now(),
         clock,
     }

@@ -17,6 +17,9 @@ pub(super) struct Daemon {
     /// Form of the log on standard error [auto: the journal where there is one, else text]
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log: Format,
+    /// Wait while another daemon of the same user runs, instead of ending: launchd runs an agent in each session
+    #[arg(long, hide = true)]
+    standby: bool,
 }
 
 impl Daemon {
@@ -26,6 +29,9 @@ impl Daemon {
         end_on_panic();
         let result = Setup::load(options).map_err(anyhow::Error::from).and_then(|setup| {
             block_on(async {
+                if self.standby {
+                    crate::daemon::wait_for_turn(&setup.paths.socket).await;
+                }
                 let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
                 Ok(crate::daemon::run(manager, changes, setup).await?)
             })

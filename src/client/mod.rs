@@ -229,7 +229,8 @@ impl Direct {
             let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
             let Setup { paths, scope, rules, .. } = &self.setup;
             // What the daemon has written down was read as of the origin.
-            let sources = sources(paths, *scope, &rules.registry, worker, Timestamp::default());
+            let files = (paths, &*rules.registry);
+            let sources = sources(files, (&search.manager, *scope), (&unit, worker), Timestamp::default()).await;
             let Some(explanation) = search.explain(&unit, &sources).await? else { continue };
             let last_words = search.manager.last_error(&unit).await;
             let text = text(&explanation, last_words.as_deref(), Style::default());

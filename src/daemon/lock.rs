@@ -66,6 +66,12 @@ impl Lock {
     }
 }
 
+/// Whether a daemon that lives has the lock beside this socket.
+pub(super) fn is_taken(socket: &Path) -> bool {
+    let lock = open_file(socket, &socket.with_extension("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 struct Locks {
     state: PathBuf,
     socket: PathBuf,

@@ -19,6 +19,7 @@ mod places;
 mod record;
 mod uptimes;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +61,9 @@ const LATER_A_WORKER: Duration = Duration::from_micros(200);
 const TAKES_STOCK_AT_LATEST: Duration = Duration::from_secs(1);
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is looked if another daemon has ended, by one that waits for its turn.
+const LOOKS_FOR_TURN: Duration = Duration::from_secs(2);
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
@@ -182,6 +186,16 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         api.end().await;
     }
     end
+}
+
+/// Waits until no other daemon of the same user runs.
+pub async fn wait_for_turn(socket: &Path) {
+    if lock::is_taken(socket) {
+        tracing::info!("another workerheal daemon runs; this one waits until it ends");
+    }
+    while lock::is_taken(socket) {
+        tokio::time::sleep(LOOKS_FOR_TURN).await;
+    }
 }
 
 /// Opens the API. Without one it heals all the same.

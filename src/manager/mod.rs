@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::core::coverage::Aliases;
+use crate::core::explain;
 use crate::core::healer::{Fact, Outcome};
 use crate::core::rules::Start;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus, Whereabouts};
@@ -188,6 +189,12 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
             let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
             SystemTime::now().checked_sub(up_for)
         }
+    }
+
+    /// The manager's own commands about the unit, for people to paste; `None` are systemd's for the scope.
+    fn commands(&self, unit: &UnitName) -> impl Future<Output = Option<explain::Manager>> + Send {
+        let _ = unit;
+        std::future::ready(None)
     }
 
     /// Waits until no start is under way that would be left half done if this process ended: none

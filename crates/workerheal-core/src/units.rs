@@ -507,6 +507,19 @@ pub struct Inspection {
     pub clearable: bool,
     /// Whether its last run was ended on request; `None` when nobody asked to find out.
     pub stop: Option<StopEvidence>,
+    /// What a manager says that has words of its own (launchd), for people to read.
+    pub said: Option<Box<Said>>,
+}
+
+/// What the manager said of a unit in words of its own, for explanations. No decision rests on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its words, shown where systemd's properties would be.
+    pub evidence: String,
+    /// What is wrong with the unit, if that is none of what systemd knows.
+    pub finding: Option<String>,
+    /// Who or what starts the unit, where that is not workerheal's to do.
+    pub left_to: Option<String>,
 }
 
 impl Inspection {
@@ -574,6 +587,7 @@ impl Inspection {
             failed_sockets: Vec::new(),
             clearable: true,
             stop: None,
+            said: None,
         }
     }
 }

@@ -148,7 +148,8 @@ async fn explain<M: ServiceManager>(
     let unit = UnitName::parse(&search.rules.coverage.own_name(&name)).map_err(|_| not_covered())?;
     let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
     let seen = search.inspect(&unit, Detail::ALL).await?;
-    let sources = sources(&office.paths, office.scope, &search.rules.registry, &worker, Timestamp::default());
+    let files = (&office.paths, &*search.rules.registry);
+    let sources = sources(files, (&office.manager, office.scope), (&unit, &worker), Timestamp::default()).await;
     let explanation = office.ask(|reply| Ask::Explain(unit.clone(), Box::new((seen, sources)), reply)).await?;
     let explanation = explanation.ok_or_else(not_covered)?;
     let last_words = search.last_words(&unit).await;

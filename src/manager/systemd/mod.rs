@@ -185,6 +185,7 @@ impl Systemd {
             failed_sockets: related.failed_sockets,
             clearable,
             stop,
+            said: None,
         })
     }
 

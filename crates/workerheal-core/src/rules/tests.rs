@@ -242,6 +242,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
                 .into_iter()
                 .map(|active| Parent { name: "p.service".into(), active, ..Parent::default() })
                 .collect(),
+            said: None,
             stop: match stop {
                 0 => None,
                 1 => Some(StopEvidence::Requested),

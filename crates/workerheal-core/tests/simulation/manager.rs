@@ -284,6 +284,7 @@ impl Manager {
             failed_sockets: Vec::new(),
             clearable: true,
             stop,
+            said: None,
         }
     }
 
