@@ -9,6 +9,7 @@
 mod direct;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod isolation;
 mod link;
 pub(crate) mod own;
 mod related;

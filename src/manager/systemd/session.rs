@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
+use super::isolation::Isolation;
 use super::link::{Address, Link};
 use super::starts::Starting;
 use super::wire::{self, Line, Signal};
@@ -29,8 +30,6 @@ use crate::manager::{Change, ManagerError};
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
 const LONGEST_RELOAD: Duration = Duration::from_secs(10);
-/// The longest that isolating a target is waited for.
-const LONGEST_ISOLATION: Duration = Duration::from_secs(120);
 /// Waits between attempts to connect: short at first, for a manager that executes itself anew.
 const RECONNECT: [Duration; 5] = [
     Duration::from_millis(20),
@@ -181,8 +180,7 @@ struct Following {
     failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
     /// The manager is about to end.
     shutting_down: bool,
-    /// Jobs of targets that may be isolated, which stops everything else, and until when their end is waited for.
-    isolating: HashMap<String, Instant>,
+    isolation: Isolation,
     covered: Vec<glob::Pattern>,
     /// As they were told.
     aliases: Aliases,
@@ -213,7 +211,7 @@ impl Following {
             told_jobs: HashMap::new(),
             failed_sockets: BTreeMap::new(),
             shutting_down: false,
-            isolating: HashMap::new(),
+            isolation: Isolation::default(),
             covered: Vec::new(),
             aliases: Aliases::new(),
             listing: false,
@@ -312,11 +310,8 @@ impl Following {
                     }
                     Some(Call::Sockets) => self.sockets_listed(session, message).await,
                     Some(Call::AllowIsolate(path)) => {
-                        if wire::is_true(message) {
-                            Ok(())
-                        } else {
-                            self.is_not_isolated(session, &path).await
-                        }
+                        let ended = !wire::is_true(message) && self.isolation.is_none_of(&path);
+                        self.isolation_ended(session, ended).await
                     }
                     Some(Call::Triggers(socket)) => {
                         self.triggers_told(session, message, socket);
@@ -361,13 +356,7 @@ impl Following {
                 }
                 Ok(())
             }
-            Signal::TargetJob { path, target } => {
-                self.isolating.insert(path.clone(), Instant::now() + LONGEST_ISOLATION);
-                let _ = session.changes.send(Change::Reloading);
-                let question = wire::property_of(&target, wire::UNIT, "AllowIsolate")?;
-                self.calls.insert(question.primary_header().serial_num(), Call::AllowIsolate(path));
-                self.connection.send_all(&[question]).await
-            }
+            Signal::JobNew { path, unit } => self.job_queued(session, path, &unit).await,
             Signal::ShuttingDown => {
                 self.shutting_down = true;
                 let _ = session.changes.send(Change::ShuttingDown);
@@ -454,7 +443,7 @@ impl Following {
             self.shutting_down = listed.shutting_down;
             if self.shutting_down {
                 let _ = session.changes.send(Change::ShuttingDown);
-            } else if !self.isolating.is_empty() {
+            } else if self.isolation.is_under_way() {
                 let _ = session.changes.send(Change::Reloading);
             } else {
                 let _ = session.changes.send(Change::Units(listed.units));
@@ -463,12 +452,21 @@ impl Following {
         if self.list_again { self.list(session).await } else { Ok(()) }
     }
 
-    /// A target is not, or no longer, being isolated.
-    async fn is_not_isolated(&mut self, session: &Session, path: &str) -> zbus::Result<()> {
-        if self.isolating.remove(path).is_some() && self.isolating.is_empty() {
-            return self.list(session).await;
+    /// A job was queued. If a target is isolated, its job comes in one go with the stops of everything else, in no order.
+    async fn job_queued(&mut self, session: &Session, path: String, unit: &str) -> zbus::Result<()> {
+        match self.isolation.queued(path, unit, Instant::now()) {
+            Some(target_job) => {
+                let _ = session.changes.send(Change::Reloading);
+                let question = wire::property_of(unit, wire::UNIT, "AllowIsolate")?;
+                self.calls.insert(question.primary_header().serial_num(), Call::AllowIsolate(target_job));
+                self.connection.send_all(&[question]).await
+            }
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    async fn isolation_ended(&mut self, session: &Session, has_ended: bool) -> zbus::Result<()> {
+        if has_ended { self.list(session).await } else { Ok(()) }
     }
 
     /// The end of a job, ours or that of somebody else.
@@ -480,7 +478,8 @@ impl Following {
         unit: Option<UnitName>,
         result: &str,
     ) -> zbus::Result<()> {
-        self.is_not_isolated(session, path).await?;
+        let ended = self.isolation.job_ended(path);
+        self.isolation_ended(session, ended).await?;
         if let Some(starting) = self.jobs.remove(path) {
             return match starting.next(result) {
                 Ok(next) => self.start(next).await,
@@ -598,7 +597,7 @@ impl Following {
             .map(|starting| starting.deadline)
             .chain(calls)
             .chain(self.reloading_until)
-            .chain(self.isolating.values().copied())
+            .chain(self.isolation.deadline())
             .min()
     }
 
@@ -610,7 +609,7 @@ impl Following {
         for starting in late_calls.chain(late_jobs) {
             session.finished(starting.unit().clone(), Outcome::NotStarted("its start took too long".to_owned()));
         }
-        self.isolating.retain(|_, until| *until > now);
+        self.isolation.expire(now);
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;
             self.list(session).await?;

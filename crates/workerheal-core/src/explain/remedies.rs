@@ -126,6 +126,8 @@ impl Words<'_> {
             Verdict::Held(Refusal::StateNotHealed(state)) => {
                 vec![by_hand, format!("add {state} to heal.states in {}", self.sources.config)]
             }
+            Verdict::Held(Refusal::Stuck(..) | Refusal::LeftToTrigger(_) | Refusal::OneshotEnded)
+            | Verdict::Hopeless(_) => self.remedy(objection),
             _ => vec![by_hand],
         }
     }

@@ -47,6 +47,7 @@ impl Words<'_> {
             Verdict::Held(Refusal::StopUnknown(_)) => {
                 format!("{name} is left alone, as it may have been stopped on purpose.")
             }
+            Verdict::Held(refusal @ Refusal::Stuck(..)) => format!("{name} is stuck: {}.", in_short(refusal)),
             Verdict::Held(refusal) => format!("{name} is left alone: {}.", in_short(refusal)),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => format!("{name} was given up."),

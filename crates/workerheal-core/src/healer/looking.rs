@@ -9,7 +9,8 @@ use crate::diagnosis::{Asked, Refusal, State};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
 use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
 
-/// A start or stop that has taken this much longer than it may is stuck.
+/// A start or stop that has taken this much longer than it may is stuck; and so soon it is looked at again what a look
+/// shows otherwise than it was signalled.
 const BEYOND: Duration = Duration::from_millis(20);
 
 impl Healer {
@@ -92,6 +93,9 @@ impl Healer {
         track.look_closer = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
         if !track.look_closer {
             track.doubts = 0;
+        }
+        if state.is_some() {
+            track.contradictions = 0;
         }
         if has_changed {
             (track.attempts, track.given_up) = (0, None);
@@ -200,8 +204,14 @@ impl Healer {
             _ => {
                 self.enter(name, Phase::Proving);
                 // Told late, or for an instant only: if it lasts, look again.
-                let lasts = (standing == Standing::Ill).then(|| now + SECOND_LOOK);
-                self.set_timer(name, checked_until.or(lasts));
+                if standing == Standing::Ill {
+                    let Some(track) = self.tracks.get_mut(name) else { return };
+                    let wait = BEYOND.saturating_mul(1 << track.contradictions.min(6)).min(SECOND_LOOK);
+                    track.contradictions = track.contradictions.saturating_add(1);
+                    self.set_timer(name, Some(now + wait));
+                } else {
+                    self.set_timer(name, checked_until);
+                }
             }
         }
     }

@@ -438,8 +438,13 @@ impl Healer {
             return;
         }
         let (name, is_up) = (status.name.clone(), status.active.is_up());
+        let as_before = self.units.get(&name).is_some_and(|unit| unit.active == status.active);
         self.note(now, status, true);
         self.consider(now, &name);
+        if as_before && self.tracks.get(&name).is_some_and(|track| track.phase == Phase::GaveUp) {
+            // Something else about it is another: perhaps what defines it (`systemctl set-property`).
+            self.recheck(&name);
+        }
         if is_up {
             self.wake_group(now, name.as_str());
         }

@@ -307,6 +307,12 @@ impl Healer {
         track.timer = None;
         match track.phase {
             Phase::Waiting { .. } => self.consider(now, name),
+            Phase::Proving
+                if !track.attempt_under_way
+                    && self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
+            {
+                self.make_due(name);
+            }
             Phase::Proving => match self.units.get(name).and_then(|unit| self.suspicion(now, unit)) {
                 Some(suspicion) if self.tracks.get(name).is_some_and(|track| !track.attempt_under_way) => {
                     self.suspect(name, suspicion);
