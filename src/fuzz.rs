@@ -93,8 +93,28 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    /// Inputs like this one, each time the same.
+    fn alike(input: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..100).map(move |_| {
+            let mut other = input.to_vec();
+            for _ in 0..random.usize(1..4) {
+                let (at, to) = (random.usize(..=other.len()), random.usize(..=other.len()));
+                match random.u8(..5) {
+                    0 => other.truncate(at),
+                    1 => other.insert(at, random.u8(..)),
+                    2 => other.extend_from_within(at.min(to)..at.max(to)),
+                    3 => drop(other.drain(at.min(to)..at.max(to).min(at.min(to) + 8))),
+                    _ if at < other.len() => other[at] ^= 1 << random.u8(..8),
+                    _ => {}
+                }
+            }
+            other
+        })
+    }
+
     #[test]
-    fn the_corpora_break_nothing() {
+    fn the_corpora_and_what_is_like_them_break_nothing() {
         type Target = fn(&[u8]);
         let targets: [(&str, Target); 8] = [
             ("config", config),
@@ -110,7 +130,9 @@ mod tests {
             let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
             let mut inputs = 0;
             for entry in std::fs::read_dir(&directory).unwrap() {
-                target(&std::fs::read(entry.unwrap().path()).unwrap());
+                let input = std::fs::read(entry.unwrap().path()).unwrap();
+                target(&input);
+                alike(&input).for_each(|input| target(&input));
                 inputs += 1;
             }
             assert!(inputs > 0, "{name}");

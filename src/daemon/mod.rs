@@ -397,6 +397,10 @@ impl<M: ServiceManager> Daemon<M> {
 
     /// Has written down what has to survive a restart.
     fn remember(&mut self) {
+        if self.unread.is_some() {
+            // What is in the file is not known, and must not be overwritten.
+            return;
+        }
         if let Some(memory) = self.healer.memory_if_changed() {
             let workers = u32::try_from(memory.workers.len()).unwrap_or(u32::MAX);
             let later = LATER_A_WORKER.saturating_mul(workers);

@@ -48,6 +48,9 @@ pub enum InvalidUnitName {
     /// A character outside systemd's set for unit names, see systemd.unit(5).
     #[error("a unit name cannot contain {0:?}")]
     Character(char),
+    /// The suffix twice: without it the name would be that of another unit.
+    #[error("a unit name ends with {SUFFIX} only once")]
+    Doubled,
     /// A unit of another type, such as a timer or socket.
     #[error("only service units can be healed, not .{0} units")]
     NotAService(&'static str),
@@ -65,6 +68,9 @@ impl UnitName {
         let short = text.strip_suffix(SUFFIX).unwrap_or(text);
         if short.is_empty() || short.starts_with('@') {
             return Err(InvalidUnitName::Empty);
+        }
+        if short.ends_with(SUFFIX) {
+            return Err(InvalidUnitName::Doubled);
         }
         if short.len() + SUFFIX.len() > MAX_LENGTH {
             return Err(InvalidUnitName::TooLong);
@@ -616,7 +622,7 @@ mod tests {
 
     #[test]
     fn what_systemd_would_refuse_is_refused() {
-        use InvalidUnitName::{Character, Empty, NotAService, TooLong};
+        use InvalidUnitName::{Character, Doubled, Empty, NotAService, TooLong};
         for (text, why) in [
             ("", Empty),
             (".service", Empty),
@@ -627,6 +633,7 @@ mod tests {
             ("lerd-queue-*", Character('*')),
             ("grün", Character('ü')),
             ("backup.timer", NotAService("timer")),
+            ("backup.service.service", Doubled),
             (&"x".repeat(248), TooLong),
         ] {
             assert_eq!(UnitName::parse(text), Err(why), "{text:?}");
