@@ -274,7 +274,7 @@ impl<M: ServiceManager> Search<M> {
                 findings.refused.push(Refused { worker: found, refusal });
             }
             Verdict::Held(refusal) if refusal.is_shown_only() => {
-                findings.shown.push(Refused { worker: found, refusal })
+                findings.shown.push(Refused { worker: found, refusal });
             }
             Verdict::Held(_)
             | Verdict::GivenUp

@@ -7,6 +7,7 @@
 //! anywhere ends the process, so that its own service manager starts it anew.
 
 mod api;
+mod changes;
 mod desk;
 mod files;
 mod hook;
@@ -36,7 +37,7 @@ use crate::core::memory::Memory;
 use crate::core::probe::Sighting;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
-use crate::manager::{Change, Changes, ServiceManager};
+use crate::manager::{Changes, ServiceManager};
 use crate::probe::probe;
 use crate::setup::{Error, Setup};
 use crate::store::{Found, Store};
@@ -71,9 +72,9 @@ const LOOKS_FOR_TURN: Duration = Duration::from_secs(2);
 ///
 /// If signals cannot be received, the files cannot be followed, or another daemon runs already.
 pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let mut reload = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+    let receive = |kind| signal(kind).map_err(Error::Signals);
+    let (mut terminate, mut interrupt) = (receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?);
+    let mut reload = receive(SignalKind::hangup())?;
     let metrics = Arc::new(Metrics::new());
     let (asks, mut desk) = desk::open();
     let (listen, listens) = watch::channel(setup.metrics);
@@ -89,7 +90,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     let one_healer = Lock::take(&setup.paths, tell_lost)?;
     let api = open_to_others(parts);
     let publish = api.as_ref().map(|api| api.events.clone());
-    let (mut daemon, Inputs { mut files, mut rereads }) = Daemon::start(manager, setup, metrics, publish, listen);
+    let (mut daemon, mut inputs) = Daemon::start(manager, setup, metrics, publish, listen);
     let mut end = Ok(());
     let mut refresh = ticker(daemon.setup.refresh);
     let mut watchdog = notify::watchdog_interval().map(ticker);
@@ -102,19 +103,16 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            Some(why) = lost.recv() => {
-                end = Err(why);
-                break;
-            }
+            Some(why) = lost.recv() => break end = Err(why),
             _ = reload.recv() => {
                 daemon.reload();
                 continue;
             }
-            Some(event) = files.recv() => {
+            Some(event) = inputs.files.recv() => {
                 daemon.file_event(event);
                 continue;
             }
-            Some(read) = rereads.recv() => {
+            Some(read) = inputs.rereads.recv() => {
                 daemon.reread(read);
                 continue;
             }
@@ -170,17 +168,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         daemon.observe(fact);
     }
 
-    daemon.notify.stopping();
-    tracing::info!("workerheal ends; failed workers stay down until it runs again");
-    daemon.looks.abort_all();
-    daemon.probes.abort_all();
-    daemon.places.asked.abort_all();
-    daemon.remember();
-    daemon.memory.flush(LAST_WORDS).await;
-    // A worker that is down because we have taken it out is not left so.
-    let _ = tokio::time::timeout(LAST_WORDS, daemon.manager.settled()).await;
-    daemon.log.flush(LAST_WORDS).await;
-    daemon.listeners.clear();
+    daemon.end().await;
     drop(desk);
     if let Some(api) = api {
         api.end().await;
@@ -211,6 +199,7 @@ struct Inputs {
     rereads: mpsc::UnboundedReceiver<Reread>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Daemon<M> {
     manager: M,
     setup: Setup,
@@ -454,6 +443,21 @@ impl<M: ServiceManager> Daemon<M> {
         self.log.write(event, promise);
     }
 
+    /// Writes down what has to survive, and has said what there is to say.
+    async fn end(&mut self) {
+        self.notify.stopping();
+        tracing::info!("workerheal ends; failed workers stay down until it runs again");
+        self.looks.abort_all();
+        self.probes.abort_all();
+        self.places.asked.abort_all();
+        self.remember();
+        self.memory.flush(LAST_WORDS).await;
+        // A worker that is down because we have taken it out is not left so.
+        let _ = tokio::time::timeout(LAST_WORDS, self.manager.settled()).await;
+        self.log.flush(LAST_WORDS).await;
+        self.listeners.clear();
+    }
+
     fn refresh(&mut self) {
         self.places.look();
         self.record.list_is_asked_for();
@@ -462,66 +466,6 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn next_deadline(&self) -> Option<Instant> {
         self.healer.next_deadline().map(|at| self.origin + at.since_origin())
-    }
-
-    /// What a change means to the healer; nothing while it is not known what was paused and stopped.
-    fn changed(&mut self, change: Change) -> Option<Fact> {
-        let fact = self.fact(change);
-        if self.unread.is_none() {
-            return Some(fact);
-        }
-        self.count();
-        if matches!(fact, Fact::Units(_)) && !std::mem::replace(&mut self.ready, true) {
-            self.notify.ready();
-        }
-        None
-    }
-
-    fn fact(&mut self, change: Change) -> Fact {
-        match &change {
-            Change::Units(list) => {
-                self.shutting_down = false;
-                if self.trouble.take().is_some() {
-                    self.record.reconnected();
-                    tracing::info!("the service manager answers again");
-                }
-                self.places.keep(list);
-            }
-            Change::Unit(status) => {
-                self.places.changed(status);
-                self.uptimes.changed(&status.name);
-            }
-            Change::Aliases(aliases) => {
-                let rules = &mut self.setup.rules;
-                rules.coverage.set_aliases(aliases);
-                self.aliases.clone_from(aliases);
-                return Fact::Settings(rules.coverage.clone(), rules.policy.clone());
-            }
-            Change::Reloading => {
-                tracing::debug!("the service manager is busy with everything");
-                self.record.listed();
-            }
-            Change::ShuttingDown => {
-                if !std::mem::replace(&mut self.shutting_down, true) {
-                    tracing::info!("the service manager is shutting down; nothing is healed until that is over");
-                }
-                self.record.listed();
-            }
-            Change::Lost(why) => {
-                if self.trouble.is_none() {
-                    tracing::warn!("healing pauses until the service manager answers: {why}");
-                }
-                self.trouble = Some(why.clone());
-                self.count();
-                self.uptimes.forget();
-            }
-            Change::Finished(..)
-            | Change::JobDone(_)
-            | Change::StopOverridden(_)
-            | Change::KeptFromStarting(_)
-            | Change::FailedSockets(_) => {}
-        }
-        Fact::from(change)
     }
 }
 

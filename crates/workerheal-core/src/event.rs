@@ -230,7 +230,6 @@ fn rounded(wait: Duration) -> String {
 }
 
 /// Times as RFC 3339, with milliseconds; for serde.
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 pub mod rfc3339 {
     use std::time::SystemTime;
 
@@ -261,7 +260,6 @@ pub mod rfc3339 {
 }
 
 /// Durations as whole milliseconds; for serde.
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 pub mod milliseconds {
     use std::time::Duration;
 

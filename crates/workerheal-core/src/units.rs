@@ -327,6 +327,7 @@ impl Fall {
 
 /// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 pub struct Parent {
     /// Full name, of whatever unit type.
     pub name: String,

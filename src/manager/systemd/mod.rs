@@ -9,12 +9,10 @@
 mod direct;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod isolation;
 mod link;
 pub(crate) mod own;
 mod related;
 mod session;
-mod starts;
 mod wire;
 
 use std::path::PathBuf;

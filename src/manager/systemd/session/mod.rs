@@ -6,7 +6,13 @@
 //! it was told, it lists again; when the connection is lost, it begins anew, for as long as it
 //! takes. All state is the task's own.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod aliases;
+mod isolation;
+mod jobs;
+mod sockets;
+mod starts;
+
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -15,18 +21,18 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
-use super::isolation::Isolation;
 use super::link::{Address, Link};
-use super::starts::Starting;
-use super::wire::{self, Line, Signal};
+use super::wire::{self, Signal};
 use super::with_aliased;
 use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
 use crate::core::text::plain;
-use crate::core::units::{ActiveState, UnitName};
+use crate::core::units::UnitName;
 use crate::deadline;
 use crate::manager::{Change, ManagerError};
+use isolation::Isolation;
+use starts::Starting;
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
 const LONGEST_RELOAD: Duration = Duration::from_secs(10);
@@ -164,6 +170,7 @@ fn lost() -> Outcome {
 }
 
 /// The state that lasts as long as one connection.
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Following {
     connection: Connection,
     /// Nobody but the manager is on it.
@@ -314,7 +321,7 @@ impl Following {
                         self.isolation_ended(session, ended).await
                     }
                     Some(Call::Triggers(socket)) => {
-                        self.triggers_told(session, message, socket);
+                        self.triggers_told(session, message, &socket);
                         Ok(())
                     }
                     None => Ok(()),
@@ -402,33 +409,6 @@ impl Following {
         self.connection.send_all(&[subscribe, sockets, list]).await
     }
 
-    /// Asks which units have other names that match the patterns. That costs the manager a search in directories.
-    async fn look_for_aliases(&mut self, session: &Session) -> zbus::Result<()> {
-        let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
-        self.calls.insert(files.primary_header().serial_num(), Call::Files);
-        self.connection.send_all(&[files]).await
-    }
-
-    async fn found_files(&mut self, message: &Message) -> zbus::Result<()> {
-        // A manager that refuses the question knows no other names.
-        let names = wire::possible_aliases(wire::unit_files(message).unwrap_or_default());
-        let units = wire::call("ListUnitsByNames", &names)?;
-        self.calls.insert(units.primary_header().serial_num(), Call::Names(names));
-        self.connection.send_all(&[units]).await
-    }
-
-    async fn found_names(&mut self, session: &Session, message: &Message, names: &[String]) -> zbus::Result<()> {
-        let Ok(lines) = wire::lines(message) else { return Ok(()) };
-        let aliases = wire::aliases(names, &lines);
-        session.aliases.send_replace(aliases.clone());
-        if aliases == self.aliases {
-            return Ok(());
-        }
-        self.aliases.clone_from(&aliases);
-        let _ = session.changes.send(Change::Aliases(aliases));
-        self.list(session).await
-    }
-
     async fn listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
         self.listing = false;
         if message.message_type() == Type::Error {
@@ -450,135 +430,6 @@ impl Following {
             }
         }
         if self.list_again { self.list(session).await } else { Ok(()) }
-    }
-
-    /// A job was queued. If a target is isolated, its job comes in one go with the stops of everything else, in no order.
-    async fn job_queued(&mut self, session: &Session, path: String, unit: &str) -> zbus::Result<()> {
-        match self.isolation.queued(path, unit, Instant::now()) {
-            Some(target_job) => {
-                let _ = session.changes.send(Change::Reloading);
-                let question = wire::property_of(unit, wire::UNIT, "AllowIsolate")?;
-                self.calls.insert(question.primary_header().serial_num(), Call::AllowIsolate(target_job));
-                self.connection.send_all(&[question]).await
-            }
-            None => Ok(()),
-        }
-    }
-
-    async fn isolation_ended(&mut self, session: &Session, has_ended: bool) -> zbus::Result<()> {
-        if has_ended { self.list(session).await } else { Ok(()) }
-    }
-
-    /// The end of a job, ours or that of somebody else.
-    async fn job_ended(
-        &mut self,
-        session: &Session,
-        id: u32,
-        path: &str,
-        unit: Option<UnitName>,
-        result: &str,
-    ) -> zbus::Result<()> {
-        let ended = self.isolation.job_ended(path);
-        self.isolation_ended(session, ended).await?;
-        if let Some(starting) = self.jobs.remove(path) {
-            return match starting.next(result) {
-                Ok(next) => self.start(next).await,
-                Err(ended) => {
-                    session.finished(ended.unit().clone(), wire::job_result(result));
-                    Ok(())
-                }
-            };
-        }
-        let Some(unit) = unit else { return Ok(()) };
-        // Of a job that does nothing, such as a `try-restart` of a unit that is down, the unit itself never tells.
-        let was_told = self.told_jobs.get(&unit) == Some(&id);
-        if was_told {
-            self.told_jobs.remove(&unit);
-        }
-        let change = match result {
-            "done" if was_told => Change::JobDone(unit),
-            "canceled" if self.is_being_overridden(&unit) => Change::StopOverridden(unit),
-            "dependency" => Change::KeptFromStarting(unit),
-            _ => return Ok(()),
-        };
-        let _ = session.changes.send(change);
-        Ok(())
-    }
-
-    /// Whether a start of ours that takes the place of other jobs is being queued.
-    fn is_being_overridden(&self, unit: &UnitName) -> bool {
-        let is_it =
-            |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
-        self.calls.values().any(is_it)
-    }
-
-    /// Which sockets have failed. What they start is asked of those that had not before.
-    async fn sockets_listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
-        if message.message_type() == Type::Error {
-            return Ok(());
-        }
-        let failed: Vec<String> = wire::lines(message)?.into_iter().map(|line| line.name).collect();
-        let before = self.failed_sockets.len();
-        self.failed_sockets.retain(|socket, _| failed.contains(socket));
-        let some_are_well = self.failed_sockets.len() < before;
-        let mut questions = Vec::new();
-        for socket in failed {
-            if !self.failed_sockets.contains_key(&socket) {
-                let question = wire::property_of(&socket, wire::UNIT, "Triggers")?;
-                self.calls.insert(question.primary_header().serial_num(), Call::Triggers(socket.clone()));
-                self.failed_sockets.insert(socket, None);
-                questions.push(question);
-            }
-        }
-        if some_are_well {
-            self.tell_failed_sockets(session);
-        }
-        self.connection.send_all(&questions).await
-    }
-
-    fn triggers_told(&mut self, session: &Session, message: &Message, socket: String) {
-        let services = wire::names_in(message).into_iter().filter_map(|name| UnitName::parse(&name).ok());
-        if let Some(triggers) = self.failed_sockets.get_mut(&socket) {
-            *triggers = Some(services.collect());
-            self.tell_failed_sockets(session);
-        }
-    }
-
-    fn tell_failed_sockets(&self, session: &Session) {
-        let services = self.failed_sockets.values().flatten().flatten().cloned();
-        let _ = session.changes.send(Change::FailedSockets(services.collect()));
-    }
-
-    /// The ends of starts whose signal was lost: their job is listed no longer.
-    fn missed_ends(&mut self, session: &Session, lines: &[Line]) {
-        let listed: HashSet<&str> =
-            lines.iter().filter_map(|line| line.job.as_ref()).map(|job| job.path.as_str()).collect();
-        for (_, job) in self.jobs.extract_if(|path, _| !listed.contains(path.as_str())) {
-            let active = lines.iter().find(|line| line.name == job.unit().as_str()).map(|line| line.active);
-            let outcome = match active {
-                Some(ActiveState::Failed) => wire::job_result("failed"),
-                Some(_) => Outcome::Done,
-                None => Outcome::NotStarted("was unloaded while it was being started".to_owned()),
-            };
-            session.finished(job.unit().clone(), outcome);
-        }
-    }
-
-    /// The answer to the call of a step: the job's path, or why there is none.
-    fn queued(&mut self, session: &Session, message: &Message, starting: Starting) {
-        if message.message_type() == Type::Error {
-            let header = message.header();
-            let name = header.error_name().map(zbus::names::ErrorName::as_str).unwrap_or_default();
-            let text = message.body().deserialize::<&str>().unwrap_or("no reason given").to_owned();
-            session.finished(starting.unit().clone(), wire::refused(name, text));
-            return;
-        }
-        match message.body().deserialize::<zbus::ObjectPath<'_>>() {
-            Ok(path) => {
-                self.jobs.insert(path.to_string(), starting);
-            }
-            Err(error) => session.finished(starting.unit().clone(), Outcome::NotStarted(error.to_string())),
-        }
     }
 
     fn cover(&mut self, patterns: &[String]) {
