@@ -27,7 +27,7 @@ fn a_stop_is_known_from_the_journal_and_a_pause_from_its_line() {
 
     world.control(&["stop", QUEUE]);
     let ran = world.run(&["explain", "myapp/queue"]);
-    assert!(ran.out.starts_with("myapp/queue is left alone: its user stopped it.\n"), "{ran:?}");
+    assert!(ran.out.starts_with("myapp/queue is not healed: you stopped it.\n"), "{ran:?}");
     let objections = marked(&ran, "✗");
     assert_eq!(objections.len(), 1, "{ran:?}");
     assert!(objections[0].contains("the stop is in the journal of its last run, "), "{ran:?}");
@@ -75,8 +75,8 @@ fn on_a_terminal_what_decides_is_red() {
     let command = format!("{} explain {QUEUE}", common::WORKERHEAL);
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
     let drawn = Ran::of(script.env("TERM", "xterm").stdin(Stdio::null())).out;
-    assert!(drawn.starts_with("\u{1b}[31mmyapp/queue is left alone"), "{drawn:?}");
-    assert!(drawn.contains("\u{1b}[31m✗ its user stopped it\u{1b}[0m"), "{drawn:?}");
+    assert!(drawn.starts_with("\u{1b}[31mmyapp/queue is not healed"), "{drawn:?}");
+    assert!(drawn.contains("\u{1b}[31m✗ you stopped it\u{1b}[0m"), "{drawn:?}");
     assert!(drawn.contains("\u{1b}[32m✓\u{1b}[0m "), "{drawn:?}");
 }
 
@@ -121,7 +121,7 @@ fn a_stop_that_ended_in_failure_is_a_stop() {
     world.control(&["stop", QUEUE]);
     let run = world.show(&service_of(QUEUE), "InvocationID");
     let evidence = format!("the stop is in the journal of its last run, {}", &run[..8]);
-    says(&world, QUEUE, "myapp/queue is left alone: its user stopped it.", &["✗ its user stopped it", &evidence]);
+    says(&world, QUEUE, "myapp/queue is not healed: you stopped it.", &["✗ you stopped it", &evidence]);
 }
 
 #[test]
@@ -136,13 +136,13 @@ fn each_kind_of_pause_is_told_with_its_place() {
     says(
         &world,
         QUEUE,
-        "myapp/queue is left alone: the site myapp is paused.",
+        "myapp/queue is not healed: the site myapp is paused.",
         &["~/.local/share/lerd/sites.yaml:5 says paused: true"],
     );
     says(
         &world,
         "partly/queue",
-        "partly/queue is left alone: it is paused in Lerd.",
+        "partly/queue is not healed: it is paused in Lerd.",
         &["~/.local/share/lerd/sites.yaml:7 lists it in paused_workers"],
     );
     let state = r#"{"format": "workerheal-state", "version": 1, "pauses": [{"target": {"site": "myapp"}}]}"#;
@@ -151,7 +151,7 @@ fn each_kind_of_pause_is_told_with_its_place() {
     says(
         &world,
         QUEUE,
-        "myapp/queue is left alone: healing of the site myapp is paused.",
+        "myapp/queue is not healed: healing of the site myapp is paused.",
         &["until somebody resumes it", "✗ the site myapp is paused"],
     );
 }
@@ -167,12 +167,12 @@ fn a_worker_that_is_masked_or_needs_a_unit_that_is_down_is_left_alone_for_that()
     world.control(&["enable", "--now", QUEUE, VITE]);
     world.crash_for_good([QUEUE, VITE]);
     world.control(&["mask", VITE]);
-    says(&world, VITE, "shop/vite is left alone: the unit is masked.", &["✗ the unit is masked", "LoadState=masked"]);
+    says(&world, VITE, "shop/vite is not healed: the unit is masked.", &["✗ the unit is masked", "LoadState=masked"]);
     world.control(&["stop", "lerd-php85-fpm"]);
     says(
         &world,
         QUEUE,
-        "myapp/queue is left alone: it needs lerd-php85-fpm.service, which is down.",
+        "myapp/queue is not healed: it needs lerd-php85-fpm.service, which is down.",
         &["ActiveState=inactive", "systemctl --user start lerd-php85-fpm"],
     );
     world.control(&["start", "lerd-php85-fpm"]);
@@ -189,7 +189,7 @@ fn what_ended_by_itself_is_told_how_it_would_be_healed() {
     says(
         &world,
         QUEUE,
-        "myapp/queue is left alone: the configuration does not heal the state expected-but-stopped.",
+        "myapp/queue is not healed: the configuration does not heal the state expected-but-stopped.",
         &["UnitFileState=enabled", "heal.states is [failed, start-limit-hit]"],
     );
 }
@@ -205,7 +205,7 @@ fn for_programs_there_is_an_array() {
     let explanations = ran.json();
     let [vite, queue] = explanations.as_array().unwrap().as_slice() else { panic!("{explanations:#}") };
     assert_eq!([&vite["site"], &vite["worker"], &vite["unit"], &vite["state"]], ["shop", "vite", VITE, "failed"]);
-    assert_eq!(vite["summary"], "shop/vite is left alone: the site shop is paused.");
+    assert_eq!(vite["summary"], "shop/vite is not healed: the site shop is paused.");
     let chain = vite["chain"].as_array().unwrap();
     let decides: Vec<&Value> = chain.iter().filter(|line| line["mark"] == "decides").collect();
     assert_eq!(decides.len(), 1, "{vite:#}");

@@ -96,7 +96,7 @@ fn refused_lines(refused: &[Failure], style: Style) -> String {
 }
 
 fn line(worker: &UnhealthyWorker, why: &str, style: Style) -> String {
-    format!("{}\n", style.faint(format!("– {} is left alone: {why}", worker.name())))
+    format!("{}\n", style.faint(format!("– {} is not healed: {why}", worker.name())))
 }
 
 #[cfg(test)]
@@ -125,9 +125,9 @@ mod tests {
         ];
         assert_eq!(
             left_alone_lines(&shown, Style::default()),
-            "– myapp/vite is left alone: the service manager itself restarts it, 12 times so far\n\
-             – celery@mail is left alone: its working directory /srv/mail is gone\n\
-             – shop/queue is left alone: the configuration does not heal the state expected-but-stopped\n"
+            "– myapp/vite is not healed: the service manager itself restarts it, 12 times so far\n\
+             – celery@mail is not healed: its working directory /srv/mail is gone\n\
+             – shop/queue is not healed: the configuration does not heal the state expected-but-stopped\n"
         );
         let painted = left_alone_lines(&shown[..1], Style { colored: true });
         assert!(painted.starts_with("\u{1b}[2m– ") && painted.ends_with("\u{1b}[0m\n"), "{painted:?}");

@@ -11,7 +11,7 @@ use crate::core::units::UnitName;
 pub(super) fn healed(summary: &str, report: &Report, left_alone: &[LeftAlone]) -> String {
     let healed = report.healed.iter().map(|worker| format!("{} is healed.", worker.unit));
     let failed = report.failed.iter().map(|failure| format!("{} failed: {}", failure.worker.unit, failure.error));
-    let others = left_alone.iter().map(|it| format!("{} is left alone: {}", it.worker.unit, it.reason));
+    let others = left_alone.iter().map(|it| format!("{} is not healed: {}", it.worker.unit, it.reason));
     let lines: Vec<String> = [summary.to_owned()].into_iter().chain(healed).chain(failed).chain(others).collect();
     lines.join("\n")
 }
@@ -78,7 +78,7 @@ mod tests {
         let alone = [LeftAlone { worker: worker("c"), reason: "its directory is gone".into() }];
         assert_eq!(
             healed("Healed 1 worker(s), 1 failed.", &report, &alone),
-            "Healed 1 worker(s), 1 failed.\na is healed.\nb failed: it fell over\nc is left alone: its directory is gone"
+            "Healed 1 worker(s), 1 failed.\na is healed.\nb failed: it fell over\nc is not healed: its directory is gone"
         );
     }
 

@@ -158,6 +158,6 @@ fn a_heal_says_what_it_left_alone_and_what_failed() {
     let lines: Vec<&str> = answer.text().lines().collect();
     assert_eq!(lines[0], "Healed 0 worker(s), 1 failed.");
     assert!(lines[1].starts_with("lerd-queue-myapp failed: "), "{lines:?}");
-    assert!(lines[2].starts_with("lerd-vite-shop is left alone: its working directory "), "{lines:?}");
+    assert!(lines[2].starts_with("lerd-vite-shop is not healed: its working directory "), "{lines:?}");
     assistant.end();
 }

@@ -133,7 +133,7 @@ impl Batch {
                 }
             }
             Phase::GaveUp => self.conclude(&unit, Some(event.reason.clone())),
-            Phase::Stopped if event.reason.is_empty() => self.conclude(&unit, Some("its user stopped it".to_owned())),
+            Phase::Stopped if event.reason.is_empty() => self.conclude(&unit, Some("you stopped it".to_owned())),
             Phase::Stopped => self.conclude(&unit, Some(event.reason.clone())),
             Phase::Detected | Phase::Scheduled | Phase::Done => {}
         }

@@ -239,7 +239,7 @@ impl fmt::Display for Hopeless {
             Self::BadSetting => f.write_str("the unit's file has a setting that the service manager refuses"),
             Self::Unreadable => f.write_str("the unit's file cannot be read"),
             Self::RestartPrevented(exit) => {
-                write!(f, "it ended with {exit}, after which its unit forbids a restart (RestartPreventExitStatus=)")
+                write!(f, "its unit forbids a restart after {exit}")
             }
             Self::NotByHand(why) => write!(f, "the service manager refuses to start it: {why}"),
         }

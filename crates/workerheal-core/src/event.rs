@@ -197,7 +197,7 @@ impl fmt::Display for Event {
             }
             Phase::Held if unit.is_empty() => f.write_str(&self.reason)?,
             Phase::Held => {
-                write!(f, "{unit} is left as it is: {}", self.reason)?;
+                write!(f, "{unit} is not healed: {}", self.reason)?;
                 if let Some(wait) = self.retry_in {
                     write!(f, ", for another {}", rounded(wait))?;
                 }
@@ -206,8 +206,8 @@ impl fmt::Display for Event {
             Phase::Healed => write!(f, "{unit} is up again and has stayed up{again}")?,
             Phase::Failed => write!(f, "{unit} failed{again}")?,
             Phase::GaveUp => write!(f, "{unit} is given up, {}", self.reason)?,
-            Phase::Recovered => write!(f, "{unit} came back by itself")?,
-            Phase::Stopped if self.reason.is_empty() => write!(f, "{unit} was stopped by its user and stays down")?,
+            Phase::Recovered => write!(f, "{unit} has recovered")?,
+            Phase::Stopped if self.reason.is_empty() => write!(f, "{unit} was stopped by hand and stays down")?,
             Phase::Stopped => write!(f, "{unit} stays down: {}", self.reason)?,
             Phase::Done => f.write_str("done")?,
         }

@@ -200,7 +200,7 @@ fn heal_by_hand_is_suggested_only_where_it_helps() {
 fn what_decides_is_red_and_evidence_is_faint() {
     let sample = samples().into_iter().find(|sample| sample.name == "site_paused").unwrap();
     let painted = sample.with_case(|case| text(&case.explain(&sample.sources()), None, Style { colored: true }));
-    assert!(painted.starts_with("\u{1b}[31mmyapp/queue is left alone"), "{painted}");
+    assert!(painted.starts_with("\u{1b}[31mmyapp/queue is not healed"), "{painted}");
     let decides = painted.lines().find(|line| line.contains("✗")).unwrap();
     assert!(decides.starts_with("  \u{1b}[31m✗ the site myapp is paused\u{1b}[0m  "), "{decides:?}");
     assert!(decides.ends_with("  \u{1b}[2m~/.local/share/lerd/sites.yaml:6 says paused: true\u{1b}[0m"), "{decides:?}");

@@ -43,7 +43,7 @@ function explanation({ unit, summary, chain, change, last_words: words, log }) {
   });
   parts.push(element("ul.chain", {}, ...lines));
   if (change.length) {
-    parts.push(element("h3", {}, "What would change that"));
+    parts.push(element("h3", {}, "What you can do"));
     parts.push(element("ul.change", {}, ...change.map((step) => element("li", {}, step))));
   }
   if (words) parts.push(element("h3", {}, "Its last words"), element("p.last-error", {}, words));

@@ -136,7 +136,7 @@ function lines(begin, now, most) {
 
 const fit = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-const ENDS = { healed: "healed", recovered: "came back by itself", stopped: "stopped by its user", "gave-up": "given up" };
+const ENDS = { healed: "healed", recovered: "recovered", stopped: "stopped by hand", "gave-up": "given up" };
 
 function table(rows, now) {
   const lines = rows.flatMap(({ name, list }) => list.map((failure) => ({ name, ...failure })));

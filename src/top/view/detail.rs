@@ -75,7 +75,7 @@ fn lines(
             say(&explained.explanation.summary, palette.plain());
         }
         if let Some(way) = explained.explanation.change.first() {
-            say(&format!("What would change that: {way}"), palette.faint());
+            say(&format!("What you can do: {way}"), palette.faint());
         }
     }
     lines

@@ -115,7 +115,7 @@ pub(super) fn explanation(
         let heading = if !decided && explanation.state.is_some() {
             "If it is not started soon:"
         } else {
-            "What would change that:"
+            "What you can do:"
         };
         lines.extend([Line::default(), Line::styled(heading, palette.strong())]);
         for way in &explanation.change {

@@ -151,7 +151,7 @@ impl Commands {
             Manager::Systemd { systemctl, .. } => {
                 format!("write its unit's file again, then: {systemctl} daemon-reload")
             }
-            Manager::Launchd(_) => "write its plist again: it is then tried anew".to_owned(),
+            Manager::Launchd(_) => "write its plist again: it is then tried again".to_owned(),
         }
     }
 
@@ -160,11 +160,11 @@ impl Commands {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => [
                 format!("see what is wrong with its unit's file: {}", self.status(unit)),
-                format!("and mend it, then: {systemctl} daemon-reload"),
+                format!("and correct it, then: {systemctl} daemon-reload"),
             ],
             Manager::Launchd(job) => [
                 format!("see what is wrong with its plist: plutil -lint {}", path(&job.plist)),
-                "and mend it: it is then tried anew".to_owned(),
+                "and correct it: it is then tried again".to_owned(),
             ],
         }
     }

@@ -115,8 +115,8 @@ impl Words<'_> {
                     _ => format!(", or its site's entry in {registry}"),
                 };
                 vec![
-                    format!("mend what makes it fail, then {by_hand}"),
-                    format!("change its unit's file{site}: it is then tried anew"),
+                    format!("fix the cause, then {by_hand}"),
+                    format!("change its unit's file{site}: it is then tried again"),
                 ]
             }
             Verdict::Wait(_) => vec![format!("try it now, without waiting: {}", self.heal_command())],
@@ -191,7 +191,7 @@ impl Words<'_> {
                     }]
                 }
                 Refusal::CrashLooping(_) => {
-                    vec!["mend what makes it crash".to_owned(), format!("stop it until then: {}", commands.stop(&unit))]
+                    vec!["fix the cause of the crashes".to_owned(), format!("stop it until then: {}", commands.stop(&unit))]
                 }
                 Refusal::DirectoryGone(path) => {
                     let mut ways = vec![

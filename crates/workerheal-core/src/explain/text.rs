@@ -24,7 +24,7 @@ pub fn text(explanation: &Explanation, last_words: Option<&str>, style: Style) -
     if !change.is_empty() {
         let heading = match (decided, state) {
             (false, Some(_)) => "If it is not started soon:",
-            _ => "What would change that:",
+            _ => "What you can do:",
         };
         text.push_str(&format!("\n{heading}\n"));
         for way in change {

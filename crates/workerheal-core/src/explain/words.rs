@@ -43,16 +43,20 @@ impl Words<'_> {
         };
         match verdict {
             Verdict::Well => format!("{name} is well."),
-            Verdict::Stopped => format!("{name} is left alone: its user stopped it."),
+            Verdict::Stopped => match self.case.stopped_group() {
+                Some(group) => format!("{name} is not healed: {group} was stopped, which it is part of."),
+                None => format!("{name} is not healed: you stopped it."),
+            },
             Verdict::Held(Refusal::StopUnknown(_)) => {
-                format!("{name} is left alone, as it may have been stopped on purpose.")
+                format!("{name} is not healed, as it may have been stopped on purpose.")
             }
             Verdict::Held(refusal @ Refusal::Stuck(..)) => format!("{name} is stuck: {}.", in_short(refusal)),
-            Verdict::Held(refusal) => format!("{name} is left alone: {}.", in_short(refusal)),
+            Verdict::Held(refusal) => format!("{name} is not healed: {}.", in_short(refusal)),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => format!("{name} was given up."),
                 why => format!("{name} was given up: {why}."),
             },
+            Verdict::Hopeless(why @ Hopeless::RestartPrevented(_)) => format!("{name} is not healed: {why}."),
             Verdict::Hopeless(why) => format!("{name} cannot be healed: {why}."),
             Verdict::Exhausted(count) => format!("{name} is given up: {} failed.", attempts(*count)),
             Verdict::Wait(wait) => {
@@ -80,10 +84,10 @@ impl Words<'_> {
             }
             Rest::OnDemand => format!("{name} is down until it is wanted."),
             Rest::Once => format!("{name} has done its work."),
-            Rest::PerhapsStopped(_) => format!("{name} is left alone, as it may have been stopped on purpose."),
+            Rest::PerhapsStopped(_) => format!("{name} is not healed, as it may have been stopped on purpose."),
             Rest::FilesUnknown => format!("{name} is down, but has not failed."),
-            Rest::LeftTo(left_to) => format!("{name} is left alone: {left_to}."),
-            Rest::NotLoaded(_) | Rest::Unclear(_) => format!("{name} is left alone: its state is not clear."),
+            Rest::LeftTo(left_to) => format!("{name} is not healed: {left_to}."),
+            Rest::NotLoaded(_) | Rest::Unclear(_) => format!("{name} is not healed: its state is not clear."),
         }
     }
 
@@ -348,7 +352,10 @@ impl Words<'_> {
     pub fn objects(&self, mark: Mark, objection: &Verdict) -> Line {
         let case = self.case;
         let says = match objection {
-            Verdict::Stopped => "its user stopped it".to_owned(),
+            Verdict::Stopped => match case.stopped_group() {
+                Some(group) => format!("{group} was stopped"),
+                None => "you stopped it".to_owned(),
+            },
             Verdict::Held(refusal) => in_short(refusal),
             Verdict::GivenUp => "it was given up, and has not changed since".to_owned(),
             Verdict::Hopeless(why) => why.to_string(),
@@ -363,7 +370,7 @@ impl Words<'_> {
                     self.by_manager(journal, "it was taken out, disabled or told to end, or its plist is gone")
                 }
                 _ if case.stopped_group().is_some() => {
-                    format!("{} was stopped, which it is part of", case.stopped_group().unwrap_or_default())
+                    "PartOf= or Slice=; it was stopped after the worker was last started".to_owned()
                 }
                 _ if case.history.stays_stopped => "workerheal remembers the stop".to_owned(),
                 _ => "the stop was seen".to_owned(),

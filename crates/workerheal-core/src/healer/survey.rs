@@ -145,7 +145,7 @@ impl Healer {
             Some(Phase::GaveUp) => {
                 (track.and_then(|track| track.given_up.as_ref()).map_or(String::new(), |it| it.reason.clone()), None)
             }
-            Some(Phase::Stopped) => ("its user stopped it".to_owned(), None),
+            Some(Phase::Stopped) => ("you stopped it".to_owned(), None),
             _ => (String::new(), None),
         };
         if reason.is_empty() && orphaned.is_some() && against.is_none() {
