@@ -170,6 +170,7 @@ function notices(status) {
     all.unshift({ key: "manager", bad: true, text: `The service manager cannot be reached, nothing is healed: ${status.manager.error}` });
   if (status.registry.error)
     all.unshift({ key: "registry", bad: true, text: `The registry cannot be used, an earlier one is: ${status.registry.error}` });
+  for (const warning of status.registry.warnings ?? []) all.push({ key: `registry ${warning}`, text: warning });
   const make = ({ key, bad, target }) => {
     const node = element(`div.notice.${bad ? "bad" : "busy"}`, {}, sign(bad ? "bang" : "bars"), element("p"));
     if (target !== undefined) {

@@ -100,6 +100,10 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
     if !status.registry.error.is_empty() {
         say(true, format!("The registry cannot be used, an earlier one is: {}", status.registry.error));
     }
+    if let [first, more @ ..] = status.registry.warnings.as_slice() {
+        let more = if more.is_empty() { String::new() } else { format!(" (and {} more: workerheal check)", more.len()) };
+        say(false, format!("{first}{more}"));
+    }
     if let Some(pause) = status.pauses.iter().find(|pause| pause.kind == PauseKind::Everything) {
         say(
             false,
