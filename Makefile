@@ -2,17 +2,21 @@
 # make test     all tests (installs the Debian packages that they need)
 # make simulate a million simulated days, in which no law of healing may be broken
 # make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
+# make fuzz     anything at all for all that reads from outside, a minute each; FUZZ_SECONDS=1200 is longer
+# make chaos    kills the daemon at every step, several hundred points, and sees what becomes of each
+# make soak     faults of every kind for an hour; WORKERHEAL_SOAK=60 is a minute, WORKERHEAL_SEED repeats one
 # make booted   workerheal installed as a user does it, on a whole machine that boots in a container (as root)
 # make bench    all measurements, about 40 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
 # make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
 # make lint     formatting, clippy, documentation, dependencies
+# make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
 # make install  the program; `workerheal install` then makes it a service
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes booted bench bench-compare lint deny macos install packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted bench bench-compare lint deny macos macos-binary install packages
 
 # What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
@@ -33,6 +37,25 @@ simulate:
 
 mistakes:
 	crates/workerheal-core/tests/simulation/mistakes/find-all.sh
+
+# On the stable toolchain: coverage needs no sanitizer, and the flags for it are let through. What is found new goes
+# to fuzz/work; what is worth keeping is copied to fuzz/corpus by hand, where `cargo test` runs it.
+FUZZ := config registry names state requests messages journal launchctl
+FUZZ_SECONDS ?= 60
+
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-fuzz@^0.13
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --sanitizer none
+	for target in $(FUZZ); do \
+		mkdir -p fuzz/work/$$target && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target \
+			fuzz/work/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 || exit 1; \
+	done
+
+chaos: packages
+	WORKERHEAL_CHAOS=all $(CARGO) test --locked --test faults -- --nocapture killed::
+
+soak: packages
+	WORKERHEAL_SOAK=$${WORKERHEAL_SOAK:-3600} $(CARGO) test --locked --test faults -- --nocapture soak::
 
 booted:
 	$(CARGO) build --locked --quiet --bin workerheal
@@ -63,6 +86,11 @@ macos:
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/aarch64-apple-darwin" ]; then \
 		$(CARGO) check --locked --quiet --target aarch64-apple-darwin --package workerheal --package workerheal-launchd; \
 	else echo "Not checked: whether it compiles for macOS (rustup target add aarch64-apple-darwin)"; fi
+
+# Not part of the tests: it fetches tools, and builds everything twice.
+MACOS_PROFILE ?= release
+macos-binary:
+	packaging/macos/build.sh $(MACOS_PROFILE)
 
 # Advisories need the network: a machine without it checks the rest.
 deny:

@@ -14,7 +14,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use workerheal::core::coverage::Coverage;
 use workerheal::core::healer::{Fact, Timestamp};
 use workerheal::core::registry::Registry;
-use workerheal::core::units::ActiveState;
+use workerheal::core::units::{ActiveState, UnitName};
 use workerheal::manager::systemd::{listed, signalled};
 
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
@@ -35,6 +35,27 @@ fn resolution(criterion: &mut Criterion) {
         let units = samples::units(size);
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| units.iter().for_each(|unit| drop(black_box(coverage.resolve(&registry, &unit.name)))));
+        });
+    }
+}
+
+/// The same for workers of worktrees, where the directory decides.
+fn worktrees(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("worktrees");
+    let coverage = Coverage::default();
+    let directory = std::path::Path::new("/home/me/worktrees/feature-x");
+    for size in SIZES {
+        let registry = samples::sites(size);
+        let units: Vec<UnitName> = samples::units(size)
+            .iter()
+            .filter_map(|unit| UnitName::parse(&format!("{}-feature-x", unit.name.short())).ok())
+            .collect();
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| {
+                for unit in &units {
+                    drop(black_box(coverage.resolve_in(&registry, unit, Some(directory))));
+                }
+            });
         });
     }
 }
@@ -123,6 +144,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(800))
         .without_plots();
-    targets = registry, resolution, detection, refresh, healing, signal, list
+    targets = registry, resolution, worktrees, detection, refresh, healing, signal, list
 }
 criterion_main!(micro);

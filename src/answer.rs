@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::api::Refused;
+use crate::core::text::plain;
 
 /// How long a body may take to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
@@ -26,7 +27,7 @@ pub(crate) struct Rejection {
 
 impl Rejection {
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into() }
+        Self { status, error: plain(&error.into()) }
     }
 }
 

@@ -33,6 +33,9 @@ pub struct DaemonStatus {
     pub manager: ManagerStatus,
     /// The registry of sites.
     pub registry: RegistryStatus,
+    /// What has to survive a restart.
+    #[serde(default)]
+    pub state: StateStatus,
     /// The configuration's path.
     pub config: String,
     /// Everything was stopped on purpose.
@@ -57,6 +60,16 @@ pub struct ManagerStatus {
     pub error: String,
 }
 
+/// The file of what has to survive a restart, as the daemon knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateStatus {
+    /// Its path.
+    pub path: String,
+    /// Why it cannot be read, so that nothing is healed, or not be written.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
 /// The registry, as the daemon knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryStatus {
@@ -67,6 +80,9 @@ pub struct RegistryStatus {
     /// When the content in force was read, as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub read: Option<SystemTime>,
+    /// What is wrong with entries that are skipped, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What is wrong with the file, so that an earlier content is in force.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
@@ -123,7 +139,7 @@ impl PauseReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealRequest {
-    /// Units, `SITE/WORKER` or sites; none is everything that is unhealthy.
+    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; none is everything that is unhealthy.
     pub targets: Vec<String>,
     /// How long a worker has to stay up to count as healed, such as `1s`; else as configured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +152,7 @@ pub struct HealRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PauseRequest {
-    /// Units, `SITE/WORKER` or sites; none is everything.
+    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; none is everything.
     pub targets: Vec<String>,
     /// For how long, such as `30m`; else until it is resumed.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
@@ -156,6 +172,18 @@ pub struct ResumeRequest {
 pub struct Paused {
     /// The widest first.
     pub pauses: Vec<PauseReport>,
+    /// Why this is in force but not written down yet, if so: a restart of the daemon would forget it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_saved: Option<String>,
+}
+
+impl Paused {
+    /// What its user has to know, if anything, as a sentence.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let why = self.not_saved.as_ref()?;
+        Some(format!("this would be forgotten by a restart of the daemon, as it cannot be written down: {why}"))
+    }
 }
 
 /// `GET /v1/workers/UNIT/explain`.

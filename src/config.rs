@@ -3,7 +3,7 @@
 //! `config/workerheal.yaml` documents every key. Whatever is refused is refused at its place in
 //! the file, so all that can be checked of a value by itself is checked where it is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use crate::core::backoff::Backoff;
 use crate::core::coverage::Coverage;
 use crate::core::diagnosis::State;
 use crate::core::document::{self, Flaw, refuse};
-use crate::core::policy::Policy;
+use crate::core::policy::{DefinedProbes, Policy};
 use crate::core::probe::Probe;
 
 const REFRESH: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -84,7 +84,7 @@ struct RawConfig {
     also_watch: Vec<String>,
     heal: RawHeal,
     #[serde(deserialize_with = "probes")]
-    probes: BTreeMap<String, Probe>,
+    probes: Probes,
     #[serde(deserialize_with = "command")]
     on_event: Vec<String>,
     metrics: RawMetrics,
@@ -134,10 +134,10 @@ impl Default for RawConfig {
         Self {
             refresh: Config::default().refresh,
             unit_prefix: "lerd-".to_owned(),
-            ignore_workers: ["fp", "custom"].map(str::to_owned).into(),
+            ignore_workers: ["fp", "custom", "cfpm"].map(str::to_owned).into(),
             also_watch: Vec::new(),
             heal: RawHeal::default(),
-            probes: BTreeMap::new(),
+            probes: Probes::default(),
             on_event: Vec::new(),
             metrics: RawMetrics::default(),
         }
@@ -160,7 +160,7 @@ impl Default for RawHeal {
 }
 
 impl RawHeal {
-    fn into_policy(self, probes: BTreeMap<String, Probe>) -> Policy {
+    fn into_policy(self, Probes { configured, defined }: Probes) -> Policy {
         Policy {
             states: self.states,
             backoff: self.backoff,
@@ -169,7 +169,8 @@ impl RawHeal {
             give_up_after: self.give_up_after,
             timeout: self.timeout,
             max_concurrent: self.max_concurrent,
-            probes,
+            probes: configured,
+            defined_probes: defined,
         }
     }
 }
@@ -283,33 +284,54 @@ struct RawProbe {
     url_file: Option<PathBuf>,
 }
 
-fn probes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Probe>, D::Error> {
-    struct Probes;
-    impl<'de> Visitor<'de> for Probes {
-        type Value = BTreeMap<String, Probe>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a mapping of workers to probes, such as `vite: {url_file: public/hot}`")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(BTreeMap::new())
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut probes = BTreeMap::new();
-            while let Some(worker) = map.next_key::<String>()? {
-                let OneProbe(probe) = map.next_value()?;
-                probes.insert(worker, probe);
-            }
-            Ok(probes)
-        }
-    }
-    deserializer.deserialize_any(Probes)
+/// What is configured of probes.
+#[derive(Default)]
+struct Probes {
+    configured: BTreeMap<String, Probe>,
+    defined: DefinedProbes,
 }
 
-/// The probe of one worker: a mapping with one key.
-struct OneProbe(Probe);
+fn probes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Probes, D::Error> {
+    struct All;
+    impl<'de> Visitor<'de> for All {
+        type Value = Probes;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a mapping of workers to probes, such as `vite: {url_file: public/hot}`, or off")
+        }
+
+        fn visit_unit<E>(self) -> Result<Probes, E> {
+            Ok(Probes::default())
+        }
+
+        fn visit_bool<E: Error>(self, on: bool) -> Result<Probes, E> {
+            self.visit_str(if on { "true" } else { "off" })
+        }
+
+        fn visit_str<E: Error>(self, word: &str) -> Result<Probes, E> {
+            match word {
+                "off" => Ok(Probes { defined: DefinedProbes::Off, ..Probes::default() }),
+                _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+            }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Probes, A::Error> {
+            let (mut configured, mut off) = (BTreeMap::new(), BTreeSet::new());
+            while let Some(worker) = map.next_key::<String>()? {
+                let OneProbe(probe) = map.next_value()?;
+                match probe {
+                    Some(probe) => drop(configured.insert(worker, probe)),
+                    None => drop(off.insert(worker)),
+                }
+            }
+            Ok(Probes { configured, defined: DefinedProbes::AllBut(off) })
+        }
+    }
+    deserializer.deserialize_any(All)
+}
+
+/// The probe of one worker: a mapping with one key, or none (`off`).
+struct OneProbe(Option<Probe>);
 
 impl<'de> Deserialize<'de> for OneProbe {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -318,20 +340,31 @@ impl<'de> Deserialize<'de> for OneProbe {
             type Value = OneProbe;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a probe such as `{tcp: \"127.0.0.1:6001\"}` or `{url_file: public/hot}`")
+                f.write_str("a probe such as `{tcp: \"127.0.0.1:6001\"}` or `{url_file: public/hot}`, or off")
+            }
+
+            fn visit_bool<E: Error>(self, on: bool) -> Result<OneProbe, E> {
+                self.visit_str(if on { "true" } else { "off" })
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<OneProbe, E> {
+                match word {
+                    "off" => Ok(OneProbe(None)),
+                    _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+                }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneProbe, A::Error> {
                 let raw = RawProbe::deserialize(MapAccessDeserializer::new(map))?;
                 match (raw.tcp, raw.url_file) {
-                    (Some(address), None) => Ok(OneProbe(Probe::Tcp(address))),
-                    (None, Some(path)) => Ok(OneProbe(Probe::UrlFile(path))),
+                    (Some(address), None) => Ok(OneProbe(Some(Probe::Tcp(address)))),
+                    (None, Some(path)) => Ok(OneProbe(Some(Probe::UrlFile(path)))),
                     (None, None) => Err(refuse("this probe asks nothing", "write tcp: or url_file:")),
                     (Some(_), Some(_)) => Err(refuse("this probe asks two things", "keep one of tcp: and url_file:")),
                 }
             }
         }
-        deserializer.deserialize_map(One)
+        deserializer.deserialize_any(One)
     }
 }
 

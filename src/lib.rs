@@ -30,12 +30,15 @@
 //!   (`dashboard`), the tools for assistants (`mcp`).
 //! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
 //!   other, `room` and `answer` how a server of ours takes calls, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
+//! - `checkout`: directories compared by what they are; `frameworks`: Lerd's definitions of health probes.
 //! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
 //!   that touches the operating system.
 //! - [`core`]: decides, and does nothing else.
 
 mod answer;
 pub mod api;
+mod blocking;
+mod checkout;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -43,6 +46,9 @@ pub mod daemon;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 mod deadline;
+mod frameworks;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod install;
 mod log_file;
 pub mod logging;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::core::document::{Flaw, MAX_BYTES};
+use crate::core::text;
 
 /// What the command line says of places.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -163,6 +164,13 @@ impl FileError {
         Self::Unreadable { path: path.to_owned(), why: format!("{why}{hint}") }
     }
 
+    /// The file system that it is on does not answer.
+    #[must_use]
+    pub fn silent(path: &Path) -> Self {
+        let why = "its file system does not answer; see what is mounted there";
+        Self::Unreadable { path: path.to_owned(), why: why.to_owned() }
+    }
+
     /// There is no such file.
     #[must_use]
     pub fn missing(path: &Path) -> Self {
@@ -173,6 +181,8 @@ impl FileError {
     /// The file can be read, and is wrong.
     #[must_use]
     pub fn flawed(path: &Path, flaw: Flaw) -> Self {
+        let Flaw { line, column, message, hint } = flaw;
+        let flaw = Flaw { line, column, message: text::plain(&message), hint: hint.as_deref().map(text::plain) };
         Self::Flawed { path: path.to_owned(), flaw }
     }
 }
@@ -180,9 +190,9 @@ impl FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, why } => write!(f, "cannot read {}: {why}", path.display()),
-            Self::Flawed { path, flaw } if flaw.line == 0 => write!(f, "{}: {flaw}", path.display()),
-            Self::Flawed { path, flaw } => write!(f, "{}:{flaw}", path.display()),
+            Self::Unreadable { path, why } => write!(f, "cannot read {}: {why}", text::path(path)),
+            Self::Flawed { path, flaw } if flaw.line == 0 => write!(f, "{}: {flaw}", text::path(path)),
+            Self::Flawed { path, flaw } => write!(f, "{}:{flaw}", text::path(path)),
         }
     }
 }

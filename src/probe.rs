@@ -3,13 +3,16 @@
 //! What the answers mean is decided in [`core::probe`](crate::core::probe).
 
 use std::io;
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::blocking::{FILES, NAMES};
 use crate::core::probe::{Answer, Probe, Sighting};
+use crate::core::text;
 use crate::core::units::{Detail, UnitName};
 use crate::manager::ServiceManager;
 use crate::paths::read_bounded;
@@ -50,41 +53,60 @@ async fn ask(
     probe: &Probe,
     directory: Option<PathBuf>,
 ) -> (Answer, Option<Duration>) {
-    let path = match probe {
+    let (path, within) = match probe {
         Probe::Tcp(address) => return (connect(address).await, None),
-        Probe::UrlFile(path) => path,
+        Probe::UrlFile(path) => (path, false),
+        Probe::UrlFileWithin(path) => (path, true),
     };
     let directory = match directory {
-        _ if path.is_absolute() => Some(PathBuf::new()),
+        _ if path.is_absolute() && !within => Some(PathBuf::new()),
         Some(directory) => Some(directory),
         None => manager.inspect(unit, Detail::default()).await.ok().and_then(|seen| seen.working_directory),
     };
     let Some(directory) = directory else {
         return (Answer::Unknown("it is not known in which directory its file is".to_owned()), None);
     };
-    match read_address(&directory.join(path)).await {
+    match read_address(&directory, path, within).await {
         Ok((address, age)) => (connect(&address).await, Some(age)),
         Err(why) => (Answer::Unknown(why), None),
     }
 }
 
-/// The address in a file, and how old the file is.
-async fn read_address(path: &Path) -> Result<(String, Duration), String> {
-    let (file, shown) = (path.to_owned(), path.display().to_string());
-    let read = tokio::task::spawn_blocking(move || -> io::Result<(Vec<u8>, SystemTime)> {
-        let modified = std::fs::metadata(&file)?.modified()?;
-        Ok((read_bounded(&file)?, modified))
+/// The address in a file of the directory, and how old the file is. `within`: the file has to be inside of it.
+async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(String, Duration), String> {
+    let file = directory.join(path);
+    let shown = text::path(&file);
+    let directory = within.then(|| directory.to_owned());
+    let read = FILES.within(PATIENCE, move || -> io::Result<(Vec<u8>, SystemTime)> {
+        let file = match directory {
+            Some(directory) => inside(&directory, &file)?,
+            None => file,
+        };
+        let metadata = std::fs::metadata(&file)?;
+        if metadata.len() > LONGEST_URL as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for an address"));
+        }
+        Ok((read_bounded(&file)?, metadata.modified()?))
     });
     match read.await {
         Ok(Ok((bytes, modified))) => {
-            let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= LONGEST_URL);
-            let address = text.and_then(|text| address_in(text.trim()));
+            let written = std::str::from_utf8(&bytes).ok().filter(|written| written.len() <= LONGEST_URL);
+            let address = written.and_then(|written| address_in(text::plain(written).trim()));
             let address = address.ok_or_else(|| format!("there is no URL in {shown}"))?;
             Ok((address, modified.elapsed().unwrap_or_default()))
         }
         Ok(Err(error)) => Err(format!("cannot read {shown}: {error}")),
-        Err(_) => Err(format!("cannot read {shown}")),
+        Err(silent) => Err(format!("cannot read {shown}: {silent}")),
     }
+}
+
+/// What the path leads to, if that is inside of the directory.
+fn inside(directory: &Path, file: &Path) -> io::Result<PathBuf> {
+    let (directory, file) = (directory.canonicalize()?, file.canonicalize()?);
+    if file.starts_with(&directory) {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "it leads out of the worker's directory"))
 }
 
 /// `host:port` of a URL such as `http://localhost:5173` or `https://[::1]:5173/build/`.
@@ -115,9 +137,12 @@ fn reachable(host: &str) -> &str {
 
 /// Connects, and hangs up. A name that stands for several addresses refuses if all of them do.
 async fn connect(address: &str) -> Answer {
-    let candidates = match lookup_host(address).await {
-        Ok(candidates) => candidates,
-        Err(error) => return Answer::Unknown(format!("{address}: {error}")),
+    let name = address.to_owned();
+    let resolved = NAMES.within(PATIENCE, move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    let candidates = match resolved.await {
+        Ok(Ok(candidates)) => candidates,
+        Err(silent) => return Answer::Unknown(format!("{address}: {silent}")),
+        Ok(Err(error)) => return Answer::Unknown(format!("{address}: {error}")),
     };
     let mut answer = Answer::Unknown(format!("{address} stands for no address"));
     for candidate in candidates {
@@ -156,6 +181,32 @@ mod tests {
         ] {
             assert_eq!(address_in(url).as_deref(), address, "{url:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_leads_out_of_the_directory_is_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let site = place.path().join("site");
+        std::fs::create_dir_all(site.join("public")).unwrap();
+        let url = "http://127.0.0.1:5173\n";
+        std::fs::write(site.join("public/hot"), url).unwrap();
+        std::fs::write(place.path().join("secret"), url).unwrap();
+        std::os::unix::fs::symlink(place.path().join("secret"), site.join("link")).unwrap();
+        std::os::unix::fs::symlink("public/hot", site.join("near")).unwrap();
+        std::fs::write(site.join("long"), "x".repeat(5000)).unwrap();
+        let read = async |path: &Path, within| read_address(&site, path, within).await.map(|(address, _)| address);
+        let address = Ok("127.0.0.1:5173".to_owned());
+        assert_eq!(read(Path::new("public/hot"), true).await, address);
+        assert_eq!(read(Path::new("near"), true).await, address);
+        for path in ["../secret", "link", "missing", "public"]
+            .map(PathBuf::from)
+            .into_iter()
+            .chain([place.path().join("secret")])
+        {
+            assert!(read(&path, true).await.is_err(), "{path:?}");
+        }
+        assert_eq!(read(Path::new("../secret"), false).await, address, "that is what its user configured");
+        assert!(read(Path::new("long"), true).await.is_err());
     }
 
     #[tokio::test]

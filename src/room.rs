@@ -1,13 +1,15 @@
 //! Connections to a server of ours, and what keeps them bounded: in number, in size, and in time.
 //!
 //! One request each: who wants more connects again, which costs next to nothing here. Who does not ask
-//! in time, or does not read what was asked for, is cut off; and who has not asked yet has to make room
-//! when there are too many, the oldest first, so that those who do are served.
+//! in time, or does not read what was asked for, is cut off. When there are too many, these make room, the oldest
+//! first, so that those who ask are served: who has not asked yet, then who only follows ([`GivesWay`]). Where
+//! nobody can, the answer is 503.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,70 +20,115 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Semaphore;
+use rustix::io::Errno;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// How long a request's head may take.
-pub(crate) const ASKS_WITHIN: Duration = Duration::from_secs(5);
+const ASKS_WITHIN: Duration = Duration::from_secs(5);
 /// How long nothing of an answer may be taken.
 const READS_WITHIN: Duration = Duration::from_secs(20);
 /// Room for a request's head.
-pub(crate) const HEAD: usize = 16 * 1024;
+const HEAD: usize = 16 * 1024;
 const HEADERS: usize = 64;
 /// The wait after a connection could not be accepted: mostly there are too many open files.
-pub(crate) const BREATHER: Duration = Duration::from_millis(100);
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// Of those who cannot be served, so many are told so at once.
+const TURNED_AWAY: usize = 16;
+/// How long one who is to make room may take to end in order.
+const ENDS_WITHIN: Duration = Duration::from_millis(100);
+
+/// Put into the extensions of an answer that goes on without an end, and can be ended at any time: whoever reads it
+/// comes back. It is told when that is wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GivesWay(pub Arc<Notify>);
 
 /// Those who are connected.
 pub(crate) struct Room {
     places: Arc<Semaphore>,
-    /// Who has not asked yet, the oldest first.
-    silent: Arc<Mutex<Silent>>,
+    /// Who can make room.
+    spare: Arc<Mutex<Spare>>,
+    door: Arc<Semaphore>,
+    next: u64,
 }
 
+/// Connections that can be ended for others, by their numbers: the oldest first.
 #[derive(Default)]
-struct Silent {
-    next: u64,
-    tasks: BTreeMap<u64, AbortHandle>,
+struct Spare {
+    /// These have not asked yet.
+    silent: BTreeMap<u64, AbortHandle>,
+    /// These follow.
+    idle: BTreeMap<u64, (AbortHandle, GivesWay)>,
+}
+
+impl Spare {
+    fn remove(&mut self, number: u64) {
+        self.silent.remove(&number);
+        self.idle.remove(&number);
+    }
+}
+
+fn locked(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
+    spare.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Room {
     /// With so many places.
     pub fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), silent: Arc::default() }
+        let door = Arc::new(Semaphore::new(TURNED_AWAY));
+        Self { places: Arc::new(Semaphore::new(places)), spare: Arc::default(), door, next: 0 }
     }
 
-    fn silent<T>(silent: &Mutex<Silent>, take: impl FnOnce(&mut Silent) -> T) -> T {
-        take(&mut silent.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A place, if there is one or one can be made.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        }
+        let silent = locked(&self.spare).silent.pop_first();
+        if let Some((_, oldest)) = silent {
+            oldest.abort();
+        } else {
+            let (_, (oldest, gives_way)) = locked(&self.spare).idle.pop_first()?;
+            gives_way.0.notify_one();
+            if let Ok(place) = timeout(ENDS_WITHIN, Arc::clone(&self.places).acquire_owned()).await {
+                return place.ok();
+            }
+            // It does not take even the end.
+            oldest.abort();
+        }
+        Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    /// Serves a connection, if there is a place or one can be made.
-    pub async fn admit<S>(&self, stream: S, router: &Router)
+    /// Serves a connection, or tells it that there is no place.
+    pub async fn admit<S>(&mut self, stream: S, router: &Router)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let place = if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            place
-        } else {
-            let Some((_, oldest)) = Self::silent(&self.silent, |silent| silent.tasks.pop_first()) else { return };
-            oldest.abort();
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
-            place
+        let Some(place) = self.place().await else {
+            let why = "too many others are being served, it is busy; try again";
+            return self.turn_away(stream, "503 Service Unavailable", why);
         };
-        let (router, silent) = (router.clone(), Arc::clone(&self.silent));
-        let number = Self::silent(&silent, |silent| {
-            silent.next += 1;
-            silent.next
-        });
-        let here = Arc::clone(&silent);
+        self.next += 1;
+        let number = self.next;
+        let router = router.clone();
+        let here = Arc::clone(&self.spare);
         let task = tokio::spawn(async move {
             let _place = place;
             let asked = Arc::clone(&here);
             let router = TowerToHyperService::new(router);
             let service = service_fn(move |request: Request<Incoming>| {
-                Self::silent(&asked, |silent| silent.tasks.remove(&number));
-                router.call(request)
+                let own = locked(&asked).silent.remove(&number);
+                let (asked, answer) = (Arc::clone(&asked), router.call(request));
+                async move {
+                    let answer = answer.await?;
+                    if let (Some(own), Some(gives_way)) = (own, answer.extensions().get::<GivesWay>()) {
+                        locked(&asked).idle.insert(number, (own, gives_way.clone()));
+                    }
+                    Ok::<_, Infallible>(answer)
+                }
             });
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -91,10 +138,64 @@ impl Room {
                 .max_buf_size(HEAD)
                 .serve_connection(TokioIo::new(Patient::new(stream)), service)
                 .await;
-            Self::silent(&here, |silent| silent.tasks.remove(&number));
+            locked(&here).remove(number);
         });
         // The task has not run yet: there is only this thread.
-        Self::silent(&silent, |silent| silent.tasks.insert(number, task.abort_handle()));
+        locked(&self.spare).silent.insert(number, task.abort_handle());
+    }
+
+    /// Tells one who is not served why.
+    pub fn turn_away<S>(&self, mut stream: S, status: &'static str, why: &'static str)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(place) = Arc::clone(&self.door).try_acquire_owned() else { return };
+        let body = format!(r#"{{"error":"{why}"}}"#);
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        tokio::spawn(async move {
+            let _place = place;
+            let told = async {
+                // Closed with something unread, the connection would end before they have read the answer.
+                let _ = stream.read(&mut vec![0; HEAD]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            };
+            let _ = timeout(ASKS_WITHIN, told).await;
+        });
+    }
+}
+
+/// What comes of accepting connections: that file descriptors have run out is said once, and when it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Accepting {
+    starved: bool,
+}
+
+impl Accepting {
+    /// The connection; after an error nothing, and a breather.
+    pub async fn take<T>(&mut self, accepted: io::Result<T>) -> Option<T> {
+        match accepted {
+            Ok(connection) => {
+                if std::mem::take(&mut self.starved) {
+                    tracing::info!("there are file descriptors again, it can be asked as before");
+                }
+                Some(connection)
+            }
+            Err(error) => {
+                let starved =
+                    [Errno::MFILE, Errno::NFILE].iter().any(|it| error.raw_os_error() == Some(it.raw_os_error()));
+                if starved && !std::mem::replace(&mut self.starved, true) {
+                    tracing::error!(
+                        "there are too many open files: nobody can ask it anything until some are closed, it heals all the same"
+                    );
+                }
+                sleep(BREATHER).await;
+                None
+            }
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Who is unhealthy, found by asking the service manager: for whoever has no daemon to ask, and for
-//! the daemon when a person wants something done.
+//! the daemon when a person names what is to be healed.
 //!
-//! A [`Search`] decides nothing itself: it asks the very rules that the healer acts by.
+//! A [`Search`] decides nothing itself. Who is unhealthy is [judged](inquiry) by the healer that the daemon
+//! acts by; what a person names, by the same rules.
 
+mod inquiry;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +15,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::core::batch::{LeftAlone, Plan};
+use crate::checkout;
+use crate::core::batch::Plan;
 use crate::core::coverage::{Coverage, Resolution, Worker};
-use crate::core::diagnosis::{Asked, Refusal};
+use crate::core::diagnosis::{Asked, Refusal, State};
 use crate::core::event::{Failure, UnhealthyWorker};
 use crate::core::explain::{Explanation, Sources};
 use crate::core::healer::{Fact, Healer, Mode, Timestamp};
@@ -22,8 +27,9 @@ use crate::core::policy::Policy;
 use crate::core::probe::{Answer, Probe, REFUSALS, Reading, Sighting};
 use crate::core::registry::Registry;
 use crate::core::rules::{Case, History, Orders, Verdict};
+use crate::core::survey::WorkerReport;
 use crate::core::target::{self, UnknownTarget};
-use crate::core::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus};
+use crate::core::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus, Whereabouts};
 use crate::manager::{ManagerError, ServiceManager};
 use crate::probe::probe;
 
@@ -79,6 +85,15 @@ pub struct Findings {
     pub refused: Vec<Refused>,
 }
 
+/// Whether the last log line of a worker in this state says what went wrong: not where it ended cleanly, cannot
+/// begin, or goes on running.
+fn says_why(state: State) -> bool {
+    match state {
+        State::Failed | State::StartLimitHit | State::CrashLooping | State::Stuck => true,
+        State::ExpectedButStopped | State::Unreachable | State::Orphaned => false,
+    }
+}
+
 /// By site, then worker.
 fn order(worker: &UnhealthyWorker) -> (String, String, String) {
     (worker.site.clone(), worker.worker.clone(), worker.unit.clone())
@@ -130,10 +145,7 @@ impl<M: ServiceManager> Search<M> {
     pub async fn resolve(&self, unit: &UnitName) -> Result<Option<Worker>, ManagerError> {
         let Rules { coverage, registry, .. } = &self.rules;
         let resolution = match coverage.resolve(registry, unit) {
-            Resolution::NeedsDirectory => {
-                let seen = self.manager.inspect(unit, Detail::default()).await?;
-                coverage.resolve_in(registry, unit, seen.working_directory.as_deref())
-            }
+            Resolution::NeedsDirectory => self.resolution_in(unit, &self.whereabouts(unit).await?),
             resolution => resolution,
         };
         Ok(match resolution {
@@ -142,9 +154,32 @@ impl<M: ServiceManager> Search<M> {
         })
     }
 
+    fn resolution_in(&self, unit: &UnitName, place: &Whereabouts) -> Resolution {
+        let Rules { coverage, registry, .. } = &self.rules;
+        if place.container {
+            return coverage.resolve_container(unit);
+        }
+        coverage.resolve_in(registry, unit, place.directory.as_deref())
+    }
+
+    async fn whereabouts(&self, unit: &UnitName) -> Result<Whereabouts, ManagerError> {
+        let rivals = self.rules.coverage.rival_checkouts(&self.rules.registry, unit);
+        Ok(checkout::spelt_as_registered(self.manager.whereabouts(unit).await?, rivals).await)
+    }
+
+    /// A close look at one unit.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
+        let rivals = self.rules.coverage.rival_checkouts(&self.rules.registry, unit);
+        Ok(checkout::look_spelt_as_registered(self.manager.inspect(unit, detail).await?, rivals).await)
+    }
+
     /// Every worker that something is wrong with and that is not meant to be down, sorted by site,
-    /// then worker. Costs one list, a closer look at each unit that is not simply up, and a question
-    /// to each that has a health probe.
+    /// then worker: what the healer of a daemon would say, given what the last one has remembered. Costs one
+    /// list, a closer look at each unit that is not simply up, and a question to each that has a health probe.
     ///
     /// # Errors
     ///
@@ -167,85 +202,68 @@ impl<M: ServiceManager> Search<M> {
     /// # }
     /// ```
     pub async fn detect(&self) -> Result<Vec<UnhealthyWorker>, ManagerError> {
-        let Findings { mut unhealthy, shown, .. } = self.find(Asked::ByRule).await?;
-        unhealthy.extend(shown.into_iter().map(|shown| shown.worker));
-        unhealthy.sort_by_cached_key(order);
-        Ok(unhealthy)
+        let healer = inquiry::judge(self).await?;
+        Ok(healer.survey(Timestamp::default()).iter().filter_map(WorkerReport::unhealthy).collect())
     }
 
-    /// As [`detect`](Self::detect), and those that are down on purpose with it. A person who asks
-    /// for a worker by name overrules an earlier stop, but no pause.
+    /// What there is to say of these workers, of which each was named: what a person wants healed overrules
+    /// an earlier stop, but no pause.
     ///
     /// # Errors
     ///
     /// If the service manager cannot be reached or does not answer.
-    pub async fn find(&self, asked: Asked) -> Result<Findings, ManagerError> {
+    async fn find(&self, units: &[UnitName]) -> Result<Findings, ManagerError> {
+        let named: HashSet<&UnitName> = units.iter().collect();
         let mut looks = Vec::new();
         let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
-        // Of those that are up there is something to find out only by a probe.
-        let probes = !self.rules.policy.probes.is_empty();
-        let list = if probes { self.manager.list().await? } else { self.manager.list_not_up().await? };
-        let deaf = self.manager.failed_sockets().await?;
-        let deaf = deaf.into_iter().filter(|unit| !list.iter().any(|status| status.name == *unit));
-        let deaf = deaf.map(|unit| (unit, (Detail::default(), None)));
-        let asked_about = list.iter().filter_map(|status| Some((status.name.clone(), self.curiosity(status, asked)?)));
-        for (unit, (detail, question)) in asked_about.chain(deaf).collect::<Vec<_>>() {
-            let (manager, places) = (self.manager.clone(), Arc::clone(&places));
-            let grace = self.rules.policy.stable_after;
+        for status in self.manager.list().await? {
+            if !named.contains(&status.name) {
+                continue;
+            }
+            let (detail, question) = self.curiosity(&status);
+            let (this, places, unit) = (self.clone(), Arc::clone(&places), status.name);
             looks.push(tokio::spawn(async move {
                 let _place = places.acquire().await;
                 let refuses = match question {
-                    Some((question, directory)) => refuses(&manager, &unit, &question, directory, grace).await,
+                    Some((question, directory)) => {
+                        refuses(&this.manager, &unit, &question, directory, this.rules.policy.stable_after).await
+                    }
                     None => None,
                 };
-                let seen = manager.inspect(&unit, detail).await;
+                let seen = this.inspect(&unit, detail).await;
                 (unit, seen, refuses)
             }));
         }
         let mut findings = Findings::default();
         for look in looks {
             let Ok((unit, seen, refuses)) = look.await else { continue };
-            self.judge(&unit, &seen?, asked, refuses.as_deref(), &mut findings);
+            self.judge(&unit, &seen?, refuses.as_deref(), &mut findings);
         }
         findings.unhealthy.sort_by_cached_key(order);
         findings.shown.sort_by_cached_key(|shown| order(&shown.worker));
         Ok(findings)
     }
 
-    /// What there is to find out about a unit, if anything: a unit that is up is well, unless it has
-    /// a probe that says otherwise.
-    #[expect(clippy::type_complexity, reason = "a question and where it is asked belong together")]
-    fn curiosity(&self, status: &UnitStatus, asked: Asked) -> Option<(Detail, Option<(Probe, Option<PathBuf>)>)> {
+    /// What there is to find out about a unit that was named: if it is up, whether it answers its probe.
+    fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
         let Rules { coverage, registry, policy, .. } = &self.rules;
-        let resolution = coverage.resolve(registry, &status.name);
-        if resolution == Resolution::NotAWorker {
-            return None;
-        }
-        let stop = asked == Asked::ByRule;
-        match status.active {
-            ActiveState::Failed => Some((Detail { stop, ..Detail::default() }, None)),
-            ActiveState::Inactive => Some((Detail { stop, file: true, ..Detail::default() }, None)),
-            ActiveState::Activating | ActiveState::Deactivating => Some((Detail::default(), None)),
-            active if active.is_up() => {
-                let Resolution::Worker(worker) = resolution else { return None };
-                let question = policy.probes.get(&worker.name)?.clone();
-                let site = registry.site(&worker.site).filter(|_| worker.worktree.is_none());
-                Some((Detail::default(), Some((question, site.map(|site| site.path.clone())))))
-            }
-            _ => None,
-        }
+        let detail = Detail { file: status.active == ActiveState::Inactive, ..Detail::default() };
+        let Resolution::Worker(worker) = coverage.resolve(registry, &status.name) else { return (detail, None) };
+        let question = policy.probe_of(registry, &worker).filter(|_| status.active.is_up());
+        let site = registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+        (detail, question.map(|question| (question, site.map(|site| site.path.clone()))))
     }
 
-    fn judge(&self, unit: &UnitName, seen: &Inspection, asked: Asked, refuses: Option<&str>, findings: &mut Findings) {
-        let Rules { coverage, registry, .. } = &self.rules;
-        let resolution = coverage.resolve_in(registry, unit, seen.working_directory.as_deref());
+    fn judge(&self, unit: &UnitName, seen: &Inspection, refuses: Option<&str>, findings: &mut Findings) {
+        let resolution = self.resolution_in(unit, &seen.whereabouts());
         let Resolution::Worker(worker) = &resolution else { return };
-        let history = History { asked, refuses, ..History::default() };
+        let history = History { asked: Asked::ByPerson, refuses, ..History::default() };
         let judgement = Case { orders: self.rules.orders(), unit, worker, seen, history }.judge();
         let Some(state) = judgement.state else { return };
         let found = UnhealthyWorker {
             site: worker.site.clone(),
             worker: worker.name.clone(),
+            worktree: worker.worktree.clone(),
             unit: unit.short().to_owned(),
             state,
             last_error: String::new(),
@@ -256,7 +274,7 @@ impl<M: ServiceManager> Search<M> {
                 findings.refused.push(Refused { worker: found, refusal });
             }
             Verdict::Held(refusal) if refusal.is_shown_only() => {
-                findings.shown.push(Refused { worker: found, refusal })
+                findings.shown.push(Refused { worker: found, refusal });
             }
             Verdict::Held(_)
             | Verdict::GivenUp
@@ -268,13 +286,13 @@ impl<M: ServiceManager> Search<M> {
         }
     }
 
-    /// Fills in the last log line of each worker, begun in order, until 500 ms have passed; what is left
-    /// then stays empty.
+    /// Fills in the last log line of each worker that failed, begun in order, until 500 ms have passed; what
+    /// is left then stays as it is. In other states that line would be no error.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
         let deadline = Instant::now() + ENRICH_BUDGET;
         let places = Arc::new(Semaphore::new(SEARCHES_AT_ONCE));
         let mut searches = JoinSet::new();
-        for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| worker.last_error.is_empty()) {
+        for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| says_why(worker.state)) {
             let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
             let (manager, places) = (self.manager.clone(), Arc::clone(&places));
             searches.spawn(async move {
@@ -283,8 +301,9 @@ impl<M: ServiceManager> Search<M> {
             });
         }
         while let Ok(Some(found)) = timeout_at(deadline, searches.join_next()).await {
-            if let Ok((at, line)) = found {
-                workers[at].last_error = line.unwrap_or_default();
+            if let Ok((at, Some(line))) = found {
+                // It says more than how the last attempt ended.
+                workers[at].last_error = line;
             }
         }
     }
@@ -297,14 +316,13 @@ impl<M: ServiceManager> Search<M> {
     /// If the service manager cannot be reached.
     pub async fn explain(&self, unit: &UnitName, sources: &Sources) -> Result<Option<Explanation>, ManagerError> {
         let list = self.manager.list().await?;
-        let status = list.iter().find(|status| status.name == *unit).cloned();
-        let seen = self.manager.inspect(unit, Detail::ALL).await?;
+        let question = list.iter().find(|status| status.name == *unit).and_then(|status| self.curiosity(status).1);
+        let seen = self.inspect(unit, Detail::ALL).await?;
         let Rules { coverage, policy, registry, stop_marker, memory } = self.rules.clone();
         let grace = policy.stable_after;
         let mut healer = Healer::new(Mode::Automatic, coverage, policy, registry, fastrand::Rng::new());
         healer.restore(memory);
         let mut facts = vec![Fact::StopMarker(stop_marker), Fact::Units(list)];
-        let question = status.as_ref().and_then(|status| self.curiosity(status, Asked::ByRule)).and_then(|(_, it)| it);
         if let Some((question, directory)) = question
             && let Some(place) = refuses(&self.manager, unit, &question, directory, grace).await
         {
@@ -324,21 +342,22 @@ impl<M: ServiceManager> Search<M> {
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
     pub async fn plan(&self, targets: &[String]) -> Result<Plan, PlanError> {
-        let left_alone = |it: Refused| LeftAlone { worker: it.worker, reason: it.refusal.to_string() };
         if targets.is_empty() {
-            let Findings { unhealthy, shown, .. } = self.find(Asked::ByRule).await?;
-            return Ok(Plan {
-                unhealthy,
-                left_alone: shown.into_iter().map(left_alone).collect(),
-                refused: Vec::new(),
-            });
+            return Ok(inquiry::judge(self).await?.plan(Timestamp::default()));
         }
         let workers = self.workers().await?;
-        let units = target::select(&self.rules.coverage.by_own_names(targets), &workers)?;
-        let is_named = |worker: &UnhealthyWorker| units.iter().any(|unit| unit.short() == worker.unit);
-        let Findings { mut unhealthy, shown, refused } = self.find(Asked::ByPerson).await?;
-        unhealthy.retain(is_named);
-        let refused = refused.into_iter().chain(shown).filter(|it| is_named(&it.worker));
+        let targets = self.rules.coverage.by_own_names(targets);
+        Ok(self.plan_for(&target::select(&targets, &workers)?).await?)
+    }
+
+    /// What there is to heal of these workers, which were named.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached.
+    pub async fn plan_for(&self, units: &[UnitName]) -> Result<Plan, ManagerError> {
+        let Findings { unhealthy, shown, refused } = self.find(units).await?;
+        let refused = refused.into_iter().chain(shown);
         let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }).collect();
         Ok(Plan { unhealthy, left_alone: Vec::new(), refused })
     }

@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking;
 use crate::config::Config;
+use crate::core::memory::Memory;
+use crate::core::pauses::Target;
 use crate::core::registry::Registry;
+use crate::core::text;
+use crate::frameworks;
 use crate::manager::{ManagerError, Scope};
 use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
 use crate::search::Rules;
-use crate::store::{Clocks, Store};
+use crate::store::{Clocks, Store, Unusable};
 
 /// What a caller may choose. The default is the calling user's manager and the usual files.
 #[derive(Debug, Clone)]
@@ -46,10 +51,21 @@ pub enum Error {
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
     /// Another daemon has the socket.
-    #[error("another workerheal daemon runs already: it answers at {}", .0.display())]
+    #[error("another workerheal daemon runs already: it answers at {}", text::path(.0))]
     AnotherDaemon(PathBuf),
+    /// It is not known what is paused.
+    #[error("cannot read {}: {why}; what is paused is not known, so nothing is healed", text::path(path))]
+    State {
+        /// The state file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        why: String,
+    },
+    /// It cannot be made sure that there is no other daemon.
+    #[error("cannot make sure that no other daemon runs: {0}")]
+    Lock(String),
     /// The socket cannot be made.
-    #[error("cannot answer at {}: {why}", path.display())]
+    #[error("cannot answer at {}: {why}", text::path(path))]
     Socket {
         /// Where.
         path: PathBuf,
@@ -73,15 +89,22 @@ pub struct Setup {
     pub metrics: Option<SocketAddr>,
     /// What the files say.
     pub rules: Rules,
+    /// Why it is not known what is paused, if so: then everything is, as far as the rules are concerned.
+    pub state_unread: Option<String>,
 }
 
 impl Setup {
+    /// What is wrong with the files, but keeps nothing from working: a line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        warnings(&self.paths.sites, &self.rules.registry)
+    }
+
     /// Reads the files that the options name.
     ///
     /// # Errors
     ///
-    /// If one has a mistake or cannot be read. The configuration may be missing; the registry too,
-    /// if the configuration names units of its own.
+    /// If one has a mistake or cannot be read. Both may be missing.
     pub fn load(options: &Options) -> Result<Self, Error> {
         Configured::load(options)?.load_rest()
     }
@@ -126,7 +149,17 @@ impl Configured {
     /// If the registry has a mistake or cannot be read.
     pub fn load_rest(self) -> Result<Setup, Error> {
         let Self { scope, paths, config } = self;
-        let registry = read_registry(&paths.sites, config.coverage.needs_registry())?;
+        let registry = read_registry(&paths.sites)?;
+        let (memory, state_unread) = match Store::new(paths.state.clone()).read(Clocks::at_origin()) {
+            Ok(memory) => (memory, None),
+            // What is wrong with it is the daemon's to complain about.
+            Err(Unusable::Wrong(_)) => (Memory::default(), None),
+            Err(Unusable::Unread(why)) => {
+                let mut memory = Memory::default();
+                memory.pauses.pause(Target::Everything, None);
+                (memory, Some(why))
+            }
+        };
         Ok(Setup {
             scope,
             refresh: config.refresh,
@@ -136,11 +169,11 @@ impl Configured {
                 coverage: config.coverage,
                 policy: config.policy,
                 registry: Arc::new(registry),
-                stop_marker: paths.stop_marker.exists(),
-                // What cannot be used is the daemon's to complain about.
-                memory: Store::new(paths.state.clone()).read(Clocks::at_origin()).unwrap_or_default(),
+                stop_marker: exists(&paths.stop_marker),
+                memory,
             },
             paths,
+            state_unread,
         })
     }
 }
@@ -158,32 +191,59 @@ impl Options {
     }
 }
 
+/// How long the first look at a file may take: whoever starts the daemon again is told why it does not start.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+fn read_at_start(path: &Path) -> Result<io::Result<Vec<u8>>, FileError> {
+    let file = path.to_owned();
+    blocking::within(ANSWERS_WITHIN, move || read_bounded(&file)).map_err(|_| FileError::silent(path))
+}
+
+/// Whether there is such a file, as far as that can be found out: what cannot be looked at may be there.
+fn exists(path: &Path) -> bool {
+    let file = path.to_owned();
+    blocking::within(ANSWERS_WITHIN, move || file.exists()).unwrap_or(true)
+}
+
 /// Reads the configuration; a missing one is fine, unless it was asked for by name.
 ///
 /// # Errors
 ///
 /// If it has a mistake or cannot be read.
 pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
-    match read_bounded(path) {
+    match read_at_start(path)? {
         Ok(bytes) => Config::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Config::default()),
         Err(error) => Err(FileError::unreadable(path, &error)),
     }
 }
 
-/// Reads the registry; a missing one is an error if there is nothing to do without it.
+/// Reads the registry. One that is not there yet has no sites: Lerd writes it with the first.
 ///
 /// # Errors
 ///
-/// If it has a mistake or cannot be read.
-pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError> {
-    match read_bounded(path) {
-        Ok(bytes) => Registry::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Registry::default()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let hint = "name it with --sites, or list your units under also_watch in the configuration";
-            Err(FileError::Unreadable { path: path.to_owned(), why: format!("there is no such file; {hint}") })
+/// If it is no registry or cannot be read.
+pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
+    match read_at_start(path)? {
+        Ok(bytes) => match Registry::parse(&bytes) {
+            Ok(registry) => Ok(frameworks::with_health(registry, path)),
+            Err(flaw) => Err(FileError::flawed(path, flaw)),
+        },
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Registry::default())
         }
         Err(error) => Err(FileError::unreadable(path, &error)),
     }
+}
+
+/// What is wrong with the entries of a registry that are skipped, a line each, as far as they are told of.
+#[must_use]
+pub fn warnings(path: &Path, registry: &Registry) -> Vec<String> {
+    let skipped = registry.skipped();
+    let mut lines: Vec<String> =
+        skipped.told.iter().map(|flaw| FileError::flawed(path, flaw.clone()).to_string()).collect();
+    if skipped.untold() > 0 {
+        lines.push(format!("{}: {} more entries are skipped", path.display(), skipped.untold()));
+    }
+    lines
 }

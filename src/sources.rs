@@ -1,51 +1,53 @@
 //! Where the things stand that an explanation points to: paths as people write them, and lines in
 //! the registry.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
 use crate::core::coverage::Worker;
-use crate::core::explain::{Commands, Sources};
-use crate::core::places::line_of;
-use crate::core::registry::Registry;
+use crate::core::explain::{Commands, Manager, Sources};
+use crate::core::registry::{Lines, Registry};
+use crate::core::text;
 use crate::core::time::Timestamp;
-use crate::manager::Scope;
-use crate::paths::{Paths, read_bounded};
+use crate::core::units::UnitName;
+use crate::manager::{Scope, ServiceManager};
+use crate::paths::Paths;
 
-/// For an explanation of this worker. `clock` is now, by the clock that pauses are told by.
-#[must_use]
-pub fn sources(paths: &Paths, scope: Scope, registry: &Registry, worker: &Worker, clock: Timestamp) -> Sources {
-    let site = registry.sites().position(|site| site.name == worker.site);
-    let lines = match (site, read_bounded(&paths.sites)) {
-        (Some(site), Ok(bytes)) => lines_of(&bytes, site),
-        _ => BTreeMap::new(),
+/// For an explanation of this worker, with commands to the manager that has its unit. `clock` is now, by the clock that
+/// pauses are told by.
+pub async fn sources<M: ServiceManager>(
+    (paths, registry): (&Paths, &Registry),
+    (manager, scope): (&M, Scope),
+    (unit, worker): (&UnitName, &Worker),
+    clock: Timestamp,
+) -> Sources {
+    let mut commands = match scope {
+        Scope::User => Commands::USER,
+        Scope::System => Commands::SYSTEM,
     };
+    if let Some(mut own) = manager.commands(unit).await {
+        if let Manager::Launchd(job) = &mut own {
+            job.plist = shown(Path::new(&job.plist));
+            job.log = job.log.as_ref().map(|log| shown(Path::new(log)));
+        }
+        commands.manager = own;
+    }
     Sources {
         sites: shown(&paths.sites),
-        lines,
+        lines: registry.lines(&worker.site).map(Lines::by_key).unwrap_or_default(),
         config: shown(&paths.config),
         stop_marker: shown(&paths.stop_marker),
-        commands: match scope {
-            Scope::User => Commands::USER,
-            Scope::System => Commands::SYSTEM,
-        },
+        commands,
         now: SystemTime::now(),
         clock,
     }
-}
-
-/// Where the registry says of a site what an explanation points to.
-pub(crate) fn lines_of(registry: &[u8], site: usize) -> BTreeMap<&'static str, usize> {
-    let keys = ["name", "paused", "paused_workers", "idle_suspended_workers", "worktree_idle_suspended"];
-    keys.into_iter().filter_map(|key| Some((key, line_of(registry, site, key)?))).collect()
 }
 
 /// A path as its user writes it.
 fn shown(path: &Path) -> String {
     let home = std::env::home_dir().filter(|home| home.is_absolute());
     match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
-        Some(below) => format!("~/{}", below.display()),
-        None => path.display().to_string(),
+        Some(below) => format!("~/{}", text::path(&below)),
+        None => text::path(path),
     }
 }

@@ -1,8 +1,8 @@
 //! What survives a restart, in a file: `state.json`.
 //!
 //! The file is replaced as a whole, by renaming, so that it is always one that was written to its
-//! end; and only when there is something new. One that cannot be read or is not ours is set aside,
-//! never overwritten. Times in it are those of the wall clock, which may have been turned meanwhile:
+//! end; and only when there is something new. One that is not ours is set aside, never overwritten; one that cannot
+//! be read now stays where it is, as it may hold what somebody relies on. Times in it are those of the wall clock, which may have been turned meanwhile:
 //! no wait or pause becomes longer by that than it was.
 
 use std::collections::BTreeMap;
@@ -14,9 +14,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::blocking;
 use crate::core::diagnosis::State;
 use crate::core::memory::{Memory, Remembered, Standing};
 use crate::core::pauses::{Pause, Target};
+use crate::core::text;
 use crate::core::time::Timestamp;
 use crate::core::units::{Fall, UnitFile, UnitName};
 use crate::paths::read_bounded;
@@ -120,13 +122,30 @@ pub struct Store {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// What is remembered; nothing if there was no file, or one that could not be used.
-    pub memory: Memory,
-    /// What is wrong with the file, and where it was put, as a sentence.
-    pub warning: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// What is remembered; nothing if there was no file.
+    Known(Memory),
+    /// The file could not be used for what is in it, and nothing is remembered: what is wrong with it, and where it
+    /// was put, as a sentence.
+    SetAside(String),
+    /// The file cannot be read now, says why: what is in it is not known.
+    Unread(String),
 }
+
+/// Why nothing can be read from the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It cannot be read now.
+    #[error("{0}")]
+    Unread(String),
+    /// It is not one that this version has written.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// How long reading the file may take.
+const READS_WITHIN: Duration = Duration::from_secs(5);
 
 impl Store {
     /// The state in this file.
@@ -139,30 +158,39 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If there is a file and it is not one that this version has written; says why, with the place.
-    pub fn read(&self, clocks: Clocks) -> Result<Memory, String> {
-        match read_bounded(&self.path) {
-            Ok(bytes) => parse(&bytes, clocks),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
-            Err(error) => Err(error.to_string()),
+    /// If there is a file, and it cannot be read or is not one that this version has written; says why, with the
+    /// place.
+    pub fn read(&self, clocks: Clocks) -> Result<Memory, Unusable> {
+        let path = self.path.clone();
+        let read = blocking::within(READS_WITHIN, move || read_bounded(&path));
+        match read.map_err(|silent| Unusable::Unread(silent.to_string()))? {
+            Ok(bytes) => parse(&bytes, clocks).map_err(|why| Unusable::Wrong(text::plain(&why))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Memory::default())
+            }
+            // Something else, or something endless, is there.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Unusable::Wrong(error.to_string())),
+            Err(error) => Err(Unusable::Unread(error.to_string())),
         }
     }
 
-    /// Reads what is remembered; a file that cannot be used is set aside, for somebody to look at.
+    /// Reads what is remembered; a file with something else in it is set aside, for somebody to look at.
     #[must_use]
     pub fn take_up(&self, clocks: Clocks) -> Found {
         let why = match self.read(clocks) {
-            Ok(memory) => return Found { memory, warning: None },
-            Err(why) => why,
+            Ok(memory) => return Found::Known(memory),
+            Err(Unusable::Unread(why)) => {
+                return Found::Unread(format!("{} cannot be read: {why}", text::path(&self.path)));
+            }
+            Err(Unusable::Wrong(why)) => why,
         };
-        let path = self.path.display();
+        let path = text::path(&self.path);
         let aside = self.path.with_extension("json.bad");
         let where_to = match fs::rename(&self.path, &aside) {
-            Ok(()) => format!("it is now {}", aside.display()),
+            Ok(()) => format!("it is now {}", text::path(&aside)),
             Err(error) => format!("nor can it be set aside: {error}"),
         };
-        let warning = format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}");
-        Found { memory: Memory::default(), warning: Some(warning) }
+        Found::SetAside(format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}"))
     }
 
     /// Replaces the file.
@@ -256,6 +284,16 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<Memory, String> {
     }
     memory.pauses = memory.pauses.iter().filter(|Pause { until, .. }| until.is_none_or(|at| at > clocks.now)).collect();
     Ok(memory)
+}
+
+/// Any bytes as a state file: see [`fuzz`](crate::fuzz).
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(data: &[u8]) {
+    let clocks = Clocks { now: Timestamp::default(), wall: SystemTime::UNIX_EPOCH };
+    if let Ok(memory) = parse(data, clocks) {
+        let written = serde_json::to_vec(&Document::of(&memory, clocks)).unwrap_or_default();
+        assert_eq!(parse(&written, clocks), Ok(memory));
+    }
 }
 
 #[cfg(test)]
@@ -357,14 +395,25 @@ mod tests {
             let path = directory.path().join("state.json");
             fs::write(&path, text).unwrap();
             let store = Store::new(path.clone());
-            let found = store.take_up(Clocks::at_origin());
-            let warning = found.warning.unwrap_or_default();
+            let Found::SetAside(warning) = store.take_up(Clocks::at_origin()) else { panic!("{text} is used") };
             assert!(warning.contains(why) && warning.contains("state.json.bad"), "{text}: {warning}");
-            assert_eq!(found.memory, Memory::default());
             assert!(!path.exists());
             assert_eq!(fs::read_to_string(path.with_extension("json.bad")).unwrap(), text);
         }
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(Store::new(directory.path().join("state.json")).take_up(Clocks::at_origin()), Found::default());
+        let missing = Store::new(directory.path().join("state.json")).take_up(Clocks::at_origin());
+        assert_eq!(missing, Found::Known(Memory::default()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_read_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        // A link to a regular file of which every read fails.
+        std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+        let Found::Unread(why) = Store::new(path.clone()).take_up(Clocks::at_origin()) else { panic!("it is read") };
+        assert!(why.contains("state.json cannot be read: Input/output error"), "{why}");
+        assert!(fs::symlink_metadata(&path).is_ok());
     }
 }

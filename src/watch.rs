@@ -5,8 +5,9 @@
 //! again": all files are read anew and compared with what was read last. And [`Watch::poll`] finds
 //! by itself what no notification told.
 //!
-//! One task owns all state. The watcher's own thread only decides whether an event can concern any
-//! of the files, and if so wakes the task, so that nothing piles up whatever happens in the
+//! Each file has a thread of its own that owns all that is known of it, as a file system may never answer: then
+//! nothing else stands still, and [`Watch::is_silent`] tells. The watcher's own thread only decides whether an
+//! event can concern the file, and if so wakes that thread, so that nothing piles up whatever happens in the
 //! directories.
 
 use std::collections::{BTreeMap, HashSet};
@@ -16,6 +17,7 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +26,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
+use crate::blocking::FILES;
 use crate::core::document::Flaw;
 use crate::paths::{FileError, read_bounded};
 
@@ -31,6 +34,10 @@ use crate::paths::{FileError, read_bounded};
 const QUIET: Duration = Duration::from_millis(60);
 /// but no later than this.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// A file that has been looked at for this long does not answer.
+const SILENT: Duration = Duration::from_secs(3);
+/// How long the first look at the files may take.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// More links in a row than any system follows.
 const MAX_LINKS: usize = 40;
 /// More changes of directories than can happen by chance while watches are being set.
@@ -45,6 +52,8 @@ pub enum FileContent {
     Present(Vec<u8>),
     /// It is there and cannot be read.
     Unreadable(FileError),
+    /// The file system that it is on does not answer: it may be as it was.
+    Silent,
 }
 
 impl FileContent {
@@ -58,6 +67,7 @@ impl FileContent {
             Self::Missing => Err(FileError::missing(path)),
             Self::Present(bytes) => parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
             Self::Unreadable(error) => Err(error),
+            Self::Silent => Err(FileError::silent(path)),
         }
     }
 }
@@ -72,6 +82,13 @@ pub fn read(path: &Path) -> FileContent {
         }
         Err(error) => FileContent::Unreadable(FileError::unreadable(path, &error)),
     }
+}
+
+/// Reads what there is in the file now, as far as that can be found out within the time.
+pub(crate) async fn read_within(time: Duration, path: &Path) -> FileContent {
+    let file = path.to_owned();
+    let content = FILES.within(time, move || read(&file)).await;
+    content.unwrap_or(FileContent::Silent)
 }
 
 /// What a [`Watch`] tells.
@@ -91,13 +108,43 @@ pub enum FileEvent {
 /// Follows files for as long as it lives.
 #[derive(Debug)]
 pub struct Watch {
+    files: Vec<Line>,
+}
+
+/// The way to the thread of one file.
+#[derive(Debug)]
+struct Line {
     polls: mpsc::Sender<()>,
+    busy: Busy,
+}
+
+/// Since when the thread has been at something that the file system has to answer.
+#[derive(Debug, Clone, Default)]
+struct Busy(Arc<Mutex<Option<Instant>>>);
+
+impl Busy {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn for_longer_than(&self, time: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() > time)
+    }
+
+    /// Does what the file system has to answer.
+    fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.set(Some(Instant::now()));
+        let done = work();
+        self.set(None);
+        done
+    }
 }
 
 impl Watch {
     /// Begins to follow the files, and reads what they say now. Only later changes are sent.
     ///
-    /// The files need not exist, nor their directories. Has to be called within a Tokio runtime.
+    /// The files need not exist, nor their directories. One that does not answer within a few seconds reads as
+    /// [`FileContent::Silent`], and is sent when it does.
     #[must_use]
     pub fn start(files: Vec<PathBuf>) -> (Self, Vec<FileContent>, mpsc::Receiver<FileEvent>) {
         Self::start_with(files, Notifier::new)
@@ -105,49 +152,110 @@ impl Watch {
 
     /// Looks for changes that no notification told. Cheap if there are none.
     pub fn poll(&self) {
-        // If one is waiting already, it will do.
-        let _ = self.polls.try_send(());
+        for file in &self.files {
+            // If one is waiting already, it will do.
+            let _ = file.polls.try_send(());
+        }
+    }
+
+    /// Whether the file system does not answer for this file, given by its place in the list.
+    #[must_use]
+    pub fn is_silent(&self, index: usize) -> bool {
+        self.files.get(index).is_some_and(|file| file.busy.for_longer_than(SILENT))
     }
 
     fn start_with(
         files: Vec<PathBuf>,
-        notifier: impl Fn() -> notify::Result<Notifier> + Send + 'static,
+        notifier: impl Fn() -> notify::Result<Notifier> + Clone + Send + 'static,
     ) -> (Self, Vec<FileContent>, mpsc::Receiver<FileEvent>) {
-        let (polls, requests) = mpsc::channel(1);
         let (events, receiver) = mpsc::channel(16);
-        let (notifier, problem) = match notifier() {
-            Ok(notifier) => (Some(notifier), None),
-            Err(error) => (None, Some(error.to_string())),
-        };
-        let files = files.into_iter().map(Followed::new).collect();
-        let mut task = Task { files, notifier, problem, told: false, random: RandomState::new(), events };
-        // First watch and then read, so that no change falls between.
-        task.follow();
-        let contents = task.files.iter_mut().map(|file| file.read(&task.random)).collect();
-        tokio::spawn(task.run(requests));
-        (Self { polls }, contents, receiver)
+        let told = Arc::new(AtomicBool::new(false));
+        let latest = Instant::now() + FIRST_LOOK;
+        let begun: Vec<_> = files
+            .into_iter()
+            .enumerate()
+            .map(|(index, path)| {
+                let (polls, requests) = mpsc::channel(1);
+                let (first, content) = std::sync::mpsc::sync_channel(0);
+                let line = Line { polls, busy: Busy::default() };
+                let task = Task {
+                    index,
+                    file: Followed::new(path),
+                    notifier: None,
+                    problem: None,
+                    told: Arc::clone(&told),
+                    random: RandomState::new(),
+                    events: events.clone(),
+                    busy: line.busy.clone(),
+                };
+                let notifier = notifier.clone();
+                let thread = std::thread::Builder::new().name("files".to_owned());
+                if let Err(error) = thread.spawn(move || task.live(notifier, &first, requests)) {
+                    let _ = events.try_send(FileEvent::Degraded(error.to_string()));
+                }
+                (line, content)
+            })
+            .collect();
+        let mut watch = Self { files: Vec::new() };
+        let mut contents = Vec::new();
+        for (line, content) in begun {
+            let content = content.recv_timeout(latest.saturating_duration_since(Instant::now()));
+            contents.push(content.unwrap_or(FileContent::Silent));
+            watch.files.push(line);
+        }
+        (watch, contents, receiver)
     }
 }
 
-/// The owner of all that is known of the files.
+/// The owner of all that is known of one file.
 struct Task {
-    files: Vec<Followed>,
+    index: usize,
+    file: Followed,
     /// `None` if the system gives us none: then there is only polling.
     notifier: Option<Notifier>,
     /// Why some change may go untold by the system, if so.
     problem: Option<String>,
-    /// Whether the problem was reported.
-    told: bool,
+    /// Whether the problem was reported, of this file or another.
+    told: Arc<AtomicBool>,
     random: RandomState,
     events: mpsc::Sender<FileEvent>,
+    busy: Busy,
 }
 
 impl Task {
+    /// Lives as long as the watch: what there is at first goes one way, what changes the other.
+    fn live(
+        mut self,
+        notifier: impl Fn() -> notify::Result<Notifier>,
+        first: &std::sync::mpsc::SyncSender<FileContent>,
+        polls: mpsc::Receiver<()>,
+    ) {
+        let busy = self.busy.clone();
+        let content = busy.with(|| {
+            match notifier() {
+                Ok(notifier) => self.notifier = Some(notifier),
+                Err(error) => self.problem = Some(error.to_string()),
+            }
+            // First watch and then read, so that no change falls between.
+            self.follow();
+            self.file.read(&self.random)
+        });
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+        runtime.block_on(async {
+            // Nobody waits for it any more where it took too long.
+            if let Err(late) = first.send(content) {
+                let content = late.0;
+                let _ = self.events.send(FileEvent::Changed { index: self.index, content }).await;
+            }
+            self.run(polls).await;
+        });
+    }
+
     async fn run(mut self, mut polls: mpsc::Receiver<()>) {
         let wake = self.notifier.as_ref().map_or_else(Arc::default, |notifier| Arc::clone(&notifier.wake));
         loop {
             if let Some(problem) = &self.problem
-                && !mem::replace(&mut self.told, true)
+                && !self.told.swap(true, Ordering::Relaxed)
                 && self.events.send(FileEvent::Degraded(problem.clone())).await.is_err()
             {
                 return;
@@ -163,19 +271,26 @@ impl Task {
             if !polled {
                 settle(&wake).await;
             }
-            self.follow();
-            for index in 0..self.files.len() {
-                let file = &mut self.files[index];
-                if polled && file.looks_unchanged() {
-                    continue;
-                }
-                let before = file.digest;
-                let content = file.read(&self.random);
-                if file.digest != before && self.events.send(FileEvent::Changed { index, content }).await.is_err() {
-                    return;
-                }
+            let busy = self.busy.clone();
+            let changed = busy.with(|| self.look(polled));
+            let index = self.index;
+            if let Some(content) = changed
+                && self.events.send(FileEvent::Changed { index, content }).await.is_err()
+            {
+                return;
             }
         }
+    }
+
+    /// What the file says now, if that is something else than before.
+    fn look(&mut self, polled: bool) -> Option<FileContent> {
+        self.follow();
+        if polled && self.file.looks_unchanged() {
+            return None;
+        }
+        let before = self.file.digest;
+        let content = self.file.read(&self.random);
+        (self.file.digest != before).then_some(content)
     }
 
     /// Watches the directories that matter now. What appeared while the watches were being set is
@@ -184,7 +299,7 @@ impl Task {
         let Some(notifier) = &mut self.notifier else { return };
         for _ in 0..MAX_ROUNDS {
             let mut wanted = Places::default();
-            self.files.iter().for_each(|file| wanted.add(&file.path));
+            wanted.add(&self.file.path);
             match notifier.watch(wanted) {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -241,6 +356,7 @@ impl Followed {
             FileContent::Missing => Digest::Missing,
             FileContent::Present(bytes) => Digest::Present(bytes.len(), random.hash_one(bytes)),
             FileContent::Unreadable(why) => Digest::Unreadable(random.hash_one(why.to_string())),
+            FileContent::Silent => Digest::Unreadable(0),
         };
         content
     }

@@ -348,10 +348,10 @@ fn check_names_both_files_and_both_mistakes() {
     assert!(ran.out.contains("2 sites") && ran.out.contains('1'), "{ran:?}");
 
     world.config("helth: {}\n");
-    world.registry("sites:\n- {name: a/b}\n");
+    world.registry("sites: {a: b}\n");
     let ran = world.run(&["check"]);
     assert_eq!(ran.status, 2, "{ran:?}");
-    assert!(ran.err.contains(&format!("{config}:1:1")) && ran.err.contains(&format!("{sites}:2:10")), "{ran:?}");
+    assert!(ran.err.contains(&format!("{config}:1:1")) && ran.err.contains(&format!("{sites}:1:8")), "{ran:?}");
     let ran = world.run(&["--config", "/nowhere", "check"]);
     assert_eq!(ran.status, 2);
 }

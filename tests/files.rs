@@ -18,39 +18,51 @@ const MEMORY: u64 = 64 * 1024 * 1024;
 /// a word of the explanation.
 fn wrong_registries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     let text = |text: &str| text.as_bytes().to_vec();
-    let mut late_nul = text("sites:\n- {name: myapp}\n- {name: \"");
-    late_nul.extend(b"\xff\xfe\"}\n");
+    vec![
+        (text(""), "", "empty"),
+        (text("# nothing yet\n"), "", "empty"),
+        (text("sites:\n- name: myapp\n  path: \"/srv\n"), "4:1", "ends"),
+        (text("sites:\n- {name: myapp\n"), "3:1", "close it"),
+        (text("site:\n- {name: myapp}\n"), "", "sites"),
+        (text("sites:\n  myapp: {}\n"), "2:3", "list"),
+        (text(&format!("sites: {}", "[".repeat(5000))), "", ""),
+        (text(&format!("sites:\n- name: a\n  x: {}{}\n", "{a: ".repeat(5000), "}".repeat(5000))), "", ""),
+        (format!("sites:\n{}", "- {name: a, x: y}\n".repeat(600_000)).into_bytes(), "", "MiB"),
+        (text("%YAML 9.9\n---\nsites: !!binary 4294967295\n"), "", ""),
+    ]
+}
+
+/// Mistakes in one entry of a registry that has the sites `myapp` and `shop` besides.
+fn wrong_entries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
+    let with = |entry: &[u8]| [b"sites:\n- {name: myapp}\n", entry, b"\n- {name: shop}\n"].concat();
+    let text = |text: &str| with(text.as_bytes());
     let bomb = {
         let mut levels = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for level in 1..10 {
             let below = format!("*a{}, ", level - 1).repeat(9);
             levels += &format!("a{level}: &a{level} [{}]\n", below.trim_end_matches(", "));
         }
-        levels + "sites: [{name: x, paused_workers: *a9}]\n"
+        levels + "sites: [{name: myapp}, {name: x, paused_workers: *a9}, {name: shop}]\n"
     };
     vec![
-        (text(""), "", "empty"),
-        (text("# nothing yet\n"), "", "empty"),
-        (text("sites:\n- name: myapp\n  path: \"/srv\n"), "4:1", "ends"),
-        (text("sites:\n- {name: myapp\n"), "3:1", "close it"),
-        (late_nul, "3:", "UTF-8"),
-        (text("site:\n- {name: myapp}\n"), "", "sites"),
-        (text("sites:\n  myapp: {}\n"), "2:3", "list"),
-        (text("sites:\n- {name: myapp}\n- {name: shop}\n- {name: myapp}\n"), "4:", "myapp"),
-        (text("sites:\n- {name: my/app}\n"), "2:10", "'/'"),
-        (text("sites:\n- {name: \"my\\napp\"}\n"), "2:10", r"'\n'"),
-        (text("sites:\n- {name: ../../etc}\n"), "2:10", "'/'"),
-        (text("sites:\n- {path: /srv}\n"), "2:", "name"),
-        (text("sites:\n- {name: myapp, paused: sometimes}\n"), "2:25", "sometimes"),
-        (text("sites:\n- {name: myapp, paused_workers: {queue: true}}\n"), "2:", "list"),
-        (text("sites:\n- {name: myapp, name: shop}\n"), "2:17", "twice"),
-        (text(&bomb), "", ""),
-        (text(&format!("sites: {}", "[".repeat(5000))), "", ""),
-        (text(&format!("sites:\n- name: a\n  x: {}{}\n", "{a: ".repeat(5000), "}".repeat(5000))), "", ""),
-        (text(&format!("sites:\n- name: {}\n", "x".repeat(1_000_000))), "2:", ""),
-        (format!("sites:\n{}", "- {name: a, x: y}\n".repeat(600_000)).into_bytes(), "", "MiB"),
-        (text("sites:\n- &s {name: myapp}\n- {<<: *s}\n"), "3:", ""),
-        (text("%YAML 9.9\n---\nsites: !!binary 4294967295\n"), "", ""),
+        (text("- name: b\n  path: \"/srv"), "3:", "ends"),
+        (text("- {name: b"), "3:", ""),
+        (with(b"- {name: \"\xff\xfe\"}"), "3:", "UTF-8"),
+        (text("- {name: myapp}"), "3:", "myapp"),
+        (text("- {name: my/app}"), "3:10", "'/'"),
+        (text("- {name: caf\u{e9}}"), "3:10", "'\u{e9}'"),
+        (text("- {name: c++}"), "3:10", "'+'"),
+        (text("- name: a&b"), "3:9", "'&'"),
+        (text("- name: my app"), "3:9", "' '"),
+        (text("- {name: \"my\\napp\"}"), "3:10", r"'\n'"),
+        (text("- {name: ../../etc}"), "3:10", "'/'"),
+        (text("- {path: /srv}"), "3:", "name"),
+        (text("- {name: b, paused: yes}"), "3:21", "yes"),
+        (text("- {name: b, paused_workers: {queue: true}}"), "3:", "list"),
+        (text("- {name: b, name: shop}"), "3:13", "twice"),
+        (text(&format!("- name: {}", "x".repeat(1_000_000))), "3:", ""),
+        (text("- {<<: {name: b}}"), "3:", "merge"),
+        (bomb.into_bytes(), "", "skipped"),
     ]
 }
 
@@ -112,27 +124,61 @@ fn a_mistake_ends_the_start_with_its_file_and_place() {
 }
 
 #[test]
-fn a_missing_registry_ends_the_start_unless_there_is_something_else_to_do() {
+fn what_is_wrong_with_one_entry_is_told_and_the_other_sites_are_healed() {
     let world = World::new();
-    fs::remove_file(world.home().join(SITES)).unwrap();
-    let ran = world.run(&["daemon"]);
-    assert_eq!(ran.status, 2, "{ran:?}");
-    assert!(ran.err.contains(&world.path(SITES)) && ran.err.contains("--sites"), "{ran:?}");
-    assert_eq!(ran.err.trim().lines().count(), 1, "said more than once: {}", ran.err);
+    let sites = world.path(SITES);
+    world.workers([QUEUE, "lerd-queue-shop"]);
+    let mut problems = Vec::new();
+    for (content, place, word) in wrong_entries() {
+        world.registry(&content);
+        for command in ["check", "detect"] {
+            let ran = world.run(&[command]);
+            let problem = if ran.status == 0 { missing(&ran.err, &sites, place, word) } else { Some(ran.err) };
+            problems.extend(problem.map(|problem| format!("{command}: {problem}")));
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
 
-    world.config("refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot]\n");
-    world.workers(["bot"]);
+    world.registry("sites:\n- name: my app\n- {name: myapp}\n- {name: shop}\n");
     let mut events = world.start_daemon();
-    events.prove_alive_with(&world, "bot");
+    let told = |place: &str| {
+        let warnings = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=4"]);
+        warnings.iter().filter(|entry| missing(&text(entry, "MESSAGE"), &sites, place, "skipped").is_none()).count()
+    };
+    events.prove_alive_with(&world, QUEUE);
+    assert_eq!(told("2:9"), 1);
+    let ran = world.run(&["status"]);
+    assert_eq!(missing(&ran.out, &sites, "2:9", "skipped"), None);
+    // One that turns wrong while it runs costs that one, and is told once.
+    world.registry("sites:\n- {name: myapp}\n- {name: shop, paused: yes}\n");
+    events.wait_for_log(&[&sites, "3:24", "skipped"]);
+    world.crash_for_good(["lerd-queue-shop"]);
+    events.prove_alive_with(&world, QUEUE);
+    assert_eq!(world.show("lerd-queue-shop.service", "ActiveState"), "failed");
+    world.sites(&["{name: myapp}", "{name: shop}"]);
+    events.wait("healed", "lerd-queue-shop");
+}
+
+#[test]
+fn no_registry_yet_has_no_sites_and_is_followed_when_it_comes() {
+    let world = World::new();
+    fs::remove_dir_all(world.home().join(".local/share/lerd")).unwrap();
+    let ran = world.run(&["detect", "--json"]);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (0, "[]\n", ""), "{ran:?}");
+    let ran = world.run(&["check"]);
+    assert!(ran.status == 0 && ran.out.contains("no sites yet"), "{ran:?}");
+    let ran = world.run(&["heal"]);
+    assert_eq!((ran.status, ran.out.as_str()), (0, "No unhealthy workers.\n"), "{ran:?}");
+    world.workers([QUEUE]);
+    world.crash_for_good([QUEUE]);
+
+    let mut events = world.start_daemon();
     // Nobody is told that it is missing.
     world.control(&["reload", DAEMON]);
     let ran = world.run(&["status"]);
     assert!(ran.status == 0 && !ran.out.contains("registry"), "{ran:?}");
     assert!(world.journal(&["_SYSTEMD_USER_UNIT=workerheal.service", "PRIORITY=3"]).is_empty());
     // One that appears later, its directory included, is followed.
-    fs::remove_dir_all(world.home().join(".local/share/lerd")).unwrap();
-    world.workers([QUEUE]);
-    world.crash_for_good([QUEUE]);
     world.sites(&["{name: myapp}"]);
     events.wait("healed", QUEUE);
     // One that was there is missed.
@@ -141,7 +187,7 @@ fn a_missing_registry_ends_the_start_unless_there_is_something_else_to_do() {
     let ran = world.run(&["status"]);
     assert!(ran.out.contains("The registry cannot be used, an earlier one is: cannot read"), "{ran:?}");
 
-    // And one named on the command line has to be there.
+    // A configuration that is named on the command line has to be there.
     let ran = world.run(&["--config", "/nowhere/config.yaml", "check"]);
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("/nowhere/config.yaml"), "{ran:?}");
@@ -150,13 +196,13 @@ fn a_missing_registry_ends_the_start_unless_there_is_something_else_to_do() {
 #[test]
 fn as_a_unit_it_ends_with_status_2_and_one_line_in_the_journal() {
     let world = World::new();
-    world.registry("sites:\n- {name: my/app}\n");
+    world.registry("sites:\n  myapp: {}\n");
     assert!(world.systemctl(&["start", DAEMON]).is_err());
     assert_eq!(world.show(DAEMON, "ExecMainStatus"), "2");
     let lines = world.journal(&["SYSLOG_IDENTIFIER=workerheal"]);
     let messages: Vec<_> = lines.iter().map(|entry| text(entry, "MESSAGE")).collect();
     assert_eq!(messages.len(), 1, "{messages:#?}");
-    assert_eq!(missing(&messages[0], &world.path(SITES), "2:10", "'/'"), None);
+    assert_eq!(missing(&messages[0], &world.path(SITES), "2:3", "list"), None);
     assert_eq!(lines[0]["PRIORITY"], "3");
 }
 

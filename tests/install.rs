@@ -33,8 +33,8 @@ fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
     assert_eq!(
         planned.out,
         format!(
-            "This would be done:\n  write    ~/{UNIT}\n  it runs  {WORKERHEAL}\n  reload   the service manager's files\n  \
-             enable   workerheal, at each login\n  start    workerheal\n"
+            "This would be done:\n  write    ~/{UNIT}\n  it runs  {WORKERHEAL}\n  \
+             enable   workerheal, at each login\n  reload   the service manager's files\n  start    workerheal\n"
         )
     );
     assert!(!world.home().join(UNIT).exists());
@@ -174,8 +174,8 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
     world.config("helth: {}\n");
     refused(&world, &["install"], 2, &["config.yaml:1:1", "helth"]);
     world.config(QUICK);
-    fs::remove_file(world.home().join(".local/share/lerd/sites.yaml")).unwrap();
-    refused(&world, &["install"], 2, &["sites.yaml", "--sites"]);
+    world.registry("sites: {}\n");
+    refused(&world, &["install"], 2, &["sites.yaml:1:8", "list"]);
     world.sites(&["{name: myapp}"]);
     assert!(!unit.exists());
 

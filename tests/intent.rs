@@ -30,6 +30,8 @@ fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
         "lerd-horizon-partly-feature",
     ];
     world.workers(meant_to_be_down);
+    world.write_file("trees/feature/README", "");
+    world.worker("lerd-horizon-partly-feature", "WorkingDirectory=%h/trees/feature\nExecStart=sleep infinity");
     world.workers([OTHER]);
     world.crash_for_good(meant_to_be_down);
     let untouched = world.picture(&meant_to_be_down);
@@ -71,7 +73,7 @@ fn what_is_no_worker_is_never_touched() {
     let world = World::new();
     world.workers([OTHER]);
     // Containers, a global unit, a unit of no registered site, and somebody else's.
-    let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
+    let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-cfpm-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
     world.workers(foreign);
     world.crash_for_good(foreign);
     // A scheduled worker between two runs: its timer starts it, nobody else.
@@ -518,9 +520,7 @@ fn the_working_directory_tells_whose_worktree_a_worker_serves() {
     ]);
     let unit = "lerd-queue-shop-feature";
     let asleep = "lerd-vite-asleep-shop";
-    for (unit, dir) in
-        [(unit, "trees/shop-feature"), ("lerd-mail-shop-feature", "feature"), (asleep, "trees/asleep-shop")]
-    {
+    for (unit, dir) in [(unit, "trees/feature"), ("lerd-mail-shop-feature", "feature"), (asleep, "trees/shop")] {
         world.write_file(format!("{dir}/README"), "");
         world.worker(unit, &format!("WorkingDirectory=%h/{dir}\nExecStart=sleep infinity"));
     }

@@ -347,7 +347,7 @@ fn a_worker_whose_directory_is_gone_is_held_until_it_is_back() {
 }
 
 #[test]
-fn a_directory_that_is_only_out_of_sight_or_not_needed_makes_no_orphan() {
+fn only_a_directory_that_is_needed_makes_an_orphan_and_a_file_in_its_place_is_none() {
     let world = World::new();
     let (below_a_file, not_needed) = ("lerd-below-myapp", "lerd-optional-myapp");
     world.write_file("place/below/README", "");
@@ -356,15 +356,14 @@ fn a_directory_that_is_only_out_of_sight_or_not_needed_makes_no_orphan() {
     fs::remove_dir_all(world.home().join("place")).unwrap();
     world.write_file("place", "");
     world.crash_for_good([below_a_file, not_needed]);
-    for unit in [below_a_file, not_needed] {
-        assert_eq!(world.diagnosis(unit).as_deref(), Some("failed"), "{unit}");
-    }
+    assert_eq!(world.diagnosis(below_a_file).as_deref(), Some("orphaned"));
+    assert_eq!(world.diagnosis(not_needed).as_deref(), Some("failed"));
     let mut events = world.start_daemon();
-    // It is tried, and that it fails has nothing to do with us.
-    events.wait("failed", below_a_file);
-    assert_eq!(world.told(below_a_file)[..2], ["detected", "starting"]);
+    events.wait("held", below_a_file);
+    assert_eq!(world.told(below_a_file)[..2], ["detected", "held"]);
     world.wait_for_healed(not_needed);
     assert_eq!(world.told(not_needed), ["detected", "starting", "healed"]);
+    assert_eq!(world.diagnosis(below_a_file).as_deref(), Some("orphaned"));
 }
 
 /// A port at which nobody listens.

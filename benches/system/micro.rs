@@ -9,11 +9,12 @@ use crate::report::{Table, figure};
 
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
 /// The measurements, in words, with the most milliseconds that 10,000 may take.
-const STEPS: [(&str, &str, Option<f64>); 7] = [
+const STEPS: [(&str, &str, Option<f64>); 8] = [
     ("list", "list decoded", None),
     ("refresh", "refresh decided: all as it was", None),
     ("detection", "detection from nothing", Some(5.0)),
     ("resolution", "resolution of all names", None),
+    ("worktrees", "resolution of workers of worktrees", None),
     ("registry", "registry parsed", Some(100.0)),
     ("signal", "one signal read and decided", None),
     ("healing", "one illness decided, from failure to health", None),

@@ -6,7 +6,7 @@ use super::Status;
 use super::term::{self, Style};
 use crate::config::Config;
 use crate::manager::{Native, Scope, ServiceManager};
-use crate::setup::{Options, read_config, read_registry};
+use crate::setup::{Options, read_config, read_registry, warnings};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {}
@@ -15,8 +15,7 @@ impl Check {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let paths = options.paths()?;
         let config = read_config(&paths.config, options.config.is_some());
-        let needed = config.as_ref().map_or(true, |config| config.coverage.needs_registry());
-        let registry = read_registry(&paths.sites, needed);
+        let registry = read_registry(&paths.sites);
 
         let config_path = paths.config.display();
         match &config {
@@ -29,10 +28,12 @@ impl Check {
         if let Ok(registry) = &registry {
             let away = registry.sites().filter(|site| site.paused || site.ignored).count();
             let count = match (registry.len(), away) {
+                (0, _) if !paths.sites.exists() => "(missing: no sites yet)".to_owned(),
                 (sites, 0) => format!("({sites} sites)"),
                 (sites, away) => format!("({sites} sites, {away} of them paused or ignored)"),
             };
             term::print(format!("{} {} {}\n", style.good("ok"), paths.sites.display(), style.faint(count)))?;
+            warnings(&paths.sites, registry).iter().for_each(term::complain);
         }
         if let Ok(config) = &config {
             for glob in unmatched(config, options.scope).await {

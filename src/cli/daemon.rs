@@ -1,5 +1,7 @@
 //! `workerheal daemon`: the service, in the foreground.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::block_on;
@@ -7,11 +9,17 @@ use crate::logging::{self, Format};
 use crate::manager::Native;
 use crate::setup::{Options, Setup};
 
+/// How long the last lines of the log may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
     /// Form of the log on standard error [auto: the journal where there is one, else text]
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log: Format,
+    /// Wait while another daemon of the same user runs, instead of ending: launchd runs an agent in each session
+    #[arg(long, hide = true)]
+    standby: bool,
 }
 
 impl Daemon {
@@ -21,11 +29,16 @@ impl Daemon {
         end_on_panic();
         let result = Setup::load(options).map_err(anyhow::Error::from).and_then(|setup| {
             block_on(async {
+                if self.standby {
+                    crate::daemon::wait_for_turn(&setup.paths.socket).await;
+                }
                 let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
                 Ok(crate::daemon::run(manager, changes, setup).await?)
             })
         });
-        result.inspect_err(|error| tracing::error!("{error}"))
+        let result = result.inspect_err(|error| tracing::error!("{error}"));
+        logging::flush(LAST_LINES);
+        result
     }
 }
 
@@ -34,6 +47,7 @@ impl Daemon {
 fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("workerheal ends because of a defect in itself, please report it: {panic}");
+        logging::flush(LAST_LINES);
         std::process::exit(101);
     }));
 }

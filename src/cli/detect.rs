@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
-use crate::client::connect;
+use crate::client::Access;
 use crate::core::event::UnhealthyWorker;
 use crate::setup::Options;
 
@@ -25,11 +25,9 @@ pub(super) struct Detect {
 
 impl Detect {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let client = connect(options).await?;
-        let mut workers = client.detect().await?;
-        if !self.no_errors {
-            client.enrich(&mut workers).await;
-        }
+        let access = Box::pin(Access::open(options)).await?;
+        access.warnings().iter().for_each(term::complain);
+        let workers = Box::pin(access.detect(!self.no_errors)).await?;
         if self.json {
             term::print(format!("{}\n", serde_json::to_string_pretty(&workers)?))?;
         } else {
@@ -39,21 +37,13 @@ impl Detect {
     }
 }
 
-/// `SITE/WORKER`, or the worker alone where there is no site.
-pub(super) fn name(worker: &UnhealthyWorker) -> String {
-    match worker.site.as_str() {
-        "" => worker.worker.clone(),
-        site => format!("{site}/{}", worker.worker),
-    }
-}
-
 /// The workers as a table, cut to the width of the terminal if there is one.
 pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usize>) -> String {
     if workers.is_empty() {
         return "No unhealthy workers.\n".to_owned();
     }
     let longest = |column: &dyn Fn(&UnhealthyWorker) -> usize| workers.iter().map(column).max().unwrap_or(0);
-    let names = longest(&|worker| name(worker).chars().count()).max("WORKER".len());
+    let names = longest(&|worker| worker.name().chars().count()).max("WORKER".len());
     let states = longest(&|worker| worker.state.as_str().len()).max("STATE".len());
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(names + states + 4).max(10));
 
@@ -62,7 +52,7 @@ pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usi
     for worker in workers {
         let state = style.bad(format!("{:states$}", worker.state.as_str()));
         let error = term::fit(&worker.last_error, room);
-        let line = format!("{:names$}  {state}  {error}", name(worker));
+        let line = format!("{:names$}  {state}  {error}", worker.name());
         let _ = writeln!(table, "{}", line.trim_end());
     }
     table

@@ -29,6 +29,16 @@ pub(super) struct Events {
 
 impl Events {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
+        if !self.follow {
+            return self.show_all(options, style).await;
+        }
+        tokio::select! {
+            shown = self.show_all(options, style) => shown,
+            () = term::closed() => Ok(Status::Done),
+        }
+    }
+
+    async fn show_all(&self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let daemon = Daemon::connect(options).await?;
         let limit = self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(10));
         let mut wanted = Wanted { after: None, since: self.since.clone(), limit, follow: self.follow };

@@ -11,7 +11,7 @@ use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// What to explain: a unit, SITE/WORKER or a site
+    /// What to explain: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
     /// Print a JSON array

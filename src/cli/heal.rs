@@ -15,7 +15,7 @@ use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Heal {
-    /// What to heal: a unit, SITE/WORKER or a site [default: everything unhealthy]
+    /// What to heal: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything unhealthy]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// Print the result as JSON
@@ -35,6 +35,7 @@ pub(super) struct Heal {
 impl Heal {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let mut access = Box::pin(Access::open(options)).await?;
+        access.warnings().iter().for_each(term::complain);
         if self.dry_run {
             let plan = Box::pin(access.plan(&self.targets)).await?;
             return self.announce(&plan, style);
@@ -95,7 +96,7 @@ fn refused_lines(refused: &[Failure], style: Style) -> String {
 }
 
 fn line(worker: &UnhealthyWorker, why: &str, style: Style) -> String {
-    format!("{}\n", style.faint(format!("– {} is left alone: {why}", detect::name(worker))))
+    format!("{}\n", style.faint(format!("– {} is left alone: {why}", worker.name())))
 }
 
 #[cfg(test)]
@@ -107,6 +108,7 @@ mod tests {
         let worker = UnhealthyWorker {
             site: site.into(),
             worker: worker.into(),
+            worktree: None,
             unit: format!("lerd-{worker}-{site}"),
             state,
             last_error: String::new(),

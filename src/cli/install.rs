@@ -1,5 +1,7 @@
 //! `workerheal install` and `workerheal uninstall`: the service of the calling user.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Status;
@@ -56,7 +58,7 @@ impl Install {
 impl Uninstall {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let host = Native::connect(options).await?;
-        let leftovers = install::leftovers()?;
+        let leftovers: Vec<PathBuf> = install::leftovers()?.into_iter().chain(host.leftovers()).collect();
         let purged = if self.purge { leftovers.as_slice() } else { &[] };
         let steps = install::to_uninstall(&host, purged).await?;
         if self.dry_run {
@@ -69,6 +71,9 @@ impl Uninstall {
             "workerheal is gone; workers that run go on running."
         };
         term::print(format!("{done}\n"))?;
+        if let Some(remains) = host.remains() {
+            term::print(format!("{remains}\n"))?;
+        }
         if !self.purge && !leftovers.is_empty() {
             let left: Vec<String> = leftovers.iter().map(|path| at_home(&path.display().to_string())).collect();
             let (are, them) = if left.len() == 1 { ("is", "it") } else { ("are", "them") };

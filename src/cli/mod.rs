@@ -117,7 +117,7 @@ enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Done,
-    /// Some worker could not be healed, or is unhealthy where that was the question.
+    /// Some worker could not be healed, or is unhealthy where that was the question; or what was done may not last.
     Unhealthy,
 }
 

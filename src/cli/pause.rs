@@ -7,13 +7,13 @@ use clap::Args;
 use super::Status;
 use super::status::pause_line;
 use super::term::{self, Style};
-use crate::api::{PauseReport, Paused};
+use crate::api::Paused;
 use crate::client::socket::Daemon;
 use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Pause {
-    /// What to pause: a unit, SITE/WORKER or a site [default: everything]
+    /// What to pause: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// For how long, such as 30m [default: until it is resumed]
@@ -27,14 +27,14 @@ pub(super) struct Pause {
 impl Pause {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let daemon = Daemon::connect(options).await?;
-        let pauses = daemon.pause(&self.targets, self.time).await?;
-        show(pauses, "", self.json, style)
+        let paused = daemon.pause(&self.targets, self.time).await?;
+        show(&paused, "", self.json, style)
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// What to resume: a unit, SITE/WORKER or a site [default: everything]
+    /// What to resume: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// Print what is still paused as JSON
@@ -45,18 +45,25 @@ pub(super) struct Resume {
 impl Resume {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let daemon = Daemon::connect(options).await?;
-        let pauses = daemon.resume(&self.targets).await?;
-        show(pauses, "Resumed.\n", self.json, style)
+        let paused = daemon.resume(&self.targets).await?;
+        show(&paused, "Resumed.\n", self.json, style)
     }
 }
 
 /// What is paused now.
-fn show(pauses: Vec<PauseReport>, done: &str, json: bool, style: Style) -> anyhow::Result<Status> {
+fn show(paused: &Paused, done: &str, json: bool, style: Style) -> anyhow::Result<Status> {
     if json {
-        term::print(format!("{}\n", serde_json::to_string_pretty(&Paused { pauses })?))?;
+        term::print(format!("{}\n", serde_json::to_string_pretty(paused)?))?;
     } else {
-        let lines = pauses.iter().map(|pause| format!("{}\n", style.busy(format!("Paused: {}", pause_line(pause)))));
+        let lines =
+            paused.pauses.iter().map(|pause| format!("{}\n", style.busy(format!("Paused: {}", pause_line(pause)))));
         term::print(format!("{done}{}", lines.collect::<String>()))?;
     }
-    Ok(Status::Done)
+    match paused.warning() {
+        Some(warning) => {
+            term::complain(warning);
+            Ok(Status::Unhealthy)
+        }
+        None => Ok(Status::Done),
+    }
 }

@@ -56,6 +56,12 @@ fn head(status: &DaemonStatus, style: Style) -> String {
         let why = format!("The registry cannot be used, an earlier one is: {}", status.registry.error);
         head.push_str(&format!("{}\n", style.bad(why)));
     }
+    for warning in &status.registry.warnings {
+        head.push_str(&format!("{}\n", style.busy(warning)));
+    }
+    if !status.state.error.is_empty() {
+        head.push_str(&format!("{}\n", style.bad(format!("What has to survive a restart: {}", status.state.error))));
+    }
     for pause in &status.pauses {
         head.push_str(&format!("{}\n", style.busy(format!("Paused: {}", pause_line(pause)))));
     }

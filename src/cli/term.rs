@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use super::Color;
 pub(super) use crate::core::style::Style;
 
@@ -32,6 +34,27 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     match write!(io::stdout().lock(), "{text}").and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Waits until nobody reads standard output any more, as after `| head`; for ever where that cannot be told.
+pub(super) async fn closed() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // Where it is a pipe or a socket, this waits for nothing but the end of its reader (poll(2)).
+    let watched = std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+        let stdout = io::stdout();
+        let mut ends = [PollFd::new(&stdout, PollFlags::empty())];
+        loop {
+            match poll(&mut ends, None) {
+                Ok(_) if ends[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+        let _ = tell.send(());
+    });
+    if watched.is_err() || told.await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -290,11 +290,11 @@ impl<M: ServiceManager> Healing<'_, M> {
         for action in self.healer.observe(now, fact) {
             match action {
                 Action::Inspect { unit, look, detail } => {
-                    let manager = self.client.search.manager.clone();
+                    let search = self.client.search.clone();
                     self.looks.push_back(tokio::spawn(async move {
                         // Whoever names a worker overrules an earlier stop: no need to trace it.
                         let detail = Detail { stop: false, ..detail };
-                        let seen = manager.inspect(&unit, detail).await.map_err(|error| error.to_string());
+                        let seen = search.inspect(&unit, detail).await.map_err(|error| error.to_string());
                         (unit, look, seen)
                     }));
                 }

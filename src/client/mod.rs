@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;
-use crate::core::event::{Event, Report};
+use crate::core::event::{Event, Report, UnhealthyWorker};
 use crate::core::explain::text::text;
 use crate::core::style::Style;
 use crate::core::target::{self, UnknownTarget};
@@ -117,6 +117,16 @@ impl Access {
         Ok(Self::Direct(Box::new(Direct::open(options).await?)))
     }
 
+    /// What is wrong with the files that were read, but keeps nothing from working: a line each. What the
+    /// daemon has read it has told in its log.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::Daemon(_) => Vec::new(),
+            Self::Direct(direct) => direct.setup.warnings(),
+        }
+    }
+
     /// The units of the workers that the targets name.
     ///
     /// # Errors
@@ -130,6 +140,31 @@ impl Access {
                 Ok(target::select(&coverage.by_own_names(targets), &direct.client.workers().await?)?)
             }
         }
+    }
+
+    /// Every worker that something is wrong with and that is not meant to be down, sorted by site, then
+    /// worker: as the daemon sees it, if one answers. With `errors`, also what went wrong.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon, or the service manager, does not answer.
+    pub async fn detect(&self, errors: bool) -> Result<Vec<UnhealthyWorker>, Error> {
+        let mut workers = match self {
+            Self::Daemon(daemon) => daemon.unhealthy().await?,
+            Self::Direct(direct) => {
+                let mut workers = direct.client.detect().await?;
+                if errors {
+                    direct.client.enrich(&mut workers).await;
+                }
+                workers
+            }
+        };
+        if !errors {
+            for worker in &mut workers {
+                worker.last_error.clear();
+            }
+        }
+        Ok(workers)
     }
 
     /// What a heal would do, with the last log line of each worker.
@@ -157,6 +192,10 @@ impl Access {
         match self {
             Self::Daemon(daemon) => Ok(Heal::Daemon(Box::new(daemon.heal(request).await?))),
             Self::Direct(direct) => {
+                if let Some(why) = &direct.setup.state_unread {
+                    let path = direct.setup.paths.state.clone();
+                    return Err(SetupError::State { path, why: why.clone() }.into());
+                }
                 if let Some(prove) = &request.prove {
                     let time = humantime::parse_duration(prove).map_err(|_| Error::Duration(prove.clone()))?;
                     direct.client.prove_within(time);
@@ -190,7 +229,8 @@ impl Direct {
             let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
             let Setup { paths, scope, rules, .. } = &self.setup;
             // What the daemon has written down was read as of the origin.
-            let sources = sources(paths, *scope, &rules.registry, worker, Timestamp::default());
+            let files = (paths, &*rules.registry);
+            let sources = sources(files, (&search.manager, *scope), (&unit, worker), Timestamp::default()).await;
             let Some(explanation) = search.explain(&unit, &sources).await? else { continue };
             let last_words = search.manager.last_error(&unit).await;
             let text = text(&explanation, last_words.as_deref(), Style::default());

@@ -21,12 +21,13 @@ use tokio::time::timeout;
 use super::sse::Message;
 use super::stream::Messages;
 pub use super::stream::{DaemonHealing, Events, Told, Wanted};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseReport, PauseRequest, Paused, Refused, ResumeRequest};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
 use crate::core::batch::Plan;
 use crate::core::coverage::Worker;
 use crate::core::event::UnhealthyWorker;
 use crate::core::survey::WorkerReport;
 use crate::core::target::{self, UnknownTarget};
+use crate::core::text;
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 use crate::setup::Options;
@@ -41,7 +42,7 @@ const LONGEST: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DaemonError {
     /// There is none.
-    #[error("no daemon answers at {}; start it with `{start}`", socket.display())]
+    #[error("no daemon answers at {}; start it with `{start}`", text::path(socket))]
     Absent {
         /// Where it was looked for.
         socket: PathBuf,
@@ -49,7 +50,7 @@ pub enum DaemonError {
         start: &'static str,
     },
     /// It ended, or does not keep to what was agreed.
-    #[error("the daemon at {} did not answer: {why}", socket.display())]
+    #[error("the daemon at {} did not answer: {why}", text::path(socket))]
     Broken {
         /// Where it was asked.
         socket: PathBuf,
@@ -168,10 +169,9 @@ impl Daemon {
     /// # Errors
     ///
     /// If it does not answer, or a target names no covered worker.
-    pub async fn pause(&self, targets: &[String], time: Option<Duration>) -> Result<Vec<PauseReport>, DaemonError> {
+    pub async fn pause(&self, targets: &[String], time: Option<Duration>) -> Result<Paused, DaemonError> {
         let time = time.map(|time| humantime::format_duration(time).to_string());
-        let paused: Paused = self.post("/v1/pause", &PauseRequest { targets: targets.to_vec(), time }).await?;
-        Ok(paused.pauses)
+        self.post("/v1/pause", &PauseRequest { targets: targets.to_vec(), time }).await
     }
 
     /// Ends pauses. Answers those that are still in force.
@@ -179,9 +179,8 @@ impl Daemon {
     /// # Errors
     ///
     /// If it does not answer, or a target names nothing that is covered or paused.
-    pub async fn resume(&self, targets: &[String]) -> Result<Vec<PauseReport>, DaemonError> {
-        let paused: Paused = self.post("/v1/resume", &ResumeRequest { targets: targets.to_vec() }).await?;
-        Ok(paused.pauses)
+    pub async fn resume(&self, targets: &[String]) -> Result<Paused, DaemonError> {
+        self.post("/v1/resume", &ResumeRequest { targets: targets.to_vec() }).await
     }
 
     /// Why the named workers are, or are not, being healed.

@@ -8,7 +8,7 @@ const DOCUMENTED: &str = include_str!("../../config/workerheal.yaml");
 const DEFAULTS: &str = r#"
 refresh: 3s
 unit_prefix: lerd-
-ignore_workers: [fp, custom]
+ignore_workers: [fp, custom, cfpm]
 also_watch: []                # globs of further units, e.g. "celery@*.service"; they have no site
 heal:
   states: [failed, start-limit-hit]
@@ -52,7 +52,18 @@ fn probes_and_a_command_are_read() {
     assert_eq!(config.policy.probes["reverb"], Probe::Tcp("127.0.0.1:6001".into()));
     assert_eq!(config.policy.probes["vite"], Probe::UrlFile("public/hot".into()));
     assert_eq!(config.on_event, ["/bin/alert", "--loud"]);
-    for bad in ["probes: {vite: {tpc: 'a:1'}}", "probes: [vite]", "on_event: /bin/alert", "probes: {x: {tcp: 'a:0'}}"] {
+    let off = |text: &str| parse(text).unwrap().policy.defined_probes;
+    assert_eq!(off("probes: off"), DefinedProbes::Off);
+    assert_eq!(off("probes: false"), DefinedProbes::Off);
+    assert_eq!(off("probes: {vite: off, x: {tcp: 'a:1'}}"), DefinedProbes::AllBut(["vite".to_owned()].into()));
+    for bad in [
+        "probes: on",
+        "probes: {vite: on}",
+        "probes: {vite: {tpc: 'a:1'}}",
+        "probes: [vite]",
+        "on_event: /bin/alert",
+        "probes: {x: {tcp: 'a:0'}}",
+    ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
 }
@@ -106,6 +117,7 @@ fn what_is_written_is_meant() {
         timeout: Duration::from_secs(90),
         max_concurrent: 1,
         probes: BTreeMap::new(),
+        defined_probes: DefinedProbes::default(),
     };
     assert_eq!(config.policy, expected);
 }

@@ -10,18 +10,21 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::Daemon;
+use super::memory::{self, Ticket};
 use super::uptimes::Question;
-use super::{Daemon, memory};
-use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus};
+use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus, StateStatus};
+use crate::core::batch::Plan;
 use crate::core::coverage::Worker;
-use crate::core::diagnosis::Refusal;
-use crate::core::event::Event;
+use crate::core::diagnosis::{Refusal, State};
+use crate::core::event::{Event, UnhealthyWorker};
 use crate::core::explain::{Explanation, Sources};
 use crate::core::healer::{Fact, Timestamp};
 use crate::core::memory::Memory;
 use crate::core::pauses::{Pauses, Target};
 use crate::core::survey::{Stage, WorkerReport};
 use crate::core::target::{self, UnknownTarget};
+use crate::core::text;
 use crate::core::units::{Inspection, UnitName};
 use crate::manager::ServiceManager;
 use crate::search::{Rules, refused_often};
@@ -44,6 +47,12 @@ pub(super) enum Ask {
     Status(oneshot::Sender<DaemonStatus>),
     /// Every worker.
     Workers(oneshot::Sender<Vec<WorkerReport>>),
+    /// Every worker's unit, and whose it is.
+    Covered(oneshot::Sender<Vec<(UnitName, Worker)>>),
+    /// What there is to heal, if that is everything.
+    Plan(oneshot::Sender<Plan>),
+    /// Which of these are coming up already.
+    UnderWay(Vec<UnitName>, oneshot::Sender<Vec<UnhealthyWorker>>),
     /// The workers that are up of which it is not known since when.
     WithoutUptime(oneshot::Sender<Question>),
     /// Since when those are up.
@@ -56,12 +65,29 @@ pub(super) enum Ask {
     Explain(UnitName, Box<(Inspection, Sources)>, oneshot::Sender<Option<Explanation>>),
     /// Whose worker a unit is, if it is covered.
     Covers(UnitName, oneshot::Sender<Option<Worker>>),
+    /// Why nothing can be healed, paused or resumed, if so: it is not known what was paused.
+    Unread(oneshot::Sender<Option<String>>),
     /// A person wants these healed.
     Heal(Wish),
     /// A person pauses healing of what the targets name, for so long or until it is resumed.
-    Pause(Vec<String>, Option<Duration>, oneshot::Sender<Result<Vec<PauseReport>, UnknownTarget>>),
+    Pause(Vec<String>, Option<Duration>, oneshot::Sender<Result<Promised, Unpausable>>),
     /// A person ends pauses.
-    Resume(Vec<String>, oneshot::Sender<Result<Vec<PauseReport>, UnknownTarget>>),
+    Resume(Vec<String>, oneshot::Sender<Result<Promised, Unpausable>>),
+}
+
+/// What is paused now, and when that is written down.
+#[derive(Debug)]
+pub(super) struct Promised {
+    pub pauses: Vec<PauseReport>,
+    pub ticket: Ticket,
+}
+
+/// Why nothing is paused or resumed.
+#[derive(Debug)]
+pub(super) enum Unpausable {
+    Target(UnknownTarget),
+    /// It is not known what is paused, says why.
+    Unread(String),
 }
 
 /// What changes by itself, for the metrics.
@@ -112,7 +138,12 @@ impl<M: ServiceManager> Daemon<M> {
         let now = self.now();
         match ask {
             Ask::Status(reply) => drop(reply.send(self.describe(now))),
+            // Before everything is known, nothing would be said.
+            ask @ (Ask::Workers(_) | Ask::Covered(_) | Ask::Plan(_)) if !self.ready => self.early.push(ask),
             Ask::Workers(reply) => drop(reply.send(self.survey(now))),
+            Ask::Covered(reply) => drop(reply.send(self.covered())),
+            Ask::Plan(reply) => drop(reply.send(self.healer.plan(now))),
+            Ask::UnderWay(units, reply) => drop(reply.send(self.healer.under_way(&units))),
             Ask::WithoutUptime(reply) => drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now()))),
             Ask::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
             Ask::Gauges(reply) => drop(reply.send(self.gauges())),
@@ -123,22 +154,23 @@ impl<M: ServiceManager> Daemon<M> {
                 drop(reply.send(self.healer.explain(now, &unit, &seen, &sources)));
             }
             Ask::Covers(unit, reply) => drop(reply.send(self.healer.worker_of(&unit).cloned())),
+            Ask::Unread(reply) => drop(reply.send(self.unread.clone())),
             Ask::Heal(wish) => self.heal(wish),
             Ask::Pause(targets, time, reply) => {
                 let targets = self.setup.rules.coverage.by_own_names(&targets);
-                let targets = target::pausable(&targets, &self.covered());
+                let targets = self.known().and_then(|()| Ok(target::pausable(&targets, &self.covered())?));
                 drop(reply.send(targets.map(|targets| {
                     tracing::info!("healing is paused on request: {}", list(&targets));
                     self.observe(Fact::Pause(targets, time));
-                    self.pauses()
+                    self.promised()
                 })));
             }
             Ask::Resume(targets, reply) => {
-                let targets = self.resumable(&targets);
+                let targets = self.known().and_then(|()| Ok(self.resumable(&targets)?));
                 drop(reply.send(targets.map(|targets| {
                     tracing::info!("healing is resumed on request: {}", list(&targets));
                     self.observe(Fact::Resume(targets));
-                    self.pauses()
+                    self.promised()
                 })));
             }
         }
@@ -189,6 +221,16 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
+    fn known(&self) -> Result<(), Unpausable> {
+        self.unread.clone().map_or(Ok(()), |why| Err(Unpausable::Unread(why)))
+    }
+
+    /// Has the pauses written down at once: whoever asked waits for that.
+    fn promised(&mut self) -> Promised {
+        self.remember();
+        Promised { pauses: self.pauses(), ticket: self.memory.ticket(false) }
+    }
+
     fn now(&self) -> Timestamp {
         memory::clocks(self.origin).now
     }
@@ -226,7 +268,8 @@ impl<M: ServiceManager> Daemon<M> {
             let Some(last) = self.record.last_told(&report.unit) else { continue };
             report.since = last.at;
             // The healer has told why it gave up, and remembers it no longer.
-            if report.last_error.is_empty() {
+            let is_an_error = !matches!(report.state, Some(State::ExpectedButStopped | State::Orphaned));
+            if report.last_error.is_empty() && is_an_error {
                 report.last_error.clone_from(&last.failure);
             }
         }
@@ -261,17 +304,32 @@ impl<M: ServiceManager> Daemon<M> {
                 error: self.trouble.clone().unwrap_or_default(),
             },
             registry: RegistryStatus {
-                path: paths.sites.display().to_string(),
+                path: text::path(&paths.sites),
                 sites: self.setup.rules.registry.len(),
                 read: self.registry_read,
+                warnings: self.setup.warnings(),
                 error: self.registry_flaw.clone().unwrap_or_default(),
             },
-            config: paths.config.display().to_string(),
+            state: StateStatus {
+                path: text::path(&paths.state),
+                error: match (&self.unread, self.memory.failing()) {
+                    (Some(why), _) => format!("{why}; nothing is healed until it can be"),
+                    (None, Some(why)) => format!("it cannot be written down: {why}"),
+                    (None, None) => String::new(),
+                },
+            },
+            config: text::path(&paths.config),
             stop_marker: self.setup.rules.stop_marker,
             pauses: self.pauses(),
             workers: stages.iter().map(|(_, count)| count).sum(),
             counts: stages.into_iter().filter(|(_, count)| *count > 0).collect(),
         }
+    }
+}
+
+impl From<UnknownTarget> for Unpausable {
+    fn from(error: UnknownTarget) -> Self {
+        Self::Target(error)
     }
 }
 

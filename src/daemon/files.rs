@@ -2,14 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::{Daemon, notify};
+use super::Daemon;
 use crate::config::Config;
 use crate::core::healer::Fact;
 use crate::core::registry::Registry;
+use crate::core::text;
+use crate::frameworks;
 use crate::manager::ServiceManager;
-use crate::watch::{FileContent, FileEvent, read};
+use crate::paths::FileError;
+use crate::setup::warnings;
+use crate::store::Found;
+use crate::watch::{FileContent, FileEvent, read_within};
 
 /// The files that are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +26,68 @@ pub(super) enum File {
 
 pub(super) const FOLLOWED: [File; 3] = [File::Sites, File::Config, File::StopMarker];
 
+/// How long a reload waits for a file.
+const REREADS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What comes of reading files again.
+#[derive(Debug)]
+pub(super) enum Reread {
+    /// What a file says.
+    File(File, FileContent),
+    /// That was the last one.
+    Done,
+    /// What there was to remember, which could not be read at the start.
+    State(Found),
+}
+
 impl<M: ServiceManager> Daemon<M> {
-    /// SIGHUP: reads all files again, whether or not they seem to have changed.
+    /// SIGHUP: has all files read again, whether or not they seem to have changed.
     pub(super) fn reload(&mut self) {
-        notify::reloading();
-        for file in FOLLOWED {
-            let content = read(self.path(file));
-            self.file_changed(file, content);
+        self.notify.reloading();
+        let files = FOLLOWED.map(|file| (file, self.path(file).to_owned()));
+        let rereads = self.rereads.clone();
+        tokio::spawn(async move {
+            for (file, path) in files {
+                // The other end is there for as long as the daemon is.
+                let _ = rereads.send(Reread::File(file, read_within(REREADS_WITHIN, &path).await));
+            }
+            let _ = rereads.send(Reread::Done);
+        });
+    }
+
+    pub(super) fn reread(&mut self, read: Reread) {
+        match read {
+            Reread::File(file, content) => self.file_changed(file, content),
+            Reread::State(found) => self.recall(found),
+            Reread::Done => {
+                self.refresh();
+                self.notify.ready();
+            }
         }
-        self.refresh();
-        notify::ready();
+    }
+
+    /// Looks for changes of files that went untold, and tells of those that cannot be looked at.
+    pub(super) fn poll_files(&mut self) {
+        self.watch.poll();
+        for (index, file) in FOLLOWED.into_iter().enumerate() {
+            let silent = self.watch.is_silent(index);
+            if std::mem::replace(&mut self.silent[index], silent) == silent {
+                continue;
+            }
+            let path = text::path(self.path(file));
+            if silent {
+                let why = FileError::silent(self.path(file));
+                tracing::error!("{why}; the last good content stays in force");
+                if file == File::Sites {
+                    self.registry_flaw = Some(why.to_string());
+                }
+            } else {
+                tracing::info!("{path} can be looked at again");
+                if file == File::Sites {
+                    self.registry_flaw = None;
+                }
+            }
+        }
     }
 
     pub(super) fn file_event(&mut self, event: FileEvent) {
@@ -59,10 +116,13 @@ impl<M: ServiceManager> Daemon<M> {
     pub(super) fn file_changed(&mut self, file: File, content: FileContent) {
         let path = self.path(file).to_owned();
         let fact = match file {
+            File::StopMarker if content == FileContent::Silent => Err(FileError::silent(&path)),
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
-            // Where no site was ever known, and there is something to do without one.
-            File::Sites if content == FileContent::Missing && !self.needs_registry() => Ok(None),
-            File::Sites => content.parse(&path, Registry::parse).map(|registry| self.new_registry(&path, registry)),
+            // There is none yet. One that was there is missed, and stays in force.
+            File::Sites if content == FileContent::Missing && self.setup.rules.registry.is_empty() => Ok(None),
+            File::Sites => content
+                .parse(&path, Registry::parse)
+                .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
@@ -76,11 +136,6 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    fn needs_registry(&self) -> bool {
-        let rules = &self.setup.rules;
-        !rules.registry.is_empty() || rules.coverage.needs_registry()
-    }
-
     fn new_stop_marker(&mut self, exists: bool) -> Option<Fact> {
         if std::mem::replace(&mut self.setup.rules.stop_marker, exists) == exists {
             return None;
@@ -91,11 +146,18 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_registry(&mut self, path: &Path, registry: Registry) -> Option<Fact> {
-        if *self.setup.rules.registry == registry {
+        if self.setup.rules.registry.skipped() != registry.skipped() {
+            for line in warnings(path, &registry) {
+                tracing::warn!("{line}");
+            }
+        }
+        if self.setup.rules.registry.is_written_like(&registry) {
             return None;
         }
-        tracing::info!("{} changed, sites: {}", path.display(), registry.len());
-        self.registry_read = Some(SystemTime::now());
+        if *self.setup.rules.registry != registry {
+            tracing::info!("{} changed, sites: {}", text::path(path), registry.len());
+            self.registry_read = Some(SystemTime::now());
+        }
         self.setup.rules.registry = Arc::new(registry);
         Some(Fact::Registry(Arc::clone(&self.setup.rules.registry)))
     }
@@ -110,7 +172,7 @@ impl<M: ServiceManager> Daemon<M> {
         {
             return None;
         }
-        tracing::info!("new configuration from {}", path.display());
+        tracing::info!("new configuration from {}", text::path(path));
         if coverage.patterns() != rules.coverage.patterns() {
             self.manager.cover(coverage.patterns());
         }

@@ -13,7 +13,20 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::core::event::{Event, Phase};
+use crate::core::text;
 
+/// What systemd tells a service of itself in its environment, systemd.exec(5).
+const OURS: [&str; 9] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "JOURNAL_STREAM",
+    "INVOCATION_ID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "SYSTEMD_EXEC_PID",
+];
 /// How many may run at once.
 const AT_ONCE: usize = 4;
 /// How many may wait for their turn; what comes then is left out.
@@ -49,9 +62,13 @@ impl Hook {
         input.push(b'\n');
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        // What is between the daemon and its own manager is none of its.
+        for name in OURS {
+            command.env_remove(name);
+        }
         // Ended, it takes its children with it: they are in a group of their own.
         command.process_group(0);
-        let (running, program, unit) = (Arc::clone(&self.running), program.clone(), event.unit.clone());
+        let (running, program, unit) = (Arc::clone(&self.running), text::plain(program), event.unit.clone());
         tokio::spawn(async move {
             let _turn = running.acquire().await;
             match timeout(PATIENCE, feed(&mut command, &input)).await {

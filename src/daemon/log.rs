@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::hook::Hook;
-use super::notify;
+use super::memory::Ticket;
 use crate::core::event::{Event, Phase};
 use crate::core::units::UnitName;
 use crate::logging::log_event;
@@ -21,12 +21,14 @@ const SEARCH: Duration = Duration::from_millis(500);
 /// With more events than this in the queue, last words are left out.
 const BACKLOG: usize = 32;
 
+/// How long an event waits until what it says would survive a restart.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+
 /// The way to the log.
 pub(super) struct EventLog {
-    events: Option<mpsc::UnboundedSender<Event>>,
+    events: Option<mpsc::UnboundedSender<(Event, Option<Ticket>)>>,
     writer: JoinHandle<()>,
     on_event: watch::Sender<Vec<String>>,
-    status: String,
 }
 
 impl EventLog {
@@ -38,10 +40,18 @@ impl EventLog {
         publish: Option<mpsc::UnboundedSender<Event>>,
     ) -> Self {
         let (on_event, command) = watch::channel(on_event);
-        let (events, mut queue) = mpsc::unbounded_channel::<Event>();
+        let (events, mut queue) = mpsc::unbounded_channel::<(Event, Option<Ticket>)>();
         let writer = tokio::spawn(async move {
             let hook = Hook::default();
-            while let Some(mut event) = queue.recv().await {
+            let mut patience = WRITTEN_WITHIN;
+            while let Some((mut event, ticket)) = queue.recv().await {
+                // Why it cannot be written is told elsewhere. After one wait in vain there is no other.
+                if let Some(ticket) = ticket {
+                    let begin = Instant::now();
+                    let written = ticket.written(patience).await;
+                    patience =
+                        if written.is_err() && begin.elapsed() >= patience { Duration::ZERO } else { WRITTEN_WITHIN };
+                }
                 if matches!(event.phase, Phase::Failed | Phase::GaveUp)
                     && !event.error.is_empty()
                     && queue.len() < BACKLOG
@@ -56,7 +66,7 @@ impl EventLog {
                 }
             }
         });
-        Self { events: Some(events), writer, on_event, status: String::new() }
+        Self { events: Some(events), writer, on_event }
     }
 
     /// Replaces the user's command.
@@ -64,20 +74,12 @@ impl EventLog {
         self.on_event.send_replace(command);
     }
 
-    /// Queues an event that happens now.
-    pub fn write(&self, mut event: Event) {
+    /// Queues an event that happens now; one that promises something is told once that is written down.
+    pub fn write(&self, mut event: Event, promise: Option<Ticket>) {
         event.time = Some(SystemTime::now());
         if let Some(events) = &self.events {
             // The writer ends only after its queue.
-            let _ = events.send(event);
-        }
-    }
-
-    /// Tells the service manager how things are, if that has changed.
-    pub fn status(&mut self, line: &str) {
-        if self.status != line {
-            line.clone_into(&mut self.status);
-            notify::status(line);
+            let _ = events.send((event, promise));
         }
     }
 

@@ -1,42 +1,105 @@
 //! Writes down what has to survive a restart, whenever that has changed.
 //!
 //! A task of its own: the disk may be slow, healing does not wait for it. What changes while a write
-//! is under way is written with the next one.
+//! is under way is written with the next one; what cannot be written is tried again until it is. Whoever has promised
+//! something waits for a [`Ticket`].
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::files::Reread;
 use crate::core::memory::Memory;
 use crate::core::time::Timestamp;
-use crate::store::{Clocks, Store};
+use crate::store::{Clocks, Found, Store};
+
+/// The wait before what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is to be kept, and the number of its version.
+type Version = (u64, Arc<Memory>);
+
+/// How far writing has come.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// Versions up to this are written.
+    written: u64,
+    /// Versions up to this were tried; if that is more, the last attempt failed, and why.
+    tried: u64,
+    why: String,
+}
 
 /// The way to the file.
 pub(super) struct Keeper {
-    newest: Option<watch::Sender<Arc<Memory>>>,
+    newest: Option<watch::Sender<Version>>,
+    progress: watch::Receiver<Progress>,
     writer: JoinHandle<()>,
+}
+
+/// Something that is to be written, for whoever waits until it is.
+#[derive(Debug, Clone)]
+pub(super) struct Ticket {
+    version: u64,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Ticket {
+    /// Waits until it is written.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be written, or not yet; says why. It is tried again all the same.
+    pub async fn written(mut self, within: Duration) -> Result<(), String> {
+        let version = self.version;
+        let tried = self.progress.wait_for(|it| it.written >= version || it.tried >= version);
+        match timeout(within, tried).await {
+            Ok(Ok(progress)) if progress.written >= version => Ok(()),
+            Ok(Ok(progress)) => Err(progress.why.clone()),
+            Ok(Err(_)) => Err("the daemon is about to end".to_owned()),
+            Err(_) => Err("writing takes too long".to_owned()),
+        }
+    }
 }
 
 impl Keeper {
     /// Keeps the state in a store that holds `known` now. `origin` is that of the memory's clock.
     pub fn start(store: Store, known: Memory, origin: Instant) -> Self {
-        let (newest, changes) = watch::channel(Arc::new(known));
-        Self { newest: Some(newest), writer: tokio::spawn(keep(store, changes, origin)) }
+        let known = Arc::new(known);
+        let (newest, changes) = watch::channel((0, Arc::clone(&known)));
+        let (tell, progress) = watch::channel(Progress::default());
+        let writer = Writer { store, written: known, origin, progress: tell };
+        Self { newest: Some(newest), progress, writer: tokio::spawn(writer.keep(changes)) }
+    }
+
+    /// What is in the store, once that has been read later.
+    pub fn restart(&mut self, store: Store, known: Memory, origin: Instant) {
+        *self = Self::start(store, known, origin);
     }
 
     /// What is to be kept from now on.
     pub fn keep(&self, memory: Memory) {
         let Some(newest) = &self.newest else { return };
-        newest.send_if_modified(|known| {
-            let differs = **known != memory;
-            if differs {
+        newest.send_modify(|(version, known)| {
+            *version += 1;
+            if **known != memory {
                 *known = Arc::new(memory);
             }
-            differs
         });
+    }
+
+    /// For what was kept last, or what will be kept next.
+    pub fn ticket(&self, next: bool) -> Ticket {
+        let version = self.newest.as_ref().map_or(0, |newest| newest.borrow().0);
+        Ticket { version: version + u64::from(next), progress: self.progress.clone() }
+    }
+
+    /// Why the last attempt to write failed, if it did.
+    pub fn failing(&self) -> Option<String> {
+        let progress = self.progress.borrow();
+        (progress.tried > progress.written).then(|| progress.why.clone())
     }
 
     /// Writes what is not written yet, for as long as there is time.
@@ -46,17 +109,86 @@ impl Keeper {
     }
 }
 
-async fn keep(store: Store, mut changes: watch::Receiver<Arc<Memory>>, origin: Instant) {
-    let mut failing = false;
-    while changes.changed().await.is_ok() {
-        let memory = Arc::clone(&changes.borrow_and_update());
-        let (store, clocks) = (store.clone(), clocks(origin));
-        match spawn_blocking(move || store.write(&memory, clocks)).await {
-            Ok(Ok(())) => failing = false,
-            Ok(Err(error)) if !std::mem::replace(&mut failing, true) => {
-                tracing::warn!("attempts and pauses cannot be written down, and would not survive a restart: {error}");
+/// The task that writes.
+struct Writer {
+    store: Store,
+    /// What is in the store.
+    written: Arc<Memory>,
+    origin: Instant,
+    progress: watch::Sender<Progress>,
+}
+
+impl Writer {
+    async fn keep(mut self, mut changes: watch::Receiver<Version>) {
+        let mut failing = false;
+        loop {
+            let ends = if failing {
+                tokio::select! {
+                    change = changes.changed() => change.is_err(),
+                    () = sleep(RETRY) => false,
+                }
+            } else {
+                changes.changed().await.is_err()
+            };
+            // What has failed is tried once more before the end.
+            if ends && !failing {
+                return;
             }
-            Ok(Err(_)) | Err(_) => {}
+            let (version, memory) = changes.borrow_and_update().clone();
+            let was_failing = failing;
+            failing = match self.write(memory).await {
+                Ok(()) => {
+                    if was_failing {
+                        tracing::info!("attempts and pauses are written down again");
+                    }
+                    self.progress.send_modify(|it| (it.written, it.tried) = (version, version));
+                    false
+                }
+                Err(why) => {
+                    if !was_failing {
+                        tracing::error!(
+                            "attempts and pauses cannot be written down, and would not survive a restart: {why}; trying again"
+                        );
+                    }
+                    self.progress.send_modify(|it| (it.tried, it.why) = (version, why));
+                    true
+                }
+            };
+            if ends {
+                return;
+            }
+        }
+    }
+
+    async fn write(&mut self, memory: Arc<Memory>) -> Result<(), String> {
+        if memory == self.written {
+            return Ok(());
+        }
+        let (store, clocks, write) = (self.store.clone(), clocks(self.origin), Arc::clone(&memory));
+        match spawn_blocking(move || store.write(&write, clocks)).await {
+            Ok(Ok(())) => {
+                self.written = memory;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the write was broken off".to_owned()),
+        }
+    }
+}
+
+/// Reads the store again and again until that succeeds.
+pub(super) async fn reread(store: Store, origin: Instant, found: mpsc::UnboundedSender<Reread>) {
+    loop {
+        sleep(RETRY).await;
+        let store = store.clone();
+        let read = spawn_blocking(move || store.take_up(clocks(origin))).await;
+        match read {
+            Ok(Found::Unread(_)) | Err(_) => {}
+            Ok(known) => {
+                // The loop is there for as long as the daemon is.
+                let _ = found.send(Reread::State(known));
+                return;
+            }
         }
     }
 }

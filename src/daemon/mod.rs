@@ -7,16 +7,20 @@
 //! anywhere ends the process, so that its own service manager starts it anew.
 
 mod api;
+mod changes;
 mod desk;
 mod files;
 mod hook;
+mod lock;
 mod log;
 mod memory;
 mod metrics;
 mod notify;
+mod places;
 mod record;
 mod uptimes;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,22 +29,27 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::checkout;
 use crate::core::coverage::Aliases;
-use crate::core::event::Event;
+use crate::core::event::{Event, Phase};
 use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
+use crate::core::memory::Memory;
 use crate::core::probe::Sighting;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
-use crate::manager::{Change, Changes, ServiceManager};
+use crate::manager::{Changes, ServiceManager};
 use crate::probe::probe;
 use crate::setup::{Error, Setup};
-use crate::store::Store;
+use crate::store::{Found, Store};
 use crate::watch::{FileEvent, Watch};
-use api::{Api, Claim, Parts};
-use files::FOLLOWED;
+use api::{Api, Parts};
+use files::{FOLLOWED, Reread};
+use lock::Lock;
 use log::EventLog;
 use memory::{Keeper, clocks};
 use metrics::Metrics;
+use notify::Notify;
+use places::Places;
 use record::Record;
 use uptimes::Uptimes;
 
@@ -54,15 +63,18 @@ const TAKES_STOCK_AT_LATEST: Duration = Duration::from_secs(1);
 /// How long running tasks may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How often it is looked if another daemon has ended, by one that waits for its turn.
+const LOOKS_FOR_TURN: Duration = Duration::from_secs(2);
+
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// If signals cannot be received, the files cannot be followed, or another daemon runs already.
 pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let mut reload = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+    let receive = |kind| signal(kind).map_err(Error::Signals);
+    let (mut terminate, mut interrupt) = (receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?);
+    let mut reload = receive(SignalKind::hangup())?;
     let metrics = Arc::new(Metrics::new());
     let (asks, mut desk) = desk::open();
     let (listen, listens) = watch::channel(setup.metrics);
@@ -74,9 +86,12 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         scope: setup.scope,
         listen: listens,
     };
-    let api = open_to_others(parts)?;
+    let (tell_lost, mut lost) = mpsc::channel(1);
+    let one_healer = Lock::take(&setup.paths, tell_lost)?;
+    let api = open_to_others(parts);
     let publish = api.as_ref().map(|api| api.events.clone());
-    let (mut daemon, mut files) = Daemon::start(manager, setup, metrics, publish, listen);
+    let (mut daemon, mut inputs) = Daemon::start(manager, setup, metrics, publish, listen);
+    let mut end = Ok(());
     let mut refresh = ticker(daemon.setup.refresh);
     let mut watchdog = notify::watchdog_interval().map(ticker);
 
@@ -88,19 +103,38 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            Some(why) = lost.recv() => break end = Err(why),
             _ = reload.recv() => {
                 daemon.reload();
                 continue;
             }
-            Some(event) = files.recv() => {
+            Some(event) = inputs.files.recv() => {
                 daemon.file_event(event);
                 continue;
             }
-            Some(change) = changes.recv() => daemon.changed(change),
-            Some(look) = daemon.looks.join_next() => match look {
+            Some(read) = inputs.rereads.recv() => {
+                daemon.reread(read);
+                continue;
+            }
+            Some(change) = changes.recv() => match daemon.changed(change) {
+                Some(fact) => fact,
+                None => continue,
+            },
+            Some(seen) = daemon.looks.join_next() => match seen {
                 Ok((unit, look, result)) => Fact::Inspected(unit, look, result),
                 // Only a panic ends a look without an answer, and that has ended the process.
                 Err(_) => continue,
+            },
+            Some(places) = daemon.places.asked.join_next() => match places {
+                Ok(places) => {
+                    daemon.places.learn(&places);
+                    Fact::Located(places)
+                }
+                Err(_) => continue,
+            },
+            Some(seen) = daemon.places.round.join_next() => match seen.map(|seen| daemon.places.changes(&seen)) {
+                Ok(changes) if !changes.is_empty() => Fact::Located(changes),
+                Ok(_) | Err(_) => continue,
             },
             Some(answer) = daemon.probes.join_next() => match answer {
                 Ok((unit, sighting)) => Fact::Probed(unit, sighting),
@@ -109,7 +143,9 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             () = deadline::reached(deadline) => Fact::Deadline,
             _ = refresh.tick() => {
                 daemon.refresh();
-                daemon.watch.poll();
+                daemon.poll_files();
+                one_healer.check();
+                api.iter().for_each(Api::check);
                 if refresh.period() != daemon.setup.refresh {
                     refresh = ticker(daemon.setup.refresh);
                 }
@@ -120,7 +156,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 continue;
             }
             () = tick_some(&mut watchdog) => {
-                notify::watchdog();
+                daemon.notify.watchdog();
                 continue;
             }
             // Last, so that no number of questions holds anything up.
@@ -132,40 +168,38 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         daemon.observe(fact);
     }
 
-    notify::stopping();
-    tracing::info!("workerheal ends; failed workers stay down until it runs again");
-    daemon.looks.abort_all();
-    daemon.probes.abort_all();
-    daemon.remember();
-    daemon.memory.flush(LAST_WORDS).await;
-    // A worker that is down because we have taken it out is not left so.
-    let _ = tokio::time::timeout(LAST_WORDS, daemon.manager.settled()).await;
-    daemon.log.flush(LAST_WORDS).await;
-    daemon.listeners.clear();
+    daemon.end().await;
     drop(desk);
     if let Some(api) = api {
         api.end().await;
     }
-    Ok(())
+    end
 }
 
-/// Opens the API. Without one it heals all the same, unless another daemon does that already.
-fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Result<Option<Api>, Error> {
-    let path = parts.paths.socket.clone();
-    let api = Claim::take(&path).and_then(|claim| {
-        Api::start(claim, parts).map_err(|error| Error::Socket { path: path.clone(), why: error.to_string() })
-    });
-    match api {
-        Ok(api) => Ok(Some(api)),
-        Err(Error::Socket { .. }) => {
-            let Err(error) = api else { return Ok(None) };
-            tracing::error!("{error}; it heals, but nobody can ask it anything");
-            Ok(None)
-        }
-        Err(error) => Err(error),
+/// Waits until no other daemon of the same user runs.
+pub async fn wait_for_turn(socket: &Path) {
+    if lock::is_taken(socket) {
+        tracing::info!("another workerheal daemon runs; this one waits until it ends");
+    }
+    while lock::is_taken(socket) {
+        tokio::time::sleep(LOOKS_FOR_TURN).await;
     }
 }
 
+/// Opens the API. Without one it heals all the same.
+fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Option<Api> {
+    Api::start(parts)
+        .inspect_err(|error| tracing::error!("nobody can ask this daemon anything, it heals all the same: {error}"))
+        .ok()
+}
+
+/// What comes to the loop from files.
+struct Inputs {
+    files: mpsc::Receiver<FileEvent>,
+    rereads: mpsc::UnboundedReceiver<Reread>,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Daemon<M> {
     manager: M,
     setup: Setup,
@@ -176,6 +210,7 @@ struct Daemon<M> {
     probes: JoinSet<(UnitName, Sighting)>,
     /// The other names of units that the manager has told last.
     aliases: Aliases,
+    places: Places,
     log: EventLog,
     memory: Keeper,
     /// When to write down what has changed, and to count anew.
@@ -185,7 +220,20 @@ struct Daemon<M> {
     /// The numbers of workers may have changed since they were told.
     recount: bool,
     watch: Watch,
+    /// What was asked before it was [ready](Self::ready).
+    early: Vec<desk::Ask>,
+    /// Which of the followed files were last seen not to answer.
+    silent: [bool; FOLLOWED.len()],
+    /// What comes of reading files again goes here.
+    rereads: mpsc::UnboundedSender<Reread>,
+    notify: Notify,
+    /// The line that was last told to the service manager.
+    told: String,
+    /// Why it is not known what was paused and stopped, if so: nothing is decided until it is.
+    unread: Option<String>,
     /// The first list has come.
+    listed: bool,
+    /// It has come, and it is known of every unit in it whose worker it is.
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
@@ -210,23 +258,35 @@ impl<M: ServiceManager> Daemon<M> {
         metrics: Arc<Metrics>,
         publish: Option<mpsc::UnboundedSender<Event>>,
         listen: watch::Sender<Option<std::net::SocketAddr>>,
-    ) -> (Self, mpsc::Receiver<FileEvent>) {
+    ) -> (Self, Inputs) {
         let paths = &setup.paths;
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
         let rules = setup.rules.clone();
+        for line in setup.warnings() {
+            tracing::warn!("{line}");
+        }
         let random = fastrand::Rng::new();
         let mut healer = Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random);
         let origin = Instant::now();
         let store = Store::new(paths.state.clone());
-        let found = store.take_up(clocks(origin));
-        if let Some(warning) = found.warning {
-            tracing::warn!("{warning}");
-        }
-        healer.restore(found.memory.clone());
+        let (rereads, reread) = mpsc::unbounded_channel();
+        let (known, unread) = match store.take_up(clocks(origin)) {
+            Found::Known(memory) => (memory, None),
+            Found::SetAside(warning) => {
+                tracing::warn!("{warning}");
+                (Memory::default(), None)
+            }
+            Found::Unread(why) => {
+                tracing::error!("{why}; trying again, and until then nothing is healed that may be paused or stopped");
+                tokio::spawn(memory::reread(store.clone(), origin, rereads.clone()));
+                (Memory::default(), Some(why))
+            }
+        };
+        healer.restore(known.clone());
         let mut daemon = Self {
             log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
-            memory: Keeper::start(store, found.memory, origin),
+            memory: Keeper::start(store, known, origin),
             stock_at: None,
             stock_within: TAKES_STOCK_WITHIN,
             recount: false,
@@ -236,8 +296,16 @@ impl<M: ServiceManager> Daemon<M> {
             looks: JoinSet::new(),
             probes: JoinSet::new(),
             aliases: Aliases::new(),
+            places: Places::new(),
             watch,
+            silent: [false; FOLLOWED.len()],
+            rereads,
+            notify: Notify::open(),
+            told: String::new(),
+            unread,
             ready: false,
+            early: Vec::new(),
+            listed: false,
             trouble: None,
             shutting_down: false,
             record: Record::new(metrics),
@@ -253,7 +321,24 @@ impl<M: ServiceManager> Daemon<M> {
         for (file, content) in FOLLOWED.into_iter().zip(contents) {
             daemon.file_changed(file, content);
         }
-        (daemon, files)
+        (daemon, Inputs { files, rereads: reread })
+    }
+
+    /// What was to be remembered can be read at last.
+    fn recall(&mut self, found: Found) {
+        let known = match found {
+            Found::Known(memory) => memory,
+            Found::SetAside(warning) => {
+                tracing::warn!("{warning}");
+                Memory::default()
+            }
+            Found::Unread(_) => return,
+        };
+        tracing::info!("the state can be read now; healing begins");
+        self.unread = None;
+        self.healer.restore(known.clone());
+        self.memory.restart(Store::new(self.setup.paths.state.clone()), known, self.origin);
+        self.refresh();
     }
 
     fn observe(&mut self, fact: Fact) {
@@ -264,17 +349,28 @@ impl<M: ServiceManager> Daemon<M> {
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
         let news = !events.is_empty();
+        let promises = events.iter().any(|action| matches!(action, Action::Emit(event) if is_promise(event)));
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
         self.dismiss_the_rested();
+        self.locate_newcomers();
         self.recount |= news;
-        if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
+        if promises {
+            // Soon, as the event waits for it.
+            let at = Instant::now() + self.stock_within.saturating_sub(TAKES_STOCK_WITHIN);
+            self.stock_at = Some(self.stock_at.map_or(at, |earlier| earlier.min(at)));
+        } else if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
             self.stock_at = Some(Instant::now() + self.stock_within);
         }
         if listed {
             self.count();
         }
-        if listed && !std::mem::replace(&mut self.ready, true) {
-            notify::ready();
+        self.listed |= listed;
+        let all_are_known = self.healer.knows_all_workers() || self.places.asked.is_empty();
+        if self.listed && all_are_known && !std::mem::replace(&mut self.ready, true) {
+            for ask in std::mem::take(&mut self.early) {
+                self.answer(ask);
+            }
+            self.notify.ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
         }
     }
@@ -290,6 +386,10 @@ impl<M: ServiceManager> Daemon<M> {
 
     /// Has written down what has to survive a restart.
     fn remember(&mut self) {
+        if self.unread.is_some() {
+            // What is in the file is not known, and must not be overwritten.
+            return;
+        }
         if let Some(memory) = self.healer.memory_if_changed() {
             let workers = u32::try_from(memory.workers.len()).unwrap_or(u32::MAX);
             let later = LATER_A_WORKER.saturating_mul(workers);
@@ -301,15 +401,24 @@ impl<M: ServiceManager> Daemon<M> {
     /// Tells how things are.
     fn count(&mut self) {
         self.recount = false;
-        self.log.status(&status(&self.healer.counts(), self.trouble.as_deref()));
+        let trouble = self.trouble.as_ref().or(self.unread.as_ref());
+        let line = status(&self.healer.counts(), trouble.map(String::as_str));
+        if line != self.told {
+            self.notify.status(&line);
+            self.told = line;
+        }
     }
 
     fn perform(&mut self, action: Action) {
         match action {
             Action::Inspect { unit, look, detail } => {
-                let manager = self.manager.clone();
+                let (manager, rules) = (self.manager.clone(), &self.setup.rules);
+                let rivals = rules.coverage.rival_checkouts(&rules.registry, &unit);
                 self.looks.spawn(async move {
-                    let seen = manager.inspect(&unit, detail).await.map_err(|error| error.to_string());
+                    let seen = match manager.inspect(&unit, detail).await {
+                        Ok(seen) => Ok(checkout::look_spelt_as_registered(seen, rivals).await),
+                        Err(error) => Err(error.to_string()),
+                    };
                     (unit, look, seen)
                 });
             }
@@ -330,10 +439,27 @@ impl<M: ServiceManager> Daemon<M> {
     fn tell(&mut self, event: Event) {
         self.record.event(&event);
         self.pass_on(&event);
-        self.log.write(event);
+        let promise = is_promise(&event).then(|| self.memory.ticket(self.healer.remembers_otherwise()));
+        self.log.write(event, promise);
+    }
+
+    /// Writes down what has to survive, and has said what there is to say.
+    async fn end(&mut self) {
+        self.notify.stopping();
+        tracing::info!("workerheal ends; failed workers stay down until it runs again");
+        self.looks.abort_all();
+        self.probes.abort_all();
+        self.places.asked.abort_all();
+        self.remember();
+        self.memory.flush(LAST_WORDS).await;
+        // A worker that is down because we have taken it out is not left so.
+        let _ = tokio::time::timeout(LAST_WORDS, self.manager.settled()).await;
+        self.log.flush(LAST_WORDS).await;
+        self.listeners.clear();
     }
 
     fn refresh(&mut self) {
+        self.places.look();
         self.record.list_is_asked_for();
         self.manager.refresh();
     }
@@ -341,49 +467,11 @@ impl<M: ServiceManager> Daemon<M> {
     fn next_deadline(&self) -> Option<Instant> {
         self.healer.next_deadline().map(|at| self.origin + at.since_origin())
     }
+}
 
-    fn changed(&mut self, change: Change) -> Fact {
-        match &change {
-            Change::Units(_) => {
-                self.shutting_down = false;
-                if self.trouble.take().is_some() {
-                    self.record.reconnected();
-                    tracing::info!("the service manager answers again");
-                }
-            }
-            Change::Unit(status) => self.uptimes.changed(&status.name),
-            Change::Aliases(aliases) => {
-                let rules = &mut self.setup.rules;
-                rules.coverage.set_aliases(aliases);
-                self.aliases.clone_from(aliases);
-                return Fact::Settings(rules.coverage.clone(), rules.policy.clone());
-            }
-            Change::Reloading => {
-                tracing::debug!("the service manager is busy with everything");
-                self.record.listed();
-            }
-            Change::ShuttingDown => {
-                if !std::mem::replace(&mut self.shutting_down, true) {
-                    tracing::info!("the service manager is shutting down; nothing is healed until that is over");
-                }
-                self.record.listed();
-            }
-            Change::Lost(why) => {
-                if self.trouble.is_none() {
-                    tracing::warn!("healing pauses until the service manager answers: {why}");
-                }
-                self.log.status(&status(&self.healer.counts(), Some(why)));
-                self.trouble = Some(why.clone());
-                self.uptimes.forget();
-            }
-            Change::Finished(..)
-            | Change::JobDone(_)
-            | Change::StopOverridden(_)
-            | Change::KeptFromStarting(_)
-            | Change::FailedSockets(_) => {}
-        }
-        Fact::from(change)
-    }
+/// Whether an event tells of something that has to survive a restart, as it is told only once.
+fn is_promise(event: &Event) -> bool {
+    matches!(event.phase, Phase::GaveUp | Phase::Stopped)
 }
 
 /// The line that `systemctl status` shows.

@@ -1,44 +1,92 @@
 //! What the daemon tells the service manager that runs it, sd_notify(3).
 //!
-//! Nothing here can fail in a way that anybody could mend: without a service manager, or on macOS,
-//! nothing is told.
+//! The socket for that is opened once, so that running out of file descriptors later does not look like a daemon that
+//! stands still. Telling never waits; what could not be told is told with the next sign of life. Without a service
+//! manager, or on macOS, nothing is told.
+
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use sd_notify::NotifyState;
-use std::time::Duration;
 
-/// All set up: units of the same user that wait for this one may start.
-pub(super) fn ready() {
+/// The way to the service manager. Owned by the loop: what it tells, the loop tells.
+#[derive(Debug, Default)]
+pub(super) struct Notify {
     #[cfg(target_os = "linux")]
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    socket: Option<(std::os::unix::net::UnixDatagram, std::os::unix::net::SocketAddr)>,
+    /// What the manager has not taken yet, in order.
+    untold: Vec<String>,
 }
 
-/// Reads its files again. `ready` follows.
-pub(super) fn reloading() {
+impl Notify {
+    /// Opens the way, if there is one.
     #[cfg(target_os = "linux")]
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+    pub fn open() -> Self {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::net::{SocketAddr, UnixDatagram};
+        let open = || {
+            let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
+            let address = match name.as_bytes().strip_prefix(b"@") {
+                Some(name) => SocketAddr::from_abstract_name(name),
+                None => SocketAddr::from_pathname(name),
+            };
+            let socket = UnixDatagram::unbound().ok()?;
+            socket.set_nonblocking(true).ok()?;
+            Some((socket, address.ok()?))
+        };
+        Self { socket: open(), untold: Vec::new() }
     }
-}
 
-/// On its way down.
-pub(super) fn stopping() {
-    #[cfg(target_os = "linux")]
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
-}
-
-/// Still alive: the loop turns.
-pub(super) fn watchdog() {
-    #[cfg(target_os = "linux")]
-    let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-}
-
-/// One line on how things are.
-pub(super) fn status(line: &str) {
-    #[cfg(target_os = "linux")]
-    let _ = sd_notify::notify(&[NotifyState::Status(line)]);
+    /// Opens the way, if there is one.
     #[cfg(not(target_os = "linux"))]
-    let _ = line;
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// All set up: units of the same user that wait for this one may start.
+    pub fn ready(&mut self) {
+        self.tell("READY=1".to_owned());
+    }
+
+    /// Reads its files again. `ready` follows.
+    pub fn reloading(&mut self) {
+        #[cfg(target_os = "linux")]
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            self.tell(format!("{}\n{now}", NotifyState::Reloading));
+        }
+    }
+
+    /// On its way down.
+    pub fn stopping(&mut self) {
+        self.tell("STOPPING=1".to_owned());
+    }
+
+    /// Still alive: the loop turns.
+    pub fn watchdog(&mut self) {
+        self.tell("WATCHDOG=1".to_owned());
+    }
+
+    /// One line on how things are.
+    pub fn status(&mut self, line: &str) {
+        self.tell(format!("STATUS={line}"));
+    }
+
+    #[cfg(target_os = "linux")]
+    fn tell(&mut self, state: String) {
+        let Some((socket, address)) = &self.socket else { return };
+        // Of each kind only the newest counts, so that not ever more waits.
+        let kind = |state: &str| state.split('=').next().map(str::to_owned);
+        self.untold.retain(|earlier| kind(earlier) != kind(&state));
+        self.untold.push(state);
+        let taken = self.untold.iter().take_while(|it| socket.send_to_addr(it.as_bytes(), address).is_ok()).count();
+        self.untold.drain(..taken);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn tell(&mut self, _state: String) {
+        self.untold.clear();
+    }
 }
 
 /// How often `watchdog` is to be told: twice in the time that the service manager allows.

@@ -17,9 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 
-use crate::room::{BREATHER, Room};
+use crate::room::{Accepting, Room};
 use crate::setup::Options;
 use guard::Guard;
 
@@ -98,11 +97,11 @@ impl Dashboard {
     /// Answers, for ever.
     pub async fn serve(self) {
         let router = serve::router(self.options, self.guard);
-        let room = Room::new(CONNECTIONS);
+        let mut room = Room::new(CONNECTIONS);
+        let mut accepting = Accepting::default();
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => room.admit(stream, &router).await,
-                Err(_) => sleep(BREATHER).await,
+            if let Some((stream, _)) = accepting.take(self.listener.accept().await).await {
+                room.admit(stream, &router).await;
             }
         }
     }

@@ -151,14 +151,12 @@ async fn heal(State(desk): Shared, request: Request) -> Result<Response, Rejecti
 async fn pause(State(desk): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
     let PauseRequest { targets, time } = read(request).await?;
     let time = time.as_deref().map(duration).transpose()?;
-    let pauses = desk.daemon().await?.pause(&targets, time).await?;
-    Ok(Json(Paused { pauses }))
+    Ok(Json(desk.daemon().await?.pause(&targets, time).await?))
 }
 
 async fn resume(State(desk): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
     let ResumeRequest { targets } = read(request).await?;
-    let pauses = desk.daemon().await?.resume(&targets).await?;
-    Ok(Json(Paused { pauses }))
+    Ok(Json(desk.daemon().await?.resume(&targets).await?))
 }
 
 /// The body of a call.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{COMES_UP_WITHIN, Error, Host, POLL, Seen, Service, Step};
 use crate::manager::launchd::LABEL;
 use crate::manager::launchd::own::OwnJob;
+pub use crate::manager::launchd::own::Trouble;
 use crate::setup::Options;
 
 /// The agent as it is packaged.
@@ -25,6 +26,8 @@ pub struct Agent {
     job: OwnJob,
     service: Service,
     log: PathBuf,
+    /// Where its socket is.
+    runtime: Option<PathBuf>,
     /// How long its log was when it was started: what it says since comes after that.
     begin: Cell<usize>,
 }
@@ -52,7 +55,19 @@ impl Agent {
         let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
         let text = text(&program, &arguments, &log);
         let service = Service { file, text, program };
-        Ok(Self { job: OwnJob::connect(launchctl, directory).await?, service, log, begin: Cell::new(0) })
+        let runtime = options.paths()?.socket.parent().map(Path::to_owned);
+        let job = OwnJob::connect(launchctl, directory).await?;
+        Ok(Self { job, service, log, runtime, begin: Cell::new(0) })
+    }
+
+    /// What keeps launchd from running workerheal though it is loaded, and the command that helps, if there is such a
+    /// thing.
+    ///
+    /// # Errors
+    ///
+    /// If launchd does not answer.
+    pub async fn trouble(&self) -> Result<Option<Trouble>, Error> {
+        Ok(self.job.state().await?.trouble)
     }
 
     fn down(&self, why: &str) -> Error {
@@ -69,7 +84,8 @@ impl Host for Agent {
         // launchd does not tell which file a process was made of, but when.
         let replaced = fs::metadata(&self.service.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
         let outdated = state.age.zip(replaced).is_some_and(|(age, ago)| ago < age);
-        Ok(Seen { file: self.service.installed(), enabled: !state.disabled, up: state.up, outdated })
+        let stalled = state.trouble.is_some();
+        Ok(Seen { file: self.service.installed(), enabled: !state.disabled, up: state.up, stalled, outdated })
     }
 
     fn service(&self) -> &Service {
@@ -107,6 +123,10 @@ impl Host for Agent {
             if state.ended {
                 return Err(self.down("it ended at once"));
             }
+            if let Some(Trouble { what, .. }) = state.trouble {
+                // What helps has just been tried.
+                return Err(Error::Down { why: what, log: self.log_command() });
+            }
             if Instant::now() >= latest {
                 return Err(self.down("it does not get ready"));
             }
@@ -116,6 +136,25 @@ impl Host for Agent {
 
     fn log_command(&self) -> String {
         format!("tail -f {}", self.log.display())
+    }
+
+    /// Its log, what newsyslog has made of older ones, and the directory of its socket.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let name = self.log.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let logs = self.log.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten().flatten();
+        let own = |entry: &fs::DirEntry| match entry.file_name().to_string_lossy().strip_prefix(&name) {
+            Some(rest) => rest.is_empty() || rest.starts_with('.'),
+            None => false,
+        };
+        let mut leftovers: Vec<PathBuf> = logs.filter(own).map(|entry| entry.path()).collect();
+        leftovers.sort();
+        leftovers.extend(self.runtime.clone().filter(|path| path.exists()));
+        leftovers
+    }
+
+    fn remains(&self) -> Option<String> {
+        // It is root's.
+        Path::new(ROTATION).exists().then(|| format!("{ROTATION} is left; to remove it: sudo rm {ROTATION}"))
     }
 
     async fn hint(&self) -> Option<String> {
@@ -161,11 +200,15 @@ mod tests {
         let read: plist::Dictionary = plist::from_bytes(text.as_bytes()).unwrap();
         let words: Vec<&str> =
             read["ProgramArguments"].as_array().unwrap().iter().map(|word| word.as_string().unwrap()).collect();
-        let expected = ["/opt/<my> tools/workerheal", "--config", "/Users/me/a & b.yaml", "daemon", "--log", "text"];
+        let expected =
+            ["/opt/<my> tools/workerheal", "--config", "/Users/me/a & b.yaml", "daemon", "--log", "text", "--standby"];
         assert_eq!(words, expected);
         assert_eq!(read["StandardErrorPath"].as_string(), Some("/Users/me/log & more"));
         assert_eq!(read["Label"].as_string(), Some(LABEL));
         assert_eq!(read["KeepAlive"].as_boolean(), Some(true));
+        let sessions: Vec<_> =
+            read["LimitLoadToSessionType"].as_array().unwrap().iter().map(|it| it.as_string()).collect();
+        assert_eq!(sessions, [Some("Aqua"), Some("Background")], "it is installed over SSH too");
         let log = Path::new("/Users/me/Library/Logs/workerheal.log");
         let line = "/Users/me/Library/Logs/workerheal.log me:staff 600 5 1024 * JN";
         assert_eq!(rotation("me", log).as_deref(), Some(line));

@@ -125,6 +125,16 @@ pub trait Host {
     /// The command that shows its log.
     fn log_command(&self) -> String;
 
+    /// What it has written besides, as far as that exists: its logs.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// What stays behind in any case, and how it is removed, if there is such a thing.
+    fn remains(&self) -> Option<String> {
+        None
+    }
+
     /// What its user may want to know, if anything.
     fn hint(&self) -> impl Future<Output = Option<String>>;
 }

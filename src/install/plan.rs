@@ -43,6 +43,7 @@ pub enum Installed {
 
 /// What there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each leads to a step of its own")]
 pub struct Seen {
     /// Its file.
     pub file: Installed,
@@ -50,6 +51,8 @@ pub struct Seen {
     pub enabled: bool,
     /// It is up, or on its way.
     pub up: bool,
+    /// It counts as up, but the manager does not run it.
+    pub stalled: bool,
     /// It is up, as a program that has been replaced since.
     pub outdated: bool,
 }
@@ -60,10 +63,11 @@ pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
     let writes = seen.file != Installed::Same;
     if writes {
         steps.push(Step::Write { path: file.clone(), runs: program.clone() });
-        steps.extend(H::RELOADS.then_some(Step::Reload));
     }
     steps.extend((!seen.enabled).then_some(Step::Enable));
-    if !seen.up {
+    // Last, as enabling makes links: until systemd reads them, it warns of units that changed on disk.
+    steps.extend((H::RELOADS && (writes || !seen.enabled)).then_some(Step::Reload));
+    if !seen.up || seen.stalled {
         steps.push(Step::Start);
     } else if writes || seen.outdated {
         steps.push(Step::Restart);

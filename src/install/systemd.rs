@@ -70,7 +70,7 @@ impl Host for UserUnit {
         let file = if self.is_packaged() { Installed::Same } else { self.service.installed() };
         let up = matches!(state.active.as_str(), "active" | "activating" | "reloading");
         let outdated = up && state.pid.is_some_and(|pid| runs_another(pid, &self.service.program));
-        Ok(Seen { file, enabled: state.file.starts_with("enabled"), up, outdated })
+        Ok(Seen { file, enabled: state.file.starts_with("enabled"), up, stalled: false, outdated })
     }
 
     fn service(&self) -> &Service {

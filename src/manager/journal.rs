@@ -434,6 +434,12 @@ fn unreadable(why: &str) -> StopEvidence {
     StopEvidence::Unknown(format!("the journal cannot be read: {why}"))
 }
 
+/// Any bytes as an entry: see [`fuzz`](crate::fuzz).
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(data: &[u8]) {
+    drop(serde_json::from_slice::<Entry>(data));
+}
+
 /// Between matches of which one is enough.
 fn or() -> String {
     "+".to_owned()

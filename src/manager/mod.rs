@@ -5,6 +5,7 @@
 //! on one channel in the order in which the manager told them, because that order carries meaning:
 //! a unit that is seen to fail after its start job ended has died, before it has not been started.
 
+mod directory;
 mod fingerprint;
 #[cfg(target_os = "linux")]
 mod journal;
@@ -13,15 +14,20 @@ pub mod log;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
+#[cfg(all(target_os = "linux", any(test, fuzzing)))]
+pub(crate) use journal::fuzz as fuzz_journal;
+
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::core::coverage::Aliases;
+use crate::core::explain;
 use crate::core::healer::{Fact, Outcome};
 use crate::core::rules::Start;
-use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus, Whereabouts};
+pub(crate) use directory::is_gone as directory_is_gone;
 use log::{Log, WantedLines};
 
 /// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
@@ -156,6 +162,11 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     fn inspect(&self, unit: &UnitName, detail: Detail)
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
 
+    /// Where a unit works. Asked of every covered unit once, so it is to be cheap.
+    fn whereabouts(&self, unit: &UnitName) -> impl Future<Output = Result<Whereabouts, ManagerError>> + Send {
+        async { Ok(self.inspect(unit, Detail::default()).await?.whereabouts()) }
+    }
+
     /// Starts a unit, or restarts it, so that no other unit changes. Its failure is cleared only if the manager
     /// refuses the start for the sake of a start limit, and the unit survives that. Always leads to exactly one
     /// [`Change::Finished`], after `timeout` at the latest.
@@ -178,6 +189,12 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
             let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
             SystemTime::now().checked_sub(up_for)
         }
+    }
+
+    /// The manager's own commands about the unit, for people to paste; `None` are systemd's for the scope.
+    fn commands(&self, unit: &UnitName) -> impl Future<Output = Option<explain::Manager>> + Send {
+        let _ = unit;
+        std::future::ready(None)
     }
 
     /// Waits until no start is under way that would be left half done if this process ended: none

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::arguments::{Arguments, Wrong, required};
 use super::words;
-use crate::api::{HealRequest, PauseReport};
+use crate::api::{HealRequest, Paused};
 use crate::client::log::{self, Author, LogLine};
 use crate::client::socket::{Daemon, DaemonError};
 use crate::client::{self, Access};
@@ -68,9 +68,7 @@ impl From<SetupError> for Error {
 /// As `workerheal detect --json` finds it, with or without a daemon.
 pub(super) async fn health(options: &Options, arguments: Arguments) -> Result<Answer, Error> {
     arguments.end()?;
-    let client = client::connect(options).await?;
-    let mut workers = client.detect().await.map_err(client::Error::from)?;
-    client.enrich(&mut workers).await;
+    let workers = Access::open(options).await?.detect(true).await?;
     // Strings always are JSON.
     let text = serde_json::to_string_pretty(&workers).unwrap_or_default();
     Ok(Answer { text, facts: json!({ "workers": workers }) })
@@ -121,19 +119,18 @@ pub(super) async fn pause(options: &Options, mut arguments: Arguments) -> Result
     let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
     let time = arguments.duration("duration")?;
     arguments.end()?;
-    let pauses = Daemon::connect(options).await?.pause(&targets, time).await?;
-    Ok(paused(&pauses))
+    Ok(paused(&Daemon::connect(options).await?.pause(&targets, time).await?))
 }
 
 pub(super) async fn resume(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
     let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
     arguments.end()?;
-    let pauses = Daemon::connect(options).await?.resume(&targets).await?;
-    Ok(paused(&pauses))
+    Ok(paused(&Daemon::connect(options).await?.resume(&targets).await?))
 }
 
-fn paused(pauses: &[PauseReport]) -> Answer {
-    Answer { text: words::pauses(pauses), facts: json!({ "pauses": pauses }) }
+fn paused(paused: &Paused) -> Answer {
+    let warning = paused.warning().map(|warning| format!("\nBut {warning}.")).unwrap_or_default();
+    Answer { text: words::pauses(&paused.pauses) + &warning, facts: json!({ "pauses": paused.pauses }) }
 }
 
 pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {

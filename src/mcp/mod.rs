@@ -39,7 +39,7 @@ const LONGEST_MESSAGE: usize = 1024 * 1024;
 /// What an assistant is told before it begins.
 const INSTRUCTIONS: &str = "\
 workerheal keeps the background workers of this machine alive: processes such as queue consumers, schedulers and dev \
-servers, which the service manager runs as units. A worker is named SITE/WORKER (myapp/queue), where the site is the \
+servers, which the service manager runs as units. A worker is named SITE/WORKER (myapp/queue; in a git worktree myapp/queue@feat-x), where the site is the \
 project that it belongs to, or by its unit (lerd-queue-myapp); a site alone names all of its workers.
 
 Begin with workers_health: an empty list means that nothing is wrong. Ask worker_explain why a worker is, or is not, \

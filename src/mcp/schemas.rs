@@ -113,6 +113,7 @@ fn worker() -> Value {
         &json!({
             "site": text("The site it belongs to; empty for one that belongs to none."),
             "worker": text("What it does there, such as \"queue\"."),
+            "worktree": text("The git worktree that it serves; left out for the main checkout's."),
             "unit": text("Its unit, by which every tool can be told about it."),
             "state": {
                 "enum": State::ALL,

@@ -158,7 +158,7 @@ fn target(description: &str) -> Value {
     json!({
         "type": "string",
         "examples": ["myapp/queue", "lerd-queue-myapp", "myapp"],
-        "description": format!("{description} Names: SITE/WORKER (myapp/queue), a unit (lerd-queue-myapp), or a site (myapp)."),
+        "description": format!("{description} Names: SITE/WORKER (myapp/queue), SITE/WORKER@WORKTREE (myapp/queue@feat-x), a unit (lerd-queue-myapp), or a site (myapp)."),
     })
 }
 

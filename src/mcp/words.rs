@@ -59,7 +59,14 @@ mod tests {
 
     fn worker(unit: &str) -> UnhealthyWorker {
         let (site, worker) = ("myapp".to_owned(), unit.to_owned());
-        UnhealthyWorker { site, worker, unit: unit.to_owned(), state: State::Failed, last_error: String::new() }
+        UnhealthyWorker {
+            site,
+            worker,
+            worktree: None,
+            unit: unit.to_owned(),
+            state: State::Failed,
+            last_error: String::new(),
+        }
     }
 
     #[test]

@@ -64,7 +64,10 @@ impl Deeds {
 
     pub fn pause(&mut self, target: Target, time: Option<Duration>) {
         self.tell(async move |options| {
-            Daemon::connect(&options).await?.pause(&target.targets, time).await?;
+            let paused = Daemon::connect(&options).await?.pause(&target.targets, time).await?;
+            if let Some(warning) = paused.warning() {
+                return Ok((Tone::Bad, format!("Healing of {} is paused, but {warning}.", target.name)));
+            }
             let how_long = match time {
                 Some(time) => format!("for {}", humantime::format_duration(time)),
                 None => "until it is resumed".to_owned(),
@@ -75,7 +78,10 @@ impl Deeds {
 
     pub fn resume(&mut self, target: Target) {
         self.tell(async move |options| {
-            Daemon::connect(&options).await?.resume(&target.targets).await?;
+            let paused = Daemon::connect(&options).await?.resume(&target.targets).await?;
+            if let Some(warning) = paused.warning() {
+                return Ok((Tone::Bad, format!("Healing of {} is resumed, but {warning}.", target.name)));
+            }
             Ok((Tone::Good, format!("Healing of {} is resumed.", target.name)))
         });
     }
@@ -139,6 +145,7 @@ mod tests {
         let worker = |unit: &str| UnhealthyWorker {
             site: "myapp".into(),
             worker: "queue".into(),
+            worktree: None,
             unit: unit.into(),
             state: State::Failed,
             last_error: String::new(),

@@ -164,6 +164,7 @@ macro_rules! play_all {
             a_stop_is_obeyed_and_a_start_ends_that,
             a_stop_while_the_daemon_was_down_is_obeyed,
             a_stop_while_an_attempt_is_waited_for_is_obeyed,
+            what_the_manager_keeps_alive_stays_down_when_its_user_stops_it,
             what_is_disabled_while_an_attempt_is_waited_for_is_left_alone,
             what_its_user_starts_first_is_not_started_again,
             a_site_that_is_added_is_covered,
@@ -322,7 +323,7 @@ pub fn what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is(stag
 }
 
 pub fn what_is_no_worker_is_never_touched(stage: &impl Stage) {
-    let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
+    let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-cfpm-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
     stage.workers(&foreign);
     stage.workers(&[OTHER]);
     stage.crash_for_good(&foreign);
@@ -382,6 +383,21 @@ pub fn a_stop_while_an_attempt_is_waited_for_is_obeyed(stage: &impl Stage) {
     let next = stage.wait_any(&["stopped", "starting"], QUEUE);
     assert_eq!(next.phase, "stopped", "it was started against its user's will");
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
+}
+
+pub fn what_the_manager_keeps_alive_stays_down_when_its_user_stops_it(stage: &impl Stage) {
+    stage.workers(&[OTHER]);
+    stage.define(QUEUE, Kind::KeptAlive);
+    stage.start(QUEUE);
+    stage.start_daemon();
+    stage.prove_alive_with(OTHER);
+    // What crashes is the manager's own to start again.
+    stage.crash(QUEUE);
+    stage.wait_until("the manager to start it again", || stage.is_up(QUEUE).then_some(()));
+    stage.stop(QUEUE);
+    stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
+    assert!(!stage.is_up(QUEUE));
+    assert_eq!(stage.told(QUEUE), [""; 0]);
 }
 
 pub fn what_is_disabled_while_an_attempt_is_waited_for_is_left_alone(stage: &impl Stage) {

@@ -228,6 +228,7 @@ mod tests {
         UnhealthyWorker {
             site: "myapp".into(),
             worker: unit.trim_start_matches("lerd-").into(),
+            worktree: None,
             unit: unit.into(),
             state: State::Failed,
             last_error: String::new(),

@@ -2,13 +2,22 @@
 //!
 //! A worker of a site is the unit `<prefix><worker>-<site>.service`, of one of its git worktrees
 //! `<prefix><worker>-<site>-<worktree>.service`. Workers, sites and worktrees may all contain
-//! hyphens, so names alone can be ambiguous: the longest registered site at the end of the name
-//! wins, and where a registered site also stands in the middle, the unit's `WorkingDirectory=`
-//! decides. The cost of a resolution grows with the hyphens in the name, not with the number of
-//! sites.
+//! hyphens, so a name alone can be ambiguous. The rules, which are those of Lerd 1.33:
+//!
+//! 1. A unit is a worktree's if its `WorkingDirectory=` is no site's own directory, and the last part
+//!    of that directory, with its dots read as hyphens, is the tail of the unit's name. It belongs to
+//!    the longest registered site that stands right before the tail.
+//! 2. Any other unit belongs to the longest registered site that its name ends in.
+//! 3. What fits neither belongs to no site.
+//!
+//! The directory is asked for only where a registered site stands in the middle of the name, because
+//! rule 1 can hold only there. Sites that are paused, ignored or unreadable take part: their units are
+//! not taken for those of another site. The cost of a resolution grows with the hyphens in the name,
+//! not with the number of sites.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::registry::Registry;
 use super::units::{UnitName, is_unit_character};
@@ -20,8 +29,38 @@ pub struct Worker {
     pub site: String,
     /// What it does there, for example `queue`; the unit's name where there is no site.
     pub name: String,
-    /// The git worktree it serves, if not the site's main directory.
+    /// The git worktree it serves, if not the site's main directory, as the unit's name spells it: the
+    /// last part of the worktree's directory, with hyphens for dots.
     pub worktree: Option<String>,
+}
+
+impl Worker {
+    /// What it does, for whom if that is not the site's main directory: `WORKER` or `WORKER@WORKTREE`.
+    #[must_use]
+    pub fn task(&self) -> String {
+        match &self.worktree {
+            Some(worktree) => format!("{}@{worktree}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone where there is no site.
+impl fmt::Display for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&display_name(&self.site, &self.name, self.worktree.as_deref()))
+    }
+}
+
+/// The name by which people know a worker: `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone
+/// where there is no site.
+#[must_use]
+pub fn display_name(site: &str, worker: &str, worktree: Option<&str>) -> String {
+    match (site, worktree) {
+        ("", _) => worker.to_owned(),
+        (site, None) => format!("{site}/{worker}"),
+        (site, Some(worktree)) => format!("{site}/{worker}@{worktree}"),
+    }
 }
 
 /// What a unit's name says of it.
@@ -136,16 +175,10 @@ impl Coverage {
         unit.as_str().starts_with(&self.prefix) || self.is_further(unit)
     }
 
-    /// Whether there is anything to do without a registry.
-    #[must_use]
-    pub fn needs_registry(&self) -> bool {
-        self.also.is_empty()
-    }
-
     /// What the unit's name says of it.
     #[must_use]
     pub fn resolve(&self, registry: &Registry, unit: &UnitName) -> Resolution {
-        let Some(name) = unit.short().strip_prefix(&self.prefix) else {
+        let Some(name) = self.body(unit) else {
             return self.resolve_unregistered(unit);
         };
         match (site_at_end(registry, name), inner_sites(registry, name).next()) {
@@ -155,46 +188,52 @@ impl Coverage {
         }
     }
 
-    /// As [`resolve`](Self::resolve), for a unit whose `WorkingDirectory=` is known (`None`: it has
-    /// none). Never answers [`Resolution::NeedsDirectory`].
+    /// As [`resolve`](Self::resolve), for a unit whose `WorkingDirectory=` is known (`None`: none was
+    /// chosen for it). Never answers [`Resolution::NeedsDirectory`].
     #[must_use]
     pub fn resolve_in(&self, registry: &Registry, unit: &UnitName, directory: Option<&Path>) -> Resolution {
-        let Some(name) = unit.short().strip_prefix(&self.prefix) else {
+        let Some(name) = self.body(unit) else {
             return self.resolve_unregistered(unit);
         };
-        let at_end = site_at_end(registry, name);
-        let lives_in = |worker: &Worker| {
-            let site = registry.site(&worker.site);
-            directory.zip(site).is_some_and(|(directory, site)| directory.starts_with(&site.path))
-        };
-        let worker = match directory {
-            // A worktree has a checkout to work in, so what has none is no worktree's.
-            None => at_end,
-            Some(directory) => {
-                let is_home = |worker: &&Worker| registry.site(&worker.site).is_some_and(|site| directory == site.path);
-                let mut inner: Vec<Worker> = inner_sites(registry, name).collect();
-                inner.sort_by_key(|worker| std::cmp::Reverse((lives_in(worker), worker.site.len())));
-                let inner = inner.into_iter().next();
-                match (at_end, inner) {
-                    (Some(main), _) if is_home(&&main) => Some(main),
-                    (_, Some(worktree)) if lives_in(&worktree) => Some(worktree),
-                    (Some(main), _) if lives_in(&main) => Some(main),
-                    // Worktrees may be checked out anywhere, a site's own workers live in the site.
-                    (_, Some(worktree)) => Some(worktree),
-                    (main, None) => main,
-                }
-            }
-        };
-        match worker {
+        let elsewhere = directory.filter(|directory| !registry.is_checkout(directory));
+        let worktree = elsewhere.and_then(|directory| worktree_in(registry, name, directory));
+        match worktree.or_else(|| site_at_end(registry, name)) {
             Some(worker) => self.admit(registry, unit, worker),
             None => self.resolve_unregistered(unit),
         }
     }
 
+    /// As [`resolve`](Self::resolve), for a unit that is known to be a container of its own: covered
+    /// only if the configuration names it.
+    #[must_use]
+    pub fn resolve_container(&self, unit: &UnitName) -> Resolution {
+        self.resolve_unregistered(unit)
+    }
+
+    /// The directories of the sites that the unit's name fits: if the unit's own directory is one of
+    /// them, however that is spelt, the unit is no worktree's. Empty where the name alone decides.
+    #[must_use]
+    pub fn rival_checkouts(&self, registry: &Registry, unit: &UnitName) -> BTreeSet<PathBuf> {
+        let Some(name) = self.body(unit) else { return BTreeSet::new() };
+        let mut rivals = inner_sites(registry, name).peekable();
+        if rivals.peek().is_none() {
+            return BTreeSet::new();
+        }
+        let sites = rivals.map(|(_, site)| site.to_owned()).chain(site_at_end(registry, name).map(|it| it.site));
+        let paths = sites.filter_map(|site| registry.site(&site).map(|site| site.path.clone()));
+        paths.filter(|path| path.is_absolute()).collect()
+    }
+
+    /// The unit's name without the prefix; `None` for units that are never a site's worker.
+    fn body<'u>(&self, unit: &'u UnitName) -> Option<&'u str> {
+        unit.short().strip_prefix(&self.prefix).filter(|name| !is_shared_container(name))
+    }
+
     /// A resolved worker, unless the configuration or the registry takes it out.
     fn admit(&self, registry: &Registry, unit: &UnitName, worker: Worker) -> Resolution {
-        let site_ignored = registry.site(&worker.site).is_some_and(|site| site.ignored);
-        if site_ignored || self.ignored.contains(&worker.name) {
+        // Of an entry that could not be read it is not known whether it is ignored or paused.
+        let is_site = registry.site(&worker.site).is_some_and(|site| !site.ignored);
+        if !is_site || self.ignored.contains(&worker.name) {
             return self.resolve_unregistered(unit);
         }
         Resolution::Worker(worker)
@@ -213,7 +252,7 @@ impl Default for Coverage {
     fn default() -> Self {
         Self {
             prefix: "lerd-".to_owned(),
-            ignored: ["fp", "custom"].map(str::to_owned).into(),
+            ignored: ["fp", "custom", "cfpm"].map(str::to_owned).into(),
             also: Vec::new(),
             aliases: Aliases::new(),
         }
@@ -235,27 +274,34 @@ fn parse_glob(text: &str) -> Result<glob::Pattern, InvalidCoverage> {
     glob::Pattern::new(&full).map_err(|error| refuse(error.msg))
 }
 
+/// Whether the name is that of a PHP-FPM container, which sites share: `php85-fpm`.
+fn is_shared_container(name: &str) -> bool {
+    let version = name.strip_prefix("php").and_then(|rest| rest.strip_suffix("-fpm"));
+    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The longest registered site that the name ends in, with what stands before it.
 fn site_at_end(registry: &Registry, name: &str) -> Option<Worker> {
     hyphens(name).find_map(|at| {
         let (worker, site) = (&name[..at], &name[at + 1..]);
-        registry.site(site).map(|site| Worker { site: site.name.clone(), name: worker.to_owned(), worktree: None })
+        registry.claims(site).then(|| Worker { site: site.to_owned(), name: worker.to_owned(), worktree: None })
     })
 }
 
-/// Every reading of the name as worker, registered site and worktree.
-fn inner_sites<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item = Worker> + 'a {
+/// The worker of the worktree in this directory, if the name can be read so.
+fn worktree_in(registry: &Registry, name: &str, directory: &Path) -> Option<Worker> {
+    let slug = directory.file_name()?.to_str()?.replace('.', "-");
+    let rest = name.strip_suffix(slug.as_str()).filter(|_| !slug.is_empty())?.strip_suffix('-')?;
+    Some(Worker { worktree: Some(slug), ..site_at_end(registry, rest)? })
+}
+
+/// Every registered site that stands inside the name, with something before and behind it, and what
+/// stands before.
+fn inner_sites<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
     let starts = hyphens(name).filter(|start| registry.has_site_beginning_like(&name[start + 1..]));
     starts.flat_map(move |start| {
         let rest = &name[start + 1..];
-        hyphens(rest).filter_map(move |end| {
-            let site = registry.site(&rest[..end])?;
-            Some(Worker {
-                site: site.name.clone(),
-                name: name[..start].to_owned(),
-                worktree: Some(rest[end + 1..].to_owned()),
-            })
-        })
+        hyphens(rest).map(move |end| (&name[..start], &rest[..end])).filter(|(_, site)| registry.claims(site))
     })
 }
 
@@ -309,9 +355,10 @@ mod tests {
 
     #[test]
     fn containers_and_global_units_are_no_workers() {
-        for name in ["lerd-fp-app", "lerd-custom-app", "lerd-nginx", "lerd-php85-fpm", "lerd-dns"] {
-            assert_eq!(resolved(&["app", "fpm-app"], name), "-", "{name}");
+        for name in ["lerd-fp-app", "lerd-custom-app", "lerd-cfpm-app", "lerd-nginx", "lerd-php85-fpm", "lerd-dns"] {
+            assert_eq!(resolved(&["app", "fpm-app", "fpm"], name), "-", "{name}");
         }
+        assert_eq!(resolved(&["fpm"], "lerd-php-fpm"), "fpm/php", "no version, so a worker may be called that");
     }
 
     #[test]
@@ -328,8 +375,11 @@ mod tests {
         assert_eq!(resolved(&sites, "lerd-queue-shop-feature"), "?");
         for (directory, who) in [
             (Some("/srv/feature"), "feature/queue-shop"),
+            (Some("/srv//x/../feature/"), "feature/queue-shop"),
             (Some("/srv/shop/.worktrees/feature"), "shop/queue@feature"),
-            (Some("/home/dev/shop-feature"), "shop/queue@feature"),
+            (Some("/home/dev/feature"), "shop/queue@feature"),
+            (Some("/home/dev/shop-feature"), "feature/queue-shop"),
+            (Some("/srv/shop"), "feature/queue-shop"),
             (None, "feature/queue-shop"),
         ] {
             assert_eq!(resolved_in(&sites, "lerd-queue-shop-feature", directory), who, "{directory:?}");
@@ -337,16 +387,40 @@ mod tests {
     }
 
     #[test]
-    fn a_worktree_needs_no_site_of_its_name() {
+    fn a_worktree_needs_no_site_of_its_name_but_a_directory_of_it() {
         assert_eq!(resolved(&["shop"], "lerd-queue-shop-fix-7"), "?");
         assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", Some("/tmp/fix-7")), "shop/queue@fix-7");
-        assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", None), "-", "without a checkout it is no worktree");
+        assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", Some("/tmp/fix.7")), "shop/queue@fix-7");
+        for stranger in [None, Some("/tmp/fix"), Some("/tmp/7"), Some("/tmp/fix-7/web"), Some("/"), Some("/srv/shop")] {
+            assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", stranger), "-", "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn a_worktree_belongs_to_the_longest_site_before_its_tail() {
+        let sites = ["ws", "feat", "app", "my-app"];
+        assert_eq!(resolved_in(&sites, "lerd-vite-ws-feat-x", Some("/home/u/wt/feat-x")), "ws/vite@feat-x");
+        assert_eq!(resolved_in(&sites, "lerd-vite-ws-feat-x", Some("/home/u/wt/x")), "feat/vite-ws@x");
+        assert_eq!(resolved_in(&sites, "lerd-vite-my-app-x", Some("/home/u/wt/x")), "my-app/vite@x");
+        assert_eq!(resolved_in(&sites, "lerd-my-app-x", Some("/home/u/wt/x")), "app/my@x");
+        assert_eq!(resolved_in(&sites, "lerd-app-x", Some("/home/u/wt/x")), "-", "there is no worker in the name");
     }
 
     #[test]
     fn a_worktree_named_like_its_site_is_no_riddle() {
         assert_eq!(resolved_in(&["app"], "lerd-queue-app-app", Some("/srv/app")), "app/queue-app");
         assert_eq!(resolved_in(&["app"], "lerd-queue-app-app", Some("/srv/app/worktrees/app")), "app/queue@app");
+    }
+
+    #[test]
+    fn the_directories_that_a_unit_must_not_work_in_to_be_a_worktrees_are_those_of_sites_in_its_name() {
+        let rivals = |sites: &[&str], name: &str| {
+            let rivals = Coverage::default().rival_checkouts(&registry(sites), &unit(name));
+            rivals.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(rivals(&["ws", "feat", "other"], "lerd-vite-ws-feat"), "/srv/feat /srv/ws");
+        assert_eq!(rivals(&["ws", "other"], "lerd-vite-ws"), "", "the name decides");
+        assert_eq!(rivals(&["ws"], "ssh"), "");
     }
 
     #[test]
@@ -387,7 +461,69 @@ mod tests {
         }
     }
 
+    /// Whether a unit's name and directory fit a worker, by the rules read backwards.
+    fn fits(worker: &Worker, name: &str, directory: Option<&Path>, sites: &[&str]) -> bool {
+        let Worker { site, name: task, worktree } = worker;
+        let expected = match worktree {
+            None => format!("lerd-{task}-{site}"),
+            Some(worktree) => format!("lerd-{task}-{site}-{worktree}"),
+        };
+        let last = directory.and_then(Path::file_name).map(|last| last.to_string_lossy().replace('.', "-"));
+        let in_place = worktree.is_none() || (last == *worktree && directory.is_some());
+        expected == name && sites.contains(&site.as_str()) && !task.is_empty() && in_place
+    }
+
+    prop_compose! {
+        /// Sites, a unit and its directory whose names are made of few words, so that they collide.
+        fn any_case()(
+            mut sites in prop::collection::vec("(a|b|ab)(-(a|b|ab)){0,2}", 1..6),
+            name in "(a|b|ab)(-(a|b|ab)){0,5}",
+            directory in prop::option::of("(/srv|/wt|/srv/a)/(a|b|ab)([-.](a|b|ab)){0,2}"),
+            another in "(a|b|ab|c)(-(a|b|ab|c)){0,2}",
+        ) -> (Vec<String>, String, Option<String>, String) {
+            sites.sort_unstable();
+            sites.dedup();
+            (sites, format!("lerd-{name}"), directory, another)
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_unit_is_given_to_a_site_that_does_not_fit((sites, name, directory, _) in any_case()) {
+            let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
+            let (registry, unit) = (registry(&sites), unit(&name));
+            let directory = directory.as_deref().map(Path::new);
+            let resolution = Coverage::default().resolve_in(&registry, &unit, directory);
+            match &resolution {
+                Resolution::Worker(worker) => prop_assert!(fits(worker, &name, directory, &sites), "{worker:?}"),
+                Resolution::NeedsDirectory => prop_assert!(false, "the directory was given"),
+                Resolution::NotAWorker => {}
+            }
+            // What the name alone decides, the directory does not change.
+            let by_name = Coverage::default().resolve(&registry, &unit);
+            if by_name != Resolution::NeedsDirectory {
+                prop_assert_eq!(by_name, resolution);
+            }
+        }
+
+        #[test]
+        fn a_site_that_does_not_fit_changes_nothing((sites, name, directory, another) in any_case()) {
+            let mut sites: Vec<&str> = sites.iter().map(String::as_str).filter(|site| *site != another).collect();
+            let unit = unit(&name);
+            let path = directory.as_deref().map(Path::new);
+            let before = Coverage::default().resolve_in(&registry(&sites), &unit, path);
+            sites.push(&another);
+            let after = Coverage::default().resolve_in(&registry(&sites), &unit, path);
+            let (by_name, by_place) = (format!("-{another}"), format!("/srv/{another}"));
+            let is_related = name.contains(&by_name) || directory.as_deref() == Some(&by_place);
+            if !is_related {
+                prop_assert_eq!(before, after);
+            } else if let (Resolution::Worker(before), Resolution::Worker(after)) = (&before, &after) {
+                // A related one may take the unit over, or show that its directory is no worktree.
+                prop_assert!(before == after || after.site == another || before.worktree.is_some());
+            }
+        }
+
         #[test]
         fn whatever_a_site_and_its_worker_are_called_they_are_found(
             site in "[a-z]{1,5}(-[a-z]{1,5}){0,3}", worker in "w[a-z]{0,5}(-[a-z]{1,5}){0,3}", others in prop::collection::vec("[a-z]{1,3}", 0..4),

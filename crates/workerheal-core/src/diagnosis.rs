@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::coverage::Worker;
 use super::pauses::Pause;
+use super::text;
 use super::units::{ActiveState, Parent};
 
 /// What is wrong with a worker.
@@ -187,9 +188,9 @@ impl fmt::Display for Refusal {
             Self::StopMarker => f.write_str("everything was stopped on purpose (the stop marker exists)"),
             Self::Paused(pause) => write!(f, "healing of {} is paused", pause.target),
             Self::SitePaused(site) => write!(f, "the site {site} is paused"),
-            Self::WorkerPaused(worker) => write!(f, "the worker {} of {} is paused", worker.name, worker.site),
+            Self::WorkerPaused(worker) => write!(f, "the worker {} of {} is paused", worker.task(), worker.site),
             Self::IdleSuspended(worker) => {
-                write!(f, "the worker {} of {} sleeps until the site is used again", worker.name, worker.site)
+                write!(f, "the worker {} of {} sleeps until the site is used again", worker.task(), worker.site)
             }
             Self::Masked => f.write_str("the unit is masked"),
             Self::Disabled => f.write_str("the unit was disabled while it was down"),
@@ -208,7 +209,7 @@ impl fmt::Display for Refusal {
             Self::CrashLooping(count) => {
                 write!(f, "the service manager itself restarts it, {count} times so far")
             }
-            Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", path.display()),
+            Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", text::path(path)),
             Self::StateNotHealed(state) => write!(f, "the configuration does not heal the state {state}"),
             Self::Declined(why) => write!(f, "the service manager does not start it now: {why}"),
             Self::Unreadable(why) => write!(f, "its state cannot be read: {why}"),

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Visitor};
 
-pub use split::{Split, split_list};
+pub use split::{Item, Split, split_list};
 use strict::{Context, Strict};
 pub use words::did_you_mean;
 

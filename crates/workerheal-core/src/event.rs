@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::coverage::display_name;
 use super::diagnosis::State;
+use super::text::plain;
 
 /// A worker that something is wrong with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,9 @@ pub struct UnhealthyWorker {
     pub site: String,
     /// What it does there, for example `queue`.
     pub worker: String,
+    /// The git worktree that it serves, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
     /// What is wrong.
@@ -24,6 +29,14 @@ pub struct UnhealthyWorker {
     /// The last line it logged, made fit by [`excerpt`]; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_error: String,
+}
+
+impl UnhealthyWorker {
+    /// `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone where there is no site.
+    #[must_use]
+    pub fn name(&self) -> String {
+        display_name(&self.site, &self.worker, self.worktree.as_deref())
+    }
 }
 
 /// One attempt that did not bring the worker back.
@@ -217,7 +230,6 @@ fn rounded(wait: Duration) -> String {
 }
 
 /// Times as RFC 3339, with milliseconds; for serde.
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 pub mod rfc3339 {
     use std::time::SystemTime;
 
@@ -248,7 +260,6 @@ pub mod rfc3339 {
 }
 
 /// Durations as whole milliseconds; for serde.
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 pub mod milliseconds {
     use std::time::Duration;
 
@@ -306,24 +317,6 @@ fn cut(line: String, length: usize) -> String {
     }
 }
 
-/// Drops control characters, and escape sequences as a whole, so that no `[31m` stays behind.
-fn plain(line: &str) -> String {
-    let mut kept = String::with_capacity(line.len());
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
-                // A control sequence ends with the first character from @ to ~ (ECMA-48, 5.4).
-                chars.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-            '\t' => kept.push(' '),
-            c if c.is_control() => {}
-            c => kept.push(c),
-        }
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,6 +327,7 @@ mod tests {
         UnhealthyWorker {
             site: "myapp".into(),
             worker: "queue".into(),
+            worktree: None,
             unit: "lerd-queue-myapp".into(),
             state: State::Failed,
             last_error: "boom".into(),

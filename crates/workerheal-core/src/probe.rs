@@ -18,6 +18,9 @@ pub enum Probe {
     /// Whether it accepts connections at the URL in this file, which it writes when it starts. A
     /// path that is not absolute is one below the worker's directory.
     UrlFile(PathBuf),
+    /// The same, of a file that has to be inside of the worker's directory, links included: for paths that are not
+    /// the user's own words.
+    UrlFileWithin(PathBuf),
 }
 
 /// What was seen when the worker was asked.

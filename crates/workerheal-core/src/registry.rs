@@ -1,35 +1,83 @@
 //! The registry of sites that Lerd writes, `sites.yaml`.
 //!
-//! The keys that matter here are read strictly: a registry that is wrong is an error, never an
-//! empty registry, since that would be the end of all healing. Lerd's many other keys are ignored,
-//! whatever their values are.
+//! The keys that matter here are read strictly, Lerd's many other keys are ignored, whatever their
+//! values are. What is wrong with one entry costs that entry and nothing else: it is skipped, and told
+//! with its line. Its name stays claimed, so that its units are not taken for those of another site.
+//! Only what is no registry at all is an error, never an empty registry, since that would be the end of
+//! all healing.
+//!
+//! [`read`] makes entries of the text, and [`lines`] finds where in it their keys are.
+
+mod lines;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
-use std::path::PathBuf;
+use super::document::Flaw;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de};
-
-use super::document::{self, Flaw, refuse};
-use super::units::is_unit_character;
-
-/// Longest name of a site, in bytes: a unit's name has at most 255, its prefix and worker included.
-const MAX_NAME: usize = 200;
+pub use lines::Lines;
+use read::Reading;
 
 /// The most sites, and the most workers in all lists together: what is kept must have a limit too.
 const MAX_SITES: usize = 40_000;
 const MAX_WORKERS: usize = 150_000;
+/// So many entries that were skipped are told of; the others are only counted.
+const MAX_TOLD: usize = 50;
 
-/// All sites, in the order of the file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// All sites, in the order of the file. Equal to another if both say the same, wherever they say it.
+#[derive(Debug, Clone, Default)]
 pub struct Registry {
     sites: Vec<Site>,
+    /// Where the keys of each site are, in the same order.
+    lines: Vec<Lines>,
     /// Places in `sites`, by name.
     by_name: HashMap<String, usize>,
-    /// What their names begin with, up to the first hyphen.
+    /// Names of entries that were skipped.
+    claimed: BTreeSet<String>,
+    /// What names begin with, up to the first hyphen.
     first_words: HashSet<String>,
+    /// Directories of sites, without detours, in order. Made when it is first asked for: most registries never are.
+    checkouts: OnceLock<Vec<Box<[u8]>>>,
+    skipped: Skipped,
+    /// How workers are probed, by their sites' frameworks.
+    health: Health,
+}
+
+/// Files with the addresses at which workers can be reached, by framework and worker.
+pub type Health = BTreeMap<String, BTreeMap<String, PathBuf>>;
+
+impl PartialEq for Registry {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.sites, &self.claimed, &self.health) == (&other.sites, &other.claimed, &other.health)
+    }
+}
+
+impl Eq for Registry {}
+
+/// The entries of a registry that could not be used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// What is wrong with the first of them, each with its place.
+    pub told: Vec<Flaw>,
+    /// How many there are in all.
+    pub count: usize,
+}
+
+impl Skipped {
+    fn add(&mut self, flaw: Flaw) {
+        self.count += 1;
+        if self.told.len() < MAX_TOLD {
+            self.told.push(Flaw { message: format!("this entry is skipped: {}", flaw.message), ..flaw });
+        }
+    }
+
+    /// How many there are of which nothing else is told.
+    #[must_use]
+    pub fn untold(&self) -> usize {
+        self.count - self.told.len()
+    }
 }
 
 /// What the registry says of one site.
@@ -39,6 +87,8 @@ pub struct Site {
     pub name: String,
     /// Its directory; empty if the registry does not say.
     pub path: PathBuf,
+    /// What it is made with, such as `laravel`; empty if the registry does not say.
+    pub framework: String,
     /// Whether its user stopped the whole site.
     pub paused: bool,
     /// Whether Lerd is to leave it alone.
@@ -52,26 +102,116 @@ pub struct Site {
 }
 
 impl Registry {
-    /// Reads a `sites.yaml`.
+    /// Reads a `sites.yaml`. Entries that cannot be used are [skipped](Self::skipped).
     ///
     /// # Errors
     ///
-    /// If it is no registry, with the place and what was expected there.
+    /// If it is no registry, or has more in it than can be kept; with the place and what was expected there.
     pub fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
-        let mut names = Names::default();
-        let sites = match read(bytes, &mut names) {
-            Ok(sites) => sites,
-            Err(flaw) => return Err(with_both_places(bytes, flaw, names.twice)),
-        };
-        let by_name = sites.iter().enumerate().map(|(at, site)| (site.name.clone(), at)).collect();
-        let first_words = sites.iter().map(|site| first_word(&site.name).to_owned()).collect();
-        Ok(Self { sites, by_name, first_words })
+        let Reading { sites, lines, broken } = read::read(bytes)?;
+        check_limits(sites.len(), sites.iter().map(Site::workers).sum())?;
+        let mut registry = Self { sites, lines, ..Self::default() };
+        let mut skipped = registry.leave_out_repetitions();
+        for read::Broken { flaw, name } in broken {
+            skipped.push(flaw);
+            registry.claimed.extend(name);
+        }
+        skipped.sort_by_key(|flaw| (flaw.line, flaw.column));
+        for flaw in skipped {
+            registry.skipped.add(flaw);
+        }
+        registry.index();
+        Ok(registry)
+    }
+
+    /// Keeps the first of several sites of the same name; tells of the others.
+    fn leave_out_repetitions(&mut self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        let mut keeps = Vec::with_capacity(self.sites.len());
+        for (at, site) in self.sites.iter().enumerate() {
+            let first = *self.by_name.entry(site.name.clone()).or_insert(at);
+            keeps.push(first == at);
+            if first != at {
+                flaws.push(repeated(site, &self.lines[at], &self.lines[first]));
+            }
+        }
+        if !flaws.is_empty() {
+            let mut kept = keeps.iter();
+            self.sites.retain(|_| kept.next().is_some_and(|keeps| *keeps));
+            kept = keeps.iter();
+            self.lines.retain(|_| kept.next().is_some_and(|keeps| *keeps));
+            self.by_name = self.sites.iter().enumerate().map(|(at, site)| (site.name.clone(), at)).collect();
+        }
+        self.sites.shrink_to_fit();
+        self.lines.shrink_to_fit();
+        flaws
+    }
+
+    /// Makes of all names what they are found by.
+    fn index(&mut self) {
+        let names = self.sites.iter().map(|site| &site.name).chain(&self.claimed);
+        self.first_words = names.map(|name| first_word(name).to_owned()).collect();
+    }
+
+    /// The entries that could not be used.
+    #[must_use]
+    pub fn skipped(&self) -> &Skipped {
+        &self.skipped
+    }
+
+    /// Whether the other says the same in the same lines.
+    #[must_use]
+    pub fn is_written_like(&self, other: &Self) -> bool {
+        self == other && (&self.lines, &self.skipped) == (&other.lines, &other.skipped)
+    }
+
+    /// Where the keys of the site of this name are.
+    #[must_use]
+    pub fn lines(&self, name: &str) -> Option<&Lines> {
+        self.by_name.get(name).map(|at| &self.lines[*at])
     }
 
     /// The site of this name.
     #[must_use]
     pub fn site(&self, name: &str) -> Option<&Site> {
         self.by_name.get(name).map(|at| &self.sites[*at])
+    }
+
+    /// The same, with what is defined for the frameworks of its sites.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { health, ..self }
+    }
+
+    /// Whether anything is defined for the framework of some site.
+    #[must_use]
+    pub fn has_health(&self) -> bool {
+        !self.health.is_empty()
+    }
+
+    /// The file with the address at which this worker of the site can be reached, if one is defined.
+    #[must_use]
+    pub fn url_file(&self, site: &str, worker: &str) -> Option<&Path> {
+        let framework = &self.site(site).filter(|_| self.has_health())?.framework;
+        self.health.get(framework)?.get(worker).map(PathBuf::as_path)
+    }
+
+    /// Whether an entry of this name is there, be it usable or not.
+    #[must_use]
+    pub fn claims(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.claimed.contains(name)
+    }
+
+    /// Whether this is the directory of some site, as it is spelt.
+    #[must_use]
+    pub fn is_checkout(&self, directory: &Path) -> bool {
+        let checkouts = self.checkouts.get_or_init(|| {
+            let paths = self.sites.iter().map(|site| &site.path).filter(|path| !path.as_os_str().is_empty());
+            let mut checkouts: Vec<_> = paths.map(|path| without_detours(path)).collect();
+            checkouts.sort_unstable();
+            checkouts
+        });
+        checkouts.binary_search(&without_detours(directory)).is_ok()
     }
 
     /// Whether the name of some site begins like this text, up to the first hyphen. Spares a search
@@ -100,11 +240,33 @@ impl Registry {
     }
 }
 
+/// A path without `.`, `..`, and needless slashes, as far as that can be told without looking.
+fn without_detours(path: &Path) -> Box<[u8]> {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(clean.components().next_back(), Some(Component::Normal(_))) => {
+                clean.pop();
+            }
+            Component::ParentDir if clean.has_root() => {}
+            part => clean.push(part),
+        }
+    }
+    clean.as_os_str().as_encoded_bytes().into()
+}
+
 fn first_word(text: &str) -> &str {
     text.split_once('-').map_or(text, |(word, _)| word)
 }
 
 impl Site {
+    /// How many workers are in its lists.
+    fn workers(&self) -> usize {
+        let worktrees = self.worktree_idle_suspended.values().map(|workers| workers.len() + 1);
+        self.paused_workers.len() + self.idle_suspended_workers.len() + worktrees.sum::<usize>()
+    }
+
     /// Whether its user stopped this worker, in the site and all its worktrees.
     #[must_use]
     pub fn is_worker_paused(&self, worker: &str) -> bool {
@@ -134,249 +296,26 @@ fn slug(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
-/// The names read so far.
-#[derive(Clone, Default)]
-struct Names {
-    seen: HashSet<String>,
-    /// Workers in the lists of all sites.
-    workers: usize,
-    /// The name that was there already, which ended the reading.
-    twice: Option<String>,
-}
-
-impl Names {
-    fn admit<E: Error>(&mut self, name: &str) -> Result<String, E> {
-        if name.is_empty() {
-            return Err(refuse("the name of the site is empty", "write the name that Lerd shows"));
-        }
-        if let Some(wrong) = name.chars().find(|c| !is_unit_character(*c)) {
-            let message = format_args!("a site's name cannot contain {wrong:?}");
-            return Err(refuse(message, "it has to fit into the names of units: letters, digits, `-`, `_`, `.`, `:`"));
-        }
-        if name.len() > MAX_NAME {
-            let message = format_args!("this name has {} characters", name.len());
-            return Err(refuse(message, format_args!("a site's name has at most {MAX_NAME}")));
-        }
-        if !self.seen.insert(name.to_owned()) {
-            self.twice = Some(name.to_owned());
-            return Err(refuse(format_args!("the site `{name}` is here twice"), "delete one"));
-        }
-        if self.seen.len() > MAX_SITES {
-            return Err(refuse("there are too many sites", format_args!("the limit is {MAX_SITES}")));
-        }
-        Ok(name.to_owned())
-    }
-
-    fn count<E: Error>(&mut self, site: &Site) -> Result<(), E> {
-        let worktrees = site.worktree_idle_suspended.values().map(|workers| workers.len() + 1);
-        self.workers += site.paused_workers.len() + site.idle_suspended_workers.len() + worktrees.sum::<usize>();
-        if self.workers > MAX_WORKERS {
-            return Err(refuse("there are too many workers in the lists", format_args!("the limit is {MAX_WORKERS}")));
-        }
-        Ok(())
-    }
-}
-
-/// All sites of the document. In pieces if that is possible, for the sake of memory.
-fn read(bytes: &[u8], names: &mut Names) -> Result<Vec<Site>, Flaw> {
-    let Some(split) = document::split_list(bytes, "sites") else {
-        return read_whole(bytes, names);
+/// What is wrong with an entry whose name another has already.
+fn repeated(site: &Site, lines: &Lines, first: &Lines) -> Flaw {
+    let name = &site.name;
+    let message = match first.name() {
+        Some(line) => format!("the site `{name}` is here again, it is in line {line} already"),
+        None => format!("the site `{name}` is here twice"),
     };
-    let before = names.clone();
-    match read_pieces(&split, names) {
-        Err(_) if document::fits(bytes) => {
-            *names = before;
-            read_whole(bytes, names)
-        }
-        outcome => outcome,
-    }
+    let (line, column) = lines.place_of_name();
+    Flaw { line, column, message, hint: Some("delete one".to_owned()) }
 }
 
-fn read_whole(bytes: &[u8], names: &mut Names) -> Result<Vec<Site>, Flaw> {
-    let sites = document::parse_seed(bytes, Document(names))?;
-    sites.ok_or_else(|| Flaw::whole("the file is empty", Some("a registry without sites is written as `sites: []`")))
-}
-
-fn read_pieces(split: &document::Split<'_>, names: &mut Names) -> Result<Vec<Site>, Flaw> {
-    let mut sites = read_whole(&split.frame, names)?;
-    for (lines_before, piece) in &split.pieces {
-        let more = document::parse_seed(piece, Sites(names)).map_err(|mut flaw| {
-            flaw.line += if flaw.line > 0 { *lines_before } else { 0 };
-            flaw
-        })?;
-        sites.extend(more.unwrap_or_default());
+fn check_limits(sites: usize, workers: usize) -> Result<(), Flaw> {
+    let too_many = |what: &str, limit: usize| Flaw::whole(what, Some(&format!("the limit is {limit}")));
+    if sites > MAX_SITES {
+        return Err(too_many("there are too many sites", MAX_SITES));
     }
-    Ok(sites)
-}
-
-/// Adds to the flaw of a site that is there twice where the first one stands, by reading again as
-/// far as that: places are known for what is refused only.
-fn with_both_places(bytes: &[u8], mut flaw: Flaw, twice: Option<String>) -> Flaw {
-    let Some(name) = twice else { return flaw };
-    let mut refused = Names { seen: [name.clone()].into(), ..Names::default() };
-    if let Err(first) = read(bytes, &mut refused) {
-        flaw.message = format!("the site `{name}` is here again, it is in line {} already", first.line);
+    if workers > MAX_WORKERS {
+        return Err(too_many("there are too many workers in the lists", MAX_WORKERS));
     }
-    flaw
-}
-
-/// The document: a mapping with the key `sites`.
-struct Document<'n>(&'n mut Names);
-
-impl<'de> DeserializeSeed<'de> for Document<'_> {
-    type Value = Vec<Site>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Site>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Document<'_> {
-    type Value = Vec<Site>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a registry that begins with `sites:`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Site>, A::Error> {
-        let mut sites = None;
-        let mut keys = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "sites" {
-                sites = Some(map.next_value_seed(Sites(&mut *self.0))?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-                keys.push(key);
-            }
-        }
-        sites.ok_or_else(|| match document::did_you_mean("sites", keys.iter().map(String::as_str)) {
-            Some(near) => refuse("the key `sites` is missing", format_args!("is `{near}` meant to be `sites`?")),
-            None => refuse("the key `sites` is missing", "check that this is the sites.yaml of Lerd"),
-        })
-    }
-}
-
-/// The list of sites; nothing is an empty list.
-struct Sites<'n>(&'n mut Names);
-
-impl<'de> DeserializeSeed<'de> for Sites<'_> {
-    type Value = Vec<Site>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Site>, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Sites<'_> {
-    type Value = Vec<Site>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of sites")
-    }
-
-    fn visit_none<E>(self) -> Result<Vec<Site>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Site>, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Site>, A::Error> {
-        let mut sites = Vec::new();
-        while let Some(site) = seq.next_element_seed(OneSite(&mut *self.0))? {
-            sites.push(site);
-        }
-        Ok(sites)
-    }
-}
-
-/// The keys of a site that matter.
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Key {
-    Name,
-    Path,
-    Paused,
-    Ignored,
-    PausedWorkers,
-    IdleSuspendedWorkers,
-    WorktreeIdleSuspended,
-    #[serde(other)]
-    Other,
-}
-
-struct OneSite<'n>(&'n mut Names);
-
-impl<'de> DeserializeSeed<'de> for OneSite<'_> {
-    type Value = Site;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Site, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for OneSite<'_> {
-    type Value = Site;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a site with `name:` and `path:`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Site, A::Error> {
-        let mut site = Site::default();
-        while let Some(key) = map.next_key()? {
-            match key {
-                Key::Name => site.name = map.next_value_seed(Name(&mut *self.0))?,
-                Key::Path => site.path = map.next_value::<Option<PathBuf>>()?.unwrap_or_default(),
-                Key::Paused => site.paused = map.next_value()?,
-                Key::Ignored => site.ignored = map.next_value()?,
-                Key::PausedWorkers => site.paused_workers = or_nothing(&mut map)?,
-                Key::IdleSuspendedWorkers => site.idle_suspended_workers = or_nothing(&mut map)?,
-                Key::WorktreeIdleSuspended => {
-                    let worktrees: BTreeMap<String, Option<_>> = or_nothing(&mut map)?;
-                    let workers = |(name, workers): (_, Option<_>)| (name, workers.unwrap_or_default());
-                    site.worktree_idle_suspended = worktrees.into_iter().map(workers).collect();
-                }
-                Key::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        if site.name.is_empty() {
-            return Err(de::Error::missing_field("name"));
-        }
-        self.0.count(&site)?;
-        Ok(site)
-    }
-}
-
-/// The value, or the empty one for `null`.
-fn or_nothing<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(map: &mut A) -> Result<T, A::Error> {
-    Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
-}
-
-/// The name of a site, which is refused at its own place.
-struct Name<'n>(&'n mut Names);
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a site")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<String, E> {
-        self.0.admit(name)
-    }
+    Ok(())
 }
 
 #[cfg(test)]

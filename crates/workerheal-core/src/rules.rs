@@ -301,7 +301,8 @@ impl Case<'_> {
         let by_rule = self.history.asked == Asked::ByRule;
         let held = |refusal: Option<Refusal>| refusal.map(Verdict::Held);
         match rule {
-            Rule::Stop => (by_rule && self.was_stopped()).then_some(Verdict::Stopped),
+            // That its directory is gone is worth telling of one that was stopped, too.
+            Rule::Stop => (by_rule && state != State::Orphaned && self.was_stopped()).then_some(Verdict::Stopped),
             Rule::Marker => held(self.orders.marker()),
             Rule::Pause => held(self.orders.pause(self.unit, self.worker)),
             Rule::Registry => held(self.orders.registered(self.worker)),
@@ -314,7 +315,7 @@ impl Case<'_> {
                 LoadState::Loaded | LoadState::Merged | LoadState::Stub | LoadState::Unknown => None,
             },
             Rule::Enabled => held(self.was_disabled().then_some(Refusal::Disabled)),
-            Rule::Job => held(self.seen.has_job.then_some(Refusal::JobPending)),
+            Rule::Job => held((self.seen.has_job && state != State::Orphaned).then_some(Refusal::JobPending)),
             Rule::Manager => {
                 let count = self.seen.restarts.map_or(0, |restarts| restarts.count);
                 held((state == State::CrashLooping).then_some(Refusal::CrashLooping(count)))
@@ -363,6 +364,10 @@ impl Case<'_> {
             // Other names of a unit never fail, and unknown is never acted on.
             return None;
         }
+        if seen.directory_gone {
+            // Whatever the manager does with it meanwhile.
+            return Some(State::Orphaned);
+        }
         let cleared = match self.history.cleared {
             Some(ClearedBy::Us) => true,
             Some(ClearedBy::Person) => seen.file.is_some_and(|file| file.enabled),
@@ -374,7 +379,6 @@ impl Case<'_> {
             ActiveState::Inactive if !seen.failed_sockets.is_empty() && seen.load == LoadState::Loaded => {
                 Some(State::Unreachable)
             }
-            ActiveState::Inactive if self.is_expected() && seen.directory_gone => Some(State::Orphaned),
             ActiveState::Inactive if self.is_expected() => Some(State::ExpectedButStopped),
             ActiveState::Activating | ActiveState::Deactivating if self.is_overdue() => Some(State::Stuck),
             _ if self.is_looping() => Some(State::CrashLooping),
@@ -385,9 +389,7 @@ impl Case<'_> {
     }
 
     fn failure(&self) -> State {
-        if self.seen.directory_gone {
-            State::Orphaned
-        } else if self.seen.stop != Some(StopEvidence::Requested) && refused_a_restart(self.seen) {
+        if self.seen.stop != Some(StopEvidence::Requested) && refused_a_restart(self.seen) {
             State::StartLimitHit
         } else {
             State::Failed

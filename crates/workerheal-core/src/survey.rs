@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::coverage::display_name;
 use super::diagnosis::State;
 use super::event::{UnhealthyWorker, milliseconds, rfc3339};
 
@@ -86,6 +87,9 @@ pub struct WorkerReport {
     pub site: String,
     /// What it does there.
     pub worker: String,
+    /// The git worktree that it serves, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
     /// Whether nothing is wrong with it, or nothing that is not meant to be: what is paused or was
@@ -117,12 +121,18 @@ pub struct WorkerReport {
 }
 
 impl WorkerReport {
-    /// `SITE/WORKER`, or the worker alone where there is no site.
+    /// `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone where there is no site.
     #[must_use]
     pub fn name(&self) -> String {
-        match self.site.as_str() {
-            "" => self.worker.clone(),
-            site => format!("{site}/{}", self.worker),
+        display_name(&self.site, &self.worker, self.worktree.as_deref())
+    }
+
+    /// The worker by its name within its site: `WORKER` or `WORKER@WORKTREE`.
+    #[must_use]
+    pub fn task(&self) -> String {
+        match &self.worktree {
+            Some(worktree) => format!("{}@{worktree}", self.worker),
+            None => self.worker.clone(),
         }
     }
 
@@ -133,6 +143,7 @@ impl WorkerReport {
         Some(UnhealthyWorker {
             site: self.site.clone(),
             worker: self.worker.clone(),
+            worktree: self.worktree.clone(),
             unit: self.unit.clone(),
             state,
             last_error: self.last_error.clone(),
@@ -148,6 +159,7 @@ impl WorkerReport {
         Self {
             site: "myapp".into(),
             worker: worker.into(),
+            worktree: None,
             unit: format!("lerd-{worker}-myapp"),
             healthy: phase == Stage::Up,
             phase,

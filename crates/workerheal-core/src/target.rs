@@ -1,6 +1,10 @@
-//! TARGET: what a person may name on the command line, a unit, `SITE/WORKER`, or a site.
+//! TARGET: what a person may name on the command line: a unit, `SITE/WORKER` (the worker of the main
+//! checkout), `SITE/WORKER@WORKTREE`, or a site (all of it).
 //!
 //! Only workers that the configuration covers can be named; anything else is refused.
+
+use std::collections::BTreeSet;
+use std::fmt;
 
 use super::coverage::Worker;
 use super::pauses::Target;
@@ -9,10 +13,35 @@ use super::units::UnitName;
 /// The longest name that is looked for: unit names have at most 255 characters, and so do sites.
 const LONGEST: usize = 512;
 
-/// A target that names no covered worker.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct UnknownTarget(String);
+/// For names longer than this nothing alike is looked for, in bytes: a slip of the finger is shorter.
+const LONGEST_SLIP: usize = 128;
+/// So many pairs of characters are compared at most when something alike is looked for.
+const COMPARISONS: usize = 1_000_000;
+
+/// A target that names no covered worker. What it may have meant is looked for when it is displayed: that takes
+/// longer than finding out that it names none, and is not for the loop of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownTarget {
+    target: String,
+    workers: Vec<(UnitName, Worker)>,
+}
+
+impl std::error::Error for UnknownTarget {}
+
+impl fmt::Display for UnknownTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, workers } = self;
+        if target.len() > LONGEST {
+            return write!(f, "a name of {} characters is that of no worker", target.len());
+        }
+        write!(f, "{target:?} is no worker that the configuration covers; ")?;
+        match nearest(target, workers) {
+            Some(name) => write!(f, "did you mean {name:?}?"),
+            None if workers.is_empty() => f.write_str("no covered worker is loaded"),
+            None => f.write_str("name a unit, SITE/WORKER or a site"),
+        }
+    }
+}
 
 /// The units that the targets name among all covered workers.
 ///
@@ -58,30 +87,57 @@ pub fn pausable(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Ve
 
 fn names(target: &str, unit: &UnitName, worker: &Worker) -> bool {
     match target.split_once('/') {
-        Some((site, name)) => !site.is_empty() && worker.site == site && worker.name == name,
+        Some((site, task)) => !site.is_empty() && worker.site == site && is_task(task, worker),
         None => target == unit.short() || target == unit.as_str() || (!target.is_empty() && target == worker.site),
     }
 }
 
-fn unknown(target: &str, workers: &[(UnitName, Worker)]) -> UnknownTarget {
-    if target.len() > LONGEST {
-        return UnknownTarget(format!("a name of {} characters is that of no worker", target.len()));
+/// Whether this is the worker's name within its site. The worktree may be named as its directory is: in
+/// names of units there are hyphens for dots.
+fn is_task(task: &str, worker: &Worker) -> bool {
+    match (&worker.worktree, task.rsplit_once('@')) {
+        (None, _) => task == worker.name,
+        (Some(worktree), Some((name, named))) => name == worker.name && named.replace('.', "-") == *worktree,
+        (Some(_), None) => false,
     }
-    let nearest = workers
+}
+
+fn unknown(target: &str, workers: &[(UnitName, Worker)]) -> UnknownTarget {
+    UnknownTarget { target: target.to_owned(), workers: workers.to_vec() }
+}
+
+/// The name that is most alike, if it is alike at all.
+fn nearest(target: &str, workers: &[(UnitName, Worker)]) -> Option<String> {
+    if target.len() > LONGEST_SLIP {
+        return None;
+    }
+    let names: BTreeSet<String> = workers
         .iter()
         .flat_map(|(unit, worker)| {
-            let by_site =
-                (!worker.site.is_empty()).then(|| [worker.site.clone(), format!("{}/{}", worker.site, worker.name)]);
+            let by_site = (!worker.site.is_empty()).then(|| [worker.site.clone(), worker.to_string()]);
             by_site.into_iter().flatten().chain([unit.short().to_owned()])
         })
-        .map(|name| (strsim::normalized_damerau_levenshtein(target, &name), name))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = match nearest {
-        Some((likeness, name)) if likeness > 0.5 => format!("did you mean {name:?}?"),
-        _ if workers.is_empty() => "no covered worker is loaded".to_owned(),
-        _ => "name a unit, SITE/WORKER or a site".to_owned(),
-    };
-    UnknownTarget(format!("{target:?} is no worker that the configuration covers; {hint}"))
+        .collect();
+    let length = target.chars().count();
+    let mut comparisons = 0;
+    let mut best: Option<(usize, String)> = None;
+    for name in names {
+        let other = name.chars().count();
+        // More than half of it has to be the same.
+        let most = length.max(other).div_ceil(2);
+        if length.abs_diff(other) >= most {
+            continue;
+        }
+        comparisons += length * other;
+        if comparisons > COMPARISONS {
+            break;
+        }
+        let distance = strsim::osa_distance(target, &name);
+        if distance < most && best.as_ref().is_none_or(|(nearest, _)| distance < *nearest) {
+            best = Some((distance, name));
+        }
+    }
+    best.map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -120,11 +176,55 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_of_a_worktree_has_a_name_of_its_own() {
+        let worker = |unit: &str, name: &str, worktree: Option<&str>| {
+            let worker = Worker { site: "myapp".into(), name: name.into(), worktree: worktree.map(str::to_owned) };
+            (UnitName::parse(unit).unwrap(), worker)
+        };
+        let workers = [
+            worker("lerd-queue-myapp", "queue", None),
+            worker("lerd-queue-myapp-feat-x", "queue", Some("feat-x")),
+            worker("lerd-queue@1-myapp", "queue@1", None),
+        ];
+        let selected = |target: &str| -> Vec<String> {
+            let units = select(&[target.to_owned()], &workers).unwrap_or_default();
+            units.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(selected("myapp/queue"), ["lerd-queue-myapp"]);
+        assert_eq!(selected("myapp/queue@feat-x"), ["lerd-queue-myapp-feat-x"]);
+        assert_eq!(selected("myapp/queue@feat.x"), ["lerd-queue-myapp-feat-x"]);
+        assert_eq!(selected("myapp/queue@1"), ["lerd-queue@1-myapp"]);
+        assert_eq!(selected("myapp").len(), 3);
+        assert_eq!(selected("myapp/queue@"), [""; 0]);
+        let error = select(&["myapp/queue@feat-y".to_owned()], &workers).unwrap_err().to_string();
+        assert!(error.ends_with(r#"did you mean "myapp/queue@feat-x"?"#), "{error}");
+        let paused = pausable(&["myapp/queue@feat-x".to_owned()], &workers).unwrap();
+        assert_eq!(paused, [Target::Unit(UnitName::parse("lerd-queue-myapp-feat-x").unwrap())]);
+    }
+
+    #[test]
     fn anything_else_is_refused_with_a_hint() {
         for target in ["", "/", "/queue", "myapp/", "ssh.service", "../myapp", "lerd-nginx", &"x".repeat(5000)] {
             assert!(selected(target).is_err(), "{target:?}");
         }
         let error = selected("myap/queue").unwrap_err().to_string();
         assert_eq!(error, r#""myap/queue" is no worker that the configuration covers; did you mean "myapp/queue"?"#);
+    }
+
+    #[test]
+    fn something_alike_is_looked_for_in_many_names_no_longer_than_in_some() {
+        let crowd: Vec<_> = (0..20_000)
+            .map(|n| {
+                let worker = Worker { site: format!("{n}{}", "s".repeat(60)), name: "w".repeat(60), worktree: None };
+                (UnitName::parse(&format!("lerd-{n}-{}", "u".repeat(100))).unwrap(), worker)
+            })
+            .collect();
+        for target in ["u".repeat(LONGEST_SLIP), "u".repeat(LONGEST)] {
+            let begin = std::time::Instant::now();
+            let error = select(&[target], &crowd).unwrap_err().to_string();
+            assert!(error.ends_with("name a unit, SITE/WORKER or a site"), "{error}");
+            // All of it would take minutes.
+            assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());
+        }
     }
 }

@@ -48,6 +48,9 @@ pub enum InvalidUnitName {
     /// A character outside systemd's set for unit names, see systemd.unit(5).
     #[error("a unit name cannot contain {0:?}")]
     Character(char),
+    /// The suffix twice: without it the name would be that of another unit.
+    #[error("a unit name ends with {SUFFIX} only once")]
+    Doubled,
     /// A unit of another type, such as a timer or socket.
     #[error("only service units can be healed, not .{0} units")]
     NotAService(&'static str),
@@ -65,6 +68,9 @@ impl UnitName {
         let short = text.strip_suffix(SUFFIX).unwrap_or(text);
         if short.is_empty() || short.starts_with('@') {
             return Err(InvalidUnitName::Empty);
+        }
+        if short.ends_with(SUFFIX) {
+            return Err(InvalidUnitName::Doubled);
         }
         if short.len() + SUFFIX.len() > MAX_LENGTH {
             return Err(InvalidUnitName::TooLong);
@@ -321,6 +327,7 @@ impl Fall {
 
 /// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 pub struct Parent {
     /// Full name, of whatever unit type.
     pub name: String,
@@ -429,6 +436,20 @@ impl Detail {
     pub const ALL: Self = Self { stop: true, file: true, restarts: true, times: true };
 }
 
+/// Where a unit works.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
+    /// Spelt as in the registry, where it is the directory of a site.
+    pub directory: Option<PathBuf>,
+    /// Whether it cannot be started without that directory.
+    pub required: bool,
+    /// Whether that directory is definitely gone (`ENOENT`, `ENOTDIR`), and required.
+    pub gone: bool,
+    /// Whether the unit is a container of its own (a quadlet), and thus no worker.
+    pub container: bool,
+}
+
 /// A close look at one unit, taken right before deciding about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
@@ -470,10 +491,12 @@ pub struct Inspection {
     pub auto_restart: bool,
     /// Since when it is in its state; `None` when nobody asked to find out.
     pub since: Option<SystemTime>,
-    /// `WorkingDirectory=`, if it has one.
+    /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
     pub working_directory: Option<PathBuf>,
-    /// Whether that directory is definitely gone (`ENOENT`), and it cannot be started without.
+    /// Whether that directory is definitely gone (`ENOENT`, `ENOTDIR`), and it cannot be started without.
     pub directory_gone: bool,
+    /// Whether the unit is a container of its own (a quadlet), and thus no worker.
+    pub container: bool,
     /// Units that it needs, and that a start would pull in with it.
     pub parents: Vec<Parent>,
     /// Further units that a start would pull in, as they are down (`Wants=`, `Upholds=`).
@@ -491,9 +514,33 @@ pub struct Inspection {
     pub clearable: bool,
     /// Whether its last run was ended on request; `None` when nobody asked to find out.
     pub stop: Option<StopEvidence>,
+    /// What a manager says that has words of its own (launchd), for people to read.
+    pub said: Option<Box<Said>>,
+}
+
+/// What the manager said of a unit in words of its own, for explanations. No decision rests on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its words, shown where systemd's properties would be.
+    pub evidence: String,
+    /// What is wrong with the unit, if that is none of what systemd knows.
+    pub finding: Option<String>,
+    /// Who or what starts the unit, where that is not workerheal's to do.
+    pub left_to: Option<String>,
 }
 
 impl Inspection {
+    /// What it shows of where the unit works.
+    #[must_use]
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts {
+            directory: self.working_directory.clone(),
+            required: self.working_directory.is_some(),
+            gone: self.directory_gone,
+            container: self.container,
+        }
+    }
+
     /// The group that was stopped since the unit last began to start, if there is one.
     #[must_use]
     pub fn stopped_group(&self) -> Option<&str> {
@@ -538,6 +585,7 @@ impl Inspection {
             since: None,
             working_directory: None,
             directory_gone: false,
+            container: false,
             parents: Vec::new(),
             pulls_in: Vec::new(),
             conflicts: Vec::new(),
@@ -546,6 +594,7 @@ impl Inspection {
             failed_sockets: Vec::new(),
             clearable: true,
             stop: None,
+            said: None,
         }
     }
 }
@@ -574,7 +623,7 @@ mod tests {
 
     #[test]
     fn what_systemd_would_refuse_is_refused() {
-        use InvalidUnitName::{Character, Empty, NotAService, TooLong};
+        use InvalidUnitName::{Character, Doubled, Empty, NotAService, TooLong};
         for (text, why) in [
             ("", Empty),
             (".service", Empty),
@@ -585,6 +634,7 @@ mod tests {
             ("lerd-queue-*", Character('*')),
             ("grün", Character('ü')),
             ("backup.timer", NotAService("timer")),
+            ("backup.service.service", Doubled),
             (&"x".repeat(248), TooLong),
         ] {
             assert_eq!(UnitName::parse(text), Err(why), "{text:?}");

@@ -2,6 +2,7 @@
 //!
 //! To see what a change of words does, `INSTA_UPDATE=always cargo test explain` and read the diff.
 
+mod on_launchd;
 mod samples;
 
 use std::collections::{BTreeMap, HashSet};
@@ -99,6 +100,7 @@ kinds! {
         Rest::Once => "once",
         Rest::PerhapsStopped(_) => "perhaps stopped",
         Rest::FilesUnknown => "files unknown",
+        Rest::LeftTo(_) => "left to",
         Rest::Unclear(_) => "unclear",
     }
 }

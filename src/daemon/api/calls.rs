@@ -27,7 +27,7 @@ use crate::core::survey::WorkerReport;
 use crate::core::target::UnknownTarget;
 use crate::core::time::Timestamp;
 use crate::core::units::{Detail, UnitName};
-use crate::daemon::desk::{Ask, Asks};
+use crate::daemon::desk::{Ask, Asks, Promised, Unpausable};
 use crate::daemon::metrics::{CONTENT_TYPE, Metrics};
 use crate::manager::{ManagerError, Scope, ServiceManager};
 use crate::paths::Paths;
@@ -40,6 +40,9 @@ const BODY: usize = 64 * 1024;
 /// So many units are asked about at once since when they are up, and for so long.
 const UPTIMES_AT_ONCE: usize = 32;
 const UPTIMES_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long somebody who pauses healing waits until that is written down.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What every call can use.
 pub(super) struct Office<M> {
@@ -125,16 +128,9 @@ async fn workers<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec
 async fn unhealthy<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
     let reports = office.ask(Ask::Workers).await?;
     let mut workers: Vec<_> = reports.iter().filter_map(WorkerReport::unhealthy).collect();
-    // What each has logged last says more than how an attempt failed.
-    let failures: Vec<String> = workers.iter_mut().map(|worker| std::mem::take(&mut worker.last_error)).collect();
     if !workers.is_empty() {
         let _looker = office.lookers.acquire().await;
         office.search().await?.enrich(&mut workers).await;
-    }
-    for (worker, failure) in workers.iter_mut().zip(failures) {
-        if worker.last_error.is_empty() {
-            worker.last_error = failure;
-        }
     }
     Ok(Json(workers))
 }
@@ -151,8 +147,9 @@ async fn explain<M: ServiceManager>(
     let search = office.search().await?;
     let unit = UnitName::parse(&search.rules.coverage.own_name(&name)).map_err(|_| not_covered())?;
     let worker = office.ask(|reply| Ask::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
-    let seen = office.manager.inspect(&unit, Detail::ALL).await?;
-    let sources = sources(&office.paths, office.scope, &search.rules.registry, &worker, Timestamp::default());
+    let seen = search.inspect(&unit, Detail::ALL).await?;
+    let files = (&office.paths, &*search.rules.registry);
+    let sources = sources(files, (&office.manager, office.scope), (&unit, &worker), Timestamp::default()).await;
     let explanation = office.ask(|reply| Ask::Explain(unit.clone(), Box::new((seen, sources)), reply)).await?;
     let explanation = explanation.ok_or_else(not_covered)?;
     let last_words = search.last_words(&unit).await;
@@ -188,11 +185,14 @@ async fn events<M: ServiceManager>(
         follow: query.follow,
     };
     let follower = office.book.open(&wanted, office.ends.clone());
+    let gives_way = follower.gives_way();
     let body = streams::unfold(follower, async |mut follower| {
         let bytes = follower.read().await?;
         Some((Ok::<_, std::convert::Infallible>(bytes), follower))
     });
-    Ok(server_sent(Body::from_stream(body)))
+    let mut response = server_sent(Body::from_stream(body));
+    response.extensions_mut().insert(gives_way);
+    Ok(response)
 }
 
 async fn heal<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Response, Rejection> {
@@ -203,14 +203,19 @@ async fn heal<M: ServiceManager>(State(office): Shared<M>, request: Request) -> 
 async fn pause<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {
     let PauseRequest { targets, time } = read(request).await?;
     let time = time.as_deref().map(duration).transpose()?;
-    let pauses = office.ask(|reply| Ask::Pause(targets, time, reply)).await??;
-    Ok(Json(Paused { pauses }))
+    let promised = office.ask(|reply| Ask::Pause(targets, time, reply)).await??;
+    Ok(Json(kept(promised).await))
 }
 
 async fn resume<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {
     let ResumeRequest { targets } = read(request).await?;
-    let pauses = office.ask(|reply| Ask::Resume(targets, reply)).await??;
-    Ok(Json(Paused { pauses }))
+    let promised = office.ask(|reply| Ask::Resume(targets, reply)).await??;
+    Ok(Json(kept(promised).await))
+}
+
+/// Waits until what is promised is written down.
+async fn kept(Promised { pauses, ticket }: Promised) -> Paused {
+    Paused { pauses, not_saved: ticket.written(WRITTEN_WITHIN).await.err() }
 }
 
 async fn metrics<M: ServiceManager>(State(office): Shared<M>) -> Result<Response, Rejection> {
@@ -250,6 +255,20 @@ impl From<UnknownTarget> for Rejection {
     fn from(error: UnknownTarget) -> Self {
         Self::new(StatusCode::NOT_FOUND, error.to_string())
     }
+}
+
+impl From<Unpausable> for Rejection {
+    fn from(error: Unpausable) -> Self {
+        match error {
+            Unpausable::Target(error) => error.into(),
+            Unpausable::Unread(why) => unread(&why),
+        }
+    }
+}
+
+/// It is not known what is paused.
+pub(super) fn unread(why: &str) -> Rejection {
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; until it can be, nothing is healed or paused"))
 }
 
 impl From<ManagerError> for Rejection {

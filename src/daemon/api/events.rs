@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::api::Refused;
 use crate::core::event::Event;
+use crate::room::GivesWay;
 
 /// How many events are kept.
 const KEPT: usize = 10_000;
@@ -100,7 +101,16 @@ impl Book {
             at = at.max(latest);
         }
         drop(pages);
-        Follower { book: Arc::clone(self), at, gap, greeted: false, next, ends, follow: wanted.follow }
+        Follower {
+            book: Arc::clone(self),
+            at,
+            gap,
+            greeted: false,
+            next,
+            ends,
+            follow: wanted.follow,
+            gives_way: GivesWay::default(),
+        }
     }
 
     fn number(&self, id: &str) -> Option<u64> {
@@ -129,9 +139,15 @@ pub(super) struct Follower {
     next: watch::Receiver<u64>,
     ends: watch::Receiver<bool>,
     follow: bool,
+    gives_way: GivesWay,
 }
 
 impl Follower {
+    /// Ends the stream when it is told to.
+    pub fn gives_way(&self) -> GivesWay {
+        self.gives_way.clone()
+    }
+
     /// What to send next; `None` is the end of the stream.
     pub async fn read(&mut self) -> Option<Bytes> {
         if !std::mem::replace(&mut self.greeted, true) {
@@ -154,6 +170,7 @@ impl Follower {
                 },
                 // What is written by now is still sent.
                 _ = self.ends.changed() => {}
+                () = self.gives_way.0.notified() => self.follow = false,
             }
         }
     }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::calls::{Office, stream};
+use super::calls::{Office, stream, unread};
 use super::events::{SIGN_OF_LIFE, frame};
 use crate::answer::{Rejection, duration};
 use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
-use crate::core::survey::Stage;
+use crate::core::target;
 use crate::core::units::UnitName;
 use crate::daemon::desk::{Ask, Told, Wish};
 use crate::manager::ServiceManager;
@@ -29,11 +29,24 @@ pub(super) async fn heal<M: ServiceManager>(
     request: HealRequest,
 ) -> Result<Response, Rejection> {
     let prove = request.prove.as_deref().map(duration).transpose()?;
-    let search = office.search().await?;
-    let mut plan = search.plan(&request.targets).await?;
-    if request.targets.is_empty() {
-        spare_the_stopped(&office, &mut plan).await?;
+    if let Some(why) = office.ask(Ask::Unread).await? {
+        return Err(unread(&why));
     }
+    let search = office.search().await?;
+    let mut plan = if request.targets.is_empty() {
+        // The healer knows, whatever can be seen.
+        office.ask(Ask::Plan).await?
+    } else {
+        let workers = office.ask(Ask::Covered).await?;
+        let targets = search.rules.coverage.by_own_names(&request.targets);
+        let units = target::select(&targets, &workers)?;
+        let mut plan = search.plan_for(&units).await?;
+        // What is coming up already is waited for.
+        let under_way = office.ask(|reply| Ask::UnderWay(units, reply)).await?;
+        plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
+        plan.unhealthy.extend(under_way);
+        plan
+    };
     if request.dry_run {
         search.enrich(&mut plan.unhealthy).await;
         return Ok(axum::Json(plan).into_response());
@@ -47,14 +60,6 @@ pub(super) async fn heal<M: ServiceManager>(
     let (frames, body) = mpsc::channel(AHEAD);
     tokio::spawn(tell(search, plan, batch, strangers, events, frames));
     Ok(stream(body))
-}
-
-/// The daemon may know of stops that nothing shows any more.
-async fn spare_the_stopped<M: ServiceManager>(office: &Office<M>, plan: &mut Plan) -> Result<(), Rejection> {
-    let workers = office.ask(Ask::Workers).await?;
-    let is_stopped = |unit: &str| workers.iter().any(|it| it.unit == unit && it.phase == Stage::Stopped);
-    plan.unhealthy.retain(|worker| !is_stopped(&worker.unit));
-    Ok(())
 }
 
 /// Sends what is told, until all is done or nobody listens.

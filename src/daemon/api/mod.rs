@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::desk::Asks;
 use super::metrics::Metrics;
@@ -28,12 +28,13 @@ use crate::manager::{Scope, ServiceManager};
 use crate::paths::Paths;
 use calls::Office;
 use events::Book;
-pub(super) use socket::Claim;
+pub(super) use socket::prepare;
 
 /// A running API. Dropped, it ends.
 pub(super) struct Api {
     thread: Option<std::thread::JoinHandle<()>>,
     ending: watch::Sender<bool>,
+    recheck: Arc<Notify>,
     /// Events to publish.
     pub events: mpsc::UnboundedSender<Event>,
 }
@@ -50,8 +51,8 @@ pub(super) struct Parts<M> {
 }
 
 impl Api {
-    /// Answers at the socket that was claimed.
-    pub fn start<M: ServiceManager>(claim: Claim, parts: Parts<M>) -> std::io::Result<Self> {
+    /// Answers at the socket, as soon as that can be made: mostly when this returns.
+    pub fn start<M: ServiceManager>(parts: Parts<M>) -> std::io::Result<Self> {
         let (ending, ends) = watch::channel(false);
         let (events, queue) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -66,20 +67,29 @@ impl Api {
             ends: ends.clone(),
             lookers: tokio::sync::Semaphore::new(1),
         });
+        let (opened, open) = std::sync::mpsc::sync_channel(1);
+        let recheck = Arc::new(Notify::new());
+        let check = Arc::clone(&recheck);
         let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let mut ends = ends;
                 tokio::spawn(events::keep(Arc::clone(&office.book), queue));
                 tokio::spawn(serve::metrics_over_tcp(Arc::clone(&office), listen));
                 tokio::select! {
-                    () = serve::serve(claim, &office) => {}
+                    () = serve::serve(&office, &check, &opened) => {}
                     _ = ends.changed() => {}
                 }
                 // Followers are told that it ends by the end of their streams.
                 tokio::time::sleep(FAREWELL).await;
             });
         })?;
-        Ok(Self { thread: Some(thread), ending, events })
+        let _ = open.recv_timeout(OPENS_WITHIN);
+        Ok(Self { thread: Some(thread), ending, recheck, events })
+    }
+
+    /// Has it see whether its socket is still there, and make it anew if not.
+    pub fn check(&self) {
+        self.recheck.notify_one();
     }
 
     /// Ends it: no new connection, and those that there are end soon.
@@ -91,5 +101,7 @@ impl Api {
     }
 }
 
+/// How long the socket may take to be made before healing begins without it.
+const OPENS_WITHIN: Duration = Duration::from_secs(1);
 /// How long the ends of streams may take to be sent.
 const FAREWELL: Duration = Duration::from_millis(50);

@@ -2,45 +2,67 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 
 use super::calls::{self, Office};
-use super::socket::{Claim, may_come_in};
+use super::socket::{Socket, may_come_in};
+use crate::core::text;
 use crate::manager::ServiceManager;
-use crate::room::{ASKS_WITHIN, BREATHER, HEAD, Room};
+use crate::room::{Accepting, Room};
 
 /// Connections at once.
 const CONNECTIONS: usize = 512;
-/// Of those who may not come in, so many are told so at once.
-const STRANGERS: usize = 16;
+/// The wait before a socket that could not be made is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// Serves all calls on the daemon's socket.
-pub(super) async fn serve<M: ServiceManager>(claim: Claim, office: &Arc<Office<M>>) {
+/// Serves all calls on the daemon's socket, which is made anew when `check` finds it gone. `opened` is told after the
+/// first attempt to make it.
+pub(super) async fn serve<M: ServiceManager>(office: &Arc<Office<M>>, check: &Notify, opened: &SyncSender<()>) {
     let router = calls::router(Arc::clone(office));
-    let listener = match claim.listener.try_clone().and_then(UnixListener::from_std) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!("nobody can ask this daemon anything: {error}"),
-    };
-    let room = Room::new(CONNECTIONS);
-    let door = Arc::new(Semaphore::new(STRANGERS));
+    let path = &office.paths.socket;
+    let mut room = Room::new(CONNECTIONS);
+    let mut accepting = Accepting::default();
+    let mut failing = String::new();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) if may_come_in(&stream) => room.admit(stream, &router).await,
-            Ok((stream, _)) => {
-                if let Ok(place) = Arc::clone(&door).try_acquire_owned() {
-                    tokio::spawn(async move {
-                        let _place = place;
-                        let _ = timeout(ASKS_WITHIN, turn_away(stream)).await;
-                    });
+        let opening = Socket::open(path);
+        // Only the first attempt is waited for.
+        let _ = opened.try_send(());
+        let socket = match opening {
+            Ok(socket) => socket,
+            Err(error) => {
+                let error = error.to_string();
+                if error != failing {
+                    tracing::error!("{error}; it heals, but nobody can ask it anything; trying again");
+                    failing = error;
                 }
+                tokio::select! {
+                    () = check.notified() => {}
+                    () = sleep(RETRY) => {}
+                }
+                continue;
             }
-            Err(_) => sleep(BREATHER).await,
+        };
+        if !std::mem::take(&mut failing).is_empty() {
+            tracing::info!("it can be asked at {}", text::path(path));
+        }
+        loop {
+            tokio::select! {
+                accepted = socket.listener.accept() => match accepting.take(accepted).await {
+                    Some((stream, _)) if may_come_in(&stream) => room.admit(stream, &router).await,
+                    Some((stream, _)) => room.turn_away(stream, "403 Forbidden", "this daemon answers its own user and root"),
+                    None => {}
+                },
+                () = check.notified() => if !socket.is_there() {
+                    tracing::warn!("{} was removed, and is made anew", text::path(path));
+                    break;
+                },
+            }
         }
     }
 }
@@ -72,24 +94,11 @@ async fn listen_at(address: Option<SocketAddr>, router: &Router) {
         }
     };
     tracing::info!("metrics are served at http://{address}/metrics");
-    let room = Room::new(CONNECTIONS / 8);
+    let mut room = Room::new(CONNECTIONS / 8);
+    let mut accepting = Accepting::default();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => room.admit(stream, router).await,
-            Err(_) => sleep(BREATHER).await,
+        if let Some((stream, _)) = accepting.take(listener.accept().await).await {
+            room.admit(stream, router).await;
         }
     }
-}
-
-/// Tells somebody who may not come in.
-async fn turn_away(mut stream: tokio::net::UnixStream) {
-    let body = r#"{"error":"this daemon answers its own user and root"}"#;
-    let answer = format!(
-        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    // Closed with something unread, the connection would end before they have read the answer.
-    let _ = stream.read(&mut vec![0; HEAD]).await;
-    let _ = stream.write_all(answer.as_bytes()).await;
-    let _ = stream.shutdown().await;
 }

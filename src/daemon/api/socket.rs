@@ -1,68 +1,68 @@
-//! Whose socket it is: at most one daemon's, and only its own user and root are let in.
+//! The socket: made where it belongs, made again when it was removed, and open only for its own user and root.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use tokio::net::UnixListener;
+
+use crate::core::text;
 use crate::setup::Error;
 
-/// The socket, and the lock that says whose it is. Dropped, both are gone.
+/// The socket. Dropped, it is gone.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(super) struct Socket {
     pub listener: UnixListener,
     path: PathBuf,
-    /// Held for as long as the process lives, whatever becomes of the socket.
-    _lock: File,
+    /// Device and inode.
+    identity: (u64, u64),
 }
 
-impl Claim {
-    /// Takes the socket, also over from a daemon that died; not from one that lives.
+impl Socket {
+    /// Makes the socket; one that nobody answers at is replaced. The caller holds the lock that says whose it is.
     ///
     /// # Errors
     ///
-    /// If another daemon has it, or it cannot be made; says why.
-    pub fn take(path: &Path) -> Result<Self, Error> {
+    /// If it cannot be made; says why.
+    pub fn open(path: &Path) -> Result<Self, Error> {
         let cannot = |why: &dyn std::fmt::Display| Error::Socket { path: path.to_owned(), why: why.to_string() };
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        prepare(directory).map_err(|error| cannot(&error))?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.with_extension("lock"))
-            .map_err(|error| cannot(&error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::AnotherDaemon(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(cannot(&error)),
-        }
+        prepare(path.parent().unwrap_or(Path::new("/"))).map_err(|error| cannot(&error))?;
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => return Err(cannot(&"something else is there; remove it")),
-            // The lock is ours, but who answers there lives.
-            Ok(_) if UnixStream::connect(path).is_ok() => return Err(Error::AnotherDaemon(path.to_owned())),
+            Ok(_) if UnixStream::connect(path).is_ok() => return Err(cannot(&"another program answers there")),
             Ok(_) => fs::remove_file(path).map_err(|error| cannot(&error))?,
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(|error| cannot(&error))?;
         // Nobody else can reach it before that: its directory is closed to them.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| cannot(&error))?;
-        listener.set_nonblocking(true).map_err(|error| cannot(&error))?;
-        Ok(Self { listener, path: path.to_owned(), _lock: lock })
+        let identity = identity(path).ok_or_else(|| cannot(&"it was removed at once"))?;
+        Ok(Self { listener, path: path.to_owned(), identity })
+    }
+
+    /// Whether it is still where clients look for it.
+    pub fn is_there(&self) -> bool {
+        identity(&self.path) == Some(self.identity)
     }
 }
 
-impl Drop for Claim {
+impl Drop for Socket {
     fn drop(&mut self) {
-        // If it cannot be removed, the next daemon takes it over.
-        let _ = fs::remove_file(&self.path);
+        if self.is_there() {
+            // If it cannot be removed, the next daemon takes it over.
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
 /// Makes the directory, closed to others, or closes one that there is.
-fn prepare(directory: &Path) -> io::Result<()> {
+pub(in crate::daemon) fn prepare(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -70,7 +70,7 @@ fn prepare(directory: &Path) -> io::Result<()> {
     }
     let found = fs::symlink_metadata(directory)?;
     if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-        let why = format!("{} is not a directory of this user", directory.display());
+        let why = format!("{} is not a directory of this user", text::path(directory));
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     if found.permissions().mode() & 0o777 != 0o700 {

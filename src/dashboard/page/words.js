@@ -84,7 +84,8 @@ export function stage(worker) {
 }
 
 export const isFailing = (worker) => worker.state !== undefined && !worker.healthy;
-export const nameOf = ({ site, worker }) => (site ? `${site}/${worker}` : worker);
+export const taskOf = ({ worker, worktree }) => (worktree ? `${worker}@${worktree}` : worker);
+export const nameOf = (worker) => (worker.site ? `${worker.site}/${taskOf(worker)}` : worker.worker);
 export const stateOf = (worker) =>
   worker.state && worker.phase !== "up" ? `${worker.phase} (${worker.state})` : (worker.state ?? worker.phase);
 

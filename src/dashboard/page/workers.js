@@ -1,7 +1,7 @@
 // The grid of workers, by site. Cards stay the same elements while they are there: whoever has the focus
 // on one keeps it.
 
-import { element, isFailing, keep, nameOf, plural, say, sign, stage, stateOf, time } from "./words.js";
+import { element, isFailing, keep, nameOf, plural, say, sign, stage, stateOf, taskOf, time } from "./words.js";
 
 const sites = document.getElementById("sites");
 
@@ -70,7 +70,7 @@ function card(worker, actions) {
   const state = element("p.state", {}, element("span.sign-place"), element("span.word"));
   const facts = element("p.facts", {}, element("span.wait"), element("span.tries"), element("span.uptime"));
   node.append(
-    element("div.card-head", {}, element("h4", { title: worker.unit }, worker.worker), state),
+    element("div.card-head", {}, element("h4", { title: worker.unit }, taskOf(worker)), state),
     facts,
     element("p.reason"),
     element("p.last-error"),
@@ -88,6 +88,7 @@ function card(worker, actions) {
 function updateCard(node, worker, pauses) {
   node.worker = worker;
   node.paused = Boolean(pausedBy(pauses, "unit", worker.unit));
+  say(node.querySelector("h4"), taskOf(worker));
   const [picture, tone] = stage(worker);
   node.dataset.tone = tone;
   const place = node.querySelector(".sign-place");

@@ -1,20 +1,14 @@
-//! Reads what `launchctl` prints.
+//! Reads what `launchctl print` says of a job.
 //!
-//! Of `list` every line has to be as expected, or nothing of it counts. `print` is no interface, and
-//! full of decoys: nested blocks have a `state`, too. So only keys at the depth of one tab count,
+//! That is no interface, and full of decoys: nested blocks have a `state`, too. So only keys at the depth of one tab count,
 //! blocks are skipped from their opening to the closing brace at that depth, and a key that is
 //! there twice says nothing. What cannot be read is unknown, and unknown is never acted on.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// One line of `launchctl list`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub label: String,
-    /// The process of a job that runs.
-    pub pid: Option<u32>,
-}
+/// `EX_CONFIG`: launchd's own word for a program that it could not start.
+const EX_CONFIG: i32 = 78;
 
 /// How the last run of a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,51 +36,14 @@ pub(super) struct Job {
     /// Runs since it was loaded.
     pub runs: u32,
     pub end: End,
-    /// launchd starts it again when it ends.
+    /// launchd starts it again when it ends, whatever the end.
     pub keep_alive: bool,
+    /// Why launchd puts off the start of a job that is to run (`pended nondemand spawn`).
+    pub pended: Option<String>,
+    /// launchd cannot start its program, and does not until the job is loaded anew.
+    pub spawn_failed: bool,
     /// A number that no other load of a job has.
     pub coalition: Option<u64>,
-}
-
-/// The jobs that are loaded; `None` if that is not what the text says.
-pub(super) fn list(text: &str) -> Option<Vec<Listed>> {
-    let mut lines = text.lines();
-    let header: Vec<&str> = lines.next()?.split_whitespace().collect();
-    if header != ["PID", "Status", "Label"] {
-        return None;
-    }
-    lines.map(listed).collect()
-}
-
-fn listed(line: &str) -> Option<Listed> {
-    let mut columns = line.splitn(3, '\t').map(str::trim);
-    let (pid, status, label) = (columns.next()?, columns.next()?, columns.next()?);
-    if label.is_empty() || (status != "-" && status.parse::<i32>().is_err()) {
-        return None;
-    }
-    let pid = if pid == "-" { None } else { Some(pid.parse().ok()?) };
-    Some(Listed { label: label.to_owned(), pid })
-}
-
-/// Which labels somebody has disabled (true) or enabled; `None` if that is not what the text says.
-/// Up to macOS 12 the words are `true` and `false`.
-pub(super) fn disabled(text: &str) -> Option<HashMap<String, bool>> {
-    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "disabled services = {");
-    lines.next()?;
-    let mut labels = HashMap::new();
-    for line in lines {
-        if line == "}" {
-            return Some(labels);
-        }
-        let (label, word) = line.split_once(" => ")?;
-        let is_disabled = match word.trim() {
-            "disabled" | "true" => true,
-            "enabled" | "false" => false,
-            _ => return None,
-        };
-        labels.insert(label.trim_matches('"').to_owned(), is_disabled);
-    }
-    None
 }
 
 /// A job in detail; `None` if the text does not say what it has to.
@@ -100,12 +57,22 @@ pub(super) fn job(text: &str) -> Option<Job> {
         None => Some(None),
         Some(_) => Some(Some(once(key)?.parse::<u32>().ok()?)),
     };
+    let end = end(&keys);
+    let state = once("state")?;
+    // A program can end with that status, too: then its job has `exited`. Older macOS have no such line.
+    let no_spawn = match once("job state") {
+        Some(word) => word == "spawn failed",
+        None => end == End::Code(EX_CONFIG) && !keys.contains_key("job state"),
+    };
+    let refused = once("last exit reason") == Some("OS_REASON_CODESIGNING");
     Some(Job {
-        state: once("state")?.to_owned(),
+        state: state.to_owned(),
         pid: number("pid")?,
         plist: once("path").map(PathBuf::from).filter(|path| path.is_absolute()),
         runs: number("runs")?.unwrap_or(0),
-        end: end(&keys),
+        spawn_failed: state == "spawn scheduled" && (no_spawn || refused),
+        pended: once("pended nondemand spawn").filter(|reason| *reason != "false").map(str::to_owned),
+        end,
         keep_alive: once("properties").is_some_and(|words| words.split('|').any(|word| word.trim() == "keepalive")),
         coalition: coalition(text),
     })
@@ -248,34 +215,5 @@ mod tests {
         // An argument of several lines can say anything, but not end its block.
         let several = printed("\tstate = running\n").replace("\t\t-c\n", "\t\t-c\nstate = not running\n}\n");
         assert_eq!(job(&several).unwrap().state, "running");
-    }
-
-    #[test]
-    fn a_list_is_read_whole_or_not_at_all() {
-        let text =
-            "PID\tStatus\tLabel\n4242\t0\tcom.lerd.lerd-queue-myapp\n-\t-9\tcom.lerd.lerd-vite-shop\n-\t78\ta b\n";
-        let read: Vec<(String, Option<u32>)> =
-            list(text).unwrap().into_iter().map(|job| (job.label, job.pid)).collect();
-        let expected = [("com.lerd.lerd-queue-myapp", Some(4242)), ("com.lerd.lerd-vite-shop", None), ("a b", None)];
-        assert_eq!(read, expected.map(|(label, pid)| (label.to_owned(), pid)));
-        assert_eq!(list("PID\tStatus\tLabel\n"), Some(vec![]));
-        for wrong in ["", "-\t0\tx\n", "PID\tStatus\tLabel\n-\t0\n", "PID\tStatus\tLabel\nx\t0\ty\n"] {
-            assert_eq!(list(wrong), None, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn the_database_of_disabled_jobs_is_read_in_old_words_and_new() {
-        for (no, yes) in [("enabled", "disabled"), ("false", "true")] {
-            let text = format!(
-                "\n\tdisabled services = {{\n\t\t\"com.lerd.a\" => {yes}\n\t\t\"com.lerd.a-b\" => {no}\n\t}}\n\
-                 \tlogin item associations = {{\n\t\t\"x\" => whatever\n\t}}\n"
-            );
-            let labels = disabled(&text).unwrap();
-            assert_eq!((labels.get("com.lerd.a"), labels.get("com.lerd.a-b")), (Some(&true), Some(&false)));
-        }
-        assert_eq!(disabled("disabled services = {\n\"x\" => perhaps\n}"), None);
-        assert_eq!(disabled("disabled services = {\n"), None);
-        assert_eq!(disabled(""), None);
     }
 }

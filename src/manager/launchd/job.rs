@@ -2,12 +2,16 @@
 //!
 //! launchd has neither a start limit nor units that a job needs, and its jobs say nothing of when
 //! they went down: those fields are empty. It throttles what crashes again and again and never gives
-//! up, which is a crash loop; what it calls `not running` it has no plans for.
+//! up, which is a crash loop. What it calls `not running` is ill if it is [meant](super::starts) to be up: launchd puts
+//! off starts that are not demanded, for minutes or for ever.
 
 use std::time::Duration;
 
 use super::answers::{End, Job};
-use super::plist::File;
+use super::launchctl::Domain;
+use super::plist::{Agent, File};
+use super::said::said;
+use super::starts::Meant;
 use crate::core::units::{
     ActiveState, Detail, Inspection, LoadState, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
     UnitName, UnitStatus,
@@ -18,13 +22,17 @@ use crate::core::units::{
 const TOLD_TO_END: [End; 4] = [End::Signal(15), End::Signal(2), End::Code(143), End::Code(130)];
 
 /// All that a close look at a job found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// `None` if it is not loaded.
     pub job: Option<Job>,
+    /// Where it is loaded.
+    pub domain: Option<Domain>,
     pub file: File,
-    /// Somebody has disabled it.
+    /// It is disabled on purpose.
     pub disabled: bool,
+    /// It is not loaded, and Lerd has written its plist or its script just now.
+    pub is_new: bool,
     /// Its working directory is definitely gone.
     pub directory_gone: bool,
     /// For how long its process has existed, in whole seconds.
@@ -55,27 +63,40 @@ impl Standing {
         Self { active, has_job: false, auto_restart: false }
     }
 
-    fn of(job: &Job) -> Self {
+    fn of(job: &Job, agent: Option<&Agent>, directory_gone: bool) -> Self {
         match job.state.as_str() {
             "running" => Self::plain(ActiveState::Active),
             // Between its fork and its program.
             "xpcproxy" => Self::plain(ActiveState::Activating),
-            "spawn scheduled" => Self::respawning(job),
-            "waiting" if job.keep_alive => Self::respawning(job),
-            // Somebody takes it out, and it has not ended yet.
+            // It is taken out, and has not ended yet.
             "SIGTERMed" | "SIGKILLed" => Self { active: ActiveState::Deactivating, has_job: true, auto_restart: false },
-            "not running" | "waiting" => Self::plain(match job.end {
-                End::Never | End::Code(0) => ActiveState::Inactive,
-                End::Code(_) | End::Signal(_) | End::Reason(_) => ActiveState::Failed,
-                End::Unknown => ActiveState::Unknown,
+            _ if agent.is_some_and(|agent| agent.by_podman) => Self::plain(ActiveState::Inactive),
+            // Nothing comes of it that launchd tries again.
+            "spawn scheduled" if job.spawn_failed || directory_gone => Self::plain(ActiveState::Failed),
+            "spawn scheduled" => Self::respawning(job),
+            "waiting" if meant(job, agent) == Meant::Up => Self::respawning(job),
+            "not running" | "waiting" => Self::plain(match (meant(job, agent), &job.end) {
+                (Meant::Up, _) => ActiveState::Failed,
+                // It may be ended because that no longer holds.
+                (Meant::Condition(_), _) | (_, End::Never | End::Code(0)) => ActiveState::Inactive,
+                (_, End::Code(_) | End::Signal(_) | End::Reason(_)) => ActiveState::Failed,
+                (_, End::Unknown) => ActiveState::Unknown,
             }),
             _ => Self::plain(ActiveState::Unknown),
         }
     }
 
     /// It is not loaded. What we have taken out and could not bring back is as ill as before.
-    fn out(watched: Watched) -> Self {
-        Self::plain(if watched.taken_out { ActiveState::Failed } else { ActiveState::Inactive })
+    fn out(watched: Watched, is_new: bool) -> Self {
+        let active = if watched.taken_out { ActiveState::Failed } else { ActiveState::Inactive };
+        Self { active, has_job: is_new && !watched.taken_out, auto_restart: false }
+    }
+
+    fn of_seen(seen: &Seen, watched: Watched) -> Self {
+        match &seen.job {
+            Some(job) => Self::of(job, seen.file.agent(), seen.directory_gone),
+            None => Self::out(watched, seen.is_new),
+        }
     }
 
     /// launchd will start it, for the first time or once more.
@@ -84,14 +105,28 @@ impl Standing {
     }
 }
 
+/// What a job that does not run is meant to be doing, by its plist; where that cannot be read, by what launchd says.
+pub(super) fn meant(job: &Job, agent: Option<&Agent>) -> Meant {
+    match agent {
+        Some(agent) => agent.starts.meant(&job.end, job.runs),
+        None if job.keep_alive => Meant::Up,
+        None => Meant::Down,
+    }
+}
+
+/// Whether it is to run, and launchd does not start it until that is demanded.
+pub(super) fn is_put_off(job: &Job, agent: Option<&Agent>) -> bool {
+    job.is_idle() && meant(job, agent) == Meant::Up
+}
+
 /// What one line of the list says of a unit whose job runs.
 pub(super) fn running(unit: UnitName) -> UnitStatus {
     status_of(unit, Standing::plain(ActiveState::Active))
 }
 
-/// What a job that does not run says of its unit.
-pub(super) fn status(unit: UnitName, job: &Job) -> UnitStatus {
-    status_of(unit, Standing::of(job))
+/// What a job says of its unit.
+pub(super) fn status(unit: UnitName, seen: &Seen, watched: Watched) -> UnitStatus {
+    status_of(unit, Standing::of_seen(seen, watched))
 }
 
 /// A unit of which launchd said something that cannot be read.
@@ -104,9 +139,9 @@ pub(super) fn starting(unit: UnitName) -> UnitStatus {
     status_of(unit, Standing { active: ActiveState::Activating, has_job: true, auto_restart: false })
 }
 
-/// A unit whose job is not loaded.
-pub(super) fn out(unit: UnitName, watched: Watched) -> UnitStatus {
-    status_of(unit, Standing::out(watched))
+/// A unit whose job is not loaded. `is_new`: its plist was written just now.
+pub(super) fn out(unit: UnitName, watched: Watched, is_new: bool) -> UnitStatus {
+    status_of(unit, Standing::out(watched, is_new))
 }
 
 fn status_of(name: UnitName, standing: Standing) -> UnitStatus {
@@ -117,21 +152,23 @@ fn status_of(name: UnitName, standing: Standing) -> UnitStatus {
 impl Job {
     /// Whether it is up.
     pub fn is_up(&self) -> bool {
-        Standing::of(self).active == ActiveState::Active
+        self.state == "running"
     }
 
-    /// Whether somebody is taking it out.
+    /// Whether it is being taken out.
     pub fn is_going(&self) -> bool {
-        Standing::of(self).active == ActiveState::Deactivating
+        matches!(self.state.as_str(), "SIGTERMed" | "SIGKILLed")
+    }
+
+    /// Whether launchd has nothing planned for it, or has put that off: it starts when it is demanded.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state.as_str(), "not running" | "waiting")
     }
 }
 
 /// What a close look comes to.
 pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspection {
-    let standing = match &seen.job {
-        Some(job) => Standing::of(job),
-        None => Standing::out(watched),
-    };
+    let standing = Standing::of_seen(seen, watched);
     let job = seen.job.as_ref();
     let agent = seen.file.agent();
     let is_up = standing.active.is_up();
@@ -163,11 +200,10 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         // Whether it starts a job again launchd never refuses: there is nothing to conclude from this.
         restart: RestartPolicy::No,
         restart_prevented: None,
-        oneshot: agent.is_some_and(|agent| agent.on_demand),
+        oneshot: agent.is_some_and(|agent| agent.starts.trigger.is_some() && !agent.starts.is_kept_up()),
         file: agent.filter(|_| detail.file).map(|agent| UnitFile {
-            // Taken out, a job is left disabled, so that says nothing then.
-            enabled: job.is_none() || !seen.disabled,
-            on_demand: agent.on_demand,
+            enabled: !seen.disabled,
+            on_demand: agent.by_podman || agent.starts.waits(),
             definition: agent.definition,
         }),
         run: (detail.file || detail.stop).then(|| job.and_then(run).unwrap_or_default()),
@@ -178,14 +214,16 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         pulls_in: Vec::new(),
         conflicts: Vec::new(),
         stopped_groups: Vec::new(),
-        triggers: Vec::new(),
+        triggers: agent.and_then(|agent| agent.starts.trigger).map(str::to_owned).into_iter().collect(),
         failed_sockets: Vec::new(),
         clearable: true,
         since: None,
         working_directory: agent.and_then(|agent| agent.working_directory.clone()),
-        directory_gone: seen.directory_gone && !is_up,
+        directory_gone: seen.directory_gone,
+        container: false,
         parents: Vec::new(),
         stop: detail.stop.then(|| stop_evidence(seen, watched)),
+        said: Some(Box::new(said(seen))),
     }
 }
 
@@ -194,51 +232,85 @@ fn run(job: &Job) -> Option<String> {
     (job.runs > 0).then(|| format!("{}.{}", job.coalition.unwrap_or(0), job.runs))
 }
 
-/// Whether somebody has stopped it. On launchd people do that by taking a job out, by disabling it, or by
-/// removing its plist; some send it SIGTERM.
+/// Whether it was stopped. On launchd people do that by taking a job out, by disabling it, or by removing its plist; some
+/// send it SIGTERM, which is none to what launchd keeps alive: that starts again.
 fn stop_evidence(seen: &Seen, watched: Watched) -> StopEvidence {
+    if seen.file == File::Missing || seen.disabled {
+        return StopEvidence::Requested;
+    }
     let Some(job) = &seen.job else {
-        return if watched.taken_out && seen.file != File::Missing {
-            StopEvidence::NotRequested
-        } else {
-            StopEvidence::Requested
-        };
+        return if watched.taken_out { StopEvidence::NotRequested } else { StopEvidence::Requested };
     };
-    match &job.end {
-        _ if seen.file == File::Missing || seen.disabled => StopEvidence::Requested,
+    let active = Standing::of_seen(seen, watched).active;
+    match (meant(job, seen.file.agent()), &job.end) {
         // That end was of a run before.
-        _ if matches!(Standing::of(job).active, ActiveState::Active | ActiveState::Activating) => {
-            StopEvidence::NotRequested
+        _ if matches!(active, ActiveState::Active | ActiveState::Activating) => StopEvidence::NotRequested,
+        (Meant::Up, _) => StopEvidence::NotRequested,
+        (_, end) if TOLD_TO_END.contains(end) => StopEvidence::Requested,
+        (Meant::Condition(key), _) => StopEvidence::Unknown(format!("launchd starts it once its {key} holds")),
+        // It is left to that in any case.
+        (Meant::Trigger(_), _) => StopEvidence::NotRequested,
+        (Meant::Down, End::Code(0)) => {
+            StopEvidence::Unknown("launchd does not tell whether it was stopped or ended by itself".into())
         }
-        end if TOLD_TO_END.contains(end) => StopEvidence::Requested,
-        End::Code(0) => StopEvidence::Unknown("launchd does not tell whether it was stopped or ended by itself".into()),
-        End::Never => StopEvidence::Unknown("it has not run since it was loaded".into()),
-        End::Unknown => StopEvidence::Unknown("what launchd says of its end cannot be read".into()),
-        End::Code(_) | End::Signal(_) | End::Reason(_) => StopEvidence::NotRequested,
+        (Meant::Down, End::Never) => StopEvidence::Unknown("it has not run since it was loaded".into()),
+        (Meant::Down, End::Unknown) => StopEvidence::Unknown("what launchd says of its end cannot be read".into()),
+        (Meant::Down, End::Code(_) | End::Signal(_) | End::Reason(_)) => StopEvidence::NotRequested,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manager::launchd::starts::{Ends, Starts};
 
     fn job(state: &str, end: End) -> Job {
-        Job { state: state.into(), pid: None, plist: None, runs: 7, end, keep_alive: false, coalition: Some(3) }
+        Job {
+            state: state.into(),
+            pid: None,
+            plist: None,
+            runs: 7,
+            end,
+            keep_alive: false,
+            pended: None,
+            spawn_failed: false,
+            coalition: Some(3),
+        }
     }
 
     fn active(state: &str, end: End) -> (ActiveState, bool) {
-        let standing = Standing::of(&job(state, end));
+        let standing = Standing::of(&job(state, end), None, false);
         (standing.active, standing.auto_restart)
     }
 
+    fn agent(starts: Starts) -> Agent {
+        Agent {
+            path: "/x.plist".into(),
+            starts,
+            disabled: false,
+            sessions: vec!["Aqua".into()],
+            is_open_to_others: false,
+            by_podman: false,
+            working_directory: None,
+            logs: Vec::new(),
+            definition: 1,
+            written: None,
+        }
+    }
+
+    fn kept() -> Agent {
+        agent(Starts { at_load: true, again_after: Ends::ALL, ..Starts::default() })
+    }
+
     fn look(job: Option<Job>, file: File) -> Seen {
-        Seen { job, file, disabled: false, directory_gone: false, age: None }
+        Seen { job, file, ..Seen::default() }
     }
 
     #[test]
     fn each_of_launchds_states_has_its_place() {
         use ActiveState::{Activating, Active, Deactivating, Failed, Inactive, Unknown};
         assert_eq!(active("running", End::Code(1)), (Active, false));
+        assert_eq!(active("running", End::Signal(15)), (Active, false), "that signal is history");
         assert_eq!(active("xpcproxy", End::Never), (Activating, false));
         assert_eq!(active("spawn scheduled", End::Code(1)), (Activating, true));
         assert_eq!(active("SIGTERMed", End::Never), (Deactivating, false));
@@ -249,8 +321,56 @@ mod tests {
         assert_eq!(active("waiting", End::Code(1)), (Failed, false));
         assert_eq!(active("not running", End::Unknown), (Unknown, false));
         assert_eq!(active("a state of a later macOS", End::Code(1)), (Unknown, false));
-        let kept = Job { keep_alive: true, ..job("waiting", End::Code(1)) };
-        assert!(Standing::of(&kept).auto_restart, "launchd starts it when it sees fit");
+        let waiting = Standing::of(&job("waiting", End::Code(1)), Some(&kept()), false);
+        assert!(waiting.auto_restart, "launchd starts it when it sees fit");
+    }
+
+    #[test]
+    fn what_is_kept_alive_and_does_not_run_is_ill_whatever_its_end() {
+        for end in [End::Never, End::Code(0), End::Code(1), End::Code(143), End::Signal(15), End::Signal(9)] {
+            let seen = look(Some(job("not running", end.clone())), File::Agent(kept()));
+            let standing = Standing::of_seen(&seen, Watched::default());
+            assert_eq!(standing.active, ActiveState::Failed, "{end:?}");
+            assert_eq!(stop_evidence(&seen, Watched::default()), StopEvidence::NotRequested, "{end:?}");
+            let disabled = Seen { disabled: true, ..seen };
+            assert_eq!(stop_evidence(&disabled, Watched::default()), StopEvidence::Requested);
+        }
+    }
+
+    #[test]
+    fn what_waits_for_something_is_left_to_it() {
+        let inspected = |starts, end| {
+            let seen = look(Some(job("not running", end)), File::Agent(agent(starts)));
+            inspection(&seen, Watched::default(), Detail::ALL)
+        };
+        let path = Starts { condition: Some("PathState"), ..Starts::default() };
+        assert_eq!(inspected(path, End::Signal(9)).active, ActiveState::Inactive);
+        let interval = Starts { trigger: Some("StartInterval"), ..Starts::default() };
+        let failed = inspected(interval, End::Code(1));
+        assert_eq!((failed.active, failed.oneshot), (ActiveState::Failed, true));
+        assert_eq!(failed.triggers, ["StartInterval"]);
+        assert!(failed.file.is_some_and(|file| file.on_demand));
+        let podmans = Agent { by_podman: true, ..agent(Starts::default()) };
+        let seen = look(Some(job("not running", End::Code(125))), File::Agent(podmans));
+        let left = inspection(&seen, Watched::default(), Detail::ALL);
+        assert_eq!((left.active, left.file.map(|file| file.on_demand)), (ActiveState::Inactive, Some(true)));
+        assert!(left.said.and_then(|said| said.left_to).is_some_and(|it| it.contains("podman")));
+    }
+
+    #[test]
+    fn what_launchd_cannot_start_and_what_has_lost_its_directory_are_no_crash_loops() {
+        let failed = Job { spawn_failed: true, ..job("spawn scheduled", End::Code(78)) };
+        assert_eq!(Standing::of(&failed, Some(&kept()), false), Standing::plain(ActiveState::Failed));
+        let looping = job("spawn scheduled", End::Code(1));
+        assert!(Standing::of(&looping, Some(&kept()), false).auto_restart);
+        assert_eq!(Standing::of(&looping, Some(&kept()), true), Standing::plain(ActiveState::Failed));
+    }
+
+    #[test]
+    fn what_lerd_has_just_written_is_left_to_it() {
+        let (own, lerds) = (Watched { taken_out: true, ..Watched::default() }, Watched::default());
+        assert!(Standing::out(lerds, true).has_job);
+        assert!(!Standing::out(lerds, false).has_job && !Standing::out(own, true).has_job);
     }
 
     #[test]

@@ -9,10 +9,15 @@ const LERD: &str = "com.lerd.";
 /// Whose jobs those are: no other units are called so, whatever the configuration's prefix.
 const LERDS: &str = "lerd-";
 
+/// Whether the unit's job is one of Lerd's.
+pub(super) fn is_lerds(unit: &UnitName) -> bool {
+    unit.short().starts_with(LERDS)
+}
+
 /// The label of a unit's job.
 pub(super) fn label_of(unit: &UnitName) -> String {
     let name = unit.short();
-    if name.starts_with(LERDS) { format!("{LERD}{name}") } else { name.to_owned() }
+    if is_lerds(unit) { format!("{LERD}{name}") } else { name.to_owned() }
 }
 
 /// The unit that a label names; `None` if no unit can be called so.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -15,17 +16,28 @@ use crate::core::event::excerpt;
 use crate::manager::{ManagerError, Scope};
 
 /// How long a call may take. `kickstart` may block for minutes, `print` when launchd is busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where jobs live, in launchctl's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
-    /// Of a user who is logged in at the screen.
+    /// Of a user's session at the screen (`Aqua`).
     Gui(u32),
-    /// Of a user who is not.
+    /// Of a user, also while there is no such session (`Background`).
     User(u32),
     /// Of the system.
     System,
+}
+
+impl Domain {
+    /// The type of its sessions, in the words of `LimitLoadToSessionType`; the system has none.
+    pub(super) fn session(self) -> Option<&'static str> {
+        match self {
+            Self::Gui(_) => Some("Aqua"),
+            Self::User(_) => Some("Background"),
+            Self::System => None,
+        }
+    }
 }
 
 impl fmt::Display for Domain {
@@ -41,7 +53,7 @@ impl fmt::Display for Domain {
 /// Why a call of launchctl did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// 5: launchd is busy with the job: it drains, is loaded already, or is disabled.
+    /// 5: launchd does not say why. It also stands for some of the others here.
     Busy,
     /// 36: what it was asked for is under way, or done already.
     Redundant,
@@ -51,8 +63,12 @@ pub enum Failure {
     NotLoaded,
     /// 119: the job is disabled.
     Disabled,
-    /// 125: there is no such domain, as nobody is logged in at the screen.
-    NoDomain,
+    /// 112, 124 and 125: there is no such domain, as its user is not logged in there.
+    NoDomain(i32),
+    /// 134: the job's plist is for sessions of another type.
+    WrongSession,
+    /// 122: the plist can be written by others, or is not its user's.
+    BadOwner,
     /// Any other exit status, and what it said.
     Other(i32, String),
     /// It did not end in time.
@@ -62,14 +78,16 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn of(status: i32, said: &str) -> Self {
+    pub(super) fn of(status: i32, said: &str) -> Self {
         match status {
             5 => Self::Busy,
             36 => Self::Redundant,
             37 => Self::InProgress,
             3 | 113 => Self::NotLoaded,
             119 => Self::Disabled,
-            125 => Self::NoDomain,
+            112 | 124 | 125 => Self::NoDomain(status),
+            122 => Self::BadOwner,
+            134 => Self::WrongSession,
             other => Self::Other(other, excerpt(said)),
         }
     }
@@ -78,118 +96,164 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => f.write_str("launchd is busy with it (5)"),
+            Self::Busy => f.write_str(
+                "launchd does not say why (5): the job may be loaded, disabled or still ending, \
+                 or its plist may be for another session or writable by others",
+            ),
             Self::Redundant => f.write_str("that is under way or done already (36)"),
             Self::InProgress => f.write_str("it is still being taken out (37)"),
             Self::NotLoaded => f.write_str("it is not loaded (113)"),
             Self::Disabled => f.write_str("it is disabled (119)"),
-            Self::NoDomain => f.write_str("nobody is logged in at the screen (125)"),
+            Self::NoDomain(status) => write!(f, "its user is not logged in there ({status})"),
+            Self::WrongSession => f.write_str("its plist is for sessions of another type (134)"),
+            Self::BadOwner => f.write_str("its plist may be changed by others, or is not its user's (122)"),
+            Self::Other(1, _) => f.write_str("not permitted (1)"),
+            Self::Other(139, _) => f.write_str("its program cannot be run now (139)"),
+            Self::Other(146, _) => f.write_str("launchd only starts what is demanded just now (146)"),
+            Self::Other(155, _) => f.write_str("macOS keeps its program in quarantine (155)"),
             Self::Other(status, said) if said.is_empty() => write!(f, "exit status {status}"),
             Self::Other(status, said) => write!(f, "{said} (exit status {status})"),
-            Self::Slow => write!(f, "no answer within {} s", PATIENCE.as_secs()),
+            Self::Slow => write!(f, "no answer within {} s", ANSWERS_WITHIN.as_secs()),
             Self::NotRun(why) => write!(f, "it cannot be run: {why}"),
         }
     }
 }
 
-/// The program, and the domain that it is asked about.
+/// The program, and the domains that it is asked about.
 #[derive(Debug, Clone)]
 pub struct Launchctl {
     program: PathBuf,
-    domain: Domain,
+    /// The one that jobs belong in first.
+    domains: Arc<[Domain]>,
 }
 
 impl Launchctl {
-    /// Finds out in which domain the jobs of the scope are. `probe` is the label that is asked for to
-    /// find out; it need not exist.
+    /// For the jobs of the scope. `probe` is a label that is asked for to see if launchd answers; no such job need exist.
     ///
     /// # Errors
     ///
-    /// If launchctl cannot be run, or does not answer.
+    /// If launchctl cannot be run, or knows none of the scope's domains.
     pub async fn connect(program: &Path, scope: Scope, probe: &str) -> Result<Self, ManagerError> {
         let uid = rustix::process::getuid().as_raw();
-        let mut domains = match scope {
+        let domains = match scope {
             Scope::System => vec![Domain::System],
             Scope::User => vec![Domain::Gui(uid), Domain::User(uid)],
-        }
-        .into_iter();
-        loop {
-            let Some(domain) = domains.next() else {
-                return Err(ManagerError::Unreachable(format!("launchd has no domain for user {uid}")));
-            };
-            let launchctl = Self { program: program.to_owned(), domain };
-            match launchctl.print(probe).await {
+        };
+        let launchctl = Self { program: program.to_owned(), domains: domains.into() };
+        let mut failure = Failure::NoDomain(112);
+        for domain in launchctl.domains() {
+            match launchctl.print(*domain, probe).await {
                 Ok(_) | Err(Failure::NotLoaded) => return Ok(launchctl),
-                Err(Failure::NoDomain) => {}
-                Err(failure) => {
-                    return Err(ManagerError::Unreachable(format!("{} print: {failure}", program.display())));
-                }
+                Err(Failure::NoDomain(_)) => {}
+                Err(other) => failure = other,
             }
         }
+        Err(ManagerError::Unreachable(match failure {
+            Failure::NoDomain(_) => format!("launchd has no domain for user {uid}"),
+            failure => format!("{} print: {failure}", program.display()),
+        }))
     }
 
-    fn target(&self, label: &str) -> String {
-        format!("{}/{label}", self.domain)
+    /// All domains that jobs may be in, the one that they belong in first.
+    pub(super) fn domains(&self) -> &[Domain] {
+        &self.domains
     }
 
-    /// All loaded jobs, one a line.
-    pub(super) async fn list(&self) -> Result<String, Failure> {
-        self.run(&["list"]).await
+    /// All jobs of a domain, whichever session asks. (`list` shows those of the session that asks.)
+    pub(super) async fn table(&self, domain: Domain) -> Result<String, Failure> {
+        self.run(&["print", &domain.to_string()]).await
     }
 
     /// One job in detail.
-    pub(super) async fn print(&self, label: &str) -> Result<String, Failure> {
-        self.run(&["print", &self.target(label)]).await
+    pub(super) async fn print(&self, domain: Domain, label: &str) -> Result<String, Failure> {
+        self.run(&["print", &target(domain, label)]).await
     }
 
-    /// Which jobs somebody has disabled or enabled.
+    /// Which jobs are disabled or enabled on purpose. All domains of a user have this in common.
     pub(super) async fn print_disabled(&self) -> Result<String, Failure> {
-        self.run(&["print-disabled", &self.domain.to_string()]).await
+        let domain = self.domains.last().copied().unwrap_or(Domain::System);
+        self.run(&["print-disabled", &domain.to_string()]).await
     }
 
     /// Takes a job out. It returns before that has happened.
-    pub(super) async fn bootout(&self, label: &str) -> Result<(), Failure> {
-        self.run(&["bootout", &self.target(label)]).await.map(drop)
+    pub(super) async fn bootout(&self, domain: Domain, label: &str) -> Result<(), Failure> {
+        self.run(&["bootout", &target(domain, label)]).await.map(drop)
     }
 
     /// Lets a job be loaded again.
-    pub(super) async fn enable(&self, label: &str) -> Result<(), Failure> {
-        self.run(&["enable", &self.target(label)]).await.map(drop)
+    pub(super) async fn enable(&self, domain: Domain, label: &str) -> Result<(), Failure> {
+        self.run(&["enable", &target(domain, label)]).await.map(drop)
     }
 
     /// Loads the job that a plist describes.
-    pub(super) async fn bootstrap(&self, plist: &Path) -> Result<(), Failure> {
+    pub(super) async fn bootstrap(&self, domain: Domain, plist: &Path) -> Result<(), Failure> {
         let plist = plist.to_str().ok_or_else(|| Failure::NotRun("the plist's path is no text".to_owned()))?;
-        self.run(&["bootstrap", &self.domain.to_string(), plist]).await.map(drop)
+        self.run(&["bootstrap", &domain.to_string(), plist]).await.map(drop)
     }
 
-    /// Starts a job that is loaded and does not start by itself.
-    pub(super) async fn kickstart(&self, label: &str) -> Result<(), Failure> {
-        self.run(&["kickstart", &self.target(label)]).await.map(drop)
+    /// Demands that a loaded job run. Does nothing to one that does; never with `-k`, which would end it.
+    pub(super) async fn kickstart(&self, domain: Domain, label: &str) -> Result<(), Failure> {
+        self.run(&["kickstart", &target(domain, label)]).await.map(drop)
     }
 
+    /// Arguments and environments are printed as jobs have them, so what is no text is replaced.
     async fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
         let mut command = Command::new(&self.program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let output = match timeout(PATIENCE, command.output()).await {
+        let output = match timeout(ANSWERS_WITHIN, command.output()).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(Failure::NotRun(error.to_string())),
             Err(_) => return Err(Failure::Slow),
         };
         if output.status.success() {
-            return String::from_utf8(output.stdout).map_err(|_| Failure::Other(0, "its answer is no text".to_owned()));
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(Failure::of(output.status.code().unwrap_or(-1), &String::from_utf8_lossy(&output.stderr)))
     }
 }
 
+/// A job in a domain, in launchctl's words.
+pub(super) fn target(domain: Domain, label: &str) -> String {
+    format!("{domain}/{label}")
+}
+
 impl From<(&'static str, Failure)> for ManagerError {
     fn from((what, failure): (&'static str, Failure)) -> Self {
         match failure {
-            Failure::Slow | Failure::NotRun(_) | Failure::NoDomain => {
+            Failure::Slow | Failure::NotRun(_) | Failure::NoDomain(_) => {
                 Self::Unreachable(format!("launchctl {what}: {failure}"))
             }
             _ => Self::Refused { what, why: failure.to_string() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_exit_status_says_what_it_can_mean() {
+        for (status, says) in [
+            (1, "not permitted"),
+            (3, "not loaded"),
+            (5, "may be loaded, disabled or still ending"),
+            (36, "done already"),
+            (37, "still being taken out"),
+            (112, "not logged in"),
+            (113, "not loaded"),
+            (119, "disabled"),
+            (122, "changed by others"),
+            (124, "not logged in"),
+            (125, "not logged in"),
+            (134, "another type"),
+            (139, "cannot be run"),
+            (146, "demanded"),
+            (155, "quarantine"),
+            (64, "what it said (exit status 64)"),
+        ] {
+            let text = Failure::of(status, "what it said").to_string();
+            assert!(text.contains(says), "{status}: {text}");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Looks at jobs: at all that are covered, and at one closely.
 
-use std::collections::HashSet;
-use std::io;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -14,16 +14,21 @@ use tokio::time::timeout;
 
 use super::answers::{self, Job};
 use super::job::Seen;
-use super::label::{label_of, unit_of};
-use super::launchctl::{Failure, Launchctl};
-use super::plist::{File, unit_described_by};
+use super::label::{is_lerds, label_of, unit_of};
+use super::launchctl::{Domain, Failure, Launchctl};
+use super::plist::{Agent, File, unit_described_by};
+use super::tables::{self, Listed};
+use crate::blocking::FILES;
 use crate::core::units::{Detail, UnitName};
-use crate::manager::ManagerError;
+use crate::manager::{ManagerError, directory};
 
 /// How long a look at a file or a directory may take: one may be on a file system that does not answer.
 const LOOKS_WITHIN: Duration = Duration::from_secs(1);
-/// So many jobs are printed at once.
+/// Maximum number of jobs that are printed at once.
 const AT_ONCE: usize = 8;
+/// Lerd writes the plist and the script of a worker and loads it within this time: its own watcher does, too. Until
+/// then it is left to Lerd, so that never both do.
+pub(super) const LERD_ACTS_WITHIN: Duration = Duration::from_secs(3);
 
 /// launchd, and where its plists are.
 #[derive(Debug, Clone)]
@@ -39,74 +44,144 @@ pub(super) enum Sight {
     /// It runs, as this process.
     Running(u32),
     /// It does not.
-    Down(Job),
+    Down(Box<Seen>),
     /// It is not loaded, and has a plist.
-    Out,
+    Out {
+        /// That was written just now.
+        is_new: bool,
+    },
     /// launchd said something of it that cannot be read, or did not answer.
     Unknown,
 }
 
 impl Eyes {
-    /// All units that match and are loaded, or have a plist: one call, and one more for each loaded
-    /// one that does not run.
+    /// All units that match and are loaded, or have a plist: one call for each domain, and one more for each loaded job
+    /// that does not run.
     pub async fn list(&self, covered: &[glob::Pattern]) -> Result<Vec<(UnitName, Sight)>, ManagerError> {
-        const WHAT: &str = "list";
-        let text = self.launchctl.list().await.map_err(|failure| (WHAT, failure))?;
-        let listed = answers::list(&text)
-            .ok_or_else(|| ManagerError::Unexpected { what: WHAT, why: "it is no list of jobs".to_owned() })?;
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         let mut closer = JoinSet::new();
         let mut sights = Vec::new();
         let is_covered = |unit: &UnitName| covered.iter().any(|pattern| pattern.matches(unit.as_str()));
-        let mut out = self.described().await;
-        out.retain(is_covered);
-        for job in listed {
-            let Some(unit) = unit_of(&job.label).filter(&is_covered) else { continue };
+        let (listed, mut out) = tokio::join!(self.loaded(), self.described());
+        out.retain(|unit, _| is_covered(unit));
+        for (label, (domain, pid)) in listed? {
+            let Some(unit) = unit_of(&label).filter(&is_covered) else { continue };
             out.remove(&unit);
-            if let Some(pid) = job.pid {
+            if let Some(pid) = pid {
                 sights.push((unit, Sight::Running(pid)));
                 continue;
             }
-            let (launchctl, turns) = (self.launchctl.clone(), Arc::clone(&turns));
+            let (eyes, turns) = (self.clone(), Arc::clone(&turns));
             closer.spawn(async move {
                 let _turn = turns.acquire().await;
-                (unit, launchctl.print(&job.label).await)
+                let sight = eyes.sight(&unit, domain).await;
+                (unit, sight)
             });
         }
-        while let Some(Ok((unit, answer))) = closer.join_next().await {
-            let sight = match answer.map(|text| answers::job(&text)) {
-                Ok(Some(Job { pid: Some(pid), state, .. })) if state == "running" => Sight::Running(pid),
-                Ok(Some(job)) => Sight::Down(job),
-                // It was taken out just now.
-                Err(Failure::NotLoaded) => Sight::Out,
-                Ok(None) | Err(_) => Sight::Unknown,
-            };
-            sights.push((unit, sight));
+        while let Some(Ok(found)) = closer.join_next().await {
+            sights.push(found);
         }
-        sights.extend(out.into_iter().map(|unit| (unit, Sight::Out)));
+        sights.extend(out.into_iter().map(|(unit, is_new)| (unit, Sight::Out { is_new })));
         Ok(sights)
     }
 
-    /// The units that have a plist, by the names of the files. What cannot be seen is left out.
-    async fn described(&self) -> HashSet<UnitName> {
+    /// The jobs of all domains, by their labels. What is loaded in two runs in one of them, or counts in the first.
+    async fn loaded(&self) -> Result<HashMap<String, (Domain, Option<u32>)>, ManagerError> {
+        const WHAT: &str = "print";
+        let tables = join_all(
+            self.launchctl.domains().iter().map(|domain| async { (*domain, self.launchctl.table(*domain).await) }),
+        );
+        let mut loaded: HashMap<String, (Domain, Option<u32>)> = HashMap::new();
+        let mut missing = None;
+        for (domain, table) in tables.await {
+            let text = match table {
+                Ok(text) => text,
+                Err(failure @ Failure::NoDomain(_)) => {
+                    missing = Some(failure);
+                    continue;
+                }
+                Err(failure) => return Err((WHAT, failure).into()),
+            };
+            let listed = tables::services(&text).ok_or_else(|| ManagerError::Unexpected {
+                what: WHAT,
+                why: format!("it is no table of the jobs in {domain}"),
+            })?;
+            for Listed { label, pid } in listed {
+                let known = loaded.entry(label).or_insert((domain, pid));
+                if known.1.is_none() && pid.is_some() {
+                    *known = (domain, pid);
+                }
+            }
+        }
+        match missing {
+            Some(failure) if loaded.is_empty() => Err((WHAT, failure).into()),
+            _ => Ok(loaded),
+        }
+    }
+
+    /// What a job that does not run is doing.
+    async fn sight(&self, unit: &UnitName, domain: Domain) -> Sight {
+        match self.launchctl.print(domain, &label_of(unit)).await.map(|text| answers::job(&text)) {
+            Ok(Some(Job { pid: Some(pid), state, .. })) if state == "running" => Sight::Running(pid),
+            Ok(Some(job)) => {
+                let file = self.file(unit, Some(&job)).await;
+                let directory_gone = is_gone(file.agent().and_then(|agent| agent.working_directory.clone())).await;
+                Sight::Down(Box::new(Seen {
+                    job: Some(job),
+                    domain: Some(domain),
+                    file,
+                    directory_gone,
+                    ..Seen::default()
+                }))
+            }
+            // It was taken out just now.
+            Err(Failure::NotLoaded) => Sight::Out { is_new: false },
+            Ok(None) | Err(_) => Sight::Unknown,
+        }
+    }
+
+    /// The units that have a plist, by the names of the files, and whether Lerd wrote that just now. What cannot be seen
+    /// is left out.
+    async fn described(&self) -> HashMap<UnitName, bool> {
         let directories = Arc::clone(&self.directories);
         let look = spawn_blocking(move || {
             let files = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
-            files.filter_map(|file| unit_described_by(&file.ok()?.path())).collect()
+            let described = files.filter_map(|file| {
+                let file = file.ok()?;
+                let unit = unit_described_by(&file.path())?;
+                let is_new = is_lerds(&unit) && is_new(file.metadata().ok().and_then(|data| data.modified().ok()));
+                Some((unit, is_new))
+            });
+            described.collect()
         });
         timeout(LOOKS_WITHIN, look).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// The unit's job; `None` if it is not loaded.
-    pub async fn job(&self, unit: &UnitName) -> Result<Option<Job>, ManagerError> {
+    /// The unit's job, and where that is; `None` if it is not loaded. What is loaded in two domains runs in one of them,
+    /// or counts in the first.
+    pub async fn job(&self, unit: &UnitName) -> Result<Option<(Domain, Job)>, ManagerError> {
         const WHAT: &str = "print";
-        match self.launchctl.print(&label_of(unit)).await {
-            Ok(text) => match answers::job(&text) {
-                Some(job) => Ok(Some(job)),
-                None => Err(ManagerError::Unexpected { what: WHAT, why: "it is no job as known so far".to_owned() }),
-            },
-            Err(Failure::NotLoaded) => Ok(None),
-            Err(failure) => Err((WHAT, failure).into()),
+        let (mut found, mut missing, mut exists) = (None, None, false);
+        for domain in self.launchctl.domains() {
+            match self.launchctl.print(*domain, &label_of(unit)).await {
+                Ok(text) => {
+                    let job = answers::job(&text).ok_or_else(|| ManagerError::Unexpected {
+                        what: WHAT,
+                        why: "it is no job as known so far".to_owned(),
+                    })?;
+                    if job.is_up() {
+                        return Ok(Some((*domain, job)));
+                    }
+                    found = found.or(Some((*domain, job)));
+                }
+                Err(Failure::NotLoaded) => exists = true,
+                Err(failure @ Failure::NoDomain(_)) => missing = Some(failure),
+                Err(failure) => return Err((WHAT, failure).into()),
+            }
+        }
+        match missing {
+            Some(failure) if found.is_none() && !exists => Err((WHAT, failure).into()),
+            _ => Ok(found),
         }
     }
 
@@ -126,33 +201,39 @@ impl Eyes {
 
     /// A close look at one unit.
     pub async fn look(&self, unit: &UnitName, detail: Detail) -> Result<Seen, ManagerError> {
-        let job = self.job(unit).await?;
+        let (domain, job) = self.job(unit).await?.unzip();
         let file = self.file(unit, job.as_ref()).await;
         let directory = file.agent().and_then(|agent| agent.working_directory.clone());
         let (disabled, directory_gone, age) = tokio::join!(
-            async { if detail.stop || detail.file { self.is_disabled(unit, &file).await } else { Ok(false) } },
+            async { if detail.stop || detail.file { self.is_disabled(unit, file.agent()).await } else { Ok(false) } },
             is_gone(directory),
             age(job.as_ref().and_then(|job| job.pid)),
         );
-        Ok(Seen { disabled: disabled?, directory_gone, age, job, file })
+        let is_new = job.is_none() && is_lerds(unit) && is_new(file.agent().and_then(|agent| agent.written));
+        Ok(Seen { disabled: disabled?, is_new, directory_gone, age, job, domain, file })
     }
 
-    /// Whether somebody has disabled the unit's job.
-    async fn is_disabled(&self, unit: &UnitName, file: &File) -> Result<bool, ManagerError> {
+    /// Whether the unit's job is disabled: what its plist says holds unless `launchctl` was told otherwise.
+    pub async fn is_disabled(&self, unit: &UnitName, agent: Option<&Agent>) -> Result<bool, ManagerError> {
         const WHAT: &str = "print-disabled";
         let text = self.launchctl.print_disabled().await.map_err(|failure| (WHAT, failure))?;
-        let labels = answers::disabled(&text)
+        let labels = tables::disabled(&text)
             .ok_or_else(|| ManagerError::Unexpected { what: WHAT, why: "it is no list of labels".to_owned() })?;
-        let by_file = file.agent().is_some_and(|agent| agent.disabled);
-        Ok(labels.get(&label_of(unit)).copied().unwrap_or(by_file))
+        let by_file = || agent.is_some_and(|agent| agent.disabled);
+        Ok(labels.get(&label_of(unit)).copied().unwrap_or_else(by_file))
     }
+}
+
+/// Whether what was written then was written just now. A time that is yet to come says nothing.
+pub(super) fn is_new(written: Option<SystemTime>) -> bool {
+    written.and_then(|written| written.elapsed().ok()).is_some_and(|age| age < LERD_ACTS_WITHIN)
 }
 
 /// Whether a directory is definitely gone. One that cannot be looked at may be there.
 async fn is_gone(directory: Option<PathBuf>) -> bool {
     let Some(path) = directory.filter(|path| path.is_absolute()) else { return false };
-    let look = spawn_blocking(move || std::fs::metadata(path).map_err(|error| error.kind()));
-    matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(Err(io::ErrorKind::NotFound))))
+    let look = FILES.within(LOOKS_WITHIN, move || directory::is_gone(&path));
+    matches!(look.await, Ok(true))
 }
 
 /// For how long a process has existed, in whole seconds, ps(1).

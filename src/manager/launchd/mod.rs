@@ -3,23 +3,31 @@
 //! It runs a program and reads files, so it is compiled and tested on every platform; it is used on
 //! macOS.
 //!
-//! - [`launchctl`]: the calls, and what their exit statuses mean. [`answers`] reads what they print.
-//! - [`label`]: what a unit is called. [`plist`]: the files of jobs. [`tail`]: the end of their logs.
-//! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units.
+//! - [`launchctl`]: the calls, and what their exit statuses mean. [`answers`] reads what they print of a job, [`tables`]
+//!   what they print of all.
+//! - [`label`]: what a unit is called. [`plist`]: the files of jobs, [`starts`] who starts one by that, [`guard`] what
+//!   Lerd's say elsewhere. [`tail`]: the end of their logs.
+//! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units; [`said`]: in launchd's, for people.
 //! - [`start`]: how one is healed. [`records`]: what is out meanwhile.
 //! - [`own`]: workerheal's own job.
 //! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
 
 mod answers;
+mod guard;
 mod job;
 mod label;
 pub(crate) mod launchctl;
 mod look;
 pub(crate) mod own;
 mod plist;
+#[cfg(test)]
+mod recorded;
 mod records;
+mod said;
 mod session;
 mod start;
+mod starts;
+mod tables;
 mod tail;
 mod watched;
 
@@ -32,11 +40,13 @@ use tokio::time::timeout;
 
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
+use crate::core::explain;
 use crate::core::rules::Start;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::paths::{Overrides, Paths};
 use launchctl::Launchctl;
 use look::Eyes;
+use plist::File;
 use records::Records;
 use session::{Request, Session};
 
@@ -85,6 +95,11 @@ impl Launchd {
         let (busy, under_way) = watch::channel(0);
         tokio::spawn(Session::new(eyes.clone(), records, &patterns, requested, changes, busy).run());
         Ok((Self { eyes, requests, under_way }, told))
+    }
+
+    async fn file(&self, unit: &UnitName) -> File {
+        let job = self.eyes.job(unit).await.ok().flatten().map(|(_, job)| job);
+        self.eyes.file(unit, job.as_ref()).await
     }
 
     async fn ask<T>(
@@ -153,20 +168,40 @@ impl ServiceManager for Launchd {
     fn stop(&self, _unit: &UnitName) {}
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let job = self.eyes.job(unit).await.ok().flatten();
-        let logs = self.eyes.file(unit, job.as_ref()).await.agent()?.logs.clone();
+        let logs = self.file(unit).await.agent()?.logs.clone();
         let read = spawn_blocking(move || logs.iter().find_map(|log| tail::last_line(log)));
         timeout(READS_WITHIN, read).await.ok()?.ok()?
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
-        let job = self.eyes.job(unit).await.ok().flatten();
-        let file = self.eyes.file(unit, job.as_ref()).await;
+        let file = self.file(unit).await;
         tail::log(file.agent().map(|agent| agent.logs.clone()).unwrap_or_default(), wanted)
+    }
+
+    async fn commands(&self, unit: &UnitName) -> Option<explain::Manager> {
+        let found = self.eyes.job(unit).await.ok().flatten();
+        let file = self.eyes.file(unit, found.as_ref().map(|(_, job)| job)).await;
+        let domain = found.as_ref().map(|(domain, _)| *domain).or(self.eyes.launchctl.domains().first().copied())?;
+        let text = |path: &Path| path.display().to_string();
+        Some(explain::Manager::Launchd(explain::LaunchdJob {
+            domain: domain.to_string(),
+            label: label::label_of(unit),
+            plist: file.agent().map_or_else(String::new, |agent| text(&agent.path)),
+            loaded: found.is_some(),
+            put_off: found.as_ref().is_some_and(|(_, job)| job::is_put_off(job, file.agent())),
+            by_podman: file.agent().is_some_and(|agent| agent.by_podman),
+            log: file.agent().and_then(|agent| agent.logs.first()).map(|log| text(log)),
+        }))
     }
 
     async fn settled(&self) {
         let mut under_way = self.under_way.clone();
         let _ = under_way.wait_for(|count| *count == 0).await;
     }
+}
+
+/// Any text as what launchctl prints of a job: see [`fuzz`](crate::fuzz).
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(text: &str) {
+    drop(answers::job(text));
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::launchctl::{Failure, Launchctl};
+use super::answers::Job;
+use super::launchctl::{Domain, Failure, Launchctl, target};
 use super::look::Eyes;
-use super::start::{Waits, start};
+use super::start::{Order, Waits, start};
 use super::{LABEL, label, tail};
 use crate::core::healer::Outcome;
 use crate::core::units::{Detail, UnitName};
@@ -21,15 +22,26 @@ pub(crate) struct OwnJob {
 }
 
 /// How it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnState {
-    /// It is loaded: launchd sees to it that it runs.
+    /// It is loaded: launchd sees to it that it runs, unless there is trouble.
     pub up: bool,
     /// It is loaded, and its process has ended.
     pub ended: bool,
     pub disabled: bool,
     /// For how long its process has existed.
     pub age: Option<Duration>,
+    /// What keeps launchd from running it, and the command that helps.
+    pub trouble: Option<Trouble>,
+}
+
+/// What keeps launchd from running a job that is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What it is, as a sentence.
+    pub what: String,
+    /// A command to be pasted.
+    pub remedy: String,
 }
 
 impl OwnJob {
@@ -43,24 +55,26 @@ impl OwnJob {
     pub async fn state(&self) -> Result<OwnState, ManagerError> {
         let seen = self.eyes.look(&self.unit, Detail { file: true, ..Detail::default() }).await?;
         let job = seen.job.as_ref();
+        let trouble = seen.domain.zip(job).and_then(|(domain, job)| trouble(domain, job));
         Ok(OwnState {
             up: job.is_some(),
             ended: job.is_some_and(|job| !job.is_up() && job.runs > 0),
-            // Taken out, it is left disabled, so that says nothing then.
-            disabled: job.is_some() && seen.disabled,
+            disabled: seen.disabled,
             age: seen.age,
+            trouble,
         })
     }
 
-    /// Loads it anew, and waits until it runs.
+    /// Loads it anew, and waits until it runs; it is wanted, also if it was disabled.
     pub async fn start(&self, deadline: Instant) -> Result<(), ManagerError> {
         const WHAT: &str = "the start";
-        match start(&self.eyes, None, &self.unit, true, deadline).await.outcome {
-            // What has become of it is for whoever waits until it is ready.
+        let order = Order { unit: &self.unit, restart: true, enable: true, deadline };
+        match start(&self.eyes, None, order).await.outcome {
+            // What has become of it is for the caller, who waits until it is ready.
             Outcome::Done | Outcome::Failed(_) => Ok(()),
             Outcome::NotStarted(why) | Outcome::Refused(_, why) => Err(ManagerError::Refused { what: WHAT, why }),
             Outcome::Cancelled => {
-                Err(ManagerError::Refused { what: WHAT, why: "somebody took it out again".to_owned() })
+                Err(ManagerError::Refused { what: WHAT, why: "it was taken out again meanwhile".to_owned() })
             }
             Outcome::Impossible(why) => Err(ManagerError::Refused { what: WHAT, why: why.to_string() }),
         }
@@ -68,9 +82,18 @@ impl OwnJob {
 
     /// Takes it out, and waits until it is gone.
     pub async fn stop(&self, deadline: Instant) -> Result<(), ManagerError> {
-        match self.eyes.launchctl.bootout(LABEL).await {
-            Ok(()) | Err(Failure::NotLoaded | Failure::Redundant | Failure::InProgress | Failure::Busy) => {}
-            Err(failure) => return Err(("bootout", failure).into()),
+        for domain in self.eyes.launchctl.domains() {
+            match self.eyes.launchctl.bootout(*domain, LABEL).await {
+                Ok(())
+                | Err(
+                    Failure::NotLoaded
+                    | Failure::NoDomain(_)
+                    | Failure::Redundant
+                    | Failure::InProgress
+                    | Failure::Busy,
+                ) => {}
+                Err(failure) => return Err(("bootout", failure).into()),
+            }
         }
         let mut waits = Waits::until(deadline);
         while self.eyes.job(&self.unit).await?.is_some() {
@@ -82,11 +105,32 @@ impl OwnJob {
     }
 
     pub async fn enable(&self) -> Result<(), ManagerError> {
-        self.eyes.launchctl.enable(LABEL).await.map_err(|failure| ("enable", failure).into())
+        // Of a user there is one such list, for all domains.
+        let domain = self.eyes.launchctl.domains().last().copied().unwrap_or(Domain::System);
+        self.eyes.launchctl.enable(domain, LABEL).await.map_err(|failure| ("enable", failure).into())
     }
 
     #[expect(clippy::unused_self, reason = "it is its log")]
     pub fn last_line(&self, log: &Path) -> Option<String> {
         tail::last_line(log)
     }
+}
+
+/// launchd is to run this job, and puts that off or cannot.
+fn trouble(domain: Domain, job: &Job) -> Option<Trouble> {
+    let target = target(domain, LABEL);
+    if job.spawn_failed {
+        return Some(Trouble {
+            what: "launchd cannot start its program any more (78: EX_CONFIG), as after an upgrade of it".to_owned(),
+            remedy: "workerheal install".to_owned(),
+        });
+    }
+    // It is kept alive, so it is never meant to be down.
+    job.is_idle().then(|| Trouble {
+        what: match &job.pended {
+            Some(why) => format!("launchd has put off its start until it is demanded (pended: {why})"),
+            None => "launchd has not started it".to_owned(),
+        },
+        remedy: format!("launchctl kickstart {target}"),
+    })
 }

@@ -1,17 +1,24 @@
 //! What a job's plist says, launchd.plist(5), as far as healing has to know.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use serde::Deserialize;
-
+use super::guard::Guard;
 use super::label::{label_of, unit_of};
+use super::starts::Starts;
 use crate::core::units::UnitName;
 use crate::manager::fingerprint;
 use crate::paths::read_bounded;
 
+/// The type of a session at the screen, which agents are for that say nothing else.
+const AT_THE_SCREEN: &str = "Aqua";
+/// Of a file's mode: its group or everybody may write it.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
 /// The file that describes a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum File {
     /// Read, and of this job.
     Agent(Agent),
@@ -22,6 +29,7 @@ pub(super) enum File {
     /// It is not a plist, or one of another job.
     Wrong,
     /// The job was made by a program, not from a file.
+    #[default]
     None,
 }
 
@@ -29,35 +37,29 @@ pub(super) enum File {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Agent {
     pub path: PathBuf,
-    /// It starts when it is loaded.
-    pub starts_by_itself: bool,
-    /// Something else decides when it runs: the time, or a change of files.
-    pub on_demand: bool,
+    pub starts: Starts,
     /// Unless somebody has enabled it.
     pub disabled: bool,
+    /// The types of sessions that it may be loaded in.
+    pub sessions: Vec<String>,
+    /// Others than its user may write the file, so launchd refuses it.
+    pub is_open_to_others: bool,
+    /// Podman runs it, whatever launchd says.
+    pub by_podman: bool,
     pub working_directory: Option<PathBuf>,
     /// Where its last words may be, best first.
     pub logs: Vec<PathBuf>,
-    /// Changes when the file does.
+    /// Changes when what the file says does, or the script that it runs. (Lerd writes both anew for each start.)
     pub definition: u64,
+    /// When the younger of the two was written.
+    pub written: Option<SystemTime>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document {
-    label: String,
-    #[serde(default)]
-    disabled: bool,
-    #[serde(default)]
-    run_at_load: bool,
-    keep_alive: Option<plist::Value>,
-    start_interval: Option<plist::Value>,
-    start_calendar_interval: Option<plist::Value>,
-    watch_paths: Option<plist::Value>,
-    queue_directories: Option<plist::Value>,
-    working_directory: Option<PathBuf>,
-    standard_error_path: Option<PathBuf>,
-    standard_out_path: Option<PathBuf>,
+impl Agent {
+    /// Whether it may be loaded in sessions of this type.
+    pub fn may_load_in(&self, session: &str) -> bool {
+        self.sessions.iter().any(|name| name == session)
+    }
 }
 
 impl File {
@@ -83,29 +85,33 @@ impl File {
             }
             Err(_) => return Self::Unreadable,
         };
-        let Ok(document) = plist::from_bytes::<Document>(&bytes) else { return Self::Wrong };
-        if unit_of(&document.label).as_ref() != Some(unit) {
+        let Ok(plist) = plist::from_bytes::<plist::Dictionary>(&bytes) else { return Self::Wrong };
+        let text = |key: &str| plist.get(key).and_then(plist::Value::as_string);
+        if text("Label").and_then(unit_of).as_ref() != Some(unit) {
             return Self::Wrong;
         }
-        let keep_alive = match &document.keep_alive {
-            Some(plist::Value::Boolean(keep)) => *keep,
-            Some(_) => true,
-            None => false,
-        };
-        let triggers = [
-            document.start_interval,
-            document.start_calendar_interval,
-            document.watch_paths,
-            document.queue_directories,
-        ];
+        let guard = Guard::of(&texts(plist.get("ProgramArguments")));
+        let script = guard.script.as_ref();
+        let written = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+        let mode = std::fs::metadata(path).map_or(0, |data| data.mode());
+        let mut sessions: Vec<String> =
+            texts(plist.get("LimitLoadToSessionType")).into_iter().map(str::to_owned).collect();
+        if sessions.is_empty() {
+            sessions.push(AT_THE_SCREEN.to_owned());
+        }
+        let logs = ["StandardErrorPath", "StandardOutPath"].into_iter().filter_map(text);
         Self::Agent(Agent {
             path: path.to_owned(),
-            starts_by_itself: document.run_at_load || keep_alive,
-            on_demand: !keep_alive && triggers.iter().any(Option::is_some),
-            disabled: document.disabled,
-            working_directory: document.working_directory,
-            logs: [document.standard_error_path, document.standard_out_path].into_iter().flatten().collect(),
-            definition: fingerprint::of([path]),
+            starts: Starts::of(&plist),
+            disabled: plist.get("Disabled").and_then(plist::Value::as_boolean).unwrap_or(false),
+            sessions,
+            is_open_to_others: mode & WRITABLE_BY_OTHERS != 0,
+            by_podman: guard.by_podman,
+            working_directory: text("WorkingDirectory").map(PathBuf::from).or(guard.directory),
+            // What is thrown away can be read nowhere.
+            logs: logs.filter(|path| *path != "/dev/null").map(PathBuf::from).collect(),
+            definition: fingerprint::of(std::iter::once(path).chain(script.map(|(path, _)| path.as_path()))),
+            written: script.and_then(|(path, _)| written(path)).max(written(path)),
         })
     }
 
@@ -126,4 +132,13 @@ pub(super) fn unit_described_by(path: &Path) -> Option<UnitName> {
 
 fn path_in(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.plist"))
+}
+
+/// One text, or several.
+fn texts(value: Option<&plist::Value>) -> Vec<&str> {
+    match value {
+        Some(plist::Value::String(text)) => vec![text],
+        Some(plist::Value::Array(values)) => values.iter().filter_map(plist::Value::as_string).collect(),
+        _ => Vec::new(),
+    }
 }

@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::job::{self, Seen};
+use super::job::{self, Seen, Watched};
 use super::look::{Eyes, Sight};
 use super::records::Records;
-use super::start::{Start, start};
+use super::start::{Order, Start, start};
 use super::watched::Memory;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::manager::{Change, ManagerError};
@@ -136,8 +136,10 @@ impl Session {
                 self.starting.insert(unit.clone());
                 self.under_way.send_replace(self.starting.len());
                 let (records, deadline) = (self.records.clone(), Instant::now() + timeout);
+                let enable = self.memory.was_disabled(&unit);
                 self.tasks.spawn(async move {
-                    let ended = start(&eyes, records.as_ref(), &unit, restart, deadline).await;
+                    let order = Order { unit: &unit, restart, enable, deadline };
+                    let ended = start(&eyes, records.as_ref(), order).await;
                     Found::Start(unit, ended)
                 });
             }
@@ -197,23 +199,25 @@ impl Session {
             if self.starting.contains(&unit) {
                 continue;
             }
-            if sight != Sight::Out && self.memory.of(&unit, now).taken_out {
+            if !matches!(sight, Sight::Out { .. }) && self.memory.of(&unit, now).taken_out {
                 // Somebody was faster.
                 self.memory.set_taken_out(&unit, false);
                 self.records.iter().for_each(|records| records.remove(&unit));
             }
             statuses.push(match sight {
-                Sight::Out => {
+                Sight::Out { is_new } => {
                     self.memory.gone(&unit);
-                    job::out(unit.clone(), self.memory.of(&unit, now))
+                    job::out(unit.clone(), self.memory.of(&unit, now), is_new)
                 }
                 Sight::Running(pid) => {
                     self.memory.saw(&unit, Some(pid), None, now);
                     job::running(unit)
                 }
-                Sight::Down(down) => {
-                    self.memory.saw(&unit, down.pid, Some(down.runs), now);
-                    job::status(unit, &down)
+                Sight::Down(seen) => {
+                    if let Some(job) = &seen.job {
+                        self.memory.saw(&unit, job.pid, Some(job.runs), now);
+                    }
+                    job::status(unit, &seen, Watched::default())
                 }
                 Sight::Unknown => job::unknown(unit),
             });
@@ -228,6 +232,9 @@ impl Session {
             Some(job) => self.memory.saw(unit, job.pid.filter(|_| job.is_up()), Some(job.runs), now),
             None => self.memory.gone(unit),
         }
+        if detail.stop || detail.file {
+            self.memory.set_disabled(unit, seen.disabled);
+        }
         let watched = self.memory.of(unit, now);
         job::inspection(seen, watched, detail)
     }
@@ -240,7 +247,8 @@ impl Session {
         if let Some(job) = &ended.job {
             self.memory.saw(&unit, job.pid.filter(|_| job.is_up()), Some(job.runs), Instant::now());
             // What is known of it until now is that it was down.
-            let _ = self.changes.send(Change::Unit(job::status(unit.clone(), job)));
+            let seen = Seen { job: Some(job.clone()), ..Seen::default() };
+            let _ = self.changes.send(Change::Unit(job::status(unit.clone(), &seen, Watched::default())));
         }
         let _ = self.changes.send(Change::Finished(unit, ended.outcome));
         self.under_way.send_replace(self.starting.len());

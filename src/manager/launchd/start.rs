@@ -1,18 +1,22 @@
-//! Starts a unit: takes its job out, waits until it is gone, and loads it anew.
+//! Starts a unit: takes its job out, waits until it is gone, loads it anew, and sees that it runs.
 //!
-//! A job that is only started again (`kickstart`) keeps what it was loaded with, and that call can
-//! block for minutes. Taken out, a job is disabled since macOS 13, so it is enabled before it is
-//! loaded. launchd is asked what has become of it after each step: that a call was accepted says
-//! little.
+//! A job that is only started again (`kickstart`) keeps what it was loaded with. So that is done just where launchd has
+//! put off a start, and where a load alone starts nothing; it can block for minutes, and is never done with `-k`, which
+//! would end what runs. launchd is asked what has become of the job after each step: that a call was accepted says
+//! little. What was not disabled before is enabled only if our own bootout left it disabled, which one macOS is said
+//! to do; what is disabled later is disabled on purpose.
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::{End, Job};
-use super::label::label_of;
-use super::launchctl::Failure;
-use super::look::Eyes;
+use super::job::is_put_off;
+use super::label::{is_lerds, label_of};
+use super::launchctl::{Domain, Failure};
+use super::look::{Eyes, is_new};
 use super::plist::{Agent, File};
 use super::records::Records;
 use crate::core::diagnosis::{Hopeless, Refusal};
@@ -22,6 +26,22 @@ use crate::core::units::UnitName;
 /// Waits between looks: short at first.
 const WAITS: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(250)];
+/// What is to start when it is loaded, and has not after this time, is demanded.
+const STARTS_WITHIN: Duration = Duration::from_secs(1);
+/// What is demanded and has not come up after this time is loaded anew.
+const KICKED_UP_WITHIN: Duration = Duration::from_secs(5);
+
+/// A unit to be started.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub unit: &'a UnitName,
+    /// If it is up, it is ended first.
+    pub restart: bool,
+    /// It was known to be disabled when the start was decided, so it is to be enabled.
+    pub enable: bool,
+    /// The start ends by then.
+    pub deadline: Instant,
+}
 
 /// How a start ended.
 #[derive(Debug)]
@@ -33,83 +53,114 @@ pub(super) struct Start {
     pub taken_out: Option<bool>,
 }
 
-/// Starts the unit, or restarts one that is up. Ends by the deadline.
-pub(super) async fn start(
-    eyes: &Eyes,
-    records: Option<&Records>,
-    unit: &UnitName,
-    restart: bool,
-    deadline: Instant,
-) -> Start {
-    let mut starter = Starter { eyes, records, unit, label: label_of(unit), deadline, job: None, taken_out: None };
-    let outcome = starter.run(restart).await.unwrap_or_else(|outcome| outcome);
+/// Starts the unit, or restarts one that is up.
+pub(super) async fn start(eyes: &Eyes, records: Option<&Records>, order: Order<'_>) -> Start {
+    let label = label_of(order.unit);
+    let mut starter = Starter { eyes, records, order, label, domain: None, job: None, taken_out: None };
+    let outcome = starter.run().await.unwrap_or_else(|outcome| outcome);
     Start { outcome, job: starter.job, taken_out: starter.taken_out }
 }
 
 struct Starter<'a> {
     eyes: &'a Eyes,
     records: Option<&'a Records>,
-    unit: &'a UnitName,
+    order: Order<'a>,
     label: String,
-    deadline: Instant,
+    /// Where the job is, or was when it was taken out.
+    domain: Option<Domain>,
     job: Option<Job>,
     taken_out: Option<bool>,
 }
 
 impl Starter<'_> {
     /// The steps; an error is the outcome that they end with.
-    async fn run(&mut self, restart: bool) -> Result<Outcome, Outcome> {
-        let job = self.look().await?;
-        let agent = match self.eyes.file(self.unit, job.as_ref()).await {
-            File::Agent(agent) => agent,
-            File::Missing => return Err(Outcome::Impossible(Hopeless::NotFound)),
-            File::Wrong => return Err(Outcome::Impossible(Hopeless::BadSetting)),
-            File::Unreadable => return Err(Outcome::Impossible(Hopeless::Unreadable)),
-            File::None => return Err(not_started("it was not loaded from a file, so it cannot be loaded again")),
-        };
+    async fn run(&mut self) -> Result<Outcome, Outcome> {
+        let mut job = self.look().await?;
+        let mut agent = self.agent(job.as_ref()).await?;
+        let mut waits = Waits::until(self.order.deadline);
+        while is_lerds(self.order.unit) && is_new(agent.written) && !job.as_ref().is_some_and(Job::is_up) {
+            // Lerd is about to load it.
+            if !waits.wait().await {
+                return Err(not_started("Lerd has just written its plist, and does not load it"));
+            }
+            job = self.look().await?;
+            agent = self.agent(job.as_ref()).await?;
+        }
         if let Some(job) = job {
             if job.is_going() {
-                let why = "somebody is taking it out";
+                let why = "it is being taken out";
                 return Err(Outcome::Refused(Refusal::JobPending, why.to_owned()));
             }
-            if job.is_up() && !restart {
+            if job.is_up() && !self.order.restart {
                 // Somebody was faster.
-                self.job = Some(job);
-                return Ok(Outcome::Done);
+                return Ok(self.done(job));
             }
-            self.take_out().await?;
+            if is_put_off(&job, Some(&agent)) && !self.order.restart {
+                let latest = self.order.deadline.min(Instant::now() + KICKED_UP_WITHIN);
+                match self.comes_up(&agent, Some(job.runs), latest).await {
+                    // To load it anew may help.
+                    Err(Outcome::NotStarted(_)) => {}
+                    outcome => return outcome,
+                }
+            }
+            self.take_out(&agent).await?;
         }
         self.load(&agent).await?;
-        if !agent.starts_by_itself {
-            // It may block long after the job has come up, so its end says nothing.
-            let (launchctl, label) = (self.eyes.launchctl.clone(), self.label.clone());
-            tokio::select! {
-                answer = launchctl.kickstart(&label) => if let Err(failure) = answer && failure != Failure::Slow {
-                    return Err(failed("kickstart", &failure));
-                },
-                came_up = self.comes_up(agent.on_demand) => return came_up,
-            }
-        }
-        self.comes_up(agent.on_demand).await
+        self.comes_up(&agent, None, self.order.deadline).await
     }
 
-    async fn look(&self) -> Result<Option<Job>, Outcome> {
-        self.eyes.job(self.unit).await.map_err(|error| not_started(&error.to_string()))
+    async fn agent(&self, job: Option<&Job>) -> Result<Agent, Outcome> {
+        match self.eyes.file(self.order.unit, job).await {
+            File::Agent(agent) if agent.by_podman => {
+                Err(not_started("podman runs it, not launchd; start it in Lerd, or with: podman start"))
+            }
+            File::Agent(agent) => Ok(agent),
+            File::Missing => Err(Outcome::Impossible(Hopeless::NotFound)),
+            File::Wrong => Err(Outcome::Impossible(Hopeless::BadSetting)),
+            File::Unreadable => Err(Outcome::Impossible(Hopeless::Unreadable)),
+            File::None => Err(not_started("it was not loaded from a file, so it cannot be loaded again")),
+        }
+    }
+
+    async fn look(&mut self) -> Result<Option<Job>, Outcome> {
+        let found = self.eyes.job(self.order.unit).await.map_err(|error| not_started(&error.to_string()))?;
+        Ok(found.map(|(domain, job)| {
+            self.domain = Some(domain);
+            job
+        }))
+    }
+
+    /// Whether it is disabled. What cannot be read is not.
+    async fn is_disabled(&self, agent: &Agent) -> bool {
+        self.eyes.is_disabled(self.order.unit, Some(agent)).await.unwrap_or(false)
+    }
+
+    async fn enable(&self, domain: Domain) -> Result<(), Outcome> {
+        self.eyes.launchctl.enable(domain, &self.label).await.map_err(|failure| failed("enable", &failure))
     }
 
     /// Takes the job out and waits until it is gone: until then it cannot be loaded.
-    async fn take_out(&mut self) -> Result<(), Outcome> {
+    async fn take_out(&mut self, agent: &Agent) -> Result<(), Outcome> {
+        let Some(domain) = self.domain else { return Ok(()) };
+        let was_disabled = self.is_disabled(agent).await;
+        if was_disabled && !self.order.enable {
+            return Err(Outcome::Refused(Refusal::Disabled, "it was disabled just now".to_owned()));
+        }
         if let Some(records) = self.records {
             // On a full disk workers are healed too.
-            let _ = records.add(self.unit);
+            let _ = records.add(self.order.unit);
         }
-        match self.eyes.launchctl.bootout(&self.label).await {
+        match self.eyes.launchctl.bootout(domain, &self.label).await {
             Ok(())
             | Err(Failure::NotLoaded | Failure::Busy | Failure::Redundant | Failure::InProgress | Failure::Slow) => {}
             Err(failure) => return Err(failed("bootout", &failure)),
         }
         self.taken_out = Some(true);
-        let mut waits = Waits::until(self.deadline);
+        if !was_disabled && self.is_disabled(agent).await {
+            // That was the bootout.
+            self.enable(domain).await?;
+        }
+        let mut waits = Waits::until(self.order.deadline);
         while self.look().await?.is_some() {
             if !waits.wait().await {
                 return Err(not_started("its job does not end: launchd has not taken it out in time"));
@@ -119,20 +170,41 @@ impl Starter<'_> {
     }
 
     async fn load(&mut self, agent: &Agent) -> Result<(), Outcome> {
+        let mut domains = match self.domain {
+            Some(domain) => vec![domain],
+            None => self.eyes.launchctl.domains().to_vec(),
+        }
+        .into_iter();
+        let mut domain = domains.next().unwrap_or(Domain::System);
+        if self.order.enable && self.is_disabled(agent).await {
+            self.enable(domain).await?;
+        }
         // It is to be up from now on, whoever took it out.
         self.taken_out = Some(true);
-        let mut waits = Waits::until(self.deadline);
+        let mut waits = Waits::until(self.order.deadline);
         loop {
-            self.eyes.launchctl.enable(&self.label).await.map_err(|failure| failed("enable", &failure))?;
-            let failure = match self.eyes.launchctl.bootstrap(&agent.path).await {
+            let failure = match self.eyes.launchctl.bootstrap(domain, &agent.path).await {
                 Ok(()) => break,
                 Err(failure) => failure,
             };
+            if let Failure::NoDomain(_) = failure
+                && let Some(next) = domains.next()
+            {
+                domain = next;
+                continue;
+            }
+            if let Some(why) = refused_for(agent, domain, &failure) {
+                return Err(Outcome::NotStarted(why));
+            }
             match failure {
                 Failure::Busy | Failure::Redundant | Failure::InProgress | Failure::Disabled | Failure::Slow => {
                     // It may be there all the same, or be about to go.
                     if self.look().await?.is_some_and(|job| !job.is_going()) {
                         break;
+                    }
+                    if self.is_disabled(agent).await {
+                        self.is_wanted_out();
+                        return Err(Outcome::Cancelled);
                     }
                 }
                 failure => return Err(failed("bootstrap", &failure)),
@@ -141,30 +213,58 @@ impl Starter<'_> {
                 return Err(failed("bootstrap", &failure));
             }
         }
-        self.taken_out = Some(false);
-        if let Some(records) = self.records {
-            records.remove(self.unit);
-        }
+        self.domain = Some(domain);
+        self.is_wanted_out();
         Ok(())
     }
 
-    /// Waits until the job has come up, or has ended. The start of one that runs at times is over when
-    /// its work is, as on systemd.
-    async fn comes_up(&mut self, has_an_end: bool) -> Result<Outcome, Outcome> {
-        let mut waits = Waits::until(self.deadline);
+    /// If it is out from now on, that is not our doing.
+    fn is_wanted_out(&mut self) {
+        self.taken_out = Some(false);
+        if let Some(records) = self.records {
+            records.remove(self.order.unit);
+        }
+    }
+
+    /// Waits until the job has come up, or has ended, and demands it if it does not start by itself. The start of one
+    /// that runs at times is over when its work is, as on systemd. `runs_before`: of a job that was not loaded anew.
+    async fn comes_up(
+        &mut self,
+        agent: &Agent,
+        runs_before: Option<u32>,
+        deadline: Instant,
+    ) -> Result<Outcome, Outcome> {
+        let has_an_end = agent.starts.trigger.is_some() && !agent.starts.is_kept_up();
+        let begin = Instant::now();
+        let mut kick: Option<Kick> = None;
+        let mut waits = Waits::until(deadline);
         loop {
             let Some(job) = self.look().await? else {
                 return Err(Outcome::Cancelled);
             };
             let is_up = job.is_up();
-            match &job.end {
-                _ if is_up && !has_an_end => return Ok(self.done(job)),
-                _ if is_up => {}
-                End::Code(0) => return Ok(self.done(job)),
-                End::Code(status) => return Err(Outcome::Failed(format!("it ended with status {status}"))),
-                End::Signal(signal) => return Err(Outcome::Failed(format!("it was ended by signal {signal}"))),
-                End::Reason(reason) => return Err(Outcome::Failed(format!("macOS ended it: {reason}"))),
-                End::Never | End::Unknown => {}
+            if is_up && !has_an_end {
+                return Ok(self.done(job));
+            }
+            if job.spawn_failed {
+                return Err(Outcome::Failed("launchd cannot start its program (78: EX_CONFIG)".to_owned()));
+            }
+            if !is_up && job.runs > runs_before.unwrap_or(0) {
+                match &job.end {
+                    End::Code(0) => return Ok(self.done(job)),
+                    End::Code(status) => return Err(Outcome::Failed(format!("it ended with status {status}"))),
+                    End::Signal(signal) => return Err(Outcome::Failed(format!("it was ended by signal {signal}"))),
+                    End::Reason(reason) => return Err(Outcome::Failed(format!("macOS ended it: {reason}"))),
+                    End::Never | End::Unknown => {}
+                }
+            } else if job.is_idle() && kick.is_none() {
+                let starts_by_itself = agent.starts.at_load && runs_before.is_none() && job.pended.is_none();
+                if !starts_by_itself || begin.elapsed() >= STARTS_WITHIN {
+                    kick = self.domain.map(|domain| Kick::of(self.eyes, domain, &self.label));
+                }
+            }
+            if let Some(failure) = kick.as_mut().and_then(Kick::failure) {
+                return Err(failed("kickstart", &failure));
             }
             if !waits.wait().await {
                 return if is_up { Ok(self.done(job)) } else { Err(not_started("its start took too long")) };
@@ -175,6 +275,48 @@ impl Starter<'_> {
     fn done(&mut self, job: Job) -> Outcome {
         self.job = Some(job);
         Outcome::Done
+    }
+}
+
+/// What launchd does not say of a plist that it refuses, if that can be seen.
+fn refused_for(agent: &Agent, domain: Domain, failure: &Failure) -> Option<String> {
+    let session = domain.session()?;
+    if !matches!(failure, Failure::Busy | Failure::WrongSession | Failure::BadOwner | Failure::Other(..)) {
+        return None;
+    }
+    let path = agent.path.display();
+    if agent.is_open_to_others {
+        return Some(format!("others may write its plist, so launchd refuses it; to change that: chmod go-w {path}"));
+    }
+    (!agent.may_load_in(session)).then(|| {
+        format!("its plist is for other sessions than {session} ({domain}); name that in its LimitLoadToSessionType")
+    })
+}
+
+/// A `kickstart` under way: it may block long after the job has come up, so its end says little.
+struct Kick(Option<JoinHandle<Result<(), Failure>>>);
+
+impl Kick {
+    fn of(eyes: &Eyes, domain: Domain, label: &str) -> Self {
+        let (launchctl, label) = (eyes.launchctl.clone(), label.to_owned());
+        Self(Some(tokio::spawn(async move { launchctl.kickstart(domain, &label).await })))
+    }
+
+    /// Why it failed, if it has.
+    fn failure(&mut self) -> Option<Failure> {
+        let ended = self.0.take_if(|kick| kick.is_finished())?;
+        match ended.now_or_never() {
+            Some(Ok(Err(failure))) if failure != Failure::Slow => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Kick {
+    fn drop(&mut self) {
+        if let Some(kick) = &self.0 {
+            kick.abort();
+        }
     }
 }
 

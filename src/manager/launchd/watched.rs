@@ -1,5 +1,5 @@
 //! What launchd does not tell and has to be remembered: since when a job has been up, how long its
-//! last run was, and which jobs we ourselves have taken out.
+//! last run was, which jobs we ourselves have taken out, and which were disabled at the last look.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +13,7 @@ use crate::core::units::UnitName;
 pub(super) struct Memory {
     lives: HashMap<UnitName, Life>,
     taken_out: HashSet<UnitName>,
+    disabled: HashSet<UnitName>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +58,20 @@ impl Memory {
         } else {
             self.taken_out.remove(unit);
         }
+    }
+
+    /// Whether the unit was disabled when it was looked at.
+    pub fn set_disabled(&mut self, unit: &UnitName, disabled: bool) {
+        if disabled {
+            self.disabled.insert(unit.clone());
+        } else {
+            self.disabled.remove(unit);
+        }
+    }
+
+    /// Whether the unit was disabled at the last look: who starts it in spite of that means it.
+    pub fn was_disabled(&self, unit: &UnitName) -> bool {
+        self.disabled.contains(unit)
     }
 
     /// What is known of a unit.

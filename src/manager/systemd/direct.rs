@@ -15,10 +15,12 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use zbus::Message;
 use zbus::connection::Builder;
 use zbus::connection::socket::{ReadHalf, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
@@ -75,7 +77,7 @@ impl ReadHalf for Reader {
 
 /// Gives whole messages at the beginning another sender; answers how much can be handed on. The lines
 /// by which both sides introduce themselves, in upper case, are handed on as they are.
-fn rewrite(buffer: &mut [u8]) -> usize {
+pub(super) fn rewrite(buffer: &mut [u8]) -> usize {
     if buffer.first() != Some(&b'l') {
         return buffer.len();
     }
@@ -113,6 +115,13 @@ impl WriteHalf for Writer {
     async fn sendmsg(&mut self, bytes: &[u8], _: &[BorrowedFd<'_>]) -> io::Result<usize> {
         // Neither half says that it can pass file descriptors, so there are none.
         self.0.write(bytes).await
+    }
+
+    /// All with one write: a daemon that is killed has sent none or all of what belongs together, such as the clearing
+    /// of a failure and the start after it.
+    async fn send_messages(&mut self, messages: &[Message]) -> zbus::Result<()> {
+        let bytes: Vec<u8> = messages.iter().flat_map(|message| message.data().bytes()).copied().collect();
+        self.0.write_all(&bytes).await.map_err(|error| zbus::Error::InputOutput(Arc::new(error)))
     }
 
     async fn close(&mut self) -> io::Result<()> {

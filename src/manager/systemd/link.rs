@@ -12,9 +12,10 @@ use super::session::PATIENCE;
 use super::wire::{self, Line};
 use super::{LOOKS_WITHIN, direct, flag, names, text};
 use crate::core::coverage::Aliases;
+use crate::core::text::{path as shown, plain};
 use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
 use crate::manager::journal::{FailedRun, Run, RunCommand};
-use crate::manager::{ManagerError, Scope, fingerprint};
+use crate::manager::{ManagerError, Scope, directory, fingerprint};
 
 /// How long the manager may take to join a bus that has just been started.
 const JOINS_WITHIN: Duration = Duration::from_secs(2);
@@ -43,7 +44,7 @@ pub(super) enum Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", path.display()),
+            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", shown(path)),
             Self::Session => f.write_str("$DBUS_SESSION_BUS_ADDRESS"),
             Self::System => f.write_str("the system bus"),
         }
@@ -347,6 +348,16 @@ impl Link {
         Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
     }
 
+    /// The directory in a container in which the unit's command is run, if it is one of podman's that says so.
+    pub async fn container_directory(&self, unit: &str) -> Result<Option<PathBuf>, ManagerError> {
+        /// As `ExecStart` is described in org.freedesktop.systemd1(5): path, arguments, whether failure is
+        /// ignored, begin and end by two clocks, process, code and status.
+        type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+        let commands = self.property(unit, wire::SERVICE, "ExecStart").await?;
+        let commands = Vec::<Command>::try_from(commands).unwrap_or_default();
+        Ok(commands.iter().find_map(|command| directory::of_container_command(&command.1)))
+    }
+
     /// The run of a unit that has failed; `None` if it is up, or has ended without error.
     pub async fn failed_run(&self, unit: &str) -> Result<Option<FailedRun>, ManagerError> {
         /// `CLD_EXITED` of waitid(2).
@@ -424,12 +435,12 @@ pub(super) fn monotonic() -> Duration {
 fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {
     match error {
         zbus::Error::MethodError(_, text, _) => {
-            ManagerError::Refused { what, why: text.clone().unwrap_or_else(|| "no reason given".to_owned()) }
+            ManagerError::Refused { what, why: text.as_deref().map_or_else(|| "no reason given".to_owned(), plain) }
         }
-        error => ManagerError::Unreachable(error.to_string()),
+        error => ManagerError::Unreachable(plain(&error.to_string())),
     }
 }
 
 fn unexpected(what: &'static str, error: &zbus::Error) -> ManagerError {
-    ManagerError::Unexpected { what, why: error.to_string() }
+    ManagerError::Unexpected { what, why: plain(&error.to_string()) }
 }

@@ -7,14 +7,14 @@
 //! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
 
 mod direct;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod link;
 pub(crate) mod own;
 mod related;
 mod session;
-mod starts;
 mod wire;
 
-use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -23,13 +23,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::{Message, OwnedVariant, Variant};
 
+use super::directory::is_gone;
 use super::journal::{End, Journal};
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
+use crate::blocking::FILES;
 use crate::core::coverage::Aliases;
 use crate::core::rules::Start;
 use crate::core::units::{
     ActiveState, Detail, Fall, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
+    Whereabouts,
 };
 use link::{Address, Link, monotonic, since_then};
 use related::Dependencies;
@@ -97,13 +100,15 @@ impl Systemd {
         let name = unit.as_str();
         let of_service = |key| link.property(name, wire::SERVICE, key);
         let names = [name.to_owned()];
-        let (listed, left, down, began, dependencies, clearable, result, restart, kind, directory) = tokio::try_join!(
+        let of_unit = |key| link.property(name, wire::UNIT, key);
+        let (listed, left, down, began, dependencies, clearable, source, result, restart, kind, directory) = tokio::try_join!(
             link.list_names(&names),
             link.moment(name, "ActiveExitTimestampMonotonic"),
             link.moment(name, "InactiveEnterTimestampMonotonic"),
             link.moment(name, "InactiveExitTimestampMonotonic"),
             Dependencies::of(&link, name),
             link.can_be_loaded_again(name),
+            of_unit("SourcePath"),
             of_service("Result"),
             of_service("Restart"),
             of_service("Type"),
@@ -121,7 +126,7 @@ impl Systemd {
         // Of one that went down by itself it does not matter when its parents were up.
         let with_history = is_down && !fall.is_some_and(Fall::was_sudden);
         let directory = Directory::from(text(&directory));
-        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone) = tokio::try_join!(
+        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container) = tokio::try_join!(
             self.related(&link, &dependencies, with_history),
             when(restarts, link.restart_prevented(name)),
             when(changes, link.transition(name, seen.active)),
@@ -130,7 +135,8 @@ impl Systemd {
             when(detail.file || detail.stop, link.invocation(name)),
             when(detail.restarts || seen.auto_restart, link.restarts(name)),
             when(detail.times, link.realtime(name, "StateChangeTimestamp")),
-            when(is_down, directory.is_gone(&link, name)),
+            directory.is_gone(&link, name),
+            when(directory.path.is_none(), link.container_directory(name)),
         )?;
         let fall = left.zip(down).map(|(left, down)| Fall { left, down });
         let down_for = down.filter(|_| is_down).and_then(since_then);
@@ -167,8 +173,9 @@ impl Systemd {
             restarts,
             auto_restart: seen.auto_restart,
             since: since.flatten(),
-            working_directory: directory.path,
-            directory_gone: gone.unwrap_or(false),
+            working_directory: directory.path.or(in_container.flatten()),
+            directory_gone: gone,
+            container: is_container(text(&source)),
             parents: related.parents,
             pulls_in: related.pulls_in,
             conflicts: related.conflicts,
@@ -177,6 +184,7 @@ impl Systemd {
             failed_sockets: related.failed_sockets,
             clearable,
             stop,
+            said: None,
         })
     }
 
@@ -200,29 +208,39 @@ impl Systemd {
     }
 }
 
+/// Whether a unit was made of this file by podman's generator, podman-systemd.unit(5).
+fn is_container(source: &str) -> bool {
+    [".container", ".pod", ".kube"].iter().any(|kind| source.ends_with(kind))
+}
+
 /// `WorkingDirectory=` as systemd tells it.
+#[derive(Debug, PartialEq, Eq)]
 struct Directory {
+    /// The directory that was chosen for the unit, if one was.
     path: Option<PathBuf>,
     /// The unit starts without it too.
     optional: bool,
 }
 
 impl From<&str> for Directory {
+    /// A `-` in front says that the directory may be missing. A `!` says so too, of the home directory that systemd
+    /// reports for user units that set none: nobody has chosen that.
     fn from(text: &str) -> Self {
-        let path = text.trim_start_matches(['!', '-']);
-        Self { path: (!path.is_empty()).then(|| PathBuf::from(path)), optional: path != text }
+        let optional = text.starts_with('-');
+        let path = Some(text.trim_start_matches('-')).filter(|path| path.starts_with('/')).map(PathBuf::from);
+        Self { path, optional }
     }
 }
 
 impl Directory {
-    /// Whether it is definitely gone. A directory that cannot be looked at may be there, and one on a
+    /// Whether it is definitely no directory, or not there. One that cannot be looked at may be there, and one on a
     /// file system that does not answer is not waited for.
     async fn is_gone(&self, link: &Link, unit: &str) -> Result<bool, ManagerError> {
-        let Some(path) = self.path.clone().filter(|path| path.is_absolute() && !self.optional) else {
+        let Some(path) = self.path.clone().filter(|_| !self.optional) else {
             return Ok(false);
         };
-        let look = tokio::task::spawn_blocking(move || std::fs::metadata(path).map_err(|error| error.kind()));
-        if !matches!(timeout(LOOKS_WITHIN, look).await, Ok(Ok(Err(io::ErrorKind::NotFound)))) {
+        let look = FILES.within(LOOKS_WITHIN, move || is_gone(&path));
+        if !matches!(look.await, Ok(true)) {
             return Ok(false);
         }
         // In another root it is not for us to see.
@@ -284,6 +302,29 @@ impl ServiceManager for Systemd {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }
+    }
+
+    /// A few single properties, so that it can be asked of thousands.
+    async fn whereabouts(&self, unit: &UnitName) -> Result<Whereabouts, ManagerError> {
+        let (link, name) = (self.link()?, unit.as_str());
+        let ask = async {
+            let (source, directory) = tokio::try_join!(
+                link.property(name, wire::UNIT, "SourcePath"),
+                link.property(name, wire::SERVICE, "WorkingDirectory"),
+            )?;
+            let directory = Directory::from(text(&directory));
+            let (gone, in_container) = tokio::try_join!(
+                directory.is_gone(&link, name),
+                when(directory.path.is_none(), link.container_directory(name)),
+            )?;
+            Ok(Whereabouts {
+                required: directory.path.is_some() && !directory.optional,
+                directory: directory.path.or(in_container.flatten()),
+                gone,
+                container: is_container(text(&source)),
+            })
+        };
+        timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(ManagerError::Unreachable("no answer".to_owned())))
     }
 
     fn start(&self, start: &Start, timeout: Duration) {

@@ -56,7 +56,7 @@ impl Dependencies {
         )?;
         let all = |lists: Vec<OwnedVariant>| lists.into_iter().flat_map(names);
         let (slices, needed): (BTreeSet<_>, BTreeSet<_>) =
-            all(vec![binds_to, requires, requisite]).partition(|name| name.ends_with(".slice"));
+            all(vec![binds_to, requires, requisite]).partition(|name| kind(name) == "slice");
         let wanted = all(std::iter::once(wants).chain(upholds).collect());
         let mut groups = slices;
         groups.extend(names(part_of));
@@ -70,7 +70,7 @@ impl Dependencies {
     }
 
     fn sockets(&self) -> impl Iterator<Item = &String> {
-        self.triggers.iter().filter(|name| name.ends_with(".socket"))
+        self.triggers.iter().filter(|name| kind(name) == "socket")
     }
 }
 
@@ -93,17 +93,17 @@ impl Systemd {
         let lines = link.list_names(&all).await?;
         let mut related = Related::default();
         for line in lines {
-            let (up, stopping) = (line.active.is_up(), line.is_stopping());
-            if wants.contains(&line.name) && !(up && !stopping) && !requires.contains(&line.name) {
+            let is_down = !line.active.is_up() || line.is_stopping();
+            if is_down && wants.contains(&line.name) && !requires.contains(&line.name) {
                 related.pulls_in.push(line.name.clone());
             }
             if conflicts.contains(&line.name) && (!line.active.is_down() || line.is_starting()) {
                 related.conflicts.push(line.name.clone());
             }
-            if line.name.ends_with(".socket") && line.active == ActiveState::Failed {
+            if kind(&line.name) == "socket" && line.active == ActiveState::Failed {
                 related.failed_sockets.push(line.name.clone());
             }
-            if groups.contains(&line.name) && !(up && !stopping) {
+            if is_down && groups.contains(&line.name) {
                 related.stopped_groups.extend(self.stopped_group(link, &line).await?);
             }
             if requires.contains(&line.name) {
@@ -114,17 +114,17 @@ impl Systemd {
     }
 
     /// A group that is down, if it was stopped. A target or a slice does not go down otherwise; a service may.
-    async fn stopped_group(&self, link: &Link, line: &Line) -> Result<Option<StoppedGroup>, ManagerError> {
-        let name = line.name.clone();
-        if !line.active.is_down() {
-            return Ok(line.is_stopping().then_some(StoppedGroup { name, left: None }));
+    async fn stopped_group(&self, link: &Link, group: &Line) -> Result<Option<StoppedGroup>, ManagerError> {
+        let name = group.name.clone();
+        if !group.active.is_down() {
+            return Ok(group.is_stopping().then_some(StoppedGroup { name, left: None }));
         }
         let Some(left) = link.moment(&name, "ActiveExitTimestampMonotonic").await? else { return Ok(None) };
-        if name.ends_with(".service") {
+        if kind(&name) == "service" {
             let run = link.invocation(&name).await?;
             let end = End {
                 is_over: true,
-                was_clean: line.active == ActiveState::Inactive,
+                was_clean: group.active == ActiveState::Inactive,
                 was_sudden: false,
                 ago: LONG_AGO,
             };
@@ -136,11 +136,11 @@ impl Systemd {
     }
 }
 
-async fn parent(link: &Link, line: Line, with_history: bool) -> Result<Parent, ManagerError> {
-    let stopping = line.is_stopping();
+async fn parent(link: &Link, seen: Line, with_history: bool) -> Result<Parent, ManagerError> {
+    let stopping = seen.is_stopping();
     let mut parent = Parent {
-        name: line.name,
-        active: line.active,
+        name: seen.name,
+        active: seen.active,
         stopping,
         left: None,
         finished: false,
@@ -153,7 +153,7 @@ async fn parent(link: &Link, line: Line, with_history: bool) -> Result<Parent, M
     if parent.active.is_down() {
         parent.stops_when_unneeded = flag(&link.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
         parent.finished = parent.active != ActiveState::Failed
-            && parent.name.ends_with(".service")
+            && kind(&parent.name) == "service"
             && has_finished(link, &parent.name).await?;
     }
     Ok(parent)
@@ -177,4 +177,9 @@ fn is_basic(unit: &str) -> bool {
 /// What every unit conflicts with: these stop everything.
 fn is_shutdown(unit: &str) -> bool {
     matches!(unit, "shutdown.target" | "umount.target" | "exit.target")
+}
+
+/// The type of a unit, as the end of its name says.
+fn kind(unit: &str) -> &str {
+    unit.rsplit_once('.').map_or("", |(_, kind)| kind)
 }

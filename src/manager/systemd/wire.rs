@@ -82,12 +82,12 @@ pub(super) enum Signal {
     Removed(String),
     /// A job was queued for a unit that shuts down the manager.
     ShuttingDown,
-    /// A job was queued for a target, which may be isolated.
-    TargetJob {
+    /// A job was queued.
+    JobNew {
         /// The job's path.
         path: String,
-        /// The target's name.
-        target: String,
+        /// Full name of its unit, of whatever type.
+        unit: String,
     },
     /// A job ended.
     JobRemoved {
@@ -230,7 +230,7 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
             if SHUTDOWN.contains(&unit) {
                 return Some(Signal::ShuttingDown);
             }
-            unit.ends_with(".target").then(|| Signal::TargetJob { path: path.to_string(), target: unit.to_owned() })
+            Some(Signal::JobNew { path: path.to_string(), unit: unit.to_owned() })
         }
         "Reloading" => body.deserialize().ok().map(Signal::Reloading),
         "NameOwnerChanged" => {

@@ -62,7 +62,7 @@ impl Columns {
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette) {
     let rows = model.rows();
     let grouped = model.order == Order::Site;
-    let name = |worker: &WorkerReport| if grouped { format!("  {}", worker.worker) } else { worker.name() };
+    let name = |worker: &WorkerReport| if grouped { format!("  {}", worker.task()) } else { worker.name() };
     let short = |worker: &WorkerReport, room| if grouped { cut(&name(worker), room) } else { cut_site(worker, room) };
     let longest = rows.iter().filter_map(|row| match row {
         Row::Worker(worker) => Some(width(&name(worker))),
@@ -99,7 +99,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
 /// `SITE/WORKER` in so many columns: what the worker does is the last to be cut.
 fn cut_site(worker: &WorkerReport, room: usize) -> String {
     let name = worker.name();
-    let end = format!("/{}", worker.worker);
+    let end = format!("/{}", worker.task());
     match room.checked_sub(width(&end)) {
         Some(left) if left >= 3 && width(&name) > room => format!("{}{end}", cut(&worker.site, left)),
         _ => cut(&name, room),

@@ -60,7 +60,14 @@ fn status(workers: &[WorkerReport]) -> DaemonStatus {
         pid: 1,
         uptime: Some(Duration::from_secs(3 * 3600)),
         manager: ManagerStatus { scope: Scope::User, reachable: true, error: String::new() },
-        registry: RegistryStatus { path: String::new(), sites: 6, read: None, error: String::new() },
+        registry: RegistryStatus {
+            path: String::new(),
+            sites: 6,
+            read: None,
+            warnings: Vec::new(),
+            error: String::new(),
+        },
+        state: crate::api::StateStatus::default(),
         config: "~/.config/workerheal/config.yaml".into(),
         stop_marker: false,
         pauses: Vec::new(),
@@ -170,6 +177,7 @@ fn explained() -> Answer {
     let explanation = Explanation {
         site: "shop".into(),
         worker: "queue".into(),
+        worktree: None,
         unit: FAILING.into(),
         state: Some(State::Failed),
         summary: "shop/queue has failed, and is tried again in 12s.".into(),

@@ -19,12 +19,17 @@ pub struct Spec {
     /// What it runs.
     pub program_arguments: Vec<String>,
     /// Started when it is loaded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub run_at_load: bool,
-    /// Started whenever it has ended.
-    pub keep_alive: bool,
+    /// Started again when it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<KeepAlive>,
     /// Started every so many seconds. (The stand-in never does.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_interval: Option<u32>,
+    /// The sessions that it may be loaded in; without it, only those at the screen (`Aqua`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_load_to_session_type: Option<Vec<String>>,
     /// Where it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<PathBuf>,
@@ -35,7 +40,33 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standard_error_path: Option<PathBuf>,
     /// More of its environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment_variables: BTreeMap<String, String>,
+}
+
+/// `KeepAlive`, in both of its forms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeepAlive {
+    /// Whatever its end was.
+    Always(bool),
+    /// If any of these holds.
+    If(Conditions),
+}
+
+/// The dictionary form of `KeepAlive`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Conditions {
+    /// After an exit with status 0 (true), or after any other end (false).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub successful_exit: Option<bool>,
+    /// After a death by a signal (true), or after any other end (false).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crashed: Option<bool>,
+    /// While these files exist (true), or do not (false).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub path_state: BTreeMap<String, bool>,
 }
 
 impl Spec {
@@ -48,6 +79,41 @@ impl Spec {
     /// Writes it as a plist.
     pub fn write(&self, path: &Path) {
         plist::to_file_xml(path, self).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+    }
+
+    /// Whether launchd starts it once it is loaded.
+    pub(crate) fn starts_when_loaded(&self) -> bool {
+        self.run_at_load
+            || match &self.keep_alive {
+                Some(KeepAlive::Always(keep)) => *keep,
+                Some(KeepAlive::If(conditions)) => {
+                    conditions.successful_exit.is_some() || conditions.crashed.is_some() || conditions.paths_hold()
+                }
+                None => false,
+            }
+    }
+
+    /// Whether launchd starts it again after this end.
+    pub(crate) fn starts_again(&self, end: End) -> bool {
+        match &self.keep_alive {
+            Some(KeepAlive::Always(keep)) => *keep,
+            Some(KeepAlive::If(conditions)) => {
+                let succeeded = end == End::Code(0);
+                let crashed = matches!(end, End::Signal(_));
+                conditions.successful_exit.is_some_and(|wanted| wanted == succeeded)
+                    || conditions.crashed.is_some_and(|wanted| wanted == crashed)
+                    || conditions.paths_hold()
+            }
+            None => false,
+        }
+    }
+
+    /// Whether it may be loaded in a session of this type.
+    pub(crate) fn may_load_in(&self, session: &str) -> bool {
+        match &self.limit_load_to_session_type {
+            Some(types) => types.iter().any(|name| name == session),
+            None => session == "Aqua",
+        }
     }
 
     pub(crate) fn spawn(&self, environment: &BTreeMap<String, String>) -> io::Result<Child> {
@@ -68,6 +134,12 @@ impl Spec {
     }
 }
 
+impl Conditions {
+    fn paths_hold(&self) -> bool {
+        self.path_state.iter().any(|(path, wanted)| Path::new(path).exists() == *wanted)
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -85,6 +157,8 @@ impl From<ExitStatus> for End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     NotRunning,
+    /// It is to be started, and is not, for this reason.
+    Pended(&'static str),
     Running(u32),
     /// To be started at that time.
     Scheduled(Instant),
@@ -102,6 +176,8 @@ pub(crate) struct Job {
     pub end: End,
     /// It could not be spawned.
     pub spawn_failed: bool,
+    /// It cannot be spawned until it is loaded anew: its program was replaced, and no longer is what was signed.
+    pub is_stale: bool,
     /// Another one for each load.
     pub coalition: u64,
 }
@@ -110,7 +186,7 @@ impl Job {
     pub fn pid(&self) -> Option<u32> {
         match self.state {
             State::Running(pid) | State::Draining(Some(pid), _) => Some(pid),
-            State::NotRunning | State::Scheduled(_) | State::Draining(None, _) => None,
+            State::NotRunning | State::Pended(_) | State::Scheduled(_) | State::Draining(None, _) => None,
         }
     }
 }

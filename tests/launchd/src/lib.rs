@@ -9,6 +9,7 @@
 mod answers;
 mod job;
 mod server;
+mod socket;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use job::Spec;
+/// In an answer, stands for a byte that is no UTF-8.
+pub use answers::NO_TEXT;
+pub use job::{Conditions, KeepAlive, Spec};
 use server::World;
 
 /// The variable that tells `launchctl` where launchd listens.
@@ -40,8 +43,14 @@ pub struct Reply {
 pub struct Ways {
     /// The major version of macOS, for the form of what is printed.
     pub macos: u32,
-    /// Somebody is logged in at the screen.
+    /// The user is logged in at the screen: without that there is no domain `gui/UID`.
     pub gui: bool,
+    /// With what exit status that is said.
+    pub no_domain: i32,
+    /// What is loaded is not started, for this reason, unless it is demanded.
+    pub pends_loads: Option<&'static str>,
+    /// What is kept alive is not started again, for this reason, unless it is demanded.
+    pub pends_respawns: Option<&'static str>,
     /// How soon a job that is kept alive is started again.
     pub throttle: Duration,
     /// For how long a job that was taken out is still there, at least.
@@ -63,9 +72,12 @@ impl Default for Ways {
         Self {
             macos: 15,
             gui: true,
+            no_domain: 125,
+            pends_loads: None,
+            pends_respawns: None,
             throttle: Duration::from_millis(300),
             drains: Duration::ZERO,
-            bootout_disables: true,
+            bootout_disables: false,
             spurious: 0,
             kickstart_blocks: false,
             prints: None,
@@ -90,7 +102,7 @@ impl Launchd {
         std::fs::create_dir_all(launchd.agents()).unwrap_or_else(|error| panic!("no LaunchAgents: {error}"));
         launchd.set_environment("HOME", &launchd.home());
         launchd.set_environment(SOCKET, &launchd.socket());
-        server::serve(&launchd.socket(), &launchd.world).unwrap_or_else(|error| panic!("no socket: {error}"));
+        socket::serve(&launchd.socket(), &launchd.world).unwrap_or_else(|error| panic!("no socket: {error}"));
         launchd
     }
 
@@ -143,6 +155,16 @@ impl Launchd {
         self.world().pid(label)
     }
 
+    /// The program of a loaded job is replaced: until the job is loaded anew, launchd refuses to spawn it.
+    pub fn outdate(&self, label: &str) {
+        self.world().outdate(label);
+    }
+
+    /// Whether a label is disabled; `None` if neither `enable` nor `disable` was called for it.
+    pub fn disabled(&self, label: &str) -> Option<bool> {
+        self.world().disabled.get(label).copied()
+    }
+
     /// How often a job has been run since it was loaded; `None` if it is not.
     pub fn runs(&self, label: &str) -> Option<u32> {
         self.world().runs(label)
@@ -170,7 +192,7 @@ impl Drop for Launchd {
 ///
 /// If it is not there.
 pub fn ask(socket: &Path, arguments: &[String]) -> io::Result<Reply> {
-    server::ask(socket, arguments)
+    socket::ask(socket, arguments)
 }
 
 fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {

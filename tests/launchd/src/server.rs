@@ -1,8 +1,7 @@
-//! The stand-in's state, its rules, and the socket that it listens on.
+//! The stand-in's state, and its rules.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -16,7 +15,7 @@ use crate::{Reply, Ways, answers, unpoisoned};
 
 /// A job that is told to end and does not is killed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(5);
+pub(crate) const POLL: Duration = Duration::from_millis(5);
 
 /// All that the stand-in knows.
 #[derive(Debug, Default)]
@@ -25,11 +24,40 @@ pub(crate) struct World {
     pub calls: Vec<String>,
     /// What all jobs have in their environment.
     pub environment: BTreeMap<String, String>,
-    jobs: BTreeMap<String, Job>,
+    jobs: BTreeMap<Key, Job>,
     /// Labels that somebody has disabled (true) or enabled.
-    disabled: BTreeMap<String, bool>,
+    pub disabled: BTreeMap<String, bool>,
     loads: u64,
     over: bool,
+}
+
+/// The domains of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Domain {
+    /// At the screen.
+    Gui,
+    /// Everywhere else.
+    User,
+}
+
+impl Domain {
+    fn session(self) -> &'static str {
+        match self {
+            Self::Gui => "Aqua",
+            Self::User => "Background",
+        }
+    }
+}
+
+/// Where a job is loaded, and what it is called.
+type Key = (Domain, String);
+
+fn name_of(domain: Domain) -> String {
+    let uid = rustix::process::getuid().as_raw();
+    match domain {
+        Domain::Gui => format!("gui/{uid}"),
+        Domain::User => format!("user/{uid}"),
+    }
 }
 
 /// A step of an answer.
@@ -41,47 +69,6 @@ enum Step {
 
 pub(crate) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     unpoisoned(world.lock())
-}
-
-/// Listens until the world is gone.
-pub(crate) fn serve(socket: &Path, world: &Arc<Mutex<World>>) -> io::Result<()> {
-    let listener = UnixListener::bind(socket)?;
-    let world = Arc::downgrade(world);
-    thread::spawn({
-        let world = world.clone();
-        move || {
-            for stream in listener.incoming().flatten() {
-                let world = world.clone();
-                thread::spawn(move || answer(&stream, &world));
-            }
-        }
-    });
-    thread::spawn(move || {
-        while let Some(world) = world.upgrade() {
-            World::tick(&world);
-            drop(world);
-            thread::sleep(POLL);
-        }
-    });
-    Ok(())
-}
-
-fn answer(stream: &UnixStream, world: &Weak<Mutex<World>>) -> Option<()> {
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).ok()?;
-    let arguments: Vec<String> = serde_json::from_str(&line).ok()?;
-    let world = world.upgrade()?;
-    lock(&world).calls.push(arguments.join(" "));
-    let reply = call(&world, &arguments);
-    let mut stream = stream;
-    serde_json::to_writer(&mut stream, &reply).ok()?;
-    stream.flush().ok()
-}
-
-pub(crate) fn ask(socket: &Path, arguments: &[String]) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(format!("{}\n", serde_json::to_string(arguments)?).as_bytes())?;
-    Ok(serde_json::from_reader(stream)?)
 }
 
 /// Answers one call of `launchctl`.
@@ -106,20 +93,26 @@ fn refuse(status: i32, err: &str) -> Step {
 }
 
 impl World {
+    /// The domain that jobs of a user belong in just now.
     pub fn domain(&self) -> String {
-        let uid = rustix::process::getuid().as_raw();
-        format!("{}/{uid}", if self.ways.gui { "gui" } else { "user" })
+        name_of(if self.ways.gui { Domain::Gui } else { Domain::User })
     }
 
     pub fn pid(&self, label: &str) -> Option<u32> {
-        match self.jobs.get(label)?.state {
+        match self.found(label)?.state {
             State::Running(pid) => Some(pid),
             _ => None,
         }
     }
 
     pub fn runs(&self, label: &str) -> Option<u32> {
-        self.jobs.get(label).map(|job| job.runs)
+        self.found(label).map(|job| job.runs)
+    }
+
+    pub fn outdate(&mut self, label: &str) {
+        for (_, job) in self.jobs.iter_mut().filter(|((_, name), _)| name == label) {
+            job.is_stale = true;
+        }
     }
 
     /// Ends all jobs.
@@ -130,60 +123,114 @@ impl World {
         }
     }
 
+    fn found(&self, label: &str) -> Option<&Job> {
+        self.jobs.iter().find(|((_, name), _)| name == label).map(|(_, job)| job)
+    }
+
+    /// The domain that a target is in, and the label below it.
+    fn target(&self, target: &str) -> Result<(Domain, String), Step> {
+        let uid = rustix::process::getuid().as_raw();
+        let mut parts = target.splitn(3, '/');
+        let (kind, of, label) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+        if of != Some(&uid.to_string()) {
+            let why =
+                format!("Bad request.\nCould not find domain for user {}: {}", kind.unwrap_or("?"), of.unwrap_or(""));
+            return Err(refuse(112, &why));
+        }
+        match kind {
+            Some("gui") if self.ways.gui => Ok((Domain::Gui, label.to_owned())),
+            Some("gui") if self.ways.no_domain == 112 => {
+                Err(refuse(112, &format!("Bad request.\nCould not find domain for user gui: {uid}")))
+            }
+            Some("gui") => Err(refuse(self.ways.no_domain, "Domain does not support specified action")),
+            Some("user") => Ok((Domain::User, label.to_owned())),
+            _ => Err(refuse(64, "Unrecognized target specifier")),
+        }
+    }
+
     fn step(&mut self, world: &Arc<Mutex<Self>>, words: &[&str], first: bool) -> Step {
         if self.ways.hangs && !self.over {
             return Step::Wait;
         }
-        let domain = self.domain();
-        // Whether the domain is there, and the label below it.
-        let label_in = |target: &str| match target.strip_prefix(&domain) {
-            Some(rest) => Ok(rest.trim_start_matches('/').to_owned()),
-            None => Err(refuse(125, "Domain does not support specified action")),
-        };
-        let target = |at: usize| label_in(words.get(at).copied().unwrap_or_default());
-        match words {
-            ["list"] => done(answers::list(self.jobs.iter())),
-            ["print", _] => target(1).map_or_else(|step| step, |label| self.print(&domain, &label)),
-            ["print-disabled", _] => {
-                target(1).map_or_else(|step| step, |_| done(answers::print_disabled(&self.disabled, self.ways.macos)))
+        self.answer(world, words, first).unwrap_or_else(|step| step)
+    }
+
+    fn answer(&mut self, world: &Arc<Mutex<Self>>, words: &[&str], first: bool) -> Result<Step, Step> {
+        Ok(match *words {
+            ["list"] => done(answers::LIST.to_owned()),
+            ["print", target] => {
+                let (domain, label) = self.target(target)?;
+                self.print(domain, &label)
             }
-            ["enable" | "disable", _] => target(1).map_or_else(
-                |step| step,
-                |label| {
-                    self.disabled.insert(label, words[0] == "disable");
-                    done(String::new())
-                },
-            ),
-            ["bootout", _] => target(1).map_or_else(|step| step, |label| self.bootout(&label)),
-            ["bootstrap", _, plist] => target(1).map_or_else(|step| step, |_| self.bootstrap(world, Path::new(plist))),
-            ["kickstart", _] => target(1).map_or_else(|step| step, |label| self.kickstart(world, &label, first)),
-            ["kill", name, _] => target(2).map_or_else(
-                |step| step,
-                |label| {
-                    let number = match name.trim_start_matches("SIG") {
-                        "KILL" => Signal::KILL,
-                        "SEGV" => Signal::SEGV,
-                        _ => Signal::TERM,
-                    };
-                    signal(self.pid(&label), number);
-                    done(String::new())
-                },
-            ),
+            ["print-disabled", target] => {
+                self.target(target)?;
+                done(answers::print_disabled(&self.disabled, self.ways.macos))
+            }
+            [verb @ ("enable" | "disable"), target] => {
+                // Of a user there is one such list, for all domains.
+                let (_, label) = self.target(target)?;
+                self.disabled.insert(label, verb == "disable");
+                done(String::new())
+            }
+            ["bootout", target] => {
+                let key = self.target(target)?;
+                self.bootout(&key)
+            }
+            ["bootstrap", target, plist] => {
+                let (domain, _) = self.target(target)?;
+                self.bootstrap(world, domain, Path::new(plist))
+            }
+            // The old way: its failures are told, and its status is that all is well.
+            ["load", plist] => {
+                let (domain, _) = self.target(&self.domain())?;
+                match self.bootstrap(world, domain, Path::new(plist)) {
+                    Step::Reply(reply) if reply.status != 0 => {
+                        let err = format!("Load failed: {}: Input/output error\n", reply.status);
+                        Step::Reply(Reply { status: 0, out: String::new(), err })
+                    }
+                    step => step,
+                }
+            }
+            ["kickstart", target] => {
+                let key = self.target(target)?;
+                self.kickstart(world, &key, first)
+            }
+            ["kill", name, target] => {
+                let (_, label) = self.target(target)?;
+                let number = match name.trim_start_matches("SIG") {
+                    "KILL" => Signal::KILL,
+                    "SEGV" => Signal::SEGV,
+                    _ => Signal::TERM,
+                };
+                signal(self.pid(&label), number);
+                done(String::new())
+            }
             _ => refuse(64, "Unrecognized subcommand"),
-        }
+        })
     }
 
-    fn print(&self, domain: &str, label: &str) -> Step {
-        match (self.jobs.get(label), &self.ways.prints) {
-            (None, _) => refuse(113, &format!("Could not find service \"{label}\" in domain for {domain}")),
+    fn print(&self, domain: Domain, label: &str) -> Step {
+        let name = name_of(domain);
+        if label.is_empty() {
+            let jobs = self.jobs.iter().filter(|((of, _), _)| *of == domain);
+            return done(answers::domain(&name, domain.session(), jobs.map(|((_, label), job)| (label.as_str(), job))));
+        }
+        match (self.jobs.get(&(domain, label.to_owned())), &self.ways.prints) {
+            (None, _) => {
+                let (kind, uid) = name.split_once('/').unwrap_or_default();
+                refuse(
+                    113,
+                    &format!("Bad request.\nCould not find service \"{label}\" in domain for user {kind}: {uid}"),
+                )
+            }
             (Some(_), Some(text)) => done(text.clone()),
-            (Some(job), None) => done(answers::print(domain, label, job, self.ways.macos)),
+            (Some(job), None) => done(answers::print(&name, label, job, self.ways.macos)),
         }
     }
 
-    fn bootout(&mut self, label: &str) -> Step {
+    fn bootout(&mut self, key: &Key) -> Step {
         let earliest = Instant::now() + self.ways.drains;
-        let Some(job) = self.jobs.get_mut(label) else { return refuse(3, "Boot-out failed: 3: No such process") };
+        let Some(job) = self.jobs.get_mut(key) else { return refuse(3, "Boot-out failed: 3: No such process") };
         if matches!(job.state, State::Draining(..)) {
             return refuse(37, "Boot-out failed: 37: Operation already in progress");
         }
@@ -191,27 +238,43 @@ impl World {
         signal(pid, Signal::TERM);
         job.state = State::Draining(pid, earliest);
         if self.ways.bootout_disables {
-            self.disabled.insert(label.to_owned(), true);
+            self.disabled.insert(key.1.clone(), true);
         }
         self.bury();
         done(String::new())
     }
 
-    fn bootstrap(&mut self, world: &Arc<Mutex<Self>>, plist: &Path) -> Step {
+    fn bootstrap(&mut self, world: &Arc<Mutex<Self>>, domain: Domain, plist: &Path) -> Step {
         const BUSY: &str = "Bootstrap failed: 5: Input/output error";
         let Some(spec) = Spec::read(plist) else { return refuse(5, BUSY) };
         if self.ways.spurious > 0 {
             self.ways.spurious -= 1;
             return refuse(5, BUSY);
         }
-        if self.jobs.contains_key(&spec.label) {
+        let is_open = std::fs::metadata(plist).is_ok_and(|data| data.permissions().mode() & 0o022 != 0);
+        if is_open {
+            return if self.ways.macos >= 13 {
+                refuse(5, BUSY)
+            } else {
+                refuse(122, "Path had bad ownership/permissions")
+            };
+        }
+        let key = (domain, spec.label.clone());
+        if self.jobs.contains_key(&key) {
             return refuse(5, BUSY);
         }
         if self.disabled.get(&spec.label) == Some(&true) {
             return if self.ways.macos >= 14 { refuse(5, BUSY) } else { refuse(119, "Bootstrap failed: 119") };
         }
+        if !spec.may_load_in(domain.session()) {
+            return if self.ways.macos >= 15 {
+                refuse(5, BUSY)
+            } else {
+                refuse(134, "Bootstrap failed: 134: Service cannot load in requested session")
+            };
+        }
         self.loads += 1;
-        let (label, starts) = (spec.label.clone(), spec.run_at_load || spec.keep_alive);
+        let starts = spec.starts_when_loaded();
         let job = Job {
             plist: PathBuf::from(plist),
             spec,
@@ -219,20 +282,26 @@ impl World {
             runs: 0,
             end: End::Never,
             spawn_failed: false,
+            is_stale: false,
             coalition: 1000 + 2 * self.loads,
         };
-        self.jobs.insert(label.clone(), job);
-        if starts {
-            self.spawn(world, &label);
+        let job = self.jobs.entry(key.clone()).or_insert(job);
+        match self.ways.pends_loads {
+            Some(reason) if starts => job.state = State::Pended(reason),
+            _ if starts => self.spawn(world, &key),
+            _ => {}
         }
         done(String::new())
     }
 
-    fn kickstart(&mut self, world: &Arc<Mutex<Self>>, label: &str, first: bool) -> Step {
-        let Some(job) = self.jobs.get(label) else { return refuse(113, "Could not find service") };
+    fn kickstart(&mut self, world: &Arc<Mutex<Self>>, key: &Key, first: bool) -> Step {
+        let Some(job) = self.jobs.get(key) else { return refuse(113, "Could not find service") };
+        if matches!(job.state, State::Draining(..)) {
+            return refuse(37, "Could not kickstart service: 37: Operation already in progress");
+        }
         let is_up = matches!(job.state, State::Running(_));
         if first && !is_up {
-            self.spawn(world, label);
+            self.spawn(world, key);
         } else if is_up && self.ways.kickstart_blocks {
             return Step::Wait;
         } else if !first {
@@ -241,49 +310,50 @@ impl World {
         if self.ways.kickstart_blocks { Step::Wait } else { done(String::new()) }
     }
 
-    fn spawn(&mut self, world: &Arc<Mutex<Self>>, label: &str) {
+    fn spawn(&mut self, world: &Arc<Mutex<Self>>, key: &Key) {
         let throttle = self.ways.throttle;
-        let Some(job) = self.jobs.get_mut(label) else { return };
+        let Some(job) = self.jobs.get_mut(key) else { return };
         job.runs += 1;
-        if let Ok(child) = job.spec.spawn(&self.environment) {
+        let child = if job.is_stale { None } else { job.spec.spawn(&self.environment).ok() };
+        if let Some(child) = child {
             job.state = State::Running(child.id());
             job.spawn_failed = false;
-            let (world, label) = (Arc::downgrade(world), label.to_owned());
-            thread::spawn(move || wait(child, &world, &label));
+            let (world, key) = (Arc::downgrade(world), key.clone());
+            thread::spawn(move || wait(child, &world, &key));
         } else {
             job.spawn_failed = true;
             job.end = End::Code(78);
-            job.state = after(job, throttle);
+            job.state = after(job, throttle, None);
         }
     }
 
     /// A process of a job has ended.
-    fn ended(&mut self, label: &str, pid: u32, status: ExitStatus) {
-        let throttle = self.ways.throttle;
-        let Some(job) = self.jobs.get_mut(label).filter(|job| job.pid() == Some(pid)) else { return };
+    fn ended(&mut self, key: &Key, pid: u32, status: ExitStatus) {
+        let (throttle, pends) = (self.ways.throttle, self.ways.pends_respawns);
+        let Some(job) = self.jobs.get_mut(key).filter(|job| job.pid() == Some(pid)) else { return };
         // What it has left behind goes with it.
         signal(Some(pid), Signal::KILL);
         job.end = status.into();
         job.state = match job.state {
             State::Draining(_, earliest) => State::Draining(None, earliest),
-            _ => after(job, throttle),
+            _ => after(job, throttle, pends),
         };
         self.bury();
     }
 
     /// Does what is due.
-    fn tick(world: &Arc<Mutex<Self>>) {
+    pub fn tick(world: &Arc<Mutex<Self>>) {
         let mut this = lock(world);
         let now = Instant::now();
         this.bury();
-        let due: Vec<String> = this
+        let due: Vec<Key> = this
             .jobs
             .iter()
             .filter(|(_, job)| matches!(job.state, State::Scheduled(at) if at <= now))
-            .map(|(label, _)| label.clone())
+            .map(|(key, _)| key.clone())
             .collect();
-        for label in due.iter().filter(|_| !this.over).cloned().collect::<Vec<_>>() {
-            this.spawn(world, &label);
+        for key in due.iter().filter(|_| !this.over).cloned().collect::<Vec<_>>() {
+            this.spawn(world, &key);
         }
         for job in this.jobs.values() {
             if let State::Draining(Some(pid), earliest) = job.state
@@ -302,14 +372,18 @@ impl World {
 }
 
 /// The state of a job whose process has ended by itself.
-fn after(job: &Job, throttle: Duration) -> State {
-    if job.spec.keep_alive { State::Scheduled(Instant::now() + throttle) } else { State::NotRunning }
+fn after(job: &Job, throttle: Duration, pends: Option<&'static str>) -> State {
+    match pends {
+        _ if !job.spec.starts_again(job.end) => State::NotRunning,
+        Some(reason) => State::Pended(reason),
+        None => State::Scheduled(Instant::now() + throttle),
+    }
 }
 
-fn wait(mut child: Child, world: &Weak<Mutex<World>>, label: &str) {
+fn wait(mut child: Child, world: &Weak<Mutex<World>>, key: &Key) {
     let pid = child.id();
     if let (Ok(status), Some(world)) = (child.wait(), world.upgrade()) {
-        lock(&world).ended(label, pid, status);
+        lock(&world).ended(key, pid, status);
     }
 }
 

@@ -11,8 +11,48 @@ const PIECE: usize = 4 * 1024;
 pub struct Split<'a> {
     /// The document without the items of the list.
     pub frame: Vec<u8>,
-    /// Lists of one or more items each, and the number of lines before each in the document.
-    pub pieces: Vec<(usize, &'a [u8])>,
+    /// Lists of one or more items each.
+    pub pieces: Vec<Item<'a>>,
+    /// The column, from 0, in which each item begins.
+    pub column: usize,
+}
+
+impl<'a> Split<'a> {
+    /// Every item of the list, as a list of one each.
+    pub fn items(&self) -> impl Iterator<Item = Item<'a>> {
+        self.pieces.iter().flat_map(|piece| piece.items(self.column))
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    /// How many lines of the document there are before it.
+    pub lines_before: usize,
+    /// Its text.
+    pub text: &'a [u8],
+}
+
+impl<'a> Item<'a> {
+    /// How many lines it has.
+    #[must_use]
+    pub fn lines(self) -> usize {
+        Lines { text: self.text, at: 0, number: 0 }.count()
+    }
+
+    /// The items in it that begin in this column.
+    pub fn items(self, column: usize) -> impl Iterator<Item = Item<'a>> {
+        let lines = Lines { text: self.text, at: 0, number: 0 };
+        let mut starts: Vec<(usize, usize)> = lines
+            .filter(|line| !is_void(line.text) && line.begins_item(column))
+            .map(|line| (line.start, line.number))
+            .collect();
+        starts.push((self.text.len(), 0));
+        (1..starts.len()).map(move |next| {
+            let ((start, number), (end, _)) = (starts[next - 1], starts[next]);
+            Item { lines_before: self.lines_before + number, text: &self.text[start..end] }
+        })
+    }
 }
 
 /// Cuts a document that has the top-level key `key` near its beginning and, in the lines below it, a list
@@ -54,20 +94,31 @@ pub fn split_list<'a>(document: &'a [u8], key: &str) -> Option<Split<'a>> {
             continue;
         }
         if !line.begins_item(column) {
-            break line.start;
+            if ends_list(line.text) {
+                break line.start;
+            }
+            // It belongs nowhere, and makes the item before it one that cannot be read.
+            continue;
         }
         if line.start - piece >= PIECE {
-            pieces.push((before, &document[piece..line.start]));
+            pieces.push(Item { lines_before: before, text: &document[piece..line.start] });
             (piece, before) = (line.start, line.number);
         }
     };
-    pieces.push((before, &document[piece..end]));
-    Some(Split { frame: [&document[..start], &document[end..]].concat(), pieces })
+    pieces.push(Item { lines_before: before, text: &document[piece..end] });
+    Some(Split { frame: [&document[..start], &document[end..]].concat(), pieces, column })
 }
 
 /// Whether there is nothing in the line but blanks and a comment.
 fn is_void(line: &[u8]) -> bool {
     line.trim_ascii_start().first().is_none_or(|byte| *byte == b'#')
+}
+
+/// Whether a line that is no item of the list is something else of the document: a key, or one of its marks.
+fn ends_list(line: &[u8]) -> bool {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'"' | b'\'');
+    let key = line.iter().position(|byte| !is_word(byte)).unwrap_or(line.len());
+    (key > 0 && line.get(key) == Some(&b':')) || line.starts_with(b"---") || line.starts_with(b"...")
 }
 
 /// Whether the line is the key without a value.

@@ -158,11 +158,19 @@ fn a_list_is_cut_between_its_items() {
     let items: Vec<String> = (0..50).map(item).collect();
     let document = format!("# head\n---\nversion: 1.2\nsites: # all\n\n{}other: 1\n", items.concat());
     let split = split_list(document.as_bytes(), "sites").unwrap();
-    assert_eq!(String::from_utf8(split.frame).unwrap(), "# head\n---\nversion: 1.2\nsites: # all\n\nother: 1\n");
+    assert_eq!(
+        String::from_utf8(split.frame.clone()).unwrap(),
+        "# head\n---\nversion: 1.2\nsites: # all\n\nother: 1\n"
+    );
     assert!(split.pieces.len() > 2);
-    let joined: Vec<u8> = split.pieces.iter().flat_map(|(_, piece)| piece.to_vec()).collect();
+    let joined: Vec<u8> = split.pieces.iter().flat_map(|piece| piece.text.to_vec()).collect();
     assert_eq!(String::from_utf8(joined).unwrap(), items.concat());
-    for (lines, piece) in split.pieces {
+    assert_eq!(split.items().count(), 50);
+    for (number, item) in split.items().enumerate() {
+        assert!(str::from_utf8(item.text).unwrap().starts_with(&format!("  - name: s{number}\n")));
+        assert_eq!(item.lines_before, 5 + 4 * number);
+    }
+    for Item { lines_before: lines, text: piece } in split.pieces {
         let at = document.find(str::from_utf8(piece).unwrap()).unwrap();
         assert_eq!(document[..at].matches('\n').count(), lines);
         assert!(piece.starts_with(b"  - name: s"));

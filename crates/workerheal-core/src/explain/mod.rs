@@ -3,12 +3,13 @@
 //! An [`Explanation`] is made of the very [`Case`] that the healer decides by: each [`Rule`] says what
 //! it makes of it, with the evidence, and the first that objects is the reason. Nothing is decided
 //! here; only what a rule has to say that matters for this worker is told. The sentences are in
-//! [`words`], what a person can do in [`remedies`], why a worker does not count as ill in [`rest`],
+//! [`words`], what a person can do in [`remedies`], by which [`commands`], why a worker does not count as ill in [`rest`],
 //! and times in [`times`]. [`text`] puts it all on a page.
 
 pub mod rest;
 pub mod text;
 
+mod commands;
 mod remedies;
 pub mod times;
 mod words;
@@ -18,6 +19,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::commands::{Commands, LaunchdJob, Manager};
 use self::words::Words;
 use super::diagnosis::{Refusal, State};
 use super::rules::{Case, Judgement, Rule, Verdict};
@@ -34,32 +36,12 @@ pub struct Sources {
     pub config: String,
     /// The stop marker's path.
     pub stop_marker: String,
-    /// How commands to the same manager begin.
+    /// Commands to the same manager.
     pub commands: Commands,
     /// Now, as people say it.
     pub now: SystemTime,
     /// Now, by the clock that the ends of pauses are told by.
     pub clock: Timestamp,
-}
-
-/// How commands begin that a person can paste.
-#[derive(Debug, Clone, Copy)]
-pub struct Commands {
-    /// To the service manager.
-    pub systemctl: &'static str,
-    /// To the journal.
-    pub journalctl: &'static str,
-    /// To workerheal itself.
-    pub workerheal: &'static str,
-}
-
-impl Commands {
-    /// For the units of the calling user.
-    pub const USER: Self =
-        Self { systemctl: "systemctl --user", journalctl: "journalctl --user", workerheal: "workerheal" };
-    /// For the units of the system.
-    pub const SYSTEM: Self =
-        Self { systemctl: "systemctl", journalctl: "journalctl", workerheal: "workerheal --system" };
 }
 
 /// What speaks for a heal, or against it.
@@ -94,6 +76,9 @@ pub struct Explanation {
     pub site: String,
     /// What it does there.
     pub worker: String,
+    /// The git worktree that it serves, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
     /// What is wrong with it, if anything.
@@ -140,6 +125,7 @@ impl Case<'_> {
         Explanation {
             site: self.worker.site.clone(),
             worker: self.worker.name.clone(),
+            worktree: self.worker.worktree.clone(),
             unit: self.unit.short().to_owned(),
             state,
             summary: words.summary(state, &verdict),

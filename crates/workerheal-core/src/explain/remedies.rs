@@ -3,12 +3,14 @@
 //! Whether a heal by hand would help is asked of the rules themselves, by judging the worker as
 //! `workerheal heal` does.
 
-use super::Objection;
+use super::commands::quoted;
 use super::rest::Rest;
 use super::words::Words;
+use super::{Commands, Objection};
 use crate::diagnosis::{Asked, Hopeless, Refusal};
 use crate::pauses::{Pause, Target};
 use crate::rules::{Case, History, Rule, Verdict};
+use crate::text;
 use crate::units::ActiveState;
 
 impl Words<'_> {
@@ -37,7 +39,7 @@ impl Words<'_> {
 
     /// What a person can do with a worker that is not ill.
     pub fn ways_out_of_rest(&self, rest: &Rest) -> Vec<String> {
-        let (unit, systemctl) = (self.unit(), self.sources.commands.systemctl);
+        let (unit, commands) = (self.unit(), self.commands());
         let mut steps = Vec::new();
         if let Some(refusal) = self.case.intent().filter(|_| rest.is_down()) {
             // Lerd stops the workers of what it pauses, and starts them when that is over.
@@ -46,16 +48,16 @@ impl Words<'_> {
         match rest {
             Rest::Up | Rest::Restarting | Rest::Starting | Rest::Stopping => {}
             Rest::Masked => {
-                steps.push(vec![format!("unmask it: {systemctl} unmask {unit}")]);
-                steps.push(vec![format!("start it: {systemctl} start {unit}")]);
+                steps.push(vec![format!("unmask it: {}", commands.unmask(&unit))]);
+                steps.push(vec![format!("start it: {}", commands.start(&unit))]);
             }
             Rest::NoFile => steps.push(self.remedy(&Verdict::Hopeless(Hopeless::NotFound))),
-            Rest::NotEnabled => steps.push(vec![format!("enable and start it: {systemctl} enable --now {unit}")]),
+            Rest::NotEnabled => steps.extend(commands.enable_and_start(&unit).into_iter().map(|step| vec![step])),
             Rest::NotLoaded(_) | Rest::Unclear(_) => {
-                steps.push(vec![format!("see what is the matter: {systemctl} status {unit}")]);
+                steps.push(vec![format!("see what is the matter: {}", commands.status(&unit))]);
             }
-            Rest::OnDemand | Rest::Once | Rest::PerhapsStopped(_) | Rest::FilesUnknown => {
-                steps.push(vec![format!("start it: {systemctl} start {unit}")]);
+            Rest::OnDemand | Rest::Once | Rest::PerhapsStopped(_) | Rest::FilesUnknown | Rest::LeftTo(_) => {
+                steps.push(vec![format!("start it: {}", commands.start(&unit))]);
             }
         }
         in_order(steps)
@@ -63,13 +65,17 @@ impl Words<'_> {
 
     /// The command that shows its log.
     pub fn log(&self) -> String {
-        format!("{} -u {}", self.sources.commands.journalctl, self.unit())
+        self.commands().log(&self.unit())
     }
 
     /// The worker as `workerheal heal` sees it, which knows nothing of earlier attempts.
     fn by_hand(&self) -> Case<'_> {
         let history = History { asked: Asked::ByPerson, refuses: self.case.history.refuses, ..History::default() };
         Case { history, ..*self.case }
+    }
+
+    fn commands(&self) -> &Commands {
+        &self.sources.commands
     }
 
     /// The unit's name, fit to be pasted into a shell.
@@ -85,19 +91,21 @@ impl Words<'_> {
         if self.by_hand().state().is_some() {
             format!("heal it by hand: {}", self.heal_command())
         } else {
-            format!("start it: {} start {}", self.sources.commands.systemctl, self.unit())
+            format!("start it: {}", self.commands().start(&self.unit()))
         }
     }
 
     /// For a worker that is to be started now.
     fn see_to_the_daemon(&self) -> Vec<String> {
-        let systemctl = self.sources.commands.systemctl;
-        vec![format!("see whether the daemon is running: {systemctl} status workerheal"), self.heal_by_hand()]
+        let status = self.commands().status_of_the_daemon();
+        let mut ways = vec![format!("see whether the daemon is running: {status}"), self.heal_by_hand()];
+        ways.extend(self.commands().demand().map(|demand| format!("have the manager start it: {demand}")));
+        ways
     }
 
     /// What takes away an objection that a heal by hand would overrule.
     fn choice(&self, objection: &Verdict) -> Vec<String> {
-        let (unit, systemctl) = (self.unit(), self.sources.commands.systemctl);
+        let (unit, commands) = (self.unit(), self.commands());
         let by_hand = self.heal_by_hand();
         match objection {
             Verdict::GivenUp | Verdict::Exhausted(_) => {
@@ -112,46 +120,45 @@ impl Words<'_> {
                 ]
             }
             Verdict::Wait(_) => vec![format!("try it now, without waiting: {}", self.heal_command())],
-            Verdict::Held(Refusal::Disabled) => vec![by_hand, format!("enable it: {systemctl} enable {unit}")],
+            Verdict::Held(Refusal::Disabled) => {
+                vec![by_hand, format!("enable it: {}", commands.enable(&unit))]
+            }
             Verdict::Held(Refusal::StateNotHealed(state)) => {
                 vec![by_hand, format!("add {state} to heal.states in {}", self.sources.config)]
             }
+            Verdict::Held(Refusal::Stuck(..) | Refusal::LeftToTrigger(_) | Refusal::OneshotEnded)
+            | Verdict::Hopeless(_) => self.remedy(objection),
             _ => vec![by_hand],
         }
     }
 
     /// What takes an objection away that no heal by hand overrules; or any other, if need be.
     fn remedy(&self, objection: &Verdict) -> Vec<String> {
-        let (unit, systemctl) = (self.unit(), self.sources.commands.systemctl);
+        let (unit, commands) = (self.unit(), self.commands());
         match objection {
-            Verdict::Hopeless(Hopeless::NotFound) => {
-                vec![format!("write its unit's file again, then: {systemctl} daemon-reload")]
-            }
-            Verdict::Hopeless(Hopeless::BadSetting | Hopeless::Unreadable) => vec![
-                format!("see what is wrong with its unit's file: {systemctl} status {unit}"),
-                format!("and mend it, then: {systemctl} daemon-reload"),
-            ],
+            Verdict::Hopeless(Hopeless::NotFound) => vec![commands.write_the_file_again()],
+            Verdict::Hopeless(Hopeless::BadSetting | Hopeless::Unreadable) => commands.mend_the_file(&unit).into(),
             Verdict::Hopeless(Hopeless::RestartPrevented(_)) => {
                 vec![format!("fix the cause, then {}", self.heal_by_hand())]
             }
-            Verdict::Hopeless(Hopeless::NotByHand(_)) => vec![
-                format!("start what brings it up: {systemctl} list-dependencies --reverse {unit}"),
-                format!("remove RefuseManualStart= from its unit: {systemctl} edit {unit}"),
-            ],
+            Verdict::Hopeless(Hopeless::NotByHand(_)) => commands.start_by_others(&unit),
             Verdict::Held(refusal) => match refusal {
-                Refusal::ConflictUp(other) => vec![format!("stop {other}: {systemctl} stop {}", quoted(other))],
+                Refusal::ConflictUp(other) => vec![format!("stop {other}: {}", commands.stop(&quoted(other)))],
                 Refusal::LeftToTrigger(trigger) => {
                     vec![
                         self.heal_by_hand(),
-                        format!("wait for {trigger}; to see when: {systemctl} status {}", quoted(trigger)),
+                        format!(
+                            "wait for {trigger}; to see when: {}",
+                            commands.status_of_the_trigger(&quoted(trigger))
+                        ),
                     ]
                 }
                 Refusal::OneshotEnded => {
-                    vec![self.heal_by_hand(), format!("add Restart=on-failure to its unit: {systemctl} edit {unit}")]
+                    vec![self.heal_by_hand(), commands.restart_on_failure(&unit)]
                 }
                 Refusal::Stuck(..) => vec![
-                    format!("see what it waits for: {systemctl} status {unit}"),
-                    format!("end it: {systemctl} kill --signal=KILL {unit}"),
+                    format!("see what it waits for: {}", commands.status(&unit)),
+                    format!("end it: {}", commands.kill(&unit)),
                 ],
                 Refusal::StopMarker => vec!["start Lerd again, which removes that file".to_owned()],
                 Refusal::Paused(_) => {
@@ -169,35 +176,35 @@ impl Words<'_> {
                 Refusal::IdleSuspended(worker) => {
                     vec![format!("open the site {} in a browser, which wakes its workers", worker.site)]
                 }
-                Refusal::Masked => vec![format!("unmask it: {systemctl} unmask {unit}")],
+                Refusal::Masked => vec![format!("unmask it: {}", commands.unmask(&unit))],
                 Refusal::JobPending => {
-                    vec![format!("wait until that job has ended; to watch it: {systemctl} list-jobs")]
+                    vec![format!("wait until that job has ended; to watch it: {}", commands.jobs(&unit))]
                 }
                 Refusal::ParentDown(_) => {
                     let down: Vec<String> = self.down_parents().map(|parent| quoted(&parent.name)).collect();
                     let is_coming = self.down_parents().all(|it| it.active == ActiveState::Activating && !it.stopping);
-                    let (way, verb) = if is_coming {
-                        ("wait until what it needs is up; to watch it", "status")
+                    let down = down.join(" ");
+                    vec![if is_coming {
+                        format!("wait until what it needs is up; to watch it: {}", commands.status(&down))
                     } else {
-                        ("start what it needs", "start")
-                    };
-                    vec![format!("{way}: {systemctl} {verb} {}", down.join(" "))]
+                        format!("start what it needs: {}", commands.start(&down))
+                    }]
                 }
                 Refusal::CrashLooping(_) => {
-                    vec!["mend what makes it crash".to_owned(), format!("stop it until then: {systemctl} stop {unit}")]
+                    vec!["mend what makes it crash".to_owned(), format!("stop it until then: {}", commands.stop(&unit))]
                 }
                 Refusal::DirectoryGone(path) => {
                     let mut ways = vec![
-                        format!("bring back {}", path.display()),
-                        format!("forget the worker: {systemctl} disable {unit}"),
+                        format!("bring back {}", text::path(path)),
+                        format!("forget the worker: {}", commands.disable(&unit)),
                     ];
                     if self.case.seen.active == ActiveState::Failed {
-                        ways.push(format!("and its failure: {systemctl} reset-failed {unit}"));
+                        ways.extend(commands.reset_failed(&unit).map(|reset| format!("and its failure: {reset}")));
                     }
                     ways
                 }
                 Refusal::Declined(_) | Refusal::Unreadable(_) => {
-                    vec![format!("see what is the matter: {systemctl} status {unit}")]
+                    vec![format!("see what is the matter: {}", commands.status(&unit))]
                 }
                 Refusal::Disabled | Refusal::StopUnknown(_) | Refusal::StateNotHealed(_) => self.choice(objection),
             },
@@ -243,10 +250,4 @@ fn in_order(steps: Vec<Vec<String>>) -> Vec<String> {
         }
     }
     lines
-}
-
-/// A name fit to be pasted into a shell: names of units may have backslashes.
-fn quoted(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '/');
-    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }

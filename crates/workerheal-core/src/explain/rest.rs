@@ -30,6 +30,8 @@ pub enum Rest {
     PerhapsStopped(String),
     /// It is down, and nobody asked what its files are like.
     FilesUnknown,
+    /// It is down, and not workerheal's to start; says whose.
+    LeftTo(String),
     /// Its state is none that this version knows how to judge.
     Unclear(ActiveState),
 }
@@ -42,10 +44,20 @@ impl Rest {
 }
 
 impl Case<'_> {
+    /// Who or what starts it, where that is not workerheal's to do and the manager says so.
+    pub(super) fn left_to(&self) -> Option<&str> {
+        self.seen.said.as_ref()?.left_to.as_deref()
+    }
+
     /// Why it does not count as ill. Only of meaning where [`state`](Self::state) finds nothing.
     #[must_use]
     pub fn rest(&self) -> Rest {
         let seen = self.seen;
+        let is_down =
+            !seen.active.is_up() && !matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating);
+        if is_down && let Some(left_to) = self.left_to() {
+            return Rest::LeftTo(left_to.to_owned());
+        }
         if matches!(seen.load, LoadState::Merged | LoadState::Stub | LoadState::Unknown) {
             return Rest::NotLoaded(seen.load);
         }

@@ -14,14 +14,9 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// What the worker is called: `SITE/WORKER`, or by its unit where that is not it alone. A site's
-    /// worker and those of its worktrees have the same name.
+    /// What the worker is called: `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or by its unit.
     pub fn name(&self) -> String {
-        let worker = self.case.worker;
-        match (worker.site.as_str(), &worker.worktree) {
-            ("", _) | (_, Some(_)) => self.case.unit.short().to_owned(),
-            (site, None) => format!("{site}/{}", worker.name),
-        }
+        self.case.worker.to_string()
     }
 
     /// Where the registry has this key of the worker's site.
@@ -52,6 +47,7 @@ impl Words<'_> {
             Verdict::Held(Refusal::StopUnknown(_)) => {
                 format!("{name} is left alone, as it may have been stopped on purpose.")
             }
+            Verdict::Held(refusal @ Refusal::Stuck(..)) => format!("{name} is stuck: {}.", in_short(refusal)),
             Verdict::Held(refusal) => format!("{name} is left alone: {}.", in_short(refusal)),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => format!("{name} was given up."),
@@ -86,6 +82,7 @@ impl Words<'_> {
             Rest::Once => format!("{name} has done its work."),
             Rest::PerhapsStopped(_) => format!("{name} is left alone, as it may have been stopped on purpose."),
             Rest::FilesUnknown => format!("{name} is down, but has not failed."),
+            Rest::LeftTo(left_to) => format!("{name} is left alone: {left_to}."),
             Rest::NotLoaded(_) | Rest::Unclear(_) => format!("{name} is left alone: its state is not clear."),
         }
     }
@@ -143,15 +140,15 @@ impl Words<'_> {
                 );
             }
             State::Failed | State::Orphaned if failed => {
-                evidence.push(format!("Result={}", seen.result));
+                evidence.extend(self.property(format!("Result={}", seen.result)));
                 format!("it failed{ago}{}", cause(seen.result))
             }
             State::StartLimitHit => {
-                evidence.push(format!("Result={}, Restart={}", seen.result, seen.restart));
+                evidence.extend(self.property(format!("Result={}, Restart={}", seen.result, seen.restart)));
                 format!("it crashed too often; the service manager gave up{ago}")
             }
             State::ExpectedButStopped => {
-                evidence.push("UnitFileState=enabled".to_owned());
+                evidence.extend(self.property("UnitFileState=enabled".to_owned()));
                 format!("it is enabled, but has been down{down_for}")
             }
             State::Failed | State::Orphaned => format!("it has been down{down_for}"),
@@ -168,14 +165,34 @@ impl Words<'_> {
                 "it crashes again and again".to_owned()
             }
         };
-        evidence.push(format!("ActiveState={}", seen.active));
-        found(&says, listed(evidence))
+        evidence.push(self.state());
+        let finding =
+            seen.said.as_ref().and_then(|said| said.finding.as_ref()).filter(|_| failed && !seen.directory_gone);
+        found(finding.unwrap_or(&says), listed(evidence))
+    }
+
+    /// A property as systemd has it; `None` of a manager that says things in words of its own.
+    fn property(&self, property: String) -> Option<String> {
+        self.case.seen.said.is_none().then_some(property)
+    }
+
+    /// What the manager says of the unit's state.
+    fn state(&self) -> String {
+        match &self.case.seen.said {
+            Some(said) => said.evidence.clone(),
+            None => format!("ActiveState={}", self.case.seen.active),
+        }
+    }
+
+    /// What systemd says, or what is true of launchd in its place.
+    fn by_manager(&self, of_systemd: String, of_launchd: &str) -> String {
+        self.property(of_systemd).unwrap_or_else(|| of_launchd.to_owned())
     }
 
     /// That nothing is wrong with it, and why.
     pub fn rests(&self, rest: &Rest) -> Vec<Line> {
         let seen = self.case.seen;
-        let state = format!("ActiveState={}", seen.active);
+        let state = self.state();
         let so_far = self.age().map(|age| format!(", for {age} so far")).unwrap_or_default();
         let down = || {
             let down_for = self.age().map(|age| format!(" for {age}")).unwrap_or_default();
@@ -191,7 +208,9 @@ impl Words<'_> {
             }
             Rest::Restarting => {
                 let restarts = seen.restarts.map(|restarts| format!("NRestarts={}", restarts.count));
-                let evidence = vec![restarts.unwrap_or_default(), format!("Restart={}", seen.restart), state];
+                let restarts = restarts.and_then(|restarts| self.property(restarts));
+                let restart = self.property(format!("Restart={}", seen.restart));
+                let evidence = vec![restarts.unwrap_or_default(), restart.unwrap_or_default(), state];
                 vec![found("it has ended, and the service manager restarts it", listed(evidence))]
             }
             Rest::Starting => vec![found(&format!("it is starting{so_far}"), state)],
@@ -199,8 +218,14 @@ impl Words<'_> {
             Rest::Masked => {
                 vec![down(), found("it is masked, so that nothing can start it", "LoadState=masked".to_owned())]
             }
-            Rest::NoFile => vec![down(), found("its unit has no file any more", "LoadState=not-found".to_owned())],
-            Rest::NotEnabled => vec![down(), found("it is not enabled", "UnitFileState is not enabled".to_owned())],
+            Rest::NoFile => {
+                let evidence = self.by_manager("LoadState=not-found".to_owned(), "its plist is gone");
+                vec![down(), found("its unit has no file any more", evidence)]
+            }
+            Rest::NotEnabled => {
+                let evidence = self.by_manager("UnitFileState is not enabled".to_owned(), "launchctl print-disabled");
+                vec![down(), found("it is not enabled", evidence)]
+            }
             Rest::OnDemand => vec![
                 down(),
                 found(
@@ -211,8 +236,12 @@ impl Words<'_> {
             Rest::Once => vec![down(), found("it does its work once, and ends", "Type=oneshot".to_owned())],
             Rest::PerhapsStopped(why) => vec![down(), found("whether somebody stopped it cannot be told", why.clone())],
             Rest::FilesUnknown => vec![down()],
+            Rest::LeftTo(left_to) => vec![found(left_to, state)],
             Rest::NotLoaded(load) => {
-                vec![found("its unit is not loaded under this name", format!("LoadState={load}, {state}"))]
+                vec![found(
+                    "its unit is not loaded under this name",
+                    listed(vec![self.property(format!("LoadState={load}")).unwrap_or_default(), state]),
+                )]
             }
             Rest::Unclear(_) => vec![found("its state is none that can be judged", state)],
         };
@@ -243,7 +272,8 @@ impl Words<'_> {
             }
             Rule::Stop => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::NotRequested), Some(run)) => {
-                    says("nobody stopped it", format!("no stop in the journal of its last run, {}", short(run)))
+                    let journal = format!("no stop in the journal of its last run, {}", short(run));
+                    says("nobody stopped it", self.by_manager(journal, "it is neither disabled nor told to end"))
                 }
                 (Some(StopEvidence::KeptFromStarting), _) => {
                     says("nobody stopped it", "its start was given up: a unit that it needs did not come up".to_owned())
@@ -267,9 +297,10 @@ impl Words<'_> {
                 (Some(_), Some(_)) if history.asked == Asked::ByPerson => {
                     says("it is not enabled, but is wanted now", by_name())
                 }
-                (Some(_), Some(_)) => {
-                    says("it is not enabled, nor was it when it failed", "UnitFileState is not enabled".to_owned())
-                }
+                (Some(_), Some(_)) => says(
+                    "it is not enabled, nor was it when it failed",
+                    self.by_manager("UnitFileState is not enabled".to_owned(), "launchctl print-disabled"),
+                ),
                 _ => None,
             },
             Rule::Parents => match case.seen.parents.as_slice() {
@@ -328,7 +359,8 @@ impl Words<'_> {
         let evidence = match objection {
             Verdict::Stopped => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::Requested), Some(run)) => {
-                    format!("the stop is in the journal of its last run, {}", short(run))
+                    let journal = format!("the stop is in the journal of its last run, {}", short(run));
+                    self.by_manager(journal, "it was taken out, disabled or told to end, or its plist is gone")
                 }
                 _ if case.stopped_group().is_some() => {
                     format!("{} was stopped, which it is part of", case.stopped_group().unwrap_or_default())
@@ -342,7 +374,7 @@ impl Words<'_> {
                 format!("the last exit was {exit}, RestartPreventExitStatus= lists it")
             }
             Verdict::Hopeless(Hopeless::NotByHand(_)) => "RefuseManualStart=yes, or the like".to_owned(),
-            Verdict::Hopeless(_) => format!("LoadState={}", case.seen.load),
+            Verdict::Hopeless(_) => self.by_manager(format!("LoadState={}", case.seen.load), ""),
             Verdict::Exhausted(_) => match case.orders.policy.give_up_after {
                 Some(limit) => format!("heal.give_up_after is {limit}"),
                 None => String::new(),
@@ -378,8 +410,11 @@ impl Words<'_> {
                 format!("{} lists it in {key}", self.line(key))
             }
             Refusal::Masked => format!("LoadState={}", seen.load),
-            Refusal::Disabled => "UnitFileState was enabled when it failed".to_owned(),
-            Refusal::JobPending => "its Job is set".to_owned(),
+            Refusal::Disabled => {
+                let of_systemd = "UnitFileState was enabled when it failed".to_owned();
+                self.by_manager(of_systemd, "it was enabled when it failed")
+            }
+            Refusal::JobPending => self.property("its Job is set".to_owned()).unwrap_or_else(|| self.state()),
             Refusal::ParentDown(parent) => {
                 let others: Vec<&Parent> = self.down_parents().filter(|other| other.name != parent.name).collect();
                 let mut evidence = vec![format!("ActiveState={}", parent.active)];
@@ -389,11 +424,19 @@ impl Words<'_> {
                 listed(evidence)
             }
             Refusal::ConflictUp(_) => "Conflicts=, on its side or on the other".to_owned(),
-            Refusal::LeftToTrigger(_) => "Type=oneshot, TriggeredBy=".to_owned(),
+            Refusal::LeftToTrigger(_) => {
+                self.property("Type=oneshot, TriggeredBy=".to_owned()).unwrap_or_else(|| self.state())
+            }
             Refusal::OneshotEnded => "Type=oneshot, Restart=no".to_owned(),
-            Refusal::Stuck(active, _) => format!("ActiveState={active}"),
-            Refusal::CrashLooping(count) => format!("NRestarts={count}, Restart={}", seen.restart),
-            Refusal::DirectoryGone(_) => "WorkingDirectory= does not exist".to_owned(),
+            Refusal::Stuck(active, _) => self.property(format!("ActiveState={active}")).unwrap_or_else(|| self.state()),
+            Refusal::CrashLooping(count) => {
+                let of_launchd = format!("runs = {}", count.saturating_add(1));
+                self.by_manager(format!("NRestarts={count}, Restart={}", seen.restart), &of_launchd)
+            }
+            Refusal::DirectoryGone(_) => self.by_manager(
+                "WorkingDirectory= does not exist".to_owned(),
+                "its plist, or the script in that, goes there",
+            ),
             Refusal::StateNotHealed(_) => self.states(),
             Refusal::StopUnknown(_) | Refusal::Declined(_) | Refusal::Unreadable(_) => String::new(),
         }

@@ -188,7 +188,7 @@ impl Healer {
             }
             Some(up_for) if !attempt_under_way => {
                 self.enter(name, Phase::Proving);
-                self.set_timer(name, Some(now + (proving_time - up_for).max(SHORTEST_PROOF)));
+                self.set_timer(name, Some(now + proving_time.saturating_sub(up_for).max(SHORTEST_PROOF)));
             }
             Some(_) => self.prove_on(now, name),
             None if seen.active == ActiveState::Inactive && !seen.has_job && attempt_under_way => {

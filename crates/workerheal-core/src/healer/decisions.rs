@@ -9,7 +9,7 @@ use crate::coverage::{Resolution, Worker};
 use crate::diagnosis::{Asked, Refusal, State};
 use crate::event::{Event, Phase as EventPhase};
 use crate::rules::ClearedBy;
-use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName, Whereabouts};
 
 /// Decisions.
 impl Healer {
@@ -438,12 +438,13 @@ impl Healer {
         }
     }
 
-    /// Uses the look to tell apart what the name alone could not.
-    pub(super) fn settle_resolution(&mut self, name: &UnitName, seen: &Inspection) {
-        if let Some(unit) = self.units.get_mut(name)
-            && unit.resolution == Resolution::NeedsDirectory
-        {
-            unit.resolution = self.coverage.resolve_in(&self.registry, name, seen.working_directory.as_deref());
+    /// Uses what is known of where the unit works to tell apart what the name alone could not.
+    pub(super) fn settle_resolution(&mut self, name: &UnitName, place: &Whereabouts) {
+        let Some(unit) = self.units.get_mut(name) else { return };
+        if place.container {
+            unit.resolution = self.coverage.resolve_container(name);
+        } else if unit.resolution == Resolution::NeedsDirectory {
+            unit.resolution = self.coverage.resolve_in(&self.registry, name, place.directory.as_deref());
         }
     }
 }

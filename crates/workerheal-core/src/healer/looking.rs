@@ -9,7 +9,8 @@ use crate::diagnosis::{Asked, Refusal, State};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
 use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
 
-/// A start or stop that has taken this much longer than it may is stuck.
+/// A start or stop that has taken this much longer than it may is stuck; and so soon it is looked at again what a look
+/// shows otherwise than it was signalled.
 const BEYOND: Duration = Duration::from_millis(20);
 
 impl Healer {
@@ -69,7 +70,10 @@ impl Healer {
                 track.asked = Asked::ByRule;
             }
         }
-        self.settle_resolution(name, &seen);
+        self.settle_resolution(name, &seen.whereabouts());
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.directory_gone = seen.directory_gone;
+        }
         let Some(case) = self.case(now, name, &seen) else {
             return self.shelve(name);
         };
@@ -96,12 +100,16 @@ impl Healer {
         if !track.look_closer {
             track.doubts = 0;
         }
+        if state.is_some() {
+            track.contradictions = 0;
+        }
         if has_changed {
             (track.attempts, track.given_up) = (0, None);
         }
         track.taken_along = (taken_along && track.asked == Asked::ByRule).then(|| seen.fall.unwrap_or_default());
         track.oneshot = seen.oneshot;
         track.diagnosed = state;
+        let was_orphaned = track.suspected == Some(State::Orphaned);
         // What is wrong now need not be wrong with the file that an earlier look was taken at.
         let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
         track.definition = seen.file.map(|file| file.definition).or(earlier);
@@ -109,10 +117,16 @@ impl Healer {
         track.run.clone_from(&seen.run);
         // What its unit's state alone does not tell is remembered: that state is no recovery.
         track.suspected = match state {
-            Some(State::CrashLooping | State::Stuck | State::Unreachable | State::ExpectedButStopped) => state,
-            Some(State::Orphaned) if seen.active != ActiveState::Failed => state,
-            Some(State::Failed | State::StartLimitHit | State::Orphaned) => None,
-            None => track.suspected,
+            Some(
+                State::CrashLooping
+                | State::Stuck
+                | State::Unreachable
+                | State::ExpectedButStopped
+                // Whatever becomes of the unit, it is nothing else until its directory is back.
+                | State::Orphaned,
+            ) => state,
+            Some(State::Failed | State::StartLimitHit) => None,
+            None => track.suspected.filter(|_| !was_orphaned),
         };
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = track.waits_for.clone() {
@@ -129,6 +143,9 @@ impl Healer {
             self.announce(name, state, &seen);
         }
         match verdict {
+            Verdict::Well if was_orphaned && seen.active == ActiveState::Inactive => {
+                self.dismiss(now, name, "its directory is back, and it is down");
+            }
             Verdict::Well => self.found_well(now, name, &seen),
             Verdict::Stopped => {
                 let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
@@ -194,8 +211,14 @@ impl Healer {
             _ => {
                 self.enter(name, Phase::Proving);
                 // Told late, or for an instant only: if it lasts, look again.
-                let lasts = (standing == Standing::Ill).then(|| now + SECOND_LOOK);
-                self.set_timer(name, checked_until.or(lasts));
+                if standing == Standing::Ill {
+                    let Some(track) = self.tracks.get_mut(name) else { return };
+                    let wait = BEYOND.saturating_mul(1 << track.contradictions.min(6)).min(SECOND_LOOK);
+                    track.contradictions = track.contradictions.saturating_add(1);
+                    self.set_timer(name, Some(now + wait));
+                } else {
+                    self.set_timer(name, checked_until);
+                }
             }
         }
     }

@@ -42,6 +42,7 @@
 //! - [`vigilance`]: health probes, and second looks at what is left alone.
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`recall`]: what survives a restart.
+//! - [`places`]: where units work, and directories that vanish.
 //! - [`unit`](mod@unit): what is known of one unit, healthy or not.
 //! - [`survey`]: how things are, for whoever asks.
 //! - [`track`]: the phases, and what is remembered of one worker.
@@ -50,6 +51,7 @@ mod attempts;
 mod decisions;
 mod groups;
 mod looking;
+mod places;
 mod recall;
 mod survey;
 mod track;
@@ -80,6 +82,7 @@ use track::{Phase, Track};
 use unit::{Standing, Unit};
 
 pub use super::time::Timestamp;
+pub use places::Located;
 
 /// Something that is known now.
 #[derive(Debug, Clone)]
@@ -111,6 +114,9 @@ pub enum Fact {
     StopMarker(bool),
     /// New settings.
     Settings(Coverage, Policy),
+    /// Where units work: of those that [`Healer::take_unlocated`] names, and again of those whose
+    /// directories have vanished or come back.
+    Located(Vec<Located>),
     /// The answer to [`Action::Probe`].
     Probed(UnitName, Sighting),
     /// A person wants these units healed now.
@@ -193,8 +199,6 @@ pub enum Purpose {
     Recheck,
     /// To see if it really has been up for long.
     Uptime,
-    /// To find out whose worker it is.
-    Identity,
 }
 
 /// Whether failures are healed without anybody asking.
@@ -204,6 +208,8 @@ pub enum Mode {
     Automatic,
     /// Only what [`Fact::Heal`] names, one attempt each: the command line.
     OnRequest,
+    /// They would be: for whoever wants to know who is unhealthy. Its starts are not performed.
+    Inquiry,
 }
 
 /// How many workers are in which condition, for the status line.
@@ -223,6 +229,7 @@ pub struct Counts {
 
 /// The state machine. See the module's documentation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub struct Healer {
     mode: Mode,
     coverage: Coverage,
@@ -250,6 +257,8 @@ pub struct Healer {
     ticket: u32,
     /// What has to survive a restart may have changed.
     remembers_otherwise: bool,
+    /// There may be units of which it is not known where they work.
+    has_newcomers: bool,
     /// Actions of the fact being observed.
     actions: Vec<Action>,
 }
@@ -276,6 +285,7 @@ impl Healer {
             summaries: BTreeSet::new(),
             ticket: 0,
             remembers_otherwise: false,
+            has_newcomers: false,
             actions: Vec::new(),
         }
     }
@@ -304,6 +314,7 @@ impl Healer {
                 self.resolve_all();
                 self.consider_all(now);
             }
+            Fact::Located(places) => self.located(now, places),
             Fact::Probed(unit, sighting) => self.probed(now, &unit, &sighting),
             Fact::Pause(targets, time) => {
                 self.remembers_otherwise = true;
@@ -344,7 +355,7 @@ impl Healer {
         seen: &Inspection,
         sources: &Sources,
     ) -> Option<Explanation> {
-        self.settle_resolution(name, seen);
+        self.settle_resolution(name, &seen.whereabouts());
         let case = self.case(now, name, seen)?;
         let (explanation, has_changed) = (case.explain(sources), case.has_changed_since_given_up());
         if has_changed {
@@ -427,8 +438,13 @@ impl Healer {
             return;
         }
         let (name, is_up) = (status.name.clone(), status.active.is_up());
+        let as_before = self.units.get(&name).is_some_and(|unit| unit.active == status.active);
         self.note(now, status, true);
         self.consider(now, &name);
+        if as_before && self.tracks.get(&name).is_some_and(|track| track.phase == Phase::GaveUp) {
+            // Something else about it is another: perhaps what defines it (`systemctl set-property`).
+            self.recheck(&name);
+        }
         if is_up {
             self.wake_group(now, name.as_str());
         }
@@ -453,6 +469,7 @@ impl Healer {
         }
         let resolution = self.coverage.resolve(&self.registry, &status.name);
         let unit = Unit::new(now, &status, resolution);
+        self.has_newcomers = true;
         self.units.insert(status.name, unit);
     }
 
@@ -481,8 +498,9 @@ impl Healer {
     fn resolve_all(&mut self) {
         for (name, unit) in &mut self.units {
             unit.resolution = self.coverage.resolve(&self.registry, name);
-            unit.identified = false;
+            unit.located = false;
         }
+        self.has_newcomers = true;
         let uncovered: Vec<UnitName> = self
             .tracks
             .keys()

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::track::{Phase, Track};
 use super::unit::Standing;
 use super::{Healer, Timestamp, Unit};
+use crate::batch::{LeftAlone, Plan};
 use crate::coverage::{Resolution, Worker};
 use crate::diagnosis::{Refusal, State};
+use crate::event::UnhealthyWorker;
 use crate::pauses::Pauses;
 use crate::survey::{Stage, WorkerReport};
 use crate::units::{ActiveState, UnitName};
@@ -19,6 +21,49 @@ impl Healer {
             self.workers().map(|(name, unit, worker)| self.report(now, name, unit, worker)).collect();
         reports.sort_by(|a, b| (&a.site, &a.worker, &a.unit).cmp(&(&b.site, &b.worker, &b.unit)));
         reports
+    }
+
+    /// What there is to heal, if a person asks for everything: what is ill, apart from what no start would mend,
+    /// or what the configuration does not have healed.
+    #[must_use]
+    pub fn plan(&self, now: Timestamp) -> Plan {
+        let mut plan = Plan::default();
+        for report in self.survey(now) {
+            let Some(worker) = report.unhealthy() else { continue };
+            let held_for = UnitName::parse(&report.unit).ok().and_then(|unit| self.held_for(&unit).cloned());
+            let is_left_alone = match &held_for {
+                Some(refusal) if refusal.is_shown_only() => true,
+                _ => worker.state == State::Orphaned,
+            };
+            if is_left_alone {
+                plan.left_alone.push(LeftAlone { worker, reason: report.reason });
+            } else {
+                plan.unhealthy.push(worker);
+            }
+        }
+        plan
+    }
+
+    /// Those of the units that are being started, or have yet to prove that they stay up: a heal that names one waits
+    /// for the end of that.
+    #[must_use]
+    pub fn under_way(&self, units: &[UnitName]) -> Vec<UnhealthyWorker> {
+        let under_way = |name: &&UnitName| {
+            let track = self.tracks.get(*name);
+            track.is_some_and(|track| matches!(track.phase, Phase::Starting | Phase::Proving | Phase::Verifying))
+        };
+        let worker = |name: &UnitName| {
+            let worker = self.worker(name)?;
+            Some(UnhealthyWorker {
+                site: worker.site.clone(),
+                worker: worker.name.clone(),
+                worktree: worker.worktree.clone(),
+                unit: name.short().to_owned(),
+                state: self.tracks.get(name)?.diagnosed.unwrap_or(State::Failed),
+                last_error: String::new(),
+            })
+        };
+        units.iter().filter(under_way).filter_map(worker).collect()
     }
 
     /// How many workers there are at each stage.
@@ -91,7 +136,8 @@ impl Healer {
     fn report(&self, now: Timestamp, name: &UnitName, unit: &Unit, worker: &Worker) -> WorkerReport {
         let track = self.tracks.get(name);
         let phase = stage(unit, track);
-        let state = track.filter(|_| is_ill(phase)).and_then(|track| wrong(unit, track));
+        let orphaned = unit.directory_gone.then_some(State::Orphaned);
+        let state = orphaned.or_else(|| track.filter(|_| is_ill(phase)).and_then(|track| wrong(unit, track)));
         let against = self.orders().intent_against(name, worker);
         let (mut reason, mut retry_at) = match track.map(|track| &track.phase) {
             Some(Phase::Held(refusal)) => (refusal.to_string(), pause_end(refusal)),
@@ -102,6 +148,9 @@ impl Healer {
             Some(Phase::Stopped) => ("its user stopped it".to_owned(), None),
             _ => (String::new(), None),
         };
+        if reason.is_empty() && orphaned.is_some() && against.is_none() {
+            "its working directory is gone".clone_into(&mut reason);
+        }
         if let (true, Some(against)) = (reason.is_empty(), &against) {
             (reason, retry_at) = (against.to_string(), retry_at.or(pause_end(against)));
         }
@@ -112,14 +161,15 @@ impl Healer {
         WorkerReport {
             site: worker.site.clone(),
             worker: worker.name.clone(),
+            worktree: worker.worktree.clone(),
             unit: name.short().to_owned(),
-            healthy: !is_ill(phase) || state.is_none() || meant_to_be,
+            healthy: meant_to_be || state.is_none() || !(is_ill(phase) || orphaned.is_some()),
             phase,
             state,
             attempts: track.map_or(0, |track| track.attempts),
             retry_in: retry_at.map(|at| at.from_now(now)),
             reason,
-            last_error: track.map(|track| track.last_failure.clone()).unwrap_or_default(),
+            last_error: track.map(|track| last_error(state, track)).unwrap_or_default(),
             since: None,
             up_since: None,
         }
@@ -160,6 +210,16 @@ fn is_ill(stage: Stage) -> bool {
 fn wrong(unit: &Unit, track: &Track) -> Option<State> {
     let by_itself = (unit.active == ActiveState::Failed).then_some(State::Failed);
     track.diagnosed.or(track.suspected).or(by_itself)
+}
+
+/// What went wrong, as far as it is remembered.
+fn last_error(state: Option<State>, track: &Track) -> String {
+    match (state, &track.refuses) {
+        // Nothing did.
+        (Some(State::ExpectedButStopped | State::Orphaned), _) => String::new(),
+        (Some(State::Unreachable), Some(place)) => format!("it refuses connections to {place}"),
+        _ => track.last_failure.clone(),
+    }
 }
 
 fn pause_end(refusal: &Refusal) -> Option<Timestamp> {

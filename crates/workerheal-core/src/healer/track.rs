@@ -109,6 +109,8 @@ pub(super) struct Track {
     pub stop_asked: bool,
     /// That its failure was cleared has been taken in.
     pub cleared_seen: bool,
+    /// How often in a row a look has shown that it is on its way up, though it had been told to have failed.
+    pub contradictions: u32,
     /// How often in a row it could not be told whether it was stopped.
     pub doubts: u32,
     /// Whether the world has been told that it is down.
@@ -152,6 +154,7 @@ impl Track {
             attempt_under_way: false,
             stop_asked: false,
             cleared_seen: false,
+            contradictions: 0,
             doubts: 0,
             announced: false,
             told: None,
@@ -232,9 +235,7 @@ impl Looks {
     fn place(&mut self, purpose: Purpose) -> &mut Option<Look> {
         match purpose {
             Purpose::Memory => &mut self.remembering,
-            Purpose::Attempt | Purpose::Proof | Purpose::Recheck | Purpose::Uptime | Purpose::Identity => {
-                &mut self.deciding
-            }
+            Purpose::Attempt | Purpose::Proof | Purpose::Recheck | Purpose::Uptime => &mut self.deciding,
         }
     }
 

@@ -160,9 +160,6 @@ impl Healer {
         look: Look,
         result: Result<Inspection, String>,
     ) {
-        if let (Purpose::Identity, Ok(seen)) = (look.purpose, &result) {
-            self.settle_resolution(name, seen);
-        }
         let Some(track) = self.tracks.get_mut(name) else { return };
         if !track.looks.close(look) {
             return;
@@ -174,7 +171,7 @@ impl Healer {
             (Purpose::Recheck, _) => self.rechecked(now, name, result),
             (Purpose::Uptime, _) => self.uptime_seen(now, name, result),
             // The worker has moved on since the look was asked for.
-            (Purpose::Attempt | Purpose::Proof | Purpose::Identity, _) => {}
+            (Purpose::Attempt | Purpose::Proof, _) => {}
         }
     }
 
@@ -310,6 +307,12 @@ impl Healer {
         track.timer = None;
         match track.phase {
             Phase::Waiting { .. } => self.consider(now, name),
+            Phase::Proving
+                if !track.attempt_under_way
+                    && self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
+            {
+                self.make_due(name);
+            }
             Phase::Proving => match self.units.get(name).and_then(|unit| self.suspicion(now, unit)) {
                 Some(suspicion) if self.tracks.get(name).is_some_and(|track| !track.attempt_under_way) => {
                     self.suspect(name, suspicion);
@@ -354,6 +357,7 @@ impl Healer {
                 let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
                 let socket_failed = self.units.get(name).is_some_and(|unit| unit.socket_failed);
                 let suspected = match self.units.get(name).map(Unit::standing) {
+                    Some(_) if self.units.get(name).is_some_and(|unit| unit.directory_gone) => Some(State::Orphaned),
                     Some(Standing::Up | Standing::Down) if socket_failed => Some(State::Unreachable),
                     Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
                     Some(Standing::Down) => Some(State::ExpectedButStopped),

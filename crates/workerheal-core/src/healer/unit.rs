@@ -51,8 +51,10 @@ pub(super) struct Unit {
     pub refusals: u8,
     /// Its health probe is under way.
     pub probed: bool,
-    /// It was asked whose worker it is.
-    pub identified: bool,
+    /// It was asked where it works.
+    pub located: bool,
+    /// The directory that it works in is gone.
+    pub directory_gone: bool,
 }
 
 /// What the state of a unit means for healing.
@@ -98,7 +100,8 @@ impl Unit {
             restarts_seen: i16::from(auto_restart),
             refusals: 0,
             probed: false,
-            identified: false,
+            located: false,
+            directory_gone: false,
         }
     }
 
@@ -184,6 +187,10 @@ impl Unit {
             (Standing::Down, Some(State::ExpectedButStopped)) => Standing::Ill,
             (Standing::Up | Standing::Down, Some(State::Unreachable)) => Standing::Ill,
             (Standing::Up | Standing::Rising, Some(State::CrashLooping)) => Standing::Ill,
+            // Whatever the manager does with it meanwhile.
+            (Standing::Up | Standing::Rising | Standing::Settling | Standing::Down, Some(State::Orphaned)) => {
+                Standing::Ill
+            }
             (standing, _) => standing,
         }
     }

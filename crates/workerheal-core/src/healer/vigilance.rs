@@ -22,6 +22,10 @@ impl Healer {
             return None;
         }
         match unit.standing() {
+            _ if self.mode == Mode::OnRequest => None,
+            Standing::Up | Standing::Rising | Standing::Settling | Standing::Down if unit.directory_gone => {
+                Some(State::Orphaned)
+            }
             Standing::Up | Standing::Down if unit.socket_failed && unit.load == LoadState::Loaded => {
                 Some(State::Unreachable)
             }
@@ -32,8 +36,8 @@ impl Healer {
             }
             Standing::Rising | Standing::Settling => {
                 let since = unit.changing_since?;
-                let until = unit.checked_until.unwrap_or(since + self.policy.timeout.min(FIRST_CHECK));
-                (now >= until).then_some(State::Stuck)
+                let first = if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_CHECK) };
+                (now >= unit.checked_until.unwrap_or(first)).then_some(State::Stuck)
             }
             Standing::Down if unit.load == LoadState::Loaded => Some(State::ExpectedButStopped),
             Standing::Up | Standing::Ill | Standing::Down | Standing::Unknown => None,
@@ -42,37 +46,26 @@ impl Healer {
 
     /// Has the workers that are up asked how they are, where the configuration says how.
     pub(super) fn watch_the_healthy(&mut self) {
-        if self.policy.probes.is_empty() || self.mode == Mode::OnRequest {
+        if !self.policy.probes_any(&self.registry) || self.mode == Mode::OnRequest {
             return;
         }
-        let (mut asked, mut strangers) = (Vec::new(), Vec::new());
+        let mut asked = Vec::new();
         for (name, unit) in &mut self.units {
             if unit.standing() != Standing::Up {
                 continue;
             }
-            match &unit.resolution {
-                Resolution::Worker(worker) if !unit.probed => {
-                    let Some(probe) = self.policy.probes.get(&worker.name) else { continue };
-                    unit.probed = true;
-                    let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
-                    let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
-                    asked.push((name.clone(), probe.clone(), directory));
-                }
-                Resolution::NeedsDirectory if !unit.identified => {
-                    unit.identified = true;
-                    strangers.push(name.clone());
-                }
-                Resolution::Worker(_) | Resolution::NeedsDirectory | Resolution::NotAWorker => {}
-            }
+            let Resolution::Worker(worker) = &unit.resolution else { continue };
+            let probe = Some(worker).filter(|_| !unit.probed).and_then(|it| self.policy.probe_of(&self.registry, it));
+            let Some(probe) = probe else { continue };
+            unit.probed = true;
+            let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+            let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
+            asked.push((name.clone(), probe, directory));
         }
         // In an order, so that the same facts lead to the same actions.
         asked.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
-        strangers.sort_unstable();
         let asked = asked.into_iter().map(|(unit, probe, directory)| Action::Probe { unit, probe, directory });
         self.actions.extend(asked);
-        for name in strangers {
-            self.inspect(&name, Purpose::Identity, Detail::default());
-        }
     }
 
     /// The answer of a worker that was asked how it is.
@@ -153,7 +146,7 @@ impl Healer {
     /// Whether a worker that has proven to stay up still has to answer its probe: not if the probe
     /// says nothing.
     pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
-        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probes.contains_key(&worker.name));
+        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probe_of(&self.registry, worker).is_some());
         let is_silent = |track: &Track| track.suspected == Some(State::Unreachable) && !track.answered;
         self.mode == Mode::Automatic && is_asked && self.tracks.get(name).is_some_and(is_silent)
     }

@@ -1,7 +1,10 @@
 //! What a registry may say, and how its mistakes are told.
 
-use super::document::tests::{repeat, yaml_like};
 use super::*;
+use crate::document::{
+    self,
+    tests::{repeat, yaml_like},
+};
 use proptest::prelude::*;
 
 const LERD: &str = r#"
@@ -83,35 +86,129 @@ fn no_sites_are_fine_but_no_registry_is_not() {
         ("hosts: {}\n", "1:1: the key `sites` is missing; check that this is the sites.yaml of Lerd"),
         ("[]", "1:1: expected a registry that begins with `sites:`, found a list"),
         ("sites: {a: b}\n", "1:8: expected a list of sites, found a mapping"),
-        ("sites:\n- myapp\n", "2:3: expected a site with `name:` and `path:`, found `myapp`"),
-        ("sites:\n- path: /x\n", "2:3: the key `name` is missing; write `name:` here"),
-        ("sites:\n- name: [a]\n", "2:9: expected the name of a site, found a list"),
-        ("sites:\n- name: a\n  paused: sometimes\n", "3:11: expected true or false, found `sometimes`"),
-        ("sites:\n- name: a\n  paused_workers: queue\n", "3:19: expected a list, found `queue`"),
-        ("sites:\n- name: a\n  name: b\n", "3:3: the key `name` is here twice; delete one"),
-        ("sites:\n- name: ''\n", "2:9: the name of the site is empty; write the name that Lerd shows"),
         ("sites: []\nsites: []\n", "2:1: the key `sites` is here twice; delete one"),
-        (
-            "sites:\n- name: a/b\n",
-            "2:9: a site's name cannot contain '/'; it has to fit into the names of units: letters, digits, `-`, `_`, `.`, `:`",
-        ),
+        ("sites: [{name: a}]\nsites: []\n", "2:1: the key `sites` is here twice; delete one"),
+        ("sites:\n- name: a\nsites: []\n", "3:1: the key `sites` is here twice; delete one"),
+        ("sites: [{name: a}", "2:1: expected a `,` or the end of the list; close it with `]`"),
     ] {
         assert_eq!(flaw(text), expected, "{text:?}");
     }
-    let long = format!("sites: [{{name: {}}}]", "x".repeat(201));
-    assert_eq!(flaw(&long), "1:16: this name has 201 characters; a site's name has at most 200");
+}
+
+/// What is told of the entries that were skipped, and the names of those that were not.
+fn told(text: &str) -> (Vec<String>, Vec<String>) {
+    let registry = parse(text).unwrap();
+    let told = registry.skipped().told.iter().map(|flaw| {
+        let text = flaw.to_string();
+        assert!(text.contains(": this entry is skipped: ") || flaw.line == 0, "{text}");
+        text.replace("this entry is skipped: ", "")
+    });
+    let told = told.collect();
+    (told, registry.sites().map(|site| site.name.clone()).collect())
 }
 
 #[test]
-fn a_site_that_is_there_twice_is_refused_with_both_places() {
+fn what_is_wrong_with_one_entry_costs_that_entry_and_is_told_with_its_place() {
+    for (entry, expected) in [
+        ("myapp", "3:3: expected a site with `name:` and `path:`, found `myapp`"),
+        ("path: /x", "3:3: the key `name` is missing; write `name:` here"),
+        ("name: [a]", "3:9: expected the name of a site, found a list"),
+        ("name: b\n  paused: yes", "4:11: expected true or false, found `yes`"),
+        ("name: b\n  <<: {}", "4:3: merge keys are not supported; write the merged keys out"),
+        ("name: b\n  paused_workers: queue", "4:19: expected a list, found `queue`"),
+        ("name: b\n  name: b", "4:3: the key `name` is here twice; delete one"),
+        ("name: ''", "3:9: the name of the site is empty; write the name that Lerd shows"),
+        ("{name: b, paused: 3}", "3:21: expected true or false, found `3`"),
+    ] {
+        let text = format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n");
+        assert_eq!(told(&text), (vec![expected.to_owned()], vec!["a".to_owned(), "c".to_owned()]), "{entry}");
+    }
+    for name in ["café", "c++", "a&b", "my app", "a/b"] {
+        let (told, names) = told(&format!("sites:\n- name: a\n- {{path: /x, name: {name}}}\n- name: c\n"));
+        assert!(told[0].starts_with("3:20: no unit can have ") && told[0].contains(name), "{told:?}");
+        assert_eq!(names, ["a", "c"]);
+    }
+    let long = "x".repeat(201);
+    let expected = "1:30: this name has 201 characters; a site's name has at most 200";
+    assert_eq!(told(&format!("sites: [{{name: a}}, {{name: {long}}}]")).0, [expected.replace("1:30", "1:27")]);
+}
+
+#[test]
+fn an_entry_that_is_no_yaml_costs_that_entry() {
+    for (entry, place) in [
+        ("name: \"b\n  path: /b", "3:1"),
+        ("name: b: c", "3:10"),
+        ("name: b\n\tpath: /b", "4:1"),
+        ("name: b\n  {", "3:1"),
+        ("name: *unknown", "3:9"),
+        ("name: b\n  path: \u{7}", "4:9"),
+        ("name: b\n<<<<<<< HEAD", "3:1"),
+    ] {
+        let (told, names) = told(&format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n"));
+        assert_eq!(names, ["a", "c"], "{entry:?} {told:?}");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with(place), "{entry:?} {told:?}");
+    }
+    let latin = b"sites:\n- name: a\n- name: caf\xe9\n- name: c\n";
+    let registry = Registry::parse(latin).unwrap();
+    assert_eq!((registry.len(), registry.skipped().count), (2, 1));
+    assert_eq!(
+        registry.skipped().told[0].to_string(),
+        "3:12: this entry is skipped: the byte 0xe9 is not UTF-8; save the file as UTF-8"
+    );
+}
+
+#[test]
+fn the_name_of_an_entry_that_cannot_be_used_is_that_of_no_other() {
+    for entry in ["name: my-app\n  paused: yes", "name: \"my-app\"\n  path: \"", "{name: my-app, paused: 3}"] {
+        let registry = parse(&format!("sites:\n- name: app\n- {entry}\n- name: c\n")).unwrap();
+        assert_eq!((registry.site("my-app"), registry.claims("my-app")), (None, true), "{entry}");
+        assert!(registry.has_site_beginning_like("my-app"));
+    }
+}
+
+#[test]
+fn of_many_entries_that_cannot_be_used_some_are_told_and_all_are_counted() {
+    let bad = repeat(1000, |i| format!("- {{name: 'b {i}', path: /x}}\n"));
+    let registry = parse(&format!("sites:\n- name: a\n{bad}- name: c\n")).unwrap();
+    assert_eq!(registry.len(), 2);
+    assert_eq!((registry.skipped().told.len(), registry.skipped().untold()), (50, 950));
+    assert!(registry.skipped().told[49].to_string().starts_with("52:10: "));
+}
+
+#[test]
+fn a_site_that_is_there_twice_is_told_with_both_places() {
     let expected = "the site `b` is here again, it is in line 3 already; delete one";
-    assert_eq!(flaw("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n"), format!("5:9: {expected}"));
-    assert_eq!(flaw("sites: [\n{name: a},\n{name: b}, {name: b}]"), format!("3:19: {expected}"));
+    let (told_of, names) = told("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n");
+    assert_eq!((told_of, names), (vec![format!("5:9: {expected}")], vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(told("sites: [\n{name: a},\n{name: b}, {name: b}]").0, ["the site `b` is here twice; delete one"]);
     // Also where the registry is too long for one go, and the two are in different pieces.
     let many = repeat(10_000, |i| format!("- name: s{i}\n  a: 1\n  b: 1\n  c: 1\n  d: 1\n"));
     let text = format!("sites:\n- name: a\n- name: b\n{many}- name: b\n");
     assert!(!document::fits(text.as_bytes()));
-    assert_eq!(flaw(&text), format!("50004:9: {expected}"));
+    assert_eq!(told(&text).0, [format!("50004:9: {expected}")]);
+}
+
+#[test]
+fn the_lines_of_keys_are_remembered() {
+    let text = "# written by lerd\nversion: 1\nsites:\n- name: a\n  path: /a\n  paused: true\n  other:\n  - name: x\n\
+                - {name: b,\n   paused: true, paused_workers: [queue]}\n-   path: /c\n    \"name\": \"c\"\n\
+                \x20   worktree_idle_suspended:\n      paused: [x]\n";
+    let registry = parse(text).unwrap();
+    let lines = |name: &str| {
+        let by_key = registry.lines(name).unwrap().by_key();
+        by_key.iter().map(|(key, line)| format!("{key} {line}")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(lines("a"), "name 4, paused 6");
+    assert_eq!(lines("b"), "name 9, paused 10, paused_workers 10");
+    assert_eq!(lines("c"), "name 12, worktree_idle_suspended 13");
+    assert_eq!(registry.lines("x"), None);
+    // Also beside an entry that is skipped, and where the list is not in lines.
+    let broken = parse("sites:\n- name: a b\n- name: c\n  paused: true\n").unwrap();
+    assert_eq!(broken.lines("c").unwrap().by_key().get("paused"), Some(&4));
+    assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().name(), None);
+    // Where something is said is no part of what is said.
+    assert_eq!(parse("sites:\n\n- name: a\n"), parse("sites:\n- name: a\n"));
 }
 
 #[test]
@@ -160,6 +257,7 @@ prop_compose! {
         Site {
             name: String::new(),
             path: path.into(),
+            framework: "laravel".to_owned(),
             paused: flags.0,
             ignored: flags.1,
             paused_workers: paused,
@@ -173,7 +271,7 @@ fn write(sites: &BTreeMap<String, Site>, flow: bool) -> String {
     let value = |site: (&String, &Site)| {
         serde_json::json!({
             "name": site.0, "path": site.1.path, "paused": site.1.paused, "ignored": site.1.ignored,
-            "paused_workers": site.1.paused_workers, "php_version": "8.5",
+            "framework": site.1.framework, "paused_workers": site.1.paused_workers, "php_version": "8.5",
             "idle_suspended_workers": site.1.idle_suspended_workers,
             "worktree_idle_suspended": site.1.worktree_idle_suspended,
         })
@@ -194,6 +292,26 @@ proptest! {
     }
 
     #[test]
+    fn an_entry_that_cannot_be_used_takes_no_other_with_it(
+        before in prop::collection::btree_set("a[a-z]{0,5}", 0..5), after in prop::collection::btree_set("c[a-z]{0,5}", 0..5),
+        broken in yaml_like(),
+    ) {
+        let entries = |names: &BTreeSet<String>| {
+            let entries: Vec<String> = names.iter().map(|name| format!("- name: {name}\n")).collect();
+            entries.concat()
+        };
+        // Indented, so that it is all of one entry.
+        let broken: Vec<String> = broken.replace('\r', "").lines().map(|line| format!("  {line}\n")).collect();
+        let broken = broken.concat();
+        let text = format!("sites:\n{}- x: 1\n{broken}{}", entries(&before), entries(&after));
+        if let Ok(registry) = parse(&text) {
+            for name in before.iter().chain(&after) {
+                prop_assert!(registry.claims(name), "{name} {text:?}");
+            }
+        }
+    }
+
+    #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = Registry::parse(&bytes);
     }
@@ -201,11 +319,12 @@ proptest! {
     #[test]
     fn any_likely_text_means_the_same_in_pieces(text in yaml_like(), sites in any::<bool>()) {
         let text = if sites { format!("sites:\n- name: {text}") } else { text };
-        let whole = read_whole(text.as_bytes(), &mut Names::default());
+        let names = |reading: Reading| reading.sites;
+        let whole = read::read_whole(text.as_bytes(), &[]);
         if let Some(split) = document::split_list(text.as_bytes(), "sites")
-            && let Ok(sites) = read_pieces(&split, &mut Names::default())
+            && let Ok(pieces) = read::read_pieces(&split)
         {
-            prop_assert_eq!(Ok(sites), whole, "{:?}", text);
+            prop_assert_eq!(Ok(names(pieces)), whole.map(names), "{:?}", text);
         }
     }
 }

@@ -237,10 +237,12 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             since: None,
             working_directory: directory_gone.then(|| PathBuf::from("/gone")),
             directory_gone,
+            container: false,
             parents: parents
                 .into_iter()
                 .map(|active| Parent { name: "p.service".into(), active, ..Parent::default() })
                 .collect(),
+            said: None,
             stop: match stop {
                 0 => None,
                 1 => Some(StopEvidence::Requested),

@@ -430,7 +430,8 @@ impl Manager {
             auto_restart: unit.is_auto_restart(),
             since: None,
             working_directory: Some(PathBuf::from("/srv")),
-            directory_gone: self.truth[index].directory_gone && is_down,
+            directory_gone: self.truth[index].directory_gone,
+            container: false,
             parents,
             pulls_in: self.pulls_in(unit).map(|it| full_name(&it.0)).collect(),
             conflicts: self.partners(index).filter(|it| self.is_up_or_coming(*it)).map(|it| full_name(&it.0)).collect(),
@@ -439,6 +440,7 @@ impl Manager {
             triggers: triggers.iter().map(full_name).collect(),
             clearable: unit.origin() != Origin::Transient && unit.load() != LoadState::NotFound,
             stop,
+            said: None,
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use workerheal_core::backoff::Backoff;
 use workerheal_core::diagnosis::State;
-use workerheal_core::policy::Policy;
+use workerheal_core::policy::{DefinedProbes, Policy};
 use workerheal_core::probe::Probe;
 
 use crate::model::{Bond, Dependency, Elapses, Exit, Life, Model, Origin, ProcessSignal, Restart, Spec, Type, UnitId};
@@ -350,6 +350,7 @@ pub fn policy(chance: &mut Rng) -> Policy {
         timeout: 90 * SECOND,
         max_concurrent: [1, 2, 8][chance.usize(..3)],
         probes: [("vite".to_owned(), Probe::Tcp("127.0.0.1:5173".to_owned()))].into(),
+        defined_probes: DefinedProbes::default(),
     }
 }
 

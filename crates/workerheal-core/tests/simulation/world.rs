@@ -32,6 +32,7 @@ const PAST: usize = 500_000;
 
 /// Something on its way.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "each is boxed by the post")]
 pub enum Letter {
     /// To the manager.
     List,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::on_launchd;
 use crate::core::coverage::Worker;
 use crate::core::diagnosis::{Asked, State};
 use crate::core::explain::{Commands, Sources};
@@ -14,7 +15,6 @@ use crate::core::units::{
     ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
     StoppedGroup, Transition, UnitFile, UnitName,
 };
-use crate::sources::lines_of;
 
 /// 2026-11-24 03:02:05 UTC.
 const NOW: Duration = Duration::from_secs(1_795_489_325);
@@ -35,7 +35,7 @@ pub struct Sample {
     policy: Policy,
     stop_marker: bool,
     pauses: Pauses,
-    commands: Commands,
+    pub commands: Commands,
     unit: UnitName,
     worker: Worker,
     seen: Inspection,
@@ -45,7 +45,7 @@ pub struct Sample {
 
 impl Sample {
     /// The queue of myapp, which ended with an error 3 minutes ago, and nothing speaks against healing it.
-    fn new(name: &'static str, what: &'static str) -> Self {
+    pub fn new(name: &'static str, what: &'static str) -> Self {
         Self {
             name,
             what,
@@ -70,7 +70,7 @@ impl Sample {
     }
 
     /// The same worker, down without having failed.
-    fn inactive(name: &'static str, what: &'static str) -> Self {
+    pub fn inactive(name: &'static str, what: &'static str) -> Self {
         Self::new(name, what).seen(|seen| {
             seen.active = ActiveState::Inactive;
             seen.result = ServiceResult::Success;
@@ -78,7 +78,7 @@ impl Sample {
     }
 
     /// The same worker, up since an hour.
-    fn up(name: &'static str, what: &'static str) -> Self {
+    pub fn up(name: &'static str, what: &'static str) -> Self {
         Self::new(name, what).seen(|seen| {
             seen.active = ActiveState::Active;
             seen.up_for = Some(Duration::from_secs(11_100));
@@ -88,7 +88,7 @@ impl Sample {
     }
 
     /// The same worker, restarted by the manager again and again.
-    fn restarting(name: &'static str, what: &'static str, count: u32) -> Self {
+    pub fn restarting(name: &'static str, what: &'static str, count: u32) -> Self {
         Self::new(name, what).seen(|seen| {
             seen.active = ActiveState::Activating;
             seen.auto_restart = true;
@@ -100,17 +100,17 @@ impl Sample {
         })
     }
 
-    fn seen(mut self, change: impl FnOnce(&mut Inspection)) -> Self {
+    pub fn seen(mut self, change: impl FnOnce(&mut Inspection)) -> Self {
         change(&mut self.seen);
         self
     }
 
-    fn remembers(mut self, change: impl FnOnce(&mut History<'static>)) -> Self {
+    pub fn remembers(mut self, change: impl FnOnce(&mut History<'static>)) -> Self {
         change(&mut self.history);
         self
     }
 
-    fn given_up(mut self, reason: &str) -> Self {
+    pub fn given_up(mut self, reason: &str) -> Self {
         self.given_up = Some(GivenUp { reason: reason.into(), definition: Some(1), run: Some(RUN.into()) });
         self
     }
@@ -168,10 +168,10 @@ impl Sample {
     pub fn sources(&self) -> Sources {
         Sources {
             sites: "~/.local/share/lerd/sites.yaml".into(),
-            lines: lines_of(self.registry.as_bytes(), 1),
+            lines: Registry::parse(self.registry.as_bytes()).unwrap().lines("myapp").unwrap().by_key(),
             config: "~/.config/workerheal/config.yaml".into(),
             stop_marker: "~/.local/share/lerd/run/stopped".into(),
-            commands: self.commands,
+            commands: self.commands.clone(),
             now: SystemTime::UNIX_EPOCH + NOW,
             clock: Timestamp::from_origin(CLOCK),
         }
@@ -186,7 +186,8 @@ pub fn by_hand<'a>(case: &Case<'a>) -> Case<'a> {
 
 /// All of them.
 pub fn samples() -> Vec<Sample> {
-    [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()].into_iter().flatten().collect()
+    let on_systemd = [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()];
+    on_systemd.into_iter().chain([on_launchd::samples()]).flatten().collect()
 }
 
 fn well() -> Vec<Sample> {

@@ -1,17 +1,22 @@
-//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, `LAUNCHCTL log UNIT...`,
-//! and the same for `install-plan`, `install` and `uninstall`.
+//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`,
+//! `explain`, `install-plan`, `install`, `uninstall`, `uninstall-purge` and `trouble`.
 //!
 //! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use workerheal::core::explain::text::text;
+use workerheal::core::healer::Timestamp;
+use workerheal::core::style::Style;
 use workerheal::install::launchd::Agent;
 use workerheal::install::{self, Host};
 use workerheal::manager::ServiceManager;
 use workerheal::manager::launchd::{Launchd, Places};
 use workerheal::manager::log::WantedLines;
 use workerheal::setup::Setup;
+use workerheal::sources::sources;
 use workerheal::{Client, Options, UnitName, logging};
 
 fn main() -> anyhow::Result<()> {
@@ -24,7 +29,7 @@ fn main() -> anyhow::Result<()> {
         bail!("usage: workerheal-on-launchd LAUNCHCTL COMMAND [UNIT...]");
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if command.contains("install") {
+    if command.contains("install") || command == "trouble" {
         return runtime.block_on(installed(Path::new(&launchctl), &command));
     }
     let setup = Setup::load(&Options::default())?;
@@ -40,7 +45,12 @@ fn main() -> anyhow::Result<()> {
                 let is_agent = arguments.next().as_deref() == Some("--log");
                 let format = if is_agent { logging::Format::Text } else { logging::Format::Json };
                 logging::init(format, false, false);
-                workerheal::daemon::run(manager, changes, setup).await?;
+                if is_agent {
+                    workerheal::daemon::wait_for_turn(&setup.paths.socket).await;
+                }
+                let result = workerheal::daemon::run(manager, changes, setup).await;
+                logging::flush(Duration::from_secs(1));
+                result?;
             }
             "detect" => {
                 let client = Client::new(manager, changes, setup.rules);
@@ -52,6 +62,20 @@ fn main() -> anyhow::Result<()> {
                 let mut client = Client::new(manager, changes, setup.rules);
                 for unit in arguments {
                     client.heal_unit(&UnitName::parse(&unit)?).await?;
+                }
+            }
+            "explain" => {
+                let client = Client::new(manager, changes, setup.rules.clone());
+                let search = client.search();
+                for (unit, worker) in client.workers().await? {
+                    if !arguments.as_slice().contains(&unit.to_string()) {
+                        continue;
+                    }
+                    let files = (&setup.paths, &*setup.rules.registry);
+                    let clock = Timestamp::default();
+                    let sources = sources(files, (&search.manager, setup.scope), (&unit, &worker), clock).await;
+                    let explanation = search.explain(&unit, &sources).await?.context("it is no worker")?;
+                    print!("{}", text(&explanation, None, Style::default()));
                 }
             }
             "log" => {
@@ -71,8 +95,18 @@ fn main() -> anyhow::Result<()> {
 
 async fn installed(launchctl: &Path, command: &str) -> anyhow::Result<()> {
     let host = Agent::connect_through(launchctl, &Options::default()).await?;
+    if command == "trouble" {
+        if let Some(trouble) = host.trouble().await? {
+            println!("{}: {}", trouble.what, trouble.remedy);
+        }
+        return Ok(());
+    }
     let steps = match command {
         "uninstall" => install::to_uninstall(&host, &[]).await?,
+        "uninstall-purge" => {
+            let leftovers: Vec<PathBuf> = install::leftovers()?.into_iter().chain(host.leftovers()).collect();
+            install::to_uninstall(&host, &leftovers).await?
+        }
         _ => install::to_install(&host).await?,
     };
     for step in &steps {

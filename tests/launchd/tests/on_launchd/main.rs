@@ -3,7 +3,9 @@
 #[path = "../../../cases/mod.rs"]
 mod cases;
 mod install;
+mod lerd;
 mod own;
+mod recorded;
 mod stage;
 
 use stage::OnLaunchd;

@@ -4,21 +4,25 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::cases::{Kind, Stage};
-use super::stage::{OnLaunchd, label};
+use super::stage::{OnLaunchd, is_table, label};
 
 const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
 
 #[test]
-fn a_refresh_is_one_list_and_a_print_for_each_job_that_does_not_run() {
+fn a_refresh_is_two_tables_and_a_print_for_each_job_that_does_not_run() {
     let stage = OnLaunchd::new();
     let many: Vec<String> = (0..20).map(|n| format!("lerd-w{n}-shop")).collect();
     let names: Vec<&str> = many.iter().map(String::as_str).collect();
     stage.workers(&names);
     stage.start_daemon();
-    let calls = |what: &str| stage.launchd.calls().iter().filter(|call| call.starts_with(what)).count();
-    stage.wait_until("five refreshes", || (calls("list") >= 5).then_some(()));
-    assert_eq!(calls("print "), 1, "only the domain was asked for: {:?}", stage.launchd.calls());
+    stage.wait_for_a_look();
+    let calls = stage.launchd.calls();
+    let asked = |call: &&String| call.starts_with("print ") && call.contains("com.lerd");
+    assert_eq!(calls.iter().filter(asked).count(), 0, "no job was asked for: {calls:?}");
+    let tables = |domain: &str| calls.iter().filter(|call| is_table(&call.replace(domain, "gui/"))).count();
+    assert!(tables("gui/").abs_diff(tables("user/") - tables("gui/")) <= 1, "{calls:?}");
+    assert!(!calls.contains(&"list".to_owned()), "that shows the jobs of the session that asks");
 }
 
 #[test]
@@ -66,17 +70,6 @@ fn the_forms_of_each_macos_are_understood() {
         stage.prove_alive_with(QUEUE);
         assert!(!stage.is_up(OTHER), "on macOS {macos}");
     }
-}
-
-#[test]
-fn where_nobody_is_logged_in_at_the_screen_the_users_domain_is_used() {
-    let stage = OnLaunchd::new();
-    stage.launchd.ways(|ways| ways.gui = false);
-    stage.workers(&[QUEUE]);
-    stage.start_daemon();
-    stage.crash(QUEUE);
-    stage.wait("healed", QUEUE);
-    assert!(stage.launchd.calls().iter().any(|call| call.starts_with("bootstrap user/")));
 }
 
 #[test]
@@ -155,7 +148,7 @@ fn what_does_not_start_when_it_is_loaded_is_kicked_however_long_that_blocks() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.kickstart_blocks = true);
     let spec = workerheal_launchd::Spec { run_at_load: false, ..stage.spec(QUEUE, Kind::Lives) };
-    spec.write(&stage.plist(QUEUE));
+    stage.write_plist(QUEUE, &spec);
     stage.start(QUEUE);
     stage.launchd.ways(|ways| ways.kickstart_blocks = false);
     stage.launchd.control(&["kickstart", &stage.target(QUEUE)]);
@@ -167,19 +160,23 @@ fn what_does_not_start_when_it_is_loaded_is_kicked_however_long_that_blocks() {
 }
 
 #[test]
-fn a_job_that_runs_at_times_is_healed_when_it_has_done_its_work() {
+fn a_job_that_runs_at_times_is_shown_and_left_to_that_and_healed_by_hand() {
     let stage = OnLaunchd::new();
     let mut spec = workerheal_launchd::Spec { start_interval: Some(3600), ..stage.spec(QUEUE, Kind::Ends) };
     // It takes its time, so that it is seen at work.
     spec.program_arguments[2].push_str("; sleep 0.3");
-    spec.write(&stage.plist(QUEUE));
+    stage.write_plist(QUEUE, &spec);
+    stage.workers(&[OTHER]);
     stage.touch("broken");
     stage.start(QUEUE);
     stage.wait_until("it to have failed", || (!stage.is_up(QUEUE)).then_some(()));
+    assert_eq!(stage.detect()[0]["state"], "failed");
     stage.remove("broken");
     stage.start_daemon();
-    stage.wait("healed", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
+    let output = stage.command(&["heal", QUEUE]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(stage.launchd.runs(&label(QUEUE)), Some(1), "it was loaded anew, and has run");
 }
 
 #[test]
@@ -213,7 +210,7 @@ fn what_launchd_could_not_spawn_is_tried_again() {
     stage.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms}, give_up_after: 0}\n");
     let mut spec = stage.spec(QUEUE, Kind::Lives);
     spec.program_arguments = vec![stage.path("program").display().to_string()];
-    spec.write(&stage.plist(QUEUE));
+    stage.write_plist(QUEUE, &spec);
     stage.start(QUEUE);
     stage.start_daemon();
     let failed = stage.wait("failed", QUEUE);
@@ -240,8 +237,7 @@ fn what_cannot_be_read_is_never_acted_on() {
         stage.crash_for_good(&[QUEUE]);
         stage.launchd.ways(|ways| ways.prints = Some(decoy.to_owned()));
         stage.start_daemon();
-        let lists = || stage.launchd.calls().iter().filter(|call| *call == "list").count();
-        stage.wait_until("some refreshes", || (lists() >= 5).then_some(()));
+        stage.wait_for_a_look();
         let touched =
             |call: &String| ["bootout", "enable", "bootstrap", "kickstart"].iter().any(|verb| call.starts_with(verb));
         assert!(!stage.launchd.calls().iter().any(touched), "{decoy:?}: {:?}", stage.launchd.calls());
@@ -274,8 +270,7 @@ fn a_job_that_was_not_loaded_from_a_file_is_left_alone() {
     let submitted = printed.replace(&stage.plist(QUEUE).display().to_string(), "(submitted by smd.370)");
     stage.launchd.ways(|ways| ways.prints = Some(submitted));
     stage.start_daemon();
-    let lists = || stage.launchd.calls().iter().filter(|call| *call == "list").count();
-    stage.wait_until("some refreshes", || (lists() >= 5).then_some(()));
+    stage.wait_for_a_look();
     assert!(!stage.launchd.calls().iter().any(|call| call.starts_with("bootout")));
 }
 
@@ -284,8 +279,7 @@ fn while_launchd_does_not_answer_nothing_is_done_and_that_is_said() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
-    let lists = || stage.launchd.calls().iter().filter(|call| *call == "list").count();
-    stage.wait_until("some refreshes", || (lists() >= 3).then_some(()));
+    stage.wait_for_a_look();
     stage.launchd.ways(|ways| ways.hangs = true);
     let log = || fs::read_to_string(stage.path("daemon.log")).unwrap();
     stage.wait_until("it to be said", || log().contains("healing pauses").then_some(()));

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use workerheal_launchd::{Launchd, SOCKET, Spec};
+use workerheal_launchd::{KeepAlive, Launchd, SOCKET, Spec};
 
 use super::cases::{Kind, LISTENS, Stage, Told};
 
@@ -29,6 +29,16 @@ pub fn label(unit: &str) -> String {
     if unit.starts_with("lerd-") { format!("com.lerd.{unit}") } else { unit.to_owned() }
 }
 
+/// Whether a call asks for all jobs of the domain that has them.
+pub fn is_table(call: &str) -> bool {
+    call.strip_prefix("print gui/").is_some_and(|rest| !rest.contains('/'))
+}
+
+pub fn set_age(path: &Path, age: Duration) {
+    let file = fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now() - age).unwrap();
+}
+
 impl OnLaunchd {
     pub fn path(&self, path: &str) -> PathBuf {
         self.launchd.home().join(path)
@@ -42,11 +52,26 @@ impl OnLaunchd {
         self.launchd.agents().join(format!("{unit}.plist"))
     }
 
+    /// Writes a unit's plist, as of long ago: what was written just now Lerd may be about to load.
+    pub fn write_plist(&self, unit: &str, spec: &Spec) {
+        let path = self.plist(unit);
+        spec.write(&path);
+        set_age(&path, Duration::from_secs(3600));
+    }
+
+    /// Waits until the daemon has looked at all jobs once more.
+    pub fn wait_for_a_look(&self) {
+        let tables = || self.launchd.calls().iter().filter(|call| is_table(call)).count();
+        let before = tables();
+        self.wait_until("a refresh", || (tables() >= before + 3).then_some(()));
+    }
+
     /// The program `workerheal-on-launchd`, as its user would run it.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(WORKERHEAL);
         command.arg(LAUNCHCTL).args(arguments).stdin(Stdio::null());
         command.env_clear().env("HOME", self.launchd.home()).env(SOCKET, self.launchd.socket());
+        command.env("XDG_RUNTIME_DIR", self.path("run"));
         command.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         command
     }
@@ -68,7 +93,7 @@ impl OnLaunchd {
             label: label(unit),
             program_arguments: ["/bin/sh", "-c", &script].map(str::to_owned).into(),
             run_at_load: true,
-            keep_alive: kind == Kind::KeptAlive,
+            keep_alive: (kind == Kind::KeptAlive).then_some(KeepAlive::Always(true)),
             working_directory: (kind == Kind::LivesInWork).then(|| self.path("work")),
             standard_error_path: Some(self.path(&format!("Library/Logs/lerd/{unit}.log"))),
             environment_variables: BTreeMap::new(),
@@ -109,6 +134,9 @@ impl Stage for OnLaunchd {
     fn new() -> Self {
         let stage = Self { launchd: Launchd::start(), cursor: Cell::new(0), daemon: RefCell::new(None) };
         fs::create_dir_all(stage.path("Library/Logs/lerd")).unwrap();
+        // As macOS has $TMPDIR: each user's own.
+        fs::create_dir_all(stage.path("run")).unwrap();
+        stage.launchd.set_environment("XDG_RUNTIME_DIR", &stage.path("run"));
         // For workerheal as the agent.
         stage.launchd.set_environment("LAUNCHCTL", Path::new(LAUNCHCTL));
         stage.sites(&["{name: myapp}", "{name: shop}"]);
@@ -152,7 +180,7 @@ impl Stage for OnLaunchd {
         if kind == Kind::Wrong {
             fs::write(self.plist(unit), "<plist").unwrap();
         } else {
-            self.spec(unit, kind).write(&self.plist(unit));
+            self.write_plist(unit, &self.spec(unit, kind));
         }
     }
 

@@ -224,8 +224,13 @@ fn ignored_sites_containers_and_global_units_are_none_of_ours() {
     let mut ward = Ward::new();
     ward.sites(b"sites: [{name: myapp, path: /a}, {name: blog, path: /b, ignored: true}]");
     let failed = ActiveState::Failed;
-    let list =
-        [("lerd-fp-myapp", failed), ("lerd-custom-myapp", failed), ("lerd-nginx", failed), ("lerd-queue-blog", failed)];
+    let list = [
+        ("lerd-fp-myapp", failed),
+        ("lerd-custom-myapp", failed),
+        ("lerd-cfpm-myapp", failed),
+        ("lerd-nginx", failed),
+        ("lerd-queue-blog", failed),
+    ];
     assert!(ward.list(&list).is_empty());
     assert_eq!(ward.healer.counts(), Counts::default());
 }

@@ -16,7 +16,10 @@ use crate::backoff::Backoff;
 use crate::diagnosis::State;
 use crate::event::Phase as EventPhase;
 use crate::probe::Answer;
-use crate::units::{Fall, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile};
+use crate::survey::WorkerReport;
+use crate::units::{
+    Fall, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, Whereabouts,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

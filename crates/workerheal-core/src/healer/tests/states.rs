@@ -93,10 +93,10 @@ fn a_worktree_is_told_apart_by_where_it_works() {
         ward.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
         ["look at lerd-queue-app-feature and its stop"]
     );
-    let seen = Inspection { working_directory: Some(PathBuf::from("/srv/app-feature")), ..crashed() };
+    let seen = Inspection { working_directory: Some(PathBuf::from("/srv/trees/feature")), ..crashed() };
     assert_eq!(
         ward.shows("lerd-queue-app-feature", seen),
-        ["held lerd-queue-app-feature: the worker queue of app sleeps until the site is used again"]
+        ["held lerd-queue-app-feature: the worker queue@feature of app sleeps until the site is used again"]
     );
 }
 
@@ -113,4 +113,97 @@ fn an_answer_that_comes_while_the_manager_reloads_counts() {
     ward.observe(Fact::Probed(unit("queue"), says(Answer::Accepted)));
     ward.list(&[("queue", ActiveState::Active)]);
     assert!(refuses(&mut ward).is_empty(), "three in a row");
+}
+
+/// Where a unit works, and whether that is gone.
+fn works_in(name: &str, directory: &str, gone: bool) -> Located {
+    let directory = Some(PathBuf::from(directory));
+    (unit(name), Ok(Whereabouts { directory, required: true, gone, container: false }))
+}
+
+fn orphaned(ward: &Ward) -> Vec<String> {
+    let reports = ward.healer.survey(ward.now);
+    let ill = reports.iter().filter_map(WorkerReport::unhealthy);
+    ill.map(|worker| format!("{} {}", worker.name(), worker.state)).collect()
+}
+
+#[test]
+fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
+    for active in [ActiveState::Active, ActiveState::Activating, ActiveState::Inactive, ActiveState::Failed] {
+        let mut ward = Ward::new();
+        ward.list(&[("queue", active)]);
+        let mut did = ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)]));
+        let seen = Inspection {
+            active,
+            directory_gone: true,
+            working_directory: Some("/srv/myapp".into()),
+            stop: Some(StopEvidence::NotRequested),
+            ..crashed()
+        };
+        did.extend(ward.shows("queue", seen.clone()));
+        let held = "held queue: its working directory /srv/myapp is gone".to_owned();
+        assert!(did.contains(&held) && did.contains(&"detected queue: orphaned".to_owned()), "{active}: {did:?}");
+        assert_eq!(orphaned(&ward), ["myapp/queue orphaned"], "{active}");
+        // That stays so with each list, and while the manager starts it again and again.
+        for next in [active, ActiveState::Activating, ActiveState::Active, ActiveState::Activating, active] {
+            assert!(ward.goes("queue", next).iter().all(|did| !did.starts_with("recovered")), "{active} {next}");
+            assert_eq!(orphaned(&ward), ["myapp/queue orphaned"], "{active} {next}");
+        }
+        assert!(ward.list(&[("queue", active)]).is_empty(), "{active}");
+        // Its directory is back.
+        let did = ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)]));
+        assert!(did.iter().any(|did| did.starts_with("look at queue")), "{active}: {did:?}");
+        let did = ward.shows("queue", Inspection { directory_gone: false, ..seen });
+        let expected = match active {
+            ActiveState::Failed => "start queue",
+            _ => "",
+        };
+        assert!(expected.is_empty() || did.contains(&expected.to_owned()), "{active}: {did:?}");
+    }
+}
+
+#[test]
+fn that_a_directory_is_gone_makes_nobody_start_what_was_stopped_or_is_paused() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
+    assert!(ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)])).is_empty());
+    assert_eq!(orphaned(&ward), ["myapp/queue orphaned"]);
+    ward.sites(b"sites: [{name: myapp, path: /srv/myapp, paused: true}]");
+    assert_eq!(orphaned(&ward), [""; 0]);
+    ward.sites(SITES);
+    assert!(ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)])).is_empty());
+    assert_eq!(orphaned(&ward), [""; 0]);
+}
+
+#[test]
+fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
+    let mut ward = Ward::new();
+    ward.list(&[
+        ("lerd-vite-myapp-feat-x", ActiveState::Active),
+        ("queue", ActiveState::Active),
+        ("lerd-x", ActiveState::Active),
+    ]);
+    assert!(!ward.healer.knows_all_workers());
+    // Those that cannot be told by their name come first; what is no worker is not asked about.
+    assert_eq!(ward.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x"), unit("queue")]);
+    assert_eq!(ward.healer.take_unlocated(), []);
+    ward.observe(Fact::Located(vec![(unit("lerd-vite-myapp-feat-x"), Err("no answer".to_owned()))]));
+    assert_eq!(ward.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x")], "it is asked again");
+    ward.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
+    let names = |ward: &Ward| ward.healer.survey(ward.now).iter().map(WorkerReport::name).collect::<Vec<_>>();
+    assert_eq!(names(&ward), ["myapp/queue", "myapp/vite@feat-x"]);
+    assert!(ward.healer.knows_all_workers());
+    // Another registry may make another's of it.
+    ward.sites(
+        b"sites: [{name: myapp-feat, path: /srv/x}, {name: feat-x, path: /wt/feat.x}, {name: myapp, path: /srv/myapp}]",
+    );
+    assert_eq!(ward.healer.take_unlocated().len(), 2);
+    ward.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
+    assert_eq!(names(&ward), ["feat-x/vite-myapp", "myapp/queue"]);
+    // And a container is nobody's worker.
+    let container = Whereabouts { container: true, ..Whereabouts::default() };
+    ward.observe(Fact::Located(vec![(unit("queue"), Ok(container))]));
+    assert_eq!(names(&ward), ["feat-x/vite-myapp"]);
 }

@@ -6,7 +6,13 @@
 //! it was told, it lists again; when the connection is lost, it begins anew, for as long as it
 //! takes. All state is the task's own.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod aliases;
+mod isolation;
+mod jobs;
+mod sockets;
+mod starts;
+
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -16,20 +22,20 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
 use super::link::{Address, Link};
-use super::starts::Starting;
-use super::wire::{self, Line, Signal};
+use super::wire::{self, Signal};
 use super::with_aliased;
 use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
-use crate::core::units::{ActiveState, UnitName};
+use crate::core::text::plain;
+use crate::core::units::UnitName;
 use crate::deadline;
 use crate::manager::{Change, ManagerError};
+use isolation::Isolation;
+use starts::Starting;
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
 const LONGEST_RELOAD: Duration = Duration::from_secs(10);
-/// The longest that isolating a target is waited for.
-const LONGEST_ISOLATION: Duration = Duration::from_secs(120);
 /// Waits between attempts to connect: short at first, for a manager that executes itself anew.
 const RECONNECT: [Duration; 5] = [
     Duration::from_millis(20),
@@ -156,7 +162,7 @@ pub(super) async fn connect(addresses: &[Address]) -> Result<Link, ManagerError>
             Err(_) => problems.push(format!("{address}: no answer")),
         }
     }
-    Err(ManagerError::Unreachable(problems.join("; ")))
+    Err(ManagerError::Unreachable(plain(&problems.join("; "))))
 }
 
 fn lost() -> Outcome {
@@ -164,6 +170,7 @@ fn lost() -> Outcome {
 }
 
 /// The state that lasts as long as one connection.
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Following {
     connection: Connection,
     /// Nobody but the manager is on it.
@@ -180,8 +187,7 @@ struct Following {
     failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
     /// The manager is about to end.
     shutting_down: bool,
-    /// Jobs of targets that may be isolated, which stops everything else, and until when their end is waited for.
-    isolating: HashMap<String, Instant>,
+    isolation: Isolation,
     covered: Vec<glob::Pattern>,
     /// As they were told.
     aliases: Aliases,
@@ -212,7 +218,7 @@ impl Following {
             told_jobs: HashMap::new(),
             failed_sockets: BTreeMap::new(),
             shutting_down: false,
-            isolating: HashMap::new(),
+            isolation: Isolation::default(),
             covered: Vec::new(),
             aliases: Aliases::new(),
             listing: false,
@@ -311,14 +317,11 @@ impl Following {
                     }
                     Some(Call::Sockets) => self.sockets_listed(session, message).await,
                     Some(Call::AllowIsolate(path)) => {
-                        if wire::is_true(message) {
-                            Ok(())
-                        } else {
-                            self.is_not_isolated(session, &path).await
-                        }
+                        let ended = !wire::is_true(message) && self.isolation.is_none_of(&path);
+                        self.isolation_ended(session, ended).await
                     }
                     Some(Call::Triggers(socket)) => {
-                        self.triggers_told(session, message, socket);
+                        self.triggers_told(session, message, &socket);
                         Ok(())
                     }
                     None => Ok(()),
@@ -360,13 +363,7 @@ impl Following {
                 }
                 Ok(())
             }
-            Signal::TargetJob { path, target } => {
-                self.isolating.insert(path.clone(), Instant::now() + LONGEST_ISOLATION);
-                let _ = session.changes.send(Change::Reloading);
-                let question = wire::property_of(&target, wire::UNIT, "AllowIsolate")?;
-                self.calls.insert(question.primary_header().serial_num(), Call::AllowIsolate(path));
-                self.connection.send_all(&[question]).await
-            }
+            Signal::JobNew { path, unit } => self.job_queued(session, path, &unit).await,
             Signal::ShuttingDown => {
                 self.shutting_down = true;
                 let _ = session.changes.send(Change::ShuttingDown);
@@ -412,33 +409,6 @@ impl Following {
         self.connection.send_all(&[subscribe, sockets, list]).await
     }
 
-    /// Asks which units have other names that match the patterns. That costs the manager a search in directories.
-    async fn look_for_aliases(&mut self, session: &Session) -> zbus::Result<()> {
-        let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
-        self.calls.insert(files.primary_header().serial_num(), Call::Files);
-        self.connection.send_all(&[files]).await
-    }
-
-    async fn found_files(&mut self, message: &Message) -> zbus::Result<()> {
-        // A manager that refuses the question knows no other names.
-        let names = wire::possible_aliases(wire::unit_files(message).unwrap_or_default());
-        let units = wire::call("ListUnitsByNames", &names)?;
-        self.calls.insert(units.primary_header().serial_num(), Call::Names(names));
-        self.connection.send_all(&[units]).await
-    }
-
-    async fn found_names(&mut self, session: &Session, message: &Message, names: &[String]) -> zbus::Result<()> {
-        let Ok(lines) = wire::lines(message) else { return Ok(()) };
-        let aliases = wire::aliases(names, &lines);
-        session.aliases.send_replace(aliases.clone());
-        if aliases == self.aliases {
-            return Ok(());
-        }
-        self.aliases.clone_from(&aliases);
-        let _ = session.changes.send(Change::Aliases(aliases));
-        self.list(session).await
-    }
-
     async fn listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
         self.listing = false;
         if message.message_type() == Type::Error {
@@ -453,132 +423,13 @@ impl Following {
             self.shutting_down = listed.shutting_down;
             if self.shutting_down {
                 let _ = session.changes.send(Change::ShuttingDown);
-            } else if !self.isolating.is_empty() {
+            } else if self.isolation.is_under_way() {
                 let _ = session.changes.send(Change::Reloading);
             } else {
                 let _ = session.changes.send(Change::Units(listed.units));
             }
         }
         if self.list_again { self.list(session).await } else { Ok(()) }
-    }
-
-    /// A target is not, or no longer, being isolated.
-    async fn is_not_isolated(&mut self, session: &Session, path: &str) -> zbus::Result<()> {
-        if self.isolating.remove(path).is_some() && self.isolating.is_empty() {
-            return self.list(session).await;
-        }
-        Ok(())
-    }
-
-    /// The end of a job, ours or that of somebody else.
-    async fn job_ended(
-        &mut self,
-        session: &Session,
-        id: u32,
-        path: &str,
-        unit: Option<UnitName>,
-        result: &str,
-    ) -> zbus::Result<()> {
-        self.is_not_isolated(session, path).await?;
-        if let Some(starting) = self.jobs.remove(path) {
-            return match starting.next(result) {
-                Ok(next) => self.start(next).await,
-                Err(ended) => {
-                    session.finished(ended.unit().clone(), wire::job_result(result));
-                    Ok(())
-                }
-            };
-        }
-        let Some(unit) = unit else { return Ok(()) };
-        // Of a job that does nothing, such as a `try-restart` of a unit that is down, the unit itself never tells.
-        let was_told = self.told_jobs.get(&unit) == Some(&id);
-        if was_told {
-            self.told_jobs.remove(&unit);
-        }
-        let change = match result {
-            "done" if was_told => Change::JobDone(unit),
-            "canceled" if self.is_being_overridden(&unit) => Change::StopOverridden(unit),
-            "dependency" => Change::KeptFromStarting(unit),
-            _ => return Ok(()),
-        };
-        let _ = session.changes.send(change);
-        Ok(())
-    }
-
-    /// Whether a start of ours that takes the place of other jobs is being queued.
-    fn is_being_overridden(&self, unit: &UnitName) -> bool {
-        let is_it =
-            |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
-        self.calls.values().any(is_it)
-    }
-
-    /// Which sockets have failed. What they start is asked of those that had not before.
-    async fn sockets_listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
-        if message.message_type() == Type::Error {
-            return Ok(());
-        }
-        let failed: Vec<String> = wire::lines(message)?.into_iter().map(|line| line.name).collect();
-        let before = self.failed_sockets.len();
-        self.failed_sockets.retain(|socket, _| failed.contains(socket));
-        let some_are_well = self.failed_sockets.len() < before;
-        let mut questions = Vec::new();
-        for socket in failed {
-            if !self.failed_sockets.contains_key(&socket) {
-                let question = wire::property_of(&socket, wire::UNIT, "Triggers")?;
-                self.calls.insert(question.primary_header().serial_num(), Call::Triggers(socket.clone()));
-                self.failed_sockets.insert(socket, None);
-                questions.push(question);
-            }
-        }
-        if some_are_well {
-            self.tell_failed_sockets(session);
-        }
-        self.connection.send_all(&questions).await
-    }
-
-    fn triggers_told(&mut self, session: &Session, message: &Message, socket: String) {
-        let services = wire::names_in(message).into_iter().filter_map(|name| UnitName::parse(&name).ok());
-        if let Some(triggers) = self.failed_sockets.get_mut(&socket) {
-            *triggers = Some(services.collect());
-            self.tell_failed_sockets(session);
-        }
-    }
-
-    fn tell_failed_sockets(&self, session: &Session) {
-        let services = self.failed_sockets.values().flatten().flatten().cloned();
-        let _ = session.changes.send(Change::FailedSockets(services.collect()));
-    }
-
-    /// The ends of starts whose signal was lost: their job is listed no longer.
-    fn missed_ends(&mut self, session: &Session, lines: &[Line]) {
-        let listed: HashSet<&str> =
-            lines.iter().filter_map(|line| line.job.as_ref()).map(|job| job.path.as_str()).collect();
-        for (_, job) in self.jobs.extract_if(|path, _| !listed.contains(path.as_str())) {
-            let active = lines.iter().find(|line| line.name == job.unit().as_str()).map(|line| line.active);
-            let outcome = match active {
-                Some(ActiveState::Failed) => wire::job_result("failed"),
-                Some(_) => Outcome::Done,
-                None => Outcome::NotStarted("was unloaded while it was being started".to_owned()),
-            };
-            session.finished(job.unit().clone(), outcome);
-        }
-    }
-
-    /// The answer to the call of a step: the job's path, or why there is none.
-    fn queued(&mut self, session: &Session, message: &Message, starting: Starting) {
-        if message.message_type() == Type::Error {
-            let header = message.header();
-            let name = header.error_name().map(zbus::names::ErrorName::as_str).unwrap_or_default();
-            let text = message.body().deserialize::<&str>().unwrap_or("no reason given").to_owned();
-            session.finished(starting.unit().clone(), wire::refused(name, text));
-            return;
-        }
-        match message.body().deserialize::<zbus::ObjectPath<'_>>() {
-            Ok(path) => {
-                self.jobs.insert(path.to_string(), starting);
-            }
-            Err(error) => session.finished(starting.unit().clone(), Outcome::NotStarted(error.to_string())),
-        }
     }
 
     fn cover(&mut self, patterns: &[String]) {
@@ -597,7 +448,7 @@ impl Following {
             .map(|starting| starting.deadline)
             .chain(calls)
             .chain(self.reloading_until)
-            .chain(self.isolating.values().copied())
+            .chain(self.isolation.deadline())
             .min()
     }
 
@@ -609,7 +460,7 @@ impl Following {
         for starting in late_calls.chain(late_jobs) {
             session.finished(starting.unit().clone(), Outcome::NotStarted("its start took too long".to_owned()));
         }
-        self.isolating.retain(|_, until| *until > now);
+        self.isolation.expire(now);
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;
             self.list(session).await?;

@@ -1,10 +1,15 @@
 //! Where log lines go: to the journal with fields where there is one, else to standard error, as
-//! text for people or as JSON for programs.
+//! text for people or as JSON for programs. Neither is waited for: see [`writer`].
+
+#[cfg(target_os = "linux")]
+mod journal;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::io::{IsTerminal, Write as _};
-use std::time::SystemTime;
+use std::io::{self, IsTerminal, Write as _};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -19,6 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::core::event::{Event, Phase};
 use crate::log_file::LogFile;
 use crate::manager::Scope;
+use writer::{Sink, Writer};
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -36,21 +42,35 @@ pub enum Format {
 pub fn init(format: Format, verbose: bool, colored: bool) {
     let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
     #[cfg(target_os = "linux")]
-    if format == Format::Auto && stderr_is_the_journal() {
-        use tracing_journald::{Priority, PriorityMappings};
-        let mappings = PriorityMappings { info: Priority::Informational, ..PriorityMappings::new() };
-        if let Ok(journal) = tracing_journald::layer() {
-            let journal = journal
-                .with_field_prefix(None)
-                .with_syslog_identifier("workerheal".to_owned())
-                .with_priority_mappings(mappings);
-            Registry::default().with(journal.with_filter(level)).init();
-            return;
-        }
+    if format == Format::Auto
+        && stderr_is_the_journal()
+        && let Ok(writer) = journal::Socket::open().and_then(Writer::start)
+    {
+        let _ = WRITER.set(writer.clone());
+        Registry::default().with(journal::Journal(writer).with_filter(level)).init();
+        return;
     }
     let colored = colored && std::io::stderr().is_terminal();
-    let lines = Lines { json: format == Format::Json, colored, file: LogFile::of_stderr() };
-    Registry::default().with(lines.with_filter(level)).init();
+    let json = format == Format::Json;
+    // Without a thread for it nothing could be said at all.
+    let Ok(writer) = Writer::start(Stderr { json, file: LogFile::of_stderr() }) else { return };
+    let _ = WRITER.set(writer.clone());
+    Registry::default().with(Lines { json, colored, writer }.with_filter(level)).init();
+}
+
+/// Where lines go, once that is known.
+static WRITER: OnceLock<Writer> = OnceLock::new();
+
+/// Waits until what was logged is written, for as long as there is time: to be called before the process ends.
+pub fn flush(time: Duration) {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(time);
+    }
+}
+
+/// What is said in place of lines that found no place.
+fn missing(lines: u64) -> String {
+    format!("{lines} lines of this log are missing here: they were not taken for too long")
 }
 
 /// Whether standard error goes to the journal: systemd tells its device and inode
@@ -81,6 +101,8 @@ fn message_id(phase: Phase) -> &'static str {
 pub fn log_event(event: &Event, scope: Scope) {
     // The journal then shows the crash and its healing in one log of the unit.
     let full = format!("{}.service", event.unit);
+    // For units of the system that is another field, as a plain `UNIT=` counts only from the manager itself
+    // (journalctl(1), `-u`).
     let (user_unit, unit) = match scope {
         // Of several workers together.
         _ if event.unit.is_empty() => (None, None),
@@ -107,6 +129,7 @@ pub fn log_event(event: &Event, scope: Scope) {
                 workerheal_retry_in_ms = retry_in_ms,
                 user_unit = user_unit,
                 unit = unit,
+                object_systemd_unit = unit,
                 "{event}"
             )
         };
@@ -126,11 +149,11 @@ pub fn log_event(event: &Event, scope: Scope) {
     }
 }
 
-/// Writes each log line to standard error.
+/// Has each log line written to standard error.
 struct Lines {
     json: bool,
     colored: bool,
-    file: Option<LogFile>,
+    writer: Writer,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -138,12 +161,35 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
-        let line = if self.json { fields.json(level) } else { fields.text(level, self.colored) };
+        let mut line = if self.json { fields.json(level) } else { fields.text(level, self.colored) };
+        line.push('\n');
+        self.writer.put(line.into_bytes());
+    }
+}
+
+/// Standard error.
+struct Stderr {
+    json: bool,
+    file: Option<LogFile>,
+}
+
+impl Sink for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if let Some(file) = &self.file {
             file.follow();
         }
+        std::io::stderr().lock().write_all(line)
+    }
+
+    fn may_pass(&self, _: &io::Error) -> bool {
         // There is nowhere left to tell that this failed.
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
+        false
+    }
+
+    fn missing(&self, lines: u64) -> Vec<u8> {
+        let fields = Fields { message: missing(lines), ..Fields::default() };
+        let line = if self.json { fields.json(Level::ERROR) } else { fields.text(Level::ERROR, false) };
+        format!("{line}\n").into_bytes()
     }
 }
 

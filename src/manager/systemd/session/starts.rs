@@ -10,7 +10,7 @@
 use tokio::time::Instant;
 use zbus::Message;
 
-use super::wire;
+use super::super::wire;
 use crate::core::rules::Start;
 use crate::core::units::{ActiveState, UnitName, UnitStatus};
 

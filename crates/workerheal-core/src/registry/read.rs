@@ -1,0 +1,355 @@
+//! Makes entries of the text of a registry, and tells of those that cannot be made.
+//!
+//! A list in the usual form is read a piece at a time, for the sake of memory. Where that fails, the
+//! whole is read at once if it is short enough, without the entries that are refused, one after the
+//! other. Where that fails too, because the text of some entry is no YAML, each entry is read by itself.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+
+use super::Site;
+use super::lines::{Lines, name_in};
+use crate::document::{self, Flaw, Item, Split, refuse};
+use crate::units::is_unit_character;
+
+/// Longest name of a site, in bytes: a unit's name has at most 255, its prefix and worker included.
+const MAX_NAME: usize = 200;
+/// So many entries are left out of a registry that is read at once, each of which takes reading it again.
+const MAX_LEFT_OUT: usize = 20;
+
+/// What a registry says.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub sites: Vec<Site>,
+    /// Where the keys of each site are, in the same order.
+    pub lines: Vec<Lines>,
+    pub broken: Vec<Broken>,
+}
+
+impl Reading {
+    /// Adds a site, and the text that it was read from, if that is known.
+    fn add(&mut self, site: Site, item: Option<&Item<'_>>) {
+        self.lines.push(item.map(|item| Lines::of(item, &site.name)).unwrap_or_default());
+        self.sites.push(site);
+    }
+}
+
+/// An entry that cannot be used.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub flaw: Flaw,
+    /// Its name, if it has one that can be part of the name of a unit.
+    pub name: Option<String>,
+}
+
+/// All entries of the document.
+///
+/// # Errors
+///
+/// If it is no registry.
+pub(super) fn read(bytes: &[u8]) -> Result<Reading, Flaw> {
+    let Some(split) = document::split_list(bytes, "sites") else {
+        return read_whole(bytes, &[]);
+    };
+    if let Ok(reading) = read_pieces(&split) {
+        return Ok(reading);
+    }
+    if !document::fits(bytes) {
+        return read_items(&split);
+    }
+    let items: Vec<Item<'_>> = split.items().collect();
+    // What is wrong with more than an entry has its place in the whole.
+    read_whole(bytes, &items).or_else(|flaw| read_items(&split).map_err(|_| flaw))
+}
+
+/// Reads the document at once. `items` are the texts of its entries, as far as they are known.
+pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, Flaw> {
+    let mut progress = Progress::default();
+    let mut broken = Vec::new();
+    let sites = loop {
+        match document::parse_seed(bytes, Document(&progress)) {
+            Ok(sites) => break sites,
+            Err(flaw) => {
+                let again = !progress.skipped.insert(progress.at.get());
+                if flaw.line == 0 || again || !progress.is_inside() || broken.len() >= MAX_LEFT_OUT {
+                    return Err(flaw);
+                }
+                broken.push((progress.at.get(), flaw));
+                progress.at.set(NOWHERE);
+            }
+        }
+    };
+    let hint = Some("a registry without sites is written as `sites: []`");
+    let sites = sites.ok_or_else(|| Flaw::whole("the file is empty", hint))?;
+    // Where the texts are not those of the entries, nothing is known of lines.
+    let items = if items.len() == sites.len() + broken.len() { items } else { &[] };
+    let mut reading = Reading::default();
+    for (at, site) in sites {
+        reading.add(site, items.get(at));
+    }
+    let name = |at: usize| items.get(at).and_then(|item| name_in(item)).filter(|name| is_possible(name));
+    reading.broken = broken.into_iter().map(|(at, flaw)| Broken { name: name(at), flaw }).collect();
+    Ok(reading)
+}
+
+/// Reads the document in pieces; all of them have to be as they should.
+pub(super) fn read_pieces(split: &Split<'_>) -> Result<Reading, Flaw> {
+    let mut reading = read_whole(&split.frame, &[])?;
+    for piece in &split.pieces {
+        let progress = Progress::default();
+        let sites = document::parse_seed(piece.text, Sites(&progress))?.unwrap_or_default();
+        let items: Vec<Item<'_>> = piece.items(split.column).collect();
+        let items = if items.len() == sites.len() { items } else { Vec::new() };
+        for (at, site) in sites {
+            reading.add(site, items.get(at));
+        }
+    }
+    Ok(reading)
+}
+
+/// Reads each entry by itself. Text in which none can be read is no registry.
+fn read_items(split: &Split<'_>) -> Result<Reading, Flaw> {
+    let mut reading = read_whole(&split.frame, &[])?;
+    let mut is_yaml = true;
+    for item in split.items() {
+        let progress = Progress::default();
+        match document::parse_seed(item.text, Sites(&progress)) {
+            Ok(sites) => {
+                for (_, site) in sites.unwrap_or_default() {
+                    reading.add(site, Some(&item));
+                }
+            }
+            Err(mut flaw) => {
+                if flaw.line == 0 || flaw.line > item.lines() {
+                    // It is about the whole of it, which begins here.
+                    (flaw.line, flaw.column) = (1, split.column + 1);
+                }
+                flaw.line += item.lines_before;
+                is_yaml &= document::parse_seed(item.text, PhantomData::<IgnoredAny>).is_ok();
+                reading.broken.push(Broken { flaw, name: name_in(&item).filter(|name| is_possible(name)) });
+            }
+        }
+    }
+    match reading.broken.first() {
+        Some(first) if reading.sites.is_empty() && !is_yaml => Err(first.flaw.clone()),
+        _ => Ok(reading),
+    }
+}
+
+/// No entry is being read.
+const NOWHERE: usize = usize::MAX;
+
+/// How far the reading of a list has come.
+struct Progress {
+    /// Which entry is being read.
+    at: Cell<usize>,
+    /// The entries that are passed over.
+    skipped: BTreeSet<usize>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { at: Cell::new(NOWHERE), skipped: BTreeSet::new() }
+    }
+}
+
+impl Progress {
+    fn is_inside(&self) -> bool {
+        self.at.get() != NOWHERE
+    }
+}
+
+/// Whether a unit can have this in its name.
+fn is_possible(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_unit_character)
+}
+
+/// The name, unless no unit can have it.
+fn check_name<E: Error>(name: &str) -> Result<String, E> {
+    if name.is_empty() {
+        return Err(refuse("the name of the site is empty", "write the name that Lerd shows"));
+    }
+    if let Some(wrong) = name.chars().find(|c| !is_unit_character(*c)) {
+        let message = format_args!("no unit can have {wrong:?} in its name, as the site `{name}` has");
+        return Err(refuse(message, "a name has letters, digits, `-`, `_`, `.`, `:`"));
+    }
+    if name.len() > MAX_NAME {
+        let message = format_args!("this name has {} characters", name.len());
+        return Err(refuse(message, format_args!("a site's name has at most {MAX_NAME}")));
+    }
+    Ok(name.to_owned())
+}
+
+/// The document: a mapping with the key `sites`.
+struct Document<'s>(&'s Progress);
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = Vec<(usize, Site)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<(usize, Site)>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = Vec<(usize, Site)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a registry that begins with `sites:`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<(usize, Site)>, A::Error> {
+        let mut sites = None;
+        let mut keys = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "sites" {
+                sites = Some(map.next_value_seed(Sites(self.0))?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                keys.push(key);
+            }
+        }
+        sites.ok_or_else(|| match document::did_you_mean("sites", keys.iter().map(String::as_str)) {
+            Some(near) => refuse("the key `sites` is missing", format_args!("is `{near}` meant to be `sites`?")),
+            None => refuse("the key `sites` is missing", "check that this is the sites.yaml of Lerd"),
+        })
+    }
+}
+
+/// The list of sites; nothing is an empty list.
+struct Sites<'s>(&'s Progress);
+
+impl<'de> DeserializeSeed<'de> for Sites<'_> {
+    type Value = Vec<(usize, Site)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<(usize, Site)>, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sites<'_> {
+    type Value = Vec<(usize, Site)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of sites")
+    }
+
+    fn visit_none<E>(self) -> Result<Vec<(usize, Site)>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<(usize, Site)>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<(usize, Site)>, A::Error> {
+        let mut sites = Vec::new();
+        for at in 0.. {
+            self.0.at.set(at);
+            if self.0.skipped.contains(&at) {
+                if seq.next_element::<IgnoredAny>()?.is_none() {
+                    break;
+                }
+                continue;
+            }
+            let Some(site) = seq.next_element_seed(OneSite)? else { break };
+            sites.push((at, site));
+        }
+        Ok(sites)
+    }
+}
+
+/// The keys of a site that matter.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Key {
+    Name,
+    Path,
+    Framework,
+    Paused,
+    Ignored,
+    PausedWorkers,
+    IdleSuspendedWorkers,
+    WorktreeIdleSuspended,
+    #[serde(other)]
+    Other,
+}
+
+struct OneSite;
+
+impl<'de> DeserializeSeed<'de> for OneSite {
+    type Value = Site;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Site, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneSite {
+    type Value = Site;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a site with `name:` and `path:`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Site, A::Error> {
+        let mut site = Site::default();
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::Name => site.name = map.next_value_seed(Name)?,
+                Key::Path => site.path = map.next_value::<Option<PathBuf>>()?.unwrap_or_default(),
+                Key::Framework => site.framework = or_nothing(&mut map)?,
+                Key::Paused => site.paused = map.next_value()?,
+                Key::Ignored => site.ignored = map.next_value()?,
+                Key::PausedWorkers => site.paused_workers = or_nothing(&mut map)?,
+                Key::IdleSuspendedWorkers => site.idle_suspended_workers = or_nothing(&mut map)?,
+                Key::WorktreeIdleSuspended => {
+                    let worktrees: BTreeMap<String, Option<_>> = or_nothing(&mut map)?;
+                    let workers = |(name, workers): (_, Option<_>)| (name, workers.unwrap_or_default());
+                    site.worktree_idle_suspended = worktrees.into_iter().map(workers).collect();
+                }
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if site.name.is_empty() {
+            return Err(de::Error::missing_field("name"));
+        }
+        Ok(site)
+    }
+}
+
+/// The value, or the empty one for `null`.
+fn or_nothing<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(map: &mut A) -> Result<T, A::Error> {
+    Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
+}
+
+/// The name of a site, which is refused at its own place.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a site")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<String, E> {
+        check_name(name)
+    }
+}

@@ -1,0 +1,68 @@
+//! What the service manager tells, as facts for the healer; and what the daemon itself makes of it.
+
+use crate::core::healer::Fact;
+use crate::manager::{Change, ServiceManager};
+
+use super::Daemon;
+
+impl<M: ServiceManager> Daemon<M> {
+    /// What a change means to the healer; nothing while it is not known what was paused and stopped.
+    pub(super) fn changed(&mut self, change: Change) -> Option<Fact> {
+        let fact = self.fact(change);
+        if self.unread.is_none() {
+            return Some(fact);
+        }
+        self.count();
+        if matches!(fact, Fact::Units(_)) && !std::mem::replace(&mut self.ready, true) {
+            self.notify.ready();
+        }
+        None
+    }
+
+    fn fact(&mut self, change: Change) -> Fact {
+        match &change {
+            Change::Units(list) => {
+                self.shutting_down = false;
+                if self.trouble.take().is_some() {
+                    self.record.reconnected();
+                    tracing::info!("the service manager answers again");
+                }
+                self.places.keep(list);
+            }
+            Change::Unit(status) => {
+                self.places.changed(status);
+                self.uptimes.changed(&status.name);
+            }
+            Change::Aliases(aliases) => {
+                let rules = &mut self.setup.rules;
+                rules.coverage.set_aliases(aliases);
+                self.aliases.clone_from(aliases);
+                return Fact::Settings(rules.coverage.clone(), rules.policy.clone());
+            }
+            Change::Reloading => {
+                tracing::debug!("the service manager is busy with everything");
+                self.record.listed();
+            }
+            Change::ShuttingDown => {
+                if !std::mem::replace(&mut self.shutting_down, true) {
+                    tracing::info!("the service manager is shutting down; nothing is healed until that is over");
+                }
+                self.record.listed();
+            }
+            Change::Lost(why) => {
+                if self.trouble.is_none() {
+                    tracing::warn!("healing pauses until the service manager answers: {why}");
+                }
+                self.trouble = Some(why.clone());
+                self.count();
+                self.uptimes.forget();
+            }
+            Change::Finished(..)
+            | Change::JobDone(_)
+            | Change::StopOverridden(_)
+            | Change::KeptFromStarting(_)
+            | Change::FailedSockets(_) => {}
+        }
+        Fact::from(change)
+    }
+}

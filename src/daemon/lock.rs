@@ -1,0 +1,129 @@
+//! At most one daemon heals: whoever does holds two locks, one on the directory of the state, and one on a file beside
+//! the socket. Either alone keeps a second daemon from healing, and one that was taken away is taken again.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::api::prepare;
+use crate::blocking;
+use crate::core::text;
+use crate::paths::Paths;
+use crate::setup::Error;
+
+/// How long taking the locks may take.
+const TAKES_WITHIN: Duration = Duration::from_secs(5);
+
+/// The locks, held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    checks: SyncSender<()>,
+}
+
+impl Lock {
+    /// Takes both locks, or the one that can be had; `lost` is told if another daemon has taken one meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If another daemon has one of them, or neither can be had.
+    pub fn take(paths: &Paths, lost: mpsc::Sender<Error>) -> Result<Self, Error> {
+        let mut locks = Locks {
+            state: paths.state.parent().unwrap_or(Path::new("/")).to_owned(),
+            socket: paths.socket.clone(),
+            held: [None, None],
+        };
+        let silent = || Error::Lock("a file system does not answer".to_owned());
+        let taken = blocking::within(TAKES_WITHIN, move || locks.take().map(|()| locks));
+        let mut locks = taken.map_err(|_| silent())??;
+        if let [Some(_), Some(_)] = locks.held {
+        } else {
+            tracing::warn!("one of two locks could not be taken; the other one keeps a second daemon from healing");
+        }
+        // A thread of its own: the file system may not answer.
+        let (checks, asked) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("lock".to_owned()).spawn(move || {
+            while asked.recv().is_ok() {
+                if let Err(error @ Error::AnotherDaemon(_)) = locks.take() {
+                    // The loop is there for as long as the daemon is.
+                    let _ = lost.blocking_send(error);
+                    return;
+                }
+            }
+        });
+        thread.map_err(|error| Error::Lock(error.to_string()))?;
+        Ok(Self { checks })
+    }
+
+    /// Has the locks looked after: what was removed is made again, and locked.
+    pub fn check(&self) {
+        // If that is being done already, it will do.
+        let _ = self.checks.try_send(());
+    }
+}
+
+/// Whether a daemon that lives has the lock beside this socket.
+pub(super) fn is_taken(socket: &Path) -> bool {
+    let lock = open_file(socket, &socket.with_extension("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+struct Locks {
+    state: PathBuf,
+    socket: PathBuf,
+    held: [Option<File>; 2],
+}
+
+impl Locks {
+    /// Takes what is not held, or is no longer where it belongs.
+    fn take(&mut self) -> Result<(), Error> {
+        let Self { state, socket, held: [state_lock, socket_lock] } = self;
+        let socket_lock_path = socket.with_extension("lock");
+        let results = [
+            hold(state_lock, state, || open_directory(state)),
+            hold(socket_lock, &socket_lock_path, || open_file(socket, &socket_lock_path)),
+        ];
+        let mut problems = Vec::new();
+        for result in results {
+            match result {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(Error::AnotherDaemon(socket.clone())),
+                Err(TryLockError::Error(error)) => problems.push(text::plain(&error.to_string())),
+            }
+        }
+        match self.held {
+            [None, None] => Err(Error::Lock(problems.join("; "))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Locks what is at the path, unless that is what is held.
+fn hold(held: &mut Option<File>, path: &Path, open: impl FnOnce() -> io::Result<File>) -> Result<(), TryLockError> {
+    let identity = |data: std::fs::Metadata| (data.dev(), data.ino());
+    let there = std::fs::metadata(path).map(identity).ok();
+    let ours = held.as_ref().and_then(|file| file.metadata().map(identity).ok());
+    if there.is_some() && there == ours {
+        return Ok(());
+    }
+    let file = open().map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    // The earlier one goes only now.
+    *held = Some(file);
+    Ok(())
+}
+
+/// The directory itself is locked: that needs no room in it.
+fn open_directory(path: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    File::open(path)
+}
+
+fn open_file(socket: &Path, path: &Path) -> io::Result<File> {
+    prepare(socket.parent().unwrap_or(Path::new("/")))?;
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}

@@ -1,0 +1,141 @@
+//! What `make fuzz` feeds with anything at all: one function for each kind of input that comes from outside. None may
+//! panic, and what each says of its result holds.
+//!
+//! Compiled for tests, which run the corpora in `fuzz/corpus`, and for the targets in `fuzz/`.
+
+#![expect(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
+
+use crate::answer;
+use crate::api::{HealRequest, PauseRequest, ResumeRequest};
+use crate::config::Config;
+use crate::core::event::{excerpt, log_lines};
+use crate::core::registry::Registry;
+use crate::core::text;
+use crate::core::units::UnitName;
+use crate::store;
+
+/// The configuration.
+pub fn config(data: &[u8]) {
+    if let Err(flaw) = Config::parse(data) {
+        within(data, flaw.line);
+    }
+}
+
+/// The registry of sites.
+pub fn registry(data: &[u8]) {
+    if let Err(flaw) = Registry::parse(data) {
+        within(data, flaw.line);
+    }
+}
+
+/// A flaw is where the file is.
+fn within(data: &[u8], line: usize) {
+    // Each line but the last has an end.
+    assert!(line <= data.len() + 1, "line {line} of {} bytes", data.len());
+}
+
+/// Unit names, and object paths: a name is that of its path.
+pub fn names(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(name) = UnitName::parse(&text) {
+        assert_eq!(UnitName::parse(name.as_str()).as_ref(), Ok(&name));
+        assert_eq!(UnitName::parse(name.short()).as_ref(), Ok(&name));
+    }
+    #[cfg(target_os = "linux")]
+    crate::manager::systemd::fuzz::names(&text);
+}
+
+/// The state file: what can be read can be written, and is the same when it is read again.
+pub fn state(data: &[u8]) {
+    store::fuzz(data);
+}
+
+/// Bodies of requests, and times in them.
+pub fn requests(data: &[u8]) {
+    let _ = answer::object::<HealRequest>(data);
+    let _ = answer::object::<ResumeRequest>(data);
+    if let Ok(PauseRequest { time: Some(time), .. }) = answer::object(data) {
+        let _ = answer::duration(&time);
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = answer::duration(text);
+    }
+}
+
+/// What the service manager sends: whatever it is, as much is handed on as was received.
+pub fn messages(data: &[u8]) {
+    #[cfg(target_os = "linux")]
+    crate::manager::systemd::fuzz::messages(data);
+    #[cfg(not(target_os = "linux"))]
+    let _ = data;
+}
+
+/// Entries of the journal, and what is shown of them.
+pub fn journal(data: &[u8]) {
+    #[cfg(target_os = "linux")]
+    crate::manager::fuzz_journal(data);
+    let said = String::from_utf8_lossy(data);
+    let line = excerpt(&said);
+    assert!(line.chars().count() <= 221);
+    for shown in log_lines(&said).chain([line]) {
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        assert_eq!(text::plain(&shown), shown);
+    }
+}
+
+/// What launchctl prints of a job.
+pub fn launchctl(data: &[u8]) {
+    crate::manager::launchd::fuzz(&String::from_utf8_lossy(data));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Inputs like this one, each time the same.
+    fn alike(input: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..100).map(move |_| {
+            let mut other = input.to_vec();
+            for _ in 0..random.usize(1..4) {
+                let (at, to) = (random.usize(..=other.len()), random.usize(..=other.len()));
+                match random.u8(..5) {
+                    0 => other.truncate(at),
+                    1 => other.insert(at, random.u8(..)),
+                    2 => other.extend_from_within(at.min(to)..at.max(to)),
+                    3 => drop(other.drain(at.min(to)..at.max(to).min(at.min(to) + 8))),
+                    _ if at < other.len() => other[at] ^= 1 << random.u8(..8),
+                    _ => {}
+                }
+            }
+            other
+        })
+    }
+
+    #[test]
+    fn the_corpora_and_what_is_like_them_break_nothing() {
+        type Target = fn(&[u8]);
+        let targets: [(&str, Target); 8] = [
+            ("config", config),
+            ("registry", registry),
+            ("names", names),
+            ("state", state),
+            ("requests", requests),
+            ("messages", messages),
+            ("journal", journal),
+            ("launchctl", launchctl),
+        ];
+        for (name, target) in targets {
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+            let mut inputs = 0;
+            for entry in std::fs::read_dir(&directory).unwrap() {
+                let input = std::fs::read(entry.unwrap().path()).unwrap();
+                target(&input);
+                alike(&input).for_each(|input| target(&input));
+                inputs += 1;
+            }
+            assert!(inputs > 0, "{name}");
+        }
+    }
+}

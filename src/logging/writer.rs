@@ -1,0 +1,196 @@
+//! Takes log lines where they belong, from a thread that alone waits for whoever takes them: journald may stand still,
+//! and standard error may be a pipe that nobody reads. Lines wait in a queue of bounded length; what finds no place
+//! in it is counted, and the count is written once there is room.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many lines wait at most: those of a storm of a thousand workers.
+const LINES: usize = 16 * 1024;
+/// So much memory they take at most, in bytes.
+const BYTES: usize = 8 * 1024 * 1024;
+/// The wait before a line that was not taken is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Where lines go.
+pub(super) trait Sink: Send + 'static {
+    /// Writes a line, however long that takes.
+    fn write(&mut self, line: &[u8]) -> io::Result<()>;
+
+    /// Whether to try the same line again after this error.
+    fn may_pass(&self, error: &io::Error) -> bool;
+
+    /// The line that says how many are missing.
+    fn missing(&self, lines: u64) -> Vec<u8>;
+}
+
+/// The way to the thread.
+#[derive(Debug, Clone)]
+pub(super) struct Writer(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    emptied: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    missing: u64,
+    /// A line is being written.
+    busy: bool,
+}
+
+impl Queue {
+    fn put(&mut self, line: Vec<u8>) {
+        if self.lines.len() >= LINES || self.bytes + line.len() > BYTES {
+            self.missing += 1;
+            return;
+        }
+        self.bytes += line.len();
+        self.lines.push_back(line);
+    }
+
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let line = self.lines.pop_front()?;
+        self.bytes -= line.len();
+        Some(line)
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub fn start(sink: impl Sink) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || theirs.write_all(sink))?;
+        Ok(Self(shared))
+    }
+
+    /// Has a line written; never waits.
+    pub fn put(&self, line: Vec<u8>) {
+        self.0.queue().put(line);
+        self.0.filled.notify_one();
+    }
+
+    /// Waits until all is written, for as long as there is time.
+    pub fn flush(&self, time: Duration) {
+        let latest = Instant::now() + time;
+        let mut queue = self.0.queue();
+        while queue.busy || !queue.lines.is_empty() || queue.missing > 0 {
+            let left = latest.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            queue = self.0.emptied.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // What is in it is whole at any time.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self, mut sink: impl Sink) {
+        loop {
+            let line = self.next(&sink);
+            while let Err(error) = sink.write(&line) {
+                if !sink.may_pass(&error) {
+                    break;
+                }
+                std::thread::sleep(RETRY);
+            }
+        }
+    }
+
+    /// The next line; waits until there is one.
+    fn next(&self, sink: &impl Sink) -> Vec<u8> {
+        let mut queue = self.queue();
+        loop {
+            if let Some(line) = queue.take() {
+                queue.busy = true;
+                return line;
+            }
+            if queue.missing > 0 {
+                queue.busy = true;
+                return sink.missing(std::mem::take(&mut queue.missing));
+            }
+            queue.busy = false;
+            self.emptied.notify_all();
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    /// Takes a line whenever it is allowed to.
+    struct Slow(Receiver<io::Result<()>>, Sender<String>);
+
+    impl Sink for Slow {
+        fn write(&mut self, line: &[u8]) -> io::Result<()> {
+            self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)??;
+            self.1.send(String::from_utf8_lossy(line).into_owned()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn may_pass(&self, error: &io::Error) -> bool {
+            error.kind() == io::ErrorKind::NotFound
+        }
+
+        fn missing(&self, lines: u64) -> Vec<u8> {
+            format!("{lines} missing").into_bytes()
+        }
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn nothing_waits_for_one_who_takes_nothing_and_what_is_missing_is_said() {
+        let ((allow, allowed), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let writer = Writer::start(Slow(allowed, tell)).unwrap();
+        writer.put(b"first".to_vec());
+        let begin = Instant::now();
+        // The thread may have taken the first one already.
+        for _ in 0..LINES + 10 {
+            writer.put(b"more".to_vec());
+        }
+        assert!(begin.elapsed() < SOON);
+        writer.flush(Duration::from_millis(10));
+
+        allow.send(Err(io::ErrorKind::NotFound.into())).unwrap();
+        for _ in 0..LINES + 20 {
+            allow.send(Ok(())).unwrap();
+        }
+        writer.flush(SOON);
+        let lines: Vec<String> = told.try_iter().collect();
+        assert_eq!(lines[0], "first");
+        let missing = LINES + 11 - (lines.len() - 1);
+        assert_eq!(lines.last().unwrap(), &format!("{missing} missing"));
+        assert!((10..=11).contains(&missing), "{missing}");
+        writer.put(vec![b'x'; BYTES + 1]);
+        writer.flush(SOON);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1 missing"]);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_holds_up_no_other() {
+        let ((allow, allowed), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let writer = Writer::start(Slow(allowed, tell)).unwrap();
+        writer.put(b"one".to_vec());
+        writer.put(b"two".to_vec());
+        allow.send(Err(io::ErrorKind::InvalidInput.into())).unwrap();
+        allow.send(Ok(())).unwrap();
+        writer.flush(SOON);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["two"]);
+    }
+}

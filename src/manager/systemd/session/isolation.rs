@@ -1,0 +1,109 @@
+//! Whether a target is being isolated (`systemctl isolate`): everything that it does not need is stopped, which is
+//! meant for no worker in particular. systemd says nothing of it but the jobs that it consists of, queued in one go: one for
+//! the target, which can be done at once, and one for each unit that is stopped.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Jobs that are queued in one go are signalled within this time.
+const IN_ONE_GO: Duration = Duration::from_millis(100);
+/// The longest that the end of the jobs is waited for.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Jobs that may belong to an isolation, by their path; with that of the target's.
+#[derive(Debug, Default)]
+pub(super) struct Isolation {
+    recent: VecDeque<(Instant, String)>,
+    jobs: HashMap<String, String>,
+    /// The last target's job, and when it was queued.
+    last: Option<(Instant, String)>,
+}
+
+impl Isolation {
+    /// A job was queued. Answers the job of a target of which it has to be asked whether it can be isolated.
+    pub fn queued(&mut self, path: String, unit: &str, now: Instant) -> Option<String> {
+        if unit.ends_with(".target") {
+            for (at, job) in self.recent.drain(..) {
+                if at + IN_ONE_GO > now {
+                    self.jobs.insert(job, path.clone());
+                }
+            }
+            self.jobs.insert(path.clone(), path.clone());
+            self.last = Some((now, path.clone()));
+            return Some(path);
+        }
+        match &self.last {
+            Some((at, target)) if *at + IN_ONE_GO > now => {
+                self.jobs.insert(path, target.clone());
+            }
+            _ => {
+                self.recent.retain(|(at, _)| *at + IN_ONE_GO > now);
+                self.recent.push_back((now, path));
+            }
+        }
+        None
+    }
+
+    /// The target of this job cannot be isolated. Answers whether nothing is isolated any more.
+    pub fn is_none_of(&mut self, target_job: &str) -> bool {
+        self.jobs.retain(|_, target| target != target_job);
+        if self.last.as_ref().is_some_and(|(_, last)| last == target_job) {
+            self.last = None;
+        }
+        self.jobs.is_empty()
+    }
+
+    /// A job has ended. Answers whether that was the last one of an isolation.
+    pub fn job_ended(&mut self, path: &str) -> bool {
+        self.jobs.remove(path).is_some() && self.jobs.is_empty()
+    }
+
+    pub fn is_under_way(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        let (begun, _) = self.last.as_ref()?;
+        self.is_under_way().then_some(*begun + LONGEST)
+    }
+
+    /// Forgets what has taken too long: the end of a job can have been missed.
+    pub fn expire(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|at| at <= now) {
+            self.jobs.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_lasts_until_the_last_of_its_jobs_has_ended() {
+        let now = Instant::now();
+        let mut isolation = Isolation::default();
+        assert_eq!(isolation.queued("1".into(), "a.service", now), None);
+        assert_eq!(isolation.queued("2".into(), "only.target", now), Some("2".into()));
+        assert_eq!(isolation.queued("3".into(), "b.service", now), None);
+        assert!(!isolation.job_ended("2") && !isolation.job_ended("1") && isolation.is_under_way());
+        assert!(isolation.job_ended("3"));
+        assert!(!isolation.is_under_way());
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_isolated_is_only_started() {
+        let now = Instant::now();
+        let mut isolation = Isolation::default();
+        isolation.queued("1".into(), "a.service", now);
+        isolation.queued("2".into(), "app.target", now);
+        assert!(isolation.is_none_of("2"));
+        assert!(!isolation.is_under_way());
+        // Jobs long before or after have nothing to do with it.
+        isolation.queued("3".into(), "a.service", now);
+        isolation.queued("4".into(), "only.target", now + IN_ONE_GO);
+        assert!(isolation.job_ended("4"));
+    }
+}

@@ -1,0 +1,31 @@
+//! No file descriptors are left.
+
+use std::time::Instant;
+
+use crate::common::World;
+use crate::{LONGER_THAN_THE_WATCHDOG, QUEUE, STEADY, crash_and_see_it_healed, pid, shell, short_watchdog};
+
+#[test]
+fn without_file_descriptors_it_heals_on_and_says_why_it_answers_nobody() {
+    let world = World::new();
+    short_watchdog(&world);
+    world.config(STEADY);
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    crash_and_see_it_healed(&world, QUEUE);
+    events.wait("healed", QUEUE);
+    let before = pid(&world);
+    shell(&world, &format!("prlimit --pid {before} --nofile=3:1024"));
+    let asked = crate::http::connect(&world);
+    let begin = Instant::now();
+    while begin.elapsed() < LONGER_THAN_THE_WATCHDOG {
+        crash_and_see_it_healed(&world, QUEUE);
+    }
+    events.wait_for_log(&["too many open files"]);
+    assert_eq!(pid(&world), before);
+    shell(&world, &format!("prlimit --pid {before} --nofile=1024:1024"));
+    drop(asked);
+    events.wait_for_log(&["file descriptors", "again"]);
+    assert_eq!(crate::http::get(&world, "/v1/status").status, 200);
+    events.prove_alive_with(&world, QUEUE);
+}
