@@ -496,7 +496,11 @@ impl Case<'_> {
         let fall = self.seen.fall.or(seen_down.map(|down| Fall { left: down, down }));
         let took_along = |parent: &Parent| match (fall, parent.left) {
             _ if parent.stopped_later => false,
-            (Some(fall), Some(left)) => left + TOGETHER >= fall.left && left <= fall.down + TOGETHER,
+            (Some(fall), Some(left)) => {
+                // One that went down before this run began has nothing to do with its end.
+                let began = self.seen.began.filter(|began| *began <= fall.left);
+                left + TOGETHER >= fall.left && left <= fall.down + TOGETHER && began.is_none_or(|began| left >= began)
+            }
             // One that never was up, or a time that is not known, is no excuse to start what was stopped.
             _ => parent.active.is_up(),
         };
@@ -521,8 +525,12 @@ impl Case<'_> {
     /// that started it would have had it up, and down again only after that.)
     #[must_use]
     pub fn was_told_to_stop(&self) -> bool {
-        let told = self.history.job_done_before;
-        told.is_some_and(|before| self.seen.down_for.is_some_and(|down_for| down_for >= before))
+        let Some(before) = self.history.job_done_before else { return false };
+        match self.seen.down_for {
+            Some(down_for) => down_for >= before,
+            // It never was up as far as the manager knows, so it was down then too.
+            None => matches!(self.seen.active, ActiveState::Inactive | ActiveState::Failed),
+        }
     }
 
     /// Whether its user stopped it.

@@ -14,6 +14,8 @@ use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 pub(super) const CANCELLED: &str = "its start was cancelled by somebody else";
 /// Why an attempt failed whose worker came up and did not stay up.
 pub(super) const DIED: &str = "exited right after starting";
+/// Why an attempt failed whose worker was stopped, and not by its user.
+const STOPPED: &str = "it was stopped while it was coming up";
 /// The least time until a proof is looked at again.
 const SHORTEST_PROOF: Duration = Duration::from_millis(50);
 
@@ -37,7 +39,8 @@ impl Healer {
         // The wish of a person is fulfilled with this; what they do next is newer.
         track.asked = Asked::ByRule;
         if let Some(unit) = self.units.get_mut(name) {
-            unit.cleared = (start.clearable && !start.restart).then_some(ClearedBy::Us);
+            let may_be_cleared = start.clearable && unit.active == ActiveState::Failed;
+            unit.cleared = may_be_cleared.then_some(ClearedBy::Us);
             unit.refusals = 0;
         }
         self.enter(name, Phase::Starting);
@@ -84,18 +87,18 @@ impl Healer {
     }
 
     pub(super) fn died_while_proving(&mut self, now: Timestamp, name: &UnitName) {
-        if self.is_stopped_while_proving(name) {
-            self.stopped(now, name, "");
-        } else {
-            self.attempt_failed(now, name, DIED.to_owned());
+        if self.is_stopped_while_proving(now, name) {
+            return;
         }
+        self.attempt_failed(now, name, DIED.to_owned());
     }
 
     pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
+        if self.is_stopped_while_proving(now, name) {
+            return;
+        }
         let Some(track) = self.tracks.get(name) else { return };
-        if self.is_stopped_while_proving(name) {
-            self.stopped(now, name, "");
-        } else if track.oneshot {
+        if track.oneshot {
             self.healed(now, name);
         } else if track.phase == Phase::Proving {
             // Unless that was its state before the start, told late.
@@ -103,8 +106,27 @@ impl Healer {
         }
     }
 
-    fn is_stopped_while_proving(&self, name: &UnitName) -> bool {
-        self.stop_seen(name) || self.tracks.get(name).is_some_and(|track| track.stop_asked)
+    /// Whether a stop ended it. A look tells whether that was meant for it, or for a unit that it needs; the attempt
+    /// ends with what that look comes to.
+    fn is_stopped_while_proving(&mut self, now: Timestamp, name: &UnitName) -> bool {
+        if self.tracks.get(name).is_some_and(|track| track.stop_asked) {
+            self.stopped(now, name, "");
+            return true;
+        }
+        let stop_seen = self.stop_seen(name);
+        if stop_seen {
+            self.went_down(name);
+        }
+        stop_seen
+    }
+
+    /// The stop that ended an attempt was meant for a unit that the worker needs, or nobody can say.
+    pub(super) fn attempt_was_stopped(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(track) = self.tracks.get_mut(name).filter(|track| track.attempt_under_way) else { return };
+        track.attempt_under_way = false;
+        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        STOPPED.clone_into(&mut track.last_failure);
+        self.emit(name, EventPhase::Failed, |event| STOPPED.clone_into(&mut event.error));
     }
 
     /// Up: the time that it has to stay so begins, unless it has begun.

@@ -57,7 +57,10 @@ impl Healer {
         }
         let seen = match result {
             Ok(seen) => seen,
-            Err(why) => return self.hold(now, name, Refusal::Unreadable(why)),
+            Err(why) => {
+                self.attempt_was_stopped(now, name);
+                return self.hold(now, name, Refusal::Unreadable(why));
+            }
         };
         if let Some(track) = self.tracks.get_mut(name) {
             // Though it may be nobody's worker just now.
@@ -77,12 +80,15 @@ impl Healer {
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
         let group = case.stopped_group().map(ToOwned::to_owned);
-        let (was_told, is_logged) = (case.was_told_to_stop(), seen.stop == Some(StopEvidence::Requested));
+        let is_certain = group.is_some() || case.was_told_to_stop() || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
         let in_doubt = in_doubt
             || (wants_evidence(&verdict) && case.may_have_been_stopped())
             || (taken_along && seen.stop.is_none() && case.history.asked == Asked::ByRule && !case.history.taken_along);
+        if !in_doubt && verdict != Verdict::Stopped {
+            self.attempt_was_stopped(now, name);
+        }
         let Some(track) = self.tracks.get_mut(name) else { return };
         if in_doubt {
             // What was signalled is not enough: the journal knows.
@@ -107,7 +113,8 @@ impl Healer {
         // What is wrong now need not be wrong with the file that an earlier look was taken at.
         let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));
         track.definition = seen.file.map(|file| file.definition).or(earlier);
-        track.run = seen.run.clone().or(track.run.take());
+        // It is not asked of one that has only just gone down; then what is known is of an earlier one.
+        track.run.clone_from(&seen.run);
         // What its unit's state alone does not tell is remembered: that state is no recovery.
         track.suspected = match state {
             Some(
@@ -144,7 +151,7 @@ impl Healer {
                 let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
                 self.stopped(now, name, &reason.unwrap_or_default());
                 if let Some(track) = self.tracks.get_mut(name) {
-                    track.stop_is_certain = was_told || is_logged;
+                    track.stop_is_certain = is_certain;
                 }
             }
             Verdict::Held(refusal) => self.hold(now, name, refusal),

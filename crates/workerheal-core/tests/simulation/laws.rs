@@ -35,6 +35,10 @@ pub struct Seen {
     pub disabled_while_down: bool,
     pub somebodys_job: bool,
     pub parent_down: bool,
+    pub partner_up: bool,
+    /// It has failed, and its author said that it is not to be started again for that.
+    pub left_to_others: bool,
+    pub socket_failed: bool,
     pub directory_gone: bool,
     pub down: bool,
 }
@@ -128,13 +132,15 @@ impl Laws {
             (seen.disabled_while_down, "it was disabled while it was down"),
             (seen.somebodys_job, "a job of somebody else is pending"),
             (seen.parent_down, "a unit that it needs is down"),
+            (seen.partner_up, "a unit that it conflicts with is up"),
+            (seen.left_to_others, "its unit leaves that to others"),
             (seen.directory_gone && !restart, "its directory is gone"),
             (!seen.down && !restart, "it is not down"),
         ];
         if let Some((_, why)) = against.into_iter().find(|(against, _)| *against) {
             return broken("intent wins", why);
         }
-        if restart && record.refusals < 3 {
+        if restart && !seen.socket_failed && record.refusals < 3 {
             return broken("three refusals in a row", format!("it refused {} times", record.refusals));
         }
         record.starting = true;
@@ -164,6 +170,13 @@ impl Laws {
             record.proof = None;
             record.healable_since = None;
             record.refusals = 0;
+        }
+    }
+
+    /// The machine was booted: everything was started by others, and the clock is another.
+    pub fn booted(&mut self) {
+        for record in &mut self.units {
+            record.forgiven += 1;
         }
     }
 

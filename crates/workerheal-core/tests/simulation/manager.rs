@@ -8,17 +8,18 @@ use fastrand::Rng;
 use workerheal_core::diagnosis::{Hopeless, Refusal};
 use workerheal_core::healer::{Fact, Outcome};
 use workerheal_core::probe::{Answer, Sighting};
+use workerheal_core::rules::Start;
 use workerheal_core::units::{
-    self, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, Transition, UnitFile,
-    UnitName, UnitStatus,
+    self, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, StoppedGroup,
+    Transition, UnitFile, UnitName, UnitStatus,
 };
 
-use crate::laws::Seen;
+use crate::laws::{Breach, Seen};
 use crate::model::{
-    ActiveState, File, JobId, JobKind, JobResult, LoadState, Mode, Model, ProcessSignal, Refusal as Refused, Restart,
-    Signal, Spec, Type, UnitId, Whim,
+    ActiveState, Bond, File, JobId, JobKind, JobResult, LoadState, Mode, Model, Origin, Refusal as Refused, Restart,
+    Signal, Spec, Type, Unit, UnitId, Whim,
 };
-use crate::scenario::{self, Lives, NAMES, Plan, SECOND, UNITS};
+use crate::scenario::{self, FIRST_HELPER, Family, Lives, NAMES, Plan, SECOND, UNITS};
 use crate::world::Letter;
 
 /// The truth about one unit.
@@ -48,43 +49,116 @@ struct Truth {
     /// A start of the healer's is on its way or under way; its job.
     asked: bool,
     job: Option<JobId>,
-    /// How often it had run when that start was asked for.
-    runs: u64,
-    /// The start that was refused has been asked for once more, with its failure cleared.
-    repeated: bool,
     /// The manager restarts it by itself, or has done so since it was last down for good.
     by_manager: bool,
     /// Somebody's start of it ended because a unit that it needs did not come up.
     kept: bool,
     directory_gone: bool,
+    /// A unit that it needs took it along, as the healer could see.
+    taken_along: bool,
+    /// It was stopped with a group that it is part of.
+    with_group: bool,
+    /// When its user stopped it while a start of the healer's was on its way or under way.
+    obey: Option<Duration>,
+}
+
+/// A start of the healer's, as the connection to the manager performs it.
+#[derive(Debug, Clone)]
+struct Starting {
+    start: Start,
+    step: Step,
+    /// The unit has been seen to do more than to be down.
+    began: bool,
+    /// Which of its starts it is.
+    number: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is taken down, so that what has to be up before it can be started.
+    Stop,
+    Start,
+    /// Its failure was cleared, and it is started once more.
+    StartCleared,
 }
 
 pub struct Manager {
     pub model: Model,
     pub lives: Lives,
+    pub family: Family,
     truth: [Truth; UNITS],
     specs: Vec<Spec>,
+    starting: [Option<Starting>; UNITS],
+    starts: u64,
+    /// The last job that each unit was told to have.
+    told_jobs: [Option<JobId>; UNITS],
+    /// The unit whose start is just being queued in the place of other jobs.
+    overriding: Option<usize>,
+    /// The job that isolates a target, and the last that has.
+    isolating: Option<JobId>,
+    isolated: Option<JobId>,
     pub reloading: bool,
+    /// How often the machine was booted.
+    boots: u64,
+    whim: Whim,
+    /// When the healer last looked at each unit to decide about a start.
+    looked_at: [Duration; UNITS],
 }
 
 impl Manager {
     pub fn new(plan: Plan, chance: &mut Rng) -> Self {
-        let mut model = Model::new();
-        let specs = scenario::units(chance, &mut model);
-        model.set_whim(Whim { last_job_first: chance.bool(), jobs_wait: chance.bool() });
-        let lives = Lives::new(plan.chance(2), &specs);
-        Self { model, lives, truth: [Truth::default(); UNITS], specs, reloading: false }
+        let family = Family::of(plan);
+        let specs = scenario::units(chance, family);
+        let whim = Whim { last_job_first: chance.bool(), jobs_wait: chance.bool() };
+        let lives = Lives::new(plan.chance(2), &specs, family);
+        Self {
+            model: Model::new(),
+            lives,
+            family,
+            truth: [Truth::default(); UNITS],
+            specs,
+            starting: [const { None }; UNITS],
+            starts: 0,
+            told_jobs: [None; UNITS],
+            overriding: None,
+            isolating: None,
+            isolated: None,
+            reloading: false,
+            boots: 0,
+            whim,
+            looked_at: [Duration::ZERO; UNITS],
+        }
     }
 
-    /// All units are enabled and come up.
-    pub fn boot(&mut self) {
-        for unit in (0..UNITS).map(UnitId) {
-            self.with(|model, lives| model.enable(unit, lives));
+    /// The machine is booted: what is enabled comes up.
+    pub fn boot(&mut self, now: Duration) {
+        let before = std::mem::take(&mut self.model);
+        self.boots += 1;
+        scenario::install(&mut self.model, &self.specs, self.family);
+        self.model.set_whim(self.whim);
+        self.with(|model, lives| model.advance(now, lives));
+        for (index, truth) in self.truth.iter_mut().enumerate() {
+            *truth = Truth { directory_gone: truth.directory_gone, ..Truth::default() };
+            (self.starting[index], self.told_jobs[index]) = (None, None);
         }
-        for unit in (0..UNITS).map(UnitId) {
-            let _ = self.with(|model, lives| model.start(unit, Mode::Replace, lives));
+        self.isolating = None;
+        for index in 0..UNITS {
+            let (unit, was) = (UnitId(index), before.units().get(index));
+            if was.is_some_and(Unit::is_masked) {
+                self.with(|model, lives| model.mask(unit, lives));
+            }
+            if was.map_or(self.family.enables(index) || index < scenario::FIRST_OF_FAMILY, Unit::is_enabled) {
+                self.with(|model, lives| model.enable(unit, lives));
+            }
         }
-        self.signals(Duration::ZERO, false);
+        // Sockets and targets come before what they are for.
+        for index in (FIRST_HELPER..UNITS).chain(0..FIRST_HELPER) {
+            let starts = index < scenario::FIRST_OF_FAMILY || self.family.starts(index);
+            if starts && (self.boots == 1 || self.model.unit(UnitId(index)).is_enabled()) {
+                let _ = self.with(|model, lives| model.start(UnitId(index), Mode::Replace, lives));
+            }
+        }
+        self.signals(now, [false; UNITS]);
     }
 
     /// Calls the model with the lives that its processes are to lead.
@@ -107,58 +181,29 @@ impl Manager {
         due
     }
 
-    /// What the manager has signalled since the last call, once the truth has been brought up to it.
-    pub fn signals(&mut self, now: Duration, some_are_lost: bool) -> Vec<Signal> {
+    /// What the manager has signalled since the last call, once the truth has been brought up to it. `is_watched`: of
+    /// which units the healer gets to see all of it.
+    pub fn signals(&mut self, now: Duration, is_watched: [bool; UNITS]) -> Vec<Signal> {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
         for signal in &signals {
+            if let Signal::JobRemoved { job, .. } = *signal
+                && self.isolating == Some(job)
+            {
+                self.isolated = self.isolating.take();
+            }
             match *signal {
                 Signal::Changed { unit, active, job, auto_restart } => {
-                    if !active.is_up() {
-                        self.takes_along(unit, now);
-                    }
-                    let truth = &mut self.truth[unit.0];
-                    if truth.up && active == ActiveState::Failed && some_are_lost {
-                        // It died before the stop began: only what is signalled of that job tells.
-                        truth.stop_can_be_known = false;
-                    }
-                    if truth.up && !active.is_up() {
-                        truth.last_uptime = now - truth.up_since;
-                    }
-                    truth.up &= active.is_up();
-                    match active {
-                        // It may also have got a job, and be up as before; or have lost that, and not be stopped.
-                        ActiveState::Reloading => {}
-                        ActiveState::Active if truth.up => truth.stopped &= job.is_some(),
-                        ActiveState::Active => {
-                            *truth = Truth {
-                                up: true,
-                                up_since: now,
-                                asked: truth.asked,
-                                job: truth.job,
-                                runs: truth.runs,
-                                repeated: truth.repeated,
-                                by_manager: truth.by_manager,
-                                directory_gone: truth.directory_gone,
-                                ..Truth::default()
-                            };
-                        }
-                        ActiveState::Inactive | ActiveState::Failed => {
-                            truth.down.get_or_insert(now);
-                            truth.by_manager = false;
-                        }
-                        // Somebody has it started, be it for the sake of another unit: that is newer.
-                        ActiveState::Activating => {
-                            (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
-                            truth.by_manager |= auto_restart;
-                            (truth.disabled_while_down, truth.file_seen) = (false, false);
-                        }
-                        ActiveState::Deactivating => truth.down = None,
-                    }
+                    self.takes_along(unit, active, now);
+                    self.changed(unit, active, job, auto_restart, is_watched[unit.0], now);
                 }
                 Signal::Reloading(reloading) => self.reloading = reloading,
                 Signal::JobRemoved { unit, kind: JobKind::Stop, result: JobResult::Canceled, .. } => {
-                    // Somebody wants it up after all.
-                    self.truth[unit.0].stopped = false;
+                    // Somebody wants it up after all, unless that was the healer's doing.
+                    if self.overriding == Some(unit.0) {
+                        self.truth[unit.0].obey.get_or_insert(now);
+                    } else {
+                        self.truth[unit.0].stopped = false;
+                    }
                 }
                 Signal::JobRemoved { unit, result: JobResult::Dependency, .. } => self.truth[unit.0].kept = true,
                 Signal::JobRemoved { .. } | Signal::UnitNew(_) => {}
@@ -166,38 +211,131 @@ impl Manager {
                 Signal::UnitRemoved(unit) => {
                     let truth = &mut self.truth[unit.0];
                     truth.down.get_or_insert(now);
+                    // With it all is forgotten that could be asked of it later.
+                    truth.stop_can_be_known &= is_watched[unit.0];
                 }
             }
         }
         signals
     }
 
+    fn changed(
+        &mut self,
+        unit: UnitId,
+        active: ActiveState,
+        job: Option<JobId>,
+        auto_restart: bool,
+        is_watched: bool,
+        now: Duration,
+    ) {
+        if let Some(starting) = &mut self.starting[unit.0] {
+            starting.began |= !active.is_down();
+        }
+        let loses_parent = self.truth[unit.0].up && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
+        if active == ActiveState::Active && !self.truth[unit.0].up {
+            // The group is up again: of one that was down before it, that is all that can be seen.
+            for member in 0..UNITS {
+                let is_part = self.specs[member].parents.iter().any(|it| it.bond == Bond::PartOf && it.parent == unit);
+                self.truth[member].stop_can_be_known &= !(is_part && self.truth[member].with_group);
+            }
+        }
+        let truth = &mut self.truth[unit.0];
+        truth.taken_along |= loses_parent && !truth.stopped && is_watched;
+        if truth.up && active == ActiveState::Failed && !is_watched {
+            // It died before the stop began: only what is signalled of that job tells.
+            truth.stop_can_be_known = false;
+        }
+        if truth.up && !active.is_up() {
+            truth.last_uptime = now - truth.up_since;
+        }
+        truth.up &= active.is_up();
+        match active {
+            // It may also have got a job, and be up as before; or have lost that, and not be stopped.
+            ActiveState::Reloading => {}
+            ActiveState::Active if truth.up => truth.stopped &= job.is_some(),
+            ActiveState::Active => {
+                *truth = Truth {
+                    up: true,
+                    up_since: now,
+                    asked: truth.asked,
+                    job: truth.job,
+                    obey: truth.obey.filter(|_| truth.asked || truth.by_manager),
+                    by_manager: truth.by_manager,
+                    directory_gone: truth.directory_gone,
+                    ..Truth::default()
+                };
+            }
+            ActiveState::Inactive | ActiveState::Failed => {
+                truth.down.get_or_insert(now);
+                truth.by_manager = false;
+            }
+            // Somebody has it started, be it for the sake of another unit: that is newer.
+            ActiveState::Activating => {
+                (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
+                truth.obey = truth.obey.filter(|_| truth.asked);
+                truth.taken_along = false;
+                truth.by_manager |= auto_restart;
+                (truth.disabled_while_down, truth.file_seen) = (false, false);
+            }
+            ActiveState::Deactivating => truth.down = None,
+        }
+    }
+
+    /// The units that it has to have up.
+    fn needs(&self, index: usize) -> impl Iterator<Item = UnitId> {
+        self.specs[index].parents.iter().filter(|it| is_need(it.bond)).map(|it| it.parent)
+    }
+
+    fn goes_down(&self, unit: UnitId) -> bool {
+        let (unit, now) = (self.model.unit(unit), self.model.now());
+        let has_just_gone = unit.active_exit().is_some_and(|left| now <= left + SECOND);
+        let is_about_to = unit.job().is_some_and(|job| matches!(job.kind, JobKind::Stop | JobKind::Restart));
+        is_about_to || (unit.active() != ActiveState::Active && has_just_gone)
+    }
+
     /// A unit goes down. Of a child that is stopped at the same time nobody could tell whether it was meant.
-    fn takes_along(&mut self, parent: UnitId, now: Duration) {
+    fn takes_along(&mut self, parent: UnitId, active: ActiveState, now: Duration) {
+        if active.is_up() {
+            return;
+        }
         for index in 0..UNITS {
-            let needs_it = self.specs[index].parents.iter().any(|dependency| dependency.parent == parent);
-            if needs_it && self.truth[index].down.is_none_or(|down| now <= down + SECOND) {
+            if self.truth[index].down.is_none_or(|down| now <= down + SECOND)
+                && self.needs(index).any(|it| it == parent)
+            {
                 self.truth[index].stop_can_be_known = false;
             }
         }
     }
 
     /// A signal as the connection to the manager makes it out.
-    pub fn letter(&self, signal: &Signal, names: &[UnitName; UNITS]) -> Option<Letter> {
+    pub fn letter(&mut self, signal: &Signal, names: &[UnitName; UNITS]) -> Option<Letter> {
         match *signal {
+            Signal::Changed { unit, active, .. } if unit.0 >= FIRST_HELPER => {
+                // Of other units only failed sockets are followed.
+                let is_socket = self.specs[unit.0].kind == Type::Socket;
+                (is_socket && active != ActiveState::Activating).then_some(Letter::List)
+            }
             Signal::Changed { unit, active, auto_restart, job } => {
+                self.told_jobs[unit.0] = job.or(self.told_jobs[unit.0]);
                 let name = names[unit.0].clone();
                 let (active, has_job) = (state(active), job.is_some());
                 let status = UnitStatus { name, load: None, active, has_job, auto_restart };
                 Some(Letter::Tell(Fact::Changed(status)))
             }
-            Signal::JobRemoved { job, unit, result, kind } => {
+            Signal::JobRemoved { job, unit, result, .. } => {
+                let is_told = self.told_jobs[unit.0].take_if(|told| *told == job).is_some();
+                if self.isolated.take_if(|isolated| *isolated == job).is_some() {
+                    return Some(Letter::List);
+                }
                 if self.truth[unit.0].job == Some(job) {
-                    return Some(Letter::Ended(unit.0, job.0, outcome(result)));
+                    return Some(Letter::Ended(unit.0, job.0, result));
                 }
                 let name = names[unit.0].clone();
                 match result {
-                    JobResult::Done if kind != JobKind::Nop => Some(Letter::Tell(Fact::JobDone(name))),
+                    JobResult::Done if is_told => Some(Letter::Tell(Fact::JobDone(name))),
+                    JobResult::Canceled if self.overriding == Some(unit.0) => {
+                        Some(Letter::Tell(Fact::StopOverridden(name)))
+                    }
                     JobResult::Dependency => Some(Letter::Tell(Fact::KeptFromStarting(name))),
                     _ => None,
                 }
@@ -208,9 +346,26 @@ impl Manager {
         }
     }
 
-    pub fn list(&self, names: &[UnitName; UNITS]) -> Vec<UnitStatus> {
-        let loaded = self.model.units().iter().zip(names).filter(|(unit, _)| unit.is_in_memory());
-        loaded
+    /// Whether a list is no answer to what goes on: everything is being stopped.
+    pub fn is_frozen(&self) -> bool {
+        self.model.is_shutting_down() || self.isolating.is_some()
+    }
+
+    /// The units whose socket has failed.
+    pub fn failed_sockets(&self, names: &[UnitName; UNITS]) -> Vec<UnitName> {
+        let failed = (0..UNITS).filter(|socket| {
+            let unit = self.model.unit(UnitId(*socket));
+            unit.spec().kind == Type::Socket && unit.active() == ActiveState::Failed
+        });
+        failed
+            .flat_map(|socket| self.specs[socket].parents.iter().filter(|it| it.bond == Bond::Triggers))
+            .map(|it| names[it.parent.0].clone())
+            .collect()
+    }
+
+    pub fn list(&mut self, names: &[UnitName; UNITS]) -> Vec<UnitStatus> {
+        let loaded = self.model.units().iter().zip(names).take(FIRST_HELPER).filter(|(unit, _)| unit.is_in_memory());
+        let list = loaded
             .map(|(unit, name)| UnitStatus {
                 name: name.clone(),
                 load: Some(load(unit.load())),
@@ -218,7 +373,11 @@ impl Manager {
                 has_job: unit.job().is_some(),
                 auto_restart: unit.is_auto_restart(),
             })
-            .collect()
+            .collect();
+        for (told, unit) in self.told_jobs.iter_mut().zip(self.model.units()) {
+            *told = unit.job().map(|job| job.id).or(*told);
+        }
+        list
     }
 
     /// What a close look shows.
@@ -227,6 +386,7 @@ impl Manager {
         let (spec, now) = (unit.spec(), self.model.now());
         let active = state(unit.active());
         let is_up = active.is_up();
+        let is_down = unit.active().is_down();
         let stop = detail.stop.then(|| match unit.invocation() {
             _ if no_journal => StopEvidence::Unknown("the journal is gone".to_owned()),
             None if self.truth[index].kept => StopEvidence::KeptFromStarting,
@@ -235,40 +395,36 @@ impl Manager {
             Some(_) => StopEvidence::NotRequested,
         });
         let last_run = unit.active_exit().zip(unit.active_enter()).and_then(|(exit, enter)| exit.checked_sub(enter));
-        let parents = spec.parents.iter().map(|dependency| {
-            let parent = self.model.unit(dependency.parent);
-            let active = state(parent.active());
-            Parent {
-                name: format!("{}.service", NAMES[dependency.parent.0]),
-                active,
-                stopping: parent.job().is_some_and(|job| job.kind == JobKind::Stop),
-                left: parent.active_exit(),
-                finished: false,
-                stops_when_unneeded: false,
-                stopped_later: false,
-            }
-        });
+        let fall = unit.active_exit().zip(unit.inactive_enter()).map(|(left, down)| Fall { left, down });
+        let with_history = is_down && !fall.is_some_and(Fall::was_sudden);
+        let parents = spec.parents.iter().filter(|it| is_need(it.bond));
+        let parents = parents.map(|it| self.parent(unit, it.parent, with_history, stop.as_ref())).collect();
+        let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
+        let restarts = unit.active() == ActiveState::Failed && spec.restart != Restart::No;
+        let triggers: Vec<usize> = (0..UNITS).filter(|it| self.triggers(*it, index)).collect();
+        let full_name = |index: &usize| scenario::full_name(*index, &self.specs[*index]);
+        let has_failed = |index: &&usize| self.model.unit(UnitId(**index)).active() == ActiveState::Failed;
+        let is_socket = |index: &&usize| self.specs[**index].kind == Type::Socket;
         Inspection {
             load: load(unit.load()),
             active,
             has_job: unit.job().is_some(),
             up_for: unit.active_enter().filter(|_| is_up).map(|since| now - since),
-            down_for: self.truth[index].down.filter(|_| unit.active().is_down()).map(|since| now - since),
+            down_for: unit.inactive_enter().filter(|_| is_down).map(|since| now - since),
             at: now,
-            began: unit.active_enter(),
-            transition: matches!(active, units::ActiveState::Activating | units::ActiveState::Deactivating)
-                .then(|| Transition { lasts: now - unit.state_change(), limit: Some(270 * SECOND) }),
-            fall: unit.active_exit().zip(self.truth[index].down).map(|(left, down)| Fall { left, down }),
+            began: unit.inactive_exit(),
+            transition: (changes && !unit.is_auto_restart()).then(|| transition(unit, now)),
+            fall,
             result: result(unit.result()),
             restart: restart(spec.restart),
-            restart_prevented: unit.is_restart_prevented().then(|| "status 1".to_owned()),
+            restart_prevented: (restarts && unit.is_restart_prevented()).then(|| "status 1".to_owned()),
             oneshot: spec.kind == Type::Oneshot,
             file: (detail.file && !unit.is_masked()).then(|| UnitFile {
                 enabled: unit.is_enabled(),
-                on_demand: false,
+                on_demand: !triggers.is_empty(),
                 definition: unit.definition(),
             }),
-            run: (detail.file || detail.stop).then(|| unit.invocation().map(|run| run.to_string()).unwrap_or_default()),
+            run: (detail.file || detail.stop).then(|| self.run_of(unit)),
             restarts: (detail.restarts || unit.is_auto_restart())
                 .then(|| Restarts { count: unit.n_restarts(), last_run }),
             auto_restart: unit.is_auto_restart(),
@@ -276,20 +432,94 @@ impl Manager {
             working_directory: Some(PathBuf::from("/srv")),
             directory_gone: self.truth[index].directory_gone,
             container: false,
-            parents: parents.collect(),
-            pulls_in: Vec::new(),
-            conflicts: Vec::new(),
-            stopped_groups: Vec::new(),
-            triggers: Vec::new(),
-            failed_sockets: Vec::new(),
-            clearable: true,
+            parents,
+            pulls_in: self.pulls_in(unit).map(|it| full_name(&it.0)).collect(),
+            conflicts: self.partners(index).filter(|it| self.is_up_or_coming(*it)).map(|it| full_name(&it.0)).collect(),
+            stopped_groups: self.stopped_groups(unit),
+            failed_sockets: triggers.iter().filter(is_socket).filter(has_failed).map(full_name).collect(),
+            triggers: triggers.iter().map(full_name).collect(),
+            clearable: unit.origin() != Origin::Transient && unit.load() != LoadState::NotFound,
             stop,
             said: None,
         }
     }
 
+    /// The manager's id of a run: another one after each boot.
+    fn run_of(&self, unit: &Unit) -> String {
+        unit.invocation().map(|run| format!("{}-{run}", self.boots)).unwrap_or_default()
+    }
+
+    fn triggers(&self, trigger: usize, service: usize) -> bool {
+        self.specs[trigger].parents.iter().any(|it| it.bond == Bond::Triggers && it.parent == UnitId(service))
+    }
+
+    fn parent(&self, child: &Unit, parent: UnitId, with_history: bool, stop: Option<&StopEvidence>) -> Parent {
+        let unit = self.model.unit(parent);
+        let spec = unit.spec();
+        let (active, is_down) = (unit.active(), unit.active().is_down());
+        let left = unit.active_exit().filter(|_| with_history || !active.is_up());
+        let stops = child.last_stop().zip(unit.last_stop());
+        let stopped_later = stop == Some(&StopEvidence::Requested)
+            && left.is_some()
+            && stops.is_some_and(|((job, at), (other, then))| job < other && at.max(then) - at.min(then) <= 2 * SECOND);
+        Parent {
+            name: scenario::full_name(parent.0, &self.specs[parent.0]),
+            active: state(active),
+            stopping: unit.job().is_some_and(|job| job.kind == JobKind::Stop),
+            left,
+            finished: active == ActiveState::Inactive
+                && spec.kind == Type::Oneshot
+                && unit.result() == crate::model::ServiceResult::Success
+                && unit.inactive_exit().is_some(),
+            stops_when_unneeded: is_down && spec.stop_when_unneeded,
+            stopped_later,
+        }
+    }
+
+    /// What a start would start as well, though it is only wanted.
+    fn pulls_in(&self, unit: &Unit) -> impl Iterator<Item = UnitId> {
+        let wanted = unit.spec().parents.iter().filter(|it| it.bond == Bond::Wants).map(|it| it.parent);
+        wanted.filter(|it| {
+            let it = self.model.unit(*it);
+            !it.active().is_up() || it.job().is_some_and(|job| job.kind == JobKind::Stop)
+        })
+    }
+
+    /// The units that it conflicts with, by its own file or by theirs.
+    fn partners(&self, index: usize) -> impl Iterator<Item = UnitId> {
+        let own = self.specs[index].parents.iter().filter(|it| it.bond == Bond::Conflicts).map(|it| it.parent);
+        let conflicts = move |it: &usize| {
+            self.specs[*it].parents.iter().any(|it| it.bond == Bond::Conflicts && it.parent == UnitId(index))
+        };
+        own.chain((0..UNITS).filter(conflicts).map(UnitId))
+    }
+
+    fn is_up_or_coming(&self, unit: UnitId) -> bool {
+        let unit = self.model.unit(unit);
+        let is_started = unit.job().is_some_and(|job| matches!(job.kind, JobKind::Start | JobKind::Restart));
+        !unit.active().is_down() || is_started
+    }
+
+    /// The groups that it is part of, and that somebody has stopped or is stopping.
+    fn stopped_groups(&self, unit: &Unit) -> Vec<StoppedGroup> {
+        let groups = unit.spec().parents.iter().filter(|it| it.bond == Bond::PartOf).map(|it| it.parent);
+        let stopped = groups.filter_map(|group| {
+            let (it, name) = (self.model.unit(group), scenario::full_name(group.0, &self.specs[group.0]));
+            if !it.active().is_down() {
+                let is_stopped = it.job().is_some_and(|job| job.kind == JobKind::Stop);
+                return is_stopped.then_some(StoppedGroup { name, left: None });
+            }
+            let left = it.active_exit()?;
+            let was_stopped =
+                it.spec().kind == Type::Target || it.invocation().is_some_and(|run| it.is_stop_logged(run));
+            was_stopped.then_some(StoppedGroup { name, left: Some(left) })
+        });
+        stopped.collect()
+    }
+
     /// The truth at the moment of a look that decides about a start.
-    pub fn seen(&self, index: usize) -> Seen {
+    pub fn seen(&mut self, index: usize) -> Seen {
+        self.looked_at[index] = self.model.now();
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
         Seen {
@@ -297,9 +527,19 @@ impl Manager {
             masked: unit.load() == LoadState::Masked,
             disabled_while_down: truth.disabled_while_down,
             somebodys_job: unit.job().is_some(),
-            parent_down: unit.spec().parents.iter().any(|dependency| !up(dependency.parent)),
+            parent_down: unit.spec().parents.iter().filter(|it| is_need(it.bond)).any(|it| {
+                let parent = self.model.unit(it.parent);
+                let is_left = parent.spec().stop_when_unneeded && parent.active() == ActiveState::Inactive;
+                let is_done = parent.spec().kind == Type::Oneshot && parent.active() == ActiveState::Inactive;
+                !up(it.parent) && !is_left && !is_done
+            }),
+            partner_up: self.partners(index).any(|it| self.model.unit(it).active().is_up()),
+            left_to_others: self.is_left_to_others(index),
+            socket_failed: (0..UNITS)
+                .any(|it| self.triggers(it, index) && self.model.unit(UnitId(it)).active() == ActiveState::Failed),
             directory_gone: truth.directory_gone,
-            down: unit.active().is_down(),
+            // A person may have one started that is stuck.
+            down: unit.active().is_down() || truth.wanted,
         }
     }
 
@@ -309,17 +549,42 @@ impl Manager {
         truth.file_seen |= truth.down.is_some() && fall.map(|fall| fall.down) == truth.down;
     }
 
-    pub fn start_is_asked_for(&mut self, index: usize) {
-        let runs = self.model.unit(UnitId(index)).runs();
-        let truth = &mut self.truth[index];
-        (truth.asked, truth.repeated, truth.runs) = (true, false, runs);
+    /// Whether its author said that it is not to be started again when it has failed.
+    fn is_left_to_others(&self, index: usize) -> bool {
+        let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
+        let is_triggered = (0..UNITS).any(|it| self.triggers(it, index));
+        let oneshot = unit.spec().kind == Type::Oneshot && (is_triggered || unit.spec().restart == Restart::No);
+        let prevented = unit.spec().restart != Restart::No && unit.is_restart_prevented();
+        unit.active() == ActiveState::Failed && (oneshot || prevented) && !truth.wanted
     }
 
-    /// Whether a start of the healer's failed because of the start limit, so that it takes clearing the failure.
-    pub fn is_to_be_cleared(&mut self, index: usize, outcome: &Outcome) -> bool {
-        let runs = self.model.unit(UnitId(index)).runs();
-        let truth = &mut self.truth[index];
-        matches!(outcome, Outcome::Failed(_)) && runs == truth.runs && !std::mem::replace(&mut truth.repeated, true)
+    /// The healer wants a start. Answers its number.
+    pub fn start_is_asked_for(&mut self, start: Start) -> Option<(usize, u64)> {
+        let index = NAMES.iter().position(|name| *name == start.unit.short())?;
+        self.starts += 1;
+        let step = if start.restart && !start.first.is_empty() { Step::Stop } else { Step::Start };
+        self.truth[index].asked = true;
+        self.starting[index] = Some(Starting { began: start.restart, start, step, number: self.starts });
+        Some((index, self.starts))
+    }
+
+    /// Whether the start with this number is under way, and has taken too long.
+    pub fn is_late(&self, index: usize, number: u64) -> bool {
+        self.starting[index].as_ref().is_some_and(|starting| starting.number == number)
+    }
+
+    /// Takes the result of a job of the healer's. Answers how its start ended, or nothing if another step follows.
+    pub fn next_step(&mut self, index: usize, result: JobResult) -> Option<Outcome> {
+        let Some(starting) = &mut self.starting[index] else { return Some(outcome(result)) };
+        match starting.step {
+            Step::Stop if result == JobResult::Done => starting.step = Step::Start,
+            Step::Start if result == JobResult::Failed && !starting.began && starting.start.clearable => {
+                starting.step = Step::StartCleared;
+            }
+            Step::Stop | Step::Start | Step::StartCleared => return Some(outcome(result)),
+        }
+        self.truth[index].job = None;
+        None
     }
 
     /// The healer takes back a start that overtook a stop.
@@ -332,18 +597,33 @@ impl Manager {
         !self.truth[index].asked && !self.truth[index].by_manager
     }
 
-    /// The healer's start reaches the manager. Answers how it ended if there is no job for it.
-    pub fn start(&mut self, index: usize, restart: bool, cleared: bool) -> Option<Outcome> {
+    /// The next step of a start of the healer's reaches the manager. Answers how it ended if there is no job for it.
+    pub fn start(&mut self, index: usize) -> Result<Option<Outcome>, Breach> {
         let unit = UnitId(index);
-        let job = if restart {
-            self.with(|model, lives| model.restart(unit, Mode::Fail, lives))
+        let Some(Starting { start, step, .. }) = self.starting[index].clone() else { return Ok(None) };
+        let named = |name: &String| (0..UNITS).find(|it| scenario::full_name(*it, &self.specs[*it]) == *name);
+        let first: Vec<UnitId> = start.first.iter().filter_map(named).map(UnitId).collect();
+        let before: Vec<Unit> = self.model.units().to_vec();
+        let mode = if start.alone { Mode::IgnoreRequirements } else { Mode::Fail };
+        self.overriding = (start.alone && step != Step::Stop).then_some(index);
+        let job = if step == Step::Stop {
+            self.with(|model, lives| model.stop(unit, Mode::Fail, lives))
         } else {
-            if cleared {
+            if step == Step::StartCleared {
                 let _ = self.with(|model, lives| model.reset_failed(unit, lives));
             }
-            self.with(|model, lives| model.start(unit, Mode::Fail, lives))
+            for it in &first {
+                let _ = self.with(|model, lives| model.start(*it, Mode::Fail, lives));
+            }
+            let restart = start.restart && first.is_empty();
+            self.with(
+                |model, lives| {
+                    if restart { model.restart(unit, mode, lives) } else { model.start(unit, mode, lives) }
+                },
+            )
         };
-        match job {
+        self.is_alone(index, &before, &first)?;
+        Ok(match job {
             Ok(job) => {
                 self.truth[index].job = Some(job);
                 None
@@ -352,12 +632,49 @@ impl Manager {
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
                 Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
                 Refused::BadSetting => Outcome::Impossible(Hopeless::BadSetting),
-                Refused::Contradiction | Refused::NotApplicable | Refused::OnlyByDependency => {
-                    Outcome::NotStarted("the service manager refuses it".to_owned())
+                Refused::NotApplicable => Outcome::NotStarted("the service manager refuses it".to_owned()),
+                Refused::OnlyByDependency => {
+                    Outcome::Impossible(Hopeless::NotByHand("it may be requested by dependency only".to_owned()))
                 }
-                Refused::Destructive => Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned()),
+                Refused::Destructive | Refused::Contradiction => {
+                    Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned())
+                }
             }),
+        })
+    }
+
+    /// A start changes no unit but the one that is healed, and loses none.
+    fn is_alone(&self, index: usize, before: &[Unit], first: &[UnitId]) -> Result<(), Breach> {
+        for (other, (was, is)) in before.iter().zip(self.model.units()).enumerate() {
+            let name = NAMES[other];
+            if other == index {
+                if was.load() == LoadState::Loaded && is.load() == LoadState::NotFound {
+                    return Err(Breach { law: "no unit is lost", how: format!("{name} has no file any more") });
+                }
+                continue;
+            }
+            // What waited for this one goes on.
+            let had_job = was.job().is_some();
+            let changed =
+                is.runs() != was.runs() || is.job().is_some() || (was.active().is_up() && !is.active().is_up());
+            let is_named = first.contains(&UnitId(other));
+            // What has become of it since the look nobody could know; and a socket fails with its service.
+            let is_news = was.state_change() > self.looked_at[index];
+            if changed && !had_job && !is_named && !is_news && !self.triggers(other, index) {
+                let how = format!("a start of {} changes {name}", NAMES[index]);
+                return Err(Breach { law: "no other unit changes", how });
+            }
         }
+        Ok(())
+    }
+
+    /// The start that was queued has been told of.
+    pub fn start_is_queued(&mut self) {
+        self.overriding = None;
+    }
+
+    pub fn is_asked(&self, index: usize) -> bool {
+        self.truth[index].asked
     }
 
     pub fn is_awaited(&self, index: usize, job: u64) -> bool {
@@ -366,6 +683,7 @@ impl Manager {
 
     pub fn end_of_start_told(&mut self, index: usize) {
         (self.truth[index].asked, self.truth[index].job) = (false, None);
+        self.starting[index] = None;
     }
 
     pub fn starts_under_way(&self) -> Vec<usize> {
@@ -377,7 +695,7 @@ impl Manager {
     }
 
     /// Ends of starts whose signal was lost: their job is listed no longer.
-    pub fn missed_ends(&self) -> Vec<(usize, u64, Outcome)> {
+    pub fn missed_ends(&self) -> Vec<(usize, Outcome)> {
         let gone = (0..UNITS).filter_map(|index| {
             let job = self.truth[index].job.filter(|_| self.truth[index].asked)?;
             let unit = self.model.unit(UnitId(index));
@@ -389,7 +707,7 @@ impl Manager {
                 ActiveState::Failed => Outcome::Failed("could not be started".to_owned()),
                 _ => Outcome::Done,
             };
-            Some((index, job.0, outcome))
+            Some((index, outcome))
         });
         gone.collect()
     }
@@ -417,11 +735,42 @@ impl Manager {
         uptime + SECOND >= time
     }
 
+    /// Whether its user stopped it while the healer's start was under way, so long ago that it has to be down again.
+    pub fn disobeys(&self, index: usize, patience: Duration) -> bool {
+        let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
+        truth.obey.is_some_and(|since| self.model.now() > since + patience)
+            && unit.active() == ActiveState::Active
+            && unit.job().is_none()
+    }
+
+    /// Whether a unit that it needs went down when it did. Of a stop of that unit which was called off before its turn
+    /// came nothing is left that could be known.
+    fn lost_its_parent(&self, index: usize) -> bool {
+        let unit = self.model.unit(UnitId(index));
+        let Some((left, down)) = unit.active_exit().zip(unit.inactive_enter()) else { return false };
+        let took_along = |parent: &Unit| {
+            let went = parent.active_exit().is_some_and(|it| left <= it && it <= down);
+            // A stop of that unit which gave way to another one looks as if it had come after that of the worker.
+            let stops = unit.last_stop().zip(parent.last_stop());
+            went && !stops.is_some_and(|((own, _), (other, _))| own < other)
+        };
+        self.needs(index).any(|it| took_along(self.model.unit(it)))
+    }
+
     /// Whether nothing stands against healing it, for all that can be known.
     pub fn is_healable(&self, index: usize) -> bool {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
-        unit.active() == ActiveState::Failed
+        let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
+        let needs_it = match unit.active() {
+            ActiveState::Failed => unit.invocation().is_some() && !logged && unit.active_exit().is_some(),
+            // Its parent took it along, and is back.
+            ActiveState::Inactive => {
+                truth.taken_along && logged && unit.spec().kind != Type::Oneshot && self.lost_its_parent(index)
+            }
+            _ => false,
+        };
+        needs_it
             && unit.load() == LoadState::Loaded
             && unit.job().is_none()
             && unit.is_enabled()
@@ -429,9 +778,11 @@ impl Manager {
             && !truth.cleared
             && !truth.looks_stopped
             && !truth.directory_gone
-            && unit.spec().parents.iter().all(|dependency| up(dependency.parent))
-            && unit.invocation().is_some_and(|run| !unit.is_stop_logged(run))
-            && unit.active_exit().is_some()
+            && self.needs(index).all(up)
+            && !self.is_left_to_others(index)
+            && !unit.spec().refuse_manual_start
+            && self.stopped_groups(unit).is_empty()
+            && !self.partners(index).any(|it| self.is_up_or_coming(it))
     }
 
     // What people do.
@@ -440,20 +791,45 @@ impl Manager {
         let unit = UnitId(index);
         let state = self.model.unit(unit).active();
         let now = self.model.now();
-        let goes_down = |parent: UnitId| {
-            let parent = self.model.unit(parent);
-            let has_just_gone = parent.active_exit().is_some_and(|left| now <= left + SECOND);
-            let is_about_to = parent.job().is_some_and(|job| job.kind == JobKind::Stop);
-            is_about_to || (parent.active() != ActiveState::Active && has_just_gone)
-        };
-        let lost_its_parent = self.specs[index].parents.iter().any(|it| goes_down(it.parent));
+        let lost_its_parent = self.needs(index).any(|it| self.goes_down(it));
         if self.with(|model, lives| model.stop(unit, Mode::Replace, lives)).is_ok() {
-            self.takes_along(unit, now);
-            let truth = &mut self.truth[index];
-            // Of one that is down already only the end of the stop tells, see `stop_was_told`; and of one that its
-            // parent takes down just now, nothing does.
-            let known = matches!(state, ActiveState::Active | ActiveState::Activating) && !lost_its_parent;
-            (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
+            self.is_stopped_by_person(index, state, lost_its_parent, now);
+        }
+    }
+
+    fn is_stopped_by_person(&mut self, index: usize, state: ActiveState, lost_its_parent: bool, now: Duration) {
+        self.takes_along(UnitId(index), ActiveState::Inactive, now);
+        // What is part of it is stopped with it, whatever state it is in.
+        let is_part =
+            |it: &usize| self.specs[*it].parents.iter().any(|it| it.bond == Bond::PartOf && it.parent == UnitId(index));
+        for member in (0..UNITS).filter(is_part).collect::<Vec<_>>() {
+            let truth = &mut self.truth[member];
+            (truth.stopped, truth.stop_can_be_known) = (true, state == ActiveState::Active);
+            truth.with_group = true;
+            truth.obey = truth.asked.then_some(now).filter(|_| state == ActiveState::Active);
+        }
+        // Of one that is down already only the end of the stop tells, see `stop_was_told`; and of one that its
+        // parent takes down just now, nothing does.
+        // What has no good file is not looked at, and is forgotten with its unit.
+        let is_readable = self.model.unit(UnitId(index)).load() == LoadState::Loaded;
+        let known = matches!(state, ActiveState::Active | ActiveState::Activating) && !lost_its_parent && is_readable;
+        let truth = &mut self.truth[index];
+        (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
+        (truth.taken_along, truth.with_group) = (false, false);
+        if truth.asked {
+            truth.obey = Some(now);
+        }
+    }
+
+    /// All of them are stopped with one command.
+    pub fn person_stops_many(&mut self, indices: &[usize]) {
+        let now = self.model.now();
+        let units: Vec<UnitId> = indices.iter().map(|index| UnitId(*index)).collect();
+        let states: Vec<ActiveState> = units.iter().map(|unit| self.model.unit(*unit).active()).collect();
+        let _ = self.with(|model, lives| model.stop_together(&units, Mode::Replace, lives));
+        for (index, state) in indices.iter().zip(states) {
+            let lost_its_parent = self.needs(*index).any(|it| self.goes_down(it));
+            self.is_stopped_by_person(*index, state, lost_its_parent, now);
         }
     }
 
@@ -475,7 +851,10 @@ impl Manager {
     /// The daemon is gone, and what it was told last it may not have got to look into.
     pub fn listener_is_gone(&mut self) {
         let now = self.model.now();
-        for truth in &mut self.truth {
+        for (truth, unit) in self.truth.iter_mut().zip(self.model.units()) {
+            (truth.taken_along, truth.obey) = (false, None);
+            // Of one that was not enabled nothing is kept in mind, and the manager has forgotten its run.
+            truth.stop_can_be_known &= unit.invocation().is_some();
             if truth.stop_told.is_some_and(|told| now <= told + 10 * SECOND) {
                 truth.stop_can_be_known = false;
             }
@@ -496,6 +875,12 @@ impl Manager {
 
     /// What is down and somebody starts is no longer stopped once it is on its way up, see `signals`.
     fn person_wants_it_up(&mut self, index: usize) {
+        self.truth[index].obey = None;
+        let is_gone = self.model.unit(UnitId(index)).load() == LoadState::NotFound;
+        if is_gone && self.family.origin(index) == Origin::Transient {
+            // `systemd-run` once more.
+            self.model.edit(UnitId(index), File::Good(self.specs[index].clone()));
+        }
         if !self.model.unit(UnitId(index)).active().is_down() {
             (self.truth[index].stopped, self.truth[index].cleared) = (false, false);
         }
@@ -520,11 +905,65 @@ impl Manager {
     pub fn person_wants_it_healed(&mut self, index: usize) {
         let truth = &mut self.truth[index];
         (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
+        truth.obey = None;
         (truth.wanted, truth.file_seen) = (true, false);
     }
 
+    pub fn person_tries_restart(&mut self, index: usize) {
+        if !self.model.unit(UnitId(index)).active().is_down() {
+            self.person_wants_it_up(index);
+        }
+        let _ = self.with(|model, lives| model.try_restart(UnitId(index), Mode::Replace, lives));
+    }
+
+    pub fn person_reloads(&mut self, index: usize) {
+        let _ = self.with(|model, lives| model.reload(UnitId(index), Mode::Replace, lives));
+    }
+
+    /// Isolates a unit: everything else is stopped. Answers whether that has begun, and goes on.
+    pub fn person_isolates(&mut self, index: usize) -> bool {
+        let states: Vec<ActiveState> = self.model.units().iter().map(Unit::active).collect();
+        let job = self.with(|model, lives| model.start(UnitId(index), Mode::Isolate, lives));
+        let Ok(job) = job else { return false };
+        for (truth, state) in self.truth.iter_mut().zip(states) {
+            if !state.is_down() {
+                // Whether that was meant for it, nobody can say.
+                (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
+            }
+        }
+        let goes_on = self.model.unit(UnitId(index)).job().is_some_and(|it| it.id == job);
+        self.isolating = goes_on.then_some(job);
+        true
+    }
+
+    /// The session ends: everything is stopped.
+    pub fn shut_down(&mut self) {
+        self.with(|model, lives| model.shut_down(lives));
+    }
+
+    pub fn connect(&mut self, index: usize) {
+        if self.specs[index].kind == Type::Socket {
+            let _ = self.with(|model, lives| model.connect(UnitId(index), lives));
+        }
+    }
+
+    /// The units that need this one, and itself.
+    pub fn family_of(&self, index: usize) -> Vec<usize> {
+        let is_child = |it: &usize| self.needs(*it).any(|parent| parent == UnitId(index));
+        std::iter::once(index).chain((0..UNITS).filter(is_child)).collect()
+    }
+
+    /// Whether it is enabled, and down.
+    pub fn is_wanted(&self, index: usize) -> bool {
+        self.model.unit(UnitId(index)).is_enabled() && self.is_down(index)
+    }
+
+    pub fn is_down(&self, index: usize) -> bool {
+        self.model.unit(UnitId(index)).active().is_down()
+    }
+
     pub fn kill(&mut self, index: usize) {
-        let _ = self.model.kill(UnitId(index), ProcessSignal::Kill);
+        self.model.kill_all(UnitId(index));
     }
 
     pub fn mask(&mut self, index: usize, masked: bool) {
@@ -577,6 +1016,19 @@ impl Manager {
             unit.spec(),
         )
     }
+}
+
+/// `Requires=`, `BindsTo=` and `Requisite=`.
+fn is_need(bond: Bond) -> bool {
+    matches!(bond, Bond::Requires | Bond::BindsTo | Bond::Requisite)
+}
+
+/// How long a start or stop goes on, and may: three steps may each take as long as the unit's file says.
+fn transition(unit: &Unit, now: Duration) -> Transition {
+    let (spec, is_start) = (unit.spec(), unit.active() == ActiveState::Activating);
+    let steps = if is_start { spec.timeout_start } else { spec.timeout_stop }.map(|timeout| timeout * 3);
+    let job = spec.job_timeout.filter(|_| is_start);
+    Transition { lasts: now - unit.state_change(), limit: steps.into_iter().chain(job).min() }
 }
 
 fn state(active: ActiveState) -> units::ActiveState {

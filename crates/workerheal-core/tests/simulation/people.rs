@@ -10,12 +10,15 @@ use workerheal_core::registry::Registry;
 
 use crate::laws::{Breach, Told};
 use crate::model::File;
-use crate::scenario::{FIRST_WORKER, HOUR, Kind, MINUTE, NAMES, PROBED, Plan, SECOND, UNITS, interval};
-use crate::world::World;
+use crate::scenario::{FIRST_HELPER, FIRST_WORKER, HOUR, Kind, MINUTE, NAMES, PROBED, Plan, SECOND, UNITS, interval};
+use crate::world::{Letter, World};
 
 /// The sites, and the workers of each: the unit and its name in the registry.
-const SITES: [(&str, &[(usize, &str)]); 2] =
-    [("alpha", &[(2, "queue"), (3, "mail")]), ("beta", &[(4, "queue"), (5, "vite"), (6, "cron")])];
+const SITES: [(&str, &[(usize, &str)]); 3] = [
+    ("alpha", &[(2, "queue"), (3, "mail")]),
+    ("beta", &[(4, "queue"), (5, "vite"), (6, "cron")]),
+    ("gamma", &[(7, "one"), (8, "two")]),
+];
 
 /// Something that people want becomes known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,9 @@ enum Later {
     Bus,
     Daemon,
     Container(usize),
+    Helper(usize, bool),
+    Boot,
+    Everything,
 }
 
 /// What the registry says of a site.
@@ -55,7 +61,7 @@ struct Site {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wants {
-    sites: [Site; 2],
+    sites: [Site; 3],
     marker: bool,
 }
 
@@ -80,7 +86,7 @@ pub struct People {
 impl People {
     pub fn new(plan: Plan) -> Self {
         let site = Site { registered: true, paused: false, paused_workers: [false; UNITS], asleep: [false; UNITS] };
-        let wants = Wants { sites: [site; 2], marker: false };
+        let wants = Wants { sites: [site; 3], marker: false };
         let mut people = Self {
             chance: plan.chance(3),
             next: MINUTE,
@@ -122,10 +128,17 @@ impl People {
         [self.noisy_until, self.slow_until, self.journal_gone_until].into_iter().all(|until| now >= until)
     }
 
+    /// What was to end later because the machine was not well has ended with a boot.
+    pub fn is_booted(&mut self, now: Duration) {
+        self.later.retain(|(_, later)| !matches!(later, Later::Bus | Later::Daemon | Later::Boot));
+        (self.noisy_until, self.slow_until) = (now, now);
+    }
+
     /// What people want of a unit, as far as the healer has been told.
     pub fn told(&self, unit: usize, now: Duration) -> Told {
         let by_command = self.pauses.iter().any(|(target, until)| now < *until && includes(target, unit));
-        let mut told = Told { paused: self.told.marker || by_command, covered: unit >= FIRST_WORKER };
+        let mut told =
+            Told { paused: self.told.marker || by_command, covered: (FIRST_WORKER..FIRST_HELPER).contains(&unit) };
         for ((_, workers), site) in SITES.into_iter().zip(self.told.sites) {
             if workers.iter().any(|(worker, _)| *worker == unit) {
                 told.covered &= site.registered;
@@ -133,6 +146,11 @@ impl People {
             }
         }
         told
+    }
+
+    /// Whether the healer takes the unit for a worker.
+    pub fn covers(&self, unit: usize) -> bool {
+        self.told(unit, Duration::ZERO).covered
     }
 
     fn write_registry(&mut self) {
@@ -182,7 +200,7 @@ impl People {
     }
 
     fn worker(&mut self) -> usize {
-        self.chance.usize(FIRST_WORKER..UNITS)
+        self.chance.usize(FIRST_WORKER..FIRST_HELPER)
     }
 
     fn a_while(&mut self) -> Duration {
@@ -237,10 +255,7 @@ impl World {
                 self.laws.somebody_cared(unit);
                 self.manager.person_restarts(unit);
             }
-            Kind::ResetFailed => {
-                self.laws.somebody_cared(unit);
-                self.manager.person_resets(unit);
-            }
+            Kind::ResetFailed => self.manager.person_resets(unit),
             Kind::Kill => self.manager.kill(unit),
             Kind::Mask => {
                 // That changes its file, twice.
@@ -264,7 +279,7 @@ impl World {
             }
             Kind::Reload => self.manager.reload(),
             Kind::PauseSite => {
-                let site = self.people.chance.usize(..2);
+                let site = self.people.chance.usize(..3);
                 self.people.now.sites[site].paused = true;
                 self.people.after(time, now, Later::Site(site));
                 self.registry_is_written();
@@ -280,7 +295,7 @@ impl World {
                 self.registry_is_written();
             }
             Kind::Unregister => {
-                let site = self.people.chance.usize(..2);
+                let site = self.people.chance.usize(..3);
                 self.people.now.sites[site].registered = false;
                 self.people.after(time, now, Later::Register(site));
                 self.registry_is_written();
@@ -294,7 +309,7 @@ impl World {
             Kind::Pause if self.alive => {
                 let target = match self.people.chance.u8(..3) {
                     0 => Target::Everything,
-                    1 => Target::Site(SITES[self.people.chance.usize(..2)].0.to_owned()),
+                    1 => Target::Site(SITES[self.people.chance.usize(..3)].0.to_owned()),
                     _ => Target::Unit(self.names[unit].clone()),
                 };
                 let limited = self.people.chance.bool();
@@ -352,6 +367,70 @@ impl World {
             }
             Kind::LostBus | Kind::DaemonRestart => {}
             Kind::NoJournal => self.people.journal_gone_until = now + time,
+            Kind::Helper => {
+                let helper = self.people.chance.usize(FIRST_HELPER..UNITS);
+                let starts = self.manager.is_down(helper);
+                self.end(Later::Helper(helper, starts))?;
+                self.people.after(time, now, Later::Helper(helper, !starts));
+            }
+            Kind::RestartParent => {
+                let parent = [0, 1, FIRST_HELPER, FIRST_HELPER + 1][self.people.chance.usize(..4)];
+                if self.people.chance.bool() {
+                    self.manager.person_restarts(parent);
+                } else {
+                    self.manager.person_stops(parent);
+                    self.people.after(time.min(5 * SECOND), now, Later::Container(parent));
+                }
+            }
+            Kind::StopMany => {
+                let parent = [0, 1, FIRST_HELPER, unit][self.people.chance.usize(..4)];
+                let family = self.manager.family_of(parent);
+                self.manager.person_stops_many(&family);
+                if parent != unit {
+                    self.people.after(time, now, Later::Container(parent));
+                }
+            }
+            Kind::KillFamily => {
+                let parent = [0, 1, FIRST_HELPER, FIRST_HELPER][self.people.chance.usize(..4)];
+                for unit in self.manager.family_of(parent) {
+                    self.manager.kill(unit);
+                }
+                self.people.after(time, now, Later::Container(parent));
+            }
+            Kind::TryRestart => {
+                self.laws.somebody_cared(unit);
+                self.manager.person_tries_restart(unit);
+            }
+            Kind::ReloadUnit => self.manager.person_reloads(unit),
+            Kind::Isolate if self.manager.is_frozen() => {}
+            Kind::Isolate => {
+                if self.manager.person_isolates(FIRST_HELPER) {
+                    if self.alive && self.connected {
+                        self.send(Letter::Tell(Fact::Frozen));
+                        self.send(Letter::List);
+                    }
+                    self.people.after(time, now, Later::Everything);
+                }
+            }
+            Kind::Shutdown if self.manager.is_frozen() => {}
+            Kind::Shutdown => {
+                self.manager.shut_down();
+                if self.alive && self.connected {
+                    self.send(Letter::Tell(Fact::Frozen));
+                }
+                self.people.after(time.min(10 * MINUTE), now, Later::Boot);
+            }
+            Kind::HealNow => {
+                if let Some(unit) = self.manager.starts_under_way().first().copied()
+                    && self.alive
+                    && self.connected
+                {
+                    self.manager.person_wants_it_healed(unit);
+                    self.laws.units[unit].forgiven += 1;
+                    self.observe(Fact::Heal(vec![self.names[unit].clone()]))?;
+                }
+            }
+            Kind::Connect => self.manager.connect(FIRST_HELPER),
         }
         Ok(())
     }
@@ -406,26 +485,48 @@ impl World {
             Later::Resume(unit) => self.people.after(MINUTE, self.now, Later::Resume(unit)),
             Later::Bus => self.find_bus(),
             Later::Daemon => {
-                let turned = self.turned_since_written() != 0;
-                self.laws.clock_turned = turned;
-                self.start_daemon()?;
-                let kept = self.healer.memory().pauses;
-                let forgotten = self.people.pauses.iter().find(|(target, until)| {
-                    *until > self.now + SECOND && !kept.iter().any(|pause| pause.target == *target)
-                });
-                if let Some((target, _)) = forgotten
-                    && !turned
-                    && !self.laws.units.iter().any(|record| record.uncertain)
-                {
-                    let how = format!("nothing is known of the pause of {target}");
-                    return Err(Breach { law: "pauses survive a restart", how });
-                }
-                // A turned clock may have made them shorter, and a killed daemon may not have written the last.
-                let until = |pause: &Pause| pause.until.map_or(Duration::MAX, |at| self.now + at.since_origin());
-                self.people.pauses = kept.iter().map(|pause| (pause.target.clone(), until(&pause))).collect();
+                self.daemon_is_back()?;
             }
             Later::Container(parent) => self.manager.person_starts(parent),
+            Later::Helper(helper, starts) => {
+                if starts {
+                    self.manager.person_starts(helper);
+                } else {
+                    self.manager.person_stops(helper);
+                }
+            }
+            Later::Boot => self.boot()?,
+            Later::Everything => {
+                for unit in 0..UNITS {
+                    if self.manager.is_wanted(unit) {
+                        self.manager.person_starts(unit);
+                    }
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// A daemon begins after another has ended: what that one was told is remembered.
+    pub fn daemon_is_back(&mut self) -> Result<(), Breach> {
+        let turned = self.turned_since_written() != 0;
+        self.laws.clock_turned = turned;
+        self.start_daemon()?;
+        let kept = self.healer.memory().pauses;
+        let forgotten =
+            self.people.pauses.iter().find(|(target, until)| {
+                *until > self.now + SECOND && !kept.iter().any(|pause| pause.target == *target)
+            });
+        if let Some((target, _)) = forgotten
+            && !turned
+            && !self.laws.units.iter().any(|record| record.uncertain)
+        {
+            let how = format!("nothing is known of the pause of {target}");
+            return Err(Breach { law: "pauses survive a restart", how });
+        }
+        // A turned clock may have made them shorter, and a killed daemon may not have written the last.
+        let until = |pause: &Pause| pause.until.map_or(Duration::MAX, |at| self.now + at.since_origin());
+        self.people.pauses = kept.iter().map(|pause| (pause.target.clone(), until(&pause))).collect();
         Ok(())
     }
 

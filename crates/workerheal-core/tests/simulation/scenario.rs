@@ -12,15 +12,16 @@ use workerheal_core::diagnosis::State;
 use workerheal_core::policy::{DefinedProbes, Policy};
 use workerheal_core::probe::Probe;
 
-use crate::model::{Bond, Dependency, Exit, Life, Model, ProcessSignal, Restart, Spec, Type, UnitId};
+use crate::model::{Bond, Dependency, Elapses, Exit, Life, Model, Origin, ProcessSignal, Restart, Spec, Type, UnitId};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The units of every life: a container, a database that is watched over itself, and workers.
-pub const NAMES: [&str; 7] = [
+/// The units of every life: a container, a database that is watched over itself, workers, and two units that are no
+/// workers. What the last four are to each other depends on the [`Family`] of the life.
+pub const NAMES: [&str; 11] = [
     "lerd-php85-fpm",
     "db",
     "lerd-queue-alpha",
@@ -28,12 +29,185 @@ pub const NAMES: [&str; 7] = [
     "lerd-queue-beta",
     "lerd-vite-beta",
     "lerd-cron-beta",
+    "lerd-one-gamma",
+    "lerd-two-gamma",
+    "helper-a",
+    "helper-b",
 ];
 pub const UNITS: usize = NAMES.len();
 /// The container is no worker.
 pub const FIRST_WORKER: usize = 1;
+/// The first unit after the workers.
+pub const FIRST_HELPER: usize = 9;
 /// The worker that has a health probe.
 pub const PROBED: usize = 5;
+/// The first of those that belong to the family.
+pub const FIRST_OF_FAMILY: usize = ONE;
+/// The workers and the other units of the family.
+const ONE: usize = 7;
+const TWO: usize = 8;
+const HELPER: usize = 9;
+const OTHER: usize = 10;
+
+/// How the last four units belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// The workers want a store, and do without it.
+    Store,
+    /// One conflicts with a maintenance unit, and another such unit with the other.
+    Maintenance,
+    /// One is a oneshot with a timer, the other one without.
+    Jobs,
+    /// Both require a oneshot that migrates something, and is down when that is done.
+    Migration,
+    /// Both require a pool that is stopped when it is not needed.
+    Pool,
+    /// One is part of a target, the other of a service.
+    Group,
+    /// One is transient, the other generated.
+    Passing,
+    /// One refuses to be started by hand, the unit of the other excludes an exit status from restarts.
+    Refusing,
+    /// They hang while they start or stop.
+    Hanging,
+    /// The manager restarts them for ever, slower or faster than its start limit allows.
+    Restarting,
+    /// One is started by its socket.
+    Socket,
+}
+
+impl Family {
+    const ALL: [Self; 11] = [
+        Self::Store,
+        Self::Maintenance,
+        Self::Jobs,
+        Self::Migration,
+        Self::Pool,
+        Self::Group,
+        Self::Passing,
+        Self::Refusing,
+        Self::Hanging,
+        Self::Restarting,
+        Self::Socket,
+    ];
+
+    pub fn of(plan: Plan) -> Self {
+        Self::ALL[plan.chance(4).usize(..Self::ALL.len())]
+    }
+
+    /// Whether the unit is enabled: then it is wanted at the beginning, and kept in memory.
+    pub fn enables(self, unit: usize) -> bool {
+        match self {
+            Self::Store | Self::Group => true,
+            Self::Maintenance => unit < FIRST_HELPER,
+            Self::Jobs => unit != ONE && unit != OTHER,
+            Self::Migration | Self::Pool | Self::Hanging | Self::Restarting => unit < FIRST_HELPER,
+            Self::Passing => unit < FIRST_HELPER && unit != ONE,
+            // It is the target that wants it.
+            Self::Refusing => unit != ONE && unit != OTHER,
+            Self::Socket => unit != OTHER,
+        }
+    }
+
+    /// Whether the unit is started at the beginning.
+    pub fn starts(self, unit: usize) -> bool {
+        self.enables(unit) || (self == Self::Passing && unit == ONE)
+    }
+
+    pub fn origin(self, unit: usize) -> Origin {
+        match (self, unit) {
+            (Self::Passing, ONE) => Origin::Transient,
+            (Self::Passing, TWO) => Origin::Generator,
+            _ => Origin::Person,
+        }
+    }
+
+    fn write(self, chance: &mut Rng, specs: &mut [Spec]) {
+        let line = |parent: usize, bond: Bond, after: bool| Dependency { parent: UnitId(parent), bond, after };
+        let after = chance.u8(..4) != 0;
+        match self {
+            Self::Store => {
+                specs[ONE].parents = vec![line(HELPER, Bond::Wants, after)];
+                specs[TWO].parents = vec![line(HELPER, Bond::BindsTo, true), line(OTHER, Bond::Wants, after)];
+            }
+            Self::Maintenance => {
+                specs[ONE].parents = vec![line(HELPER, Bond::Conflicts, false)];
+                specs[OTHER].parents = vec![line(TWO, Bond::Conflicts, false)];
+            }
+            Self::Jobs => {
+                for unit in [ONE, TWO] {
+                    specs[unit].kind = Type::Oneshot;
+                    specs[unit].restart = Restart::No;
+                    specs[unit].timeout_start = None;
+                }
+                if chance.u8(..3) == 0 {
+                    specs[TWO].restart = Restart::OnFailure;
+                }
+                specs[HELPER].kind = Type::Timer;
+                specs[HELPER].elapses = Elapses::Every(HOUR);
+                specs[HELPER].parents = vec![line(ONE, Bond::Triggers, false)];
+            }
+            Self::Migration => {
+                specs[HELPER].kind = Type::Oneshot;
+                specs[HELPER].restart = Restart::No;
+                specs[ONE].parents = vec![line(HELPER, Bond::Requires, true)];
+                specs[TWO].parents = vec![line(HELPER, Bond::Requires, true)];
+            }
+            Self::Pool => {
+                specs[HELPER].stop_when_unneeded = true;
+                specs[HELPER].restart = Restart::No;
+                specs[ONE].parents = vec![line(HELPER, Bond::Requires, true)];
+                if chance.bool() {
+                    specs[TWO].parents = vec![line(HELPER, Bond::Requires, true)];
+                }
+            }
+            Self::Group => {
+                specs[HELPER].kind = Type::Target;
+                specs[HELPER].parents = vec![line(ONE, Bond::Wants, false)];
+                specs[ONE].parents = vec![line(HELPER, Bond::PartOf, after)];
+                specs[TWO].parents = vec![line(OTHER, Bond::PartOf, after), line(HELPER, Bond::PartOf, after)];
+            }
+            Self::Passing => {}
+            Self::Refusing => {
+                specs[ONE].refuse_manual_start = true;
+                specs[TWO].restart = Restart::Always;
+                specs[TWO].restart_prevent = vec![Exit::Code(1)];
+                specs[HELPER].kind = Type::Target;
+                specs[HELPER].parents = vec![line(ONE, Bond::Wants, true)];
+            }
+            Self::Hanging => {
+                specs[ONE].kind = Type::Notify;
+                specs[ONE].timeout_start = [None, Some(90 * SECOND)][chance.usize(..2)];
+                specs[ONE].job_timeout = [None, Some(30 * SECOND)][chance.usize(..2)];
+                specs[TWO].timeout_stop = None;
+            }
+            Self::Restarting => {
+                for unit in [ONE, TWO] {
+                    specs[unit].restart = Restart::Always;
+                    specs[unit].restart_delay =
+                        [Duration::from_millis(100), SECOND, 5 * SECOND, 10 * SECOND][chance.usize(..4)];
+                    specs[unit].start_limit_interval = [Duration::ZERO, 10 * SECOND][chance.usize(..2)];
+                }
+            }
+            Self::Socket => {
+                specs[HELPER].kind = Type::Socket;
+                specs[HELPER].parents = vec![line(ONE, Bond::Triggers, false)];
+                specs[ONE].can_reload = true;
+            }
+        }
+    }
+}
+
+/// A unit's name in full.
+pub fn full_name(unit: usize, spec: &Spec) -> String {
+    let suffix = match spec.kind {
+        Type::Simple | Type::Notify | Type::Oneshot => "service",
+        Type::Target => "target",
+        Type::Timer => "timer",
+        Type::Socket => "socket",
+    };
+    format!("{}.{suffix}", NAMES[unit])
+}
 
 /// What may happen in a life. Each kind can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +241,20 @@ pub enum Kind {
     DaemonRestart,
     ClockJump,
     NoJournal,
+    Helper,
+    RestartParent,
+    StopMany,
+    KillFamily,
+    TryRestart,
+    ReloadUnit,
+    Isolate,
+    Shutdown,
+    HealNow,
+    Connect,
 }
 
 impl Kind {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 39] = [
         Self::Stop,
         Self::Start,
         Self::Restart,
@@ -100,6 +284,16 @@ impl Kind {
         Self::DaemonRestart,
         Self::ClockJump,
         Self::NoJournal,
+        Self::Helper,
+        Self::RestartParent,
+        Self::StopMany,
+        Self::KillFamily,
+        Self::TryRestart,
+        Self::ReloadUnit,
+        Self::Isolate,
+        Self::Shutdown,
+        Self::HealNow,
+        Self::Connect,
     ];
 }
 
@@ -108,7 +302,7 @@ impl Kind {
 pub struct Plan {
     pub seed: u64,
     pub length: Duration,
-    pub without: u32,
+    pub without: u64,
 }
 
 impl Plan {
@@ -117,11 +311,11 @@ impl Plan {
     }
 
     pub fn has(self, kind: Kind) -> bool {
-        self.without & (1 << kind as u32) == 0
+        self.without & (1 << kind as u64) == 0
     }
 
     pub fn without(self, kind: Kind) -> Self {
-        Self { without: self.without | (1 << kind as u32), ..self }
+        Self { without: self.without | (1 << kind as u64), ..self }
     }
 
     /// The kinds that are left.
@@ -161,14 +355,15 @@ pub fn policy(chance: &mut Rng) -> Policy {
 }
 
 /// The unit files of a life, written into a model.
-pub fn units(chance: &mut Rng, model: &mut Model) -> Vec<Spec> {
+pub fn units(chance: &mut Rng, family: Family) -> Vec<Spec> {
     let mut specs = Vec::new();
-    for (index, name) in NAMES.into_iter().enumerate() {
+    for index in 0..UNITS {
         let mut spec = Spec {
             kind: if chance.u8(..3) == 0 { Type::Notify } else { Type::Simple },
             restart: [Restart::No, Restart::OnFailure, Restart::Always][chance.usize(..3)],
             restart_delay: [Duration::from_millis(100), 5 * SECOND][chance.usize(..2)],
             start_limit_interval: [Duration::ZERO, 10 * SECOND, 10 * SECOND, 10 * MINUTE][chance.usize(..4)],
+            can_reload: chance.u8(..3) == 0,
             ..Spec::default()
         };
         let parent = match index {
@@ -184,10 +379,18 @@ pub fn units(chance: &mut Rng, model: &mut Model) -> Vec<Spec> {
             spec.kind = Type::Oneshot;
             spec.restart = Restart::No;
         }
-        model.add(name, spec.clone());
         specs.push(spec);
     }
+    family.write(chance, &mut specs);
     specs
+}
+
+/// Writes the unit files into a model, and boots with what is enabled.
+pub fn install(model: &mut Model, specs: &[Spec], family: Family) {
+    for (index, spec) in specs.iter().enumerate() {
+        let unit = model.add(NAMES[index], spec.clone());
+        model.set_origin(unit, family.origin(index));
+    }
 }
 
 /// Decides what each process does, from how its unit is doing.
@@ -197,15 +400,16 @@ pub struct Lives {
     /// The unit's processes die soon until then.
     pub bad_until: [Duration; UNITS],
     oneshot: [bool; UNITS],
+    family: Family,
 }
 
 impl Lives {
-    pub fn new(chance: Rng, specs: &[Spec]) -> Self {
+    pub fn new(chance: Rng, specs: &[Spec], family: Family) -> Self {
         let mut oneshot = [false; UNITS];
         for (index, spec) in specs.iter().enumerate() {
             oneshot[index] = spec.kind == Type::Oneshot;
         }
-        Self { chance, bad_until: [Duration::ZERO; UNITS], oneshot }
+        Self { chance, bad_until: [Duration::ZERO; UNITS], oneshot, family }
     }
 
     pub fn next(&mut self, unit: UnitId, now: Duration) -> Life {
@@ -232,6 +436,23 @@ impl Lives {
             _ => Some(Duration::from_millis(chance.u64(1..200))),
         };
         let stop_takes = (chance.u8(..60) != 0).then_some(stop_takes);
-        Life { ready_after, lives_for, exit, stop_takes, stop_exit, ..Life::GOOD }
+        let mut life = Life { ready_after, lives_for, exit, stop_takes, stop_exit, ..Life::GOOD };
+        if bad && chance.u8(..8) == 0 {
+            life.pre = Some((Duration::from_millis(chance.u64(1..300)), Exit::Code(1)));
+        }
+        if chance.u8(..3) == 0 {
+            life.reload_exit = Some((Duration::from_millis(chance.u64(1..300)), Exit::Code(0)));
+        }
+        life.reload_takes = Duration::from_millis(chance.u64(1..500));
+        life.accepts = !bad;
+        if self.family == Family::Hanging {
+            let hangs = chance.u8(..4) == 0;
+            match unit.0 {
+                ONE if hangs => (life.ready_after, life.lives_for) = (None, None),
+                TWO if hangs => (life.leaves_child, life.stop_takes) = (true, None),
+                _ => {}
+            }
+        }
+        life
     }
 }

@@ -18,13 +18,12 @@ use workerheal_core::memory::Memory;
 use workerheal_core::pauses::{Pause, Pauses};
 use workerheal_core::policy::Policy;
 use workerheal_core::registry::Registry;
-use workerheal_core::rules::Start;
 use workerheal_core::time::Timestamp;
 use workerheal_core::units::{Detail, UnitName};
 
 use crate::laws::{Breach, Laws, Told};
 use crate::manager::Manager;
-use crate::model::{ActiveState, Signal};
+use crate::model::{ActiveState, JobResult, Signal};
 use crate::people::{Intent, People};
 use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
 
@@ -38,14 +37,18 @@ pub enum Letter {
     /// To the manager.
     List,
     Inspect(usize, Look, Detail),
-    /// Whether it is a restart, and whether its failure is cleared first.
-    Start(usize, bool, bool),
+    /// The next step of a start.
+    Start(usize),
     Stop(usize),
     Probe(usize),
     /// To the healer.
     Tell(Fact),
-    /// The end of a start job, as the connection to the manager makes it out.
-    Ended(usize, u64, Outcome),
+    /// The result of a start job.
+    Ended(usize, u64, JobResult),
+    /// The end of a start, as the connection to the manager makes it out, and which start that was.
+    Finished(usize, Outcome),
+    /// A start takes too long.
+    Late(usize, u64),
 }
 
 /// A letter with the time of its delivery; of those for the same time the first one written comes first.
@@ -129,6 +132,8 @@ pub struct World {
     last_told: String,
     pub trace: bool,
     pub starts: u64,
+    /// What was told of failed sockets last.
+    failed_sockets: Vec<UnitName>,
 }
 
 impl World {
@@ -168,8 +173,9 @@ impl World {
             last_told: String::new(),
             trace: false,
             starts: 0,
+            failed_sockets: Vec::new(),
         };
-        world.manager.boot();
+        world.manager.boot(Duration::ZERO);
         world
     }
 
@@ -212,9 +218,15 @@ impl World {
 
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
-        for unit in scenario::FIRST_WORKER..UNITS {
+        for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
+            let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
+            if is_watched && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
+                let how = "its user stopped it while it was being started, and it is up".to_owned();
+                return Err(Breach { law: "a stop is obeyed", how }.of(unit));
+            }
             let healable = self.alive
                 && self.connected
+                && !self.manager.is_frozen()
                 && self.manager.is_healable(unit)
                 && !self.told(unit).paused
                 && self.told(unit).covered
@@ -277,7 +289,9 @@ impl World {
 
     /// Signals of the manager become letters; some are lost, late or come twice.
     fn collect_signals(&mut self) {
-        let signals = self.manager.signals(self.now, self.people.noisy_until > self.now);
+        let is_watched = self.alive && self.connected && self.people.noisy_until <= self.now;
+        let is_watched = std::array::from_fn(|unit| is_watched && self.people.covers(unit));
+        let signals = self.manager.signals(self.now, is_watched);
         if signals.is_empty() {
             return;
         }
@@ -353,14 +367,23 @@ impl World {
                 if std::mem::take(&mut self.list_again) {
                     self.send(Letter::List);
                 }
-                for (unit, job, outcome) in self.manager.missed_ends() {
-                    self.send(Letter::Ended(unit, job, outcome));
+                for (unit, outcome) in self.manager.missed_ends() {
+                    self.send(Letter::Finished(unit, outcome));
+                }
+                if self.manager.is_frozen() {
+                    self.send(Letter::Tell(Fact::Frozen));
+                    return Ok(());
                 }
                 if self.manager.reloading {
                     return Ok(());
                 }
                 let list = self.manager.list(&self.names);
                 self.send(Letter::Tell(Fact::Units(list)));
+                let sockets = self.manager.failed_sockets(&self.names);
+                if sockets != self.failed_sockets {
+                    self.failed_sockets.clone_from(&sockets);
+                    self.send(Letter::Tell(Fact::FailedSockets(sockets)));
+                }
             }
             Letter::Inspect(unit, look, detail) => {
                 let seen = self.manager.inspect(unit, detail, self.people.journal_gone_until > self.now);
@@ -385,31 +408,32 @@ impl World {
                 self.manager.stop(unit);
                 self.collect_signals();
             }
-            Letter::Start(unit, restart, cleared) => {
-                let ended = self.manager.start(unit, restart, cleared);
+            Letter::Start(unit) => {
+                let ended = self.manager.start(unit)?;
                 self.collect_signals();
+                self.manager.start_is_queued();
                 if let Some(outcome) = ended {
-                    self.send(Letter::Ended(unit, 0, outcome));
+                    self.send(Letter::Finished(unit, outcome));
                 }
             }
             Letter::Probe(unit) => {
                 let sighting = self.manager.probe(unit, self.people.silent_until > self.now);
                 self.send(Letter::Tell(Fact::Probed(self.names[unit].clone(), sighting)));
             }
-            Letter::Ended(unit, job, outcome) => {
-                if job != 0 && !self.manager.is_awaited(unit, job) {
+            Letter::Ended(unit, job, result) => {
+                if !self.manager.is_awaited(unit, job) {
                     return Ok(());
                 }
-                if self.manager.is_to_be_cleared(unit, &outcome) {
-                    self.send(Letter::Start(unit, false, true));
-                    return Ok(());
+                match self.manager.next_step(unit, result) {
+                    Some(outcome) => self.start_ended(unit, outcome)?,
+                    None => self.send(Letter::Start(unit)),
                 }
-                self.manager.end_of_start_told(unit);
-                self.laws.start_ended(unit);
-                if matches!(outcome, Outcome::Refused(..)) {
-                    self.laws.no_attempt(unit);
+            }
+            Letter::Finished(unit, outcome) => self.start_ended(unit, outcome)?,
+            Letter::Late(unit, number) => {
+                if self.manager.is_late(unit, number) {
+                    self.start_ended(unit, Outcome::NotStarted("its start took too long".to_owned()))?;
                 }
-                self.observe(Fact::Finished(self.names[unit].clone(), outcome))?;
             }
             Letter::Tell(fact) => {
                 if let Fact::JobDone(name) = &fact
@@ -419,6 +443,14 @@ impl World {
                     && self.told(unit).covered
                 {
                     self.manager.stop_was_told(unit);
+                }
+                if let Fact::Changed(status) = &fact
+                    && self.people.noisy_until + 10 * SECOND > self.now
+                    && !status.active.is_down()
+                    && let Some(unit) = self.names.iter().position(|it| *it == status.name)
+                {
+                    // One that is late cannot be told from a new start.
+                    self.laws.somebody_cared(unit);
                 }
                 if let Fact::Inspected(name, _, Ok(seen)) = &fact
                     && seen.file.is_some_and(|file| file.enabled)
@@ -440,6 +472,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn start_ended(&mut self, unit: usize, outcome: Outcome) -> Result<(), Breach> {
+        if !self.manager.is_asked(unit) {
+            return Ok(());
+        }
+        self.manager.end_of_start_told(unit);
+        self.laws.start_ended(unit);
+        if matches!(outcome, Outcome::Refused(..)) {
+            self.laws.no_attempt(unit);
+        }
+        self.observe(Fact::Finished(self.names[unit].clone(), outcome))
     }
 
     /// Tells the healer a fact and does what it answers.
@@ -491,14 +535,15 @@ impl World {
                 self.note(|| format!("stop {}", NAMES[unit]));
                 self.send(Letter::Stop(unit));
             }
-            Action::Start(Start { unit: ref name, restart, .. }) => {
-                let Some(unit) = unit_of(self, name) else { return Ok(()) };
-                self.note(|| format!("{} {}", if restart { "restart" } else { "start" }, NAMES[unit]));
+            Action::Start(start) => {
+                self.note(|| format!("{start:?}"));
                 self.starts += 1;
+                let restart = start.restart;
+                let Some((unit, number)) = self.manager.start_is_asked_for(start) else { return Ok(()) };
                 let told = self.told(unit);
                 self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
-                self.manager.start_is_asked_for(unit);
-                self.send(Letter::Start(unit, restart, false));
+                self.send(Letter::Start(unit));
+                self.send_at(self.now + self.policy.timeout, Letter::Late(unit, number));
             }
             Action::Probe { unit, .. } => {
                 let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
@@ -536,6 +581,7 @@ impl World {
         self.alive = true;
         self.connection += 1;
         (self.listing, self.list_again) = (false, false);
+        self.failed_sockets.clear();
         self.laws.frozen = true;
         let chance = self.chance.fork();
         self.healer = new_healer(&self.policy, &self.people.registry(), chance);
@@ -572,6 +618,19 @@ impl World {
         self.manager.forget_starts();
         self.manager.listener_is_gone();
         self.laws.daemon_gone();
+    }
+
+    /// The machine is booted: the manager begins anew, and so does the daemon.
+    pub fn boot(&mut self) -> Result<(), Breach> {
+        if self.alive {
+            self.end_daemon(false);
+        }
+        self.note(|| "the machine is booted".to_owned());
+        self.manager.boot(self.now);
+        self.laws.booted();
+        self.people.is_booted(self.now);
+        self.connected = true;
+        self.daemon_is_back()
     }
 
     /// The connection is lost: what was on its way is lost with it.
@@ -613,7 +672,13 @@ impl World {
                     let at = self.now + Duration::from_millis(1);
                     self.send_at(at, Letter::Probe(unit));
                 }
-                Letter::Tell(_) | Letter::List | Letter::Start(..) | Letter::Stop(_) | Letter::Ended(..) => {}
+                Letter::Tell(_)
+                | Letter::List
+                | Letter::Start(_)
+                | Letter::Stop(_)
+                | Letter::Ended(..)
+                | Letter::Finished(..)
+                | Letter::Late(..) => {}
             }
         }
         Ok(())
@@ -662,8 +727,18 @@ impl World {
 
 fn self_seen(seen: &workerheal_core::units::Inspection) -> String {
     format!(
-        "{} {} job={} fall={:?} stop={:?} run={:?} file={:?}",
-        seen.active, seen.result, seen.has_job, seen.fall, seen.stop, seen.run, seen.file
+        "{} {} job={} fall={:?} stop={:?} run={:?} enabled={:?} began={:?} parents={:?} groups={:?} conflicts={:?}",
+        seen.active,
+        seen.result,
+        seen.has_job,
+        seen.fall,
+        seen.stop,
+        seen.run,
+        seen.file.map(|file| file.enabled),
+        seen.began,
+        seen.parents,
+        seen.stopped_groups,
+        seen.conflicts
     )
 }
 

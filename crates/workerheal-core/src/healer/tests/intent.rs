@@ -84,13 +84,30 @@ fn a_crash_through_deactivating_is_a_crash() {
 
 #[test]
 fn a_stop_during_the_proof_is_obeyed() {
+    for down in [ActiveState::Inactive, ActiveState::Failed] {
+        let mut ward = Ward::with_proving_queue();
+        ward.goes_with_job("queue", ActiveState::Deactivating);
+        assert_eq!(ward.goes("queue", down), ["look at queue"], "it may have been meant for a unit that it needs");
+        let seen = Inspection { active: down, ..crashed() };
+        assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+        assert!(ward.after(3600 * SECOND).is_empty());
+    }
+}
+
+#[test]
+fn a_stop_of_what_it_needs_during_the_proof_takes_it_along() {
     let mut ward = Ward::with_proving_queue();
     ward.goes_with_job("queue", ActiveState::Deactivating);
-    assert_eq!(ward.goes("queue", ActiveState::Inactive), ["stopped queue"]);
-    let mut ward = Ward::with_proving_queue();
-    ward.goes_with_job("queue", ActiveState::Deactivating);
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["stopped queue"]);
-    assert!(ward.after(3600 * SECOND).is_empty());
+    ward.goes("queue", ActiveState::Inactive);
+    let left = crashed().fall.map(|fall| fall.left);
+    let parent = Parent { name: "fpm.service".to_owned(), active: ActiveState::Inactive, left, ..Parent::default() };
+    let seen = Inspection { active: ActiveState::Inactive, parents: vec![parent], ..crashed() };
+    let asked = ward.shows("queue", seen.clone());
+    assert_eq!(asked, ["look at queue and its stop"]);
+    let file = Some(ENABLED);
+    let told = ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), file, ..seen });
+    assert_eq!(told[0], "failed queue #1: it was stopped while it was coming up");
+    assert!(told.iter().any(|told| told.starts_with("held queue: it needs fpm")), "{told:?}");
 }
 
 #[test]

@@ -260,19 +260,25 @@ impl Model {
             JobKind::Stop | JobKind::Restart => {
                 if self[unit].active().is_down() {
                     // Nothing was done, and nothing is logged.
-                    let stops = self[unit].stops;
+                    let (stops, last_stop) = (self[unit].stops, self[unit].last_stop);
                     self.finish_job(unit, JobResult::Done, true);
-                    self[unit].stops = stops;
+                    (self[unit].stops, self[unit].last_stop) = (stops, last_stop);
                 } else {
                     let logs = self.stop_unit(unit);
                     // Told only if the job is still there, as a stop is not if the unit was down at once.
                     if logs && self[unit].run.job.is_some_and(|still| still.id == job.id) {
-                        self[unit].stops |= 1;
+                        self.log_stop(unit, job.id);
                     }
                 }
             }
             JobKind::Nop => {}
         }
+    }
+
+    fn log_stop(&mut self, unit: UnitId, job: JobId) {
+        let now = self.now;
+        self[unit].stops |= 1;
+        self[unit].last_stop = Some((job, now));
     }
 
     fn set_running(&mut self, unit: UnitId, running: bool) {
@@ -314,7 +320,7 @@ impl Model {
             if job.kind == JobKind::Stop && matches!(result, JobResult::Done | JobResult::Timeout) {
                 // "Stopped" (or that it took too long), which comes even where there was no "Stopping": while it was
                 // being started.
-                self[unit].stops |= 1;
+                self.log_stop(unit, job.id);
             }
             // What the unit has become is signalled before the end of the job, its being without one after it.
             self.signal_change(unit);

@@ -400,6 +400,11 @@ impl Model {
         has_process
     }
 
+    /// `systemctl kill --signal=KILL`: ends all processes of the unit.
+    pub fn kill_all(&mut self, unit: UnitId) {
+        self.signal_process(unit, ProcessSignal::Kill);
+    }
+
     /// Does all that follows at once from what has just happened, and tells of it.
     fn settle(&mut self, lives: &mut Lives<'_>) {
         loop {

@@ -397,6 +397,8 @@ impl Model {
             run.state_change = now;
             if is.is_down() {
                 run.inactive_enter = Some(now);
+            } else if was.is_down() {
+                run.inactive_exit = Some(now);
             }
             if is.is_up() && !was.is_up() {
                 run.active_enter = Some(now);

@@ -59,6 +59,7 @@ pub(super) struct Runtime {
     pub active_enter: Option<Duration>,
     pub active_exit: Option<Duration>,
     pub inactive_enter: Option<Duration>,
+    pub inactive_exit: Option<Duration>,
     pub run_began: Option<Duration>,
     pub run_ended: Option<Duration>,
     pub last_exit: Option<Exit>,
@@ -89,6 +90,7 @@ impl Runtime {
         active_enter: None,
         active_exit: None,
         inactive_enter: None,
+        inactive_exit: None,
         run_began: None,
         run_ended: None,
         last_exit: None,
@@ -134,6 +136,8 @@ pub struct Unit {
     pub(super) youngest_termination: Duration,
     /// What the journal knows of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
     pub(super) stops: u64,
+    /// The last job that the journal has as a stop, and when it was told.
+    pub(super) last_stop: Option<(JobId, Duration)>,
     /// What was last signalled, and whether something may have changed since.
     pub(super) signalled: (ActiveState, bool, Option<JobId>),
     pub(super) changed: bool,
@@ -159,6 +163,7 @@ impl Unit {
             runs: 0,
             youngest_termination: Duration::MAX,
             stops: 0,
+            last_stop: None,
             signalled: (ActiveState::Inactive, false, None),
             changed: false,
             is_untold: false,
@@ -266,6 +271,29 @@ impl Unit {
     pub fn is_stop_logged(&self, invocation: u64) -> bool {
         let age = u32::try_from(self.runs - invocation).unwrap_or(u32::MAX);
         self.stops.checked_shr(age).is_some_and(|stops| stops & 1 == 1)
+    }
+
+    /// The job of the last stop that was logged, and when that was.
+    #[must_use]
+    pub fn last_stop(&self) -> Option<(JobId, Duration)> {
+        self.last_stop
+    }
+
+    /// `InactiveEnterTimestampMonotonic`.
+    #[must_use]
+    pub fn inactive_enter(&self) -> Option<Duration> {
+        self.run.inactive_enter
+    }
+
+    /// `InactiveExitTimestampMonotonic`.
+    #[must_use]
+    pub fn inactive_exit(&self) -> Option<Duration> {
+        self.run.inactive_exit
+    }
+
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// `ActiveEnterTimestampMonotonic`.
