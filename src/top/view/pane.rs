@@ -112,11 +112,8 @@ pub(super) fn explanation(
         }
     }
     if !explanation.change.is_empty() {
-        let heading = if !decided && explanation.state.is_some() {
-            "If it is not started soon:"
-        } else {
-            "What you can do:"
-        };
+        let heading =
+            if !decided && explanation.state.is_some() { "If it is not started soon:" } else { "What you can do:" };
         lines.extend([Line::default(), Line::styled(heading, palette.strong())]);
         for way in &explanation.change {
             lines.extend(wrapped("- ", way, palette.plain(), room));

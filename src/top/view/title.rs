@@ -101,7 +101,8 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
         say(true, format!("The registry cannot be used, an earlier one is: {}", status.registry.error));
     }
     if let [first, more @ ..] = status.registry.warnings.as_slice() {
-        let more = if more.is_empty() { String::new() } else { format!(" (and {} more: workerheal check)", more.len()) };
+        let more =
+            if more.is_empty() { String::new() } else { format!(" (and {} more: workerheal check)", more.len()) };
         say(false, format!("{first}{more}"));
     }
     if let Some(pause) = status.pauses.iter().find(|pause| pause.kind == PauseKind::Everything) {

@@ -191,7 +191,10 @@ impl Words<'_> {
                     }]
                 }
                 Refusal::CrashLooping(_) => {
-                    vec!["fix the cause of the crashes".to_owned(), format!("stop it until then: {}", commands.stop(&unit))]
+                    vec![
+                        "fix the cause of the crashes".to_owned(),
+                        format!("stop it until then: {}", commands.stop(&unit)),
+                    ]
                 }
                 Refusal::DirectoryGone(path) => {
                     let mut ways = vec![

@@ -259,6 +259,8 @@ pub struct Healer {
     remembers_otherwise: bool,
     /// There may be units of which it is not known where they work.
     has_newcomers: bool,
+    /// The worker that was given up and was looked at last, to see whether its definition is another.
+    looked_over: Option<UnitName>,
     /// Actions of the fact being observed.
     actions: Vec<Action>,
 }
@@ -286,6 +288,7 @@ impl Healer {
             ticket: 0,
             remembers_otherwise: false,
             has_newcomers: false,
+            looked_over: None,
             actions: Vec::new(),
         }
     }
@@ -429,6 +432,7 @@ impl Healer {
             self.recheck_all();
         }
         self.consider_all(now);
+        self.look_over_the_given_up();
         self.watch_the_healthy();
     }
 
@@ -438,13 +442,8 @@ impl Healer {
             return;
         }
         let (name, is_up) = (status.name.clone(), status.active.is_up());
-        let as_before = self.units.get(&name).is_some_and(|unit| unit.active == status.active);
         self.note(now, status, true);
         self.consider(now, &name);
-        if as_before && self.tracks.get(&name).is_some_and(|track| track.phase == Phase::GaveUp) {
-            // Something else about it is another: perhaps what defines it (`systemctl set-property`).
-            self.recheck(&name);
-        }
         if is_up {
             self.wake_group(now, name.as_str());
         }

@@ -12,6 +12,8 @@ use crate::probe::{Answer, REFUSALS, Reading, Sighting};
 use crate::rules::LOOP;
 use crate::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since, is_another_definition};
 
+/// How many workers that were given up are looked at with each list.
+const LOOKED_OVER_AT_ONCE: usize = 4;
 /// How soon a start or stop that is under way is looked at for the first time, to see how long it may take.
 const FIRST_CHECK: Duration = Duration::from_secs(15);
 
@@ -156,6 +158,22 @@ impl Healer {
         let Some(track) = self.tracks.get(name).filter(|track| !track.looks.is_open(Purpose::Recheck)) else { return };
         let stop = track.phase == Phase::Stopped && !track.stop_is_certain;
         self.inspect(name, Purpose::Recheck, Detail { file: true, stop, ..Detail::default() });
+    }
+
+    /// Has a few of those that were given up looked at, in turns: that a definition was changed without a reload
+    /// (`systemctl set-property`) is signalled by nothing.
+    pub(super) fn look_over_the_given_up(&mut self) {
+        if self.mode != Mode::Automatic {
+            return;
+        }
+        let after = self.looked_over.take();
+        let given_up = self.tracks.iter().filter(|(_, track)| track.phase == Phase::GaveUp && !track.restored);
+        let (before, later): (Vec<_>, Vec<_>) =
+            given_up.map(|(name, _)| name.clone()).partition(|name| after.as_ref().is_some_and(|after| name <= after));
+        for name in later.into_iter().chain(before).take(LOOKED_OVER_AT_ONCE) {
+            self.recheck(&name);
+            self.looked_over = Some(name);
+        }
     }
 
     /// The same for all of them.
