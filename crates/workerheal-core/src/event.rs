@@ -226,7 +226,7 @@ fn rounded(wait: Duration) -> String {
     if wait < Duration::from_secs(10) {
         return format!("{:.1}s", wait.as_secs_f64());
     }
-    humantime::format_duration(Duration::from_secs(wait.as_secs())).to_string()
+    humantime::format_duration(Duration::from_secs((wait + Duration::from_millis(500)).as_secs())).to_string()
 }
 
 /// Times as RFC 3339, with milliseconds; for serde.

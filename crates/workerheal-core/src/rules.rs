@@ -405,7 +405,9 @@ impl Case<'_> {
             || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)))
             || self.history.taken_along
             || self.history.asked == Asked::ByPerson;
-        (file.enabled || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot && known
+        // With a job it may be about to be started.
+        let is_wanted = (file.enabled || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot;
+        is_wanted && known && !self.seen.has_job
     }
 
     /// Whether it has been starting or stopping for longer than it may take. A oneshot works while it is
