@@ -141,7 +141,7 @@ impl Healer {
         self.rest(now, name);
     }
 
-    /// It comes up without us: by the manager, which restarts it, or by its user or a unit that needs it.
+    /// It comes up without us: started by the manager, by a person, or for the sake of another unit.
     /// That it stays up remains to be proven.
     pub(super) fn comes_up(&mut self, now: Timestamp, name: &UnitName) {
         let Some(unit) = self.units.get(name) else { return };
@@ -152,11 +152,13 @@ impl Healer {
             self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
         }
         let Some(track) = self.tracks.get_mut(name) else { return };
+        // The world that was told of a wait is told of its end.
+        track.announced |= track.told.is_some();
         track.attempt_under_way = false;
         (track.suspected, track.refuses) = (None, None);
         (track.told, track.scheduled) = (None, None);
         if !by_manager {
-            // What was so before somebody started it is history, a give-up included.
+            // What was so before it was started by hand is history, a give-up included.
             track.asked = Asked::ByRule;
             (track.file, track.taken_along) = (None, None);
             if track.given_up.take().is_some() {
@@ -168,11 +170,7 @@ impl Healer {
         }
         track.started_at = now;
         self.enter(name, Phase::Proving);
-        self.goes_on(now, name);
-    }
-
-    fn goes_on(&mut self, now: Timestamp, name: &UnitName) {
-        if self.units.get(name).is_some_and(|unit| unit.active.is_up()) {
+        if is_up {
             self.goes_on_proving(now, name);
         }
     }
@@ -224,7 +222,7 @@ impl Healer {
         }
     }
 
-    /// Nothing is left to heal, by somebody's doing.
+    /// Nothing is left to heal, by the doing of a person.
     pub(super) fn dismiss(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         let Some(track) = self.tracks.get(name) else { return };
         if track.is_public() {
@@ -237,7 +235,7 @@ impl Healer {
     pub(super) fn rest(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get_mut(name) else { return };
         if track.phase == Phase::GaveUp || track.given_up.is_some() {
-            // Somebody took care of it where we could not: a new series of attempts may follow.
+            // Others took care of it where we could not: a new series of attempts may follow.
             track.attempts = 0;
         }
         self.leave(name);
