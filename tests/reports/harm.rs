@@ -131,6 +131,27 @@ fn a_worker_is_held_by_a_unit_that_conflicts_with_it_and_does_not_push_it_out() 
     maintenance_stays_up("", "Conflicts=app-c.service");
 }
 
+/// Maintenance is started in the moment in which the worker dies: our look may come before it, and our start after it.
+#[test]
+fn maintenance_that_is_started_as_the_worker_dies_is_not_pushed_out() {
+    let world = world();
+    run(&world, "app-c", "Conflicts=maint.service\nStartLimitIntervalSec=0", LIVES);
+    world.write_unit("maint.service", &format!("[Service]\n{LIVES}\n"));
+    let mut events = world.start_daemon();
+    for _ in 0..5 {
+        world.control(&["kill", "--signal=KILL", "app-c.service"]);
+        world.start_unit("maint.service");
+        let untouched = world.picture(&["maint.service"]);
+        pass_time(&world, &mut events, 1);
+        assert_eq!(world.picture(&["maint.service"]), untouched);
+        if world.show("app-c.service", "ActiveState") == "active" {
+            world.wait_for_state("app-c.service", "inactive", SOON);
+        }
+        world.stop_unit("maint.service");
+        world.start_unit("app-c.service");
+    }
+}
+
 /// A worker that is up and is pushed out by maintenance comes back when that is over, or stays down; but it does not
 /// push maintenance out.
 #[test]

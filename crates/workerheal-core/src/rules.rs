@@ -467,7 +467,8 @@ impl Case<'_> {
         Start {
             unit: self.unit.clone(),
             restart: seen.active.is_up(),
-            alone: runs_again || !seen.pulls_in.is_empty() || !seen.conflicts.is_empty(),
+            // A unit that it conflicts with may come up between the look and the start.
+            alone: runs_again || !seen.pulls_in.is_empty() || seen.has_conflicts,
             first: seen.failed_sockets.iter().cloned().chain(unneeded).collect(),
             clearable: seen.clearable,
         }

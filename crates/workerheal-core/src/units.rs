@@ -503,6 +503,8 @@ pub struct Inspection {
     pub pulls_in: Vec<String>,
     /// Units that are up, and that a start would stop (`Conflicts=`, on either side).
     pub conflicts: Vec<String>,
+    /// Whether a start could stop another unit, even if none is up now: it conflicts with some unit.
+    pub has_conflicts: bool,
     /// Groups that it is in, and that were stopped or are being stopped.
     pub stopped_groups: Vec<StoppedGroup>,
     /// Timers, paths and sockets that start it (`TriggeredBy=`).
@@ -589,6 +591,7 @@ impl Inspection {
             parents: Vec::new(),
             pulls_in: Vec::new(),
             conflicts: Vec::new(),
+            has_conflicts: false,
             stopped_groups: Vec::new(),
             triggers: Vec::new(),
             failed_sockets: Vec::new(),

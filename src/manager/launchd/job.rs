@@ -213,6 +213,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         auto_restart: standing.auto_restart,
         pulls_in: Vec::new(),
         conflicts: Vec::new(),
+        has_conflicts: false,
         stopped_groups: Vec::new(),
         triggers: agent.and_then(|agent| agent.starts.trigger).map(str::to_owned).into_iter().collect(),
         failed_sockets: Vec::new(),

@@ -179,6 +179,7 @@ impl Systemd {
             parents: related.parents,
             pulls_in: related.pulls_in,
             conflicts: related.conflicts,
+            has_conflicts: dependencies.has_conflicts(),
             stopped_groups: related.stopped_groups,
             triggers: dependencies.triggers,
             failed_sockets: related.failed_sockets,

@@ -69,6 +69,11 @@ impl Dependencies {
         })
     }
 
+    /// Whether it conflicts with any unit.
+    pub fn has_conflicts(&self) -> bool {
+        !self.conflicts.is_empty()
+    }
+
     fn sockets(&self) -> impl Iterator<Item = &String> {
         self.triggers.iter().filter(|name| kind(name) == "socket")
     }

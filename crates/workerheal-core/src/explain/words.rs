@@ -318,6 +318,9 @@ impl Words<'_> {
             Rule::States if case.orders.policy.heals(state) => {
                 says(&format!("workers in the state {state} are healed"), self.states())
             }
+            Rule::States if history.asked == Asked::ByRule => {
+                says("it did not go down by itself", "a unit that it needs went down or did not come up".to_owned())
+            }
             Rule::States => says("its state is healed only if a person asks", by_name()),
             Rule::Attempts if objects(Rule::GivenUp) => None,
             Rule::Attempts => {

@@ -164,7 +164,9 @@ impl Healer {
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         let (Ok(seen), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
         let since_start = track.looked_at.from_now(track.started_at);
-        let must_stop = track.attempt_under_way && (track.stop_asked || seen.stopped_group().is_some());
+        // Our start does not stop what it conflicts with: what came up at the same time goes before it.
+        let gives_way = seen.stopped_group().is_some() || !seen.conflicts.is_empty();
+        let must_stop = track.attempt_under_way && (track.stop_asked || gives_way);
         let (attempt_under_way, proving_time) = (track.attempt_under_way, self.proving_time(name));
         match seen.up_for.filter(|_| seen.active.is_up()) {
             Some(_) if must_stop => {

@@ -435,6 +435,7 @@ impl Manager {
             parents,
             pulls_in: self.pulls_in(unit).map(|it| full_name(&it.0)).collect(),
             conflicts: self.partners(index).filter(|it| self.is_up_or_coming(*it)).map(|it| full_name(&it.0)).collect(),
+            has_conflicts: self.partners(index).next().is_some(),
             stopped_groups: self.stopped_groups(unit),
             failed_sockets: triggers.iter().filter(is_socket).filter(has_failed).map(full_name).collect(),
             triggers: triggers.iter().map(full_name).collect(),

@@ -72,12 +72,27 @@ fn while_the_manager_restarts_it_nothing_is_told_and_nothing_is_started() {
 fn a_start_that_pulls_in_others_is_made_alone() {
     for seen in [
         Inspection { pulls_in: vec!["store.service".into()], ..crashed() },
+        Inspection { has_conflicts: true, ..crashed() },
         Inspection { parents: vec![Parent { finished: true, ..fpm(ActiveState::Inactive, false) }], ..crashed() },
     ] {
         let mut ward = Ward::with_healthy_queue();
         ward.goes("queue", ActiveState::Failed);
         assert_eq!(ward.shows("queue", seen).last().map(String::as_str), Some("start queue alone"));
     }
+}
+
+/// Maintenance was started while our start was under way.
+#[test]
+fn a_worker_gives_way_to_what_it_conflicts_with() {
+    let mut ward = Ward::with_starting_queue();
+    ward.goes("queue", ActiveState::Active);
+    ward.ends("queue", Outcome::Done);
+    assert_eq!(ward.after(without_jitter().stable_after), ["look at queue"]);
+    let beside = Inspection { conflicts: vec!["maint.service".into()], ..up(without_jitter().stable_after) };
+    assert_eq!(ward.shows("queue", beside), ["stop queue"]);
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    assert_eq!(ward.goes("queue", ActiveState::Inactive), ["stopped queue"]);
+    assert!(ward.after(3600 * SECOND).is_empty());
 }
 
 #[test]
