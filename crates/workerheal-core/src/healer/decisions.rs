@@ -62,6 +62,8 @@ impl Healer {
         match (&track.phase, against) {
             // A look tells what that stop was for.
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
+            // A stop that was told is looked at first: after a restart nothing else would tell of it.
+            (Phase::Due, _) if self.stop_was_told_since_the_look(name) => {}
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
             // Its timer tells when the manager is asked again.
@@ -70,6 +72,11 @@ impl Healer {
             (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
             (_, None) => {}
         }
+    }
+
+    fn stop_was_told_since_the_look(&self, name: &UnitName) -> bool {
+        let told = self.units.get(name).and_then(|unit| unit.job_done);
+        told.zip(self.tracks.get(name)).is_some_and(|(at, track)| at > track.looked_at)
     }
 
     /// It is restarted again and again: that has an end once it has been up for long.
