@@ -84,6 +84,8 @@ impl Healer {
         let Some((unit, track)) = self.units.get(name).zip(self.tracks.get(name)) else { return };
         match unit.standing() {
             Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
+            // One of its restarts hangs.
+            Standing::Rising if self.suspicion(now, unit) == Some(State::Stuck) => self.suspect(name, State::Stuck),
             Standing::Rising => self.set_timer(name, None),
             // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
             Standing::Ill if track.timer.is_none_or(|at| at > now + SECOND_LOOK) => {
