@@ -499,6 +499,8 @@ impl Case<'_> {
         let fall = self.seen.fall.or(seen_down.map(|down| Fall { left: down, down }));
         let took_along = |parent: &Parent| match (fall, parent.left) {
             _ if parent.stopped_later => false,
+            // It is about to be stopped, and waits for its children to be down.
+            (Some(fall), _) if parent.active.is_up() && parent.stopping && self.seen.at <= fall.down + TOGETHER => true,
             (Some(fall), Some(left)) => {
                 // One that went down before this run began has nothing to do with its end.
                 let began = self.seen.began.filter(|began| *began <= fall.left);
@@ -541,7 +543,7 @@ impl Case<'_> {
     pub fn was_stopped(&self) -> bool {
         self.was_told_to_stop()
             || self.history.stays_stopped
-            || (self.stop_requested() && !self.was_taken_along())
+            || (self.stop_requested() && !self.was_taken_along() && !self.history.kept_from_starting)
             || self.stopped_group().is_some()
     }
 

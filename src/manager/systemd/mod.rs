@@ -123,8 +123,9 @@ impl Systemd {
         let is_down = seen.active.is_down();
         let changes = matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating) && !seen.auto_restart;
         let fall = left.zip(down).map(|(left, down)| Fall { left, down });
-        // Of one that went down by itself it does not matter when its parents were up.
-        let with_history = is_down && !fall.is_some_and(Fall::was_sudden);
+        // Of one that went down by itself it does not matter when its parents were up, unless it had a stop job: killed
+        // in one moment with a parent that is up again, it was not meant.
+        let with_history = is_down && (detail.stop || !fall.is_some_and(Fall::was_sudden));
         let directory = Directory::from(text(&directory));
         let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container) = tokio::try_join!(
             self.related(&link, &dependencies, with_history),

@@ -62,6 +62,8 @@ impl Healer {
         match (&track.phase, against) {
             // A look tells what that stop was for.
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
+            // A stop that was told is looked at first: after a restart nothing else would tell of it.
+            (Phase::Due, _) if self.stop_was_told_since_the_look(name) => {}
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
             // Its timer tells when the manager is asked again.
@@ -72,11 +74,18 @@ impl Healer {
         }
     }
 
+    fn stop_was_told_since_the_look(&self, name: &UnitName) -> bool {
+        let told = self.units.get(name).and_then(|unit| unit.job_done);
+        told.zip(self.tracks.get(name)).is_some_and(|(at, track)| at > track.looked_at)
+    }
+
     /// It is restarted again and again: that has an end once it has been up for long.
     pub(super) fn goes_on_looping(&mut self, now: Timestamp, name: &UnitName) {
         let Some((unit, track)) = self.units.get(name).zip(self.tracks.get(name)) else { return };
         match unit.standing() {
             Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
+            // One of its restarts hangs.
+            Standing::Rising if self.suspicion(now, unit) == Some(State::Stuck) => self.suspect(name, State::Stuck),
             Standing::Rising => self.set_timer(name, None),
             // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
             Standing::Ill if track.timer.is_none_or(|at| at > now + SECOND_LOOK) => {

@@ -142,6 +142,9 @@ impl Healer {
         {
             self.announce(name, state, &seen);
         }
+        if state == Some(State::CrashLooping) {
+            self.may_take_longer(now, name, &seen);
+        }
         match verdict {
             Verdict::Well if was_orphaned && seen.active == ActiveState::Inactive => {
                 self.dismiss(now, name, "its directory is back, and it is down");
@@ -191,15 +194,19 @@ impl Healer {
         Some(Case { orders: self.orders(), unit: name, worker, seen, history })
     }
 
+    /// A start or stop that is under way need not be looked at before it has taken longer than it may.
+    fn may_take_longer(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        let Some((transition, unit)) = seen.transition.zip(self.units.get_mut(name)) else { return };
+        let limit = transition.limit.unwrap_or(self.policy.timeout);
+        unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + BEYOND);
+    }
+
     /// A look showed that nothing is wrong, or that something is under way.
     fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
         let suspected = self.tracks.get(name).and_then(|track| track.suspected);
-        let Some(unit) = self.units.get_mut(name) else { return };
+        self.may_take_longer(now, name, seen);
+        let Some(unit) = self.units.get(name) else { return };
         let (standing, was_cleared) = (unit.standing(), unit.cleared == Some(ClearedBy::Person));
-        if let Some(transition) = seen.transition {
-            let limit = transition.limit.unwrap_or(self.policy.timeout);
-            unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + BEYOND);
-        }
         let checked_until = unit.checked_until.filter(|_| seen.transition.is_some());
         match suspected {
             Some(State::CrashLooping) => self.no_loop(now, name),

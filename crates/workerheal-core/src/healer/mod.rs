@@ -368,6 +368,13 @@ impl Healer {
         Some(explanation)
     }
 
+    /// The name of the phase that the worker's illness is in, as drawn in the module's documentation; `None` if it is
+    /// well. For tests that count what was reached.
+    #[must_use]
+    pub fn phase_of(&self, name: &UnitName) -> Option<&'static str> {
+        self.tracks.get(name).map(|track| track.phase.name())
+    }
+
     /// What the worker is held for, if it is.
     #[must_use]
     pub fn held_for(&self, name: &UnitName) -> Option<&Refusal> {

@@ -37,6 +37,23 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Looking => "looking",
+            Self::Waiting { .. } => "waiting",
+            Self::Held(_) => "held",
+            Self::Starting => "starting",
+            Self::Proving => "proving",
+            Self::Verifying => "verifying",
+            Self::Cancelled => "cancelled",
+            Self::Stopped => "stopped",
+            Self::Off => "off",
+            Self::GaveUp => "gave-up",
+            Self::Resting => "resting",
+        }
+    }
+
     /// Whether the manager is busy on behalf of the worker.
     pub fn takes_a_slot(&self) -> bool {
         matches!(self, Self::Looking | Self::Starting)

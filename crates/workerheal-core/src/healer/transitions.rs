@@ -226,8 +226,10 @@ impl Healer {
             return;
         }
         unit.kept_from_starting = true;
+        // Whatever was asked for before is history: somebody wants it up now.
+        (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, false, None);
         let may_change_that =
-            |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. });
+            |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. } | Phase::Stopped);
         if self.tracks.get(name).is_some_and(may_change_that) {
             self.make_due(name);
         }

@@ -13,6 +13,9 @@ use crate::scenario::{NAMES, SECOND, UNITS};
 /// Whoever flaps is given up or waited for, and what the manager refuses is not asked for at once again.
 const MOST_IN_A_QUARTER: u32 = 300;
 
+/// So soon after a worker is stuck that has to be told.
+const STUCK_TOLD_WITHIN: Duration = Duration::from_secs(180);
+
 /// That a law was broken: which, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
@@ -75,6 +78,11 @@ pub struct Record {
     given_up_for: String,
     /// Since when it could have been healed, without a break.
     pub healable_since: Option<Duration>,
+    /// Since when it is seen to be stuck, without a break, and when anything was last told of it.
+    stuck_since: Option<Duration>,
+    told_at: Duration,
+    /// That was that it is stuck. Of one that has begun anew meanwhile that is not told again.
+    told_stuck: bool,
     /// Refusals of its health probe in a row.
     pub refusals: u32,
 }
@@ -198,6 +206,8 @@ impl Laws {
     ) -> Result<(), Breach> {
         let clock_turned = self.clock_turned;
         let record = &mut self.units[unit];
+        record.told_at = now;
+        record.told_stuck = event.reason == "stuck" || event.reason.starts_with("it has been st");
         match event.phase {
             Phase::Starting => {
                 if record.attempt_open {
@@ -275,6 +285,20 @@ impl Laws {
     pub fn somebody_cared(&mut self, unit: usize) {
         let record = &mut self.units[unit];
         record.forgiven += u32::from(record.gave_up);
+    }
+
+    /// Whether a worker is stuck, and nobody has heard of that. `since`: when it became so.
+    pub fn stuck(&mut self, now: Duration, unit: usize, since: Option<Duration>) -> Result<(), Breach> {
+        let record = &mut self.units[unit];
+        let Some(since) = since else {
+            record.stuck_since = None;
+            return Ok(());
+        };
+        let seen = *record.stuck_since.get_or_insert(now);
+        if now > seen + STUCK_TOLD_WITHIN && record.told_at < since && !record.told_stuck && !record.gave_up {
+            return broken("what is stuck is told", format!("it is stuck for {:?}", now - since));
+        }
+        Ok(())
     }
 
     /// Whether a worker that could be healed has been forgotten.

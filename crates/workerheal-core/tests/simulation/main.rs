@@ -66,6 +66,7 @@ mod manager;
 #[expect(dead_code, unused_imports, reason = "whether it agrees with reality is seen by the rest of it")]
 mod model;
 mod people;
+mod reached;
 mod scenario;
 mod world;
 
@@ -74,6 +75,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use laws::Breach;
+use reached::Reached;
 use scenario::{DAY, Kind, Plan};
 use world::World;
 
@@ -83,11 +85,11 @@ const LIFE_DAYS: u64 = 5;
 const TELL_EVERY: u64 = 100_000;
 
 /// Lives a life; of one that breaks a law, what happened and when.
-fn live(plan: Plan, trace: bool) -> Result<u64, (Breach, Duration, String)> {
+fn live(plan: Plan, trace: bool) -> Result<(u64, Reached), (Breach, Duration, String)> {
     let mut world = World::new(plan);
     world.trace = trace;
     match world.live() {
-        Ok(()) => Ok(world.starts),
+        Ok(()) => Ok((world.starts, world.reached)),
         Err(breach) => {
             let units: Vec<String> = (0..scenario::UNITS).map(|unit| world.manager.describe(unit)).collect();
             let units = units.join("\n");
@@ -130,6 +132,7 @@ fn no_law_is_broken_in_ten_thousand_days() {
     let enough = number("WORKERHEAL_BREACHES").map_or(1, |breaches| usize::try_from(breaches).unwrap_or(usize::MAX));
     let begin = Instant::now();
     let (next, starts, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0), Mutex::new(Vec::new()));
+    let reached = Mutex::new(Reached::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -143,8 +146,9 @@ fn no_law_is_broken_in_ten_thousand_days() {
                         eprintln!("{} days so far", seed * LIFE_DAYS);
                     }
                     match live(Plan::new(seed, life), false) {
-                        Ok(more) => {
+                        Ok((more, cells)) => {
                             starts.fetch_add(more, Ordering::Relaxed);
+                            reached.lock().expect("nobody panics with it").merge(cells);
                         }
                         Err((breach, ..)) => {
                             eprintln!("seed {seed} breaks the law \"{}\": {}", breach.law, breach.how);
@@ -165,4 +169,8 @@ fn no_law_is_broken_in_ten_thousand_days() {
     let (days, took) = ((seeds.end - seeds.start) * LIFE_DAYS, begin.elapsed());
     let a_second = u128::from(days) * 1000 / took.as_millis().max(1);
     println!("{days} simulated days with {starts} starts in {took:.1?}: {a_second} days per second");
+    let (never, table) = reached.into_inner().expect("nobody panics with it").summary();
+    println!("facts, and the phases that they were taken in:\n{table}never reached: {never:?}");
+    // A short run need not come everywhere.
+    assert!(days < 10_000 || never.is_empty(), "never reached, and not listed as impossible: {never:?}");
 }

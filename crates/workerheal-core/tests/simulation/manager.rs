@@ -56,6 +56,10 @@ struct Truth {
     directory_gone: bool,
     /// A unit that it needs took it along, as the healer could see.
     taken_along: bool,
+    /// As that, and the healer could see it.
+    kept_seen: bool,
+    /// A person cleared the mark of its failure while it was enabled, and the healer could see that.
+    reset: bool,
     /// It was stopped with a group that it is part of.
     with_group: bool,
     /// When its user stopped it while a start of the healer's was on its way or under way.
@@ -205,14 +209,20 @@ impl Manager {
                         self.truth[unit.0].stopped = false;
                     }
                 }
-                Signal::JobRemoved { unit, result: JobResult::Dependency, .. } => self.truth[unit.0].kept = true,
+                Signal::JobRemoved { unit, result: JobResult::Dependency, .. } => {
+                    let truth = &mut self.truth[unit.0];
+                    truth.kept = true;
+                    truth.kept_seen = is_watched[unit.0] && !truth.asked;
+                    // Somebody wanted it up since.
+                    truth.stopped &= truth.asked;
+                }
                 Signal::JobRemoved { .. } | Signal::UnitNew(_) => {}
                 Signal::UnitRemoved(unit) if self.model.unit(unit).is_in_memory() => {}
                 Signal::UnitRemoved(unit) => {
                     let truth = &mut self.truth[unit.0];
                     truth.down.get_or_insert(now);
-                    // With it all is forgotten that could be asked of it later.
-                    truth.stop_can_be_known &= is_watched[unit.0];
+                    // It was not enabled, so the healer dismisses it; and with it all is forgotten that could be asked.
+                    truth.stop_can_be_known = false;
                 }
             }
         }
@@ -273,7 +283,7 @@ impl Manager {
             ActiveState::Activating => {
                 (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
                 truth.obey = truth.obey.filter(|_| truth.asked);
-                truth.taken_along = false;
+                (truth.taken_along, truth.kept_seen, truth.reset) = (false, false, false);
                 truth.by_manager |= auto_restart;
                 (truth.disabled_while_down, truth.file_seen) = (false, false);
             }
@@ -396,7 +406,7 @@ impl Manager {
         });
         let last_run = unit.active_exit().zip(unit.active_enter()).and_then(|(exit, enter)| exit.checked_sub(enter));
         let fall = unit.active_exit().zip(unit.inactive_enter()).map(|(left, down)| Fall { left, down });
-        let with_history = is_down && !fall.is_some_and(Fall::was_sudden);
+        let with_history = is_down && (detail.stop || !fall.is_some_and(Fall::was_sudden));
         let parents = spec.parents.iter().filter(|it| is_need(it.bond));
         let parents = parents.map(|it| self.parent(unit, it.parent, with_history, stop.as_ref())).collect();
         let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
@@ -763,13 +773,32 @@ impl Manager {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
         let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
+        let ran = unit.invocation().is_some() && unit.active_exit().is_some();
+        let is_oneshot = unit.spec().kind == Type::Oneshot;
         let needs_it = match unit.active() {
-            ActiveState::Failed => unit.invocation().is_some() && !logged && unit.active_exit().is_some(),
+            ActiveState::Failed => ran && !logged,
+            _ if is_oneshot => false,
             // Its parent took it along, and is back.
-            ActiveState::Inactive => {
-                truth.taken_along && logged && unit.spec().kind != Type::Oneshot && self.lost_its_parent(index)
-            }
+            ActiveState::Inactive if truth.taken_along => logged && self.lost_its_parent(index),
+            // Its parent did not come up in time, and has since.
+            ActiveState::Inactive if truth.kept_seen => !ran,
+            // A person cleared the mark of its failure, and nothing else.
+            ActiveState::Inactive => truth.reset && ran && !logged,
             _ => false,
+        };
+        let parent_is_fine = |it: UnitId| {
+            let parent = self.model.unit(it);
+            let is_done =
+                parent.spec().kind == Type::Oneshot && parent.result() == crate::model::ServiceResult::Success;
+            let is_left = parent.spec().stop_when_unneeded
+                && !self.truth[it.0].stopped
+                && unit.active() == ActiveState::Failed
+                && parent.active_exit() >= unit.active_exit();
+            let comes_back = parent.active() == ActiveState::Inactive
+                && parent.job().is_none()
+                && parent.active_exit().is_some()
+                && (is_done || is_left);
+            up(it) || comes_back
         };
         needs_it
             && unit.load() == LoadState::Loaded
@@ -779,7 +808,7 @@ impl Manager {
             && !truth.cleared
             && !truth.looks_stopped
             && !truth.directory_gone
-            && self.needs(index).all(up)
+            && self.needs(index).all(parent_is_fine)
             && !self.is_left_to_others(index)
             && !unit.spec().refuse_manual_start
             && self.stopped_groups(unit).is_empty()
@@ -854,6 +883,7 @@ impl Manager {
         let now = self.model.now();
         for (truth, unit) in self.truth.iter_mut().zip(self.model.units()) {
             (truth.taken_along, truth.obey) = (false, None);
+            (truth.kept_seen, truth.reset) = (false, false);
             // Of one that was not enabled nothing is kept in mind, and the manager has forgotten its run.
             truth.stop_can_be_known &= unit.invocation().is_some();
             if truth.stop_told.is_some_and(|told| now <= told + 10 * SECOND) {
@@ -897,9 +927,37 @@ impl Manager {
         let _ = self.with(|model, lives| model.restart(UnitId(index), Mode::Replace, lives));
     }
 
-    pub fn person_resets(&mut self, index: usize) {
+    pub fn person_resets(&mut self, index: usize, is_watched: bool) {
+        let unit = self.model.unit(UnitId(index));
+        let was_failed = unit.active() == ActiveState::Failed && unit.job().is_none() && unit.is_enabled();
         let _ = self.with(|model, lives| model.reset_failed(UnitId(index), lives));
-        self.truth[index].cleared = true;
+        let truth = &mut self.truth[index];
+        truth.reset |= was_failed && is_watched && !truth.asked;
+        truth.cleared = !truth.reset;
+    }
+
+    /// Whether any worker is on its way up or down.
+    pub fn is_any_changing(&self) -> bool {
+        let changes = |unit: &Unit| matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
+        self.model.units().iter().take(FIRST_HELPER).any(|unit| changes(unit) && !unit.is_auto_restart())
+    }
+
+    /// Since when it starts or stops for longer than its file or the settings allow.
+    pub fn is_stuck_since(&self, index: usize, timeout: Duration) -> Option<Duration> {
+        let unit = self.model.unit(UnitId(index));
+        let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
+        // A oneshot works while it is starting.
+        let works = unit.spec().kind == Type::Oneshot && unit.active() == ActiveState::Activating;
+        // A stop that its user asked for is theirs to wait for.
+        let is_stopped = unit.job().is_some_and(|job| job.kind == JobKind::Stop)
+            || unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
+        // One without its directory is told as that, whatever becomes of it meanwhile.
+        let is_told_otherwise = is_stopped || self.truth[index].directory_gone;
+        if !changes || is_told_otherwise || unit.is_auto_restart() || works || unit.load() != LoadState::Loaded {
+            return None;
+        }
+        let since = unit.state_change() + transition(unit, self.model.now()).limit.unwrap_or(timeout);
+        (since <= self.model.now()).then_some(since)
     }
 
     /// Somebody asks for a heal: whatever they wanted before is history.

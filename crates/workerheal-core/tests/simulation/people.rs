@@ -255,7 +255,10 @@ impl World {
                 self.laws.somebody_cared(unit);
                 self.manager.person_restarts(unit);
             }
-            Kind::ResetFailed => self.manager.person_resets(unit),
+            Kind::ResetFailed => {
+                let is_watched = self.alive && self.connected && self.people.is_quiet(now);
+                self.manager.person_resets(unit, is_watched);
+            }
             Kind::Kill => self.manager.kill(unit),
             Kind::Mask => {
                 // That changes its file, twice.

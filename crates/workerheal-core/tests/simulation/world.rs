@@ -25,6 +25,7 @@ use crate::laws::{Breach, Laws, Told};
 use crate::manager::Manager;
 use crate::model::{ActiveState, JobResult, Signal};
 use crate::people::{Intent, People};
+use crate::reached::Reached;
 use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
 
 /// How many lines of the past a breach is told with.
@@ -132,6 +133,7 @@ pub struct World {
     last_told: String,
     pub trace: bool,
     pub starts: u64,
+    pub reached: Reached,
     /// What was told of failed sockets last.
     failed_sockets: Vec<UnitName>,
 }
@@ -173,6 +175,7 @@ impl World {
             last_told: String::new(),
             trace: false,
             starts: 0,
+            reached: Reached::default(),
             failed_sockets: Vec::new(),
         };
         world.manager.boot(Duration::ZERO);
@@ -224,6 +227,10 @@ impl World {
                 let how = "its user stopped it while it was being started, and it is up".to_owned();
                 return Err(Breach { law: "a stop is obeyed", how }.of(unit));
             }
+            let is_free = is_watched && !self.told(unit).paused && self.told(unit).covered;
+            let stuck = self.manager.is_stuck_since(unit, self.policy.timeout);
+            let stuck = stuck.filter(|_| is_free && !self.manager.is_frozen());
+            self.laws.stuck(self.now, unit, stuck).map_err(|breach| breach.of(unit))?;
             let healable = self.alive
                 && self.connected
                 && !self.manager.is_frozen()
@@ -251,8 +258,14 @@ impl World {
     }
 
     fn refresh_now(&mut self) {
-        self.refreshes -= 1;
-        self.refresh = (self.refreshes > 0).then(|| self.now + 3 * SECOND);
+        self.refreshes = self.refreshes.saturating_sub(1);
+        let goes_on = self.manager.is_any_changing();
+        if goes_on {
+            // That it takes too long is seen by these alone.
+            self.refreshes = self.refreshes.max(1);
+        }
+        let wait = if self.refreshes > 1 { 3 * SECOND } else { 20 * SECOND };
+        self.refresh = (self.refreshes > 0).then(|| self.now + wait);
         if self.alive && self.connected {
             self.send(Letter::List);
         }
@@ -506,6 +519,7 @@ impl World {
             }
         }
         let now = Timestamp::from_origin(self.now - self.origin);
+        self.reached.note(&self.healer, &fact);
         let actions = self.healer.observe(now, fact);
         if let Some(memory) = self.healer.memory_if_changed() {
             let written = Written { memory, origin: self.origin, at: self.now, turned: self.turned };
@@ -562,6 +576,11 @@ impl World {
                     self.laws.units[unit].forgiven += 1;
                 }
                 self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
+                match event.phase {
+                    Phase::Held => self.reached.note_refusal(&self.healer, &self.names[unit]),
+                    Phase::GaveUp => self.reached.note_give_up(&event.reason),
+                    _ => {}
+                }
                 if matches!(event.phase, Phase::Held | Phase::Stopped | Phase::GaveUp | Phase::Scheduled) {
                     self.laws.units[unit].healable_since = None;
                 }

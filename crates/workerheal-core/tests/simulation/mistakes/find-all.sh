@@ -3,7 +3,7 @@
 #
 # Prints a row for each: the mistake, the law that is broken, and after how many days at the most. Ends with status 1
 # if one is not found, or if a patch does not apply any more: then the mistake has to be made anew in today's code.
-# With names as arguments only those are made.
+# With names as arguments only those are made. With CARGO_TARGET_DIR what is built there already is not built again.
 set -eu
 cd "$(dirname "$0")/../../../../.."
 
@@ -22,7 +22,7 @@ for patch in crates/workerheal-core/tests/simulation/mistakes/*.patch; do
         missed=1
         continue
     fi
-    if (cd "$copy/tree" && CARGO_TARGET_DIR="$copy/target" cargo test --quiet --profile sim --locked \
+    if (cd "$copy/tree" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$copy/target}" cargo test --quiet --profile sim --locked \
         --package workerheal-core --test simulation no_law) >"$copy/log" 2>&1; then
         echo "$name | NOT FOUND"
         missed=1

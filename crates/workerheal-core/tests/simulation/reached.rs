@@ -1,0 +1,190 @@
+//! What was reached in a run: which facts in which phases, and which reasons to hold and to give up.
+//!
+//! What is never reached says nothing about the healer: either the world is too small for it, or it cannot happen. The
+//! latter is listed here with the reason.
+
+use std::collections::BTreeSet;
+
+use workerheal_core::healer::{Fact, Healer, Outcome, Purpose};
+use workerheal_core::units::{ActiveState, UnitName};
+
+/// The phases of the healer, and none.
+const PHASES: [&str; 13] = [
+    "well",
+    "due",
+    "looking",
+    "waiting",
+    "held",
+    "starting",
+    "proving",
+    "verifying",
+    "cancelled",
+    "stopped",
+    "off",
+    "gave-up",
+    "resting",
+];
+/// The facts that are about one unit.
+const FACTS: [&str; 17] = [
+    "up",
+    "rising",
+    "settling",
+    "down",
+    "failed",
+    "with a job",
+    "looked",
+    "proof",
+    "memory",
+    "recheck",
+    "uptime",
+    "done",
+    "not done",
+    "refused",
+    "stop told",
+    "kept from starting",
+    "heal",
+];
+/// Reasons to hold, as the variants are called.
+const REFUSALS: [&str; 19] = [
+    "StopMarker",
+    "Paused",
+    "SitePaused",
+    "WorkerPaused",
+    "IdleSuspended",
+    "Masked",
+    "Disabled",
+    "JobPending",
+    "ParentDown",
+    "ConflictUp",
+    "LeftToTrigger",
+    "OneshotEnded",
+    "Stuck",
+    "StopUnknown",
+    "CrashLooping",
+    "DirectoryGone",
+    "StateNotHealed",
+    "Declined",
+    "Unreadable",
+];
+/// Reasons to give up, by their beginnings.
+const GIVEN_UP: [&str; 5] = [
+    "the unit has no file",
+    "the unit's file has a setting",
+    "it ended with",
+    "the service manager refuses",
+    "1 attempt failed",
+];
+
+/// A cell that cannot be reached, and why. `*` is any phase.
+const IMPOSSIBLE: [(&str, &str); 9] = [
+    // Nothing is due for longer than it takes to look, unless all slots are taken; and what is not looked at for an
+    // attempt, a proof, an uptime or again has no such answer coming.
+    ("* looked", "an answer is taken in the phase that asked for it"),
+    ("* proof", "an answer is taken in the phase that asked for it"),
+    ("* recheck", "an answer is taken in the phase that asked for it"),
+    ("* uptime", "an answer is taken in the phase that asked for it"),
+    ("* memory", "an answer is taken in the phase that asked for it"),
+    ("* done", "only a start that is under way ends"),
+    ("* not done", "only a start that is under way ends"),
+    ("* refused", "only a start that is under way ends"),
+    (
+        "refusal LeftToTrigger",
+        "a oneshot with a timer is not enabled, and its failure is told by this in few lives only",
+    ),
+];
+
+/// What was reached, as lines of text.
+#[derive(Debug, Default, Clone)]
+pub struct Reached(BTreeSet<String>);
+
+impl Reached {
+    /// Notes a fact that the healer is about to take in.
+    pub fn note(&mut self, healer: &Healer, fact: &Fact) {
+        let Some((unit, what)) = about(fact) else { return };
+        let phase = healer.phase_of(unit).unwrap_or("well");
+        for what in what.into_iter().flatten() {
+            self.add(|| format!("{phase} {what}"));
+        }
+    }
+
+    /// Notes why a unit is held, if it is.
+    pub fn note_refusal(&mut self, healer: &Healer, unit: &UnitName) {
+        if let Some(refusal) = healer.held_for(unit) {
+            let text = format!("{refusal:?}");
+            let name = text.split(['(', ' ']).next().unwrap_or_default().to_owned();
+            self.add(|| format!("refusal {name}"));
+        }
+    }
+
+    /// Notes why a unit is given up.
+    pub fn note_give_up(&mut self, reason: &str) {
+        if let Some(known) = GIVEN_UP.iter().find(|known| reason.starts_with(**known)) {
+            self.add(|| format!("given up: {known}"));
+        }
+    }
+
+    fn add(&mut self, line: impl FnOnce() -> String) {
+        self.0.insert(line());
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// What should have been reached and was not, and what was, as a table of phases and facts.
+    pub fn summary(&self) -> (Vec<String>, String) {
+        let cells = PHASES.iter().flat_map(|phase| FACTS.iter().map(move |fact| format!("{phase} {fact}")));
+        let refusals = REFUSALS.iter().map(|name| format!("refusal {name}"));
+        let reasons = GIVEN_UP.iter().map(|reason| format!("given up: {reason}"));
+        let never = cells.chain(refusals).chain(reasons).filter(|line| !self.0.contains(line));
+        let mut table = String::new();
+        for fact in FACTS {
+            let reached: Vec<&str> =
+                PHASES.into_iter().filter(|phase| self.0.contains(&format!("{phase} {fact}"))).collect();
+            table.push_str(&format!("  {fact}: {}\n", reached.join(", ")));
+        }
+        (never.filter(|line| !is_impossible(line)).collect(), table)
+    }
+}
+
+fn is_impossible(line: &str) -> bool {
+    IMPOSSIBLE.iter().any(|(cell, _)| match cell.strip_prefix("* ") {
+        Some(fact) => line.strip_suffix(fact).is_some_and(|phase| PHASES.contains(&phase.trim_end())),
+        None => line == *cell,
+    })
+}
+
+fn about(fact: &Fact) -> Option<(&UnitName, [Option<&'static str>; 2])> {
+    let (unit, what) = match fact {
+        Fact::Changed(status) => {
+            let what = match status.active {
+                ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => "up",
+                ActiveState::Activating => "rising",
+                ActiveState::Failed => "failed",
+                ActiveState::Inactive => "down",
+                _ => "settling",
+            };
+            return Some((&status.name, [Some(what), status.has_job.then_some("with a job")]));
+        }
+        Fact::Inspected(unit, look, _) => {
+            let what = match look.purpose {
+                Purpose::Attempt => "looked",
+                Purpose::Proof => "proof",
+                Purpose::Memory => "memory",
+                Purpose::Recheck => "recheck",
+                Purpose::Uptime => "uptime",
+                #[expect(unreachable_patterns, reason = "other purposes are of no worker that is ill")]
+                _ => return None,
+            };
+            (unit, what)
+        }
+        Fact::Finished(unit, Outcome::Done) => (unit, "done"),
+        Fact::Finished(unit, Outcome::Refused(..)) => (unit, "refused"),
+        Fact::Finished(unit, _) => (unit, "not done"),
+        Fact::JobDone(unit) => (unit, "stop told"),
+        Fact::KeptFromStarting(unit) => (unit, "kept from starting"),
+        Fact::Heal(units) => (units.first()?, "heal"),
+        _ => return None,
+    };
+    Some((unit, [Some(what), None]))
+}
