@@ -34,7 +34,8 @@ mkdir -p "$root/run" "$root/var/log/journal"
 install -m 755 "$program" "$root/usr/local/bin/workerheal"
 install -m 755 "$here/inside.sh" "$root/usr/local/bin/inside"
 
-systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot >"$base/console" 2>&1 </dev/null &
+# Releases since 2025 know no other hierarchy of cgroups.
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot >"$base/console" 2>&1 </dev/null &
 nspawn=$!
 tries=0
 leader=''

@@ -30,7 +30,8 @@ chmod 1777 tmp
 # A chroot would not do: what enters a sandbox's mount namespace gets the root directory of that.
 pivot_root . outside
 cd /
+# The shell stays, as the first process: it buries what others leave behind, which a test does not.
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root \
     RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}" RUST_BACKTRACE="${RUST_BACKTRACE:-0}" \
     ${WORKERHEAL_SEED:+WORKERHEAL_SEED="$WORKERHEAL_SEED"} \
-    sh -c 'umount --lazy /outside && exec "$@"' stage "$@"
+    sh -c 'umount --lazy /outside && "$@"; exit $?' stage "$@"
