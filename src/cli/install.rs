@@ -69,6 +69,9 @@ impl Uninstall {
             "workerheal is gone; workers that run go on running."
         };
         term::print(format!("{done}\n"))?;
+        if let Some(remains) = host.remains() {
+            term::print(format!("{}      {remains}\n", style.faint("Note:")))?;
+        }
         if !self.purge && !leftovers.is_empty() {
             let left: Vec<String> = leftovers.iter().map(|path| at_home(&path.display().to_string())).collect();
             let (are, them) = if left.len() == 1 { ("is", "it") } else { ("are", "them") };

@@ -127,6 +127,11 @@ pub trait Host {
 
     /// What its user may want to know, if anything.
     fn hint(&self) -> impl Future<Output = Option<String>>;
+
+    /// What starts it again after it was taken away, as somebody else has set it up, if anything.
+    fn remains(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What there is to do to have it installed; nothing if it is.

@@ -56,13 +56,19 @@ make_root() {
 }
 
 run() { # a name for the log, and a command
-    log=$kept/$release.$1.log
+    name=$1
+    log=$kept/$release.$name.log
     shift
     # unshare takes no notice of a milder signal; with it goes all that it has started.
     if timeout --signal=KILL "$deadline" "$@" >"$log" 2>&1 </dev/null; then
         ok=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1 passed/p' "$log")
         result=${ok:-ok}
         return
+    fi
+    # The model is of 252, and other releases do some things in another way: that is shown, and is no failure.
+    if [ "$name" = agreement ] && [ "${systemd%%[.-]*}" != 252 ]; then
+        result=$(sed -n 's/^model and manager differ in \([0-9]*\) units$/differs (\1 units)/p' "$log")
+        [ -z "$result" ] || return 0
     fi
     failed=$(grep -c '^test .* FAILED$' "$log" || true)
     result="FAILED ($failed)"
