@@ -6,6 +6,7 @@
 # make chaos    kills the daemon at every step, several hundred points, and sees what becomes of each
 # make soak     faults of every kind for an hour; WORKERHEAL_SOAK=60 is a minute, WORKERHEAL_SEED repeats one
 # make booted   workerheal installed as a user does it, on a whole machine that boots in a container (as root)
+# make test-releases  the same on Debian 11, 12, 13 and testing, each with its systemd (as root); RELEASES="trixie" is one
 # make bench    all measurements, about 40 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
 # make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
 # make lint     formatting, clippy, documentation, dependencies
@@ -16,7 +17,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted bench bench-compare lint deny macos macos-binary install packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary install packages
 
 # What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
@@ -60,6 +61,12 @@ soak: packages
 booted:
 	$(CARGO) build --locked --quiet --bin workerheal
 	tests/booted/run.sh $(TARGET)/debug/workerheal
+
+RELEASES ?= bullseye bookworm trixie forky
+
+test-releases: packages
+	@tests/sandbox/install-packages.sh tests/releases/packages.txt
+	tests/releases/run.sh $(TARGET) $(RELEASES)
 
 BENCH ?= micro allocations process latency idle storm flapping crowd
 

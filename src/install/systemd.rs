@@ -17,6 +17,8 @@ const PACKAGED_COMMAND: &str = "/usr/bin/workerheal daemon";
 /// Where a package installs it.
 const PACKAGED_UNIT: &str = "/usr/lib/systemd/user/workerheal.service";
 const NAME: &str = "workerheal.service";
+/// Where `systemctl --global enable` links units.
+const FOR_ALL_USERS: &str = "/etc/systemd/user";
 
 /// workerheal as a unit of the calling user's systemd.
 #[derive(Debug)]
@@ -115,6 +117,18 @@ impl Host for UserUnit {
 
     fn log_command(&self) -> String {
         "journalctl --user -u workerheal -f".to_owned()
+    }
+
+    fn remains(&self) -> Option<String> {
+        let wants = fs::read_dir(FOR_ALL_USERS).ok()?.flatten().map(|entry| entry.path());
+        let mut links = wants
+            .filter(|path| path.extension().is_some_and(|kind| kind == "wants" || kind == "requires"))
+            .map(|path| path.join(NAME));
+        links.any(|link| link.is_symlink()).then(|| {
+            "It is enabled for all users of this machine, you among them, and starts again at the next login; to end \
+             that: sudo systemctl --global disable workerheal"
+                .to_owned()
+        })
     }
 
     async fn hint(&self) -> Option<String> {

@@ -10,7 +10,7 @@ use crate::model::{
     Bond, Dependency, File, JobResult, Life, Mode, Model, ProcessSignal, Refusal, Restart, Signal, Spec, SubState,
     Unit, UnitId, Whim,
 };
-use crate::view::{View, job_results};
+use crate::view::{MODELLED, View, job_results};
 
 /// What is due later than this does not happen in a round.
 const ROUND: Duration = Duration::from_secs(60);
@@ -356,7 +356,7 @@ impl Outcome {
         let of = |outcome: &Self, unit: UnitId| {
             let it = outcome.model.unit(unit);
             let stops: Vec<bool> = (1..=it.runs()).map(|run| it.is_stop_logged(run)).collect();
-            (View::of(it), it.hidden(), stops, job_results(&outcome.signals, unit))
+            (View::of(it, MODELLED), it.hidden(), stops, job_results(&outcome.signals, unit))
         };
         let mut units = (0..self.model.units().len()).map(UnitId);
         self.accepted == other.accepted && units.all(|unit| of(self, unit) == of(other, unit))

@@ -90,6 +90,8 @@ fn the_model_and_the_manager_agree() {
 /// The families, and where they really are.
 struct World {
     sandbox: Sandbox,
+    /// The release of systemd: 252.
+    release: u32,
     reality: Reality,
     families: Vec<Family>,
     /// By unit, what the manager told of the ends of its jobs.
@@ -110,6 +112,7 @@ impl World {
         assert!(made.is_ok_and(|status| status.success()), "cannot make a fifo");
         let reality = Reality::connect(&sandbox);
         let world = Self {
+            release: release(&sandbox),
             sandbox,
             reality,
             families,
@@ -262,7 +265,7 @@ impl World {
     }
 
     fn expected(&self, index: usize, unit: UnitId) -> View {
-        View::of(self.families[index].model.unit(unit))
+        View::of(self.families[index].model.unit(unit), self.release)
     }
 
     /// Compares what is cheap to find out of all units at once.
@@ -318,7 +321,7 @@ impl World {
     fn compare_states(&self) -> Vec<Difference> {
         let compare = |(index, unit, name): (usize, UnitId, &str)| {
             let is_loaded = self.families[index].members[unit.0].was_always_enabled;
-            let expected = story(states(&self.families[index].signals, unit), is_loaded);
+            let expected = story(states(&self.families[index].signals, unit, self.release), is_loaded);
             let told = story(self.states.get(name).into_iter().flatten().cloned(), is_loaded);
             Difference::between(index, name, &expected, &told)
         };
@@ -354,6 +357,13 @@ impl World {
         }
         panic!("{text}");
     }
+}
+
+/// The release of the manager in the sandbox.
+fn release(sandbox: &Sandbox) -> u32 {
+    let version = sandbox.systemctl(&["show", "--property=Version", "--value"]).expect("the manager answers");
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a version begins with a number")
 }
 
 /// Something that is not the same in the model and in reality.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::model::{Signal, Unit, UnitId};
+use crate::model::{ActiveState, ServiceResult, Signal, Unit, UnitId};
+
+/// The release of systemd that the model is of.
+pub const MODELLED: u32 = 252;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -16,12 +19,18 @@ pub struct View {
 }
 
 impl View {
-    pub fn of(unit: &Unit) -> Self {
+    /// What is seen of a unit of the model if the manager is of this release.
+    ///
+    /// The model has the result of the run before, if a start limit refuses an automatic restart: 257 is the last
+    /// release seen that has, and 262 says that it was the limit.
+    pub fn of(unit: &Unit, release: u32) -> Self {
+        let says_limit = release > 257 && unit.is_refused_by_start_limit() && unit.active() == ActiveState::Failed;
+        let result = if says_limit { ServiceResult::StartLimitHit } else { unit.result() };
         let job = unit.job().map_or("", |job| job.kind.as_str());
         let listed = [unit.load().as_str(), unit.active().as_str(), unit.sub().as_str(), job];
         Self {
             listed: unit.is_in_memory().then(|| listed.map(str::to_owned)),
-            result: unit.result().as_str().to_owned(),
+            result: result.as_str().to_owned(),
             n_restarts: unit.n_restarts(),
             has_invocation: unit.invocation().is_some(),
             runs: if unit.spec().kind.is_service() { unit.runs() } else { 0 },
@@ -44,10 +53,16 @@ impl fmt::Display for View {
 /// job.
 pub type State = (String, bool, bool);
 
-/// What the model tells of a unit's state, in order.
-pub fn states(signals: &[Signal], of: UnitId) -> impl Iterator<Item = State> {
+/// What the model tells of a unit's state, in order, if the manager is of this release.
+///
+/// The model goes through `inactive` from an automatic restart to the start; since 254 a unit is `activating` there.
+pub fn states(signals: &[Signal], of: UnitId, release: u32) -> impl Iterator<Item = State> {
+    let mut restarts = false;
     signals.iter().filter_map(move |signal| match *signal {
         Signal::Changed { unit, active, auto_restart, job } if unit == of => {
+            let is_queued = release >= 254 && restarts && active == ActiveState::Inactive && job.is_some();
+            restarts = auto_restart && job.is_some();
+            let active = if is_queued { ActiveState::Activating } else { active };
             Some((active.as_str().to_owned(), auto_restart, job.is_some()))
         }
         _ => None,

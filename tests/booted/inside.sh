@@ -79,4 +79,10 @@ says 'workerheal is gone'
 as_dev systemctl --user is-active --quiet lerd-queue-myapp || fail "the worker is gone with it"
 said=$(as_dev workerheal uninstall --purge)
 [ ! -e /home/dev/.local/state/workerheal ] || fail "what it remembers is left"
+
+# What an administrator has enabled for all users is not this user's to end.
+mkdir -p /etc/systemd/user/default.target.wants
+ln -s /usr/lib/systemd/user/workerheal.service /etc/systemd/user/default.target.wants
+said=$(as_dev workerheal uninstall)
+says 'systemctl --global disable workerheal'
 echo 'booted: all is well'

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs workerheal as a user does, on a whole machine that has booted: a real systemd for a user who lingers, logind, and
-# a persistent journal. It is a container made of this very system, on a tmpfs: what happens in it leaves no trace.
+# a persistent journal. It is a container made of this very system, or of the one in a root directory, on a tmpfs: what
+# happens in it leaves no trace.
 #
-# usage: run.sh [PROGRAM]    as root; needs systemd-nspawn (Debian package systemd-container)
+# usage: run.sh [PROGRAM [ROOT]]    as root; needs systemd-nspawn (Debian package systemd-container)
 set -eu
 
 fail() {
@@ -14,25 +15,27 @@ program=$(readlink -f "${1:-target/debug/workerheal}")
 [ -x "$program" ] || fail "there is no $program; build it first"
 [ "$(id -u)" = 0 ] || fail "a container takes root"
 command -v systemd-nspawn >/dev/null || fail "systemd-nspawn is missing (Debian package systemd-container)"
+lower=$(readlink -f "${2:-/}")
 here=$(readlink -f "$(dirname "$0")")
 
 if [ "${BOOTED_INSIDE:-}" = '' ]; then
     # Mounts are seen by nobody else, and gone with the last process.
-    BOOTED_INSIDE=1 exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$program"
+    BOOTED_INSIDE=1 exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$program" "$lower"
 fi
 
 mount --make-rprivate /
 base=$(mktemp --directory)
 mount -t tmpfs -o mode=755 tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$base/upper,workdir=$base/work" "$base/root"
 root=$base/root
 rm -rf "$root/run" "$root/var/log/journal" "$root/var/lib/systemd/linger"
 mkdir -p "$root/run" "$root/var/log/journal"
 install -m 755 "$program" "$root/usr/local/bin/workerheal"
 install -m 755 "$here/inside.sh" "$root/usr/local/bin/inside"
 
-systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot >"$base/console" 2>&1 </dev/null &
+# Releases since 2025 know no other hierarchy of cgroups.
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot >"$base/console" 2>&1 </dev/null &
 nspawn=$!
 tries=0
 leader=''
@@ -47,4 +50,5 @@ until [ -n "$leader" ] && state=$(in_machine systemctl is-system-running 2>/dev/
     sleep 0.1
 done
 echo "booted: $(in_machine systemctl --version | head -n 1)"
-in_machine /usr/local/bin/inside
+# As a service of the machine: what only enters its namespaces belongs to no unit, and logind refuses to serve that.
+in_machine systemd-run --quiet --wait --pipe /usr/local/bin/inside

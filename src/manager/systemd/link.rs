@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
-use zbus::{Connection, Message, OwnedVariant, Variant};
+use zbus::{Connection, Message, OwnedVariant, Variant, fdo};
 
 use super::session::PATIENCE;
 use super::wire::{self, Line};
@@ -437,6 +437,19 @@ fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {
         zbus::Error::MethodError(_, text, _) => {
             ManagerError::Refused { what, why: text.as_deref().map_or_else(|| "no reason given".to_owned(), plain) }
         }
+        // Errors that D-Bus itself defines have a type of their own; some come from systemd, as the others.
+        zbus::Error::FDO(error) => match &**error {
+            fdo::Error::UnknownProperty(why)
+            | fdo::Error::UnknownInterface(why)
+            | fdo::Error::UnknownMethod(why)
+            | fdo::Error::UnknownObject(why)
+            | fdo::Error::InvalidArgs(why)
+            | fdo::Error::NotSupported(why)
+            | fdo::Error::AccessDenied(why)
+            | fdo::Error::FileNotFound(why)
+            | fdo::Error::Failed(why) => ManagerError::Refused { what, why: plain(why) },
+            error => ManagerError::Unreachable(plain(&error.to_string())),
+        },
         error => ManagerError::Unreachable(plain(&error.to_string())),
     }
 }

@@ -238,6 +238,12 @@ impl Unit {
         self.run.result
     }
 
+    /// Whether its last start was refused by its start limit.
+    #[must_use]
+    pub fn is_refused_by_start_limit(&self) -> bool {
+        self.run.limit_hit
+    }
+
     #[must_use]
     pub fn n_restarts(&self) -> u32 {
         self.run.n_restarts
