@@ -115,19 +115,7 @@ impl Healer {
         track.definition = seen.file.map(|file| file.definition).or(earlier);
         // It is not asked of one that has only just gone down; then what is known is of an earlier one.
         track.run.clone_from(&seen.run);
-        // What its unit's state alone does not tell is remembered: that state is no recovery.
-        track.suspected = match state {
-            Some(
-                State::CrashLooping
-                | State::Stuck
-                | State::Unreachable
-                | State::ExpectedButStopped
-                // Whatever becomes of the unit, it is nothing else until its directory is back.
-                | State::Orphaned,
-            ) => state,
-            Some(State::Failed | State::StartLimitHit) => None,
-            None => track.suspected.filter(|_| !was_orphaned),
-        };
+        track.suspected = suspected(state, track.suspected);
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = track.waits_for.clone() {
             self.leave(name);
@@ -248,4 +236,21 @@ impl Healer {
 /// Whether a verdict about a worker that is down rests on nobody's having stopped it.
 fn wants_evidence(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
+}
+
+/// What its unit's state alone does not tell of a worker is remembered from one look to the next: that state is no
+/// recovery.
+fn suspected(state: Option<State>, before: Option<State>) -> Option<State> {
+    match state {
+        Some(
+            State::CrashLooping
+            | State::Stuck
+            | State::Unreachable
+            | State::ExpectedButStopped
+            // Whatever becomes of the unit, it is nothing else until its directory is back.
+            | State::Orphaned,
+        ) => state,
+        Some(State::Failed | State::StartLimitHit) => None,
+        None => before.filter(|state| *state != State::Orphaned),
+    }
 }

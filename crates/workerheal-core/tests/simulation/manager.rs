@@ -763,7 +763,7 @@ impl Manager {
             let went = parent.active_exit().is_some_and(|it| left <= it && it <= down);
             // A stop of that unit which gave way to another one looks as if it had come after that of the worker.
             let stops = unit.last_stop().zip(parent.last_stop());
-            went && !stops.is_some_and(|((own, _), (other, _))| own < other)
+            went && stops.is_none_or(|((own, _), (other, _))| own >= other)
         };
         self.needs(index).any(|it| took_along(self.model.unit(it)))
     }

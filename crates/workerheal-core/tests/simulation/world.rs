@@ -449,42 +449,47 @@ impl World {
                 }
             }
             Letter::Tell(fact) => {
-                if let Fact::JobDone(name) = &fact
-                    && !self.laws.frozen
-                    && let Some(unit) = self.names.iter().position(|it| it == name)
-                    && !self.laws.units[unit].starting
-                    && self.told(unit).covered
-                {
-                    self.manager.stop_was_told(unit);
-                }
-                if let Fact::Changed(status) = &fact
-                    && self.people.noisy_until + 10 * SECOND > self.now
-                    && !status.active.is_down()
-                    && let Some(unit) = self.names.iter().position(|it| *it == status.name)
-                {
-                    // One that is late cannot be told from a new start.
-                    self.laws.somebody_cared(unit);
-                }
-                if let Fact::Inspected(name, _, Ok(seen)) = &fact
-                    && seen.file.is_some_and(|file| file.enabled)
-                    && let Some(unit) = self.names.iter().position(|it| it == name)
-                {
-                    self.manager.file_was_seen(unit, seen.fall);
-                }
-                if let Fact::Probed(name, sighting) = &fact
-                    && let Some(unit) = self.names.iter().position(|it| it == name)
-                {
-                    use workerheal_core::probe::Reading;
-                    match sighting.reading(self.policy.stable_after) {
-                        Reading::Reachable => self.laws.units[unit].refusals = 0,
-                        Reading::Refused(_) => self.laws.units[unit].refusals += 1,
-                        Reading::Nothing(_) => {}
-                    }
-                }
+                self.note_what_is_told(&fact);
                 self.observe(fact)?;
             }
         }
         Ok(())
+    }
+
+    /// What the healer knows from now on, and can be judged by.
+    fn note_what_is_told(&mut self, fact: &Fact) {
+        if let Fact::JobDone(name) = fact
+            && !self.laws.frozen
+            && let Some(unit) = self.names.iter().position(|it| it == name)
+            && !self.laws.units[unit].starting
+            && self.told(unit).covered
+        {
+            self.manager.stop_was_told(unit);
+        }
+        if let Fact::Changed(status) = fact
+            && self.people.noisy_until + 10 * SECOND > self.now
+            && !status.active.is_down()
+            && let Some(unit) = self.names.iter().position(|it| *it == status.name)
+        {
+            // One that is late cannot be told from a new start.
+            self.laws.somebody_cared(unit);
+        }
+        if let Fact::Inspected(name, _, Ok(seen)) = fact
+            && seen.file.is_some_and(|file| file.enabled)
+            && let Some(unit) = self.names.iter().position(|it| it == name)
+        {
+            self.manager.file_was_seen(unit, seen.fall);
+        }
+        if let Fact::Probed(name, sighting) = fact
+            && let Some(unit) = self.names.iter().position(|it| it == name)
+        {
+            use workerheal_core::probe::Reading;
+            match sighting.reading(self.policy.stable_after) {
+                Reading::Reachable => self.laws.units[unit].refusals = 0,
+                Reading::Refused(_) => self.laws.units[unit].refusals += 1,
+                Reading::Nothing(_) => {}
+            }
+        }
     }
 
     fn start_ended(&mut self, unit: usize, outcome: Outcome) -> Result<(), Breach> {
