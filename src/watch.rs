@@ -80,8 +80,17 @@ pub fn read(path: &Path) -> FileContent {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             FileContent::Missing
         }
+        Err(error) if is_of_the_file_system(&error) => FileContent::Silent,
         Err(error) => FileContent::Unreadable(FileError::unreadable(path, &error)),
     }
+}
+
+/// Whether the file system failed, which says nothing about the file: the server of a mount is gone (`ENOTCONN` of
+/// FUSE, `ESTALE` of NFS), or a disk cannot be read.
+fn is_of_the_file_system(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotConnected, StaleNetworkFileHandle, TimedOut};
+    matches!(error.kind(), NotConnected | StaleNetworkFileHandle | TimedOut)
+        || error.raw_os_error().is_some_and(|number| number == rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Reads what there is in the file now, as far as that can be found out within the time.

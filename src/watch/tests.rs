@@ -284,3 +284,14 @@ fn reading_is_no_event_and_lost_events_are_one() {
     assert!(interest.takes(Ok(Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan))));
     assert!(interest.lost);
 }
+
+/// A stop marker on it has not come into being by that.
+#[test]
+fn the_end_of_a_mount_says_nothing_about_its_files() {
+    for number in [rustix::io::Errno::NOTCONN, rustix::io::Errno::STALE, rustix::io::Errno::IO] {
+        assert!(is_of_the_file_system(&io::Error::from(number)), "{number}");
+    }
+    for number in [rustix::io::Errno::ACCESS, rustix::io::Errno::ISDIR, rustix::io::Errno::LOOP] {
+        assert!(!is_of_the_file_system(&io::Error::from(number)), "{number}");
+    }
+}
