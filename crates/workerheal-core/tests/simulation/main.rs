@@ -21,15 +21,18 @@
 //!
 //! # Whether it would find a mistake
 //!
-//! `make mistakes` puts these into the healer, one at a time (`mistakes/*.patch`), and demands that a law
-//! is broken:
+//! `make mistakes` puts known mistakes into the healer, one at a time (`mistakes/*.patch`), demands that a law
+//! is broken, and prints which. Some of them:
 //!
 //! | mistake | law that is broken |
 //! | --- | --- |
 //! | attempts forgotten over a restart | attempts are remembered |
+//! | conflict not asked before a start | intent wins |
 //! | dead parent is started along | intent wins |
 //! | decides while the manager reloads | nothing is decided in doubt |
 //! | disabled while down is started | intent wins |
+//! | evidence in doubt not looked for again | no failed worker is forgotten |
+//! | finished oneshot is run again | no other unit changes |
 //! | healed before it is proven | healed means proven |
 //! | history cleared by an uptime that was not seen | attempts are remembered |
 //! | history cleared when healed | attempts are remembered |
