@@ -220,7 +220,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         clearable: true,
         since: None,
         working_directory: agent.and_then(|agent| agent.working_directory.clone()),
-        directory_gone: seen.directory_gone,
+        directory_gone: seen.directory_gone && !agent.is_some_and(|agent| agent.by_podman),
         container: false,
         parents: Vec::new(),
         stop: detail.stop.then(|| stop_evidence(seen, watched)),

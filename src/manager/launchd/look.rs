@@ -230,7 +230,7 @@ pub(super) fn is_new(written: Option<SystemTime>) -> bool {
 }
 
 /// Whether a directory is definitely gone. One that cannot be looked at may be there.
-async fn is_gone(directory: Option<PathBuf>) -> bool {
+pub(super) async fn is_gone(directory: Option<PathBuf>) -> bool {
     let Some(path) = directory.filter(|path| path.is_absolute()) else { return false };
     let look = FILES.within(LOOKS_WITHIN, move || directory::is_gone(&path));
     matches!(look.await, Ok(true))

@@ -42,7 +42,7 @@ use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::explain;
 use crate::core::rules::Start;
-use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus, Whereabouts};
 use crate::paths::{Overrides, Paths};
 use launchctl::Launchctl;
 use look::Eyes;
@@ -166,6 +166,17 @@ impl ServiceManager for Launchd {
 
     /// launchd has no jobs that a start could take the place of, so this is never asked for.
     fn stop(&self, _unit: &UnitName) {}
+
+    /// By its plist alone: launchd is not asked about a job that runs.
+    async fn whereabouts(&self, unit: &UnitName) -> Result<Whereabouts, ManagerError> {
+        let file = self.eyes.file(unit, None).await;
+        let agent = file.agent();
+        let directory = agent.and_then(|agent| agent.working_directory.clone());
+        // What podman runs works in its container.
+        let required = directory.is_some() && !agent.is_some_and(|agent| agent.by_podman);
+        let gone = required && look::is_gone(directory.clone()).await;
+        Ok(Whereabouts { directory, required, gone, container: false })
+    }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         let logs = self.file(unit).await.agent()?.logs.clone();
