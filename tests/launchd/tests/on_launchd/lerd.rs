@@ -104,14 +104,14 @@ fn a_worker_whose_directory_is_gone_is_orphaned_whatever_launchd_does_with_it() 
 fn a_worker_of_a_worktree_is_told_by_the_directory_in_its_script() {
     let stage = OnLaunchd::new();
     stage.touch("Sites/myapp/file");
-    stage.touch("Sites/myapp-login/file");
+    stage.touch("trees/myapp/login/file");
     stage.touch("Sites/login/file");
     let site = stage.path("Sites/myapp").display().to_string();
     let other = stage.path("Sites/login").display().to_string();
     // By its name alone it would be the worker `vite-myapp` of the site `login`.
     stage.sites(&[&format!("{{name: myapp, path: {site}}}"), &format!("{{name: login, path: {other}}}")]);
     let unit = "lerd-vite-myapp-login";
-    write(&stage, unit, &stage.path("Sites/myapp-login").display().to_string(), Mode::Host);
+    write(&stage, unit, &stage.path("trees/myapp/login").display().to_string(), Mode::Host);
     stage.launchd.ways(|ways| ways.pends_respawns = Some("inefficient"));
     stage.start(unit);
     stage.crash(unit);
