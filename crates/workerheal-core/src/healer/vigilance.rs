@@ -24,15 +24,17 @@ impl Healer {
             return None;
         }
         match unit.standing() {
-            _ if self.mode == Mode::OnRequest => None,
             Standing::Up | Standing::Rising | Standing::Settling | Standing::Down if unit.directory_gone => {
                 Some(State::Orphaned)
             }
             Standing::Up | Standing::Down if unit.socket_failed && unit.load == LoadState::Loaded => {
                 Some(State::Unreachable)
             }
+            // An inquiry has a single list: only a look tells it how often the manager has restarted the worker.
             Standing::Rising
-                if unit.auto_restart && u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > LOOP) =>
+                if unit.auto_restart
+                    && (self.mode == Mode::Inquiry
+                        || u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > LOOP)) =>
             {
                 Some(State::CrashLooping)
             }
