@@ -40,7 +40,7 @@ mistakes:
 	crates/workerheal-core/tests/simulation/mistakes/find-all.sh
 
 # On the stable toolchain: coverage needs no sanitizer, and the flags for it are let through. What is found new goes
-# to fuzz/work; what is worth keeping is copied to fuzz/corpus by hand, where `cargo test` runs it.
+# to fuzz/found; what is worth keeping is copied to fuzz/corpus by hand, where `cargo test` runs it.
 FUZZ := config registry names state requests messages journal launchctl
 FUZZ_SECONDS ?= 60
 
@@ -48,8 +48,8 @@ fuzz:
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-fuzz@^0.13
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --sanitizer none
 	for target in $(FUZZ); do \
-		mkdir -p fuzz/work/$$target && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target \
-			fuzz/work/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 || exit 1; \
+		mkdir -p fuzz/found/$$target && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target \
+			fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 || exit 1; \
 	done
 
 chaos: packages
