@@ -96,7 +96,7 @@ pub struct PauseReport {
     /// Which site, or which unit, without `.service`; empty for everything.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Milliseconds until it ends by itself; left out if somebody has to end it.
+    /// Milliseconds until it ends by itself; left out if it has to be ended by hand.
     #[serde(default, rename = "ends_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub ends_in: Option<Duration>,
 }

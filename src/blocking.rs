@@ -63,7 +63,7 @@ pub(crate) fn within<T: Send + 'static>(
 ) -> Result<T, NoAnswer> {
     let (done, answer) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("file".to_owned()).spawn(move || {
-        // Nobody waits any more where it took too long.
+        // The caller no longer waits where it took too long.
         let _ = done.send(call());
     });
     thread.map_err(|_| NoAnswer)?;

@@ -189,7 +189,7 @@ impl Accepting {
                     [Errno::MFILE, Errno::NFILE].iter().any(|it| error.raw_os_error() == Some(it.raw_os_error()));
                 if starved && !std::mem::replace(&mut self.starved, true) {
                     tracing::error!(
-                        "there are too many open files: nobody can ask it anything until some are closed, it heals all the same"
+                        "there are too many open files: no request can be answered until some are closed, healing goes on"
                     );
                 }
                 sleep(BREATHER).await;

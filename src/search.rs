@@ -1,4 +1,4 @@
-//! Who is unhealthy, found by asking the service manager: for whoever has no daemon to ask, and for
+//! Who is unhealthy, found by asking the service manager: for callers without a daemon to ask, and for
 //! the daemon when a person names what is to be healed.
 //!
 //! A [`Search`] decides nothing itself. Who is unhealthy is [judged](inquiry) by the healer that the daemon
@@ -335,7 +335,7 @@ impl<M: ServiceManager> Search<M> {
         Ok(healer.explain(Timestamp::default(), unit, &seen, sources))
     }
 
-    /// What there is to heal: everything, or what the targets name. Whoever names a worker wants to
+    /// What there is to heal: everything, or what the targets name. A caller that names a worker wants to
     /// know why nothing is done about it.
     ///
     /// # Errors

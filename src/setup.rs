@@ -191,7 +191,7 @@ impl Options {
     }
 }
 
-/// How long the first look at a file may take: whoever starts the daemon again is told why it does not start.
+/// How long the first look at a file may take: a supervisor that starts the daemon again is told why it does not start.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 fn read_at_start(path: &Path) -> Result<io::Result<Vec<u8>>, FileError> {

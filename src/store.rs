@@ -2,8 +2,8 @@
 //!
 //! The file is replaced as a whole, by renaming, so that it is always one that was written to its
 //! end; and only when there is something new. One that is not ours is set aside, never overwritten; one that cannot
-//! be read now stays where it is, as it may hold what somebody relies on. Times in it are those of the wall clock, which may have been turned meanwhile:
-//! no wait or pause becomes longer by that than it was.
+//! be read now stays where it is, as pauses and give-ups may be in it. Times in it are those of the wall clock,
+//! which may have been turned meanwhile: no wait or pause becomes longer by that than it was.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -44,7 +44,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct WrittenPause {
     target: WrittenTarget,
-    /// Milliseconds since 1970; absent if somebody has to end it.
+    /// Milliseconds since 1970; absent if it has to be ended by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<u64>,
     /// Milliseconds that were left when this was written.
@@ -174,7 +174,7 @@ impl Store {
         }
     }
 
-    /// Reads what is remembered; a file with something else in it is set aside, for somebody to look at.
+    /// Reads what is remembered; a file with something else in it is set aside, to be looked at.
     #[must_use]
     pub fn take_up(&self, clocks: Clocks) -> Found {
         let why = match self.read(clocks) {

@@ -251,7 +251,7 @@ impl Task {
         });
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
         runtime.block_on(async {
-            // Nobody waits for it any more where it took too long.
+            // The caller no longer waits where it took too long.
             if let Err(late) = first.send(content) {
                 let content = late.0;
                 let _ = self.events.send(FileEvent::Changed { index: self.index, content }).await;

@@ -5,7 +5,7 @@
 //! second is as fast as a refresh may be. So it is two days in failures, and as many refreshes as there is
 //! time for. systemd's own record tells what the log has to have.
 //!
-//! On the first day memory grows: the last 10,000 events are kept for whoever asks. On the second it may not.
+//! On the first day memory grows: the last 10,000 events are kept for those who ask. On the second it may not.
 
 use std::time::Duration;
 

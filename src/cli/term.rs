@@ -37,7 +37,7 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Waits until nobody reads standard output any more, as after `| head`; for ever where that cannot be told.
+/// Waits until the reader of standard output is gone, as after `| head`; for ever where that cannot be told.
 pub(super) async fn closed() {
     let (tell, told) = tokio::sync::oneshot::channel();
     // Where it is a pipe or a socket, this waits for nothing but the end of its reader (poll(2)).

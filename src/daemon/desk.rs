@@ -190,7 +190,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     /// Tells those who wait for a worker that there is nothing more to wait for. What was told of it
-    /// before says more; this is for what happens without a word, as when somebody else was faster.
+    /// before says more; this is for what happens without a word, as when another client was faster.
     pub(super) fn dismiss_the_rested(&mut self) {
         for listener in &mut self.listeners {
             let Listener { units, told } = listener;
@@ -225,7 +225,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.unread.clone().map_or(Ok(()), |why| Err(Unpausable::Unread(why)))
     }
 
-    /// Has the pauses written down at once: whoever asked waits for that.
+    /// Has the pauses written down at once: the request waits for that.
     fn promised(&mut self) -> Promised {
         self.remember();
         Promised { pauses: self.pauses(), ticket: self.memory.ticket(false) }

@@ -1,4 +1,4 @@
-//! At most one daemon heals: whoever does holds two locks, one on the directory of the state, and one on a file beside
+//! At most one daemon heals. It holds two locks, one on the directory of the state, and one on a file beside
 //! the socket. Either alone keeps a second daemon from healing, and one that was taken away is taken again.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};

@@ -1,7 +1,7 @@
 //! Writes down what has to survive a restart, whenever that has changed.
 //!
 //! A task of its own: the disk may be slow, healing does not wait for it. What changes while a write
-//! is under way is written with the next one; what cannot be written is tried again until it is. Whoever has promised
+//! is under way is written with the next one; what cannot be written is tried again until it is. A caller that has promised
 //! something waits for a [`Ticket`].
 
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) struct Keeper {
     writer: JoinHandle<()>,
 }
 
-/// Something that is to be written, for whoever waits until it is.
+/// A write, and those who wait for it.
 #[derive(Debug, Clone)]
 pub(super) struct Ticket {
     version: u64,

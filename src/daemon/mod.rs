@@ -3,7 +3,7 @@
 //! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets
 //! [`Healer::observe`] decide, and performs the answer. Nothing in the loop waits for anything
 //! else: looks at units run as tasks, starts and lists are the manager's, events are written by
-//! [`log`], whoever asks is answered at the [`desk`], what passes is noted in the [`record`]. A panic
+//! [`log`], requests are answered at the [`desk`], what passes is noted in the [`record`]. A panic
 //! anywhere ends the process, so that its own service manager starts it anew.
 
 mod api;
@@ -188,9 +188,7 @@ pub async fn wait_for_turn(socket: &Path) {
 
 /// Opens the API. Without one it heals all the same.
 fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Option<Api> {
-    Api::start(parts)
-        .inspect_err(|error| tracing::error!("nobody can ask this daemon anything, it heals all the same: {error}"))
-        .ok()
+    Api::start(parts).inspect_err(|error| tracing::error!("no request can be answered, healing goes on: {error}")).ok()
 }
 
 /// What comes to the loop from files.

@@ -1,4 +1,4 @@
-//! What the daemon notes of what passes through it, for whoever asks: times that are measured, and what was
+//! What the daemon notes of what passes through it, for those who ask: times that are measured, and what was
 //! last told of each worker. Nothing is decided by it.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! What goes on, as server-sent events: what the daemon tells, passed on as it comes.
 //!
-//! A browser that takes nothing holds up nobody: no more is read from the daemon than the browser has taken,
+//! A browser that takes nothing holds up no other: no more is read from the daemon than the browser has taken,
 //! and either end cuts off who falls behind.
 
 use std::convert::Infallible;

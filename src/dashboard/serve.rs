@@ -67,7 +67,7 @@ pub(super) fn router(options: Options, guard: Guard) -> Router {
         .with_state(desk)
 }
 
-/// Lets nobody in whom the guard does not.
+/// Lets in only requests that the guard lets in.
 async fn guarded(State(desk): Shared, request: Request, next: Next) -> Response {
     let is_call = request.uri().path().starts_with("/api/");
     let verdict = match desk.guard.judge(request.method(), request.uri(), request.headers()) {

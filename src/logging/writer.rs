@@ -1,5 +1,5 @@
-//! Takes log lines where they belong, from a thread that alone waits for whoever takes them: journald may stand still,
-//! and standard error may be a pipe that nobody reads. Lines wait in a queue of bounded length; what finds no place
+//! Takes log lines where they belong, from a thread of its own, the only one that waits: journald may stand still,
+//! and standard error may be a pipe that is not read. Lines wait in a queue of bounded length; what finds no place
 //! in it is counted, and the count is written once there is room.
 
 use std::collections::VecDeque;

@@ -320,7 +320,7 @@ impl Journal {
         }
     }
 
-    /// Whether the run with this invocation id was ended by a stop that somebody requested. That nobody did can only
+    /// Whether the run with this invocation id was ended by a requested stop. That it was not can only
     /// be told once the journal has got what the manager says at the end of the run: it may be behind.
     pub async fn stop_evidence(&self, id: &str, end: End) -> StopEvidence {
         for wait in CATCHES_UP {
@@ -386,7 +386,7 @@ impl Journal {
         }
         let Some(at) = SystemTime::now().checked_sub(end.ago) else { return false };
         let Ok(at) = at.duration_since(SystemTime::UNIX_EPOCH) else { return false };
-        // What comes this way comes in order, whoever sent it.
+        // Messages on one connection come in order.
         let matches = ["_TRANSPORT=journal".to_owned(), format!("--since=@{}", at.as_secs())];
         let entries = self.search(&matches, 20).await.unwrap_or_default();
         entries.iter().any(|entry| entry.source.is_some() && u128::from(entry.sent()) > at.as_micros())

@@ -65,11 +65,11 @@ pub enum Change {
     ShuttingDown,
     /// A start ended.
     Finished(UnitName, Outcome),
-    /// A job of somebody else's succeeded that did something to the unit, or would have if it had not been so already.
+    /// Another client's job succeeded that did something to the unit, or would have if it had not been so already.
     JobDone(UnitName),
-    /// A start of ours took the place of a stop of somebody else's.
+    /// A start of ours took the place of another client's stop.
     StopOverridden(UnitName),
-    /// A start of somebody else's ended because a unit that this one needs did not come up.
+    /// Another client's start ended because a unit that this one needs did not come up.
     KeptFromStarting(UnitName),
     /// The units whose socket has failed: all of them.
     FailedSockets(Vec<UnitName>),
@@ -172,7 +172,7 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// [`Change::Finished`], after `timeout` at the latest.
     fn start(&self, start: &Start, timeout: Duration);
 
-    /// Stops a unit that was started against its user's will.
+    /// Stops a unit that was started although a stop was requested.
     fn stop(&self, unit: &UnitName);
 
     /// What went wrong, fit to show: the last line that the unit's own processes wrote in the run that failed, else

@@ -27,7 +27,7 @@ fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_s
     wait_for_diagnosis(&world, "app-n", "stuck");
 }
 
-/// The same of a start that somebody else asked for, and that ends after all.
+/// The same of another client's start, which ends after all.
 #[test]
 fn a_start_by_somebody_else_that_hangs_is_told_as_stuck_until_the_worker_is_up() {
     let world = world_with(", timeout: 1s");

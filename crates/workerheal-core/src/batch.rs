@@ -1,4 +1,4 @@
-//! A heal that somebody asked for, as they see it: which workers, what is told of them, and the result.
+//! A heal that was asked for, as the one who asked sees it: which workers, what is told of them, and the result.
 //!
 //! The healer tells more than a batch wants to know, and goes on after it: a [`Batch`] makes of its
 //! events those of a batch. `starting` for each worker in order, for each of them later exactly one
@@ -139,7 +139,7 @@ impl Batch {
         }
     }
 
-    /// Takes in that nothing is being done about a worker any more: somebody else was faster.
+    /// Takes in that nothing is being done about a worker any more: another client was faster.
     pub fn settle(&mut self, unit: &UnitName, is_up: bool) {
         self.conclude(unit, (!is_up).then(|| "it is down, and nothing is done about it any more".to_owned()));
     }
@@ -156,7 +156,7 @@ impl Batch {
         self.conclude(unit, Some(why));
     }
 
-    /// Whether what the worker is held for is about to pass: a job of somebody else, or a unit that it
+    /// Whether what the worker is held for is about to pass: another client's job, or a unit that it
     /// needs and that is being healed too.
     fn is_worth_waiting_for(&self, unit: &UnitName) -> bool {
         match self.held.get(unit) {

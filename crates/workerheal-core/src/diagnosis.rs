@@ -111,7 +111,7 @@ pub enum Refusal {
     OneshotEnded,
     /// It has been starting or stopping for this long, which is longer than it may take.
     Stuck(ActiveState, Duration),
-    /// Whether somebody stopped it cannot be told; says why.
+    /// Whether it was stopped on purpose cannot be told; says why.
     StopUnknown(String),
     /// The manager restarts it by itself, this often so far, and does not give up.
     CrashLooping(u32),
@@ -217,7 +217,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why no attempt can succeed before somebody changes the unit.
+/// Why no attempt can succeed before the unit is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hopeless {
     /// The unit has no file any more.

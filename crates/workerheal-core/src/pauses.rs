@@ -45,7 +45,7 @@ impl fmt::Display for Target {
 pub struct Pause {
     /// What is paused.
     pub target: Target,
-    /// When it ends; `None` is when somebody resumes it.
+    /// When it ends; `None`: until it is resumed.
     pub until: Option<Timestamp>,
 }
 

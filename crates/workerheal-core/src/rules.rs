@@ -5,7 +5,7 @@
 //! by that judgement, `detect` lists by it, and `explain` shows the same rules with their evidence,
 //! so that what a person reads is what the healer did.
 //!
-//! Intent wins over illness: what somebody stopped, paused or masked is never started. What cannot
+//! Intent wins over illness: what was stopped, paused or masked on purpose is never started. What cannot
 //! be read is unknown, and unknown is never acted on either.
 
 use std::time::Duration;
@@ -220,7 +220,7 @@ pub enum Rule {
     Stop,
     /// Everything was stopped on purpose.
     Marker,
-    /// Somebody has paused healing.
+    /// Healing is paused.
     Pause,
     /// The registry says that it is to rest.
     Registry,
@@ -230,7 +230,7 @@ pub enum Rule {
     File,
     /// The manager restarts it by itself.
     Manager,
-    /// It was disabled while it was down, and nobody has asked for it since.
+    /// It was disabled while it was down, and has not been asked for since.
     Enabled,
     /// A job of somebody else is under way for it.
     Job,
@@ -246,7 +246,7 @@ pub enum Rule {
     Once,
     /// Its unit excludes the way in which it ended from restarts.
     Prevented,
-    /// It cannot be told whether somebody stopped it.
+    /// It cannot be told whether it was stopped on purpose.
     Doubt,
     /// The configuration does not heal what is wrong with it.
     States,
@@ -485,7 +485,7 @@ impl Case<'_> {
         now && restarts.count > LOOP && restarts.last_run.is_none_or(|run| run < policy.reset_after)
     }
 
-    /// Whether a requested stop ended its last run, whoever it was meant for.
+    /// Whether a requested stop ended its last run, also if it was meant for another unit.
     fn stop_requested(&self) -> bool {
         self.history.stop_seen || self.seen.stop == Some(StopEvidence::Requested)
     }
@@ -514,7 +514,7 @@ impl Case<'_> {
         self.history.taken_along || (self.stop_requested() && self.seen.parents.iter().filter(went).any(took_along))
     }
 
-    /// Whether nothing rules out that somebody stopped it: the journal was not asked, and neither its
+    /// Whether nothing rules out that it was stopped on purpose: the journal was not asked, and neither its
     /// signals nor its timestamps show that it went down by itself.
     #[must_use]
     pub fn may_have_been_stopped(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Every worker as the healer sees it: what `status` shows, and the API answers.
 //!
-//! A report is made of what the healer decides with, when somebody asks, and costs nothing before.
+//! A report is made of what the healer decides with, on request, and costs nothing before.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,7 @@ pub enum Stage {
     Up,
     /// It is down without having failed, as it should be: nothing.
     Down,
-    /// Somebody else starts or stops it, or the service manager is about to restart it.
+    /// Another client starts or stops it, or the service manager is about to restart it.
     Changing,
     /// An attempt is made as soon as there is room for it.
     Due,
@@ -115,7 +115,7 @@ pub struct WorkerReport {
     /// When something was last told of it, as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub since: Option<SystemTime>,
-    /// Since when it has been up, as RFC 3339; left out if it is not, or nobody knows.
+    /// Since when it has been up, as RFC 3339; left out if it is not, or if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub up_since: Option<SystemTime>,
 }

@@ -296,9 +296,9 @@ impl UnitStatus {
 /// What can be known of why a unit is down, from evidence that outlives the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopEvidence {
-    /// Somebody asked for the stop that ended this run.
+    /// The stop that ended this run was requested.
     Requested,
-    /// Nobody did: the run ended by itself.
+    /// It was not: the run ended by itself.
     NotRequested,
     /// There was no run: the start that was asked for last ended because a unit that this one needs did not
     /// come up (job result `dependency`).
@@ -367,7 +367,7 @@ pub struct Transition {
 }
 
 impl Parent {
-    /// Whether it is up, and nobody is about to change that.
+    /// Whether it is up, and no job is about to change that.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.active.is_up() && !self.stopping
@@ -403,7 +403,7 @@ pub fn is_another_definition(then: u64, now: u64) -> bool {
 /// How the manager has fared with restarting a unit by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restarts {
-    /// Automatic restarts since somebody last started it (`NRestarts`).
+    /// Automatic restarts since it was last started by a client (`NRestarts`).
     pub count: u32,
     /// How long its last run was up; `None` if it never came up.
     pub last_run: Option<Duration>,
@@ -481,15 +481,15 @@ pub struct Inspection {
     pub restart_prevented: Option<String>,
     /// Whether it is of `Type=oneshot`, whose work is done once it has ended.
     pub oneshot: bool,
-    /// What its files are like; `None` when nobody asked to find out, or a mask hides them.
+    /// What its files are like; `None` when it was not asked for, or a mask hides them.
     pub file: Option<UnitFile>,
-    /// The manager's id of its last run (`InvocationID`), empty if it knows of none; `None` when nobody asked.
+    /// The manager's id of its last run (`InvocationID`), empty if it knows of none; `None` when it was not asked for.
     pub run: Option<String>,
     /// How often the manager has restarted it, if it waits for another restart or somebody asked.
     pub restarts: Option<Restarts>,
     /// Whether it died and waits for the manager to restart it by itself.
     pub auto_restart: bool,
-    /// Since when it is in its state; `None` when nobody asked to find out.
+    /// Since when it is in its state; `None` when it was not asked for.
     pub since: Option<SystemTime>,
     /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
     pub working_directory: Option<PathBuf>,
@@ -514,7 +514,7 @@ pub struct Inspection {
     /// Whether its failure can be cleared without losing the unit: a transient unit, or one whose file is gone,
     /// is unloaded by that, and cannot be loaded again.
     pub clearable: bool,
-    /// Whether its last run was ended on request; `None` when nobody asked to find out.
+    /// Whether its last run was ended on request; `None` when it was not asked for.
     pub stop: Option<StopEvidence>,
     /// What a manager says that has words of its own (launchd), for people to read.
     pub said: Option<Box<Said>>,

@@ -41,7 +41,7 @@ const BODY: usize = 64 * 1024;
 const UPTIMES_AT_ONCE: usize = 32;
 const UPTIMES_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long somebody who pauses healing waits until that is written down.
+/// How long a request to pause healing waits until the pause is on disk.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What every call can use.

@@ -38,7 +38,7 @@ pub(super) async fn serve<M: ServiceManager>(office: &Arc<Office<M>>, check: &No
             Err(error) => {
                 let error = error.to_string();
                 if error != failing {
-                    tracing::error!("{error}; it heals, but nobody can ask it anything; trying again");
+                    tracing::error!("{error}; healing goes on, but no request can be answered; trying again");
                     failing = error;
                 }
                 tokio::select! {

@@ -21,7 +21,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Makes the socket; one that nobody answers at is replaced. The caller holds the lock that says whose it is.
+    /// Makes the socket; a stale one is replaced. The caller holds the lock that says whose it is.
     ///
     /// # Errors
     ///

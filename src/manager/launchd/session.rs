@@ -200,7 +200,7 @@ impl Session {
                 continue;
             }
             if !matches!(sight, Sight::Out { .. }) && self.memory.of(&unit, now).taken_out {
-                // Somebody was faster.
+                // Another client was faster.
                 self.memory.set_taken_out(&unit, false);
                 self.records.iter().for_each(|records| records.remove(&unit));
             }

@@ -92,7 +92,7 @@ impl Starter<'_> {
                 return Err(Outcome::Refused(Refusal::JobPending, why.to_owned()));
             }
             if job.is_up() && !self.order.restart {
-                // Somebody was faster.
+                // Another client was faster.
                 return Ok(self.done(job));
             }
             if is_put_off(&job, Some(&agent)) && !self.order.restart {

@@ -24,7 +24,7 @@ const JOINS_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     pub connection: Connection,
-    /// Nobody but the manager is on it, and it is no bus.
+    /// Only the manager is on it, and it is no bus.
     pub private: bool,
 }
 

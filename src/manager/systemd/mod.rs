@@ -226,7 +226,7 @@ struct Directory {
 
 impl From<&str> for Directory {
     /// A `-` in front says that the directory may be missing. A `!` says so too, of the home directory that systemd
-    /// reports for user units that set none: nobody has chosen that.
+    /// reports for user units that set none: it was not chosen for them.
     fn from(text: &str) -> Self {
         let optional = text.starts_with('-');
         let path = Some(text.trim_start_matches('-')).filter(|path| path.starts_with('/')).map(PathBuf::from);
@@ -338,7 +338,7 @@ impl ServiceManager for Systemd {
     }
 
     async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {
-        // Also of a unit that is up no longer: whoever asks knows that it is.
+        // Also of a unit that is up no longer: the caller knows that it is.
         self.link().ok()?.realtime(unit.as_str(), "ActiveEnterTimestamp").await.ok()?
     }
 

@@ -174,7 +174,7 @@ async fn has_finished(link: &Link, service: &str) -> Result<bool, ManagerError> 
     Ok(text(&kind) == "oneshot" && text(&result) == "success" && began.is_some_and(|began| began > Duration::ZERO))
 }
 
-/// The basic targets are up whenever the manager is: nobody stops those, and starting them does no harm.
+/// The basic targets are up whenever the manager is: they are not stopped, and starting them does no harm.
 fn is_basic(unit: &str) -> bool {
     matches!(unit, "basic.target" | "sysinit.target")
 }

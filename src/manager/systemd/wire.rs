@@ -114,7 +114,7 @@ where
     to_manager(member).build(body)
 }
 
-/// `Subscribe`, whose answer nobody needs: having subscribed already is an error there.
+/// `Subscribe`, whose answer is not needed: having subscribed already is an error there.
 pub(super) fn subscribe() -> zbus::Result<Message> {
     to_manager("Subscribe").with_flags(Flags::NO_REPLY_EXPECTED).build(&())
 }

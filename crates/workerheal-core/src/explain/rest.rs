@@ -26,9 +26,9 @@ pub enum Rest {
     OnDemand,
     /// It is down, since its work is done.
     Once,
-    /// It is down, and it cannot be told whether somebody stopped it; says why.
+    /// It is down, and it cannot be told whether it was stopped on purpose; says why.
     PerhapsStopped(String),
-    /// It is down, and nobody asked what its files are like.
+    /// It is down, and it was not asked what its files are like.
     FilesUnknown,
     /// It is down, and not workerheal's to start; says whose.
     LeftTo(String),

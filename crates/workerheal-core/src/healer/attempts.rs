@@ -120,7 +120,7 @@ impl Healer {
         stop_seen
     }
 
-    /// The stop that ended an attempt was meant for a unit that the worker needs, or nobody can say.
+    /// The stop that ended an attempt was meant for a unit that the worker needs, or that is not known.
     pub(super) fn attempt_was_stopped(&mut self, now: Timestamp, name: &UnitName) {
         let Some(track) = self.tracks.get_mut(name).filter(|track| track.attempt_under_way) else { return };
         track.attempt_under_way = false;

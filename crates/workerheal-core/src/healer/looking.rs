@@ -34,7 +34,7 @@ impl Healer {
         track.looked_at = now;
         let Some(track) = self.tracks.get(name) else { return };
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !track.look_closer;
-        // Right after its failure nobody can have disabled it, and there is no time to ask.
+        // Right after its failure it cannot have been disabled, and there is no time to ask.
         let fresh = self.units.get(name).is_some_and(|unit| unit.fresh) && witnessed && track.attempts == 0;
         let suspected = track.suspected;
         if let Some(unit) = self.units.get_mut(name) {
@@ -63,10 +63,10 @@ impl Healer {
             }
         };
         if let Some(track) = self.tracks.get_mut(name) {
-            // Though it may be nobody's worker just now.
+            // Even if it is not covered just now.
             track.note_file(&seen);
             if track.asked == Asked::ByPerson && has_run_since(track.run.as_deref(), seen.run.as_deref()) {
-                // What they wanted has been, by somebody else's hand.
+                // Another client has done what they wanted.
                 track.asked = Asked::ByRule;
             }
         }
@@ -233,7 +233,7 @@ impl Healer {
     }
 }
 
-/// Whether a verdict about a worker that is down rests on nobody's having stopped it.
+/// Whether a verdict about a worker that is down rests on its not having been stopped on purpose.
 fn wants_evidence(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
 }

@@ -21,7 +21,7 @@
 //! attempts and give-ups stand. While the manager restarts a worker by itself it stays in `proving`.
 //!
 //! From every state the worker can be taken down by its user (`stopped`), or cease to be covered. One
-//! short-lived state waits for what becomes of the unit: `cancelled`, when a job of somebody else's took the
+//! short-lived state waits for what becomes of the unit: `cancelled`, when another client's job took the
 //! place of our start. A worker that was looked at because it is down without having failed, and is down as
 //! it should be, is `off`.
 //!
@@ -32,7 +32,7 @@
 //!
 //! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next [`Fact::Units`]
 //! leads to the same decisions if every change was missed, and workers for which nothing is done are
-//! looked at now and then all the same. A signal is never proof that nobody stopped a worker: that
+//! looked at now and then all the same. A signal is never proof that a worker was not stopped: that
 //! takes its timestamps, or the journal.
 //!
 //! - [`transitions`]: what each phase makes of each fact; the table to begin with.
@@ -44,7 +44,7 @@
 //! - [`recall`]: what survives a restart.
 //! - [`places`]: where units work, and directories that vanish.
 //! - [`unit`](mod@unit): what is known of one unit, healthy or not.
-//! - [`survey`]: how things are, for whoever asks.
+//! - [`survey`]: how things are, for those who ask.
 //! - [`track`]: the phases, and what is remembered of one worker.
 
 mod attempts;
@@ -99,10 +99,10 @@ pub enum Fact {
     Inspected(UnitName, Look, Result<Inspection, String>),
     /// How the start of [`Action::Start`] ended.
     Finished(UnitName, Outcome),
-    /// A job of somebody else's succeeded that was not one that does nothing (`try-restart` of a unit that is
+    /// Another client's job succeeded that was not one that does nothing (`try-restart` of a unit that is
     /// down).
     JobDone(UnitName),
-    /// Our start took the place of a stop that somebody had asked for.
+    /// Our start took the place of a stop that was asked for.
     StopOverridden(UnitName),
     /// A start that somebody else asked for ended because a unit that this one needs did not come up.
     KeptFromStarting(UnitName),
@@ -136,11 +136,11 @@ pub enum Outcome {
     Done,
     /// The start job did not succeed; says why.
     Failed(String),
-    /// There was no start, or nobody knows; says why.
+    /// There was no start, or that is not known; says why.
     NotStarted(String),
-    /// The manager would not have it now, by the doing of somebody else; says why.
+    /// The manager would not have it now, because of another client; says why.
     Refused(Refusal, String),
-    /// Somebody else's job took the place of the start.
+    /// Another client's job took the place of the start.
     Cancelled,
     /// The manager will refuse every start until the unit is changed.
     Impossible(Hopeless),
@@ -160,7 +160,7 @@ pub enum Action {
     },
     /// Start or restart a unit; answer with [`Fact::Finished`].
     Start(Start),
-    /// Stop a unit that was started though its user asked for a stop.
+    /// Stop a unit that was started although a stop was requested.
     Stop(UnitName),
     /// Ask a worker that is up whether it is well; answer with [`Fact::Probed`].
     Probe {
@@ -191,7 +191,7 @@ pub enum Purpose {
     Attempt,
     /// To prove that the worker has stayed up.
     Proof,
-    /// To remember what the unit's files are like, and see later if somebody changed them. Taken
+    /// To remember what the unit's files are like, and see later if they were changed. Taken
     /// once the worker is down for longer: before the first attempt there is no time for it.
     Memory,
     /// To see if something has changed with a worker for which nothing is done: its files, or the
@@ -208,7 +208,7 @@ pub enum Mode {
     Automatic,
     /// Only what [`Fact::Heal`] names, one attempt each: the command line.
     OnRequest,
-    /// They would be: for whoever wants to know who is unhealthy. Its starts are not performed.
+    /// They would be: to tell which workers are unhealthy. Its starts are not performed.
     Inquiry,
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Phase {
     Proving,
     /// The close look that ends the proving time is under way.
     Verifying,
-    /// Somebody else's job took the place of the start; what becomes of the unit tells why.
+    /// Another client's job took the place of the start; what becomes of the unit tells why.
     Cancelled,
     /// Its user stopped it. Nothing is done until it comes up.
     Stopped,
@@ -114,7 +114,7 @@ pub(super) struct Track {
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub asked: Asked,
-    /// A person asked for it, and is to hear what became of it, by whoever's hand.
+    /// A person asked for it, and is to hear what became of it, no matter who brought it about.
     pub awaited: bool,
     /// It is known from before this daemon started, and the wait it was in goes on.
     pub restored: bool,
@@ -122,7 +122,7 @@ pub(super) struct Track {
     pub attempt_open: bool,
     /// An attempt of ours has begun and not ended.
     pub attempt_under_way: bool,
-    /// Its user asked for a stop while our start was under way.
+    /// A stop was requested while our start was under way.
     pub stop_asked: bool,
     /// That its failure was cleared has been taken in.
     pub cleared_seen: bool,

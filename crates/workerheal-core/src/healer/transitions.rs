@@ -175,7 +175,7 @@ impl Healer {
         }
     }
 
-    /// A job of somebody else's succeeded. If the unit is down all the same, and not on its way up, that was a
+    /// Another client's job succeeded. If the unit is down all the same, and not on its way up, that was a
     /// stop: of a unit that is down already nothing else tells what its user wants.
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
         self.somebody_acts(name);
@@ -219,14 +219,14 @@ impl Healer {
         }
     }
 
-    /// A start of somebody else's ended because a unit that the worker needs did not come up.
+    /// Another client's start ended because a unit that the worker needs did not come up.
     pub(super) fn kept_from_starting(&mut self, now: Timestamp, name: &UnitName) {
         let Some(unit) = self.units.get_mut(name) else { return };
         if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
         }
         unit.kept_from_starting = true;
-        // Whatever was asked for before is history: somebody wants it up now.
+        // Whatever was asked for before is history: it is wanted up now.
         (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, false, None);
         let may_change_that =
             |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. } | Phase::Stopped);
@@ -236,7 +236,7 @@ impl Healer {
         self.consider(now, name);
     }
 
-    /// Somebody does something about a worker that waits: whoever wanted it healed before, this is newer.
+    /// A client does something about a worker that waits: that is newer than any wish to have it healed.
     fn somebody_acts(&mut self, name: &UnitName) {
         if let Some(track) = self.tracks.get_mut(name) {
             track.asked = Asked::ByRule;
@@ -289,7 +289,7 @@ impl Healer {
                 self.attempt_failed(now, name, error);
             }
             Outcome::Refused(refusal, error) => {
-                // Whoever was faster decides; this was no attempt.
+                // The faster client decides; this was no attempt.
                 self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
                 self.refused(now, name, refusal, error);
             }

@@ -19,9 +19,9 @@ pub(super) struct Unit {
     pub stop_seen: bool,
     /// A job was seen while it went down: a stop on request, or what is left of a start.
     pub stop_possible: bool,
-    /// The end of the stop that takes it down, whoever that is meant for, is yet to be told.
+    /// The end of the stop that takes it down, which may be meant for another unit, is yet to be told.
     pub stop_ends: bool,
-    /// When a job of somebody else's was told to have succeeded, while it was down.
+    /// When another client's job was told to have succeeded, while it was down.
     pub job_done: Option<Timestamp>,
     /// Its failure was cleared, and it has not been seen to rise or fail since.
     pub cleared: Option<ClearedBy>,

@@ -113,7 +113,7 @@ impl Healer {
 
     fn does_not_answer(&mut self, now: Timestamp, name: &UnitName, place: String) {
         if self.mode == Mode::OnRequest {
-            // Remembered until somebody asks for it.
+            // Remembered until a heal is asked for.
             self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
         }
         match self.tracks.get(name).map(|track| &track.phase) {
@@ -187,8 +187,8 @@ impl Healer {
         }
     }
 
-    /// The answer to that look: another run than the last one means that somebody started it, and other
-    /// files that somebody changed them.
+    /// The answer to that look: another run than the last one means that it was started, and other
+    /// files that they were changed.
     pub(super) fn rechecked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         if self.tracks.get(name).is_none_or(|track| !matches!(track.phase, Phase::Stopped | Phase::GaveUp)) {
             return;

@@ -31,7 +31,7 @@ impl Following {
         if has_ended { self.list(session).await } else { Ok(()) }
     }
 
-    /// The end of a job, ours or that of somebody else.
+    /// The end of a job, ours or another client's.
     pub(super) async fn job_ended(
         &mut self,
         session: &Session,

@@ -95,7 +95,7 @@ pub(super) struct Session {
 
 /// Why the task stopped following a connection.
 enum End {
-    /// Nobody holds a handle any more.
+    /// No handle is left.
     Abandoned,
     /// The connection is gone; says why.
     Lost(String),
@@ -173,7 +173,7 @@ fn lost() -> Outcome {
 #[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Following {
     connection: Connection,
-    /// Nobody but the manager is on it.
+    /// Only the manager is on it.
     private: bool,
     /// The manager's unique name on the bus: signals of anybody else are none of its.
     owner: Option<String>,

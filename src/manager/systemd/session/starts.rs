@@ -44,7 +44,7 @@ impl Starting {
         &self.start.unit
     }
 
-    /// Whether it would take the place of a job of somebody else's.
+    /// Whether it would take the place of another client's job.
     pub fn overrides_jobs(&self) -> bool {
         self.start.alone && self.step != Step::Stop
     }
