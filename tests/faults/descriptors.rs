@@ -3,18 +3,12 @@
 use std::time::Instant;
 
 use crate::common::World;
-use crate::{LONGER_THAN_THE_WATCHDOG, QUEUE, STEADY, crash_and_see_it_healed, pid, shell, short_watchdog};
+use crate::{LONGER_THAN_THE_WATCHDOG, QUEUE, crash_and_see_it_healed, pid, shell, start_steady_daemon};
 
 #[test]
 fn without_file_descriptors_it_heals_on_and_says_why_it_answers_nobody() {
     let world = World::new();
-    short_watchdog(&world);
-    world.config(STEADY);
-    world.workers([QUEUE]);
-    let mut events = world.start_daemon();
-    crash_and_see_it_healed(&world, QUEUE);
-    events.wait("healed", QUEUE);
-    let before = pid(&world);
+    let (mut events, before) = start_steady_daemon(&world);
     shell(&world, &format!("prlimit --pid {before} --nofile=3:1024"));
     let asked = crate::http::connect(&world);
     let begin = Instant::now();

@@ -3,18 +3,14 @@
 use std::time::Instant;
 
 use crate::common::{SOON, World};
-use crate::{LONGER_THAN_THE_WATCHDOG, QUEUE, STEADY, crash_and_see_it_healed, pid, shell, short_watchdog};
+use crate::{
+    LONGER_THAN_THE_WATCHDOG, QUEUE, STEADY, crash_and_see_it_healed, pid, shell, short_watchdog, start_steady_daemon,
+};
 
 #[test]
 fn a_journal_that_stands_still_stops_no_healing_and_loses_no_event() {
     let world = World::new();
-    short_watchdog(&world);
-    world.config(STEADY);
-    world.workers([QUEUE]);
-    let mut events = world.start_daemon();
-    crash_and_see_it_healed(&world, QUEUE);
-    events.wait("healed", QUEUE);
-    let before = pid(&world);
+    let (mut events, before) = start_steady_daemon(&world);
 
     // The manager waits 10 s for each line of its own, which is not what is asked here.
     world.control(&["log-level", "emerg"]);

@@ -23,7 +23,7 @@ mod text;
 
 use std::time::Duration;
 
-use common::{DAEMON, Ran, SOON, World};
+use common::{DAEMON, Events, Ran, SOON, World};
 
 const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-queue-shop";
@@ -36,6 +36,17 @@ const STEADY: &str =
 fn short_watchdog(world: &World) {
     world.write_unit("workerheal.service.d/watchdog.conf", "[Service]\nWatchdogSec=2s\n");
     world.daemon_reload();
+}
+
+/// A daemon that has healed once, what it tells, and its process.
+fn start_steady_daemon(world: &World) -> (Events<'_>, String) {
+    short_watchdog(world);
+    world.config(STEADY);
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    crash_and_see_it_healed(world, QUEUE);
+    events.wait("healed", QUEUE);
+    (events, pid(world))
 }
 
 /// Long enough for a watchdog of two seconds to notice.

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::process::Stdio;
 
-use crate::common::{FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, service_of};
+use crate::common::{FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World, service_of};
 use crate::stage::{
     FAILS_WHEN_TOLD, SETTINGS, count, enable, is_left_down, pass_time, phases, refreshes, run, try_to_start,
     wait_for_phase, world, world_with_waits_of,
@@ -43,17 +43,37 @@ fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
     }
 }
 
+/// A worker that waits for its next attempt once it was started, one that dies when told, and a unit that is stopped before
+/// them, which takes until it is told to end.
+fn start_a_slow_stage(world: &World) {
+    world.write_file("broken", "");
+    enable(world, "app-waits", "", LIVES_UNLESS_BROKEN);
+    run(world, "app-dies", "", FAILS_WHEN_TOLD);
+    let slow = format!("{LIVES}\nExecStop=sh -c 'until test -e %h/go; do sleep 0.02; done'");
+    run(world, "slow", "After=app-dies.service app-waits.service", &slow);
+}
+
+/// Lets the one die while the slow unit is being stopped, and sees that no event comes of it, nor of the wait of the
+/// other; what that one was told by then.
+#[track_caller]
+fn nothing_is_concluded_while_it_is_slow(world: &World) -> Vec<String> {
+    world.wait_for_state("slow.service", "deactivating", SOON);
+    let told = phases(world, "app-waits");
+    world.write_file("app-dies.fail", "");
+    world.wait_for_state("app-dies.service", "failed", SOON);
+    let since = refreshes(world);
+    world.wait_until("some refreshes", SOON, || (refreshes(world) > since + 10).then_some(()));
+    assert_eq!(phases(world, "app-dies"), [""; 0]);
+    assert_eq!(phases(world, "app-waits"), told);
+    told
+}
+
 /// The user's manager goes down while a worker waits for its next attempt and another one dies; the daemon is not one
 /// of its units, so that it is there to see it.
 #[test]
 fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
     let world = world_with_waits_of("1s");
-    world.write_file("broken", "");
-    enable(&world, "app-waits", "", LIVES_UNLESS_BROKEN);
-    run(&world, "app-dies", "", FAILS_WHEN_TOLD);
-    // Stopped before the others, which takes until it is told to end.
-    let slow = format!("{LIVES}\nExecStop=sh -c 'until test -e %h/go; do sleep 0.02; done'");
-    run(&world, "slow", "After=app-dies.service app-waits.service", &slow);
+    start_a_slow_stage(&world);
     let log = File::create(world.home().join("log")).unwrap();
     let mut daemon = world.command(WORKERHEAL);
     daemon.arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -62,14 +82,7 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
     try_to_start(&world, "app-waits");
     wait_for_phase(&world, "app-waits", "waiting");
     world.control(&["--no-block", "--job-mode=replace-irreversibly", "start", "exit.target"]);
-    world.wait_for_state("slow.service", "deactivating", SOON);
-    let told = phases(&world, "app-waits");
-    world.write_file("app-dies.fail", "");
-    world.wait_for_state("app-dies.service", "failed", SOON);
-    let since = refreshes(&world);
-    world.wait_until("some refreshes", SOON, || (refreshes(&world) > since + 10).then_some(()));
-    assert_eq!(phases(&world, "app-dies"), [""; 0]);
-    assert_eq!(phases(&world, "app-waits"), told);
+    let told = nothing_is_concluded_while_it_is_slow(&world);
 
     // Nor when it has gone.
     world.write_file("go", "");
@@ -86,24 +99,13 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
 #[test]
 fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
     let world = world_with_waits_of("1s");
-    world.write_file("broken", "");
     world.write_unit("only.target", "[Unit]\nAllowIsolate=yes\nWants=workerheal.service dbus.service\n");
-    enable(&world, "app-waits", "", LIVES_UNLESS_BROKEN);
-    run(&world, "app-dies", "", FAILS_WHEN_TOLD);
-    let slow = format!("{LIVES}\nExecStop=sh -c 'until test -e %h/go; do sleep 0.02; done'");
-    run(&world, "slow", "After=app-dies.service app-waits.service", &slow);
+    start_a_slow_stage(&world);
     let mut events = world.start_daemon();
     try_to_start(&world, "app-waits");
     events.wait("scheduled", "app-waits");
     world.control(&["--no-block", "isolate", "only.target"]);
-    world.wait_for_state("slow.service", "deactivating", SOON);
-    let told = phases(&world, "app-waits");
-    world.write_file("app-dies.fail", "");
-    world.wait_for_state("app-dies.service", "failed", SOON);
-    let since = refreshes(&world);
-    world.wait_until("some refreshes", SOON, || (refreshes(&world) > since + 10).then_some(()));
-    assert_eq!(phases(&world, "app-dies"), [""; 0]);
-    assert_eq!(phases(&world, "app-waits"), told);
+    nothing_is_concluded_while_it_is_slow(&world);
     assert_eq!(world.show("app-dies.service", "ActiveState"), "failed");
 }
 

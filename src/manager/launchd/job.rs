@@ -284,23 +284,8 @@ mod tests {
         (standing.active, standing.auto_restart)
     }
 
-    fn agent(starts: Starts) -> Agent {
-        Agent {
-            path: "/x.plist".into(),
-            starts,
-            disabled: false,
-            sessions: vec!["Aqua".into()],
-            is_open_to_others: false,
-            by_podman: false,
-            working_directory: None,
-            logs: Vec::new(),
-            definition: 1,
-            written: None,
-        }
-    }
-
     fn kept() -> Agent {
-        agent(Starts { at_load: true, again_after: Ends::ALL, ..Starts::default() })
+        Agent::that_starts(Starts { at_load: true, again_after: Ends::ALL, ..Starts::default() })
     }
 
     fn look(job: Option<Job>, file: File) -> Seen {
@@ -341,7 +326,7 @@ mod tests {
     #[test]
     fn what_waits_for_something_is_left_to_it() {
         let inspected = |starts, end| {
-            let seen = look(Some(job("not running", end)), File::Agent(agent(starts)));
+            let seen = look(Some(job("not running", end)), File::Agent(Agent::that_starts(starts)));
             inspection(&seen, Watched::default(), Detail::ALL)
         };
         let path = Starts { condition: Some("PathState"), ..Starts::default() };
@@ -351,7 +336,7 @@ mod tests {
         assert_eq!((failed.active, failed.oneshot), (ActiveState::Failed, true));
         assert_eq!(failed.triggers, ["StartInterval"]);
         assert!(failed.file.is_some_and(|file| file.on_demand));
-        let podmans = Agent { by_podman: true, ..agent(Starts::default()) };
+        let podmans = Agent { by_podman: true, ..Agent::that_starts(Starts::default()) };
         let seen = look(Some(job("not running", End::Code(125))), File::Agent(podmans));
         let left = inspection(&seen, Watched::default(), Detail::ALL);
         assert_eq!((left.active, left.file.map(|file| file.on_demand)), (ActiveState::Inactive, Some(true)));

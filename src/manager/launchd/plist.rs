@@ -38,7 +38,7 @@ pub(super) enum File {
 pub(super) struct Agent {
     pub path: PathBuf,
     pub starts: Starts,
-    /// Unless somebody has enabled it.
+    /// As the plist has it: `launchctl enable` overrides that.
     pub disabled: bool,
     /// The types of sessions that it may be loaded in.
     pub sessions: Vec<String>,
@@ -53,6 +53,25 @@ pub(super) struct Agent {
     pub definition: u64,
     /// When the younger of the two was written.
     pub written: Option<SystemTime>,
+}
+
+#[cfg(test)]
+impl Agent {
+    /// An agent that says no more than when it is started.
+    pub fn that_starts(starts: Starts) -> Self {
+        Self {
+            path: "/x.plist".into(),
+            starts,
+            disabled: false,
+            sessions: vec!["Aqua".into()],
+            is_open_to_others: false,
+            by_podman: false,
+            working_directory: None,
+            logs: Vec::new(),
+            definition: 1,
+            written: None,
+        }
+    }
 }
 
 impl Agent {

@@ -30,18 +30,7 @@ const INTERVAL: &str = "<key>StartInterval</key><integer>3600</integer>";
 
 fn agent(keys: &str) -> Agent {
     let text = format!("<plist version=\"1.0\"><dict>{keys}</dict></plist>");
-    Agent {
-        path: "/x.plist".into(),
-        starts: Starts::of(&plist::from_bytes(text.as_bytes()).unwrap()),
-        disabled: false,
-        sessions: vec!["Aqua".into()],
-        is_open_to_others: false,
-        by_podman: false,
-        working_directory: None,
-        logs: Vec::new(),
-        definition: 1,
-        written: None,
-    }
+    Agent::that_starts(Starts::of(&plist::from_bytes(text.as_bytes()).unwrap()))
 }
 
 /// Where a job is, whether launchd starts it again, why its start is put off, and whether it can be spawned.
