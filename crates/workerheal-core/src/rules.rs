@@ -8,9 +8,16 @@
 //! Intent wins over illness: what was stopped, paused or masked on purpose is never started. What cannot
 //! be read is unknown, and unknown is never acted on either.
 
+mod start;
+mod stops;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use start::Start;
 
 use super::coverage::Worker;
 use super::diagnosis::{Asked, Hopeless, Refusal, State};
@@ -18,20 +25,13 @@ use super::pauses::Pauses;
 use super::policy::Policy;
 use super::registry::Registry;
 use super::units::{
-    ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName,
-    has_run_since, is_another_definition,
+    ActiveState, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName, has_run_since,
+    is_another_definition,
 };
-
-#[cfg(test)]
-mod tests;
 
 /// More restarts by the manager than this, none followed by a long uptime, are a crash loop. It is the
 /// number after which systemd itself gives up by default, if they follow each other closely.
 pub const LOOP: u32 = 5;
-
-/// A unit and what it took along go down within this time: systemd does it in one go, which takes it a
-/// while if there is much to take along. A stop of just the one in the same second looks the same.
-const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What holds for all workers alike.
 #[derive(Debug, Clone, Copy)]
@@ -94,23 +94,6 @@ pub enum ClearedBy {
     /// A person. That clears a mark and says nothing about whether an enabled worker is to be up; one that is
     /// not enabled is dismissed by it.
     Person,
-}
-
-/// How a worker is to be started so that it is the only unit that changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// The worker's unit.
-    pub unit: UnitName,
-    /// Whether it is up, and has to be taken down first.
-    pub restart: bool,
-    /// Whether to start it without regard to what it requires, wants or conflicts with (job mode
-    /// `ignore-requirements`): a plain start would start, run again or stop another unit. A plain start
-    /// (job mode `fail`) is the better one where both would do, as it never takes the place of another job.
-    pub alone: bool,
-    /// Units to start before it: its failed sockets, and what the manager stopped because it was not needed.
-    pub first: Vec<String>,
-    /// Whether its failure may be cleared if the manager's start limit refuses the start.
-    pub clearable: bool,
 }
 
 /// What is remembered of one worker. The default is a worker of which nothing is.
@@ -432,48 +415,6 @@ impl Case<'_> {
         }
     }
 
-    /// Whether it is down because a unit that it needs went down or did not come up, and for no other reason.
-    fn went_down_with_a_parent(&self, state: State) -> bool {
-        state == State::ExpectedButStopped && (self.was_taken_along() || self.was_kept_from_starting())
-    }
-
-    fn was_kept_from_starting(&self) -> bool {
-        self.history.kept_from_starting || self.seen.stop == Some(StopEvidence::KeptFromStarting)
-    }
-
-    /// The units that it needs, that are down or about to be, and that a start of it would not bring back.
-    pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
-        self.seen.parents.iter().filter(|parent| !parent.is_up() && !parent.finished && !self.brings_back(parent))
-    }
-
-    /// Whether the manager stopped that unit only because this worker was down. (If a person had stopped it, the
-    /// worker would have been stopped with it.)
-    fn brings_back(&self, parent: &Parent) -> bool {
-        let after = |(left, fall): (Duration, Fall)| left >= fall.left;
-        parent.stops_when_unneeded
-            && !parent.stopping
-            && parent.active == ActiveState::Inactive
-            && !self.stop_requested()
-            && parent.left.zip(self.seen.fall).is_some_and(after)
-    }
-
-    /// How to start it, or to restart it, so that no other unit changes.
-    #[must_use]
-    pub fn start(&self) -> Start {
-        let seen = self.seen;
-        let runs_again = seen.parents.iter().any(|parent| parent.finished && !parent.is_up());
-        let unneeded = seen.parents.iter().filter(|parent| !parent.is_up() && self.brings_back(parent));
-        let unneeded = unneeded.map(|parent| parent.name.clone());
-        Start {
-            unit: self.unit.clone(),
-            restart: seen.active.is_up(),
-            // A unit that it conflicts with may come up between the look and the start.
-            alone: runs_again || !seen.pulls_in.is_empty() || seen.has_conflicts,
-            first: seen.failed_sockets.iter().cloned().chain(unneeded).collect(),
-            clearable: seen.clearable,
-        }
-    }
-
     /// Whether the manager restarts it again and again, and none of its runs lasts.
     fn is_looping(&self) -> bool {
         let Some(restarts) = self.seen.restarts else { return false };
@@ -483,74 +424,6 @@ impl Case<'_> {
             active => active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < policy.stable_after),
         };
         now && restarts.count > LOOP && restarts.last_run.is_none_or(|run| run < policy.reset_after)
-    }
-
-    /// Whether a requested stop ended its last run, also if it was meant for another unit.
-    fn stop_requested(&self) -> bool {
-        self.history.stop_seen || self.seen.stop == Some(StopEvidence::Requested)
-    }
-
-    /// Whether a unit that it needs went down and took it along: that one is about to be stopped, or
-    /// went down when this one did.
-    #[must_use]
-    pub fn was_taken_along(&self) -> bool {
-        // What is not enabled is unloaded once it is down, and the manager has forgotten when that was.
-        let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
-        let fall = self.seen.fall.or(seen_down.map(|down| Fall { left: down, down }));
-        let took_along = |parent: &Parent| match (fall, parent.left) {
-            _ if parent.stopped_later => false,
-            // It is about to be stopped, and waits for its children to be down.
-            (Some(fall), _) if parent.active.is_up() && parent.stopping && self.seen.at <= fall.down + TOGETHER => true,
-            (Some(fall), Some(left)) => {
-                // One that went down before this run began has nothing to do with its end.
-                let began = self.seen.began.filter(|began| *began <= fall.left);
-                left + TOGETHER >= fall.left && left <= fall.down + TOGETHER && began.is_none_or(|began| left >= began)
-            }
-            // One that never was up, or a time that is not known, is no excuse to start what was stopped.
-            _ => parent.active.is_up(),
-        };
-        // One that is up again has come back since, or is about to go.
-        let went = |parent: &&Parent| parent.left.is_some() || !parent.is_up();
-        self.history.taken_along || (self.stop_requested() && self.seen.parents.iter().filter(went).any(took_along))
-    }
-
-    /// Whether nothing rules out that it was stopped on purpose: the journal was not asked, and neither its
-    /// signals nor its timestamps show that it went down by itself.
-    #[must_use]
-    pub fn may_have_been_stopped(&self) -> bool {
-        let sudden = self.seen.fall.is_some_and(Fall::was_sudden);
-        self.history.asked == Asked::ByRule
-            && self.seen.stop.is_none()
-            && !sudden
-            && !self.history.taken_along
-            && !self.seen.active.is_up()
-    }
-
-    /// Whether its user stopped it while it was down, which nothing but the end of that job tells. (A job
-    /// that started it would have had it up, and down again only after that.)
-    #[must_use]
-    pub fn was_told_to_stop(&self) -> bool {
-        let Some(before) = self.history.job_done_before else { return false };
-        match self.seen.down_for {
-            Some(down_for) => down_for >= before,
-            // It never was up as far as the manager knows, so it was down then too.
-            None => matches!(self.seen.active, ActiveState::Inactive | ActiveState::Failed),
-        }
-    }
-
-    /// Whether its user stopped it.
-    #[must_use]
-    pub fn was_stopped(&self) -> bool {
-        self.was_told_to_stop()
-            || self.history.stays_stopped
-            || (self.stop_requested() && !self.was_taken_along() && !self.history.kept_from_starting)
-            || self.stopped_group().is_some()
-    }
-
-    /// The group that was stopped while it was down or waiting: that stop was meant for it too.
-    #[must_use]
-    pub fn stopped_group(&self) -> Option<&str> {
-        self.seen.stopped_group().filter(|_| !self.seen.active.is_up())
     }
 
     /// Whether it was given up, and neither its unit nor its last run is another now.

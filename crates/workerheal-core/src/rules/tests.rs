@@ -3,6 +3,7 @@
 use super::*;
 use crate::pauses::Target;
 use crate::units::Restarts;
+use crate::units::{Fall, Parent};
 use proptest::prelude::*;
 use std::path::PathBuf;
 

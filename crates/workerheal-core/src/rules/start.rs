@@ -1,0 +1,58 @@
+//! How to start a worker so that no other unit changes.
+
+use std::time::Duration;
+
+use super::Case;
+use crate::units::{ActiveState, Fall, Parent, UnitName};
+
+/// How a worker is to be started so that it is the only unit that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The worker's unit.
+    pub unit: UnitName,
+    /// Whether it is up, and has to be taken down first.
+    pub restart: bool,
+    /// Whether to start it without regard to what it requires, wants or conflicts with (job mode
+    /// `ignore-requirements`): a plain start would start, run again or stop another unit. A plain start
+    /// (job mode `fail`) is the better one where both would do, as it never takes the place of another job.
+    pub alone: bool,
+    /// Units to start before it: its failed sockets, and what the manager stopped because it was not needed.
+    pub first: Vec<String>,
+    /// Whether its failure may be cleared if the manager's start limit refuses the start.
+    pub clearable: bool,
+}
+
+impl Case<'_> {
+    /// How to start it, or to restart it, so that no other unit changes.
+    #[must_use]
+    pub fn start(&self) -> Start {
+        let seen = self.seen;
+        let runs_again = seen.parents.iter().any(|parent| parent.finished && !parent.is_up());
+        let unneeded = seen.parents.iter().filter(|parent| !parent.is_up() && self.brings_back(parent));
+        let unneeded = unneeded.map(|parent| parent.name.clone());
+        Start {
+            unit: self.unit.clone(),
+            restart: seen.active.is_up(),
+            // A unit that it conflicts with may come up between the look and the start.
+            alone: runs_again || !seen.pulls_in.is_empty() || seen.has_conflicts,
+            first: seen.failed_sockets.iter().cloned().chain(unneeded).collect(),
+            clearable: seen.clearable,
+        }
+    }
+
+    /// The units that it needs, that are down or about to be, and that a start of it would not bring back.
+    pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
+        self.seen.parents.iter().filter(|parent| !parent.is_up() && !parent.finished && !self.brings_back(parent))
+    }
+
+    /// Whether the manager stopped that unit only because this worker was down. (If a person had stopped it, the
+    /// worker would have been stopped with it.)
+    pub(super) fn brings_back(&self, parent: &Parent) -> bool {
+        let after = |(left, fall): (Duration, Fall)| left >= fall.left;
+        parent.stops_when_unneeded
+            && !parent.stopping
+            && parent.active == ActiveState::Inactive
+            && !self.stop_requested()
+            && parent.left.zip(self.seen.fall).is_some_and(after)
+    }
+}
