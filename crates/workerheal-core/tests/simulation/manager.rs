@@ -185,6 +185,11 @@ impl Manager {
         due
     }
 
+    /// Whether the manager has signalled anything since the last call of `signals`.
+    pub fn has_signals(&self) -> bool {
+        self.model.has_signals()
+    }
+
     /// What the manager has signalled since the last call, once the truth has been brought up to it. `is_watched`: of
     /// which units the healer gets to see all of it.
     pub fn signals(&mut self, now: Duration, is_watched: [bool; UNITS]) -> Vec<Signal> {
@@ -772,6 +777,9 @@ impl Manager {
     pub fn is_healable(&self, index: usize) -> bool {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
+        if !matches!(unit.active(), ActiveState::Failed | ActiveState::Inactive) {
+            return false;
+        }
         let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
         let ran = unit.invocation().is_some() && unit.active_exit().is_some();
         let is_oneshot = unit.spec().kind == Type::Oneshot;
@@ -783,8 +791,7 @@ impl Manager {
             // Its parent did not come up in time, and has since.
             ActiveState::Inactive if truth.kept_seen => !ran,
             // A person cleared the mark of its failure, and nothing else.
-            ActiveState::Inactive => truth.reset && ran && !logged,
-            _ => false,
+            _ => truth.reset && ran && !logged,
         };
         let parent_is_fine = |it: UnitId| {
             let parent = self.model.unit(it);
@@ -945,7 +952,9 @@ impl Manager {
     /// Since when it starts or stops for longer than its file or the settings allow.
     pub fn is_stuck_since(&self, index: usize, timeout: Duration) -> Option<Duration> {
         let unit = self.model.unit(UnitId(index));
-        let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
+        if !matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating) {
+            return None;
+        }
         // A oneshot works while it is starting.
         let works = unit.spec().kind == Type::Oneshot && unit.active() == ActiveState::Activating;
         // A stop that its user asked for is theirs to wait for.
@@ -953,7 +962,7 @@ impl Manager {
             || unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
         // One without its directory is told as that, whatever becomes of it meanwhile.
         let is_told_otherwise = is_stopped || self.truth[index].directory_gone;
-        if !changes || is_told_otherwise || unit.is_auto_restart() || works || unit.load() != LoadState::Loaded {
+        if is_told_otherwise || unit.is_auto_restart() || works || unit.load() != LoadState::Loaded {
             return None;
         }
         let since = unit.state_change() + transition(unit, self.model.now()).limit.unwrap_or(timeout);

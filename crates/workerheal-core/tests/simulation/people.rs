@@ -139,7 +139,7 @@ impl People {
         let by_command = self.pauses.iter().any(|(target, until)| now < *until && includes(target, unit));
         let mut told =
             Told { paused: self.told.marker || by_command, covered: (FIRST_WORKER..FIRST_HELPER).contains(&unit) };
-        for ((_, workers), site) in SITES.into_iter().zip(self.told.sites) {
+        for ((_, workers), site) in SITES.iter().zip(&self.told.sites) {
             if workers.iter().any(|(worker, _)| *worker == unit) {
                 told.covered &= site.registered;
                 told.paused |= site.paused || site.paused_workers[unit] || site.asleep[unit];

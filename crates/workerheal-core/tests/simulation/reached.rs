@@ -3,7 +3,7 @@
 //! What is never reached proves nothing about the healer: it cannot happen, or the world is too small for it. Either is
 //! listed here with the reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use workerheal_core::healer::{Fact, Healer, Outcome, Purpose};
 use workerheal_core::units::{ActiveState, UnitName};
@@ -97,16 +97,19 @@ const NOT_DEMANDED: [(&str, &str); 12] = [
 
 /// What was reached, as lines of text.
 #[derive(Debug, Default, Clone)]
-pub struct Reached(BTreeSet<String>);
+pub struct Reached {
+    /// Phases, and the facts that were taken in them.
+    cells: HashSet<(&'static str, &'static str)>,
+    /// Refusals and reasons to give up.
+    verdicts: BTreeSet<String>,
+}
 
 impl Reached {
     /// Notes a fact that the healer is about to take in.
     pub fn note(&mut self, healer: &Healer, fact: &Fact) {
         let Some((unit, what)) = about(fact) else { return };
         let phase = healer.phase_of(unit).unwrap_or("well");
-        for what in what.into_iter().flatten() {
-            self.add(|| format!("{phase} {what}"));
-        }
+        self.cells.extend(what.into_iter().flatten().map(|what| (phase, what)));
     }
 
     /// Notes why a unit is held, if it is.
@@ -114,35 +117,33 @@ impl Reached {
         if let Some(refusal) = healer.held_for(unit) {
             let text = format!("{refusal:?}");
             let name = text.split(['(', ' ']).next().unwrap_or_default().to_owned();
-            self.add(|| format!("refusal {name}"));
+            self.verdicts.insert(format!("refusal {name}"));
         }
     }
 
     /// Notes why a unit is given up.
     pub fn note_give_up(&mut self, reason: &str) {
         if let Some(known) = GIVEN_UP.iter().find(|known| reason.starts_with(**known)) {
-            self.add(|| format!("given up: {known}"));
+            self.verdicts.insert(format!("given up: {known}"));
         }
     }
 
-    fn add(&mut self, line: impl FnOnce() -> String) {
-        self.0.insert(line());
-    }
-
     pub fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.cells.extend(other.cells);
+        self.verdicts.extend(other.verdicts);
     }
 
     /// What should have been reached and was not, and what was, as a table of phases and facts.
     pub fn summary(&self) -> (Vec<String>, String) {
-        let cells = PHASES.iter().flat_map(|phase| FACTS.iter().map(move |fact| format!("{phase} {fact}")));
+        let cells = PHASES.iter().flat_map(|phase| FACTS.iter().map(move |fact| (*phase, *fact)));
+        let cells = cells.filter(|cell| !self.cells.contains(cell)).map(|(phase, fact)| format!("{phase} {fact}"));
         let refusals = REFUSALS.iter().map(|name| format!("refusal {name}"));
         let reasons = GIVEN_UP.iter().map(|reason| format!("given up: {reason}"));
-        let never = cells.chain(refusals).chain(reasons).filter(|line| !self.0.contains(line));
+        let verdicts = refusals.chain(reasons).filter(|line| !self.verdicts.contains(line));
+        let never = cells.chain(verdicts);
         let mut table = String::new();
         for fact in FACTS {
-            let reached: Vec<&str> =
-                PHASES.into_iter().filter(|phase| self.0.contains(&format!("{phase} {fact}"))).collect();
+            let reached: Vec<&str> = PHASES.into_iter().filter(|phase| self.cells.contains(&(*phase, fact))).collect();
             table.push_str(&format!("  {fact}: {}\n", reached.join(", ")));
         }
         (never.filter(|line| !is_not_demanded(line)).collect(), table)

@@ -89,6 +89,9 @@ struct LastSignals {
     job_done: Duration,
 }
 
+/// So soon a daemon has written down what has changed.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
+
 /// What a daemon has written down, and when.
 struct Written {
     memory: Memory,
@@ -118,7 +121,8 @@ pub struct World {
     list_again: bool,
     connection: u32,
     written: Option<Written>,
-    before_last: Option<Written>,
+    /// Since when the healer knows other things than are written down.
+    unwritten_since: Option<Duration>,
     post: BinaryHeap<Reverse<Post>>,
     letters: u64,
     /// Letters are delivered in the order in which they were written, unless they are lost on the way.
@@ -162,7 +166,7 @@ impl World {
             list_again: false,
             connection: 0,
             written: None,
-            before_last: None,
+            unwritten_since: None,
             post: BinaryHeap::new(),
             letters: 0,
             in_order: Duration::ZERO,
@@ -221,23 +225,17 @@ impl World {
 
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
+        let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
-            let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
             if is_watched && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
                 let how = "its user stopped it while it was being started, and it is up".to_owned();
                 return Err(Breach { law: "a stop is obeyed", how }.of(unit));
             }
-            let is_free = is_watched && !self.told(unit).paused && self.told(unit).covered;
-            let stuck = self.manager.is_stuck_since(unit, self.policy.timeout);
-            let stuck = stuck.filter(|_| is_free && !self.manager.is_frozen());
+            let may_act = is_watched && !self.manager.is_frozen();
+            let is_free = || may_act && !self.told(unit).paused && self.told(unit).covered;
+            let stuck = self.manager.is_stuck_since(unit, self.policy.timeout).filter(|_| is_free());
+            let healable = self.manager.is_healable(unit) && is_free();
             self.laws.stuck(self.now, unit, stuck).map_err(|breach| breach.of(unit))?;
-            let healable = self.alive
-                && self.connected
-                && !self.manager.is_frozen()
-                && self.manager.is_healable(unit)
-                && !self.told(unit).paused
-                && self.told(unit).covered
-                && self.people.is_quiet(self.now);
             self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
         }
         Ok(())
@@ -302,12 +300,12 @@ impl World {
 
     /// Signals of the manager become letters; some are lost, late or come twice.
     fn collect_signals(&mut self) {
+        if !self.manager.has_signals() {
+            return;
+        }
         let is_watched = self.alive && self.connected && self.people.noisy_until <= self.now;
         let is_watched = std::array::from_fn(|unit| is_watched && self.people.covers(unit));
         let signals = self.manager.signals(self.now, is_watched);
-        if signals.is_empty() {
-            return;
-        }
         self.stir();
         for signal in signals {
             if let Signal::Changed { unit, active: ActiveState::Active | ActiveState::Activating, .. } = signal
@@ -523,12 +521,14 @@ impl World {
                 self.last_told = line;
             }
         }
+        if self.unwritten_since.is_some_and(|since| self.now >= since + WRITTEN_WITHIN) {
+            self.write();
+        }
         let now = Timestamp::from_origin(self.now - self.origin);
         self.reached.note(&self.healer, &fact);
         let actions = self.healer.observe(now, fact);
-        if let Some(memory) = self.healer.memory_if_changed() {
-            let written = Written { memory, origin: self.origin, at: self.now, turned: self.turned };
-            self.before_last = self.written.replace(written);
+        if self.healer.remembers_otherwise() {
+            self.unwritten_since.get_or_insert(self.now);
         }
         for action in actions {
             self.perform(action)?;
@@ -594,6 +594,14 @@ impl World {
         Ok(())
     }
 
+    /// What the healer knows is on disk.
+    fn write(&mut self) {
+        self.unwritten_since = None;
+        if let Some(memory) = self.healer.memory_if_changed() {
+            self.written = Some(Written { memory, origin: self.origin, at: self.now, turned: self.turned });
+        }
+    }
+
     /// By how much the wall clock was turned since the memory was written, in seconds.
     pub fn turned_since_written(&self) -> i64 {
         self.written.as_ref().map_or(0, |written| self.turned - written.turned)
@@ -629,13 +637,15 @@ impl World {
     /// The daemon ends. One that is killed has not written down the last that it knew.
     pub fn end_daemon(&mut self, killed: bool) {
         self.note(|| format!("the daemon {}", if killed { "is killed" } else { "ends" }));
-        if killed && self.written.as_ref().is_some_and(|written| self.now < written.at + Duration::from_millis(250)) {
-            self.written = self.before_last.take();
+        let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + WRITTEN_WITHIN);
+        if is_lost {
             for record in &mut self.laws.units {
                 record.uncertain = true;
                 record.forgiven += 1;
             }
             self.manager.memory_is_lost();
+        } else {
+            self.write();
         }
         self.alive = false;
         self.connection += 1;

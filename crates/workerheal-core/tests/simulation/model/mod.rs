@@ -224,6 +224,12 @@ impl Model {
         &self.units
     }
 
+    /// Whether anything was signalled since the last call of [`drain_signals`](Self::drain_signals).
+    #[must_use]
+    pub fn has_signals(&self) -> bool {
+        !self.signals.is_empty()
+    }
+
     /// All that was signalled since the last call, in order.
     pub fn drain_signals(&mut self) -> std::vec::Drain<'_, Signal> {
         self.signals.drain(..)
