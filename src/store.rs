@@ -78,6 +78,8 @@ struct Written {
     at_failure: Option<UnitFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     taken_along: Option<Fall>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopped_after: Option<String>,
 }
 
 /// The clocks at one moment, to turn the time of one into that of the other.
@@ -237,6 +239,7 @@ impl Document {
                 last_failure: it.last_failure.clone(),
                 at_failure: it.at_failure,
                 taken_along: it.taken_along,
+                stopped_after: it.stopped_after.clone(),
             };
             (name.clone(), written)
         });
@@ -279,6 +282,7 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<Memory, String> {
             last_failure: it.last_failure,
             at_failure: it.at_failure,
             taken_along: it.taken_along,
+            stopped_after: it.stopped_after,
         };
         memory.workers.insert(unit, remembered);
     }
@@ -323,6 +327,7 @@ mod tests {
             last_failure: "boom".to_owned(),
             at_failure: Some(UnitFile { enabled: true, on_demand: false, definition: u64::MAX }),
             taken_along: Some(Fall { left: MINUTE, down: 2 * MINUTE }),
+            stopped_after: Some("run-1".to_owned()),
         };
         let given_up = GivenUp { reason: "tired".to_owned(), definition: Some(7), run: Some("a".to_owned()) };
         let standings = [

@@ -238,3 +238,17 @@ fn a_waiting_worker_that_is_stopped_by_itself_stays_down() {
     assert_eq!(world.picture(&["app-w"]), untouched);
     assert_eq!(world.show("app-w.service", "ActiveState"), "failed");
 }
+
+/// A server crashes and is started again by hand; the worker that needs it goes on, and is stopped in the same second.
+#[test]
+fn a_worker_that_is_stopped_right_after_its_server_came_back_stays_down() {
+    let world = world();
+    world.write_unit("server.service", &format!("[Service]\n{LIVES}\n"));
+    enable(&world, "app-w", "Requires=server.service\nAfter=server.service", LIVES);
+    let _events = world.start_daemon();
+    world.control(&["kill", "-s", "KILL", "server"]);
+    world.wait_for_state("server.service", "failed", SOON);
+    world.control(&["start", "server"]);
+    world.control(&["stop", "app-w"]);
+    is_left_down(&world, "app-w");
+}

@@ -39,6 +39,8 @@ pub struct Remembered {
     pub at_failure: Option<UnitFile>,
     /// The fall in which a unit that it needs took it along.
     pub taken_along: Option<Fall>,
+    /// The run after which a person stopped it while it was down.
+    pub stopped_after: Option<String>,
 }
 
 /// Where a worker stood.

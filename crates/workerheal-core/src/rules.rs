@@ -117,6 +117,8 @@ pub struct History<'a> {
     /// Its user stopped it when it was this long before the look: a job of theirs had succeeded, and
     /// it was down.
     pub job_done_before: Option<Duration>,
+    /// An earlier look found that a person had stopped it after this run, while it was down.
+    pub told_after_run: bool,
     /// Its user stopped it while it was down already, and it still is the same run that is down.
     pub stays_stopped: bool,
     /// A unit that it needs went down and took it along: the stop was not meant for it.
@@ -140,6 +142,7 @@ impl Default for History<'_> {
             stop_seen: false,
             seen_down_for: None,
             job_done_before: None,
+            told_after_run: false,
             stays_stopped: false,
             taken_along: false,
             kept_from_starting: false,

@@ -20,6 +20,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The moment so long before this one; `None` if that is before the origin.
+    #[must_use]
+    pub fn earlier(self, by: Duration) -> Option<Self> {
+        self.0.checked_sub(by).map(Self)
+    }
+
     /// How long it is from `now` until this moment; nothing if it has passed.
     #[must_use]
     pub fn from_now(self, now: Self) -> Duration {

@@ -148,12 +148,16 @@ async fn parent(link: &Link, seen: Line, with_history: bool) -> Result<Parent, M
         active: seen.active,
         stopping,
         left: None,
+        since: None,
         finished: false,
         stops_when_unneeded: false,
         stopped_later: false,
     };
     if with_history || !parent.active.is_up() {
         parent.left = link.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
+    }
+    if with_history && parent.active.is_up() {
+        parent.since = link.moment(&parent.name, "ActiveEnterTimestampMonotonic").await?;
     }
     if parent.active.is_down() {
         parent.stops_when_unneeded = flag(&link.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);

@@ -169,7 +169,7 @@ impl Healer {
         if !by_manager {
             // What was so before it was started by hand is history, a give-up included.
             track.asked = Asked::ByRule;
-            (track.file, track.taken_along) = (None, None);
+            (track.file, track.taken_along, track.stopped_after) = (None, None, None);
             if track.given_up.take().is_some() {
                 (track.attempts, track.not_before) = (0, now);
             }

@@ -32,6 +32,9 @@ impl Healer {
     pub(super) fn join(&mut self, now: Timestamp, name: &UnitName, parent: &Parent) -> bool {
         self.leave(name);
         let group = self.groups.entry(parent.name.clone()).or_default();
+        // One look is for all of them; but one that failed may bring the unit back where one that was stopped may not.
+        let others_look = group.state != parent.state() && parent.stops_when_unneeded;
+        let others = others_look.then(|| group.children.clone()).unwrap_or_default();
         group.children.insert(name.clone());
         group.state = parent.state();
         if let Some(track) = self.tracks.get_mut(name) {
@@ -41,6 +44,11 @@ impl Healer {
         if many && group.children.len() > group.told && group.summary.is_none() {
             group.summary = Some(now + GATHER);
             self.summaries.insert((now + GATHER, parent.name.clone()));
+        }
+        for other in others {
+            if self.waits_for(&other, &parent.name) {
+                self.make_due(&other);
+            }
         }
         many
     }
@@ -67,14 +75,17 @@ impl Healer {
     pub(super) fn wake_group(&mut self, now: Timestamp, parent: &str) {
         let Some(group) = self.groups.get(parent) else { return };
         for child in group.children.clone() {
-            let waits = self.tracks.get(&child).is_some_and(
-                |track| matches!(&track.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent),
-            );
-            if waits {
+            if self.waits_for(&child, parent) {
                 self.make_due(&child);
                 self.consider(now, &child);
             }
         }
+    }
+
+    fn waits_for(&self, name: &UnitName, parent: &str) -> bool {
+        let is_held =
+            |phase: &Phase| matches!(phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent);
+        self.tracks.get(name).is_some_and(|track| is_held(&track.phase))
     }
 
     /// Tells about the groups whose time has come.

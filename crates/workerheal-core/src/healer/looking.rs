@@ -79,6 +79,7 @@ impl Healer {
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
+        let was_told_to_stop = case.was_told_to_stop();
         let group = case.stopped_group().map(ToOwned::to_owned);
         let is_certain = group.is_some() || case.was_told_to_stop() || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
@@ -107,6 +108,7 @@ impl Healer {
             (track.attempts, track.given_up) = (0, None);
         }
         track.taken_along = (taken_along && track.asked == Asked::ByRule).then(|| seen.fall.unwrap_or_default());
+        track.stopped_after = seen.run.clone().or(track.run.clone()).filter(|_| was_told_to_stop);
         track.oneshot = seen.oneshot;
         track.diagnosed = state;
         let was_orphaned = track.suspected == Some(State::Orphaned);
@@ -175,6 +177,8 @@ impl Healer {
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| track.looked_at.from_now(at)),
                 stays_stopped: track.was_stopped_in(seen),
                 taken_along: track.taken_along.is_some() && track.taken_along == Some(seen.fall.unwrap_or_default()),
+                told_after_run: track.stopped_after.is_some()
+                    && !has_run_since(track.stopped_after.as_deref(), seen.run.as_deref()),
                 refuses: track.refuses.as_deref(),
                 ..history
             };

@@ -432,6 +432,8 @@ impl Healer {
             }
             self.forget_the_unlisted();
             self.wake(now, |phase| match phase {
+                // It may have been started and have gone down again meanwhile, with another unit.
+                Phase::Held(Refusal::StateNotHealed(_)) => true,
                 Phase::Held(refusal) => refusal.may_pass_with_a_reload(),
                 // It may have been masked or disabled, enabled, or made another.
                 phase => matches!(phase, Phase::Waiting { .. } | Phase::Off),

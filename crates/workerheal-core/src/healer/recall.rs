@@ -104,16 +104,26 @@ impl Track {
             last_failure: self.last_failure.clone(),
             at_failure: self.file,
             taken_along: self.taken_along,
+            stopped_after: self.stopped_after.clone(),
         }
     }
 
     fn of(remembered: Remembered) -> Self {
-        let Remembered { attempts, not_before, standing, suspected, last_failure, at_failure, taken_along } =
-            remembered;
+        let Remembered {
+            attempts,
+            not_before,
+            standing,
+            suspected,
+            last_failure,
+            at_failure,
+            taken_along,
+            stopped_after,
+        } = remembered;
         let mut track = Self::new(not_before);
         track.suspected = suspected;
         (track.attempts, track.last_failure, track.file, track.taken_along) =
             (attempts, last_failure, at_failure, taken_along);
+        track.stopped_after = stopped_after;
         track.restored = true;
         match standing {
             Standing::Open => {}

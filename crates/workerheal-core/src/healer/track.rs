@@ -99,6 +99,8 @@ pub(super) struct Track {
     pub given_up: Option<GivenUp>,
     /// The fall in which a unit that it needs took it along: that stop was not meant for it.
     pub taken_along: Option<Fall>,
+    /// The run after which a person was seen to stop it while it was down, which the journal does not know.
+    pub stopped_after: Option<String>,
     /// When the look that is under way was asked for.
     pub looked_at: Timestamp,
     /// When its start was told to be done.
@@ -157,6 +159,7 @@ impl Track {
             stop_is_certain: false,
             given_up: None,
             taken_along: None,
+            stopped_after: None,
             looked_at: now,
             started_at: now,
             look_closer: false,
@@ -184,6 +187,7 @@ impl Track {
         self.begins_anew();
         self.file = None;
         self.taken_along = None;
+        self.stopped_after = None;
     }
 
     /// Forgets how the illness was dealt with so far, and keeps what is known of its cause.
@@ -233,6 +237,7 @@ impl Track {
         self.attempts > 0
             || self.file.is_some()
             || self.taken_along.is_some()
+            || self.stopped_after.is_some()
             || self.given_up.is_some()
             || matches!(self.phase, Phase::Stopped | Phase::GaveUp)
             || self.attempt_under_way

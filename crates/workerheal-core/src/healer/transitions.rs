@@ -1,5 +1,7 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
+use std::time::Duration;
+
 use super::attempts::DIED;
 use super::track::{Phase, Track};
 use super::unit::{Standing, Unit};
@@ -9,6 +11,9 @@ use crate::diagnosis::{Asked, Refusal, State};
 use crate::event::Phase as EventPhase;
 use crate::pauses::Target;
 use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+
+/// So soon the manager tells of what has happened, however much there is to do.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 impl Refusal {
     /// Whether a reload of the manager's files can have removed the reason.
@@ -115,7 +120,11 @@ impl Healer {
                 Some(suspicion) => self.suspect(name, suspicion),
                 None => self.somebody_acts(name),
             },
+            // It may have been started and hang since, while nothing was seen of it.
+            (Some(Phase::Stopped), Settling) if suspicion.is_some() => self.stays_down(now, name),
             (Some(Phase::Stopped), Settling) => {}
+            // It has failed since: a start was refused, or has failed so fast that nothing else was seen.
+            (Some(Phase::Stopped), Ill) if unit.fresh && unit.active == ActiveState::Failed => self.make_due(name),
             (Some(Phase::GaveUp | Phase::Stopped), Ill) => self.stays_down(now, name),
 
             (Some(Phase::Cancelled), Rising | Settling) => {}
@@ -181,11 +190,16 @@ impl Healer {
         self.somebody_acts(name);
         let Some(unit) = self.units.get_mut(name) else { return };
         if std::mem::take(&mut unit.stop_ends) || unit.reloads {
-            // It took the unit down, and perhaps was not meant for it: that is known from elsewhere.
+            // It took the unit down, and perhaps was not meant for it: that is known from elsewhere. Unless a look shows
+            // that the unit had been down for a while by then.
+            unit.job_done = now.earlier(TOLD_WITHIN).filter(|_| !unit.reloads);
             return;
         }
-        // If it is up with no job, as far as is known, something was missed.
-        unit.stop_possible |= unit.active.is_up() && !unit.has_job;
+        if unit.active.is_up() && !unit.has_job {
+            // If it is up, as far as is known, something was missed: that it has gone down, perhaps.
+            unit.stop_possible = true;
+            unit.job_done = now.earlier(TOLD_WITHIN);
+        }
         if self.frozen || !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
         }
@@ -228,6 +242,9 @@ impl Healer {
         unit.kept_from_starting = true;
         // Whatever was asked for before is history: it is wanted up now.
         (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, false, None);
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.stopped_after = None;
+        }
         let may_change_that =
             |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. } | Phase::Stopped);
         if self.tracks.get(name).is_some_and(may_change_that) {
@@ -372,7 +389,7 @@ impl Healer {
                 self.begin(now, name, suspected, Asked::ByPerson);
                 if let Some(track) = self.tracks.get_mut(name) {
                     // Disabling it means something newer only if it comes after this.
-                    (track.refuses, track.file) = (refuses, None);
+                    (track.refuses, track.file, track.stopped_after) = (refuses, None, None);
                 }
             }
         }

@@ -137,6 +137,7 @@ impl Unit {
             if !live {
                 // What came between was missed, so what was seen before says nothing of it.
                 (self.stop_seen, self.stop_possible) = (false, self.stop_possible || self.stop_seen);
+                self.kept_from_starting = false;
             }
             self.fresh = live;
             self.witnessed = live && ran && (!self.stop_possible || self.stop_seen);

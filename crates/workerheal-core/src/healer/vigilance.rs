@@ -202,12 +202,16 @@ impl Healer {
         }
         // What was taken for a stop can have been the first half of a restart, whose second half failed. By
         // the second look the journal has had time to be written.
+        let down_for = seen.down_for.unwrap_or(Duration::MAX);
+        let was_told =
+            self.units.get(name).and_then(|unit| unit.job_done).is_some_and(|at| now.from_now(at) <= down_for);
         let no_stop = track.phase == Phase::Stopped
+            && !was_told
             && !track.stop_is_certain
             && track.run.is_some()
             && seen.stop == Some(StopEvidence::NotRequested);
-        if seen.stop == Some(StopEvidence::Requested) {
-            track.stop_is_certain = true;
+        if seen.stop == Some(StopEvidence::Requested) || was_told {
+            track.stop_is_certain |= track.phase == Phase::Stopped;
             self.remembers_otherwise = true;
         }
         let Some(track) = self.tracks.get_mut(name) else { return };
@@ -228,9 +232,18 @@ impl Healer {
             given_up.definition = Some(file.definition);
             given_up.run.clone_from(&track.run);
         }
-        let suspected = track.suspected;
-        let is_down = self.units.get(name).is_some_and(|unit| matches!(unit.standing(), Standing::Ill | Standing::Up));
-        if (another_run || another_file || no_stop) && is_down {
+        let standing = self.units.get(name).map(Unit::standing);
+        let suspected = match standing {
+            Some(Standing::Down) => Some(State::ExpectedButStopped),
+            _ => track.suspected,
+        };
+        let may_act = match standing {
+            // Started since, and gone down with another unit, perhaps.
+            Some(Standing::Down) => another_run,
+            Some(_) => another_run || another_file || no_stop,
+            None => false,
+        };
+        if may_act {
             if let Some(unit) = self.units.get_mut(name).filter(|_| another_run || no_stop) {
                 // That stop was of another run.
                 (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Case;
 use crate::diagnosis::{Asked, State};
-use crate::units::{ActiveState, Fall, Parent, StopEvidence};
+use crate::units::{ActiveState, Fall, Parent, ServiceResult, StopEvidence};
 
 /// A unit and what it took along go down within this time: systemd does it in one go, which takes it a
 /// while if there is much to take along. A stop of just the one in the same second looks the same.
@@ -14,9 +14,10 @@ impl Case<'_> {
     /// Whether it was stopped on purpose.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
+        let is_refused = self.was_refused_since();
         self.was_told_to_stop()
-            || self.history.stays_stopped
-            || (self.stop_requested() && !self.was_taken_along() && !self.history.kept_from_starting)
+            || (self.history.stays_stopped && !is_refused)
+            || (self.stop_requested() && !is_refused && !self.was_taken_along() && !self.history.kept_from_starting)
             || self.stopped_group().is_some()
     }
 
@@ -24,6 +25,9 @@ impl Case<'_> {
     /// that started it would have had it up, and down again only after that.)
     #[must_use]
     pub fn was_told_to_stop(&self) -> bool {
+        if self.history.told_after_run {
+            return self.seen.active.is_down();
+        }
         let Some(before) = self.history.job_done_before else { return false };
         match self.seen.down_for {
             Some(down_for) => down_for >= before,
@@ -36,6 +40,11 @@ impl Case<'_> {
     #[must_use]
     pub fn stopped_group(&self) -> Option<&str> {
         self.seen.stopped_group().filter(|_| !self.seen.active.is_up())
+    }
+
+    /// Whether a start was asked for since it was stopped, and refused.
+    fn was_refused_since(&self) -> bool {
+        self.seen.active == ActiveState::Failed && self.seen.result == ServiceResult::StartLimitHit
     }
 
     /// Whether a requested stop ended its last run, also if it was meant for another unit.
@@ -62,10 +71,15 @@ impl Case<'_> {
         // What is not enabled is unloaded once it is down, and the manager has forgotten when that was.
         let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
         let fall = self.seen.fall.or(seen_down.map(|down| Fall { left: down, down }));
+        // Of a run that ended while it was starting, the manager says when an earlier one ceased to be up.
+        let never_up = |fall: Fall| self.seen.began.is_some_and(|began| began > fall.left);
+        let fall = fall.map(|fall| if never_up(fall) { Fall { left: fall.down, ..fall } } else { fall });
         let took_along = |parent: &Parent| match (fall, parent.left) {
             _ if parent.stopped_later => false,
             // It is about to be stopped, and waits for its children to be down.
             (Some(fall), _) if parent.active.is_up() && parent.stopping && self.seen.at <= fall.down + TOGETHER => true,
+            // It was back before the worker began to go down, so it did not take it along.
+            (Some(fall), _) if parent.active.is_up() && parent.since.is_some_and(|since| since < fall.left) => false,
             (Some(fall), Some(left)) => {
                 // One that went down before this run began has nothing to do with its end.
                 let began = self.seen.began.filter(|began| *began <= fall.left);

@@ -132,6 +132,49 @@ fn a_stop_that_took_a_parent_down_was_not_meant_for_the_worker() {
 }
 
 #[test]
+fn a_unit_that_was_back_before_the_stop_did_not_take_the_worker_along() {
+    let at = Duration::from_millis;
+    let parent = |since| Parent {
+        name: "db.service".into(),
+        active: ActiveState::Active,
+        left: Some(at(50_000)),
+        since: Some(at(since)),
+        ..Parent::default()
+    };
+    let fall = Some(Fall { left: at(50_800), down: at(51_000) });
+    for (since, verdict) in [(50_100, Verdict::Stopped), (50_900, Verdict::Start)] {
+        let stop = Some(StopEvidence::Requested);
+        let down = Inspection { stop, fall, parents: vec![parent(since)], ..crashed() };
+        assert_eq!(by_rule(&down).verdict, verdict, "up again after {since} ms");
+    }
+}
+
+#[test]
+fn of_a_run_that_ended_while_it_was_starting_only_its_end_counts() {
+    let at = Duration::from_secs;
+    let parent =
+        Parent { name: "db.service".into(), active: ActiveState::Active, left: Some(at(50)), ..Parent::default() };
+    // The run before it was taken along at 50 s; this one was stopped.
+    let fall = Some(Fall { left: at(50), down: at(102) });
+    let stopped = Inspection {
+        stop: Some(StopEvidence::Requested),
+        began: Some(at(100)),
+        fall,
+        parents: vec![parent],
+        ..crashed()
+    };
+    assert_eq!(by_rule(&stopped).verdict, Verdict::Stopped);
+}
+
+#[test]
+fn a_start_that_the_start_limit_refused_is_newer_than_the_stop_before_it() {
+    let stopped = Inspection { stop: Some(StopEvidence::Requested), ..crashed() };
+    assert_eq!(by_rule(&stopped).verdict, Verdict::Stopped);
+    let refused = Inspection { result: ServiceResult::StartLimitHit, ..stopped };
+    assert_eq!(by_rule(&refused).verdict, Verdict::Start);
+}
+
+#[test]
 fn a_worker_is_expected_to_be_up_if_it_is_enabled_and_nothing_else_decides() {
     let policy = Policy { states: vec![State::ExpectedButStopped], ..Policy::default() };
     let judged = |seen: &Inspection| judged_under(seen, unknown(), &policy, &Pauses::default());

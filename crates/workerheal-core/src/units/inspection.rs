@@ -51,6 +51,8 @@ pub struct Parent {
     pub stopping: bool,
     /// When it last ceased to be up, by the manager's monotonic clock; `None` if it never was.
     pub left: Option<Duration>,
+    /// When it last came up, by the same clock; `None` if it is down, or was not asked.
+    pub since: Option<Duration>,
     /// Whether it is a oneshot service that has done its work and is down for that reason. It need not be up,
     /// and a start of the worker would run it again.
     pub finished: bool,

@@ -94,7 +94,10 @@ fn live(plan: Plan, trace: bool) -> Result<(u64, Reached), (Breach, Duration, St
     match world.live() {
         Ok(()) => Ok((world.starts, world.reached)),
         Err(breach) => {
-            let units: Vec<String> = (0..scenario::UNITS).map(|unit| world.manager.describe(unit)).collect();
+            let phase = |unit: usize| world.healer.phase_of(&world.names[unit]).unwrap_or("well");
+            let units: Vec<String> = (0..scenario::UNITS)
+                .map(|unit| format!("{} ({})", world.manager.describe(unit), phase(unit)))
+                .collect();
             let units = units.join("\n");
             let past = if trace { format!("{:#?}\n{units}\n{}", world.policy, world.past()) } else { String::new() };
             Err((breach, world.now, past))

@@ -22,6 +22,9 @@ use crate::model::{
 use crate::scenario::{self, FIRST_HELPER, Family, Lives, NAMES, Plan, SECOND, UNITS};
 use crate::world::Letter;
 
+/// A start of the healer's may overtake a stop that was asked for so long before.
+const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
+
 /// The truth about one unit.
 #[derive(Debug, Clone, Copy, Default)]
 struct Truth {
@@ -29,6 +32,10 @@ struct Truth {
     up_since: Duration,
     /// For how long it was up when it last was.
     last_uptime: Duration,
+    /// The longest of its uptimes that have ended and not been asked for.
+    longest_uptime: Duration,
+    /// When a person last stopped it.
+    last_stop: Option<Duration>,
     /// Since when it is down.
     down: Option<Duration>,
     /// Its user stopped it, and nobody has started it since.
@@ -43,6 +50,8 @@ struct Truth {
     looks_stopped: bool,
     /// Somebody has asked for a heal since it went down.
     wanted: bool,
+    /// It was disabled since it last came up.
+    disabled: bool,
     /// It was disabled after it went down, and after its file had been looked at.
     disabled_while_down: bool,
     file_seen: bool,
@@ -218,7 +227,8 @@ impl Manager {
                     let truth = &mut self.truth[unit.0];
                     truth.kept = true;
                     truth.kept_seen = is_watched[unit.0] && !truth.asked;
-                    // Somebody wanted it up since.
+                    // Somebody wanted it up since, which this alone tells of one that was stopped.
+                    truth.looks_stopped |= truth.stopped && !truth.asked && !truth.kept_seen;
                     truth.stopped &= truth.asked;
                 }
                 Signal::JobRemoved { .. } | Signal::UnitNew(_) => {}
@@ -251,7 +261,9 @@ impl Manager {
             // The group is up again: of one that was down before it, that is all that can be seen.
             for member in 0..UNITS {
                 let is_part = self.specs[member].parents.iter().any(|it| it.bond == Bond::PartOf && it.parent == unit);
-                self.truth[member].stop_can_be_known &= !(is_part && self.truth[member].with_group);
+                if is_part && self.truth[member].with_group {
+                    (self.truth[member].stop_can_be_known, self.truth[member].obey) = (false, None);
+                }
             }
         }
         let truth = &mut self.truth[unit.0];
@@ -262,6 +274,7 @@ impl Manager {
         }
         if truth.up && !active.is_up() {
             truth.last_uptime = now - truth.up_since;
+            truth.longest_uptime = truth.longest_uptime.max(truth.last_uptime);
         }
         truth.up &= active.is_up();
         match active {
@@ -272,6 +285,8 @@ impl Manager {
                 *truth = Truth {
                     up: true,
                     up_since: now,
+                    longest_uptime: truth.longest_uptime,
+                    last_stop: truth.last_stop,
                     asked: truth.asked,
                     job: truth.job,
                     obey: truth.obey.filter(|_| truth.asked || truth.by_manager),
@@ -483,6 +498,7 @@ impl Manager {
             active: state(active),
             stopping: unit.job().is_some_and(|job| job.kind == JobKind::Stop),
             left,
+            since: unit.active_enter().filter(|_| with_history && active.is_up()),
             finished: active == ActiveState::Inactive
                 && spec.kind == Type::Oneshot
                 && unit.result() == crate::model::ServiceResult::Success
@@ -537,7 +553,7 @@ impl Manager {
     pub fn seen(&mut self, index: usize) -> Seen {
         self.looked_at[index] = self.model.now();
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
-        let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
+        let up = |id: UnitId| self.model.unit(id).active().is_up();
         Seen {
             stopped_by_user: truth.stopped && truth.stop_can_be_known,
             masked: unit.load() == LoadState::Masked,
@@ -563,6 +579,12 @@ impl Manager {
     pub fn file_was_seen(&mut self, index: usize, fall: Option<Fall>) {
         let truth = &mut self.truth[index];
         truth.file_seen |= truth.down.is_some() && fall.map(|fall| fall.down) == truth.down;
+    }
+
+    /// A late signal looks like a start by a person: of one that was disabled before that, nothing is left to know.
+    pub fn looks_started(&mut self, index: usize) {
+        let truth = &mut self.truth[index];
+        (truth.file_seen, truth.disabled_while_down) = (false, false);
     }
 
     /// Whether its author said that it is not to be started again when it has failed.
@@ -603,9 +625,13 @@ impl Manager {
         None
     }
 
-    /// The healer takes back a start that overtook a stop.
-    pub fn stop(&mut self, index: usize) {
+    /// The healer takes back a start that overtook a stop. Answers whether a person had stopped it.
+    pub fn stop(&mut self, index: usize) -> bool {
+        let stopped_at = self.truth[index].last_stop;
+        let was_meant = stopped_at.is_some_and(|at| self.model.now() <= at + OVERTAKEN_WITHIN);
+        self.truth[index].stopped |= was_meant;
         let _ = self.with(|model, lives| model.stop(UnitId(index), Mode::Replace, lives));
+        was_meant
     }
 
     /// Whether it was started by its user or for the sake of another unit, rather than by the manager or the healer.
@@ -676,7 +702,9 @@ impl Manager {
             let is_named = first.contains(&UnitId(other));
             // What has become of it since the look nobody could know; and a socket fails with its service.
             let is_news = was.state_change() > self.looked_at[index];
-            if changed && !had_job && !is_named && !is_news && !self.triggers(other, index) {
+            // The manager stops a pool that nothing needs as soon as it looks, for whatever reason.
+            let is_unneeded = was.spec().stop_when_unneeded && is.job().is_some_and(|job| job.kind == JobKind::Stop);
+            if changed && !had_job && !is_named && !is_news && !is_unneeded && !self.triggers(other, index) {
                 let how = format!("a start of {} changes {name}", NAMES[index]);
                 return Err(Breach { law: "no other unit changes", how });
             }
@@ -741,6 +769,11 @@ impl Manager {
 
     pub fn is_oneshot(&self, index: usize) -> bool {
         self.specs[index].kind == Type::Oneshot
+    }
+
+    /// The longest of its uptimes that have ended since this was last asked.
+    pub fn take_longest_uptime(&mut self, index: usize) -> Duration {
+        std::mem::take(&mut self.truth[index].longest_uptime)
     }
 
     /// Whether it has been up for so long without a break, or had been when it went down.
@@ -810,8 +843,9 @@ impl Manager {
         needs_it
             && unit.load() == LoadState::Loaded
             && unit.job().is_none()
-            && unit.is_enabled()
+            && (unit.is_enabled() || (unit.active() == ActiveState::Failed && !truth.disabled))
             && !truth.stopped
+            && truth.obey.is_none()
             && !truth.cleared
             && !truth.looks_stopped
             && !truth.directory_gone
@@ -842,6 +876,7 @@ impl Manager {
         for member in (0..UNITS).filter(is_part).collect::<Vec<_>>() {
             let truth = &mut self.truth[member];
             (truth.stopped, truth.stop_can_be_known) = (true, state == ActiveState::Active);
+            truth.last_stop = Some(now);
             truth.with_group = true;
             truth.obey = truth.asked.then_some(now).filter(|_| state == ActiveState::Active);
         }
@@ -853,6 +888,7 @@ impl Manager {
         let truth = &mut self.truth[index];
         (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
         (truth.taken_along, truth.with_group) = (false, false);
+        truth.last_stop = Some(now);
         if truth.asked {
             truth.obey = Some(now);
         }
@@ -875,10 +911,18 @@ impl Manager {
     pub fn stop_was_told(&mut self, index: usize) {
         let now = self.model.now();
         let truth = &mut self.truth[index];
+        // What was to be restarted with a unit that it needs, and then was stopped with that, is told of by the same.
+        truth.looks_stopped |= !truth.stopped && truth.down.is_some_and(|since| now > since + SECOND);
         if truth.stopped && truth.down.is_some_and(|since| now > since + 10 * SECOND) {
             truth.stop_can_be_known = true;
             truth.stop_told = Some(now);
         }
+    }
+
+    /// The end of a job was lost: nothing else tells that a person stopped what was down already.
+    pub fn end_of_job_is_lost(&mut self, index: usize) {
+        let truth = &mut self.truth[index];
+        truth.obey = truth.obey.filter(|_| truth.stop_can_be_known);
     }
 
     pub fn end_of_job_may_mislead(&mut self, index: usize) {
@@ -913,7 +957,7 @@ impl Manager {
 
     /// What is down and somebody starts is no longer stopped once it is on its way up, see `signals`.
     fn person_wants_it_up(&mut self, index: usize) {
-        self.truth[index].obey = None;
+        (self.truth[index].obey, self.truth[index].last_stop) = (None, None);
         let is_gone = self.model.unit(UnitId(index)).load() == LoadState::NotFound;
         if is_gone && self.family.origin(index) == Origin::Transient {
             // `systemd-run` once more.
@@ -927,6 +971,12 @@ impl Manager {
     pub fn person_starts(&mut self, index: usize) {
         self.person_wants_it_up(index);
         let _ = self.with(|model, lives| model.start(UnitId(index), Mode::Replace, lives));
+        if self.model.unit(UnitId(index)).result() == crate::model::ServiceResult::StartLimitHit {
+            // It was refused: wanted it is all the same. Of one that had failed before, nothing shows that.
+            let truth = &mut self.truth[index];
+            truth.looks_stopped |= truth.stopped;
+            truth.stopped = false;
+        }
     }
 
     pub fn person_restarts(&mut self, index: usize) {
@@ -1015,6 +1065,12 @@ impl Manager {
         }
     }
 
+    /// The units that this one is part of, or has to have up.
+    pub fn above(&self, index: usize) -> Vec<usize> {
+        let parents = self.specs[index].parents.iter();
+        parents.filter(|it| it.bond == Bond::PartOf || is_need(it.bond)).map(|it| it.parent.0).collect()
+    }
+
     /// The units that need this one, and itself.
     pub fn family_of(&self, index: usize) -> Vec<usize> {
         let is_child = |it: &usize| self.needs(*it).any(|parent| parent == UnitId(index));
@@ -1046,10 +1102,11 @@ impl Manager {
     pub fn enable(&mut self, index: usize, enabled: bool) {
         let unit = UnitId(index);
         if enabled {
-            self.truth[index].disabled_while_down = false;
+            (self.truth[index].disabled, self.truth[index].disabled_while_down) = (false, false);
             self.with(|model, lives| model.enable(unit, lives));
         } else {
             let truth = &mut self.truth[index];
+            truth.disabled = true;
             truth.disabled_while_down |= truth.down.is_some() && truth.file_seen;
             self.with(|model, lives| model.disable(unit, lives));
         }

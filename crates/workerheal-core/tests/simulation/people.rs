@@ -42,8 +42,10 @@ enum Later {
     Unmark,
     Resume(usize),
     Bus,
+    NoDaemon(Duration),
     Daemon,
     Container(usize),
+    Stop(usize),
     Helper(usize, bool),
     Boot,
     Everything,
@@ -110,6 +112,13 @@ impl People {
         Arc::clone(&self.registry)
     }
 
+    /// The workers of those sites of which the registry says something else than the healer has been told.
+    pub fn workers_of_edited_sites(&self) -> impl Iterator<Item = usize> {
+        let sites = SITES.into_iter().zip(self.told.sites.into_iter().zip(self.now.sites));
+        let edited = sites.filter(|(_, (told, now))| told != now);
+        edited.flat_map(|((_, workers), _)| workers.iter().map(|(unit, _)| *unit))
+    }
+
     /// The healer has read all files as they are now.
     pub fn everything_is_told(&mut self) {
         self.told = self.now;
@@ -130,7 +139,7 @@ impl People {
 
     /// What was to end later because the machine was not well has ended with a boot.
     pub fn is_booted(&mut self, now: Duration) {
-        self.later.retain(|(_, later)| !matches!(later, Later::Bus | Later::Daemon | Later::Boot));
+        self.later.retain(|(_, later)| !matches!(later, Later::Bus | Later::NoDaemon(_) | Later::Daemon | Later::Boot));
         (self.noisy_until, self.slow_until) = (now, now);
     }
 
@@ -385,6 +394,31 @@ impl World {
                     self.people.after(time.min(5 * SECOND), now, Later::Container(parent));
                 }
             }
+            Kind::StopRightAfter => {
+                // Of what has just come back with what it needs.
+                if let [parent, .., child] = self.manager.family_of([0, 1][self.people.chance.usize(..2)])[..] {
+                    self.manager.person_restarts(parent);
+                    let wait = Duration::from_millis(self.people.chance.u64(100..3_000));
+                    self.people.after(wait, now, Later::Stop(child));
+                }
+            }
+            Kind::StopWhileDown => {
+                // It dies again and again, and then it is stopped, or what it is a part of or needs.
+                self.manager.lives.bad_until[unit] = now + time.clamp(10 * SECOND, 15 * MINUTE);
+                self.manager.kill(unit);
+                let wait = Duration::from_millis(self.people.chance.u64(500..20_000));
+                let above = self.manager.above(unit);
+                let chosen = above.get(self.people.chance.usize(..=above.len())).copied().unwrap_or(unit);
+                self.people.after(wait, now, Later::Stop(chosen));
+                if self.people.chance.bool() && self.alive {
+                    // And nobody watches.
+                    let leaves = wait.mul_f64(self.people.chance.f64());
+                    self.people.after(leaves, now, Later::NoDaemon(3 * wait));
+                }
+                if chosen != unit {
+                    self.people.after(wait + time, now, Later::Container(chosen));
+                }
+            }
             Kind::StopMany => {
                 let parent = [0, 1, FIRST_HELPER, unit][self.people.chance.usize(..4)];
                 let family = self.manager.family_of(parent);
@@ -441,9 +475,6 @@ impl World {
     fn end(&mut self, later: Later) -> Result<(), Breach> {
         match later {
             Later::Tell(intent) => {
-                if intent == Intent::Registry {
-                    self.laws.units.iter_mut().for_each(|record| record.forgiven += 1);
-                }
                 if self.alive {
                     self.tell(intent)?;
                 }
@@ -487,10 +518,16 @@ impl World {
             }
             Later::Resume(unit) => self.people.after(MINUTE, self.now, Later::Resume(unit)),
             Later::Bus => self.find_bus(),
+            Later::NoDaemon(away) if self.alive => {
+                self.end_daemon(false);
+                self.people.after(away, self.now, Later::Daemon);
+            }
+            Later::NoDaemon(_) => {}
             Later::Daemon => {
                 self.daemon_is_back()?;
             }
             Later::Container(parent) => self.manager.person_starts(parent),
+            Later::Stop(unit) => self.manager.person_stops(unit),
             Later::Helper(helper, starts) => {
                 if starts {
                     self.manager.person_starts(helper);
@@ -535,8 +572,6 @@ impl World {
 
     fn registry_is_written(&mut self) {
         self.people.write_registry();
-        // An edit of its entry lets a worker that was given up be tried anew.
-        self.laws.units.iter_mut().for_each(|record| record.forgiven += 1);
         let wait = self.people.reading_time();
         self.people.after(wait, self.now, Later::Tell(Intent::Registry));
     }

@@ -243,6 +243,8 @@ pub enum Kind {
     NoJournal,
     Helper,
     RestartParent,
+    StopRightAfter,
+    StopWhileDown,
     StopMany,
     KillFamily,
     TryRestart,
@@ -254,7 +256,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::Stop,
         Self::Start,
         Self::Restart,
@@ -286,6 +288,8 @@ impl Kind {
         Self::NoJournal,
         Self::Helper,
         Self::RestartParent,
+        Self::StopRightAfter,
+        Self::StopWhileDown,
         Self::StopMany,
         Self::KillFamily,
         Self::TryRestart,

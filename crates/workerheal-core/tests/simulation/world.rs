@@ -303,7 +303,9 @@ impl World {
         if !self.manager.has_signals() {
             return;
         }
-        let is_watched = self.alive && self.connected && self.people.noisy_until <= self.now;
+        // In doubt signals are not listened to: a list says what they said, but not in which order.
+        let is_quiet = self.people.noisy_until <= self.now && !self.laws.frozen;
+        let is_watched = self.alive && self.connected && is_quiet;
         let is_watched = std::array::from_fn(|unit| is_watched && self.people.covers(unit));
         let signals = self.manager.signals(self.now, is_watched);
         self.stir();
@@ -314,8 +316,15 @@ impl World {
                 self.laws.somebody_cared(unit.0);
             }
             if let Signal::Changed { unit, .. } = signal
-                && self.manager.has_been_up_for(unit.0, self.policy.reset_after)
+                && (self.manager.has_been_up_for(unit.0, self.policy.reset_after)
+                    || self.manager.take_longest_uptime(unit.0) + SECOND >= self.policy.reset_after)
             {
+                self.laws.units[unit.0].forgiven += 1;
+            }
+            if let Signal::UnitRemoved(unit) = signal
+                && !self.manager.model.unit(unit).is_in_memory()
+            {
+                // What the manager has forgotten begins anew.
                 self.laws.units[unit.0].forgiven += 1;
             }
             if !(self.alive && self.connected) {
@@ -341,7 +350,11 @@ impl World {
                 }
             };
             match self.chance.u8(..100) {
-                0..20 if may_be_disturbed && self.plan.has(Kind::LostSignals) => {}
+                0..20 if may_be_disturbed && self.plan.has(Kind::LostSignals) => {
+                    if is_job_done {
+                        self.manager.end_of_job_is_lost(unit);
+                    }
+                }
                 20..30 if may_be_moved && self.plan.has(Kind::LateSignals) => {
                     let at = self.now + Duration::from_millis(self.chance.u64(1..5_000));
                     self.send_signal(unit, at, is_job_done, letter);
@@ -416,7 +429,11 @@ impl World {
                 self.send(Letter::Tell(Fact::Inspected(self.names[unit].clone(), look, result)));
             }
             Letter::Stop(unit) => {
-                self.manager.stop(unit);
+                // Of signals that are lost, the rest can look like those of a stop.
+                if !self.manager.stop(unit) && self.people.noisy_until + 10 * SECOND < self.now {
+                    let how = "it was stopped, and no person had stopped it".to_owned();
+                    return Err(Breach { law: "only a stop is taken further", how }.of(unit));
+                }
                 self.collect_signals();
             }
             Letter::Start(unit) => {
@@ -471,6 +488,7 @@ impl World {
         {
             // One that is late cannot be told from a new start.
             self.laws.somebody_cared(unit);
+            self.manager.looks_started(unit);
         }
         if let Fact::Inspected(name, _, Ok(seen)) = fact
             && seen.file.is_some_and(|file| file.enabled)
@@ -573,7 +591,11 @@ impl World {
                 self.note(|| format!("    {}: {event}", event.phase.as_str()));
                 let Some(unit) = NAMES.iter().position(|name| *name == event.unit) else { return Ok(()) };
                 let oneshot = self.manager.is_oneshot(unit);
-                if event.phase == Phase::Recovered && !self.manager.has_been_up_for(unit, self.policy.stable_after) {
+                let proof = self.laws.units[unit].proof.unwrap_or_default();
+                if event.phase == Phase::Recovered
+                    && proof < self.policy.stable_after
+                    && !self.manager.has_been_up_for(unit, self.policy.stable_after)
+                {
                     let how = "it has not been up for stable_after".to_owned();
                     return Err(Breach { law: "recovered means proven", how }.of(unit));
                 }
@@ -671,6 +693,7 @@ impl World {
     pub fn lose_bus(&mut self) -> Result<(), Breach> {
         self.note(|| "the bus is lost".to_owned());
         self.connected = false;
+        self.manager.listener_is_gone();
         if !self.alive {
             return Ok(());
         }
@@ -731,6 +754,10 @@ impl World {
         match intent {
             Intent::Registry => {
                 let registry = self.people.registry();
+                // An edit of its site's entry lets a worker that was given up be tried anew.
+                for unit in self.people.workers_of_edited_sites() {
+                    self.laws.units[unit].forgiven += 1;
+                }
                 self.people.is_told(intent);
                 self.observe(Fact::Registry(registry))
             }

@@ -544,3 +544,54 @@ fn whoever_asks_for_a_heal_is_told_that_somebody_else_was_faster() {
     ward.goes("queue", ActiveState::Active);
     assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
 }
+
+#[test]
+fn a_stop_that_was_told_while_its_directory_was_gone_is_remembered() {
+    let gone = Inspection { directory_gone: true, stop: Some(StopEvidence::NotRequested), ..crashed() };
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes("queue", ActiveState::Failed);
+    ward.shows("queue", gone.clone());
+    ward.observe(Fact::JobDone(unit("queue")));
+    ward.shows("queue", Inspection { down_for: Some(60 * SECOND), run: Some("1".into()), ..gone });
+
+    let mut next = Ward::new();
+    next.healer.restore(ward.healer.memory());
+    next.list(&[("queue", ActiveState::Failed)]);
+    let back = Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() };
+    let same_run = Inspection { run: Some("1".into()), ..back.clone() };
+    assert_eq!(next.shows("queue", same_run), ["stopped queue"]);
+
+    // Another run is another matter.
+    let mut next = Ward::new();
+    next.healer.restore(ward.healer.memory());
+    next.list(&[("queue", ActiveState::Failed)]);
+    let did = next.shows("queue", Inspection { run: Some("2".into()), ..back });
+    assert_eq!(did.last().map(String::as_str), Some("start queue"));
+}
+
+#[test]
+fn a_stop_that_is_told_twice_outweighs_what_the_journal_has_not() {
+    let mut ward = Ward::with_starting_queue();
+    ward.goes("queue", ActiveState::Activating);
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.ends("queue", Outcome::Cancelled);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["stopped queue"]);
+    let run = Inspection { run: Some("1".into()), stop: Some(StopEvidence::NotRequested), ..crashed() };
+    ward.rechecked("queue", Inspection { stop: None, ..run.clone() });
+    ward.now = ward.now + 60 * SECOND;
+    ward.observe(Fact::JobDone(unit("queue")));
+    ward.after(LOOK_AGAIN);
+    assert!(ward.rechecked("queue", Inspection { down_for: Some(1000 * SECOND), ..run }).is_empty());
+}
+
+#[test]
+fn a_start_by_hand_that_fails_at_once_ends_a_stop() {
+    let mut ward = Ward::with_healthy_queue();
+    ward.goes_with_job("queue", ActiveState::Deactivating);
+    ward.goes("queue", ActiveState::Inactive);
+    let ended = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::Requested), ..crashed() };
+    ward.shows("queue", ended);
+    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    let refused = Inspection { result: ServiceResult::StartLimitHit, stop: Some(StopEvidence::Requested), ..crashed() };
+    assert_eq!(ward.shows("queue", refused).last().map(String::as_str), Some("start queue"));
+}

@@ -80,3 +80,35 @@ fn a_stop_of_a_worker_that_waits_for_its_parent_is_a_stop() {
     assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
     assert!(ward.goes("lerd-php85-fpm", ActiveState::Active).is_empty());
 }
+
+#[test]
+fn one_look_is_not_for_all_when_a_pool_can_be_brought_back_by_some() {
+    let pool = |active| Parent {
+        name: "pool.service".into(),
+        active,
+        stopping: active == ActiveState::Deactivating,
+        stops_when_unneeded: active == ActiveState::Inactive,
+        left: Some(60 * SECOND),
+        ..Parent::default()
+    };
+    let fall = Some(Fall { left: 50 * SECOND, down: 50 * SECOND });
+    // The first was stopped with the pool, the second had failed before: only that one may bring it back.
+    let along = |active| Inspection {
+        active: ActiveState::Inactive,
+        stop: Some(StopEvidence::Requested),
+        fall: Some(Fall { left: 60 * SECOND, down: 60 * SECOND }),
+        parents: vec![pool(active)],
+        ..crashed()
+    };
+    let dead =
+        |active| Inspection { stop: Some(StopEvidence::NotRequested), fall, parents: vec![pool(active)], ..crashed() };
+    let mut ward = Ward::new();
+    ward.list(&[("lerd-a-myapp", ActiveState::Inactive), ("lerd-b-myapp", ActiveState::Failed)]);
+    ward.shows("lerd-a-myapp", along(ActiveState::Deactivating));
+    ward.shows("lerd-b-myapp", dead(ActiveState::Deactivating));
+    ward.list(&[("lerd-a-myapp", ActiveState::Inactive), ("lerd-b-myapp", ActiveState::Failed)]);
+    let did = ward.shows("lerd-a-myapp", along(ActiveState::Inactive));
+    assert!(did.iter().any(|did| did.starts_with("look at b")), "{did:?}");
+    let did = ward.shows("lerd-b-myapp", dead(ActiveState::Inactive));
+    assert!(did.contains(&"start b".to_owned()), "{did:?}");
+}

@@ -121,7 +121,7 @@ fn works_in(name: &str, directory: &str, gone: bool) -> Located {
     (unit(name), Ok(Whereabouts { directory, required: true, gone, container: false }))
 }
 
-fn orphaned(ward: &Ward) -> Vec<String> {
+fn unhealthy(ward: &Ward) -> Vec<String> {
     let reports = ward.healer.survey(ward.now);
     let ill = reports.iter().filter_map(WorkerReport::unhealthy);
     ill.map(|worker| format!("{} {}", worker.name(), worker.state)).collect()
@@ -143,11 +143,11 @@ fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
         did.extend(ward.shows("queue", seen.clone()));
         let held = "held queue: its working directory /srv/myapp is gone".to_owned();
         assert!(did.contains(&held) && did.contains(&"detected queue: orphaned".to_owned()), "{active}: {did:?}");
-        assert_eq!(orphaned(&ward), ["myapp/queue orphaned"], "{active}");
+        assert_eq!(unhealthy(&ward), ["myapp/queue orphaned"], "{active}");
         // That stays so with each list, and while the manager starts it again and again.
         for next in [active, ActiveState::Activating, ActiveState::Active, ActiveState::Activating, active] {
             assert!(ward.goes("queue", next).iter().all(|did| !did.starts_with("recovered")), "{active} {next}");
-            assert_eq!(orphaned(&ward), ["myapp/queue orphaned"], "{active} {next}");
+            assert_eq!(unhealthy(&ward), ["myapp/queue orphaned"], "{active} {next}");
         }
         assert!(ward.list(&[("queue", active)]).is_empty(), "{active}");
         // Its directory is back.
@@ -169,12 +169,12 @@ fn that_a_directory_is_gone_makes_nobody_start_what_was_stopped_or_is_paused() {
     ward.goes("queue", ActiveState::Failed);
     ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
     assert!(ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)])).is_empty());
-    assert_eq!(orphaned(&ward), ["myapp/queue orphaned"]);
+    assert_eq!(unhealthy(&ward), ["myapp/queue orphaned"]);
     ward.sites(b"sites: [{name: myapp, path: /srv/myapp, paused: true}]");
-    assert_eq!(orphaned(&ward), [""; 0]);
+    assert_eq!(unhealthy(&ward), [""; 0]);
     ward.sites(SITES);
     assert!(ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)])).is_empty());
-    assert_eq!(orphaned(&ward), [""; 0]);
+    assert_eq!(unhealthy(&ward), [""; 0]);
 }
 
 #[test]
@@ -206,4 +206,22 @@ fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
     let container = Whereabouts { container: true, ..Whereabouts::default() };
     ward.observe(Fact::Located(vec![(unit("queue"), Ok(container))]));
     assert_eq!(names(&ward), ["feat-x/vite-myapp"]);
+}
+
+#[test]
+fn an_inquiry_looks_at_what_the_manager_is_about_to_restart() {
+    let random = fastrand::Rng::with_seed(7);
+    let healer = Healer::new(Mode::Inquiry, Coverage::default(), without_jitter(), registry(SITES), random);
+    let mut ward = Ward { healer, now: Timestamp::default() };
+    let waits = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
+    assert_eq!(ward.observe(Fact::Units(vec![waits])), ["look at queue and its stop"]);
+    let looping = Inspection {
+        active: ActiveState::Activating,
+        auto_restart: true,
+        restarts: Some(Restarts { count: 40, last_run: Some(SECOND) }),
+        stop: Some(StopEvidence::NotRequested),
+        ..crashed()
+    };
+    ward.shows("queue", looping);
+    assert_eq!(unhealthy(&ward), ["myapp/queue crash-looping"]);
 }
