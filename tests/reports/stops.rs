@@ -245,6 +245,7 @@ fn a_worker_that_is_stopped_right_after_its_server_came_back_stays_down() {
     let world = world();
     world.write_unit("server.service", &format!("[Service]\n{LIVES}\n"));
     enable(&world, "app-w", "Requires=server.service\nAfter=server.service", LIVES);
+    world.control(&["start", "app-w"]);
     let _events = world.start_daemon();
     world.control(&["kill", "-s", "KILL", "server"]);
     world.wait_for_state("server.service", "failed", SOON);

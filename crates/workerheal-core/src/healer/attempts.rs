@@ -162,6 +162,9 @@ impl Healer {
 
     /// The answer to that look.
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.frozen {
+            return self.prove_on(now, name);
+        }
         let (Ok(seen), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
         let since_start = track.looked_at.from_now(track.started_at);
         // Our start does not stop what it conflicts with: what came up at the same time goes before it.
@@ -194,7 +197,9 @@ impl Healer {
             }
             Some(_) => self.prove_on(now, name),
             None if seen.active == ActiveState::Inactive && !seen.has_job && attempt_under_way => {
-                self.ended(now, name);
+                if !self.is_stopped_while_proving(now, name) {
+                    self.ended(now, name);
+                }
             }
             // Its change of state is on its way to us, and decides.
             None => self.prove_on(now, name),

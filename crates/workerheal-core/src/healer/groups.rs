@@ -24,6 +24,8 @@ pub(super) struct Group {
     told: usize,
     /// The state of the unit when the last of them was held.
     state: &'static str,
+    /// When the unit had last ceased to be up then.
+    left: Option<Duration>,
 }
 
 impl Healer {
@@ -33,10 +35,11 @@ impl Healer {
         self.leave(name);
         let group = self.groups.entry(parent.name.clone()).or_default();
         // One look is for all of them; but one that failed may bring the unit back where one that was stopped may not.
-        let others_look = group.state != parent.state() && parent.stops_when_unneeded;
+        let is_news = (group.state, group.left) != (parent.state(), parent.left);
+        let others_look = is_news && parent.stops_when_unneeded;
         let others = others_look.then(|| group.children.clone()).unwrap_or_default();
         group.children.insert(name.clone());
-        group.state = parent.state();
+        (group.state, group.left) = (parent.state(), parent.left);
         if let Some(track) = self.tracks.get_mut(name) {
             track.waits_for = Some(parent.name.clone());
         }

@@ -86,6 +86,10 @@ impl Healer {
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
         let in_doubt = in_doubt
             || (wants_evidence(&verdict) && case.may_have_been_stopped())
+            || (verdict == Verdict::Stopped
+                && seen.stop.is_none()
+                && !was_told_to_stop
+                && case.may_have_been_taken_along())
             || (taken_along && seen.stop.is_none() && case.history.asked == Asked::ByRule && !case.history.taken_along);
         if !in_doubt && verdict != Verdict::Stopped {
             self.attempt_was_stopped(now, name);

@@ -64,6 +64,13 @@ impl Case<'_> {
             && !self.seen.active.is_up()
     }
 
+    /// Whether a unit that it needs, and that is up, was not asked whether it went down with it.
+    #[must_use]
+    pub fn may_have_been_taken_along(&self) -> bool {
+        self.history.asked == Asked::ByRule
+            && self.seen.parents.iter().any(|parent| parent.active.is_up() && !parent.stopping && parent.left.is_none())
+    }
+
     /// Whether a unit that it needs went down and took it along: that one is about to be stopped, or
     /// went down when this one did.
     #[must_use]

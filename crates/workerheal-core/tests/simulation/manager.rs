@@ -224,9 +224,10 @@ impl Manager {
                     }
                 }
                 Signal::JobRemoved { unit, result: JobResult::Dependency, .. } => {
+                    let is_kept_loaded = self.model.unit(unit).is_enabled();
                     let truth = &mut self.truth[unit.0];
                     truth.kept = true;
-                    truth.kept_seen = is_watched[unit.0] && !truth.asked;
+                    truth.kept_seen = is_watched[unit.0] && is_kept_loaded && !truth.asked;
                     // Somebody wanted it up since, which this alone tells of one that was stopped.
                     truth.looks_stopped |= truth.stopped && !truth.asked && !truth.kept_seen;
                     truth.stopped &= truth.asked;
@@ -796,7 +797,8 @@ impl Manager {
     /// came nothing is left that could be known.
     fn lost_its_parent(&self, index: usize) -> bool {
         let unit = self.model.unit(UnitId(index));
-        let Some((left, down)) = unit.active_exit().zip(unit.inactive_enter()) else { return false };
+        // That its failure was cleared is told as another end, by the manager.
+        let Some((left, down)) = unit.active_exit().zip(self.truth[index].down) else { return false };
         let took_along = |parent: &Unit| {
             let went = parent.active_exit().is_some_and(|it| left <= it && it <= down);
             // A stop of that unit which gave way to another one looks as if it had come after that of the worker.

@@ -82,6 +82,8 @@ pub struct People {
     pub slow_until: Duration,
     pub journal_gone_until: Duration,
     pub silent_until: Duration,
+    /// Somebody asks for a heal in the next moment in which a worker is looked at, or its start has been cancelled.
+    pub heals_in_between: bool,
     registry: Arc<Registry>,
 }
 
@@ -102,6 +104,7 @@ impl People {
             slow_until: Duration::ZERO,
             journal_gone_until: Duration::ZERO,
             silent_until: Duration::ZERO,
+            heals_in_between: false,
             registry: Arc::new(Registry::default()),
         };
         people.write_registry();
@@ -333,15 +336,8 @@ impl World {
                 }
                 self.observe(Fact::Pause(vec![target], limited.then_some(time)))?;
             }
-            Kind::Heal if self.alive && self.connected => {
-                self.manager.person_wants_it_healed(unit);
-                self.laws.units[unit].forgiven += 1;
-                if let Some(seen) = &mut self.laws.units[unit].seen {
-                    (seen.stopped_by_user, seen.disabled_while_down) = (false, false);
-                }
-                self.observe(Fact::Heal(vec![self.names[unit].clone()]))?;
-            }
-            Kind::Pause | Kind::Heal => {}
+            Kind::Heal => self.heal_by_hand(unit)?,
+            Kind::Pause => {}
             Kind::BadTimes => {
                 let unit = if self.people.chance.u8(..8) == 0 { 0 } else { unit };
                 // Long enough to be given up, most times.
@@ -458,18 +454,38 @@ impl World {
                 self.people.after(time.min(10 * MINUTE), now, Later::Boot);
             }
             Kind::HealNow => {
-                if let Some(unit) = self.manager.starts_under_way().first().copied()
-                    && self.alive
-                    && self.connected
-                {
-                    self.manager.person_wants_it_healed(unit);
-                    self.laws.units[unit].forgiven += 1;
-                    self.observe(Fact::Heal(vec![self.names[unit].clone()]))?;
+                self.people.heals_in_between = self.people.chance.bool();
+                if let Some(unit) = self.manager.starts_under_way().first().copied() {
+                    self.heal_by_hand(unit)?;
                 }
             }
             Kind::Connect => self.manager.connect(FIRST_HELPER),
         }
         Ok(())
+    }
+
+    fn heal_by_hand(&mut self, unit: usize) -> Result<(), Breach> {
+        if !(self.alive && self.connected) {
+            return Ok(());
+        }
+        self.manager.person_wants_it_healed(unit);
+        self.laws.units[unit].forgiven += 1;
+        if let Some(seen) = &mut self.laws.units[unit].seen {
+            (seen.stopped_by_user, seen.disabled_while_down) = (false, false);
+        }
+        self.observe(Fact::Heal(vec![self.names[unit].clone()]))
+    }
+
+    /// What lasts for a moment only, people do not meet by chance.
+    pub fn heal_in_between(&mut self) -> Result<(), Breach> {
+        if !self.people.heals_in_between {
+            return Ok(());
+        }
+        let lasts_a_moment =
+            |unit: &usize| matches!(self.healer.phase_of(&self.names[*unit]), Some("verifying" | "cancelled"));
+        let Some(unit) = (FIRST_WORKER..FIRST_HELPER).find(lasts_a_moment) else { return Ok(()) };
+        self.people.heals_in_between = false;
+        self.heal_by_hand(unit)
     }
 
     fn end(&mut self, later: Later) -> Result<(), Breach> {

@@ -210,6 +210,7 @@ impl World {
             let Some(Reverse(post)) = self.post.pop() else { return Ok(()) };
             if post.connection == self.connection {
                 self.deliver(*post.letter)?;
+                self.heal_in_between()?;
             }
         } else if refresh.is_some_and(|at| at <= next) {
             self.refresh_now();
