@@ -197,9 +197,12 @@ impl Healer {
             }
             Some(_) => self.prove_on(now, name),
             None if seen.active == ActiveState::Inactive && !seen.has_job && attempt_under_way => {
-                if !self.is_stopped_while_proving(now, name) {
-                    self.ended(now, name);
+                let was_seen = self.units.get(name).is_some_and(|unit| unit.witnessed);
+                if self.is_stopped_while_proving(now, name) {
+                    return;
                 }
+                // What was not seen as it happened may be a stop, and meant for a unit that it needs.
+                if was_seen { self.ended(now, name) } else { self.went_down(name) }
             }
             // Its change of state is on its way to us, and decides.
             None => self.prove_on(now, name),
