@@ -11,6 +11,7 @@ mod detect;
 mod events;
 mod explain;
 mod heal;
+mod init;
 mod install;
 #[cfg(feature = "mcp")]
 mod mcp;
@@ -103,7 +104,9 @@ enum Command {
     /// Give an assistant tools to see and heal workers: an MCP server on standard input and output
     #[cfg(feature = "mcp")]
     Mcp(mcp::Mcp),
-    /// Install workerheal as a service of yours: enabled, started, and up
+    /// Choose units to watch from those that are enabled or have failed, and write the configuration
+    Init(init::Init),
+    /// Install workerheal as a user service, enabled and started
     Install(install::Install),
     /// Stop and remove that service
     Uninstall(install::Uninstall),
@@ -151,6 +154,7 @@ pub fn run() -> ExitCode {
         Command::Check(command) => block_on(command.run(&options, style)),
         #[cfg(feature = "mcp")]
         Command::Mcp(command) => block_on(command.run(&options, global.verbose)),
+        Command::Init(command) => block_on(command.run(&options, style)),
         Command::Install(command) => block_on(command.run(&options, style)),
         Command::Uninstall(command) => block_on(command.run(&options, style)),
         Command::Completions(command) => command.run(),
