@@ -29,6 +29,8 @@ impl Check {
             let away = registry.sites().filter(|site| site.paused || site.ignored).count();
             let count = match (registry.len(), away) {
                 (0, _) if !paths.sites.exists() => "(missing: no sites yet)".to_owned(),
+                (1, 0) => "(1 site)".to_owned(),
+                (1, _) => "(1 site, paused or ignored)".to_owned(),
                 (sites, 0) => format!("({sites} sites)"),
                 (sites, away) => format!("({sites} sites, {away} of them paused or ignored)"),
             };
@@ -54,7 +56,7 @@ impl Check {
 }
 
 /// The globs over further units that match nothing. Without a service manager that cannot be told.
-async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
+pub(super) async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
     let mut unmatched = Vec::new();
     if !config.coverage.may_name_aliases() {
         return unmatched;

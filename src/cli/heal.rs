@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::progress::{Form, Progress};
 use super::term::{self, Style};
+use super::time::short_duration;
 use super::{Status, detect};
 use crate::api::HealRequest;
 use crate::client::Access;
@@ -28,7 +29,7 @@ pub(super) struct Heal {
     #[arg(long)]
     dry_run: bool,
     /// How long a worker has to stay up to count as healed
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "1s", value_parser = short_duration, value_name = "TIME")]
     prove: Duration,
 }
 

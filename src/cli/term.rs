@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -35,6 +36,19 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// How long an answer may take before its absence is told.
+const QUIETLY: Duration = Duration::from_secs(2);
+
+/// Waits for an answer of the daemon, and says so where it takes long.
+pub(super) async fn patiently<T>(answer: impl Future<Output = T>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(QUIETLY, answer.as_mut()).await {
+        return answer;
+    }
+    complain("the daemon does not answer yet; waiting for up to 30 s");
+    answer.await
 }
 
 /// Waits until the reader of standard output is gone, as after `| head`; for ever where that cannot be told.

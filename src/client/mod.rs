@@ -6,10 +6,13 @@
 //! - [`direct`] is the way without one.
 //! - [`log`] is the log of one worker, with or without it.
 
+mod absent;
 pub mod direct;
 pub mod log;
+mod names;
 pub mod socket;
 mod sse;
+mod stop;
 mod stream;
 
 use std::panic::resume_unwind;

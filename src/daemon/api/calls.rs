@@ -18,8 +18,9 @@ use tokio::time::timeout;
 
 use super::events::{Book, Wanted};
 use super::heal::{self, Reply};
+use super::stop;
 use crate::answer::{self, Rejection, duration};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
 use crate::core::event::UnhealthyWorker;
 use crate::core::explain::text::text;
 use crate::core::style::Style;
@@ -67,6 +68,7 @@ pub(super) fn router<M: ServiceManager>(office: Arc<Office<M>>) -> Router {
         .route("/v1/unhealthy", get(unhealthy::<M>))
         .route("/v1/events", get(events::<M>))
         .route("/v1/heal", post(heal::<M>))
+        .route("/v1/stop", post(stop::<M>))
         .route("/v1/pause", post(pause::<M>))
         .route("/v1/resume", post(resume::<M>))
         .route("/metrics", get(metrics::<M>))
@@ -198,6 +200,11 @@ async fn events<M: ServiceManager>(
 async fn heal<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Response, Rejection> {
     let wish: HealRequest = read(request).await?;
     heal::heal(office, wish).await
+}
+
+async fn stop<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<StopReport>, Rejection> {
+    let wish: StopRequest = read(request).await?;
+    Ok(Json(stop::stop(office, wish).await?))
 }
 
 async fn pause<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {
