@@ -33,8 +33,7 @@ fn fresh_account() -> World {
 
 fn init(world: &World, answer: &str) -> Ran {
     let mut command = world.command_line(&["init"]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
     child.wait_with_output().unwrap().into()
 }
@@ -87,9 +86,7 @@ fn installed_without_anything_to_watch_it_says_what_to_do_and_that_works() {
     let lines: Vec<&str> = ran.out.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     let lines = lines[lines.iter().position(|line| line.starts_with("also_watch")).unwrap()..].join("\n");
     world.config(&lines.replace("my-bot", "bot"));
-    world.wait_until("the bot to be watched", SOON, || {
-        world.run(&["status"]).out.contains("bot").then_some(())
-    });
+    world.wait_until("the bot to be watched", SOON, || world.run(&["status"]).out.contains("bot").then_some(()));
 }
 
 #[test]

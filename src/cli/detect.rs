@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::Status;
+use super::heal::paused_line;
 use super::term::{self, Style};
 use crate::client::Access;
 use crate::core::event::UnhealthyWorker;
@@ -31,7 +32,11 @@ impl Detect {
         if self.json {
             term::print(format!("{}\n", serde_json::to_string_pretty(&workers)?))?;
         } else {
-            term::print(table(&workers, style, term::width()))?;
+            let paused = if workers.is_empty() { Box::pin(access.paused()).await? } else { Vec::new() };
+            term::print(match paused.as_slice() {
+                [] => table(&workers, style, term::width()),
+                paused => paused_line(paused, style),
+            })?;
         }
         Ok(if self.exit_code && !workers.is_empty() { Status::Unhealthy } else { Status::Done })
     }

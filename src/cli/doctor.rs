@@ -9,9 +9,9 @@ use super::Status;
 use super::install::at_home;
 use super::term::{self, Style};
 use crate::api::DaemonStatus;
+use crate::client;
 use crate::client::log;
 use crate::client::socket::{Daemon, DaemonError};
-use crate::client;
 use crate::config::Config;
 use crate::core::explain::Manager;
 use crate::core::registry::Registry;
@@ -162,11 +162,8 @@ async fn of_daemon(
         ));
     }
     if !status.pauses.is_empty() {
-        let what: Vec<String> = status
-            .pauses
-            .iter()
-            .map(|pause| super::pause::paused(pause, &[], std::time::SystemTime::now()))
-            .collect();
+        let what: Vec<String> =
+            status.pauses.iter().map(|pause| super::pause::paused(pause, &[], std::time::SystemTime::now())).collect();
         findings.push(Finding::warning("paused", what.join("; "), "end it: workerheal resume"));
     }
     findings

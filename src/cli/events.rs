@@ -61,9 +61,8 @@ impl Events {
         let mut names = Names::default();
         term::patiently(names.learn(&daemon)).await?;
         let units = daemon.select(&self.targets).await?;
-        let is_wanted = |event: &Event| {
-            self.targets.is_empty() || units.iter().any(|unit: &UnitName| unit.short() == event.unit)
-        };
+        let is_wanted =
+            |event: &Event| self.targets.is_empty() || units.iter().any(|unit: &UnitName| unit.short() == event.unit);
 
         let (past, last) = self.past(&daemon).await?;
         let mut past: Vec<Event> = past.into_iter().filter(is_wanted).collect();

@@ -105,7 +105,7 @@ enum Command {
     Stop(stop::Stop),
     /// Hold healing: of everything, a site or a worker
     Pause(pause::Pause),
-    /// Let healing go on, and try anew what was given up
+    /// End pauses, and try again what was given up
     Resume(pause::Resume),
     /// Validate the configuration and the registry
     Check(check::Check),

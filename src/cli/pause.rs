@@ -81,7 +81,8 @@ fn resumed(ended: &[PauseReport], retried: &[String], workers: &[WorkerReport]) 
         text.push_str(&format!("Resumed {}.\n", what.join(", ")));
     }
     if !retried.is_empty() {
-        let (were, count) = if retried.len() == 1 { ("worker that was", 1) } else { ("workers that were", retried.len()) };
+        let (were, count) =
+            if retried.len() == 1 { ("worker that was", 1) } else { ("workers that were", retried.len()) };
         text.push_str(&format!("Trying {count} {were} given up again: {}.\n", retried.join(", ")));
     }
     text

@@ -156,8 +156,12 @@ impl Progress {
         let width = term::width().unwrap_or(80);
         for (unit, begun) in &self.under_way {
             let frame = FRAMES[self.frame % FRAMES.len()];
-            let line =
-                format!("{frame} {:width$}  starting {:.0}s", self.name(unit), begun.elapsed().as_secs_f64(), width = self.width);
+            let line = format!(
+                "{frame} {:width$}  starting {:.0}s",
+                self.name(unit),
+                begun.elapsed().as_secs_f64(),
+                width = self.width
+            );
             screen.push_str(&term::fit(&line, width.saturating_sub(1)));
             screen.push('\n');
         }

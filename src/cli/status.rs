@@ -176,7 +176,7 @@ fn tone(worker: &WorkerReport) -> Tone {
     match worker.phase {
         Stage::Up if worker.reason.is_empty() => Tone::Good,
         Stage::Up | Stage::Proving | Stage::Starting | Stage::Due | Stage::Waiting | Stage::Changing => Tone::Busy,
-        Stage::Held if worker.healthy => Tone::Faint,
+        Stage::Held if worker.on_purpose => Tone::Faint,
         Stage::Held => Tone::Busy,
         Stage::GaveUp | Stage::Unknown => Tone::Bad,
         Stage::Stopped | Stage::Down => Tone::Faint,
@@ -204,7 +204,7 @@ mod tests {
                 ..WorkerReport::plain("a-worker-with-a-long-name", Stage::Waiting)
             },
             WorkerReport {
-                reason: "healing of the site myapp is paused".into(),
+                reason: "you paused the site myapp".into(),
                 retry_in: Some(Duration::from_secs(1700)),
                 ..WorkerReport::plain("vite", Stage::Held)
             },
@@ -214,10 +214,7 @@ mod tests {
                 last_error: "exit-code: of before".into(),
                 ..WorkerReport::plain("horizon", Stage::Stopped)
             },
-            WorkerReport {
-                last_error: "exit-code: of before".into(),
-                ..WorkerReport::plain("scheduler", Stage::Down)
-            },
+            WorkerReport { last_error: "exit-code: of before".into(), ..WorkerReport::plain("scheduler", Stage::Down) },
         ]
     }
 
@@ -232,7 +229,7 @@ mod tests {
             "WORKER                           STATUS                     TRIES  CHANGED  WHY\n\
              myapp/queue                      up                                1m ago\n\
              myapp/a-worker-with-a-long-name  waiting (start-limit-hit)      3  4s ago   again in 12s; exit-code: boom\n\
-             myapp/vite                       held                                       healing of the site myapp is paused, 28m left\n\
+             myapp/vite                       held                                       you paused the site myapp, 28m left\n\
              myapp/horizon                    stopped                                    you stopped it\n\
              myapp/scheduler                  down                                       it is down, and nothing says that it should be up\n"
         );

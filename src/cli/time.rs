@@ -71,7 +71,10 @@ fn moment<Zone: TimeZone>(text: &str, now: &DateTime<Zone>) -> Option<SystemTime
                 let forms = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"];
                 forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
             };
-            time().map(|time| today.and_time(time)).or_else(|| date().map(|date| date.and_time(midnight))).or_else(both)?
+            time()
+                .map(|time| today.and_time(time))
+                .or_else(|| date().map(|date| date.and_time(midnight)))
+                .or_else(both)?
         }
     };
     // A time that the clock skips or shows twice is taken for the earlier one.
@@ -89,7 +92,9 @@ mod tests {
         let now = zone.with_ymd_and_hms(2026, 11, 29, 14, 30, 0).unwrap();
         let read = |text| {
             let time = since_at(text, now)?;
-            Ok::<_, String>(DateTime::<FixedOffset>::from(DateTime::<chrono::Utc>::from(time)).with_timezone(&zone).to_rfc3339())
+            Ok::<_, String>(
+                DateTime::<FixedOffset>::from(DateTime::<chrono::Utc>::from(time)).with_timezone(&zone).to_rfc3339(),
+            )
         };
         for (text, time) in [
             ("1h", "2026-11-29T13:30:00+02:00"),

@@ -1,11 +1,41 @@
 //! Which workers targets name, with what people call them.
 
 use super::{Access, Error};
+use crate::core::batch::LeftAlone;
 use crate::core::coverage::Worker;
+use crate::core::survey::WorkerReport;
 use crate::core::target;
 use crate::core::units::UnitName;
 
 impl Access {
+    /// Every worker as the daemon sees it; none without one.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon does not answer.
+    pub async fn reports(&self) -> Result<Vec<WorkerReport>, Error> {
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.workers().await?),
+            Self::Direct(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Workers that something is wrong with, and that are not healed because of a pause or the stop marker.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon, or the service manager, does not answer.
+    pub async fn paused(&self) -> Result<Vec<LeftAlone>, Error> {
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.plan(&[]).await?.paused),
+            Self::Direct(direct) => {
+                let search = direct.client.search();
+                let is_paused = search.rules.stop_marker || search.rules.memory.pauses.iter().next().is_some();
+                Ok(if is_paused { search.plan(&[]).await?.paused } else { Vec::new() })
+            }
+        }
+    }
+
     /// Every worker that the targets name, once, in the order of sites and names; all if there is no target.
     ///
     /// # Errors
@@ -21,6 +51,7 @@ impl Access {
                 (workers, units)
             }
         };
+        // In their order.
         Ok(workers.into_iter().filter(|(unit, _)| targets.is_empty() || units.contains(unit)).collect())
     }
 }

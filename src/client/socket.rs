@@ -21,7 +21,9 @@ use tokio::time::timeout;
 use super::sse::Message;
 use super::stream::Messages;
 pub use super::stream::{DaemonHealing, Events, Told, Wanted};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest, StopReport, StopRequest};
+use crate::api::{
+    DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest, StopReport, StopRequest,
+};
 use crate::core::batch::Plan;
 use crate::core::coverage::Worker;
 use crate::core::event::UnhealthyWorker;

@@ -20,6 +20,9 @@ pub struct Plan {
     /// What something is wrong with, but is left alone, with the reason: nothing that a start would
     /// mend, or nothing that the configuration has healed.
     pub left_alone: Vec<LeftAlone>,
+    /// What would be healed, were it not paused by a person or by the stop marker.
+    #[serde(default)]
+    pub paused: Vec<LeftAlone>,
     /// What was named, but is not to be started: counts as failed.
     pub refused: Vec<Failure>,
 }

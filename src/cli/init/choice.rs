@@ -122,10 +122,8 @@ mod tests {
     use super::*;
 
     fn of(units: &[(&str, ActiveState)]) -> Vec<Choice> {
-        let candidate = |(name, active): &(&str, ActiveState)| Candidate {
-            unit: UnitName::parse(name).unwrap(),
-            active: *active,
-        };
+        let candidate =
+            |(name, active): &(&str, ActiveState)| Candidate { unit: UnitName::parse(name).unwrap(), active: *active };
         choices(units.iter().map(candidate).collect())
     }
 

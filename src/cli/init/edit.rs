@@ -118,14 +118,23 @@ mod tests {
     #[test]
     fn whatever_else_is_in_the_file_stays_as_it_is() {
         for (before, after) in [
-            ("# mine\nrefresh: 5s", "# mine\nrefresh: 5s\n\n# Units to watch, by name or glob. `workerheal init` adds more.\nalso_watch:\n  - \"celery@*.service\"\n  - \"bot.service\"\n"),
-            ("also_watch: []  # none yet\nrefresh: 5s\n", "also_watch: [\"celery@*.service\", \"bot.service\"]  # none yet\nrefresh: 5s\n"),
+            (
+                "# mine\nrefresh: 5s",
+                "# mine\nrefresh: 5s\n\n# Units to watch, by name or glob. `workerheal init` adds more.\nalso_watch:\n  - \"celery@*.service\"\n  - \"bot.service\"\n",
+            ),
+            (
+                "also_watch: []  # none yet\nrefresh: 5s\n",
+                "also_watch: [\"celery@*.service\", \"bot.service\"]  # none yet\nrefresh: 5s\n",
+            ),
             ("also_watch: [\"a*.service\"]\n", "also_watch: [\"a*.service\", \"celery@*.service\", \"bot.service\"]\n"),
             (
                 "also_watch: # mine\n- a*.service\n# why\n- b*.service\n\n# next\nrefresh: 5s\n",
                 "also_watch: # mine\n- a*.service\n# why\n- b*.service\n- \"celery@*.service\"\n- \"bot.service\"\n\n# next\nrefresh: 5s\n",
             ),
-            ("refresh: 5s\nalso_watch:\n    - a*.service", "refresh: 5s\nalso_watch:\n    - a*.service\n    - \"celery@*.service\"\n    - \"bot.service\"\n"),
+            (
+                "refresh: 5s\nalso_watch:\n    - a*.service",
+                "refresh: 5s\nalso_watch:\n    - a*.service\n    - \"celery@*.service\"\n    - \"bot.service\"\n",
+            ),
             ("also_watch: [bot.service, celery@*.service]", "also_watch: [bot.service, celery@*.service]"),
             ("also_watch: [bot.service]\n", "also_watch: [bot.service, \"celery@*.service\"]\n"),
         ] {

@@ -67,7 +67,8 @@ pub(super) fn lay_out(rows: &[Row], width: Option<usize>, style: Style) -> Strin
     let why = longest(&|row| row.why.chars().count());
     // The width of all columns but the name's and the reason's, with the gaps.
     let others = |shown: Shown| {
-        let optional = [(shown.tries, longest(&|row| row.tries.len())), (shown.changed, longest(&|row| row.changed.len()))];
+        let optional =
+            [(shown.tries, longest(&|row| row.tries.len())), (shown.changed, longest(&|row| row.changed.len()))];
         let optional: usize = optional.iter().filter(|(is_shown, _)| *is_shown).map(|(_, width)| width + GAP).sum();
         longest(&|row| status(row, shown).chars().count()) + optional + 2 * GAP
     };

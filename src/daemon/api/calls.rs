@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::events::{Book, Wanted};
 use super::heal::{self, Reply};
-use super::stop;
+use super::{counts, stop};
 use crate::answer::{self, Rejection, duration};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
 use crate::core::event::UnhealthyWorker;
@@ -124,7 +124,9 @@ async fn status<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Daem
 
 async fn workers<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<WorkerReport>>, Rejection> {
     office.learn_uptimes().await?;
-    Ok(Json(office.ask(Ask::Workers).await?))
+    let mut reports = office.ask(Ask::Workers).await?;
+    counts::of_reports(&office.manager, &mut reports).await;
+    Ok(Json(reports))
 }
 
 async fn unhealthy<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
@@ -144,7 +146,7 @@ async fn explain<M: ServiceManager>(
     let Path(name) = path.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let not_covered = || {
         let name: String = name.chars().take(100).collect();
-        Rejection::new(StatusCode::NOT_FOUND, format!("{name:?} is no worker that the configuration covers"))
+        Rejection::new(StatusCode::NOT_FOUND, format!("no worker named {name:?}"))
     };
     let search = office.search().await?;
     let unit = UnitName::parse(&search.rules.coverage.own_name(&name)).map_err(|_| not_covered())?;

@@ -10,6 +10,7 @@
 //! - [`events`]: the last events, and those who follow them.
 
 mod calls;
+mod counts;
 mod events;
 mod heal;
 mod serve;

@@ -33,7 +33,7 @@ impl Healer {
         self.leave(name);
         let group = self.groups.entry(parent.name.clone()).or_default();
         group.children.insert(name.clone());
-        group.state = parent.state();
+        group.state = parent.condition();
         if let Some(track) = self.tracks.get_mut(name) {
             track.waits_for = Some(parent.name.clone());
         }
@@ -94,7 +94,7 @@ impl Healer {
             let more = if count > NAMED { ", …" } else { "" };
             let mut event = Event::new(EventPhase::Held);
             event.reason =
-                format!("{count} workers wait for {parent}, which is {} ({}{more})", group.state, named.join(", "));
+                format!("{count} workers wait for {parent}, which {} ({}{more})", group.state, named.join(", "));
             self.actions.push(Action::Emit(event));
         }
     }

@@ -29,8 +29,13 @@ impl Healer {
     pub fn plan(&self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         for report in self.survey(now) {
-            let Some(worker) = report.unhealthy() else { continue };
             let held_for = UnitName::parse(&report.unit).ok().and_then(|unit| self.held_for(&unit).cloned());
+            let Some(worker) = report.unhealthy() else {
+                if let (Some(worker), Some(Refusal::Paused(_) | Refusal::StopMarker)) = (report.ill(), held_for) {
+                    plan.paused.push(LeftAlone { worker, reason: report.reason });
+                }
+                continue;
+            };
             let is_left_alone = match &held_for {
                 Some(refusal) if refusal.is_shown_only() => true,
                 _ => worker.state == State::Orphaned,
@@ -163,7 +168,8 @@ impl Healer {
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
             unit: name.short().to_owned(),
-            healthy: meant_to_be || state.is_none() || !(is_ill(phase) || orphaned.is_some()),
+            healthy: state.is_none() || !(is_ill(phase) || orphaned.is_some()),
+            on_purpose: meant_to_be,
             phase,
             state,
             attempts: track.map_or(0, |track| track.attempts),
