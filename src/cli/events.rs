@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Status;
+use super::complete::targets;
 use super::status::ago;
 use super::term::{self, Style};
 use super::time::{since, time_of_day};
@@ -28,7 +30,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Events {
     /// Of which workers: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: all]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// Go on with what happens from now on
     #[arg(short, long)]

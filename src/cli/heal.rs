@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete::targets;
 use super::progress::{Form, Progress};
 use super::term::{self, Style};
 use super::time::short_duration;
@@ -18,7 +20,7 @@ use crate::setup::Options;
 #[derive(Debug, Args)]
 pub(super) struct Heal {
     /// What to heal: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything unhealthy]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// Print the result as JSON
     #[arg(long, conflicts_with = "events")]
@@ -73,7 +75,8 @@ impl Heal {
             Form::Json | Form::Events => term::print(format!("{}\n", serde_json::to_string_pretty(unhealthy)?))?,
             Form::Text => {
                 // An empty table says that nothing is wrong.
-                let others = left_alone_lines(left_alone, style) + &paused_line(paused, style) + &refused_lines(refused, style);
+                let others =
+                    left_alone_lines(left_alone, style) + &paused_line(paused, style) + &refused_lines(refused, style);
                 let nothing_to_heal = unhealthy.is_empty() && !others.is_empty();
                 let table =
                     if nothing_to_heal { String::new() } else { detect::table(unhealthy, style, term::width()) };

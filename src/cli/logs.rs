@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use futures_util::future::join_all;
 use futures_util::stream::{SelectAll, StreamExt, unfold};
 
 use super::Status;
+use super::complete::targets;
 use super::term::{self, Style};
 use super::time::time_of_day;
 use crate::client::log::{self, Author, Log, LogError, LogLine};
@@ -23,7 +25,7 @@ const LONGEST_NAME: usize = 32;
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// Whose: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: every worker]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// Go on with what is logged from now on
     #[arg(short, long)]

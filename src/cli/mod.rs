@@ -4,6 +4,7 @@
 //! standard error.
 
 mod check;
+mod complete;
 mod daemon;
 #[cfg(feature = "dashboard")]
 mod dashboard;
@@ -137,6 +138,7 @@ enum Status {
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    complete::answer();
     let Cli { global, command } = Cli::parse();
     let style = term::style(global.color);
     let options = Options {

@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Status;
+use super::complete::targets;
 use super::term::{self, Style};
 use super::time::{duration, until};
 use crate::api::{PauseKind, PauseReport, Paused};
@@ -15,7 +17,7 @@ use crate::setup::Options;
 #[derive(Debug, Args)]
 pub(super) struct Pause {
     /// What to pause: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// For how long, such as 30m [default: until it is resumed]
     #[arg(long = "for", value_parser = duration, value_name = "TIME")]
@@ -37,7 +39,7 @@ impl Pause {
 #[derive(Debug, Args)]
 pub(super) struct Resume {
     /// What to resume: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// Print what is still paused as JSON
     #[arg(long)]

@@ -5,9 +5,11 @@ mod columns;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use self::columns::{Row, Tone};
 use super::Status as Outcome;
+use super::complete::{sites, targets};
 use super::pause::paused;
 use super::term::{self, Style};
 use crate::api::DaemonStatus;
@@ -28,13 +30,13 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Status {
     /// Which workers: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: all]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// Only workers that something is wrong with
     #[arg(long)]
     failed: bool,
     /// Only workers of this site
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(sites))]
     site: Option<String>,
     /// Print a JSON array of the workers
     #[arg(long)]
@@ -164,7 +166,7 @@ fn why(worker: &WorkerReport) -> String {
         });
     }
     if why.is_empty() && worker.phase == Stage::Down && worker.state.is_none() {
-        why.push("it is down, and nothing says that it should be up".to_owned());
+        why.push("nothing says that it should be up".to_owned());
     }
     if !worker.last_error.is_empty() && worker.phase != Stage::Up && !is_at_rest(worker) {
         why.push(worker.last_error.clone());
@@ -176,7 +178,7 @@ fn tone(worker: &WorkerReport) -> Tone {
     match worker.phase {
         Stage::Up if worker.reason.is_empty() => Tone::Good,
         Stage::Up | Stage::Proving | Stage::Starting | Stage::Due | Stage::Waiting | Stage::Changing => Tone::Busy,
-        Stage::Held if worker.on_purpose => Tone::Faint,
+        Stage::Held if worker.healthy || worker.on_purpose => Tone::Faint,
         Stage::Held => Tone::Busy,
         Stage::GaveUp | Stage::Unknown => Tone::Bad,
         Stage::Stopped | Stage::Down => Tone::Faint,
@@ -231,7 +233,7 @@ mod tests {
              myapp/a-worker-with-a-long-name  waiting (start-limit-hit)      3  4s ago   again in 12s; exit-code: boom\n\
              myapp/vite                       held                                       you paused the site myapp, 28m left\n\
              myapp/horizon                    stopped                                    you stopped it\n\
-             myapp/scheduler                  down                                       it is down, and nothing says that it should be up\n"
+             myapp/scheduler                  down                                       nothing says that it should be up\n"
         );
     }
 

@@ -1,8 +1,10 @@
 //! `workerheal stop`: stops workers, so that it is known to be meant.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Status;
+use super::complete::targets;
 use super::term::{self, Style};
 use crate::api::StopReport;
 use crate::client::Access;
@@ -12,7 +14,7 @@ use crate::setup::Options;
 #[derive(Debug, Args)]
 pub(super) struct Stop {
     /// What to stop: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site
-    #[arg(value_name = "TARGET", required = true)]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets), required = true)]
     targets: Vec<String>,
     /// Print what was stopped as JSON
     #[arg(long)]

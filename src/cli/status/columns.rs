@@ -32,7 +32,7 @@ pub(super) enum Tone {
 /// The room that a reason is worth giving up a column for.
 const ROOM_FOR_WHY: usize = 32;
 /// What is left of a reason and of a name at least.
-const LEAST_WHY: usize = 16;
+const LEAST_WHY: usize = 24;
 const LEAST_NAME: usize = 12;
 const GAP: usize = 2;
 

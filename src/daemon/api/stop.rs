@@ -35,7 +35,9 @@ pub(super) async fn stop<M: ServiceManager>(
     let ends = join_all(units.iter().map(|unit| office.manager.end(unit))).await;
     wait_until_known(&office, &units).await?;
     let mut report = StopReport::default();
-    for (unit, end) in units.iter().zip(ends) {
+    let mut ends: Vec<_> = units.iter().zip(ends).collect();
+    ends.sort_by_key(|(unit, _)| covered.iter().find(|(name, _)| name == *unit).map(|(_, worker)| worker));
+    for (unit, end) in ends {
         let Some((_, worker)) = covered.iter().find(|(name, _)| name == unit) else { continue };
         let worker = StoppedWorker::of(unit, worker);
         match end {

@@ -80,7 +80,7 @@ const STAGES = {
 export function stage(worker) {
   const [name, tone] = STAGES[worker.phase] ?? STAGES.unknown;
   if (isFailing(worker) && tone !== "bad") return [name === "check" ? "bang" : name, "bad"];
-  return [name, worker.phase === "held" && worker.on_purpose ? "quiet" : tone];
+  return [name, worker.phase === "held" && (worker.healthy || worker.on_purpose) ? "quiet" : tone];
 }
 
 export const isFailing = (worker) => worker.state !== undefined && !worker.healthy && !worker.on_purpose;

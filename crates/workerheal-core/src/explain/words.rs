@@ -361,8 +361,8 @@ impl Words<'_> {
             },
             Verdict::Held(refusal) => in_short(refusal),
             Verdict::GivenUp => match case.history.attempts {
-                0 => "it was given up; nothing has changed since".to_owned(),
-                count => format!("{} failed; nothing has changed since", attempts(count)),
+                0 => "it was given up; nothing changed since".to_owned(),
+                count => format!("{} failed; nothing changed since", attempts(count)),
             },
             Verdict::Hopeless(why) => why.to_string(),
             Verdict::Exhausted(count) => format!("{} failed", attempts(*count)),

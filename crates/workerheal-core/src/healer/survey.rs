@@ -163,13 +163,14 @@ impl Healer {
             Some(Phase::Held(refusal)) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
             _ => against.is_some(),
         };
+        let healthy = state.is_none() || !(is_ill(phase) || orphaned.is_some());
         WorkerReport {
             site: worker.site.clone(),
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
             unit: name.short().to_owned(),
-            healthy: state.is_none() || !(is_ill(phase) || orphaned.is_some()),
-            on_purpose: meant_to_be,
+            healthy,
+            on_purpose: meant_to_be && !healthy,
             phase,
             state,
             attempts: track.map_or(0, |track| track.attempts),
