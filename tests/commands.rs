@@ -1,7 +1,5 @@
 //! Commands that show, stop and follow workers: what they print, and that it is so.
 
-#![expect(clippy::unwrap_used, reason = "this is for tests only")]
-
 mod common;
 
 use std::fs;

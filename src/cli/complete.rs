@@ -2,6 +2,7 @@
 //!
 //! The shell runs this program again, with `$WORKERHEAL_COMPLETE` set, so that it offers the workers of now.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;
@@ -29,8 +30,7 @@ pub(super) enum Shell {
     Bash,
     Elvish,
     Fish,
-    #[value(name = "powershell")]
-    PowerShell,
+    Powershell,
     Zsh,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn script(shell: Shell) -> io::Result<String> {
         Shell::Bash => &Bash,
         Shell::Elvish => &Elvish,
         Shell::Fish => &Fish,
-        Shell::PowerShell => &Powershell,
+        Shell::Powershell => &Powershell,
         Shell::Zsh => &Zsh,
     };
     let mut script = Vec::new();
@@ -86,26 +86,16 @@ pub(super) fn targets(begun: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Sites.
 pub(super) fn sites(begun: &OsStr) -> Vec<CompletionCandidate> {
-    let begun = begun.to_string_lossy();
-    let names = offered(&workers(), &begun).into_iter().filter(|name| !name.contains('/'));
-    let workers = workers();
-    let is_site = |name: &String| workers.iter().any(|(_, worker)| worker.site == *name);
-    names.filter(is_site).map(CompletionCandidate::new).collect()
+    let (workers, begun) = (workers(), begun.to_string_lossy());
+    let sites: BTreeSet<&str> = workers.iter().map(|(_, worker)| worker.site.as_str()).collect();
+    let sites = sites.into_iter().filter(|site| !site.is_empty() && site.starts_with(&*begun));
+    sites.map(CompletionCandidate::new).collect()
 }
 
-/// What begins so: first the sites, and only below one of them its workers.
-fn offered(workers: &[(UnitName, Worker)], begun: &str) -> Vec<String> {
-    let mut sites: Vec<String> = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    for (_, worker) in workers {
-        if !worker.site.is_empty() && !sites.contains(&worker.site) {
-            sites.push(worker.site.clone());
-        }
-        names.push(worker.to_string());
-    }
-    let mut offered: Vec<String> = sites.into_iter().chain(names).filter(|name| name.starts_with(begun)).collect();
-    offered.sort();
-    offered
+/// What begins so, in alphabetical order: sites, and workers.
+fn offered(workers: &[(UnitName, Worker)], begun: &str) -> BTreeSet<String> {
+    let names = workers.iter().flat_map(|(_, worker)| [worker.site.clone(), worker.to_string()]);
+    names.filter(|name| !name.is_empty() && name.starts_with(begun)).collect()
 }
 
 /// Every worker; none where that cannot be found out at once.
@@ -137,10 +127,11 @@ mod tests {
             worker("shop", "queue", Some("feat-x")),
             worker("myapp", "vite", None),
         ];
+        let offered = |begun| offered(&workers, begun).into_iter().collect::<Vec<_>>();
         let all = ["celery@mail", "myapp", "myapp/vite", "shop", "shop/queue", "shop/queue@feat-x"];
-        assert_eq!(offered(&workers, ""), all);
-        assert_eq!(offered(&workers, "sh"), ["shop", "shop/queue", "shop/queue@feat-x"]);
-        assert_eq!(offered(&workers, "shop/queue@"), ["shop/queue@feat-x"]);
-        assert_eq!(offered(&workers, "x"), [""; 0]);
+        assert_eq!(offered(""), all);
+        assert_eq!(offered("sh"), ["shop", "shop/queue", "shop/queue@feat-x"]);
+        assert_eq!(offered("shop/queue@"), ["shop/queue@feat-x"]);
+        assert_eq!(offered("x"), [""; 0]);
     }
 }

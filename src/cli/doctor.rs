@@ -38,7 +38,7 @@ impl Doctor {
         term::print(if self.json {
             format!("{}\n", serde_json::to_string_pretty(&findings)?)
         } else {
-            text(&findings, style)
+            text(&findings, style, term::width())
         })?;
         let has_problems = findings.iter().any(|finding| finding.level == Level::Problem);
         Ok(if has_problems { Status::Unhealthy } else { Status::Done })
@@ -277,13 +277,12 @@ async fn of_session(scope: Scope) -> Option<Finding> {
     if scope == Scope::System {
         return None;
     }
-    Some(match crate::manager::systemd::own::OwnUnit::lingers().await? {
-        true => Finding::ok("linger", "your services go on when you log out"),
-        false => Finding::warning(
-            "linger",
-            "your services, workerheal among them, end when you log out",
-            "keep them running: loginctl enable-linger",
-        ),
+    let lingers = crate::manager::systemd::own::OwnUnit::lingers().await?;
+    Some(if lingers {
+        Finding::ok("linger", "your services go on when you log out")
+    } else {
+        let says = "your services, workerheal among them, end when you log out";
+        Finding::warning("linger", says, "keep them running: loginctl enable-linger")
     })
 }
 

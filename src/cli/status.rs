@@ -89,7 +89,12 @@ fn head(status: &DaemonStatus, workers: &[WorkerReport], now: SystemTime, style:
     let count = format!("{} worker{}", status.workers, if status.workers == 1 { "" } else { "s" });
     let counts: Vec<String> = status.counts.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
-    let mut head = format!("{}{uptime}, {count}{counts}\n", style.strong(format!("workerheal {}", status.version)));
+    let version = format!("workerheal {}", status.version);
+    let mut head = format!("{version}{uptime}, {count}{counts}\n");
+    if let Some(width) = term::width() {
+        head = term::wrap(&head, width);
+    }
+    head = head.replacen(&version, &style.strong(&version), 1);
     if !status.manager.reachable {
         let why = format!("The service manager cannot be reached, nothing is healed: {}", status.manager.error);
         head.push_str(&format!("{}\n", style.bad(why)));

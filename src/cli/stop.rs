@@ -47,7 +47,9 @@ fn text(report: &StopReport, targets: &[String], style: Style) -> String {
             text.push_str(&format!("Stopped {}; it stays stopped until you start it: {start}\n", worker.name()));
         }
         workers => {
-            workers.iter().for_each(|worker| text.push_str(&format!("Stopped {}\n", worker.name())));
+            for worker in workers {
+                text.push_str(&format!("Stopped {}\n", worker.name()));
+            }
             text.push_str(&format!("They stay stopped until you start them: {start}\n"));
         }
     }

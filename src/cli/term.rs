@@ -78,6 +78,24 @@ pub(super) fn complain(error: impl Display) {
     let _ = writeln!(io::stderr().lock(), "workerheal: {error}");
 }
 
+/// A text on lines of so many columns, broken between words.
+pub(super) fn wrap(text: &str, columns: usize) -> String {
+    let (mut wrapped, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > columns {
+            wrapped.push('\n');
+            used = 0;
+        } else if used > 0 {
+            wrapped.push(' ');
+            used += 1;
+        }
+        wrapped.push_str(word);
+        used += length;
+    }
+    wrapped
+}
+
 /// Cuts a text to so many columns, with `…` where something is missing.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {

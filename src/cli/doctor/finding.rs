@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cli::term::Style;
+use crate::cli::term::{self, Style};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,8 +43,13 @@ impl Finding {
     }
 }
 
-/// A line for each check, and what they come to.
-pub(super) fn text(findings: &[Finding], style: Style) -> String {
+/// The width of a level.
+const LEVEL: usize = 7;
+/// The least room for sentences.
+const LEAST_ROOM: usize = 30;
+
+/// A line for each check, or several on a narrow terminal, and what they come to.
+pub(super) fn text(findings: &[Finding], style: Style, columns: Option<usize>) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut text = String::new();
     for Finding { check, level, says, remedy } in findings {
@@ -53,8 +58,11 @@ pub(super) fn text(findings: &[Finding], style: Style) -> String {
             Level::Warning => style.busy("warning"),
             Level::Problem => style.bad("problem"),
         };
-        let remedy = if remedy.is_empty() { String::new() } else { format!("; {}", style.strong(remedy)) };
-        text.push_str(&format!("{level}  {check:width$}  {says}{remedy}\n"));
+        let says = if remedy.is_empty() { says.clone() } else { format!("{says}; {remedy}") };
+        let indent = LEVEL + width + 4;
+        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST_ROOM));
+        let says = term::wrap(&says, room).replace('\n', &format!("\n{:indent$}", ""));
+        text.push_str(&format!("{level}  {check:width$}  {says}\n"));
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let counts = [(count(Level::Problem), "problem"), (count(Level::Warning), "warning")];
@@ -79,13 +87,19 @@ mod tests {
             Finding::problem("daemon", "none answers", "install it: workerheal install"),
         ];
         assert_eq!(
-            text(&findings, Style::default()),
+            text(&findings, Style::default(), None),
             "ok       versions  0.1.0\n\
              warning  linger    your services end when you log out; to keep them: loginctl enable-linger\n\
              problem  daemon    none answers; install it: workerheal install\n\
              1 problem, 1 warning.\n"
         );
-        assert_eq!(text(&findings[..1], Style::default()), "ok       versions  0.1.0\nAll checks passed.\n");
+        assert_eq!(text(&findings[..1], Style::default(), None), "ok       versions  0.1.0\nAll checks passed.\n");
+        let narrow = text(&findings[1..2], Style::default(), Some(60));
+        assert_eq!(
+            narrow,
+            "warning  linger  your services end when you log out; to keep\n                 them: loginctl enable-linger\n\
+             1 warning.\n"
+        );
         assert_eq!(
             serde_json::to_value(&findings[1]).unwrap(),
             serde_json::json!({

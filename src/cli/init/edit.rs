@@ -31,8 +31,8 @@ pub(super) fn with_globs(text: &str, globs: &[String]) -> Option<String> {
 
 /// The line that the list of these globs is, one after the other.
 pub(super) fn lines(globs: &[impl AsRef<str>]) -> String {
-    let items: String = globs.iter().map(|glob| format!("  - {}\n", quoted(glob.as_ref()))).collect();
-    format!("also_watch:\n{items}")
+    let items: Vec<String> = globs.iter().map(|glob| format!("  - {}\n", quoted(glob.as_ref()))).collect();
+    format!("also_watch:\n{}", items.concat())
 }
 
 /// A backslash, as names of units may have, is only itself between single quotes.
@@ -61,8 +61,8 @@ fn insert(text: &str, globs: &[&str]) -> Option<String> {
             if !lines[after - 1].ends_with('\n') {
                 lines[after - 1].push('\n');
             }
-            let items: String = items.iter().map(|glob| format!("{indent}- {glob}\n")).collect();
-            lines.insert(after, items);
+            let items: Vec<String> = items.iter().map(|glob| format!("{indent}- {glob}\n")).collect();
+            lines.insert(after, items.concat());
         }
     }
     Some(lines.concat())

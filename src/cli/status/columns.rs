@@ -97,7 +97,9 @@ pub(super) fn lay_out(rows: &[Row], width: Option<usize>, style: Style) -> Strin
         line.trim_end().to_owned()
     };
     let mut table = format!("{}\n", style.strong(line(&head)));
-    rows.iter().for_each(|row| table.push_str(&format!("{}\n", line(row))));
+    for row in rows {
+        table.push_str(&format!("{}\n", line(row)));
+    }
     table
 }
 
