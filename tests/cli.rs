@@ -181,7 +181,10 @@ fn heal_as_events_tells_each_step_as_a_line() {
     let starting = |site, unit| json!({"phase": "starting", "site": site, "unit": unit});
     assert_eq!(events[..2], [starting("myapp", QUEUE), starting("shop", BROKEN)], "{events:#?}");
     assert_eq!(events.len(), 5, "{events:#?}");
-    assert!(events.contains(&json!({"phase": "healed", "site": "myapp", "unit": QUEUE})), "{events:#?}");
+    let healed = events.iter().find(|event| event["phase"] == "healed").unwrap();
+    let down = &healed["downtime_ms"];
+    assert_eq!(*healed, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
+    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{healed:#}");
     assert!(events.iter().any(|event| event["phase"] == "failed" && event["unit"] == BROKEN && event["error"] != ""));
     assert_eq!(events[4], json!({"phase": "done"}));
 }

@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use common::{DAEMON, LIVES, LIVES_UNLESS_BROKEN, QUICK, Ran, SOON, World};
 
@@ -145,6 +146,27 @@ fn status_and_events_can_be_asked_of_some_workers() {
     assert!(ran.status == 2 && ran.err.contains("that has not come yet"), "{ran:?}");
     let ran = told(&["--since", "soon"]);
     assert!(ran.status == 2 && ran.err.contains("write 2h, yesterday, 14:05"), "{ran:?}");
+}
+
+#[test]
+fn a_heal_tells_for_how_long_the_worker_was_down_by_the_managers_clock() {
+    let world = World::new();
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    let at = |timestamp| world.since_boot(QUEUE, timestamp);
+    let down = at("ActiveEnterTimestamp") - at("InactiveEnterTimestamp");
+    let healed = world.wait_until("the event", SOON, || {
+        let told = world.run(&["events", "--json"]).out;
+        told.lines().find(|line| line.contains("\"healed\"")).map(str::to_owned)
+    });
+    let healed: serde_json::Value = serde_json::from_str(&healed).unwrap();
+    let told = Duration::from_millis(healed["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{healed:#}")));
+    // It is asked when it was up a little after it is asked for how long.
+    assert!(told.abs_diff(down) < Duration::from_millis(100), "{told:?} {down:?}");
+    let text = world.run(&["events"]).out;
+    assert!(text.contains("myapp/queue is up again and has stayed up; it was down for "), "{text}");
 }
 
 #[test]

@@ -84,7 +84,10 @@ fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_ow
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
     let table = world.run(&["status"]);
-    assert!(table.out.contains("myapp/queue@feat-x") && table.out.contains("lerd-queue-myapp-feat-x"), "{table:?}");
+    assert!(
+        table.out.contains("myapp/queue@feat-x") && table.out.contains("Paused myapp/queue@feat-x until"),
+        "{table:?}"
+    );
     // Without the daemon, too.
     world.run(&["resume"]);
     events.wait("healed", healthy);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::term::{self, Style};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Failure, Phase};
+use crate::core::explain::times::rounded;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const FRAME: Duration = Duration::from_millis(100);
@@ -101,7 +102,11 @@ impl Progress {
                 String::new()
             }
             Phase::Healed => {
-                let took = format!("in {:.1}s", self.finish(unit).as_secs_f64());
+                let took = self.finish(unit);
+                let took = match event.downtime {
+                    Some(downtime) => format!("in {:.1}s, was down for {}", took.as_secs_f64(), rounded(downtime)),
+                    None => format!("in {:.1}s", took.as_secs_f64()),
+                };
                 let outcome = format!("{} {}", self.style.good("healed"), self.style.faint(took));
                 let line = self.line(&self.style.good("✓"), unit, &outcome);
                 self.failures.interrupt();

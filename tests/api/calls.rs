@@ -123,7 +123,9 @@ fn a_heal_is_told_step_by_step_and_done_by_the_daemon() {
     let names: Vec<&str> = told.iter().map(|message| message.name.as_str()).collect();
     assert_eq!(names, ["plan", "", "", "", "result"], "{told:#?}");
     assert_eq!(told[1].data, json!({"phase": "starting", "site": "myapp", "unit": QUEUE}));
-    assert_eq!(told[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE}));
+    let down = &told[2].data["downtime_ms"];
+    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{told:#?}");
+    assert_eq!(told[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
     assert_eq!(told[3].data, json!({"phase": "done"}));
     assert_eq!(told[4].data["healed"][0]["unit"], QUEUE, "{told:#?}");
     assert_eq!(told[4].data["failed"], json!([]), "{told:#?}");
@@ -282,6 +284,9 @@ fn what_cannot_be_read_is_refused_with_a_sentence() {
     refused("GET", "/v1/events?since=yesterday", "", 400);
     refused("GET", "/v1/events?limit=many", "", 400);
     refused("GET", "/v1/events?sinse=1h", "", 400);
+    refused("POST", "/v1/stop", "{}", 400);
+    refused("POST", "/v1/stop", "{\"targets\": [\"dbus\"]}", 404);
+    refused("GET", "/v1/stop", "", 405);
     refused("GET", "/v1/nothing", "", 404);
     refused("GET", "/", "", 404);
     refused("GET", "/v1/heal", "", 405);

@@ -90,7 +90,7 @@ fn events_are_shown_and_followed() {
     );
     let ran = world.run(&["events", "--since", "1h"]);
     assert!(
-        ran.out.lines().any(|line| line.ends_with("healed     myapp/queue is up again and has stayed up")),
+        ran.out.lines().any(|line| line.contains("healed     myapp/queue is up again and has stayed up")),
         "{ran:?}"
     );
     let ran = world.run(&["events", "--since", "1h", "--json", "-n", "1"]);

@@ -119,7 +119,12 @@ impl Batch {
         self.held.remove(&unit);
         match event.phase {
             Phase::Starting => self.begin(&unit),
-            Phase::Healed | Phase::Recovered => self.conclude(&unit, None),
+            Phase::Healed | Phase::Recovered => {
+                self.conclude(&unit, None);
+                if let Some(told) = self.events.back_mut().filter(|told| told.unit == event.unit) {
+                    told.downtime = event.downtime;
+                }
+            }
             Phase::Failed => {
                 let error = match last_words {
                     Some(line) => format!("{}: {line}", event.error),

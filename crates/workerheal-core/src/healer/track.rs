@@ -99,6 +99,10 @@ pub(super) struct Track {
     pub given_up: Option<GivenUp>,
     /// The fall in which a unit that it needs took it along: that stop was not meant for it.
     pub taken_along: Option<Fall>,
+    /// When it failed, by the manager's clock: the first of the failures since it was last well.
+    pub fell: Option<Duration>,
+    /// How long it was down, once it has been seen to be up again.
+    pub downtime: Option<Duration>,
     /// When the look that is under way was asked for.
     pub looked_at: Timestamp,
     /// When its start was told to be done.
@@ -157,6 +161,8 @@ impl Track {
             stop_is_certain: false,
             given_up: None,
             taken_along: None,
+            fell: None,
+            downtime: None,
             looked_at: now,
             started_at: now,
             look_closer: false,
