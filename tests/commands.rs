@@ -156,7 +156,7 @@ fn a_heal_tells_for_how_long_the_worker_was_down_by_the_managers_clock() {
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
     let at = |timestamp| world.since_boot(QUEUE, timestamp);
-    let down = at("ActiveEnterTimestamp") - at("InactiveEnterTimestamp");
+    let down = at("ActiveEnterTimestamp").checked_sub(at("InactiveEnterTimestamp")).unwrap();
     let healed = world.wait_until("the event", SOON, || {
         let told = world.run(&["events", "--json"]).out;
         told.lines().find(|line| line.contains("\"healed\"")).map(str::to_owned)

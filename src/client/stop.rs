@@ -5,9 +5,8 @@ use futures_util::future::join_all;
 use super::socket::Daemon;
 use super::{Access, Direct, Error};
 use crate::api::{NotStopped, StopReport, StoppedWorker};
-use crate::core::memory::{Remembered, Standing};
+use crate::core::memory::Standing;
 use crate::core::target;
-use crate::core::time::Timestamp;
 use crate::core::units::{Detail, UnitName};
 use crate::manager::ServiceManager;
 use crate::setup::Options;
@@ -63,15 +62,7 @@ impl Direct {
         for unit in stopped {
             let seen = self.client.search().inspect(unit, Detail { file: true, ..Detail::default() }).await.ok();
             let run = seen.and_then(|seen| seen.run);
-            let it = memory.workers.entry(unit.clone()).or_insert_with(|| Remembered {
-                attempts: 0,
-                not_before: Timestamp::default(),
-                standing: Standing::Open,
-                suspected: None,
-                last_failure: String::new(),
-                at_failure: None,
-                taken_along: None,
-            });
+            let it = memory.workers.entry(unit.clone()).or_default();
             it.standing = Standing::Stopped { run, certain: true };
         }
         // Where that cannot be written, the journal still tells of stops of workers that were up.

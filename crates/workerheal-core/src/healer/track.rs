@@ -99,10 +99,6 @@ pub(super) struct Track {
     pub given_up: Option<GivenUp>,
     /// The fall in which a unit that it needs took it along: that stop was not meant for it.
     pub taken_along: Option<Fall>,
-    /// When it failed, by the manager's clock: the first of the failures since it was last well.
-    pub fell: Option<Duration>,
-    /// How long it was down, once it has been seen to be up again.
-    pub downtime: Option<Duration>,
     /// When the look that is under way was asked for.
     pub looked_at: Timestamp,
     /// When its start was told to be done.
@@ -132,6 +128,10 @@ pub(super) struct Track {
     pub cleared_seen: bool,
     /// How often in a row a look has shown that it is on its way up, though it had been told to have failed.
     pub contradictions: u32,
+    /// When it failed, by the manager's clock: the first of the failures since it was last well.
+    pub fell: Option<Duration>,
+    /// How long it was down, once it has been seen to be up again.
+    pub downtime: Option<Duration>,
     /// How often in a row it could not be told whether it was stopped.
     pub doubts: u32,
     /// Whether the world has been told that it is down.
@@ -161,8 +161,6 @@ impl Track {
             stop_is_certain: false,
             given_up: None,
             taken_along: None,
-            fell: None,
-            downtime: None,
             looked_at: now,
             started_at: now,
             look_closer: false,
@@ -178,6 +176,8 @@ impl Track {
             stop_asked: false,
             cleared_seen: false,
             contradictions: 0,
+            fell: None,
+            downtime: None,
             doubts: 0,
             announced: false,
             told: None,
