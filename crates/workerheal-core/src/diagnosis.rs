@@ -199,7 +199,7 @@ impl fmt::Display for Refusal {
             Self::Masked => f.write_str("the unit is masked"),
             Self::Disabled => f.write_str("the unit was disabled while it was down"),
             Self::JobPending => f.write_str("another job is under way for the unit"),
-            Self::ParentDown(parent) => write!(f, "it needs {}, which {}", parent.name, parent.condition()),
+            Self::ParentDown(parent) => write!(f, "it needs {}, which {}", parent.name, parent.state()),
             Self::ConflictUp(unit) => write!(f, "starting it would stop {unit}, which is up"),
             Self::LeftToTrigger(unit) => write!(f, "{unit} decides when it runs"),
             Self::OneshotEnded => f.write_str("it runs once, and its unit has no Restart="),

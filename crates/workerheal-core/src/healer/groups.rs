@@ -33,7 +33,7 @@ impl Healer {
         self.leave(name);
         let group = self.groups.entry(parent.name.clone()).or_default();
         group.children.insert(name.clone());
-        group.state = parent.condition();
+        group.state = parent.state();
         if let Some(track) = self.tracks.get_mut(name) {
             track.waits_for = Some(parent.name.clone());
         }

@@ -89,7 +89,7 @@ impl Parent {
 
     /// How it is, as a clause: `has failed`, `is down`.
     #[must_use]
-    pub fn condition(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         match self.active {
             _ if self.stopping => "is being stopped",
             ActiveState::Failed => "has failed",
