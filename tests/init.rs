@@ -74,6 +74,19 @@ fn without_lerd_units_are_chosen_installed_and_healed_and_no_file_is_edited_by_h
 }
 
 #[test]
+fn where_nothing_is_watched_every_command_says_what_to_do() {
+    let world = fresh_account();
+    let ran = world.run(&["check"]);
+    assert!(ran.status == 0 && ran.err.contains("choose units: workerheal init"), "{ran:?}");
+    let ran = world.run(&["doctor"]);
+    assert!(ran.out.contains("nothing is watched; choose units: workerheal init"), "{ran:?}");
+    assert_eq!(world.run(&["install"]).status, 0);
+    let ran = world.run(&["status"]);
+    assert!(ran.out.ends_with("No workers found; see `workerheal check`.\n"), "{ran:?}");
+    assert_eq!(world.run(&["logs"]).out, "No workers found; see `workerheal check`.\n");
+}
+
+#[test]
 fn installed_without_anything_to_watch_it_says_what_to_do_and_that_works() {
     let world = fresh_account();
     let ran = world.run(&["install"]);

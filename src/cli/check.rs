@@ -43,6 +43,14 @@ impl Check {
                 term::complain(format!("warning: also_watch: {glob:?} matches nothing: {what}"));
             }
         }
+        if let (Ok(config), Ok(registry)) = (&config, &registry)
+            && registry.is_empty()
+            && !config.coverage.may_name_aliases()
+        {
+            term::complain(
+                "warning: nothing is watched, as there are no sites and also_watch is empty; choose units: workerheal init",
+            );
+        }
         // Both are told, so that nobody has to come back for the second.
         match (config.err(), registry.err()) {
             (None, None) => Ok(Status::Done),
