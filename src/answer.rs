@@ -61,7 +61,7 @@ pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
 
 /// A duration as people write it.
 pub(crate) fn duration(text: &str) -> Result<Duration, Rejection> {
-    let hint = "write a number with its unit, such as 90s, 30m or 2h";
+    let hint = "write 30m, 2h or 1d";
     match humantime::parse_duration(text.trim()) {
         Ok(time) if time <= LONGEST => Ok(time),
         Ok(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is too long a time"))),

@@ -11,12 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::coverage::{Worker, display_name};
 use crate::core::event::{milliseconds, rfc3339};
 use crate::core::explain::Explanation;
 use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
 use crate::core::pauses::{Pause, Target};
 use crate::core::survey::Stage;
+use crate::core::units::UnitName;
 use crate::manager::Scope;
 
 /// `GET /v1/status`: how the daemon is.
@@ -38,6 +40,9 @@ pub struct DaemonStatus {
     pub state: StateStatus,
     /// The configuration's path.
     pub config: String,
+    /// What is wrong with it, so that an earlier one is in force.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub config_error: String,
     /// Everything was stopped on purpose.
     pub stop_marker: bool,
     /// What is paused, the widest first.
@@ -204,4 +209,63 @@ pub struct Explained {
 pub struct Refused {
     /// Why, as one sentence.
     pub error: String,
+}
+
+/// `POST /v1/stop`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StopRequest {
+    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; at least one.
+    pub targets: Vec<String>,
+}
+
+/// The answer to it. Both lists are always there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopReport {
+    /// Down, and not healed until they are started.
+    pub stopped: Vec<StoppedWorker>,
+    /// Still up, each with the reason.
+    pub failed: Vec<NotStopped>,
+}
+
+/// A worker that was to be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedWorker {
+    /// Its site; empty if it has none.
+    pub site: String,
+    /// What it does there.
+    pub worker: String,
+    /// The git worktree that it serves, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
+    /// Its unit, without `.service`.
+    pub unit: String,
+}
+
+/// A worker that could not be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotStopped {
+    /// Which one.
+    pub worker: StoppedWorker,
+    /// Why, as one line.
+    pub error: String,
+}
+
+impl StoppedWorker {
+    /// The worker of this unit.
+    #[must_use]
+    pub fn of(unit: &UnitName, worker: &Worker) -> Self {
+        Self {
+            site: worker.site.clone(),
+            worker: worker.name.clone(),
+            worktree: worker.worktree.clone(),
+            unit: unit.short().to_owned(),
+        }
+    }
+
+    /// `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone where there is no site.
+    #[must_use]
+    pub fn name(&self) -> String {
+        display_name(&self.site, &self.worker, self.worktree.as_deref())
+    }
 }

@@ -5,6 +5,7 @@
 //! acts by; what a person names, by the same rules.
 
 mod inquiry;
+mod preview;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -359,7 +360,7 @@ impl<M: ServiceManager> Search<M> {
         let Findings { unhealthy, shown, refused } = self.find(units).await?;
         let refused = refused.into_iter().chain(shown);
         let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }).collect();
-        Ok(Plan { unhealthy, left_alone: Vec::new(), refused })
+        Ok(Plan { unhealthy, refused, ..Plan::default() })
     }
 
     /// The last line that a unit has logged, if it can be found in time.

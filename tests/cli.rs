@@ -133,8 +133,12 @@ fn heal_heals_what_it_can_and_says_what_became_of_each() {
     assert_eq!((ran.status, ran.err.as_str()), (1, ""), "{ran:?}");
     let lines: Vec<_> = ran.out.lines().collect();
     assert_eq!(lines.len(), 3, "{ran:?}");
-    assert!(lines.iter().any(|line| line.contains(QUEUE) && line.contains("healed")), "{ran:?}");
-    assert!(lines.iter().any(|line| line.contains(BROKEN) && line.contains("failed") && line.contains("out of luck")));
+    assert!(lines.iter().any(|line| line.contains("myapp/queue") && line.contains("healed")), "{ran:?}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("shop/broken") && line.contains("failed: ") && line.contains("out of luck"))
+    );
     assert_eq!(lines[2], "Healed 1 worker(s), 1 failed.");
     assert!(!ran.out.contains('\u{1b}'), "{ran:?}");
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "active");
@@ -177,7 +181,10 @@ fn heal_as_events_tells_each_step_as_a_line() {
     let starting = |site, unit| json!({"phase": "starting", "site": site, "unit": unit});
     assert_eq!(events[..2], [starting("myapp", QUEUE), starting("shop", BROKEN)], "{events:#?}");
     assert_eq!(events.len(), 5, "{events:#?}");
-    assert!(events.contains(&json!({"phase": "healed", "site": "myapp", "unit": QUEUE})), "{events:#?}");
+    let healed = events.iter().find(|event| event["phase"] == "healed").unwrap();
+    let down = &healed["downtime_ms"];
+    assert_eq!(*healed, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
+    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{healed:#}");
     assert!(events.iter().any(|event| event["phase"] == "failed" && event["unit"] == BROKEN && event["error"] != ""));
     assert_eq!(events[4], json!({"phase": "done"}));
 }
@@ -232,7 +239,7 @@ fn any_unit_that_is_not_covered_is_refused() {
         // Together with one that is covered, too: all or nothing.
         let ran = world.run(&["heal", QUEUE, target]);
         assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{target:?}: {ran:?}");
-        assert!(ran.err.contains("covers"), "{ran:?}");
+        assert!(ran.err.contains(&format!("no worker named {target:?}")), "{ran:?}");
     }
     let ran = world.run(&["heal", "myap"]);
     assert!(ran.err.contains("did you mean \"myapp\""), "{ran:?}");
@@ -421,11 +428,11 @@ fn completions_and_the_manual_page_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = world.run(&["completions", shell]);
         assert_eq!((ran.status, ran.err.as_str()), (0, ""));
-        assert!(ran.out.contains("explain") && ran.out.contains("dry-run"), "{shell}");
+        assert!(ran.out.contains("WORKERHEAL_COMPLETE"), "{shell}");
     }
     let ran = world.run(&["man"]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));
-    for command in ["DETECT", "HEAL", "STATUS", "EVENTS", "PAUSE"] {
-        assert!(ran.out.contains(&format!("WORKERHEAL {command}")), "{command}");
+    for command in ["detect", "heal", "status", "events", "pause"] {
+        assert!(ran.out.contains(&format!(".SS {command}\n")), "{command}");
     }
 }

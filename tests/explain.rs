@@ -151,8 +151,8 @@ fn each_kind_of_pause_is_told_with_its_place() {
     says(
         &world,
         QUEUE,
-        "myapp/queue is not healed: healing of the site myapp is paused.",
-        &["until somebody resumes it", "✗ the site myapp is paused"],
+        "myapp/queue is not healed: you paused the site myapp.",
+        &["until you resume it", "✗ the site myapp is paused"],
     );
 }
 

@@ -219,6 +219,10 @@ impl ServiceManager for Told {
 
     fn stop(&self, _: &UnitName) {}
 
+    async fn end(&self, _: &UnitName) -> Result<(), ManagerError> {
+        Ok(())
+    }
+
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         Some(format!("boom on {unit}"))
     }

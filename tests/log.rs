@@ -32,7 +32,10 @@ fn lines_are_in_order_and_say_who_wrote_them() {
     world.stop_unit("lerd-queue-myapp.service");
 
     let lines = last(&world, QUEUE, 100);
-    let said = |text: &str| lines.iter().position(|line| line.ends_with(text));
+    let said = |text: &str| {
+        let is_it = |line: &String| line.ends_with(text) || line.contains(&format!("{text}; it was down for "));
+        lines.iter().position(is_it)
+    };
     let steps = [
         "Worker one",
         "Worker   two",

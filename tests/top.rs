@@ -163,7 +163,7 @@ fn a_worker_and_a_site_are_paused_and_resumed() {
     terminal.keys(&["p", "Tab", "Down", "Enter"]);
     terminal.wait_for_line(&["✓ Healing of the site shop is paused, for 15m."]);
     terminal.wait_for_line(&["shop  1 worker  paused for another 15m"]);
-    assert_eq!(world.run(&["status", "--json"]).json()[1]["reason"], "healing of the site shop is paused");
+    assert_eq!(world.run(&["status", "--json"]).json()[1]["reason"], "you paused the site shop");
     terminal.keys(&["r"]);
     terminal.wait_for_line(&["✓ Healing of the site shop is resumed."]);
     terminal.keys(&["r"]);

@@ -65,7 +65,9 @@ fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_ow
     world.crash_for_good([paused]);
     let mut events = world.start_daemon();
     // From the start, and while it is well.
-    assert_eq!(status(&world), ["myapp/queue up", "myapp/queue@feat-x up", "ws/vite@feat-x held failed"]);
+    let expected = ["myapp/queue up", "myapp/queue@feat-x up", "ws/vite@feat-x held failed"];
+    // Until the first look has shown what is wrong, it is due for one.
+    world.wait_until("the first look", SOON, || (status(&world) == expected).then_some(()));
     events.prove_alive_with(&world, QUEUE);
     assert_eq!(world.show(&service_of(paused), "ActiveState"), "failed");
 
@@ -84,7 +86,10 @@ fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_ow
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
     let table = world.run(&["status"]);
-    assert!(table.out.contains("myapp/queue@feat-x") && table.out.contains("lerd-queue-myapp-feat-x"), "{table:?}");
+    assert!(
+        table.out.contains("myapp/queue@feat-x") && table.out.contains("Paused myapp/queue@feat-x until"),
+        "{table:?}"
+    );
     // Without the daemon, too.
     world.run(&["resume"]);
     events.wait("healed", healthy);

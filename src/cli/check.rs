@@ -29,6 +29,8 @@ impl Check {
             let away = registry.sites().filter(|site| site.paused || site.ignored).count();
             let count = match (registry.len(), away) {
                 (0, _) if !paths.sites.exists() => "(missing: no sites yet)".to_owned(),
+                (1, 0) => "(1 site)".to_owned(),
+                (1, _) => "(1 site, paused or ignored)".to_owned(),
                 (sites, 0) => format!("({sites} sites)"),
                 (sites, away) => format!("({sites} sites, {away} of them paused or ignored)"),
             };
@@ -40,6 +42,14 @@ impl Check {
                 let what = "no unit, and no file of one, has such a name";
                 term::complain(format!("warning: also_watch: {glob:?} matches nothing: {what}"));
             }
+        }
+        if let (Ok(config), Ok(registry)) = (&config, &registry)
+            && registry.is_empty()
+            && !config.coverage.may_name_aliases()
+        {
+            term::complain(
+                "warning: nothing is watched, as there are no sites and also_watch is empty; choose units: workerheal init",
+            );
         }
         // Both are told, so that nobody has to come back for the second.
         match (config.err(), registry.err()) {
@@ -54,7 +64,7 @@ impl Check {
 }
 
 /// The globs over further units that match nothing. Without a service manager that cannot be told.
-async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
+pub(super) async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
     let mut unmatched = Vec::new();
     if !config.coverage.may_name_aliases() {
         return unmatched;

@@ -5,10 +5,15 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::Status;
+use super::heal::paused_line;
 use super::term::{self, Style};
 use crate::client::Access;
 use crate::core::event::UnhealthyWorker;
 use crate::setup::Options;
+
+/// What is left of a log line and of a name at least, on a narrow terminal.
+const LEAST_ROOM: usize = 24;
+const LEAST_NAME: usize = 12;
 
 #[derive(Debug, Args)]
 pub(super) struct Detect {
@@ -31,7 +36,11 @@ impl Detect {
         if self.json {
             term::print(format!("{}\n", serde_json::to_string_pretty(&workers)?))?;
         } else {
-            term::print(table(&workers, style, term::width()))?;
+            let paused = if workers.is_empty() { Box::pin(access.paused()).await? } else { Vec::new() };
+            term::print(match paused.as_slice() {
+                [] => table(&workers, style, term::width()),
+                paused => paused_line(paused, style),
+            })?;
         }
         Ok(if self.exit_code && !workers.is_empty() { Status::Unhealthy } else { Status::Done })
     }
@@ -45,15 +54,48 @@ pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usi
     let longest = |column: &dyn Fn(&UnhealthyWorker) -> usize| workers.iter().map(column).max().unwrap_or(0);
     let names = longest(&|worker| worker.name().chars().count()).max("WORKER".len());
     let states = longest(&|worker| worker.state.as_str().len()).max("STATE".len());
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(names + states + 4).max(10));
+    let (names, room) = width.map_or((names, usize::MAX), |width| {
+        // Long names give way to what went wrong, up to a point.
+        let names = names.min(width.saturating_sub(states + 4 + LEAST_ROOM).max(LEAST_NAME));
+        (names, width.saturating_sub(names + states + 4))
+    });
 
     let mut table = style.strong(format!("{:names$}  {:states$}  LAST LOG LINE", "WORKER", "STATE"));
     table.push('\n');
     for worker in workers {
         let state = style.bad(format!("{:states$}", worker.state.as_str()));
         let error = term::fit(&worker.last_error, room);
-        let line = format!("{:names$}  {state}  {error}", worker.name());
+        let line = format!("{:names$}  {state}  {error}", term::fit(&worker.name(), names));
         let _ = writeln!(table, "{}", line.trim_end());
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::diagnosis::State;
+
+    #[test]
+    fn the_table_fits_the_terminal() {
+        let worker = |site: &str, worker: &str, state, last_error: &str| UnhealthyWorker {
+            site: site.into(),
+            worker: worker.into(),
+            worktree: None,
+            unit: format!("lerd-{worker}-{site}"),
+            state,
+            last_error: last_error.into(),
+        };
+        let error = "RedisException: Connection refused [tcp://127.0.0.1:6379], giving up after three attempts";
+        let workers = [
+            worker("myapp", "queue", State::Failed, error),
+            worker("a-site-with-a-long-name", "horizon-supervisor", State::ExpectedButStopped, ""),
+            worker("", "celery@mail", State::StartLimitHit, "boom"),
+        ];
+        for width in [60, 80, 120, 200] {
+            let table = table(&workers, Style::default(), Some(width));
+            assert!(table.lines().all(|line| line.chars().count() <= width), "{table}");
+            insta::assert_snapshot!(format!("{width}"), table);
+        }
+    }
 }

@@ -1,27 +1,46 @@
 //! `workerheal events`: what the daemon did, and does.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Status;
+use super::complete::targets;
 use super::status::ago;
 use super::term::{self, Style};
-use crate::client::socket::{Daemon, Told, Wanted};
+use super::time::{since, time_of_day};
+use crate::client::socket::{Daemon, DaemonError, Told, Wanted};
 use crate::core::event::{Event, Phase};
+use crate::core::units::UnitName;
 use crate::setup::Options;
 
+/// How many past events are shown before those that follow.
+const BEFORE_FOLLOWING: usize = 10;
+
+/// What `events` is used as in most cases.
+const EXAMPLES: &str = "\
+Examples:
+  workerheal events myapp/queue          what happened to one worker
+  workerheal events --since yesterday    all since midnight of the day before
+  workerheal events --follow             the last ten, and what happens from now on";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Events {
+    /// Of which workers: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: all]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
+    targets: Vec<String>,
     /// Go on with what happens from now on
     #[arg(short, long)]
     follow: bool,
     /// Print each event as a line of JSON
     #[arg(long)]
     json: bool,
-    /// How far to go back: a duration such as 1h, or a time as RFC 3339 [default: to the daemon's start]
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    /// How far to go back: 2h, yesterday, 14:05, 2026-01-31 or "2026-01-31 14:05" [default: to the daemon's start]
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<SystemTime>,
     /// The latest of them only
     #[arg(short = 'n', long, value_name = "NUMBER")]
     limit: Option<usize>,
@@ -39,39 +58,102 @@ impl Events {
     }
 
     async fn show_all(&self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::connect(options).await?;
-        let limit = self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(10));
-        let mut wanted = Wanted { after: None, since: self.since.clone(), limit, follow: self.follow };
-        let mut shown = 0_usize;
+        let daemon = Daemon::required(options).await?;
+        let begun = SystemTime::now();
+        let mut names = Names::default();
+        term::patiently(names.learn(&daemon)).await?;
+        let units = daemon.select(&self.targets).await?;
+        let is_wanted =
+            |event: &Event| self.targets.is_empty() || units.iter().any(|unit: &UnitName| unit.short() == event.unit);
+
+        let (past, last) = self.past(&daemon).await?;
+        let mut past: Vec<Event> = past.into_iter().filter(is_wanted).collect();
+        past.drain(..past.len().saturating_sub(self.limit().unwrap_or(usize::MAX)));
+        for event in &past {
+            self.show(event, &names, style)?;
+        }
+        if !self.follow {
+            if past.is_empty() && !self.json {
+                term::print("No events.\n")?;
+            }
+            return Ok(Status::Done);
+        }
+        // Where nothing had happened, what happens meanwhile is not to be missed.
+        let since = last.is_none().then(|| as_text(begun));
+        let mut wanted = Wanted { after: last, since, limit: None, follow: true };
         loop {
             let mut events = daemon.events(&wanted).await?;
             while let Some(told) = events.next().await? {
                 match told {
                     Told::Event { id, event } => {
-                        wanted.after = Some(id);
-                        self.show(&event, style)?;
-                        shown += 1;
+                        (wanted.after, wanted.since) = (Some(id), None);
+                        if is_wanted(&event) {
+                            names.learn_of(&event, &daemon).await?;
+                            self.show(&event, &names, style)?;
+                        }
                     }
                     Told::Gap(why) => term::complain(why),
                 }
             }
-            if !self.follow {
-                break;
-            }
             // Cut off, or the daemon is gone: the next round tells.
-            (wanted.since, wanted.limit) = (None, None);
         }
-        if shown == 0 && !self.json {
-            term::print("No events.\n")?;
-        }
-        Ok(Status::Done)
     }
 
-    fn show(&self, event: &Event, style: Style) -> anyhow::Result<()> {
+    /// What has happened, and the id of the last event of all.
+    async fn past(&self, daemon: &Daemon) -> anyhow::Result<(Vec<Event>, Option<String>)> {
+        // Of some workers it is not known which are the latest before all are.
+        let limit = self.limit().filter(|_| self.targets.is_empty());
+        let wanted = Wanted { after: None, since: self.since.map(as_text), limit, follow: false };
+        let mut stream = daemon.events(&wanted).await?;
+        let (mut past, mut last) = (Vec::new(), None);
+        while let Some(told) = stream.next().await? {
+            match told {
+                Told::Event { id, event } => {
+                    last = Some(id);
+                    past.push(*event);
+                }
+                Told::Gap(why) => term::complain(why),
+            }
+        }
+        Ok((past, last))
+    }
+
+    fn limit(&self) -> Option<usize> {
+        self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(BEFORE_FOLLOWING))
+    }
+
+    fn show(&self, event: &Event, names: &Names, style: Style) -> anyhow::Result<()> {
         if self.json {
             return term::print(format!("{}\n", serde_json::to_string(event)?));
         }
-        term::print(line(event, self.follow, SystemTime::now(), style, term::width()))
+        let event = names.in_words(event);
+        term::print(line(&event, self.follow, SystemTime::now(), style, term::width()))
+    }
+}
+
+fn as_text(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// What people call the workers of units.
+#[derive(Debug, Default)]
+struct Names(HashMap<String, String>);
+
+impl Names {
+    async fn learn(&mut self, daemon: &Daemon) -> Result<(), DaemonError> {
+        self.0 = daemon.workers().await?.into_iter().map(|worker| (worker.unit.clone(), worker.name())).collect();
+        Ok(())
+    }
+
+    /// Asks again if the event is about a worker that is new.
+    async fn learn_of(&mut self, event: &Event, daemon: &Daemon) -> Result<(), DaemonError> {
+        if event.unit.is_empty() || self.0.contains_key(&event.unit) { Ok(()) } else { self.learn(daemon).await }
+    }
+
+    /// The event with the worker's name in the place of its unit's.
+    fn in_words(&self, event: &Event) -> Event {
+        let unit = self.0.get(&event.unit).unwrap_or(&event.unit).clone();
+        Event { unit, ..event.clone() }
     }
 }
 
@@ -79,9 +161,7 @@ impl Events {
 fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let time = match event.time {
         None => String::new(),
-        Some(time) if follow => {
-            humantime::format_rfc3339_seconds(time).to_string().get(11..).unwrap_or_default().to_owned()
-        }
+        Some(time) if follow => time_of_day(time, true),
         Some(time) => ago(time, now),
     };
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(22).max(20));

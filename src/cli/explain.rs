@@ -1,8 +1,10 @@
 //! `workerheal explain`: why a worker is, or is not, being healed.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Status;
+use super::complete::targets;
 use super::term::{self, Style};
 use crate::client::Access;
 use crate::core::explain::Explanation;
@@ -12,7 +14,7 @@ use crate::setup::Options;
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// What to explain: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site
-    #[arg(value_name = "TARGET", required = true)]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets), required = true)]
     targets: Vec<String>,
     /// Print a JSON array
     #[arg(long)]

@@ -3,20 +3,24 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete::targets;
 use super::progress::{Form, Progress};
 use super::term::{self, Style};
+use super::time::short_duration;
 use super::{Status, detect};
 use crate::api::HealRequest;
 use crate::client::Access;
 use crate::core::batch::{LeftAlone, Plan, summary};
 use crate::core::event::{Failure, UnhealthyWorker};
+use crate::core::survey::{Stage, WorkerReport};
 use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Heal {
     /// What to heal: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything unhealthy]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// Print the result as JSON
     #[arg(long, conflicts_with = "events")]
@@ -28,7 +32,7 @@ pub(super) struct Heal {
     #[arg(long)]
     dry_run: bool,
     /// How long a worker has to stay up to count as healed
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "1s", value_parser = short_duration, value_name = "TIME")]
     prove: Duration,
 }
 
@@ -42,8 +46,12 @@ impl Heal {
         }
         let prove = Some(humantime::format_duration(self.prove).to_string());
         let request = HealRequest { targets: self.targets.clone(), prove, dry_run: false };
+        let reports = if self.targets.is_empty() { Vec::new() } else { access.reports().await? };
         let mut heal = Box::pin(access.heal(&request)).await?;
-        let left_alone = heal.plan().left_alone.clone();
+        let (left_alone, paused) = (heal.plan().left_alone.clone(), heal.plan().paused.clone());
+        if self.form() == Form::Text {
+            term::print(under_way_lines(&reports, heal.plan(), style))?;
+        }
         let mut progress = Progress::new(self.form(), style, heal.plan());
         while let Some(event) = progress.run(heal.next()).await?? {
             progress.show(&event)?;
@@ -53,19 +61,22 @@ impl Heal {
         match self.form() {
             Form::Json => term::print(format!("{}\n", serde_json::to_string_pretty(&report)?))?,
             Form::Text => {
-                term::print(format!("{}{}\n", left_alone_lines(&left_alone, style), summary(&report, &left_alone)))?;
+                let untouched: Vec<LeftAlone> = left_alone.iter().chain(&paused).cloned().collect();
+                let others = left_alone_lines(&left_alone, style) + &paused_line(&paused, style);
+                term::print(format!("{others}{}\n", summary(&report, &untouched)))?;
             }
             Form::Events => {}
         }
         Ok(if report.failed.is_empty() { Status::Done } else { Status::Unhealthy })
     }
 
-    fn announce(&self, Plan { unhealthy, left_alone, refused }: &Plan, style: Style) -> anyhow::Result<Status> {
+    fn announce(&self, Plan { unhealthy, left_alone, paused, refused }: &Plan, style: Style) -> anyhow::Result<Status> {
         match self.form() {
             Form::Json | Form::Events => term::print(format!("{}\n", serde_json::to_string_pretty(unhealthy)?))?,
             Form::Text => {
                 // An empty table says that nothing is wrong.
-                let others = left_alone_lines(left_alone, style) + &refused_lines(refused, style);
+                let others =
+                    left_alone_lines(left_alone, style) + &paused_line(paused, style) + &refused_lines(refused, style);
                 let nothing_to_heal = unhealthy.is_empty() && !others.is_empty();
                 let table =
                     if nothing_to_heal { String::new() } else { detect::table(unhealthy, style, term::width()) };
@@ -88,6 +99,34 @@ impl Heal {
 fn left_alone_lines(left_alone: &[LeftAlone], style: Style) -> String {
     let line = |it: &LeftAlone| line(&it.worker, &it.reason, style);
     left_alone.iter().map(line).collect()
+}
+
+/// How many workers are not healed because of a pause or the stop marker, and why.
+pub(super) fn paused_line(paused: &[LeftAlone], style: Style) -> String {
+    let Some(first) = paused.first() else { return String::new() };
+    let workers = if paused.len() == 1 { "worker" } else { "workers" };
+    let mut reasons: Vec<&str> = paused.iter().map(|it| it.reason.as_str()).collect();
+    reasons.dedup();
+    let why = match (paused, reasons.len()) {
+        ([only], _) => format!("{}: {}", only.worker.name(), only.reason),
+        (_, 1) => first.reason.clone(),
+        _ => "see `workerheal status`".to_owned(),
+    };
+    let line = format!("Healing is paused ({why}): {} unhealthy {workers} not healed.", paused.len());
+    format!("{}\n", style.busy(line))
+}
+
+/// A line for each worker that is waited for, as it was started before.
+fn under_way_lines(reports: &[WorkerReport], plan: &Plan, style: Style) -> String {
+    let line = |report: &WorkerReport| {
+        let attempt = report.attempts.max(1);
+        let is = if report.phase == Stage::Proving { "proven" } else { "started" };
+        let line = format!("– {} is being {is}, attempt {attempt}; waiting for the end of that", report.name());
+        format!("{}\n", style.faint(line))
+    };
+    let is_planned = |report: &&WorkerReport| plan.unhealthy.iter().any(|worker| worker.unit == report.unit);
+    let is_under_way = |report: &&WorkerReport| matches!(report.phase, Stage::Proving | Stage::Starting);
+    reports.iter().filter(is_under_way).filter(is_planned).map(line).collect()
 }
 
 /// The same for those that were named, and would be refused.

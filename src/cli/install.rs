@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
+use crate::core::text;
 use crate::install::{self, Host, Native, Step};
 use crate::setup::{Options, Setup};
 
@@ -30,7 +31,7 @@ impl Install {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let host = Native::connect(options).await?;
         // What the service would stumble over is better said now.
-        Setup::load(options)?;
+        let setup = Setup::load(options)?;
         let steps = install::to_install(&host).await?;
         let version = env!("CARGO_PKG_VERSION");
         if self.dry_run {
@@ -51,6 +52,7 @@ impl Install {
         if let Some(hint) = host.hint().await {
             term::print(format!("{}      {hint}\n", style.faint("Note:")))?;
         }
+        term::print(nothing_to_watch(&setup, style))?;
         Ok(Status::Done)
     }
 }
@@ -82,6 +84,21 @@ impl Uninstall {
         }
         Ok(Status::Done)
     }
+}
+
+/// What to do where neither the registry nor the configuration has any workers.
+fn nothing_to_watch(setup: &Setup, style: Style) -> String {
+    if !setup.rules.registry.is_empty() || setup.rules.coverage.may_name_aliases() {
+        return String::new();
+    }
+    let [sites, config] = [&setup.paths.sites, &setup.paths.config].map(|path| at_home(&text::path(path)));
+    format!(
+        "\n{} There are no sites in {sites}, and no units in {config}.\n\
+         Choose from your units with `workerheal init`, or write there, with a name of yours:\n\n    \
+         also_watch:\n      - \"my-bot.service\"\n\n\
+         It takes effect at once.\n",
+        style.busy("Nothing to watch yet.")
+    )
 }
 
 fn plan(steps: &[Step], nothing: &str, style: Style) -> anyhow::Result<Status> {
@@ -130,7 +147,7 @@ fn aside(step: &Step, indent: &str, style: Style) -> String {
 }
 
 /// Text with the home directory as people write it.
-fn at_home(text: &str) -> String {
+pub(super) fn at_home(text: &str) -> String {
     match std::env::var("HOME") {
         Ok(home) if !home.is_empty() && home != "/" => text.replace(&format!("{home}/"), "~/"),
         _ => text.to_owned(),

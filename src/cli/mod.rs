@@ -4,21 +4,27 @@
 //! standard error.
 
 mod check;
+mod complete;
 mod daemon;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod detect;
+mod doctor;
 mod events;
 mod explain;
 mod heal;
+mod init;
 mod install;
+mod logs;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod papers;
 mod pause;
 mod progress;
 mod status;
+mod stop;
 mod term;
+mod time;
 #[cfg(feature = "top")]
 mod top;
 
@@ -86,6 +92,8 @@ enum Command {
     Status(status::Status),
     /// Say why a worker is, or is not, being healed, and what would change that
     Explain(explain::Explain),
+    /// Show the logs of workers: their own lines, and what the service manager and workerheal say of them
+    Logs(logs::Logs),
     /// Show what the daemon did, and does
     Events(events::Events),
     /// Show all workers live, on the whole terminal: heal, pause, explain, follow logs
@@ -94,16 +102,22 @@ enum Command {
     /// Show the workers as a page in the browser, and heal them there
     #[cfg(feature = "dashboard")]
     Dashboard(dashboard::Dashboard),
+    /// Stop workers, which stay stopped until you start them
+    Stop(stop::Stop),
     /// Hold healing: of everything, a site or a worker
     Pause(pause::Pause),
-    /// Let healing go on, and try anew what was given up
+    /// End pauses, and try again what was given up
     Resume(pause::Resume),
     /// Validate the configuration and the registry
     Check(check::Check),
+    /// Find what keeps workerheal from working well here, with a remedy for each
+    Doctor(doctor::Doctor),
     /// Give an assistant tools to see and heal workers: an MCP server on standard input and output
     #[cfg(feature = "mcp")]
     Mcp(mcp::Mcp),
-    /// Install workerheal as a service of yours: enabled, started, and up
+    /// Choose units to watch from those that are enabled or have failed, and write the configuration
+    Init(init::Init),
+    /// Install workerheal as a user service, enabled and started
     Install(install::Install),
     /// Stop and remove that service
     Uninstall(install::Uninstall),
@@ -124,6 +138,7 @@ enum Status {
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    complete::answer();
     let Cli { global, command } = Cli::parse();
     let style = term::style(global.color);
     let options = Options {
@@ -141,16 +156,20 @@ pub fn run() -> ExitCode {
         Command::Heal(command) => block_on(command.run(&options, style)),
         Command::Status(command) => block_on(command.run(&options, style)),
         Command::Explain(command) => block_on(command.run(&options, style)),
+        Command::Logs(command) => block_on(command.run(&options, style)),
         Command::Events(command) => block_on(command.run(&options, style)),
         #[cfg(feature = "top")]
         Command::Top(command) => block_on(command.run(&options, style)),
         #[cfg(feature = "dashboard")]
         Command::Dashboard(command) => block_on(command.run(&options, style)),
+        Command::Stop(command) => block_on(command.run(&options, style)),
         Command::Pause(command) => block_on(command.run(&options, style)),
         Command::Resume(command) => block_on(command.run(&options, style)),
         Command::Check(command) => block_on(command.run(&options, style)),
+        Command::Doctor(command) => block_on(command.run(&options, style)),
         #[cfg(feature = "mcp")]
         Command::Mcp(command) => block_on(command.run(&options, global.verbose)),
+        Command::Init(command) => block_on(command.run(&options, style)),
         Command::Install(command) => block_on(command.run(&options, style)),
         Command::Uninstall(command) => block_on(command.run(&options, style)),
         Command::Completions(command) => command.run(),

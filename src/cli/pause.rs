@@ -1,23 +1,26 @@
 //! `workerheal pause` and `workerheal resume`: holds healing, and lets it go on.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Status;
-use super::status::pause_line;
+use super::complete::targets;
 use super::term::{self, Style};
-use crate::api::Paused;
+use super::time::{duration, until};
+use crate::api::{PauseKind, PauseReport, Paused};
 use crate::client::socket::Daemon;
+use crate::core::survey::{Stage, WorkerReport};
 use crate::setup::Options;
 
 #[derive(Debug, Args)]
 pub(super) struct Pause {
     /// What to pause: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// For how long, such as 30m [default: until it is resumed]
-    #[arg(long = "for", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long = "for", value_parser = duration, value_name = "TIME")]
     time: Option<Duration>,
     /// Print what is paused as JSON
     #[arg(long)]
@@ -26,16 +29,17 @@ pub(super) struct Pause {
 
 impl Pause {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::connect(options).await?;
+        let daemon = Daemon::required(options).await?;
+        let workers = term::patiently(daemon.workers()).await?;
         let paused = daemon.pause(&self.targets, self.time).await?;
-        show(&paused, "", self.json, style)
+        show(&paused, "", &workers, self.json, style)
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Resume {
     /// What to resume: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: everything]
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// Print what is still paused as JSON
     #[arg(long)]
@@ -44,26 +48,118 @@ pub(super) struct Resume {
 
 impl Resume {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::connect(options).await?;
+        let daemon = Daemon::required(options).await?;
+        let workers = term::patiently(daemon.workers()).await?;
+        let before = daemon.status().await?.pauses;
         let paused = daemon.resume(&self.targets).await?;
-        show(&paused, "Resumed.\n", self.json, style)
+        let ended: Vec<PauseReport> = before.into_iter().filter(|it| !is_among(it, &paused.pauses)).collect();
+        let retried = self.retried(&daemon, &workers).await;
+        show(&paused, &resumed(&ended, &retried, &workers), &workers, self.json, style)
+    }
+
+    /// Those that were given up, and are tried again.
+    async fn retried(&self, daemon: &Daemon, workers: &[WorkerReport]) -> Vec<String> {
+        let named = daemon.select(&self.targets).await.unwrap_or_default();
+        let is_meant = |worker: &&WorkerReport| {
+            let is_named = self.targets.is_empty() || named.iter().any(|unit| unit.short() == worker.unit);
+            worker.phase == Stage::GaveUp && is_named
+        };
+        workers.iter().filter(is_meant).map(WorkerReport::name).collect()
+    }
+}
+
+fn is_among(pause: &PauseReport, others: &[PauseReport]) -> bool {
+    others.iter().any(|other| (other.kind, &other.name) == (pause.kind, &pause.name))
+}
+
+/// What was resumed, and what follows from that.
+fn resumed(ended: &[PauseReport], retried: &[String], workers: &[WorkerReport]) -> String {
+    let mut text = String::new();
+    if ended.is_empty() && retried.is_empty() {
+        text.push_str("Nothing was paused or given up.\n");
+    }
+    if !ended.is_empty() {
+        let what: Vec<String> = ended.iter().map(|pause| subject(pause, workers)).collect();
+        text.push_str(&format!("Resumed {}.\n", what.join(", ")));
+    }
+    if !retried.is_empty() {
+        let (were, count) =
+            if retried.len() == 1 { ("worker that was", 1) } else { ("workers that were", retried.len()) };
+        text.push_str(&format!("Trying {count} {were} given up again: {}.\n", retried.join(", ")));
+    }
+    text
+}
+
+/// A pause as a line: `Paused the site shop until 14:05`.
+pub(super) fn paused(pause: &PauseReport, workers: &[WorkerReport], now: SystemTime) -> String {
+    let until = match pause.ends_in.and_then(|time| now.checked_add(time)) {
+        Some(end) => until(end, now),
+        None => "you resume it".to_owned(),
+    };
+    format!("Paused {} until {until}", subject(pause, workers))
+}
+
+/// What is paused, as people call it.
+fn subject(pause: &PauseReport, workers: &[WorkerReport]) -> String {
+    match pause.kind {
+        PauseKind::Everything => "everything".to_owned(),
+        PauseKind::Site => format!("the site {}", pause.name),
+        PauseKind::Unit => {
+            let worker = workers.iter().find(|worker| worker.unit == pause.name);
+            worker.map_or_else(|| pause.name.clone(), WorkerReport::name)
+        }
     }
 }
 
 /// What is paused now.
-fn show(paused: &Paused, done: &str, json: bool, style: Style) -> anyhow::Result<Status> {
+fn show(paused_now: &Paused, done: &str, workers: &[WorkerReport], json: bool, style: Style) -> anyhow::Result<Status> {
     if json {
-        term::print(format!("{}\n", serde_json::to_string_pretty(paused)?))?;
+        term::print(format!("{}\n", serde_json::to_string_pretty(paused_now)?))?;
     } else {
-        let lines =
-            paused.pauses.iter().map(|pause| format!("{}\n", style.busy(format!("Paused: {}", pause_line(pause)))));
-        term::print(format!("{done}{}", lines.collect::<String>()))?;
+        let now = SystemTime::now();
+        let line = |pause| format!("{}\n", style.busy(paused(pause, workers, now)));
+        let lines: String = paused_now.pauses.iter().map(line).collect();
+        term::print(format!("{done}{lines}"))?;
     }
-    match paused.warning() {
+    match paused_now.warning() {
         Some(warning) => {
             term::complain(warning);
             Ok(Status::Unhealthy)
         }
         None => Ok(Status::Done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(kind: PauseKind, name: &str, seconds: Option<u64>) -> PauseReport {
+        PauseReport { kind, name: name.into(), ends_in: seconds.map(Duration::from_secs) }
+    }
+
+    #[test]
+    fn a_pause_says_whose_and_until_when() {
+        let workers = [WorkerReport::plain("queue", Stage::Held)];
+        let now = SystemTime::now();
+        let says = |pause: &PauseReport| paused(pause, &workers, now);
+        let end = until(now + Duration::from_secs(600), now);
+        assert_eq!(says(&pause(PauseKind::Everything, "", None)), "Paused everything until you resume it");
+        assert_eq!(
+            says(&pause(PauseKind::Unit, "lerd-queue-myapp", Some(600))),
+            format!("Paused myapp/queue until {end}")
+        );
+        assert_eq!(says(&pause(PauseKind::Site, "shop", Some(600))), format!("Paused the site shop until {end}"));
+    }
+
+    #[test]
+    fn resuming_says_what_was_resumed_and_is_tried_again() {
+        let workers = [WorkerReport::plain("queue", Stage::GaveUp)];
+        let ended = [pause(PauseKind::Site, "shop", None), pause(PauseKind::Unit, "lerd-queue-myapp", None)];
+        assert_eq!(
+            resumed(&ended, &["myapp/queue".into()], &workers),
+            "Resumed the site shop, myapp/queue.\nTrying 1 worker that was given up again: myapp/queue.\n"
+        );
+        assert_eq!(resumed(&[], &[], &workers), "Nothing was paused or given up.\n");
     }
 }

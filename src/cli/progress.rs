@@ -1,11 +1,13 @@
 //! How far a heal has come: one line a worker, kept up to date on a terminal, else printed as each
 //! worker is done. Workers that fail for the same reason have one line, and are counted.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::term::{self, Style};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Failure, Phase};
+use crate::core::explain::times::rounded;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const FRAME: Duration = Duration::from_millis(100);
@@ -24,8 +26,10 @@ pub(super) struct Progress {
     style: Style,
     /// Redraw in place.
     live: bool,
+    /// What people call the workers of units.
+    names: HashMap<String, String>,
     /// Width of the longest name.
-    names: usize,
+    width: usize,
     /// Workers under way, with the time of their start.
     under_way: Vec<(String, Instant)>,
     frame: usize,
@@ -39,11 +43,13 @@ pub(super) struct Progress {
 
 impl Progress {
     pub fn new(form: Form, style: Style, plan: &Plan) -> Self {
+        let workers = plan.unhealthy.iter().chain(plan.refused.iter().map(|failure| &failure.worker));
         Self {
             form,
             style,
             live: form == Form::Text && term::is_terminal(),
-            names: plan.unhealthy.iter().map(|worker| worker.unit.chars().count()).max().unwrap_or(0),
+            width: plan.unhealthy.iter().map(|worker| worker.name().chars().count()).max().unwrap_or(0),
+            names: workers.map(|worker| (worker.unit.clone(), worker.name())).collect(),
             under_way: Vec::new(),
             frame: 0,
             drawn: 0,
@@ -96,7 +102,11 @@ impl Progress {
                 String::new()
             }
             Phase::Healed => {
-                let took = format!("in {:.1}s", self.finish(unit).as_secs_f64());
+                let took = self.finish(unit);
+                let took = match event.downtime {
+                    Some(downtime) => format!("in {:.1}s, was down for {}", took.as_secs_f64(), rounded(downtime)),
+                    None => format!("in {:.1}s", took.as_secs_f64()),
+                };
                 let outcome = format!("{} {}", self.style.good("healed"), self.style.faint(took));
                 let line = self.line(&self.style.good("✓"), unit, &outcome);
                 self.failures.interrupt();
@@ -105,7 +115,7 @@ impl Progress {
             Phase::Failed => {
                 self.finish(unit);
                 let line =
-                    self.line(&self.style.bad("✗"), unit, &format!("{} {}", self.style.bad("failed"), event.error));
+                    self.line(&self.style.bad("✗"), unit, &format!("{}: {}", self.style.bad("failed"), event.error));
                 self.failures.add(&event.error, line)
             }
             _ => String::new(),
@@ -117,13 +127,18 @@ impl Progress {
     }
 
     fn refusal(&mut self, unit: &str, error: &str) -> String {
-        let outcome = format!("{} {error}", self.style.bad("refused"));
+        let outcome = format!("{}: {error}", self.style.bad("not healed"));
         let line = self.line(&self.style.bad("✗"), unit, &outcome);
         self.failures.add(error, line)
     }
 
     fn line(&self, sign: &str, unit: &str, outcome: &str) -> String {
-        format!("{sign} {unit:names$}  {outcome}\n", names = self.names)
+        format!("{sign} {:width$}  {outcome}\n", self.name(unit), width = self.width)
+    }
+
+    /// What people call the worker.
+    fn name<'a>(&'a self, unit: &'a str) -> &'a str {
+        self.names.get(unit).map_or(unit, String::as_str)
     }
 
     /// Takes a worker out of those under way; answers for how long it was one.
@@ -146,8 +161,12 @@ impl Progress {
         let width = term::width().unwrap_or(80);
         for (unit, begun) in &self.under_way {
             let frame = FRAMES[self.frame % FRAMES.len()];
-            let line =
-                format!("{frame} {unit:names$}  starting {:.0}s", begun.elapsed().as_secs_f64(), names = self.names);
+            let line = format!(
+                "{frame} {:width$}  starting {:.0}s",
+                self.name(unit),
+                begun.elapsed().as_secs_f64(),
+                width = self.width
+            );
             screen.push_str(&term::fit(&line, width.saturating_sub(1)));
             screen.push('\n');
         }
@@ -207,7 +226,7 @@ impl Repeats {
 mod tests {
     use super::*;
 
-    const NEEDS: &str = "it needs redis.service, which is failed";
+    const NEEDS: &str = "it needs redis.service, which has failed";
 
     fn progress() -> Progress {
         Progress { live: false, ..Progress::new(Form::Text, Style::default(), &Plan::default()) }
@@ -231,7 +250,7 @@ mod tests {
     #[test]
     fn fifty_that_need_the_same_are_one_alarm() {
         let events: Vec<Event> = (0..50).map(|at| failed(&format!("w{at}"), NEEDS)).collect();
-        assert_eq!(printed(&events), format!("✗ w0  failed {NEEDS}\n  and 49 more for the same reason\n"));
+        assert_eq!(printed(&events), format!("✗ w0  failed: {NEEDS}\n  and 49 more for the same reason\n"));
     }
 
     #[test]
@@ -247,21 +266,21 @@ mod tests {
         assert_eq!(
             printed(&mixed),
             format!(
-                "✗ a  failed {NEEDS}\n✗ b  failed exit-code: boom\n\
+                "✗ a  failed: {NEEDS}\n✗ b  failed: exit-code: boom\n\
                  \u{20} and 2 more for the same reason\n  and 2 more: {NEEDS}\n"
             )
         );
         let healed_between = [failed("a", NEEDS), failed("b", NEEDS), failed("c", NEEDS), healed("d")];
         assert_eq!(
             printed(&healed_between),
-            format!("✗ a  failed {NEEDS}\n✓ d  healed in 0.0s\n  and 2 more: {NEEDS}\n")
+            format!("✗ a  failed: {NEEDS}\n✓ d  healed in 0.0s\n  and 2 more: {NEEDS}\n")
         );
     }
 
     #[test]
     fn two_workers_have_a_line_each() {
         let two = [failed("a", NEEDS), failed("b", NEEDS), failed("c", "timeout")];
-        assert_eq!(printed(&two), format!("✗ a  failed {NEEDS}\n✗ c  failed timeout\n✗ b  failed {NEEDS}\n"));
+        assert_eq!(printed(&two), format!("✗ a  failed: {NEEDS}\n✗ c  failed: timeout\n✗ b  failed: {NEEDS}\n"));
     }
 
     #[test]
@@ -270,7 +289,7 @@ mod tests {
         let lines: String = ["a", "b", "c"].map(|unit| progress.refusal(unit, "the site shop is paused")).concat();
         assert_eq!(
             lines + &progress.failures.rest(),
-            "✗ a  refused the site shop is paused\n  and 2 more for the same reason\n"
+            "✗ a  not healed: the site shop is paused\n  and 2 more for the same reason\n"
         );
         assert_eq!(progress.failures.rest(), "", "it is said once");
     }

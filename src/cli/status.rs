@@ -1,56 +1,110 @@
 //! `workerheal status`: every worker as the daemon sees it.
 
+mod columns;
+
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
+use self::columns::{Row, Tone};
 use super::Status as Outcome;
+use super::complete::{sites, targets};
+use super::pause::paused;
 use super::term::{self, Style};
-use crate::api::{DaemonStatus, PauseKind, PauseReport};
+use crate::api::DaemonStatus;
 use crate::client::socket::Daemon;
+use crate::core::diagnosis::State;
 use crate::core::explain::times::{left, roughly, rounded};
 use crate::core::survey::{Stage, WorkerReport};
 use crate::setup::Options;
 
-/// The least that is left for the reason.
-const LEAST_ROOM: usize = 16;
+/// What `status` is used as in most cases.
+const EXAMPLES: &str = "\
+Examples:
+  workerheal status                  every worker
+  workerheal status myapp shop/vite  those of a site, and one of another
+  workerheal status --failed         what needs a look";
 
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Status {
+    /// Which workers: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: all]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
+    targets: Vec<String>,
+    /// Only workers that something is wrong with
+    #[arg(long)]
+    failed: bool,
+    /// Only workers of this site
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(sites))]
+    site: Option<String>,
     /// Print a JSON array of the workers
     #[arg(long)]
     json: bool,
 }
 
+/// No worker is of the site that was named.
+#[derive(Debug, thiserror::Error)]
+#[error("no site named {0:?} has workers; see `workerheal status`")]
+struct UnknownSite(String);
+
 impl Status {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Outcome> {
-        let daemon = Daemon::connect(options).await?;
-        let workers = daemon.workers().await?;
+        let daemon = Daemon::required(options).await?;
+        let all = term::patiently(daemon.workers()).await?;
+        let workers = self.wanted(&daemon, &all).await?;
         if self.json {
             term::print(format!("{}\n", serde_json::to_string_pretty(&workers)?))?;
-        } else {
-            let status = daemon.status().await?;
-            let width = term::width();
-            let now = SystemTime::now();
-            term::print(format!("{}\n{}", head(&status, style), table(&workers, now, style, width)))?;
+            return Ok(Outcome::Done);
         }
+        let status = daemon.status().await?;
+        let now = SystemTime::now();
+        let table = match workers.is_empty() {
+            true if self.failed && !all.is_empty() => "No unhealthy workers.\n".to_owned(),
+            true => "No workers found; see `workerheal check`.\n".to_owned(),
+            false => table(&workers, now, style, term::width()),
+        };
+        let head = head(&status, &all, now, style);
+        term::print(format!("{head}\n{table}"))?;
         Ok(Outcome::Done)
+    }
+
+    async fn wanted(&self, daemon: &Daemon, all: &[WorkerReport]) -> anyhow::Result<Vec<WorkerReport>> {
+        if let Some(site) = self.site.as_ref().filter(|site| all.iter().all(|worker| worker.site != **site)) {
+            return Err(UnknownSite(site.clone()).into());
+        }
+        let units = daemon.select(&self.targets).await?;
+        let is_wanted = |worker: &&WorkerReport| {
+            let is_named = self.targets.is_empty() || units.iter().any(|unit| unit.short() == worker.unit);
+            let is_of_site = self.site.as_ref().is_none_or(|site| worker.site == *site);
+            is_named && is_of_site && !(self.failed && worker.healthy)
+        };
+        Ok(all.iter().filter(is_wanted).cloned().collect())
     }
 }
 
 /// How the daemon is, and what holds for all workers.
-fn head(status: &DaemonStatus, style: Style) -> String {
+fn head(status: &DaemonStatus, workers: &[WorkerReport], now: SystemTime, style: Style) -> String {
     let uptime = status.uptime.map_or(String::new(), |uptime| format!(", up for {}", roughly(uptime)));
-    let workers = format!("{} worker{}", status.workers, if status.workers == 1 { "" } else { "s" });
+    let count = format!("{} worker{}", status.workers, if status.workers == 1 { "" } else { "s" });
     let counts: Vec<String> = status.counts.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
-    let mut head = format!("{}{uptime}, {workers}{counts}\n", style.strong(format!("workerheal {}", status.version)));
+    let version = format!("workerheal {}", status.version);
+    let mut head = format!("{version}{uptime}, {count}{counts}\n");
+    if let Some(width) = term::width() {
+        head = term::wrap(&head, width);
+    }
+    head = head.replacen(&version, &style.strong(&version), 1);
     if !status.manager.reachable {
         let why = format!("The service manager cannot be reached, nothing is healed: {}", status.manager.error);
         head.push_str(&format!("{}\n", style.bad(why)));
     }
     if status.stop_marker {
         head.push_str(&format!("{}\n", style.busy("Everything was stopped on purpose, nothing is healed.")));
+    }
+    if !status.config_error.is_empty() {
+        let why = format!("The configuration cannot be used, an earlier one is: {}", status.config_error);
+        head.push_str(&format!("{}\n", style.bad(why)));
     }
     if !status.registry.error.is_empty() {
         let why = format!("The registry cannot be used, an earlier one is: {}", status.registry.error);
@@ -63,19 +117,9 @@ fn head(status: &DaemonStatus, style: Style) -> String {
         head.push_str(&format!("{}\n", style.bad(format!("What has to survive a restart: {}", status.state.error))));
     }
     for pause in &status.pauses {
-        head.push_str(&format!("{}\n", style.busy(format!("Paused: {}", pause_line(pause)))));
+        head.push_str(&format!("{}\n", style.busy(paused(pause, workers, now))));
     }
     head
-}
-
-/// A pause in words: `the site shop, for another 29m`.
-pub(super) fn pause_line(pause: &PauseReport) -> String {
-    let what = match pause.kind {
-        PauseKind::Everything => "everything".to_owned(),
-        PauseKind::Site => format!("the site {}", pause.name),
-        PauseKind::Unit => pause.name.clone(),
-    };
-    format!("{what}, {}", pause.how_long())
 }
 
 /// How long ago something was: `now`, `12s ago`, `3h 5m ago`.
@@ -88,46 +132,27 @@ pub(super) fn ago(time: SystemTime, now: SystemTime) -> String {
 
 /// The workers, cut to the width of the terminal if there is one.
 fn table(workers: &[WorkerReport], now: SystemTime, style: Style, width: Option<usize>) -> String {
-    if workers.is_empty() {
-        return "No worker is loaded that the configuration covers.\n".to_owned();
-    }
-    let rows: Vec<[String; 5]> = workers.iter().map(|worker| row(worker, now)).collect();
-    let head = ["WORKER", "STATUS", "TRIES", "CHANGED", "WHY"];
-    let mut columns = [0; 4];
-    for (at, column) in columns.iter_mut().enumerate() {
-        let longest = rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-        *column = longest.max(head[at].len());
-    }
-    let room = width.map_or(usize::MAX, |width| {
-        // Long names give way to the reason, up to a point.
-        let others: usize = columns[1..].iter().sum::<usize>() + 8;
-        columns[0] = columns[0].min(width.saturating_sub(others + LEAST_ROOM).max(8));
-        width.saturating_sub(columns[0] + others).max(LEAST_ROOM)
-    });
-    let [names, states, tries, times] = columns;
-    let line = |row: &[String; 5], paint: &dyn Fn(String) -> String| {
-        let [name, state, attempts, time, why] = row;
-        let (name, why) = (term::fit(name, names), term::fit(why, room));
-        let state = paint(format!("{state:states$}"));
-        let line = format!("{name:names$}  {state}  {attempts:>tries$}  {time:times$}  {why}");
-        format!("{}\n", line.trim_end())
-    };
-    let mut table = style.strong(line(&head.map(str::to_owned), &|text| text).trim_end());
-    table.push('\n');
-    for (worker, row) in workers.iter().zip(&rows) {
-        table.push_str(&line(row, &|text| painted(worker, text, style)));
-    }
-    table
+    let rows: Vec<Row> = workers.iter().map(|worker| Row::of(worker, now)).collect();
+    columns::lay_out(&rows, width, style)
 }
 
-fn row(worker: &WorkerReport, now: SystemTime) -> [String; 5] {
-    let state = match worker.state {
-        Some(state) if worker.phase != Stage::Up => format!("{} ({state})", worker.phase),
-        _ => worker.phase.to_string(),
-    };
-    let attempts = if worker.attempts > 0 { worker.attempts.to_string() } else { String::new() };
-    let changed = worker.since.max(worker.up_since).map_or(String::new(), |since| ago(since, now));
-    [worker.name(), state, attempts, changed, why(worker)]
+impl Row {
+    fn of(worker: &WorkerReport, now: SystemTime) -> Self {
+        Self {
+            name: worker.name(),
+            phase: worker.phase.to_string(),
+            state: worker.state.filter(|_| worker.phase != Stage::Up).map_or("", State::as_str),
+            tries: if worker.attempts > 0 && !is_at_rest(worker) { worker.attempts.to_string() } else { String::new() },
+            changed: worker.since.max(worker.up_since).map_or(String::new(), |since| ago(since, now)),
+            why: why(worker),
+            tone: tone(worker),
+        }
+    }
+}
+
+/// Whether what happened to it before is of no account: it is down on purpose, or never ran.
+fn is_at_rest(worker: &WorkerReport) -> bool {
+    matches!(worker.phase, Stage::Stopped | Stage::Down)
 }
 
 /// What it waits for, and what went wrong.
@@ -141,33 +166,33 @@ fn why(worker: &WorkerReport) -> String {
     if !worker.reason.is_empty() {
         let wait = worker.retry_in.filter(|_| worker.phase != Stage::Waiting);
         why.push(match wait {
-            Some(wait) => format!("{}, for another {}", worker.reason, left(wait)),
+            Some(wait) => format!("{}, {} left", worker.reason, left(wait)),
             None => worker.reason.clone(),
         });
     }
-    if !worker.last_error.is_empty() && worker.phase != Stage::Up {
+    if why.is_empty() && worker.phase == Stage::Down && worker.state.is_none() {
+        why.push("nothing says that it should be up".to_owned());
+    }
+    if !worker.last_error.is_empty() && worker.phase != Stage::Up && !is_at_rest(worker) {
         why.push(worker.last_error.clone());
     }
     why.join("; ")
 }
 
-fn painted(worker: &WorkerReport, text: String, style: Style) -> String {
+fn tone(worker: &WorkerReport) -> Tone {
     match worker.phase {
-        Stage::Up if worker.reason.is_empty() => style.good(text),
-        Stage::Up | Stage::Proving | Stage::Starting | Stage::Due | Stage::Waiting | Stage::Changing => {
-            style.busy(text)
-        }
-        Stage::Held if worker.healthy => style.faint(text),
-        Stage::Held => style.busy(text),
-        Stage::GaveUp | Stage::Unknown => style.bad(text),
-        Stage::Stopped | Stage::Down => style.faint(text),
+        Stage::Up if worker.reason.is_empty() => Tone::Good,
+        Stage::Up | Stage::Proving | Stage::Starting | Stage::Due | Stage::Waiting | Stage::Changing => Tone::Busy,
+        Stage::Held if worker.healthy || worker.on_purpose => Tone::Faint,
+        Stage::Held => Tone::Busy,
+        Stage::GaveUp | Stage::Unknown => Tone::Bad,
+        Stage::Stopped | Stage::Down => Tone::Faint,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::diagnosis::State;
 
     fn workers() -> Vec<WorkerReport> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
@@ -186,10 +211,17 @@ mod tests {
                 ..WorkerReport::plain("a-worker-with-a-long-name", Stage::Waiting)
             },
             WorkerReport {
-                reason: "healing of the site myapp is paused".into(),
+                reason: "you paused the site myapp".into(),
                 retry_in: Some(Duration::from_secs(1700)),
                 ..WorkerReport::plain("vite", Stage::Held)
             },
+            WorkerReport {
+                attempts: 2,
+                reason: "you stopped it".into(),
+                last_error: "exit-code: of before".into(),
+                ..WorkerReport::plain("horizon", Stage::Stopped)
+            },
+            WorkerReport { last_error: "exit-code: of before".into(), ..WorkerReport::plain("scheduler", Stage::Down) },
         ]
     }
 
@@ -204,13 +236,22 @@ mod tests {
             "WORKER                           STATUS                     TRIES  CHANGED  WHY\n\
              myapp/queue                      up                                1m ago\n\
              myapp/a-worker-with-a-long-name  waiting (start-limit-hit)      3  4s ago   again in 12s; exit-code: boom\n\
-             myapp/vite                       held                                       healing of the site myapp is paused, for another 28m\n"
+             myapp/vite                       held                                       you paused the site myapp, 28m left\n\
+             myapp/horizon                    stopped                                    you stopped it\n\
+             myapp/scheduler                  down                                       nothing says that it should be up\n"
         );
     }
 
     #[test]
+    fn columns_give_way_from_wide_to_narrow() {
+        for width in [60, 80, 120, 200] {
+            insta::assert_snapshot!(format!("{width}"), shown(Some(width)));
+        }
+    }
+
+    #[test]
     fn no_line_is_wider_than_the_terminal() {
-        for width in [70, 80, 100, 200] {
+        for width in 40..=200 {
             for line in shown(Some(width)).lines() {
                 assert!(line.chars().count() <= width, "{width}: {line}");
             }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -37,6 +38,19 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
+/// How long an answer may take before its absence is told.
+const QUIETLY: Duration = Duration::from_secs(2);
+
+/// Waits for an answer of the daemon, and says so where it takes long.
+pub(super) async fn patiently<T>(answer: impl Future<Output = T>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(QUIETLY, answer.as_mut()).await {
+        return answer;
+    }
+    complain("the daemon does not answer yet; waiting for up to 30 s");
+    answer.await
+}
+
 /// Waits until the reader of standard output is gone, as after `| head`; for ever where that cannot be told.
 pub(super) async fn closed() {
     let (tell, told) = tokio::sync::oneshot::channel();
@@ -62,6 +76,24 @@ pub(super) async fn closed() {
 pub(super) fn complain(error: impl Display) {
     // There is nowhere left to tell that this failed.
     let _ = writeln!(io::stderr().lock(), "workerheal: {error}");
+}
+
+/// A text on lines of so many columns, broken between words.
+pub(super) fn wrap(text: &str, columns: usize) -> String {
+    let (mut wrapped, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > columns {
+            wrapped.push('\n');
+            used = 0;
+        } else if used > 0 {
+            wrapped.push(' ');
+            used += 1;
+        }
+        wrapped.push_str(word);
+        used += length;
+    }
+    wrapped
 }
 
 /// Cuts a text to so many columns, with `…` where something is missing.

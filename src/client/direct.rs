@@ -207,7 +207,7 @@ impl<M: ServiceManager> Client<M> {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HealError {
     /// It is none of the workers that the configuration covers.
-    #[error("{0} is not a worker that the configuration covers")]
+    #[error("no worker named {0}")]
     NotCovered(UnitName),
     /// It could not be brought back, or is not to be; says why.
     #[error("{0}")]

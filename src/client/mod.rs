@@ -6,10 +6,13 @@
 //! - [`direct`] is the way without one.
 //! - [`log`] is the log of one worker, with or without it.
 
+mod absent;
 pub mod direct;
 pub mod log;
+mod names;
 pub mod socket;
 mod sse;
+mod stop;
 mod stream;
 
 use std::panic::resume_unwind;
@@ -50,7 +53,7 @@ pub enum Error {
     #[error(transparent)]
     Log(#[from] log::LogError),
     /// A time is written in a way that cannot be read.
-    #[error("`{0}` is not a duration; write a number with its unit, such as 500ms, 3s or 10m")]
+    #[error("`{0}` is not a duration; write 500ms, 3s or 1m")]
     Duration(String),
 }
 
@@ -176,7 +179,8 @@ impl Access {
         match self {
             Self::Daemon(daemon) => Ok(daemon.plan(targets).await?),
             Self::Direct(direct) => {
-                let mut plan = direct.client.search().plan(targets).await?;
+                let search = direct.client.search();
+                let mut plan = search.preview(search.plan(targets).await?).await;
                 direct.client.enrich(&mut plan.unhealthy).await;
                 Ok(plan)
             }

@@ -21,7 +21,9 @@ use tokio::time::timeout;
 use super::sse::Message;
 use super::stream::Messages;
 pub use super::stream::{DaemonHealing, Events, Told, Wanted};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
+use crate::api::{
+    DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest, StopReport, StopRequest,
+};
 use crate::core::batch::Plan;
 use crate::core::coverage::Worker;
 use crate::core::event::UnhealthyWorker;
@@ -42,12 +44,12 @@ const LONGEST: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DaemonError {
     /// There is none.
-    #[error("no daemon answers at {}; start it with `{start}`", text::path(socket))]
+    #[error("no daemon answers at {}; {remedy}", text::path(socket))]
     Absent {
         /// Where it was looked for.
         socket: PathBuf,
-        /// How to start it.
-        start: &'static str,
+        /// How to get one that runs, as a clause with the command.
+        remedy: &'static str,
     },
     /// It ended, or does not keep to what was agreed.
     #[error("the daemon at {} did not answer: {why}", text::path(socket))]
@@ -74,7 +76,7 @@ pub enum DaemonError {
 #[derive(Debug, Clone)]
 pub struct Daemon {
     socket: PathBuf,
-    start: &'static str,
+    remedy: &'static str,
 }
 
 impl Daemon {
@@ -84,13 +86,13 @@ impl Daemon {
     ///
     /// If none answers there.
     pub async fn connect(options: &Options) -> Result<Self, DaemonError> {
-        let start = match options.scope {
-            _ if cfg!(target_os = "macos") => "workerheal install",
-            Scope::User => "systemctl --user start workerheal",
-            Scope::System => "systemctl start workerheal",
+        let remedy = match options.scope {
+            _ if cfg!(target_os = "macos") => "install it with `workerheal install`",
+            Scope::User => "start it with `systemctl --user start workerheal`",
+            Scope::System => "start it with `systemctl start workerheal`",
         };
         let socket = options.paths().map(|paths| paths.socket).unwrap_or_default();
-        let daemon = Self { socket, start };
+        let daemon = Self { socket, remedy };
         daemon.stream().await?;
         Ok(daemon)
     }
@@ -183,6 +185,15 @@ impl Daemon {
         self.post("/v1/resume", &ResumeRequest { targets: targets.to_vec() }).await
     }
 
+    /// Has it stop what the targets name, which is then not healed until it is started.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or a target names no covered worker.
+    pub async fn stop(&self, targets: &[String]) -> Result<StopReport, DaemonError> {
+        self.post("/v1/stop", &StopRequest { targets: targets.to_vec() }).await
+    }
+
     /// Why the named workers are, or are not, being healed.
     ///
     /// # Errors
@@ -197,7 +208,7 @@ impl Daemon {
     }
 
     /// The units of the workers that the targets name. Whose another name of a unit is only the daemon knows.
-    pub(super) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
+    pub(crate) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
         let workers = self.named_workers().await?;
         let mut units = Vec::new();
         for target in targets {
@@ -216,9 +227,9 @@ impl Daemon {
     }
 
     /// Every worker, by the names that a target can give it.
-    async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
+    pub(super) async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
         let workers = self.workers().await?.into_iter().filter_map(|it| {
-            Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: None }))
+            Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: it.worktree }))
         });
         Ok(workers.collect())
     }
@@ -257,7 +268,7 @@ impl Daemon {
             std::io::ErrorKind::PermissionDenied => {
                 self.broken(&"you may not ask it; it answers its own user and root")
             }
-            _ => DaemonError::Absent { socket: self.socket.clone(), start: self.start },
+            _ => DaemonError::Absent { socket: self.socket.clone(), remedy: self.remedy },
         })
     }
 

@@ -319,6 +319,7 @@ impl<M: ServiceManager> Daemon<M> {
                 },
             },
             config: text::path(&paths.config),
+            config_error: self.config_flaw.clone().unwrap_or_default(),
             stop_marker: self.setup.rules.stop_marker,
             pauses: self.pauses(),
             workers: stages.iter().map(|(_, count)| count).sum(),

@@ -126,8 +126,11 @@ impl<M: ServiceManager> Daemon<M> {
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
-        if file == File::Sites {
-            self.registry_flaw = fact.as_ref().err().map(ToString::to_string);
+        let flaw = fact.as_ref().err().map(ToString::to_string);
+        match file {
+            File::Sites => self.registry_flaw = flaw,
+            File::Config => self.config_flaw = flaw,
+            File::StopMarker => {}
         }
         match fact {
             Ok(Some(fact)) => self.observe(fact),

@@ -247,6 +247,8 @@ struct Daemon<M> {
     registry_read: Option<SystemTime>,
     /// What is wrong with the registry's file now.
     registry_flaw: Option<String>,
+    /// What is wrong with the configuration's file now.
+    config_flaw: Option<String>,
 }
 
 impl<M: ServiceManager> Daemon<M> {
@@ -312,6 +314,7 @@ impl<M: ServiceManager> Daemon<M> {
             listeners: Vec::new(),
             registry_read: Some(SystemTime::now()),
             registry_flaw: None,
+            config_flaw: None,
             setup,
         };
         daemon.observe(Fact::StopMarker(rules.stop_marker));

@@ -175,6 +175,10 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// Stops a unit that was started although a stop was requested.
     fn stop(&self, unit: &UnitName);
 
+    /// Stops a unit because a person wants it down, and waits until it is. The manager's own signals tell the healer
+    /// that it was meant.
+    fn end(&self, unit: &UnitName) -> impl Future<Output = Result<(), ManagerError>> + Send;
+
     /// What went wrong, fit to show: the last line that the unit's own processes wrote in the run that failed, else
     /// the manager's line that names the cause. `None` if nothing went wrong, or it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;

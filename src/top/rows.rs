@@ -84,7 +84,7 @@ fn matches(worker: &WorkerReport, filter: &str) -> bool {
 
 /// How much a worker needs somebody: what is little comes first.
 fn trouble(worker: &WorkerReport) -> (u8, bool) {
-    let is_well = matches!(worker.phase, Stage::Held) && worker.healthy;
+    let is_well = matches!(worker.phase, Stage::Held) && (worker.healthy || worker.on_purpose);
     // What is up but paused comes before what is simply up.
     (if is_well { weight(Stage::Changing) } else { weight(worker.phase) }, worker.reason.is_empty())
 }

@@ -33,6 +33,7 @@ fn snapshot(workers: Vec<WorkerReport>, pauses: Vec<PauseReport>) -> Snapshot {
         },
         state: crate::api::StateStatus::default(),
         config: String::new(),
+        config_error: String::new(),
         stop_marker: false,
         pauses,
         workers: workers.len(),

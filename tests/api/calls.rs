@@ -123,7 +123,9 @@ fn a_heal_is_told_step_by_step_and_done_by_the_daemon() {
     let names: Vec<&str> = told.iter().map(|message| message.name.as_str()).collect();
     assert_eq!(names, ["plan", "", "", "", "result"], "{told:#?}");
     assert_eq!(told[1].data, json!({"phase": "starting", "site": "myapp", "unit": QUEUE}));
-    assert_eq!(told[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE}));
+    let down = &told[2].data["downtime_ms"];
+    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{told:#?}");
+    assert_eq!(told[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
     assert_eq!(told[3].data, json!({"phase": "done"}));
     assert_eq!(told[4].data["healed"][0]["unit"], QUEUE, "{told:#?}");
     assert_eq!(told[4].data["failed"], json!([]), "{told:#?}");
@@ -152,7 +154,7 @@ fn a_heal_that_fails_says_why_and_one_of_a_paused_worker_is_refused() {
     let phases: Vec<_> = told.iter().filter_map(|message| message.data["phase"].as_str()).collect();
     assert_eq!(phases, ["starting", "failed", "done"], "{told:#?}");
     let result = &told.last().expect("there are some").data;
-    assert_eq!(result["failed"][0]["error"], "healing of the site myapp is paused", "{result:#}");
+    assert_eq!(result["failed"][0]["error"], "you paused the site myapp", "{result:#}");
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn a_pause_holds_until_it_ends_or_is_resumed_and_survives_a_restart() {
     assert!((1..=1_800_000).contains(&paused["pauses"][0]["ends_in_ms"].as_u64().unwrap_or(0)), "{paused:#}");
     let vite = worker(&get(&world, "/v1/workers").json(), VITE);
     assert_eq!(vite["phase"], "up", "{vite:#}");
-    assert_eq!(vite["reason"], "healing of the site shop is paused", "{vite:#}");
+    assert_eq!(vite["reason"], "you paused the site shop", "{vite:#}");
 
     for how in ["restart", "kill"] {
         let mut events = world.events();
@@ -183,7 +185,7 @@ fn a_pause_holds_until_it_ends_or_is_resumed_and_survives_a_restart() {
     let vite = world.wait_until("vite to be held", SOON, || {
         Some(worker(&get(&world, "/v1/workers").json(), VITE)).filter(|vite| vite["phase"] == "held")
     });
-    assert_eq!(vite["healthy"], true, "it is meant to be: {vite:#}");
+    assert_eq!((&vite["healthy"], &vite["on_purpose"]), (&json!(false), &json!(true)), "it is meant to be: {vite:#}");
     world.wait_for_state(&service_of(VITE), "failed", SOON);
     let mut events = world.events();
     let resumed = post(&world, "/v1/resume", &json!({"targets": ["shop"]})).json();
@@ -276,12 +278,15 @@ fn what_cannot_be_read_is_refused_with_a_sentence() {
     refused("POST", "/v1/pause", "{\"target\": [\"myapp\"]}", 400);
     refused("POST", "/v1/pause", "{\"targets\": \"myapp\"}", 400);
     let error = refused("POST", "/v1/pause", "{\"for\": \"ages\"}", 400);
-    assert_eq!(error, "\"ages\" is not a duration; write a number with its unit, such as 90s, 30m or 2h");
+    assert_eq!(error, "\"ages\" is not a duration; write 30m, 2h or 1d");
     refused("POST", "/v1/pause", "{\"for\": \"900000000d\"}", 400);
     refused("POST", "/v1/heal", "{\"prove\": \"soon\"}", 400);
     refused("GET", "/v1/events?since=yesterday", "", 400);
     refused("GET", "/v1/events?limit=many", "", 400);
     refused("GET", "/v1/events?sinse=1h", "", 400);
+    refused("POST", "/v1/stop", "{}", 400);
+    refused("POST", "/v1/stop", "{\"targets\": [\"dbus\"]}", 404);
+    refused("GET", "/v1/stop", "", 405);
     refused("GET", "/v1/nothing", "", 404);
     refused("GET", "/", "", 404);
     refused("GET", "/v1/heal", "", 405);

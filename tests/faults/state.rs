@@ -25,7 +25,7 @@ fn a_pause_that_cannot_be_written_down_is_not_called_done_and_is_written_when_th
 
     let ran = world.run(&["pause", "myapp"]);
     assert_eq!(ran.status, 1, "{ran:?}");
-    assert!(ran.out.contains("Paused: the site myapp"), "{ran:?}");
+    assert!(ran.out.contains("Paused the site myapp until you resume it"), "{ran:?}");
     assert!(ran.err.contains("No space left on device") && ran.err.contains("restart"), "{ran:?}");
     let answer = crate::http::post(&world, "/v1/pause", &serde_json::json!({"targets": ["shop"]}));
     assert!(answer.json()["not_saved"].as_str().is_some_and(|why| why.contains("No space left")), "{answer:?}");

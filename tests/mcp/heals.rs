@@ -8,7 +8,9 @@ use crate::{QUEUE, VITE};
 
 /// The steps of a heal.
 fn steps(answer: &Answer) -> Vec<(f64, f64, &str)> {
-    answer.progress.iter().map(|(number, of, message)| (*number, *of, message.as_str())).collect()
+    // For how long it was down is another time each time.
+    let steps = answer.progress.iter();
+    steps.map(|(number, of, message)| (*number, *of, message.split("; it was down").next().unwrap_or(""))).collect()
 }
 
 /// Two workers that are well, and if wanted a daemon that heals only for those who ask.

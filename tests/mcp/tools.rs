@@ -101,14 +101,14 @@ fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
     world.write_unit("private.service", "[Service]\nExecStart=sleep infinity\n");
     world.start_unit("private.service");
     let mut assistant = Assistant::of(&world);
-    let unknown = |name: &str, hint: &str| format!("{name:?} is no worker that the configuration covers; {hint}");
+    let unknown = |name: &str, hint: &str| format!("no worker named {name:?}; {hint}");
     for tool in ["workers_heal", "worker_explain", "worker_logs"] {
         let answer = assistant.call(tool, json!({"target": "myap/queue"}));
         assert_eq!(answer.complaint(), unknown("myap/queue", "did you mean \"myapp/queue\"?"), "{tool}");
         let answer = assistant.call(tool, json!({"target": "private"}));
-        assert!(answer.complaint().starts_with("\"private\" is no worker that the configuration covers"), "{tool}");
+        assert!(answer.complaint().starts_with("no worker named \"private\""), "{tool}");
         let answer = assistant.call(tool, json!({"target": ""}));
-        assert!(answer.complaint().starts_with("\"\" is no worker"), "{tool}: empty is not everything");
+        assert!(answer.complaint().starts_with("no worker named \"\""), "{tool}: empty is not everything");
     }
     for (tool, arguments, complaint) in [
         ("worker_logs", json!({}), "`target` is missing: name a unit, SITE/WORKER or a site"),

@@ -20,6 +20,9 @@ pub struct Plan {
     /// What something is wrong with, but is left alone, with the reason: nothing that a start would
     /// mend, or nothing that the configuration has healed.
     pub left_alone: Vec<LeftAlone>,
+    /// What would be healed, were it not paused by a person or by the stop marker.
+    #[serde(default)]
+    pub paused: Vec<LeftAlone>,
     /// What was named, but is not to be started: counts as failed.
     pub refused: Vec<Failure>,
 }
@@ -116,7 +119,12 @@ impl Batch {
         self.held.remove(&unit);
         match event.phase {
             Phase::Starting => self.begin(&unit),
-            Phase::Healed | Phase::Recovered => self.conclude(&unit, None),
+            Phase::Healed | Phase::Recovered => {
+                self.conclude(&unit, None);
+                if let Some(told) = self.events.back_mut().filter(|told| told.unit == event.unit) {
+                    told.downtime = event.downtime;
+                }
+            }
             Phase::Failed => {
                 let error = match last_words {
                     Some(line) => format!("{}: {line}", event.error),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::coverage::Worker;
-use super::pauses::Pause;
+use super::pauses::{Pause, Target};
 use super::text;
 use super::units::{ActiveState, Parent};
 
@@ -186,7 +186,11 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopMarker => f.write_str("everything was stopped on purpose (the stop marker exists)"),
-            Self::Paused(pause) => write!(f, "healing of {} is paused", pause.target),
+            Self::Paused(pause) => match &pause.target {
+                // It is said of that worker.
+                Target::Unit(_) => f.write_str("you paused it"),
+                target => write!(f, "you paused {target}"),
+            },
             Self::SitePaused(site) => write!(f, "the site {site} is paused"),
             Self::WorkerPaused(worker) => write!(f, "the worker {} of {} is paused", worker.task(), worker.site),
             Self::IdleSuspended(worker) => {
@@ -195,7 +199,7 @@ impl fmt::Display for Refusal {
             Self::Masked => f.write_str("the unit is masked"),
             Self::Disabled => f.write_str("the unit was disabled while it was down"),
             Self::JobPending => f.write_str("another job is under way for the unit"),
-            Self::ParentDown(parent) => write!(f, "it needs {}, which is {}", parent.name, parent.state()),
+            Self::ParentDown(parent) => write!(f, "it needs {}, which {}", parent.name, parent.state()),
             Self::ConflictUp(unit) => write!(f, "starting it would stop {unit}, which is up"),
             Self::LeftToTrigger(unit) => write!(f, "{unit} decides when it runs"),
             Self::OneshotEnded => f.write_str("it runs once, and its unit has no Restart="),

@@ -152,6 +152,9 @@ pub struct Event {
     /// Milliseconds until the next attempt.
     #[serde(default, rename = "retry_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub retry_in: Option<Duration>,
+    /// Milliseconds from the failure until it was up again, by the service manager's clock.
+    #[serde(default, rename = "downtime_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
+    pub downtime: Option<Duration>,
     /// One of many alike, which a summary tells together: no cause for alarm by itself.
     #[serde(skip)]
     pub one_of_many: bool,
@@ -170,6 +173,7 @@ impl Event {
             attempt: None,
             reason: String::new(),
             retry_in: None,
+            downtime: None,
             one_of_many: false,
         }
     }
@@ -203,10 +207,10 @@ impl fmt::Display for Event {
                 }
             }
             Phase::Starting => write!(f, "{unit} is being started{again}")?,
-            Phase::Healed => write!(f, "{unit} is up again and has stayed up{again}")?,
+            Phase::Healed => write!(f, "{unit} is up again and has stayed up{again}{}", was_down(self.downtime))?,
             Phase::Failed => write!(f, "{unit} failed{again}")?,
             Phase::GaveUp => write!(f, "{unit} is given up, {}", self.reason)?,
-            Phase::Recovered => write!(f, "{unit} has recovered")?,
+            Phase::Recovered => write!(f, "{unit} has recovered{}", was_down(self.downtime))?,
             Phase::Stopped if self.reason.is_empty() => write!(f, "{unit} was stopped by hand and stays down")?,
             Phase::Stopped => write!(f, "{unit} stays down: {}", self.reason)?,
             Phase::Done => f.write_str("done")?,
@@ -216,6 +220,11 @@ impl fmt::Display for Event {
         }
         Ok(())
     }
+}
+
+/// How long it was down, as the end of a sentence.
+fn was_down(downtime: Option<Duration>) -> String {
+    downtime.map_or_else(String::new, |time| format!("; it was down for {}", rounded(time)))
 }
 
 /// A wait as people say it: `50ms`, `1.9s`, `32s`, `4m 16s`.
@@ -362,6 +371,21 @@ mod tests {
             serde_json::to_value(&event).unwrap(),
             json!({"phase": "scheduled", "time": "1970-01-01T00:00:01.500Z", "attempt": 3, "retry_in_ms": 1950})
         );
+    }
+
+    #[test]
+    fn a_heal_tells_for_how_long_it_was_down() {
+        let healed = Event {
+            unit: "shop/queue".into(),
+            attempt: Some(2),
+            downtime: Some(Duration::from_millis(14)),
+            ..Event::new(Phase::Healed)
+        };
+        let says = "shop/queue is up again and has stayed up (attempt 2); it was down for 14ms";
+        assert_eq!(healed.to_string(), says);
+        assert_eq!(serde_json::to_value(&healed).unwrap()["downtime_ms"], 14);
+        let unknown = Event { downtime: None, ..healed };
+        assert_eq!(unknown.to_string(), "shop/queue is up again and has stayed up (attempt 2)");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Memory {
 }
 
 /// What is remembered of one worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remembered {
     /// Attempts since the history was last forgotten.
     pub attempts: u32,
@@ -44,10 +44,11 @@ pub struct Remembered {
 }
 
 /// Where a worker stood.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// Well, or ill and waiting for its next attempt.
+    #[default]
     Open,
     /// In the middle of an attempt.
     Attempt,

@@ -92,9 +92,12 @@ pub struct WorkerReport {
     pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
-    /// Whether nothing is wrong with it, or nothing that is not meant to be: what is paused or was
-    /// stopped is no worker to worry about.
+    /// Whether nothing is wrong with it. What was stopped is well: it is as it should be.
     pub healthy: bool,
+    /// A person, the registry or the unit's own files say that it is not to be healed: whatever is wrong with it is no
+    /// cause to worry. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_purpose: bool,
     /// What is being done about it.
     pub phase: Stage,
     /// What is wrong with it.
@@ -139,6 +142,12 @@ impl WorkerReport {
     /// The worker as `detect` lists it, if it would.
     #[must_use]
     pub fn unhealthy(&self) -> Option<UnhealthyWorker> {
+        self.ill().filter(|_| !self.on_purpose)
+    }
+
+    /// The same of a worker that something is wrong with, even if it is not healed on purpose.
+    #[must_use]
+    pub fn ill(&self) -> Option<UnhealthyWorker> {
         let state = self.state.filter(|_| !self.healthy)?;
         Some(UnhealthyWorker {
             site: self.site.clone(),
@@ -162,6 +171,7 @@ impl WorkerReport {
             worktree: None,
             unit: format!("lerd-{worker}-myapp"),
             healthy: phase == Stage::Up,
+            on_purpose: false,
             phase,
             state: None,
             attempts: 0,

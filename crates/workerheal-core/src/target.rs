@@ -34,10 +34,10 @@ impl fmt::Display for UnknownTarget {
         if target.len() > LONGEST {
             return write!(f, "a name of {} characters is that of no worker", target.len());
         }
-        write!(f, "{target:?} is no worker that the configuration covers; ")?;
+        write!(f, "no worker named {target:?}; ")?;
         match nearest(target, workers) {
             Some(name) => write!(f, "did you mean {name:?}?"),
-            None if workers.is_empty() => f.write_str("no covered worker is loaded"),
+            None if workers.is_empty() => f.write_str("no workers were found at all: see `workerheal check`"),
             None => f.write_str("name a unit, SITE/WORKER or a site"),
         }
     }
@@ -208,7 +208,7 @@ mod tests {
             assert!(selected(target).is_err(), "{target:?}");
         }
         let error = selected("myap/queue").unwrap_err().to_string();
-        assert_eq!(error, r#""myap/queue" is no worker that the configuration covers; did you mean "myapp/queue"?"#);
+        assert_eq!(error, r#"no worker named "myap/queue"; did you mean "myapp/queue"?"#);
     }
 
     #[test]

@@ -18,8 +18,9 @@ use tokio::time::timeout;
 
 use super::events::{Book, Wanted};
 use super::heal::{self, Reply};
+use super::{counts, stop};
 use crate::answer::{self, Rejection, duration};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
 use crate::core::event::UnhealthyWorker;
 use crate::core::explain::text::text;
 use crate::core::style::Style;
@@ -67,6 +68,7 @@ pub(super) fn router<M: ServiceManager>(office: Arc<Office<M>>) -> Router {
         .route("/v1/unhealthy", get(unhealthy::<M>))
         .route("/v1/events", get(events::<M>))
         .route("/v1/heal", post(heal::<M>))
+        .route("/v1/stop", post(stop::<M>))
         .route("/v1/pause", post(pause::<M>))
         .route("/v1/resume", post(resume::<M>))
         .route("/metrics", get(metrics::<M>))
@@ -122,7 +124,9 @@ async fn status<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Daem
 
 async fn workers<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<WorkerReport>>, Rejection> {
     office.learn_uptimes().await?;
-    Ok(Json(office.ask(Ask::Workers).await?))
+    let mut reports = office.ask(Ask::Workers).await?;
+    counts::of_reports(&office.manager, &mut reports).await;
+    Ok(Json(reports))
 }
 
 async fn unhealthy<M: ServiceManager>(State(office): Shared<M>) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
@@ -142,7 +146,7 @@ async fn explain<M: ServiceManager>(
     let Path(name) = path.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let not_covered = || {
         let name: String = name.chars().take(100).collect();
-        Rejection::new(StatusCode::NOT_FOUND, format!("{name:?} is no worker that the configuration covers"))
+        Rejection::new(StatusCode::NOT_FOUND, format!("no worker named {name:?}"))
     };
     let search = office.search().await?;
     let unit = UnitName::parse(&search.rules.coverage.own_name(&name)).map_err(|_| not_covered())?;
@@ -198,6 +202,11 @@ async fn events<M: ServiceManager>(
 async fn heal<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Response, Rejection> {
     let wish: HealRequest = read(request).await?;
     heal::heal(office, wish).await
+}
+
+async fn stop<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<StopReport>, Rejection> {
+    let wish: StopRequest = read(request).await?;
+    Ok(Json(stop::stop(office, wish).await?))
 }
 
 async fn pause<M: ServiceManager>(State(office): Shared<M>, request: Request) -> Result<Json<Paused>, Rejection> {

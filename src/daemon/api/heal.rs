@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::calls::{Office, stream, unread};
+use super::counts;
 use super::events::{SIGN_OF_LIFE, frame};
 use crate::answer::{Rejection, duration};
 use crate::api::HealRequest;
@@ -47,7 +48,9 @@ pub(super) async fn heal<M: ServiceManager>(
         plan.unhealthy.extend(under_way);
         plan
     };
+    counts::of_plan(&search.manager, &mut plan).await;
     if request.dry_run {
+        plan = search.preview(plan).await;
         search.enrich(&mut plan.unhealthy).await;
         return Ok(axum::Json(plan).into_response());
     }

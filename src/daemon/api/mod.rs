@@ -6,14 +6,16 @@
 //! - [`socket`]: whose socket it is, and who is let in.
 //! - [`serve`]: where it is asked; [`room`](crate::room) keeps connections bounded.
 //! - [`calls`]: one function for each call.
-//! - [`heal`]: the call that takes its time.
+//! - [`heal`], [`stop`]: the calls that take their time.
 //! - [`events`]: the last events, and those who follow them.
 
 mod calls;
+mod counts;
 mod events;
 mod heal;
 mod serve;
 mod socket;
+mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -80,10 +80,10 @@ const STAGES = {
 export function stage(worker) {
   const [name, tone] = STAGES[worker.phase] ?? STAGES.unknown;
   if (isFailing(worker) && tone !== "bad") return [name === "check" ? "bang" : name, "bad"];
-  return [name, worker.phase === "held" && worker.healthy ? "quiet" : tone];
+  return [name, worker.phase === "held" && (worker.healthy || worker.on_purpose) ? "quiet" : tone];
 }
 
-export const isFailing = (worker) => worker.state !== undefined && !worker.healthy;
+export const isFailing = (worker) => worker.state !== undefined && !worker.healthy && !worker.on_purpose;
 export const taskOf = ({ worker, worktree }) => (worktree ? `${worker}@${worktree}` : worker);
 export const nameOf = (worker) => (worker.site ? `${worker.site}/${taskOf(worker)}` : worker.worker);
 export const stateOf = (worker) =>

@@ -8,7 +8,7 @@
 //! - [`label`]: what a unit is called. [`plist`]: the files of jobs, [`starts`] who starts one by that, [`guard`] what
 //!   Lerd's say elsewhere. [`tail`]: the end of their logs.
 //! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units; [`said`]: in launchd's, for people.
-//! - [`start`]: how one is healed. [`records`]: what is out meanwhile.
+//! - [`start`]: how one is healed, [`stop`] how one is stopped for a person. [`records`]: what is out meanwhile.
 //! - [`own`]: workerheal's own job.
 //! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
 
@@ -27,6 +27,7 @@ mod said;
 mod session;
 mod start;
 mod starts;
+mod stop;
 mod tables;
 mod tail;
 mod watched;
@@ -166,6 +167,10 @@ impl ServiceManager for Launchd {
 
     /// launchd has no jobs that a start could take the place of, so this is never asked for.
     fn stop(&self, _unit: &UnitName) {}
+
+    async fn end(&self, unit: &UnitName) -> Result<(), ManagerError> {
+        self.end_unit(unit).await
+    }
 
     /// By its plist alone: launchd is not asked about a job that runs.
     async fn whereabouts(&self, unit: &UnitName) -> Result<Whereabouts, ManagerError> {

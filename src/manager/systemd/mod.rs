@@ -13,6 +13,7 @@ mod link;
 pub(crate) mod own;
 mod related;
 mod session;
+mod stop;
 mod wire;
 
 use std::path::PathBuf;
@@ -335,6 +336,10 @@ impl ServiceManager for Systemd {
 
     fn stop(&self, unit: &UnitName) {
         let _ = self.requests.send(Request::Stop(unit.clone()));
+    }
+
+    async fn end(&self, unit: &UnitName) -> Result<(), ManagerError> {
+        self.end_unit(unit).await
     }
 
     async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {

@@ -70,7 +70,7 @@ impl Palette {
         match worker.phase {
             Stage::Up if worker.reason.is_empty() => self.good(),
             Stage::Up | Stage::Proving | Stage::Starting | Stage::Due | Stage::Waiting | Stage::Changing => self.busy(),
-            Stage::Held if worker.healthy => self.faint(),
+            Stage::Held if worker.healthy || worker.on_purpose => self.faint(),
             Stage::Held => self.busy(),
             Stage::GaveUp | Stage::Unknown => self.bad(),
             Stage::Stopped | Stage::Down => self.faint(),

@@ -69,6 +69,7 @@ fn status(workers: &[WorkerReport]) -> DaemonStatus {
         },
         state: crate::api::StateStatus::default(),
         config: "~/.config/workerheal/config.yaml".into(),
+        config_error: String::new(),
         stop_marker: false,
         pauses: Vec::new(),
         workers: workers.len(),

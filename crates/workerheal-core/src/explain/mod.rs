@@ -19,7 +19,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::commands::{Commands, LaunchdJob, Manager};
+pub use self::commands::{Commands, LaunchdJob, Manager, quoted};
 use self::words::Words;
 use super::diagnosis::{Refusal, State};
 use super::rules::{Case, Judgement, Rule, Verdict};

@@ -360,7 +360,10 @@ impl Words<'_> {
                 None => "you stopped it".to_owned(),
             },
             Verdict::Held(refusal) => in_short(refusal),
-            Verdict::GivenUp => "it was given up, and has not changed since".to_owned(),
+            Verdict::GivenUp => match case.history.attempts {
+                0 => "it was given up; nothing changed since".to_owned(),
+                count => format!("{} failed; nothing changed since", attempts(count)),
+            },
             Verdict::Hopeless(why) => why.to_string(),
             Verdict::Exhausted(count) => format!("{} failed", attempts(*count)),
             Verdict::Wait(wait) => format!("the next attempt is due in {}", rounded(*wait)),
@@ -411,7 +414,7 @@ impl Words<'_> {
                         at.map(|at| format!("until {at}")).unwrap_or_default(),
                     ])
                 }
-                None => "until somebody resumes it".to_owned(),
+                None => "until you resume it".to_owned(),
             },
             Refusal::SitePaused(_) => format!("{} says paused: true", self.line("paused")),
             Refusal::WorkerPaused(_) => format!("{} lists it in paused_workers", self.line("paused_workers")),
@@ -494,20 +497,7 @@ fn in_short(refusal: &Refusal) -> String {
         Refusal::StopMarker => "everything was stopped on purpose".to_owned(),
         Refusal::WorkerPaused(_) => "it is paused in Lerd".to_owned(),
         Refusal::IdleSuspended(_) => "it sleeps until its site is used again".to_owned(),
-        Refusal::ParentDown(parent) => format!("it needs {}, which {}", parent.name, condition(parent)),
         refusal => refusal.to_string(),
-    }
-}
-
-fn condition(parent: &Parent) -> &'static str {
-    match parent.active {
-        _ if parent.stopping => "is being stopped",
-        ActiveState::Failed => "has failed",
-        ActiveState::Inactive => "is down",
-        ActiveState::Activating => "is on its way up",
-        ActiveState::Deactivating => "is on its way down",
-        ActiveState::Maintenance => "is being maintained",
-        ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing | ActiveState::Unknown => "is not up",
     }
 }
 

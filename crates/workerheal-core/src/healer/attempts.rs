@@ -180,6 +180,9 @@ impl Healer {
                 self.prove_on(now, name);
             }
             Some(up_for) if up_for >= proving_time => {
+                if let Some(track) = self.tracks.get_mut(name) {
+                    track.downtime = track.fell.and_then(|fell| seen.at.checked_sub(up_for)?.checked_sub(fell));
+                }
                 if self.still_has_to_answer(name) {
                     self.prove_on(now, name);
                 } else if attempt_under_way {

@@ -394,6 +394,9 @@ impl Healer {
         if let Some(track) = self.tracks.get_mut(name) {
             self.in_flight -= usize::from(track.phase.takes_a_slot());
             self.in_flight += usize::from(phase.takes_a_slot());
+            if matches!(phase, Phase::Resting | Phase::Stopped | Phase::Off) {
+                (track.fell, track.downtime) = (None, None);
+            }
             track.phase = phase;
         }
     }
@@ -426,6 +429,9 @@ impl Healer {
         name.short().clone_into(&mut event.unit);
         if matches!(phase, EventPhase::Starting | EventPhase::Healed | EventPhase::Failed | EventPhase::GaveUp) {
             event.attempt = self.tracks.get(name).map(|track| track.attempts).filter(|attempts| *attempts > 0);
+        }
+        if matches!(phase, EventPhase::Healed | EventPhase::Recovered) {
+            event.downtime = self.tracks.get(name).and_then(|track| track.downtime);
         }
         fill(&mut event);
         self.actions.push(Action::Emit(event));

@@ -108,7 +108,7 @@ impl Healer {
             let more = if count > NAMED { ", …" } else { "" };
             let mut event = Event::new(EventPhase::Held);
             event.reason =
-                format!("{count} workers wait for {parent}, which is {} ({}{more})", group.state, named.join(", "));
+                format!("{count} workers wait for {parent}, which {} ({}{more})", group.state, named.join(", "));
             self.actions.push(Action::Emit(event));
         }
     }

@@ -115,6 +115,9 @@ impl Healer {
         track.stopped_after = seen.run.clone().or(track.run.clone()).filter(|_| was_told_to_stop);
         track.oneshot = seen.oneshot;
         track.diagnosed = state;
+        if state.is_some() && seen.active.is_down() {
+            track.fell = track.fell.or(seen.fall.map(|fall| fall.down));
+        }
         let was_orphaned = track.suspected == Some(State::Orphaned);
         // What is wrong now need not be wrong with the file that an earlier look was taken at.
         let earlier = track.definition.filter(|_| !matches!(verdict, Verdict::Hopeless(_)));

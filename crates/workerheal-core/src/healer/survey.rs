@@ -29,8 +29,13 @@ impl Healer {
     pub fn plan(&self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         for report in self.survey(now) {
-            let Some(worker) = report.unhealthy() else { continue };
             let held_for = UnitName::parse(&report.unit).ok().and_then(|unit| self.held_for(&unit).cloned());
+            let Some(worker) = report.unhealthy() else {
+                if let (Some(worker), Some(Refusal::Paused(_) | Refusal::StopMarker)) = (report.ill(), held_for) {
+                    plan.paused.push(LeftAlone { worker, reason: report.reason });
+                }
+                continue;
+            };
             let is_left_alone = match &held_for {
                 Some(refusal) if refusal.is_shown_only() => true,
                 _ => worker.state == State::Orphaned,
@@ -158,12 +163,14 @@ impl Healer {
             Some(Phase::Held(refusal)) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
             _ => against.is_some(),
         };
+        let healthy = state.is_none() || !(is_ill(phase) || orphaned.is_some());
         WorkerReport {
             site: worker.site.clone(),
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
             unit: name.short().to_owned(),
-            healthy: meant_to_be || state.is_none() || !(is_ill(phase) || orphaned.is_some()),
+            healthy,
+            on_purpose: meant_to_be && !healthy,
             phase,
             state,
             attempts: track.map_or(0, |track| track.attempts),

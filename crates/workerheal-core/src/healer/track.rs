@@ -130,6 +130,10 @@ pub(super) struct Track {
     pub cleared_seen: bool,
     /// How often in a row a look has shown that it is on its way up, though it had been told to have failed.
     pub contradictions: u32,
+    /// When it failed, by the manager's clock: the first of the failures since it was last well.
+    pub fell: Option<Duration>,
+    /// How long it was down, once it has been seen to be up again.
+    pub downtime: Option<Duration>,
     /// How often in a row it could not be told whether it was stopped.
     pub doubts: u32,
     /// Whether the world has been told that it is down.
@@ -175,6 +179,8 @@ impl Track {
             stop_asked: false,
             cleared_seen: false,
             contradictions: 0,
+            fell: None,
+            downtime: None,
             doubts: 0,
             announced: false,
             told: None,

@@ -89,10 +89,20 @@ impl Parent {
         self.active.is_up() && !self.stopping
     }
 
-    /// Its state in words.
+    /// How it is, as a clause: `has failed`, `is down`.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        if self.stopping { "being stopped" } else { self.active.as_str() }
+        match self.active {
+            _ if self.stopping => "is being stopped",
+            ActiveState::Failed => "has failed",
+            ActiveState::Inactive => "is down",
+            ActiveState::Activating => "is on its way up",
+            ActiveState::Deactivating => "is on its way down",
+            ActiveState::Maintenance => "is being maintained",
+            ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing | ActiveState::Unknown => {
+                "is not up"
+            }
+        }
     }
 }
 

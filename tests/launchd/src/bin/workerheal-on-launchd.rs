@@ -1,4 +1,4 @@
-//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`,
+//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`, `stop`,
 //! `explain`, `install-plan`, `install`, `uninstall`, `uninstall-purge` and `trouble`.
 //!
 //! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
@@ -85,6 +85,11 @@ fn main() -> anyhow::Result<()> {
                     while let Some(line) = log.next().await? {
                         println!("{}", line.text);
                     }
+                }
+            }
+            "stop" => {
+                for unit in arguments {
+                    manager.end(&UnitName::parse(&unit)?).await?;
                 }
             }
             other => bail!("there is no command {other}"),

@@ -57,6 +57,26 @@ fn the_log_of_a_job_is_the_file_that_its_plist_names() {
 }
 
 #[test]
+fn to_stop_a_worker_is_to_take_its_job_out_and_it_is_remembered() {
+    let stage = OnLaunchd::new();
+    stage.workers(&[QUEUE, OTHER]);
+    stage.start_daemon();
+    stage.wait_for_a_look();
+    let stop = |units: &[&str]| {
+        let output = stage.command(&[&["stop"], units].concat()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    stop(&[QUEUE]);
+    assert_eq!(stage.launchd.runs(&label(QUEUE)), None, "it was not waited for");
+    // What is out already is no error.
+    stop(&[QUEUE]);
+    stage.crash(OTHER);
+    stage.wait("healed", OTHER);
+    assert!(!stage.is_up(QUEUE) && !stage.told(QUEUE).contains(&"starting".to_owned()));
+    assert_eq!(stage.detect(), serde_json::json!([]));
+}
+
+#[test]
 fn the_forms_of_each_macos_are_understood() {
     for macos in [12, 13, 14, 15, 26] {
         let stage = OnLaunchd::new();

@@ -9,7 +9,7 @@ fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
     let parent = fpm(ActiveState::Inactive, false);
     assert_eq!(
         ward.shows("queue", Inspection { parents: vec![parent], ..crashed() }),
-        ["detected queue: failed", "held queue: it needs lerd-php85-fpm.service, which is inactive"]
+        ["detected queue: failed", "held queue: it needs lerd-php85-fpm.service, which is down"]
     );
     let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
     assert!(ward.list(&units).is_empty());

@@ -26,7 +26,7 @@ Lines with » are what the demo does; the others are the log of the daemon.
 
 ";
 const OUTRO: &str = "
-All this was seen, and systemd agrees. Next:
+All checks passed. Next:
   make test      the tests, in sandboxes like this one
   make install   installs it for you; README.md tells the rest
 ";

@@ -1,0 +1,49 @@
+//! What to do where no daemon answers: that depends on whether one is installed.
+
+use super::socket::{Daemon, DaemonError};
+use crate::manager::Scope;
+use crate::setup::Options;
+
+impl Daemon {
+    /// The daemon that the options are about, for what cannot be done without one.
+    ///
+    /// # Errors
+    ///
+    /// If none answers there; says how to get one.
+    pub async fn required(options: &Options) -> Result<Self, DaemonError> {
+        match Self::connect(options).await {
+            Err(DaemonError::Absent { socket, .. }) => {
+                Err(DaemonError::Absent { socket, remedy: remedy(options).await })
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// How to get a daemon that runs, as a clause with the command.
+async fn remedy(options: &Options) -> &'static str {
+    match options.scope {
+        _ if cfg!(target_os = "macos") => "install it with `workerheal install`",
+        Scope::System => "start it with `systemctl start workerheal`",
+        Scope::User if is_installed().await => "start it with `systemctl --user start workerheal`",
+        Scope::User => "install it with `workerheal install`",
+    }
+}
+
+/// Whether there is a unit that can be started.
+#[cfg(target_os = "linux")]
+async fn is_installed() -> bool {
+    use crate::core::units::UnitName;
+    use crate::manager::systemd::own::OwnUnit;
+
+    let Ok(name) = UnitName::parse("workerheal") else { return false };
+    let state = async { OwnUnit::connect(name).await?.state().await };
+    // Where the manager cannot be asked, installing it would not help either.
+    state.await.map_or(true, |state| !state.file.is_empty())
+}
+
+/// `install` also starts what is installed.
+#[cfg(not(target_os = "linux"))]
+async fn is_installed() -> bool {
+    false
+}

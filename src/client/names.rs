@@ -1,0 +1,57 @@
+//! Which workers targets name, with what people call them.
+
+use super::{Access, Error};
+use crate::core::batch::LeftAlone;
+use crate::core::coverage::Worker;
+use crate::core::survey::WorkerReport;
+use crate::core::target;
+use crate::core::units::UnitName;
+
+impl Access {
+    /// Every worker as the daemon sees it; none without one.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon does not answer.
+    pub async fn reports(&self) -> Result<Vec<WorkerReport>, Error> {
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.workers().await?),
+            Self::Direct(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Workers that something is wrong with, and that are not healed because of a pause or the stop marker.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon, or the service manager, does not answer.
+    pub async fn paused(&self) -> Result<Vec<LeftAlone>, Error> {
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.plan(&[]).await?.paused),
+            Self::Direct(direct) => {
+                let search = direct.client.search();
+                let is_paused = search.rules.stop_marker || search.rules.memory.pauses.iter().next().is_some();
+                Ok(if is_paused { search.plan(&[]).await?.paused } else { Vec::new() })
+            }
+        }
+    }
+
+    /// Every worker that the targets name, once, in the order of sites and names; all if there is no target.
+    ///
+    /// # Errors
+    ///
+    /// If a target names no covered worker, or the service manager cannot be reached.
+    pub async fn named(&self, targets: &[String]) -> Result<Vec<(UnitName, Worker)>, Error> {
+        let (workers, units) = match self {
+            Self::Daemon(daemon) => (daemon.named_workers().await?, daemon.select(targets).await?),
+            Self::Direct(direct) => {
+                let workers = direct.client.workers().await?;
+                let coverage = &direct.client.search().rules.coverage;
+                let units = target::select(&coverage.by_own_names(targets), &workers)?;
+                (workers, units)
+            }
+        };
+        // In their order.
+        Ok(workers.into_iter().filter(|(unit, _)| targets.is_empty() || units.contains(unit)).collect())
+    }
+}

@@ -1,0 +1,71 @@
+//! Stops workers for a person: through the daemon, or straight with the service manager.
+
+use futures_util::future::join_all;
+
+use super::socket::Daemon;
+use super::{Access, Direct, Error};
+use crate::api::{NotStopped, StopReport, StoppedWorker};
+use crate::core::memory::Standing;
+use crate::core::target;
+use crate::core::units::{Detail, UnitName};
+use crate::manager::ServiceManager;
+use crate::setup::Options;
+use crate::store::{Clocks, Store};
+
+impl Access {
+    /// Stops what the targets name. It is then not healed until it is started.
+    ///
+    /// # Errors
+    ///
+    /// If a target names no covered worker, or the service manager cannot be reached.
+    pub async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, Error> {
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.stop(targets).await?),
+            Self::Direct(direct) => direct.stop(options, targets).await,
+        }
+    }
+}
+
+impl Direct {
+    async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, Error> {
+        let search = self.client.search();
+        let workers = search.workers().await?;
+        let mut report = StopReport::default();
+        let mut stopped = Vec::new();
+        let mut units = target::select(&search.rules.coverage.by_own_names(targets), &workers)?;
+        let mut seen = std::collections::HashSet::new();
+        units.retain(|unit| seen.insert(unit.clone()));
+        let ends = join_all(units.iter().map(|unit| search.manager.end(unit))).await;
+        for (unit, end) in units.into_iter().zip(ends) {
+            let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
+            let worker = StoppedWorker::of(&unit, worker);
+            match end {
+                Ok(()) => {
+                    report.stopped.push(worker);
+                    stopped.push(unit);
+                }
+                Err(error) => report.failed.push(NotStopped { worker, error: error.to_string() }),
+            }
+        }
+        // A daemon that runs has noticed, and writes that down itself.
+        if Daemon::connect(options).await.is_err() {
+            self.remember(&stopped).await;
+        }
+        Ok(report)
+    }
+
+    /// Writes down for a later daemon what the journal does not tell: the stop of a worker that had failed.
+    async fn remember(&self, stopped: &[UnitName]) {
+        let clocks = Clocks::at_origin();
+        let store = Store::new(self.setup.paths.state.clone());
+        let Ok(mut memory) = store.read(clocks) else { return };
+        for unit in stopped {
+            let seen = self.client.search().inspect(unit, Detail { file: true, ..Detail::default() }).await.ok();
+            let run = seen.and_then(|seen| seen.run);
+            let it = memory.workers.entry(unit.clone()).or_default();
+            it.standing = Standing::Stopped { run, certain: true };
+        }
+        // Where that cannot be written, the journal still tells of stops of workers that were up.
+        let _ = store.write(&memory, clocks);
+    }
+}

@@ -1,0 +1,62 @@
+//! `POST /v1/stop`: stops workers for a person, and answers once the healer knows that it was meant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::calls::Office;
+use crate::answer::Rejection;
+use crate::api::{NotStopped, StopReport, StopRequest, StoppedWorker};
+use crate::core::survey::{Stage, WorkerReport};
+use crate::core::target;
+use crate::core::units::UnitName;
+use crate::daemon::desk::Ask;
+use crate::manager::ServiceManager;
+
+/// How long the healer may take to find out that a stop was meant, which is written in the journal.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+
+pub(super) async fn stop<M: ServiceManager>(
+    office: Arc<Office<M>>,
+    request: StopRequest,
+) -> Result<StopReport, Rejection> {
+    if request.targets.is_empty() {
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "name what to stop: a unit, SITE/WORKER or a site"));
+    }
+    let search = office.search().await?;
+    let covered = office.ask(Ask::Covered).await?;
+    let mut units = target::select(&search.rules.coverage.by_own_names(&request.targets), &covered)?;
+    let mut seen = std::collections::HashSet::new();
+    units.retain(|unit| seen.insert(unit.clone()));
+    let ends = join_all(units.iter().map(|unit| office.manager.end(unit))).await;
+    wait_until_known(&office, &units).await?;
+    let mut report = StopReport::default();
+    let mut ends: Vec<_> = units.iter().zip(ends).collect();
+    ends.sort_by_key(|(unit, _)| covered.iter().find(|(name, _)| name == *unit).map(|(_, worker)| worker));
+    for (unit, end) in ends {
+        let Some((_, worker)) = covered.iter().find(|(name, _)| name == unit) else { continue };
+        let worker = StoppedWorker::of(unit, worker);
+        match end {
+            Ok(()) => report.stopped.push(worker),
+            Err(error) => report.failed.push(NotStopped { worker, error: error.to_string() }),
+        }
+    }
+    Ok(report)
+}
+
+/// Waits until none of the workers is about to be healed.
+async fn wait_until_known<M: ServiceManager>(office: &Office<M>, units: &[UnitName]) -> Result<(), Rejection> {
+    let latest = Instant::now() + KNOWN_WITHIN;
+    let is_open = |worker: &WorkerReport| {
+        let rests = matches!(worker.phase, Stage::Stopped | Stage::Down | Stage::Held | Stage::Unknown);
+        !rests && units.iter().any(|unit| unit.short() == worker.unit)
+    };
+    while Instant::now() < latest && office.ask(Ask::Workers).await?.iter().any(is_open) {
+        sleep(POLL).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! A stop that a person asks for.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Systemd;
+use crate::core::units::UnitName;
+use crate::manager::ManagerError;
+
+/// How long is waited for the end of a unit, which may ignore its signal up to `TimeoutStopSec=`.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+impl Systemd {
+    /// Stops the unit in the place of any job for it, and waits until it is down.
+    pub(super) async fn end_unit(&self, unit: &UnitName) -> Result<(), ManagerError> {
+        const WHAT: &str = "the stop";
+        let link = self.link()?;
+        link.call("StopUnit", &(unit.as_str(), "replace")).await?;
+        let name = [unit.as_str().to_owned()];
+        let latest = Instant::now() + ENDS_WITHIN;
+        loop {
+            let lines = link.list_names(&name).await?;
+            if lines.iter().all(|line| line.job.is_none() && line.active.is_down()) {
+                return Ok(());
+            }
+            if Instant::now() >= latest {
+                let why = format!("it is still stopping after {} s", ENDS_WITHIN.as_secs());
+                return Err(ManagerError::Refused { what: WHAT, why });
+            }
+            sleep(POLL).await;
+        }
+    }
+}
