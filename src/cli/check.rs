@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
-use crate::config::Config;
+use crate::files::config::Config;
 use crate::manager::{Native, Scope, ServiceManager};
 use crate::setup::{Options, read_config, read_registry, warnings};
 
@@ -45,7 +45,7 @@ impl Check {
         }
         if let (Ok(config), Ok(registry)) = (&config, &registry)
             && registry.is_empty()
-            && !config.coverage.may_name_aliases()
+            && !config.selector.may_name_aliases()
         {
             term::complain(
                 "warning: nothing is watched, as there are no sites and also_watch is empty; choose units: workerheal init",
@@ -66,11 +66,11 @@ impl Check {
 /// The globs over further units that match nothing. Without a service manager that cannot be told.
 pub(super) async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
     let mut unmatched = Vec::new();
-    if !config.coverage.may_name_aliases() {
+    if !config.selector.may_name_aliases() {
         return unmatched;
     }
     let Ok((manager, _)) = Native::connect(scope, Vec::new()).await else { return unmatched };
-    for glob in config.coverage.further() {
+    for glob in config.selector.also_watched() {
         if manager.has_any(glob).await == Some(false) {
             unmatched.push(glob);
         }

@@ -14,7 +14,7 @@ use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
 use super::Cli;
 use crate::client::Access;
-use crate::core::coverage::Worker;
+use crate::core::selector::Worker;
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 use crate::setup::Options;

@@ -10,16 +10,16 @@ use super::install::at_home;
 use super::term::{self, Style};
 use crate::api::DaemonStatus;
 use crate::client;
+use crate::client::daemon::{DaemonClient, DaemonError};
 use crate::client::log;
-use crate::client::socket::{Daemon, DaemonError};
-use crate::config::Config;
 use crate::core::explain::Manager;
 use crate::core::registry::Registry;
 use crate::core::text as plain;
 use crate::core::units::UnitName;
+use crate::detect::{Context, Detector};
+use crate::files::config::Config;
+use crate::files::paths::Paths;
 use crate::manager::{ManagerError, Native, Scope, ServiceManager};
-use crate::paths::Paths;
-use crate::search::{Rules, Search};
 use crate::setup::{Options, read_config, read_registry, warnings};
 
 /// So many workers are asked whether the manager has put off their start.
@@ -57,7 +57,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
     let registry = read_registry(&paths.sites);
     findings.extend(of_registry(&registry, &config, &paths));
 
-    let daemon = Daemon::connect(options).await;
+    let daemon = DaemonClient::connect(options).await;
     let status = match &daemon {
         Ok(daemon) => Some(daemon.status().await),
         Err(_) => None,
@@ -66,7 +66,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
     findings.extend(of_service(options).await);
 
     let (config, registry) = (config.unwrap_or_default(), registry.unwrap_or_default());
-    match Native::connect(options.scope, config.coverage.patterns()).await {
+    match Native::connect(options.scope, config.selector.patterns()).await {
         Ok((manager, _changes)) => {
             findings.push(Finding::ok("manager", "the service manager answers"));
             findings.extend(Box::pin(of_units(manager, &config, registry, options)).await);
@@ -81,14 +81,14 @@ fn shown(path: &std::path::Path) -> String {
     at_home(&plain::path(path))
 }
 
-type Read<T> = Result<T, crate::paths::FileError>;
+type Read<T> = Result<T, crate::files::paths::FileError>;
 
 fn of_registry(registry: &Read<Registry>, config: &Read<Config>, paths: &Paths) -> Vec<Finding> {
     let registry = match registry {
         Ok(registry) => registry,
         Err(error) => return vec![Finding::problem("registry", error.to_string(), "Lerd writes it; start Lerd again")],
     };
-    let watches_more = config.as_ref().is_ok_and(|config| config.coverage.may_name_aliases());
+    let watches_more = config.as_ref().is_ok_and(|config| config.selector.may_name_aliases());
     let path = shown(&paths.sites);
     let mut findings: Vec<Finding> = warnings(&paths.sites, registry)
         .into_iter()
@@ -120,7 +120,7 @@ async fn of_daemon(
         Some(Ok(status)) => status,
         Some(Err(error)) => return vec![Finding::problem("daemon", error.to_string(), "see its log")],
         None => {
-            return vec![match Daemon::required(options).await {
+            return vec![match DaemonClient::required(options).await {
                 Err(DaemonError::Absent { socket, remedy }) => {
                     let says = format!("none answers at {}, so nothing is healed by itself", shown(&socket));
                     Finding::problem("daemon", says, remedy)
@@ -172,10 +172,10 @@ async fn of_daemon(
 /// Whether the service starts at login, and whether launchd keeps it from running.
 #[cfg(target_os = "linux")]
 async fn of_service(options: &Options) -> Vec<Finding> {
-    use crate::manager::systemd::own::OwnUnit;
+    use crate::manager::systemd::self_unit::SelfUnit;
 
     let Ok(name) = UnitName::parse("workerheal") else { return Vec::new() };
-    let own = async { OwnUnit::connect(name).await?.state().await };
+    let own = async { SelfUnit::connect(name).await?.state().await };
     let Ok(state) = own.await else { return Vec::new() };
     match (options.scope, state.file.as_str()) {
         (Scope::System, _) => Vec::new(),
@@ -215,25 +215,25 @@ fn unreachable(error: &ManagerError, scope: Scope) -> Finding {
 /// The units that are watched: patterns, other names, their logs, starts that are put off.
 async fn of_units(manager: Native, config: &Config, registry: Registry, options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut coverage = config.coverage.clone();
+    let mut selector = config.selector.clone();
     for glob in super::check::unmatched(config, options.scope).await {
         let says = format!("also_watch: {glob:?} matches no unit, and no file of one");
         findings.push(Finding::warning("patterns", says, "correct its name, or remove it"));
     }
-    if findings.is_empty() && coverage.may_name_aliases() {
+    if findings.is_empty() && selector.may_name_aliases() {
         findings.push(Finding::ok("patterns", "each of also_watch matches a unit"));
     }
-    if coverage.may_name_aliases()
+    if selector.may_name_aliases()
         && let Ok(aliases) = manager.aliases().await
     {
-        coverage.set_aliases(&aliases);
-        findings.extend(coverage.aliases().iter().map(|(alias, unit)| {
+        selector.set_aliases(&aliases);
+        findings.extend(selector.aliases().iter().map(|(alias, unit)| {
             Finding::ok("aliases", format!("{alias} is another name of {unit}, by which it is shown"))
         }));
     }
-    let rules = Rules { coverage, registry: std::sync::Arc::new(registry), ..Rules::default() };
-    let search = Search { manager, rules };
-    let units: Vec<UnitName> = match search.workers().await {
+    let context = Context { selector, registry: std::sync::Arc::new(registry), ..Context::default() };
+    let detector = Detector { manager, context };
+    let units: Vec<UnitName> = match detector.workers().await {
         Ok(workers) => workers.into_iter().map(|(unit, _)| unit).collect(),
         Err(error) => {
             findings.push(unreachable(&error, options.scope));
@@ -242,7 +242,7 @@ async fn of_units(manager: Native, config: &Config, registry: Registry, options:
     };
     findings.push(of_log(&units, options).await);
     for unit in units.iter().take(ASKED) {
-        if let Some(Manager::Launchd(job)) = search.manager.commands(unit).await
+        if let Some(Manager::Launchd(job)) = detector.manager.commands(unit).await
             && job.put_off
         {
             let says = format!("launchd has put off the start of {}", unit.short());
@@ -277,7 +277,7 @@ async fn of_session(scope: Scope) -> Option<Finding> {
     if scope == Scope::System {
         return None;
     }
-    let lingers = crate::manager::systemd::own::OwnUnit::lingers().await?;
+    let lingers = crate::manager::systemd::self_unit::SelfUnit::lingers().await?;
     Some(if lingers {
         Finding::ok("linger", "your services go on when you log out")
     } else {

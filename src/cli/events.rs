@@ -11,7 +11,7 @@ use super::complete::targets;
 use super::status::ago;
 use super::term::{self, Style};
 use super::time::{since, time_of_day};
-use crate::client::socket::{Daemon, DaemonError, Told, Wanted};
+use crate::client::daemon::{DaemonClient, DaemonError, EventFilter, StreamItem};
 use crate::core::event::{Event, Phase};
 use crate::core::units::UnitName;
 use crate::setup::Options;
@@ -58,7 +58,7 @@ impl Events {
     }
 
     async fn show_all(&self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::required(options).await?;
+        let daemon = DaemonClient::required(options).await?;
         let begun = SystemTime::now();
         let mut names = Names::default();
         term::patiently(names.learn(&daemon)).await?;
@@ -80,19 +80,19 @@ impl Events {
         }
         // Where nothing had happened, what happens meanwhile is not to be missed.
         let since = last.is_none().then(|| as_text(begun));
-        let mut wanted = Wanted { after: last, since, limit: None, follow: true };
+        let mut filter = EventFilter { after: last, since, limit: None, follow: true };
         loop {
-            let mut events = daemon.events(&wanted).await?;
+            let mut events = daemon.events(&filter).await?;
             while let Some(told) = events.next().await? {
                 match told {
-                    Told::Event { id, event } => {
-                        (wanted.after, wanted.since) = (Some(id), None);
+                    StreamItem::Event { id, event } => {
+                        (filter.after, filter.since) = (Some(id), None);
                         if is_wanted(&event) {
                             names.learn_of(&event, &daemon).await?;
                             self.show(&event, &names, style)?;
                         }
                     }
-                    Told::Gap(why) => term::complain(why),
+                    StreamItem::Gap(why) => term::complain(why),
                 }
             }
             // Cut off, or the daemon is gone: the next round tells.
@@ -100,19 +100,19 @@ impl Events {
     }
 
     /// What has happened, and the id of the last event of all.
-    async fn past(&self, daemon: &Daemon) -> anyhow::Result<(Vec<Event>, Option<String>)> {
+    async fn past(&self, daemon: &DaemonClient) -> anyhow::Result<(Vec<Event>, Option<String>)> {
         // Of some workers it is not known which are the latest before all are.
         let limit = self.limit().filter(|_| self.targets.is_empty());
-        let wanted = Wanted { after: None, since: self.since.map(as_text), limit, follow: false };
-        let mut stream = daemon.events(&wanted).await?;
+        let filter = EventFilter { after: None, since: self.since.map(as_text), limit, follow: false };
+        let mut stream = daemon.events(&filter).await?;
         let (mut past, mut last) = (Vec::new(), None);
         while let Some(told) = stream.next().await? {
             match told {
-                Told::Event { id, event } => {
+                StreamItem::Event { id, event } => {
                     last = Some(id);
                     past.push(*event);
                 }
-                Told::Gap(why) => term::complain(why),
+                StreamItem::Gap(why) => term::complain(why),
             }
         }
         Ok((past, last))
@@ -140,13 +140,13 @@ fn as_text(time: SystemTime) -> String {
 struct Names(HashMap<String, String>);
 
 impl Names {
-    async fn learn(&mut self, daemon: &Daemon) -> Result<(), DaemonError> {
+    async fn learn(&mut self, daemon: &DaemonClient) -> Result<(), DaemonError> {
         self.0 = daemon.workers().await?.into_iter().map(|worker| (worker.unit.clone(), worker.name())).collect();
         Ok(())
     }
 
     /// Asks again if the event is about a worker that is new.
-    async fn learn_of(&mut self, event: &Event, daemon: &Daemon) -> Result<(), DaemonError> {
+    async fn learn_of(&mut self, event: &Event, daemon: &DaemonClient) -> Result<(), DaemonError> {
         if event.unit.is_empty() || self.0.contains_key(&event.unit) { Ok(()) } else { self.learn(daemon).await }
     }
 

@@ -14,7 +14,7 @@ use crate::api::HealRequest;
 use crate::client::Access;
 use crate::core::batch::{LeftAlone, Plan, summary};
 use crate::core::event::{Failure, UnhealthyWorker};
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::setup::Options;
 
 #[derive(Debug, Args)]

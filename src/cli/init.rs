@@ -16,13 +16,13 @@ use self::choice::{Candidate, Choice, choices, chosen, list};
 use super::Status;
 use super::install::at_home;
 use super::term::{self, Style};
-use crate::client::socket::Daemon;
-use crate::core::coverage::Resolution;
-use crate::core::survey::WorkerReport;
+use crate::client::daemon::DaemonClient;
+use crate::core::report::WorkerReport;
+use crate::core::selector::Resolution;
 use crate::core::text;
 use crate::core::units::{ActiveState, Detail, LoadState, UnitName};
+use crate::files::paths::{FileError, read_bounded};
 use crate::manager::{Native, Scope, ServiceManager};
-use crate::paths::{FileError, read_bounded};
 use crate::setup::{Configured, Options, Setup};
 
 /// How many units are looked at at once.
@@ -142,7 +142,7 @@ impl Init {
         }
         replace(path, &after).map_err(|why| InitError::Write { path: shown.clone(), why })?;
         term::print(format!("{} {shown}: {}\n", style.good("Wrote"), globs.join(", ")))?;
-        match Daemon::connect(options).await {
+        match DaemonClient::connect(options).await {
             Ok(daemon) => {
                 watched(&daemon, globs).await;
                 term::print("The running daemon has taken it up; see: workerheal status\n")?;
@@ -155,7 +155,7 @@ impl Init {
 }
 
 /// Waits until the daemon has read the configuration: it then has a worker that one of the globs matches.
-async fn watched(daemon: &Daemon, globs: &[String]) {
+async fn watched(daemon: &DaemonClient, globs: &[String]) {
     let globs: Vec<_> = globs.iter().filter_map(|glob| glob::Pattern::new(glob).ok()).collect();
     let is_new = |worker: &WorkerReport| globs.iter().any(|glob| glob.matches(&format!("{}.service", worker.unit)));
     let latest = Instant::now() + TAKES_UP_WITHIN;
@@ -184,17 +184,17 @@ async fn named(manager: &Native, names: &[String], scope: Scope) -> anyhow::Resu
 
 /// The units of the user's own that are enabled or have failed and are not watched yet.
 async fn find(manager: &Native, setup: &Setup) -> anyhow::Result<Vec<Candidate>> {
-    let coverage = &setup.rules.coverage;
+    let selector = &setup.context.selector;
     let listed = manager.list().await?.into_iter().filter(|status| {
         let is_loaded = !matches!(status.load, Some(LoadState::NotFound | LoadState::Masked | LoadState::Merged));
-        let is_watched = coverage.resolve(&setup.rules.registry, &status.name) != Resolution::NotAWorker;
+        let is_watched = selector.resolve(&setup.context.registry, &status.name) != Resolution::NotAWorker;
         is_loaded && !is_watched && !OWN.contains(&status.name.short()) && is_own(&status.name, setup.scope)
     });
     let looks = stream::iter(listed).map(|status| async move {
         let seen = manager.inspect(&status.name, Detail { file: true, ..Detail::default() }).await.ok()?;
         let starts = seen.file.is_some_and(|file| file.enabled && !file.on_demand);
-        let wanted = !seen.oneshot && (starts || status.active == ActiveState::Failed);
-        wanted.then_some(Candidate { unit: status.name, active: status.active })
+        let filter = !seen.oneshot && (starts || status.active == ActiveState::Failed);
+        filter.then_some(Candidate { unit: status.name, active: status.active })
     });
     let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
     Ok(found.into_iter().flatten().collect())

@@ -88,7 +88,7 @@ impl Uninstall {
 
 /// What to do where neither the registry nor the configuration has any workers.
 fn nothing_to_watch(setup: &Setup, style: Style) -> String {
-    if !setup.rules.registry.is_empty() || setup.rules.coverage.may_name_aliases() {
+    if !setup.context.registry.is_empty() || setup.context.selector.may_name_aliases() {
         return String::new();
     }
     let [sites, config] = [&setup.paths.sites, &setup.paths.config].map(|path| at_home(&text::path(path)));

@@ -13,7 +13,7 @@ use super::term::{self, Style};
 use super::time::time_of_day;
 use crate::client::log::{self, Author, Log, LogError, LogLine};
 use crate::client::{Access, Error};
-use crate::core::coverage::Worker;
+use crate::core::selector::Worker;
 use crate::core::units::UnitName;
 use crate::setup::Options;
 

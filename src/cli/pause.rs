@@ -10,8 +10,8 @@ use super::complete::targets;
 use super::term::{self, Style};
 use super::time::{duration, until};
 use crate::api::{PauseKind, PauseReport, Paused};
-use crate::client::socket::Daemon;
-use crate::core::survey::{Stage, WorkerReport};
+use crate::client::daemon::DaemonClient;
+use crate::core::report::{Stage, WorkerReport};
 use crate::setup::Options;
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(super) struct Pause {
 
 impl Pause {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::required(options).await?;
+        let daemon = DaemonClient::required(options).await?;
         let workers = term::patiently(daemon.workers()).await?;
         let paused = daemon.pause(&self.targets, self.time).await?;
         show(&paused, "", &workers, self.json, style)
@@ -48,7 +48,7 @@ pub(super) struct Resume {
 
 impl Resume {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::required(options).await?;
+        let daemon = DaemonClient::required(options).await?;
         let workers = term::patiently(daemon.workers()).await?;
         let before = daemon.status().await?.pauses;
         let paused = daemon.resume(&self.targets).await?;
@@ -58,7 +58,7 @@ impl Resume {
     }
 
     /// Those that were given up, and are tried again.
-    async fn retried(&self, daemon: &Daemon, workers: &[WorkerReport]) -> Vec<String> {
+    async fn retried(&self, daemon: &DaemonClient, workers: &[WorkerReport]) -> Vec<String> {
         let named = daemon.select(&self.targets).await.unwrap_or_default();
         let is_meant = |worker: &&WorkerReport| {
             let is_named = self.targets.is_empty() || named.iter().any(|unit| unit.short() == worker.unit);

@@ -13,10 +13,10 @@ use super::complete::{sites, targets};
 use super::pause::paused;
 use super::term::{self, Style};
 use crate::api::DaemonStatus;
-use crate::client::socket::Daemon;
+use crate::client::daemon::DaemonClient;
 use crate::core::diagnosis::State;
 use crate::core::explain::times::{left, roughly, rounded};
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::setup::Options;
 
 /// What `status` is used as in most cases.
@@ -50,7 +50,7 @@ struct UnknownSite(String);
 
 impl Status {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Outcome> {
-        let daemon = Daemon::required(options).await?;
+        let daemon = DaemonClient::required(options).await?;
         let all = term::patiently(daemon.workers()).await?;
         let workers = self.wanted(&daemon, &all).await?;
         if self.json {
@@ -69,7 +69,7 @@ impl Status {
         Ok(Outcome::Done)
     }
 
-    async fn wanted(&self, daemon: &Daemon, all: &[WorkerReport]) -> anyhow::Result<Vec<WorkerReport>> {
+    async fn wanted(&self, daemon: &DaemonClient, all: &[WorkerReport]) -> anyhow::Result<Vec<WorkerReport>> {
         if let Some(site) = self.site.as_ref().filter(|site| all.iter().all(|worker| worker.site != **site)) {
             return Err(UnknownSite(site.clone()).into());
         }

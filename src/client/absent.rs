@@ -1,10 +1,10 @@
 //! What to do where no daemon answers: that depends on whether one is installed.
 
-use super::socket::{Daemon, DaemonError};
+use super::daemon::{DaemonClient, DaemonError};
 use crate::manager::Scope;
 use crate::setup::Options;
 
-impl Daemon {
+impl DaemonClient {
     /// The daemon that the options are about, for what cannot be done without one.
     ///
     /// # Errors
@@ -34,10 +34,10 @@ async fn remedy(options: &Options) -> &'static str {
 #[cfg(target_os = "linux")]
 async fn is_installed() -> bool {
     use crate::core::units::UnitName;
-    use crate::manager::systemd::own::OwnUnit;
+    use crate::manager::systemd::self_unit::SelfUnit;
 
     let Ok(name) = UnitName::parse("workerheal") else { return false };
-    let state = async { OwnUnit::connect(name).await?.state().await };
+    let state = async { SelfUnit::connect(name).await?.state().await };
     // Where the manager cannot be asked, installing it would not help either.
     state.await.map_or(true, |state| !state.file.is_empty())
 }

@@ -2,8 +2,8 @@
 
 use super::{Access, Error};
 use crate::core::batch::LeftAlone;
-use crate::core::coverage::Worker;
-use crate::core::survey::WorkerReport;
+use crate::core::report::WorkerReport;
+use crate::core::selector::Worker;
 use crate::core::target;
 use crate::core::units::UnitName;
 
@@ -16,7 +16,7 @@ impl Access {
     pub async fn reports(&self) -> Result<Vec<WorkerReport>, Error> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.workers().await?),
-            Self::Direct(_) => Ok(Vec::new()),
+            Self::Standalone(_) => Ok(Vec::new()),
         }
     }
 
@@ -28,10 +28,11 @@ impl Access {
     pub async fn paused(&self) -> Result<Vec<LeftAlone>, Error> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.plan(&[]).await?.paused),
-            Self::Direct(direct) => {
-                let search = direct.client.search();
-                let is_paused = search.rules.stop_marker || search.rules.memory.pauses.iter().next().is_some();
-                Ok(if is_paused { search.plan(&[]).await?.paused } else { Vec::new() })
+            Self::Standalone(direct) => {
+                let detector = direct.client.detector();
+                let is_paused =
+                    detector.context.stop_marker || detector.context.saved_state.pauses.iter().next().is_some();
+                Ok(if is_paused { detector.plan(&[]).await?.paused } else { Vec::new() })
             }
         }
     }
@@ -44,10 +45,10 @@ impl Access {
     pub async fn named(&self, targets: &[String]) -> Result<Vec<(UnitName, Worker)>, Error> {
         let (workers, units) = match self {
             Self::Daemon(daemon) => (daemon.named_workers().await?, daemon.select(targets).await?),
-            Self::Direct(direct) => {
+            Self::Standalone(direct) => {
                 let workers = direct.client.workers().await?;
-                let coverage = &direct.client.search().rules.coverage;
-                let units = target::select(&coverage.by_own_names(targets), &workers)?;
+                let selector = &direct.client.detector().context.selector;
+                let units = target::select(&selector.by_own_names(targets), &workers)?;
                 (workers, units)
             }
         };

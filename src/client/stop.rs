@@ -2,15 +2,15 @@
 
 use futures_util::future::join_all;
 
-use super::socket::Daemon;
-use super::{Access, Direct, Error};
+use super::daemon::DaemonClient;
+use super::{Access, ConfiguredStandalone, Error};
 use crate::api::{NotStopped, StopReport, StoppedWorker};
-use crate::core::memory::Standing;
+use crate::core::saved_state::SavedPhase;
 use crate::core::target;
 use crate::core::units::{Detail, UnitName};
+use crate::files::state_file::{Clocks, StateFile};
 use crate::manager::ServiceManager;
 use crate::setup::Options;
-use crate::store::{Clocks, Store};
 
 impl Access {
     /// Stops what the targets name. It is then not healed until it is started.
@@ -21,21 +21,21 @@ impl Access {
     pub async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, Error> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.stop(targets).await?),
-            Self::Direct(direct) => direct.stop(options, targets).await,
+            Self::Standalone(direct) => direct.stop(options, targets).await,
         }
     }
 }
 
-impl Direct {
+impl ConfiguredStandalone {
     async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, Error> {
-        let search = self.client.search();
-        let workers = search.workers().await?;
+        let detector = self.client.detector();
+        let workers = detector.workers().await?;
         let mut report = StopReport::default();
         let mut stopped = Vec::new();
-        let mut units = target::select(&search.rules.coverage.by_own_names(targets), &workers)?;
+        let mut units = target::select(&detector.context.selector.by_own_names(targets), &workers)?;
         let mut seen = std::collections::HashSet::new();
         units.retain(|unit| seen.insert(unit.clone()));
-        let ends = join_all(units.iter().map(|unit| search.manager.end(unit))).await;
+        let ends = join_all(units.iter().map(|unit| detector.manager.end(unit))).await;
         for (unit, end) in units.into_iter().zip(ends) {
             let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
             let worker = StoppedWorker::of(&unit, worker);
@@ -48,7 +48,7 @@ impl Direct {
             }
         }
         // A daemon that runs has noticed, and writes that down itself.
-        if Daemon::connect(options).await.is_err() {
+        if DaemonClient::connect(options).await.is_err() {
             self.remember(&stopped).await;
         }
         Ok(report)
@@ -57,15 +57,15 @@ impl Direct {
     /// Writes down for a later daemon what the journal does not tell: the stop of a worker that had failed.
     async fn remember(&self, stopped: &[UnitName]) {
         let clocks = Clocks::at_origin();
-        let store = Store::new(self.setup.paths.state.clone());
-        let Ok(mut memory) = store.read(clocks) else { return };
+        let store = StateFile::new(self.setup.paths.state.clone());
+        let Ok(mut saved_state) = store.read(clocks) else { return };
         for unit in stopped {
-            let seen = self.client.search().inspect(unit, Detail { file: true, ..Detail::default() }).await.ok();
+            let seen = self.client.detector().inspect(unit, Detail { file: true, ..Detail::default() }).await.ok();
             let run = seen.and_then(|seen| seen.run);
-            let it = memory.workers.entry(unit.clone()).or_default();
-            it.standing = Standing::Stopped { run, certain: true };
+            let it = saved_state.workers.entry(unit.clone()).or_default();
+            it.phase = SavedPhase::Stopped { run, certain: true };
         }
         // Where that cannot be written, the journal still tells of stops of workers that were up.
-        let _ = store.write(&memory, clocks);
+        let _ = store.write(&saved_state, clocks);
     }
 }

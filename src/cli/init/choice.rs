@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::term::Style;
-use crate::core::coverage::Coverage;
+use crate::core::selector::Selector;
 use crate::core::text::plain;
 use crate::core::units::{ActiveState, UnitName};
 
@@ -113,7 +113,7 @@ fn numbers(word: &str) -> Option<(usize, usize)> {
 pub(super) fn glob(name: &str) -> Result<String, String> {
     let full = if name.ends_with(".service") { name.to_owned() } else { format!("{name}.service") };
     let refused = |error: String| format!("{:?} cannot be watched: {error}", plain(name));
-    Coverage::new("lerd-", [], std::slice::from_ref(&full)).map_err(|error| refused(error.to_string()))?;
+    Selector::new("lerd-", [], std::slice::from_ref(&full)).map_err(|error| refused(error.to_string()))?;
     Ok(full)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Config;
+use crate::files::config::Config;
 
 /// What a configuration that is written anew begins with.
 const HEADER: &str = "\
@@ -17,7 +17,7 @@ const COMMENT: &str = "# Units to watch, by name or glob. `workerheal init` adds
 /// the text is no valid configuration.
 pub(super) fn with_globs(text: &str, globs: &[String]) -> Option<String> {
     let before = Config::parse(text.as_bytes()).ok()?;
-    let known: BTreeSet<&str> = before.coverage.further().collect();
+    let known: BTreeSet<&str> = before.selector.also_watched().collect();
     let new: Vec<&str> = globs.iter().map(String::as_str).filter(|glob| !known.contains(glob)).collect();
     if new.is_empty() {
         return Some(text.to_owned());
@@ -25,8 +25,8 @@ pub(super) fn with_globs(text: &str, globs: &[String]) -> Option<String> {
     let edited = insert(text, &new)?;
     let after = Config::parse(edited.as_bytes()).ok()?;
     let expected: BTreeSet<&str> = known.iter().copied().chain(new).collect();
-    let same = Config { coverage: before.coverage.clone(), ..after.clone() } == before;
-    (same && after.coverage.further().collect::<BTreeSet<_>>() == expected).then_some(edited)
+    let same = Config { selector: before.selector.clone(), ..after.clone() } == before;
+    (same && after.selector.also_watched().collect::<BTreeSet<_>>() == expected).then_some(edited)
 }
 
 /// The line that the list of these globs is, one after the other.

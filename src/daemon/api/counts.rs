@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::core::batch::{LeftAlone, Plan};
 use crate::core::diagnosis::{Refusal, State};
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::core::units::{Detail, UnitName};
 use crate::manager::ServiceManager;
 
@@ -38,7 +38,7 @@ pub(super) async fn of_plan<M: ServiceManager>(manager: &M, plan: &mut Plan) {
 
 /// Why these units are left alone, with the counts of now; what is not known in time is missing.
 async fn reasons<M: ServiceManager>(manager: &M, units: Vec<String>) -> Vec<Option<String>> {
-    let looks = streams::iter(units).map(|unit| {
+    let lookups = streams::iter(units).map(|unit| {
         let manager = manager.clone();
         async move {
             let unit = UnitName::parse(&unit).ok()?;
@@ -47,5 +47,5 @@ async fn reasons<M: ServiceManager>(manager: &M, units: Vec<String>) -> Vec<Opti
             Some(Refusal::CrashLooping(restarts.count).to_string())
         }
     });
-    timeout(WITHIN, looks.buffered(AT_ONCE).collect()).await.unwrap_or_default()
+    timeout(WITHIN, lookups.buffered(AT_ONCE).collect()).await.unwrap_or_default()
 }

@@ -7,13 +7,13 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::calls::Office;
-use crate::answer::Rejection;
+use super::handlers::ApiState;
 use crate::api::{NotStopped, StopReport, StopRequest, StoppedWorker};
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::core::target;
 use crate::core::units::UnitName;
-use crate::daemon::desk::Ask;
+use crate::daemon::requests::DaemonRequest;
+use crate::http::request::Rejection;
 use crate::manager::ServiceManager;
 
 /// How long the healer may take to find out that a stop was meant, which is written in the journal.
@@ -21,19 +21,19 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
 pub(super) async fn stop<M: ServiceManager>(
-    office: Arc<Office<M>>,
+    state: Arc<ApiState<M>>,
     request: StopRequest,
 ) -> Result<StopReport, Rejection> {
     if request.targets.is_empty() {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "name what to stop: a unit, SITE/WORKER or a site"));
     }
-    let search = office.search().await?;
-    let covered = office.ask(Ask::Covered).await?;
-    let mut units = target::select(&search.rules.coverage.by_own_names(&request.targets), &covered)?;
+    let detector = state.detector().await?;
+    let covered = state.ask(DaemonRequest::Covered).await?;
+    let mut units = target::select(&detector.context.selector.by_own_names(&request.targets), &covered)?;
     let mut seen = std::collections::HashSet::new();
     units.retain(|unit| seen.insert(unit.clone()));
-    let ends = join_all(units.iter().map(|unit| office.manager.end(unit))).await;
-    wait_until_known(&office, &units).await?;
+    let ends = join_all(units.iter().map(|unit| state.manager.end(unit))).await;
+    wait_until_known(&state, &units).await?;
     let mut report = StopReport::default();
     let mut ends: Vec<_> = units.iter().zip(ends).collect();
     ends.sort_by_key(|(unit, _)| covered.iter().find(|(name, _)| name == *unit).map(|(_, worker)| worker));
@@ -49,13 +49,13 @@ pub(super) async fn stop<M: ServiceManager>(
 }
 
 /// Waits until none of the workers is about to be healed.
-async fn wait_until_known<M: ServiceManager>(office: &Office<M>, units: &[UnitName]) -> Result<(), Rejection> {
+async fn wait_until_known<M: ServiceManager>(state: &ApiState<M>, units: &[UnitName]) -> Result<(), Rejection> {
     let latest = Instant::now() + KNOWN_WITHIN;
     let is_open = |worker: &WorkerReport| {
         let rests = matches!(worker.phase, Stage::Stopped | Stage::Down | Stage::Held | Stage::Unknown);
         !rests && units.iter().any(|unit| unit.short() == worker.unit)
     };
-    while Instant::now() < latest && office.ask(Ask::Workers).await?.iter().any(is_open) {
+    while Instant::now() < latest && state.ask(DaemonRequest::Workers).await?.iter().any(is_open) {
         sleep(POLL).await;
     }
     Ok(())

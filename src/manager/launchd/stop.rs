@@ -18,19 +18,19 @@ impl Launchd {
     /// Takes the job of the unit out, and waits until it is gone.
     pub(super) async fn end_unit(&self, unit: &UnitName) -> Result<(), ManagerError> {
         const WHAT: &str = "the stop";
-        let found = self.eyes.job(unit).await?;
-        let file = self.eyes.file(unit, found.as_ref().map(|(_, job)| job)).await;
+        let found = self.inspector.job(unit).await?;
+        let file = self.inspector.file(unit, found.as_ref().map(|(_, job)| job)).await;
         if file.agent().is_some_and(|agent| agent.by_podman) {
             let why = format!("podman runs it; to stop it: podman stop {}", unit.short());
             return Err(ManagerError::Refused { what: WHAT, why });
         }
         let Some((domain, _)) = found else { return Ok(()) };
-        match self.eyes.launchctl.bootout(domain, &label_of(unit)).await {
+        match self.inspector.launchctl.bootout(domain, &label_of(unit)).await {
             Ok(()) | Err(Failure::NotLoaded | Failure::Redundant | Failure::InProgress | Failure::Busy) => {}
             Err(failure) => return Err((WHAT, failure).into()),
         }
         let latest = Instant::now() + ENDS_WITHIN;
-        while self.eyes.job(unit).await?.is_some() {
+        while self.inspector.job(unit).await?.is_some() {
             if Instant::now() >= latest {
                 let why = format!("it is still stopping after {} s", ENDS_WITHIN.as_secs());
                 return Err(ManagerError::Refused { what: WHAT, why });

@@ -16,12 +16,12 @@ impl Systemd {
     /// Stops the unit in the place of any job for it, and waits until it is down.
     pub(super) async fn end_unit(&self, unit: &UnitName) -> Result<(), ManagerError> {
         const WHAT: &str = "the stop";
-        let link = self.link()?;
-        link.call("StopUnit", &(unit.as_str(), "replace")).await?;
+        let connection = self.connection()?;
+        connection.call("StopUnit", &(unit.as_str(), "replace")).await?;
         let name = [unit.as_str().to_owned()];
         let latest = Instant::now() + ENDS_WITHIN;
         loop {
-            let lines = link.list_names(&name).await?;
+            let lines = connection.list_names(&name).await?;
             if lines.iter().all(|line| line.job.is_none() && line.active.is_down()) {
                 return Ok(());
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::track::Phase;
+use super::incident::Phase;
 use super::{Action, Healer, Timestamp};
 use crate::diagnosis::Refusal;
 use crate::event::{Event, Phase as EventPhase};
@@ -40,8 +40,8 @@ impl Healer {
         let others = others_look.then(|| group.children.clone()).unwrap_or_default();
         group.children.insert(name.clone());
         (group.state, group.left) = (parent.state(), parent.left);
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.waits_for = Some(parent.name.clone());
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.waits_for = Some(parent.name.clone());
         }
         let many = group.children.len() > 1;
         if many && group.children.len() > group.told && group.summary.is_none() {
@@ -58,7 +58,7 @@ impl Healer {
 
     /// Takes a worker out of the group that it is in, if any.
     pub(super) fn leave(&mut self, name: &UnitName) {
-        let Some(parent) = self.tracks.get_mut(name).and_then(|track| track.waits_for.take()) else { return };
+        let Some(parent) = self.incidents.get_mut(name).and_then(|incident| incident.waits_for.take()) else { return };
         let Some(group) = self.groups.get_mut(&parent) else { return };
         group.children.remove(name);
         if group.children.is_empty()
@@ -88,7 +88,7 @@ impl Healer {
     fn waits_for(&self, name: &UnitName, parent: &str) -> bool {
         let is_held =
             |phase: &Phase| matches!(phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent);
-        self.tracks.get(name).is_some_and(|track| is_held(&track.phase))
+        self.incidents.get(name).is_some_and(|incident| is_held(&incident.phase))
     }
 
     /// Tells about the groups whose time has come.

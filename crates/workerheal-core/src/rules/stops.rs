@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Case;
-use crate::diagnosis::{Asked, State};
-use crate::units::{ActiveState, Fall, Parent, ServiceResult, StopEvidence};
+use crate::diagnosis::{State, Trigger};
+use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence};
 
 /// A unit and what it took along go down within this time: systemd does it in one go, which takes it a
 /// while if there is much to take along. A stop of just the one in the same second looks the same.
@@ -56,8 +56,8 @@ impl Case<'_> {
     /// signals nor its timestamps show that it went down by itself.
     #[must_use]
     pub fn may_have_been_stopped(&self) -> bool {
-        let sudden = self.seen.fall.is_some_and(Fall::was_sudden);
-        self.history.asked == Asked::ByRule
+        let sudden = self.seen.deactivation.is_some_and(Deactivation::was_sudden);
+        self.history.trigger == Trigger::Automatic
             && self.seen.stop.is_none()
             && !sudden
             && !self.history.taken_along
@@ -67,7 +67,7 @@ impl Case<'_> {
     /// Whether a unit that it needs, and that is up, was not asked whether it went down with it.
     #[must_use]
     pub fn may_have_been_taken_along(&self) -> bool {
-        self.history.asked == Asked::ByRule
+        self.history.trigger == Trigger::Automatic
             && self.seen.parents.iter().any(|parent| parent.active.is_up() && !parent.stopping && parent.left.is_none())
     }
 
@@ -77,20 +77,32 @@ impl Case<'_> {
     pub fn was_taken_along(&self) -> bool {
         // What is not enabled is unloaded once it is down, and the manager has forgotten when that was.
         let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
-        let fall = self.seen.fall.or(seen_down.map(|down| Fall { left: down, down }));
+        let deactivation = self.seen.deactivation.or(seen_down.map(|down| Deactivation { left: down, down }));
         // Of a run that ended while it was starting, the manager says when an earlier one ceased to be up.
-        let never_up = |fall: Fall| self.seen.began.is_some_and(|began| began > fall.left);
-        let fall = fall.map(|fall| if never_up(fall) { Fall { left: fall.down, ..fall } } else { fall });
-        let took_along = |parent: &Parent| match (fall, parent.left) {
+        let never_up = |deactivation: Deactivation| self.seen.began.is_some_and(|began| began > deactivation.left);
+        let deactivation = deactivation.map(|deactivation| {
+            if never_up(deactivation) { Deactivation { left: deactivation.down, ..deactivation } } else { deactivation }
+        });
+        let took_along = |parent: &Parent| match (deactivation, parent.left) {
             _ if parent.stopped_later => false,
             // It is about to be stopped, and waits for its children to be down.
-            (Some(fall), _) if parent.active.is_up() && parent.stopping && self.seen.at <= fall.down + TOGETHER => true,
+            (Some(deactivation), _)
+                if parent.active.is_up() && parent.stopping && self.seen.at <= deactivation.down + TOGETHER =>
+            {
+                true
+            }
             // It was back before the worker began to go down, so it did not take it along.
-            (Some(fall), _) if parent.active.is_up() && parent.since.is_some_and(|since| since < fall.left) => false,
-            (Some(fall), Some(left)) => {
+            (Some(deactivation), _)
+                if parent.active.is_up() && parent.since.is_some_and(|since| since < deactivation.left) =>
+            {
+                false
+            }
+            (Some(deactivation), Some(left)) => {
                 // One that went down before this run began has nothing to do with its end.
-                let began = self.seen.began.filter(|began| *began <= fall.left);
-                left + TOGETHER >= fall.left && left <= fall.down + TOGETHER && began.is_none_or(|began| left >= began)
+                let began = self.seen.began.filter(|began| *began <= deactivation.left);
+                left + TOGETHER >= deactivation.left
+                    && left <= deactivation.down + TOGETHER
+                    && began.is_none_or(|began| left >= began)
             }
             // One that never was up, or a time that is not known, is no excuse to start what was stopped.
             _ => parent.active.is_up(),

@@ -1,0 +1,62 @@
+//! What a heal would come to, as far as a close look can tell before it: a dry run promises nothing that the heal
+//! refuses.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::stream::{self as streams, StreamExt};
+
+use super::{Detector, LOOKS_AT_ONCE};
+use crate::core::batch::Plan;
+use crate::core::diagnosis::{Refusal, Trigger};
+use crate::core::event::{Failure, UnhealthyWorker};
+use crate::core::rules::{Case, History, Verdict};
+use crate::core::units::{ActiveState, Detail, UnitName};
+use crate::manager::ServiceManager;
+
+impl<M: ServiceManager> Detector<M> {
+    /// The plan, with those taken out of it whose start would be refused now.
+    pub async fn preview(&self, mut plan: Plan) -> Plan {
+        let planned: HashSet<String> = plan.unhealthy.iter().map(|worker| worker.unit.clone()).collect();
+        let planned = Arc::new(planned);
+        let looks = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
+            let (detector, planned) = (self.clone(), Arc::clone(&planned));
+            async move {
+                let refusal = detector.refusal(&worker, &planned).await;
+                (worker, refusal)
+            }
+        });
+        for (worker, refusal) in looks.buffered(LOOKS_AT_ONCE).collect::<Vec<_>>().await {
+            match refusal {
+                None => plan.unhealthy.push(worker),
+                Some(error) => plan.refused.push(Failure { worker, error }),
+            }
+        }
+        plan
+    }
+
+    /// Why a start of this worker would be refused, if so. What cannot be found out is left to the heal.
+    async fn refusal(&self, found: &UnhealthyWorker, planned: &HashSet<String>) -> Option<String> {
+        let unit = UnitName::parse(&found.unit).ok()?;
+        let worker = self.resolve(&unit).await.ok()??;
+        let seen = self.inspect(&unit, Detail { file: true, ..Detail::default() }).await.ok()?;
+        if !matches!(seen.active, ActiveState::Failed | ActiveState::Inactive) {
+            return None;
+        }
+        let history = History { trigger: Trigger::Request, ..History::default() };
+        let judgement =
+            Case { context: self.context.view(), unit: &unit, worker: &worker, seen: &seen, history }.judge();
+        match judgement.verdict {
+            // It ends by itself, or with what is healed too.
+            Verdict::Held(Refusal::JobPending | Refusal::StateNotHealed(_)) => None,
+            Verdict::Held(Refusal::ParentDown(parent)) if is_planned(&parent.name, planned) => None,
+            Verdict::Held(refusal) => Some(refusal.to_string()),
+            Verdict::Unrecoverable(why) => Some(why.to_string()),
+            _ => None,
+        }
+    }
+}
+
+fn is_planned(name: &str, planned: &HashSet<String>) -> bool {
+    UnitName::parse(name).is_ok_and(|unit| planned.contains(unit.short()))
+}
