@@ -16,7 +16,7 @@ use crate::core::explain::Explanation;
 use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
 use crate::core::pauses::{Pause, Target};
-use crate::core::survey::Stage;
+use crate::core::report::Stage;
 use crate::manager::Scope;
 
 /// `GET /v1/status`: how the daemon is.

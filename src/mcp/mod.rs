@@ -15,9 +15,9 @@
 
 mod arguments;
 mod calls;
+mod render;
 mod schemas;
 mod tools;
-mod words;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,

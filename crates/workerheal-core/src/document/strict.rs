@@ -14,7 +14,7 @@ use std::fmt;
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{refuse, words};
+use super::{messages, refuse};
 
 /// What is shared by all the deserializers of one document.
 pub(super) struct Context {
@@ -51,7 +51,7 @@ impl Context {
 
     fn note<T, E: Error>(&self, result: Result<T, E>) -> Result<T, E> {
         if let Err(error) = &result {
-            self.noted.borrow_mut().get_or_insert_with(|| words::brief(error));
+            self.noted.borrow_mut().get_or_insert_with(|| messages::brief(error));
         }
         result
     }
