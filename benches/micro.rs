@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use workerheal::core::coverage::Coverage;
 use workerheal::core::healer::{Fact, Timestamp};
 use workerheal::core::registry::Registry;
+use workerheal::core::selector::Selector;
 use workerheal::core::units::{ActiveState, UnitName};
 use workerheal::manager::systemd::{listed, signalled};
 
@@ -29,12 +29,12 @@ fn registry(criterion: &mut Criterion) {
 
 fn resolution(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("resolution");
-    let coverage = Coverage::default();
+    let selector = Selector::default();
     for size in SIZES {
         let registry = samples::sites(size);
         let units = samples::units(size);
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
-            b.iter(|| units.iter().for_each(|unit| drop(black_box(coverage.resolve(&registry, &unit.name)))));
+            b.iter(|| units.iter().for_each(|unit| drop(black_box(selector.resolve(&registry, &unit.name)))));
         });
     }
 }
@@ -42,7 +42,7 @@ fn resolution(criterion: &mut Criterion) {
 /// The same for workers of worktrees, where the directory decides.
 fn worktrees(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("worktrees");
-    let coverage = Coverage::default();
+    let selector = Selector::default();
     let directory = std::path::Path::new("/home/me/worktrees/feature-x");
     for size in SIZES {
         let registry = samples::sites(size);
@@ -53,7 +53,7 @@ fn worktrees(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| {
                 for unit in &units {
-                    drop(black_box(coverage.resolve_in(&registry, unit, Some(directory))));
+                    drop(black_box(selector.resolve_in(&registry, unit, Some(directory))));
                 }
             });
         });

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use workerheal::core::coverage::Coverage;
 use workerheal::core::healer::{Action, Fact, Healer, Mode, Outcome, Timestamp};
 use workerheal::core::policy::Policy;
 use workerheal::core::registry::Registry;
+use workerheal::core::selector::Selector;
 use workerheal::core::units::{ActiveState, Inspection, LoadState, ServiceResult, UnitName, UnitStatus};
 use zbus::{Message, ObjectPath, Variant};
 
@@ -43,7 +43,7 @@ pub fn units(count: usize) -> Vec<UnitStatus> {
 
 pub fn healer(registry: &Arc<Registry>) -> Healer {
     let random = fastrand::Rng::with_seed(1);
-    Healer::new(Mode::Automatic, Coverage::default(), Policy::default(), Arc::clone(registry), random)
+    Healer::new(Mode::Automatic, Selector::default(), Policy::default(), Arc::clone(registry), random)
 }
 
 /// The answer to `ListUnitsByPatterns`.
@@ -115,8 +115,8 @@ pub fn heal(healer: &mut Healer, unit: &UnitName) -> usize {
     while let Some((now, fact)) = pending.pop() {
         for action in healer.observe(now, fact) {
             match action {
-                Action::Inspect { unit, look, .. } => {
-                    pending.push((now, Fact::Inspected(unit, look, Ok(seen(active)))));
+                Action::Inspect { unit, id, .. } => {
+                    pending.push((now, Fact::Inspected(unit, id, Ok(seen(active)))));
                 }
                 Action::Start(start) => {
                     active = ActiveState::Active;

@@ -1,9 +1,9 @@
 //! What is said over the daemon's socket: the bodies of requests and answers, as JSON.
 //!
 //! Workers are [`WorkerReport`]s, events are [`Event`]s; the rest is here. The daemon writes these,
-//! [`client::socket`](crate::client::socket) reads them, and both stand on this one definition.
+//! [`client::daemon`](crate::client::daemon) reads them, and both stand on this one definition.
 //!
-//! [`WorkerReport`]: crate::core::survey::WorkerReport
+//! [`WorkerReport`]: crate::core::report::WorkerReport
 //! [`Event`]: crate::core::event::Event
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::core::explain::Explanation;
 use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
 use crate::core::pauses::{Pause, Target};
-use crate::core::survey::Stage;
+use crate::core::report::Stage;
 use crate::manager::Scope;
 
 /// `GET /v1/status`: how the daemon is.

@@ -9,19 +9,19 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::core::units::{Inspection, Whereabouts};
+use crate::core::units::{Inspection, Location};
 
 /// How long a look at a few directories may take; then they are taken as they are spelt.
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// The same place, with its directory spelt as one of the `rivals` if it is that directory.
-pub(crate) async fn spelt_as_registered(place: Whereabouts, rivals: BTreeSet<PathBuf>) -> Whereabouts {
+pub(crate) async fn spelt_as_registered(place: Location, rivals: BTreeSet<PathBuf>) -> Location {
     let directory = spelling(place.directory, rivals).await;
-    Whereabouts { directory, ..place }
+    Location { directory, ..place }
 }
 
 /// As [`spelt_as_registered`], for a close look at a unit.
-pub(crate) async fn look_spelt_as_registered(seen: Inspection, rivals: BTreeSet<PathBuf>) -> Inspection {
+pub(crate) async fn inspection_spelt_as_registered(seen: Inspection, rivals: BTreeSet<PathBuf>) -> Inspection {
     Inspection { working_directory: spelling(seen.working_directory, rivals).await, ..seen }
 }
 
@@ -29,11 +29,11 @@ async fn spelling(directory: Option<PathBuf>, rivals: BTreeSet<PathBuf>) -> Opti
     let Some(path) = directory.clone().filter(|path| !rivals.is_empty() && !rivals.contains(path)) else {
         return directory;
     };
-    let look = spawn_blocking(move || {
+    let check = spawn_blocking(move || {
         let place = identity(&path)?;
         rivals.into_iter().find(|rival| identity(rival) == Some(place))
     });
-    timeout(WITHIN, look).await.ok().and_then(Result::ok).flatten().or(directory)
+    timeout(WITHIN, check).await.ok().and_then(Result::ok).flatten().or(directory)
 }
 
 /// Device and inode of what the path leads to.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::core::document;
 use crate::core::registry::{Health, Registry};
-use crate::paths::read_bounded;
+use crate::files::paths::read_bounded;
 
 /// The most files of definitions that are looked at for one framework.
 const MAX_VERSIONS: usize = 100;

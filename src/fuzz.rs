@@ -5,26 +5,26 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 
-use crate::answer;
 use crate::api::{HealRequest, PauseRequest, ResumeRequest};
-use crate::config::Config;
 use crate::core::event::{excerpt, log_lines};
 use crate::core::registry::Registry;
 use crate::core::text;
 use crate::core::units::UnitName;
-use crate::store;
+use crate::files::config::Config;
+use crate::files::state_file;
+use crate::http::request;
 
 /// The configuration.
 pub fn config(data: &[u8]) {
-    if let Err(flaw) = Config::parse(data) {
-        within(data, flaw.line);
+    if let Err(error) = Config::parse(data) {
+        within(data, error.line);
     }
 }
 
 /// The registry of sites.
 pub fn registry(data: &[u8]) {
-    if let Err(flaw) = Registry::parse(data) {
-        within(data, flaw.line);
+    if let Err(error) = Registry::parse(data) {
+        within(data, error.line);
     }
 }
 
@@ -47,18 +47,18 @@ pub fn names(data: &[u8]) {
 
 /// The state file: what can be read can be written, and is the same when it is read again.
 pub fn state(data: &[u8]) {
-    store::fuzz(data);
+    state_file::fuzz(data);
 }
 
 /// Bodies of requests, and times in them.
 pub fn requests(data: &[u8]) {
-    let _ = answer::object::<HealRequest>(data);
-    let _ = answer::object::<ResumeRequest>(data);
-    if let Ok(PauseRequest { time: Some(time), .. }) = answer::object(data) {
-        let _ = answer::duration(&time);
+    let _ = request::object::<HealRequest>(data);
+    let _ = request::object::<ResumeRequest>(data);
+    if let Ok(PauseRequest { time: Some(time), .. }) = request::object(data) {
+        let _ = request::duration(&time);
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        let _ = answer::duration(text);
+        let _ = request::duration(text);
     }
 }
 

@@ -17,8 +17,8 @@
 //!
 //! | of the Go package | here |
 //! | --- | --- |
-//! | `Detect`, `Enrich` | [`Client::detect`], [`Client::enrich`] |
-//! | `HealUnit`, `HealAll(emit)` | [`Client::heal_unit`], [`Client::heal_all`], and step by step [`Client::heal`] |
+//! | `Detect`, `Enrich` | [`Standalone::detect`], [`Standalone::enrich`] |
+//! | `HealUnit`, `HealAll(emit)` | [`Standalone::heal_unit`], [`Standalone::heal_all`], and step by step [`Standalone::heal`] |
 //! | `UnhealthyWorker`, `Event`, `Failure` | [`UnhealthyWorker`], [`Event`], [`Failure`], with the same JSON |
 //! | `Result`, `Summary` | [`Report`], which displays as the summary |
 //!
@@ -28,48 +28,41 @@
 //!
 //! - [`cli`]: one file a command, thin; beside it the surfaces that are features: the screen (`top`), the page
 //!   (`dashboard`), the tools for assistants (`mcp`).
-//! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
-//!   other, `room` and `answer` how a server of ours takes calls, [`search`] and [`sources`] what both look up. [`install`] has the service installed.
+//! - [`client`] does one thing now, [`daemon`] is the service; [`api`] is what they say to each other, `http` limits and
+//!   reads requests, [`detect`] finds unhealthy workers for both. [`install`] installs the service.
 //! - `checkout`: directories compared by what they are; `frameworks`: Lerd's definitions of health probes.
-//! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
-//!   that touches the operating system.
+//! - [`setup`], [`files`], [`logging`], [`manager`]: the edges, all that touches the operating system.
 //! - [`core`]: decides, and does nothing else.
 
-mod answer;
 pub mod api;
 mod blocking;
 mod checkout;
 pub mod cli;
 pub mod client;
-pub mod config;
 pub mod daemon;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 mod deadline;
+pub mod detect;
+pub mod files;
 mod frameworks;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod http;
 pub mod install;
 mod log_file;
 pub mod logging;
 pub mod manager;
 #[cfg(feature = "mcp")]
 mod mcp;
-pub mod paths;
-pub mod probe;
-mod room;
-pub mod search;
 pub mod setup;
-pub mod sources;
-pub mod store;
 #[cfg(feature = "top")]
 pub mod top;
-pub mod watch;
 
 pub use workerheal_core as core;
 
-pub use crate::client::direct::{Client, HealError, Healing};
-pub use crate::client::socket::{Daemon, DaemonError};
+pub use crate::client::daemon::{DaemonClient, DaemonError};
+pub use crate::client::standalone::{HealError, Healing, Standalone};
 pub use crate::client::{Access, connect};
 pub use crate::core::diagnosis::State;
 pub use crate::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};

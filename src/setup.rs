@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blocking;
-use crate::config::Config;
-use crate::core::memory::Memory;
 use crate::core::pauses::Target;
 use crate::core::registry::Registry;
+use crate::core::saved_state::SavedState;
 use crate::core::text;
+use crate::detect::Context;
+use crate::files::config::Config;
+use crate::files::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
+use crate::files::state_file::{Clocks, StateFile, Unusable};
 use crate::frameworks;
 use crate::manager::{ManagerError, Scope};
-use crate::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
-use crate::search::Rules;
-use crate::store::{Clocks, Store, Unusable};
 
 /// What a caller may choose. The default is the calling user's manager and the usual files.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ pub struct Setup {
     /// Where metrics are served over TCP, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// What the files say.
-    pub rules: Rules,
+    pub context: Context,
     /// Why it is not known what is paused, if so: then everything is, as far as the rules are concerned.
     pub state_unread: Option<String>,
 }
@@ -97,7 +97,7 @@ impl Setup {
     /// What is wrong with the files, but keeps nothing from working: a line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        warnings(&self.paths.sites, &self.rules.registry)
+        warnings(&self.paths.sites, &self.context.registry)
     }
 
     /// Reads the files that the options name.
@@ -139,7 +139,7 @@ impl Configured {
     /// Of which units there is anything to be asked, as globs.
     #[must_use]
     pub fn patterns(&self) -> Vec<String> {
-        self.config.coverage.patterns()
+        self.config.selector.patterns()
     }
 
     /// Reads the rest, the registry first of all: of a long one that takes a while.
@@ -150,14 +150,14 @@ impl Configured {
     pub fn load_rest(self) -> Result<Setup, Error> {
         let Self { scope, paths, config } = self;
         let registry = read_registry(&paths.sites)?;
-        let (memory, state_unread) = match Store::new(paths.state.clone()).read(Clocks::at_origin()) {
-            Ok(memory) => (memory, None),
+        let (saved_state, state_unread) = match StateFile::new(paths.state.clone()).read(Clocks::at_origin()) {
+            Ok(saved_state) => (saved_state, None),
             // What is wrong with it is the daemon's to complain about.
-            Err(Unusable::Wrong(_)) => (Memory::default(), None),
+            Err(Unusable::Wrong(_)) => (SavedState::default(), None),
             Err(Unusable::Unread(why)) => {
-                let mut memory = Memory::default();
-                memory.pauses.pause(Target::Everything, None);
-                (memory, Some(why))
+                let mut saved_state = SavedState::default();
+                saved_state.pauses.pause(Target::Everything, None);
+                (saved_state, Some(why))
             }
         };
         Ok(Setup {
@@ -165,12 +165,12 @@ impl Configured {
             refresh: config.refresh,
             on_event: config.on_event,
             metrics: config.metrics,
-            rules: Rules {
-                coverage: config.coverage,
+            context: Context {
+                selector: config.selector,
                 policy: config.policy,
                 registry: Arc::new(registry),
                 stop_marker: exists(&paths.stop_marker),
-                memory,
+                saved_state,
             },
             paths,
             state_unread,
@@ -212,7 +212,7 @@ fn exists(path: &Path) -> bool {
 /// If it has a mistake or cannot be read.
 pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
     match read_at_start(path)? {
-        Ok(bytes) => Config::parse(&bytes).map_err(|flaw| FileError::flawed(path, flaw)),
+        Ok(bytes) => Config::parse(&bytes).map_err(|error| FileError::malformed(path, error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Config::default()),
         Err(error) => Err(FileError::unreadable(path, &error)),
     }
@@ -227,7 +227,7 @@ pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
     match read_at_start(path)? {
         Ok(bytes) => match Registry::parse(&bytes) {
             Ok(registry) => Ok(frameworks::with_health(registry, path)),
-            Err(flaw) => Err(FileError::flawed(path, flaw)),
+            Err(error) => Err(FileError::malformed(path, error)),
         },
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Registry::default())
@@ -241,7 +241,7 @@ pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
 pub fn warnings(path: &Path, registry: &Registry) -> Vec<String> {
     let skipped = registry.skipped();
     let mut lines: Vec<String> =
-        skipped.told.iter().map(|flaw| FileError::flawed(path, flaw.clone()).to_string()).collect();
+        skipped.told.iter().map(|error| FileError::malformed(path, error.clone()).to_string()).collect();
     if skipped.untold() > 0 {
         lines.push(format!("{}: {} more entries are skipped", path.display(), skipped.untold()));
     }

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workerheal::State;
-use workerheal::core::coverage::{Coverage, Resolution};
 use workerheal::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 use workerheal::core::registry::{Registry, Site};
 use workerheal::core::rules::Start;
+use workerheal::core::selector::{Resolution, Selector};
 use workerheal::core::units::{
     ActiveState, Detail, Inspection, LoadState, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
 };
+use workerheal::detect::{Context, Detector};
 use workerheal::manager::log::{Log, WantedLines};
 use workerheal::manager::{ManagerError, ServiceManager};
-use workerheal::search::{Rules, Search};
 
 /// A site is in `/tmp/<name>`, as in Lerd's tests.
 fn registry(sites: &[&str]) -> Registry {
@@ -82,7 +82,7 @@ fn units_are_resolved_as_lerd_does() {
     ] {
         let unit = UnitName::parse(unit).unwrap();
         let directory = Some(Path::new(directory)).filter(|path| path.is_absolute());
-        let got = match Coverage::default().resolve_in(&registry(&sites), &unit, directory) {
+        let got = match Selector::default().resolve_in(&registry(&sites), &unit, directory) {
             Resolution::Worker(worker) => (worker.site, worker.name, worker.worktree.is_some()),
             Resolution::NotAWorker => (String::new(), String::new(), false),
             Resolution::NeedsDirectory => panic!("{name}: the directory was given"),
@@ -101,7 +101,7 @@ fn a_unit_is_not_claimed_by_a_site_whose_name_is_only_the_end_of_anothers() {
         ("lerd-queue-admin-astrolov", "admin-astrolov", false),
         ("lerd-queue-other", "astrolov", false),
     ] {
-        let owner = match Coverage::default().resolve(&registry, &UnitName::parse(unit).unwrap()) {
+        let owner = match Selector::default().resolve(&registry, &UnitName::parse(unit).unwrap()) {
             Resolution::Worker(worker) => worker.site,
             Resolution::NeedsDirectory | Resolution::NotAWorker => String::new(),
         };
@@ -121,7 +121,7 @@ fn a_unit_is_not_claimed_by_a_site_whose_name_is_only_the_end_of_anothers() {
     ] {
         let registry = self::registry(&sites);
         let directory = Some(Path::new(directory)).filter(|path| path.is_absolute());
-        let is_worktrees = match Coverage::default().resolve_in(&registry, &UnitName::parse(unit).unwrap(), directory) {
+        let is_worktrees = match Selector::default().resolve_in(&registry, &UnitName::parse(unit).unwrap(), directory) {
             Resolution::Worker(worker) => worker.worktree.is_some(),
             Resolution::NeedsDirectory | Resolution::NotAWorker => false,
         };
@@ -196,7 +196,7 @@ impl ServiceManager for Told {
         Ok(Inspection {
             active,
             up_for: active.is_up().then_some(Duration::from_secs(3600)),
-            fall: None,
+            deactivation: None,
             down_for: None,
             result: if active == ActiveState::Failed { ServiceResult::ExitCode } else { ServiceResult::Success },
             oneshot: more.contains("timer"),
@@ -228,9 +228,9 @@ impl ServiceManager for Told {
     }
 }
 
-fn search(sites: &[&str], units: &[Row], stop_marker: bool) -> Search<Told> {
-    let rules = Rules { registry: Arc::new(registry(sites)), stop_marker, ..Rules::default() };
-    Search { manager: Told::of(units), rules }
+fn detector(sites: &[&str], units: &[Row], stop_marker: bool) -> Detector<Told> {
+    let context = Context { registry: Arc::new(registry(sites)), stop_marker, ..Context::default() };
+    Detector { manager: Told::of(units), context }
 }
 
 /// The name of Lerd's test, the sites, the units, and what is detected: unit and state.
@@ -346,12 +346,12 @@ const DETECTED: &[Case] = &[
 #[tokio::test]
 async fn unhealthy_is_what_lerd_detects() {
     for (name, sites, units, expected) in DETECTED {
-        let detected = search(sites, units, false).detect().await.unwrap();
+        let detected = detector(sites, units, false).detect().await.unwrap();
         let mut detected: Vec<_> = detected.iter().map(|it| (it.unit.as_str(), it.state.as_str())).collect();
         detected.sort_unstable();
         assert_eq!(detected, *expected, "{name}");
         // SuppressedWhenStopped: what Lerd itself has stopped is meant to be down.
-        assert_eq!(search(sites, units, true).detect().await.unwrap(), [], "{name}");
+        assert_eq!(detector(sites, units, true).detect().await.unwrap(), [], "{name}");
     }
 }
 
@@ -367,7 +367,7 @@ async fn errors_are_told_where_lerd_tells_them() {
     };
     let enriched = async |state, last_error: &str| {
         let mut workers = [worker("lerd-queue-foo", state, last_error)];
-        search(&["foo"], &[("lerd-queue-foo", "failed", "")], false).enrich(&mut workers).await;
+        detector(&["foo"], &[("lerd-queue-foo", "failed", "")], false).enrich(&mut workers).await;
         let [worker] = workers;
         worker.last_error
     };
@@ -388,7 +388,7 @@ async fn a_heal_of_everything_leaves_orphans_alone_as_lerd_does() {
     // TestHealAll_SkipsOrphanedUnits, TestHealable_DropsOrphans.
     let units: &[Row] =
         &[("lerd-vite-myapp-featx", "failed", "/definitely/not/here/featx gone"), ("lerd-queue-myapp", "failed", "")];
-    let plan = search(&["myapp"], units, false).plan(&[]).await.unwrap();
+    let plan = detector(&["myapp"], units, false).plan(&[]).await.unwrap();
     assert_eq!(plan.unhealthy.iter().map(|it| it.unit.as_str()).collect::<Vec<_>>(), ["lerd-queue-myapp"]);
     assert_eq!(plan.left_alone.iter().map(|it| it.worker.unit.as_str()).collect::<Vec<_>>(), ["lerd-vite-myapp-featx"]);
     assert!(plan.refused.is_empty());

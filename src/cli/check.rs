@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
-use crate::config::Config;
+use crate::files::config::Config;
 use crate::manager::{Native, Scope, ServiceManager};
 use crate::setup::{Options, read_config, read_registry, warnings};
 
@@ -56,11 +56,11 @@ impl Check {
 /// The globs over further units that match nothing. Without a service manager that cannot be told.
 async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
     let mut unmatched = Vec::new();
-    if !config.coverage.may_name_aliases() {
+    if !config.selector.may_name_aliases() {
         return unmatched;
     }
     let Ok((manager, _)) = Native::connect(scope, Vec::new()).await else { return unmatched };
-    for glob in config.coverage.further() {
+    for glob in config.selector.also_watched() {
         if manager.has_any(glob).await == Some(false) {
             unmatched.push(glob);
         }

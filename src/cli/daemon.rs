@@ -32,7 +32,7 @@ impl Daemon {
                 if self.standby {
                     crate::daemon::wait_for_turn(&setup.paths.socket).await;
                 }
-                let (manager, changes) = Native::connect(setup.scope, setup.rules.coverage.patterns()).await?;
+                let (manager, changes) = Native::connect(setup.scope, setup.context.selector.patterns()).await?;
                 Ok(crate::daemon::run(manager, changes, setup).await?)
             })
         });

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Status;
 use super::term::{self, Style};
-use crate::client::socket::Daemon;
+use crate::client::daemon::DaemonClient;
 use crate::dashboard::Dashboard as Page;
 use crate::setup::Options;
 
@@ -26,7 +26,7 @@ impl Dashboard {
         let url = page.url();
         let note = "Whoever has this address can heal and pause: keep it to yourself. Ctrl-C ends it.";
         term::print(format!("{}\n{}\n", style.strong(&url), style.faint(note)))?;
-        if let Err(error) = Daemon::connect(options).await {
+        if let Err(error) = DaemonClient::connect(options).await {
             term::complain(format!("{error}; the page goes on once it runs"));
         }
         if !self.no_open {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Status;
 use super::status::ago;
 use super::term::{self, Style};
-use crate::client::socket::{Daemon, Told, Wanted};
+use crate::client::daemon::{DaemonClient, EventFilter, StreamItem};
 use crate::core::event::{Event, Phase};
 use crate::setup::Options;
 
@@ -39,27 +39,27 @@ impl Events {
     }
 
     async fn show_all(&self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::connect(options).await?;
+        let daemon = DaemonClient::connect(options).await?;
         let limit = self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(10));
-        let mut wanted = Wanted { after: None, since: self.since.clone(), limit, follow: self.follow };
+        let mut filter = EventFilter { after: None, since: self.since.clone(), limit, follow: self.follow };
         let mut shown = 0_usize;
         loop {
-            let mut events = daemon.events(&wanted).await?;
+            let mut events = daemon.events(&filter).await?;
             while let Some(told) = events.next().await? {
                 match told {
-                    Told::Event { id, event } => {
-                        wanted.after = Some(id);
+                    StreamItem::Event { id, event } => {
+                        filter.after = Some(id);
                         self.show(&event, style)?;
                         shown += 1;
                     }
-                    Told::Gap(why) => term::complain(why),
+                    StreamItem::Gap(why) => term::complain(why),
                 }
             }
             if !self.follow {
                 break;
             }
             // Cut off, or the daemon is gone: the next round tells.
-            (wanted.since, wanted.limit) = (None, None);
+            (filter.since, filter.limit) = (None, None);
         }
         if shown == 0 && !self.json {
             term::print("No events.\n")?;

@@ -10,11 +10,11 @@ mod dashboard;
 mod detect;
 mod events;
 mod explain;
+mod generate;
 mod heal;
 mod install;
 #[cfg(feature = "mcp")]
 mod mcp;
-mod papers;
 mod pause;
 mod progress;
 mod status;
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client;
-use crate::client::socket::DaemonError;
+use crate::client::daemon::DaemonError;
 use crate::install as installing;
 use crate::manager::{ManagerError, Scope};
 use crate::setup::{Error, Options};
@@ -108,9 +108,9 @@ enum Command {
     /// Stop and remove that service
     Uninstall(install::Uninstall),
     /// Print completions for a shell
-    Completions(papers::Completions),
+    Completions(generate::Completions),
     /// Print the manual page
-    Man(papers::Man),
+    Man(generate::Man),
 }
 
 /// How a command ended, if without an error.

@@ -8,7 +8,7 @@ use super::Status;
 use super::status::pause_line;
 use super::term::{self, Style};
 use crate::api::Paused;
-use crate::client::socket::Daemon;
+use crate::client::daemon::DaemonClient;
 use crate::setup::Options;
 
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(super) struct Pause {
 
 impl Pause {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::connect(options).await?;
+        let daemon = DaemonClient::connect(options).await?;
         let paused = daemon.pause(&self.targets, self.time).await?;
         show(&paused, "", self.json, style)
     }
@@ -44,7 +44,7 @@ pub(super) struct Resume {
 
 impl Resume {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
-        let daemon = Daemon::connect(options).await?;
+        let daemon = DaemonClient::connect(options).await?;
         let paused = daemon.resume(&self.targets).await?;
         show(&paused, "Resumed.\n", self.json, style)
     }

@@ -7,9 +7,9 @@ use clap::Args;
 use super::Status as Outcome;
 use super::term::{self, Style};
 use crate::api::{DaemonStatus, PauseKind, PauseReport};
-use crate::client::socket::Daemon;
+use crate::client::daemon::DaemonClient;
 use crate::core::explain::times::{left, roughly, rounded};
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::setup::Options;
 
 /// The least that is left for the reason.
@@ -24,7 +24,7 @@ pub(super) struct Status {
 
 impl Status {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Outcome> {
-        let daemon = Daemon::connect(options).await?;
+        let daemon = DaemonClient::connect(options).await?;
         let workers = daemon.workers().await?;
         if self.json {
             term::print(format!("{}\n", serde_json::to_string_pretty(&workers)?))?;

@@ -2,14 +2,14 @@
 //! straight to the service manager for what needs none.
 //!
 //! - [`Access`] picks the way for what either can do: heal and explain.
-//! - [`socket`] is the way to the daemon: all that it can be asked, its events as they happen.
-//! - [`direct`] is the way without one.
+//! - [`daemon`] is the way to the daemon: all that it can be asked, its events as they happen.
+//! - [`standalone`] is the way without one.
 //! - [`log`] is the log of one worker, with or without it.
 
-pub mod direct;
+pub mod daemon;
 pub mod log;
-pub mod socket;
 mod sse;
+pub mod standalone;
 mod stream;
 
 use std::panic::resume_unwind;
@@ -24,12 +24,12 @@ use crate::core::style::Style;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
+use crate::detect::PlanError;
+use crate::detect::references::references_for;
 use crate::manager::{ManagerError, Native, ServiceManager};
-use crate::search::PlanError;
 use crate::setup::{Configured, Error as SetupError, Options, Setup};
-use crate::sources::sources;
-use direct::{Client, Healing};
-use socket::{Daemon, DaemonError, DaemonHealing};
+use daemon::{DaemonClient, DaemonError, DaemonHealing};
+use standalone::{Healing, Standalone};
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -67,19 +67,19 @@ impl From<PlanError> for Error {
 #[derive(Debug)]
 pub enum Access {
     /// Through the daemon.
-    Daemon(Daemon),
+    Daemon(DaemonClient),
     /// Straight to the service manager.
-    Direct(Box<Direct>),
+    Standalone(Box<ConfiguredStandalone>),
 }
 
 /// A client without a daemon, and what it was made of.
 #[derive(Debug)]
-pub struct Direct {
+pub struct ConfiguredStandalone {
     setup: Setup,
-    client: Client<Native>,
+    client: Standalone<Native>,
 }
 
-impl Direct {
+impl ConfiguredStandalone {
     async fn open(options: &Options) -> Result<Self, SetupError> {
         let configured = Configured::load(options)?;
         let connected = Native::connect(configured.scope(), configured.patterns());
@@ -87,7 +87,7 @@ impl Direct {
         let (setup, connected) = tokio::join!(spawn_blocking(|| configured.load_rest()), connected);
         let setup = setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
         let (manager, changes) = connected?;
-        let mut client = Client::new(manager, changes, setup.rules.clone());
+        let mut client = Standalone::new(manager, changes, setup.context.clone());
         client.find_aliases().await?;
         Ok(Self { setup, client })
     }
@@ -98,8 +98,8 @@ impl Direct {
 /// # Errors
 ///
 /// If a file has a mistake, or the service manager cannot be reached.
-pub async fn connect(options: &Options) -> Result<Client<Native>, SetupError> {
-    Ok(Direct::open(options).await?.client)
+pub async fn connect(options: &Options) -> Result<Standalone<Native>, SetupError> {
+    Ok(ConfiguredStandalone::open(options).await?.client)
 }
 
 impl Access {
@@ -111,10 +111,10 @@ impl Access {
     /// If no daemon answers, and a file has a mistake or the service manager cannot be reached.
     pub async fn open(options: &Options) -> Result<Self, Error> {
         let names_files = options.config.is_some() || options.sites.is_some();
-        if !names_files && let Ok(daemon) = Daemon::connect(options).await {
+        if !names_files && let Ok(daemon) = DaemonClient::connect(options).await {
             return Ok(Self::Daemon(daemon));
         }
-        Ok(Self::Direct(Box::new(Direct::open(options).await?)))
+        Ok(Self::Standalone(Box::new(ConfiguredStandalone::open(options).await?)))
     }
 
     /// What is wrong with the files that were read, but keeps nothing from working: a line each. What the
@@ -123,7 +123,7 @@ impl Access {
     pub fn warnings(&self) -> Vec<String> {
         match self {
             Self::Daemon(_) => Vec::new(),
-            Self::Direct(direct) => direct.setup.warnings(),
+            Self::Standalone(standalone) => standalone.setup.warnings(),
         }
     }
 
@@ -135,9 +135,9 @@ impl Access {
     pub async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, Error> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.select(targets).await?),
-            Self::Direct(direct) => {
-                let coverage = &direct.client.search().rules.coverage;
-                Ok(target::select(&coverage.by_own_names(targets), &direct.client.workers().await?)?)
+            Self::Standalone(standalone) => {
+                let selector = &standalone.client.detector().context.selector;
+                Ok(target::select(&selector.by_own_names(targets), &standalone.client.workers().await?)?)
             }
         }
     }
@@ -151,10 +151,10 @@ impl Access {
     pub async fn detect(&self, errors: bool) -> Result<Vec<UnhealthyWorker>, Error> {
         let mut workers = match self {
             Self::Daemon(daemon) => daemon.unhealthy().await?,
-            Self::Direct(direct) => {
-                let mut workers = direct.client.detect().await?;
+            Self::Standalone(standalone) => {
+                let mut workers = standalone.client.detect().await?;
                 if errors {
-                    direct.client.enrich(&mut workers).await;
+                    standalone.client.enrich(&mut workers).await;
                 }
                 workers
             }
@@ -175,9 +175,9 @@ impl Access {
     pub async fn plan(&self, targets: &[String]) -> Result<Plan, Error> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.plan(targets).await?),
-            Self::Direct(direct) => {
-                let mut plan = direct.client.search().plan(targets).await?;
-                direct.client.enrich(&mut plan.unhealthy).await;
+            Self::Standalone(standalone) => {
+                let mut plan = standalone.client.detector().plan(targets).await?;
+                standalone.client.enrich(&mut plan.unhealthy).await;
                 Ok(plan)
             }
         }
@@ -191,18 +191,18 @@ impl Access {
     pub async fn heal(&mut self, request: &HealRequest) -> Result<Heal<'_>, Error> {
         match self {
             Self::Daemon(daemon) => Ok(Heal::Daemon(Box::new(daemon.heal(request).await?))),
-            Self::Direct(direct) => {
-                if let Some(why) = &direct.setup.state_unread {
-                    let path = direct.setup.paths.state.clone();
+            Self::Standalone(standalone) => {
+                if let Some(why) = &standalone.setup.state_unread {
+                    let path = standalone.setup.paths.state.clone();
                     return Err(SetupError::State { path, why: why.clone() }.into());
                 }
                 if let Some(prove) = &request.prove {
                     let time = humantime::parse_duration(prove).map_err(|_| Error::Duration(prove.clone()))?;
-                    direct.client.prove_within(time);
+                    standalone.client.prove_within(time);
                 }
-                let plan = direct.client.search().plan(&request.targets).await?;
-                let healing = direct.client.heal(&plan).await?;
-                Ok(Heal::Direct(Box::new((plan, healing))))
+                let plan = standalone.client.detector().plan(&request.targets).await?;
+                let healing = standalone.client.heal(&plan).await?;
+                Ok(Heal::Standalone(Box::new((plan, healing))))
             }
         }
     }
@@ -215,24 +215,25 @@ impl Access {
     pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, Error> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.explain(targets).await?),
-            Self::Direct(direct) => direct.explain(targets).await,
+            Self::Standalone(standalone) => standalone.explain(targets).await,
         }
     }
 }
 
-impl Direct {
+impl ConfiguredStandalone {
     async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, Error> {
-        let search = self.client.search();
-        let workers = search.workers().await?;
+        let detector = self.client.detector();
+        let workers = detector.workers().await?;
         let mut explanations = Vec::new();
-        for unit in target::select(&search.rules.coverage.by_own_names(targets), &workers)? {
+        for unit in target::select(&detector.context.selector.by_own_names(targets), &workers)? {
             let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
-            let Setup { paths, scope, rules, .. } = &self.setup;
+            let Setup { paths, scope, context, .. } = &self.setup;
             // What the daemon has written down was read as of the origin.
-            let files = (paths, &*rules.registry);
-            let sources = sources(files, (&search.manager, *scope), (&unit, worker), Timestamp::default()).await;
-            let Some(explanation) = search.explain(&unit, &sources).await? else { continue };
-            let last_words = search.manager.last_error(&unit).await;
+            let files = (paths, &*context.registry);
+            let references =
+                references_for(files, (&detector.manager, *scope), (&unit, worker), Timestamp::default()).await;
+            let Some(explanation) = detector.explain(&unit, &references).await? else { continue };
+            let last_words = detector.manager.last_error(&unit).await;
             let text = text(&explanation, last_words.as_deref(), Style::default());
             explanations.push(Explained { explanation, last_words, text });
         }
@@ -247,7 +248,7 @@ pub enum Heal<'a> {
     /// By the daemon.
     Daemon(Box<DaemonHealing>),
     /// By this process.
-    Direct(Box<(Plan, Healing<'a, Native>)>),
+    Standalone(Box<(Plan, Healing<'a, Native>)>),
 }
 
 impl Heal<'_> {
@@ -256,7 +257,7 @@ impl Heal<'_> {
     pub fn plan(&self) -> &Plan {
         match self {
             Self::Daemon(healing) => healing.plan(),
-            Self::Direct(it) => &it.0,
+            Self::Standalone(it) => &it.0,
         }
     }
 
@@ -269,7 +270,7 @@ impl Heal<'_> {
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         match self {
             Self::Daemon(healing) => Ok(healing.next().await?),
-            Self::Direct(it) => Ok(it.1.next().await),
+            Self::Standalone(it) => Ok(it.1.next().await),
         }
     }
 
@@ -278,7 +279,7 @@ impl Heal<'_> {
     pub fn into_report(self) -> Report {
         match self {
             Self::Daemon(healing) => healing.into_report(),
-            Self::Direct(it) => it.1.into_report(),
+            Self::Standalone(it) => it.1.into_report(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::socket::{Daemon, DaemonError};
+use super::daemon::{DaemonClient, DaemonError};
 use super::sse::{Message, Parser};
 use crate::api::Refused;
 use crate::core::batch::Plan;
@@ -13,7 +13,7 @@ use crate::core::event::{Event, Report};
 
 /// Which events are wanted. The default is those from now on, for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct EventFilter {
     /// Those after the one with this id.
     pub after: Option<String>,
     /// Those since this time: a duration such as `1h`, or RFC 3339.
@@ -24,7 +24,7 @@ pub struct Wanted {
     pub follow: bool,
 }
 
-impl Default for Wanted {
+impl Default for EventFilter {
     fn default() -> Self {
         Self { after: None, since: None, limit: None, follow: true }
     }
@@ -32,7 +32,7 @@ impl Default for Wanted {
 
 /// Something from the stream of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum StreamItem {
     /// An event, and its id, to go on after.
     Event {
         /// Its id.
@@ -61,17 +61,17 @@ impl Events {
     /// # Errors
     ///
     /// If the connection breaks.
-    pub async fn next(&mut self) -> Result<Option<Told>, DaemonError> {
+    pub async fn next(&mut self) -> Result<Option<StreamItem>, DaemonError> {
         loop {
             let Some(Message { name, id, data }) = self.messages.next().await? else { return Ok(None) };
             match name.as_str() {
                 "" => {
                     let event = self.messages.daemon.read(data.as_bytes())?;
-                    return Ok(Some(Told::Event { id, event: Box::new(event) }));
+                    return Ok(Some(StreamItem::Event { id, event: Box::new(event) }));
                 }
                 "gap" => {
                     let gap: Refused = self.messages.daemon.read(data.as_bytes())?;
-                    return Ok(Some(Told::Gap(gap.error)));
+                    return Ok(Some(StreamItem::Gap(gap.error)));
                 }
                 // Of a later version.
                 _ => {}
@@ -126,14 +126,14 @@ impl DaemonHealing {
 /// The messages of an answer, as they come.
 #[derive(Debug)]
 pub(super) struct Messages {
-    daemon: Daemon,
+    daemon: DaemonClient,
     body: Incoming,
     parser: Parser,
     complete: VecDeque<Message>,
 }
 
 impl Messages {
-    pub fn new(daemon: Daemon, body: Incoming) -> Self {
+    pub fn new(daemon: DaemonClient, body: Incoming) -> Self {
         Self { daemon, body, parser: Parser::default(), complete: VecDeque::new() }
     }
 

@@ -24,30 +24,30 @@ impl<M: ServiceManager> Daemon<M> {
             Change::Units(list) => {
                 self.shutting_down = false;
                 if self.trouble.take().is_some() {
-                    self.record.reconnected();
+                    self.telemetry.reconnected();
                     tracing::info!("the service manager answers again");
                 }
-                self.places.keep(list);
+                self.locator.keep(list);
             }
             Change::Unit(status) => {
-                self.places.changed(status);
+                self.locator.changed(status);
                 self.uptimes.changed(&status.name);
             }
             Change::Aliases(aliases) => {
-                let rules = &mut self.setup.rules;
-                rules.coverage.set_aliases(aliases);
+                let context = &mut self.setup.context;
+                context.selector.set_aliases(aliases);
                 self.aliases.clone_from(aliases);
-                return Fact::Settings(rules.coverage.clone(), rules.policy.clone());
+                return Fact::Settings(context.selector.clone(), context.policy.clone());
             }
             Change::Reloading => {
                 tracing::debug!("the service manager is busy with everything");
-                self.record.listed();
+                self.telemetry.listed();
             }
             Change::ShuttingDown => {
                 if !std::mem::replace(&mut self.shutting_down, true) {
                     tracing::info!("the service manager is shutting down; nothing is healed until that is over");
                 }
-                self.record.listed();
+                self.telemetry.listed();
             }
             Change::Lost(why) => {
                 if self.trouble.is_none() {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Daemon;
-use crate::config::Config;
 use crate::core::healer::Fact;
 use crate::core::registry::Registry;
 use crate::core::text;
+use crate::files::config::Config;
+use crate::files::paths::FileError;
+use crate::files::state_file::Found;
+use crate::files::watch::{FileContent, FileEvent, read_within};
 use crate::frameworks;
 use crate::manager::ServiceManager;
-use crate::paths::FileError;
 use crate::setup::warnings;
-use crate::store::Found;
-use crate::watch::{FileContent, FileEvent, read_within};
 
 /// The files that are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl<M: ServiceManager> Daemon<M> {
     pub(super) fn reread(&mut self, read: Reread) {
         match read {
             Reread::File(file, content) => self.file_changed(file, content),
-            Reread::State(found) => self.recall(found),
+            Reread::State(found) => self.state_recovered(found),
             Reread::Done => {
                 self.refresh();
                 self.notify.ready();
@@ -79,12 +79,12 @@ impl<M: ServiceManager> Daemon<M> {
                 let why = FileError::silent(self.path(file));
                 tracing::error!("{why}; the last good content stays in force");
                 if file == File::Sites {
-                    self.registry_flaw = Some(why.to_string());
+                    self.registry_error = Some(why.to_string());
                 }
             } else {
                 tracing::info!("{path} can be looked at again");
                 if file == File::Sites {
-                    self.registry_flaw = None;
+                    self.registry_error = None;
                 }
             }
         }
@@ -119,7 +119,7 @@ impl<M: ServiceManager> Daemon<M> {
             File::StopMarker if content == FileContent::Silent => Err(FileError::silent(&path)),
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
             // There is none yet. One that was there is missed, and stays in force.
-            File::Sites if content == FileContent::Missing && self.setup.rules.registry.is_empty() => Ok(None),
+            File::Sites if content == FileContent::Missing && self.setup.context.registry.is_empty() => Ok(None),
             File::Sites => content
                 .parse(&path, Registry::parse)
                 .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
@@ -127,7 +127,7 @@ impl<M: ServiceManager> Daemon<M> {
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
         if file == File::Sites {
-            self.registry_flaw = fact.as_ref().err().map(ToString::to_string);
+            self.registry_error = fact.as_ref().err().map(ToString::to_string);
         }
         match fact {
             Ok(Some(fact)) => self.observe(fact),
@@ -137,7 +137,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_stop_marker(&mut self, exists: bool) -> Option<Fact> {
-        if std::mem::replace(&mut self.setup.rules.stop_marker, exists) == exists {
+        if std::mem::replace(&mut self.setup.context.stop_marker, exists) == exists {
             return None;
         }
         let means = if exists { "everything was stopped on purpose, healing pauses" } else { "healing goes on" };
@@ -146,41 +146,41 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_registry(&mut self, path: &Path, registry: Registry) -> Option<Fact> {
-        if self.setup.rules.registry.skipped() != registry.skipped() {
+        if self.setup.context.registry.skipped() != registry.skipped() {
             for line in warnings(path, &registry) {
                 tracing::warn!("{line}");
             }
         }
-        if self.setup.rules.registry.is_written_like(&registry) {
+        if self.setup.context.registry.is_written_like(&registry) {
             return None;
         }
-        if *self.setup.rules.registry != registry {
+        if *self.setup.context.registry != registry {
             tracing::info!("{} changed, sites: {}", text::path(path), registry.len());
             self.registry_read = Some(SystemTime::now());
         }
-        self.setup.rules.registry = Arc::new(registry);
-        Some(Fact::Registry(Arc::clone(&self.setup.rules.registry)))
+        self.setup.context.registry = Arc::new(registry);
+        Some(Fact::Registry(Arc::clone(&self.setup.context.registry)))
     }
 
     fn new_config(&mut self, path: &Path, config: Config) -> Option<Fact> {
-        let Config { refresh, mut coverage, policy, on_event, metrics } = config;
-        coverage.set_aliases(&self.aliases);
+        let Config { refresh, mut selector, policy, on_event, metrics } = config;
+        selector.set_aliases(&self.aliases);
         self.listen.send_if_modified(|listen| std::mem::replace(listen, metrics) != metrics);
-        let rules = &mut self.setup.rules;
-        if (refresh, &coverage, &policy, &on_event)
-            == (self.setup.refresh, &rules.coverage, &rules.policy, &self.setup.on_event)
+        let context = &mut self.setup.context;
+        if (refresh, &selector, &policy, &on_event)
+            == (self.setup.refresh, &context.selector, &context.policy, &self.setup.on_event)
         {
             return None;
         }
         tracing::info!("new configuration from {}", text::path(path));
-        if coverage.patterns() != rules.coverage.patterns() {
-            self.manager.cover(coverage.patterns());
+        if selector.patterns() != context.selector.patterns() {
+            self.manager.cover(selector.patterns());
         }
         self.setup.refresh = refresh;
         self.log.on_event(on_event.clone());
         self.setup.on_event = on_event;
-        rules.coverage = coverage.clone();
-        rules.policy = policy.clone();
-        Some(Fact::Settings(coverage, policy))
+        context.selector = selector.clone();
+        context.policy = policy.clone();
+        Some(Fact::Settings(selector, policy))
     }
 }

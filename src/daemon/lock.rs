@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::api::prepare;
 use crate::blocking;
 use crate::core::text;
-use crate::paths::Paths;
+use crate::files::paths::Paths;
 use crate::setup::Error;
 
 /// How long taking the locks may take.

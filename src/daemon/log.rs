@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::hook::Hook;
-use super::memory::Ticket;
+use super::state_writer::Ticket;
 use crate::core::event::{Event, Phase};
 use crate::core::units::UnitName;
 use crate::logging::log_event;

@@ -19,9 +19,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::desk::Gauges;
+use super::requests::Gauges;
 use crate::core::event::{Event, Phase};
-use crate::core::survey::Stage;
+use crate::core::report::Stage;
 
 /// The type of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

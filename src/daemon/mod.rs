@@ -3,21 +3,21 @@
 //! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets
 //! [`Healer::observe`] decide, and performs the answer. Nothing in the loop waits for anything
 //! else: looks at units run as tasks, starts and lists are the manager's, events are written by
-//! [`log`], requests are answered at the [`desk`], what passes is noted in the [`record`]. A panic
+//! [`log`], requests are answered at the [`requests`], what passes is noted in the [`telemetry`]. A panic
 //! anywhere ends the process, so that its own service manager starts it anew.
 
 mod api;
 mod changes;
-mod desk;
 mod files;
 mod hook;
+mod locate;
 mod lock;
 mod log;
-mod memory;
 mod metrics;
 mod notify;
-mod places;
-mod record;
+mod requests;
+mod state_writer;
+mod telemetry;
 mod uptimes;
 
 use std::path::Path;
@@ -30,27 +30,27 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::checkout;
-use crate::core::coverage::Aliases;
 use crate::core::event::{Event, Phase};
-use crate::core::healer::{Action, Counts, Fact, Healer, Look, Mode, Timestamp};
-use crate::core::memory::Memory;
-use crate::core::probe::Sighting;
+use crate::core::healer::{Action, Counts, Fact, Healer, InspectionId, Mode, Timestamp};
+use crate::core::probe::ProbeResult;
+use crate::core::saved_state::SavedState;
+use crate::core::selector::Aliases;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
+use crate::detect::probe::probe;
+use crate::files::state_file::{Found, StateFile};
+use crate::files::watch::{FileEvent, Watch};
 use crate::manager::{Changes, ServiceManager};
-use crate::probe::probe;
 use crate::setup::{Error, Setup};
-use crate::store::{Found, Store};
-use crate::watch::{FileEvent, Watch};
 use api::{Api, Parts};
 use files::{FOLLOWED, Reread};
+use locate::Locator;
 use lock::Lock;
 use log::EventLog;
-use memory::{Keeper, clocks};
 use metrics::Metrics;
 use notify::Notify;
-use places::Places;
-use record::Record;
+use state_writer::{StateWriter, clocks};
+use telemetry::Telemetry;
 use uptimes::Uptimes;
 
 /// How soon what has changed is written down and counted: a storm of changes is one.
@@ -76,10 +76,10 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     let (mut terminate, mut interrupt) = (receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?);
     let mut reload = receive(SignalKind::hangup())?;
     let metrics = Arc::new(Metrics::new());
-    let (asks, mut desk) = desk::open();
+    let (requests, mut inbox) = requests::open();
     let (listen, listens) = watch::channel(setup.metrics);
     let parts = Parts {
-        asks,
+        requests,
         manager: manager.clone(),
         metrics: Arc::clone(&metrics),
         paths: setup.paths.clone(),
@@ -120,24 +120,24 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 Some(fact) => fact,
                 None => continue,
             },
-            Some(seen) = daemon.looks.join_next() => match seen {
-                Ok((unit, look, result)) => Fact::Inspected(unit, look, result),
+            Some(seen) = daemon.inspections.join_next() => match seen {
+                Ok((unit, id, result)) => Fact::Inspected(unit, id, result),
                 // Only a panic ends a look without an answer, and that has ended the process.
                 Err(_) => continue,
             },
-            Some(places) = daemon.places.asked.join_next() => match places {
-                Ok(places) => {
-                    daemon.places.learn(&places);
-                    Fact::Located(places)
+            Some(locations) = daemon.locator.asked.join_next() => match locations {
+                Ok(locations) => {
+                    daemon.locator.learn(&locations);
+                    Fact::Located(locations)
                 }
                 Err(_) => continue,
             },
-            Some(seen) = daemon.places.round.join_next() => match seen.map(|seen| daemon.places.changes(&seen)) {
+            Some(seen) = daemon.locator.round.join_next() => match seen.map(|seen| daemon.locator.changes(&seen)) {
                 Ok(changes) if !changes.is_empty() => Fact::Located(changes),
                 Ok(_) | Err(_) => continue,
             },
             Some(answer) = daemon.probes.join_next() => match answer {
-                Ok((unit, sighting)) => Fact::Probed(unit, sighting),
+                Ok((unit, result)) => Fact::Probed(unit, result),
                 Err(_) => continue,
             },
             () = deadline::reached(deadline) => Fact::Deadline,
@@ -160,8 +160,8 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 continue;
             }
             // Last, so that no number of questions holds anything up.
-            Some(ask) = desk.recv() => {
-                daemon.answer(ask);
+            Some(request) = inbox.recv() => {
+                daemon.answer(request);
                 continue;
             }
         };
@@ -169,7 +169,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     }
 
     daemon.end().await;
-    drop(desk);
+    drop(inbox);
     if let Some(api) = api {
         api.end().await;
     }
@@ -204,13 +204,13 @@ struct Daemon<M> {
     healer: Healer,
     /// Origin of the healer's clock.
     origin: Instant,
-    looks: JoinSet<(UnitName, Look, Result<Inspection, String>)>,
-    probes: JoinSet<(UnitName, Sighting)>,
+    inspections: JoinSet<(UnitName, InspectionId, Result<Inspection, String>)>,
+    probes: JoinSet<(UnitName, ProbeResult)>,
     /// The other names of units that the manager has told last.
     aliases: Aliases,
-    places: Places,
+    locator: Locator,
     log: EventLog,
-    memory: Keeper,
+    state_writer: StateWriter,
     /// When to write down what has changed, and to count anew.
     stock_at: Option<Instant>,
     /// How long that waits for more to change.
@@ -219,7 +219,7 @@ struct Daemon<M> {
     recount: bool,
     watch: Watch,
     /// What was asked before it was [ready](Self::ready).
-    early: Vec<desk::Ask>,
+    early: Vec<requests::DaemonRequest>,
     /// Which of the followed files were last seen not to answer.
     silent: [bool; FOLLOWED.len()],
     /// What comes of reading files again goes here.
@@ -237,16 +237,16 @@ struct Daemon<M> {
     trouble: Option<String>,
     /// The manager is about to end.
     shutting_down: bool,
-    record: Record,
+    telemetry: Telemetry,
     uptimes: Uptimes,
     /// Where metrics are to be served.
     listen: watch::Sender<Option<std::net::SocketAddr>>,
     /// Those who want to know what becomes of some workers.
-    listeners: Vec<desk::Listener>,
+    subscribers: Vec<requests::HealSubscriber>,
     /// When the registry in force was read.
     registry_read: Option<SystemTime>,
     /// What is wrong with the registry's file now.
-    registry_flaw: Option<String>,
+    registry_error: Option<String>,
 }
 
 impl<M: ServiceManager> Daemon<M> {
@@ -260,41 +260,41 @@ impl<M: ServiceManager> Daemon<M> {
         let paths = &setup.paths;
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
-        let rules = setup.rules.clone();
+        let context = setup.context.clone();
         for line in setup.warnings() {
             tracing::warn!("{line}");
         }
         let random = fastrand::Rng::new();
-        let mut healer = Healer::new(Mode::Automatic, rules.coverage, rules.policy, rules.registry, random);
+        let mut healer = Healer::new(Mode::Automatic, context.selector, context.policy, context.registry, random);
         let origin = Instant::now();
-        let store = Store::new(paths.state.clone());
+        let file = StateFile::new(paths.state.clone());
         let (rereads, reread) = mpsc::unbounded_channel();
-        let (known, unread) = match store.take_up(clocks(origin)) {
-            Found::Known(memory) => (memory, None),
+        let (known, unread) = match file.load(clocks(origin)) {
+            Found::Known(saved_state) => (saved_state, None),
             Found::SetAside(warning) => {
                 tracing::warn!("{warning}");
-                (Memory::default(), None)
+                (SavedState::default(), None)
             }
             Found::Unread(why) => {
                 tracing::error!("{why}; trying again, and until then nothing is healed that may be paused or stopped");
-                tokio::spawn(memory::reread(store.clone(), origin, rereads.clone()));
-                (Memory::default(), Some(why))
+                tokio::spawn(state_writer::reread(file.clone(), origin, rereads.clone()));
+                (SavedState::default(), Some(why))
             }
         };
         healer.restore(known.clone());
         let mut daemon = Self {
             log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
-            memory: Keeper::start(store, known, origin),
+            state_writer: StateWriter::start(file, known, origin),
             stock_at: None,
             stock_within: TAKES_STOCK_WITHIN,
             recount: false,
             manager,
             healer,
             origin,
-            looks: JoinSet::new(),
+            inspections: JoinSet::new(),
             probes: JoinSet::new(),
             aliases: Aliases::new(),
-            places: Places::new(),
+            locator: Locator::new(),
             watch,
             silent: [false; FOLLOWED.len()],
             rereads,
@@ -306,15 +306,15 @@ impl<M: ServiceManager> Daemon<M> {
             listed: false,
             trouble: None,
             shutting_down: false,
-            record: Record::new(metrics),
+            telemetry: Telemetry::new(metrics),
             uptimes: Uptimes::default(),
             listen,
-            listeners: Vec::new(),
+            subscribers: Vec::new(),
             registry_read: Some(SystemTime::now()),
-            registry_flaw: None,
+            registry_error: None,
             setup,
         };
-        daemon.observe(Fact::StopMarker(rules.stop_marker));
+        daemon.observe(Fact::StopMarker(context.stop_marker));
         // What has changed since the setup was read.
         for (file, content) in FOLLOWED.into_iter().zip(contents) {
             daemon.file_changed(file, content);
@@ -323,26 +323,26 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     /// What was to be remembered can be read at last.
-    fn recall(&mut self, found: Found) {
+    fn state_recovered(&mut self, found: Found) {
         let known = match found {
-            Found::Known(memory) => memory,
+            Found::Known(saved_state) => saved_state,
             Found::SetAside(warning) => {
                 tracing::warn!("{warning}");
-                Memory::default()
+                SavedState::default()
             }
             Found::Unread(_) => return,
         };
         tracing::info!("the state can be read now; healing begins");
         self.unread = None;
         self.healer.restore(known.clone());
-        self.memory.restart(Store::new(self.setup.paths.state.clone()), known, self.origin);
+        self.state_writer.restart(StateFile::new(self.setup.paths.state.clone()), known, self.origin);
         self.refresh();
     }
 
     fn observe(&mut self, fact: Fact) {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
-        self.record.fact(&fact, &self.healer);
+        self.telemetry.fact(&fact, &self.healer);
         // Calls first: writing to the log can wait, a worker that is down should not.
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
@@ -356,17 +356,17 @@ impl<M: ServiceManager> Daemon<M> {
             // Soon, as the event waits for it.
             let at = Instant::now() + self.stock_within.saturating_sub(TAKES_STOCK_WITHIN);
             self.stock_at = Some(self.stock_at.map_or(at, |earlier| earlier.min(at)));
-        } else if self.stock_at.is_none() && (news || self.healer.remembers_otherwise()) {
+        } else if self.stock_at.is_none() && (news || self.healer.saved_state_changed()) {
             self.stock_at = Some(Instant::now() + self.stock_within);
         }
         if listed {
             self.count();
         }
         self.listed |= listed;
-        let all_are_known = self.healer.knows_all_workers() || self.places.asked.is_empty();
+        let all_are_known = self.healer.knows_all_workers() || self.locator.asked.is_empty();
         if self.listed && all_are_known && !std::mem::replace(&mut self.ready, true) {
-            for ask in std::mem::take(&mut self.early) {
-                self.answer(ask);
+            for request in std::mem::take(&mut self.early) {
+                self.answer(request);
             }
             self.notify.ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
@@ -376,23 +376,23 @@ impl<M: ServiceManager> Daemon<M> {
     /// Does what takes a walk over all workers: once for all that has changed within a short time.
     fn take_stock(&mut self) {
         self.stock_at = None;
-        self.remember();
+        self.save_state();
         if self.recount {
             self.count();
         }
     }
 
     /// Has written down what has to survive a restart.
-    fn remember(&mut self) {
+    fn save_state(&mut self) {
         if self.unread.is_some() {
             // What is in the file is not known, and must not be overwritten.
             return;
         }
-        if let Some(memory) = self.healer.memory_if_changed() {
-            let workers = u32::try_from(memory.workers.len()).unwrap_or(u32::MAX);
+        if let Some(saved_state) = self.healer.saved_state_if_changed() {
+            let workers = u32::try_from(saved_state.workers.len()).unwrap_or(u32::MAX);
             let later = LATER_A_WORKER.saturating_mul(workers);
             self.stock_within = (TAKES_STOCK_WITHIN + later).min(TAKES_STOCK_AT_LATEST);
-            self.memory.keep(memory);
+            self.state_writer.keep(saved_state);
         }
     }
 
@@ -409,25 +409,25 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Inspect { unit, look, detail } => {
-                let (manager, rules) = (self.manager.clone(), &self.setup.rules);
-                let rivals = rules.coverage.rival_checkouts(&rules.registry, &unit);
-                self.looks.spawn(async move {
+            Action::Inspect { unit, id, detail } => {
+                let (manager, context) = (self.manager.clone(), &self.setup.context);
+                let rivals = context.selector.rival_checkouts(&context.registry, &unit);
+                self.inspections.spawn(async move {
                     let seen = match manager.inspect(&unit, detail).await {
-                        Ok(seen) => Ok(checkout::look_spelt_as_registered(seen, rivals).await),
+                        Ok(seen) => Ok(checkout::inspection_spelt_as_registered(seen, rivals).await),
                         Err(error) => Err(error.to_string()),
                     };
-                    (unit, look, seen)
+                    (unit, id, seen)
                 });
             }
             Action::Probe { unit, probe: question, directory } => {
                 let manager = self.manager.clone();
                 self.probes.spawn(async move {
-                    let sighting = probe(&manager, &unit, &question, directory).await;
-                    (unit, sighting)
+                    let result = probe(&manager, &unit, &question, directory).await;
+                    (unit, result)
                 });
             }
-            Action::Start(start) => self.manager.start(&start, self.setup.rules.policy.timeout),
+            Action::Start(start) => self.manager.start(&start, self.setup.context.policy.timeout),
             Action::Stop(unit) => self.manager.stop(&unit),
             Action::Emit(event) => self.tell(event),
         }
@@ -435,9 +435,9 @@ impl<M: ServiceManager> Daemon<M> {
 
     /// Tells the world, and whoever waits for just this.
     fn tell(&mut self, event: Event) {
-        self.record.event(&event);
+        self.telemetry.event(&event);
         self.pass_on(&event);
-        let promise = is_promise(&event).then(|| self.memory.ticket(self.healer.remembers_otherwise()));
+        let promise = is_promise(&event).then(|| self.state_writer.ticket(self.healer.saved_state_changed()));
         self.log.write(event, promise);
     }
 
@@ -445,20 +445,20 @@ impl<M: ServiceManager> Daemon<M> {
     async fn end(&mut self) {
         self.notify.stopping();
         tracing::info!("workerheal ends; failed workers stay down until it runs again");
-        self.looks.abort_all();
+        self.inspections.abort_all();
         self.probes.abort_all();
-        self.places.asked.abort_all();
-        self.remember();
-        self.memory.flush(LAST_WORDS).await;
+        self.locator.asked.abort_all();
+        self.save_state();
+        self.state_writer.flush(LAST_WORDS).await;
         // A worker that is down because we have taken it out is not left so.
         let _ = tokio::time::timeout(LAST_WORDS, self.manager.settled()).await;
         self.log.flush(LAST_WORDS).await;
-        self.listeners.clear();
+        self.subscribers.clear();
     }
 
     fn refresh(&mut self) {
-        self.places.look();
-        self.record.list_is_asked_for();
+        self.locator.check();
+        self.telemetry.list_is_asked_for();
         self.manager.refresh();
     }
 

@@ -30,7 +30,7 @@ struct Known {
 
 /// Units that the service manager is to be asked about.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct UptimeQuery {
     number: u64,
     pub units: Vec<UnitName>,
 }
@@ -47,7 +47,7 @@ impl Uptimes {
     }
 
     /// Which of the units that are up have to be asked about.
-    pub fn unknown<'a>(&mut self, up: impl Iterator<Item = &'a UnitName>, now: Instant) -> Question {
+    pub fn unknown<'a>(&mut self, up: impl Iterator<Item = &'a UnitName>, now: Instant) -> UptimeQuery {
         self.asked += 1;
         let mut units = Vec::new();
         for unit in up {
@@ -57,11 +57,11 @@ impl Uptimes {
                 units.push(unit.clone());
             }
         }
-        Question { number: self.asked, units }
+        UptimeQuery { number: self.asked, units }
     }
 
     /// Takes the answers, in the order of the question; not those about units that have changed meanwhile.
-    pub fn learn(&mut self, question: &Question, answers: Vec<Option<SystemTime>>, now: Instant) {
+    pub fn learn(&mut self, question: &UptimeQuery, answers: Vec<Option<SystemTime>>, now: Instant) {
         for (unit, since) in question.units.iter().zip(answers) {
             if let Some(known) = self.known.get_mut(unit.short()).filter(|known| known.asked == question.number) {
                 known.since = since.map(|since| (since, now));

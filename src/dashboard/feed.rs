@@ -12,7 +12,7 @@ use futures_util::stream;
 use serde::Serialize;
 
 use crate::api::Refused;
-use crate::client::socket::{DaemonError, DaemonHealing, Events, Told};
+use crate::client::daemon::{DaemonError, DaemonHealing, Events, StreamItem};
 use crate::core::event::Event as Happening;
 
 /// How often the browser hears something, so that both ends know that the other is there.
@@ -36,8 +36,8 @@ impl<'a> Shown<'a> {
 pub(super) fn events(events: Events) -> Response {
     let stream = stream::unfold(events, async |mut events| {
         let event = match events.next().await.ok()?? {
-            Told::Event { id, event } => message("", &Shown::of(&event)).id(id.replace(['\0', '\r', '\n'], "")),
-            Told::Gap(why) => message("gap", &Refused { error: why }),
+            StreamItem::Event { id, event } => message("", &Shown::of(&event)).id(id.replace(['\0', '\r', '\n'], "")),
+            StreamItem::Gap(why) => message("gap", &Refused { error: why }),
         };
         Some((Ok::<_, Infallible>(event), events))
     });

@@ -4,12 +4,12 @@
 //! healing. The page is three kinds of files in `page/`, compiled in; it needs nothing from anywhere else.
 //!
 //! - [`serve`]: what is answered, one function each.
-//! - [`guard`]: who is let in.
+//! - [`auth`]: who is let in.
 //! - [`feed`]: what goes on: events, and a heal under way.
 //! - here: where it listens, and how it is opened.
 
+mod auth;
 mod feed;
-mod guard;
 mod serve;
 
 use std::io;
@@ -18,9 +18,9 @@ use std::process::{Command, Stdio};
 
 use tokio::net::TcpListener;
 
-use crate::room::{Accepting, Room};
+use crate::http::connection_limit::{Accepting, ConnectionLimit};
 use crate::setup::Options;
-use guard::Guard;
+use auth::Auth;
 
 /// Where it listens if it can, so that the address is the same each time.
 pub const PORT: u16 = 9478;
@@ -52,7 +52,7 @@ pub enum Error {
 /// A dashboard that listens.
 pub struct Dashboard {
     listener: TcpListener,
-    guard: Guard,
+    auth: Auth,
     options: Options,
 }
 
@@ -73,14 +73,14 @@ impl Dashboard {
             },
         };
         let unknown = |error| Error::Listen { address: address.unwrap_or_else(|| loopback(0)), error };
-        let guard = Guard::new(listener.local_addr().map_err(unknown)?).map_err(Error::Random)?;
-        Ok(Self { listener, guard, options: options.clone() })
+        let auth = Auth::new(listener.local_addr().map_err(unknown)?).map_err(Error::Random)?;
+        Ok(Self { listener, auth, options: options.clone() })
     }
 
     /// The address to open, token and all.
     #[must_use]
     pub fn url(&self) -> String {
-        self.guard.url()
+        self.auth.url()
     }
 
     /// Opens it in the browser of whoever sits here. If that cannot be done, they have the address in print.
@@ -88,7 +88,7 @@ impl Dashboard {
         let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
         let quiet = Stdio::null;
         let mut opener = Command::new(program);
-        opener.arg(self.guard.url_for_once()).stdin(quiet()).stdout(quiet()).stderr(quiet());
+        opener.arg(self.auth.url_for_once()).stdin(quiet()).stdout(quiet()).stderr(quiet());
         if let Ok(mut opener) = opener.spawn() {
             std::thread::spawn(move || opener.wait());
         }
@@ -96,12 +96,12 @@ impl Dashboard {
 
     /// Answers, for ever.
     pub async fn serve(self) {
-        let router = serve::router(self.options, self.guard);
-        let mut room = Room::new(CONNECTIONS);
+        let router = serve::router(self.options, self.auth);
+        let mut connections = ConnectionLimit::new(CONNECTIONS);
         let mut accepting = Accepting::default();
         loop {
             if let Some((stream, _)) = accepting.take(self.listener.accept().await).await {
-                room.admit(stream, &router).await;
+                connections.admit(stream, &router).await;
             }
         }
     }

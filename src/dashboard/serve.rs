@@ -15,13 +15,13 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::auth::{Auth, HEADERS, Verdict};
 use super::feed;
-use super::guard::{Guard, HEADERS, Verdict};
-use crate::answer::{self, Rejection, duration};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest};
-use crate::client::socket::{Daemon, DaemonError, Wanted};
+use crate::client::daemon::{DaemonClient, DaemonError, EventFilter};
 use crate::core::event::UnhealthyWorker;
-use crate::core::survey::WorkerReport;
+use crate::core::report::WorkerReport;
+use crate::http::request::{self, Rejection, duration};
 use crate::setup::Options;
 
 /// The longest body of a call: some hundred names.
@@ -29,17 +29,17 @@ const BODY: usize = 16 * 1024;
 /// How far back the page looks.
 const PAST: &str = "24h";
 
-struct Desk {
+struct DashboardState {
     options: Options,
-    guard: Guard,
+    auth: Auth,
     /// Somebody has come with the ticket.
     ticket_used: AtomicBool,
 }
 
-type Shared = State<Arc<Desk>>;
+type Shared = State<Arc<DashboardState>>;
 
-pub(super) fn router(options: Options, guard: Guard) -> Router {
-    let desk = Arc::new(Desk { options, guard, ticket_used: AtomicBool::new(false) });
+pub(super) fn router(options: Options, auth: Auth) -> Router {
+    let state = Arc::new(DashboardState { options, auth, ticket_used: AtomicBool::new(false) });
     let page = Router::new()
         .route("/", get(async || Html(include_str!("page/index.html"))))
         .route("/welcome.js", get(async || js(include_str!("page/welcome.js"))))
@@ -63,20 +63,20 @@ pub(super) fn router(options: Options, guard: Guard) -> Router {
         .method_not_allowed_fallback(async || {
             Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "this is asked with another method")
         })
-        .layer(middleware::from_fn_with_state(Arc::clone(&desk), guarded))
-        .with_state(desk)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), guarded))
+        .with_state(state)
 }
 
 /// Lets in only requests that the guard lets in.
-async fn guarded(State(desk): Shared, request: Request, next: Next) -> Response {
+async fn guarded(State(state): Shared, request: Request, next: Next) -> Response {
     let is_call = request.uri().path().starts_with("/api/");
-    let verdict = match desk.guard.judge(request.method(), request.uri(), request.headers()) {
-        Verdict::Ticket if desk.ticket_used.swap(true, Ordering::Relaxed) => Guard::USED,
+    let verdict = match state.auth.judge(request.method(), request.uri(), request.headers()) {
+        Verdict::Ticket if state.ticket_used.swap(true, Ordering::Relaxed) => Auth::USED,
         verdict => verdict,
     };
     let mut response = match verdict {
         Verdict::Pass => next.run(request).await,
-        Verdict::Welcome | Verdict::Ticket => welcome(&desk.guard),
+        Verdict::Welcome | Verdict::Ticket => welcome(&state.auth),
         Verdict::Refuse(status, why) if is_call => Rejection::new(status, why).into_response(),
         Verdict::Refuse(status, why) => (status, format!("{why}\n")).into_response(),
     };
@@ -86,9 +86,9 @@ async fn guarded(State(desk): Shared, request: Request, next: Next) -> Response 
 
 /// Hands over the secrets to somebody who may have them. The page is gone to by a script rather than by a
 /// redirect, so that the cookie counts as its own even if the address was opened from another site.
-fn welcome(guard: &Guard) -> Response {
-    let html = include_str!("page/welcome.html").replace("TOKEN", guard.token.as_str());
-    ([(header::SET_COOKIE, guard.cookie())], Html(html)).into_response()
+fn welcome(auth: &Auth) -> Response {
+    let html = include_str!("page/welcome.html").replace("TOKEN", auth.token.as_str());
+    ([(header::SET_COOKIE, auth.cookie())], Html(html)).into_response()
 }
 
 fn css(text: &'static str) -> Response {
@@ -99,26 +99,26 @@ fn js(text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
 }
 
-impl Desk {
-    async fn daemon(&self) -> Result<Daemon, Rejection> {
-        Ok(Daemon::connect(&self.options).await?)
+impl DashboardState {
+    async fn daemon(&self) -> Result<DaemonClient, Rejection> {
+        Ok(DaemonClient::connect(&self.options).await?)
     }
 }
 
-async fn status(State(desk): Shared) -> Result<Json<DaemonStatus>, Rejection> {
-    Ok(Json(desk.daemon().await?.status().await?))
+async fn status(State(state): Shared) -> Result<Json<DaemonStatus>, Rejection> {
+    Ok(Json(state.daemon().await?.status().await?))
 }
 
-async fn workers(State(desk): Shared) -> Result<Json<Vec<WorkerReport>>, Rejection> {
-    Ok(Json(desk.daemon().await?.workers().await?))
+async fn workers(State(state): Shared) -> Result<Json<Vec<WorkerReport>>, Rejection> {
+    Ok(Json(state.daemon().await?.workers().await?))
 }
 
-async fn unhealthy(State(desk): Shared) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
-    Ok(Json(desk.daemon().await?.unhealthy().await?))
+async fn unhealthy(State(state): Shared) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
+    Ok(Json(state.daemon().await?.unhealthy().await?))
 }
 
-async fn explain(State(desk): Shared, Path(unit): Path<String>) -> Result<Json<Explained>, Rejection> {
-    let explained = desk.daemon().await?.explain(&[unit]).await?.pop();
+async fn explain(State(state): Shared, Path(unit): Path<String>) -> Result<Json<Explained>, Rejection> {
+    let explained = state.daemon().await?.explain(&[unit]).await?.pop();
     explained.map(Json).ok_or_else(|| Rejection::new(StatusCode::NOT_FOUND, "this worker is gone"))
 }
 
@@ -128,7 +128,7 @@ struct EventsQuery {
 }
 
 async fn events(
-    State(desk): Shared,
+    State(state): Shared,
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Rejection> {
@@ -136,32 +136,32 @@ async fn events(
     let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let after = last.or(query.after);
     let since = after.is_none().then(|| PAST.to_owned());
-    let wanted = Wanted { after, since, ..Wanted::default() };
-    Ok(feed::events(desk.daemon().await?.events(&wanted).await?))
+    let filter = EventFilter { after, since, ..EventFilter::default() };
+    Ok(feed::events(state.daemon().await?.events(&filter).await?))
 }
 
-async fn heal(State(desk): Shared, request: Request) -> Result<Response, Rejection> {
+async fn heal(State(state): Shared, request: Request) -> Result<Response, Rejection> {
     let wish: HealRequest = read(request).await?;
     if wish.dry_run {
-        return Ok(Json(desk.daemon().await?.plan(&wish.targets).await?).into_response());
+        return Ok(Json(state.daemon().await?.plan(&wish.targets).await?).into_response());
     }
-    Ok(feed::heal(desk.daemon().await?.heal(&wish).await?))
+    Ok(feed::heal(state.daemon().await?.heal(&wish).await?))
 }
 
-async fn pause(State(desk): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
+async fn pause(State(state): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
     let PauseRequest { targets, time } = read(request).await?;
     let time = time.as_deref().map(duration).transpose()?;
-    Ok(Json(desk.daemon().await?.pause(&targets, time).await?))
+    Ok(Json(state.daemon().await?.pause(&targets, time).await?))
 }
 
-async fn resume(State(desk): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
+async fn resume(State(state): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
     let ResumeRequest { targets } = read(request).await?;
-    Ok(Json(desk.daemon().await?.resume(&targets).await?))
+    Ok(Json(state.daemon().await?.resume(&targets).await?))
 }
 
 /// The body of a call.
 async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Rejection> {
-    answer::object(&answer::body(request, BODY).await?)
+    request::object(&request::body(request, BODY).await?)
 }
 
 impl From<DaemonError> for Rejection {

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{COMES_UP_WITHIN, Error, Host, POLL, Seen, Service, Step};
 use crate::manager::launchd::LABEL;
-use crate::manager::launchd::own::OwnJob;
-pub use crate::manager::launchd::own::Trouble;
+use crate::manager::launchd::self_job::SelfJob;
+pub use crate::manager::launchd::self_job::Trouble;
 use crate::setup::Options;
 
 /// The agent as it is packaged.
@@ -23,7 +23,7 @@ const ROTATION: &str = "/etc/newsyslog.d/workerheal.conf";
 /// workerheal as an agent of the calling user's launchd.
 #[derive(Debug)]
 pub struct Agent {
-    job: OwnJob,
+    job: SelfJob,
     service: Service,
     log: PathBuf,
     /// Where its socket is.
@@ -56,7 +56,7 @@ impl Agent {
         let text = text(&program, &arguments, &log);
         let service = Service { file, text, program };
         let runtime = options.paths()?.socket.parent().map(Path::to_owned);
-        let job = OwnJob::connect(launchctl, directory).await?;
+        let job = SelfJob::connect(launchctl, directory).await?;
         Ok(Self { job, service, log, runtime, begin: Cell::new(0) })
     }
 
@@ -79,7 +79,7 @@ impl Agent {
 impl Host for Agent {
     const RELOADS: bool = false;
 
-    async fn look(&self) -> Result<Seen, Error> {
+    async fn inspect(&self) -> Result<Seen, Error> {
         let state = self.job.state().await?;
         // launchd does not tell which file a process was made of, but when.
         let replaced = fs::metadata(&self.service.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());

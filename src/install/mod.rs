@@ -108,7 +108,7 @@ impl Service {
 /// The service manager, as far as one service is concerned.
 pub trait Host {
     /// What there is now, compared to what there is to be.
-    fn look(&self) -> impl Future<Output = Result<Seen, Error>>;
+    fn inspect(&self) -> impl Future<Output = Result<Seen, Error>>;
 
     /// The service as it is to be.
     fn service(&self) -> &Service;
@@ -145,7 +145,7 @@ pub trait Host {
 ///
 /// If the service manager cannot be reached, or something stands in the way.
 pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, Error> {
-    let seen = host.look().await?;
+    let seen = host.inspect().await?;
     let file = &host.service().file;
     let is_link = fs::symlink_metadata(file).is_ok_and(|data| data.is_symlink());
     if is_link && seen.file != Installed::Same {
@@ -160,7 +160,7 @@ pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, Error> {
 ///
 /// If the service manager cannot be reached.
 pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec<Step>, Error> {
-    Ok(plan::uninstall(host.look().await?, host, leftovers))
+    Ok(plan::uninstall(host.inspect().await?, host, leftovers))
 }
 
 /// Does one step.

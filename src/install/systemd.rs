@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{COMES_UP_WITHIN, Error, Host, Installed, POLL, Seen, Service, Step};
 use crate::core::units::UnitName;
-use crate::manager::systemd::own::{OwnState, OwnUnit, unit_directory};
+use crate::manager::systemd::self_unit::{SelfState, SelfUnit, unit_directory};
 use crate::setup::Options;
 
 /// The unit as it is packaged.
@@ -23,7 +23,7 @@ const FOR_ALL_USERS: &str = "/etc/systemd/user";
 /// workerheal as a unit of the calling user's systemd.
 #[derive(Debug)]
 pub struct UserUnit {
-    unit: OwnUnit,
+    unit: SelfUnit,
     service: Service,
 }
 
@@ -43,10 +43,10 @@ impl UserUnit {
         let name = UnitName::parse(NAME).map_err(|error| Error::Program(error.to_string()))?;
         let file = unit_directory().ok_or(Error::NoHome)?.join(NAME);
         let service = Service { file, text: text(&program, &arguments), program };
-        Ok(Self { unit: OwnUnit::connect(name).await?, service })
+        Ok(Self { unit: SelfUnit::connect(name).await?, service })
     }
 
-    async fn state(&self) -> Result<OwnState, Error> {
+    async fn state(&self) -> Result<SelfState, Error> {
         Ok(self.unit.state().await?)
     }
 
@@ -64,7 +64,7 @@ impl UserUnit {
 impl Host for UserUnit {
     const RELOADS: bool = true;
 
-    async fn look(&self) -> Result<Seen, Error> {
+    async fn inspect(&self) -> Result<Seen, Error> {
         let state = self.state().await?;
         if state.file.starts_with("masked") {
             return Err(Error::Masked);
@@ -133,7 +133,7 @@ impl Host for UserUnit {
 
     async fn hint(&self) -> Option<String> {
         // Where there is no logind, nobody ends them.
-        let lingers = OwnUnit::lingers().await?;
+        let lingers = SelfUnit::lingers().await?;
         (!lingers).then(|| {
             "it ends when you log out, as your workers do; to keep them running: loginctl enable-linger".to_owned()
         })

@@ -22,11 +22,11 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::core::coverage::Aliases;
 use crate::core::explain;
 use crate::core::healer::{Fact, Outcome};
 use crate::core::rules::Start;
-use crate::core::units::{Detail, Inspection, UnitName, UnitStatus, Whereabouts};
+use crate::core::selector::Aliases;
+use crate::core::units::{Detail, Inspection, Location, UnitName, UnitStatus};
 pub(crate) use directory::is_gone as directory_is_gone;
 use log::{Log, WantedLines};
 
@@ -163,8 +163,8 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
 
     /// Where a unit works. Asked of every covered unit once, so it is to be cheap.
-    fn whereabouts(&self, unit: &UnitName) -> impl Future<Output = Result<Whereabouts, ManagerError>> + Send {
-        async { Ok(self.inspect(unit, Detail::default()).await?.whereabouts()) }
+    fn location(&self, unit: &UnitName) -> impl Future<Output = Result<Location, ManagerError>> + Send {
+        async { Ok(self.inspect(unit, Detail::default()).await?.location()) }
     }
 
     /// Starts a unit, or restarts it, so that no other unit changes. Its failure is cleared only if the manager

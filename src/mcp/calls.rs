@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::arguments::{Arguments, Wrong, required};
-use super::words;
+use super::render;
 use crate::api::{HealRequest, Paused};
+use crate::client::daemon::{DaemonClient, DaemonError};
 use crate::client::log::{self, Author, LogLine};
-use crate::client::socket::{Daemon, DaemonError};
 use crate::client::{self, Access};
 use crate::core::batch::summary;
 use crate::core::units::UnitName;
@@ -48,20 +48,20 @@ pub(super) enum Error {
     #[error(transparent)]
     Argument(#[from] Wrong),
     #[error(transparent)]
-    Client(#[from] client::Error),
+    Standalone(#[from] client::Error),
     #[error("{target:?} names {} workers, and this tool reads one: {}", units.len(), list(units))]
     Several { target: String, units: Vec<UnitName> },
 }
 
 impl From<DaemonError> for Error {
     fn from(error: DaemonError) -> Self {
-        Self::Client(error.into())
+        Self::Standalone(error.into())
     }
 }
 
 impl From<SetupError> for Error {
     fn from(error: SetupError) -> Self {
-        Self::Client(error.into())
+        Self::Standalone(error.into())
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn heal(
     }
     let report = heal.into_report();
     let summary = summary(&report, &plan.left_alone);
-    let text = words::healed(&summary, &report, &plan.left_alone);
+    let text = render::healed(&summary, &report, &plan.left_alone);
     let mut facts = json!({ "summary": summary, "healed": report.healed, "failed": report.failed });
     if !plan.left_alone.is_empty() {
         facts["left_alone"] = json!(plan.left_alone);
@@ -119,18 +119,18 @@ pub(super) async fn pause(options: &Options, mut arguments: Arguments) -> Result
     let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
     let time = arguments.duration("duration")?;
     arguments.end()?;
-    Ok(paused(&Daemon::connect(options).await?.pause(&targets, time).await?))
+    Ok(paused(&DaemonClient::connect(options).await?.pause(&targets, time).await?))
 }
 
 pub(super) async fn resume(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
     let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
     arguments.end()?;
-    Ok(paused(&Daemon::connect(options).await?.resume(&targets).await?))
+    Ok(paused(&DaemonClient::connect(options).await?.resume(&targets).await?))
 }
 
 fn paused(paused: &Paused) -> Answer {
     let warning = paused.warning().map(|warning| format!("\nBut {warning}.")).unwrap_or_default();
-    Answer { text: words::pauses(&paused.pauses) + &warning, facts: json!({ "pauses": paused.pauses }) }
+    Answer { text: render::pauses(&paused.pauses) + &warning, facts: json!({ "pauses": paused.pauses }) }
 }
 
 pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
@@ -153,7 +153,7 @@ pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<
     if left_out > 0 {
         facts["left_out"] = left_out.into();
     }
-    Ok(Answer { text: words::log(&unit, lines, left_out), facts })
+    Ok(Answer { text: render::log(&unit, lines, left_out), facts })
 }
 
 /// As many of the latest lines as there is room for, and how many are left out.

@@ -11,13 +11,13 @@
 //! only what is no call of a tool at all is an error of the protocol.
 //!
 //! - [`tools`]: what there is, for an assistant to read; [`schemas`]: what is answered.
-//! - [`arguments`]: what a call says. [`calls`]: what it does. [`words`]: the answer as a text.
+//! - [`arguments`]: what a call says. [`calls`]: what it does. [`render`]: the answer as a text.
 
 mod arguments;
 mod calls;
+mod render;
 mod schemas;
 mod tools;
-mod words;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::menu::{PauseMenu, Target};
-use super::model::{FollowedLog, Link, Mode, Model, Pane};
+use super::model::{DaemonLink, FollowedLog, Mode, Model, Pane};
 use crate::api::PauseKind;
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 
 /// What is to be done beyond the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl Model {
     /// Why nothing can be done now.
     fn refused(&self) -> Option<Effect> {
         let why = "That needs the daemon, which does not answer.";
-        (self.link != Link::Up).then(|| Effect::Refuse(why.to_owned()))
+        (self.daemon != DaemonLink::Up).then(|| Effect::Refuse(why.to_owned()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::survey::WorkerReport;
+use crate::core::report::WorkerReport;
 
 /// For how long, and how that is said.
 pub(super) const TIMES: [(&str, Option<Duration>); 5] = [

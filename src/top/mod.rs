@@ -1,16 +1,16 @@
 //! `workerheal top`: the workers on a screen, live.
 //!
-//! One loop owns what is shown, the [`Model`]. Keys, what the daemon tells ([`link`]), what
-//! becomes of what the user wants ([`deeds`]) and the log that is followed change it; then it is drawn
+//! One loop owns what is shown, the [`Model`]. Keys, what the daemon tells ([`sync`]), what
+//! becomes of what the user wants ([`actions`]) and the log that is followed change it; then it is drawn
 //! ([`view`]), and drawn again when something on the screen changes by itself, and at no other time.
 //! [`terminal`] is the edge to the terminal, and gives it back however this ends.
 
-mod deeds;
+mod actions;
 mod keys;
-mod link;
 mod menu;
 mod model;
 mod rows;
+mod sync;
 mod terminal;
 mod timeline;
 mod view;
@@ -29,13 +29,13 @@ use tokio::time::{Instant, timeout};
 pub use terminal::Screen;
 
 use crate::client::log::{Log, LogLine};
-use crate::core::survey::WorkerReport;
+use crate::core::report::WorkerReport;
 use crate::deadline::reached;
 use crate::setup::Options;
-use deeds::{Deeds, Done};
+use actions::{Actions, Done};
 use keys::Effect;
-use link::News;
 use model::{Model, Tone};
+use sync::News;
 use view::{Clock, Palette};
 
 /// What changes together is drawn together.
@@ -109,34 +109,34 @@ struct App {
     palette: Palette,
     news: mpsc::Receiver<News>,
     pokes: mpsc::Sender<()>,
-    deeds: Deeds,
+    actions: Actions,
     log: Option<Log>,
     /// What is explained, and when to ask that.
     asked: Option<WorkerReport>,
     ask_at: Option<Instant>,
     draw_at: Option<Instant>,
     drawn: Option<Instant>,
-    link: JoinSet<()>,
+    daemon: JoinSet<()>,
 }
 
 impl App {
     fn new(options: Options, colored: bool) -> Self {
         let (sender, news) = mpsc::channel(QUEUE);
         let (pokes, asks) = mpsc::channel(1);
-        let mut link = JoinSet::new();
-        link.spawn(link::follow(options.clone(), asks, sender));
+        let mut daemon = JoinSet::new();
+        daemon.spawn(sync::follow(options.clone(), asks, sender));
         Self {
             model: Model::new(),
             palette: Palette { colored, dimmed: false },
             news,
             pokes,
-            deeds: Deeds::new(options),
+            actions: Actions::new(options),
             log: None,
             asked: None,
             ask_at: None,
             draw_at: Some(Instant::now()),
             drawn: None,
-            link,
+            daemon,
         }
     }
 
@@ -152,11 +152,11 @@ impl App {
         match effect {
             Effect::Heal(target) => {
                 self.model.tell(Tone::Busy, format!("Healing {}", target.name), now);
-                self.deeds.heal(target);
+                self.actions.heal(target);
             }
-            Effect::Pause(target, time) => self.deeds.pause(target, time),
-            Effect::Resume(target) => self.deeds.resume(target),
-            Effect::Follow(unit) => self.deeds.follow(unit),
+            Effect::Pause(target, time) => self.actions.pause(target, time),
+            Effect::Resume(target) => self.actions.resume(target),
+            Effect::Follow(unit) => self.actions.follow(unit),
             Effect::Refuse(why) => self.model.tell(Tone::Bad, why, now),
             // Those are about the terminal.
             Effect::Quit | Effect::Suspend | Effect::Repaint => {}
@@ -167,9 +167,9 @@ impl App {
     async fn changed(&mut self) {
         tokio::select! {
             Some(news) = self.news.recv() => self.hear(news),
-            done = self.deeds.next() => self.done(done),
+            done = self.actions.next() => self.done(done),
             // It only ends by a panic, and that ends all of it.
-            Some(Err(ended)) = self.link.join_next() => {
+            Some(Err(ended)) = self.daemon.join_next() => {
                 if let Ok(panic) = ended.try_into_panic() {
                     std::panic::resume_unwind(panic);
                 }
@@ -178,7 +178,7 @@ impl App {
             () = reached(self.ask_at) => {
                 self.ask_at = None;
                 if let Some(worker) = &self.asked {
-                    self.deeds.explain(worker.unit.clone());
+                    self.actions.explain(worker.unit.clone());
                 }
             }
         }

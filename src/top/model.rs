@@ -9,7 +9,7 @@ use super::rows::{Order, Row, rows};
 use super::timeline::History;
 use crate::api::{DaemonStatus, Explained, PauseKind, PauseReport};
 use crate::core::event::Event;
-use crate::core::survey::WorkerReport;
+use crate::core::report::WorkerReport;
 use crate::manager::log::LogLine;
 
 /// So many events, and lines of a log, can be looked at.
@@ -20,7 +20,7 @@ const BAD_NEWS: Duration = Duration::from_secs(60);
 
 /// The way to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Link {
+pub(super) enum DaemonLink {
     /// Not yet known.
     Trying,
     /// It answers.
@@ -94,7 +94,7 @@ pub(super) struct Answer {
 /// All that is shown.
 #[derive(Debug)]
 pub(super) struct Model {
-    pub link: Link,
+    pub daemon: DaemonLink,
     pub snapshot: Option<Snapshot>,
     pub histories: HashMap<String, History>,
     pub events: VecDeque<Event>,
@@ -123,7 +123,7 @@ pub(super) struct Model {
 impl Model {
     pub fn new() -> Self {
         Self {
-            link: Link::Trying,
+            daemon: DaemonLink::Trying,
             snapshot: None,
             histories: HashMap::new(),
             events: VecDeque::new(),
@@ -152,7 +152,7 @@ impl Model {
 
     /// What the daemon answered.
     pub fn learn(&mut self, snapshot: Snapshot) {
-        if let Link::Gone(..) = std::mem::replace(&mut self.link, Link::Up)
+        if let DaemonLink::Gone(..) = std::mem::replace(&mut self.daemon, DaemonLink::Up)
             && self.snapshot.is_some()
         {
             self.tell(Tone::Good, "The daemon answers again.", snapshot.at);
@@ -191,11 +191,11 @@ impl Model {
 
     /// The daemon does not answer.
     pub fn lost(&mut self, why: String, now: SystemTime) {
-        match &mut self.link {
+        match &mut self.daemon {
             // The first time counts.
-            Link::Gone(reason, _) => *reason = why,
-            Link::Trying | Link::Up => {
-                self.link = Link::Gone(why, now);
+            DaemonLink::Gone(reason, _) => *reason = why,
+            DaemonLink::Trying | DaemonLink::Up => {
+                self.daemon = DaemonLink::Gone(why, now);
                 self.histories.values_mut().for_each(|history| history.lost(now));
             }
         }
@@ -250,7 +250,7 @@ impl Model {
 
     /// What of the selected worker an explanation would be about: whenever it changes, so may that.
     pub fn question(&self) -> Option<WorkerReport> {
-        let worker = self.selected().filter(|_| self.link == Link::Up)?;
+        let worker = self.selected().filter(|_| self.daemon == DaemonLink::Up)?;
         Some(WorkerReport { retry_in: None, since: None, ..worker.clone() })
     }
 

@@ -1,6 +1,6 @@
 //! The list of workers: which are shown, in which order, below which headings. Pure.
 
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 
 /// In which order workers are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

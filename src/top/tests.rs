@@ -6,11 +6,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::keys::Effect;
 use super::menu::Target;
-use super::model::{Link, Mode, Model, Pane, Snapshot};
+use super::model::{DaemonLink, Mode, Model, Pane, Snapshot};
 use super::rows::Order;
 use crate::api::{DaemonStatus, ManagerStatus, PauseKind, PauseReport, RegistryStatus};
 use crate::core::event::{Event, Phase};
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::manager::Scope;
 use crate::manager::log::{Author, LogLine};
 
@@ -225,8 +225,8 @@ fn a_daemon_is_gone_since_it_was_first_missed() {
     let mut model = model();
     model.lost("one".into(), NOW);
     model.lost("two".into(), NOW + Duration::from_secs(1));
-    assert_eq!(model.link, Link::Gone("two".into(), NOW));
+    assert_eq!(model.daemon, DaemonLink::Gone("two".into(), NOW));
     model.learn(snapshot(model.workers().to_vec(), Vec::new()));
-    assert_eq!(model.link, Link::Up);
+    assert_eq!(model.daemon, DaemonLink::Up);
     assert_eq!(model.notice.unwrap().text, "The daemon answers again.");
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::core::event::Phase;
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 
 /// So much of the past is shown.
 pub(super) const SHOWN: Duration = Duration::from_secs(3600);

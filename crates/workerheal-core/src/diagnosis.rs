@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::coverage::Worker;
 use super::pauses::Pause;
+use super::selector::Worker;
 use super::text;
 use super::units::{ActiveState, Parent};
 
@@ -219,7 +219,7 @@ impl fmt::Display for Refusal {
 
 /// Why no attempt can succeed before the unit is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hopeless {
+pub enum Unrecoverable {
     /// The unit has no file any more.
     NotFound,
     /// systemd refuses a setting in the unit's file.
@@ -232,7 +232,7 @@ pub enum Hopeless {
     NotByHand(String),
 }
 
-impl fmt::Display for Hopeless {
+impl fmt::Display for Unrecoverable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("the unit has no file any more"),
@@ -248,11 +248,11 @@ impl fmt::Display for Hopeless {
 
 /// Who wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Trigger {
     /// The daemon, by itself.
-    ByRule,
+    Automatic,
     /// A person who named the worker: that is newer intent than an earlier stop or disable.
-    ByPerson,
+    Request,
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! The parser keeps all events of a document in memory, follows aliases, lets the second of two
 //! equal keys win and words its errors for programmers. Here stands what makes it fit for a
 //! daemon: limits that are checked before it runs, so that no input can exhaust memory, time or
-//! the stack (this file); rules it lacks ([`strict`]); errors for people ([`words`]); and a way to
+//! the stack (this file); rules it lacks ([`strict`]); errors for people ([`messages`]); and a way to
 //! read a long list a piece at a time ([`split`]).
 
+mod messages;
 mod split;
 mod strict;
-mod words;
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -16,9 +16,9 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Visitor};
 
+pub use messages::did_you_mean;
 pub use split::{Item, Split, split_list};
 use strict::{Context, Strict};
-pub use words::did_you_mean;
 
 /// The longest document accepted. A registry of 10,000 sites has about half of it.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -37,7 +37,7 @@ const HINT: char = '\u{1e}';
 ///
 /// Displays as `12:5: unknown key `helth`; did you mean `heal`?`, to be put behind the file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flaw {
+pub struct ParseError {
     /// The line, from 1; 0 if it is about the whole file.
     pub line: usize,
     /// The column, in characters from 1; 0 if it is about the whole file.
@@ -48,7 +48,7 @@ pub struct Flaw {
     pub hint: Option<String>,
 }
 
-impl Flaw {
+impl ParseError {
     /// A flaw of the file as a whole.
     #[must_use]
     pub fn whole(message: impl Into<String>, hint: Option<&str>) -> Self {
@@ -64,7 +64,7 @@ impl Flaw {
     }
 }
 
-impl Display for Flaw {
+impl Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
             write!(f, "{}:{}: ", self.line, self.column)?;
@@ -77,7 +77,7 @@ impl Display for Flaw {
     }
 }
 
-impl std::error::Error for Flaw {}
+impl std::error::Error for ParseError {}
 
 /// Reads the one document in `bytes`.
 ///
@@ -89,8 +89,8 @@ impl std::error::Error for Flaw {}
 ///
 /// If the document is not as it must be. An empty file, or one with nothing but comments or
 /// `null`, is an error too: see [`parse_optional`].
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Flaw> {
-    parse_optional(bytes)?.ok_or_else(|| Flaw::whole("the file is empty", None))
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
+    parse_optional(bytes)?.ok_or_else(|| ParseError::whole("the file is empty", None))
 }
 
 /// As [`parse`], but `None` for an empty file, one with nothing but comments, and for `null`.
@@ -98,7 +98,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Flaw> {
 /// # Errors
 ///
 /// If there is something in the document and it is not as it must be.
-pub fn parse_optional<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, Flaw> {
+pub fn parse_optional<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
     parse_seed(bytes, PhantomData::<T>)
 }
 
@@ -107,12 +107,15 @@ pub fn parse_optional<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, Fl
 /// # Errors
 ///
 /// If there is something in the document and it is not as it must be.
-pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<Option<S::Value>, Flaw> {
+pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<Option<S::Value>, ParseError> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     check_text(text)?;
     let units = structure(text)?;
     if units > MAX_UNITS {
-        return Err(Flaw::whole("there is too much in this file", Some("write lists as lines that begin with `- `")));
+        return Err(ParseError::whole(
+            "there is too much in this file",
+            Some("write lists as lines that begin with `- `"),
+        ));
     }
     let context = Context::new(units, text.len());
     let document = Strict::new(serde_yaml::Deserializer::from_slice(text), &context);
@@ -121,8 +124,8 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
         // not parse is then the better explanation.
         let unparsed = IgnoredAny::deserialize(serde_yaml::Deserializer::from_slice(text)).err();
         match unparsed {
-            Some(unparsed) => words::explain(&unparsed, None, None),
-            None => words::explain(&error, context.noted.take(), context.expected.take()),
+            Some(unparsed) => messages::explain(&unparsed, None, None),
+            None => messages::explain(&error, context.noted.take(), context.expected.take()),
         }
     })
 }
@@ -134,7 +137,7 @@ pub fn fits(bytes: &[u8]) -> bool {
 }
 
 /// An error for [`serde::Deserialize`] implementations, with a hint (or an empty one) for
-/// [`Flaw::hint`].
+/// [`ParseError::hint`].
 ///
 /// Made while a scalar or a key is visited, it stands at that scalar or key.
 pub fn refuse<E: de::Error>(message: impl Display, hint: impl Display) -> E {
@@ -199,28 +202,33 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Unless<S> {
 }
 
 /// Refuses what is too long, or no text.
-fn check_text(text: &[u8]) -> Result<(), Flaw> {
+fn check_text(text: &[u8]) -> Result<(), ParseError> {
     if text.len() > MAX_BYTES {
         let limit = MAX_BYTES / 1024 / 1024;
-        return Err(Flaw::whole(
+        return Err(ParseError::whole(
             format!("the file is longer than {limit} MiB"),
             Some("check that it is the right file"),
         ));
     }
     if let Err(error) = str::from_utf8(text) {
         let at = error.valid_up_to();
-        return Err(Flaw::at(text, at, format!("the byte {:#04x} is not UTF-8", text[at]), "save the file as UTF-8"));
+        return Err(ParseError::at(
+            text,
+            at,
+            format!("the byte {:#04x} is not UTF-8", text[at]),
+            "save the file as UTF-8",
+        ));
     }
     // Nothing more than a newline, a tab and a carriage return.
     let is_control = |byte: &u8| (*byte < 0x20 && !matches!(byte, b'\n' | b'\t' | b'\r')) || *byte == 0x7f;
     if let Some(at) = text.iter().position(is_control) {
         let message = format!("the control character {:#04x} is not allowed", text[at]);
-        return Err(Flaw::at(text, at, message, "delete it, or write it as an escape in double quotes"));
+        return Err(ParseError::at(text, at, message, "delete it, or write it as an escape in double quotes"));
     }
     // Each tag can be made to stand for a text of any length, and nobody needs them here.
     let mut tags = text.windows(4).enumerate().filter(|(_, window)| *window == b"%TAG");
     if let Some((at, _)) = tags.find(|(at, _)| *at == 0 || !matches!(text[at - 1], b' '..=b'~')) {
-        return Err(Flaw::at(text, at, "%TAG directives are not supported", "delete this line"));
+        return Err(ParseError::at(text, at, "%TAG directives are not supported", "delete this line"));
     }
     Ok(())
 }
@@ -232,7 +240,7 @@ fn check_text(text: &[u8]) -> Result<(), Flaw> {
 /// Every event is caused by one of the indicators counted here, whatever the context: an entry of
 /// a flow mapping is a key and a value, a `: ` in a flow list even opens and closes a mapping of
 /// its own. Indicators inside texts and comments are counted too, and do no harm.
-fn structure(text: &[u8]) -> Result<usize, Flaw> {
+fn structure(text: &[u8]) -> Result<usize, ParseError> {
     let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| !matches!(byte, b'!'..=b'~'));
     let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let (mut units, mut open) = (0, 0_usize);
@@ -256,7 +264,7 @@ fn structure(text: &[u8]) -> Result<usize, Flaw> {
                 open += 1;
                 if open > MAX_OPEN {
                     let message = "too many brackets are open here";
-                    return Err(Flaw::at(text, at, message, "close each `[` and `{`"));
+                    return Err(ParseError::at(text, at, message, "close each `[` and `{`"));
                 }
                 3
             }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::coverage::display_name;
 use super::diagnosis::State;
+use super::selector::display_name;
 use super::text::plain;
 
 /// A worker that something is wrong with.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::coverage::Worker;
+use super::selector::Worker;
 use super::time::Timestamp;
 use super::units::UnitName;
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::coverage::Worker;
 use super::diagnosis::State;
 use super::probe::Probe;
 use super::registry::Registry;
+use super::selector::Worker;
 
 /// The `heal:` and `probes:` parts of the configuration. The defaults are the documented ones.
 #[derive(Debug, Clone, PartialEq)]

@@ -25,9 +25,9 @@ pub enum Probe {
 
 /// What was seen when the worker was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ProbeResult {
     /// Its answer.
-    pub answer: Answer,
+    pub answer: ProbeAnswer,
     /// For how long it had been up; `None` if that is not known, or it is not.
     pub up_for: Option<Duration>,
     /// How old the file with its address was.
@@ -36,7 +36,7 @@ pub struct Sighting {
 
 /// What became of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum ProbeAnswer {
     /// It was accepted.
     Accepted,
     /// It was refused (`ECONNREFUSED`): nobody listens. Says where.
@@ -47,7 +47,7 @@ pub enum Answer {
 
 /// What a sighting says of the worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
+pub enum ProbeVerdict {
     /// It is well.
     Reachable,
     /// Nobody listens, though it has had time; says where.
@@ -56,21 +56,23 @@ pub enum Reading {
     Nothing(String),
 }
 
-impl Sighting {
+impl ProbeResult {
     /// What this says of a worker that may take `grace` to get ready.
     #[must_use]
-    pub fn reading(&self, grace: Duration) -> Reading {
+    pub fn verdict(&self, grace: Duration) -> ProbeVerdict {
         match (&self.answer, self.up_for) {
-            (Answer::Accepted, _) => Reading::Reachable,
-            (Answer::Unknown(why), _) => Reading::Nothing(why.clone()),
-            (Answer::Refused(_), None) => Reading::Nothing("it is not known for how long it has been up".to_owned()),
-            (Answer::Refused(_), Some(up_for)) if up_for < grace => {
-                Reading::Nothing("it has only just come up".to_owned())
+            (ProbeAnswer::Accepted, _) => ProbeVerdict::Reachable,
+            (ProbeAnswer::Unknown(why), _) => ProbeVerdict::Nothing(why.clone()),
+            (ProbeAnswer::Refused(_), None) => {
+                ProbeVerdict::Nothing("it is not known for how long it has been up".to_owned())
             }
-            (Answer::Refused(_), Some(up_for)) if self.file_age.is_some_and(|age| age > up_for) => {
-                Reading::Nothing("the file with its address is older than its start".to_owned())
+            (ProbeAnswer::Refused(_), Some(up_for)) if up_for < grace => {
+                ProbeVerdict::Nothing("it has only just come up".to_owned())
             }
-            (Answer::Refused(place), Some(_)) => Reading::Refused(place.clone()),
+            (ProbeAnswer::Refused(_), Some(up_for)) if self.file_age.is_some_and(|age| age > up_for) => {
+                ProbeVerdict::Nothing("the file with its address is older than its start".to_owned())
+            }
+            (ProbeAnswer::Refused(place), Some(_)) => ProbeVerdict::Refused(place.clone()),
         }
     }
 }
@@ -82,18 +84,22 @@ mod tests {
     #[test]
     fn only_a_refusal_after_the_time_to_get_ready_and_of_its_own_address_counts() {
         let second = Duration::from_secs(1);
-        let refused = Sighting { answer: Answer::Refused("x:1".into()), up_for: Some(60 * second), file_age: None };
-        assert_eq!(refused.reading(10 * second), Reading::Refused("x:1".into()));
+        let refused =
+            ProbeResult { answer: ProbeAnswer::Refused("x:1".into()), up_for: Some(60 * second), file_age: None };
+        assert_eq!(refused.verdict(10 * second), ProbeVerdict::Refused("x:1".into()));
         for nothing in [
-            Sighting { up_for: Some(9 * second), ..refused.clone() },
-            Sighting { up_for: None, ..refused.clone() },
-            Sighting { file_age: Some(61 * second), ..refused.clone() },
-            Sighting { answer: Answer::Unknown("?".into()), ..refused.clone() },
+            ProbeResult { up_for: Some(9 * second), ..refused.clone() },
+            ProbeResult { up_for: None, ..refused.clone() },
+            ProbeResult { file_age: Some(61 * second), ..refused.clone() },
+            ProbeResult { answer: ProbeAnswer::Unknown("?".into()), ..refused.clone() },
         ] {
-            assert!(matches!(nothing.reading(10 * second), Reading::Nothing(_)), "{nothing:?}");
+            assert!(matches!(nothing.verdict(10 * second), ProbeVerdict::Nothing(_)), "{nothing:?}");
         }
-        let fresh = Sighting { file_age: Some(59 * second), ..refused.clone() };
-        assert!(matches!(fresh.reading(10 * second), Reading::Refused(_)));
-        assert_eq!(Sighting { answer: Answer::Accepted, ..refused }.reading(10 * second), Reading::Reachable);
+        let fresh = ProbeResult { file_age: Some(59 * second), ..refused.clone() };
+        assert!(matches!(fresh.verdict(10 * second), ProbeVerdict::Refused(_)));
+        assert_eq!(
+            ProbeResult { answer: ProbeAnswer::Accepted, ..refused }.verdict(10 * second),
+            ProbeVerdict::Reachable
+        );
     }
 }

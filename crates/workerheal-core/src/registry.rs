@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::document::Flaw;
+use super::document::ParseError;
 
 pub use lines::Lines;
 use read::Reading;
@@ -60,16 +60,16 @@ impl Eq for Registry {}
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
     /// What is wrong with the first of them, each with its place.
-    pub told: Vec<Flaw>,
+    pub told: Vec<ParseError>,
     /// How many there are in all.
     pub count: usize,
 }
 
 impl Skipped {
-    fn add(&mut self, flaw: Flaw) {
+    fn add(&mut self, error: ParseError) {
         self.count += 1;
         if self.told.len() < MAX_TOLD {
-            self.told.push(Flaw { message: format!("this entry is skipped: {}", flaw.message), ..flaw });
+            self.told.push(ParseError { message: format!("this entry is skipped: {}", error.message), ..error });
         }
     }
 
@@ -107,25 +107,25 @@ impl Registry {
     /// # Errors
     ///
     /// If it is no registry, or has more in it than can be kept; with the place and what was expected there.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let Reading { sites, lines, broken } = read::read(bytes)?;
         check_limits(sites.len(), sites.iter().map(Site::workers).sum())?;
         let mut registry = Self { sites, lines, ..Self::default() };
         let mut skipped = registry.leave_out_repetitions();
-        for read::Broken { flaw, name } in broken {
-            skipped.push(flaw);
+        for read::Broken { error, name } in broken {
+            skipped.push(error);
             registry.claimed.extend(name);
         }
-        skipped.sort_by_key(|flaw| (flaw.line, flaw.column));
-        for flaw in skipped {
-            registry.skipped.add(flaw);
+        skipped.sort_by_key(|error| (error.line, error.column));
+        for error in skipped {
+            registry.skipped.add(error);
         }
         registry.index();
         Ok(registry)
     }
 
     /// Keeps the first of several sites of the same name; tells of the others.
-    fn leave_out_repetitions(&mut self) -> Vec<Flaw> {
+    fn leave_out_repetitions(&mut self) -> Vec<ParseError> {
         let mut flaws = Vec::new();
         let mut keeps = Vec::with_capacity(self.sites.len());
         for (at, site) in self.sites.iter().enumerate() {
@@ -297,18 +297,18 @@ fn slug(name: &str) -> String {
 }
 
 /// What is wrong with an entry whose name another has already.
-fn repeated(site: &Site, lines: &Lines, first: &Lines) -> Flaw {
+fn repeated(site: &Site, lines: &Lines, first: &Lines) -> ParseError {
     let name = &site.name;
     let message = match first.name() {
         Some(line) => format!("the site `{name}` is here again, it is in line {line} already"),
         None => format!("the site `{name}` is here twice"),
     };
     let (line, column) = lines.place_of_name();
-    Flaw { line, column, message, hint: Some("delete one".to_owned()) }
+    ParseError { line, column, message, hint: Some("delete one".to_owned()) }
 }
 
-fn check_limits(sites: usize, workers: usize) -> Result<(), Flaw> {
-    let too_many = |what: &str, limit: usize| Flaw::whole(what, Some(&format!("the limit is {limit}")));
+fn check_limits(sites: usize, workers: usize) -> Result<(), ParseError> {
+    let too_many = |what: &str, limit: usize| ParseError::whole(what, Some(&format!("the limit is {limit}")));
     if sites > MAX_SITES {
         return Err(too_many("there are too many sites", MAX_SITES));
     }

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 
 pub use start::Start;
 
-use super::coverage::Worker;
-use super::diagnosis::{Asked, Hopeless, Refusal, State};
+use super::diagnosis::{Refusal, State, Trigger, Unrecoverable};
 use super::pauses::Pauses;
 use super::policy::Policy;
 use super::registry::Registry;
+use super::selector::Worker;
 use super::units::{
     ActiveState, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName, has_run_since,
     is_another_definition,
@@ -35,7 +35,7 @@ pub const LOOP: u32 = 5;
 
 /// What holds for all workers alike.
 #[derive(Debug, Clone, Copy)]
-pub struct Orders<'a> {
+pub struct ContextRef<'a> {
     /// How eagerly to heal.
     pub policy: &'a Policy,
     /// What Lerd says of the sites.
@@ -46,7 +46,7 @@ pub struct Orders<'a> {
     pub pauses: &'a Pauses,
 }
 
-impl Orders<'_> {
+impl ContextRef<'_> {
     /// What people have said against healing the worker, if anything.
     #[must_use]
     pub fn intent_against(&self, unit: &UnitName, worker: &Worker) -> Option<Refusal> {
@@ -101,7 +101,7 @@ pub enum ClearedBy {
 #[expect(clippy::struct_excessive_bools, reason = "each is remembered for a rule of its own")]
 pub struct History<'a> {
     /// Who wants it healed.
-    pub asked: Asked,
+    pub trigger: Trigger,
     /// Attempts since the history was last forgotten.
     pub attempts: u32,
     /// How long until the next attempt may be made.
@@ -132,7 +132,7 @@ pub struct History<'a> {
 impl Default for History<'_> {
     fn default() -> Self {
         Self {
-            asked: Asked::ByRule,
+            trigger: Trigger::Automatic,
             attempts: 0,
             wait: Duration::ZERO,
             at_failure: None,
@@ -153,7 +153,7 @@ impl Default for History<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
     /// What holds for all workers.
-    pub orders: Orders<'a>,
+    pub context: ContextRef<'a>,
     /// Its unit.
     pub unit: &'a UnitName,
     /// Whose worker it is.
@@ -176,7 +176,7 @@ pub enum Verdict {
     /// Nothing: it was given up, and nothing has changed since.
     GivenUp,
     /// It is to be given up: no attempt can succeed.
-    Hopeless(Hopeless),
+    Unrecoverable(Unrecoverable),
     /// It is to be given up: so many attempts have failed.
     Exhausted(u32),
     /// The next attempt is due in so long.
@@ -281,20 +281,20 @@ impl Case<'_> {
     /// What a rule has against healing the worker now, if anything.
     #[must_use]
     pub fn objection(&self, rule: Rule, state: State) -> Option<Verdict> {
-        let by_rule = self.history.asked == Asked::ByRule;
+        let by_rule = self.history.trigger == Trigger::Automatic;
         let held = |refusal: Option<Refusal>| refusal.map(Verdict::Held);
         match rule {
             // That its directory is gone is worth telling of one that was stopped, too.
             Rule::Stop => (by_rule && state != State::Orphaned && self.was_stopped()).then_some(Verdict::Stopped),
-            Rule::Marker => held(self.orders.marker()),
-            Rule::Pause => held(self.orders.pause(self.unit, self.worker)),
-            Rule::Registry => held(self.orders.registered(self.worker)),
+            Rule::Marker => held(self.context.marker()),
+            Rule::Pause => held(self.context.pause(self.unit, self.worker)),
+            Rule::Registry => held(self.context.registered(self.worker)),
             Rule::GivenUp => self.stays_given_up().then_some(Verdict::GivenUp),
             Rule::File => match self.seen.load {
                 LoadState::Masked => Some(Verdict::Held(Refusal::Masked)),
-                LoadState::NotFound => Some(Verdict::Hopeless(Hopeless::NotFound)),
-                LoadState::BadSetting => Some(Verdict::Hopeless(Hopeless::BadSetting)),
-                LoadState::Error => Some(Verdict::Hopeless(Hopeless::Unreadable)),
+                LoadState::NotFound => Some(Verdict::Unrecoverable(Unrecoverable::NotFound)),
+                LoadState::BadSetting => Some(Verdict::Unrecoverable(Unrecoverable::BadSetting)),
+                LoadState::Error => Some(Verdict::Unrecoverable(Unrecoverable::Unreadable)),
                 LoadState::Loaded | LoadState::Merged | LoadState::Stub | LoadState::Unknown => None,
             },
             Rule::Enabled => held(self.was_disabled().then_some(Refusal::Disabled)),
@@ -318,7 +318,7 @@ impl Case<'_> {
             Rule::Once => held(self.ran_once().filter(|_| by_rule && is_failure(state))),
             Rule::Prevented => {
                 let exit = self.seen.restart_prevented.clone().filter(|_| by_rule && is_failure(state));
-                exit.map(|exit| Verdict::Hopeless(Hopeless::RestartPrevented(exit)))
+                exit.map(|exit| Verdict::Unrecoverable(Unrecoverable::RestartPrevented(exit)))
             }
             Rule::Doubt => match &self.seen.stop {
                 Some(StopEvidence::Unknown(why)) if by_rule && !self.history.taken_along && !self.seen.never_ran() => {
@@ -327,12 +327,12 @@ impl Case<'_> {
                 _ => None,
             },
             Rule::States => {
-                let is_healed = !by_rule || self.orders.policy.heals(state) || self.went_down_with_a_parent(state);
+                let is_healed = !by_rule || self.context.policy.heals(state) || self.went_down_with_a_parent(state);
                 held((!is_healed).then_some(Refusal::StateNotHealed(state)))
             }
             Rule::Attempts => {
                 let attempts = self.attempts();
-                let limit = self.orders.policy.give_up_after;
+                let limit = self.context.policy.give_up_after;
                 limit.is_some_and(|limit| attempts >= limit).then_some(Verdict::Exhausted(attempts))
             }
             Rule::Backoff => (!self.history.wait.is_zero()).then_some(Verdict::Wait(self.history.wait)),
@@ -387,7 +387,7 @@ impl Case<'_> {
             || self.seen.never_ran()
             || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)))
             || self.history.taken_along
-            || self.history.asked == Asked::ByPerson;
+            || self.history.trigger == Trigger::Request;
         // With a job it may be about to be started.
         let is_wanted = (file.enabled || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot;
         is_wanted && known && !self.seen.has_job
@@ -400,7 +400,7 @@ impl Case<'_> {
         let works = self.seen.oneshot && self.seen.active == ActiveState::Activating;
         match transition.limit {
             None if works => false,
-            limit => transition.lasts > limit.unwrap_or(self.orders.policy.timeout),
+            limit => transition.lasts > limit.unwrap_or(self.context.policy.timeout),
         }
     }
 
@@ -418,7 +418,7 @@ impl Case<'_> {
     /// Whether the manager restarts it again and again, and none of its runs lasts.
     fn is_looping(&self) -> bool {
         let Some(restarts) = self.seen.restarts else { return false };
-        let policy = self.orders.policy;
+        let policy = self.context.policy;
         let now = match self.seen.active {
             ActiveState::Activating => true,
             active => active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < policy.stable_after),

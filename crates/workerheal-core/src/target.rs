@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::coverage::Worker;
 use super::pauses::Target;
+use super::selector::Worker;
 use super::units::UnitName;
 
 /// The longest name that is looked for: unit names have at most 255 characters, and so do sites.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use inspection::{
-    Detail, Fall, Inspection, Parent, Restarts, Said, StopEvidence, StoppedGroup, Transition, UnitFile, Whereabouts,
-    has_run_since, is_another_definition,
+    Deactivation, Detail, Inspection, Location, Parent, Restarts, Said, StopEvidence, StoppedGroup, Transition,
+    UnitFile, has_run_since, is_another_definition,
 };
 
 /// Longest unit name systemd accepts, in bytes (`UNIT_NAME_MAX` in its sources).

@@ -12,12 +12,12 @@ use insta::Settings;
 
 use self::samples::{Sample, by_hand, samples};
 use super::*;
-use crate::core::coverage::Worker;
-use crate::core::diagnosis::{Hopeless, Refusal, State};
+use crate::core::diagnosis::{Refusal, State, Unrecoverable};
 use crate::core::explain::rest::Rest;
 use crate::core::explain::text::COLUMNS;
 use crate::core::pauses::{Pause, Target};
 use crate::core::rules::{Rule, Verdict};
+use crate::core::selector::Worker;
 
 /// A function that names the variants of an enum, and the list of all those names. Who adds a variant
 /// has to add its name, and then a sample of it.
@@ -38,11 +38,11 @@ kinds! {
         Verdict::Stopped => "stopped",
         Verdict::Held(_) => "held",
         Verdict::GivenUp => "given up",
-        Verdict::Hopeless(Hopeless::NotFound) => "no file",
-        Verdict::Hopeless(Hopeless::BadSetting) => "bad setting",
-        Verdict::Hopeless(Hopeless::Unreadable) => "unreadable file",
-        Verdict::Hopeless(Hopeless::RestartPrevented(_)) => "restart prevented",
-        Verdict::Hopeless(Hopeless::NotByHand(_)) => "not by hand",
+        Verdict::Unrecoverable(Unrecoverable::NotFound) => "no file",
+        Verdict::Unrecoverable(Unrecoverable::BadSetting) => "bad setting",
+        Verdict::Unrecoverable(Unrecoverable::Unreadable) => "unreadable file",
+        Verdict::Unrecoverable(Unrecoverable::RestartPrevented(_)) => "restart prevented",
+        Verdict::Unrecoverable(Unrecoverable::NotByHand(_)) => "not by hand",
         Verdict::Exhausted(_) => "exhausted",
         Verdict::Wait(_) => "wait",
         Verdict::Start => "start",
@@ -107,7 +107,7 @@ kinds! {
 
 fn plain(sample: &Sample) -> String {
     sample.with_case(|case| {
-        text(&case.explain(&sample.sources()), Some("Redis::connect(): Connection refused"), Style::default())
+        text(&case.explain(&sample.references()), Some("Redis::connect(): Connection refused"), Style::default())
     })
 }
 
@@ -185,7 +185,7 @@ fn explanations_are_short_and_do_not_repeat_themselves() {
 fn heal_by_hand_is_suggested_only_where_it_helps() {
     for sample in samples() {
         sample.with_case(|case| {
-            let change = case.explain(&sample.sources()).change;
+            let change = case.explain(&sample.references()).change;
             let suggested = change.iter().any(|way| way.contains("workerheal heal"));
             let alone = suggested && !change.iter().any(|way| way.starts_with("then "));
             let by_hand = by_hand(case).judge().verdict;
@@ -199,7 +199,7 @@ fn heal_by_hand_is_suggested_only_where_it_helps() {
 #[test]
 fn what_decides_is_red_and_evidence_is_faint() {
     let sample = samples().into_iter().find(|sample| sample.name == "site_paused").unwrap();
-    let painted = sample.with_case(|case| text(&case.explain(&sample.sources()), None, Style { colored: true }));
+    let painted = sample.with_case(|case| text(&case.explain(&sample.references()), None, Style { colored: true }));
     assert!(painted.starts_with("\u{1b}[31mmyapp/queue is not healed"), "{painted}");
     let decides = painted.lines().find(|line| line.contains("✗")).unwrap();
     assert!(decides.starts_with("  \u{1b}[31m✗ the site myapp is paused\u{1b}[0m  "), "{decides:?}");

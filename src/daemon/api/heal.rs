@@ -8,67 +8,68 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::calls::{Office, stream, unread};
-use super::events::{SIGN_OF_LIFE, frame};
-use crate::answer::{Rejection, duration};
+use super::event_buffer::{SIGN_OF_LIFE, frame};
+use super::handlers::{ApiState, stream, unread};
 use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
 use crate::core::target;
 use crate::core::units::UnitName;
-use crate::daemon::desk::{Ask, Told, Wish};
+use crate::daemon::requests::{DaemonRequest, HealCommand, HealUpdate};
+use crate::detect::Detector;
+use crate::http::request::{Rejection, duration};
 use crate::manager::ServiceManager;
-use crate::search::Search;
 
 /// What waits to be sent to one who reads slowly; the rest waits to be made.
 const AHEAD: usize = 64;
 
 pub(super) async fn heal<M: ServiceManager>(
-    office: Arc<Office<M>>,
+    state: Arc<ApiState<M>>,
     request: HealRequest,
 ) -> Result<Response, Rejection> {
     let prove = request.prove.as_deref().map(duration).transpose()?;
-    if let Some(why) = office.ask(Ask::Unread).await? {
+    if let Some(why) = state.ask(DaemonRequest::Unread).await? {
         return Err(unread(&why));
     }
-    let search = office.search().await?;
+    let detector = state.detector().await?;
     let mut plan = if request.targets.is_empty() {
         // The healer knows, whatever can be seen.
-        office.ask(Ask::Plan).await?
+        state.ask(DaemonRequest::Plan).await?
     } else {
-        let workers = office.ask(Ask::Covered).await?;
-        let targets = search.rules.coverage.by_own_names(&request.targets);
+        let workers = state.ask(DaemonRequest::Covered).await?;
+        let targets = detector.context.selector.by_own_names(&request.targets);
         let units = target::select(&targets, &workers)?;
-        let mut plan = search.plan_for(&units).await?;
+        let mut plan = detector.plan_for(&units).await?;
         // What is coming up already is waited for.
-        let under_way = office.ask(|reply| Ask::UnderWay(units, reply)).await?;
+        let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
         plan.unhealthy.extend(under_way);
         plan
     };
     if request.dry_run {
-        search.enrich(&mut plan.unhealthy).await;
+        detector.enrich(&mut plan.unhealthy).await;
         return Ok(axum::Json(plan).into_response());
     }
     let batch = Batch::new(&plan);
-    let (told, events) = mpsc::unbounded_channel();
+    let (updates, events) = mpsc::unbounded_channel();
     let silent = plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable);
     let silent = silent.filter_map(|worker| UnitName::parse(&worker.unit).ok()).collect();
-    let strangers =
-        office.ask(|begun| Ask::Heal(Wish { units: batch.units().to_vec(), silent, prove, told, begun })).await?;
+    let strangers = state
+        .ask(|begun| DaemonRequest::Heal(HealCommand { units: batch.units().to_vec(), silent, prove, updates, begun }))
+        .await?;
     let (frames, body) = mpsc::channel(AHEAD);
-    tokio::spawn(tell(search, plan, batch, strangers, events, frames));
+    tokio::spawn(tell(detector, plan, batch, strangers, events, frames));
     Ok(stream(body))
 }
 
 /// Sends what is told, until all is done or nobody listens.
 async fn tell<M: ServiceManager>(
-    search: Search<M>,
+    detector: Detector<M>,
     plan: Plan,
     mut batch: Batch,
     strangers: Vec<UnitName>,
-    mut events: mpsc::UnboundedReceiver<Told>,
+    mut events: mpsc::UnboundedReceiver<HealUpdate>,
     frames: mpsc::Sender<Bytes>,
 ) {
     let _ = frames.send(frame(None, Some("plan"), &plan)).await;
@@ -85,14 +86,14 @@ async fn tell<M: ServiceManager>(
             break;
         }
         match timeout(SIGN_OF_LIFE, events.recv()).await {
-            Ok(Some(Told::Event(event, held_for))) => {
+            Ok(Some(HealUpdate::Event(event, held_for))) => {
                 let last_words = match UnitName::parse(&event.unit) {
-                    Ok(unit) if event.phase == Phase::Failed && batch.awaits(&unit) => search.last_words(&unit).await,
+                    Ok(unit) if event.phase == Phase::Failed && batch.awaits(&unit) => detector.last_words(&unit).await,
                     _ => None,
                 };
                 batch.tell(&event, held_for.as_ref(), last_words);
             }
-            Ok(Some(Told::AtRest(unit, is_up))) => batch.settle(&unit, is_up),
+            Ok(Some(HealUpdate::AtRest(unit, is_up))) => batch.settle(&unit, is_up),
             Ok(None) => batch.abandon("workerheal ended before that was known"),
             Err(_) => {
                 if frames.send(Bytes::from_static(b":\n\n")).await.is_err() {

@@ -1,18 +1,18 @@
 //! The API: what the daemon answers to others, over its socket.
 //!
 //! It lives in a thread of its own, so that no number of readers takes time from healing, and asks
-//! the loop by [`desk`](super::desk). Events come to it by one channel, however many follow them.
+//! the loop by [`requests`](super::requests). Events come to it by one channel, however many follow them.
 //!
 //! - [`socket`]: whose socket it is, and who is let in.
-//! - [`serve`]: where it is asked; [`room`](crate::room) keeps connections bounded.
-//! - [`calls`]: one function for each call.
+//! - [`listener`]: where it is asked; [`connection_limit`](crate::http::connection_limit) keeps connections bounded.
+//! - [`handlers`]: one function for each call.
 //! - [`heal`]: the call that takes its time.
-//! - [`events`]: the last events, and those who follow them.
+//! - [`event_buffer`]: the last events, and those who follow them.
 
-mod calls;
-mod events;
+mod event_buffer;
+mod handlers;
 mod heal;
-mod serve;
+mod listener;
 mod socket;
 
 use std::net::SocketAddr;
@@ -21,13 +21,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::desk::Asks;
 use super::metrics::Metrics;
+use super::requests::RequestSender;
 use crate::core::event::Event;
+use crate::files::paths::Paths;
 use crate::manager::{Scope, ServiceManager};
-use crate::paths::Paths;
-use calls::Office;
-use events::Book;
+use event_buffer::EventBuffer;
+use handlers::ApiState;
 pub(super) use socket::prepare;
 
 /// A running API. Dropped, it ends.
@@ -41,7 +41,7 @@ pub(super) struct Api {
 
 /// What it is made of.
 pub(super) struct Parts<M> {
-    pub asks: Asks,
+    pub requests: RequestSender,
     pub manager: M,
     pub metrics: Arc<Metrics>,
     pub paths: Paths,
@@ -56,16 +56,16 @@ impl Api {
         let (ending, ends) = watch::channel(false);
         let (events, queue) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let Parts { asks, manager, metrics, paths, scope, listen } = parts;
-        let office = Arc::new(Office {
-            asks,
+        let Parts { requests, manager, metrics, paths, scope, listen } = parts;
+        let state = Arc::new(ApiState {
+            requests,
             manager,
             metrics,
             paths,
             scope,
-            book: Arc::new(Book::new()),
+            buffer: Arc::new(EventBuffer::new()),
             ends: ends.clone(),
-            lookers: tokio::sync::Semaphore::new(1),
+            journal_slots: tokio::sync::Semaphore::new(1),
         });
         let (opened, open) = std::sync::mpsc::sync_channel(1);
         let recheck = Arc::new(Notify::new());
@@ -73,10 +73,10 @@ impl Api {
         let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let mut ends = ends;
-                tokio::spawn(events::keep(Arc::clone(&office.book), queue));
-                tokio::spawn(serve::metrics_over_tcp(Arc::clone(&office), listen));
+                tokio::spawn(event_buffer::keep(Arc::clone(&state.buffer), queue));
+                tokio::spawn(listener::metrics_over_tcp(Arc::clone(&state), listen));
                 tokio::select! {
-                    () = serve::serve(&office, &check, &opened) => {}
+                    () = listener::serve(&state, &check, &opened) => {}
                     _ = ends.changed() => {}
                 }
                 // Followers are told that it ends by the end of their streams.

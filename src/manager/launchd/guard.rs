@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::paths::read_bounded;
+use crate::files::paths::read_bounded;
 
 /// A script is a few hundred bytes; one that is longer than this is none of Lerd's.
 const MAX_SCRIPT_BYTES: usize = 64 * 1024;

@@ -52,13 +52,13 @@ pub(super) struct Watched {
 
 /// Where a job is in its life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct LifeCycle {
     active: ActiveState,
     has_job: bool,
     auto_restart: bool,
 }
 
-impl Standing {
+impl LifeCycle {
     const fn plain(active: ActiveState) -> Self {
         Self { active, has_job: false, auto_restart: false }
     }
@@ -121,31 +121,31 @@ pub(super) fn is_put_off(job: &Job, agent: Option<&Agent>) -> bool {
 
 /// What one line of the list says of a unit whose job runs.
 pub(super) fn running(unit: UnitName) -> UnitStatus {
-    status_of(unit, Standing::plain(ActiveState::Active))
+    status_of(unit, LifeCycle::plain(ActiveState::Active))
 }
 
 /// What a job says of its unit.
 pub(super) fn status(unit: UnitName, seen: &Seen, watched: Watched) -> UnitStatus {
-    status_of(unit, Standing::of_seen(seen, watched))
+    status_of(unit, LifeCycle::of_seen(seen, watched))
 }
 
 /// A unit of which launchd said something that cannot be read.
 pub(super) fn unknown(unit: UnitName) -> UnitStatus {
-    status_of(unit, Standing::plain(ActiveState::Unknown))
+    status_of(unit, LifeCycle::plain(ActiveState::Unknown))
 }
 
 /// A unit that is being healed just now.
 pub(super) fn starting(unit: UnitName) -> UnitStatus {
-    status_of(unit, Standing { active: ActiveState::Activating, has_job: true, auto_restart: false })
+    status_of(unit, LifeCycle { active: ActiveState::Activating, has_job: true, auto_restart: false })
 }
 
 /// A unit whose job is not loaded. `is_new`: its plist was written just now.
 pub(super) fn out(unit: UnitName, watched: Watched, is_new: bool) -> UnitStatus {
-    status_of(unit, Standing::out(watched, is_new))
+    status_of(unit, LifeCycle::out(watched, is_new))
 }
 
-fn status_of(name: UnitName, standing: Standing) -> UnitStatus {
-    let Standing { active, has_job, auto_restart } = standing;
+fn status_of(name: UnitName, life_cycle: LifeCycle) -> UnitStatus {
+    let LifeCycle { active, has_job, auto_restart } = life_cycle;
     UnitStatus { name, load: Some(LoadState::Loaded), active, has_job, auto_restart }
 }
 
@@ -168,10 +168,10 @@ impl Job {
 
 /// What a close look comes to.
 pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspection {
-    let standing = Standing::of_seen(seen, watched);
+    let life_cycle = LifeCycle::of_seen(seen, watched);
     let job = seen.job.as_ref();
     let agent = seen.file.agent();
-    let is_up = standing.active.is_up();
+    let is_up = life_cycle.active.is_up();
     Inspection {
         load: match &seen.file {
             File::Agent(_) => LoadState::Loaded,
@@ -180,12 +180,12 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
             File::Wrong => LoadState::BadSetting,
             File::None => LoadState::Unknown,
         },
-        active: standing.active,
-        has_job: standing.has_job,
+        active: life_cycle.active,
+        has_job: life_cycle.has_job,
         // Both are short of the truth: one began when it was first seen, the other counts whole seconds.
         up_for: watched.up_for.max(seen.age).filter(|_| is_up),
         at: Duration::ZERO,
-        fall: None,
+        deactivation: None,
         down_for: None,
         began: None,
         transition: None,
@@ -208,9 +208,9 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         }),
         run: (detail.file || detail.stop).then(|| job.and_then(run).unwrap_or_default()),
         restarts: job
-            .filter(|_| detail.restarts || standing.auto_restart)
+            .filter(|_| detail.restarts || life_cycle.auto_restart)
             .map(|job| Restarts { count: job.runs.saturating_sub(1), last_run: watched.last_run }),
-        auto_restart: standing.auto_restart,
+        auto_restart: life_cycle.auto_restart,
         pulls_in: Vec::new(),
         conflicts: Vec::new(),
         has_conflicts: false,
@@ -242,7 +242,7 @@ fn stop_evidence(seen: &Seen, watched: Watched) -> StopEvidence {
     let Some(job) = &seen.job else {
         return if watched.taken_out { StopEvidence::NotRequested } else { StopEvidence::Requested };
     };
-    let active = Standing::of_seen(seen, watched).active;
+    let active = LifeCycle::of_seen(seen, watched).active;
     match (meant(job, seen.file.agent()), &job.end) {
         // That end was of a run before.
         _ if matches!(active, ActiveState::Active | ActiveState::Activating) => StopEvidence::NotRequested,
@@ -280,15 +280,15 @@ mod tests {
     }
 
     fn active(state: &str, end: End) -> (ActiveState, bool) {
-        let standing = Standing::of(&job(state, end), None, false);
-        (standing.active, standing.auto_restart)
+        let life_cycle = LifeCycle::of(&job(state, end), None, false);
+        (life_cycle.active, life_cycle.auto_restart)
     }
 
     fn kept() -> Agent {
         Agent::that_starts(Starts { at_load: true, again_after: Ends::ALL, ..Starts::default() })
     }
 
-    fn look(job: Option<Job>, file: File) -> Seen {
+    fn inspect(job: Option<Job>, file: File) -> Seen {
         Seen { job, file, ..Seen::default() }
     }
 
@@ -307,16 +307,16 @@ mod tests {
         assert_eq!(active("waiting", End::Code(1)), (Failed, false));
         assert_eq!(active("not running", End::Unknown), (Unknown, false));
         assert_eq!(active("a state of a later macOS", End::Code(1)), (Unknown, false));
-        let waiting = Standing::of(&job("waiting", End::Code(1)), Some(&kept()), false);
+        let waiting = LifeCycle::of(&job("waiting", End::Code(1)), Some(&kept()), false);
         assert!(waiting.auto_restart, "launchd starts it when it sees fit");
     }
 
     #[test]
     fn what_is_kept_alive_and_does_not_run_is_ill_whatever_its_end() {
         for end in [End::Never, End::Code(0), End::Code(1), End::Code(143), End::Signal(15), End::Signal(9)] {
-            let seen = look(Some(job("not running", end.clone())), File::Agent(kept()));
-            let standing = Standing::of_seen(&seen, Watched::default());
-            assert_eq!(standing.active, ActiveState::Failed, "{end:?}");
+            let seen = inspect(Some(job("not running", end.clone())), File::Agent(kept()));
+            let life_cycle = LifeCycle::of_seen(&seen, Watched::default());
+            assert_eq!(life_cycle.active, ActiveState::Failed, "{end:?}");
             assert_eq!(stop_evidence(&seen, Watched::default()), StopEvidence::NotRequested, "{end:?}");
             let disabled = Seen { disabled: true, ..seen };
             assert_eq!(stop_evidence(&disabled, Watched::default()), StopEvidence::Requested);
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn what_waits_for_something_is_left_to_it() {
         let inspected = |starts, end| {
-            let seen = look(Some(job("not running", end)), File::Agent(Agent::that_starts(starts)));
+            let seen = inspect(Some(job("not running", end)), File::Agent(Agent::that_starts(starts)));
             inspection(&seen, Watched::default(), Detail::ALL)
         };
         let path = Starts { condition: Some("PathState"), ..Starts::default() };
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(failed.triggers, ["StartInterval"]);
         assert!(failed.file.is_some_and(|file| file.on_demand));
         let podmans = Agent { by_podman: true, ..Agent::that_starts(Starts::default()) };
-        let seen = look(Some(job("not running", End::Code(125))), File::Agent(podmans));
+        let seen = inspect(Some(job("not running", End::Code(125))), File::Agent(podmans));
         let left = inspection(&seen, Watched::default(), Detail::ALL);
         assert_eq!((left.active, left.file.map(|file| file.on_demand)), (ActiveState::Inactive, Some(true)));
         assert!(left.said.and_then(|said| said.left_to).is_some_and(|it| it.contains("podman")));
@@ -346,34 +346,34 @@ mod tests {
     #[test]
     fn what_launchd_cannot_start_and_what_has_lost_its_directory_are_no_crash_loops() {
         let failed = Job { spawn_failed: true, ..job("spawn scheduled", End::Code(78)) };
-        assert_eq!(Standing::of(&failed, Some(&kept()), false), Standing::plain(ActiveState::Failed));
+        assert_eq!(LifeCycle::of(&failed, Some(&kept()), false), LifeCycle::plain(ActiveState::Failed));
         let looping = job("spawn scheduled", End::Code(1));
-        assert!(Standing::of(&looping, Some(&kept()), false).auto_restart);
-        assert_eq!(Standing::of(&looping, Some(&kept()), true), Standing::plain(ActiveState::Failed));
+        assert!(LifeCycle::of(&looping, Some(&kept()), false).auto_restart);
+        assert_eq!(LifeCycle::of(&looping, Some(&kept()), true), LifeCycle::plain(ActiveState::Failed));
     }
 
     #[test]
     fn what_lerd_has_just_written_is_left_to_it() {
         let (own, lerds) = (Watched { taken_out: true, ..Watched::default() }, Watched::default());
-        assert!(Standing::out(lerds, true).has_job);
-        assert!(!Standing::out(lerds, false).has_job && !Standing::out(own, true).has_job);
+        assert!(LifeCycle::out(lerds, true).has_job);
+        assert!(!LifeCycle::out(lerds, false).has_job && !LifeCycle::out(own, true).has_job);
     }
 
     #[test]
     fn a_stop_is_told_from_a_crash() {
         let evidence = |seen: &Seen, taken_out| stop_evidence(seen, Watched { taken_out, ..Watched::default() });
         let crashed = || job("not running", End::Signal(9));
-        let of_file = |job| look(job, File::None);
+        let of_file = |job| inspect(job, File::None);
         assert_eq!(evidence(&of_file(Some(crashed())), false), StopEvidence::NotRequested);
         assert_eq!(evidence(&of_file(Some(job("not running", End::Code(1)))), false), StopEvidence::NotRequested);
         assert_eq!(evidence(&of_file(Some(job("not running", End::Code(143)))), false), StopEvidence::Requested);
         assert_eq!(evidence(&of_file(Some(job("not running", End::Signal(15)))), false), StopEvidence::Requested);
-        assert_eq!(evidence(&look(Some(crashed()), File::Missing), false), StopEvidence::Requested);
+        assert_eq!(evidence(&inspect(Some(crashed()), File::Missing), false), StopEvidence::Requested);
         assert_eq!(evidence(&Seen { disabled: true, ..of_file(Some(crashed())) }, false), StopEvidence::Requested);
         assert_eq!(evidence(&of_file(Some(job("running", End::Signal(15)))), false), StopEvidence::NotRequested);
         assert_eq!(evidence(&of_file(None), false), StopEvidence::Requested, "it was taken out");
         assert_eq!(evidence(&of_file(None), true), StopEvidence::NotRequested, "by us");
-        assert_eq!(evidence(&look(None, File::Missing), true), StopEvidence::Requested);
+        assert_eq!(evidence(&inspect(None, File::Missing), true), StopEvidence::Requested);
         for end in [End::Code(0), End::Never, End::Unknown] {
             assert!(matches!(evidence(&of_file(Some(job("not running", end))), false), StopEvidence::Unknown(_)));
         }

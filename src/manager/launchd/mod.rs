@@ -7,23 +7,23 @@
 //!   what they print of all.
 //! - [`label`]: what a unit is called. [`plist`]: the files of jobs, [`starts`] who starts one by that, [`guard`] what
 //!   Lerd's say elsewhere. [`tail`]: the end of their logs.
-//! - [`look`]: looks at jobs. [`job`]: what they come to, in the words of units; [`said`]: in launchd's, for people.
+//! - [`inspect`]: looks at jobs. [`job`]: what they come to, in the words of units; [`said`]: in launchd's, for people.
 //! - [`start`]: how one is healed. [`records`]: what is out meanwhile.
-//! - [`own`]: workerheal's own job.
+//! - [`self_job`]: workerheal's own job.
 //! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
 
 mod answers;
 mod guard;
+mod inspect;
 mod job;
 mod label;
 pub(crate) mod launchctl;
-mod look;
-pub(crate) mod own;
 mod plist;
 #[cfg(test)]
 mod recorded;
 mod records;
 mod said;
+pub(crate) mod self_job;
 mod session;
 mod start;
 mod starts;
@@ -42,10 +42,10 @@ use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::core::explain;
 use crate::core::rules::Start;
-use crate::core::units::{Detail, Inspection, UnitName, UnitStatus, Whereabouts};
-use crate::paths::{Overrides, Paths};
+use crate::core::units::{Detail, Inspection, Location, UnitName, UnitStatus};
+use crate::files::paths::{Overrides, Paths};
+use inspect::Inspector;
 use launchctl::Launchctl;
-use look::Eyes;
 use plist::File;
 use records::Records;
 use session::{Request, Session};
@@ -60,7 +60,7 @@ const READS_WITHIN: Duration = Duration::from_secs(1);
 /// A handle on launchd.
 #[derive(Debug, Clone)]
 pub struct Launchd {
-    eyes: Eyes,
+    inspector: Inspector,
     requests: mpsc::UnboundedSender<Request>,
     under_way: watch::Receiver<usize>,
 }
@@ -72,8 +72,8 @@ impl Launchd {
     ///
     /// If `launchctl` cannot be run, or does not answer.
     pub async fn connect(scope: Scope, patterns: Vec<String>) -> Result<(Self, Changes), ManagerError> {
-        let places = Places { directories: directories(scope), records: place_of_records(scope) };
-        Self::connect_through(Path::new(LAUNCHCTL), places, scope, patterns).await
+        let paths = LaunchdPaths { directories: directories(scope), records: records_path(scope) };
+        Self::connect_through(Path::new(LAUNCHCTL), paths, scope, patterns).await
     }
 
     /// As [`connect`](Self::connect), with this `launchctl`, and with files in these places.
@@ -83,23 +83,23 @@ impl Launchd {
     /// If it cannot be run, or does not answer.
     pub async fn connect_through(
         program: &Path,
-        places: Places,
+        paths: LaunchdPaths,
         scope: Scope,
         patterns: Vec<String>,
     ) -> Result<(Self, Changes), ManagerError> {
         let launchctl = Launchctl::connect(program, scope, LABEL).await?;
-        let eyes = Eyes { launchctl, directories: places.directories.into() };
-        let records = places.records.map(Records);
+        let inspector = Inspector { launchctl, directories: paths.directories.into() };
+        let records = paths.records.map(Records);
         let (requests, requested) = mpsc::unbounded_channel();
         let (changes, told) = mpsc::unbounded_channel();
         let (busy, under_way) = watch::channel(0);
-        tokio::spawn(Session::new(eyes.clone(), records, &patterns, requested, changes, busy).run());
-        Ok((Self { eyes, requests, under_way }, told))
+        tokio::spawn(Session::new(inspector.clone(), records, &patterns, requested, changes, busy).run());
+        Ok((Self { inspector, requests, under_way }, told))
     }
 
     async fn file(&self, unit: &UnitName) -> File {
-        let job = self.eyes.job(unit).await.ok().flatten().map(|(_, job)| job);
-        self.eyes.file(unit, job.as_ref()).await
+        let job = self.inspector.job(unit).await.ok().flatten().map(|(_, job)| job);
+        self.inspector.file(unit, job.as_ref()).await
     }
 
     async fn ask<T>(
@@ -115,7 +115,7 @@ impl Launchd {
 
 /// Where files are.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct LaunchdPaths {
     /// The plists of jobs that are not loaded.
     pub directories: Vec<PathBuf>,
     /// A directory in which is recorded what has been taken out, and is to be brought back.
@@ -123,7 +123,7 @@ pub struct Places {
 }
 
 /// Beside what else survives a restart of the daemon.
-fn place_of_records(scope: Scope) -> Option<PathBuf> {
+fn records_path(scope: Scope) -> Option<PathBuf> {
     let overrides = Overrides { system: scope == Scope::System, ..Overrides::default() };
     let paths = Paths::find(&overrides, |name| std::env::var_os(name)).ok()?;
     Some(paths.state.with_file_name("taken-out"))
@@ -168,14 +168,14 @@ impl ServiceManager for Launchd {
     fn stop(&self, _unit: &UnitName) {}
 
     /// By its plist alone: launchd is not asked about a job that runs.
-    async fn whereabouts(&self, unit: &UnitName) -> Result<Whereabouts, ManagerError> {
-        let file = self.eyes.file(unit, None).await;
+    async fn location(&self, unit: &UnitName) -> Result<Location, ManagerError> {
+        let file = self.inspector.file(unit, None).await;
         let agent = file.agent();
         let directory = agent.and_then(|agent| agent.working_directory.clone());
         // What podman runs works in its container.
         let required = directory.is_some() && !agent.is_some_and(|agent| agent.by_podman);
-        let gone = required && look::is_gone(directory.clone()).await;
-        Ok(Whereabouts { directory, required, gone, container: false })
+        let gone = required && inspect::is_gone(directory.clone()).await;
+        Ok(Location { directory, required, gone, container: false })
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
@@ -190,9 +190,10 @@ impl ServiceManager for Launchd {
     }
 
     async fn commands(&self, unit: &UnitName) -> Option<explain::Manager> {
-        let found = self.eyes.job(unit).await.ok().flatten();
-        let file = self.eyes.file(unit, found.as_ref().map(|(_, job)| job)).await;
-        let domain = found.as_ref().map(|(domain, _)| *domain).or(self.eyes.launchctl.domains().first().copied())?;
+        let found = self.inspector.job(unit).await.ok().flatten();
+        let file = self.inspector.file(unit, found.as_ref().map(|(_, job)| job)).await;
+        let domain =
+            found.as_ref().map(|(domain, _)| *domain).or(self.inspector.launchctl.domains().first().copied())?;
         let text = |path: &Path| path.display().to_string();
         Some(explain::Manager::Launchd(explain::LaunchdJob {
             domain: domain.to_string(),

@@ -9,8 +9,8 @@ use super::guard::Guard;
 use super::label::{label_of, unit_of};
 use super::starts::Starts;
 use crate::core::units::UnitName;
+use crate::files::paths::read_bounded;
 use crate::manager::fingerprint;
-use crate::paths::read_bounded;
 
 /// The type of a session at the screen, which agents are for that say nothing else.
 const AT_THE_SCREEN: &str = "Aqua";

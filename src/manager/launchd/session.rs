@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::inspect::{Inspector, ListedState};
 use super::job::{self, Seen, Watched};
-use super::look::{Eyes, Sight};
 use super::records::Records;
 use super::start::{Order, Start, start};
-use super::watched::Memory;
+use super::watched::JobHistory;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::manager::{Change, ManagerError};
 
@@ -35,19 +35,19 @@ pub(super) enum Request {
 
 /// What a task has found.
 enum Found {
-    List(Result<Vec<(UnitName, Sight)>, ManagerError>),
-    Look(UnitName, Detail, Answer<Inspection>, Result<Seen, ManagerError>),
+    List(Result<Vec<(UnitName, ListedState)>, ManagerError>),
+    InspectionId(UnitName, Detail, Answer<Inspection>, Result<Seen, ManagerError>),
     Start(UnitName, Start),
 }
 
 pub(super) struct Session {
-    eyes: Eyes,
+    inspector: Inspector,
     records: Option<Records>,
     covered: Vec<glob::Pattern>,
     requests: mpsc::UnboundedReceiver<Request>,
     changes: mpsc::UnboundedSender<Change>,
     tasks: JoinSet<Found>,
-    memory: Memory,
+    history: JobHistory,
     /// Units that are being started.
     starting: HashSet<UnitName>,
     /// How many those are, for whoever waits for their end.
@@ -63,25 +63,25 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(
-        eyes: Eyes,
+        inspector: Inspector,
         records: Option<Records>,
         patterns: &[String],
         requests: mpsc::UnboundedReceiver<Request>,
         changes: mpsc::UnboundedSender<Change>,
         under_way: watch::Sender<usize>,
     ) -> Self {
-        let mut memory = Memory::default();
+        let mut history = JobHistory::default();
         for unit in records.iter().flat_map(Records::read) {
-            memory.set_taken_out(&unit, true);
+            history.set_taken_out(&unit, true);
         }
         Self {
-            eyes,
+            inspector,
             records,
             covered: globs(patterns),
             requests,
             changes,
             tasks: JoinSet::new(),
-            memory,
+            history,
             starting: HashSet::new(),
             under_way,
             listing: false,
@@ -112,7 +112,7 @@ impl Session {
     }
 
     fn perform(&mut self, request: Request) {
-        let eyes = self.eyes.clone();
+        let inspector = self.inspector.clone();
         match request {
             Request::Refresh => {
                 self.told = true;
@@ -128,18 +128,18 @@ impl Session {
             }
             Request::Inspect(unit, detail, answer) => {
                 self.tasks.spawn(async move {
-                    let seen = eyes.look(&unit, detail).await;
-                    Found::Look(unit, detail, answer, seen)
+                    let seen = inspector.inspect(&unit, detail).await;
+                    Found::InspectionId(unit, detail, answer, seen)
                 });
             }
             Request::Start { unit, restart, timeout } => {
                 self.starting.insert(unit.clone());
                 self.under_way.send_replace(self.starting.len());
                 let (records, deadline) = (self.records.clone(), Instant::now() + timeout);
-                let enable = self.memory.was_disabled(&unit);
+                let enable = self.history.was_disabled(&unit);
                 self.tasks.spawn(async move {
                     let order = Order { unit: &unit, restart, enable, deadline };
-                    let ended = start(&eyes, records.as_ref(), order).await;
+                    let ended = start(&inspector, records.as_ref(), order).await;
                     Found::Start(unit, ended)
                 });
             }
@@ -158,14 +158,14 @@ impl Session {
         if std::mem::replace(&mut self.listing, true) {
             return;
         }
-        let (eyes, covered) = (self.eyes.clone(), self.covered.clone());
-        self.tasks.spawn(async move { Found::List(eyes.list(&covered).await) });
+        let (inspector, covered) = (self.inspector.clone(), self.covered.clone());
+        self.tasks.spawn(async move { Found::List(inspector.list(&covered).await) });
     }
 
     fn found(&mut self, found: Found) {
         match found {
             Found::List(result) => self.listed(result),
-            Found::Look(unit, detail, answer, seen) => {
+            Found::InspectionId(unit, detail, answer, seen) => {
                 let seen = seen.map(|seen| self.inspected(&unit, &seen, detail));
                 // Whoever asked may have gone.
                 let _ = answer.send(seen);
@@ -174,12 +174,12 @@ impl Session {
         }
     }
 
-    fn listed(&mut self, result: Result<Vec<(UnitName, Sight)>, ManagerError>) {
+    fn listed(&mut self, result: Result<Vec<(UnitName, ListedState)>, ManagerError>) {
         self.listing = false;
         if std::mem::take(&mut self.outdated) {
             return self.list();
         }
-        let result = result.map(|sights| self.statuses(sights));
+        let result = result.map(|states| self.statuses(states));
         if std::mem::take(&mut self.told) {
             let change = match &result {
                 Ok(list) => Change::Units(list.clone()),
@@ -192,34 +192,34 @@ impl Session {
         }
     }
 
-    fn statuses(&mut self, sights: Vec<(UnitName, Sight)>) -> Vec<UnitStatus> {
+    fn statuses(&mut self, states: Vec<(UnitName, ListedState)>) -> Vec<UnitStatus> {
         let now = Instant::now();
-        let mut statuses = Vec::with_capacity(sights.len());
-        for (unit, sight) in sights {
+        let mut statuses = Vec::with_capacity(states.len());
+        for (unit, state) in states {
             if self.starting.contains(&unit) {
                 continue;
             }
-            if !matches!(sight, Sight::Out { .. }) && self.memory.of(&unit, now).taken_out {
+            if !matches!(state, ListedState::Out { .. }) && self.history.of(&unit, now).taken_out {
                 // Another client was faster.
-                self.memory.set_taken_out(&unit, false);
+                self.history.set_taken_out(&unit, false);
                 self.records.iter().for_each(|records| records.remove(&unit));
             }
-            statuses.push(match sight {
-                Sight::Out { is_new } => {
-                    self.memory.gone(&unit);
-                    job::out(unit.clone(), self.memory.of(&unit, now), is_new)
+            statuses.push(match state {
+                ListedState::Out { is_new } => {
+                    self.history.gone(&unit);
+                    job::out(unit.clone(), self.history.of(&unit, now), is_new)
                 }
-                Sight::Running(pid) => {
-                    self.memory.saw(&unit, Some(pid), None, now);
+                ListedState::Running(pid) => {
+                    self.history.saw(&unit, Some(pid), None, now);
                     job::running(unit)
                 }
-                Sight::Down(seen) => {
+                ListedState::Down(seen) => {
                     if let Some(job) = &seen.job {
-                        self.memory.saw(&unit, job.pid, Some(job.runs), now);
+                        self.history.saw(&unit, job.pid, Some(job.runs), now);
                     }
                     job::status(unit, &seen, Watched::default())
                 }
-                Sight::Unknown => job::unknown(unit),
+                ListedState::Unknown => job::unknown(unit),
             });
         }
         statuses.extend(self.starting.iter().cloned().map(job::starting));
@@ -229,23 +229,23 @@ impl Session {
     fn inspected(&mut self, unit: &UnitName, seen: &Seen, detail: Detail) -> Inspection {
         let now = Instant::now();
         match &seen.job {
-            Some(job) => self.memory.saw(unit, job.pid.filter(|_| job.is_up()), Some(job.runs), now),
-            None => self.memory.gone(unit),
+            Some(job) => self.history.saw(unit, job.pid.filter(|_| job.is_up()), Some(job.runs), now),
+            None => self.history.gone(unit),
         }
         if detail.stop || detail.file {
-            self.memory.set_disabled(unit, seen.disabled);
+            self.history.set_disabled(unit, seen.disabled);
         }
-        let watched = self.memory.of(unit, now);
+        let watched = self.history.of(unit, now);
         job::inspection(seen, watched, detail)
     }
 
     fn started(&mut self, unit: UnitName, ended: Start) {
         self.starting.remove(&unit);
         if let Some(taken_out) = ended.taken_out {
-            self.memory.set_taken_out(&unit, taken_out);
+            self.history.set_taken_out(&unit, taken_out);
         }
         if let Some(job) = &ended.job {
-            self.memory.saw(&unit, job.pid.filter(|_| job.is_up()), Some(job.runs), Instant::now());
+            self.history.saw(&unit, job.pid.filter(|_| job.is_up()), Some(job.runs), Instant::now());
             // What is known of it until now is that it was down.
             let seen = Seen { job: Some(job.clone()), ..Seen::default() };
             let _ = self.changes.send(Change::Unit(job::status(unit.clone(), &seen, Watched::default())));

@@ -13,13 +13,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::{End, Job};
+use super::inspect::{Inspector, is_new};
 use super::job::is_put_off;
 use super::label::{is_lerds, label_of};
 use super::launchctl::{Domain, Failure};
-use super::look::{Eyes, is_new};
 use super::plist::{Agent, File};
 use super::records::Records;
-use crate::core::diagnosis::{Hopeless, Refusal};
+use crate::core::diagnosis::{Refusal, Unrecoverable};
 use crate::core::healer::Outcome;
 use crate::core::units::UnitName;
 
@@ -54,15 +54,15 @@ pub(super) struct Start {
 }
 
 /// Starts the unit, or restarts one that is up.
-pub(super) async fn start(eyes: &Eyes, records: Option<&Records>, order: Order<'_>) -> Start {
+pub(super) async fn start(inspector: &Inspector, records: Option<&Records>, order: Order<'_>) -> Start {
     let label = label_of(order.unit);
-    let mut starter = Starter { eyes, records, order, label, domain: None, job: None, taken_out: None };
+    let mut starter = Starter { inspector, records, order, label, domain: None, job: None, taken_out: None };
     let outcome = starter.run().await.unwrap_or_else(|outcome| outcome);
     Start { outcome, job: starter.job, taken_out: starter.taken_out }
 }
 
 struct Starter<'a> {
-    eyes: &'a Eyes,
+    inspector: &'a Inspector,
     records: Option<&'a Records>,
     order: Order<'a>,
     label: String,
@@ -75,7 +75,7 @@ struct Starter<'a> {
 impl Starter<'_> {
     /// The steps; an error is the outcome that they end with.
     async fn run(&mut self) -> Result<Outcome, Outcome> {
-        let mut job = self.look().await?;
+        let mut job = self.inspect().await?;
         let mut agent = self.agent(job.as_ref()).await?;
         let mut waits = Waits::until(self.order.deadline);
         while is_lerds(self.order.unit) && is_new(agent.written) && !job.as_ref().is_some_and(Job::is_up) {
@@ -83,7 +83,7 @@ impl Starter<'_> {
             if !waits.wait().await {
                 return Err(not_started("Lerd has just written its plist, and does not load it"));
             }
-            job = self.look().await?;
+            job = self.inspect().await?;
             agent = self.agent(job.as_ref()).await?;
         }
         if let Some(job) = job {
@@ -110,20 +110,20 @@ impl Starter<'_> {
     }
 
     async fn agent(&self, job: Option<&Job>) -> Result<Agent, Outcome> {
-        match self.eyes.file(self.order.unit, job).await {
+        match self.inspector.file(self.order.unit, job).await {
             File::Agent(agent) if agent.by_podman => {
                 Err(not_started("podman runs it, not launchd; start it in Lerd, or with: podman start"))
             }
             File::Agent(agent) => Ok(agent),
-            File::Missing => Err(Outcome::Impossible(Hopeless::NotFound)),
-            File::Wrong => Err(Outcome::Impossible(Hopeless::BadSetting)),
-            File::Unreadable => Err(Outcome::Impossible(Hopeless::Unreadable)),
+            File::Missing => Err(Outcome::Impossible(Unrecoverable::NotFound)),
+            File::Wrong => Err(Outcome::Impossible(Unrecoverable::BadSetting)),
+            File::Unreadable => Err(Outcome::Impossible(Unrecoverable::Unreadable)),
             File::None => Err(not_started("it was not loaded from a file, so it cannot be loaded again")),
         }
     }
 
-    async fn look(&mut self) -> Result<Option<Job>, Outcome> {
-        let found = self.eyes.job(self.order.unit).await.map_err(|error| not_started(&error.to_string()))?;
+    async fn inspect(&mut self) -> Result<Option<Job>, Outcome> {
+        let found = self.inspector.job(self.order.unit).await.map_err(|error| not_started(&error.to_string()))?;
         Ok(found.map(|(domain, job)| {
             self.domain = Some(domain);
             job
@@ -132,11 +132,11 @@ impl Starter<'_> {
 
     /// Whether it is disabled. What cannot be read is not.
     async fn is_disabled(&self, agent: &Agent) -> bool {
-        self.eyes.is_disabled(self.order.unit, Some(agent)).await.unwrap_or(false)
+        self.inspector.is_disabled(self.order.unit, Some(agent)).await.unwrap_or(false)
     }
 
     async fn enable(&self, domain: Domain) -> Result<(), Outcome> {
-        self.eyes.launchctl.enable(domain, &self.label).await.map_err(|failure| failed("enable", &failure))
+        self.inspector.launchctl.enable(domain, &self.label).await.map_err(|failure| failed("enable", &failure))
     }
 
     /// Takes the job out and waits until it is gone: until then it cannot be loaded.
@@ -150,7 +150,7 @@ impl Starter<'_> {
             // On a full disk workers are healed too.
             let _ = records.add(self.order.unit);
         }
-        match self.eyes.launchctl.bootout(domain, &self.label).await {
+        match self.inspector.launchctl.bootout(domain, &self.label).await {
             Ok(())
             | Err(Failure::NotLoaded | Failure::Busy | Failure::Redundant | Failure::InProgress | Failure::Slow) => {}
             Err(failure) => return Err(failed("bootout", &failure)),
@@ -161,7 +161,7 @@ impl Starter<'_> {
             self.enable(domain).await?;
         }
         let mut waits = Waits::until(self.order.deadline);
-        while self.look().await?.is_some() {
+        while self.inspect().await?.is_some() {
             if !waits.wait().await {
                 return Err(not_started("its job does not end: launchd has not taken it out in time"));
             }
@@ -172,7 +172,7 @@ impl Starter<'_> {
     async fn load(&mut self, agent: &Agent) -> Result<(), Outcome> {
         let mut domains = match self.domain {
             Some(domain) => vec![domain],
-            None => self.eyes.launchctl.domains().to_vec(),
+            None => self.inspector.launchctl.domains().to_vec(),
         }
         .into_iter();
         let mut domain = domains.next().unwrap_or(Domain::System);
@@ -183,7 +183,7 @@ impl Starter<'_> {
         self.taken_out = Some(true);
         let mut waits = Waits::until(self.order.deadline);
         loop {
-            let failure = match self.eyes.launchctl.bootstrap(domain, &agent.path).await {
+            let failure = match self.inspector.launchctl.bootstrap(domain, &agent.path).await {
                 Ok(()) => break,
                 Err(failure) => failure,
             };
@@ -199,7 +199,7 @@ impl Starter<'_> {
             match failure {
                 Failure::Busy | Failure::Redundant | Failure::InProgress | Failure::Disabled | Failure::Slow => {
                     // It may be there all the same, or be about to go.
-                    if self.look().await?.is_some_and(|job| !job.is_going()) {
+                    if self.inspect().await?.is_some_and(|job| !job.is_going()) {
                         break;
                     }
                     if self.is_disabled(agent).await {
@@ -239,7 +239,7 @@ impl Starter<'_> {
         let mut kick: Option<Kick> = None;
         let mut waits = Waits::until(deadline);
         loop {
-            let Some(job) = self.look().await? else {
+            let Some(job) = self.inspect().await? else {
                 return Err(Outcome::Cancelled);
             };
             let is_up = job.is_up();
@@ -260,7 +260,7 @@ impl Starter<'_> {
             } else if job.is_idle() && kick.is_none() {
                 let starts_by_itself = agent.starts.at_load && runs_before.is_none() && job.pended.is_none();
                 if !starts_by_itself || begin.elapsed() >= STARTS_WITHIN {
-                    kick = self.domain.map(|domain| Kick::of(self.eyes, domain, &self.label));
+                    kick = self.domain.map(|domain| Kick::of(self.inspector, domain, &self.label));
                 }
             }
             if let Some(failure) = kick.as_mut().and_then(Kick::failure) {
@@ -297,8 +297,8 @@ fn refused_for(agent: &Agent, domain: Domain, failure: &Failure) -> Option<Strin
 struct Kick(Option<JoinHandle<Result<(), Failure>>>);
 
 impl Kick {
-    fn of(eyes: &Eyes, domain: Domain, label: &str) -> Self {
-        let (launchctl, label) = (eyes.launchctl.clone(), label.to_owned());
+    fn of(inspector: &Inspector, domain: Domain, label: &str) -> Self {
+        let (launchctl, label) = (inspector.launchctl.clone(), label.to_owned());
         Self(Some(tokio::spawn(async move { launchctl.kickstart(domain, &label).await })))
     }
 

@@ -43,13 +43,13 @@ pub(super) fn log(mut paths: Vec<PathBuf>, wanted: WantedLines) -> Log {
     paths.sort();
     paths.dedup();
     Log::read_by(move |pen| async move {
-        let look = spawn_blocking(move || {
+        let read = spawn_blocking(move || {
             // There may be none yet. What is no file, such as a pipe, is not to be read by two.
             paths.retain(|path| std::fs::metadata(path).map_or(true, |data| data.is_file()));
             paths.sort_by_key(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok());
             paths
         });
-        let paths = timeout(READS_WITHIN, look).await.ok().and_then(Result::ok);
+        let paths = timeout(READS_WITHIN, read).await.ok().and_then(Result::ok);
         let paths = paths.ok_or_else(|| LogError("its file system does not answer".to_owned()))?;
         if wanted.follow {
             try_join_all(paths.iter().map(|path| tail(path, wanted, &pen))).await?;

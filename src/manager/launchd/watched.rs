@@ -10,7 +10,7 @@ use crate::core::units::UnitName;
 
 /// What is remembered of all units.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct JobHistory {
     lives: HashMap<UnitName, Life>,
     taken_out: HashSet<UnitName>,
     disabled: HashSet<UnitName>,
@@ -24,7 +24,7 @@ struct Life {
     before: Option<(std::time::Duration, Option<u32>)>,
 }
 
-impl Memory {
+impl JobHistory {
     /// The unit was seen with this process, or without any after so many runs.
     pub fn saw(&mut self, unit: &UnitName, pid: Option<u32>, runs: Option<u32>, now: Instant) {
         if pid.is_none() && !self.lives.contains_key(unit) {
@@ -93,20 +93,20 @@ mod tests {
 
     #[test]
     fn a_run_is_as_long_as_it_was_seen() {
-        let (mut memory, unit, start) = (Memory::default(), UnitName::parse("a").unwrap(), Instant::now());
+        let (mut history, unit, start) = (JobHistory::default(), UnitName::parse("a").unwrap(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        memory.saw(&unit, Some(7), None, at(0));
-        memory.saw(&unit, Some(7), None, at(5));
-        assert_eq!(memory.of(&unit, at(6)).up_for, Some(Duration::from_secs(6)));
-        memory.saw(&unit, None, Some(1), at(8));
-        memory.saw(&unit, None, Some(1), at(9));
-        let seen = memory.of(&unit, at(9));
+        history.saw(&unit, Some(7), None, at(0));
+        history.saw(&unit, Some(7), None, at(5));
+        assert_eq!(history.of(&unit, at(6)).up_for, Some(Duration::from_secs(6)));
+        history.saw(&unit, None, Some(1), at(8));
+        history.saw(&unit, None, Some(1), at(9));
+        let seen = history.of(&unit, at(9));
         assert_eq!((seen.up_for, seen.last_run), (None, Some(Duration::from_secs(8))));
-        memory.saw(&unit, None, Some(2), at(12));
-        assert_eq!(memory.of(&unit, at(12)).last_run, None, "one that nobody saw was short");
-        memory.saw(&unit, Some(8), None, at(20));
-        memory.saw(&unit, Some(9), None, at(23));
-        let seen = memory.of(&unit, at(24));
+        history.saw(&unit, None, Some(2), at(12));
+        assert_eq!(history.of(&unit, at(12)).last_run, None, "one that nobody saw was short");
+        history.saw(&unit, Some(8), None, at(20));
+        history.saw(&unit, Some(9), None, at(23));
+        let seen = history.of(&unit, at(24));
         assert_eq!((seen.up_for, seen.last_run), (Some(Duration::from_secs(1)), Some(Duration::from_secs(3))));
     }
 }

@@ -1,6 +1,6 @@
 //! What `make fuzz` feeds with anything at all: see [`fuzz`](crate::fuzz).
 
-use super::{direct, wire};
+use super::{private_socket, wire};
 
 /// Any text as an object path, and as a unit.
 pub(crate) fn names(text: &str) {
@@ -18,11 +18,11 @@ pub(crate) fn names(text: &str) {
 pub(crate) fn messages(data: &[u8]) {
     let (cut, rest) = data.split_first().unwrap_or((&0, &[]));
     let mut buffer = rest.to_vec();
-    let whole = direct::rewrite(&mut buffer);
+    let whole = private_socket::rewrite(&mut buffer);
     assert!(whole <= rest.len() && buffer.len() == rest.len());
     // A part of it is handed on no further than all of it.
     let mut part = rest[..usize::from(*cut).min(rest.len())].to_vec();
-    let handed_on = direct::rewrite(&mut part);
+    let handed_on = private_socket::rewrite(&mut part);
     if rest.first() == Some(&b'l') {
         assert!(handed_on <= whole);
         assert_eq!(part[..handed_on], buffer[..handed_on]);

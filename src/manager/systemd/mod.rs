@@ -1,17 +1,17 @@
 //! systemd, of the user or of the system, over D-Bus.
 //!
-//! [`session`] owns the connection and everything whose order matters; [`link`] has the calls that need
+//! [`session`] owns the connection and everything whose order matters; [`connection`] has the calls that need
 //! none; [`related`] has what a start would do to other units; [`wire`] has the names and the messages. This module has the handle, and makes a look at a unit
 //! of what they answer.
 //!
-//! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
+//! The way to the manager is its private socket if there is one ([`private_socket`]), else a bus.
 
-mod direct;
+mod connection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod link;
-pub(crate) mod own;
+mod private_socket;
 mod related;
+pub(crate) mod self_unit;
 mod session;
 mod wire;
 
@@ -28,13 +28,13 @@ use super::journal::{End, Journal};
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager};
 use crate::blocking::FILES;
-use crate::core::coverage::Aliases;
 use crate::core::rules::Start;
+use crate::core::selector::Aliases;
 use crate::core::units::{
-    ActiveState, Detail, Fall, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitName, UnitStatus,
-    Whereabouts,
+    ActiveState, Deactivation, Detail, Inspection, LoadState, Location, RestartPolicy, ServiceResult, StopEvidence,
+    UnitName, UnitStatus,
 };
-use link::{Address, Link, monotonic, since_then};
+use connection::{Address, ManagerConnection, monotonic, since_then};
 use related::Dependencies;
 use session::{PATIENCE, Request, Session};
 
@@ -46,7 +46,7 @@ const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 pub struct Systemd {
     journal: Journal,
     requests: mpsc::UnboundedSender<Request>,
-    link: watch::Receiver<Option<Link>>,
+    connection: watch::Receiver<Option<ManagerConnection>>,
     patterns: watch::Sender<Vec<String>>,
     aliases: watch::Sender<Aliases>,
 }
@@ -60,10 +60,10 @@ impl Systemd {
     /// If no manager can be reached now. A connection lost later is made anew by itself.
     pub async fn connect(scope: Scope, patterns: Vec<String>) -> Result<(Self, Changes), ManagerError> {
         let addresses = Address::of(scope);
-        let link = session::connect(&addresses).await?;
+        let connection = session::connect(&addresses).await?;
         let (requests, requested) = mpsc::unbounded_channel();
         let (changes, told) = mpsc::unbounded_channel();
-        let (link_sender, link_receiver) = watch::channel(Some(link.clone()));
+        let (link_sender, link_receiver) = watch::channel(Some(connection.clone()));
         let aliases = watch::Sender::new(Aliases::new());
         let session = Session {
             addresses,
@@ -71,21 +71,21 @@ impl Systemd {
             aliases: aliases.clone(),
             requests: requested,
             changes,
-            link: link_sender,
+            connection: link_sender,
         };
-        tokio::spawn(session.run(link));
+        tokio::spawn(session.run(connection));
         let systemd = Self {
             journal: Journal::new(scope),
             requests,
-            link: link_receiver,
+            connection: link_receiver,
             patterns: watch::Sender::new(patterns),
             aliases,
         };
         Ok((systemd, told))
     }
 
-    fn link(&self) -> Result<Link, ManagerError> {
-        self.link.borrow().clone().ok_or_else(|| ManagerError::Unreachable("not connected".to_owned()))
+    fn connection(&self) -> Result<ManagerConnection, ManagerError> {
+        self.connection.borrow().clone().ok_or_else(|| ManagerError::Unreachable("not connected".to_owned()))
     }
 
     /// What is listed: by the patterns, and by the own names of units with other names that match.
@@ -95,19 +95,19 @@ impl Systemd {
 
     /// Asks for single properties, all at once: of a whole interface systemd would also have to read
     /// files and control groups that nobody wants to know about, which takes it longer than a start.
-    async fn look(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
-        let link = self.link()?;
+    async fn inspect_untimed(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
+        let connection = self.connection()?;
         let name = unit.as_str();
-        let of_service = |key| link.property(name, wire::SERVICE, key);
+        let of_service = |key| connection.property(name, wire::SERVICE, key);
         let names = [name.to_owned()];
-        let of_unit = |key| link.property(name, wire::UNIT, key);
+        let of_unit = |key| connection.property(name, wire::UNIT, key);
         let (listed, left, down, began, dependencies, clearable, source, result, restart, kind, directory) = tokio::try_join!(
-            link.list_names(&names),
-            link.moment(name, "ActiveExitTimestampMonotonic"),
-            link.moment(name, "InactiveEnterTimestampMonotonic"),
-            link.moment(name, "InactiveExitTimestampMonotonic"),
-            Dependencies::of(&link, name),
-            link.can_be_loaded_again(name),
+            connection.list_names(&names),
+            connection.moment(name, "ActiveExitTimestampMonotonic"),
+            connection.moment(name, "InactiveEnterTimestampMonotonic"),
+            connection.moment(name, "InactiveExitTimestampMonotonic"),
+            Dependencies::of(&connection, name),
+            connection.can_be_loaded_again(name),
             of_unit("SourcePath"),
             of_service("Result"),
             of_service("Restart"),
@@ -122,30 +122,30 @@ impl Systemd {
         let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
         let is_down = seen.active.is_down();
         let changes = matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating) && !seen.auto_restart;
-        let fall = left.zip(down).map(|(left, down)| Fall { left, down });
+        let deactivation = left.zip(down).map(|(left, down)| Deactivation { left, down });
         // Of one that went down by itself it does not matter when its parents were up, unless it had a stop job: killed
         // in one moment with a parent that is up again, it was not meant.
-        let with_history = is_down && (detail.stop || !fall.is_some_and(Fall::was_sudden));
+        let with_history = is_down && (detail.stop || !deactivation.is_some_and(Deactivation::was_sudden));
         let directory = Directory::from(text(&directory));
         let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container) = tokio::try_join!(
-            self.related(&link, &dependencies, with_history),
-            when(restarts, link.restart_prevented(name)),
-            when(changes, link.transition(name, seen.active)),
-            when(seen.active.is_up(), link.uptime(name)),
-            when(detail.file, link.file(name)),
-            when(detail.file || detail.stop, link.invocation(name)),
-            when(detail.restarts || seen.auto_restart, link.restarts(name)),
-            when(detail.times, link.realtime(name, "StateChangeTimestamp")),
-            directory.is_gone(&link, name),
-            when(directory.path.is_none(), link.container_directory(name)),
+            self.related(&connection, &dependencies, with_history),
+            when(restarts, connection.restart_prevented(name)),
+            when(changes, connection.transition(name, seen.active)),
+            when(seen.active.is_up(), connection.uptime(name)),
+            when(detail.file, connection.file(name)),
+            when(detail.file || detail.stop, connection.invocation(name)),
+            when(detail.restarts || seen.auto_restart, connection.restarts(name)),
+            when(detail.times, connection.realtime(name, "StateChangeTimestamp")),
+            directory.is_gone(&connection, name),
+            when(directory.path.is_none(), connection.container_directory(name)),
         )?;
-        let fall = left.zip(down).map(|(left, down)| Fall { left, down });
+        let deactivation = left.zip(down).map(|(left, down)| Deactivation { left, down });
         let down_for = down.filter(|_| is_down).and_then(since_then);
         let result = ServiceResult::from(text(&result));
         let end = End {
             is_over: is_down,
             was_clean: seen.active == ActiveState::Inactive && result == ServiceResult::Success,
-            was_sudden: fall.is_some_and(Fall::was_sudden),
+            was_sudden: deactivation.is_some_and(Deactivation::was_sudden),
             ago: down_for.unwrap_or_default(),
         };
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
@@ -161,7 +161,7 @@ impl Systemd {
             has_job: seen.job.is_some(),
             up_for: up_for.flatten(),
             at: monotonic(),
-            fall,
+            deactivation,
             began,
             transition: transition.flatten(),
             down_for,
@@ -202,7 +202,7 @@ impl Systemd {
     }
 
     async fn was_kept_from_starting(&self, unit: &UnitName) -> Result<bool, StopEvidence> {
-        let began = async { self.link()?.began().await };
+        let began = async { self.connection()?.began().await };
         match began.await {
             Ok(began) => self.journal.was_kept_from_starting(unit, began).await,
             Err(error) => Err(StopEvidence::Unknown(error.to_string())),
@@ -237,18 +237,18 @@ impl From<&str> for Directory {
 impl Directory {
     /// Whether it is definitely no directory, or not there. One that cannot be looked at may be there, and one on a
     /// file system that does not answer is not waited for.
-    async fn is_gone(&self, link: &Link, unit: &str) -> Result<bool, ManagerError> {
+    async fn is_gone(&self, connection: &ManagerConnection, unit: &str) -> Result<bool, ManagerError> {
         let Some(path) = self.path.clone().filter(|_| !self.optional) else {
             return Ok(false);
         };
-        let look = FILES.within(LOOKS_WITHIN, move || is_gone(&path));
-        if !matches!(look.await, Ok(true)) {
+        let check = FILES.within(LOOKS_WITHIN, move || is_gone(&path));
+        if !matches!(check.await, Ok(true)) {
             return Ok(false);
         }
         // In another root it is not for us to see.
         let (root, image) = tokio::try_join!(
-            link.property(unit, wire::SERVICE, "RootDirectory"),
-            link.property(unit, wire::SERVICE, "RootImage"),
+            connection.property(unit, wire::SERVICE, "RootDirectory"),
+            connection.property(unit, wire::SERVICE, "RootImage"),
         )?;
         Ok(matches!(text(&root), "" | "/") && text(&image).is_empty())
     }
@@ -256,16 +256,16 @@ impl Directory {
 
 impl ServiceManager for Systemd {
     async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        self.link()?.list(&[], &self.listed()).await
+        self.connection()?.list(&[], &self.listed()).await
     }
 
     async fn list_not_up(&self) -> Result<Vec<UnitStatus>, ManagerError> {
         let states = ActiveState::ALL.iter().filter(|state| !state.is_up()).map(|state| state.as_str());
-        self.link()?.list(&states.collect::<Vec<_>>(), &self.listed()).await
+        self.connection()?.list(&states.collect::<Vec<_>>(), &self.listed()).await
     }
 
     async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
-        self.link()?.failed_sockets().await
+        self.connection()?.failed_sockets().await
     }
 
     fn refresh(&self) {
@@ -280,46 +280,48 @@ impl ServiceManager for Systemd {
 
     async fn aliases(&self) -> Result<Aliases, ManagerError> {
         let patterns = self.patterns.borrow().clone();
-        let aliases = self.link()?.aliases(&patterns).await?;
+        let aliases = self.connection()?.aliases(&patterns).await?;
         self.aliases.send_replace(aliases.clone());
         Ok(aliases)
     }
 
     async fn has_any(&self, pattern: &str) -> Option<bool> {
-        let link = self.link().ok()?;
+        let connection = self.connection().ok()?;
         let pattern = [pattern.to_owned()];
-        if !link.list(&[], &pattern).await.ok()?.is_empty() || !link.unit_files(&pattern).await.ok()?.is_empty() {
+        if !connection.list(&[], &pattern).await.ok()?.is_empty()
+            || !connection.unit_files(&pattern).await.ok()?.is_empty()
+        {
             return Some(true);
         }
         // An instance of a template has no file of its name.
         if UnitName::parse(&pattern[0]).is_err() {
             return Some(false);
         }
-        let lines = link.list_names(&pattern).await.ok()?;
+        let lines = connection.list_names(&pattern).await.ok()?;
         Some(lines.iter().any(|line| line.load != LoadState::NotFound))
     }
 
     async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
-        match timeout(PATIENCE, Box::pin(self.look(unit, detail))).await {
+        match timeout(PATIENCE, Box::pin(self.inspect_untimed(unit, detail))).await {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }
     }
 
     /// A few single properties, so that it can be asked of thousands.
-    async fn whereabouts(&self, unit: &UnitName) -> Result<Whereabouts, ManagerError> {
-        let (link, name) = (self.link()?, unit.as_str());
+    async fn location(&self, unit: &UnitName) -> Result<Location, ManagerError> {
+        let (connection, name) = (self.connection()?, unit.as_str());
         let ask = async {
             let (source, directory) = tokio::try_join!(
-                link.property(name, wire::UNIT, "SourcePath"),
-                link.property(name, wire::SERVICE, "WorkingDirectory"),
+                connection.property(name, wire::UNIT, "SourcePath"),
+                connection.property(name, wire::SERVICE, "WorkingDirectory"),
             )?;
             let directory = Directory::from(text(&directory));
             let (gone, in_container) = tokio::try_join!(
-                directory.is_gone(&link, name),
-                when(directory.path.is_none(), link.container_directory(name)),
+                directory.is_gone(&connection, name),
+                when(directory.path.is_none(), connection.container_directory(name)),
             )?;
-            Ok(Whereabouts {
+            Ok(Location {
                 required: directory.path.is_some() && !directory.optional,
                 directory: directory.path.or(in_container.flatten()),
                 gone,
@@ -339,11 +341,11 @@ impl ServiceManager for Systemd {
 
     async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {
         // Also of a unit that is up no longer: the caller knows that it is.
-        self.link().ok()?.realtime(unit.as_str(), "ActiveEnterTimestamp").await.ok()?
+        self.connection().ok()?.realtime(unit.as_str(), "ActiveEnterTimestamp").await.ok()?
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let run = self.link().ok()?.failed_run(unit.as_str()).await.ok()??;
+        let run = self.connection().ok()?.failed_run(unit.as_str()).await.ok()??;
         self.journal.what_went_wrong(unit, &run).await
     }
 
@@ -352,7 +354,7 @@ impl ServiceManager for Systemd {
         let last_run = move || {
             let (this, name) = (this.clone(), name.clone());
             let answer: BoxFuture<'static, _> =
-                Box::pin(async move { this.link().ok()?.last_run(name.as_str()).await.ok()? });
+                Box::pin(async move { this.connection().ok()?.last_run(name.as_str()).await.ok()? });
             answer
         };
         self.journal.log(unit, Box::new(last_run), wanted).await

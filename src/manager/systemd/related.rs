@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zbus::OwnedVariant;
 
-use super::link::Link;
+use super::connection::ManagerConnection;
 use super::wire::{self, Line};
 use super::{Systemd, flag, names, text};
 use crate::core::units::{ActiveState, Parent, StopEvidence, StoppedGroup};
@@ -41,14 +41,14 @@ pub(super) struct Related {
 
 impl Dependencies {
     /// Asks for all of them at once.
-    pub async fn of(link: &Link, unit: &str) -> Result<Self, ManagerError> {
-        let of_unit = |key| link.property(unit, wire::UNIT, key);
+    pub async fn of(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
+        let of_unit = |key| connection.property(unit, wire::UNIT, key);
         let (binds_to, requires, requisite, wants, upholds, conflicts, conflicted_by, part_of, triggers) = tokio::try_join!(
             of_unit("BindsTo"),
             of_unit("Requires"),
             of_unit("Requisite"),
             of_unit("Wants"),
-            link.property_if_known(unit, wire::UNIT, "Upholds"),
+            connection.property_if_known(unit, wire::UNIT, "Upholds"),
             of_unit("Conflicts"),
             of_unit("ConflictedBy"),
             of_unit("PartOf"),
@@ -83,7 +83,7 @@ impl Systemd {
     /// How the units are that it depends on. `with_history`: since when parents that are up have been so, too.
     pub(super) async fn related(
         &self,
-        link: &Link,
+        connection: &ManagerConnection,
         dependencies: &Dependencies,
         with_history: bool,
     ) -> Result<Related, ManagerError> {
@@ -95,7 +95,7 @@ impl Systemd {
             return Ok(Related::default());
         }
         let all: Vec<String> = all.into_iter().cloned().collect();
-        let lines = link.list_names(&all).await?;
+        let lines = connection.list_names(&all).await?;
         let mut related = Related::default();
         for line in lines {
             let is_down = !line.active.is_up() || line.is_stopping();
@@ -109,24 +109,28 @@ impl Systemd {
                 related.failed_sockets.push(line.name.clone());
             }
             if is_down && groups.contains(&line.name) {
-                related.stopped_groups.extend(self.stopped_group(link, &line).await?);
+                related.stopped_groups.extend(self.stopped_group(connection, &line).await?);
             }
             if requires.contains(&line.name) {
-                related.parents.push(parent(link, line, with_history).await?);
+                related.parents.push(parent(connection, line, with_history).await?);
             }
         }
         Ok(related)
     }
 
     /// A group that is down, if it was stopped. A target or a slice does not go down otherwise; a service may.
-    async fn stopped_group(&self, link: &Link, group: &Line) -> Result<Option<StoppedGroup>, ManagerError> {
+    async fn stopped_group(
+        &self,
+        connection: &ManagerConnection,
+        group: &Line,
+    ) -> Result<Option<StoppedGroup>, ManagerError> {
         let name = group.name.clone();
         if !group.active.is_down() {
             return Ok(group.is_stopping().then_some(StoppedGroup { name, left: None }));
         }
-        let Some(left) = link.moment(&name, "ActiveExitTimestampMonotonic").await? else { return Ok(None) };
+        let Some(left) = connection.moment(&name, "ActiveExitTimestampMonotonic").await? else { return Ok(None) };
         if kind(&name) == "service" {
-            let run = link.invocation(&name).await?;
+            let run = connection.invocation(&name).await?;
             let end = End {
                 is_over: true,
                 was_clean: group.active == ActiveState::Inactive,
@@ -141,7 +145,7 @@ impl Systemd {
     }
 }
 
-async fn parent(link: &Link, seen: Line, with_history: bool) -> Result<Parent, ManagerError> {
+async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) -> Result<Parent, ManagerError> {
     let stopping = seen.is_stopping();
     let mut parent = Parent {
         name: seen.name,
@@ -153,23 +157,23 @@ async fn parent(link: &Link, seen: Line, with_history: bool) -> Result<Parent, M
         stopped_later: false,
     };
     if with_history || !parent.active.is_up() {
-        parent.left = link.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
+        parent.left = connection.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
     }
     if parent.active.is_down() {
-        parent.stops_when_unneeded = flag(&link.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
+        parent.stops_when_unneeded = flag(&connection.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
         parent.finished = parent.active != ActiveState::Failed
             && kind(&parent.name) == "service"
-            && has_finished(link, &parent.name).await?;
+            && has_finished(connection, &parent.name).await?;
     }
     Ok(parent)
 }
 
 /// Whether it is a oneshot that has run, and has succeeded.
-async fn has_finished(link: &Link, service: &str) -> Result<bool, ManagerError> {
+async fn has_finished(connection: &ManagerConnection, service: &str) -> Result<bool, ManagerError> {
     let (kind, result, began) = tokio::try_join!(
-        link.property(service, wire::SERVICE, "Type"),
-        link.property(service, wire::SERVICE, "Result"),
-        link.moment(service, "InactiveExitTimestampMonotonic"),
+        connection.property(service, wire::SERVICE, "Type"),
+        connection.property(service, wire::SERVICE, "Result"),
+        connection.moment(service, "InactiveExitTimestampMonotonic"),
     )?;
     Ok(text(&kind) == "oneshot" && text(&result) == "success" && began.is_some_and(|began| began > Duration::ZERO))
 }

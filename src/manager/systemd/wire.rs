@@ -9,9 +9,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zbus::message::{Builder, Flags, Type};
 use zbus::{Message, ObjectPath, Variant};
 
-use crate::core::coverage::Aliases;
-use crate::core::diagnosis::{Hopeless, Refusal};
+use crate::core::diagnosis::{Refusal, Unrecoverable};
 use crate::core::healer::Outcome;
+use crate::core::selector::Aliases;
 use crate::core::units::{ActiveState, LoadState, UnitName, UnitStatus};
 
 pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -77,7 +77,7 @@ pub(super) enum Signal {
     /// A socket's state changed: whether it has failed.
     Socket(String, bool),
     /// Something changed that the signal does not spell out.
-    Look,
+    InspectionId,
     /// A unit was unloaded.
     Removed(String),
     /// A job was queued for a unit that shuts down the manager.
@@ -205,7 +205,7 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
             }
             let (_, changed, invalidated): (&str, Changed, Vec<&str>) = body.deserialize().ok()?;
             let Changed { active: Some(active), job, auto_restart } = changed else {
-                return invalidated.contains(&"ActiveState").then_some(Signal::Look);
+                return invalidated.contains(&"ActiveState").then_some(Signal::InspectionId);
             };
             match (unit, socket) {
                 (Some(name), _) => {
@@ -396,10 +396,10 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
     match error_name.strip_prefix("org.freedesktop.systemd1.") {
         Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
         Some("UnitMasked") => Outcome::Refused(Refusal::Masked, text),
-        Some("NoSuchUnit") => Outcome::Impossible(Hopeless::NotFound),
-        Some("BadUnitSetting") => Outcome::Impossible(Hopeless::BadSetting),
-        Some("LoadFailed") => Outcome::Impossible(Hopeless::Unreadable),
-        Some("OnlyByDependency") => Outcome::Impossible(Hopeless::NotByHand(text)),
+        Some("NoSuchUnit") => Outcome::Impossible(Unrecoverable::NotFound),
+        Some("BadUnitSetting") => Outcome::Impossible(Unrecoverable::BadSetting),
+        Some("LoadFailed") => Outcome::Impossible(Unrecoverable::Unreadable),
+        Some("OnlyByDependency") => Outcome::Impossible(Unrecoverable::NotByHand(text)),
         _ => Outcome::NotStarted(text),
     }
 }

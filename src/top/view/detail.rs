@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::clock::Clock;
 use super::palette::{Palette, cut, width, wrap};
 use super::pane::explanation;
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::top::model::Model;
 
 /// A line across, with a name on it.

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use super::clock::Clock;
 use super::palette::{Palette, cut, fit, fit_right, width};
 use crate::api::PauseKind;
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::top::model::Model;
 use crate::top::rows::{Order, Row};
 use crate::top::timeline::{Mark, Scale};

@@ -16,7 +16,7 @@ use ratatui::text::{Line, Text};
 pub(super) use clock::Clock;
 pub(super) use palette::Palette;
 
-use super::model::{Link, Mode, Model, Pane};
+use super::model::{DaemonLink, Mode, Model, Pane};
 
 /// The least that there is something to see on.
 const LEAST: (u16, u16) = (40, 10);
@@ -112,11 +112,11 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
     let places = Places::of(area, banners.len(), model);
     title::draw(frame, places.title, model, palette);
     title::draw_banners(frame, places.banners, &banners, palette);
-    let old = Palette { dimmed: model.link != Link::Up, ..palette };
+    let old = Palette { dimmed: model.daemon != DaemonLink::Up, ..palette };
     // What is known no longer does not go on.
-    let stopped = match model.link {
-        Link::Gone(_, since) => Some(clock.stopped_at(since)),
-        Link::Trying | Link::Up => None,
+    let stopped = match model.daemon {
+        DaemonLink::Gone(_, since) => Some(clock.stopped_at(since)),
+        DaemonLink::Trying | DaemonLink::Up => None,
     };
     let then = stopped.as_ref().unwrap_or(clock);
     if model.rows().is_empty() {
@@ -136,9 +136,11 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
 
 /// Says why there is no list.
 fn nothing(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
-    let text = match (&model.snapshot, &model.link) {
-        (None, Link::Trying | Link::Up) => "Asking the daemon …".to_owned(),
-        (None, Link::Gone(..)) => "It is looked for; what it knows appears here as soon as it answers.".to_owned(),
+    let text = match (&model.snapshot, &model.daemon) {
+        (None, DaemonLink::Trying | DaemonLink::Up) => "Asking the daemon …".to_owned(),
+        (None, DaemonLink::Gone(..)) => {
+            "It is looked for; what it knows appears here as soon as it answers.".to_owned()
+        }
         (Some(snapshot), _) if snapshot.workers.is_empty() => {
             format!("No worker is loaded that the configuration covers ({}).", snapshot.status.config)
         }

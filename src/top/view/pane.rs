@@ -20,7 +20,7 @@ fn name(model: &Model, clock: &Clock) -> String {
         Pane::None => String::new(),
         Pane::Help => "help".to_owned(),
         Pane::Explanation => {
-            let worker = model.selected().map(crate::core::survey::WorkerReport::name).unwrap_or_default();
+            let worker = model.selected().map(crate::core::report::WorkerReport::name).unwrap_or_default();
             let as_of = model.answer().map(|answer| format!(", as of {}", clock.time_of_day(answer.at)));
             format!("why {worker} is as it is{}", as_of.unwrap_or_default())
         }

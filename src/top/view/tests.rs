@@ -12,7 +12,7 @@ use crate::api::{DaemonStatus, Explained, ManagerStatus, PauseKind, PauseReport,
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
 use crate::core::explain::{Explanation, Line as Rule, Mark};
-use crate::core::survey::{Stage, WorkerReport};
+use crate::core::report::{Stage, WorkerReport};
 use crate::manager::Scope;
 use crate::manager::log::{Author, LogLine};
 use crate::top::model::{Answer, Snapshot, Tone};

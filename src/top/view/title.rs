@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::clock::Clock;
 use super::palette::{Palette, cut, width, wrap};
 use crate::api::PauseKind;
-use crate::top::model::{Link, Mode, Model, Snapshot};
+use crate::top::model::{DaemonLink, Mode, Model, Snapshot};
 use crate::top::rows::{Order, weight};
 
 /// Draws the first line.
@@ -30,7 +30,7 @@ fn summary(model: &Model, palette: Palette, versioned: bool) -> Line<'static> {
         line.push_span(Span::styled(format!(" {}", status.version), palette.faint()));
     }
     line.push_span(Span::raw(format!("  {} worker{}", status.workers, if status.workers == 1 { "" } else { "s" })));
-    let dimmed = Palette { dimmed: model.link != Link::Up, ..palette };
+    let dimmed = Palette { dimmed: model.daemon != DaemonLink::Up, ..palette };
     let mut counts: Vec<_> = status.counts.iter().collect();
     counts.sort_by_key(|(stage, _)| weight(**stage));
     for (number, (stage, count)) in counts.into_iter().enumerate() {
@@ -82,7 +82,7 @@ pub(super) fn banners(model: &Model, clock: &Clock, area: Rect) -> Vec<Banner> {
 fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
     let mut banners = Vec::new();
     let mut say = |alarming, text: String| banners.push(Banner { text, alarming });
-    if let Link::Gone(why, since) = &model.link {
+    if let DaemonLink::Gone(why, since) = &model.daemon {
         let since = clock.time_of_day(*since);
         if model.snapshot.is_some() {
             say(true, format!("The daemon is gone since {since}; what is below is of then. It is looked for."));
@@ -91,7 +91,7 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
     }
     let Some(snapshot) = &model.snapshot else { return banners };
     let status = &snapshot.status;
-    if model.link == Link::Up && !status.manager.reachable {
+    if model.daemon == DaemonLink::Up && !status.manager.reachable {
         say(true, format!("The service manager cannot be reached, nothing is healed: {}", status.manager.error));
     }
     if status.stop_marker {

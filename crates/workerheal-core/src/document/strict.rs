@@ -4,7 +4,7 @@
 //! - Aliases do not multiply a document: what is read through them counts as if written out, and
 //!   there is a limit to it.
 //! - What an error says and what was expected instead are kept apart from where it happened, for
-//!   [`words`] to make a sentence of.
+//!   [`messages`] to make a sentence of.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ use std::fmt;
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{refuse, words};
+use super::{messages, refuse};
 
 /// What is shared by all the deserializers of one document.
 pub(super) struct Context {
@@ -51,7 +51,7 @@ impl Context {
 
     fn note<T, E: Error>(&self, result: Result<T, E>) -> Result<T, E> {
         if let Err(error) = &result {
-            self.noted.borrow_mut().get_or_insert_with(|| words::brief(error));
+            self.noted.borrow_mut().get_or_insert_with(|| messages::brief(error));
         }
         result
     }

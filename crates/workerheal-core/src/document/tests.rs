@@ -21,7 +21,7 @@ pub(crate) fn repeat(count: usize, line: impl Fn(usize) -> String) -> String {
     (0..count).map(line).collect::<Vec<_>>().concat()
 }
 
-fn flaw(text: &str) -> String {
+fn error(text: &str) -> String {
     parse::<Settings>(text.as_bytes()).unwrap_err().to_string()
 }
 
@@ -84,14 +84,14 @@ fn errors_say_where_what_and_what_to_do() {
         ("# nothing\n\n", "the file is empty"),
         ("--- null\n", "the file is empty"),
     ] {
-        assert_eq!(flaw(text), expected, "{text:?}");
+        assert_eq!(error(text), expected, "{text:?}");
     }
 }
 
 #[test]
 fn what_is_not_utf8_is_refused_at_its_place() {
-    let flaw = parse::<Settings>(b"heal: true\n# gr\xc3\xbcn \xff\n").unwrap_err();
-    assert_eq!(flaw.to_string(), "2:8: the byte 0xff is not UTF-8; save the file as UTF-8");
+    let error = parse::<Settings>(b"heal: true\n# gr\xc3\xbcn \xff\n").unwrap_err();
+    assert_eq!(error.to_string(), "2:8: the byte 0xff is not UTF-8; save the file as UTF-8");
 }
 
 #[test]
@@ -109,19 +109,19 @@ fn aliases_work_until_they_multiply() {
 
     let list = (0..1000).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
     let uses = repeat(1000, |i| format!("  k{i}: *l\n"));
-    assert!(flaw(&format!("table:\n  l: &l [{list}]\n{uses}")).contains("aliases repeat too much"));
+    assert!(error(&format!("table:\n  l: &l [{list}]\n{uses}")).contains("aliases repeat too much"));
 
     let uses: String = (0..1000).map(|_| "- *l\n").collect();
     let text = "y".repeat(10_000);
-    assert!(flaw(&format!("names:\n- &l {text}\n{uses}")).contains("aliases repeat too much"));
+    assert!(error(&format!("names:\n- &l {text}\n{uses}")).contains("aliases repeat too much"));
 }
 
 #[test]
 fn what_would_exhaust_the_parser_is_refused_before_it_runs() {
-    assert!(flaw(&"[".repeat(100_000)).contains("1:501: too many brackets"));
-    assert!(flaw(&"a: b\n".repeat(100_000)).contains("there is too much in this file"));
-    assert!(flaw(&"- ".repeat(100_000)).contains("there is too much in this file"));
-    assert!(flaw(&" ".repeat(MAX_BYTES + 1)).contains("longer than 8 MiB"));
+    assert!(error(&"[".repeat(100_000)).contains("1:501: too many brackets"));
+    assert!(error(&"a: b\n".repeat(100_000)).contains("there is too much in this file"));
+    assert!(error(&"- ".repeat(100_000)).contains("there is too much in this file"));
+    assert!(error(&" ".repeat(MAX_BYTES + 1)).contains("longer than 8 MiB"));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn deep_nesting_needs_no_stack() {
 
 #[test]
 fn a_message_is_one_short_line() {
-    let long = flaw(&format!("heal: \"{}\\n\"\n", "\u{1f600}\\e".repeat(100_000)));
+    let long = error(&format!("heal: \"{}\\n\"\n", "\u{1f600}\\e".repeat(100_000)));
     assert!(long.chars().count() < 400, "{long}");
     assert!(!long.contains(char::is_control), "{long}");
 }
@@ -244,11 +244,11 @@ proptest! {
 
     #[test]
     fn any_likely_text_is_read_or_refused_within_it(text in yaml_like()) {
-        if let Err(flaw) = parse::<Settings>(text.as_bytes()) {
+        if let Err(error) = parse::<Settings>(text.as_bytes()) {
             // The parser counts more characters as the end of a line than `lines` does.
             let lines = text.matches(['\n', '\r', '\u{85}', '\u{2028}']).count() + 2;
-            prop_assert!(flaw.line <= lines, "{flaw} in {text:?}");
-            prop_assert!(!flaw.message.is_empty());
+            prop_assert!(error.line <= lines, "{error} in {text:?}");
+            prop_assert!(!error.message.is_empty());
         }
     }
 

@@ -3,7 +3,7 @@
 //! An [`Explanation`] is made of the very [`Case`] that the healer decides by: each [`Rule`] says what
 //! it makes of it, with the evidence, and the first that objects is the reason. Nothing is decided
 //! here; only what a rule has to say that matters for this worker is told. The sentences are in
-//! [`words`], what a person can do in [`remedies`], by which [`commands`], why a worker does not count as ill in [`rest`],
+//! [`wording`], what a person can do in [`remedies`], by which [`commands`], why a worker does not count as ill in [`rest`],
 //! and times in [`times`]. [`text`] puts it all on a page.
 
 pub mod rest;
@@ -12,7 +12,7 @@ pub mod text;
 mod commands;
 mod remedies;
 pub mod times;
-mod words;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -20,14 +20,14 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 pub use self::commands::{Commands, LaunchdJob, Manager};
-use self::words::Words;
+use self::wording::Wording;
 use super::diagnosis::{Refusal, State};
 use super::rules::{Case, Judgement, Rule, Verdict};
 use super::time::Timestamp;
 
 /// Where things stand that an explanation points to, and how late it is.
 #[derive(Debug, Clone)]
-pub struct Sources {
+pub struct References {
     /// The registry's path.
     pub sites: String,
     /// Lines in the registry, from 1, of the keys of the worker's site.
@@ -96,14 +96,14 @@ pub struct Explanation {
 impl Case<'_> {
     /// What the rules make of the case, in words.
     #[must_use]
-    pub fn explain(&self, sources: &Sources) -> Explanation {
+    pub fn explain(&self, references: &References) -> Explanation {
         let Judgement { state, verdict } = self.judge();
-        let words = Words { case: self, sources };
+        let wording = Wording { case: self, references };
         let objections = state.map(|state| self.objections(state)).unwrap_or_default();
-        let mut chain = vec![words.covered()];
+        let mut chain = vec![wording.covered()];
         chain.extend(match state {
-            Some(state) => vec![words.finding(state)],
-            None => words.rests(&self.rest()),
+            Some(state) => vec![wording.finding(state)],
+            None => wording.rests(&self.rest()),
         });
         for rule in Rule::ALL {
             let Some(state) = state else { break };
@@ -112,15 +112,15 @@ impl Case<'_> {
                 Some((_, objection)) => {
                     let decides = objections.first().is_some_and(|(first, _)| *first == rule);
                     let mark = if decides { Mark::Decides } else { Mark::Objects };
-                    Some(words.objects(mark, objection))
+                    Some(wording.objects(mark, objection))
                 }
-                None => words.passes(rule, state, &objections),
+                None => wording.passes(rule, state, &objections),
             };
             chain.extend(line);
         }
         let change = match state {
-            Some(_) => words.remedies(&objections),
-            None => words.ways_out_of_rest(&self.rest()),
+            Some(_) => wording.remedies(&objections),
+            None => wording.ways_out_of_rest(&self.rest()),
         };
         Explanation {
             site: self.worker.site.clone(),
@@ -128,10 +128,10 @@ impl Case<'_> {
             worktree: self.worker.worktree.clone(),
             unit: self.unit.short().to_owned(),
             state,
-            summary: words.summary(state, &verdict),
+            summary: wording.summary(state, &verdict),
             chain,
             change,
-            log: words.log(),
+            log: wording.log(),
         }
     }
 
@@ -142,7 +142,7 @@ impl Case<'_> {
 
     /// What people have said against having it up.
     fn intent(&self) -> Option<Refusal> {
-        self.orders.intent_against(self.unit, self.worker)
+        self.context.intent_against(self.unit, self.worker)
     }
 }
 

@@ -5,15 +5,15 @@
 
 use super::commands::quoted;
 use super::rest::Rest;
-use super::words::Words;
+use super::wording::Wording;
 use super::{Commands, Objection};
-use crate::diagnosis::{Asked, Hopeless, Refusal};
+use crate::diagnosis::{Refusal, Trigger, Unrecoverable};
 use crate::pauses::{Pause, Target};
 use crate::rules::{Case, History, Rule, Verdict};
 use crate::text;
 use crate::units::ActiveState;
 
-impl Words<'_> {
+impl Wording<'_> {
     /// What takes all the objections away, as steps in order, with a choice where there is one.
     pub fn remedies(&self, objections: &[Objection]) -> Vec<String> {
         let by_hand = self.by_hand();
@@ -51,7 +51,7 @@ impl Words<'_> {
                 steps.push(vec![format!("unmask it: {}", commands.unmask(&unit))]);
                 steps.push(vec![format!("start it: {}", commands.start(&unit))]);
             }
-            Rest::NoFile => steps.push(self.remedy(&Verdict::Hopeless(Hopeless::NotFound))),
+            Rest::NoFile => steps.push(self.remedy(&Verdict::Unrecoverable(Unrecoverable::NotFound))),
             Rest::NotEnabled => steps.extend(commands.enable_and_start(&unit).into_iter().map(|step| vec![step])),
             Rest::NotLoaded(_) | Rest::Unclear(_) => {
                 steps.push(vec![format!("see what is the matter: {}", commands.status(&unit))]);
@@ -70,12 +70,12 @@ impl Words<'_> {
 
     /// The worker as `workerheal heal` sees it, which knows nothing of earlier attempts.
     fn by_hand(&self) -> Case<'_> {
-        let history = History { asked: Asked::ByPerson, refuses: self.case.history.refuses, ..History::default() };
+        let history = History { trigger: Trigger::Request, refuses: self.case.history.refuses, ..History::default() };
         Case { history, ..*self.case }
     }
 
     fn commands(&self) -> &Commands {
-        &self.sources.commands
+        &self.references.commands
     }
 
     /// The unit's name, fit to be pasted into a shell.
@@ -84,7 +84,7 @@ impl Words<'_> {
     }
 
     fn heal_command(&self) -> String {
-        format!("{} heal {}", self.sources.commands.workerheal, quoted(&self.name()))
+        format!("{} heal {}", self.references.commands.workerheal, quoted(&self.name()))
     }
 
     fn heal_by_hand(&self) -> String {
@@ -109,7 +109,7 @@ impl Words<'_> {
         let by_hand = self.heal_by_hand();
         match objection {
             Verdict::GivenUp | Verdict::Exhausted(_) => {
-                let registry = self.sources.sites.rsplit('/').next().unwrap_or_default();
+                let registry = self.references.sites.rsplit('/').next().unwrap_or_default();
                 let site = match self.case.worker.site.as_str() {
                     "" => String::new(),
                     _ => format!(", or its site's entry in {registry}"),
@@ -124,10 +124,10 @@ impl Words<'_> {
                 vec![by_hand, format!("enable it: {}", commands.enable(&unit))]
             }
             Verdict::Held(Refusal::StateNotHealed(state)) => {
-                vec![by_hand, format!("add {state} to heal.states in {}", self.sources.config)]
+                vec![by_hand, format!("add {state} to heal.states in {}", self.references.config)]
             }
             Verdict::Held(Refusal::Stuck(..) | Refusal::LeftToTrigger(_) | Refusal::OneshotEnded)
-            | Verdict::Hopeless(_) => self.remedy(objection),
+            | Verdict::Unrecoverable(_) => self.remedy(objection),
             _ => vec![by_hand],
         }
     }
@@ -136,12 +136,14 @@ impl Words<'_> {
     fn remedy(&self, objection: &Verdict) -> Vec<String> {
         let (unit, commands) = (self.unit(), self.commands());
         match objection {
-            Verdict::Hopeless(Hopeless::NotFound) => vec![commands.write_the_file_again()],
-            Verdict::Hopeless(Hopeless::BadSetting | Hopeless::Unreadable) => commands.mend_the_file(&unit).into(),
-            Verdict::Hopeless(Hopeless::RestartPrevented(_)) => {
+            Verdict::Unrecoverable(Unrecoverable::NotFound) => vec![commands.write_the_file_again()],
+            Verdict::Unrecoverable(Unrecoverable::BadSetting | Unrecoverable::Unreadable) => {
+                commands.mend_the_file(&unit).into()
+            }
+            Verdict::Unrecoverable(Unrecoverable::RestartPrevented(_)) => {
                 vec![format!("fix the cause, then {}", self.heal_by_hand())]
             }
-            Verdict::Hopeless(Hopeless::NotByHand(_)) => commands.start_by_others(&unit),
+            Verdict::Unrecoverable(Unrecoverable::NotByHand(_)) => commands.start_by_others(&unit),
             Verdict::Held(refusal) => match refusal {
                 Refusal::ConflictUp(other) => vec![format!("stop {other}: {}", commands.stop(&quoted(other)))],
                 Refusal::LeftToTrigger(trigger) => {
@@ -218,13 +220,13 @@ impl Words<'_> {
 
     /// Every pause that holds the worker back, the narrower ones too.
     fn pauses(&self) -> impl Iterator<Item = Pause> {
-        let Case { unit, worker, orders, .. } = *self.case;
-        orders.pauses.iter().filter(|pause| pause.target.includes(unit, worker))
+        let Case { unit, worker, context, .. } = *self.case;
+        context.pauses.iter().filter(|pause| pause.target.includes(unit, worker))
     }
 
     /// The command that ends these pauses.
     fn resume(&self, pauses: &[Pause]) -> String {
-        let mut command = format!("resume it: {} resume", self.sources.commands.workerheal);
+        let mut command = format!("resume it: {} resume", self.references.commands.workerheal);
         let all = pauses.iter().any(|pause| pause.target == Target::Everything);
         for Pause { target, .. } in pauses.iter().filter(|_| !all) {
             match target {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK};
-use super::unit::{Standing, Unit};
+use super::incident::{CONTRADICTION_DELAY, Phase, RECHECK_INTERVAL};
+use super::unit::{Unit, UnitCondition};
 use super::{Action, Healer, Mode, Purpose, Timestamp};
-use crate::diagnosis::{Asked, Refusal, State};
+use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::rules::{ClearedBy, GivenUp, Start};
 use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
@@ -21,23 +21,23 @@ const SHORTEST_PROOF: Duration = Duration::from_millis(50);
 
 impl Healer {
     pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, start: Start) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.attempts += 1;
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.attempts += 1;
         // Counted from its end, if we get to see that.
-        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
-        track.told = None;
-        track.scheduled = None;
-        track.answered = false;
-        (track.attempt_under_way, track.stop_asked) = (true, false);
+        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
+        incident.told = None;
+        incident.scheduled = None;
+        incident.answered = false;
+        (incident.attempt_under_way, incident.stop_asked) = (true, false);
         if start.restart {
-            track.suspected = Some(State::Unreachable);
-        } else if track.suspected == Some(State::Unreachable) {
+            incident.suspected = Some(State::Unreachable);
+        } else if incident.suspected == Some(State::Unreachable) {
             // It died before it could be restarted.
-            track.suspected = None;
-            track.refuses = None;
+            incident.suspected = None;
+            incident.refuses = None;
         }
         // The wish of a person is fulfilled with this; what they do next is newer.
-        track.asked = Asked::ByRule;
+        incident.trigger = Trigger::Automatic;
         if let Some(unit) = self.units.get_mut(name) {
             let may_be_cleared = start.clearable && unit.active == ActiveState::Failed;
             unit.cleared = may_be_cleared.then_some(ClearedBy::Us);
@@ -52,11 +52,11 @@ impl Healer {
     /// attempts does: what stands in the way need not be something that is seen to pass.
     pub(super) fn refused(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal, error: String) {
         let is_masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.attempts = track.attempts.saturating_sub(1);
-        track.attempt_under_way = false;
-        track.refused = track.refused.saturating_add(1);
-        let wait = self.policy.backoff.wait(track.refused, self.random.f64());
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.attempts = incident.attempts.saturating_sub(1);
+        incident.attempt_under_way = false;
+        incident.refused = incident.refused.saturating_add(1);
+        let wait = self.policy.backoff.wait(incident.refused, self.random.f64());
         // A unit that it needs may be the masked one.
         let refusal = if refusal == Refusal::Masked && !is_masked { Refusal::Declined(error) } else { refusal };
         self.hold(now, name, refusal);
@@ -66,20 +66,22 @@ impl Healer {
 
     pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
         self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.last_failure = error;
-        track.proving_time = None;
-        track.attempt_under_way = false;
-        track.awaited = false;
-        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.last_failure = error;
+        incident.proving_time = None;
+        incident.attempt_under_way = false;
+        incident.awaited = false;
+        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
         if self.mode == Mode::OnRequest {
             return self.rest(now, name);
         }
-        let does_not_answer = track.suspected == Some(State::Unreachable);
-        match self.units.get(name).map(Unit::standing) {
-            Some(Standing::Up) if does_not_answer => self.make_due(name),
+        let does_not_answer = incident.suspected == Some(State::Unreachable);
+        match self.units.get(name).map(Unit::condition) {
+            Some(UnitCondition::Up) if does_not_answer => self.make_due(name),
             // The manager restarts it by itself, or the start goes on: that belongs to this attempt.
-            Some(Standing::Up | Standing::Rising | Standing::Settling) => self.enter(name, Phase::Proving),
+            Some(UnitCondition::Up | UnitCondition::ComingUp | UnitCondition::Settling) => {
+                self.enter(name, Phase::Proving);
+            }
             // A look tells whether the manager restarts it by itself; only then is it known what comes next.
             _ => self.make_due(name),
         }
@@ -97,10 +99,10 @@ impl Healer {
         if self.is_stopped_while_proving(now, name) {
             return;
         }
-        let Some(track) = self.tracks.get(name) else { return };
-        if track.oneshot {
+        let Some(incident) = self.incidents.get(name) else { return };
+        if incident.oneshot {
             self.healed(now, name);
-        } else if track.phase == Phase::Proving {
+        } else if incident.phase == Phase::Proving {
             // Unless that was its state before the start, told late.
             self.verify(now, name);
         }
@@ -109,7 +111,7 @@ impl Healer {
     /// Whether a stop ended it. A look tells whether that was meant for it, or for a unit that it needs; the attempt
     /// ends with what that look comes to.
     fn is_stopped_while_proving(&mut self, now: Timestamp, name: &UnitName) -> bool {
-        if self.tracks.get(name).is_some_and(|track| track.stop_asked) {
+        if self.incidents.get(name).is_some_and(|incident| incident.stop_asked) {
             self.stopped(now, name, "");
             return true;
         }
@@ -122,18 +124,19 @@ impl Healer {
 
     /// The stop that ended an attempt was meant for a unit that the worker needs, or that is not known.
     pub(super) fn attempt_was_stopped(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name).filter(|track| track.attempt_under_way) else { return };
-        track.attempt_under_way = false;
-        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
-        STOPPED.clone_into(&mut track.last_failure);
+        let Some(incident) = self.incidents.get_mut(name).filter(|incident| incident.attempt_under_way) else { return };
+        incident.attempt_under_way = false;
+        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
+        STOPPED.clone_into(&mut incident.last_failure);
         self.emit(name, EventPhase::Failed, |event| STOPPED.clone_into(&mut event.error));
     }
 
     /// Up: the time that it has to stay so begins, unless it has begun.
     pub(super) fn goes_on_proving(&mut self, now: Timestamp, name: &UnitName) {
-        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Proving && track.timer.is_none()) {
-            if let Some(track) = self.tracks.get_mut(name) {
-                track.started_at = now;
+        if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Proving && incident.timer.is_none())
+        {
+            if let Some(incident) = self.incidents.get_mut(name) {
+                incident.started_at = now;
             }
             self.set_timer(name, Some(now + self.proving_time(name)));
         }
@@ -141,20 +144,20 @@ impl Healer {
 
     /// It ended soon after its start, and without error.
     fn ended(&mut self, now: Timestamp, name: &UnitName) {
-        if self.tracks.get(name).is_some_and(|track| track.suspected == Some(State::ExpectedButStopped)) {
+        if self.incidents.get(name).is_some_and(|incident| incident.suspected == Some(State::ExpectedButStopped)) {
             self.attempt_failed(now, name, "ended without error right after its start".to_owned());
         } else {
             self.stopped(now, name, "it ended without error soon after its start");
-            if let Some(track) = self.tracks.get_mut(name) {
-                track.stop_is_certain = true;
+            if let Some(incident) = self.incidents.get_mut(name) {
+                incident.stop_is_certain = true;
             }
         }
     }
 
     /// Takes the close look that ends the proving time.
     pub(super) fn verify(&mut self, now: Timestamp, name: &UnitName) {
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.looked_at = now;
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.inspected_at = now;
         }
         self.enter(name, Phase::Verifying);
         self.inspect(name, Purpose::Proof, Detail::default());
@@ -162,16 +165,16 @@ impl Healer {
 
     /// The answer to that look.
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
-        let (Ok(seen), Some(track)) = (result, self.tracks.get(name)) else { return self.prove_on(now, name) };
-        let since_start = track.looked_at.from_now(track.started_at);
+        let (Ok(seen), Some(incident)) = (result, self.incidents.get(name)) else { return self.prove_on(now, name) };
+        let since_start = incident.inspected_at.from_now(incident.started_at);
         // Our start does not stop what it conflicts with: what came up at the same time goes before it.
         let gives_way = seen.stopped_group().is_some() || !seen.conflicts.is_empty();
-        let must_stop = track.attempt_under_way && (track.stop_asked || gives_way);
-        let (attempt_under_way, proving_time) = (track.attempt_under_way, self.proving_time(name));
+        let must_stop = incident.attempt_under_way && (incident.stop_asked || gives_way);
+        let (attempt_under_way, proving_time) = (incident.attempt_under_way, self.proving_time(name));
         match seen.up_for.filter(|_| seen.active.is_up()) {
             Some(_) if must_stop => {
-                if let Some(track) = self.tracks.get_mut(name) {
-                    track.stop_asked = true;
+                if let Some(incident) = self.incidents.get_mut(name) {
+                    incident.stop_asked = true;
                 }
                 self.actions.push(Action::Stop(name.clone()));
                 self.prove_on(now, name);
@@ -203,7 +206,7 @@ impl Healer {
 
     pub(super) fn prove_on(&mut self, now: Timestamp, name: &UnitName) {
         self.enter(name, Phase::Proving);
-        self.set_timer(name, Some(now + SECOND_LOOK));
+        self.set_timer(name, Some(now + CONTRADICTION_DELAY));
     }
 
     pub(super) fn healed(&mut self, now: Timestamp, name: &UnitName) {
@@ -214,7 +217,7 @@ impl Healer {
     /// What took the place of our start has ended, and the worker is down.
     pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
         // The job that was seen is none of ours, and one that starts the unit would not have left it so.
-        let stop_asked = self.tracks.get(name).is_some_and(|track| track.stop_asked);
+        let stop_asked = self.incidents.get(name).is_some_and(|incident| incident.stop_asked);
         let stopped = stop_asked || self.units.get(name).is_some_and(|unit| unit.stop_possible);
         if !failed || stopped {
             self.stopped(now, name, "");
@@ -224,24 +227,24 @@ impl Healer {
     }
 
     pub(super) fn exhausted(&mut self, now: Timestamp, name: &UnitName) {
-        let attempts = self.tracks.get(name).map_or(0, |track| track.attempts);
+        let attempts = self.incidents.get(name).map_or(0, |incident| incident.attempts);
         let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
         self.give_up(now, name, &format!("{attempts} failed"));
     }
 
     pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        let error = std::mem::take(&mut track.last_failure);
-        track.given_up =
-            Some(GivenUp { reason: reason.to_owned(), definition: track.definition, run: track.run.clone() });
-        track.attempt_under_way = false;
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        let error = std::mem::take(&mut incident.last_failure);
+        incident.given_up =
+            Some(GivenUp { reason: reason.to_owned(), definition: incident.definition, run: incident.run.clone() });
+        incident.attempt_under_way = false;
         self.emit(name, EventPhase::GaveUp, |event| {
             reason.clone_into(&mut event.reason);
             event.error = error;
         });
         self.enter(name, Phase::GaveUp);
         if self.mode == Mode::Automatic {
-            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.set_timer(name, Some(now + RECHECK_INTERVAL));
             self.recheck(name);
         }
     }

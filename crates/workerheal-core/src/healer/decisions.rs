@@ -2,64 +2,64 @@
 //! ways in which state is changed.
 
 use super::attempts::CANCELLED;
-use super::track::{LOOK_AGAIN, Phase, SECOND_LOOK, Track};
-use super::unit::Standing;
-use super::{Action, Healer, Look, Mode, Purpose, Timestamp};
-use crate::coverage::{Resolution, Worker};
-use crate::diagnosis::{Asked, Refusal, State};
+use super::incident::{CONTRADICTION_DELAY, Incident, Phase, RECHECK_INTERVAL};
+use super::unit::UnitCondition;
+use super::{Action, Healer, InspectionId, Mode, Purpose, Timestamp};
+use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::{Event, Phase as EventPhase};
 use crate::rules::ClearedBy;
-use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName, Whereabouts};
+use crate::selector::{Resolution, Worker};
+use crate::units::{ActiveState, Detail, Inspection, LoadState, Location, UnitName};
 
 /// Decisions.
 impl Healer {
-    pub(super) fn fell_ill(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>) {
+    pub(super) fn became_unhealthy(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>) {
         if self.mode == Mode::OnRequest {
             return;
         }
-        match self.tracks.get_mut(name) {
+        match self.incidents.get_mut(name) {
             // Given up it was, and given up it stays unless a look shows that something has changed.
-            Some(track) if track.given_up.is_some() => {
+            Some(incident) if incident.given_up.is_some() => {
                 self.make_due(name);
                 self.consider(now, name);
             }
-            Some(track) if track.restored => {
-                track.restored = false;
-                track.suspected = suspected;
-                if std::mem::take(&mut track.attempt_open) {
-                    track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+            Some(incident) if incident.restored => {
+                incident.restored = false;
+                incident.suspected = suspected;
+                if std::mem::take(&mut incident.attempt_open) {
+                    incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
                 }
                 self.make_due(name);
                 self.consider(now, name);
             }
-            _ => self.begin(now, name, suspected, Asked::ByRule),
+            _ => self.begin(now, name, suspected, Trigger::Automatic),
         }
     }
 
     /// Begins to heal: at once for the first attempt, after the backoff for later ones.
-    pub(super) fn begin(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>, asked: Asked) {
+    pub(super) fn begin(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>, trigger: Trigger) {
         self.leave(name);
-        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Cancelled) {
+        if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Cancelled) {
             self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
         }
-        let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
-        if asked == Asked::ByPerson || track.phase == Phase::GaveUp {
-            track.attempts = 0;
+        let incident = self.incidents.entry(name.clone()).or_insert_with(|| Incident::new(now));
+        if trigger == Trigger::Request || incident.phase == Phase::GaveUp {
+            incident.attempts = 0;
         }
-        track.begins_anew();
-        track.suspected = suspected;
-        (track.asked, track.awaited) = (asked, asked == Asked::ByPerson);
-        track.not_before = now + self.policy.backoff.wait(track.attempts, self.random.f64());
+        incident.begins_anew();
+        incident.suspected = suspected;
+        (incident.trigger, incident.awaited) = (trigger, trigger == Trigger::Request);
+        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
         self.make_due(name);
         self.consider(now, name);
     }
 
     /// Still ill, and an attempt is due, scheduled or held: does that stand?
     pub(super) fn reconsider_wait(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get(name) else { return };
+        let Some(incident) = self.incidents.get(name) else { return };
         let masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
         let against = self.intent_against(name).or(masked.then_some(Refusal::Masked));
-        match (&track.phase, against) {
+        match (&incident.phase, against) {
             // A look tells what that stop was for.
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
             // A stop that was told is looked at first: after a restart nothing else would tell of it.
@@ -67,7 +67,8 @@ impl Healer {
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
             // Its timer tells when the manager is asked again.
-            (Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_)), None) if track.refused > 0 => {}
+            (Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_)), None)
+                if incident.refused > 0 => {}
             (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
             (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
             (_, None) => {}
@@ -76,33 +77,39 @@ impl Healer {
 
     fn stop_was_told_since_the_look(&self, name: &UnitName) -> bool {
         let told = self.units.get(name).and_then(|unit| unit.job_done);
-        told.zip(self.tracks.get(name)).is_some_and(|(at, track)| at > track.looked_at)
+        told.zip(self.incidents.get(name)).is_some_and(|(at, incident)| at > incident.inspected_at)
     }
 
     /// It is restarted again and again: that has an end once it has been up for long.
     pub(super) fn goes_on_looping(&mut self, now: Timestamp, name: &UnitName) {
-        let Some((unit, track)) = self.units.get(name).zip(self.tracks.get(name)) else { return };
-        match unit.standing() {
-            Standing::Up if track.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
+        let Some((unit, incident)) = self.units.get(name).zip(self.incidents.get(name)) else { return };
+        match unit.condition() {
+            UnitCondition::Up if incident.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
             // One of its restarts hangs.
-            Standing::Rising if self.suspicion(now, unit) == Some(State::Stuck) => self.suspect(name, State::Stuck),
-            Standing::Rising => self.set_timer(name, None),
-            // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
-            Standing::Ill if track.timer.is_none_or(|at| at > now + SECOND_LOOK) => {
-                self.set_timer(name, Some(now + SECOND_LOOK));
+            UnitCondition::ComingUp if self.suspicion(now, unit) == Some(State::Stuck) => {
+                self.suspect(name, State::Stuck);
             }
-            Standing::Up | Standing::Ill | Standing::Settling | Standing::Down | Standing::Unknown => {}
+            UnitCondition::ComingUp => self.set_timer(name, None),
+            // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
+            UnitCondition::Unhealthy if incident.timer.is_none_or(|at| at > now + CONTRADICTION_DELAY) => {
+                self.set_timer(name, Some(now + CONTRADICTION_DELAY));
+            }
+            UnitCondition::Up
+            | UnitCondition::Unhealthy
+            | UnitCondition::Settling
+            | UnitCondition::Down
+            | UnitCondition::Unknown => {}
         }
     }
 
     /// It was left alone, and is still down: look now and then if it still is the same.
     pub(super) fn stays_down(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if std::mem::take(&mut track.restored) || (track.run.is_none() && track.timer.is_none()) {
-            self.set_timer(name, Some(now + LOOK_AGAIN));
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if std::mem::take(&mut incident.restored) || (incident.run.is_none() && incident.timer.is_none()) {
+            self.set_timer(name, Some(now + RECHECK_INTERVAL));
             self.recheck(name);
-        } else if track.timer.is_none() && !track.looks.is_open(Purpose::Recheck) {
-            self.set_timer(name, Some(now + LOOK_AGAIN));
+        } else if incident.timer.is_none() && !incident.inspections.is_open(Purpose::Recheck) {
+            self.set_timer(name, Some(now + RECHECK_INTERVAL));
         }
     }
 
@@ -123,7 +130,7 @@ impl Healer {
                 None => self.looks_for_its_group(name, &parent.name),
             },
             Refusal::ConflictUp(other) => match self.units.get(other.as_str()) {
-                Some(unit) => matches!(unit.standing(), Standing::Down | Standing::Ill),
+                Some(unit) => matches!(unit.condition(), UnitCondition::Down | UnitCondition::Unhealthy),
                 None => true,
             },
             Refusal::Stuck(..) => self.units.get(name).is_some_and(|unit| unit.changing_since.is_none()),
@@ -144,7 +151,7 @@ impl Healer {
     }
 
     pub(super) fn recovered(&mut self, now: Timestamp, name: &UnitName) {
-        if self.tracks.get(name).is_some_and(Track::is_public) {
+        if self.incidents.get(name).is_some_and(Incident::is_public) {
             self.emit(name, EventPhase::Recovered, |_| {});
         }
         self.rest(now, name);
@@ -156,28 +163,28 @@ impl Healer {
         let Some(unit) = self.units.get(name) else { return };
         let (by_manager, is_up) = (unit.restarted_by_manager, unit.active.is_up());
         self.leave(name);
-        if self.tracks.get(name).is_some_and(|track| track.phase == Phase::Cancelled) {
+        if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Cancelled) {
             // That it comes up now is by the job that took the place of ours.
             self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
         }
-        let Some(track) = self.tracks.get_mut(name) else { return };
+        let Some(incident) = self.incidents.get_mut(name) else { return };
         // The world that was told of a wait is told of its end.
-        track.announced |= track.told.is_some();
-        track.attempt_under_way = false;
-        (track.suspected, track.refuses) = (None, None);
-        (track.told, track.scheduled) = (None, None);
+        incident.announced |= incident.told.is_some();
+        incident.attempt_under_way = false;
+        (incident.suspected, incident.refuses) = (None, None);
+        (incident.told, incident.scheduled) = (None, None);
         if !by_manager {
             // What was so before it was started by hand is history, a give-up included.
-            track.asked = Asked::ByRule;
-            (track.file, track.taken_along) = (None, None);
-            if track.given_up.take().is_some() {
-                (track.attempts, track.not_before) = (0, now);
+            incident.trigger = Trigger::Automatic;
+            (incident.file, incident.taken_along) = (None, None);
+            if incident.given_up.take().is_some() {
+                (incident.attempts, incident.not_before) = (0, now);
             }
         }
-        if is_up && track.attempts == 0 && track.given_up.is_none() && !track.is_public() {
+        if is_up && incident.attempts == 0 && incident.given_up.is_none() && !incident.is_public() {
             return self.rest(now, name);
         }
-        track.started_at = now;
+        incident.started_at = now;
         self.enter(name, Phase::Proving);
         if is_up {
             self.goes_on_proving(now, name);
@@ -186,8 +193,8 @@ impl Healer {
 
     /// Something is to be found out about it that its state alone does not tell.
     pub(super) fn suspect(&mut self, name: &UnitName, suspicion: State) {
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.suspected = Some(suspicion);
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.suspected = Some(suspicion);
         }
         self.make_due(name);
     }
@@ -201,40 +208,40 @@ impl Healer {
     /// still wanted.
     pub(super) fn notice_a_cleared_failure(&mut self, now: Timestamp, name: &UnitName) {
         let cleared = self.units.get(name).is_some_and(|unit| unit.cleared == Some(ClearedBy::Person));
-        let Some(track) = self.tracks.get_mut(name) else { return };
+        let Some(incident) = self.incidents.get_mut(name) else { return };
         if !cleared {
-            track.cleared_seen = false;
-        } else if track.phase.waits() && !std::mem::replace(&mut track.cleared_seen, true) {
-            self.wait_until(name, now + SECOND_LOOK);
+            incident.cleared_seen = false;
+        } else if incident.phase.waits() && !std::mem::replace(&mut incident.cleared_seen, true) {
+            self.wait_until(name, now + CONTRADICTION_DELAY);
         }
     }
 
     pub(super) fn stopped(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         let failed = self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed);
-        let is_news = |track: &Track| track.is_public() || track.attempts > 0 || track.attempt_under_way;
+        let is_news = |incident: &Incident| incident.is_public() || incident.attempts > 0 || incident.attempt_under_way;
         // That a worker that was well was stopped, and ended well, is nothing to tell.
-        if failed || self.tracks.get(name).is_some_and(is_news) || self.policy.heals(State::ExpectedButStopped) {
+        if failed || self.incidents.get(name).is_some_and(is_news) || self.policy.heals(State::ExpectedButStopped) {
             self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
         }
         self.leave(name);
         self.enter(name, Phase::Stopped);
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        (track.attempt_under_way, track.stop_asked, track.awaited) = (false, false, false);
-        (track.announced, track.told, track.scheduled) = (false, None, None);
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        (incident.attempt_under_way, incident.stop_asked, incident.awaited) = (false, false, false);
+        (incident.announced, incident.told, incident.scheduled) = (false, None, None);
         // Known before the stop, it may be of an earlier run.
-        track.run = None;
-        track.given_up = None;
-        track.stop_is_certain = false;
+        incident.run = None;
+        incident.given_up = None;
+        incident.stop_is_certain = false;
         if self.mode == Mode::Automatic {
-            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.set_timer(name, Some(now + RECHECK_INTERVAL));
             self.recheck(name);
         }
     }
 
     /// Nothing is left to heal, by the doing of a person.
     pub(super) fn dismiss(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
-        let Some(track) = self.tracks.get(name) else { return };
-        if track.is_public() {
+        let Some(incident) = self.incidents.get(name) else { return };
+        if incident.is_public() {
             self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
         }
         self.rest(now, name);
@@ -242,43 +249,43 @@ impl Healer {
 
     /// The illness is over. Its history is kept until the worker has been up for `reset_after`.
     pub(super) fn rest(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if track.phase == Phase::GaveUp || track.given_up.is_some() {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if incident.phase == Phase::GaveUp || incident.given_up.is_some() {
             // Others took care of it where we could not: a new series of attempts may follow.
-            track.attempts = 0;
+            incident.attempts = 0;
         }
         self.leave(name);
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.ends();
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.ends();
         if let Some(unit) = self.units.get_mut(name) {
             unit.cleared = None;
         }
         self.enter(name, Phase::Resting);
-        let Some(track) = self.tracks.get(name) else { return };
-        if track.attempts == 0 {
+        let Some(incident) = self.incidents.get(name) else { return };
+        if incident.attempts == 0 {
             self.set_timer(name, None);
-            self.tracks.remove(name);
-        } else if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Up) {
+            self.incidents.remove(name);
+        } else if self.units.get(name).is_some_and(|unit| unit.condition() == UnitCondition::Up) {
             self.count_uptime(now, name);
         }
     }
 
     /// Up and not ill: at the beginning that may be an attempt of an earlier daemon's.
     pub(super) fn is_well(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if std::mem::take(&mut track.restored) {
-            if track.attempt_open {
-                return self.take_up(now, name);
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if std::mem::take(&mut incident.restored) {
+            if incident.attempt_open {
+                return self.resume_attempt(now, name);
             }
             // It may have been up for long already.
-            track.ends();
+            incident.ends();
             return self.inspect(name, Purpose::Uptime, Detail::default());
         }
         self.count_uptime(now, name);
     }
 
     fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
-        if self.tracks.get(name).is_some_and(|track| track.timer.is_none()) {
+        if self.incidents.get(name).is_some_and(|incident| incident.timer.is_none()) {
             self.set_timer(name, Some(now + self.policy.reset_after));
         }
     }
@@ -290,12 +297,12 @@ impl Healer {
             self.leave(name);
             false
         };
-        let Some(track) = self.tracks.get_mut(name) else { return };
+        let Some(incident) = self.incidents.get_mut(name) else { return };
         // That a worker ended without error, and that is left so, is shown where states are shown: it is no event.
-        let is_quiet = refusal == Refusal::StateNotHealed(State::ExpectedButStopped) && !track.is_public();
-        if !is_quiet && track.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
-            track.told = Some(refusal.clone());
-            track.scheduled = None;
+        let is_quiet = refusal == Refusal::StateNotHealed(State::ExpectedButStopped) && !incident.is_public();
+        if !is_quiet && incident.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
+            incident.told = Some(refusal.clone());
+            incident.scheduled = None;
             let until = match &refusal {
                 Refusal::Paused(pause) => pause.until.map(|until| until.from_now(now)),
                 _ => None,
@@ -310,26 +317,26 @@ impl Healer {
         let in_doubt = matches!(refusal, Refusal::StopUnknown(_) | Refusal::Unreadable(_));
         self.enter(name, Phase::Held(refusal));
         if takes_a_look {
-            self.set_timer(name, Some(now + LOOK_AGAIN));
+            self.set_timer(name, Some(now + RECHECK_INTERVAL));
         } else if in_doubt {
-            self.look_again_in_doubt(now, name);
+            self.reinspect_in_doubt(now, name);
         }
-        self.remember_file(name);
+        self.inspect_baseline(name);
     }
 
     /// Evidence that is not there yet is looked for again, soon at first: the journal may be behind.
-    pub(super) fn look_again_in_doubt(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        let wait = SECOND_LOOK.saturating_mul(1 << track.doubts.min(6)).min(LOOK_AGAIN);
-        track.doubts = track.doubts.saturating_add(1);
+    pub(super) fn reinspect_in_doubt(&mut self, now: Timestamp, name: &UnitName) {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        let wait = CONTRADICTION_DELAY.saturating_mul(1 << incident.doubts.min(6)).min(RECHECK_INTERVAL);
+        incident.doubts = incident.doubts.saturating_add(1);
         self.set_timer(name, Some(now + wait));
     }
 
     pub(super) fn schedule(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        let (until, wait, next) = (track.not_before, track.not_before.from_now(now), track.attempts + 1);
-        track.told = None;
-        if track.scheduled.replace(until) != Some(until) {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        let (until, wait, next) = (incident.not_before, incident.not_before.from_now(now), incident.attempts + 1);
+        incident.told = None;
+        if incident.scheduled.replace(until) != Some(until) {
             self.emit(name, EventPhase::Scheduled, |event| {
                 event.attempt = Some(next);
                 event.retry_in = Some(wait);
@@ -342,10 +349,10 @@ impl Healer {
         if state == State::CrashLooping {
             return self.announce_loop(name, seen.restarts.map_or(0, |restarts| restarts.count));
         }
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        let error = track.refuses.as_ref().filter(|_| state == State::Unreachable);
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        let error = incident.refuses.as_ref().filter(|_| state == State::Unreachable);
         let error = error.map(|place| format!("it refuses connections to {place}")).unwrap_or_default();
-        if !std::mem::replace(&mut track.announced, true) {
+        if !std::mem::replace(&mut incident.announced, true) {
             self.emit(name, EventPhase::Detected, |event| {
                 event.attempt = None;
                 event.error = error;
@@ -359,42 +366,44 @@ impl Healer {
 impl Healer {
     pub(super) fn inspect(&mut self, name: &UnitName, purpose: Purpose, detail: Detail) {
         self.ticket = self.ticket.wrapping_add(1);
-        let look = Look { purpose, ticket: self.ticket };
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.looks.open(look);
+        let id = InspectionId { purpose, ticket: self.ticket };
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.inspections.open(id);
         }
-        self.actions.push(Action::Inspect { unit: name.clone(), look, detail });
+        self.actions.push(Action::Inspect { unit: name.clone(), id, detail });
     }
 
     /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
-    pub(super) fn remember_file(&mut self, name: &UnitName) {
-        let known =
-            self.tracks.get(name).is_none_or(|track| track.file.is_some() || track.looks.is_open(Purpose::Memory));
+    pub(super) fn inspect_baseline(&mut self, name: &UnitName) {
+        let known = self
+            .incidents
+            .get(name)
+            .is_none_or(|incident| incident.file.is_some() || incident.inspections.is_open(Purpose::Baseline));
         if !known && self.mode == Mode::Automatic {
-            self.inspect(name, Purpose::Memory, Detail { file: true, ..Detail::default() });
+            self.inspect(name, Purpose::Baseline, Detail { file: true, ..Detail::default() });
         }
     }
 
     /// The answer to that look.
-    pub(super) fn remembered(&mut self, name: &UnitName, result: Result<Inspection, String>) {
-        let (Some(track), Ok(seen)) = (self.tracks.get_mut(name), result) else { return };
-        track.note_file(&seen);
-        track.definition = track.definition.or(seen.file.map(|file| file.definition));
-        self.remembers_otherwise = true;
+    pub(super) fn baseline_inspected(&mut self, name: &UnitName, result: Result<Inspection, String>) {
+        let (Some(incident), Ok(seen)) = (self.incidents.get_mut(name), result) else { return };
+        incident.note_file(&seen);
+        incident.definition = incident.definition.or(seen.file.map(|file| file.definition));
+        self.saved_state_changed = true;
     }
 
     pub(super) fn enter(&mut self, name: &UnitName, phase: Phase) {
         self.set_timer(name, None);
-        self.remembers_otherwise = true;
-        if !matches!(phase, Phase::Due | Phase::Looking)
+        self.saved_state_changed = true;
+        if !matches!(phase, Phase::Due | Phase::Inspecting)
             && let Some(unit) = self.units.get_mut(name)
         {
             unit.fresh = false;
         }
-        if let Some(track) = self.tracks.get_mut(name) {
-            self.in_flight -= usize::from(track.phase.takes_a_slot());
+        if let Some(incident) = self.incidents.get_mut(name) {
+            self.in_flight -= usize::from(incident.phase.takes_a_slot());
             self.in_flight += usize::from(phase.takes_a_slot());
-            track.phase = phase;
+            incident.phase = phase;
         }
     }
 
@@ -409,8 +418,8 @@ impl Healer {
     }
 
     pub(super) fn set_timer(&mut self, name: &UnitName, at: Option<Timestamp>) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if let Some(before) = std::mem::replace(&mut track.timer, at) {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if let Some(before) = std::mem::replace(&mut incident.timer, at) {
             self.timers.remove(&(before, name.clone()));
         }
         if let Some(at) = at {
@@ -425,7 +434,7 @@ impl Healer {
         }
         name.short().clone_into(&mut event.unit);
         if matches!(phase, EventPhase::Starting | EventPhase::Healed | EventPhase::Failed | EventPhase::GaveUp) {
-            event.attempt = self.tracks.get(name).map(|track| track.attempts).filter(|attempts| *attempts > 0);
+            event.attempt = self.incidents.get(name).map(|incident| incident.attempts).filter(|attempts| *attempts > 0);
         }
         fill(&mut event);
         self.actions.push(Action::Emit(event));
@@ -440,18 +449,18 @@ impl Healer {
 
     fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
         match self.worker(name) {
-            Some(worker) => self.orders().intent_against(name, worker),
+            Some(worker) => self.context().intent_against(name, worker),
             None => self.stop_marker.then_some(Refusal::StopMarker),
         }
     }
 
     /// Uses what is known of where the unit works to tell apart what the name alone could not.
-    pub(super) fn settle_resolution(&mut self, name: &UnitName, place: &Whereabouts) {
+    pub(super) fn settle_resolution(&mut self, name: &UnitName, place: &Location) {
         let Some(unit) = self.units.get_mut(name) else { return };
         if place.container {
-            unit.resolution = self.coverage.resolve_container(name);
+            unit.resolution = self.selector.resolve_container(name);
         } else if unit.resolution == Resolution::NeedsDirectory {
-            unit.resolution = self.coverage.resolve_in(&self.registry, name, place.directory.as_deref());
+            unit.resolution = self.selector.resolve_in(&self.registry, name, place.directory.as_deref());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::track::Phase;
+use super::incident::Phase;
 use super::{Action, Healer, Timestamp};
 use crate::diagnosis::Refusal;
 use crate::event::{Event, Phase as EventPhase};
@@ -34,8 +34,8 @@ impl Healer {
         let group = self.groups.entry(parent.name.clone()).or_default();
         group.children.insert(name.clone());
         group.state = parent.state();
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.waits_for = Some(parent.name.clone());
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.waits_for = Some(parent.name.clone());
         }
         let many = group.children.len() > 1;
         if many && group.children.len() > group.told && group.summary.is_none() {
@@ -47,7 +47,7 @@ impl Healer {
 
     /// Takes a worker out of the group that it is in, if any.
     pub(super) fn leave(&mut self, name: &UnitName) {
-        let Some(parent) = self.tracks.get_mut(name).and_then(|track| track.waits_for.take()) else { return };
+        let Some(parent) = self.incidents.get_mut(name).and_then(|incident| incident.waits_for.take()) else { return };
         let Some(group) = self.groups.get_mut(&parent) else { return };
         group.children.remove(name);
         if group.children.is_empty()
@@ -67,8 +67,8 @@ impl Healer {
     pub(super) fn wake_group(&mut self, now: Timestamp, parent: &str) {
         let Some(group) = self.groups.get(parent) else { return };
         for child in group.children.clone() {
-            let waits = self.tracks.get(&child).is_some_and(
-                |track| matches!(&track.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent),
+            let waits = self.incidents.get(&child).is_some_and(
+                |incident| matches!(&incident.phase, Phase::Held(Refusal::ParentDown(held_by)) if held_by.name == parent),
             );
             if waits {
                 self.make_due(&child);

@@ -36,28 +36,28 @@
 //! takes its timestamps, or the journal.
 //!
 //! - [`transitions`]: what each phase makes of each fact; the table to begin with.
-//! - [`looking`]: the close look that precedes every attempt, and what its answer leads to.
+//! - [`inspection`]: the close look that precedes every attempt, and what its answer leads to.
 //! - [`attempts`]: how an attempt begins, and the ways in which it ends.
 //! - [`decisions`]: to begin, to wait, to hold, to leave alone; and the few ways in which state is changed.
-//! - [`vigilance`]: health probes, and second looks at what is left alone.
+//! - [`monitoring`]: health probes, and second looks at what is left alone.
 //! - [`groups`]: workers that wait for the same unit.
-//! - [`recall`]: what survives a restart.
-//! - [`places`]: where units work, and directories that vanish.
+//! - [`persistence`]: what survives a restart.
+//! - [`locate`]: where units work, and directories that vanish.
 //! - [`unit`](mod@unit): what is known of one unit, healthy or not.
-//! - [`survey`]: how things are, for those who ask.
-//! - [`track`]: the phases, and what is remembered of one worker.
+//! - [`report`]: how things are, for those who ask.
+//! - [`incident`]: the phases, and what is remembered of one worker.
 
 mod attempts;
 mod decisions;
 mod groups;
-mod looking;
-mod places;
-mod recall;
-mod survey;
-mod track;
+mod incident;
+mod inspection;
+mod locate;
+mod monitoring;
+mod persistence;
+mod report;
 mod transitions;
 mod unit;
-mod vigilance;
 
 #[cfg(test)]
 mod tests;
@@ -67,22 +67,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::coverage::{Coverage, Resolution};
-use super::diagnosis::{Asked, Hopeless, Refusal};
+use super::diagnosis::{Refusal, Trigger, Unrecoverable};
 use super::event::Event;
-use super::explain::{Explanation, Sources};
+use super::explain::{Explanation, References};
 use super::pauses::{Pauses, Target};
 use super::policy::Policy;
-use super::probe::{Probe, Sighting};
+use super::probe::{Probe, ProbeResult};
 use super::registry::Registry;
-use super::rules::{Orders, Start};
+use super::rules::{ContextRef, Start};
+use super::selector::{Resolution, Selector};
 use super::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus};
 use groups::Group;
-use track::{Phase, Track};
-use unit::{Standing, Unit};
+use incident::{Incident, Phase};
+use unit::{Unit, UnitCondition};
 
 pub use super::time::Timestamp;
-pub use places::Located;
+pub use locate::Located;
 
 /// Something that is known now.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ pub enum Fact {
     /// reloads its files, or cannot be reached.
     Frozen,
     /// The answer to [`Action::Inspect`]; an error says why there is none.
-    Inspected(UnitName, Look, Result<Inspection, String>),
+    Inspected(UnitName, InspectionId, Result<Inspection, String>),
     /// How the start of [`Action::Start`] ended.
     Finished(UnitName, Outcome),
     /// Another client's job succeeded that was not one that does nothing (`try-restart` of a unit that is
@@ -113,12 +113,12 @@ pub enum Fact {
     /// Whether the stop marker exists.
     StopMarker(bool),
     /// New settings.
-    Settings(Coverage, Policy),
+    Settings(Selector, Policy),
     /// Where units work: of those that [`Healer::take_unlocated`] names, and again of those whose
     /// directories have vanished or come back.
     Located(Vec<Located>),
     /// The answer to [`Action::Probe`].
-    Probed(UnitName, Sighting),
+    Probed(UnitName, ProbeResult),
     /// A person wants these units healed now.
     Heal(Vec<UnitName>),
     /// A person pauses healing, for so long or until it is resumed.
@@ -143,7 +143,7 @@ pub enum Outcome {
     /// Another client's job took the place of the start.
     Cancelled,
     /// The manager will refuse every start until the unit is changed.
-    Impossible(Hopeless),
+    Impossible(Unrecoverable),
 }
 
 /// Something the caller is to do.
@@ -154,7 +154,7 @@ pub enum Action {
         /// Which one.
         unit: UnitName,
         /// Which look it is; part of the answer.
-        look: Look,
+        id: InspectionId,
         /// What to find out.
         detail: Detail,
     },
@@ -178,7 +178,7 @@ pub enum Action {
 /// One close look among others. An answer that comes when its question is no longer open is
 /// ignored: what it says may be of another life of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Look {
+pub struct InspectionId {
     /// What it is for.
     pub purpose: Purpose,
     ticket: u32,
@@ -193,7 +193,7 @@ pub enum Purpose {
     Proof,
     /// To remember what the unit's files are like, and see later if they were changed. Taken
     /// once the worker is down for longer: before the first attempt there is no time for it.
-    Memory,
+    Baseline,
     /// To see if something has changed with a worker for which nothing is done: its files, or the
     /// run that was its last.
     Recheck,
@@ -232,7 +232,7 @@ pub struct Counts {
 #[expect(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub struct Healer {
     mode: Mode,
-    coverage: Coverage,
+    selector: Selector,
     policy: Policy,
     registry: Arc<Registry>,
     stop_marker: bool,
@@ -243,11 +243,11 @@ pub struct Healer {
     frozen: bool,
     units: HashMap<UnitName, Unit>,
     /// The workers that are ill, or were lately. In an order, so that the same facts lead to the same actions.
-    tracks: BTreeMap<UnitName, Track>,
+    incidents: BTreeMap<UnitName, Incident>,
     timers: BTreeSet<(Timestamp, UnitName)>,
     /// Workers in [`Phase::Due`], in order; an entry whose worker has moved on is skipped.
     queue: VecDeque<UnitName>,
-    /// Workers in [`Phase::Looking`] and [`Phase::Starting`]: at most `max_concurrent`.
+    /// Workers in [`Phase::Inspecting`] and [`Phase::Starting`]: at most `max_concurrent`.
     in_flight: usize,
     /// Workers that wait for a unit, by its name.
     groups: HashMap<String, Group>,
@@ -256,11 +256,11 @@ pub struct Healer {
     /// The number of the last look.
     ticket: u32,
     /// What has to survive a restart may have changed.
-    remembers_otherwise: bool,
+    saved_state_changed: bool,
     /// There may be units of which it is not known where they work.
     has_newcomers: bool,
     /// The worker that was given up and was looked at last, to see whether its definition is another.
-    looked_over: Option<UnitName>,
+    last_rechecked: Option<UnitName>,
     /// Actions of the fact being observed.
     actions: Vec<Action>,
 }
@@ -268,10 +268,10 @@ pub struct Healer {
 impl Healer {
     /// A healer that knows nothing yet. It acts from the first [`Fact::Units`] on.
     #[must_use]
-    pub fn new(mode: Mode, coverage: Coverage, policy: Policy, registry: Arc<Registry>, random: fastrand::Rng) -> Self {
+    pub fn new(mode: Mode, selector: Selector, policy: Policy, registry: Arc<Registry>, random: fastrand::Rng) -> Self {
         Self {
             mode,
-            coverage,
+            selector,
             policy,
             registry,
             stop_marker: false,
@@ -279,16 +279,16 @@ impl Healer {
             random,
             frozen: true,
             units: HashMap::new(),
-            tracks: BTreeMap::new(),
+            incidents: BTreeMap::new(),
             timers: BTreeSet::new(),
             queue: VecDeque::new(),
             in_flight: 0,
             groups: HashMap::new(),
             summaries: BTreeSet::new(),
             ticket: 0,
-            remembers_otherwise: false,
+            saved_state_changed: false,
             has_newcomers: false,
-            looked_over: None,
+            last_rechecked: None,
             actions: Vec::new(),
         }
     }
@@ -300,7 +300,7 @@ impl Healer {
             Fact::Units(list) => self.listed(now, list),
             Fact::Changed(status) => self.changed(now, status),
             Fact::Frozen => self.frozen = true,
-            Fact::Inspected(unit, look, result) => self.inspected(now, &unit, look, result),
+            Fact::Inspected(unit, id, result) => self.inspected(now, &unit, id, result),
             Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
             Fact::JobDone(unit) => self.foreign_job_done(now, &unit),
             Fact::StopOverridden(unit) => self.stop_overtaken(&unit),
@@ -311,16 +311,16 @@ impl Healer {
                 self.stop_marker = exists;
                 self.consider_all(now);
             }
-            Fact::Settings(coverage, policy) => {
-                self.coverage = coverage;
+            Fact::Settings(selector, policy) => {
+                self.selector = selector;
                 self.policy = policy;
                 self.resolve_all();
                 self.consider_all(now);
             }
-            Fact::Located(places) => self.located(now, places),
-            Fact::Probed(unit, sighting) => self.probed(now, &unit, &sighting),
+            Fact::Located(locations) => self.located(now, locations),
+            Fact::Probed(unit, result) => self.probed(now, &unit, &result),
             Fact::Pause(targets, time) => {
-                self.remembers_otherwise = true;
+                self.saved_state_changed = true;
                 for target in targets {
                     self.pauses.pause(target, time.map(|time| now + time));
                 }
@@ -331,7 +331,7 @@ impl Healer {
             Fact::Deadline => {}
         }
         if self.pauses.expire(now) {
-            self.remembers_otherwise = true;
+            self.saved_state_changed = true;
             self.consider_all(now);
         }
         self.run_timers(now);
@@ -356,11 +356,11 @@ impl Healer {
         now: Timestamp,
         name: &UnitName,
         seen: &Inspection,
-        sources: &Sources,
+        references: &References,
     ) -> Option<Explanation> {
-        self.settle_resolution(name, &seen.whereabouts());
+        self.settle_resolution(name, &seen.location());
         let case = self.case(now, name, seen)?;
-        let (explanation, has_changed) = (case.explain(sources), case.has_changed_since_given_up());
+        let (explanation, has_changed) = (case.explain(references), case.has_changed_since_given_up());
         if has_changed {
             // What is said and what is done are to agree.
             self.set_timer(name, Some(now));
@@ -372,21 +372,26 @@ impl Healer {
     /// well. For tests that count what was reached.
     #[must_use]
     pub fn phase_of(&self, name: &UnitName) -> Option<&'static str> {
-        self.tracks.get(name).map(|track| track.phase.name())
+        self.incidents.get(name).map(|incident| incident.phase.name())
     }
 
     /// What the worker is held for, if it is.
     #[must_use]
     pub fn held_for(&self, name: &UnitName) -> Option<&Refusal> {
-        match &self.tracks.get(name)?.phase {
+        match &self.incidents.get(name)?.phase {
             Phase::Held(refusal) => Some(refusal),
             _ => None,
         }
     }
 
     /// What holds for all workers alike.
-    fn orders(&self) -> Orders<'_> {
-        Orders { policy: &self.policy, registry: &self.registry, stop_marker: self.stop_marker, pauses: &self.pauses }
+    fn context(&self) -> ContextRef<'_> {
+        ContextRef {
+            policy: &self.policy,
+            registry: &self.registry,
+            stop_marker: self.stop_marker,
+            pauses: &self.pauses,
+        }
     }
 
     /// How many workers are in which condition.
@@ -396,9 +401,9 @@ impl Healer {
             workers: self.units.values().filter(|unit| matches!(unit.resolution, Resolution::Worker(_))).count(),
             ..Counts::default()
         };
-        for track in self.tracks.values() {
-            match track.phase {
-                Phase::Due | Phase::Looking | Phase::Starting | Phase::Proving | Phase::Verifying => {
+        for incident in self.incidents.values() {
+            match incident.phase {
+                Phase::Due | Phase::Inspecting | Phase::Starting | Phase::Proving | Phase::Verifying => {
                     counts.healing += 1;
                 }
                 Phase::Waiting { .. } => counts.waiting += 1,
@@ -419,7 +424,7 @@ impl Healer {
         }
         let gone: Vec<UnitName> = self.units.keys().filter(|name| !listed.contains(*name)).cloned().collect();
         for name in gone {
-            if self.tracks.contains_key(&name) {
+            if self.incidents.contains_key(&name) {
                 self.note(now, UnitStatus::gone(name), false);
             } else {
                 self.units.remove(&name);
@@ -439,8 +444,8 @@ impl Healer {
             self.recheck_all();
         }
         self.consider_all(now);
-        self.look_over_the_given_up();
-        self.watch_the_healthy();
+        self.recheck_some_given_up();
+        self.probe_healthy();
     }
 
     fn changed(&mut self, now: Timestamp, status: UnitStatus) {
@@ -467,13 +472,13 @@ impl Healer {
     /// Takes a status into the map, if the unit can be covered at all. `live`: it was signalled as
     /// it happened, not found in a list.
     fn note(&mut self, now: Timestamp, status: UnitStatus, live: bool) {
-        if !self.coverage.may_cover(&status.name) {
+        if !self.selector.may_cover(&status.name) {
             return;
         }
         if let Some(unit) = self.units.get_mut(&status.name) {
             return unit.take_in(now, &status, live);
         }
-        let resolution = self.coverage.resolve(&self.registry, &status.name);
+        let resolution = self.selector.resolve(&self.registry, &status.name);
         let unit = Unit::new(now, &status, resolution);
         self.has_newcomers = true;
         self.units.insert(status.name, unit);
@@ -484,10 +489,10 @@ impl Healer {
         self.resolve_all();
         // A person who edits a site's entry has changed something: worth new attempts.
         let edited: Vec<UnitName> = self
-            .tracks
+            .incidents
             .iter()
-            .filter(|(name, track)| {
-                track.phase == Phase::GaveUp
+            .filter(|(name, incident)| {
+                incident.phase == Phase::GaveUp
                     && self
                         .worker(name)
                         .is_some_and(|worker| before.site(&worker.site) != self.registry.site(&worker.site))
@@ -495,7 +500,7 @@ impl Healer {
             .map(|(name, _)| name.clone())
             .collect();
         for name in edited {
-            self.begin(now, &name, None, Asked::ByRule);
+            self.begin(now, &name, None, Trigger::Automatic);
         }
         self.consider_all(now);
     }
@@ -503,16 +508,18 @@ impl Healer {
     /// Finds out anew who every unit works for; forgets the illness of what is covered no longer.
     fn resolve_all(&mut self) {
         for (name, unit) in &mut self.units {
-            unit.resolution = self.coverage.resolve(&self.registry, name);
+            unit.resolution = self.selector.resolve(&self.registry, name);
             unit.located = false;
         }
         self.has_newcomers = true;
         let uncovered: Vec<UnitName> = self
-            .tracks
+            .incidents
             .keys()
             .filter(|name| self.units.get(*name).is_none_or(|unit| unit.resolution == Resolution::NotAWorker))
             // What is under way is dismissed when its end is known, lest it be begun a second time.
-            .filter(|name| self.tracks.get(*name).is_some_and(|track| !track.phase.takes_a_slot() && !track.restored))
+            .filter(|name| {
+                self.incidents.get(*name).is_some_and(|incident| !incident.phase.takes_a_slot() && !incident.restored)
+            })
             .cloned()
             .collect();
         for name in uncovered {
@@ -527,7 +534,7 @@ impl Healer {
             .filter(|(name, unit)| {
                 unit.active == ActiveState::Failed
                     || self.suspicion(now, unit).is_some()
-                    || self.tracks.contains_key(*name)
+                    || self.incidents.contains_key(*name)
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -552,7 +559,7 @@ impl Healer {
             && self.in_flight < self.policy.max_concurrent
             && let Some(name) = self.queue.pop_front()
         {
-            self.look(now, &name);
+            self.inspect_due(now, &name);
         }
     }
 }

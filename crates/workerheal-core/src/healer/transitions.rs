@@ -1,13 +1,13 @@
 //! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
 
 use super::attempts::DIED;
-use super::track::{Phase, Track};
-use super::unit::{Standing, Unit};
-use super::{Action, Healer, Look, Outcome, Purpose, Timestamp};
-use crate::coverage::Resolution;
-use crate::diagnosis::{Asked, Refusal, State};
+use super::incident::{Incident, Phase};
+use super::unit::{Unit, UnitCondition};
+use super::{Action, Healer, InspectionId, Outcome, Purpose, Timestamp};
+use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::pauses::Target;
+use crate::selector::Resolution;
 use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
 impl Refusal {
@@ -66,43 +66,43 @@ impl Refusal {
 impl Healer {
     /// Brings a worker's phase in line with the state of its unit. Does nothing when it already is.
     pub(super) fn consider(&mut self, now: Timestamp, name: &UnitName) {
-        use Standing::{Down, Ill, Rising, Settling, Unknown, Up};
+        use UnitCondition::{ComingUp, Down, Settling, Unhealthy, Unknown, Up};
         let Some(unit) = self.units.get(name) else { return };
         if self.frozen || unit.resolution == Resolution::NotAWorker {
             return;
         }
-        if unit.standing() != Standing::Up
+        if unit.condition() != UnitCondition::Up
             && !unit.socket_failed
-            && let Some(track) = self.tracks.get_mut(name)
-            && track.suspected == Some(State::Unreachable)
-            && track.phase.waits()
+            && let Some(incident) = self.incidents.get_mut(name)
+            && incident.suspected == Some(State::Unreachable)
+            && incident.phase.waits()
         {
             // It died before it could be restarted: what it refused was of that life.
-            (track.suspected, track.refuses) = (None, None);
+            (incident.suspected, incident.refuses) = (None, None);
         }
         self.notice_a_cleared_failure(now, name);
         let Some(unit) = self.units.get(name) else { return };
-        let track = self.tracks.get(name);
-        let standing = unit.standing_of(track);
+        let incident = self.incidents.get(name);
+        let condition = unit.standing_of(incident);
         let suspicion = self.suspicion(now, unit);
-        let attempt_under_way = track.is_some_and(|track| track.attempt_under_way);
-        let stop_asked = track.is_some_and(|track| track.stop_asked);
-        match (track.map(|track| track.phase.clone()), standing) {
-            (None | Some(Phase::Resting), Ill) => self.fell_ill(now, name, None),
-            (None | Some(Phase::Resting), Up | Rising | Settling | Down) if suspicion.is_some() => {
-                self.fell_ill(now, name, suspicion);
+        let attempt_under_way = incident.is_some_and(|incident| incident.attempt_under_way);
+        let stop_asked = incident.is_some_and(|incident| incident.stop_asked);
+        match (incident.map(|incident| incident.phase.clone()), condition) {
+            (None | Some(Phase::Resting), Unhealthy) => self.became_unhealthy(now, name, None),
+            (None | Some(Phase::Resting), Up | ComingUp | Settling | Down) if suspicion.is_some() => {
+                self.became_unhealthy(now, name, suspicion);
             }
-            (None, Up | Rising | Settling | Down | Unknown) => {}
+            (None, Up | ComingUp | Settling | Down | Unknown) => {}
 
             (Some(Phase::Resting), Up) => self.is_well(now, name),
-            (Some(Phase::Resting), Rising | Settling | Down) => self.set_timer(name, None),
+            (Some(Phase::Resting), ComingUp | Settling | Down) => self.set_timer(name, None),
 
-            (Some(Phase::Held(Refusal::CrashLooping(_))), Ill) => self.goes_on_looping(now, name),
-            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Ill) => self.reconsider_wait(now, name),
+            (Some(Phase::Held(Refusal::CrashLooping(_))), Unhealthy) => self.goes_on_looping(now, name),
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Unhealthy) => self.reconsider_wait(now, name),
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Cancelled), Up) => {
                 self.comes_up(now, name);
             }
-            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Rising) => {
+            (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), ComingUp) => {
                 self.comes_up(now, name);
             }
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp), Down) => {
@@ -110,43 +110,45 @@ impl Healer {
             }
             (
                 Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off),
-                Settling | Rising,
+                Settling | ComingUp,
             ) => match suspicion {
                 Some(suspicion) => self.suspect(name, suspicion),
                 None => self.somebody_acts(name),
             },
             (Some(Phase::Stopped), Settling) => {}
-            (Some(Phase::GaveUp | Phase::Stopped), Ill) => self.stays_down(now, name),
+            (Some(Phase::GaveUp | Phase::Stopped), Unhealthy) => self.stays_down(now, name),
 
-            (Some(Phase::Cancelled), Rising | Settling) => {}
-            (Some(Phase::Cancelled), Ill | Down) => self.was_cancelled(now, name, standing == Ill),
+            (Some(Phase::Cancelled), ComingUp | Settling) => {}
+            (Some(Phase::Cancelled), Unhealthy | Down) => self.was_cancelled(now, name, condition == Unhealthy),
 
             // The answer to the look or the end of the job says more than the state of the moment.
-            (Some(Phase::Looking | Phase::Starting), Up | Ill | Rising | Settling | Down) => {}
+            (Some(Phase::Inspecting | Phase::Starting), Up | Unhealthy | ComingUp | Settling | Down) => {}
 
             (Some(Phase::Proving | Phase::Verifying), Up) => self.goes_on_proving(now, name),
-            (Some(Phase::Proving | Phase::Verifying), Ill) if attempt_under_way => self.died_while_proving(now, name),
-            (Some(Phase::Proving | Phase::Verifying), Ill) => self.make_due(name),
+            (Some(Phase::Proving | Phase::Verifying), Unhealthy) if attempt_under_way => {
+                self.died_while_proving(now, name);
+            }
+            (Some(Phase::Proving | Phase::Verifying), Unhealthy) => self.make_due(name),
             // It is about to be stopped.
-            (Some(Phase::Proving | Phase::Verifying), Rising) if stop_asked => {}
-            (Some(Phase::Proving | Phase::Verifying), Rising) if attempt_under_way => {
+            (Some(Phase::Proving | Phase::Verifying), ComingUp) if stop_asked => {}
+            (Some(Phase::Proving | Phase::Verifying), ComingUp) if attempt_under_way => {
                 self.attempt_failed(now, name, DIED.to_owned());
             }
-            (Some(Phase::Proving | Phase::Verifying), Rising | Settling) => match suspicion {
+            (Some(Phase::Proving | Phase::Verifying), ComingUp | Settling) => match suspicion {
                 Some(suspicion) => self.suspect(name, suspicion),
-                None if standing == Rising => self.enter(name, Phase::Proving),
+                None if condition == ComingUp => self.enter(name, Phase::Proving),
                 None => {}
             },
             (Some(Phase::Proving | Phase::Verifying), Down) if attempt_under_way => self.ended_while_proving(now, name),
             (Some(Phase::Proving | Phase::Verifying), Down) => self.went_down(name),
 
             // Its user starts it: what they stopped before is history.
-            (Some(Phase::Stopped), Up | Rising) => self.rest(now, name),
+            (Some(Phase::Stopped), Up | ComingUp) => self.rest(now, name),
             (Some(Phase::Stopped), Down) => {}
 
             (Some(Phase::Off), Up) => self.rest(now, name),
             (Some(Phase::Off), Down) => {}
-            (Some(Phase::Off), Ill) => self.fell_ill(now, name, None),
+            (Some(Phase::Off), Unhealthy) => self.became_unhealthy(now, name, None),
 
             (Some(_), Unknown) => {}
         }
@@ -157,17 +159,17 @@ impl Healer {
         &mut self,
         now: Timestamp,
         name: &UnitName,
-        look: Look,
+        id: InspectionId,
         result: Result<Inspection, String>,
     ) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        if !track.looks.close(look) {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if !incident.inspections.close(id) {
             return;
         }
-        match (look.purpose, &track.phase) {
-            (Purpose::Attempt, Phase::Looking) => self.looked(now, name, result),
+        match (id.purpose, &incident.phase) {
+            (Purpose::Attempt, Phase::Inspecting) => self.due_inspected(now, name, result),
             (Purpose::Proof, Phase::Verifying) => self.verified(now, name, result),
-            (Purpose::Memory, _) => self.remembered(name, result),
+            (Purpose::Baseline, _) => self.baseline_inspected(name, result),
             (Purpose::Recheck, _) => self.rechecked(now, name, result),
             (Purpose::Uptime, _) => self.uptime_seen(now, name, result),
             // The worker has moved on since the look was asked for.
@@ -192,29 +194,34 @@ impl Healer {
         unit.job_done = Some(now);
         // A look tells whether it has been down since before that. (One that is under way will be told.)
         let is_masked = unit.load == LoadState::Masked && matches!(unit.resolution, Resolution::Worker(_));
-        match self.tracks.get(name).map(|track| &track.phase) {
+        match self.incidents.get(name).map(|incident| &incident.phase) {
             Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off) => {
                 self.make_due(name);
             }
             Some(Phase::Starting) => self.stop_overtaken(name),
             // Nobody looks at that until it is unmasked, and then it has to be known.
             None | Some(Phase::Resting) if is_masked => {
-                let track = self.tracks.entry(name.clone()).or_insert_with(|| Track::new(now));
-                track.suspected = Some(State::ExpectedButStopped);
+                let incident = self.incidents.entry(name.clone()).or_insert_with(|| Incident::new(now));
+                incident.suspected = Some(State::ExpectedButStopped);
                 self.make_due(name);
             }
             // The look that is under way, or that comes at the end, is told of it.
             None
             | Some(
-                Phase::Resting | Phase::Looking | Phase::Proving | Phase::Verifying | Phase::Cancelled | Phase::Stopped,
+                Phase::Resting
+                | Phase::Inspecting
+                | Phase::Proving
+                | Phase::Verifying
+                | Phase::Cancelled
+                | Phase::Stopped,
             ) => {}
         }
     }
 
     /// A stop was asked for while our start was on its way, and is asked for once more, so that it comes after that.
     pub(super) fn stop_overtaken(&mut self, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name).filter(|track| track.attempt_under_way) else { return };
-        if !std::mem::replace(&mut track.stop_asked, true) {
+        let Some(incident) = self.incidents.get_mut(name).filter(|incident| incident.attempt_under_way) else { return };
+        if !std::mem::replace(&mut incident.stop_asked, true) {
             self.actions.push(Action::Stop(name.clone()));
         }
     }
@@ -228,9 +235,10 @@ impl Healer {
         unit.kept_from_starting = true;
         // Whatever was asked for before is history: it is wanted up now.
         (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, false, None);
-        let may_change_that =
-            |track: &Track| matches!(track.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. } | Phase::Stopped);
-        if self.tracks.get(name).is_some_and(may_change_that) {
+        let may_change_that = |incident: &Incident| {
+            matches!(incident.phase, Phase::Off | Phase::Held(_) | Phase::Waiting { .. } | Phase::Stopped)
+        };
+        if self.incidents.get(name).is_some_and(may_change_that) {
             self.make_due(name);
         }
         self.consider(now, name);
@@ -238,14 +246,14 @@ impl Healer {
 
     /// A client does something about a worker that waits: that is newer than any wish to have it healed.
     fn somebody_acts(&mut self, name: &UnitName) {
-        if let Some(track) = self.tracks.get_mut(name) {
-            track.asked = Asked::ByRule;
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.trigger = Trigger::Automatic;
         }
     }
 
     /// The end of a start.
     pub(super) fn finished(&mut self, now: Timestamp, name: &UnitName, outcome: Outcome) {
-        if self.tracks.get(name).is_none_or(|track| track.phase != Phase::Starting) {
+        if self.incidents.get(name).is_none_or(|incident| incident.phase != Phase::Starting) {
             return;
         }
         if self.units.get(name).is_some_and(|unit| unit.resolution == Resolution::NotAWorker) {
@@ -261,21 +269,22 @@ impl Healer {
                 (unit.stop_seen, unit.stop_possible) = (false, false);
             }
         }
-        if let (false, Some(track)) = (matches!(outcome, Outcome::Refused(..)), self.tracks.get_mut(name)) {
-            track.refused = 0;
+        if let (false, Some(incident)) = (matches!(outcome, Outcome::Refused(..)), self.incidents.get_mut(name)) {
+            incident.refused = 0;
         }
-        if self.tracks.get(name).is_some_and(|track| track.stop_asked) && outcome != Outcome::Cancelled {
+        if self.incidents.get(name).is_some_and(|incident| incident.stop_asked) && outcome != Outcome::Cancelled {
             return if outcome == Outcome::Done { self.prove_on(now, name) } else { self.stopped(now, name, "") };
         }
         match outcome {
             Outcome::Done => {
-                let oneshot = self.tracks.get(name).is_some_and(|track| track.oneshot);
-                let worked_off = oneshot && self.units.get(name).is_none_or(|unit| unit.standing() == Standing::Down);
+                let oneshot = self.incidents.get(name).is_some_and(|incident| incident.oneshot);
+                let worked_off =
+                    oneshot && self.units.get(name).is_none_or(|unit| unit.condition() == UnitCondition::Down);
                 if worked_off {
                     self.healed(now, name);
                 } else {
-                    if let Some(track) = self.tracks.get_mut(name) {
-                        track.started_at = now;
+                    if let Some(incident) = self.incidents.get_mut(name) {
+                        incident.started_at = now;
                     }
                     self.enter(name, Phase::Proving);
                     self.set_timer(name, Some(now + self.proving_time(name)));
@@ -305,24 +314,24 @@ impl Healer {
     }
 
     pub(super) fn timer_ran_out(&mut self, now: Timestamp, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.timer = None;
-        match track.phase {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.timer = None;
+        match incident.phase {
             Phase::Waiting { .. } => self.consider(now, name),
             Phase::Proving
-                if !track.attempt_under_way
-                    && self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
+                if !incident.attempt_under_way
+                    && self.units.get(name).is_some_and(|unit| unit.condition() == UnitCondition::Unhealthy) =>
             {
                 self.make_due(name);
             }
             Phase::Proving => match self.units.get(name).and_then(|unit| self.suspicion(now, unit)) {
-                Some(suspicion) if self.tracks.get(name).is_some_and(|track| !track.attempt_under_way) => {
+                Some(suspicion) if self.incidents.get(name).is_some_and(|incident| !incident.attempt_under_way) => {
                     self.suspect(name, suspicion);
                 }
                 _ => self.verify(now, name),
             },
             Phase::Held(Refusal::CrashLooping(_))
-                if self.units.get(name).is_some_and(|unit| unit.standing() == Standing::Ill) =>
+                if self.units.get(name).is_some_and(|unit| unit.condition() == UnitCondition::Unhealthy) =>
             {
                 self.make_due(name);
                 self.consider(now, name);
@@ -336,17 +345,17 @@ impl Healer {
                 self.consider(now, name);
             }
             Phase::Stopped | Phase::GaveUp => self.recheck(name),
-            Phase::Due | Phase::Looking | Phase::Starting | Phase::Verifying | Phase::Cancelled => {}
+            Phase::Due | Phase::Inspecting | Phase::Starting | Phase::Verifying | Phase::Cancelled => {}
         }
     }
 
     /// A person wants the unit healed now, whatever was tried before.
     pub(super) fn heal_on_request(&mut self, now: Timestamp, name: &UnitName) {
-        match self.tracks.get(name).map(|track| &track.phase) {
+        match self.incidents.get(name).map(|incident| &incident.phase) {
             Some(Phase::Starting | Phase::Proving | Phase::Verifying) => self.heal_is_under_way(name),
             Some(
                 Phase::Due
-                | Phase::Looking
+                | Phase::Inspecting
                 | Phase::Waiting { .. }
                 | Phase::Held(_)
                 | Phase::Cancelled
@@ -356,23 +365,23 @@ impl Healer {
                 | Phase::Resting,
             )
             | None => {
-                let refuses = self.tracks.get(name).and_then(|track| track.refuses.clone());
+                let refuses = self.incidents.get(name).and_then(|incident| incident.refuses.clone());
                 let socket_failed = self.units.get(name).is_some_and(|unit| unit.socket_failed);
-                let suspected = match self.units.get(name).map(Unit::standing) {
+                let suspected = match self.units.get(name).map(Unit::condition) {
                     Some(_) if self.units.get(name).is_some_and(|unit| unit.directory_gone) => Some(State::Orphaned),
-                    Some(Standing::Up | Standing::Down) if socket_failed => Some(State::Unreachable),
-                    Some(Standing::Up) if refuses.is_some() => Some(State::Unreachable),
-                    Some(Standing::Down) => Some(State::ExpectedButStopped),
+                    Some(UnitCondition::Up | UnitCondition::Down) if socket_failed => Some(State::Unreachable),
+                    Some(UnitCondition::Up) if refuses.is_some() => Some(State::Unreachable),
+                    Some(UnitCondition::Down) => Some(State::ExpectedButStopped),
                     _ => None,
                 };
                 if let Some(unit) = self.units.get_mut(name) {
                     // What they want now is newer.
                     (unit.stop_seen, unit.job_done) = (false, None);
                 }
-                self.begin(now, name, suspected, Asked::ByPerson);
-                if let Some(track) = self.tracks.get_mut(name) {
+                self.begin(now, name, suspected, Trigger::Request);
+                if let Some(incident) = self.incidents.get_mut(name) {
                     // Disabling it means something newer only if it comes after this.
-                    (track.refuses, track.file) = (refuses, None);
+                    (incident.refuses, incident.file) = (refuses, None);
                 }
             }
         }
@@ -381,27 +390,27 @@ impl Healer {
     /// A person wants it healed, and it is coming up already: they are to hear what becomes of that, and if it
     /// does not come up, it is tried anew.
     fn heal_is_under_way(&mut self, name: &UnitName) {
-        let Some(track) = self.tracks.get_mut(name) else { return };
-        track.awaited = true;
-        if track.given_up.take().is_some() {
-            track.attempts = 0;
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.awaited = true;
+        if incident.given_up.take().is_some() {
+            incident.attempts = 0;
         }
     }
 
     /// A person ends pauses, and wants to see what was given up tried anew.
     pub(super) fn resumed(&mut self, now: Timestamp, targets: &[Target]) {
-        self.remembers_otherwise = true;
+        self.saved_state_changed = true;
         for target in targets {
             self.pauses.resume(target);
-            let given_up = self.tracks.iter().filter(|(name, track)| {
-                track.phase == Phase::GaveUp
+            let given_up = self.incidents.iter().filter(|(name, incident)| {
+                incident.phase == Phase::GaveUp
                     && match self.worker(name) {
                         Some(worker) => target.includes(name, worker),
                         None => *target == Target::Everything,
                     }
             });
             for name in given_up.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-                self.begin(now, &name, None, Asked::ByRule);
+                self.begin(now, &name, None, Trigger::Automatic);
             }
         }
         self.consider_all(now);
@@ -410,9 +419,9 @@ impl Healer {
     /// Looks again at workers for which nothing is done, where that may have changed.
     pub(super) fn wake(&mut self, now: Timestamp, may_have_changed: impl Fn(&Phase) -> bool) {
         let names: Vec<UnitName> = self
-            .tracks
+            .incidents
             .iter()
-            .filter(|(_, track)| may_have_changed(&track.phase))
+            .filter(|(_, incident)| may_have_changed(&incident.phase))
             .map(|(name, _)| name.clone())
             .collect();
         for name in names {

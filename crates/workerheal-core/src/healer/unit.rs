@@ -1,10 +1,10 @@
 //! What is known of one unit, healthy or not, and what that means by itself.
 
 use super::Timestamp;
-use super::track::Track;
-use crate::coverage::Resolution;
+use super::incident::Incident;
 use crate::diagnosis::State;
 use crate::rules::ClearedBy;
+use crate::selector::Resolution;
 use crate::units::{ActiveState, LoadState, UnitStatus};
 
 /// What is known of one unit, healthy or not. Small, for there is one of these for each.
@@ -59,13 +59,13 @@ pub(super) struct Unit {
 
 /// What the state of a unit means for healing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum UnitCondition {
     /// It works.
     Up,
     /// Something is wrong with it, and nothing is under way.
-    Ill,
+    Unhealthy,
     /// It is on its way up, or waits for an automatic restart.
-    Rising,
+    ComingUp,
     /// Something is under way whose end will say more.
     Settling,
     /// It is down, and not by failing.
@@ -165,33 +165,36 @@ impl Unit {
     }
 
     /// What the state of the unit means by itself.
-    pub fn standing(&self) -> Standing {
+    pub fn condition(&self) -> UnitCondition {
         match (self.active, self.has_job) {
-            (ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing, _) => Standing::Up,
-            (ActiveState::Activating, _) => Standing::Rising,
+            (ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing, _) => UnitCondition::Up,
+            (ActiveState::Activating, _) => UnitCondition::ComingUp,
             (ActiveState::Deactivating, _)
-            | (ActiveState::Failed | ActiveState::Inactive | ActiveState::Maintenance, true) => Standing::Settling,
-            (ActiveState::Failed, false) => Standing::Ill,
-            (ActiveState::Inactive | ActiveState::Maintenance, false) => Standing::Down,
-            (ActiveState::Unknown, _) => Standing::Unknown,
+            | (ActiveState::Failed | ActiveState::Inactive | ActiveState::Maintenance, true) => UnitCondition::Settling,
+            (ActiveState::Failed, false) => UnitCondition::Unhealthy,
+            (ActiveState::Inactive | ActiveState::Maintenance, false) => UnitCondition::Down,
+            (ActiveState::Unknown, _) => UnitCondition::Unknown,
         }
     }
 
     /// What the state of the unit means, given what it is being healed of.
-    pub fn standing_of(&self, track: Option<&Track>) -> Standing {
-        let suspected = track.filter(|track| track.phase.waits()).and_then(|track| track.suspected);
-        match (self.standing(), suspected) {
+    pub fn standing_of(&self, incident: Option<&Incident>) -> UnitCondition {
+        let suspected = incident.filter(|incident| incident.phase.waits()).and_then(|incident| incident.suspected);
+        match (self.condition(), suspected) {
             // What was cleared is a mark.
-            (Standing::Down, _) if self.cleared.is_some() && !self.stop_seen && track.is_some() => Standing::Ill,
-            (Standing::Rising | Standing::Settling, Some(State::Stuck)) => Standing::Ill,
-            (Standing::Down, Some(State::ExpectedButStopped)) => Standing::Ill,
-            (Standing::Up | Standing::Down, Some(State::Unreachable)) => Standing::Ill,
-            (Standing::Up | Standing::Rising, Some(State::CrashLooping)) => Standing::Ill,
-            // Whatever the manager does with it meanwhile.
-            (Standing::Up | Standing::Rising | Standing::Settling | Standing::Down, Some(State::Orphaned)) => {
-                Standing::Ill
+            (UnitCondition::Down, _) if self.cleared.is_some() && !self.stop_seen && incident.is_some() => {
+                UnitCondition::Unhealthy
             }
-            (standing, _) => standing,
+            (UnitCondition::ComingUp | UnitCondition::Settling, Some(State::Stuck)) => UnitCondition::Unhealthy,
+            (UnitCondition::Down, Some(State::ExpectedButStopped)) => UnitCondition::Unhealthy,
+            (UnitCondition::Up | UnitCondition::Down, Some(State::Unreachable)) => UnitCondition::Unhealthy,
+            (UnitCondition::Up | UnitCondition::ComingUp, Some(State::CrashLooping)) => UnitCondition::Unhealthy,
+            // Whatever the manager does with it meanwhile.
+            (
+                UnitCondition::Up | UnitCondition::ComingUp | UnitCondition::Settling | UnitCondition::Down,
+                Some(State::Orphaned),
+            ) => UnitCondition::Unhealthy,
+            (condition, _) => condition,
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, de};
 
 use super::Site;
 use super::lines::{Lines, name_in};
-use crate::document::{self, Flaw, Item, Split, refuse};
+use crate::document::{self, Item, ParseError, Split, refuse};
 use crate::units::is_unit_character;
 
 /// Longest name of a site, in bytes: a unit's name has at most 255, its prefix and worker included.
@@ -43,7 +43,7 @@ impl Reading {
 /// An entry that cannot be used.
 #[derive(Debug)]
 pub(super) struct Broken {
-    pub flaw: Flaw,
+    pub error: ParseError,
     /// Its name, if it has one that can be part of the name of a unit.
     pub name: Option<String>,
 }
@@ -53,7 +53,7 @@ pub(super) struct Broken {
 /// # Errors
 ///
 /// If it is no registry.
-pub(super) fn read(bytes: &[u8]) -> Result<Reading, Flaw> {
+pub(super) fn read(bytes: &[u8]) -> Result<Reading, ParseError> {
     let Some(split) = document::split_list(bytes, "sites") else {
         return read_whole(bytes, &[]);
     };
@@ -65,28 +65,28 @@ pub(super) fn read(bytes: &[u8]) -> Result<Reading, Flaw> {
     }
     let items: Vec<Item<'_>> = split.items().collect();
     // What is wrong with more than an entry has its place in the whole.
-    read_whole(bytes, &items).or_else(|flaw| read_items(&split).map_err(|_| flaw))
+    read_whole(bytes, &items).or_else(|error| read_items(&split).map_err(|_| error))
 }
 
 /// Reads the document at once. `items` are the texts of its entries, as far as they are known.
-pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, Flaw> {
+pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, ParseError> {
     let mut progress = Progress::default();
     let mut broken = Vec::new();
     let sites = loop {
         match document::parse_seed(bytes, Document(&progress)) {
             Ok(sites) => break sites,
-            Err(flaw) => {
+            Err(error) => {
                 let again = !progress.skipped.insert(progress.at.get());
-                if flaw.line == 0 || again || !progress.is_inside() || broken.len() >= MAX_LEFT_OUT {
-                    return Err(flaw);
+                if error.line == 0 || again || !progress.is_inside() || broken.len() >= MAX_LEFT_OUT {
+                    return Err(error);
                 }
-                broken.push((progress.at.get(), flaw));
+                broken.push((progress.at.get(), error));
                 progress.at.set(NOWHERE);
             }
         }
     };
     let hint = Some("a registry without sites is written as `sites: []`");
-    let sites = sites.ok_or_else(|| Flaw::whole("the file is empty", hint))?;
+    let sites = sites.ok_or_else(|| ParseError::whole("the file is empty", hint))?;
     // Where the texts are not those of the entries, nothing is known of lines.
     let items = if items.len() == sites.len() + broken.len() { items } else { &[] };
     let mut reading = Reading::default();
@@ -94,12 +94,12 @@ pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, Fl
         reading.add(site, items.get(at));
     }
     let name = |at: usize| items.get(at).and_then(|item| name_in(item)).filter(|name| is_possible(name));
-    reading.broken = broken.into_iter().map(|(at, flaw)| Broken { name: name(at), flaw }).collect();
+    reading.broken = broken.into_iter().map(|(at, error)| Broken { name: name(at), error }).collect();
     Ok(reading)
 }
 
 /// Reads the document in pieces; all of them have to be as they should.
-pub(super) fn read_pieces(split: &Split<'_>) -> Result<Reading, Flaw> {
+pub(super) fn read_pieces(split: &Split<'_>) -> Result<Reading, ParseError> {
     let mut reading = read_whole(&split.frame, &[])?;
     for piece in &split.pieces {
         let progress = Progress::default();
@@ -114,7 +114,7 @@ pub(super) fn read_pieces(split: &Split<'_>) -> Result<Reading, Flaw> {
 }
 
 /// Reads each entry by itself. Text in which none can be read is no registry.
-fn read_items(split: &Split<'_>) -> Result<Reading, Flaw> {
+fn read_items(split: &Split<'_>) -> Result<Reading, ParseError> {
     let mut reading = read_whole(&split.frame, &[])?;
     let mut is_yaml = true;
     for item in split.items() {
@@ -125,19 +125,19 @@ fn read_items(split: &Split<'_>) -> Result<Reading, Flaw> {
                     reading.add(site, Some(&item));
                 }
             }
-            Err(mut flaw) => {
-                if flaw.line == 0 || flaw.line > item.lines() {
+            Err(mut error) => {
+                if error.line == 0 || error.line > item.lines() {
                     // It is about the whole of it, which begins here.
-                    (flaw.line, flaw.column) = (1, split.column + 1);
+                    (error.line, error.column) = (1, split.column + 1);
                 }
-                flaw.line += item.lines_before;
+                error.line += item.lines_before;
                 is_yaml &= document::parse_seed(item.text, PhantomData::<IgnoredAny>).is_ok();
-                reading.broken.push(Broken { flaw, name: name_in(&item).filter(|name| is_possible(name)) });
+                reading.broken.push(Broken { error, name: name_in(&item).filter(|name| is_possible(name)) });
             }
         }
     }
     match reading.broken.first() {
-        Some(first) if reading.sites.is_empty() && !is_yaml => Err(first.flaw.clone()),
+        Some(first) if reading.sites.is_empty() && !is_yaml => Err(first.error.clone()),
         _ => Ok(reading),
     }
 }

@@ -32,11 +32,11 @@ sites:
       paused_workers:
 "#;
 
-fn parse(text: &str) -> Result<Registry, Flaw> {
+fn parse(text: &str) -> Result<Registry, ParseError> {
     Registry::parse(text.as_bytes())
 }
 
-fn flaw(text: &str) -> String {
+fn error(text: &str) -> String {
     parse(text).unwrap_err().to_string()
 }
 
@@ -91,16 +91,16 @@ fn no_sites_are_fine_but_no_registry_is_not() {
         ("sites:\n- name: a\nsites: []\n", "3:1: the key `sites` is here twice; delete one"),
         ("sites: [{name: a}", "2:1: expected a `,` or the end of the list; close it with `]`"),
     ] {
-        assert_eq!(flaw(text), expected, "{text:?}");
+        assert_eq!(error(text), expected, "{text:?}");
     }
 }
 
 /// What is told of the entries that were skipped, and the names of those that were not.
 fn told(text: &str) -> (Vec<String>, Vec<String>) {
     let registry = parse(text).unwrap();
-    let told = registry.skipped().told.iter().map(|flaw| {
-        let text = flaw.to_string();
-        assert!(text.contains(": this entry is skipped: ") || flaw.line == 0, "{text}");
+    let told = registry.skipped().told.iter().map(|error| {
+        let text = error.to_string();
+        assert!(text.contains(": this entry is skipped: ") || error.line == 0, "{text}");
         text.replace("this entry is skipped: ", "")
     });
     let told = told.collect();
@@ -240,10 +240,10 @@ fn ten_thousand_sites_are_read() {
 #[test]
 fn what_is_kept_has_a_limit() {
     let many = repeat(MAX_SITES + 1, |i| format!("- name: s{i}\n"));
-    assert!(flaw(&format!("sites:\n{many}")).contains("too many sites; the limit is 40000"));
+    assert!(error(&format!("sites:\n{many}")).contains("too many sites; the limit is 40000"));
     let list = repeat(1000, |i| format!("w{i},"));
     let many = repeat(151, |i| format!("- name: s{i}\n  paused_workers: [{list}]\n"));
-    assert!(flaw(&format!("sites:\n{many}")).contains("too many workers"));
+    assert!(error(&format!("sites:\n{many}")).contains("too many workers"));
 }
 
 prop_compose! {

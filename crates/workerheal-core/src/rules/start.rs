@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Case;
-use crate::units::{ActiveState, Fall, Parent, UnitName};
+use crate::units::{ActiveState, Deactivation, Parent, UnitName};
 
 /// How a worker is to be started so that it is the only unit that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +48,11 @@ impl Case<'_> {
     /// Whether the manager stopped that unit only because this worker was down. (If a person had stopped it, the
     /// worker would have been stopped with it.)
     pub(super) fn brings_back(&self, parent: &Parent) -> bool {
-        let after = |(left, fall): (Duration, Fall)| left >= fall.left;
+        let after = |(left, deactivation): (Duration, Deactivation)| left >= deactivation.left;
         parent.stops_when_unneeded
             && !parent.stopping
             && parent.active == ActiveState::Inactive
             && !self.stop_requested()
-            && parent.left.zip(self.seen.fall).is_some_and(after)
+            && parent.left.zip(self.seen.deactivation).is_some_and(after)
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Case;
-use crate::diagnosis::{Asked, State};
-use crate::units::{ActiveState, Fall, Parent, StopEvidence};
+use crate::diagnosis::{State, Trigger};
+use crate::units::{ActiveState, Deactivation, Parent, StopEvidence};
 
 /// A unit and what it took along go down within this time: systemd does it in one go, which takes it a
 /// while if there is much to take along. A stop of just the one in the same second looks the same.
@@ -47,8 +47,8 @@ impl Case<'_> {
     /// signals nor its timestamps show that it went down by itself.
     #[must_use]
     pub fn may_have_been_stopped(&self) -> bool {
-        let sudden = self.seen.fall.is_some_and(Fall::was_sudden);
-        self.history.asked == Asked::ByRule
+        let sudden = self.seen.deactivation.is_some_and(Deactivation::was_sudden);
+        self.history.trigger == Trigger::Automatic
             && self.seen.stop.is_none()
             && !sudden
             && !self.history.taken_along
@@ -61,15 +61,21 @@ impl Case<'_> {
     pub fn was_taken_along(&self) -> bool {
         // What is not enabled is unloaded once it is down, and the manager has forgotten when that was.
         let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
-        let fall = self.seen.fall.or(seen_down.map(|down| Fall { left: down, down }));
-        let took_along = |parent: &Parent| match (fall, parent.left) {
+        let deactivation = self.seen.deactivation.or(seen_down.map(|down| Deactivation { left: down, down }));
+        let took_along = |parent: &Parent| match (deactivation, parent.left) {
             _ if parent.stopped_later => false,
             // It is about to be stopped, and waits for its children to be down.
-            (Some(fall), _) if parent.active.is_up() && parent.stopping && self.seen.at <= fall.down + TOGETHER => true,
-            (Some(fall), Some(left)) => {
+            (Some(deactivation), _)
+                if parent.active.is_up() && parent.stopping && self.seen.at <= deactivation.down + TOGETHER =>
+            {
+                true
+            }
+            (Some(deactivation), Some(left)) => {
                 // One that went down before this run began has nothing to do with its end.
-                let began = self.seen.began.filter(|began| *began <= fall.left);
-                left + TOGETHER >= fall.left && left <= fall.down + TOGETHER && began.is_none_or(|began| left >= began)
+                let began = self.seen.began.filter(|began| *began <= deactivation.left);
+                left + TOGETHER >= deactivation.left
+                    && left <= deactivation.down + TOGETHER
+                    && began.is_none_or(|began| left >= began)
             }
             // One that never was up, or a time that is not known, is no excuse to start what was stopped.
             _ => parent.active.is_up(),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::pauses::Target;
 use crate::units::Restarts;
-use crate::units::{Fall, Parent};
+use crate::units::{Deactivation, Parent};
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -25,10 +25,10 @@ fn judged(seen: &Inspection, history: History<'_>) -> Judgement {
 
 fn judged_under(seen: &Inspection, history: History<'_>, policy: &Policy, pauses: &Pauses) -> Judgement {
     let registry = Registry::parse(b"sites: [{name: myapp, path: /srv/myapp}]").unwrap();
-    let orders = Orders { policy, registry: &registry, stop_marker: false, pauses };
+    let context = ContextRef { policy, registry: &registry, stop_marker: false, pauses };
     let unit = UnitName::parse("lerd-queue-myapp").unwrap();
     let worker = Worker { site: "myapp".into(), name: "queue".into(), worktree: None };
-    Case { orders, unit: &unit, worker: &worker, seen, history }.judge()
+    Case { context, unit: &unit, worker: &worker, seen, history }.judge()
 }
 
 fn by_rule(seen: &Inspection) -> Judgement {
@@ -67,8 +67,8 @@ fn a_refused_restart_is_known_by_the_policy_that_would_have_made_it() {
         assert_eq!(by_rule(&unit), is(state, Verdict::Start), "{restart:?} {result:?}");
     }
     let prevented = Inspection { restart: Always, restart_prevented: Some("status 78".into()), ..crashed() };
-    let why = Hopeless::RestartPrevented("status 78".into());
-    assert_eq!(by_rule(&prevented), is(State::Failed, Verdict::Hopeless(why)));
+    let why = Unrecoverable::RestartPrevented("status 78".into());
+    assert_eq!(by_rule(&prevented), is(State::Failed, Verdict::Unrecoverable(why)));
 }
 
 #[test]
@@ -117,16 +117,18 @@ fn a_stop_that_took_a_parent_down_was_not_meant_for_the_worker() {
         left: Some(Duration::from_secs(left)),
         ..Parent::default()
     };
-    let fall = Some(Fall { left: Duration::from_secs(50), down: Duration::from_secs(60) });
+    let deactivation = Some(Deactivation { left: Duration::from_secs(50), down: Duration::from_secs(60) });
     for left in [49, 55, 61] {
-        let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+        let down =
+            Inspection { stop: Some(StopEvidence::Requested), deactivation, parents: vec![parent(left)], ..crashed() };
         assert_eq!(by_rule(&down), is(State::Failed, Verdict::Held(Refusal::ParentDown(parent(left)))));
         let back = Inspection { parents: vec![], ..down };
         assert_eq!(judged(&back, History { taken_along: true, ..unknown() }), is(State::Failed, Verdict::Start));
         assert_eq!(by_rule(&back).verdict, Verdict::Stopped);
     }
     for left in [40, 70] {
-        let down = Inspection { stop: Some(StopEvidence::Requested), fall, parents: vec![parent(left)], ..crashed() };
+        let down =
+            Inspection { stop: Some(StopEvidence::Requested), deactivation, parents: vec![parent(left)], ..crashed() };
         assert_eq!(by_rule(&down).verdict, Verdict::Stopped, "each was stopped by itself");
     }
 }
@@ -225,7 +227,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             active,
             has_job,
             up_for: active.is_up().then_some(Duration::from_secs(1)),
-            fall: None,
+            deactivation: None,
             down_for: None,
             result,
             restart,
@@ -284,7 +286,7 @@ proptest! {
     fn a_person_is_never_refused_what_the_rule_allows(unit in any_inspection(), was_enabled: bool) {
         let at_failure = Some(UnitFile { enabled: was_enabled, ..ENABLED });
         let rule = judged(&unit, History { at_failure, ..History::default() });
-        let person = judged(&unit, History { at_failure, asked: Asked::ByPerson, ..History::default() });
+        let person = judged(&unit, History { at_failure, trigger: Trigger::Request, ..History::default() });
         if rule.verdict == Verdict::Start {
             prop_assert_eq!(person, rule);
         }

@@ -23,14 +23,14 @@ pub enum StopEvidence {
 
 /// How a unit went down, by the manager's monotonic clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fall {
+pub struct Deactivation {
     /// When it ceased to be up.
     pub left: Duration,
     /// When it was down.
     pub down: Duration,
 }
 
-impl Fall {
+impl Deactivation {
     /// Whether it was up at one moment and down at the next. A requested stop takes its time: the unit
     /// is `deactivating` in between.
     #[must_use]
@@ -152,7 +152,7 @@ impl Detail {
 
 /// Where a unit works.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Whereabouts {
+pub struct Location {
     /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
     /// Spelt as in the registry, where it is the directory of a site.
     pub directory: Option<PathBuf>,
@@ -180,7 +180,7 @@ pub struct Inspection {
     pub at: Duration,
     /// When it last ceased to be up (`ActiveExitTimestampMonotonic`), and since when it is down
     /// (`InactiveEnterTimestampMonotonic`), by the manager's monotonic clock; `None` if it never was.
-    pub fall: Option<Fall>,
+    pub deactivation: Option<Deactivation>,
     /// For how long it has been down; `None` when it is not.
     pub down_for: Option<Duration>,
     /// When it last began to start (`InactiveExitTimestampMonotonic`), by the manager's monotonic clock.
@@ -248,8 +248,8 @@ pub struct Said {
 impl Inspection {
     /// What it shows of where the unit works.
     #[must_use]
-    pub fn whereabouts(&self) -> Whereabouts {
-        Whereabouts {
+    pub fn location(&self) -> Location {
+        Location {
             directory: self.working_directory.clone(),
             required: self.working_directory.is_some(),
             gone: self.directory_gone,
@@ -271,7 +271,7 @@ impl Inspection {
     /// Whether the manager knows of no run of it: it has not been started since the manager began.
     #[must_use]
     pub fn never_ran(&self) -> bool {
-        self.fall.is_none() && self.run.as_deref().is_some_and(str::is_empty)
+        self.deactivation.is_none() && self.run.as_deref().is_some_and(str::is_empty)
     }
 }
 
@@ -286,7 +286,7 @@ impl Inspection {
             has_job: false,
             up_for: None,
             at: Duration::from_secs(61),
-            fall: Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
+            deactivation: Some(Deactivation { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
             down_for: Some(Duration::from_secs(1)),
             began: Some(Duration::from_secs(1)),
             transition: None,

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
-use workerheal_core::diagnosis::{Hopeless, Refusal};
+use workerheal_core::diagnosis::{Refusal, Unrecoverable};
 use workerheal_core::healer::{Fact, Outcome};
-use workerheal_core::probe::{Answer, Sighting};
+use workerheal_core::probe::{ProbeAnswer, ProbeResult};
 use workerheal_core::rules::Start;
 use workerheal_core::units::{
-    self, Detail, Fall, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, StoppedGroup,
+    self, Deactivation, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, StoppedGroup,
     Transition, UnitFile, UnitName, UnitStatus,
 };
 
@@ -20,7 +20,7 @@ use crate::model::{
     Signal, Spec, Type, Unit, UnitId, Whim,
 };
 use crate::scenario::{self, FIRST_HELPER, Family, Lives, NAMES, Plan, SECOND, UNITS};
-use crate::world::Letter;
+use crate::world::Message;
 
 /// The truth about one unit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -106,7 +106,7 @@ pub struct Manager {
     boots: u64,
     whim: Whim,
     /// When the healer last looked at each unit to decide about a start.
-    looked_at: [Duration; UNITS],
+    inspected_at: [Duration; UNITS],
 }
 
 impl Manager {
@@ -130,7 +130,7 @@ impl Manager {
             reloading: false,
             boots: 0,
             whim,
-            looked_at: [Duration::ZERO; UNITS],
+            inspected_at: [Duration::ZERO; UNITS],
         }
     }
 
@@ -318,40 +318,40 @@ impl Manager {
     }
 
     /// A signal as the connection to the manager makes it out.
-    pub fn letter(&mut self, signal: &Signal, names: &[UnitName; UNITS]) -> Option<Letter> {
+    pub fn message(&mut self, signal: &Signal, names: &[UnitName; UNITS]) -> Option<Message> {
         match *signal {
             Signal::Changed { unit, active, .. } if unit.0 >= FIRST_HELPER => {
                 // Of other units only failed sockets are followed.
                 let is_socket = self.specs[unit.0].kind == Type::Socket;
-                (is_socket && active != ActiveState::Activating).then_some(Letter::List)
+                (is_socket && active != ActiveState::Activating).then_some(Message::List)
             }
             Signal::Changed { unit, active, auto_restart, job } => {
                 self.told_jobs[unit.0] = job.or(self.told_jobs[unit.0]);
                 let name = names[unit.0].clone();
                 let (active, has_job) = (state(active), job.is_some());
                 let status = UnitStatus { name, load: None, active, has_job, auto_restart };
-                Some(Letter::Tell(Fact::Changed(status)))
+                Some(Message::Tell(Fact::Changed(status)))
             }
             Signal::JobRemoved { job, unit, result, .. } => {
                 let is_told = self.told_jobs[unit.0].take_if(|told| *told == job).is_some();
                 if self.isolated.take_if(|isolated| *isolated == job).is_some() {
-                    return Some(Letter::List);
+                    return Some(Message::List);
                 }
                 if self.truth[unit.0].job == Some(job) {
-                    return Some(Letter::Ended(unit.0, job.0, result));
+                    return Some(Message::Ended(unit.0, job.0, result));
                 }
                 let name = names[unit.0].clone();
                 match result {
-                    JobResult::Done if is_told => Some(Letter::Tell(Fact::JobDone(name))),
+                    JobResult::Done if is_told => Some(Message::Tell(Fact::JobDone(name))),
                     JobResult::Canceled if self.overriding == Some(unit.0) => {
-                        Some(Letter::Tell(Fact::StopOverridden(name)))
+                        Some(Message::Tell(Fact::StopOverridden(name)))
                     }
-                    JobResult::Dependency => Some(Letter::Tell(Fact::KeptFromStarting(name))),
+                    JobResult::Dependency => Some(Message::Tell(Fact::KeptFromStarting(name))),
                     _ => None,
                 }
             }
-            Signal::Reloading(true) => Some(Letter::Tell(Fact::Frozen)),
-            Signal::Reloading(false) | Signal::UnitRemoved(_) => Some(Letter::List),
+            Signal::Reloading(true) => Some(Message::Tell(Fact::Frozen)),
+            Signal::Reloading(false) | Signal::UnitRemoved(_) => Some(Message::List),
             Signal::UnitNew(_) => None,
         }
     }
@@ -405,8 +405,9 @@ impl Manager {
             Some(_) => StopEvidence::NotRequested,
         });
         let last_run = unit.active_exit().zip(unit.active_enter()).and_then(|(exit, enter)| exit.checked_sub(enter));
-        let fall = unit.active_exit().zip(unit.inactive_enter()).map(|(left, down)| Fall { left, down });
-        let with_history = is_down && (detail.stop || !fall.is_some_and(Fall::was_sudden));
+        let deactivation =
+            unit.active_exit().zip(unit.inactive_enter()).map(|(left, down)| Deactivation { left, down });
+        let with_history = is_down && (detail.stop || !deactivation.is_some_and(Deactivation::was_sudden));
         let parents = spec.parents.iter().filter(|it| is_need(it.bond));
         let parents = parents.map(|it| self.parent(unit, it.parent, with_history, stop.as_ref())).collect();
         let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
@@ -424,7 +425,7 @@ impl Manager {
             at: now,
             began: unit.inactive_exit(),
             transition: (changes && !unit.is_auto_restart()).then(|| transition(unit, now)),
-            fall,
+            deactivation,
             result: result(unit.result()),
             restart: restart(spec.restart),
             restart_prevented: (restarts && unit.is_restart_prevented()).then(|| "status 1".to_owned()),
@@ -530,7 +531,7 @@ impl Manager {
 
     /// The truth at the moment of a look that decides about a start.
     pub fn seen(&mut self, index: usize) -> Seen {
-        self.looked_at[index] = self.model.now();
+        self.inspected_at[index] = self.model.now();
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
         Seen {
@@ -555,9 +556,9 @@ impl Manager {
     }
 
     /// The healer learns that the unit was enabled when it had been down since this fall.
-    pub fn file_was_seen(&mut self, index: usize, fall: Option<Fall>) {
+    pub fn file_was_seen(&mut self, index: usize, deactivation: Option<Deactivation>) {
         let truth = &mut self.truth[index];
-        truth.file_seen |= truth.down.is_some() && fall.map(|fall| fall.down) == truth.down;
+        truth.file_seen |= truth.down.is_some() && deactivation.map(|deactivation| deactivation.down) == truth.down;
     }
 
     /// Whether its author said that it is not to be started again when it has failed.
@@ -641,11 +642,11 @@ impl Manager {
             }
             Err(refused) => Some(match refused {
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
-                Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Hopeless::NotFound),
-                Refused::BadSetting => Outcome::Impossible(Hopeless::BadSetting),
+                Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Unrecoverable::NotFound),
+                Refused::BadSetting => Outcome::Impossible(Unrecoverable::BadSetting),
                 Refused::NotApplicable => Outcome::NotStarted("the service manager refuses it".to_owned()),
                 Refused::OnlyByDependency => {
-                    Outcome::Impossible(Hopeless::NotByHand("it may be requested by dependency only".to_owned()))
+                    Outcome::Impossible(Unrecoverable::NotByHand("it may be requested by dependency only".to_owned()))
                 }
                 Refused::Destructive | Refused::Contradiction => {
                     Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned())
@@ -670,7 +671,7 @@ impl Manager {
                 is.runs() != was.runs() || is.job().is_some() || (was.active().is_up() && !is.active().is_up());
             let is_named = first.contains(&UnitId(other));
             // What has become of it since the look nobody could know; and a socket fails with its service.
-            let is_news = was.state_change() > self.looked_at[index];
+            let is_news = was.state_change() > self.inspected_at[index];
             if changed && !had_job && !is_named && !is_news && !self.triggers(other, index) {
                 let how = format!("a start of {} changes {name}", NAMES[index]);
                 return Err(Breach { law: "no other unit changes", how });
@@ -723,15 +724,15 @@ impl Manager {
         gone.collect()
     }
 
-    pub fn probe(&self, index: usize, silent: bool) -> Sighting {
+    pub fn probe(&self, index: usize, silent: bool) -> ProbeResult {
         let unit = self.model.unit(UnitId(index));
         let up = unit.active_enter().filter(|_| unit.active() == ActiveState::Active);
         let answer = match up {
-            Some(_) if silent => Answer::Refused("127.0.0.1:5173".to_owned()),
-            Some(_) => Answer::Accepted,
-            None => Answer::Refused("127.0.0.1:5173".to_owned()),
+            Some(_) if silent => ProbeAnswer::Refused("127.0.0.1:5173".to_owned()),
+            Some(_) => ProbeAnswer::Accepted,
+            None => ProbeAnswer::Refused("127.0.0.1:5173".to_owned()),
         };
-        Sighting { answer, up_for: up.map(|since| self.model.now() - since), file_age: None }
+        ProbeResult { answer, up_for: up.map(|since| self.model.now() - since), file_age: None }
     }
 
     pub fn is_oneshot(&self, index: usize) -> bool {

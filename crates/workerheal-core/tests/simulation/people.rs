@@ -11,7 +11,7 @@ use workerheal_core::registry::Registry;
 use crate::laws::{Breach, Told};
 use crate::model::File;
 use crate::scenario::{FIRST_HELPER, FIRST_WORKER, HOUR, Kind, MINUTE, NAMES, PROBED, Plan, SECOND, UNITS, interval};
-use crate::world::{Letter, World};
+use crate::world::{Message, World};
 
 /// The sites, and the workers of each: the unit and its name in the registry.
 const SITES: [(&str, &[(usize, &str)]); 3] = [
@@ -409,8 +409,8 @@ impl World {
             Kind::Isolate => {
                 if self.manager.person_isolates(FIRST_HELPER) {
                     if self.alive && self.connected {
-                        self.send(Letter::Tell(Fact::Frozen));
-                        self.send(Letter::List);
+                        self.send(Message::Tell(Fact::Frozen));
+                        self.send(Message::List);
                     }
                     self.people.after(time, now, Later::Everything);
                 }
@@ -419,7 +419,7 @@ impl World {
             Kind::Shutdown => {
                 self.manager.shut_down();
                 if self.alive && self.connected {
-                    self.send(Letter::Tell(Fact::Frozen));
+                    self.send(Message::Tell(Fact::Frozen));
                 }
                 self.people.after(time.min(10 * MINUTE), now, Later::Boot);
             }
@@ -515,7 +515,7 @@ impl World {
         let turned = self.turned_since_written() != 0;
         self.laws.clock_turned = turned;
         self.start_daemon()?;
-        let kept = self.healer.memory().pauses;
+        let kept = self.healer.saved_state().pauses;
         let forgotten =
             self.people.pauses.iter().find(|(target, until)| {
                 *until > self.now + SECOND && !kept.iter().any(|pause| pause.target == *target)

@@ -168,11 +168,11 @@ fn about(fact: &Fact) -> Option<(&UnitName, [Option<&'static str>; 2])> {
             };
             return Some((&status.name, [Some(what), status.has_job.then_some("with a job")]));
         }
-        Fact::Inspected(unit, look, _) => {
-            let what = match look.purpose {
+        Fact::Inspected(unit, id, _) => {
+            let what = match id.purpose {
                 Purpose::Attempt => "looked",
                 Purpose::Proof => "proof",
-                Purpose::Memory => "memory",
+                Purpose::Baseline => "memory",
                 Purpose::Recheck => "recheck",
                 Purpose::Uptime => "uptime",
                 #[expect(unreachable_patterns, reason = "other purposes are of no worker that is ill")]

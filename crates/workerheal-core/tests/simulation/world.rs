@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use workerheal_core::coverage::Coverage;
 use workerheal_core::event::Phase;
-use workerheal_core::healer::{Action, Fact, Healer, Look, Mode, Outcome, Purpose};
-use workerheal_core::memory::Memory;
+use workerheal_core::healer::{Action, Fact, Healer, InspectionId, Mode, Outcome, Purpose};
 use workerheal_core::pauses::{Pause, Pauses};
 use workerheal_core::policy::Policy;
 use workerheal_core::registry::Registry;
+use workerheal_core::saved_state::SavedState;
+use workerheal_core::selector::Selector;
 use workerheal_core::time::Timestamp;
 use workerheal_core::units::{Detail, UnitName};
 
@@ -34,10 +34,10 @@ const PAST: usize = 500_000;
 /// Something on its way.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "each is boxed by the post")]
-pub enum Letter {
+pub enum Message {
     /// To the manager.
     List,
-    Inspect(usize, Look, Detail),
+    Inspect(usize, InspectionId, Detail),
     /// The next step of a start.
     Start(usize),
     Stop(usize),
@@ -53,30 +53,30 @@ pub enum Letter {
 }
 
 /// A letter with the time of its delivery; of those for the same time the first one written comes first.
-struct Post {
+struct Envelope {
     at: Duration,
     number: u64,
     /// Letters of a lost connection, or to a daemon that is gone, are not delivered.
     connection: u32,
     /// Boxed, as the heap moves its entries about.
-    letter: Box<Letter>,
+    message: Box<Message>,
 }
 
-impl PartialEq for Post {
+impl PartialEq for Envelope {
     fn eq(&self, other: &Self) -> bool {
         (self.at, self.number) == (other.at, other.number)
     }
 }
 
-impl Eq for Post {}
+impl Eq for Envelope {}
 
-impl PartialOrd for Post {
+impl PartialOrd for Envelope {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Post {
+impl Ord for Envelope {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.number).cmp(&(other.at, other.number))
     }
@@ -91,7 +91,7 @@ struct LastSignals {
 
 /// What a daemon has written down, and when.
 struct Written {
-    memory: Memory,
+    saved_state: SavedState,
     origin: Duration,
     at: Duration,
     /// As the clock was turned then.
@@ -119,7 +119,7 @@ pub struct World {
     connection: u32,
     written: Option<Written>,
     before_last: Option<Written>,
-    post: BinaryHeap<Reverse<Post>>,
+    mailbox: BinaryHeap<Reverse<Envelope>>,
     letters: u64,
     /// Letters are delivered in the order in which they were written, unless they are lost on the way.
     in_order: Duration,
@@ -163,7 +163,7 @@ impl World {
             connection: 0,
             written: None,
             before_last: None,
-            post: BinaryHeap::new(),
+            mailbox: BinaryHeap::new(),
             letters: 0,
             in_order: Duration::ZERO,
             last_signals: [LastSignals::default(); UNITS],
@@ -193,19 +193,19 @@ impl World {
 
     fn step(&mut self) -> Result<(), Breach> {
         let deadline = self.healer.next_deadline().filter(|_| self.alive).map(|at| self.origin + at.since_origin());
-        let letter = self.post.peek().map(|Reverse(post)| post.at);
+        let message = self.mailbox.peek().map(|Reverse(mailbox)| mailbox.at);
         let (model, people, refresh) = (self.manager.next_event(), Some(self.people.next), self.refresh);
-        let next = [letter, model, deadline, refresh, people].into_iter().flatten().min().expect("people never end");
+        let next = [message, model, deadline, refresh, people].into_iter().flatten().min().expect("people never end");
         let next = next.max(self.now).min(self.plan.length);
         self.now = next;
         if self.manager.advance(next) {
             self.stir();
         }
         self.collect_signals();
-        if letter.is_some_and(|at| at <= next) {
-            let Some(Reverse(post)) = self.post.pop() else { return Ok(()) };
-            if post.connection == self.connection {
-                self.deliver(*post.letter)?;
+        if message.is_some_and(|at| at <= next) {
+            let Some(Reverse(mailbox)) = self.mailbox.pop() else { return Ok(()) };
+            if mailbox.connection == self.connection {
+                self.deliver(*mailbox.message)?;
             }
         } else if refresh.is_some_and(|at| at <= next) {
             self.refresh_now();
@@ -267,7 +267,7 @@ impl World {
         let wait = if self.refreshes > 1 { 3 * SECOND } else { 20 * SECOND };
         self.refresh = (self.refreshes > 0).then(|| self.now + wait);
         if self.alive && self.connected {
-            self.send(Letter::List);
+            self.send(Message::List);
         }
     }
 
@@ -279,13 +279,13 @@ impl World {
         Duration::from_micros(self.chance.u64(200..2_000))
     }
 
-    pub fn send(&mut self, letter: Letter) {
-        if matches!(letter, Letter::List) && std::mem::replace(&mut self.listing, true) {
+    pub fn send(&mut self, message: Message) {
+        if matches!(message, Message::List) && std::mem::replace(&mut self.listing, true) {
             self.list_again = true;
             return;
         }
         let at = self.in_turn();
-        self.send_at(at, letter);
+        self.send_at(at, message);
     }
 
     /// When a letter arrives that is sent now and not disturbed.
@@ -294,10 +294,10 @@ impl World {
         self.in_order
     }
 
-    pub fn send_at(&mut self, at: Duration, letter: Letter) {
-        let letter = Box::new(letter);
+    pub fn send_at(&mut self, at: Duration, message: Message) {
+        let message = Box::new(message);
         self.letters += 1;
-        self.post.push(Reverse(Post { at, number: self.letters, connection: self.connection, letter }));
+        self.mailbox.push(Reverse(Envelope { at, number: self.letters, connection: self.connection, message }));
     }
 
     /// Signals of the manager become letters; some are lost, late or come twice.
@@ -323,11 +323,12 @@ impl World {
             if !(self.alive && self.connected) {
                 continue;
             }
-            let Some(letter) = self.manager.letter(&signal, &self.names) else { continue };
-            let may_be_disturbed = !matches!(letter, Letter::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
+            let Some(message) = self.manager.message(&signal, &self.names) else { continue };
+            let may_be_disturbed =
+                !matches!(message, Message::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
             // That somebody stopped a unit which was down already is told by the end of the job and by nothing
             // else. It can be lost; that it comes in its order has to be relied on, and D-Bus promises it.
-            let is_job_done = matches!(letter, Letter::Tell(Fact::JobDone(_)));
+            let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_)));
             let may_be_moved = may_be_disturbed && !is_job_done;
             if is_job_done
                 && self.people.noisy_until > self.now
@@ -338,7 +339,7 @@ impl World {
             let unit = match signal {
                 Signal::Changed { unit, .. } | Signal::JobRemoved { unit, .. } => unit.0,
                 Signal::UnitNew(_) | Signal::UnitRemoved(_) | Signal::Reloading(_) => {
-                    self.send(letter);
+                    self.send(message);
                     continue;
                 }
             };
@@ -346,16 +347,16 @@ impl World {
                 0..20 if may_be_disturbed && self.plan.has(Kind::LostSignals) => {}
                 20..30 if may_be_moved && self.plan.has(Kind::LateSignals) => {
                     let at = self.now + Duration::from_millis(self.chance.u64(1..5_000));
-                    self.send_signal(unit, at, is_job_done, letter);
+                    self.send_signal(unit, at, is_job_done, message);
                 }
                 30..40 if may_be_moved && self.plan.has(Kind::TwiceSignals) => {
                     let at = self.in_turn();
-                    self.send_signal(unit, at, is_job_done, letter.clone());
-                    self.send_signal(unit, at, is_job_done, letter);
+                    self.send_signal(unit, at, is_job_done, message.clone());
+                    self.send_signal(unit, at, is_job_done, message);
                 }
                 _ => {
                     let at = self.in_turn();
-                    self.send_signal(unit, at, is_job_done, letter);
+                    self.send_signal(unit, at, is_job_done, message);
                 }
             }
         }
@@ -363,44 +364,44 @@ impl World {
 
     /// Sends a signal of a unit. Those of its state may overtake each other, but not the end of a job, which stays
     /// where it was between them.
-    fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, letter: Letter) {
+    fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, message: Message) {
         let last = &mut self.last_signals[unit];
         let at = at.max(if is_job_done { last.any } else { last.job_done });
         last.any = last.any.max(at);
         if is_job_done {
             last.job_done = at;
         }
-        self.send_at(at, letter);
+        self.send_at(at, message);
     }
 
-    fn deliver(&mut self, letter: Letter) -> Result<(), Breach> {
-        match letter {
-            Letter::List => {
+    fn deliver(&mut self, message: Message) -> Result<(), Breach> {
+        match message {
+            Message::List => {
                 self.listing = false;
                 if std::mem::take(&mut self.list_again) {
-                    self.send(Letter::List);
+                    self.send(Message::List);
                 }
                 for (unit, outcome) in self.manager.missed_ends() {
-                    self.send(Letter::Finished(unit, outcome));
+                    self.send(Message::Finished(unit, outcome));
                 }
                 if self.manager.is_frozen() {
-                    self.send(Letter::Tell(Fact::Frozen));
+                    self.send(Message::Tell(Fact::Frozen));
                     return Ok(());
                 }
                 if self.manager.reloading {
                     return Ok(());
                 }
                 let list = self.manager.list(&self.names);
-                self.send(Letter::Tell(Fact::Units(list)));
+                self.send(Message::Tell(Fact::Units(list)));
                 let sockets = self.manager.failed_sockets(&self.names);
                 if sockets != self.failed_sockets {
                     self.failed_sockets.clone_from(&sockets);
-                    self.send(Letter::Tell(Fact::FailedSockets(sockets)));
+                    self.send(Message::Tell(Fact::FailedSockets(sockets)));
                 }
             }
-            Letter::Inspect(unit, look, detail) => {
+            Message::Inspect(unit, id, detail) => {
                 let seen = self.manager.inspect(unit, detail, self.people.journal_gone_until > self.now);
-                match look.purpose {
+                match id.purpose {
                     Purpose::Attempt => {
                         self.laws.units[unit].seen = Some(self.manager.seen(unit));
                         self.note(|| format!("looked at {}: {:?}", NAMES[unit], self_seen(&seen)));
@@ -415,40 +416,40 @@ impl World {
                 } else {
                     Ok(seen)
                 };
-                self.send(Letter::Tell(Fact::Inspected(self.names[unit].clone(), look, result)));
+                self.send(Message::Tell(Fact::Inspected(self.names[unit].clone(), id, result)));
             }
-            Letter::Stop(unit) => {
+            Message::Stop(unit) => {
                 self.manager.stop(unit);
                 self.collect_signals();
             }
-            Letter::Start(unit) => {
+            Message::Start(unit) => {
                 let ended = self.manager.start(unit)?;
                 self.collect_signals();
                 self.manager.start_is_queued();
                 if let Some(outcome) = ended {
-                    self.send(Letter::Finished(unit, outcome));
+                    self.send(Message::Finished(unit, outcome));
                 }
             }
-            Letter::Probe(unit) => {
-                let sighting = self.manager.probe(unit, self.people.silent_until > self.now);
-                self.send(Letter::Tell(Fact::Probed(self.names[unit].clone(), sighting)));
+            Message::Probe(unit) => {
+                let result = self.manager.probe(unit, self.people.silent_until > self.now);
+                self.send(Message::Tell(Fact::Probed(self.names[unit].clone(), result)));
             }
-            Letter::Ended(unit, job, result) => {
+            Message::Ended(unit, job, result) => {
                 if !self.manager.is_awaited(unit, job) {
                     return Ok(());
                 }
                 match self.manager.next_step(unit, result) {
                     Some(outcome) => self.start_ended(unit, outcome)?,
-                    None => self.send(Letter::Start(unit)),
+                    None => self.send(Message::Start(unit)),
                 }
             }
-            Letter::Finished(unit, outcome) => self.start_ended(unit, outcome)?,
-            Letter::Late(unit, number) => {
+            Message::Finished(unit, outcome) => self.start_ended(unit, outcome)?,
+            Message::Late(unit, number) => {
                 if self.manager.is_late(unit, number) {
                     self.start_ended(unit, Outcome::NotStarted("its start took too long".to_owned()))?;
                 }
             }
-            Letter::Tell(fact) => {
+            Message::Tell(fact) => {
                 self.note_what_is_told(&fact);
                 self.observe(fact)?;
             }
@@ -478,16 +479,16 @@ impl World {
             && seen.file.is_some_and(|file| file.enabled)
             && let Some(unit) = self.names.iter().position(|it| it == name)
         {
-            self.manager.file_was_seen(unit, seen.fall);
+            self.manager.file_was_seen(unit, seen.deactivation);
         }
-        if let Fact::Probed(name, sighting) = fact
+        if let Fact::Probed(name, result) = fact
             && let Some(unit) = self.names.iter().position(|it| it == name)
         {
-            use workerheal_core::probe::Reading;
-            match sighting.reading(self.policy.stable_after) {
-                Reading::Reachable => self.laws.units[unit].refusals = 0,
-                Reading::Refused(_) => self.laws.units[unit].refusals += 1,
-                Reading::Nothing(_) => {}
+            use workerheal_core::probe::ProbeVerdict;
+            match result.verdict(self.policy.stable_after) {
+                ProbeVerdict::Reachable => self.laws.units[unit].refusals = 0,
+                ProbeVerdict::Refused(_) => self.laws.units[unit].refusals += 1,
+                ProbeVerdict::Nothing(_) => {}
             }
         }
     }
@@ -514,7 +515,8 @@ impl World {
             Fact::Units(_) => self.laws.frozen = false,
             _ => {}
         }
-        if self.trace && !matches!(fact, Fact::Deadline | Fact::Inspected(_, Look { purpose: Purpose::Recheck, .. }, _))
+        if self.trace
+            && !matches!(fact, Fact::Deadline | Fact::Inspected(_, InspectionId { purpose: Purpose::Recheck, .. }, _))
         {
             let line = in_short(&fact);
             // What is told again and again is told once.
@@ -526,8 +528,8 @@ impl World {
         let now = Timestamp::from_origin(self.now - self.origin);
         self.reached.note(&self.healer, &fact);
         let actions = self.healer.observe(now, fact);
-        if let Some(memory) = self.healer.memory_if_changed() {
-            let written = Written { memory, origin: self.origin, at: self.now, turned: self.turned };
+        if let Some(saved_state) = self.healer.saved_state_if_changed() {
+            let written = Written { saved_state, origin: self.origin, at: self.now, turned: self.turned };
             self.before_last = self.written.replace(written);
         }
         for action in actions {
@@ -539,20 +541,20 @@ impl World {
     fn perform(&mut self, action: Action) -> Result<(), Breach> {
         let unit_of = |world: &Self, unit: &UnitName| world.names.iter().position(|name| name == unit);
         match action {
-            Action::Inspect { unit, look, detail } => {
+            Action::Inspect { unit, id, detail } => {
                 let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
                 if self.connected {
-                    self.send(Letter::Inspect(unit, look, detail));
+                    self.send(Message::Inspect(unit, id, detail));
                 } else {
                     let at = self.now + Duration::from_micros(10);
-                    let fact = Fact::Inspected(self.names[unit].clone(), look, Err("not connected".to_owned()));
-                    self.send_at(at, Letter::Tell(fact));
+                    let fact = Fact::Inspected(self.names[unit].clone(), id, Err("not connected".to_owned()));
+                    self.send_at(at, Message::Tell(fact));
                 }
             }
             Action::Stop(ref name) => {
                 let Some(unit) = unit_of(self, name) else { return Ok(()) };
                 self.note(|| format!("stop {}", NAMES[unit]));
-                self.send(Letter::Stop(unit));
+                self.send(Message::Stop(unit));
             }
             Action::Start(start) => {
                 self.note(|| format!("{start:?}"));
@@ -561,13 +563,13 @@ impl World {
                 let Some((unit, number)) = self.manager.start_is_asked_for(start) else { return Ok(()) };
                 let told = self.told(unit);
                 self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
-                self.send(Letter::Start(unit));
-                self.send_at(self.now + self.policy.timeout, Letter::Late(unit, number));
+                self.send(Message::Start(unit));
+                self.send_at(self.now + self.policy.timeout, Message::Late(unit, number));
             }
             Action::Probe { unit, .. } => {
                 let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
                 debug_assert_eq!(unit, PROBED);
-                self.send(Letter::Probe(unit));
+                self.send(Message::Probe(unit));
             }
             Action::Emit(event) => {
                 self.note(|| format!("    {}: {event}", event.phase.as_str()));
@@ -614,14 +616,14 @@ impl World {
             let turned = self.turned_since_written();
             let by = Duration::from_secs(turned.unsigned_abs());
             let away = if turned < 0 { away.saturating_sub(by) } else { away + by };
-            self.healer.restore(aged(&written.memory, written.at - written.origin, away));
+            self.healer.restore(aged(&written.saved_state, written.at - written.origin, away));
         }
         self.people.everything_is_told();
         let marker = self.people.marker;
         self.note(|| "the daemon starts".to_owned());
         self.observe(Fact::StopMarker(marker))?;
         if self.connected {
-            self.send(Letter::List);
+            self.send(Message::List);
         }
         Ok(())
     }
@@ -664,11 +666,11 @@ impl World {
         if !self.alive {
             return Ok(());
         }
-        let waiting: Vec<Letter> = self
-            .post
+        let waiting: Vec<Message> = self
+            .mailbox
             .drain()
-            .filter(|Reverse(post)| post.connection == self.connection)
-            .map(|Reverse(post)| *post.letter)
+            .filter(|Reverse(mailbox)| mailbox.connection == self.connection)
+            .map(|Reverse(mailbox)| *mailbox.message)
             .collect();
         self.connection += 1;
         (self.listing, self.list_again) = (false, false);
@@ -679,30 +681,30 @@ impl World {
             let lost = Outcome::NotStarted("the connection was lost".to_owned());
             self.observe(Fact::Finished(self.names[unit].clone(), lost))?;
         }
-        for letter in waiting {
-            match letter {
-                Letter::Inspect(unit, look, _) => {
-                    self.observe(Fact::Inspected(self.names[unit].clone(), look, Err("lost".to_owned())))?;
+        for message in waiting {
+            match message {
+                Message::Inspect(unit, id, _) => {
+                    self.observe(Fact::Inspected(self.names[unit].clone(), id, Err("lost".to_owned())))?;
                 }
-                Letter::Tell(Fact::Inspected(name, look, _)) => {
-                    self.observe(Fact::Inspected(name, look, Err("lost".to_owned())))?;
+                Message::Tell(Fact::Inspected(name, id, _)) => {
+                    self.observe(Fact::Inspected(name, id, Err("lost".to_owned())))?;
                 }
                 // Files and people need no bus.
-                Letter::Tell(fact @ (Fact::Registry(_) | Fact::StopMarker(_) | Fact::Heal(_) | Fact::Probed(..))) => {
+                Message::Tell(fact @ (Fact::Registry(_) | Fact::StopMarker(_) | Fact::Heal(_) | Fact::Probed(..))) => {
                     let at = self.now + Duration::from_millis(1);
-                    self.send_at(at, Letter::Tell(fact));
+                    self.send_at(at, Message::Tell(fact));
                 }
-                Letter::Probe(unit) => {
+                Message::Probe(unit) => {
                     let at = self.now + Duration::from_millis(1);
-                    self.send_at(at, Letter::Probe(unit));
+                    self.send_at(at, Message::Probe(unit));
                 }
-                Letter::Tell(_)
-                | Letter::List
-                | Letter::Start(_)
-                | Letter::Stop(_)
-                | Letter::Ended(..)
-                | Letter::Finished(..)
-                | Letter::Late(..) => {}
+                Message::Tell(_)
+                | Message::List
+                | Message::Start(_)
+                | Message::Stop(_)
+                | Message::Ended(..)
+                | Message::Finished(..)
+                | Message::Late(..) => {}
             }
         }
         Ok(())
@@ -712,7 +714,7 @@ impl World {
         self.note(|| "the bus is back".to_owned());
         self.connected = true;
         if self.alive {
-            self.send(Letter::List);
+            self.send(Message::List);
         }
     }
 
@@ -755,7 +757,7 @@ fn self_seen(seen: &workerheal_core::units::Inspection) -> String {
         seen.active,
         seen.result,
         seen.has_job,
-        seen.fall,
+        seen.deactivation,
         seen.stop,
         seen.run,
         seen.file.map(|file| file.enabled),
@@ -775,35 +777,35 @@ fn in_short(fact: &Fact) -> String {
                 .collect();
             format!("units {}", units.join(" "))
         }
-        Fact::Probed(unit, sighting) if sighting.answer == workerheal_core::probe::Answer::Accepted => {
+        Fact::Probed(unit, result) if result.answer == workerheal_core::probe::ProbeAnswer::Accepted => {
             format!("{unit} answers")
         }
         Fact::Changed(status) => {
             format!("{} is {}{}", status.name, status.active, if status.has_job { "+job" } else { "" })
         }
-        Fact::Inspected(unit, look, result) => format!("answer to {:?} of {unit}: {}", look.purpose, result.is_ok()),
+        Fact::Inspected(unit, id, result) => format!("answer to {:?} of {unit}: {}", id.purpose, result.is_ok()),
         Fact::Registry(_) => "registry".to_owned(),
         fact => format!("{fact:?}"),
     }
 }
 
 fn new_healer(policy: &Policy, registry: &Arc<Registry>, chance: Rng) -> Healer {
-    let coverage = Coverage::new("lerd-", [], &["db.service".to_owned()]).expect("it is good");
-    Healer::new(Mode::Automatic, coverage, policy.clone(), Arc::clone(registry), chance)
+    let selector = Selector::new("lerd-", [], &["db.service".to_owned()]).expect("it is good");
+    Healer::new(Mode::Automatic, selector, policy.clone(), Arc::clone(registry), chance)
 }
 
 /// A memory as a later daemon reads it, whose clock begins anew: as the store does it.
-fn aged(memory: &Memory, then: Duration, away: Duration) -> Memory {
+fn aged(saved_state: &SavedState, then: Duration, away: Duration) -> SavedState {
     let then = Timestamp::from_origin(then);
     let age = |at: Timestamp| {
         let left = at.from_now(then);
         Timestamp::from_origin(left.saturating_sub(away).min(left))
     };
-    let mut aged = memory.clone();
+    let mut aged = saved_state.clone();
     for remembered in aged.workers.values_mut() {
         remembered.not_before = age(remembered.not_before);
     }
-    let pauses = memory.pauses.iter().map(|pause| Pause { until: pause.until.map(age), ..pause });
+    let pauses = saved_state.pauses.iter().map(|pause| Pause { until: pause.until.map(age), ..pause });
     aged.pauses = pauses.filter(|pause| pause.until.is_none_or(|at| at > Timestamp::default())).collect::<Pauses>();
     aged
 }

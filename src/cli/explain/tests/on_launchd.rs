@@ -18,7 +18,7 @@ fn on_launchd(sample: Sample, evidence: &str, change: impl FnOnce(&mut LaunchdJo
     change(&mut job);
     let mut sample = sample.seen(|seen| {
         seen.said = Some(Box::new(Said { evidence: evidence.to_owned(), ..Said::default() }));
-        (seen.since, seen.fall) = (None, None);
+        (seen.since, seen.deactivation) = (None, None);
     });
     sample.commands.manager = Manager::Launchd(job);
     sample

@@ -3,16 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use super::on_launchd;
-use crate::core::coverage::Worker;
-use crate::core::diagnosis::{Asked, State};
-use crate::core::explain::{Commands, Sources};
+use crate::core::diagnosis::{State, Trigger};
+use crate::core::explain::{Commands, References};
 use crate::core::pauses::{Pauses, Target};
 use crate::core::policy::Policy;
 use crate::core::registry::Registry;
-use crate::core::rules::{Case, ClearedBy, GivenUp, History, Orders};
+use crate::core::rules::{Case, ClearedBy, ContextRef, GivenUp, History};
+use crate::core::selector::Worker;
 use crate::core::time::Timestamp;
 use crate::core::units::{
-    ActiveState, Fall, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
+    ActiveState, Deactivation, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
     StoppedGroup, Transition, UnitFile, UnitName,
 };
 
@@ -159,14 +159,18 @@ impl Sample {
 
     pub fn with_case<T>(&self, look: impl FnOnce(&Case) -> T) -> T {
         let registry = Registry::parse(self.registry.as_bytes()).unwrap();
-        let orders =
-            Orders { policy: &self.policy, registry: &registry, stop_marker: self.stop_marker, pauses: &self.pauses };
+        let context = ContextRef {
+            policy: &self.policy,
+            registry: &registry,
+            stop_marker: self.stop_marker,
+            pauses: &self.pauses,
+        };
         let history = History { given_up: self.given_up.as_ref(), ..self.history };
-        look(&Case { orders, unit: &self.unit, worker: &self.worker, seen: &self.seen, history })
+        look(&Case { context, unit: &self.unit, worker: &self.worker, seen: &self.seen, history })
     }
 
-    pub fn sources(&self) -> Sources {
-        Sources {
+    pub fn references(&self) -> References {
+        References {
             sites: "~/.local/share/lerd/sites.yaml".into(),
             lines: Registry::parse(self.registry.as_bytes()).unwrap().lines("myapp").unwrap().by_key(),
             config: "~/.config/workerheal/config.yaml".into(),
@@ -180,7 +184,7 @@ impl Sample {
 
 /// The case as `workerheal heal` judges it.
 pub fn by_hand<'a>(case: &Case<'a>) -> Case<'a> {
-    let history = History { asked: Asked::ByPerson, refuses: case.history.refuses, ..History::default() };
+    let history = History { trigger: Trigger::Request, refuses: case.history.refuses, ..History::default() };
     Case { history, ..*case }
 }
 
@@ -226,7 +230,7 @@ fn ill() -> Vec<Sample> {
             |seen| {
                 seen.result = ServiceResult::Signal;
                 seen.stop = None;
-                seen.fall = Some(Fall { left: Duration::from_secs(60), down: Duration::from_secs(60) });
+                seen.deactivation = Some(Deactivation { left: Duration::from_secs(60), down: Duration::from_secs(60) });
             },
         ),
         Sample::new("failed_again", "Three attempts have failed, and the next is due.").remembers(|it| it.attempts = 3),
@@ -298,7 +302,7 @@ fn stopped() -> Vec<Sample> {
             .stop(StopEvidence::Requested)
             .seen(|seen| seen.file = Some(DISABLED))
             .policy(|policy| policy.states.clear())
-            .remembers(|it| (it.asked, it.at_failure) = (Asked::ByPerson, Some(DISABLED))),
+            .remembers(|it| (it.trigger, it.at_failure) = (Trigger::Request, Some(DISABLED))),
         Sample::new("group_stopped", "The target that it is part of was stopped while it waited.").seen(|seen| {
             let left = Some(Duration::from_secs(70));
             seen.began = Some(Duration::from_secs(50));

@@ -21,12 +21,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
-use super::link::{Address, Link};
+use super::connection::{Address, ManagerConnection};
 use super::wire::{self, Signal};
 use super::with_aliased;
-use crate::core::coverage::Aliases;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
+use crate::core::selector::Aliases;
 use crate::core::text::plain;
 use crate::core::units::UnitName;
 use crate::deadline;
@@ -90,7 +90,7 @@ pub(super) struct Session {
     pub aliases: watch::Sender<Aliases>,
     pub requests: mpsc::UnboundedReceiver<Request>,
     pub changes: mpsc::UnboundedSender<Change>,
-    pub link: watch::Sender<Option<Link>>,
+    pub connection: watch::Sender<Option<ManagerConnection>>,
 }
 
 /// Why the task stopped following a connection.
@@ -104,28 +104,28 @@ enum End {
 impl Session {
     /// Follows a connection that exists, from the first request on, then reconnects for as long as
     /// anybody holds a handle.
-    pub async fn run(mut self, mut link: Link) {
+    pub async fn run(mut self, mut connection: ManagerConnection) {
         let mut first = self.requests.recv().await;
         if first.is_none() {
             return;
         }
         loop {
-            self.link.send_replace(Some(link.clone()));
-            let end = match Following::begin(&self, &link).await {
+            self.connection.send_replace(Some(connection.clone()));
+            let end = match Following::begin(&self, &connection).await {
                 Ok(mut following) => following.follow(&mut self, first.take()).await,
                 Err(error) => End::Lost(error.to_string()),
             };
-            self.link.send_replace(None);
+            self.connection.send_replace(None);
             let End::Lost(why) = end else { return };
             let _ = self.changes.send(Change::Lost(why));
             match self.reconnect().await {
-                Some(new) => link = new,
+                Some(new) => connection = new,
                 None => return,
             }
         }
     }
 
-    async fn reconnect(&mut self) -> Option<Link> {
+    async fn reconnect(&mut self) -> Option<ManagerConnection> {
         let mut waits = RECONNECT.into_iter();
         let mut wait = RECONNECT[0];
         loop {
@@ -140,8 +140,8 @@ impl Session {
                     () = sleep_until(at) => break,
                 }
             }
-            if let Ok(link) = connect(&self.addresses).await {
-                return Some(link);
+            if let Ok(connection) = connect(&self.addresses).await {
+                return Some(connection);
             }
             wait = waits.next().unwrap_or(RECONNECT[RECONNECT.len() - 1]);
         }
@@ -153,11 +153,11 @@ impl Session {
 }
 
 /// Connects to the first address that answers.
-pub(super) async fn connect(addresses: &[Address]) -> Result<Link, ManagerError> {
+pub(super) async fn connect(addresses: &[Address]) -> Result<ManagerConnection, ManagerError> {
     let mut problems = Vec::new();
     for address in addresses {
         match timeout(PATIENCE, address.connect()).await {
-            Ok(Ok(link)) => return Ok(link),
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => problems.push(format!("{address}: {error}")),
             Err(_) => problems.push(format!("{address}: no answer")),
         }
@@ -197,22 +197,22 @@ struct Following {
 }
 
 impl Following {
-    async fn begin(session: &Session, link: &Link) -> zbus::Result<Self> {
+    async fn begin(session: &Session, connection: &ManagerConnection) -> zbus::Result<Self> {
         // Before the stream: its queue is short, and while it is full because nobody reads on, no answer
         // to these calls would arrive. Handles call on the same connection from the first moment on.
-        let owner = if link.private {
+        let owner = if connection.private {
             None
         } else {
             // All at once, and in this order: who owns the name later is signalled.
-            let [units, removals, ends, jobs, reloads, owners] = wire::MATCHES.map(|rule| link.follow(rule));
-            let (.., owner) = tokio::try_join!(units, removals, ends, jobs, reloads, owners, link.owner())?;
+            let [units, removals, ends, jobs, reloads, owners] = wire::MATCHES.map(|rule| connection.follow(rule));
+            let (.., owner) = tokio::try_join!(units, removals, ends, jobs, reloads, owners, connection.owner())?;
             Some(owner)
         };
         let mut following = Self {
-            connection: link.connection.clone(),
-            private: link.private,
+            connection: connection.bus.clone(),
+            private: connection.private,
             owner,
-            stream: MessageStream::from(&link.connection),
+            stream: MessageStream::from(&connection.bus),
             calls: HashMap::new(),
             jobs: HashMap::new(),
             told_jobs: HashMap::new(),
@@ -348,7 +348,7 @@ impl Following {
                 let _ = session.changes.send(Change::Unit(status));
                 Ok(())
             }
-            Signal::Look => self.list(session).await,
+            Signal::InspectionId => self.list(session).await,
             Signal::Removed(name) => {
                 let is_aliased = || session.aliases.borrow().values().any(|unit| unit.as_str() == name);
                 if self.covered.iter().any(|pattern| pattern.matches(&name)) || is_aliased() {

@@ -10,14 +10,14 @@ use anyhow::{Context, bail};
 use workerheal::core::explain::text::text;
 use workerheal::core::healer::Timestamp;
 use workerheal::core::style::Style;
+use workerheal::detect::references::references_for;
 use workerheal::install::launchd::Agent;
 use workerheal::install::{self, Host};
 use workerheal::manager::ServiceManager;
-use workerheal::manager::launchd::{Launchd, Places};
+use workerheal::manager::launchd::{Launchd, LaunchdPaths};
 use workerheal::manager::log::WantedLines;
 use workerheal::setup::Setup;
-use workerheal::sources::sources;
-use workerheal::{Client, Options, UnitName, logging};
+use workerheal::{Options, Standalone, UnitName, logging};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,11 +35,11 @@ fn main() -> anyhow::Result<()> {
     let setup = Setup::load(&Options::default())?;
     let home = std::env::var_os("HOME").map(PathBuf::from).context("there is no $HOME")?;
     let records = Some(setup.paths.state.with_file_name("taken-out"));
-    let places = Places { directories: vec![home.join("Library/LaunchAgents")], records };
-    let patterns = setup.rules.coverage.patterns();
+    let paths = LaunchdPaths { directories: vec![home.join("Library/LaunchAgents")], records };
+    let patterns = setup.context.selector.patterns();
     runtime.block_on(async {
         let launchctl = Path::new(&launchctl);
-        let (manager, changes) = Launchd::connect_through(launchctl, places, setup.scope, patterns).await?;
+        let (manager, changes) = Launchd::connect_through(launchctl, paths, setup.scope, patterns).await?;
         match command.as_str() {
             "daemon" => {
                 let is_agent = arguments.next().as_deref() == Some("--log");
@@ -53,28 +53,29 @@ fn main() -> anyhow::Result<()> {
                 result?;
             }
             "detect" => {
-                let client = Client::new(manager, changes, setup.rules);
+                let client = Standalone::new(manager, changes, setup.context);
                 let mut workers = client.detect().await?;
                 client.enrich(&mut workers).await;
                 println!("{}", serde_json::to_string(&workers)?);
             }
             "heal" => {
-                let mut client = Client::new(manager, changes, setup.rules);
+                let mut client = Standalone::new(manager, changes, setup.context);
                 for unit in arguments {
                     client.heal_unit(&UnitName::parse(&unit)?).await?;
                 }
             }
             "explain" => {
-                let client = Client::new(manager, changes, setup.rules.clone());
-                let search = client.search();
+                let client = Standalone::new(manager, changes, setup.context.clone());
+                let detector = client.detector();
                 for (unit, worker) in client.workers().await? {
                     if !arguments.as_slice().contains(&unit.to_string()) {
                         continue;
                     }
-                    let files = (&setup.paths, &*setup.rules.registry);
+                    let files = (&setup.paths, &*setup.context.registry);
                     let clock = Timestamp::default();
-                    let sources = sources(files, (&search.manager, setup.scope), (&unit, &worker), clock).await;
-                    let explanation = search.explain(&unit, &sources).await?.context("it is no worker")?;
+                    let references =
+                        references_for(files, (&detector.manager, setup.scope), (&unit, &worker), clock).await;
+                    let explanation = detector.explain(&unit, &references).await?.context("it is no worker")?;
                     print!("{}", text(&explanation, None, Style::default()));
                 }
             }

@@ -8,36 +8,36 @@ fn what_cannot_succeed_is_given_up_at_once() {
         (LoadState::NotFound, "the unit has no file any more"),
         (LoadState::BadSetting, "the unit's file has a setting that the service manager refuses"),
     ] {
-        let mut ward = Ward::with_healthy_queue();
-        ward.goes("queue", ActiveState::Failed);
-        let told = ward.shows("queue", Inspection { load, ..crashed() });
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes("queue", ActiveState::Failed);
+        let told = harness.shows("queue", Inspection { load, ..crashed() });
         assert_eq!(told, ["detected queue: failed".to_owned(), format!("gave-up queue: {reason}")]);
-        assert!(ward.after(3600 * SECOND).is_empty());
+        assert!(harness.after(3600 * SECOND).is_empty());
     }
-    let mut ward = Ward::with_starting_queue();
-    let told = ward.ends("queue", Outcome::Impossible(Hopeless::NotFound));
+    let mut harness = Harness::with_starting_queue();
+    let told = harness.ends("queue", Outcome::Impossible(Unrecoverable::NotFound));
     assert_eq!(told[1], "gave-up queue #1: the unit has no file any more");
 }
 
 /// A ward that has given up on `queue`.
-fn given_up() -> Ward {
-    let mut ward = Ward::with(Policy { give_up_after: Some(1), ..without_jitter() });
-    ward.list(&[("queue", ActiveState::Active)]);
-    ward.goes("queue", ActiveState::Failed);
-    ward.shows("queue", crashed());
-    let told = ward.fails("queue", "boom");
+fn given_up() -> Harness {
+    let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", crashed());
+    let told = harness.fails("queue", "boom");
     assert_eq!(told[1], "gave-up queue #1: 1 attempt failed: boom");
-    ward
+    harness
 }
 
 #[test]
 fn what_was_given_up_and_then_taken_out_of_the_registry_is_tried_anew_by_the_next_daemon() {
     let mut before = given_up();
     before.sites(b"sites: []");
-    let mut ward = Ward::with(Policy { give_up_after: Some(1), ..without_jitter() });
-    ward.healer.restore(before.healer.memory());
-    ward.list(&[("queue", ActiveState::Failed)]);
-    assert_eq!(ward.shows("queue", crashed()).last().map(String::as_str), Some("start queue"));
+    let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
+    harness.healer.restore(before.healer.saved_state());
+    harness.list(&[("queue", ActiveState::Failed)]);
+    assert_eq!(harness.shows("queue", crashed()).last().map(String::as_str), Some("start queue"));
 }
 
 #[test]
@@ -45,129 +45,129 @@ fn what_was_given_up_stays_so_for_the_next_daemon_though_this_one_was_looking_at
     let mut before = given_up();
     // Somebody stops it, which has it looked at once more.
     assert_eq!(before.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
-    let mut ward = Ward::with(Policy { give_up_after: Some(1), ..without_jitter() });
-    ward.healer.restore(before.healer.memory());
-    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
-    assert!(ward.rechecked("queue", crashed()).is_empty());
+    let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
+    harness.healer.restore(before.healer.saved_state());
+    assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
+    assert!(harness.rechecked("queue", crashed()).is_empty());
 }
 
 #[test]
 fn giving_up_ends_when_somebody_does_something_about_it() {
     let starts = ["starting queue #1", "start queue"];
 
-    let mut ward = given_up();
-    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
-    assert_eq!(ward.shows("queue", crashed())[1..], starts);
+    let mut harness = given_up();
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
-    let mut ward = given_up();
-    assert_eq!(ward.sites(b"sites: [{name: myapp, path: /elsewhere}]"), ["look at queue"]);
-    assert_eq!(ward.shows("queue", crashed())[1..], starts);
+    let mut harness = given_up();
+    assert_eq!(harness.sites(b"sites: [{name: myapp, path: /elsewhere}]"), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     // Its user starts it, and it fails again.
-    let mut ward = given_up();
-    assert!(ward.goes("queue", ActiveState::Active).is_empty());
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
-    assert_eq!(ward.shows("queue", crashed()), starts);
+    let mut harness = given_up();
+    assert!(harness.goes("queue", ActiveState::Active).is_empty());
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed()), starts);
 
     // It comes up, and stays up.
-    let mut ward = given_up();
-    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
-    assert_eq!(ward.shows("queue", crashed())[1..], starts);
+    let mut harness = given_up();
+    assert_eq!(harness.comes_back("queue"), ["recovered queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     // Its unit's file was edited, and the manager reloaded.
-    let mut ward = given_up();
-    ward.rechecked("queue", crashed());
-    ward.observe(Fact::Frozen);
-    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    let mut harness = given_up();
+    harness.rechecked("queue", crashed());
+    harness.observe(Fact::Frozen);
+    assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
     let edited = Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() };
-    assert_eq!(ward.rechecked("queue", edited), ["look at queue and its stop"]);
-    assert_eq!(ward.shows("queue", crashed())[1..], starts);
+    assert_eq!(harness.rechecked("queue", edited), ["look at queue and its stop"]);
+    assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     // A reload for some other reason is nothing to it.
-    let mut ward = given_up();
-    ward.rechecked("queue", crashed());
-    ward.observe(Fact::Frozen);
-    ward.list(&[("queue", ActiveState::Failed)]);
-    assert!(ward.rechecked("queue", crashed()).is_empty());
+    let mut harness = given_up();
+    harness.rechecked("queue", crashed());
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    assert!(harness.rechecked("queue", crashed()).is_empty());
 
     // However often, and whether or not the manager answers in between.
-    ward.observe(Fact::Frozen);
-    ward.list(&[("queue", ActiveState::Failed)]);
-    ward.observe(Fact::Frozen);
-    assert!(ward.rechecked("queue", crashed()).is_empty());
-    ward.list(&[("queue", ActiveState::Failed)]);
-    assert!(ward.answers_look("queue", Purpose::Recheck, Err("no answer".into())).is_empty());
-    ward.after(LOOK_AGAIN);
-    assert!(ward.rechecked("queue", crashed()).is_empty(), "given up is told once");
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.observe(Fact::Frozen);
+    assert!(harness.rechecked("queue", crashed()).is_empty());
+    harness.list(&[("queue", ActiveState::Failed)]);
+    assert!(harness.answers_inspection("queue", Purpose::Recheck, Err("no answer".into())).is_empty());
+    harness.after(RECHECK_INTERVAL);
+    assert!(harness.rechecked("queue", crashed()).is_empty(), "given up is told once");
 
     // Somebody started it between two lists, and it failed again.
-    let mut ward = given_up();
-    ward.rechecked("queue", Inspection { run: Some("one".into()), ..crashed() });
-    assert!(ward.after(LOOK_AGAIN).is_empty());
+    let mut harness = given_up();
+    harness.rechecked("queue", Inspection { run: Some("one".into()), ..crashed() });
+    assert!(harness.after(RECHECK_INTERVAL).is_empty());
     assert_eq!(
-        ward.rechecked("queue", Inspection { run: Some("another".into()), ..crashed() }),
+        harness.rechecked("queue", Inspection { run: Some("another".into()), ..crashed() }),
         ["look at queue and its stop"]
     );
 
     // Resumed by hand, whether or not it was paused.
     for target in [Target::Everything, Target::Site("myapp".into()), Target::Unit(unit("queue"))] {
-        let mut ward = given_up();
-        assert_eq!(ward.observe(Fact::Resume(vec![target])), ["look at queue"]);
-        assert_eq!(ward.shows("queue", crashed())[1..], starts);
+        let mut harness = given_up();
+        assert_eq!(harness.observe(Fact::Resume(vec![target])), ["look at queue"]);
+        assert_eq!(harness.shows("queue", crashed())[1..], starts);
     }
-    let mut ward = given_up();
-    assert!(ward.observe(Fact::Resume(vec![Target::Site("shop".into())])).is_empty());
+    let mut harness = given_up();
+    assert!(harness.observe(Fact::Resume(vec![Target::Site("shop".into())])).is_empty());
 
     // Neither is another site's entry.
-    let mut ward = given_up();
-    assert!(ward.sites(b"sites: [{name: myapp, path: /srv/myapp}, {name: shop, path: /x}]").is_empty());
+    let mut harness = given_up();
+    assert!(harness.sites(b"sites: [{name: myapp, path: /srv/myapp}, {name: shop, path: /x}]").is_empty());
 }
 
 #[test]
 fn what_is_given_up_in_a_hurry_is_told_once() {
-    let mut ward = Ward::with_starting_queue();
-    ward.ends("queue", Outcome::Refused(Refusal::JobPending, "busy".into()));
+    let mut harness = Harness::with_starting_queue();
+    harness.ends("queue", Outcome::Refused(Refusal::JobPending, "busy".into()));
     // Its file was broken meanwhile, and this look did not ask for that.
-    ward.after(SECOND);
+    harness.after(SECOND);
     let broken = Inspection { load: LoadState::BadSetting, file: None, ..crashed() };
     assert_eq!(
-        ward.shows("queue", broken),
+        harness.shows("queue", broken),
         ["gave-up queue: the unit's file has a setting that the service manager refuses"]
     );
     let file = Some(UnitFile { definition: 2, ..ENABLED });
-    assert!(ward.rechecked("queue", Inspection { load: LoadState::BadSetting, file, ..crashed() }).is_empty());
+    assert!(harness.rechecked("queue", Inspection { load: LoadState::BadSetting, file, ..crashed() }).is_empty());
 }
 
 #[test]
 fn what_came_up_but_never_answered_stays_given_up() {
     let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
-    let mut ward = Ward::with(Policy { probes, give_up_after: Some(1), ..without_jitter() });
-    ward.list(&[("queue", ActiveState::Active)]);
-    ward.goes("queue", ActiveState::Failed);
-    ward.shows("queue", crashed());
-    ward.goes("queue", ActiveState::Active);
-    ward.ends("queue", Outcome::Done);
-    let sighting = Sighting { answer: Answer::Refused("x:1".into()), up_for: Some(60 * SECOND), file_age: None };
-    let mut refuses = || ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
+    let mut harness = Harness::with(Policy { probes, give_up_after: Some(1), ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", crashed());
+    harness.goes("queue", ActiveState::Active);
+    harness.ends("queue", Outcome::Done);
+    let result = ProbeResult { answer: ProbeAnswer::Refused("x:1".into()), up_for: Some(60 * SECOND), file_age: None };
+    let mut refuses = || harness.observe(Fact::Probed(unit("queue"), result.clone()));
     refuses();
     refuses();
     assert_eq!(refuses(), ["failed queue #1: it is up, but refuses connections to x:1", "look at queue and its stop"]);
     assert_eq!(
-        ward.shows("queue", up(60 * SECOND)),
+        harness.shows("queue", up(60 * SECOND)),
         ["gave-up queue #1: 1 attempt failed: it is up, but refuses connections to x:1"]
     );
     for _ in 0..4 {
-        let refuses = ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
+        let refuses = harness.observe(Fact::Probed(unit("queue"), result.clone()));
         assert!(refuses.is_empty());
     }
 }
 
 #[test]
 fn a_heal_by_hand_in_the_middle_of_a_look_ends_it_too() {
-    let mut ward = given_up();
-    ward.observe(Fact::JobDone(unit("queue")));
-    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
+    let mut harness = given_up();
+    harness.observe(Fact::JobDone(unit("queue")));
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
     let seen = Inspection { down_for: Some(60 * SECOND), ..crashed() };
-    assert_eq!(ward.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
+    assert_eq!(harness.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
 }

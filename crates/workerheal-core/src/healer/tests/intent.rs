@@ -4,173 +4,173 @@ use super::*;
 
 #[test]
 fn a_worker_that_dies_again_after_a_while_has_to_wait_all_the_same() {
-    let mut ward = Ward::with_proving_queue();
-    ward.after(10 * SECOND);
-    ward.shows("queue", up(10 * SECOND));
-    ward.after(60 * SECOND);
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
-    assert_eq!(ward.shows("queue", crashed()), ["detected queue: failed", "scheduled queue #2 in 1s"]);
+    let mut harness = Harness::with_proving_queue();
+    harness.after(10 * SECOND);
+    harness.shows("queue", up(10 * SECOND));
+    harness.after(60 * SECOND);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed()), ["detected queue: failed", "scheduled queue #2 in 1s"]);
 }
 
 #[test]
 fn a_fall_that_took_its_time_is_looked_up_even_if_no_stop_was_signalled() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    let slow = Inspection { fall: Some(Fall { left: 50 * SECOND, down: 51 * SECOND }), ..crashed() };
-    assert_eq!(ward.shows("queue", slow.clone()), ["look at queue and its stop"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    let slow = Inspection { deactivation: Some(Deactivation { left: 50 * SECOND, down: 51 * SECOND }), ..crashed() };
+    assert_eq!(harness.shows("queue", slow.clone()), ["look at queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::Requested), ..slow };
-    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+    assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
 }
 
 #[test]
 fn a_stop_on_request_that_ends_in_failure_stays_a_stop() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes_with_job("queue", ActiveState::Deactivating);
-    assert!(ward.goes_with_job("queue", ActiveState::Failed).is_empty());
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
-    assert_eq!(ward.shows("queue", crashed()), ["stopped queue"]);
-    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    assert!(harness.goes_with_job("queue", ActiveState::Failed).is_empty());
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed()), ["stopped queue"]);
+    assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
     // Until its user starts it, and it then crashes.
-    ward.goes("queue", ActiveState::Active);
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    harness.goes("queue", ActiveState::Active);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
 }
 
 #[test]
 fn a_worker_that_dies_while_a_job_waits_may_have_been_stopped() {
     // A stop waits until what is ordered after the worker is down.
-    let mut ward = Ward::with_healthy_queue();
-    ward.observe(Fact::Changed(UnitStatus { has_job: true, ..status("queue", ActiveState::Active) }));
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.observe(Fact::Changed(UnitStatus { has_job: true, ..status("queue", ActiveState::Active) }));
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
 }
 
 #[test]
 fn a_worker_that_dies_under_a_job_may_have_been_stopped_though_that_job_was_not_seen_before() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes_with_job("queue", ActiveState::Failed);
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Failed);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
 
-    let mut ward = Ward::with_healthy_queue();
-    ward.observe(Fact::JobDone(unit("queue")));
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.observe(Fact::JobDone(unit("queue")));
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
 }
 
 #[test]
 fn a_stop_on_request_is_found_out_afterwards_too() {
-    let mut ward = Ward::new();
-    ward.list(&[("queue", ActiveState::Failed)]);
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Failed)]);
     let seen = Inspection { stop: Some(StopEvidence::Requested), ..crashed() };
-    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+    assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
 }
 
 #[test]
 fn when_a_stop_cannot_be_ruled_out_nothing_is_started() {
-    let mut ward = Ward::new();
-    ward.list(&[("queue", ActiveState::Failed)]);
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Failed)]);
     let seen = Inspection { stop: Some(StopEvidence::Unknown("the journal is gone".into())), ..crashed() };
     assert_eq!(
-        ward.shows("queue", seen),
+        harness.shows("queue", seen),
         ["detected queue: failed", "held queue: it may have been stopped on purpose: the journal is gone"]
     );
-    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
 }
 
 #[test]
 fn a_crash_through_deactivating_is_a_crash() {
     // ExecStopPost= runs in `deactivating`, without a job.
-    let mut ward = Ward::with_healthy_queue();
-    assert!(ward.goes("queue", ActiveState::Deactivating).is_empty());
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let mut harness = Harness::with_healthy_queue();
+    assert!(harness.goes("queue", ActiveState::Deactivating).is_empty());
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
 }
 
 #[test]
 fn a_stop_during_the_proof_is_obeyed() {
     for down in [ActiveState::Inactive, ActiveState::Failed] {
-        let mut ward = Ward::with_proving_queue();
-        ward.goes_with_job("queue", ActiveState::Deactivating);
-        assert_eq!(ward.goes("queue", down), ["look at queue"], "it may have been meant for a unit that it needs");
+        let mut harness = Harness::with_proving_queue();
+        harness.goes_with_job("queue", ActiveState::Deactivating);
+        assert_eq!(harness.goes("queue", down), ["look at queue"], "it may have been meant for a unit that it needs");
         let seen = Inspection { active: down, ..crashed() };
-        assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
-        assert!(ward.after(3600 * SECOND).is_empty());
+        assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
+        assert!(harness.after(3600 * SECOND).is_empty());
     }
 }
 
 #[test]
 fn a_stop_of_what_it_needs_during_the_proof_takes_it_along() {
-    let mut ward = Ward::with_proving_queue();
-    ward.goes_with_job("queue", ActiveState::Deactivating);
-    ward.goes("queue", ActiveState::Inactive);
-    let left = crashed().fall.map(|fall| fall.left);
+    let mut harness = Harness::with_proving_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Inactive);
+    let left = crashed().deactivation.map(|deactivation| deactivation.left);
     let parent = Parent { name: "fpm.service".to_owned(), active: ActiveState::Inactive, left, ..Parent::default() };
     let seen = Inspection { active: ActiveState::Inactive, parents: vec![parent], ..crashed() };
-    let asked = ward.shows("queue", seen.clone());
+    let asked = harness.shows("queue", seen.clone());
     assert_eq!(asked, ["look at queue and its stop"]);
     let file = Some(ENABLED);
-    let told = ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), file, ..seen });
+    let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), file, ..seen });
     assert_eq!(told[0], "failed queue #1: it was stopped while it was coming up");
     assert!(told.iter().any(|told| told.starts_with("held queue: it needs fpm")), "{told:?}");
 }
 
 #[test]
 fn clearing_the_failure_by_hand_ends_a_wait() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    assert!(ward.goes("queue", ActiveState::Inactive).is_empty(), "perhaps to start it next");
-    assert_eq!(ward.after(SECOND), ["look at queue and its stop"]);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    assert!(harness.goes("queue", ActiveState::Inactive).is_empty(), "perhaps to start it next");
+    assert_eq!(harness.after(SECOND), ["look at queue and its stop"]);
     let cleared = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::NotRequested), ..crashed() };
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..cleared.clone() };
-    assert_eq!(ward.shows("queue", disabled), ["stopped queue: its failure was cleared, and it is not enabled"]);
-    assert!(ward.after(3600 * SECOND).is_empty());
+    assert_eq!(harness.shows("queue", disabled), ["stopped queue: its failure was cleared, and it is not enabled"]);
+    assert!(harness.after(3600 * SECOND).is_empty());
 
     // Of one that is enabled it says nothing.
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    ward.goes("queue", ActiveState::Inactive);
-    ward.after(SECOND);
-    assert_eq!(ward.shows("queue", cleared), ["starting queue #2", "start queue"]);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.goes("queue", ActiveState::Inactive);
+    harness.after(SECOND);
+    assert_eq!(harness.shows("queue", cleared), ["starting queue #2", "start queue"]);
 }
 
 #[test]
 fn whoever_clears_the_failure_and_starts_the_worker_has_healed_it() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    ward.goes("queue", ActiveState::Inactive);
-    ward.goes("queue", ActiveState::Activating);
-    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.goes("queue", ActiveState::Inactive);
+    harness.goes("queue", ActiveState::Activating);
+    assert_eq!(harness.comes_back("queue"), ["recovered queue"]);
 }
 
 #[test]
 fn a_stop_of_a_worker_that_is_down_already_is_a_stop_all_the_same() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
     // systemd has nothing to do for it but to say that the job is done.
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
-    assert_eq!(ward.shows("queue", crashed()), ["stopped queue"]);
-    assert!(ward.after(3600 * SECOND).is_empty());
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed()), ["stopped queue"]);
+    assert!(harness.after(3600 * SECOND).is_empty());
 
     // Had it been a start, it would have been up since.
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    ward.observe(Fact::JobDone(unit("queue")));
-    ward.answers("queue", Err("no answer".into()));
-    assert_eq!(ward.after(SECOND * 10), ["look at queue"]);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.answers("queue", Err("no answer".into()));
+    assert_eq!(harness.after(SECOND * 10), ["look at queue"]);
     let again = Inspection { down_for: Some(9 * SECOND), stop: Some(StopEvidence::NotRequested), ..crashed() };
-    assert_eq!(ward.shows("queue", again), ["starting queue #2", "start queue"]);
+    assert_eq!(harness.shows("queue", again), ["starting queue #2", "start queue"]);
 
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.observe(Fact::JobDone(unit("queue")));
-    assert_eq!(ward.shows("queue", crashed()), ["stopped queue"], "while it is looked at");
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.observe(Fact::JobDone(unit("queue")));
+    assert_eq!(harness.shows("queue", crashed()), ["stopped queue"], "while it is looked at");
 }
 
 #[test]
 fn a_stop_in_the_middle_of_our_start_is_obeyed() {
     for end in [ActiveState::Failed, ActiveState::Inactive] {
-        let mut ward = Ward::with_starting_queue();
-        ward.goes("queue", ActiveState::Activating);
-        ward.goes_with_job("queue", ActiveState::Deactivating);
-        assert!(ward.ends("queue", Outcome::Cancelled).is_empty());
-        assert_eq!(ward.goes("queue", end), ["stopped queue"]);
-        assert!(ward.after(3600 * SECOND).is_empty());
+        let mut harness = Harness::with_starting_queue();
+        harness.goes("queue", ActiveState::Activating);
+        harness.goes_with_job("queue", ActiveState::Deactivating);
+        assert!(harness.ends("queue", Outcome::Cancelled).is_empty());
+        assert_eq!(harness.goes("queue", end), ["stopped queue"]);
+        assert!(harness.after(3600 * SECOND).is_empty());
     }
 }
 
@@ -184,45 +184,45 @@ fn paused_by_the_registry_it_stays_down_until_that_ends() {
             "the worker queue of myapp sleeps until the site is used again",
         ),
     ] {
-        let mut ward = Ward::with_healthy_queue();
-        ward.sites(text);
+        let mut harness = Harness::with_healthy_queue();
+        harness.sites(text);
         let held = [format!("held queue: {reason}"), "remember queue".to_owned()];
-        assert_eq!(ward.goes("queue", ActiveState::Failed), held);
-        assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
-        assert_eq!(ward.sites(SITES), ["look at queue"]);
+        assert_eq!(harness.goes("queue", ActiveState::Failed), held);
+        assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
+        assert_eq!(harness.sites(SITES), ["look at queue"]);
     }
 }
 
 #[test]
 fn a_pause_cancels_the_wait_for_the_next_attempt() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
     let paused = b"sites: [{name: myapp, path: /a, paused: true}]";
-    assert_eq!(ward.sites(paused), ["held queue: the site myapp is paused"]);
-    assert_eq!(ward.due_in(), None);
+    assert_eq!(harness.sites(paused), ["held queue: the site myapp is paused"]);
+    assert_eq!(harness.due_in(), None);
 }
 
 #[test]
 fn a_pause_between_look_and_start_is_obeyed() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
-    assert_eq!(ward.shows("queue", crashed()), ["held queue: the site myapp is paused"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    assert_eq!(harness.shows("queue", crashed()), ["held queue: the site myapp is paused"]);
 }
 
 #[test]
 fn under_the_stop_marker_nothing_is_healed() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.observe(Fact::StopMarker(true));
+    let mut harness = Harness::with_healthy_queue();
+    harness.observe(Fact::StopMarker(true));
     let held = "held queue: everything was stopped on purpose (the stop marker exists)";
-    assert_eq!(ward.goes("queue", ActiveState::Failed), [held, "remember queue"]);
-    assert_eq!(ward.observe(Fact::StopMarker(false)), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), [held, "remember queue"]);
+    assert_eq!(harness.observe(Fact::StopMarker(false)), ["look at queue"]);
 }
 
 #[test]
 fn ignored_sites_containers_and_global_units_are_none_of_ours() {
-    let mut ward = Ward::new();
-    ward.sites(b"sites: [{name: myapp, path: /a}, {name: blog, path: /b, ignored: true}]");
+    let mut harness = Harness::new();
+    harness.sites(b"sites: [{name: myapp, path: /a}, {name: blog, path: /b, ignored: true}]");
     let failed = ActiveState::Failed;
     let list = [
         ("lerd-fp-myapp", failed),
@@ -231,316 +231,319 @@ fn ignored_sites_containers_and_global_units_are_none_of_ours() {
         ("lerd-nginx", failed),
         ("lerd-queue-blog", failed),
     ];
-    assert!(ward.list(&list).is_empty());
-    assert_eq!(ward.healer.counts(), Counts::default());
+    assert!(harness.list(&list).is_empty());
+    assert_eq!(harness.healer.counts(), Counts::default());
 }
 
 #[test]
 fn a_site_that_is_added_is_covered_at_once() {
-    let mut ward = Ward::new();
-    assert!(ward.list(&[("lerd-queue-blog", ActiveState::Failed)]).is_empty());
-    let sites = ward.sites(b"sites: [{name: blog, path: /b}]");
+    let mut harness = Harness::new();
+    assert!(harness.list(&[("lerd-queue-blog", ActiveState::Failed)]).is_empty());
+    let sites = harness.sites(b"sites: [{name: blog, path: /b}]");
     assert_eq!(sites, ["look at lerd-queue-blog and its stop"]);
 }
 
 #[test]
 fn a_site_that_is_removed_takes_its_heals_with_it() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    assert_eq!(ward.sites(b"sites: []"), ["stopped queue: it is no longer covered"]);
-    assert!(ward.after(3600 * SECOND).is_empty());
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    assert_eq!(harness.sites(b"sites: []"), ["stopped queue: it is no longer covered"]);
+    assert!(harness.after(3600 * SECOND).is_empty());
 }
 
 #[test]
 fn masked_it_stays_down_until_unmasked() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    ward.after(SECOND);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.after(SECOND);
     assert_eq!(
-        ward.shows("queue", Inspection { load: LoadState::Masked, ..crashed() }),
+        harness.shows("queue", Inspection { load: LoadState::Masked, ..crashed() }),
         ["held queue: the unit is masked"]
     );
     let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Failed) };
-    assert!(ward.observe(Fact::Units(vec![masked])).is_empty());
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert!(harness.observe(Fact::Units(vec![masked])).is_empty());
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
 }
 
 #[test]
 fn disabled_while_down_it_stays_down_until_enabled() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    ward.after(SECOND);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.after(SECOND);
     assert_eq!(
-        ward.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() }),
+        harness.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() }),
         ["held queue: the unit was disabled while it was down"]
     );
-    assert!(ward.list(&[("queue", ActiveState::Failed)]).is_empty());
+    assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
     // systemctl enable reloads the manager.
-    ward.observe(Fact::Frozen);
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
-    assert_eq!(ward.shows("queue", crashed()), ["starting queue #2", "start queue"]);
+    harness.observe(Fact::Frozen);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    assert_eq!(harness.shows("queue", crashed()), ["starting queue #2", "start queue"]);
 }
 
 #[test]
 fn disabled_while_it_waits_for_another_unit_it_stays_down() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
-    let actions = ward.healer.observe(ward.now, Fact::Changed(status("lerd-php85-fpm", ActiveState::Active)));
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    let actions = harness.healer.observe(harness.now, Fact::Changed(status("lerd-php85-fpm", ActiveState::Active)));
     let asks = |action: &Action| matches!(action, Action::Inspect { detail, .. } if detail.file);
     assert!(actions.iter().any(asks), "{actions:?}");
 }
 
 #[test]
 fn a_heal_by_hand_outweighs_that_it_was_disabled_until_it_is_disabled_again() {
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    ward.after(SECOND);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.after(SECOND);
     let waits = vec![fpm(ActiveState::Failed, false)];
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
-    ward.shows("queue", disabled.clone());
-    ward.observe(Fact::Heal(vec![unit("queue")]));
-    ward.shows("queue", Inspection { parents: waits.clone(), ..disabled.clone() });
-    ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
-    assert_eq!(ward.shows("queue", disabled.clone()).last().map(String::as_str), Some("start queue"));
+    harness.shows("queue", disabled.clone());
+    harness.observe(Fact::Heal(vec![unit("queue")]));
+    harness.shows("queue", Inspection { parents: waits.clone(), ..disabled.clone() });
+    harness.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
+    assert_eq!(harness.shows("queue", disabled.clone()).last().map(String::as_str), Some("start queue"));
 
-    let mut ward = Ward::with_starting_queue();
-    ward.fails("queue", "boom");
-    ward.observe(Fact::Heal(vec![unit("queue")]));
-    ward.shows("queue", Inspection { parents: waits, ..crashed() });
-    ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
-    assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.observe(Fact::Heal(vec![unit("queue")]));
+    harness.shows("queue", Inspection { parents: waits, ..crashed() });
+    harness.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
+    assert_eq!(harness.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
 }
 
 #[test]
 fn healed_by_hand_then_enabled_and_disabled_again_it_stays_down() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.observe(Fact::Heal(vec![unit("queue")]));
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.observe(Fact::Heal(vec![unit("queue")]));
     let waits = vec![fpm(ActiveState::Failed, false)];
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), parents: waits, ..crashed() };
-    ward.shows("queue", disabled.clone());
-    let reload = |ward: &mut Ward| {
-        ward.observe(Fact::Frozen);
-        ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Failed)]);
+    harness.shows("queue", disabled.clone());
+    let reload = |harness: &mut Harness| {
+        harness.observe(Fact::Frozen);
+        harness.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Failed)]);
     };
-    reload(&mut ward);
-    ward.shows("queue", Inspection { file: Some(ENABLED), ..disabled.clone() });
-    reload(&mut ward);
-    assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
+    reload(&mut harness);
+    harness.shows("queue", Inspection { file: Some(ENABLED), ..disabled.clone() });
+    reload(&mut harness);
+    assert_eq!(harness.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
 }
 
 #[test]
 fn a_heal_by_hand_is_history_once_the_worker_has_run_again() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.observe(Fact::Heal(vec![unit("queue")]));
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.observe(Fact::Heal(vec![unit("queue")]));
     let waits = vec![fpm(ActiveState::Failed, false)];
-    ward.shows("queue", Inspection { run: Some("a".into()), parents: waits, ..crashed() });
+    harness.shows("queue", Inspection { run: Some("a".into()), parents: waits, ..crashed() });
     // While the bus was lost somebody started it, and stopped it.
-    ward.observe(Fact::Frozen);
-    ward.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
     let stopped = Inspection { run: Some("b".into()), stop: Some(StopEvidence::Requested), ..crashed() };
-    assert_eq!(ward.shows("queue", stopped), ["stopped queue"]);
+    assert_eq!(harness.shows("queue", stopped), ["stopped queue"]);
 }
 
 #[test]
 fn a_stop_is_not_taken_for_the_end_of_the_restart_that_took_the_worker_down() {
-    let mut ward = Ward::with_healthy_queue();
+    let mut harness = Harness::with_healthy_queue();
     // It is restarted along with what it needs, and waits for that.
-    ward.goes_with_job("queue", ActiveState::Active);
-    ward.goes_with_job("queue", ActiveState::Deactivating);
-    ward.goes_with_job("queue", ActiveState::Failed);
+    harness.goes_with_job("queue", ActiveState::Active);
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes_with_job("queue", ActiveState::Failed);
     let restarts = UnitStatus { has_job: true, ..status("queue", ActiveState::Failed) };
-    ward.observe(Fact::Units(vec![restarts]));
+    harness.observe(Fact::Units(vec![restarts]));
     // A stop replaces that.
-    ward.now = ward.now + 60 * SECOND;
-    ward.observe(Fact::JobDone(unit("queue")));
-    ward.goes("queue", ActiveState::Failed);
+    harness.now = harness.now + 60 * SECOND;
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.goes("queue", ActiveState::Failed);
     let seen =
         Inspection { down_for: Some(60 * SECOND), parents: vec![fpm(ActiveState::Activating, false)], ..crashed() };
-    assert_eq!(ward.shows("queue", seen.clone()), ["look at queue and its stop"], "or its parent took it along");
+    assert_eq!(harness.shows("queue", seen.clone()), ["look at queue and its stop"], "or its parent took it along");
     let seen = Inspection { stop: Some(StopEvidence::Requested), ..seen };
-    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+    assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
 }
 
 #[test]
 fn a_stop_of_a_masked_worker_is_remembered() {
     let policy = || Policy { states: vec![State::Failed, State::ExpectedButStopped], ..without_jitter() };
-    let mut ward = Ward::with(policy());
+    let mut harness = Harness::with(policy());
     let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Inactive) };
-    ward.observe(Fact::Units(vec![masked]));
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    harness.observe(Fact::Units(vec![masked]));
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
     let seen = Inspection { load: LoadState::Masked, file: None, active: ActiveState::Inactive, ..crashed() };
-    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
-    let mut next = Ward::with(policy());
-    next.healer.restore(ward.healer.memory());
+    assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
+    let mut next = Harness::with(policy());
+    next.healer.restore(harness.healer.saved_state());
     assert!(next.list(&[("queue", ActiveState::Inactive)]).is_empty());
 }
 
 #[test]
 fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_after_it() {
     let unknown = Inspection { file: None, ..crashed() };
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    assert_eq!(ward.shows("queue", unknown), ["detected queue: failed", "starting queue #1", "start queue"]);
-    let told = ward.ends("queue", Outcome::Failed("boom".into()));
-    assert_eq!(ward.is_seen_failed("queue", told), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
-    ward.after(SECOND);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    assert_eq!(harness.shows("queue", unknown), ["detected queue: failed", "starting queue #1", "start queue"]);
+    let told = harness.ends("queue", Outcome::Failed("boom".into()));
+    assert_eq!(harness.is_seen_failed("queue", told), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
+    harness.after(SECOND);
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
-    assert_eq!(ward.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
+    assert_eq!(harness.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
 }
 
 #[test]
 fn a_stop_of_what_is_down_for_reasons_unknown_is_remembered() {
     let policy = || Policy { states: vec![State::Failed, State::ExpectedButStopped], ..without_jitter() };
     let ended = Inspection { active: ActiveState::Inactive, result: ServiceResult::Success, ..crashed() };
-    let mut ward = Ward::with(policy());
-    ward.list(&[("queue", ActiveState::Inactive)]);
+    let mut harness = Harness::with(policy());
+    harness.list(&[("queue", ActiveState::Inactive)]);
     let unknown = Some(StopEvidence::Unknown("the journal is gone".into()));
-    assert!(ward.shows("queue", Inspection { stop: unknown, ..ended.clone() }).is_empty());
-    ward.now = ward.now + 60 * SECOND;
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
-    ward.shows("queue", Inspection { down_for: Some(60 * SECOND), ..ended.clone() });
+    assert!(harness.shows("queue", Inspection { stop: unknown, ..ended.clone() }).is_empty());
+    harness.now = harness.now + 60 * SECOND;
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    harness.shows("queue", Inspection { down_for: Some(60 * SECOND), ..ended.clone() });
 
-    let mut next = Ward::with(policy());
-    next.healer.restore(ward.healer.memory());
+    let mut next = Harness::with(policy());
+    next.healer.restore(harness.healer.saved_state());
     assert!(next.list(&[("queue", ActiveState::Inactive)]).is_empty());
 }
 
 #[test]
 fn a_look_at_a_unit_that_was_given_up_tells_too_what_its_files_are_like() {
     let unknown = Inspection { file: None, ..crashed() };
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
     assert_eq!(
-        ward.shows("queue", Inspection { load: LoadState::BadSetting, ..unknown }).last().map(String::as_str),
+        harness.shows("queue", Inspection { load: LoadState::BadSetting, ..unknown }).last().map(String::as_str),
         Some("gave-up queue: the unit's file has a setting that the service manager refuses")
     );
-    ward.list(&[("queue", ActiveState::Failed)]);
-    ward.rechecked("queue", crashed());
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.rechecked("queue", crashed());
     let disabled = Inspection { file: Some(UnitFile { enabled: false, definition: 2, ..ENABLED }), ..crashed() };
-    ward.observe(Fact::Frozen);
-    ward.list(&[("queue", ActiveState::Failed)]);
-    ward.rechecked("queue", disabled.clone());
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.rechecked("queue", disabled.clone());
     assert_eq!(
-        ward.shows("queue", disabled).last().map(String::as_str),
+        harness.shows("queue", disabled).last().map(String::as_str),
         Some("held queue: the unit was disabled while it was down")
     );
 }
 
 #[test]
 fn a_unit_that_was_disabled_while_its_site_was_not_registered_stays_down() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.observe(Fact::Registry(registry(b"sites: []")));
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.observe(Fact::Registry(registry(b"sites: []")));
     // The answer comes when it is nobody's worker.
-    ward.shows("queue", crashed());
-    ward.observe(Fact::Registry(registry(SITES)));
+    harness.shows("queue", crashed());
+    harness.observe(Fact::Registry(registry(SITES)));
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
-    let told = ward.shows("queue", disabled);
+    let told = harness.shows("queue", disabled);
     assert_eq!(told.last().map(String::as_str), Some("held queue: the unit was disabled while it was down"));
 }
 
 #[test]
 fn a_unit_that_was_never_enabled_is_healed() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    let told = ward.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() });
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    let told = harness.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() });
     assert_eq!(told, ["detected queue: failed", "starting queue #1", "start queue"]);
 }
 
 #[test]
 fn the_job_of_somebody_else_comes_first() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
     assert_eq!(
-        ward.shows("queue", Inspection { has_job: true, ..crashed() }),
+        harness.shows("queue", Inspection { has_job: true, ..crashed() }),
         ["detected queue: failed", "held queue: another job is under way for the unit"]
     );
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
 }
 
 #[test]
 fn a_person_overrules_an_earlier_stop_but_no_pause() {
-    let mut ward = Ward::new();
-    ward.list(&[("queue", ActiveState::Failed)]);
-    ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
-    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::Requested), ..crashed() };
-    assert_eq!(ward.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
+    assert_eq!(harness.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
 
-    let mut ward = Ward::with_healthy_queue();
-    ward.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
-    ward.goes("queue", ActiveState::Failed);
-    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["held queue: the site myapp is paused"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    harness.goes("queue", ActiveState::Failed);
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["held queue: the site myapp is paused"]);
 }
 
 #[test]
 fn what_a_person_does_after_asking_for_a_heal_is_newer() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
-    ward.goes("queue", ActiveState::Failed);
-    ward.observe(Fact::Heal(vec![unit("queue")]));
+    let mut harness = Harness::with_healthy_queue();
+    harness.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    harness.goes("queue", ActiveState::Failed);
+    harness.observe(Fact::Heal(vec![unit("queue")]));
     // Held by the pause; they start it themselves, and stop it.
-    ward.goes_with_job("queue", ActiveState::Activating);
-    ward.goes_with_job("queue", ActiveState::Deactivating);
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
-    assert_eq!(ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() }), ["stopped queue"]);
+    harness.goes_with_job("queue", ActiveState::Activating);
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    assert_eq!(
+        harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() }),
+        ["stopped queue"]
+    );
 }
 
 #[test]
 fn on_request_nothing_else_is_touched() {
     let policy = Policy { give_up_after: Some(1), ..without_jitter() };
     let healer =
-        Healer::new(Mode::OnRequest, Coverage::default(), policy, registry(SITES), fastrand::Rng::with_seed(7));
-    let mut ward = Ward { healer, now: Timestamp::default() };
-    assert!(ward.list(&[("queue", ActiveState::Failed), ("vite", ActiveState::Failed)]).is_empty());
-    assert_eq!(ward.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
+        Healer::new(Mode::OnRequest, Selector::default(), policy, registry(SITES), fastrand::Rng::with_seed(7));
+    let mut harness = Harness { healer, now: Timestamp::default() };
+    assert!(harness.list(&[("queue", ActiveState::Failed), ("vite", ActiveState::Failed)]).is_empty());
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
 }
 
 #[test]
 fn a_stop_before_its_first_run_is_over_once_it_has_run() {
-    let mut ward = Ward::new();
-    ward.list(&[("queue", ActiveState::Failed)]);
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Failed)]);
     let never_ran = Inspection { run: Some(String::new()), stop: Some(StopEvidence::NotRequested), ..crashed() };
-    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..never_ran.clone() });
-    ward.now = ward.now + 60 * SECOND;
-    ward.observe(Fact::JobDone(unit("queue")));
-    ward.shows("queue", Inspection { down_for: Some(60 * SECOND), ..never_ran.clone() });
-    assert!(ward.rechecked("queue", never_ran.clone()).is_empty());
+    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..never_ran.clone() });
+    harness.now = harness.now + 60 * SECOND;
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.shows("queue", Inspection { down_for: Some(60 * SECOND), ..never_ran.clone() });
+    assert!(harness.rechecked("queue", never_ran.clone()).is_empty());
 
     // Somebody has started it meanwhile, and of that nothing was seen.
-    ward.observe(Fact::Frozen);
-    ward.list(&[("queue", ActiveState::Failed)]);
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed)]);
     assert_eq!(
-        ward.rechecked("queue", Inspection { run: Some("a".into()), ..crashed() }),
+        harness.rechecked("queue", Inspection { run: Some("a".into()), ..crashed() }),
         ["look at queue and its stop"]
     );
-    let mut ward = Ward::new();
-    ward.list(&[("queue", ActiveState::Failed)]);
-    ward.now = ward.now + 60 * SECOND;
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.now = harness.now + 60 * SECOND;
     let ran = Inspection { run: Some("a".into()), down_for: Some(60 * SECOND), ..crashed() };
-    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..ran.clone() });
-    ward.observe(Fact::JobDone(unit("queue")));
-    ward.shows("queue", ran.clone());
-    ward.rechecked("queue", ran);
-    ward.observe(Fact::Frozen);
-    ward.list(&[("queue", ActiveState::Failed)]);
-    assert!(ward.rechecked("queue", never_ran).is_empty(), "unloaded, the manager has forgotten the run");
+    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..ran.clone() });
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.shows("queue", ran.clone());
+    harness.rechecked("queue", ran);
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    assert!(harness.rechecked("queue", never_ran).is_empty(), "unloaded, the manager has forgotten the run");
 }
 
 #[test]
 fn whoever_asks_for_a_heal_is_told_that_somebody_else_was_faster() {
-    let mut ward = Ward::new();
-    ward.list(&[("queue", ActiveState::Failed)]);
-    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
-    ward.goes("queue", ActiveState::Active);
-    ward.goes_with_job("queue", ActiveState::Inactive);
-    ward.observe(Fact::Heal(vec![unit("queue")]));
-    ward.goes_with_job("queue", ActiveState::Inactive);
-    ward.goes_with_job("queue", ActiveState::Active);
-    ward.observe(Fact::JobDone(unit("queue")));
-    ward.goes("queue", ActiveState::Active);
-    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    harness.goes("queue", ActiveState::Active);
+    harness.goes_with_job("queue", ActiveState::Inactive);
+    harness.observe(Fact::Heal(vec![unit("queue")]));
+    harness.goes_with_job("queue", ActiveState::Inactive);
+    harness.goes_with_job("queue", ActiveState::Active);
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.goes("queue", ActiveState::Active);
+    assert_eq!(harness.comes_back("queue"), ["recovered queue"]);
 }

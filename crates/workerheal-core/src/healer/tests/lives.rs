@@ -50,14 +50,14 @@ proptest! {
     /// marker, none in doubt, and events in an order that makes sense.
     #[test]
     fn what_must_never_happen_does_not(life in prop::collection::vec(any_happening(), 1..120)) {
-        let mut ward = Ward::with(Policy {
+        let mut harness = Harness::with(Policy {
             max_concurrent: 2,
             give_up_after: Some(4),
             states: vec![State::Failed, State::StartLimitHit, State::ExpectedButStopped],
             probes: [("a".to_owned(), Probe::Tcp("x:1".into()))].into(),
             ..without_jitter()
         });
-        let (mut looking, mut starting, mut asked) = (Vec::new(), HashSet::new(), HashSet::new());
+        let (mut inspecting, mut starting, mut asked) = (Vec::new(), HashSet::new(), HashSet::new());
         let mut open_attempts: HashMap<String, bool> = HashMap::new();
         let (mut paused, mut marked, mut frozen) = (false, false, true);
         for happening in life {
@@ -73,10 +73,10 @@ proptest! {
                 Happening::Freezes => { frozen = true; Fact::Frozen }
                 Happening::Answers(who, ok, active) => {
                     let unit = unit(NAMES[who]);
-                    let Some(at) = looking.iter().position(|(name, _)| *name == unit) else { continue };
-                    let (_, look) = looking.remove(at);
+                    let Some(at) = inspecting.iter().position(|(name, _)| *name == unit) else { continue };
+                    let (_, id) = inspecting.remove(at);
                     let seen = Inspection { active, up_for: active.is_up().then_some(SECOND * 60), ..crashed() };
-                    Fact::Inspected(unit, look, if ok { Ok(seen) } else { Err("no answer".into()) })
+                    Fact::Inspected(unit, id, if ok { Ok(seen) } else { Err("no answer".into()) })
                 }
                 Happening::Ends(who, outcome) => {
                     let unit = unit(NAMES[who]);
@@ -87,7 +87,7 @@ proptest! {
                         2 => Outcome::Refused(Refusal::JobPending, "busy".into()),
                         3 => Outcome::Cancelled,
                         4 => Outcome::NotStarted("lost".into()),
-                        _ => Outcome::Impossible(Hopeless::NotFound),
+                        _ => Outcome::Impossible(Unrecoverable::NotFound),
                     })
                 }
                 Happening::Pauses(now) => {
@@ -100,18 +100,18 @@ proptest! {
                 Happening::AnswersProbe(who, accepts) => {
                     let unit = unit(NAMES[who]);
                     if !asked.remove(&unit) { continue }
-                    let answer = if accepts { Answer::Accepted } else { Answer::Refused("x:1".into()) };
-                    Fact::Probed(unit, Sighting { answer, up_for: Some(SECOND * 60), file_age: None })
+                    let answer = if accepts { ProbeAnswer::Accepted } else { ProbeAnswer::Refused("x:1".into()) };
+                    Fact::Probed(unit, ProbeResult { answer, up_for: Some(SECOND * 60), file_age: None })
                 }
-                Happening::Waits(ms) => { ward.now = ward.now + Duration::from_millis(ms); Fact::Deadline }
+                Happening::Waits(ms) => { harness.now = harness.now + Duration::from_millis(ms); Fact::Deadline }
             };
-            let looked_at = match &fact {
-                Fact::Inspected(unit, Look { purpose: Purpose::Attempt, .. }, Ok(_)) => Some(unit.clone()),
+            let inspected_at = match &fact {
+                Fact::Inspected(unit, InspectionId { purpose: Purpose::Attempt, .. }, Ok(_)) => Some(unit.clone()),
                 _ => None,
             };
-            for action in ward.healer.observe(ward.now, fact) {
+            for action in harness.healer.observe(harness.now, fact) {
                 match action {
-                    Action::Inspect { unit, look, .. } => looking.push((unit, look)),
+                    Action::Inspect { unit, id, .. } => inspecting.push((unit, id)),
                     Action::Probe { unit, .. } => {
                         asked.insert(unit);
                     }
@@ -119,7 +119,7 @@ proptest! {
                         prop_assert!(!frozen, "{unit} started in doubt");
                         prop_assert!(!marked, "{unit} started under the stop marker");
                         prop_assert!(!paused || !unit.short().ends_with("-myapp"), "{unit} started though paused");
-                        prop_assert_eq!(looked_at.as_ref(), Some(&unit), "started without a look");
+                        prop_assert_eq!(inspected_at.as_ref(), Some(&unit), "started without a look");
                         prop_assert!(starting.insert(unit.clone()), "two starts of {unit} at once");
                         prop_assert!(starting.len() <= 2, "more starts at once than allowed");
                     }
@@ -149,15 +149,15 @@ proptest! {
         // And it ends well: once everything is answered and every unit is up, nothing is left.
         let all_up = || Fact::Units(NAMES.iter().map(|name| status(name, ActiveState::Active)).collect());
         let mut facts: VecDeque<Fact> = starting.into_iter().map(|unit| Fact::Finished(unit, Outcome::Done)).collect();
-        facts.extend(looking.into_iter().map(|(unit, look)| Fact::Inspected(unit, look, Err("too late".into()))));
+        facts.extend(inspecting.into_iter().map(|(unit, id)| Fact::Inspected(unit, id, Err("too late".into()))));
         facts.extend([Fact::Registry(registry(SITES)), Fact::StopMarker(false)]);
         for _ in 0..6 {
             facts.push_back(all_up());
             while let Some(fact) = facts.pop_front() {
-                for action in ward.healer.observe(ward.now, fact) {
+                for action in harness.healer.observe(harness.now, fact) {
                     match action {
-                        Action::Inspect { unit, look, .. } => {
-                            facts.push_back(Fact::Inspected(unit, look, Ok(up(SECOND * 600))));
+                        Action::Inspect { unit, id, .. } => {
+                            facts.push_back(Fact::Inspected(unit, id, Ok(up(SECOND * 600))));
                         }
                         Action::Start(start) => facts.push_back(Fact::Finished(start.unit, Outcome::Done)),
                         Action::Stop(unit) => {
@@ -168,10 +168,10 @@ proptest! {
                     }
                 }
             }
-            ward.now = ward.now + 700 * SECOND;
+            harness.now = harness.now + 700 * SECOND;
         }
-        let counts = ward.healer.counts();
+        let counts = harness.healer.counts();
         prop_assert_eq!(counts, Counts { workers: NAMES.len(), ..Counts::default() });
-        prop_assert_eq!(ward.healer.in_flight, 0);
+        prop_assert_eq!(harness.healer.in_flight, 0);
     }
 }

@@ -10,15 +10,15 @@ mod states;
 
 use std::path::PathBuf;
 
-use super::track::LOOK_AGAIN;
+use super::incident::RECHECK_INTERVAL;
 use super::*;
 use crate::backoff::Backoff;
 use crate::diagnosis::State;
 use crate::event::Phase as EventPhase;
-use crate::probe::Answer;
-use crate::survey::WorkerReport;
+use crate::probe::ProbeAnswer;
+use crate::report::WorkerReport;
 use crate::units::{
-    Fall, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile, Whereabouts,
+    Deactivation, LoadState, Location, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,63 +60,64 @@ fn without_jitter() -> Policy {
 }
 
 /// A healer with a clock, told facts one at a time; answers what it does in words.
-struct Ward {
+struct Harness {
     healer: Healer,
     now: Timestamp,
 }
 
-impl Ward {
+impl Harness {
     fn new() -> Self {
         Self::with(without_jitter())
     }
 
     fn with(policy: Policy) -> Self {
         let random = fastrand::Rng::with_seed(7);
-        let healer = Healer::new(Mode::Automatic, Coverage::default(), policy, registry(SITES), random);
+        let healer = Healer::new(Mode::Automatic, Selector::default(), policy, registry(SITES), random);
         Self { healer, now: Timestamp::default() }
     }
 
     /// A ward whose worker `queue` of the site myapp is up.
     fn with_healthy_queue() -> Self {
-        let mut ward = Self::new();
-        assert!(ward.list(&[("queue", ActiveState::Active)]).is_empty());
-        ward
+        let mut harness = Self::new();
+        assert!(harness.list(&[("queue", ActiveState::Active)]).is_empty());
+        harness
     }
 
     /// A ward in which the first attempt to heal `queue` is under way.
     fn with_starting_queue() -> Self {
-        let mut ward = Self::with_healthy_queue();
-        ward.goes("queue", ActiveState::Failed);
-        ward.shows("queue", crashed());
-        ward
+        let mut harness = Self::with_healthy_queue();
+        harness.goes("queue", ActiveState::Failed);
+        harness.shows("queue", crashed());
+        harness
     }
 
     /// A ward whose `queue` was started and has to prove itself.
     fn with_proving_queue() -> Self {
-        let mut ward = Self::with_starting_queue();
-        ward.goes("queue", ActiveState::Active);
-        ward.ends("queue", Outcome::Done);
-        ward
+        let mut harness = Self::with_starting_queue();
+        harness.goes("queue", ActiveState::Active);
+        harness.ends("queue", Outcome::Done);
+        harness
     }
 
     /// What is done about a fact. Second looks at what is left alone are not told of: they are
     /// answered with `rechecked`.
     fn observe(&mut self, fact: Fact) -> Vec<String> {
         let actions = self.healer.observe(self.now, fact);
-        let is_recheck =
-            |action: &&Action| matches!(action, Action::Inspect { look: Look { purpose: Purpose::Recheck, .. }, .. });
+        let is_recheck = |action: &&Action| {
+            matches!(action, Action::Inspect { id: InspectionId { purpose: Purpose::Recheck, .. }, .. })
+        };
         actions.iter().filter(|action| !is_recheck(action)).map(in_words).collect()
     }
 
     fn rechecked(&mut self, name: &str, seen: Inspection) -> Vec<String> {
-        self.answers_look(name, Purpose::Recheck, Ok(seen))
+        self.answers_inspection(name, Purpose::Recheck, Ok(seen))
     }
 
     /// The answer to a look that is under way.
     #[track_caller]
-    fn answers_look(&mut self, name: &str, purpose: Purpose, result: Result<Inspection, String>) -> Vec<String> {
-        let look = self.healer.tracks.get(&unit(name)).and_then(|track| track.looks.under_way(purpose));
-        self.observe(Fact::Inspected(unit(name), look.expect("nobody wants to look at it"), result))
+    fn answers_inspection(&mut self, name: &str, purpose: Purpose, result: Result<Inspection, String>) -> Vec<String> {
+        let id = self.healer.incidents.get(&unit(name)).and_then(|incident| incident.inspections.under_way(purpose));
+        self.observe(Fact::Inspected(unit(name), id.expect("nobody wants to look at it"), result))
     }
 
     fn list(&mut self, units: &[(&str, ActiveState)]) -> Vec<String> {
@@ -137,8 +138,8 @@ impl Ward {
     }
 
     fn answers(&mut self, name: &str, result: Result<Inspection, String>) -> Vec<String> {
-        let proves = self.healer.tracks.get(&unit(name)).is_some_and(|track| track.phase == Phase::Verifying);
-        self.answers_look(name, if proves { Purpose::Proof } else { Purpose::Attempt }, result)
+        let proves = self.healer.incidents.get(&unit(name)).is_some_and(|incident| incident.phase == Phase::Verifying);
+        self.answers_inspection(name, if proves { Purpose::Proof } else { Purpose::Attempt }, result)
     }
 
     fn ends(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
@@ -153,8 +154,8 @@ impl Ward {
 
     /// What has failed is looked at, to see whether the manager restarts it by itself: it does not.
     fn is_seen_failed(&mut self, name: &str, mut told: Vec<String>) -> Vec<String> {
-        let look = told.pop();
-        assert!(look.as_deref().is_some_and(|look| look.starts_with("look at")), "{told:?}, {look:?}");
+        let last = told.pop();
+        assert!(last.as_deref().is_some_and(|it| it.starts_with("look at")), "{told:?}, {last:?}");
         told.extend(self.shows(name, Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() }));
         told
     }
@@ -187,10 +188,10 @@ fn in_words(action: &Action) -> String {
     let short =
         |unit: &str| unit.strip_prefix("lerd-").and_then(|u| u.strip_suffix("-myapp")).unwrap_or(unit).to_owned();
     match action {
-        Action::Inspect { unit, look: Look { purpose: Purpose::Memory, .. }, .. } => {
+        Action::Inspect { unit, id: InspectionId { purpose: Purpose::Baseline, .. }, .. } => {
             format!("remember {}", short(unit.short()))
         }
-        Action::Inspect { unit, look: Look { purpose: Purpose::Uptime, .. }, .. } => {
+        Action::Inspect { unit, id: InspectionId { purpose: Purpose::Uptime, .. }, .. } => {
             format!("see how long {} is up", short(unit.short()))
         }
         Action::Inspect { unit, detail, .. } if detail.stop => format!("look at {} and its stop", short(unit.short())),

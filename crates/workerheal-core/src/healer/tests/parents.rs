@@ -4,79 +4,83 @@ use super::*;
 
 #[test]
 fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
     let parent = fpm(ActiveState::Inactive, false);
     assert_eq!(
-        ward.shows("queue", Inspection { parents: vec![parent], ..crashed() }),
+        harness.shows("queue", Inspection { parents: vec![parent], ..crashed() }),
         ["detected queue: failed", "held queue: it needs lerd-php85-fpm.service, which is inactive"]
     );
     let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
-    assert!(ward.list(&units).is_empty());
-    assert!(ward.goes("lerd-php85-fpm", ActiveState::Activating).is_empty());
-    assert_eq!(ward.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+    assert!(harness.list(&units).is_empty());
+    assert!(harness.goes("lerd-php85-fpm", ActiveState::Activating).is_empty());
+    assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
 }
 
 #[test]
 fn a_worker_that_its_parent_took_along_comes_back_with_it() {
     // systemd stops the worker first; the parent's own stop is only queued then.
     for parent in [fpm(ActiveState::Active, true), fpm(ActiveState::Failed, false)] {
-        let mut ward = Ward::with_healthy_queue();
-        ward.goes_with_job("queue", ActiveState::Deactivating);
-        assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes_with_job("queue", ActiveState::Deactivating);
+        assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
         let seen = Inspection { parents: vec![parent], ..crashed() };
-        assert_eq!(ward.shows("queue", seen.clone()), ["look at queue and its stop"], "for whom was that stop meant?");
-        let told = ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen });
+        assert_eq!(
+            harness.shows("queue", seen.clone()),
+            ["look at queue and its stop"],
+            "for whom was that stop meant?"
+        );
+        let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen });
         assert!(told[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{told:?}");
         let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
-        assert!(ward.list(&units).is_empty());
-        assert_eq!(ward.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+        assert!(harness.list(&units).is_empty());
+        assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
         let seen = Inspection { parents: vec![fpm(ActiveState::Active, false)], ..crashed() };
-        assert_eq!(ward.shows("queue", seen), ["starting queue #1", "start queue"]);
+        assert_eq!(harness.shows("queue", seen), ["starting queue #1", "start queue"]);
     }
 }
 
 #[test]
 fn a_parent_that_is_waited_for_is_told_once_whatever_becomes_of_it() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    let told = ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Active, true)], ..crashed() });
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    let told = harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Active, true)], ..crashed() });
     assert!(told[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{told:?}");
-    assert_eq!(ward.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
     let down = Inspection { parents: vec![fpm(ActiveState::Inactive, false)], ..crashed() };
-    assert_eq!(ward.shows("queue", down), [""; 0]);
+    assert_eq!(harness.shows("queue", down), [""; 0]);
 }
 
 #[test]
 fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes_with_job("queue", ActiveState::Deactivating);
-    ward.goes_with_job("queue", ActiveState::Failed);
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), [""; 0]);
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes_with_job("queue", ActiveState::Failed);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), [""; 0]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
     let down_since = |age| Inspection {
         parents: vec![fpm(ActiveState::Failed, false)],
-        fall: Some(Fall { left: SECOND, down: SECOND }),
+        deactivation: Some(Deactivation { left: SECOND, down: SECOND }),
         down_for: Some(age),
         ..crashed()
     };
     let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Failed, false) };
     let seen = Inspection { parents: vec![parent], ..down_since(SECOND) };
-    assert_eq!(ward.shows("queue", seen.clone()), ["look at queue and its stop"]);
-    let told = ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen.clone() });
+    assert_eq!(harness.shows("queue", seen.clone()), ["look at queue and its stop"]);
+    let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen.clone() });
     assert!(told.iter().any(|what| what.starts_with("held queue: it needs lerd-php85-fpm.service")), "{told:?}");
     // The end of another job is.
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
-    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
 }
 
 #[test]
 fn a_stop_of_a_worker_that_waits_for_its_parent_is_a_stop() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
-    assert_eq!(ward.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
     let seen = Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() };
-    assert_eq!(ward.shows("queue", seen), ["stopped queue"]);
-    assert!(ward.goes("lerd-php85-fpm", ActiveState::Active).is_empty());
+    assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
+    assert!(harness.goes("lerd-php85-fpm", ActiveState::Active).is_empty());
 }

@@ -4,9 +4,9 @@ use super::*;
 
 #[test]
 fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
-    let mut ward = Ward::with_healthy_queue();
+    let mut harness = Harness::with_healthy_queue();
     // For an instant of each turn systemd calls the unit failed, and has scheduled its restart by the time of the look.
-    assert_eq!(ward.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
     let looping = Inspection {
         active: ActiveState::Activating,
         auto_restart: true,
@@ -14,7 +14,7 @@ fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
         ..crashed()
     };
     assert_eq!(
-        ward.shows("queue", looping),
+        harness.shows("queue", looping),
         [
             "detected queue: crash-looping: restarted 7 times by the service manager",
             "held queue: the service manager itself restarts it, 7 times so far"
@@ -22,7 +22,7 @@ fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
     );
     for _ in 0..3 {
         for active in [ActiveState::Activating, ActiveState::Active, ActiveState::Failed] {
-            assert_eq!(ward.goes("queue", active), [""; 0]);
+            assert_eq!(harness.goes("queue", active), [""; 0]);
         }
     }
 }
@@ -30,36 +30,36 @@ fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
 #[test]
 fn a_worker_that_comes_up_after_it_died_is_not_restarted_for_what_it_refused_before_that() {
     let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
-    let mut ward = Ward::with(Policy { probes, ..without_jitter() });
-    ward.list(&[("queue", ActiveState::Active)]);
-    let answer = Answer::Refused("x:1".into());
-    let sighting = Sighting { answer, up_for: Some(60 * SECOND), file_age: None };
+    let mut harness = Harness::with(Policy { probes, ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    let answer = ProbeAnswer::Refused("x:1".into());
+    let result = ProbeResult { answer, up_for: Some(60 * SECOND), file_age: None };
     for _ in 0..3 {
-        ward.observe(Fact::Probed(unit("queue"), sighting.clone()));
+        harness.observe(Fact::Probed(unit("queue"), result.clone()));
     }
-    assert_eq!(ward.shows("queue", up(60 * SECOND)).last().map(String::as_str), Some("restart queue"));
-    ward.goes("queue", ActiveState::Active);
-    ward.ends("queue", Outcome::Done);
-    let told = ward.goes("queue", ActiveState::Failed);
-    assert_eq!(ward.is_seen_failed("queue", told)[0], "failed queue #1: exited right after starting");
-    assert_eq!(ward.comes_back("queue"), ["recovered queue"]);
+    assert_eq!(harness.shows("queue", up(60 * SECOND)).last().map(String::as_str), Some("restart queue"));
+    harness.goes("queue", ActiveState::Active);
+    harness.ends("queue", Outcome::Done);
+    let told = harness.goes("queue", ActiveState::Failed);
+    assert_eq!(harness.is_seen_failed("queue", told)[0], "failed queue #1: exited right after starting");
+    assert_eq!(harness.comes_back("queue"), ["recovered queue"]);
 }
 
 #[test]
 fn a_start_limit_is_told_by_the_restart_that_did_not_come() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    let told = ward.shows("queue", Inspection { restart: RestartPolicy::OnFailure, ..crashed() });
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    let told = harness.shows("queue", Inspection { restart: RestartPolicy::OnFailure, ..crashed() });
     assert_eq!(told[0], "detected queue: start-limit-hit");
 }
 
 #[test]
 fn states_that_are_not_configured_are_shown_and_left_alone() {
-    let mut ward = Ward::with(Policy { states: vec![State::StartLimitHit], ..without_jitter() });
-    ward.list(&[("queue", ActiveState::Active)]);
-    ward.goes("queue", ActiveState::Failed);
+    let mut harness = Harness::with(Policy { states: vec![State::StartLimitHit], ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Failed);
     assert_eq!(
-        ward.shows("queue", crashed()),
+        harness.shows("queue", crashed()),
         ["detected queue: failed", "held queue: the configuration does not heal the state failed"]
     );
 }
@@ -67,35 +67,35 @@ fn states_that_are_not_configured_are_shown_and_left_alone() {
 #[test]
 fn a_oneshot_that_has_done_its_work_is_healed() {
     let oneshot = Inspection { oneshot: true, restart: RestartPolicy::OnFailure, ..crashed() };
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes("queue", ActiveState::Failed);
-    ward.shows("queue", oneshot);
-    ward.goes("queue", ActiveState::Inactive);
-    assert_eq!(ward.ends("queue", Outcome::Done), ["healed queue #1"]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", oneshot);
+    harness.goes("queue", ActiveState::Inactive);
+    assert_eq!(harness.ends("queue", Outcome::Done), ["healed queue #1"]);
 }
 
 #[test]
 fn an_idle_oneshot_is_none_of_our_business() {
-    let mut ward = Ward::new();
-    assert_eq!(ward.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    let mut harness = Harness::new();
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
     let idle = Inspection { active: ActiveState::Inactive, oneshot: true, ..crashed() };
-    assert!(ward.shows("queue", idle).is_empty());
-    assert!(ward.goes("queue", ActiveState::Inactive).is_empty());
-    assert!(ward.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is looked at once");
+    assert!(harness.shows("queue", idle).is_empty());
+    assert!(harness.goes("queue", ActiveState::Inactive).is_empty());
+    assert!(harness.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is looked at once");
 }
 
 #[test]
 fn a_worktree_is_told_apart_by_where_it_works() {
     let text = b"sites: [{name: app, path: /srv/app, worktree_idle_suspended: {feature: [queue]}}]";
-    let mut ward = Ward::new();
-    ward.sites(text);
+    let mut harness = Harness::new();
+    harness.sites(text);
     assert_eq!(
-        ward.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
+        harness.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
         ["look at lerd-queue-app-feature and its stop"]
     );
     let seen = Inspection { working_directory: Some(PathBuf::from("/srv/trees/feature")), ..crashed() };
     assert_eq!(
-        ward.shows("lerd-queue-app-feature", seen),
+        harness.shows("lerd-queue-app-feature", seen),
         ["held lerd-queue-app-feature: the worker queue@feature of app sleeps until the site is used again"]
     );
 }
@@ -103,26 +103,27 @@ fn a_worktree_is_told_apart_by_where_it_works() {
 #[test]
 fn an_answer_that_comes_while_the_manager_reloads_counts() {
     let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
-    let mut ward = Ward::with(Policy { probes, ..without_jitter() });
-    ward.list(&[("queue", ActiveState::Active)]);
-    let says = |answer| Sighting { answer, up_for: Some(60 * SECOND), file_age: None };
-    let refuses = |ward: &mut Ward| ward.observe(Fact::Probed(unit("queue"), says(Answer::Refused("x:1".into()))));
-    refuses(&mut ward);
-    refuses(&mut ward);
-    ward.observe(Fact::Frozen);
-    ward.observe(Fact::Probed(unit("queue"), says(Answer::Accepted)));
-    ward.list(&[("queue", ActiveState::Active)]);
-    assert!(refuses(&mut ward).is_empty(), "three in a row");
+    let mut harness = Harness::with(Policy { probes, ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    let says = |answer| ProbeResult { answer, up_for: Some(60 * SECOND), file_age: None };
+    let refuses =
+        |harness: &mut Harness| harness.observe(Fact::Probed(unit("queue"), says(ProbeAnswer::Refused("x:1".into()))));
+    refuses(&mut harness);
+    refuses(&mut harness);
+    harness.observe(Fact::Frozen);
+    harness.observe(Fact::Probed(unit("queue"), says(ProbeAnswer::Accepted)));
+    harness.list(&[("queue", ActiveState::Active)]);
+    assert!(refuses(&mut harness).is_empty(), "three in a row");
 }
 
 /// Where a unit works, and whether that is gone.
 fn works_in(name: &str, directory: &str, gone: bool) -> Located {
     let directory = Some(PathBuf::from(directory));
-    (unit(name), Ok(Whereabouts { directory, required: true, gone, container: false }))
+    (unit(name), Ok(Location { directory, required: true, gone, container: false }))
 }
 
-fn orphaned(ward: &Ward) -> Vec<String> {
-    let reports = ward.healer.survey(ward.now);
+fn orphaned(harness: &Harness) -> Vec<String> {
+    let reports = harness.healer.reports(harness.now);
     let ill = reports.iter().filter_map(WorkerReport::unhealthy);
     ill.map(|worker| format!("{} {}", worker.name(), worker.state)).collect()
 }
@@ -130,9 +131,9 @@ fn orphaned(ward: &Ward) -> Vec<String> {
 #[test]
 fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
     for active in [ActiveState::Active, ActiveState::Activating, ActiveState::Inactive, ActiveState::Failed] {
-        let mut ward = Ward::new();
-        ward.list(&[("queue", active)]);
-        let mut did = ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)]));
+        let mut harness = Harness::new();
+        harness.list(&[("queue", active)]);
+        let mut did = harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)]));
         let seen = Inspection {
             active,
             directory_gone: true,
@@ -140,20 +141,20 @@ fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
             stop: Some(StopEvidence::NotRequested),
             ..crashed()
         };
-        did.extend(ward.shows("queue", seen.clone()));
+        did.extend(harness.shows("queue", seen.clone()));
         let held = "held queue: its working directory /srv/myapp is gone".to_owned();
         assert!(did.contains(&held) && did.contains(&"detected queue: orphaned".to_owned()), "{active}: {did:?}");
-        assert_eq!(orphaned(&ward), ["myapp/queue orphaned"], "{active}");
+        assert_eq!(orphaned(&harness), ["myapp/queue orphaned"], "{active}");
         // That stays so with each list, and while the manager starts it again and again.
         for next in [active, ActiveState::Activating, ActiveState::Active, ActiveState::Activating, active] {
-            assert!(ward.goes("queue", next).iter().all(|did| !did.starts_with("recovered")), "{active} {next}");
-            assert_eq!(orphaned(&ward), ["myapp/queue orphaned"], "{active} {next}");
+            assert!(harness.goes("queue", next).iter().all(|did| !did.starts_with("recovered")), "{active} {next}");
+            assert_eq!(orphaned(&harness), ["myapp/queue orphaned"], "{active} {next}");
         }
-        assert!(ward.list(&[("queue", active)]).is_empty(), "{active}");
+        assert!(harness.list(&[("queue", active)]).is_empty(), "{active}");
         // Its directory is back.
-        let did = ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)]));
+        let did = harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)]));
         assert!(did.iter().any(|did| did.starts_with("look at queue")), "{active}: {did:?}");
-        let did = ward.shows("queue", Inspection { directory_gone: false, ..seen });
+        let did = harness.shows("queue", Inspection { directory_gone: false, ..seen });
         let expected = match active {
             ActiveState::Failed => "start queue",
             _ => "",
@@ -164,46 +165,47 @@ fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
 
 #[test]
 fn that_a_directory_is_gone_makes_nobody_start_what_was_stopped_or_is_paused() {
-    let mut ward = Ward::with_healthy_queue();
-    ward.goes_with_job("queue", ActiveState::Deactivating);
-    ward.goes("queue", ActiveState::Failed);
-    ward.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
-    assert!(ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)])).is_empty());
-    assert_eq!(orphaned(&ward), ["myapp/queue orphaned"]);
-    ward.sites(b"sites: [{name: myapp, path: /srv/myapp, paused: true}]");
-    assert_eq!(orphaned(&ward), [""; 0]);
-    ward.sites(SITES);
-    assert!(ward.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)])).is_empty());
-    assert_eq!(orphaned(&ward), [""; 0]);
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
+    assert!(harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)])).is_empty());
+    assert_eq!(orphaned(&harness), ["myapp/queue orphaned"]);
+    harness.sites(b"sites: [{name: myapp, path: /srv/myapp, paused: true}]");
+    assert_eq!(orphaned(&harness), [""; 0]);
+    harness.sites(SITES);
+    assert!(harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)])).is_empty());
+    assert_eq!(orphaned(&harness), [""; 0]);
 }
 
 #[test]
 fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
-    let mut ward = Ward::new();
-    ward.list(&[
+    let mut harness = Harness::new();
+    harness.list(&[
         ("lerd-vite-myapp-feat-x", ActiveState::Active),
         ("queue", ActiveState::Active),
         ("lerd-x", ActiveState::Active),
     ]);
-    assert!(!ward.healer.knows_all_workers());
+    assert!(!harness.healer.knows_all_workers());
     // Those that cannot be told by their name come first; what is no worker is not asked about.
-    assert_eq!(ward.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x"), unit("queue")]);
-    assert_eq!(ward.healer.take_unlocated(), []);
-    ward.observe(Fact::Located(vec![(unit("lerd-vite-myapp-feat-x"), Err("no answer".to_owned()))]));
-    assert_eq!(ward.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x")], "it is asked again");
-    ward.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
-    let names = |ward: &Ward| ward.healer.survey(ward.now).iter().map(WorkerReport::name).collect::<Vec<_>>();
-    assert_eq!(names(&ward), ["myapp/queue", "myapp/vite@feat-x"]);
-    assert!(ward.healer.knows_all_workers());
+    assert_eq!(harness.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x"), unit("queue")]);
+    assert_eq!(harness.healer.take_unlocated(), []);
+    harness.observe(Fact::Located(vec![(unit("lerd-vite-myapp-feat-x"), Err("no answer".to_owned()))]));
+    assert_eq!(harness.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x")], "it is asked again");
+    harness.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
+    let names =
+        |harness: &Harness| harness.healer.reports(harness.now).iter().map(WorkerReport::name).collect::<Vec<_>>();
+    assert_eq!(names(&harness), ["myapp/queue", "myapp/vite@feat-x"]);
+    assert!(harness.healer.knows_all_workers());
     // Another registry may make another's of it.
-    ward.sites(
+    harness.sites(
         b"sites: [{name: myapp-feat, path: /srv/x}, {name: feat-x, path: /wt/feat.x}, {name: myapp, path: /srv/myapp}]",
     );
-    assert_eq!(ward.healer.take_unlocated().len(), 2);
-    ward.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
-    assert_eq!(names(&ward), ["feat-x/vite-myapp", "myapp/queue"]);
+    assert_eq!(harness.healer.take_unlocated().len(), 2);
+    harness.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
+    assert_eq!(names(&harness), ["feat-x/vite-myapp", "myapp/queue"]);
     // And a container is nobody's worker.
-    let container = Whereabouts { container: true, ..Whereabouts::default() };
-    ward.observe(Fact::Located(vec![(unit("queue"), Ok(container))]));
-    assert_eq!(names(&ward), ["feat-x/vite-myapp"]);
+    let container = Location { container: true, ..Location::default() };
+    harness.observe(Fact::Located(vec![(unit("queue"), Ok(container))]));
+    assert_eq!(names(&harness), ["feat-x/vite-myapp"]);
 }

@@ -1,0 +1,552 @@
+//! The sentences: what was found, and what each rule makes of it.
+
+use super::rest::Rest;
+use super::times::{exactly, roughly, rounded};
+use super::{Line, Mark, Objection, References};
+use crate::diagnosis::{Refusal, State, Trigger, Unrecoverable};
+use crate::rules::{Case, ClearedBy, Rule, Verdict};
+use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence};
+
+/// Puts a case in words.
+pub(super) struct Wording<'a> {
+    pub case: &'a Case<'a>,
+    pub references: &'a References,
+}
+
+impl Wording<'_> {
+    /// What the worker is called: `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or by its unit.
+    pub fn name(&self) -> String {
+        self.case.worker.to_string()
+    }
+
+    /// Where the registry has this key of the worker's site.
+    fn line(&self, key: &str) -> String {
+        match self.references.lines.get(key) {
+            Some(line) => format!("{}:{line}", self.references.sites),
+            None => self.references.sites.clone(),
+        }
+    }
+
+    /// The answer in one sentence.
+    pub fn summary(&self, state: Option<State>, verdict: &Verdict) -> String {
+        let name = self.name();
+        let limit = self.case.context.policy.give_up_after;
+        let next = self.case.attempts().saturating_add(1);
+        let of = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let is = match state {
+            None => return self.summary_of_rest(&name),
+            Some(State::Failed | State::StartLimitHit) => "has failed",
+            Some(State::ExpectedButStopped | State::Orphaned) => "is down",
+            Some(State::Unreachable) => "does not answer",
+            Some(State::CrashLooping) => "crashes again and again",
+            Some(State::Stuck) => "is stuck",
+        };
+        match verdict {
+            Verdict::Well => format!("{name} is well."),
+            Verdict::Stopped => match self.case.stopped_group() {
+                Some(group) => format!("{name} is not healed: {group} was stopped, which it is part of."),
+                None => format!("{name} is not healed: you stopped it."),
+            },
+            Verdict::Held(Refusal::StopUnknown(_)) => {
+                format!("{name} is not healed, as it may have been stopped on purpose.")
+            }
+            Verdict::Held(refusal @ Refusal::Stuck(..)) => format!("{name} is stuck: {}.", in_short(refusal)),
+            Verdict::Held(refusal) => format!("{name} is not healed: {}.", in_short(refusal)),
+            Verdict::GivenUp => match self.reason_of_giving_up() {
+                "" => format!("{name} was given up."),
+                why => format!("{name} was given up: {why}."),
+            },
+            Verdict::Unrecoverable(why @ Unrecoverable::RestartPrevented(_)) => format!("{name} is not healed: {why}."),
+            Verdict::Unrecoverable(why) => format!("{name} cannot be healed: {why}."),
+            Verdict::Exhausted(count) => format!("{name} is given up: {} failed.", attempts(*count)),
+            Verdict::Wait(wait) => {
+                format!("{name} {is}, and is tried again in {} (attempt {next}{of}).", rounded(*wait))
+            }
+            Verdict::Start => format!("{name} {is}, and nothing speaks against starting it (attempt {next}{of})."),
+            Verdict::Restart => format!("{name} {is}, and nothing speaks against restarting it (attempt {next}{of})."),
+        }
+    }
+
+    fn summary_of_rest(&self, name: &str) -> String {
+        let rest = self.case.rest();
+        if rest.is_down()
+            && let Some(refusal) = self.case.intent()
+        {
+            return format!("{name} is down, as it should be: {}.", in_short(&refusal));
+        }
+        match rest {
+            Rest::Up => format!("{name} is up and well."),
+            Rest::Restarting => format!("{name} is about to be restarted by the service manager itself."),
+            Rest::Starting => format!("{name} is on its way up."),
+            Rest::Stopping => format!("{name} is being stopped."),
+            Rest::Masked | Rest::NoFile | Rest::NotEnabled => {
+                format!("{name} is down, and nothing says that it should be up.")
+            }
+            Rest::OnDemand => format!("{name} is down until it is wanted."),
+            Rest::Once => format!("{name} has done its work."),
+            Rest::PerhapsStopped(_) => format!("{name} is not healed, as it may have been stopped on purpose."),
+            Rest::FilesUnknown => format!("{name} is down, but has not failed."),
+            Rest::LeftTo(left_to) => format!("{name} is not healed: {left_to}."),
+            Rest::NotLoaded(_) | Rest::Unclear(_) => format!("{name} is not healed: its state is not clear."),
+        }
+    }
+
+    /// Why it is watched over at all.
+    pub fn covered(&self) -> Line {
+        let worker = self.case.worker;
+        let site = format!("site {} in {}", worker.site, self.line("name"));
+        match (worker.site.as_str(), &worker.worktree) {
+            ("", _) => found("it belongs to no site", format!("also_watch in {}", self.references.config)),
+            (_, None) => found(&format!("its unit is {}", self.case.unit.short()), site),
+            (_, Some(worktree)) => found(&format!("it is {} of the worktree {worktree}", worker.name), site),
+        }
+    }
+
+    /// How long it has been starting or stopping, and how long it may.
+    fn stuck(&self) -> Line {
+        let seen = self.case.seen;
+        let (lasts, limit) = seen.transition.map(|it| (it.lasts, it.limit)).unwrap_or_default();
+        let what = if seen.active == ActiveState::Deactivating { "stopping" } else { "starting" };
+        let limit = match limit {
+            Some(limit) => format!("its unit allows {}", rounded(limit)),
+            None => format!("its unit sets no limit, heal.timeout is {}", rounded(self.case.context.policy.timeout)),
+        };
+        found(
+            &format!("it has been {what} for {}", rounded(lasts)),
+            listed(vec![format!("ActiveState={}", seen.active), limit]),
+        )
+    }
+
+    /// What is wrong with it.
+    pub fn finding(&self, state: State) -> Line {
+        let seen = self.case.seen;
+        let (ago, down_for) = match self.age() {
+            Some(age) => (format!(" {age} ago"), format!(" for {age}")),
+            None => (String::new(), String::new()),
+        };
+        let failed = seen.active == ActiveState::Failed;
+        let mut evidence = vec![self.moment()];
+        let says = match state {
+            _ if self.case.history.cleared == Some(ClearedBy::Us) && !failed => {
+                evidence.push("workerheal has cleared its failure to start it".to_owned());
+                "it failed, and has not come up since".to_owned()
+            }
+            State::Failed if self.case.history.cleared.is_some() && !failed => {
+                evidence.push("its failure was cleared (reset-failed), but it is enabled".to_owned());
+                "it failed, and has not come up since".to_owned()
+            }
+            State::Stuck => return self.stuck(),
+            State::Unreachable if !seen.failed_sockets.is_empty() => {
+                let sockets = seen.failed_sockets.join(", ");
+                return found(
+                    &format!("its socket {sockets} has failed, so that its clients reach nothing"),
+                    listed(evidence),
+                );
+            }
+            State::Failed | State::Orphaned if failed => {
+                evidence.extend(self.property(format!("Result={}", seen.result)));
+                format!("it failed{ago}{}", cause(seen.result))
+            }
+            State::StartLimitHit => {
+                evidence.extend(self.property(format!("Result={}, Restart={}", seen.result, seen.restart)));
+                format!("it crashed too often; the service manager gave up{ago}")
+            }
+            State::ExpectedButStopped => {
+                evidence.extend(self.property("UnitFileState=enabled".to_owned()));
+                format!("it is enabled, but has been down{down_for}")
+            }
+            State::Failed | State::Orphaned => format!("it has been down{down_for}"),
+            State::Unreachable => {
+                evidence.clear();
+                evidence.extend(self.case.history.refuses.map(|place| format!("refused at {place}")));
+                evidence.extend(seen.up_for.map(|up_for| format!("up for {}", roughly(up_for))));
+                "it is up, but does not answer its health probe".to_owned()
+            }
+            State::CrashLooping => {
+                evidence.clear();
+                let last_run = seen.restarts.and_then(|restarts| restarts.last_run);
+                evidence.extend(last_run.map(|run| format!("its last run lasted {}", roughly(run))));
+                "it crashes again and again".to_owned()
+            }
+        };
+        evidence.push(self.state());
+        let finding =
+            seen.said.as_ref().and_then(|said| said.finding.as_ref()).filter(|_| failed && !seen.directory_gone);
+        found(finding.unwrap_or(&says), listed(evidence))
+    }
+
+    /// A property as systemd has it; `None` of a manager that says things in words of its own.
+    fn property(&self, property: String) -> Option<String> {
+        self.case.seen.said.is_none().then_some(property)
+    }
+
+    /// What the manager says of the unit's state.
+    fn state(&self) -> String {
+        match &self.case.seen.said {
+            Some(said) => said.evidence.clone(),
+            None => format!("ActiveState={}", self.case.seen.active),
+        }
+    }
+
+    /// What systemd says, or what is true of launchd in its place.
+    fn by_manager(&self, of_systemd: String, of_launchd: &str) -> String {
+        self.property(of_systemd).unwrap_or_else(|| of_launchd.to_owned())
+    }
+
+    /// That nothing is wrong with it, and why.
+    pub fn rests(&self, rest: &Rest) -> Vec<Line> {
+        let seen = self.case.seen;
+        let state = self.state();
+        let so_far = self.age().map(|age| format!(", for {age} so far")).unwrap_or_default();
+        let down = || {
+            let down_for = self.age().map(|age| format!(" for {age}")).unwrap_or_default();
+            let says = format!("it has been down{down_for}, without having failed");
+            found(&says, listed(vec![self.moment(), state.clone()]))
+        };
+        let mut lines = match rest {
+            Rest::Up => {
+                let up_for = seen.up_for.map(|up_for| format!(" for {}", roughly(up_for))).unwrap_or_default();
+                let since = seen.up_for.and_then(|up_for| self.references.now.checked_sub(up_for));
+                let since = since.map(|since| format!("since {}", exactly(since, self.references.now)));
+                vec![found(&format!("it has been up{up_for}"), listed(vec![since.unwrap_or_default(), state]))]
+            }
+            Rest::Restarting => {
+                let restarts = seen.restarts.map(|restarts| format!("NRestarts={}", restarts.count));
+                let restarts = restarts.and_then(|restarts| self.property(restarts));
+                let restart = self.property(format!("Restart={}", seen.restart));
+                let evidence = vec![restarts.unwrap_or_default(), restart.unwrap_or_default(), state];
+                vec![found("it has ended, and the service manager restarts it", listed(evidence))]
+            }
+            Rest::Starting => vec![found(&format!("it is starting{so_far}"), state)],
+            Rest::Stopping => vec![found(&format!("it is being stopped{so_far}"), state)],
+            Rest::Masked => {
+                vec![down(), found("it is masked, so that nothing can start it", "LoadState=masked".to_owned())]
+            }
+            Rest::NoFile => {
+                let evidence = self.by_manager("LoadState=not-found".to_owned(), "its plist is gone");
+                vec![down(), found("its unit has no file any more", evidence)]
+            }
+            Rest::NotEnabled => {
+                let evidence = self.by_manager("UnitFileState is not enabled".to_owned(), "launchctl print-disabled");
+                vec![down(), found("it is not enabled", evidence)]
+            }
+            Rest::OnDemand => vec![
+                down(),
+                found(
+                    "something else decides when it runs",
+                    "TriggeredBy=, or a Condition...= that does not hold".to_owned(),
+                ),
+            ],
+            Rest::Once => vec![down(), found("it does its work once, and ends", "Type=oneshot".to_owned())],
+            Rest::PerhapsStopped(why) => vec![down(), found("whether somebody stopped it cannot be told", why.clone())],
+            Rest::FilesUnknown => vec![down()],
+            Rest::LeftTo(left_to) => vec![found(left_to, state)],
+            Rest::NotLoaded(load) => {
+                vec![found(
+                    "its unit is not loaded under this name",
+                    listed(vec![self.property(format!("LoadState={load}")).unwrap_or_default(), state]),
+                )]
+            }
+            Rest::Unclear(_) => vec![found("its state is none that can be judged", state)],
+        };
+        if rest.is_down()
+            && let Some(refusal) = self.case.intent()
+        {
+            lines.push(Line { mark: Mark::Objects, ..found(&in_short(&refusal), self.evidence_of(&refusal)) });
+        }
+        lines
+    }
+
+    /// What a rule that has nothing against a heal has to say, if it is of interest for this worker.
+    pub fn passes(&self, rule: Rule, state: State, objections: &[Objection]) -> Option<Line> {
+        let (case, history) = (self.case, &self.case.history);
+        let says = |says: &str, evidence: String| Some(Line { mark: Mark::Passes, ..found(says, evidence) });
+        let objects = |weightier| objections.iter().any(|(rule, _)| *rule == weightier);
+        // Of what is left to the manager, or cannot be started at all, nothing further is of interest.
+        let is_left = objects(Rule::Manager) || objects(Rule::Directory) || objects(Rule::File);
+        match rule {
+            Rule::Stop if matches!(state, State::Unreachable | State::CrashLooping) => None,
+            Rule::Stop if case.was_taken_along() => {
+                let down: Vec<&str> = self.down_parents().map(|parent| parent.name.as_str()).collect();
+                let evidence = match down.as_slice() {
+                    [] => "what it needs went down, and took it along".to_owned(),
+                    names => format!("{} went down, and took it along", names.join(", ")),
+                };
+                says("nobody stopped the worker itself", evidence)
+            }
+            Rule::Stop => match (&case.seen.stop, &case.seen.run) {
+                (Some(StopEvidence::NotRequested), Some(run)) => {
+                    let journal = format!("no stop in the journal of its last run, {}", short(run));
+                    says("nobody stopped it", self.by_manager(journal, "it is neither disabled nor told to end"))
+                }
+                (Some(StopEvidence::KeptFromStarting), _) => {
+                    says("nobody stopped it", "its start was given up: a unit that it needs did not come up".to_owned())
+                }
+                // Then the doubt speaks.
+                (Some(StopEvidence::Unknown(_)), _) => None,
+                (Some(StopEvidence::Requested), _) => says("it was stopped, but is wanted now", by_name()),
+                _ if case.seen.deactivation.is_some_and(Deactivation::was_sudden) => {
+                    says("nobody stopped it", "it was up at one moment and down at the next".to_owned())
+                }
+                _ => None,
+            },
+            Rule::Registry if case.worker.site.is_empty() => None,
+            Rule::Registry => says("neither it nor its site is paused in Lerd", String::new()),
+            Rule::GivenUp if history.given_up.is_some() => {
+                says("it was given up, but that is over", "its unit's file or its last run is another now".to_owned())
+            }
+            Rule::Enabled if is_left => None,
+            Rule::Enabled => match (history.at_failure, case.seen.file) {
+                (Some(then), Some(now)) if then.enabled || now.enabled => None,
+                (Some(_), Some(_)) if history.trigger == Trigger::Request => {
+                    says("it is not enabled, but is wanted now", by_name())
+                }
+                (Some(_), Some(_)) => says(
+                    "it is not enabled, nor was it when it failed",
+                    self.by_manager("UnitFileState is not enabled".to_owned(), "launchctl print-disabled"),
+                ),
+                _ => None,
+            },
+            Rule::Parents => match case.seen.parents.as_slice() {
+                [] => None,
+                parents => says("what it needs is up", names(parents.iter())),
+            },
+            Rule::States | Rule::Attempts if is_left => None,
+            Rule::States if state == State::Unreachable => {
+                says("it is to be restarted if it does not answer", format!("probes in {}", self.references.config))
+            }
+            Rule::States if case.context.policy.heals(state) => {
+                says(&format!("workers in the state {state} are healed"), self.states())
+            }
+            Rule::States if history.trigger == Trigger::Automatic => {
+                says("it did not go down by itself", "a unit that it needs went down or did not come up".to_owned())
+            }
+            Rule::States => says("its state is healed only if a person asks", by_name()),
+            Rule::Attempts if objects(Rule::GivenUp) => None,
+            Rule::Attempts => {
+                let limit = case.context.policy.give_up_after;
+                let limit = limit.map_or("it is never given up".to_owned(), |limit| format!("given up after {limit}"));
+                match case.attempts() {
+                    0 if objections.is_empty() => says("no attempt has been made yet", limit),
+                    0 => None,
+                    made => says(&format!("{} failed so far", attempts(made)), limit),
+                }
+            }
+            Rule::Once if case.seen.oneshot && history.trigger == Trigger::Request => {
+                says("it runs once, and a run is wanted now", by_name())
+            }
+            Rule::Marker
+            | Rule::Pause
+            | Rule::GivenUp
+            | Rule::File
+            | Rule::Manager
+            | Rule::Stuck
+            | Rule::Job
+            | Rule::Directory
+            | Rule::Conflicts
+            | Rule::Once
+            | Rule::Prevented
+            | Rule::Doubt
+            | Rule::Backoff => None,
+        }
+    }
+
+    /// What a rule has against a heal, and what that is known from.
+    pub fn objects(&self, mark: Mark, objection: &Verdict) -> Line {
+        let case = self.case;
+        let says = match objection {
+            Verdict::Stopped => match case.stopped_group() {
+                Some(group) => format!("{group} was stopped"),
+                None => "you stopped it".to_owned(),
+            },
+            Verdict::Held(refusal) => in_short(refusal),
+            Verdict::GivenUp => "it was given up, and has not changed since".to_owned(),
+            Verdict::Unrecoverable(why) => why.to_string(),
+            Verdict::Exhausted(count) => format!("{} failed", attempts(*count)),
+            Verdict::Wait(wait) => format!("the next attempt is due in {}", rounded(*wait)),
+            Verdict::Well | Verdict::Start | Verdict::Restart => String::new(),
+        };
+        let evidence = match objection {
+            Verdict::Stopped => match (&case.seen.stop, &case.seen.run) {
+                (Some(StopEvidence::Requested), Some(run)) => {
+                    let journal = format!("the stop is in the journal of its last run, {}", short(run));
+                    self.by_manager(journal, "it was taken out, disabled or told to end, or its plist is gone")
+                }
+                _ if case.stopped_group().is_some() => {
+                    "PartOf= or Slice=; it was stopped after the worker was last started".to_owned()
+                }
+                _ if case.history.stays_stopped => "workerheal remembers the stop".to_owned(),
+                _ => "the stop was seen".to_owned(),
+            },
+            Verdict::Held(refusal) => self.evidence_of(refusal),
+            Verdict::GivenUp => "its unit's file and its last run are the same".to_owned(),
+            Verdict::Unrecoverable(Unrecoverable::RestartPrevented(exit)) => {
+                format!("the last exit was {exit}, RestartPreventExitStatus= lists it")
+            }
+            Verdict::Unrecoverable(Unrecoverable::NotByHand(_)) => "RefuseManualStart=yes, or the like".to_owned(),
+            Verdict::Unrecoverable(_) => self.by_manager(format!("LoadState={}", case.seen.load), ""),
+            Verdict::Exhausted(_) => match case.context.policy.give_up_after {
+                Some(limit) => format!("heal.give_up_after is {limit}"),
+                None => String::new(),
+            },
+            Verdict::Wait(wait) => match self.references.now.checked_add(*wait) {
+                Some(at) => exactly(at, self.references.now),
+                None => String::new(),
+            },
+            Verdict::Well | Verdict::Start | Verdict::Restart => String::new(),
+        };
+        Line { mark, says, evidence }
+    }
+
+    fn evidence_of(&self, refusal: &Refusal) -> String {
+        let seen = self.case.seen;
+        match refusal {
+            Refusal::StopMarker => self.references.stop_marker.clone(),
+            Refusal::Paused(pause) => match pause.until {
+                Some(until) => {
+                    let left = until.from_now(self.references.clock);
+                    let at = self.references.now.checked_add(left).map(|at| exactly(at, self.references.now));
+                    listed(vec![
+                        format!("for another {}", rounded(left)),
+                        at.map(|at| format!("until {at}")).unwrap_or_default(),
+                    ])
+                }
+                None => "until somebody resumes it".to_owned(),
+            },
+            Refusal::SitePaused(_) => format!("{} says paused: true", self.line("paused")),
+            Refusal::WorkerPaused(_) => format!("{} lists it in paused_workers", self.line("paused_workers")),
+            Refusal::IdleSuspended(worker) => {
+                let key = if worker.worktree.is_some() { "worktree_idle_suspended" } else { "idle_suspended_workers" };
+                format!("{} lists it in {key}", self.line(key))
+            }
+            Refusal::Masked => format!("LoadState={}", seen.load),
+            Refusal::Disabled => {
+                let of_systemd = "UnitFileState was enabled when it failed".to_owned();
+                self.by_manager(of_systemd, "it was enabled when it failed")
+            }
+            Refusal::JobPending => self.property("its Job is set".to_owned()).unwrap_or_else(|| self.state()),
+            Refusal::ParentDown(parent) => {
+                let others: Vec<&Parent> = self.down_parents().filter(|other| other.name != parent.name).collect();
+                let mut evidence = vec![format!("ActiveState={}", parent.active)];
+                if !others.is_empty() {
+                    evidence.push(format!("down as well: {}", names(others.into_iter())));
+                }
+                listed(evidence)
+            }
+            Refusal::ConflictUp(_) => "Conflicts=, on its side or on the other".to_owned(),
+            Refusal::LeftToTrigger(_) => {
+                self.property("Type=oneshot, TriggeredBy=".to_owned()).unwrap_or_else(|| self.state())
+            }
+            Refusal::OneshotEnded => "Type=oneshot, Restart=no".to_owned(),
+            Refusal::Stuck(active, _) => self.property(format!("ActiveState={active}")).unwrap_or_else(|| self.state()),
+            Refusal::CrashLooping(count) => {
+                let of_launchd = format!("runs = {}", count.saturating_add(1));
+                self.by_manager(format!("NRestarts={count}, Restart={}", seen.restart), &of_launchd)
+            }
+            Refusal::DirectoryGone(_) => self.by_manager(
+                "WorkingDirectory= does not exist".to_owned(),
+                "its plist, or the script in that, goes there",
+            ),
+            Refusal::StateNotHealed(_) => self.states(),
+            Refusal::StopUnknown(_) | Refusal::Declined(_) | Refusal::Unreadable(_) => String::new(),
+        }
+    }
+
+    /// The units that it needs and that are down, or about to be.
+    pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
+        self.case.down_parents()
+    }
+
+    fn states(&self) -> String {
+        let states: Vec<&str> = self.case.context.policy.states.iter().map(|state| state.as_str()).collect();
+        format!("heal.states is [{}]", states.join(", "))
+    }
+
+    fn reason_of_giving_up(&self) -> &str {
+        self.case.history.given_up.map(|given_up| given_up.reason.as_str()).unwrap_or_default()
+    }
+
+    /// Whether it was given up for what is still wrong with its file, which that rule says better.
+    pub fn is_said_by_the_file(&self) -> bool {
+        let file = self.case.state().and_then(|state| self.case.objection(Rule::File, state));
+        matches!(file, Some(Verdict::Unrecoverable(why)) if why.to_string() == self.reason_of_giving_up())
+    }
+
+    /// For how long it has been in its state, roughly.
+    fn age(&self) -> Option<String> {
+        let age = self.references.now.duration_since(self.case.seen.since?).ok()?;
+        Some(roughly(age))
+    }
+
+    /// Since when it has been in its state, exactly; empty if that is not known.
+    fn moment(&self) -> String {
+        self.case.seen.since.map(|since| exactly(since, self.references.now)).unwrap_or_default()
+    }
+}
+
+fn found(says: &str, evidence: String) -> Line {
+    Line { mark: Mark::Finding, says: says.to_owned(), evidence }
+}
+
+/// A refusal as it reads where it is clear which worker is meant, and the evidence stands beside it.
+fn in_short(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::StopMarker => "everything was stopped on purpose".to_owned(),
+        Refusal::WorkerPaused(_) => "it is paused in Lerd".to_owned(),
+        Refusal::IdleSuspended(_) => "it sleeps until its site is used again".to_owned(),
+        Refusal::ParentDown(parent) => format!("it needs {}, which {}", parent.name, condition(parent)),
+        refusal => refusal.to_string(),
+    }
+}
+
+fn condition(parent: &Parent) -> &'static str {
+    match parent.active {
+        _ if parent.stopping => "is being stopped",
+        ActiveState::Failed => "has failed",
+        ActiveState::Inactive => "is down",
+        ActiveState::Activating => "is on its way up",
+        ActiveState::Deactivating => "is on its way down",
+        ActiveState::Maintenance => "is being maintained",
+        ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing | ActiveState::Unknown => "is not up",
+    }
+}
+
+/// Pieces of evidence, those left out that are empty.
+fn listed(evidence: Vec<String>) -> String {
+    let evidence: Vec<String> = evidence.into_iter().filter(|piece| !piece.is_empty()).collect();
+    evidence.join(", ")
+}
+
+fn names<'a>(parents: impl Iterator<Item = &'a Parent>) -> String {
+    let names: Vec<&str> = parents.map(|parent| parent.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn by_name() -> String {
+    "asked for by name".to_owned()
+}
+
+fn attempts(count: u32) -> String {
+    if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") }
+}
+
+/// How its last run ended, to follow `it failed`.
+fn cause(result: ServiceResult) -> &'static str {
+    match result {
+        ServiceResult::ExitCode => ": it ended with an error",
+        ServiceResult::Signal => ": it was killed",
+        ServiceResult::CoreDump => ": it crashed",
+        ServiceResult::Timeout => ": it took too long",
+        ServiceResult::Watchdog => ": it hung",
+        ServiceResult::StartLimitHit => ": it was started too often",
+        ServiceResult::OomKill => ": it ran out of memory",
+        ServiceResult::Protocol => ": it ended before it was ready",
+        ServiceResult::Resources => ": something it needs was missing",
+        ServiceResult::ExecCondition | ServiceResult::Success | ServiceResult::Unknown => "",
+    }
+}
+
+/// The beginning of a run's id, enough to find it by.
+fn short(run: &str) -> &str {
+    run.get(..8).unwrap_or(run)
+}

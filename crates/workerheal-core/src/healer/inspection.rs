@@ -1,0 +1,263 @@
+//! The close look that precedes every attempt: what is asked, and what the answer leads to.
+
+use std::time::Duration;
+
+use super::incident::{CONTRADICTION_DELAY, Phase};
+use super::unit::UnitCondition;
+use super::{Healer, Purpose, Timestamp};
+use crate::diagnosis::{Refusal, State, Trigger};
+use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
+use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
+
+/// A start or stop that has taken this much longer than it may is stuck; and so soon it is looked at again what a look
+/// shows otherwise than it was signalled.
+const BEYOND: Duration = Duration::from_millis(20);
+
+impl Healer {
+    /// Whether its stop was seen. A person who asks for it later means something newer.
+    pub(super) fn was_stopped_since(&self, name: &UnitName) -> bool {
+        self.incidents
+            .get(name)
+            .is_some_and(|incident| incident.trigger == Trigger::Automatic && incident.taken_along.is_none())
+            && self.stop_seen(name)
+    }
+
+    /// Whether a stop on request was under way since the unit was last up.
+    pub(super) fn stop_seen(&self, name: &UnitName) -> bool {
+        self.units.get(name).is_some_and(|unit| unit.stop_seen)
+    }
+
+    /// Takes the close look that precedes every attempt.
+    pub(super) fn inspect_due(&mut self, now: Timestamp, name: &UnitName) {
+        if self.incidents.get(name).is_none_or(|incident| incident.phase != Phase::Due) {
+            return;
+        }
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.inspected_at = now;
+        let Some(incident) = self.incidents.get(name) else { return };
+        let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !incident.needs_stop_evidence;
+        // Right after its failure it cannot have been disabled, and there is no time to ask.
+        let fresh = self.units.get(name).is_some_and(|unit| unit.fresh) && witnessed && incident.attempts == 0;
+        let suspected = incident.suspected;
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.fresh = false;
+        }
+        self.enter(name, Phase::Inspecting);
+        let detail = Detail {
+            stop: !witnessed,
+            file: !fresh || suspected.is_some(),
+            restarts: suspected == Some(State::CrashLooping),
+            times: false,
+        };
+        self.inspect(name, Purpose::Attempt, detail);
+    }
+
+    pub(super) fn due_inspected(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.frozen {
+            // What was seen may be wrong already: look again when the doubt is over.
+            return self.make_due(name);
+        }
+        let seen = match result {
+            Ok(seen) => seen,
+            Err(why) => {
+                self.attempt_was_stopped(now, name);
+                return self.hold(now, name, Refusal::Unreadable(why));
+            }
+        };
+        if let Some(incident) = self.incidents.get_mut(name) {
+            // Even if it is not covered just now.
+            incident.note_file(&seen);
+            if incident.trigger == Trigger::Request && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
+                // Another client has done what they wanted.
+                incident.trigger = Trigger::Automatic;
+            }
+        }
+        self.settle_resolution(name, &seen.location());
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.directory_gone = seen.directory_gone;
+        }
+        let Some(case) = self.case(now, name, &seen) else {
+            return self.shelve(name);
+        };
+        let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
+        let group = case.stopped_group().map(ToOwned::to_owned);
+        let is_certain = group.is_some() || case.was_told_to_stop() || seen.stop == Some(StopEvidence::Requested);
+        let has_changed = case.has_changed_since_given_up();
+        let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
+        let in_doubt = in_doubt
+            || (wants_evidence(&verdict) && case.may_have_been_stopped())
+            || (taken_along
+                && seen.stop.is_none()
+                && case.history.trigger == Trigger::Automatic
+                && !case.history.taken_along);
+        if !in_doubt && verdict != Verdict::Stopped {
+            self.attempt_was_stopped(now, name);
+        }
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if in_doubt {
+            // What was signalled is not enough: the journal knows.
+            incident.needs_stop_evidence = true;
+            self.make_due(name);
+            return;
+        }
+        incident.needs_stop_evidence = matches!(verdict, Verdict::Held(Refusal::StopUnknown(_)));
+        if !incident.needs_stop_evidence {
+            incident.doubts = 0;
+        }
+        if state.is_some() {
+            incident.contradictions = 0;
+        }
+        if has_changed {
+            (incident.attempts, incident.given_up) = (0, None);
+        }
+        incident.taken_along =
+            (taken_along && incident.trigger == Trigger::Automatic).then(|| seen.deactivation.unwrap_or_default());
+        incident.oneshot = seen.oneshot;
+        incident.diagnosed = state;
+        let was_orphaned = incident.suspected == Some(State::Orphaned);
+        // What is wrong now need not be wrong with the file that an earlier look was taken at.
+        let earlier = incident.definition.filter(|_| !matches!(verdict, Verdict::Unrecoverable(_)));
+        incident.definition = seen.file.map(|file| file.definition).or(earlier);
+        // It is not asked of one that has only just gone down; then what is known is of an earlier one.
+        incident.run.clone_from(&seen.run);
+        incident.suspected = suspected(state, incident.suspected);
+        let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
+        if !held_by_parent && let Some(parent) = incident.waits_for.clone() {
+            self.leave(name);
+            if needs_nothing {
+                self.wake_group(now, &parent);
+            }
+        }
+        if let Some(state) = state
+            && !matches!(&verdict, Verdict::Stopped | Verdict::GivenUp)
+            && !matches!(&verdict, Verdict::Held(refusal) if refusal.is_intent())
+            && verdict != Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped))
+        {
+            self.announce(name, state, &seen);
+        }
+        if state == Some(State::CrashLooping) {
+            self.may_take_longer(now, name, &seen);
+        }
+        match verdict {
+            Verdict::Well if was_orphaned && seen.active == ActiveState::Inactive => {
+                self.dismiss(now, name, "its directory is back, and it is down");
+            }
+            Verdict::Well => self.found_well(now, name, &seen),
+            Verdict::Stopped => {
+                let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
+                self.stopped(now, name, &reason.unwrap_or_default());
+                if let Some(incident) = self.incidents.get_mut(name) {
+                    incident.stop_is_certain = is_certain;
+                }
+            }
+            Verdict::Held(refusal) => self.hold(now, name, refusal),
+            Verdict::GivenUp => self.enter(name, Phase::GaveUp),
+            Verdict::Unrecoverable(why) => self.give_up(now, name, &why.to_string()),
+            Verdict::Exhausted(_) => self.exhausted(now, name),
+            Verdict::Wait(_) => self.schedule(now, name),
+            Verdict::Start | Verdict::Restart => self.attempt(now, name, start),
+        }
+    }
+
+    /// All that a decision about the worker rests on; `None` if it is not covered.
+    pub(super) fn case<'a>(&'a self, now: Timestamp, name: &'a UnitName, seen: &'a Inspection) -> Option<Case<'a>> {
+        let worker = self.worker(name)?;
+        let unit = self.units.get(name);
+        let mut history = History {
+            stop_seen: unit.is_some_and(|unit| unit.stop_seen),
+            seen_down_for: unit.and_then(|unit| unit.went_down).map(|at| now.from_now(at)),
+            cleared: unit.and_then(|unit| unit.cleared),
+            kept_from_starting: unit.is_some_and(|unit| unit.kept_from_starting),
+            ..History::default()
+        };
+        if let Some(incident) = self.incidents.get(name) {
+            history = History {
+                trigger: incident.trigger,
+                attempts: incident.attempts,
+                wait: incident.not_before.from_now(now),
+                at_failure: incident.file.or(seen.file),
+                given_up: incident.given_up.as_ref(),
+                job_done_before: unit.and_then(|unit| unit.job_done).map(|at| incident.inspected_at.from_now(at)),
+                stays_stopped: incident.was_stopped_in(seen),
+                taken_along: incident.taken_along.is_some()
+                    && incident.taken_along == Some(seen.deactivation.unwrap_or_default()),
+                refuses: incident.refuses.as_deref(),
+                ..history
+            };
+        }
+        Some(Case { context: self.context(), unit: name, worker, seen, history })
+    }
+
+    /// A start or stop that is under way need not be looked at before it has taken longer than it may.
+    fn may_take_longer(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        let Some((transition, unit)) = seen.transition.zip(self.units.get_mut(name)) else { return };
+        let limit = transition.limit.unwrap_or(self.policy.timeout);
+        unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + BEYOND);
+    }
+
+    /// A look showed that nothing is wrong, or that something is under way.
+    fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        let suspected = self.incidents.get(name).and_then(|incident| incident.suspected);
+        self.may_take_longer(now, name, seen);
+        let Some(unit) = self.units.get(name) else { return };
+        let (condition, was_cleared) = (unit.condition(), unit.cleared == Some(ClearedBy::Person));
+        let checked_until = unit.checked_until.filter(|_| seen.transition.is_some());
+        match suspected {
+            Some(State::CrashLooping) => self.no_loop(now, name),
+            _ if seen.active == ActiveState::Inactive && condition == UnitCondition::Down => {
+                self.is_down_as_it_should_be(now, name, seen, was_cleared);
+            }
+            _ if seen.active.is_up() => self.comes_up(now, name),
+            // The manager is about to restart it, or it is on its way: its changes decide.
+            _ => {
+                self.enter(name, Phase::Proving);
+                // Told late, or for an instant only: if it lasts, look again.
+                if condition == UnitCondition::Unhealthy {
+                    let Some(incident) = self.incidents.get_mut(name) else { return };
+                    let wait = BEYOND.saturating_mul(1 << incident.contradictions.min(6)).min(CONTRADICTION_DELAY);
+                    incident.contradictions = incident.contradictions.saturating_add(1);
+                    self.set_timer(name, Some(now + wait));
+                } else {
+                    self.set_timer(name, checked_until);
+                }
+            }
+        }
+    }
+
+    /// It is down without having failed, and nothing says that it should be up.
+    fn is_down_as_it_should_be(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection, was_cleared: bool) {
+        if was_cleared {
+            return self.dismiss(now, name, "its failure was cleared, and it is not enabled");
+        }
+        if self.incidents.get(name).is_some_and(|incident| incident.is_public() || incident.given_up.is_some()) {
+            return self.dismiss(now, name, "it has ended without error");
+        }
+        self.enter(name, Phase::Off);
+        if matches!(seen.stop, Some(StopEvidence::Unknown(_))) && !seen.never_ran() {
+            self.reinspect_in_doubt(now, name);
+        }
+    }
+}
+
+/// Whether a verdict about a worker that is down rests on its not having been stopped on purpose.
+fn wants_evidence(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
+}
+
+/// What its unit's state alone does not tell of a worker is remembered from one look to the next: that state is no
+/// recovery.
+fn suspected(state: Option<State>, before: Option<State>) -> Option<State> {
+    match state {
+        Some(
+            State::CrashLooping
+            | State::Stuck
+            | State::Unreachable
+            | State::ExpectedButStopped
+            // Whatever becomes of the unit, it is nothing else until its directory is back.
+            | State::Orphaned,
+        ) => state,
+        Some(State::Failed | State::StartLimitHit) => None,
+        None => before.filter(|state| *state != State::Orphaned),
+    }
+}

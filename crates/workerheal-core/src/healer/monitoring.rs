@@ -1,0 +1,299 @@
+//! Looking after workers for which nothing has to be done now: health probes of those that are up,
+//! and second looks at those that are left alone, should what would change that have been missed.
+
+use std::time::Duration;
+
+use super::incident::{Incident, Phase, RECHECK_INTERVAL};
+use super::{Action, Healer, Mode, Purpose, Timestamp, Unit, UnitCondition};
+use crate::diagnosis::{Refusal, State, Trigger};
+use crate::event::Phase as EventPhase;
+use crate::probe::{ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
+use crate::rules::LOOP;
+use crate::selector::Resolution;
+use crate::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since, is_another_definition};
+
+/// How many workers that were given up are looked at with each list.
+const RECHECKS_PER_LIST: usize = 4;
+/// How soon a start or stop that is under way is looked at for the first time, to see how long it may take.
+const FIRST_CHECK: Duration = Duration::from_secs(15);
+
+impl Healer {
+    /// What a unit that has not failed is to be looked at for, if anything.
+    pub(super) fn suspicion(&self, now: Timestamp, unit: &Unit) -> Option<State> {
+        if self.mode == Mode::OnRequest {
+            return None;
+        }
+        match unit.condition() {
+            UnitCondition::Up | UnitCondition::ComingUp | UnitCondition::Settling | UnitCondition::Down
+                if unit.directory_gone =>
+            {
+                Some(State::Orphaned)
+            }
+            UnitCondition::Up | UnitCondition::Down if unit.socket_failed && unit.load == LoadState::Loaded => {
+                Some(State::Unreachable)
+            }
+            // An inquiry has a single list: only a look tells it how often the manager has restarted the worker.
+            UnitCondition::ComingUp
+                if unit.auto_restart
+                    && (self.mode == Mode::Inquiry
+                        || u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > LOOP)) =>
+            {
+                Some(State::CrashLooping)
+            }
+            UnitCondition::ComingUp | UnitCondition::Settling => {
+                let since = unit.changing_since?;
+                let first = if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_CHECK) };
+                (now >= unit.checked_until.unwrap_or(first)).then_some(State::Stuck)
+            }
+            UnitCondition::Down if unit.load == LoadState::Loaded => Some(State::ExpectedButStopped),
+            UnitCondition::Up | UnitCondition::Unhealthy | UnitCondition::Down | UnitCondition::Unknown => None,
+        }
+    }
+
+    /// Has the workers that are up asked how they are, where the configuration says how.
+    pub(super) fn probe_healthy(&mut self) {
+        if !self.policy.probes_any(&self.registry) || self.mode == Mode::OnRequest {
+            return;
+        }
+        let mut asked = Vec::new();
+        for (name, unit) in &mut self.units {
+            if unit.condition() != UnitCondition::Up {
+                continue;
+            }
+            let Resolution::Worker(worker) = &unit.resolution else { continue };
+            let probe = Some(worker).filter(|_| !unit.probed).and_then(|it| self.policy.probe_of(&self.registry, it));
+            let Some(probe) = probe else { continue };
+            unit.probed = true;
+            let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+            let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
+            asked.push((name.clone(), probe, directory));
+        }
+        // In an order, so that the same facts lead to the same actions.
+        asked.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        let asked = asked.into_iter().map(|(unit, probe, directory)| Action::Probe { unit, probe, directory });
+        self.actions.extend(asked);
+    }
+
+    /// The answer of a worker that was asked how it is.
+    pub(super) fn probed(&mut self, now: Timestamp, name: &UnitName, result: &ProbeResult) {
+        let grace = self.policy.stable_after;
+        let Some(unit) = self.units.get_mut(name) else { return };
+        unit.probed = false;
+        let verdict = result.verdict(grace);
+        if matches!(verdict, ProbeVerdict::Reachable) {
+            unit.refusals = 0;
+        }
+        if self.frozen || unit.condition() != UnitCondition::Up {
+            return;
+        }
+        if let (ProbeAnswer::Unknown(_), Some(incident)) = (&result.answer, self.incidents.get_mut(name)) {
+            // It has nothing to say against the worker.
+            incident.answered = true;
+        }
+        match verdict {
+            ProbeVerdict::Nothing(_) => {}
+            ProbeVerdict::Reachable => {
+                let Some(incident) = self.incidents.get_mut(name) else { return };
+                incident.answered = true;
+                incident.refuses = None;
+                if incident.suspected == Some(State::Unreachable) && incident.phase.waits() {
+                    if result.up_for.is_some_and(|up_for| up_for >= grace) {
+                        self.recovered(now, name);
+                    } else {
+                        self.comes_up(now, name);
+                    }
+                }
+            }
+            ProbeVerdict::Refused(place) => {
+                unit.refusals = unit.refusals.saturating_add(1);
+                if u32::from(unit.refusals) >= REFUSALS {
+                    self.does_not_answer(now, name, place);
+                }
+            }
+        }
+    }
+
+    fn does_not_answer(&mut self, now: Timestamp, name: &UnitName, place: String) {
+        if self.mode == Mode::OnRequest {
+            // Remembered until a heal is asked for.
+            self.incidents.entry(name.clone()).or_insert_with(|| Incident::new(now));
+        }
+        match self.incidents.get(name).map(|incident| &incident.phase) {
+            None | Some(Phase::Resting) => self.became_unhealthy(now, name, Some(State::Unreachable)),
+            Some(Phase::Proving | Phase::Verifying)
+                if self.incidents.get(name).is_some_and(|incident| !incident.attempt_under_way) =>
+            {
+                self.suspect(name, State::Unreachable);
+            }
+            Some(Phase::Proving | Phase::Verifying) => {
+                if let Some(incident) = self.incidents.get_mut(name) {
+                    // Whatever it was started for: that it is up is no recovery.
+                    incident.suspected = Some(State::Unreachable);
+                }
+                self.attempt_failed(now, name, format!("it is up, but refuses connections to {place}"));
+            }
+            Some(
+                Phase::Due
+                | Phase::Inspecting
+                | Phase::Waiting { .. }
+                | Phase::Held(_)
+                | Phase::Starting
+                | Phase::Cancelled
+                | Phase::Stopped
+                | Phase::Off
+                | Phase::GaveUp,
+            ) => {}
+        }
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.refuses = Some(place);
+        }
+    }
+
+    /// Whether a worker that has proven to stay up still has to answer its probe: not if the probe
+    /// says nothing.
+    pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
+        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probe_of(&self.registry, worker).is_some());
+        let is_silent = |incident: &Incident| incident.suspected == Some(State::Unreachable) && !incident.answered;
+        self.mode == Mode::Automatic && is_asked && self.incidents.get(name).is_some_and(is_silent)
+    }
+
+    /// Has a look taken at whether a worker for which nothing is done is still what it was.
+    pub(super) fn recheck(&mut self, name: &UnitName) {
+        let Some(incident) =
+            self.incidents.get(name).filter(|incident| !incident.inspections.is_open(Purpose::Recheck))
+        else {
+            return;
+        };
+        let stop = incident.phase == Phase::Stopped && !incident.stop_is_certain;
+        self.inspect(name, Purpose::Recheck, Detail { file: true, stop, ..Detail::default() });
+    }
+
+    /// Has a few of those that were given up looked at, in turns: that a definition was changed without a reload
+    /// (`systemctl set-property`) is signalled by nothing.
+    pub(super) fn recheck_some_given_up(&mut self) {
+        if self.mode != Mode::Automatic {
+            return;
+        }
+        let after = self.last_rechecked.take();
+        let given_up =
+            self.incidents.iter().filter(|(_, incident)| incident.phase == Phase::GaveUp && !incident.restored);
+        let (before, later): (Vec<_>, Vec<_>) =
+            given_up.map(|(name, _)| name.clone()).partition(|name| after.as_ref().is_some_and(|after| name <= after));
+        for name in later.into_iter().chain(before).take(RECHECKS_PER_LIST) {
+            self.recheck(&name);
+            self.last_rechecked = Some(name);
+        }
+    }
+
+    /// The same for all of them.
+    pub(super) fn recheck_all(&mut self) {
+        let left_alone = |phase: &Phase| matches!(phase, Phase::Stopped | Phase::GaveUp);
+        let names =
+            self.incidents.iter().filter(|(_, incident)| left_alone(&incident.phase)).map(|(name, _)| name.clone());
+        for name in names.collect::<Vec<_>>() {
+            self.recheck(&name);
+        }
+    }
+
+    /// The answer to that look: another run than the last one means that it was started, and other
+    /// files that they were changed.
+    pub(super) fn rechecked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        if self.incidents.get(name).is_none_or(|incident| !matches!(incident.phase, Phase::Stopped | Phase::GaveUp)) {
+            return;
+        }
+        self.set_timer(name, Some(now + RECHECK_INTERVAL));
+        let Some(incident) = self.incidents.get_mut(name).filter(|_| !self.frozen) else { return };
+        let Ok(seen) = result else { return };
+        if seen.active.is_up() && incident.suspected != Some(State::Unreachable) {
+            // What said that it was down is out of date.
+            return self.comes_up(now, name);
+        }
+        // What was taken for a stop can have been the first half of a restart, whose second half failed. By
+        // the second look the journal has had time to be written.
+        let no_stop = incident.phase == Phase::Stopped
+            && !incident.stop_is_certain
+            && incident.run.is_some()
+            && seen.stop == Some(StopEvidence::NotRequested);
+        if seen.stop == Some(StopEvidence::Requested) {
+            incident.stop_is_certain = true;
+            self.saved_state_changed = true;
+        }
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        let another_run = has_run_since(incident.run.as_deref(), seen.run.as_deref());
+        self.saved_state_changed |= incident.file.is_none() || incident.run.is_none();
+        incident.note_file(&seen);
+        if incident.run.is_none() {
+            incident.run = seen.run;
+        }
+        let another_file = match (&incident.given_up, seen.file) {
+            (Some(given_up), Some(file)) => {
+                given_up.definition.is_some_and(|then| is_another_definition(then, file.definition))
+            }
+            _ => false,
+        };
+        if let (Some(given_up), Some(file)) = (&mut incident.given_up, seen.file) {
+            // Also instead of one that an earlier version has written down, which is of another kind.
+            given_up.definition = Some(file.definition);
+            given_up.run.clone_from(&incident.run);
+        }
+        let suspected = incident.suspected;
+        let is_down = self
+            .units
+            .get(name)
+            .is_some_and(|unit| matches!(unit.condition(), UnitCondition::Unhealthy | UnitCondition::Up));
+        if (another_run || another_file || no_stop) && is_down {
+            if let Some(unit) = self.units.get_mut(name).filter(|_| another_run || no_stop) {
+                // That stop was of another run.
+                (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
+                unit.job_done = None;
+            }
+            self.begin(now, name, suspected, Trigger::Automatic);
+        }
+    }
+
+    /// The answer to whether a worker really has been up for long.
+    pub(super) fn uptime_seen(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
+        let Some(incident) = self.incidents.get(name) else { return };
+        let is_looping = matches!(incident.phase, Phase::Held(Refusal::CrashLooping(_)));
+        if !is_looping && incident.phase != Phase::Resting {
+            return;
+        }
+        let up_for = result.ok().filter(|seen| seen.active.is_up()).and_then(|seen| seen.up_for);
+        let Some(up_for) = up_for.filter(|_| !self.frozen) else {
+            return self.set_timer(name, Some(now + RECHECK_INTERVAL));
+        };
+        if up_for < self.policy.reset_after {
+            return self.set_timer(name, Some(now + self.policy.reset_after.saturating_sub(up_for)));
+        }
+        if is_looping {
+            self.recovered(now, name);
+        }
+        self.set_timer(name, None);
+        self.incidents.remove(name);
+        self.saved_state_changed = true;
+    }
+
+    /// The answer to a look at a worker that was suspected of being restarted again and again, and
+    /// is not.
+    pub(super) fn no_loop(&mut self, now: Timestamp, name: &UnitName) {
+        if let Some(unit) = self.units.get_mut(name) {
+            // Its runs are long ones: look again only after many more of them.
+            unit.restarts_seen = -4 * i16::try_from(LOOP).unwrap_or(i16::MAX);
+        }
+        if self.incidents.get(name).is_some_and(|incident| incident.is_public() || incident.given_up.is_some()) {
+            return self.comes_up(now, name);
+        }
+        self.rest(now, name);
+    }
+
+    /// Tells that a worker is restarted again and again.
+    pub(super) fn announce_loop(&mut self, name: &UnitName, count: u32) {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if !std::mem::replace(&mut incident.announced, true) {
+            self.emit(name, EventPhase::Detected, |event| {
+                State::CrashLooping.as_str().clone_into(&mut event.reason);
+                event.error = format!("restarted {count} times by the service manager");
+            });
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What the healer answers when it is asked how things are. Decides nothing.
+
+use std::time::Duration;
+
+use super::incident::{Incident, Phase};
+use super::unit::UnitCondition;
+use super::{Healer, Timestamp, Unit};
+use crate::batch::{LeftAlone, Plan};
+use crate::diagnosis::{Refusal, State};
+use crate::event::UnhealthyWorker;
+use crate::pauses::Pauses;
+use crate::report::{Stage, WorkerReport};
+use crate::selector::{Resolution, Worker};
+use crate::units::{ActiveState, UnitName};
+
+impl Healer {
+    /// Every worker, sorted by site, then worker.
+    #[must_use]
+    pub fn reports(&self, now: Timestamp) -> Vec<WorkerReport> {
+        let mut reports: Vec<WorkerReport> =
+            self.workers().map(|(name, unit, worker)| self.report(now, name, unit, worker)).collect();
+        reports.sort_by(|a, b| (&a.site, &a.worker, &a.unit).cmp(&(&b.site, &b.worker, &b.unit)));
+        reports
+    }
+
+    /// What there is to heal, if a person asks for everything: what is ill, apart from what no start would mend,
+    /// or what the configuration does not have healed.
+    #[must_use]
+    pub fn plan(&self, now: Timestamp) -> Plan {
+        let mut plan = Plan::default();
+        for report in self.reports(now) {
+            let Some(worker) = report.unhealthy() else { continue };
+            let held_for = UnitName::parse(&report.unit).ok().and_then(|unit| self.held_for(&unit).cloned());
+            let is_left_alone = match &held_for {
+                Some(refusal) if refusal.is_shown_only() => true,
+                _ => worker.state == State::Orphaned,
+            };
+            if is_left_alone {
+                plan.left_alone.push(LeftAlone { worker, reason: report.reason });
+            } else {
+                plan.unhealthy.push(worker);
+            }
+        }
+        plan
+    }
+
+    /// Those of the units that are being started, or have yet to prove that they stay up: a heal that names one waits
+    /// for the end of that.
+    #[must_use]
+    pub fn under_way(&self, units: &[UnitName]) -> Vec<UnhealthyWorker> {
+        let under_way = |name: &&UnitName| {
+            let incident = self.incidents.get(*name);
+            incident
+                .is_some_and(|incident| matches!(incident.phase, Phase::Starting | Phase::Proving | Phase::Verifying))
+        };
+        let worker = |name: &UnitName| {
+            let worker = self.worker(name)?;
+            Some(UnhealthyWorker {
+                site: worker.site.clone(),
+                worker: worker.name.clone(),
+                worktree: worker.worktree.clone(),
+                unit: name.short().to_owned(),
+                state: self.incidents.get(name)?.diagnosed.unwrap_or(State::Failed),
+                last_error: String::new(),
+            })
+        };
+        units.iter().filter(under_way).filter_map(worker).collect()
+    }
+
+    /// How many workers there are at each stage.
+    #[must_use]
+    pub fn stages(&self) -> [(Stage, usize); Stage::ALL.len()] {
+        let mut counts = Stage::ALL.map(|stage| (stage, 0));
+        for (name, unit, _) in self.workers() {
+            let stage = stage(unit, self.incidents.get(name));
+            counts.iter_mut().filter(|(it, _)| *it == stage).for_each(|(_, count)| *count += 1);
+        }
+        counts
+    }
+
+    /// Site and unit of each worker that is given up.
+    #[must_use]
+    pub fn given_up(&self) -> Vec<(String, String)> {
+        let given_up = self.incidents.iter().filter(|(_, incident)| incident.phase == Phase::GaveUp);
+        given_up.filter_map(|(name, _)| Some((self.worker(name)?.site.clone(), name.short().to_owned()))).collect()
+    }
+
+    /// Whose worker the unit is, if it is covered.
+    #[must_use]
+    pub fn worker_of(&self, name: &UnitName) -> Option<&Worker> {
+        self.worker(name)
+    }
+
+    /// Every unit that is a worker.
+    pub fn covered(&self) -> impl Iterator<Item = (&UnitName, &Worker)> {
+        self.workers().map(|(name, _, worker)| (name, worker))
+    }
+
+    /// Every worker whose unit is up.
+    pub fn up(&self) -> impl Iterator<Item = &UnitName> {
+        self.workers().filter(|(_, unit, _)| unit.active.is_up()).map(|(name, ..)| name)
+    }
+
+    /// If nothing is being done about a unit, or about to be: whether it is up.
+    #[must_use]
+    pub fn at_rest(&self, name: &UnitName) -> Option<bool> {
+        let rests =
+            self.incidents.get(name).is_none_or(|incident| matches!(incident.phase, Phase::Resting | Phase::Off));
+        rests.then(|| self.units.get(name).is_some_and(|unit| unit.active.is_up()))
+    }
+
+    /// What people have paused.
+    #[must_use]
+    pub fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+
+    /// Has an attempt that a person asked for proven within this time, in place of `stable_after`.
+    pub fn prove_within(&mut self, name: &UnitName, time: Duration) {
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.proving_time = Some(time);
+        }
+    }
+
+    /// How long the worker has to stay up to count as healed.
+    pub(super) fn proving_time(&self, name: &UnitName) -> Duration {
+        let asked_for = self.incidents.get(name).and_then(|incident| incident.proving_time);
+        asked_for.unwrap_or(self.policy.stable_after)
+    }
+
+    fn workers(&self) -> impl Iterator<Item = (&UnitName, &Unit, &Worker)> {
+        self.units.iter().filter_map(|(name, unit)| match &unit.resolution {
+            Resolution::Worker(worker) => Some((name, unit, worker)),
+            Resolution::NeedsDirectory | Resolution::NotAWorker => None,
+        })
+    }
+
+    fn report(&self, now: Timestamp, name: &UnitName, unit: &Unit, worker: &Worker) -> WorkerReport {
+        let incident = self.incidents.get(name);
+        let phase = stage(unit, incident);
+        let orphaned = unit.directory_gone.then_some(State::Orphaned);
+        let state = orphaned.or_else(|| incident.filter(|_| is_ill(phase)).and_then(|incident| wrong(unit, incident)));
+        let against = self.context().intent_against(name, worker);
+        let (mut reason, mut retry_at) = match incident.map(|incident| &incident.phase) {
+            Some(Phase::Held(refusal)) => (refusal.to_string(), pause_end(refusal)),
+            Some(Phase::Waiting { until }) => (String::new(), Some(*until)),
+            Some(Phase::GaveUp) => (
+                incident.and_then(|incident| incident.given_up.as_ref()).map_or(String::new(), |it| it.reason.clone()),
+                None,
+            ),
+            Some(Phase::Stopped) => ("you stopped it".to_owned(), None),
+            _ => (String::new(), None),
+        };
+        if reason.is_empty() && orphaned.is_some() && against.is_none() {
+            "its working directory is gone".clone_into(&mut reason);
+        }
+        if let (true, Some(against)) = (reason.is_empty(), &against) {
+            (reason, retry_at) = (against.to_string(), retry_at.or(pause_end(against)));
+        }
+        let meant_to_be = match incident.map(|incident| &incident.phase) {
+            Some(Phase::Held(refusal)) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
+            _ => against.is_some(),
+        };
+        WorkerReport {
+            site: worker.site.clone(),
+            worker: worker.name.clone(),
+            worktree: worker.worktree.clone(),
+            unit: name.short().to_owned(),
+            healthy: meant_to_be || state.is_none() || !(is_ill(phase) || orphaned.is_some()),
+            phase,
+            state,
+            attempts: incident.map_or(0, |incident| incident.attempts),
+            retry_in: retry_at.map(|at| at.from_now(now)),
+            reason,
+            last_error: incident.map(|incident| last_error(state, incident)).unwrap_or_default(),
+            since: None,
+            up_since: None,
+        }
+    }
+}
+
+/// Where a worker stands, as others may know it.
+fn stage(unit: &Unit, incident: Option<&Incident>) -> Stage {
+    let by_itself = match unit.condition() {
+        UnitCondition::Up => Stage::Up,
+        UnitCondition::Unhealthy => Stage::Due,
+        UnitCondition::ComingUp | UnitCondition::Settling => Stage::Changing,
+        UnitCondition::Down => Stage::Down,
+        UnitCondition::Unknown => Stage::Unknown,
+    };
+    match incident.map(|incident| &incident.phase) {
+        None | Some(Phase::Resting) => by_itself,
+        Some(Phase::Due | Phase::Inspecting) => Stage::Due,
+        Some(Phase::Starting) => Stage::Starting,
+        Some(Phase::Proving | Phase::Verifying) if incident.is_some_and(|incident| incident.given_up.is_some()) => {
+            Stage::GaveUp
+        }
+        Some(Phase::Proving | Phase::Verifying) if !unit.active.is_up() => by_itself,
+        Some(Phase::Proving | Phase::Verifying) => Stage::Proving,
+        Some(Phase::Waiting { .. }) => Stage::Waiting,
+        Some(Phase::Held(_)) => Stage::Held,
+        Some(Phase::Cancelled) => Stage::Changing,
+        Some(Phase::Stopped) => Stage::Stopped,
+        Some(Phase::Off) => Stage::Down,
+        Some(Phase::GaveUp) => Stage::GaveUp,
+    }
+}
+
+/// Whether a worker at this stage is down, or not what it should be, and not on purpose.
+fn is_ill(stage: Stage) -> bool {
+    matches!(stage, Stage::Due | Stage::Starting | Stage::Waiting | Stage::Held | Stage::GaveUp)
+}
+
+/// What is wrong with it: as the last look said; before the first, what the state tells alone.
+fn wrong(unit: &Unit, incident: &Incident) -> Option<State> {
+    let by_itself = (unit.active == ActiveState::Failed).then_some(State::Failed);
+    incident.diagnosed.or(incident.suspected).or(by_itself)
+}
+
+/// What went wrong, as far as it is remembered.
+fn last_error(state: Option<State>, incident: &Incident) -> String {
+    match (state, &incident.refuses) {
+        // Nothing did.
+        (Some(State::ExpectedButStopped | State::Orphaned), _) => String::new(),
+        (Some(State::Unreachable), Some(place)) => format!("it refuses connections to {place}"),
+        _ => incident.last_failure.clone(),
+    }
+}
+
+fn pause_end(refusal: &Refusal) -> Option<Timestamp> {
+    match refusal {
+        Refusal::Paused(pause) => pause.until,
+        _ => None,
+    }
+}

@@ -1,0 +1,212 @@
+//! Every worker as the healer sees it: what `status` shows, and the API answers.
+//!
+//! A report is made of what the healer decides with, on request, and costs nothing before.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::diagnosis::State;
+use super::event::{UnhealthyWorker, milliseconds, rfc3339};
+use super::selector::display_name;
+
+/// What is being done about a worker, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// It works: nothing.
+    Up,
+    /// It is down without having failed, as it should be: nothing.
+    Down,
+    /// Another client starts or stops it, or the service manager is about to restart it.
+    Changing,
+    /// An attempt is made as soon as there is room for it.
+    Due,
+    /// It is being started.
+    Starting,
+    /// It was started, and has to stay up.
+    Proving,
+    /// The next attempt is made at a known time.
+    Waiting,
+    /// Something has to happen first.
+    Held,
+    /// Its user stopped it: nothing.
+    Stopped,
+    /// Too many attempts have failed, or none can succeed: nothing, until something changes.
+    GaveUp,
+    /// The service manager said something about it that this version does not know.
+    Unknown,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 11] = [
+        Self::Up,
+        Self::Down,
+        Self::Changing,
+        Self::Due,
+        Self::Starting,
+        Self::Proving,
+        Self::Waiting,
+        Self::Held,
+        Self::Stopped,
+        Self::GaveUp,
+        Self::Unknown,
+    ];
+
+    /// The word used in JSON and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Changing => "changing",
+            Self::Due => "due",
+            Self::Starting => "starting",
+            Self::Proving => "proving",
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+            Self::Stopped => "stopped",
+            Self::GaveUp => "gave-up",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One worker. Optional parts are left out of the JSON when they do not apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// Its site; empty if it has none.
+    pub site: String,
+    /// What it does there.
+    pub worker: String,
+    /// The git worktree that it serves, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
+    /// Its unit, without `.service`.
+    pub unit: String,
+    /// Whether nothing is wrong with it, or nothing that is not meant to be: what is paused or was
+    /// stopped is no worker to worry about.
+    pub healthy: bool,
+    /// What is being done about it.
+    pub phase: Stage,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Attempts since the history was last forgotten.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Milliseconds until the next attempt, or until the pause that holds it ends.
+    #[serde(default, rename = "retry_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
+    pub retry_in: Option<Duration>,
+    /// Why it is held, was given up, or would not be healed if it failed now.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// How the last attempt failed, or what it logged last, as one line.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_error: String,
+    /// When something was last told of it, as RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
+    pub since: Option<SystemTime>,
+    /// Since when it has been up, as RFC 3339; left out if it is not, or if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
+    pub up_since: Option<SystemTime>,
+}
+
+impl WorkerReport {
+    /// `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone where there is no site.
+    #[must_use]
+    pub fn name(&self) -> String {
+        display_name(&self.site, &self.worker, self.worktree.as_deref())
+    }
+
+    /// The worker by its name within its site: `WORKER` or `WORKER@WORKTREE`.
+    #[must_use]
+    pub fn task(&self) -> String {
+        match &self.worktree {
+            Some(worktree) => format!("{}@{worktree}", self.worker),
+            None => self.worker.clone(),
+        }
+    }
+
+    /// The worker as `detect` lists it, if it would.
+    #[must_use]
+    pub fn unhealthy(&self) -> Option<UnhealthyWorker> {
+        let state = self.state.filter(|_| !self.healthy)?;
+        Some(UnhealthyWorker {
+            site: self.site.clone(),
+            worker: self.worker.clone(),
+            worktree: self.worktree.clone(),
+            unit: self.unit.clone(),
+            state,
+            last_error: self.last_error.clone(),
+        })
+    }
+}
+
+#[cfg(any(test, feature = "samples"))]
+impl WorkerReport {
+    /// A worker of the site myapp of which there is nothing else to say, for tests to vary.
+    #[must_use]
+    pub fn plain(worker: &str, phase: Stage) -> Self {
+        Self {
+            site: "myapp".into(),
+            worker: worker.into(),
+            worktree: None,
+            unit: format!("lerd-{worker}-myapp"),
+            healthy: phase == Stage::Up,
+            phase,
+            state: None,
+            attempts: 0,
+            retry_in: None,
+            reason: String::new(),
+            last_error: String::new(),
+            since: None,
+            up_since: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_stage_has_one_word() {
+        for stage in Stage::ALL {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
+        }
+    }
+
+    #[test]
+    fn json_says_what_applies_and_can_be_read_back() {
+        let up = WorkerReport::plain("queue", Stage::Up);
+        let text = serde_json::to_value(&up).unwrap();
+        assert_eq!(
+            text,
+            json!({"site": "myapp", "worker": "queue", "unit": "lerd-queue-myapp", "healthy": true, "phase": "up", "attempts": 0})
+        );
+        assert_eq!(serde_json::from_value::<WorkerReport>(text).unwrap(), up);
+        let waiting = WorkerReport {
+            healthy: false,
+            phase: Stage::Waiting,
+            state: Some(State::StartLimitHit),
+            retry_in: Some(Duration::from_millis(1950)),
+            since: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
+            ..up
+        };
+        let text = serde_json::to_value(&waiting).unwrap();
+        assert_eq!(text["state"], "start-limit-hit");
+        assert_eq!(text["retry_in_ms"], 1950);
+        assert_eq!(text["since"], "1970-01-01T00:00:01.500Z");
+        assert_eq!(serde_json::from_value::<WorkerReport>(text).unwrap(), waiting);
+    }
+}

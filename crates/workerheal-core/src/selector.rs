@@ -1,0 +1,559 @@
+//! Which units are workers, and whose.
+//!
+//! A worker of a site is the unit `<prefix><worker>-<site>.service`, of one of its git worktrees
+//! `<prefix><worker>-<site>-<worktree>.service`. Workers, sites and worktrees may all contain
+//! hyphens, so a name alone can be ambiguous. The rules, which are those of Lerd 1.33:
+//!
+//! 1. A unit is a worktree's if its `WorkingDirectory=` is no site's own directory, and the last part
+//!    of that directory, with its dots read as hyphens, is the tail of the unit's name. It belongs to
+//!    the longest registered site that stands right before the tail.
+//! 2. Any other unit belongs to the longest registered site that its name ends in.
+//! 3. What fits neither belongs to no site.
+//!
+//! The directory is asked for only where a registered site stands in the middle of the name, because
+//! rule 1 can hold only there. Sites that are paused, ignored or unreadable take part: their units are
+//! not taken for those of another site. The cost of a resolution grows with the hyphens in the name,
+//! not with the number of sites.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::registry::Registry;
+use super::units::{UnitName, is_unit_character};
+
+/// Who a unit works for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Worker {
+    /// The site, or empty for a unit that only `also_watch` covers.
+    pub site: String,
+    /// What it does there, for example `queue`; the unit's name where there is no site.
+    pub name: String,
+    /// The git worktree it serves, if not the site's main directory, as the unit's name spells it: the
+    /// last part of the worktree's directory, with hyphens for dots.
+    pub worktree: Option<String>,
+}
+
+impl Worker {
+    /// What it does, for whom if that is not the site's main directory: `WORKER` or `WORKER@WORKTREE`.
+    #[must_use]
+    pub fn task(&self) -> String {
+        match &self.worktree {
+            Some(worktree) => format!("{}@{worktree}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone where there is no site.
+impl fmt::Display for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&display_name(&self.site, &self.name, self.worktree.as_deref()))
+    }
+}
+
+/// The name by which people know a worker: `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone
+/// where there is no site.
+#[must_use]
+pub fn display_name(site: &str, worker: &str, worktree: Option<&str>) -> String {
+    match (site, worktree) {
+        ("", _) => worker.to_owned(),
+        (site, None) => format!("{site}/{worker}"),
+        (site, Some(worktree)) => format!("{site}/{worker}@{worktree}"),
+    }
+}
+
+/// What a unit's name says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// It is this worker.
+    Worker(Worker),
+    /// The name fits more than one reading: ask again with the unit's `WorkingDirectory=`.
+    NeedsDirectory,
+    /// None of ours; never touched.
+    NotAWorker,
+}
+
+/// The part of the configuration that says which units are covered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selector {
+    prefix: String,
+    ignored: HashSet<String>,
+    also: Vec<glob::Pattern>,
+    /// Units by other names (`Alias=`) that one of the globs matches.
+    aliases: Aliases,
+}
+
+/// The units that other names of theirs stand for.
+pub type Aliases = BTreeMap<UnitName, UnitName>;
+
+/// Why a coverage setting was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSelector {
+    /// An empty or impossible prefix would cover every unit, or none.
+    #[error("`unit_prefix` must be the beginning of a unit name, such as `lerd-`")]
+    Prefix,
+    /// Not a glob over names of service units.
+    #[error("{0:?} is no glob for service units ({1}), write for example \"celery@*.service\"")]
+    Glob(String, String),
+}
+
+impl Selector {
+    /// Coverage of the units that begin with `prefix`, but for workers named in `ignored`, and of
+    /// the units that one of the globs in `also` matches.
+    ///
+    /// # Errors
+    ///
+    /// If the prefix or a glob cannot match a service unit.
+    pub fn new(
+        prefix: &str,
+        ignored: impl IntoIterator<Item = String>,
+        also: &[String],
+    ) -> Result<Self, InvalidSelector> {
+        if prefix.is_empty() || !prefix.chars().all(is_unit_character) {
+            return Err(InvalidSelector::Prefix);
+        }
+        let also = also.iter().map(|text| parse_glob(text)).collect::<Result<_, _>>()?;
+        Ok(Self { prefix: prefix.to_owned(), ignored: ignored.into_iter().collect(), also, aliases: Aliases::new() })
+    }
+
+    /// The patterns, in the manager's own glob syntax, that all covered units match.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<String> {
+        std::iter::once(format!("{}*.service", self.prefix))
+            .chain(self.also.iter().map(|glob| glob.as_str().to_owned()))
+            .collect()
+    }
+
+    /// The globs over further units, in the manager's own syntax.
+    pub fn also_watched(&self) -> impl Iterator<Item = &str> {
+        self.also.iter().map(glob::Pattern::as_str)
+    }
+
+    /// Whether units may be meant by another name of theirs: the manager has to be asked.
+    #[must_use]
+    pub fn may_name_aliases(&self) -> bool {
+        !self.also.is_empty()
+    }
+
+    /// Takes in the other names of units. A unit is covered by them as by its own. Answers whether they say anything
+    /// new.
+    pub fn set_aliases(&mut self, aliases: &Aliases) -> bool {
+        let is_meant = |alias: &UnitName| self.also.iter().any(|glob| glob.matches(alias.as_str()));
+        let meant = aliases.iter().filter(|(alias, _)| is_meant(alias));
+        let meant = meant.map(|(alias, unit)| (alias.clone(), unit.clone())).collect();
+        std::mem::replace(&mut self.aliases, meant) != self.aliases
+    }
+
+    /// The other names of units, as far as they are covered by them.
+    #[must_use]
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
+    /// The targets, with units called by their own names.
+    #[must_use]
+    pub fn by_own_names(&self, targets: &[String]) -> Vec<String> {
+        targets.iter().map(|target| self.own_name(target)).collect()
+    }
+
+    /// The target, with a unit called by its own name.
+    #[must_use]
+    pub fn own_name(&self, target: &str) -> String {
+        let unit = UnitName::parse(target).ok().and_then(|alias| self.aliases.get(&alias));
+        unit.map_or(target, UnitName::short).to_owned()
+    }
+
+    /// Whether it is one of the further units, by its own name or another.
+    fn matches_also_watch(&self, unit: &UnitName) -> bool {
+        self.also.iter().any(|glob| glob.matches(unit.as_str())) || self.aliases.values().any(|it| it == unit)
+    }
+
+    /// Whether the unit's name lets it be covered at all, whatever the registry says.
+    #[must_use]
+    pub fn may_cover(&self, unit: &UnitName) -> bool {
+        unit.as_str().starts_with(&self.prefix) || self.matches_also_watch(unit)
+    }
+
+    /// What the unit's name says of it.
+    #[must_use]
+    pub fn resolve(&self, registry: &Registry, unit: &UnitName) -> Resolution {
+        let Some(name) = self.body(unit) else {
+            return self.resolve_unregistered(unit);
+        };
+        match (site_at_end(registry, name), inner_sites(registry, name).next()) {
+            (None, None) => self.resolve_unregistered(unit),
+            (Some(worker), None) => self.admit(registry, unit, worker),
+            (_, Some(_)) => Resolution::NeedsDirectory,
+        }
+    }
+
+    /// As [`resolve`](Self::resolve), for a unit whose `WorkingDirectory=` is known (`None`: none was
+    /// chosen for it). Never answers [`Resolution::NeedsDirectory`].
+    #[must_use]
+    pub fn resolve_in(&self, registry: &Registry, unit: &UnitName, directory: Option<&Path>) -> Resolution {
+        let Some(name) = self.body(unit) else {
+            return self.resolve_unregistered(unit);
+        };
+        let elsewhere = directory.filter(|directory| !registry.is_checkout(directory));
+        let worktree = elsewhere.and_then(|directory| worktree_in(registry, name, directory));
+        match worktree.or_else(|| site_at_end(registry, name)) {
+            Some(worker) => self.admit(registry, unit, worker),
+            None => self.resolve_unregistered(unit),
+        }
+    }
+
+    /// As [`resolve`](Self::resolve), for a unit that is known to be a container of its own: covered
+    /// only if the configuration names it.
+    #[must_use]
+    pub fn resolve_container(&self, unit: &UnitName) -> Resolution {
+        self.resolve_unregistered(unit)
+    }
+
+    /// The directories of the sites that the unit's name fits: if the unit's own directory is one of
+    /// them, however that is spelt, the unit is no worktree's. Empty where the name alone decides.
+    #[must_use]
+    pub fn rival_checkouts(&self, registry: &Registry, unit: &UnitName) -> BTreeSet<PathBuf> {
+        let Some(name) = self.body(unit) else { return BTreeSet::new() };
+        let mut rivals = inner_sites(registry, name).peekable();
+        if rivals.peek().is_none() {
+            return BTreeSet::new();
+        }
+        let sites = rivals.map(|(_, site)| site.to_owned()).chain(site_at_end(registry, name).map(|it| it.site));
+        let paths = sites.filter_map(|site| registry.site(&site).map(|site| site.path.clone()));
+        paths.filter(|path| path.is_absolute()).collect()
+    }
+
+    /// The unit's name without the prefix; `None` for units that are never a site's worker.
+    fn body<'u>(&self, unit: &'u UnitName) -> Option<&'u str> {
+        unit.short().strip_prefix(&self.prefix).filter(|name| !is_shared_container(name))
+    }
+
+    /// A resolved worker, unless the configuration or the registry takes it out.
+    fn admit(&self, registry: &Registry, unit: &UnitName, worker: Worker) -> Resolution {
+        // Of an entry that could not be read it is not known whether it is ignored or paused.
+        let is_site = registry.site(&worker.site).is_some_and(|site| !site.ignored);
+        if !is_site || self.ignored.contains(&worker.name) {
+            return self.resolve_unregistered(unit);
+        }
+        Resolution::Worker(worker)
+    }
+
+    fn resolve_unregistered(&self, unit: &UnitName) -> Resolution {
+        if self.matches_also_watch(unit) {
+            let worker = Worker { site: String::new(), name: unit.short().to_owned(), worktree: None };
+            return Resolution::Worker(worker);
+        }
+        Resolution::NotAWorker
+    }
+}
+
+impl Default for Selector {
+    fn default() -> Self {
+        Self {
+            prefix: "lerd-".to_owned(),
+            ignored: ["fp", "custom", "cfpm"].map(str::to_owned).into(),
+            also: Vec::new(),
+            aliases: Aliases::new(),
+        }
+    }
+}
+
+fn parse_glob(text: &str) -> Result<glob::Pattern, InvalidSelector> {
+    let refuse = |why: &str| InvalidSelector::Glob(text.to_owned(), why.to_owned());
+    let full = if text.contains('.') { text.to_owned() } else { format!("{text}.service") };
+    if !full.ends_with(".service") {
+        return Err(refuse("it does not end in .service"));
+    }
+    if let Some(wrong) = full.chars().find(|c| !is_unit_character(*c) && !"*?[]!".contains(*c)) {
+        return Err(refuse(&format!("it contains {wrong:?}")));
+    }
+    if full.strip_suffix(".service").is_some_and(|rest| rest.chars().all(|c| c == '*')) {
+        return Err(refuse("it would cover every unit there is"));
+    }
+    glob::Pattern::new(&full).map_err(|error| refuse(error.msg))
+}
+
+/// Whether the name is that of a PHP-FPM container, which sites share: `php85-fpm`.
+fn is_shared_container(name: &str) -> bool {
+    let version = name.strip_prefix("php").and_then(|rest| rest.strip_suffix("-fpm"));
+    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The longest registered site that the name ends in, with what stands before it.
+fn site_at_end(registry: &Registry, name: &str) -> Option<Worker> {
+    hyphens(name).find_map(|at| {
+        let (worker, site) = (&name[..at], &name[at + 1..]);
+        registry.claims(site).then(|| Worker { site: site.to_owned(), name: worker.to_owned(), worktree: None })
+    })
+}
+
+/// The worker of the worktree in this directory, if the name can be read so.
+fn worktree_in(registry: &Registry, name: &str, directory: &Path) -> Option<Worker> {
+    let slug = directory.file_name()?.to_str()?.replace('.', "-");
+    let rest = name.strip_suffix(slug.as_str()).filter(|_| !slug.is_empty())?.strip_suffix('-')?;
+    Some(Worker { worktree: Some(slug), ..site_at_end(registry, rest)? })
+}
+
+/// Every registered site that stands inside the name, with something before and behind it, and what
+/// stands before.
+fn inner_sites<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+    let starts = hyphens(name).filter(|start| registry.has_site_beginning_like(&name[start + 1..]));
+    starts.flat_map(move |start| {
+        let rest = &name[start + 1..];
+        hyphens(rest).map(move |end| (&name[..start], &rest[..end])).filter(|(_, site)| registry.claims(site))
+    })
+}
+
+/// Places of the hyphens that have something on both sides.
+fn hyphens(text: &str) -> impl Iterator<Item = usize> + '_ {
+    text.match_indices('-').map(|(at, _)| at).filter(|&at| at > 0 && at + 1 < text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn registry(sites: &[&str]) -> Registry {
+        let sites: Vec<String> = sites.iter().map(|name| format!("{{name: {name}, path: /srv/{name}}}")).collect();
+        Registry::parse(format!("sites: [{}]", sites.join(", ")).as_bytes()).unwrap()
+    }
+
+    fn unit(name: &str) -> UnitName {
+        UnitName::parse(name).unwrap()
+    }
+
+    /// `SITE/WORKER`, with `@WORKTREE` where there is one; `-` for what is not ours, `?` for what
+    /// only the directory can tell.
+    fn in_words(resolution: &Resolution) -> String {
+        match resolution {
+            Resolution::Worker(Worker { site, name, worktree: None }) => format!("{site}/{name}"),
+            Resolution::Worker(Worker { site, name, worktree: Some(worktree) }) => format!("{site}/{name}@{worktree}"),
+            Resolution::NeedsDirectory => "?".to_owned(),
+            Resolution::NotAWorker => "-".to_owned(),
+        }
+    }
+
+    fn resolved(sites: &[&str], name: &str) -> String {
+        in_words(&Selector::default().resolve(&registry(sites), &unit(name)))
+    }
+
+    fn resolved_in(sites: &[&str], name: &str, directory: Option<&str>) -> String {
+        in_words(&Selector::default().resolve_in(&registry(sites), &unit(name), directory.map(Path::new)))
+    }
+
+    #[test]
+    fn the_longest_registered_site_wins() {
+        assert_eq!(resolved(&["app"], "lerd-queue-app"), "app/queue");
+        assert_eq!(resolved(&["app", "my-app"], "lerd-queue-my-app"), "my-app/queue");
+        assert_eq!(resolved(&["app", "my-app"], "lerd-emit-events-app"), "app/emit-events");
+        assert_eq!(resolved(&["app"], "lerd-queue-other"), "-");
+        assert_eq!(resolved(&["app"], "lerd-app"), "-", "a site is no worker of itself");
+        assert_eq!(resolved(&["app"], "queue-app"), "-", "the prefix is missing");
+    }
+
+    #[test]
+    fn containers_and_global_units_are_no_workers() {
+        for name in ["lerd-fp-app", "lerd-custom-app", "lerd-cfpm-app", "lerd-nginx", "lerd-php85-fpm", "lerd-dns"] {
+            assert_eq!(resolved(&["app", "fpm-app", "fpm"], name), "-", "{name}");
+        }
+        assert_eq!(resolved(&["fpm"], "lerd-php-fpm"), "fpm/php", "no version, so a worker may be called that");
+    }
+
+    #[test]
+    fn an_ignored_site_keeps_its_units_from_being_taken_for_those_of_another() {
+        let registry =
+            Registry::parse(b"sites: [{name: app, path: /a}, {name: my-app, path: /b, ignored: true}]").unwrap();
+        let resolution = Selector::default().resolve(&registry, &unit("lerd-queue-my-app"));
+        assert_eq!(resolution, Resolution::NotAWorker);
+    }
+
+    #[test]
+    fn worktrees_are_told_apart_by_their_directory() {
+        let sites = ["shop", "feature"];
+        assert_eq!(resolved(&sites, "lerd-queue-shop-feature"), "?");
+        for (directory, who) in [
+            (Some("/srv/feature"), "feature/queue-shop"),
+            (Some("/srv//x/../feature/"), "feature/queue-shop"),
+            (Some("/srv/shop/.worktrees/feature"), "shop/queue@feature"),
+            (Some("/home/dev/feature"), "shop/queue@feature"),
+            (Some("/home/dev/shop-feature"), "feature/queue-shop"),
+            (Some("/srv/shop"), "feature/queue-shop"),
+            (None, "feature/queue-shop"),
+        ] {
+            assert_eq!(resolved_in(&sites, "lerd-queue-shop-feature", directory), who, "{directory:?}");
+        }
+    }
+
+    #[test]
+    fn a_worktree_needs_no_site_of_its_name_but_a_directory_of_it() {
+        assert_eq!(resolved(&["shop"], "lerd-queue-shop-fix-7"), "?");
+        assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", Some("/tmp/fix-7")), "shop/queue@fix-7");
+        assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", Some("/tmp/fix.7")), "shop/queue@fix-7");
+        for stranger in [None, Some("/tmp/fix"), Some("/tmp/7"), Some("/tmp/fix-7/web"), Some("/"), Some("/srv/shop")] {
+            assert_eq!(resolved_in(&["shop"], "lerd-queue-shop-fix-7", stranger), "-", "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn a_worktree_belongs_to_the_longest_site_before_its_tail() {
+        let sites = ["ws", "feat", "app", "my-app"];
+        assert_eq!(resolved_in(&sites, "lerd-vite-ws-feat-x", Some("/home/u/wt/feat-x")), "ws/vite@feat-x");
+        assert_eq!(resolved_in(&sites, "lerd-vite-ws-feat-x", Some("/home/u/wt/x")), "feat/vite-ws@x");
+        assert_eq!(resolved_in(&sites, "lerd-vite-my-app-x", Some("/home/u/wt/x")), "my-app/vite@x");
+        assert_eq!(resolved_in(&sites, "lerd-my-app-x", Some("/home/u/wt/x")), "app/my@x");
+        assert_eq!(resolved_in(&sites, "lerd-app-x", Some("/home/u/wt/x")), "-", "there is no worker in the name");
+    }
+
+    #[test]
+    fn a_worktree_named_like_its_site_is_no_riddle() {
+        assert_eq!(resolved_in(&["app"], "lerd-queue-app-app", Some("/srv/app")), "app/queue-app");
+        assert_eq!(resolved_in(&["app"], "lerd-queue-app-app", Some("/srv/app/worktrees/app")), "app/queue@app");
+    }
+
+    #[test]
+    fn the_directories_that_a_unit_must_not_work_in_to_be_a_worktrees_are_those_of_sites_in_its_name() {
+        let rivals = |sites: &[&str], name: &str| {
+            let rivals = Selector::default().rival_checkouts(&registry(sites), &unit(name));
+            rivals.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(rivals(&["ws", "feat", "other"], "lerd-vite-ws-feat"), "/srv/feat /srv/ws");
+        assert_eq!(rivals(&["ws", "other"], "lerd-vite-ws"), "", "the name decides");
+        assert_eq!(rivals(&["ws"], "ssh"), "");
+    }
+
+    #[test]
+    fn further_units_are_covered_without_a_site() {
+        let also = ["celery@*".to_owned(), "lerd-fp-app.service".to_owned()];
+        let selector = Selector::new("lerd-", ["fp".to_owned()], &also).unwrap();
+        let who = |name: &str| in_words(&selector.resolve(&registry(&["app"]), &unit(name)));
+        assert_eq!(who("celery@mail"), "/celery@mail");
+        assert_eq!(who("lerd-queue-app"), "app/queue");
+        assert_eq!(who("lerd-fp-app"), "/lerd-fp-app", "asked for by name");
+        assert_eq!(who("ssh"), "-");
+        assert_eq!(selector.patterns(), ["lerd-*.service", "celery@*.service", "lerd-fp-app.service"]);
+    }
+
+    #[test]
+    fn a_unit_is_covered_by_another_name_of_its_own() {
+        let mut selector = Selector::new("lerd-", [], &["celeryd.service".to_owned()]).unwrap();
+        let who = |selector: &Selector| in_words(&selector.resolve(&registry(&[]), &unit("app-celery")));
+        assert_eq!(who(&selector), "-");
+        let names = [("celeryd", "app-celery"), ("other", "app-other")];
+        let aliases: Aliases = names.map(|(alias, real)| (unit(alias), unit(real))).into();
+        assert!(selector.set_aliases(&aliases));
+        assert!(!selector.set_aliases(&aliases), "nothing new");
+        assert_eq!(who(&selector), "/app-celery");
+        assert!(selector.may_cover(&unit("app-celery")));
+        assert!(!selector.may_cover(&unit("app-other")), "its other name is not asked for");
+        let targets = ["celeryd.service", "other", "site/queue"].map(str::to_owned);
+        assert_eq!(selector.by_own_names(&targets), ["app-celery", "other", "site/queue"]);
+    }
+
+    #[test]
+    fn coverage_of_everything_or_of_nothing_is_refused() {
+        for prefix in ["", "a b", "lerd/*", "*"] {
+            assert_eq!(Selector::new(prefix, [], &[]), Err(InvalidSelector::Prefix), "{prefix:?}");
+        }
+        for glob in ["", "*", "*.service", "**.service", "backup.timer", "a b.service", "../x", "[.service"] {
+            assert!(Selector::new("lerd-", [], &[glob.to_owned()]).is_err(), "{glob:?}");
+        }
+    }
+
+    /// Whether a unit's name and directory fit a worker, by the rules read backwards.
+    fn fits(worker: &Worker, name: &str, directory: Option<&Path>, sites: &[&str]) -> bool {
+        let Worker { site, name: task, worktree } = worker;
+        let expected = match worktree {
+            None => format!("lerd-{task}-{site}"),
+            Some(worktree) => format!("lerd-{task}-{site}-{worktree}"),
+        };
+        let last = directory.and_then(Path::file_name).map(|last| last.to_string_lossy().replace('.', "-"));
+        let in_place = worktree.is_none() || (last == *worktree && directory.is_some());
+        expected == name && sites.contains(&site.as_str()) && !task.is_empty() && in_place
+    }
+
+    prop_compose! {
+        /// Sites, a unit and its directory whose names are made of few words, so that they collide.
+        fn any_case()(
+            mut sites in prop::collection::vec("(a|b|ab)(-(a|b|ab)){0,2}", 1..6),
+            name in "(a|b|ab)(-(a|b|ab)){0,5}",
+            directory in prop::option::of("(/srv|/wt|/srv/a)/(a|b|ab)([-.](a|b|ab)){0,2}"),
+            another in "(a|b|ab|c)(-(a|b|ab|c)){0,2}",
+        ) -> (Vec<String>, String, Option<String>, String) {
+            sites.sort_unstable();
+            sites.dedup();
+            (sites, format!("lerd-{name}"), directory, another)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_unit_is_given_to_a_site_that_does_not_fit((sites, name, directory, _) in any_case()) {
+            let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
+            let (registry, unit) = (registry(&sites), unit(&name));
+            let directory = directory.as_deref().map(Path::new);
+            let resolution = Selector::default().resolve_in(&registry, &unit, directory);
+            match &resolution {
+                Resolution::Worker(worker) => prop_assert!(fits(worker, &name, directory, &sites), "{worker:?}"),
+                Resolution::NeedsDirectory => prop_assert!(false, "the directory was given"),
+                Resolution::NotAWorker => {}
+            }
+            // What the name alone decides, the directory does not change.
+            let by_name = Selector::default().resolve(&registry, &unit);
+            if by_name != Resolution::NeedsDirectory {
+                prop_assert_eq!(by_name, resolution);
+            }
+        }
+
+        #[test]
+        fn a_site_that_does_not_fit_changes_nothing((sites, name, directory, another) in any_case()) {
+            let mut sites: Vec<&str> = sites.iter().map(String::as_str).filter(|site| *site != another).collect();
+            let unit = unit(&name);
+            let path = directory.as_deref().map(Path::new);
+            let before = Selector::default().resolve_in(&registry(&sites), &unit, path);
+            sites.push(&another);
+            let after = Selector::default().resolve_in(&registry(&sites), &unit, path);
+            let (by_name, by_place) = (format!("-{another}"), format!("/srv/{another}"));
+            let is_related = name.contains(&by_name) || directory.as_deref() == Some(&by_place);
+            if !is_related {
+                prop_assert_eq!(before, after);
+            } else if let (Resolution::Worker(before), Resolution::Worker(after)) = (&before, &after) {
+                // A related one may take the unit over, or show that its directory is no worktree.
+                prop_assert!(before == after || after.site == another || before.worktree.is_some());
+            }
+        }
+
+        #[test]
+        fn whatever_a_site_and_its_worker_are_called_they_are_found(
+            site in "[a-z]{1,5}(-[a-z]{1,5}){0,3}", worker in "w[a-z]{0,5}(-[a-z]{1,5}){0,3}", others in prop::collection::vec("[a-z]{1,3}", 0..4),
+        ) {
+            let mut sites: Vec<&str> = others.iter().map(String::as_str).filter(|other| **other != site).collect();
+            sites.sort_unstable();
+            sites.dedup();
+            sites.push(&site);
+            let name = format!("lerd-{worker}-{site}");
+            let seen = resolved_in(&sites, &name, Some(&format!("/srv/{site}")));
+            prop_assert_eq!(seen, format!("{}/{}", site, worker));
+        }
+
+        #[test]
+        fn no_name_is_resolved_to_a_site_that_is_not_registered(name in "lerd-[a-z-]{1,40}") {
+            if let Ok(unit) = UnitName::parse(&name) {
+                let registry = registry(&["app", "my-app"]);
+                for directory in [None, Some(Path::new("/srv/app/x")), Some(Path::new("/elsewhere"))] {
+                    match Selector::default().resolve_in(&registry, &unit, directory) {
+                        Resolution::Worker(worker) => {
+                            prop_assert!(registry.site(&worker.site).is_some());
+                            prop_assert!(!worker.name.is_empty());
+                            let tail = worker.worktree.map(|worktree| format!("-{worktree}")).unwrap_or_default();
+                            prop_assert_eq!(unit.short(), format!("lerd-{}-{}{}", worker.name, worker.site, tail));
+                        }
+                        Resolution::NeedsDirectory => prop_assert!(false, "the directory was given"),
+                        Resolution::NotAWorker => {}
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The way to the daemon: HTTP over its unix socket.
+//!
+//! A [`DaemonClient`] is nothing but the socket's path: each call is a connection of its own, so that a
+//! daemon that was restarted meanwhile makes no difference.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::sse::Message;
+use super::stream::Messages;
+pub use super::stream::{DaemonHealing, EventFilter, Events, StreamItem};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
+use crate::core::batch::Plan;
+use crate::core::event::UnhealthyWorker;
+use crate::core::report::WorkerReport;
+use crate::core::selector::Worker;
+use crate::core::target::{self, UnknownTarget};
+use crate::core::text;
+use crate::core::units::UnitName;
+use crate::manager::Scope;
+use crate::setup::Options;
+
+/// How long the daemon may take to begin an answer. It says something before that in any case, as it
+/// takes the looks that an answer needs with limits of its own.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest answer that is taken: a thousand workers have a few hundred kilobytes.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// Why the daemon did not do something.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DaemonError {
+    /// There is none.
+    #[error("no daemon answers at {}; start it with `{start}`", text::path(socket))]
+    Absent {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// How to start it.
+        start: &'static str,
+    },
+    /// It ended, or does not keep to what was agreed.
+    #[error("the daemon at {} did not answer: {why}", text::path(socket))]
+    Broken {
+        /// Where it was asked.
+        socket: PathBuf,
+        /// What happened.
+        why: String,
+    },
+    /// It refused; says why.
+    #[error("{error}")]
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// Why, as one sentence.
+        error: String,
+    },
+    /// No covered worker was named.
+    #[error(transparent)]
+    Target(#[from] UnknownTarget),
+}
+
+/// The daemon, as others reach it.
+#[derive(Debug, Clone)]
+pub struct DaemonClient {
+    socket: PathBuf,
+    start: &'static str,
+}
+
+impl DaemonClient {
+    /// The daemon that the options are about.
+    ///
+    /// # Errors
+    ///
+    /// If none answers there.
+    pub async fn connect(options: &Options) -> Result<Self, DaemonError> {
+        let start = match options.scope {
+            _ if cfg!(target_os = "macos") => "workerheal install",
+            Scope::User => "systemctl --user start workerheal",
+            Scope::System => "systemctl start workerheal",
+        };
+        let socket = options.paths().map(|paths| paths.socket).unwrap_or_default();
+        let daemon = Self { socket, start };
+        daemon.stream().await?;
+        Ok(daemon)
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub async fn status(&self) -> Result<DaemonStatus, DaemonError> {
+        self.get("/v1/status").await
+    }
+
+    /// Every worker, sorted by site, then worker.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub async fn workers(&self) -> Result<Vec<WorkerReport>, DaemonError> {
+        self.get("/v1/workers").await
+    }
+
+    /// The workers that something is wrong with, with the last line that each has logged.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub async fn unhealthy(&self) -> Result<Vec<UnhealthyWorker>, DaemonError> {
+        self.get("/v1/unhealthy").await
+    }
+
+    /// Its metrics, in Prometheus' text format.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub async fn metrics(&self) -> Result<String, DaemonError> {
+        let body = self.body(self.call(Method::GET, "/metrics", Bytes::new()).await?).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// What a heal would do.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or a target names no covered worker.
+    pub async fn plan(&self, targets: &[String]) -> Result<Plan, DaemonError> {
+        self.post("/v1/heal", &HealRequest { targets: targets.to_vec(), prove: None, dry_run: true }).await
+    }
+
+    /// Has it heal what the targets name, or everything; [`DaemonHealing::next`] tells how that goes.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or a target names no covered worker.
+    pub async fn heal(&self, request: &HealRequest) -> Result<DaemonHealing, DaemonError> {
+        let request = HealRequest { dry_run: false, ..request.clone() };
+        let response = self.call(Method::POST, "/v1/heal", json(&request)).await?;
+        let mut messages = self.messages(response);
+        let plan = match messages.next().await? {
+            Some(Message { name, data, .. }) if name == "plan" => self.read(data.as_bytes())?,
+            other => return Err(self.broken(&format!("it began a heal with {other:?}"))),
+        };
+        Ok(DaemonHealing::new(messages, plan))
+    }
+
+    /// Pauses healing of what the targets name, or of everything; for so long, or until it is resumed.
+    /// Answers all pauses in force.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or a target names no covered worker.
+    pub async fn pause(&self, targets: &[String], time: Option<Duration>) -> Result<Paused, DaemonError> {
+        let time = time.map(|time| humantime::format_duration(time).to_string());
+        self.post("/v1/pause", &PauseRequest { targets: targets.to_vec(), time }).await
+    }
+
+    /// Ends pauses. Answers those that are still in force.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or a target names nothing that is covered or paused.
+    pub async fn resume(&self, targets: &[String]) -> Result<Paused, DaemonError> {
+        self.post("/v1/resume", &ResumeRequest { targets: targets.to_vec() }).await
+    }
+
+    /// Why the named workers are, or are not, being healed.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or a target names no covered worker.
+    pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, DaemonError> {
+        let mut explanations = Vec::new();
+        for unit in self.select(targets).await? {
+            explanations.push(self.get(&format!("/v1/workers/{}/explain", escaped(unit.as_str()))).await?);
+        }
+        Ok(explanations)
+    }
+
+    /// The units of the workers that the targets name. Whose another name of a unit is only the daemon knows.
+    pub(super) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
+        let workers = self.named_workers().await?;
+        let mut units = Vec::new();
+        for target in targets {
+            match target::select(std::slice::from_ref(target), &workers) {
+                Ok(named) => units.extend(named),
+                Err(unknown) => units.push(self.own_name(target).await.ok_or(unknown)?),
+            }
+        }
+        Ok(units)
+    }
+
+    async fn own_name(&self, alias: &str) -> Option<UnitName> {
+        let alias = UnitName::parse(alias).ok()?;
+        let explained: Explained = self.get(&format!("/v1/workers/{}/explain", escaped(alias.as_str()))).await.ok()?;
+        UnitName::parse(&explained.explanation.unit).ok()
+    }
+
+    /// Every worker, by the names that a target can give it.
+    async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
+        let workers = self.workers().await?.into_iter().filter_map(|it| {
+            Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: None }))
+        });
+        Ok(workers.collect())
+    }
+
+    /// The events that are asked for, as they come.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or cannot read what is asked for.
+    pub async fn events(&self, filter: &EventFilter) -> Result<Events, DaemonError> {
+        let mut query = format!("/v1/events?follow={}", filter.follow);
+        for (key, value) in [("after", &filter.after), ("since", &filter.since)] {
+            if let Some(value) = value {
+                query.push_str(&format!("&{key}={}", escaped(value)));
+            }
+        }
+        if let Some(limit) = filter.limit {
+            query.push_str(&format!("&limit={limit}"));
+        }
+        let response = self.call(Method::GET, &query, Bytes::new()).await?;
+        Ok(Events::new(self.messages(response)))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DaemonError> {
+        let response = self.call(Method::GET, path, Bytes::new()).await?;
+        self.read(&self.body(response).await?)
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, DaemonError> {
+        let response = self.call(Method::POST, path, json(request)).await?;
+        self.read(&self.body(response).await?)
+    }
+
+    async fn stream(&self) -> Result<UnixStream, DaemonError> {
+        UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                self.broken(&"you may not ask it; it answers its own user and root")
+            }
+            _ => DaemonError::Absent { socket: self.socket.clone(), start: self.start },
+        })
+    }
+
+    /// Asks, and waits for the beginning of the answer, which is a success.
+    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, DaemonError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.broken(&error))?;
+        let stream = self.stream().await?;
+        let answer = async {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // It ends with the answer.
+            tokio::spawn(connection);
+            sender.send_request(request).await
+        };
+        let response = match timeout(PATIENCE, answer).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.broken(&error)),
+            Err(_) => return Err(self.broken(&format!("it said nothing for {} s", PATIENCE.as_secs()))),
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = self.body(response).await?;
+        let error = serde_json::from_slice::<Refused>(&body).map_or_else(|_| status.to_string(), |it| it.error);
+        Err(DaemonError::Refused { status: status.as_u16(), error })
+    }
+
+    async fn body(&self, response: Response<Incoming>) -> Result<Bytes, DaemonError> {
+        let body = http_body_util::Limited::new(response.into_body(), LONGEST).collect();
+        match timeout(PATIENCE, body).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(self.broken(&"its answer did not come to an end")),
+        }
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
+        serde_json::from_slice(bytes).map_err(|error| self.broken(&format!("its answer cannot be read: {error}")))
+    }
+
+    pub(super) fn broken(&self, why: &dyn Display) -> DaemonError {
+        DaemonError::Broken { socket: self.socket.clone(), why: why.to_string() }
+    }
+
+    fn messages(&self, response: Response<Incoming>) -> Messages {
+        Messages::new(self.clone(), response.into_body())
+    }
+}
+
+impl DaemonError {
+    /// Whether it is the daemon, or what it needs, that cannot be reached, rather than the question
+    /// that is wrong.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Absent { .. } | Self::Broken { .. } => true,
+            Self::Refused { status, .. } => *status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
+            Self::Target(_) => false,
+        }
+    }
+}
+
+fn json(request: &impl Serialize) -> Bytes {
+    // Strings and numbers always are JSON.
+    serde_json::to_vec(request).unwrap_or_default().into()
+}
+
+/// A text as part of a path or a query.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}

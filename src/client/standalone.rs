@@ -1,0 +1,336 @@
+//! The way without a daemon: detecting and healing in one go, straight with the service manager.
+//!
+//! A [`Standalone`] is a connection to the service manager together with the rules of who is a worker
+//! and who is not to be touched. It decides nothing itself: [`Standalone::detect`] asks the diagnosis
+//! that the daemon acts by, and [`Standalone::heal`] drives the daemon's own state machine, one
+//! attempt for each worker.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::core::batch::{Batch, Plan};
+use crate::core::diagnosis::State;
+use crate::core::event::{Event, Phase, Report, UnhealthyWorker};
+use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Timestamp};
+use crate::core::policy::Policy;
+use crate::core::saved_state::SavedState;
+use crate::core::selector::Worker;
+use crate::core::units::{Detail, Inspection, UnitName};
+use crate::deadline;
+use crate::detect::{Context, Detector, PlanError, refused_often};
+use crate::manager::{Changes, ManagerError, ServiceManager};
+
+/// How often the units are listed while workers are being healed.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// A connection to the service manager, and the rules to use it by.
+#[derive(Debug)]
+pub struct Standalone<M> {
+    detector: Detector<M>,
+    changes: Changes,
+}
+
+impl<M: ServiceManager> Standalone<M> {
+    /// A client of a manager that is connected, with the channel of its changes.
+    #[must_use]
+    pub fn new(manager: M, changes: Changes, context: Context) -> Self {
+        Self { detector: Detector { manager, context }, changes }
+    }
+
+    /// Asks which units are covered by another name of theirs.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn find_aliases(&mut self) -> Result<(), ManagerError> {
+        let Detector { manager, context } = &mut self.detector;
+        if context.selector.may_name_aliases() {
+            context.selector.set_aliases(&manager.aliases().await?);
+        }
+        Ok(())
+    }
+
+    /// How long a worker has to stay up to count as healed.
+    pub fn prove_within(&mut self, time: Duration) {
+        self.detector.context.policy.stable_after = time;
+    }
+
+    /// The search for workers that it uses, for closer questions.
+    #[must_use]
+    pub fn detector(&self) -> &Detector<M> {
+        &self.detector
+    }
+
+    /// Every covered worker, whatever its state: see [`Detector::workers`].
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn workers(&self) -> Result<Vec<(UnitName, Worker)>, ManagerError> {
+        self.detector.workers().await
+    }
+
+    /// Every worker that something is wrong with and that is not meant to be down: see
+    /// [`Detector::detect`].
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use workerheal::{Options, connect};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// let client = connect(&Options::default()).await?;
+    /// let mut workers = client.detect().await?;
+    /// client.enrich(&mut workers).await;
+    /// for worker in &workers {
+    ///     println!("{} is {}: {}", worker.unit, worker.state, worker.last_error);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn detect(&self) -> Result<Vec<UnhealthyWorker>, ManagerError> {
+        self.detector.detect().await
+    }
+
+    /// Fills in the last log line of each worker, in order, until 500 ms have passed; what is left
+    /// then stays empty.
+    pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
+        self.detector.enrich(workers).await;
+    }
+
+    /// Heals one unit that the rules cover, and waits until that is proven or has failed.
+    ///
+    /// # Errors
+    ///
+    /// If the unit is not covered, or could not be healed; says why.
+    pub async fn heal_unit(&mut self, unit: &UnitName) -> Result<(), HealError> {
+        if self.detector.resolve(unit).await?.is_none() {
+            return Err(HealError::NotCovered(unit.clone()));
+        }
+        let plan = self.detector.plan(&[unit.as_str().to_owned()]).await.map_err(|error| match error {
+            PlanError::Target(_) => HealError::NotCovered(unit.clone()),
+            PlanError::Manager(error) => HealError::Manager(error),
+        })?;
+        let mut healing = self.heal(&plan).await?;
+        while healing.next().await.is_some() {}
+        match healing.into_report().failed.pop() {
+            Some(failure) => Err(HealError::Failed(failure.error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Detects every unhealthy worker and heals them, telling each step to `emit`.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached. A worker that could not be healed is no error, but
+    /// stands in the report.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use workerheal::{Options, connect};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// let mut client = connect(&Options::default()).await?;
+    /// let report = client.heal_all(|event| println!("{event}")).await?;
+    /// println!("{report}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn heal_all(&mut self, mut emit: impl FnMut(Event)) -> Result<Report, ManagerError> {
+        let plan = match self.detector.plan(&[]).await {
+            Ok(plan) => plan,
+            Err(PlanError::Manager(error)) => return Err(error),
+            // Nothing was named.
+            Err(PlanError::Target(_)) => Plan::default(),
+        };
+        let mut healing = self.heal(&plan).await?;
+        while let Some(event) = healing.next().await {
+            emit(event);
+        }
+        Ok(healing.into_report())
+    }
+
+    /// Begins to heal the workers of a plan, in its order, at most `max_concurrent` at once; the events
+    /// come from [`Healing::next`].
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached.
+    pub async fn heal(&mut self, plan: &Plan) -> Result<Healing<'_, M>, ManagerError> {
+        let Context { selector, policy, registry, stop_marker, saved_state } = self.detector.context.clone();
+        let policy = Policy { give_up_after: Some(1), ..policy };
+        let start_timeout = policy.timeout;
+        let mut healer = Healer::new(Mode::OnRequest, selector, policy, registry, fastrand::Rng::new());
+        healer.restore(SavedState { workers: BTreeMap::new(), ..saved_state });
+        let batch = Batch::new(plan);
+        let units = batch.units().to_vec();
+        let mut healing = Healing {
+            healer,
+            start_timeout,
+            origin: Instant::now(),
+            refresh: Instant::now() + REFRESH,
+            inspections: VecDeque::new(),
+            batch,
+            begun: false,
+            finished: false,
+            client: self,
+        };
+        // From now on it is told what becomes of them.
+        healing.client.detector.manager.refresh();
+        let list = healing.client.detector.manager.list().await?;
+        healing.observe(Fact::StopMarker(stop_marker)).await;
+        healing.observe(Fact::Units(list)).await;
+        for worker in plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable) {
+            let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
+            for fact in refused_often(&unit, "its address") {
+                healing.observe(fact).await;
+            }
+        }
+        healing.begun = true;
+        healing.observe(Fact::Heal(units)).await;
+        Ok(healing)
+    }
+}
+
+/// Why a unit was not healed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HealError {
+    /// It is none of the workers that the configuration covers.
+    #[error("{0} is not a worker that the configuration covers")]
+    NotCovered(UnitName),
+    /// It could not be brought back, or is not to be; says why.
+    #[error("{0}")]
+    Failed(String),
+    /// The service manager did not answer.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+}
+
+/// The end of a close look.
+type Seen = (UnitName, InspectionId, Result<Inspection, String>);
+
+/// Workers being healed. Dropped early, it starts nothing further.
+#[derive(Debug)]
+pub struct Healing<'a, M> {
+    client: &'a mut Standalone<M>,
+    healer: Healer,
+    start_timeout: Duration,
+    origin: Instant,
+    /// When to ask for a list, whatever was signalled.
+    refresh: Instant,
+    /// Answered in order, so that the workers are started in order.
+    inspections: VecDeque<JoinHandle<Seen>>,
+    batch: Batch,
+    /// The healer was told what to heal.
+    begun: bool,
+    finished: bool,
+}
+
+impl<M: ServiceManager> Healing<'_, M> {
+    /// The next event: `starting` for each worker in order, for each of them later `healed` or
+    /// `failed`, and at the very end `done`. `None` after that.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.batch.take() {
+                return Some(event);
+            }
+            if self.finished {
+                return None;
+            }
+            if self.batch.is_done() {
+                self.finished = true;
+                return Some(Event::new(Phase::Done));
+            }
+            let fact = self.next_fact().await;
+            self.observe(fact).await;
+        }
+    }
+
+    /// What became of the workers, once [`next`](Self::next) has answered `None`.
+    #[must_use]
+    pub fn into_report(self) -> Report {
+        self.batch.into_report()
+    }
+
+    async fn next_fact(&mut self) -> Fact {
+        let deadline = self.healer.next_deadline().map(|at| self.origin + at.since_origin());
+        tokio::select! {
+            biased;
+            // The task that tells of changes lives as long as the manager's handle.
+            change = self.client.changes.recv() => change.map_or(Fact::Frozen, Fact::from),
+            Some(ended) = front(&mut self.inspections) => {
+                self.inspections.pop_front();
+                match ended {
+                    Ok((unit, id, result)) => Fact::Inspected(unit, id, result),
+                    Err(_) => Fact::Deadline,
+                }
+            }
+            () = deadline::reached(deadline) => Fact::Deadline,
+            () = sleep_until(self.refresh) => {
+                self.refresh = Instant::now() + REFRESH;
+                self.client.detector.manager.refresh();
+                Fact::Deadline
+            }
+        }
+    }
+
+    async fn observe(&mut self, fact: Fact) {
+        let now = Timestamp::from_origin(self.origin.elapsed());
+        for action in self.healer.observe(now, fact) {
+            match action {
+                Action::Inspect { unit, id, detail } => {
+                    let detector = self.client.detector.clone();
+                    self.inspections.push_back(tokio::spawn(async move {
+                        // Whoever names a worker overrules an earlier stop: no need to trace it.
+                        let detail = Detail { stop: false, ..detail };
+                        let seen = detector.inspect(&unit, detail).await.map_err(|error| error.to_string());
+                        (unit, id, seen)
+                    }));
+                }
+                Action::Start(start) => self.client.detector.manager.start(&start, self.start_timeout),
+                Action::Stop(unit) => self.client.detector.manager.stop(&unit),
+                // Who heals on request watches over nothing.
+                Action::Probe { .. } => {}
+                Action::Emit(event) => self.tell(event).await,
+            }
+        }
+        for unit in self.batch.units().to_vec() {
+            if self.begun
+                && self.batch.awaits(&unit)
+                && let Some(is_up) = self.healer.at_rest(&unit)
+            {
+                self.batch.settle(&unit, is_up);
+            }
+        }
+    }
+
+    /// Tells an event of the healer's to the batch.
+    async fn tell(&mut self, event: Event) {
+        let Ok(unit) = UnitName::parse(&event.unit) else { return };
+        let last_words = if event.phase == Phase::Failed && self.batch.awaits(&unit) {
+            self.client.detector.last_words(&unit).await
+        } else {
+            None
+        };
+        self.batch.tell(&event, self.healer.held_for(&unit), last_words);
+    }
+}
+
+/// The end of the oldest look, `None` if there is none under way.
+async fn front<T>(inspections: &mut VecDeque<JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
+    match inspections.front_mut() {
+        Some(task) => Some(task.await),
+        None => None,
+    }
+}

@@ -1,0 +1,319 @@
+//! The last events, and those who follow them.
+//!
+//! There is no queue for each follower: all read from the one [`EventBuffer`], each at its own place, and are
+//! told when it has grown. Who falls behind by more than the book holds is cut off, and can resume.
+//! An event is made into what is sent once, and shared by all.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::api::Refused;
+use crate::core::event::Event;
+use crate::http::connection_limit::GivesWay;
+
+/// How many events are kept.
+const KEPT: usize = 10_000;
+/// How much is given to a follower at once.
+const HELPING: usize = 32 * 1024;
+/// How often a follower hears something, so that both ends know that the other is there.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// The last events, numbered from 1.
+pub(super) struct EventBuffer {
+    /// Tells this daemon's ids from those of an earlier one.
+    instance: u64,
+    entries: Mutex<VecDeque<Entry>>,
+    /// The number of the next event.
+    next: watch::Sender<u64>,
+}
+
+struct Entry {
+    number: u64,
+    time: SystemTime,
+    frame: Bytes,
+}
+
+/// Where to begin.
+#[derive(Debug, Default)]
+pub(super) struct EventFilter {
+    /// Those after the one with this id.
+    pub after: Option<String>,
+    /// Those since then.
+    pub since: Option<SystemTime>,
+    /// At most so many of the past, the latest.
+    pub limit: Option<usize>,
+    /// Also those that are yet to happen.
+    pub follow: bool,
+}
+
+impl EventBuffer {
+    pub fn new() -> Self {
+        Self { instance: fastrand::u64(..), entries: Mutex::default(), next: watch::channel(1).0 }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        // What is in it is whole at any time.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, events: &mut Vec<Event>) {
+        let mut next = *self.next.borrow();
+        let mut entries = self.entries();
+        for event in events.drain(..) {
+            let time = event.time.unwrap_or_else(SystemTime::now);
+            let frame = frame(Some(&format!("{:016x}-{next}", self.instance)), None, &event);
+            entries.push_back(Entry { number: next, time, frame });
+            next += 1;
+        }
+        let excess = entries.len().saturating_sub(KEPT);
+        entries.drain(..excess);
+        drop(entries);
+        self.next.send_replace(next);
+    }
+
+    /// Begins to read: from here on nothing is missed, or that is told.
+    pub fn open(self: &Arc<Self>, filter: &EventFilter, ends: watch::Receiver<bool>) -> Follower {
+        let next = self.next.subscribe();
+        let entries = self.entries();
+        let last = entries.back().map_or(1, |entry| entry.number + 1);
+        let first = entries.front().map_or(last, |entry| entry.number);
+        let (mut at, mut gap) = match (&filter.after, filter.since) {
+            (Some(id), _) => match self.number(id) {
+                Some(number) if (first..=last).contains(&(number + 1)) => (number + 1, false),
+                // Of an earlier daemon, or of long ago.
+                _ => (first, true),
+            },
+            (None, Some(since)) => {
+                (entries.iter().find(|entry| entry.time >= since).map_or(last, |entry| entry.number), false)
+            }
+            (None, None) if filter.limit.is_some() || !filter.follow => (first, false),
+            (None, None) => (last, false),
+        };
+        if let Some(limit) = filter.limit {
+            let latest = last.saturating_sub(limit as u64);
+            gap |= filter.after.is_some() && latest > at;
+            at = at.max(latest);
+        }
+        drop(entries);
+        Follower {
+            buffer: Arc::clone(self),
+            at,
+            gap,
+            greeted: false,
+            next,
+            ends,
+            follow: filter.follow,
+            gives_way: GivesWay::default(),
+        }
+    }
+
+    fn number(&self, id: &str) -> Option<u64> {
+        let (instance, number) = id.split_once('-')?;
+        let number = number.parse().ok().filter(|number| *number < u64::MAX)?;
+        (u64::from_str_radix(instance, 16) == Ok(self.instance)).then_some(number)
+    }
+}
+
+/// Writes events down as they come.
+pub(super) async fn keep(buffer: Arc<EventBuffer>, mut queue: mpsc::UnboundedReceiver<Event>) {
+    let mut events = Vec::new();
+    while queue.recv_many(&mut events, 256).await > 0 {
+        buffer.write(&mut events);
+    }
+}
+
+/// One who reads, at a place of their own.
+pub(super) struct Follower {
+    buffer: Arc<EventBuffer>,
+    /// The number of the event that is read next.
+    at: u64,
+    /// Events are missing before it.
+    gap: bool,
+    greeted: bool,
+    next: watch::Receiver<u64>,
+    ends: watch::Receiver<bool>,
+    follow: bool,
+    gives_way: GivesWay,
+}
+
+impl Follower {
+    /// Ends the stream when it is told to.
+    pub fn gives_way(&self) -> GivesWay {
+        self.gives_way.clone()
+    }
+
+    /// What to send next; `None` is the end of the stream.
+    pub async fn read(&mut self) -> Option<Bytes> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            return Some(self.greeting());
+        }
+        loop {
+            self.next.borrow_and_update();
+            let helping = self.helping()?;
+            if !helping.is_empty() {
+                return Some(helping);
+            }
+            if !self.follow || *self.ends.borrow() {
+                return None;
+            }
+            tokio::select! {
+                grown = timeout(SIGN_OF_LIFE, self.next.changed()) => match grown {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return None,
+                    Err(_) => return Some(Bytes::from_static(b":\n\n")),
+                },
+                // What is written by now is still sent.
+                _ = self.ends.changed() => {}
+                () = self.gives_way.0.notified() => self.follow = false,
+            }
+        }
+    }
+
+    /// How soon to come back when the stream ends; and whether something is missing.
+    fn greeting(&self) -> Bytes {
+        let mut greeting = BytesMut::from(&b"retry: 1000\n\n"[..]);
+        if self.gap {
+            let error = "events before the next one are no longer kept here; the journal has them".to_owned();
+            greeting.extend_from_slice(&frame(None, Some("gap"), &Refused { error }));
+        }
+        greeting.freeze()
+    }
+
+    /// The next events that there are, up to a limit; `None` if some of them are no longer there.
+    fn helping(&mut self) -> Option<Bytes> {
+        let entries = self.buffer.entries();
+        let Some(first) = entries.front().map(|entry| entry.number) else { return Some(Bytes::new()) };
+        let from = usize::try_from(self.at.checked_sub(first)?).ok()?;
+        let mut entries = entries.range(from.min(entries.len())..);
+        let Some(entry) = entries.next() else { return Some(Bytes::new()) };
+        self.at = entry.number + 1;
+        let mut more = entries.peekable();
+        if more.peek().is_none() {
+            return Some(entry.frame.clone());
+        }
+        let mut helping = BytesMut::from(&entry.frame[..]);
+        for entry in more {
+            if helping.len() + entry.frame.len() > HELPING {
+                break;
+            }
+            helping.extend_from_slice(&entry.frame);
+            self.at = entry.number + 1;
+        }
+        Some(helping.freeze())
+    }
+}
+
+/// One message as it is sent.
+pub(super) fn frame(id: Option<&str>, name: Option<&str>, data: &impl Serialize) -> Bytes {
+    let mut frame = String::new();
+    for (field, value) in [("id", id), ("event", name)] {
+        if let Some(value) = value {
+            frame.push_str(&format!("{field}: {value}\n"));
+        }
+    }
+    // What is sent here are structs of strings and numbers, which always are JSON, of one line.
+    frame.push_str(&format!("data: {}\n\n", serde_json::to_string(data).unwrap_or_default()));
+    frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::Phase;
+
+    fn buffer(events: std::ops::RangeInclusive<u64>) -> Arc<EventBuffer> {
+        let buffer = EventBuffer::new();
+        for number in events {
+            let event = Event {
+                unit: format!("w{number}"),
+                time: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(number)),
+                ..Event::new(Phase::Healed)
+            };
+            buffer.write(&mut vec![event]);
+        }
+        Arc::new(buffer)
+    }
+
+    /// All that is sent of the past.
+    fn read(buffer: &Arc<EventBuffer>, filter: &EventFilter) -> String {
+        let mut follower = buffer.open(filter, watch::channel(false).1);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut text = String::new();
+        while let Some(bytes) = runtime.block_on(follower.read()) {
+            text.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+        text
+    }
+
+    fn units(text: &str) -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events = lines.filter_map(|line| serde_json::from_str::<Event>(line).ok());
+        events.map(|event| event.unit).collect()
+    }
+
+    fn filter() -> EventFilter {
+        EventFilter { follow: false, ..EventFilter::default() }
+    }
+
+    #[test]
+    fn what_was_seen_is_not_sent_again_and_nothing_else_is_left_out() {
+        let buffer = buffer(1..=5);
+        let all = read(&buffer, &filter());
+        assert_eq!(units(&all), ["w1", "w2", "w3", "w4", "w5"]);
+        let ids: Vec<&str> = all.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+        for (at, id) in ids.iter().enumerate() {
+            let rest = read(&buffer, &EventFilter { after: Some((*id).to_owned()), ..filter() });
+            assert_eq!(units(&rest).len(), 4 - at);
+            assert!(!rest.contains("gap"));
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_not_known_begins_with_everything_and_says_so() {
+        let buffer = buffer(1..=3);
+        let of_the_future = format!("{:016x}-99", buffer.instance);
+        for id in
+            ["", "x", "-", "0000000000000001-2", "1", &of_the_future, &format!("{:x}-{}", buffer.instance, u64::MAX)]
+        {
+            let text = read(&buffer, &EventFilter { after: Some(id.to_owned()), ..filter() });
+            assert_eq!(units(&text), ["w1", "w2", "w3"], "{id:?}");
+            assert!(text.contains("event: gap\n"), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn the_past_is_bounded_by_time_and_number() {
+        let buffer = buffer(1..=5);
+        let since = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(units(&read(&buffer, &EventFilter { since: since(4), ..filter() })), ["w4", "w5"]);
+        assert_eq!(units(&read(&buffer, &EventFilter { since: since(9), ..filter() })), [""; 0]);
+        assert_eq!(units(&read(&buffer, &EventFilter { limit: Some(2), ..filter() })), ["w4", "w5"]);
+        assert_eq!(
+            units(&read(&buffer, &EventFilter { since: since(2), limit: Some(3), ..filter() })),
+            ["w3", "w4", "w5"]
+        );
+        assert_eq!(units(&read(&buffer, &EventFilter { limit: Some(0), ..filter() })), [""; 0]);
+    }
+
+    #[test]
+    fn who_falls_behind_is_cut_off_and_told_when_coming_back() {
+        let buffer = buffer(1..=3);
+        let mut follower =
+            buffer.open(&EventFilter { limit: Some(1), follow: true, ..filter() }, watch::channel(false).1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(follower.read());
+        let last = String::from_utf8(runtime.block_on(follower.read()).unwrap().to_vec()).unwrap();
+        let id = last.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+        buffer.write(&mut vec![Event::new(Phase::Healed); KEPT + 1]);
+        assert_eq!(runtime.block_on(follower.read()), None);
+        let text = read(&buffer, &EventFilter { after: Some(id), ..filter() });
+        assert!(text.contains("event: gap\n"));
+        assert_eq!(units(&text).len(), KEPT);
+    }
+}

@@ -1,0 +1,104 @@
+//! The daemon's doors: its socket, and the address where it is to serve its metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use super::handlers::{self, ApiState};
+use super::socket::{Socket, may_come_in};
+use crate::core::text;
+use crate::http::connection_limit::{Accepting, ConnectionLimit};
+use crate::manager::ServiceManager;
+
+/// Connections at once.
+const CONNECTIONS: usize = 512;
+/// The wait before a socket that could not be made is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Serves all calls on the daemon's socket, which is made anew when `check` finds it gone. `opened` is told after the
+/// first attempt to make it.
+pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &Notify, opened: &SyncSender<()>) {
+    let router = handlers::router(Arc::clone(state));
+    let path = &state.paths.socket;
+    let mut connections = ConnectionLimit::new(CONNECTIONS);
+    let mut accepting = Accepting::default();
+    let mut failing = String::new();
+    loop {
+        let opening = Socket::open(path);
+        // Only the first attempt is waited for.
+        let _ = opened.try_send(());
+        let socket = match opening {
+            Ok(socket) => socket,
+            Err(error) => {
+                let error = error.to_string();
+                if error != failing {
+                    tracing::error!("{error}; healing goes on, but no request can be answered; trying again");
+                    failing = error;
+                }
+                tokio::select! {
+                    () = check.notified() => {}
+                    () = sleep(RETRY) => {}
+                }
+                continue;
+            }
+        };
+        if !std::mem::take(&mut failing).is_empty() {
+            tracing::info!("it can be asked at {}", text::path(path));
+        }
+        loop {
+            tokio::select! {
+                accepted = socket.listener.accept() => match accepting.take(accepted).await {
+                    Some((stream, _)) if may_come_in(&stream) => connections.admit(stream, &router).await,
+                    Some((stream, _)) => connections.turn_away(stream, "403 Forbidden", "this daemon answers its own user and root"),
+                    None => {}
+                },
+                () = check.notified() => if !socket.is_there() {
+                    tracing::warn!("{} was removed, and is made anew", text::path(path));
+                    break;
+                },
+            }
+        }
+    }
+}
+
+/// Serves the metrics, and nothing else, at the address that the configuration names at the time.
+pub(super) async fn metrics_over_tcp<M: ServiceManager>(
+    state: Arc<ApiState<M>>,
+    mut listen: watch::Receiver<Option<SocketAddr>>,
+) {
+    let router = handlers::metrics_only(state);
+    loop {
+        let address = *listen.borrow_and_update();
+        tokio::select! {
+            () = listen_at(address, &router) => {}
+            changed = listen.changed() => if changed.is_err() {
+                return;
+            },
+        }
+    }
+}
+
+async fn listen_at(address: Option<SocketAddr>, router: &Router) {
+    let Some(address) = address else { return std::future::pending().await };
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!("metrics cannot be served at {address}: {error}; trying again");
+            return sleep(Duration::from_secs(30)).await;
+        }
+    };
+    tracing::info!("metrics are served at http://{address}/metrics");
+    let mut connections = ConnectionLimit::new(CONNECTIONS / 8);
+    let mut accepting = Accepting::default();
+    loop {
+        if let Some((stream, _)) = accepting.take(listener.accept().await).await {
+            connections.admit(stream, router).await;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Where workers work: asked of the service manager once for each, and looked at again now and then, for
+//! nothing signals that a directory has vanished.
+//!
+//! The looks are off the loop, one round at a time: a file system that does not answer holds up the next
+//! round, and nothing else.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::stream::{self as streams, StreamExt};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Daemon;
+use crate::checkout;
+use crate::core::healer::Located;
+use crate::core::units::{Location, UnitName, UnitStatus};
+use crate::manager::{ServiceManager, directory_is_gone};
+
+/// How often all directories are looked at.
+const ROUND: Duration = Duration::from_secs(60);
+/// So many units are asked about at once, and so many told of together.
+const AT_ONCE: usize = 16;
+const TOGETHER: usize = 256;
+
+/// What is known of directories. Owned by the loop.
+#[derive(Debug)]
+pub(super) struct Locator {
+    /// The directory that each unit cannot do without.
+    known: HashMap<UnitName, Location>,
+    /// Units that the service manager restarts: perhaps because their directory is gone.
+    restless: HashSet<UnitName>,
+    round_at: Instant,
+    /// What is being found out.
+    pub asked: JoinSet<Vec<Located>>,
+    /// The round that is under way: which directories are gone.
+    pub round: JoinSet<BTreeMap<PathBuf, bool>>,
+}
+
+impl Locator {
+    pub fn new() -> Self {
+        Self {
+            known: HashMap::new(),
+            restless: HashSet::new(),
+            round_at: Instant::now() + ROUND,
+            asked: JoinSet::new(),
+            round: JoinSet::new(),
+        }
+    }
+
+    /// Notes what was found out.
+    pub fn learn(&mut self, locations: &[Located]) {
+        for (unit, location) in locations {
+            match location {
+                Ok(location) if location.required && !location.container => {
+                    self.known.insert(unit.clone(), location.clone())
+                }
+                Ok(_) | Err(_) => self.known.remove(unit),
+            };
+        }
+    }
+
+    /// Notes that a unit changed.
+    pub fn changed(&mut self, status: &UnitStatus) {
+        if status.auto_restart && self.known.contains_key(&status.name) {
+            self.restless.insert(status.name.clone());
+        }
+    }
+
+    /// Forgets units that are not listed any more.
+    pub fn keep(&mut self, listed: &[UnitStatus]) {
+        for status in listed {
+            self.changed(status);
+        }
+        if self.known.len() > listed.len() || self.round_at <= Instant::now() {
+            let listed: HashSet<&UnitName> = listed.iter().map(|status| &status.name).collect();
+            self.known.retain(|unit, _| listed.contains(unit));
+        }
+    }
+
+    /// Begins a round, if it is time for one, or some unit gives reason to look.
+    pub fn check(&mut self) {
+        if !self.round.is_empty() {
+            return;
+        }
+        let restless = std::mem::take(&mut self.restless);
+        let paths: HashSet<PathBuf> = if self.round_at <= Instant::now() {
+            self.round_at = Instant::now() + ROUND;
+            self.known.values().filter_map(|location| location.directory.clone()).collect()
+        } else {
+            restless.iter().filter_map(|unit| self.known.get(unit)?.directory.clone()).collect()
+        };
+        if !paths.is_empty() {
+            self.round
+                .spawn_blocking(|| paths.into_iter().map(|path| (path.clone(), directory_is_gone(&path))).collect());
+        }
+    }
+
+    /// What a round has changed.
+    pub fn changes(&mut self, seen: &BTreeMap<PathBuf, bool>) -> Vec<Located> {
+        let mut changes = Vec::new();
+        for (unit, location) in &mut self.known {
+            let Some(gone) = location.directory.as_ref().and_then(|path| seen.get(path)) else { continue };
+            if *gone != location.gone {
+                location.gone = *gone;
+                changes.push((unit.clone(), Ok(location.clone())));
+            }
+        }
+        changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        changes
+    }
+}
+
+impl<M: ServiceManager> Daemon<M> {
+    /// Has it found out where units work of which that is not known.
+    pub(super) fn locate_newcomers(&mut self) {
+        let units = self.healer.take_unlocated();
+        for units in units.chunks(TOGETHER) {
+            let (manager, context) = (self.manager.clone(), &self.setup.context);
+            let units: Vec<_> = units
+                .iter()
+                .map(|unit| (unit.clone(), context.selector.rival_checkouts(&context.registry, unit)))
+                .collect();
+            self.locator.asked.spawn(async move {
+                let lookups = streams::iter(units).map(|(unit, rivals)| {
+                    let manager = manager.clone();
+                    async move {
+                        let location = match manager.location(&unit).await {
+                            Ok(location) => Ok(checkout::spelt_as_registered(location, rivals).await),
+                            Err(error) => Err(error.to_string()),
+                        };
+                        (unit, location)
+                    }
+                });
+                lookups.buffered(AT_ONCE).collect().await
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn directories_are_looked_at_once_a_round_and_at_once_where_a_unit_is_restarted() {
+        let home = tempfile::tempdir().unwrap();
+        let unit = |name: &str| UnitName::parse(name).unwrap();
+        let location = |dir: &str, required| {
+            let directory = Some(home.path().join(dir));
+            Ok(Location { directory, required, ..Location::default() })
+        };
+        std::fs::create_dir(home.path().join("a")).unwrap();
+        let mut locator = Locator::new();
+        locator.learn(&[
+            (unit("a"), location("a", true)),
+            (unit("b"), location("b", true)),
+            (unit("c"), location("b", false)),
+        ]);
+        locator.check();
+        assert!(locator.round.is_empty(), "it is not yet time");
+        let status = |name: &str, auto_restart| UnitStatus { auto_restart, ..UnitStatus::gone(unit(name)) };
+        locator.changed(&status("a", false));
+        locator.changed(&status("b", true));
+        locator.changed(&status("c", true));
+        locator.check();
+        let seen = locator.round.join_next().await.unwrap().unwrap();
+        assert_eq!(seen.len(), 1);
+        let told = |changes: Vec<Located>| -> Vec<String> {
+            changes.iter().map(|(unit, location)| format!("{unit} {}", location.as_ref().unwrap().gone)).collect()
+        };
+        assert_eq!(told(locator.changes(&seen)), ["b true"]);
+        locator.round_at = Instant::now();
+        std::fs::remove_dir(home.path().join("a")).unwrap();
+        std::fs::create_dir(home.path().join("b")).unwrap();
+        locator.check();
+        let seen = locator.round.join_next().await.unwrap().unwrap();
+        assert_eq!(told(locator.changes(&seen)), ["a true", "b false"]);
+        assert_eq!(told(locator.changes(&seen)), [""; 0], "it is told once");
+        locator.round_at = Instant::now();
+        locator.keep(&[status("a", false)]);
+        locator.check();
+        assert_eq!(locator.round.join_next().await.unwrap().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,345 @@
+//! Where the loop is asked: each [`DaemonRequest`] carries the way its answer goes back.
+//!
+//! Whoever asks waits in a short queue, and is answered from what the healer decides with at that
+//! moment; nothing is kept ready for questions that nobody asks. Answers that need a look at the
+//! service manager or a file are not made here: the loop never waits.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::Daemon;
+use super::state_writer::{self, Ticket};
+use super::uptimes::UptimeQuery;
+use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus, StateStatus};
+use crate::core::batch::Plan;
+use crate::core::diagnosis::{Refusal, State};
+use crate::core::event::{Event, UnhealthyWorker};
+use crate::core::explain::{Explanation, References};
+use crate::core::healer::{Fact, Timestamp};
+use crate::core::pauses::{Pauses, Target};
+use crate::core::report::{Stage, WorkerReport};
+use crate::core::saved_state::SavedState;
+use crate::core::selector::Worker;
+use crate::core::target::{self, UnknownTarget};
+use crate::core::text;
+use crate::core::units::{Inspection, UnitName};
+use crate::detect::{Context, refused_often};
+use crate::manager::ServiceManager;
+
+/// How many may wait for an answer at once; others wait for a place.
+const QUEUE: usize = 64;
+
+/// The way to the loop.
+pub(super) type RequestSender = mpsc::Sender<DaemonRequest>;
+
+/// A new desk.
+pub(super) fn open() -> (RequestSender, mpsc::Receiver<DaemonRequest>) {
+    mpsc::channel(QUEUE)
+}
+
+/// Something that is wanted of the loop.
+#[derive(Debug)]
+pub(super) enum DaemonRequest {
+    /// How it is.
+    Status(oneshot::Sender<DaemonStatus>),
+    /// Every worker.
+    Workers(oneshot::Sender<Vec<WorkerReport>>),
+    /// Every worker's unit, and whose it is.
+    Covered(oneshot::Sender<Vec<(UnitName, Worker)>>),
+    /// What there is to heal, if that is everything.
+    Plan(oneshot::Sender<Plan>),
+    /// Which of these are coming up already.
+    UnderWay(Vec<UnitName>, oneshot::Sender<Vec<UnhealthyWorker>>),
+    /// The workers that are up of which it is not known since when.
+    WithoutUptime(oneshot::Sender<UptimeQuery>),
+    /// Since when those are up.
+    Uptimes(UptimeQuery, Vec<Option<SystemTime>>),
+    /// How many workers there are at each stage, and how old the registry is.
+    Gauges(oneshot::Sender<Gauges>),
+    /// The rules in force, the pauses included.
+    Context(oneshot::Sender<Context>),
+    /// Why a worker is, or is not, being healed, given what a look at it shows. `None` if it is not covered.
+    Explain(UnitName, Box<(Inspection, References)>, oneshot::Sender<Option<Explanation>>),
+    /// Whose worker a unit is, if it is covered.
+    Covers(UnitName, oneshot::Sender<Option<Worker>>),
+    /// Why nothing can be healed, paused or resumed, if so: it is not known what was paused.
+    Unread(oneshot::Sender<Option<String>>),
+    /// A person wants these healed.
+    Heal(HealCommand),
+    /// A person pauses healing of what the targets name, for so long or until it is resumed.
+    Pause(Vec<String>, Option<Duration>, oneshot::Sender<Result<PauseReceipt, PauseError>>),
+    /// A person ends pauses.
+    Resume(Vec<String>, oneshot::Sender<Result<PauseReceipt, PauseError>>),
+}
+
+/// What is paused now, and when that is written down.
+#[derive(Debug)]
+pub(super) struct PauseReceipt {
+    pub pauses: Vec<PauseReport>,
+    pub ticket: Ticket,
+}
+
+/// Why nothing is paused or resumed.
+#[derive(Debug)]
+pub(super) enum PauseError {
+    Target(UnknownTarget),
+    /// It is not known what is paused, says why.
+    Unread(String),
+}
+
+/// What changes by itself, for the metrics.
+#[derive(Debug)]
+pub(super) struct Gauges {
+    pub stages: [(Stage, usize); Stage::ALL.len()],
+    /// Site and unit of each worker that is given up.
+    pub given_up: Vec<(String, String)>,
+    pub pauses: usize,
+    pub registry_age: Option<Duration>,
+    pub reachable: bool,
+}
+
+/// Workers that are to be healed because a person said so.
+#[derive(Debug)]
+pub(super) struct HealCommand {
+    /// Which ones, in order.
+    pub units: Vec<UnitName>,
+    /// Those of them that are up but were found to refuse their probe.
+    pub silent: Vec<UnitName>,
+    /// How long they have to stay up.
+    pub prove: Option<Duration>,
+    /// What is told of them goes here.
+    pub updates: mpsc::UnboundedSender<HealUpdate>,
+    /// Begun; those that are not covered now are answered, and nothing is done about them.
+    pub begun: oneshot::Sender<Vec<UnitName>>,
+}
+
+/// What becomes of a worker that somebody wants healed.
+#[derive(Debug)]
+pub(super) enum HealUpdate {
+    /// An event; and what the worker is held for, if it is.
+    Event(Box<Event>, Option<Refusal>),
+    /// Nothing is being done about it any more; whether it is up.
+    AtRest(UnitName, bool),
+}
+
+/// Who is told of which workers.
+#[derive(Debug)]
+pub(super) struct HealSubscriber {
+    units: HashSet<UnitName>,
+    updates: mpsc::UnboundedSender<HealUpdate>,
+}
+
+impl<M: ServiceManager> Daemon<M> {
+    /// Answers. Nobody may be waiting for the answer any more, which is fine.
+    pub(super) fn answer(&mut self, request: DaemonRequest) {
+        let now = self.now();
+        match request {
+            DaemonRequest::Status(reply) => drop(reply.send(self.describe(now))),
+            // Before everything is known, nothing would be said.
+            request @ (DaemonRequest::Workers(_) | DaemonRequest::Covered(_) | DaemonRequest::Plan(_))
+                if !self.ready =>
+            {
+                self.early.push(request);
+            }
+            DaemonRequest::Workers(reply) => drop(reply.send(self.reports(now))),
+            DaemonRequest::Covered(reply) => drop(reply.send(self.covered())),
+            DaemonRequest::Plan(reply) => drop(reply.send(self.healer.plan(now))),
+            DaemonRequest::UnderWay(units, reply) => drop(reply.send(self.healer.under_way(&units))),
+            DaemonRequest::WithoutUptime(reply) => {
+                drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now())));
+            }
+            DaemonRequest::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
+            DaemonRequest::Gauges(reply) => drop(reply.send(self.gauges())),
+            DaemonRequest::Context(reply) => drop(reply.send(self.context())),
+            DaemonRequest::Explain(unit, it, reply) => {
+                let (seen, references) = *it;
+                let references = References { now: SystemTime::now(), clock: now, ..references };
+                drop(reply.send(self.healer.explain(now, &unit, &seen, &references)));
+            }
+            DaemonRequest::Covers(unit, reply) => drop(reply.send(self.healer.worker_of(&unit).cloned())),
+            DaemonRequest::Unread(reply) => drop(reply.send(self.unread.clone())),
+            DaemonRequest::Heal(command) => self.heal(command),
+            DaemonRequest::Pause(targets, time, reply) => {
+                let targets = self.setup.context.selector.by_own_names(&targets);
+                let targets = self.known().and_then(|()| Ok(target::pausable(&targets, &self.covered())?));
+                drop(reply.send(targets.map(|targets| {
+                    tracing::info!("healing is paused on request: {}", list(&targets));
+                    self.observe(Fact::Pause(targets, time));
+                    self.receipt()
+                })));
+            }
+            DaemonRequest::Resume(targets, reply) => {
+                let targets = self.known().and_then(|()| Ok(self.resumable(&targets)?));
+                drop(reply.send(targets.map(|targets| {
+                    tracing::info!("healing is resumed on request: {}", list(&targets));
+                    self.observe(Fact::Resume(targets));
+                    self.receipt()
+                })));
+            }
+        }
+    }
+
+    /// Passes an event on to those who wait for it.
+    pub(super) fn pass_on(&mut self, event: &Event) {
+        if self.subscribers.is_empty() {
+            return;
+        }
+        let Ok(unit) = UnitName::parse(&event.unit) else { return };
+        let held_for = self.healer.held_for(&unit);
+        self.subscribers.retain(|subscriber| {
+            let updates = || HealUpdate::Event(Box::new(event.clone()), held_for.cloned());
+            !subscriber.updates.is_closed()
+                && (!subscriber.units.contains(&unit) || subscriber.updates.send(updates()).is_ok())
+        });
+    }
+
+    /// Tells those who wait for a worker that there is nothing more to wait for. What was told of it
+    /// before says more; this is for what happens without a word, as when another client was faster.
+    pub(super) fn dismiss_the_rested(&mut self) {
+        for subscriber in &mut self.subscribers {
+            let HealSubscriber { units, updates } = subscriber;
+            units.retain(|unit| {
+                let rested = self.healer.at_rest(unit);
+                rested.is_none_or(|is_up| updates.send(HealUpdate::AtRest(unit.clone(), is_up)).is_err())
+            });
+        }
+        self.subscribers.retain(|subscriber| !subscriber.units.is_empty());
+    }
+
+    fn heal(&mut self, HealCommand { units, silent, prove, updates, begun }: HealCommand) {
+        // Who is a worker may have changed since the wish was made.
+        let (units, strangers): (Vec<_>, Vec<_>) =
+            units.into_iter().partition(|unit| self.healer.worker_of(unit).is_some());
+        for unit in silent.iter().filter(|unit| units.contains(unit)) {
+            for fact in refused_often(unit, "its address") {
+                self.observe(fact);
+            }
+        }
+        self.subscribers.push(HealSubscriber { units: units.iter().cloned().collect(), updates });
+        drop(begun.send(strangers));
+        self.observe(Fact::Heal(units.clone()));
+        if let Some(time) = prove {
+            for unit in &units {
+                self.healer.prove_within(unit, time);
+            }
+        }
+    }
+
+    fn known(&self) -> Result<(), PauseError> {
+        self.unread.clone().map_or(Ok(()), |why| Err(PauseError::Unread(why)))
+    }
+
+    /// Has the pauses written down at once: the request waits for that.
+    fn receipt(&mut self) -> PauseReceipt {
+        self.save_state();
+        PauseReceipt { pauses: self.pauses(), ticket: self.state_writer.ticket(false) }
+    }
+
+    fn now(&self) -> Timestamp {
+        state_writer::clocks(self.origin).now
+    }
+
+    fn covered(&self) -> Vec<(UnitName, Worker)> {
+        self.healer.covered().map(|(unit, worker)| (unit.clone(), worker.clone())).collect()
+    }
+
+    /// What is to be resumed: also what is paused, but covered no longer.
+    fn resumable(&self, targets: &[String]) -> Result<Vec<Target>, UnknownTarget> {
+        let mut resumed = Vec::new();
+        for name in &self.setup.context.selector.by_own_names(targets) {
+            let paused = self.healer.pauses().iter().map(|pause| pause.target).find(|target| match target {
+                Target::Everything => false,
+                Target::Site(site) => site == name,
+                Target::Unit(unit) => unit.short() == name || unit.as_str() == name,
+            });
+            match paused {
+                Some(target) => resumed.push(target),
+                None => resumed.extend(target::pausable(std::slice::from_ref(name), &self.covered())?),
+            }
+        }
+        Ok(if targets.is_empty() { vec![Target::Everything] } else { resumed })
+    }
+
+    fn pauses(&self) -> Vec<PauseReport> {
+        let now = self.now();
+        self.healer.pauses().iter().map(|pause| PauseReport::of(&pause, now)).collect()
+    }
+
+    fn reports(&self, now: Timestamp) -> Vec<WorkerReport> {
+        let mut reports = self.healer.reports(now);
+        for report in &mut reports {
+            report.up_since = self.uptimes.of(&report.unit);
+            let Some(last) = self.telemetry.last_told(&report.unit) else { continue };
+            report.since = last.at;
+            // The healer has told why it gave up, and remembers it no longer.
+            let is_an_error = !matches!(report.state, Some(State::ExpectedButStopped | State::Orphaned));
+            if report.last_error.is_empty() && is_an_error {
+                report.last_error.clone_from(&last.failure);
+            }
+        }
+        reports
+    }
+
+    fn context(&self) -> Context {
+        let pauses: Pauses = self.healer.pauses().iter().collect();
+        Context { saved_state: SavedState { pauses, ..SavedState::default() }, ..self.setup.context.clone() }
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            stages: self.healer.stages(),
+            given_up: self.healer.given_up(),
+            pauses: self.healer.pauses().iter().count(),
+            registry_age: self.registry_read.and_then(|read| read.elapsed().ok()),
+            reachable: self.trouble.is_none(),
+        }
+    }
+
+    fn describe(&self, now: Timestamp) -> DaemonStatus {
+        let stages = self.healer.stages();
+        let paths = &self.setup.paths;
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime: Some(now.since_origin()),
+            manager: ManagerStatus {
+                scope: self.setup.scope,
+                reachable: self.trouble.is_none(),
+                error: self.trouble.clone().unwrap_or_default(),
+            },
+            registry: RegistryStatus {
+                path: text::path(&paths.sites),
+                sites: self.setup.context.registry.len(),
+                read: self.registry_read,
+                warnings: self.setup.warnings(),
+                error: self.registry_error.clone().unwrap_or_default(),
+            },
+            state: StateStatus {
+                path: text::path(&paths.state),
+                error: match (&self.unread, self.state_writer.failing()) {
+                    (Some(why), _) => format!("{why}; nothing is healed until it can be"),
+                    (None, Some(why)) => format!("it cannot be written down: {why}"),
+                    (None, None) => String::new(),
+                },
+            },
+            config: text::path(&paths.config),
+            stop_marker: self.setup.context.stop_marker,
+            pauses: self.pauses(),
+            workers: stages.iter().map(|(_, count)| count).sum(),
+            counts: stages.into_iter().filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+impl From<UnknownTarget> for PauseError {
+    fn from(error: UnknownTarget) -> Self {
+        Self::Target(error)
+    }
+}
+
+fn list(targets: &[Target]) -> String {
+    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

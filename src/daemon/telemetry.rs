@@ -1,0 +1,116 @@
+//! What the daemon notes of what passes through it, for those who ask: times that are measured, and what was
+//! last told of each worker. Nothing is decided by it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::metrics::Metrics;
+use crate::core::event::{Event, Phase};
+use crate::core::healer::{Fact, Healer, Outcome};
+use crate::core::units::{ActiveState, UnitName};
+
+/// Of so many workers it is known when something was last told of them; more there never are for long.
+const LAST_TOLD: usize = 10_000;
+
+/// What was last told of a worker.
+#[derive(Debug, Default)]
+pub(super) struct LastTold {
+    pub at: Option<SystemTime>,
+    /// How its last attempt failed, if nothing better has come since.
+    pub failure: String,
+}
+
+/// The record. Owned by the loop.
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    metrics: Arc<Metrics>,
+    last_told: HashMap<String, LastTold>,
+    /// Since when workers are down that were seen to fail.
+    failed_at: HashMap<UnitName, Instant>,
+    /// When the list of units that is awaited was asked for.
+    asked_at: Option<Instant>,
+}
+
+impl Telemetry {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, last_told: HashMap::new(), failed_at: HashMap::new(), asked_at: None }
+    }
+
+    /// A list of units is asked for.
+    pub fn list_is_asked_for(&mut self) {
+        self.asked_at = Some(Instant::now());
+    }
+
+    /// The list has come.
+    pub fn listed(&mut self) {
+        if let Some(asked_at) = self.asked_at.take() {
+            self.metrics.refreshed(asked_at.elapsed());
+        }
+    }
+
+    pub fn reconnected(&self) {
+        self.metrics.reconnected();
+    }
+
+    /// Takes the time from a failure to the end of the start that mends it, and of a list.
+    pub fn fact(&mut self, fact: &Fact, healer: &Healer) {
+        match fact {
+            Fact::Changed(status)
+                if status.active == ActiveState::Failed && healer.worker_of(&status.name).is_some() =>
+            {
+                self.failed_at.entry(status.name.clone()).or_insert_with(Instant::now);
+            }
+            Fact::Finished(unit, Outcome::Done) => {
+                if let Some(failed_at) = self.failed_at.remove(unit) {
+                    self.metrics.recovered(failed_at.elapsed());
+                }
+            }
+            Fact::Units(_) => self.listed(),
+            _ => {}
+        }
+    }
+
+    /// An event is told.
+    pub fn event(&mut self, event: &Event) {
+        self.metrics.event(event);
+        if matches!(event.phase, Phase::Recovered | Phase::Stopped | Phase::GaveUp)
+            && let Ok(unit) = UnitName::parse(&event.unit)
+        {
+            self.failed_at.remove(&unit);
+        }
+        if self.last_told.len() >= LAST_TOLD && !self.last_told.contains_key(&event.unit) {
+            self.last_told.clear();
+        }
+        let last = self.last_told.entry(event.unit.clone()).or_default();
+        last.at = Some(SystemTime::now());
+        match event.phase {
+            Phase::Failed => event.error.clone_into(&mut last.failure),
+            Phase::Healed | Phase::Recovered | Phase::Stopped => last.failure.clear(),
+            _ => {}
+        }
+    }
+
+    /// What was last told of a unit.
+    pub fn last_told(&self, unit: &str) -> Option<&LastTold> {
+        self.last_told.get(unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_ever_more_workers_not_ever_more_is_remembered_and_of_those_known_nothing_is_lost() {
+        let mut telemetry = Telemetry::new(Arc::new(Metrics::new()));
+        let mut tell = |unit: usize| telemetry.event(&Event { unit: unit.to_string(), ..Event::new(Phase::Detected) });
+        (0..LAST_TOLD).for_each(&mut tell);
+        tell(0);
+        assert_eq!(telemetry.last_told.len(), LAST_TOLD);
+        telemetry.event(&Event { unit: "another".into(), ..Event::new(Phase::Detected) });
+        assert_eq!(telemetry.last_told.len(), 1);
+    }
+}

@@ -1,0 +1,135 @@
+//! Who is unhealthy, as a daemon would see it: its healer is told what is remembered, what the service
+//! manager lists, and the answers to whatever it wants to know; what it would do is not done.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::{Context, Detector, LOOKS_AT_ONCE, refused_often, refuses};
+use crate::core::healer::{Action, Fact, Healer, Mode, Purpose, Timestamp};
+use crate::core::policy::Policy;
+use crate::core::probe::{ProbeAnswer, ProbeResult};
+use crate::core::selector::Resolution;
+use crate::core::units::{UnitName, UnitStatus};
+use crate::manager::{ManagerError, ServiceManager, directory_is_gone};
+
+/// The healer, once it has no more questions.
+///
+/// # Errors
+///
+/// If the service manager does not answer.
+pub(super) async fn judge<M: ServiceManager>(detector: &Detector<M>) -> Result<Healer, ManagerError> {
+    let list = detector.manager.list().await?;
+    let suspects = with_lost_homes(detector, &list).await;
+    let deaf = detector.manager.failed_sockets().await?;
+    Inquiry::new(detector).run(list, suspects, deaf).await
+}
+
+/// Units of sites whose directories are gone. Most workers are up and their sites where they were: to ask
+/// where each of them works would take longer than all else.
+async fn with_lost_homes<M: ServiceManager>(detector: &Detector<M>, list: &[UnitStatus]) -> Vec<UnitName> {
+    let Context { selector, registry, .. } = &detector.context;
+    let mut homes: HashMap<_, Vec<UnitName>> = HashMap::new();
+    for status in list {
+        if let Resolution::Worker(worker) = selector.resolve(registry, &status.name)
+            && let Some(site) = registry.site(&worker.site).filter(|site| site.path.is_absolute())
+        {
+            homes.entry(site.path.clone()).or_default().push(status.name.clone());
+        }
+    }
+    let check = spawn_blocking(|| {
+        let gone = homes.into_iter().filter(|(home, _)| directory_is_gone(home));
+        gone.flat_map(|(_, units)| units).collect()
+    });
+    check.await.unwrap_or_default()
+}
+
+struct Inquiry<'s, M> {
+    detector: &'s Detector<M>,
+    healer: Healer,
+    /// Answers that are awaited: what the healer is told, in order.
+    answers: JoinSet<Result<Vec<Fact>, ManagerError>>,
+    turns: Arc<Semaphore>,
+}
+
+impl<'s, M: ServiceManager> Inquiry<'s, M> {
+    fn new(detector: &'s Detector<M>) -> Self {
+        let Context { selector, policy, registry, saved_state, .. } = detector.context.clone();
+        // What it would start never ends here, and must not keep the others waiting.
+        let policy = Policy { max_concurrent: usize::MAX, ..policy };
+        let mut healer = Healer::new(Mode::Inquiry, selector, policy, registry, fastrand::Rng::new());
+        healer.restore(saved_state);
+        Self { detector, healer, answers: JoinSet::new(), turns: Arc::new(Semaphore::new(LOOKS_AT_ONCE)) }
+    }
+
+    /// Tells it the list, of these units where they work, and of which the socket has failed.
+    async fn run(
+        mut self,
+        list: Vec<UnitStatus>,
+        suspects: Vec<UnitName>,
+        deaf: Vec<UnitName>,
+    ) -> Result<Healer, ManagerError> {
+        self.observe(Fact::StopMarker(self.detector.context.stop_marker));
+        self.observe(Fact::Units(list));
+        if !deaf.is_empty() {
+            self.observe(Fact::FailedSockets(deaf));
+        }
+        let strangers = self.healer.take_unlocated();
+        let Context { selector, registry, .. } = &self.detector.context;
+        let strangers =
+            strangers.into_iter().filter(|unit| selector.resolve(registry, unit) == Resolution::NeedsDirectory);
+        for unit in strangers.chain(suspects) {
+            let detector = self.detector.clone();
+            self.ask(async move {
+                let place = detector.location(&unit).await?;
+                Ok(vec![Fact::Located(vec![(unit, Ok(place))])])
+            });
+        }
+        while let Some(answer) = self.answers.join_next().await {
+            // Only a panic ends a question without an answer.
+            let Ok(facts) = answer else { continue };
+            for fact in facts? {
+                self.observe(fact);
+            }
+        }
+        Ok(self.healer)
+    }
+
+    fn ask(&mut self, question: impl Future<Output = Result<Vec<Fact>, ManagerError>> + Send + 'static) {
+        let turns = Arc::clone(&self.turns);
+        self.answers.spawn(async move {
+            let _turn = turns.acquire().await;
+            question.await
+        });
+    }
+
+    fn observe(&mut self, fact: Fact) {
+        for action in self.healer.observe(Timestamp::default(), fact) {
+            match action {
+                // That is for later.
+                Action::Inspect { id, .. } if matches!(id.purpose, Purpose::Baseline | Purpose::Uptime) => {}
+                Action::Inspect { unit, id, detail } => {
+                    let detector = self.detector.clone();
+                    self.ask(async move {
+                        let seen = detector.inspect(&unit, detail).await?;
+                        Ok(vec![Fact::Inspected(unit, id, Ok(seen))])
+                    });
+                }
+                Action::Probe { unit, probe, directory } => {
+                    let (manager, grace) = (self.detector.manager.clone(), self.detector.context.policy.stable_after);
+                    self.ask(async move {
+                        if let Some(place) = refuses(&manager, &unit, &probe, directory, grace).await {
+                            return Ok(refused_often(&unit, &place).collect());
+                        }
+                        let answer = ProbeAnswer::Unknown(String::new());
+                        Ok(vec![Fact::Probed(unit, ProbeResult { answer, up_for: None, file_age: None })])
+                    });
+                }
+                // That would be done, and told.
+                Action::Start(_) | Action::Stop(_) | Action::Emit(_) => {}
+            }
+        }
+    }
+}

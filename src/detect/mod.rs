@@ -1,0 +1,400 @@
+//! Who is unhealthy, found by asking the service manager: for callers without a daemon to ask, and for
+//! the daemon when a person names what is to be healed.
+//!
+//! A [`Detector`] decides nothing itself. Who is unhealthy is [judged](inquiry) by the healer that the daemon
+//! acts by; what a person names, by the same rules.
+
+mod inquiry;
+pub mod probe;
+pub mod references;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::checkout;
+use crate::core::batch::Plan;
+use crate::core::diagnosis::{Refusal, State, Trigger};
+use crate::core::event::{Failure, UnhealthyWorker};
+use crate::core::explain::{Explanation, References};
+use crate::core::healer::{Fact, Healer, Mode, Timestamp};
+use crate::core::policy::Policy;
+use crate::core::probe::{Probe, ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
+use crate::core::registry::Registry;
+use crate::core::report::WorkerReport;
+use crate::core::rules::{Case, ContextRef, History, Verdict};
+use crate::core::saved_state::SavedState;
+use crate::core::selector::{Resolution, Selector, Worker};
+use crate::core::target::{self, UnknownTarget};
+use crate::core::units::{ActiveState, Detail, Inspection, Location, UnitName, UnitStatus};
+use crate::detect::probe::probe;
+use crate::manager::{ManagerError, ServiceManager};
+
+/// How long [`Detector::enrich`] may take for all workers together.
+pub(crate) const ENRICH_BUDGET: Duration = Duration::from_millis(500);
+/// How many units are looked at at once.
+const LOOKS_AT_ONCE: usize = 16;
+/// How many searches in the journal run at once: each is a process.
+const SEARCHES_AT_ONCE: usize = 4;
+/// The time between two questions to a worker that has refused to answer one.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Who is a worker, and who is not to be touched.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// Which units are workers.
+    pub selector: Selector,
+    /// How they are healed.
+    pub policy: Policy,
+    /// The sites, and what their users paused.
+    pub registry: Arc<Registry>,
+    /// Everything was stopped on purpose.
+    pub stop_marker: bool,
+    /// What the daemon has written down, as it was when this was read.
+    pub saved_state: SavedState,
+}
+
+impl Context {
+    fn view(&self) -> ContextRef<'_> {
+        let Self { policy, registry, stop_marker, saved_state, .. } = self;
+        ContextRef { policy, registry, stop_marker: *stop_marker, pauses: &saved_state.pauses }
+    }
+}
+
+/// A worker that is down and is not going to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which worker.
+    pub worker: UnhealthyWorker,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// What a search for unhealthy workers found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Workers that something is wrong with, and that are to be healed.
+    pub unhealthy: Vec<UnhealthyWorker>,
+    /// Workers that something is wrong with, but nothing that a start would mend, or nothing that the
+    /// configuration has healed.
+    pub shown: Vec<Refused>,
+    /// Workers that are down, but meant to be.
+    pub refused: Vec<Refused>,
+}
+
+/// Whether the last log line of a worker in this state says what went wrong: not where it ended cleanly, cannot
+/// begin, or goes on running.
+fn says_why(state: State) -> bool {
+    match state {
+        State::Failed | State::StartLimitHit | State::CrashLooping | State::Stuck => true,
+        State::ExpectedButStopped | State::Unreachable | State::Orphaned => false,
+    }
+}
+
+/// By site, then worker.
+fn order(worker: &UnhealthyWorker) -> (String, String, String) {
+    (worker.site.clone(), worker.worker.clone(), worker.unit.clone())
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PlanError {
+    /// Something was named that is no covered worker.
+    #[error(transparent)]
+    Target(#[from] UnknownTarget),
+    /// The service manager did not answer.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+}
+
+/// A service manager, and the rules by which its units are judged.
+#[derive(Debug, Clone)]
+pub struct Detector<M> {
+    /// The manager.
+    pub manager: M,
+    /// The rules.
+    pub context: Context,
+}
+
+impl<M: ServiceManager> Detector<M> {
+    /// Every covered worker, whatever its state. Of a unit whose name alone does not tell, the
+    /// manager is asked.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn workers(&self) -> Result<Vec<(UnitName, Worker)>, ManagerError> {
+        let mut workers = Vec::new();
+        for status in self.manager.list().await? {
+            if let Some(worker) = self.resolve(&status.name).await? {
+                workers.push((status.name, worker));
+            }
+        }
+        workers.sort_by(|(_, a), (_, b)| a.cmp(b));
+        Ok(workers)
+    }
+
+    /// Whose worker a unit is, if it is covered.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager has to be asked and does not answer.
+    pub async fn resolve(&self, unit: &UnitName) -> Result<Option<Worker>, ManagerError> {
+        let Context { selector, registry, .. } = &self.context;
+        let resolution = match selector.resolve(registry, unit) {
+            Resolution::NeedsDirectory => self.resolution_in(unit, &self.location(unit).await?),
+            resolution => resolution,
+        };
+        Ok(match resolution {
+            Resolution::Worker(worker) => Some(worker),
+            Resolution::NeedsDirectory | Resolution::NotAWorker => None,
+        })
+    }
+
+    fn resolution_in(&self, unit: &UnitName, place: &Location) -> Resolution {
+        let Context { selector, registry, .. } = &self.context;
+        if place.container {
+            return selector.resolve_container(unit);
+        }
+        selector.resolve_in(registry, unit, place.directory.as_deref())
+    }
+
+    async fn location(&self, unit: &UnitName) -> Result<Location, ManagerError> {
+        let rivals = self.context.selector.rival_checkouts(&self.context.registry, unit);
+        Ok(checkout::spelt_as_registered(self.manager.location(unit).await?, rivals).await)
+    }
+
+    /// A close look at one unit.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
+        let rivals = self.context.selector.rival_checkouts(&self.context.registry, unit);
+        Ok(checkout::inspection_spelt_as_registered(self.manager.inspect(unit, detail).await?, rivals).await)
+    }
+
+    /// Every worker that something is wrong with and that is not meant to be down, sorted by site,
+    /// then worker: what the healer of a daemon would say, given what the last one has remembered. Costs one
+    /// list, a closer look at each unit that is not simply up, and a question to each that has a health probe.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use workerheal::{Options, connect};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// let client = connect(&Options::default()).await?;
+    /// let mut workers = client.detect().await?;
+    /// client.enrich(&mut workers).await;
+    /// for worker in &workers {
+    ///     println!("{} is {}: {}", worker.unit, worker.state, worker.last_error);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn detect(&self) -> Result<Vec<UnhealthyWorker>, ManagerError> {
+        let healer = inquiry::judge(self).await?;
+        Ok(healer.reports(Timestamp::default()).iter().filter_map(WorkerReport::unhealthy).collect())
+    }
+
+    /// What there is to say of these workers, of which each was named: what a person wants healed overrules
+    /// an earlier stop, but no pause.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    async fn find(&self, units: &[UnitName]) -> Result<Findings, ManagerError> {
+        let named: HashSet<&UnitName> = units.iter().collect();
+        let mut inspections = Vec::new();
+        let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        for status in self.manager.list().await? {
+            if !named.contains(&status.name) {
+                continue;
+            }
+            let (detail, question) = self.curiosity(&status);
+            let (this, places, unit) = (self.clone(), Arc::clone(&places), status.name);
+            inspections.push(tokio::spawn(async move {
+                let _place = places.acquire().await;
+                let refuses = match question {
+                    Some((question, directory)) => {
+                        refuses(&this.manager, &unit, &question, directory, this.context.policy.stable_after).await
+                    }
+                    None => None,
+                };
+                let seen = this.inspect(&unit, detail).await;
+                (unit, seen, refuses)
+            }));
+        }
+        let mut findings = Findings::default();
+        for inspection in inspections {
+            let Ok((unit, seen, refuses)) = inspection.await else { continue };
+            self.judge(&unit, &seen?, refuses.as_deref(), &mut findings);
+        }
+        findings.unhealthy.sort_by_cached_key(order);
+        findings.shown.sort_by_cached_key(|shown| order(&shown.worker));
+        Ok(findings)
+    }
+
+    /// What there is to find out about a unit that was named: if it is up, whether it answers its probe.
+    fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
+        let Context { selector, registry, policy, .. } = &self.context;
+        let detail = Detail { file: status.active == ActiveState::Inactive, ..Detail::default() };
+        let Resolution::Worker(worker) = selector.resolve(registry, &status.name) else { return (detail, None) };
+        let question = policy.probe_of(registry, &worker).filter(|_| status.active.is_up());
+        let site = registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+        (detail, question.map(|question| (question, site.map(|site| site.path.clone()))))
+    }
+
+    fn judge(&self, unit: &UnitName, seen: &Inspection, refuses: Option<&str>, findings: &mut Findings) {
+        let resolution = self.resolution_in(unit, &seen.location());
+        let Resolution::Worker(worker) = &resolution else { return };
+        let history = History { trigger: Trigger::Request, refuses, ..History::default() };
+        let judgement = Case { context: self.context.view(), unit, worker, seen, history }.judge();
+        let Some(state) = judgement.state else { return };
+        let found = UnhealthyWorker {
+            site: worker.site.clone(),
+            worker: worker.name.clone(),
+            worktree: worker.worktree.clone(),
+            unit: unit.short().to_owned(),
+            state,
+            last_error: String::new(),
+        };
+        match judgement.verdict {
+            Verdict::Well | Verdict::Stopped => {}
+            Verdict::Held(refusal) if refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled) => {
+                findings.refused.push(Refused { worker: found, refusal });
+            }
+            Verdict::Held(refusal) if refusal.is_shown_only() => {
+                findings.shown.push(Refused { worker: found, refusal });
+            }
+            Verdict::Held(_)
+            | Verdict::GivenUp
+            | Verdict::Unrecoverable(_)
+            | Verdict::Exhausted(_)
+            | Verdict::Wait(_)
+            | Verdict::Start
+            | Verdict::Restart => findings.unhealthy.push(found),
+        }
+    }
+
+    /// Fills in the last log line of each worker that failed, begun in order, until 500 ms have passed; what
+    /// is left then stays as it is. In other states that line would be no error.
+    pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
+        let deadline = Instant::now() + ENRICH_BUDGET;
+        let places = Arc::new(Semaphore::new(SEARCHES_AT_ONCE));
+        let mut searches = JoinSet::new();
+        for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| says_why(worker.state)) {
+            let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
+            let (manager, places) = (self.manager.clone(), Arc::clone(&places));
+            searches.spawn(async move {
+                let _place = places.acquire().await;
+                (at, manager.last_error(&unit).await)
+            });
+        }
+        while let Ok(Some(found)) = timeout_at(deadline, searches.join_next()).await {
+            if let Ok((at, Some(line))) = found {
+                // It says more than how the last attempt ended.
+                workers[at].last_error = line;
+            }
+        }
+    }
+
+    /// Why a worker is, or is not, being healed, as far as that can be known without the daemon: from
+    /// the service manager, the journal, the files, and what the daemon has written down.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached.
+    pub async fn explain(&self, unit: &UnitName, references: &References) -> Result<Option<Explanation>, ManagerError> {
+        let list = self.manager.list().await?;
+        let question = list.iter().find(|status| status.name == *unit).and_then(|status| self.curiosity(status).1);
+        let seen = self.inspect(unit, Detail::ALL).await?;
+        let Context { selector, policy, registry, stop_marker, saved_state } = self.context.clone();
+        let grace = policy.stable_after;
+        let mut healer = Healer::new(Mode::Automatic, selector, policy, registry, fastrand::Rng::new());
+        healer.restore(saved_state);
+        let mut facts = vec![Fact::StopMarker(stop_marker), Fact::Units(list)];
+        if let Some((question, directory)) = question
+            && let Some(place) = refuses(&self.manager, unit, &question, directory, grace).await
+        {
+            facts.extend(refused_often(unit, &place));
+        }
+        for fact in facts {
+            // Only what it makes of them is of interest, not what it would do.
+            let _ = healer.observe(Timestamp::default(), fact);
+        }
+        Ok(healer.explain(Timestamp::default(), unit, &seen, references))
+    }
+
+    /// What there is to heal: everything, or what the targets name. A caller that names a worker wants to
+    /// know why nothing is done about it.
+    ///
+    /// # Errors
+    ///
+    /// If a target names no covered worker, or the service manager cannot be reached.
+    pub async fn plan(&self, targets: &[String]) -> Result<Plan, PlanError> {
+        if targets.is_empty() {
+            return Ok(inquiry::judge(self).await?.plan(Timestamp::default()));
+        }
+        let workers = self.workers().await?;
+        let targets = self.context.selector.by_own_names(targets);
+        Ok(self.plan_for(&target::select(&targets, &workers)?).await?)
+    }
+
+    /// What there is to heal of these workers, which were named.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached.
+    pub async fn plan_for(&self, units: &[UnitName]) -> Result<Plan, ManagerError> {
+        let Findings { unhealthy, shown, refused } = self.find(units).await?;
+        let refused = refused.into_iter().chain(shown);
+        let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }).collect();
+        Ok(Plan { unhealthy, left_alone: Vec::new(), refused })
+    }
+
+    /// The last line that a unit has logged, if it can be found in time.
+    pub async fn last_words(&self, unit: &UnitName) -> Option<String> {
+        timeout_at(Instant::now() + ENRICH_BUDGET, self.manager.last_error(unit)).await.ok().flatten()
+    }
+}
+
+/// What the healer has to know of a worker that was found to refuse its probe: that it did so as often
+/// as it takes.
+pub(crate) fn refused_often(unit: &UnitName, place: &str) -> impl Iterator<Item = Fact> {
+    let result =
+        ProbeResult { answer: ProbeAnswer::Refused(place.to_owned()), up_for: Some(Duration::MAX), file_age: None };
+    std::iter::repeat_n(Fact::Probed(unit.clone(), result), REFUSALS as usize)
+}
+
+/// Whether a worker that is up refuses to answer, and goes on refusing; where.
+async fn refuses(
+    manager: &impl ServiceManager,
+    unit: &UnitName,
+    question: &Probe,
+    directory: Option<PathBuf>,
+    grace: Duration,
+) -> Option<String> {
+    let mut refused = None;
+    for asked in 0..REFUSALS {
+        if asked > 0 {
+            sleep(ASK_AGAIN).await;
+        }
+        match probe(manager, unit, question, directory.clone()).await.verdict(grace) {
+            ProbeVerdict::Refused(place) => refused = Some(place),
+            ProbeVerdict::Reachable | ProbeVerdict::Nothing(_) => return None,
+        }
+    }
+    refused
+}

@@ -1,0 +1,53 @@
+//! Where the things stand that an explanation points to: paths as people write them, and lines in
+//! the registry.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::core::explain::{Commands, Manager, References};
+use crate::core::registry::{Lines, Registry};
+use crate::core::selector::Worker;
+use crate::core::text;
+use crate::core::time::Timestamp;
+use crate::core::units::UnitName;
+use crate::files::paths::Paths;
+use crate::manager::{Scope, ServiceManager};
+
+/// For an explanation of this worker, with commands to the manager that has its unit. `clock` is now, by the clock that
+/// pauses are told by.
+pub async fn references_for<M: ServiceManager>(
+    (paths, registry): (&Paths, &Registry),
+    (manager, scope): (&M, Scope),
+    (unit, worker): (&UnitName, &Worker),
+    clock: Timestamp,
+) -> References {
+    let mut commands = match scope {
+        Scope::User => Commands::USER,
+        Scope::System => Commands::SYSTEM,
+    };
+    if let Some(mut own) = manager.commands(unit).await {
+        if let Manager::Launchd(job) = &mut own {
+            job.plist = shown(Path::new(&job.plist));
+            job.log = job.log.as_ref().map(|log| shown(Path::new(log)));
+        }
+        commands.manager = own;
+    }
+    References {
+        sites: shown(&paths.sites),
+        lines: registry.lines(&worker.site).map(Lines::by_key).unwrap_or_default(),
+        config: shown(&paths.config),
+        stop_marker: shown(&paths.stop_marker),
+        commands,
+        now: SystemTime::now(),
+        clock,
+    }
+}
+
+/// A path as its user writes it.
+fn shown(path: &Path) -> String {
+    let home = std::env::home_dir().filter(|home| home.is_absolute());
+    match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+        Some(below) => format!("~/{}", text::path(&below)),
+        None => text::path(path),
+    }
+}

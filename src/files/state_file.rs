@@ -1,0 +1,421 @@
+//! What survives a restart, in a file: `state.json`.
+//!
+//! The file is replaced as a whole, by renaming, so that it is always one that was written to its
+//! end; and only when there is something new. One that is not ours is set aside, never overwritten; one that cannot
+//! be read now stays where it is, as pauses and give-ups may be in it. Times in it are those of the wall clock,
+//! which may have been turned meanwhile: no wait or pause becomes longer by that than it was.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::blocking;
+use crate::core::diagnosis::State;
+use crate::core::pauses::{Pause, Target};
+use crate::core::saved_state::{SavedPhase, SavedState, SavedWorker};
+use crate::core::text;
+use crate::core::time::Timestamp;
+use crate::core::units::{Deactivation, UnitFile, UnitName};
+use crate::files::paths::read_bounded;
+
+/// What the file begins with, so that another program's is known as such.
+const FORMAT: &str = "workerheal-state";
+const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: String,
+    version: u32,
+    #[serde(default)]
+    pauses: Vec<WrittenPause>,
+    #[serde(default)]
+    workers: BTreeMap<UnitName, Written>,
+}
+
+/// One pause.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPause {
+    target: WrittenTarget,
+    /// Milliseconds since 1970; absent if it has to be ended by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+    /// Milliseconds that were left when this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+}
+
+/// What is paused.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenTarget {
+    Everything,
+    Site(String),
+    Unit(UnitName),
+}
+
+/// One worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    attempts: u32,
+    /// No attempt before this: milliseconds since 1970, and how many were left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<(u64, u64)>,
+    #[serde(rename = "standing")]
+    phase: SavedPhase,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suspected: Option<State>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    last_failure: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_failure: Option<UnitFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken_along: Option<Deactivation>,
+}
+
+/// The clocks at one moment, to turn the time of one into that of the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// The moment by the clock that the core counts by.
+    pub now: Timestamp,
+    /// The same by the wall clock.
+    pub wall: SystemTime,
+}
+
+impl Clocks {
+    /// Now, as the origin of the clock that the core counts by.
+    #[must_use]
+    pub fn at_origin() -> Self {
+        Self { now: Timestamp::default(), wall: SystemTime::now() }
+    }
+
+    fn wall_ms(self) -> u64 {
+        milliseconds(self.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    }
+
+    fn written(self, at: Timestamp) -> Option<(u64, u64)> {
+        let left = milliseconds(at.from_now(self.now));
+        (left > 0).then(|| (self.wall_ms().saturating_add(left), left))
+    }
+
+    /// When something is due that was `left` from its end when that was said to be at `until`.
+    fn read(self, until: u64, left: u64) -> Timestamp {
+        self.now + Duration::from_millis(until.saturating_sub(self.wall_ms()).min(left))
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where the state is kept. Does nothing but read and write: whoever has it decides when.
+#[derive(Debug, Clone)]
+pub struct StateFile {
+    path: PathBuf,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// What is remembered; nothing if there was no file.
+    Known(SavedState),
+    /// The file could not be used for what is in it, and nothing is remembered: what is wrong with it, and where it
+    /// was put, as a sentence.
+    SetAside(String),
+    /// The file cannot be read now, says why: what is in it is not known.
+    Unread(String),
+}
+
+/// Why nothing can be read from the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It cannot be read now.
+    #[error("{0}")]
+    Unread(String),
+    /// It is not one that this version has written.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// How long reading the file may take.
+const READS_WITHIN: Duration = Duration::from_secs(5);
+
+impl StateFile {
+    /// The state in this file.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Reads what is remembered, without touching the file.
+    ///
+    /// # Errors
+    ///
+    /// If there is a file, and it cannot be read or is not one that this version has written; says why, with the
+    /// place.
+    pub fn read(&self, clocks: Clocks) -> Result<SavedState, Unusable> {
+        let path = self.path.clone();
+        let read = blocking::within(READS_WITHIN, move || read_bounded(&path));
+        match read.map_err(|silent| Unusable::Unread(silent.to_string()))? {
+            Ok(bytes) => parse(&bytes, clocks).map_err(|why| Unusable::Wrong(text::plain(&why))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(SavedState::default())
+            }
+            // Something else, or something endless, is there.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Unusable::Wrong(error.to_string())),
+            Err(error) => Err(Unusable::Unread(error.to_string())),
+        }
+    }
+
+    /// Reads what is remembered; a file with something else in it is set aside, to be looked at.
+    #[must_use]
+    pub fn load(&self, clocks: Clocks) -> Found {
+        let why = match self.read(clocks) {
+            Ok(saved_state) => return Found::Known(saved_state),
+            Err(Unusable::Unread(why)) => {
+                return Found::Unread(format!("{} cannot be read: {why}", text::path(&self.path)));
+            }
+            Err(Unusable::Wrong(why)) => why,
+        };
+        let path = text::path(&self.path);
+        let aside = self.path.with_extension("json.bad");
+        let where_to = match fs::rename(&self.path, &aside) {
+            Ok(()) => format!("it is now {}", text::path(&aside)),
+            Err(error) => format!("nor can it be set aside: {error}"),
+        };
+        Found::SetAside(format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}"))
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible; the old one is then still there.
+    pub fn write(&self, saved_state: &SavedState, clocks: Clocks) -> io::Result<()> {
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let new = self.path.with_extension("json.new");
+        // Not through a link that somebody may have put there.
+        let _ = fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut text = serde_json::to_vec_pretty(&Document::of(saved_state, clocks))?;
+        text.push(b'\n');
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        File::open(directory)?.sync_all()
+    }
+}
+
+impl Document {
+    fn of(saved_state: &SavedState, clocks: Clocks) -> Self {
+        let pauses = saved_state.pauses.iter().map(|pause| {
+            let times = pause.until.map(|until| (until, milliseconds(until.from_now(clocks.now))));
+            WrittenPause {
+                target: match pause.target {
+                    Target::Everything => WrittenTarget::Everything,
+                    Target::Site(site) => WrittenTarget::Site(site),
+                    Target::Unit(unit) => WrittenTarget::Unit(unit),
+                },
+                until: times.map(|(_, left)| clocks.wall_ms().saturating_add(left)),
+                left: times.map(|(_, left)| left),
+            }
+        });
+        let workers = saved_state.workers.iter().map(|(name, it)| {
+            let written = Written {
+                attempts: it.attempts,
+                not_before: clocks.written(it.not_before),
+                phase: it.phase.clone(),
+                suspected: it.suspected,
+                last_failure: it.last_failure.clone(),
+                at_failure: it.at_failure,
+                taken_along: it.taken_along,
+            };
+            (name.clone(), written)
+        });
+        Self { format: FORMAT.to_owned(), version: VERSION, pauses: pauses.collect(), workers: workers.collect() }
+    }
+}
+
+fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, String> {
+    /// Enough to tell whose file it is.
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u32,
+    }
+    let head: Head =
+        serde_json::from_slice(bytes).map_err(|error| format!("this is no state of workerheal ({error})"))?;
+    if head.format != FORMAT {
+        return Err("this is no state of workerheal".to_owned());
+    }
+    if head.version != VERSION {
+        return Err(format!("this was written by another version of workerheal (format {})", head.version));
+    }
+    let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let mut saved_state = SavedState::default();
+    for written in document.pauses {
+        let target = match written.target {
+            WrittenTarget::Everything => Target::Everything,
+            WrittenTarget::Site(site) => Target::Site(site),
+            WrittenTarget::Unit(unit) => Target::Unit(unit),
+        };
+        let until = written.until.zip(written.left).map(|(until, left)| clocks.read(until, left));
+        saved_state.pauses.pause(target, until);
+    }
+    for (unit, it) in document.workers {
+        let remembered = SavedWorker {
+            attempts: it.attempts,
+            not_before: it.not_before.map_or(clocks.now, |(until, left)| clocks.read(until, left)),
+            phase: it.phase,
+            suspected: it.suspected,
+            last_failure: it.last_failure,
+            at_failure: it.at_failure,
+            taken_along: it.taken_along,
+        };
+        saved_state.workers.insert(unit, remembered);
+    }
+    saved_state.pauses =
+        saved_state.pauses.iter().filter(|Pause { until, .. }| until.is_none_or(|at| at > clocks.now)).collect();
+    Ok(saved_state)
+}
+
+/// Any bytes as a state file: see [`fuzz`](crate::fuzz).
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(data: &[u8]) {
+    let clocks = Clocks { now: Timestamp::default(), wall: SystemTime::UNIX_EPOCH };
+    if let Ok(saved_state) = parse(data, clocks) {
+        let written = serde_json::to_vec(&Document::of(&saved_state, clocks)).unwrap_or_default();
+        assert_eq!(parse(&written, clocks), Ok(saved_state));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::pauses::Pauses;
+    use crate::core::rules::GivenUp;
+    use std::os::unix::fs::PermissionsExt;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(elapsed: Duration) -> Timestamp {
+        Timestamp::from_origin(elapsed)
+    }
+
+    fn unit(name: &str) -> UnitName {
+        UnitName::parse(name).unwrap()
+    }
+
+    /// A memory with something of each kind in it, whose clock stands at an hour.
+    fn saved_state() -> SavedState {
+        let remembered = |phase| SavedWorker {
+            attempts: 3,
+            not_before: at(62 * MINUTE),
+            phase,
+            suspected: Some(State::Unreachable),
+            last_failure: "boom".to_owned(),
+            at_failure: Some(UnitFile { enabled: true, on_demand: false, definition: u64::MAX }),
+            taken_along: Some(Deactivation { left: MINUTE, down: 2 * MINUTE }),
+        };
+        let given_up = GivenUp { reason: "tired".to_owned(), definition: Some(7), run: Some("a".to_owned()) };
+        let standings = [
+            SavedPhase::Open,
+            SavedPhase::Attempt,
+            SavedPhase::GivenUp(given_up),
+            SavedPhase::Stopped { run: None, certain: true },
+        ];
+        let workers = standings.into_iter().enumerate();
+        let mut pauses = Pauses::default();
+        pauses.pause(Target::Everything, Some(at(65 * MINUTE)));
+        pauses.pause(Target::Site("myapp".to_owned()), None);
+        pauses.pause(Target::Unit(unit("lerd-queue-shop")), None);
+        SavedState {
+            workers: workers.map(|(n, phase)| (unit(&format!("lerd-w{n}-a")), remembered(phase))).collect(),
+            pauses,
+        }
+    }
+
+    /// What a daemon reads that begins when the wall clock shows `later` than at the writing.
+    fn read_later(store: &StateFile, written: SystemTime, later: Duration) -> SavedState {
+        store.read(Clocks { now: Timestamp::default(), wall: written + later }).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_waits_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StateFile::new(directory.path().join("deep/state.json"));
+        let wall = SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE;
+        store.write(&saved_state(), Clocks { now: at(60 * MINUTE), wall }).unwrap();
+        let modes = ["deep", "deep/state.json"]
+            .map(|path| fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777);
+        assert_eq!(modes, [0o700, 0o600]);
+
+        let read = read_later(&store, wall, MINUTE);
+        let mut expected = saved_state();
+        expected.workers.values_mut().for_each(|it| it.not_before = at(MINUTE));
+        expected.pauses.pause(Target::Everything, Some(at(4 * MINUTE)));
+        assert_eq!(read, expected);
+
+        // Long after, waits are over, and so is the pause with an end.
+        let read = read_later(&store, wall, 10 * MINUTE);
+        assert!(read.workers.values().all(|it| it.not_before == Timestamp::default()));
+        assert_eq!(read.pauses.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_turned_back_makes_no_wait_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StateFile::new(directory.path().join("state.json"));
+        let wall = SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE;
+        store.write(&saved_state(), Clocks { now: at(60 * MINUTE), wall }).unwrap();
+        let read = store.read(Clocks { now: Timestamp::default(), wall: wall - 600 * MINUTE }).unwrap();
+        assert!(read.workers.values().all(|it| it.not_before == at(2 * MINUTE)));
+        assert_eq!(read.pauses.next_end(), Some(at(5 * MINUTE)));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_set_aside_and_never_overwritten() {
+        for (text, why) in [
+            ("", "this is no state of workerheal"),
+            ("{", "this is no state of workerheal"),
+            ("[]", "this is no state of workerheal"),
+            (r#"{"format": "other", "version": 1}"#, "this is no state of workerheal"),
+            (r#"{"format": "workerheal-state", "version": 2}"#, "another version"),
+            (r#"{"format": "workerheal-state", "version": 1, "workers": {"../x": {}}}"#, "cannot contain"),
+            (r#"{"format": "workerheal-state", "version": 1, "surprise": 1}"#, "surprise"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("state.json");
+            fs::write(&path, text).unwrap();
+            let store = StateFile::new(path.clone());
+            let Found::SetAside(warning) = store.load(Clocks::at_origin()) else { panic!("{text} is used") };
+            assert!(warning.contains(why) && warning.contains("state.json.bad"), "{text}: {warning}");
+            assert!(!path.exists());
+            assert_eq!(fs::read_to_string(path.with_extension("json.bad")).unwrap(), text);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let missing = StateFile::new(directory.path().join("state.json")).load(Clocks::at_origin());
+        assert_eq!(missing, Found::Known(SavedState::default()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_read_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        // A link to a regular file of which every read fails.
+        std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+        let Found::Unread(why) = StateFile::new(path.clone()).load(Clocks::at_origin()) else { panic!("it is read") };
+        assert!(why.contains("state.json cannot be read: Input/output error"), "{why}");
+        assert!(fs::symlink_metadata(&path).is_ok());
+    }
+}

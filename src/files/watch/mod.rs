@@ -1,0 +1,531 @@
+//! Follows a few files and tells when what they say has changed.
+//!
+//! Editors replace files by renaming, directories come and go, links are turned, and the system's
+//! notifications are unreliable in kind and number. So a notification only ever means "look
+//! again": all files are read anew and compared with what was read last. And [`Watch::poll`] finds
+//! by itself what no notification told.
+//!
+//! Each file has a thread of its own that owns all that is known of it, as a file system may never answer: then
+//! nothing else stands still, and [`Watch::is_silent`] tells. The watcher's own thread only decides whether an
+//! event can concern the file, and if so wakes that thread, so that nothing piles up whatever happens in the
+//! directories.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, FileType};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::mem;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+use crate::blocking::FILES;
+use crate::core::document::ParseError;
+use crate::files::paths::{FileError, read_bounded};
+
+/// A file is read once it has been left alone this long,
+const QUIET: Duration = Duration::from_millis(60);
+/// but no later than this.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// A file that has been looked at for this long does not answer.
+const SILENT: Duration = Duration::from_secs(3);
+/// How long the first look at the files may take.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// More links in a row than any system follows.
+const MAX_LINKS: usize = 40;
+/// More changes of directories than can happen by chance while watches are being set.
+const MAX_ROUNDS: usize = 10;
+
+/// What there is to read in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileContent {
+    /// There is no such file.
+    Missing,
+    /// All of it.
+    Present(Vec<u8>),
+    /// It is there and cannot be read.
+    Unreadable(FileError),
+    /// The file system that it is on does not answer: it may be as it was.
+    Silent,
+}
+
+impl FileContent {
+    /// What `parse` makes of the content.
+    ///
+    /// # Errors
+    ///
+    /// If there is no content, or it is wrong.
+    pub fn parse<T>(self, path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, ParseError>) -> Result<T, FileError> {
+        match self {
+            Self::Missing => Err(FileError::missing(path)),
+            Self::Present(bytes) => parse(&bytes).map_err(|error| FileError::malformed(path, error)),
+            Self::Unreadable(error) => Err(error),
+            Self::Silent => Err(FileError::silent(path)),
+        }
+    }
+}
+
+/// Reads what there is in the file now.
+#[must_use]
+pub fn read(path: &Path) -> FileContent {
+    match read_bounded(path) {
+        Ok(bytes) => FileContent::Present(bytes),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            FileContent::Missing
+        }
+        Err(error) if is_of_the_file_system(&error) => FileContent::Silent,
+        Err(error) => FileContent::Unreadable(FileError::unreadable(path, &error)),
+    }
+}
+
+/// Whether the file system failed, which says nothing about the file: the server of a mount is gone (`ENOTCONN` of
+/// FUSE, `ESTALE` of NFS), or a disk cannot be read.
+fn is_of_the_file_system(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotConnected, StaleNetworkFileHandle, TimedOut};
+    matches!(error.kind(), NotConnected | StaleNetworkFileHandle | TimedOut)
+        || error.raw_os_error().is_some_and(|number| number == rustix::io::Errno::IO.raw_os_error())
+}
+
+/// Reads what there is in the file now, as far as that can be found out within the time.
+pub(crate) async fn read_within(time: Duration, path: &Path) -> FileContent {
+    let file = path.to_owned();
+    let content = FILES.within(time, move || read(&file)).await;
+    content.unwrap_or(FileContent::Silent)
+}
+
+/// What a [`Watch`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileEvent {
+    /// The content of a file is another than before.
+    Changed {
+        /// Which file, by its place in the list that the watch was started with.
+        index: usize,
+        /// What it is now.
+        content: FileContent,
+    },
+    /// Changes are only found by polling, until further notice; says why. Told once.
+    Degraded(String),
+}
+
+/// Follows files for as long as it lives.
+#[derive(Debug)]
+pub struct Watch {
+    files: Vec<Line>,
+}
+
+/// The way to the thread of one file.
+#[derive(Debug)]
+struct Line {
+    polls: mpsc::Sender<()>,
+    busy: Busy,
+}
+
+/// Since when the thread has been at something that the file system has to answer.
+#[derive(Debug, Clone, Default)]
+struct Busy(Arc<Mutex<Option<Instant>>>);
+
+impl Busy {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn for_longer_than(&self, time: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() > time)
+    }
+
+    /// Does what the file system has to answer.
+    fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.set(Some(Instant::now()));
+        let done = work();
+        self.set(None);
+        done
+    }
+}
+
+impl Watch {
+    /// Begins to follow the files, and reads what they say now. Only later changes are sent.
+    ///
+    /// The files need not exist, nor their directories. One that does not answer within a few seconds reads as
+    /// [`FileContent::Silent`], and is sent when it does.
+    #[must_use]
+    pub fn start(files: Vec<PathBuf>) -> (Self, Vec<FileContent>, mpsc::Receiver<FileEvent>) {
+        Self::start_with(files, Notifier::new)
+    }
+
+    /// Looks for changes that no notification told. Cheap if there are none.
+    pub fn poll(&self) {
+        for file in &self.files {
+            // If one is waiting already, it will do.
+            let _ = file.polls.try_send(());
+        }
+    }
+
+    /// Whether the file system does not answer for this file, given by its place in the list.
+    #[must_use]
+    pub fn is_silent(&self, index: usize) -> bool {
+        self.files.get(index).is_some_and(|file| file.busy.for_longer_than(SILENT))
+    }
+
+    fn start_with(
+        files: Vec<PathBuf>,
+        notifier: impl Fn() -> notify::Result<Notifier> + Clone + Send + 'static,
+    ) -> (Self, Vec<FileContent>, mpsc::Receiver<FileEvent>) {
+        let (events, receiver) = mpsc::channel(16);
+        let told = Arc::new(AtomicBool::new(false));
+        let latest = Instant::now() + FIRST_LOOK;
+        let begun: Vec<_> = files
+            .into_iter()
+            .enumerate()
+            .map(|(index, path)| {
+                let (polls, requests) = mpsc::channel(1);
+                let (first, content) = std::sync::mpsc::sync_channel(0);
+                let line = Line { polls, busy: Busy::default() };
+                let task = Task {
+                    index,
+                    file: Followed::new(path),
+                    notifier: None,
+                    problem: None,
+                    told: Arc::clone(&told),
+                    random: RandomState::new(),
+                    events: events.clone(),
+                    busy: line.busy.clone(),
+                };
+                let notifier = notifier.clone();
+                let thread = std::thread::Builder::new().name("files".to_owned());
+                if let Err(error) = thread.spawn(move || task.live(notifier, &first, requests)) {
+                    let _ = events.try_send(FileEvent::Degraded(error.to_string()));
+                }
+                (line, content)
+            })
+            .collect();
+        let mut watch = Self { files: Vec::new() };
+        let mut contents = Vec::new();
+        for (line, content) in begun {
+            let content = content.recv_timeout(latest.saturating_duration_since(Instant::now()));
+            contents.push(content.unwrap_or(FileContent::Silent));
+            watch.files.push(line);
+        }
+        (watch, contents, receiver)
+    }
+}
+
+/// The owner of all that is known of one file.
+struct Task {
+    index: usize,
+    file: Followed,
+    /// `None` if the system gives us none: then there is only polling.
+    notifier: Option<Notifier>,
+    /// Why some change may go untold by the system, if so.
+    problem: Option<String>,
+    /// Whether the problem was reported, of this file or another.
+    told: Arc<AtomicBool>,
+    random: RandomState,
+    events: mpsc::Sender<FileEvent>,
+    busy: Busy,
+}
+
+impl Task {
+    /// Lives as long as the watch: what there is at first goes one way, what changes the other.
+    fn live(
+        mut self,
+        notifier: impl Fn() -> notify::Result<Notifier>,
+        first: &std::sync::mpsc::SyncSender<FileContent>,
+        polls: mpsc::Receiver<()>,
+    ) {
+        let busy = self.busy.clone();
+        let content = busy.with(|| {
+            match notifier() {
+                Ok(notifier) => self.notifier = Some(notifier),
+                Err(error) => self.problem = Some(error.to_string()),
+            }
+            // First watch and then read, so that no change falls between.
+            self.follow();
+            self.file.read(&self.random)
+        });
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+        runtime.block_on(async {
+            // The caller no longer waits where it took too long.
+            if let Err(late) = first.send(content) {
+                let content = late.0;
+                let _ = self.events.send(FileEvent::Changed { index: self.index, content }).await;
+            }
+            self.run(polls).await;
+        });
+    }
+
+    async fn run(mut self, mut polls: mpsc::Receiver<()>) {
+        let wake = self.notifier.as_ref().map_or_else(Arc::default, |notifier| Arc::clone(&notifier.wake));
+        loop {
+            if let Some(problem) = &self.problem
+                && !self.told.swap(true, Ordering::Relaxed)
+                && self.events.send(FileEvent::Degraded(problem.clone())).await.is_err()
+            {
+                return;
+            }
+            let polled = tokio::select! {
+                () = wake.notified() => false,
+                poll = polls.recv() => match poll {
+                    Some(()) => true,
+                    None => return,
+                },
+                () = self.events.closed() => return,
+            };
+            if !polled {
+                settle(&wake).await;
+            }
+            let busy = self.busy.clone();
+            let changed = busy.with(|| self.check(polled));
+            let index = self.index;
+            if let Some(content) = changed
+                && self.events.send(FileEvent::Changed { index, content }).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// What the file says now, if that is something else than before.
+    fn check(&mut self, polled: bool) -> Option<FileContent> {
+        self.follow();
+        if polled && self.file.looks_unchanged() {
+            return None;
+        }
+        let before = self.file.digest;
+        let content = self.file.read(&self.random);
+        (self.file.digest != before).then_some(content)
+    }
+
+    /// Watches the directories that matter now. What appeared while the watches were being set is
+    /// caught by looking again until nothing is new.
+    fn follow(&mut self) {
+        let Some(notifier) = &mut self.notifier else { return };
+        for _ in 0..MAX_ROUNDS {
+            let mut wanted = Places::default();
+            wanted.add(&self.file.path);
+            match notifier.watch(wanted) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.problem.get_or_insert_with(|| error.to_string());
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits until there was nothing new for a while, but not for ever.
+async fn settle(wake: &Notify) {
+    let latest = Instant::now() + PATIENCE;
+    loop {
+        let quiet = Instant::now() + QUIET;
+        let woken = timeout_at(quiet.min(latest), wake.notified()).await.is_ok();
+        if !woken || Instant::now() >= latest {
+            return;
+        }
+    }
+}
+
+/// One file, and what was last known of it.
+struct Followed {
+    path: PathBuf,
+    stamp: Option<Stamp>,
+    digest: Digest,
+}
+
+/// What changes with nearly every change of a file, and can be had without reading it: device,
+/// inode, length, and the times of the last change of content and of the inode.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+/// Tells contents apart without keeping them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Digest {
+    Missing,
+    Present(usize, u64),
+    Unreadable(u64),
+}
+
+impl Followed {
+    fn new(path: PathBuf) -> Self {
+        Self { path, stamp: None, digest: Digest::Missing }
+    }
+
+    fn read(&mut self, random: &RandomState) -> FileContent {
+        // The stamp comes first: if the file changes in between, the next poll sees that.
+        self.stamp = stamp(&self.path);
+        let content = read(&self.path);
+        self.digest = match &content {
+            FileContent::Missing => Digest::Missing,
+            FileContent::Present(bytes) => Digest::Present(bytes.len(), random.hash_one(bytes)),
+            FileContent::Unreadable(why) => Digest::Unreadable(random.hash_one(why.to_string())),
+            FileContent::Silent => Digest::Unreadable(0),
+        };
+        content
+    }
+
+    fn looks_unchanged(&self) -> bool {
+        // What cannot be looked at is read again, in case that says more.
+        match stamp(&self.path) {
+            None => self.digest == Digest::Missing && self.stamp.is_none(),
+            now => self.stamp == now && !matches!(self.digest, Digest::Unreadable(_)),
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let data = fs::metadata(path).ok()?;
+    Some((data.dev(), data.ino(), data.len(), (data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec())))
+}
+
+/// Which directory it is: another of the same name may take its place, even with its inode.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// Where a change can concern a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Places {
+    /// Existing directories to be watched; there are no links in their paths.
+    directories: BTreeMap<PathBuf, Option<Identity>>,
+    /// Paths of which an event is of interest: the file, links on the way to it, what is missing on
+    /// the way to it, and the watched directories themselves.
+    paths: HashSet<PathBuf>,
+}
+
+impl Places {
+    /// Adds the places for one file: the directory of each link on the way to it, and the one that
+    /// the file itself is in, or the nearest to it that exists.
+    fn add(&mut self, file: &Path) {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let parts = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+        // What is left of the way, the next part last.
+        let mut rest = parts(&file);
+        let mut here = PathBuf::new();
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            if part == ".." {
+                here.pop();
+                continue;
+            }
+            let inside = here.join(part);
+            let kind = fs::symlink_metadata(&inside).map(|data| data.file_type());
+            if kind.as_ref().is_ok_and(FileType::is_dir) && !rest.is_empty() {
+                here = inside;
+                continue;
+            }
+            self.directories.insert(here.clone(), identity(&here));
+            self.paths.extend([here.clone(), inside.clone()]);
+            links += 1;
+            match fs::read_link(&inside) {
+                // An absolute target begins with the root, which replaces `here`.
+                Ok(target) if links <= MAX_LINKS => rest.extend(parts(&target)),
+                _ => return,
+            }
+        }
+    }
+}
+
+fn identity(directory: &Path) -> Option<Identity> {
+    let data = fs::metadata(directory).ok()?;
+    Some((data.dev(), data.ino(), data.created().ok()))
+}
+
+/// The system's notifications, reduced to "something of interest happened".
+struct Notifier {
+    watcher: RecommendedWatcher,
+    watched: BTreeMap<PathBuf, Option<Identity>>,
+    wake: Arc<Notify>,
+    interest: Arc<Mutex<Interest>>,
+}
+
+/// What the watcher's thread has to know, and what it found out.
+#[derive(Default)]
+struct Interest {
+    paths: HashSet<PathBuf>,
+    /// Of these, what was removed or renamed: a directory among them is no longer watched.
+    gone: HashSet<PathBuf>,
+    /// Whether notifications were lost.
+    lost: bool,
+}
+
+impl Notifier {
+    fn new() -> notify::Result<Self> {
+        let (wake, interest) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Interest::default())));
+        let (waker, shared) = (Arc::clone(&wake), Arc::clone(&interest));
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            let mut interest = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if interest.takes(event) {
+                waker.notify_one();
+            }
+        })?;
+        Ok(Self { watcher, watched: BTreeMap::new(), wake, interest })
+    }
+
+    /// Watches exactly these places. Tells whether that is a change.
+    fn watch(&mut self, wanted: Places) -> notify::Result<bool> {
+        let gone = {
+            let mut interest = self.interest.lock().unwrap_or_else(PoisonError::into_inner);
+            interest.paths = wanted.paths;
+            let gone = mem::take(&mut interest.gone);
+            if mem::take(&mut interest.lost) { self.watched.keys().cloned().collect() } else { gone }
+        };
+        let stale = |(path, identity): &(&PathBuf, &Option<Identity>)| {
+            gone.contains(*path) || wanted.directories.get(*path) != Some(*identity)
+        };
+        let stale: Vec<PathBuf> = self.watched.iter().filter(stale).map(|(path, _)| path.clone()).collect();
+        for path in &stale {
+            // It fails where the directory is gone, and the watch with it.
+            let _ = self.watcher.unwatch(path);
+            self.watched.remove(path);
+        }
+        let mut changed = !stale.is_empty();
+        let mut problem = None;
+        for (path, identity) in wanted.directories {
+            if self.watched.contains_key(&path) {
+                continue;
+            }
+            match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path, identity);
+                    changed = true;
+                }
+                // It was there a moment ago, so look again.
+                Err(_) if !path.exists() => changed = true,
+                Err(error) => problem = Some(error),
+            }
+        }
+        problem.map_or(Ok(changed), Err)
+    }
+}
+
+impl Interest {
+    /// Takes note of an event. Tells whether it may concern a file.
+    fn takes(&mut self, event: notify::Result<Event>) -> bool {
+        let Some(event) = event.ok().filter(|event| !event.need_rescan()) else {
+            self.lost = true;
+            return true;
+        };
+        // Reading is no change, least of all our own.
+        if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
+            return false;
+        }
+        let mut concerned = false;
+        for path in event.paths {
+            if self.paths.contains(&path) {
+                concerned = true;
+                if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
+                    self.gone.insert(path);
+                }
+            }
+        }
+        concerned
+    }
+}
+
+#[cfg(test)]
+mod tests;

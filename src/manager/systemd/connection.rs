@@ -1,0 +1,458 @@
+//! A connection to systemd: where it may be found, and the questions to it that need no order.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+use zbus::{Connection, Message, OwnedVariant, Variant, fdo};
+
+use super::session::PATIENCE;
+use super::wire::{self, Line};
+use super::{LOOKS_WITHIN, flag, names, private_socket, text};
+use crate::core::selector::Aliases;
+use crate::core::text::{path as shown, plain};
+use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
+use crate::manager::journal::{FailedRun, Run, RunCommand};
+use crate::manager::{ManagerError, Scope, directory, fingerprint};
+
+/// How long the manager may take to join a bus that has just been started.
+const JOINS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A connection to the manager.
+#[derive(Debug, Clone)]
+pub(super) struct ManagerConnection {
+    pub bus: Connection,
+    /// Only the manager is on it, and it is no bus.
+    pub private: bool,
+}
+
+/// Where the manager may be found.
+#[derive(Debug, Clone)]
+pub(super) enum Address {
+    /// The manager's own socket.
+    Private(PathBuf),
+    /// The bus that belongs to the user's manager.
+    Runtime(PathBuf),
+    /// The bus that `$DBUS_SESSION_BUS_ADDRESS` names: on some desktops another one.
+    Session,
+    /// The system bus.
+    System,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Private(path) | Self::Runtime(path) => write!(f, "{}", shown(path)),
+            Self::Session => f.write_str("$DBUS_SESSION_BUS_ADDRESS"),
+            Self::System => f.write_str("the system bus"),
+        }
+    }
+}
+
+impl Address {
+    /// Where to look for the manager, best first.
+    pub fn of(scope: Scope) -> Vec<Self> {
+        match scope {
+            Scope::System => vec![Self::Private(PathBuf::from("/run/systemd/private")), Self::System],
+            Scope::User => {
+                let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(
+                    || PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw())),
+                    PathBuf::from,
+                );
+                let (private, runtime) = (runtime.join("systemd/private"), runtime.join("bus"));
+                let session = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
+                let another = session.filter(|address| *address != format!("unix:path={}", runtime.display()));
+                [Self::Private(private), Self::Runtime(runtime)]
+                    .into_iter()
+                    .chain(another.map(|_| Self::Session))
+                    .collect()
+            }
+        }
+    }
+
+    pub async fn connect(&self) -> zbus::Result<ManagerConnection> {
+        let failed = |error| zbus::Error::InputOutput(std::sync::Arc::new(error));
+        let builder = match self {
+            Self::Private(path) => private_socket::builder(path).map_err(failed)?,
+            Self::Runtime(path) => {
+                // Connecting to a local socket does not wait: it succeeds or fails at once.
+                let stream = std::os::unix::net::UnixStream::connect(path).map_err(failed)?;
+                zbus::connection::Builder::unix_stream(stream)
+            }
+            Self::Session => zbus::connection::Builder::session(),
+            Self::System => zbus::connection::Builder::system(),
+        };
+        let bus = builder.method_timeout(PATIENCE).build().await?;
+        let connection = ManagerConnection { bus, private: matches!(self, Self::Private(_)) };
+        if connection.private {
+            connection.answers().await?;
+            return Ok(connection);
+        }
+        // Connecting can have started the bus, which the manager then joins a little later.
+        let latest = Instant::now() + JOINS_WITHIN;
+        loop {
+            match connection.owner().await {
+                Ok(_) => return Ok(connection),
+                Err(_) if Instant::now() >= latest => {
+                    return Err(zbus::Error::Failure("no service manager is on this bus".to_owned()));
+                }
+                Err(_) => sleep(JOINS_WITHIN / 100).await,
+            }
+        }
+    }
+}
+
+impl ManagerConnection {
+    /// Whether messages get through in both directions. A manager that speaks otherwise than is expected on its
+    /// own socket is one that is not there: the bus is the way.
+    async fn answers(&self) -> zbus::Result<()> {
+        let peer = Some("org.freedesktop.DBus.Peer");
+        self.bus.call_method(None::<&str>, wire::MANAGER_PATH, peer, "Ping", &()).await.map(drop)
+    }
+
+    /// The manager's unique name on the bus.
+    pub async fn owner(&self) -> zbus::Result<String> {
+        let bus = Some("org.freedesktop.DBus");
+        let reply = self.bus.call_method(bus, "/org/freedesktop/DBus", bus, "GetNameOwner", &wire::SYSTEMD).await?;
+        Ok(reply.body().deserialize::<&str>()?.to_owned())
+    }
+
+    /// Has the bus send the signals that a match rule describes.
+    pub async fn follow(&self, rule: &str) -> zbus::Result<()> {
+        let bus = Some("org.freedesktop.DBus");
+        self.bus.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await.map(drop)
+    }
+
+    pub async fn call<B>(&self, what: &'static str, body: &B) -> Result<Message, ManagerError>
+    where
+        B: serde::Serialize + zbus::wire::DynamicType,
+    {
+        self.bus
+            .call_method(Some(wire::SYSTEMD), wire::MANAGER_PATH, Some(wire::MANAGER), what, body)
+            .await
+            .map_err(|error| refusal(what, &error))
+    }
+
+    /// When the manager began, in microseconds since 1970. Executing itself anew is no beginning.
+    pub async fn began(&self) -> Result<u64, ManagerError> {
+        const KEY: &str = "UserspaceTimestamp";
+        let reply = self
+            .bus
+            .call_method(Some(wire::SYSTEMD), wire::MANAGER_PATH, Some(wire::PROPERTIES), "Get", &(wire::MANAGER, KEY))
+            .await
+            .map_err(|error| refusal(KEY, &error))?;
+        let began: OwnedVariant = reply.body().deserialize().map_err(|error| unexpected(KEY, &error))?;
+        u64::try_from(began).map_err(|error| unexpected(KEY, &error))
+    }
+
+    /// One property of a unit.
+    pub async fn property(
+        &self,
+        unit: &str,
+        interface: &'static str,
+        key: &'static str,
+    ) -> Result<OwnedVariant, ManagerError> {
+        let reply = self
+            .bus
+            .call_method(
+                Some(wire::SYSTEMD),
+                wire::unit_path(unit).as_str(),
+                Some(wire::PROPERTIES),
+                "Get",
+                &(interface, key),
+            )
+            .await
+            .map_err(|error| refusal(key, &error))?;
+        reply.body().deserialize().map_err(|error| unexpected(key, &error))
+    }
+
+    /// The units that match the patterns and are in one of the states; no states are all.
+    pub async fn list(&self, states: &[&str], patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
+        const WHAT: &str = "ListUnitsByPatterns";
+        let reply = self.call(WHAT, &(states, patterns)).await?;
+        wire::statuses(&reply).map(|statuses| statuses.units).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    /// The services whose socket has failed.
+    pub async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
+        const WHAT: &str = "ListUnitsByPatterns";
+        let reply = self.call(WHAT, &(vec!["failed"], vec!["*.socket"])).await?;
+        let lines = wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))?;
+        let mut services = Vec::new();
+        for line in lines {
+            let triggers = names(self.property(&line.name, wire::UNIT, "Triggers").await?);
+            services.extend(triggers.into_iter().filter_map(|name| UnitName::parse(&name).ok()));
+        }
+        Ok(services)
+    }
+
+    pub async fn list_names(&self, names: &[String]) -> Result<Vec<Line>, ManagerError> {
+        const WHAT: &str = "ListUnitsByNames";
+        let reply = self.call(WHAT, &names).await?;
+        wire::lines(&reply).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    /// The names of the unit files that match the patterns.
+    pub async fn unit_files(&self, patterns: &[String]) -> Result<Vec<String>, ManagerError> {
+        const WHAT: &str = "ListUnitFilesByPatterns";
+        let reply = self.call(WHAT, &(Vec::<&str>::new(), patterns)).await?;
+        wire::unit_files(&reply).map_err(|error| unexpected(WHAT, &error))
+    }
+
+    /// The units that have other names which match the patterns. (Only the files tell: a list of units goes by their
+    /// own names.)
+    pub async fn aliases(&self, patterns: &[String]) -> Result<Aliases, ManagerError> {
+        let names = wire::possible_aliases(self.unit_files(patterns).await?);
+        if names.is_empty() {
+            return Ok(Aliases::new());
+        }
+        Ok(wire::aliases(&names, &self.list_names(&names).await?))
+    }
+
+    /// One property of a unit, `None` if this version of systemd does not have it.
+    pub async fn property_if_known(
+        &self,
+        unit: &str,
+        interface: &'static str,
+        key: &'static str,
+    ) -> Result<Option<OwnedVariant>, ManagerError> {
+        match self.property(unit, interface, key).await {
+            Ok(value) => Ok(Some(value)),
+            Err(ManagerError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last end of the main process, if `RestartPreventExitStatus=`, lists of statuses and of signals, has it.
+    pub async fn restart_prevented(&self, unit: &str) -> Result<Option<String>, ManagerError> {
+        /// `CLD_EXITED` of waitid(2): the code says whether the status is one, or a signal.
+        const EXITED: i32 = 1;
+        let of_service = |key| self.property(unit, wire::SERVICE, key);
+        let (lists, code, status) = tokio::try_join!(
+            of_service("RestartPreventExitStatus"),
+            of_service("ExecMainCode"),
+            of_service("ExecMainStatus")
+        )?;
+        let (statuses, signals) = <(Vec<i32>, Vec<i32>)>::try_from(lists).unwrap_or_default();
+        let (Ok(code), Ok(status)) = (i32::try_from(code), i32::try_from(status)) else { return Ok(None) };
+        Ok(match code {
+            EXITED if statuses.contains(&status) => Some(format!("status {status}")),
+            code if code > EXITED && signals.contains(&status) => Some(format!("signal {status}")),
+            _ => None,
+        })
+    }
+
+    /// How long the start or stop that is under way has taken, and may take by the unit's own settings. Each of its
+    /// steps (`ExecStartPre=`, the main process, `ExecStartPost=`; SIGTERM, SIGKILL, `ExecStopPost=`) may take that long.
+    pub async fn transition(&self, unit: &str, active: ActiveState) -> Result<Option<Transition>, ManagerError> {
+        const STEPS: u32 = 3;
+        let key = if active == ActiveState::Activating { "TimeoutStartUSec" } else { "TimeoutStopUSec" };
+        let (since, timeout, job_timeout) = tokio::try_join!(
+            self.moment(unit, "StateChangeTimestampMonotonic"),
+            self.property(unit, wire::SERVICE, key),
+            self.property(unit, wire::UNIT, "JobTimeoutUSec"),
+        )?;
+        let limit = |value: OwnedVariant| {
+            let limit = u64::try_from(value).ok().filter(|limit| *limit > 0 && *limit != u64::MAX);
+            limit.map(Duration::from_micros)
+        };
+        let steps = limit(timeout).map(|timeout| timeout.saturating_mul(STEPS));
+        let job = limit(job_timeout).filter(|_| active == ActiveState::Activating);
+        let lasts = since.and_then(since_then);
+        Ok(lasts.map(|lasts| Transition { lasts, limit: steps.into_iter().chain(job).min() }))
+    }
+
+    /// Whether the unit can be loaded again once it has been unloaded: it is no transient one, and has its file.
+    pub async fn can_be_loaded_again(&self, unit: &str) -> Result<bool, ManagerError> {
+        let (transient, fragment) = tokio::try_join!(
+            self.property(unit, wire::UNIT, "Transient"),
+            self.property(unit, wire::UNIT, "FragmentPath"),
+        )?;
+        let fragment = text(&fragment);
+        Ok(!flag(&transient) && !fragment.is_empty() && std::path::Path::new(fragment).exists())
+    }
+
+    /// A moment of the monotonic clock; `None` if it never was.
+    pub async fn moment(&self, unit: &str, key: &'static str) -> Result<Option<Duration>, ManagerError> {
+        let moment = self.property(unit, wire::UNIT, key).await?;
+        Ok(u64::try_from(moment).ok().filter(|moment| *moment > 0).map(Duration::from_micros))
+    }
+
+    /// For how long a unit has been up, by systemd's own timestamp.
+    pub async fn uptime(&self, unit: &str) -> Result<Option<Duration>, ManagerError> {
+        let since = self.moment(unit, "ActiveEnterTimestampMonotonic").await?;
+        Ok(since.and_then(since_then))
+    }
+
+    /// How often systemd has restarted a unit, and how long its last run was up.
+    pub async fn restarts(&self, unit: &str) -> Result<Restarts, ManagerError> {
+        let (count, up, down) = tokio::try_join!(
+            self.property(unit, wire::SERVICE, "NRestarts"),
+            self.moment(unit, "ActiveEnterTimestampMonotonic"),
+            self.moment(unit, "ActiveExitTimestampMonotonic"),
+        )?;
+        let last_run = down.zip(up).and_then(|(down, up)| down.checked_sub(up));
+        Ok(Restarts { count: u32::try_from(count).unwrap_or(0), last_run })
+    }
+
+    /// A moment of the time of day; `None` if it never was.
+    pub async fn realtime(&self, unit: &str, key: &'static str) -> Result<Option<SystemTime>, ManagerError> {
+        let since = self.property(unit, wire::UNIT, key).await?;
+        let since = u64::try_from(since).ok().filter(|since| *since > 0);
+        Ok(since.map(|since| SystemTime::UNIX_EPOCH + Duration::from_micros(since)))
+    }
+
+    /// The id of the unit's last run; empty if it never ran.
+    pub async fn invocation(&self, unit: &str) -> Result<String, ManagerError> {
+        let id = self.property(unit, wire::UNIT, "InvocationID").await?;
+        let id = Vec::<u8>::try_from(id).unwrap_or_default();
+        let mut text = String::with_capacity(2 * id.len());
+        for byte in id {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Ok(text)
+    }
+
+    /// What the unit's files are like: whether one enables it, whether something else decides when it
+    /// runs, and a number that changes with what is in its file, its drop-ins, and the file that a generator made
+    /// it of. `None` if it is masked: of what is behind the mask nothing can be seen.
+    pub async fn file(&self, unit: &str) -> Result<Option<UnitFile>, ManagerError> {
+        let of_unit = |key| self.property(unit, wire::UNIT, key);
+        let (state, fragment, drop_ins, source, triggers, condition, checked) = tokio::try_join!(
+            of_unit("UnitFileState"),
+            of_unit("FragmentPath"),
+            of_unit("DropInPaths"),
+            of_unit("SourcePath"),
+            of_unit("TriggeredBy"),
+            of_unit("ConditionResult"),
+            self.moment(unit, "ConditionTimestampMonotonic"),
+        )?;
+        if matches!(text(&state), "masked" | "masked-runtime") {
+            return Ok(None);
+        }
+        let drop_ins = Vec::<String>::try_from(drop_ins).unwrap_or_default();
+        let main = [text(&fragment), text(&source)].into_iter().filter(|path| !path.is_empty());
+        let files: Vec<PathBuf> = main.chain(drop_ins.iter().map(String::as_str)).map(PathBuf::from).collect();
+        let read = spawn_blocking(move || fingerprint::of(files.iter().map(PathBuf::as_path)));
+        let definition = match timeout(LOOKS_WITHIN, read).await {
+            Ok(Ok(number)) => number,
+            // Of no kind that there is: no change.
+            _ => 0,
+        };
+        let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
+        let triggered = Vec::<String>::try_from(triggers).is_ok_and(|triggers| !triggers.is_empty());
+        let unwanted = checked.is_some() && !bool::try_from(condition).unwrap_or(true);
+        Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
+    }
+
+    /// The directory in a container in which the unit's command is run, if it is one of podman's that says so.
+    pub async fn container_directory(&self, unit: &str) -> Result<Option<PathBuf>, ManagerError> {
+        /// As `ExecStart` is described in org.freedesktop.systemd1(5): path, arguments, whether failure is
+        /// ignored, begin and end by two clocks, process, code and status.
+        type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+        let commands = self.property(unit, wire::SERVICE, "ExecStart").await?;
+        let commands = Vec::<Command>::try_from(commands).unwrap_or_default();
+        Ok(commands.iter().find_map(|command| directory::of_container_command(&command.1)))
+    }
+
+    /// The run of a unit that has failed; `None` if it is up, or has ended without error.
+    pub async fn failed_run(&self, unit: &str) -> Result<Option<FailedRun>, ManagerError> {
+        /// `CLD_EXITED` of waitid(2).
+        const EXITED: i32 = 1;
+        let of_service = |key| self.property(unit, wire::SERVICE, key);
+        let (active, result, invocation) = tokio::try_join!(
+            self.property(unit, wire::UNIT, "ActiveState"),
+            of_service("Result"),
+            self.invocation(unit),
+        )?;
+        let (active, result) = (ActiveState::from(text(&active)), ServiceResult::from(text(&result)));
+        let is_over = result != ServiceResult::Success;
+        let is_before = match active {
+            ActiveState::Failed => false,
+            // Waiting for a restart, or being cleaned up.
+            ActiveState::Activating | ActiveState::Deactivating if is_over => false,
+            ActiveState::Activating => true,
+            _ => return Ok(None),
+        };
+        let (main, code, status) =
+            tokio::try_join!(of_service("ExecMainPID"), of_service("ExecMainCode"), of_service("ExecMainStatus"),)?;
+        let main = u32::try_from(main).ok().filter(|pid| *pid > 0);
+        let main_was_clean = i32::try_from(code).is_ok_and(|code| code == EXITED) && i32::try_from(status) == Ok(0);
+        let (condition, pre, start, post, reload, stop, stop_post) = tokio::join!(
+            of_service("ExecCondition"),
+            of_service("ExecStartPre"),
+            of_service("ExecStart"),
+            of_service("ExecStartPost"),
+            of_service("ExecReload"),
+            of_service("ExecStop"),
+            of_service("ExecStopPost"),
+        );
+        // Not every release has all of them.
+        let work = [condition, pre, start, post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
+        let stop = [stop, stop_post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
+        let reload = reload.iter().flat_map(commands).collect();
+        Ok(Some(FailedRun { invocation, is_before, result, main, main_was_clean, work, stop, reload }))
+    }
+
+    /// The last run of the unit's main process, if there was one.
+    pub async fn last_run(&self, unit: &str) -> Result<Option<Run>, ManagerError> {
+        let of_service = |key| self.property(unit, wire::SERVICE, key);
+        let (pid, started) = tokio::try_join!(of_service("ExecMainPID"), of_service("ExecMainStartTimestamp"))?;
+        let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
+        Ok(pid.zip(u64::try_from(started).ok()).map(|(pid, started)| Run { pid, started }))
+    }
+}
+
+/// Those of a list of commands that have been run. Each is told as path, arguments, whether failure is ignored,
+/// begin and end by two clocks each, process id, and how it ended.
+fn commands(property: &OwnedVariant) -> Vec<RunCommand> {
+    let Variant::Array(list) = &**property else { return Vec::new() };
+    let command = |item: &Variant<'_>| {
+        let Variant::Structure(fields) = item else { return None };
+        match fields.fields() {
+            [_, _, _, Variant::U64(begun), _, Variant::U64(ended), _, Variant::U32(pid), ..] if *pid > 0 => {
+                Some(RunCommand { pid: *pid, begun: *begun, ended: *ended })
+            }
+            _ => None,
+        }
+    };
+    list.iter().filter_map(command).collect()
+}
+
+/// How long ago a moment of the monotonic clock was.
+pub(super) fn since_then(moment: Duration) -> Option<Duration> {
+    monotonic().checked_sub(moment)
+}
+
+/// Now, by the monotonic clock, which is the manager's too.
+pub(super) fn monotonic() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).unwrap_or_default()
+}
+
+fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {
+    match error {
+        zbus::Error::MethodError(_, text, _) => {
+            ManagerError::Refused { what, why: text.as_deref().map_or_else(|| "no reason given".to_owned(), plain) }
+        }
+        // Errors that D-Bus itself defines have a type of their own; some come from systemd, as the others.
+        zbus::Error::FDO(error) => match &**error {
+            fdo::Error::UnknownProperty(why)
+            | fdo::Error::UnknownInterface(why)
+            | fdo::Error::UnknownMethod(why)
+            | fdo::Error::UnknownObject(why)
+            | fdo::Error::InvalidArgs(why)
+            | fdo::Error::NotSupported(why)
+            | fdo::Error::AccessDenied(why)
+            | fdo::Error::FileNotFound(why)
+            | fdo::Error::Failed(why) => ManagerError::Refused { what, why: plain(why) },
+            error => ManagerError::Unreachable(plain(&error.to_string())),
+        },
+        error => ManagerError::Unreachable(plain(&error.to_string())),
+    }
+}
+
+fn unexpected(what: &'static str, error: &zbus::Error) -> ManagerError {
+    ManagerError::Unexpected { what, why: plain(&error.to_string()) }
+}

@@ -1,0 +1,136 @@
+//! The calls that concern workerheal's own unit: it is installed and taken away through them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use zbus::OwnedVariant;
+
+use super::connection::{Address, ManagerConnection};
+use super::session::{self, PATIENCE};
+use super::text;
+use super::wire;
+use crate::core::units::UnitName;
+use crate::manager::journal::Journal;
+use crate::manager::{ManagerError, Scope};
+
+/// How long logind may take to answer a question that is not vital.
+const ASIDE: Duration = Duration::from_secs(2);
+
+/// A unit of the calling user's, and the manager that it belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct SelfUnit {
+    connection: ManagerConnection,
+    name: UnitName,
+}
+
+/// How it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SelfState {
+    /// `active`, `failed`...
+    pub active: String,
+    /// `running`, `auto-restart`...
+    pub sub: String,
+    /// `enabled`, `disabled`, `masked`...; empty if there is no file.
+    pub file: String,
+    /// Its main process.
+    pub pid: Option<u32>,
+    /// Whether it is about to be started, stopped or restarted.
+    pub has_job: bool,
+    /// What it says of itself.
+    pub status: String,
+}
+
+impl SelfUnit {
+    /// # Errors
+    ///
+    /// If the user's manager cannot be reached.
+    pub async fn connect(name: UnitName) -> Result<Self, ManagerError> {
+        Ok(Self { connection: session::connect(&Address::of(Scope::User)).await?, name })
+    }
+
+    pub async fn state(&self) -> Result<SelfState, ManagerError> {
+        let unit = self.name.as_str();
+        let (active, sub, file, job, pid, status) = tokio::try_join!(
+            self.connection.property(unit, wire::UNIT, "ActiveState"),
+            self.connection.property(unit, wire::UNIT, "SubState"),
+            self.connection.property(unit, wire::UNIT, "UnitFileState"),
+            self.connection.property(unit, wire::UNIT, "Job"),
+            self.connection.property(unit, wire::SERVICE, "MainPID"),
+            self.connection.property(unit, wire::SERVICE, "StatusText"),
+        )?;
+        let [active, sub, file, status] = [active, sub, file, status].map(|property| text(&property).to_owned());
+        let (has_job, pid) = (wire::number_of_job(&job) != 0, u32::try_from(pid).ok().filter(|pid| *pid > 0));
+        Ok(SelfState { active, sub, file, pid, has_job, status })
+    }
+
+    pub async fn reload(&self) -> Result<(), ManagerError> {
+        self.connection.call("Reload", &()).await.map(drop)
+    }
+
+    pub async fn enable(&self) -> Result<(), ManagerError> {
+        self.connection.call("EnableUnitFiles", &([self.name.as_str()].as_slice(), false, false)).await.map(drop)
+    }
+
+    pub async fn disable(&self) -> Result<(), ManagerError> {
+        self.connection.call("DisableUnitFiles", &([self.name.as_str()].as_slice(), false)).await.map(drop)
+    }
+
+    pub async fn start(&self) -> Result<(), ManagerError> {
+        self.job("StartUnit").await
+    }
+
+    pub async fn restart(&self) -> Result<(), ManagerError> {
+        self.job("RestartUnit").await
+    }
+
+    pub async fn stop(&self) -> Result<(), ManagerError> {
+        self.job("StopUnit").await
+    }
+
+    async fn job(&self, call: &'static str) -> Result<(), ManagerError> {
+        self.connection.call(call, &(self.name.as_str(), "replace")).await.map(drop)
+    }
+
+    /// What went wrong with it; `None` if nothing did, or it cannot be found.
+    pub async fn last_error(&self) -> Option<String> {
+        let search = async {
+            let run = self.connection.failed_run(self.name.as_str()).await.ok()??;
+            Journal::new(Scope::User).what_went_wrong(&self.name, &run).await
+        };
+        timeout(PATIENCE, search).await.ok()?
+    }
+
+    /// Whether the user's units outlive the user's sessions; `None` if logind does not say.
+    pub async fn lingers() -> Option<bool> {
+        timeout(ASIDE, ask_logind()).await.ok()?.ok()
+    }
+}
+
+async fn ask_logind() -> zbus::Result<bool> {
+    const LOGIND: Option<&str> = Some("org.freedesktop.login1");
+    let bus = zbus::connection::Builder::system().build().await?;
+    let uid = rustix::process::getuid().as_raw();
+    let manager = Some("org.freedesktop.login1.Manager");
+    let reply = match bus.call_method(LOGIND, "/org/freedesktop/login1", manager, "GetUser", &uid).await {
+        Ok(reply) => reply,
+        // Whoever lingers is known to it, logged in or not.
+        Err(zbus::Error::MethodError(name, ..)) if name.as_str() == "org.freedesktop.login1.NoSuchUser" => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
+    let user = reply.body();
+    let user: zbus::ObjectPath<'_> = user.deserialize()?;
+    let key = ("org.freedesktop.login1.User", "Linger");
+    let reply = bus.call_method(LOGIND, &user, Some(wire::PROPERTIES), "Get", &key).await?;
+    let linger: OwnedVariant = reply.body().deserialize()?;
+    bool::try_from(linger)
+}
+
+/// Where the manager looks for the calling user's own unit files.
+pub(crate) fn unit_directory() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("systemd/user"))
+}
