@@ -21,7 +21,7 @@ pub(crate) struct NoAnswer;
 pub(crate) struct Pool(std::sync::LazyLock<Arc<Semaphore>>);
 
 /// Calls at once, of one kind. They take no processor, and hundreds of looks at directories in a storm take turns.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT_CALLS: usize = 16;
 
 /// Looks at files and directories whose paths others have chosen.
 pub(crate) static FILES: Pool = Pool::new();
@@ -30,7 +30,7 @@ pub(crate) static NAMES: Pool = Pool::new();
 
 impl Pool {
     const fn new() -> Self {
-        Self(std::sync::LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE))))
+        Self(std::sync::LazyLock::new(|| Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS))))
     }
 
     /// What a call returns, if it does so in time. A call that has begun is not ended by that.
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(pool.within(LONG, || 1).await, Ok(1));
         let (release, held) = mpsc::channel::<()>();
         let held = Arc::new(std::sync::Mutex::new(held));
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT_CALLS {
             let held = Arc::clone(&held);
             assert_eq!(pool.within(SOON, move || held.lock().unwrap().recv().is_ok()).await, Err(NoAnswer));
         }

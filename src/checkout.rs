@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::core::units::{Inspection, Location};
 
 /// How long a look at a few directories may take; then they are taken as they are spelt.
-const WITHIN: Duration = Duration::from_secs(1);
+const CANONICALIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The same place, with its directory spelt as one of the `rivals` if it is that directory.
 pub(crate) async fn spelt_as_registered(place: Location, rivals: BTreeSet<PathBuf>) -> Location {
@@ -33,7 +33,7 @@ async fn spelling(directory: Option<PathBuf>, rivals: BTreeSet<PathBuf>) -> Opti
         let place = identity(&path)?;
         rivals.into_iter().find(|rival| identity(rival) == Some(place))
     });
-    timeout(WITHIN, check).await.ok().and_then(Result::ok).flatten().or(directory)
+    timeout(CANONICALIZE_TIMEOUT, check).await.ok().and_then(Result::ok).flatten().or(directory)
 }
 
 /// Device and inode of what the path leads to.

@@ -7,7 +7,7 @@
 //! use workerheal::{Options, connect};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), workerheal::Error> {
+//! # async fn main() -> Result<(), workerheal::SetupError> {
 //! let mut client = connect(&Options::default()).await?;
 //! let report = client.heal_all(|event| println!("{event}")).await?;
 //! println!("{report}");
@@ -67,4 +67,4 @@ pub use crate::client::{Access, connect};
 pub use crate::core::diagnosis::State;
 pub use crate::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 pub use crate::core::units::UnitName;
-pub use crate::setup::{Error, Options};
+pub use crate::setup::{Options, SetupError};

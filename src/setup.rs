@@ -14,7 +14,7 @@ use crate::core::text;
 use crate::detect::Context;
 use crate::files::config::Config;
 use crate::files::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
-use crate::files::state_file::{Clocks, StateFile, Unusable};
+use crate::files::state_file::{Clocks, ReadError, StateFile};
 use crate::frameworks;
 use crate::manager::{ManagerError, Scope};
 
@@ -37,7 +37,7 @@ impl Default for Options {
 
 /// What keeps workerheal from doing anything at all.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SetupError {
     /// A file has a mistake or cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -105,7 +105,7 @@ impl Setup {
     /// # Errors
     ///
     /// If one has a mistake or cannot be read. Both may be missing.
-    pub fn load(options: &Options) -> Result<Self, Error> {
+    pub fn load(options: &Options) -> Result<Self, SetupError> {
         Configured::load(options)?.load_rest()
     }
 }
@@ -124,7 +124,7 @@ impl Configured {
     /// # Errors
     ///
     /// If it has a mistake or cannot be read.
-    pub fn load(options: &Options) -> Result<Self, Error> {
+    pub fn load(options: &Options) -> Result<Self, SetupError> {
         let paths = options.paths()?;
         let config = read_config(&paths.config, options.config.is_some())?;
         Ok(Self { scope: options.scope, paths, config })
@@ -147,14 +147,14 @@ impl Configured {
     /// # Errors
     ///
     /// If the registry has a mistake or cannot be read.
-    pub fn load_rest(self) -> Result<Setup, Error> {
+    pub fn load_rest(self) -> Result<Setup, SetupError> {
         let Self { scope, paths, config } = self;
         let registry = read_registry(&paths.sites)?;
         let (saved_state, state_unread) = match StateFile::new(paths.state.clone()).read(Clocks::at_origin()) {
             Ok(saved_state) => (saved_state, None),
             // What is wrong with it is the daemon's to complain about.
-            Err(Unusable::Wrong(_)) => (SavedState::default(), None),
-            Err(Unusable::Unread(why)) => {
+            Err(ReadError::Wrong(_)) => (SavedState::default(), None),
+            Err(ReadError::Unread(why)) => {
                 let mut saved_state = SavedState::default();
                 saved_state.pauses.pause(Target::Everything, None);
                 (saved_state, Some(why))
@@ -184,7 +184,7 @@ impl Options {
     /// # Errors
     ///
     /// If neither the options nor the environment tell.
-    pub fn paths(&self) -> Result<Paths, Error> {
+    pub fn paths(&self) -> Result<Paths, SetupError> {
         let overrides =
             Overrides { config: self.config.clone(), sites: self.sites.clone(), system: self.scope == Scope::System };
         Ok(Paths::find(&overrides, |name| std::env::var_os(name))?)
@@ -192,17 +192,17 @@ impl Options {
 }
 
 /// How long the first look at a file may take: a supervisor that starts the daemon again is told why it does not start.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn read_at_start(path: &Path) -> Result<io::Result<Vec<u8>>, FileError> {
     let file = path.to_owned();
-    blocking::within(ANSWERS_WITHIN, move || read_bounded(&file)).map_err(|_| FileError::silent(path))
+    blocking::within(READ_TIMEOUT, move || read_bounded(&file)).map_err(|_| FileError::silent(path))
 }
 
 /// Whether there is such a file, as far as that can be found out: what cannot be looked at may be there.
 fn exists(path: &Path) -> bool {
     let file = path.to_owned();
-    blocking::within(ANSWERS_WITHIN, move || file.exists()).unwrap_or(true)
+    blocking::within(READ_TIMEOUT, move || file.exists()).unwrap_or(true)
 }
 
 /// Reads the configuration; a missing one is fine, unless it was asked for by name.

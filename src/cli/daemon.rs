@@ -10,7 +10,7 @@ use crate::manager::Native;
 use crate::setup::{Options, Setup};
 
 /// How long the last lines of the log may take to be written.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
@@ -37,7 +37,7 @@ impl Daemon {
             })
         });
         let result = result.inspect_err(|error| tracing::error!("{error}"));
-        logging::flush(LAST_LINES);
+        logging::flush(LOG_FLUSH_TIMEOUT);
         result
     }
 }
@@ -47,7 +47,7 @@ impl Daemon {
 fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("workerheal ends because of a defect in itself, please report it: {panic}");
-        logging::flush(LAST_LINES);
+        logging::flush(LOG_FLUSH_TIMEOUT);
         std::process::exit(101);
     }));
 }

@@ -31,7 +31,7 @@ use crate::client;
 use crate::client::daemon::DaemonError;
 use crate::install as installing;
 use crate::manager::{ManagerError, Scope};
-use crate::setup::{Error, Options};
+use crate::setup::{Options, SetupError};
 
 /// Keeps background workers alive: heals service units that are parked as failed.
 #[derive(Debug, Parser)]
@@ -168,14 +168,14 @@ pub fn run() -> ExitCode {
 
 /// 2: usage, configuration or registry; 3: the service manager, or the daemon, cannot be reached.
 fn exit_status(error: &anyhow::Error) -> u8 {
-    let setup = error.downcast_ref::<Error>();
-    let client = error.downcast_ref::<client::Error>();
+    let setup = error.downcast_ref::<SetupError>();
+    let client = error.downcast_ref::<client::ClientError>();
     let daemon = error.downcast_ref::<DaemonError>();
     let unreachable = error.is::<ManagerError>()
-        || matches!(setup, Some(Error::Manager(_)))
-        || matches!(client, Some(client::Error::Manager(_) | client::Error::Setup(Error::Manager(_))))
-        || matches!(client, Some(client::Error::Daemon(error)) if error.is_unreachable())
-        || matches!(error.downcast_ref::<installing::Error>(), Some(installing::Error::Manager(_)))
+        || matches!(setup, Some(SetupError::Manager(_)))
+        || matches!(client, Some(client::ClientError::Manager(_) | client::ClientError::Setup(SetupError::Manager(_))))
+        || matches!(client, Some(client::ClientError::Daemon(error)) if error.is_unreachable())
+        || matches!(error.downcast_ref::<installing::InstallError>(), Some(installing::InstallError::Manager(_)))
         || daemon.is_some_and(DaemonError::is_unreachable);
     if unreachable { 3 } else { 2 }
 }

@@ -8,7 +8,7 @@ use crate::core::batch::Plan;
 use crate::core::event::{Event, Failure, Phase};
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-const FRAME: Duration = Duration::from_millis(100);
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Progress {
             if !self.live || self.under_way.is_empty() {
                 return Ok(next.await);
             }
-            if let Ok(event) = tokio::time::timeout(FRAME, next.as_mut()).await {
+            if let Ok(event) = tokio::time::timeout(FRAME_INTERVAL, next.as_mut()).await {
                 return Ok(event);
             }
             self.frame += 1;

@@ -13,7 +13,7 @@ use crate::core::report::{Stage, WorkerReport};
 use crate::setup::Options;
 
 /// The least that is left for the reason.
-const LEAST_ROOM: usize = 16;
+const MIN_REASON_WIDTH: usize = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -101,8 +101,8 @@ fn table(workers: &[WorkerReport], now: SystemTime, style: Style, width: Option<
     let room = width.map_or(usize::MAX, |width| {
         // Long names give way to the reason, up to a point.
         let others: usize = columns[1..].iter().sum::<usize>() + 8;
-        columns[0] = columns[0].min(width.saturating_sub(others + LEAST_ROOM).max(8));
-        width.saturating_sub(columns[0] + others).max(LEAST_ROOM)
+        columns[0] = columns[0].min(width.saturating_sub(others + MIN_REASON_WIDTH).max(8));
+        width.saturating_sub(columns[0] + others).max(MIN_REASON_WIDTH)
     });
     let [names, states, tries, times] = columns;
     let line = |row: &[String; 5], paint: &dyn Fn(String) -> String| {

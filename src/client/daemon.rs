@@ -34,9 +34,9 @@ use crate::setup::Options;
 
 /// How long the daemon may take to begin an answer. It says something before that in any case, as it
 /// takes the looks that an answer needs with limits of its own.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is taken: a thousand workers have a few hundred kilobytes.
-const LONGEST: usize = 64 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why the daemon did not do something.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -277,10 +277,10 @@ impl DaemonClient {
             tokio::spawn(connection);
             sender.send_request(request).await
         };
-        let response = match timeout(PATIENCE, answer).await {
+        let response = match timeout(RESPONSE_TIMEOUT, answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.broken(&error)),
-            Err(_) => return Err(self.broken(&format!("it said nothing for {} s", PATIENCE.as_secs()))),
+            Err(_) => return Err(self.broken(&format!("it said nothing for {} s", RESPONSE_TIMEOUT.as_secs()))),
         };
         let status = response.status();
         if status.is_success() {
@@ -292,8 +292,8 @@ impl DaemonClient {
     }
 
     async fn body(&self, response: Response<Incoming>) -> Result<Bytes, DaemonError> {
-        let body = http_body_util::Limited::new(response.into_body(), LONGEST).collect();
-        match timeout(PATIENCE, body).await {
+        let body = http_body_util::Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect();
+        match timeout(RESPONSE_TIMEOUT, body).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) => Err(self.broken(&error)),
             Err(_) => Err(self.broken(&"its answer did not come to an end")),

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Error;
+use super::ClientError;
 use crate::core::units::UnitName;
 use crate::manager::log::WantedLines;
 pub use crate::manager::log::{Author, Log, LogError, LogLine};
 use crate::manager::{Native, ServiceManager};
-use crate::setup::{Error as SetupError, Options};
+use crate::setup::{Options, SetupError};
 
 /// How long reading the last lines may take: a journal can be large, and its disk slow.
-const PATIENCE: Duration = Duration::from_secs(15);
+const LOG_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The last `count` lines of the unit's log, the oldest first; fewer if it has no more.
 ///
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// # Errors
 ///
 /// If the service manager cannot be reached, or the log cannot be read.
-pub async fn last(options: &Options, unit: &UnitName, count: usize) -> Result<Vec<LogLine>, Error> {
+pub async fn last(options: &Options, unit: &UnitName, count: usize) -> Result<Vec<LogLine>, ClientError> {
     let mut log = open(options, unit, WantedLines { last: count, follow: false }).await?;
     let mut lines = Vec::new();
     let read = async {
@@ -33,7 +33,7 @@ pub async fn last(options: &Options, unit: &UnitName, count: usize) -> Result<Ve
         }
         Ok(())
     };
-    timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(LogError::slow()))?;
+    timeout(LOG_TIMEOUT, read).await.unwrap_or_else(|_| Err(LogError::slow()))?;
     // One entry can have several lines, and a unit several files.
     lines.drain(..lines.len().saturating_sub(count));
     Ok(lines)
@@ -47,11 +47,11 @@ pub async fn last(options: &Options, unit: &UnitName, count: usize) -> Result<Ve
 /// # Errors
 ///
 /// If the service manager cannot be reached. That the log cannot be read is told by [`Log::next`].
-pub async fn follow(options: &Options, unit: &UnitName, count: usize) -> Result<Log, Error> {
+pub async fn follow(options: &Options, unit: &UnitName, count: usize) -> Result<Log, ClientError> {
     open(options, unit, WantedLines { last: count, follow: true }).await
 }
 
-async fn open(options: &Options, unit: &UnitName, wanted: WantedLines) -> Result<Log, Error> {
+async fn open(options: &Options, unit: &UnitName, wanted: WantedLines) -> Result<Log, ClientError> {
     let connected = Native::connect(options.scope, vec![unit.as_str().to_owned()]).await;
     let (manager, _changes) = connected.map_err(SetupError::Manager)?;
     Ok(manager.log(unit, wanted).await)

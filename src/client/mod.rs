@@ -27,13 +27,13 @@ use crate::core::units::UnitName;
 use crate::detect::PlanError;
 use crate::detect::references::references_for;
 use crate::manager::{ManagerError, Native, ServiceManager};
-use crate::setup::{Configured, Error as SetupError, Options, Setup};
+use crate::setup::{Configured, Options, Setup, SetupError};
 use daemon::{DaemonClient, DaemonError, DaemonHealing};
 use standalone::{Healing, Standalone};
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ClientError {
     /// A file is wrong, or the service manager cannot be reached.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -54,7 +54,7 @@ pub enum Error {
     Duration(String),
 }
 
-impl From<PlanError> for Error {
+impl From<PlanError> for ClientError {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Target(error) => Self::Target(error),
@@ -109,7 +109,7 @@ impl Access {
     /// # Errors
     ///
     /// If no daemon answers, and a file has a mistake or the service manager cannot be reached.
-    pub async fn open(options: &Options) -> Result<Self, Error> {
+    pub async fn open(options: &Options) -> Result<Self, ClientError> {
         let names_files = options.config.is_some() || options.sites.is_some();
         if !names_files && let Ok(daemon) = DaemonClient::connect(options).await {
             return Ok(Self::Daemon(daemon));
@@ -132,7 +132,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, Error> {
+    pub async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.select(targets).await?),
             Self::Standalone(standalone) => {
@@ -148,7 +148,7 @@ impl Access {
     /// # Errors
     ///
     /// If the daemon, or the service manager, does not answer.
-    pub async fn detect(&self, errors: bool) -> Result<Vec<UnhealthyWorker>, Error> {
+    pub async fn detect(&self, errors: bool) -> Result<Vec<UnhealthyWorker>, ClientError> {
         let mut workers = match self {
             Self::Daemon(daemon) => daemon.unhealthy().await?,
             Self::Standalone(standalone) => {
@@ -172,7 +172,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn plan(&self, targets: &[String]) -> Result<Plan, Error> {
+    pub async fn plan(&self, targets: &[String]) -> Result<Plan, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.plan(targets).await?),
             Self::Standalone(standalone) => {
@@ -188,7 +188,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn heal(&mut self, request: &HealRequest) -> Result<Heal<'_>, Error> {
+    pub async fn heal(&mut self, request: &HealRequest) -> Result<Heal<'_>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(Heal::Daemon(Box::new(daemon.heal(request).await?))),
             Self::Standalone(standalone) => {
@@ -197,7 +197,7 @@ impl Access {
                     return Err(SetupError::State { path, why: why.clone() }.into());
                 }
                 if let Some(prove) = &request.prove {
-                    let time = humantime::parse_duration(prove).map_err(|_| Error::Duration(prove.clone()))?;
+                    let time = humantime::parse_duration(prove).map_err(|_| ClientError::Duration(prove.clone()))?;
                     standalone.client.prove_within(time);
                 }
                 let plan = standalone.client.detector().plan(&request.targets).await?;
@@ -212,7 +212,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, Error> {
+    pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.explain(targets).await?),
             Self::Standalone(standalone) => standalone.explain(targets).await,
@@ -221,7 +221,7 @@ impl Access {
 }
 
 impl ConfiguredStandalone {
-    async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, Error> {
+    async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, ClientError> {
         let detector = self.client.detector();
         let workers = detector.workers().await?;
         let mut explanations = Vec::new();
@@ -267,7 +267,7 @@ impl Heal<'_> {
     /// # Errors
     ///
     /// If the daemon is gone before it was done.
-    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         match self {
             Self::Daemon(healing) => Ok(healing.next().await?),
             Self::Standalone(it) => Ok(it.1.next().await),

@@ -24,7 +24,7 @@ use crate::detect::{Context, Detector, PlanError, refused_often};
 use crate::manager::{Changes, ManagerError, ServiceManager};
 
 /// How often the units are listed while workers are being healed.
-const REFRESH: Duration = Duration::from_secs(1);
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A connection to the service manager, and the rules to use it by.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl<M: ServiceManager> Standalone<M> {
     /// use workerheal::{Options, connect};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// # async fn main() -> Result<(), workerheal::SetupError> {
     /// let client = connect(&Options::default()).await?;
     /// let mut workers = client.detect().await?;
     /// client.enrich(&mut workers).await;
@@ -140,7 +140,7 @@ impl<M: ServiceManager> Standalone<M> {
     /// use workerheal::{Options, connect};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// # async fn main() -> Result<(), workerheal::SetupError> {
     /// let mut client = connect(&Options::default()).await?;
     /// let report = client.heal_all(|event| println!("{event}")).await?;
     /// println!("{report}");
@@ -179,7 +179,7 @@ impl<M: ServiceManager> Standalone<M> {
             healer,
             start_timeout,
             origin: Instant::now(),
-            refresh: Instant::now() + REFRESH,
+            refresh: Instant::now() + LIST_INTERVAL,
             inspections: VecDeque::new(),
             batch,
             begun: false,
@@ -218,7 +218,7 @@ pub enum HealError {
 }
 
 /// The end of a close look.
-type Seen = (UnitName, InspectionId, Result<Inspection, String>);
+type InspectionOutcome = (UnitName, InspectionId, Result<Inspection, String>);
 
 /// Workers being healed. Dropped early, it starts nothing further.
 #[derive(Debug)]
@@ -230,7 +230,7 @@ pub struct Healing<'a, M> {
     /// When to ask for a list, whatever was signalled.
     refresh: Instant,
     /// Answered in order, so that the workers are started in order.
-    inspections: VecDeque<JoinHandle<Seen>>,
+    inspections: VecDeque<JoinHandle<InspectionOutcome>>,
     batch: Batch,
     /// The healer was told what to heal.
     begun: bool,
@@ -278,7 +278,7 @@ impl<M: ServiceManager> Healing<'_, M> {
             }
             () = deadline::reached(deadline) => Fact::Deadline,
             () = sleep_until(self.refresh) => {
-                self.refresh = Instant::now() + REFRESH;
+                self.refresh = Instant::now() + LIST_INTERVAL;
                 self.client.detector.manager.refresh();
                 Fact::Deadline
             }

@@ -10,7 +10,7 @@ use crate::core::registry::Registry;
 use crate::core::text;
 use crate::files::config::Config;
 use crate::files::paths::FileError;
-use crate::files::state_file::Found;
+use crate::files::state_file::LoadOutcome;
 use crate::files::watch::{FileContent, FileEvent, read_within};
 use crate::frameworks;
 use crate::manager::ServiceManager;
@@ -27,7 +27,7 @@ pub(super) enum File {
 pub(super) const FOLLOWED: [File; 3] = [File::Sites, File::Config, File::StopMarker];
 
 /// How long a reload waits for a file.
-const REREADS_WITHIN: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What comes of reading files again.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) enum Reread {
     /// That was the last one.
     Done,
     /// What there was to remember, which could not be read at the start.
-    State(Found),
+    State(LoadOutcome),
 }
 
 impl<M: ServiceManager> Daemon<M> {
@@ -49,7 +49,7 @@ impl<M: ServiceManager> Daemon<M> {
         tokio::spawn(async move {
             for (file, path) in files {
                 // The other end is there for as long as the daemon is.
-                let _ = rereads.send(Reread::File(file, read_within(REREADS_WITHIN, &path).await));
+                let _ = rereads.send(Reread::File(file, read_within(READ_TIMEOUT, &path).await));
             }
             let _ = rereads.send(Reread::Done);
         });

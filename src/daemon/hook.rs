@@ -16,7 +16,7 @@ use crate::core::event::{Event, Phase};
 use crate::core::text;
 
 /// What systemd tells a service of itself in its environment, systemd.exec(5).
-const OURS: [&str; 9] = [
+const HOOK_VARIABLES: [&str; 9] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -28,11 +28,11 @@ const OURS: [&str; 9] = [
     "SYSTEMD_EXEC_PID",
 ];
 /// How many may run at once.
-const AT_ONCE: usize = 4;
+const MAX_RUNNING: usize = 4;
 /// How many may wait for their turn; what comes then is left out.
-const WAITING: usize = 256;
+const MAX_WAITING: usize = 256;
 /// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The user's command, and its places.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Hook {
 
 impl Default for Hook {
     fn default() -> Self {
-        Self { running: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING)) }
+        Self { running: Arc::new(Semaphore::new(MAX_RUNNING)), waiting: Arc::new(Semaphore::new(MAX_WAITING)) }
     }
 }
 
@@ -55,7 +55,7 @@ impl Hook {
             return;
         }
         let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            tracing::warn!("on_event was not run for {}: {WAITING} of its runs are waiting already", event.unit);
+            tracing::warn!("on_event was not run for {}: {MAX_WAITING} of its runs are waiting already", event.unit);
             return;
         };
         let Ok(mut input) = serde_json::to_vec(event) else { return };
@@ -63,7 +63,7 @@ impl Hook {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         // What is between the daemon and its own manager is none of its.
-        for name in OURS {
+        for name in HOOK_VARIABLES {
             command.env_remove(name);
         }
         // Ended, it takes its children with it: they are in a group of their own.
@@ -71,11 +71,11 @@ impl Hook {
         let (running, program, unit) = (Arc::clone(&self.running), text::plain(program), event.unit.clone());
         tokio::spawn(async move {
             let _turn = running.acquire().await;
-            match timeout(PATIENCE, feed(&mut command, &input)).await {
+            match timeout(COMMAND_TIMEOUT, feed(&mut command, &input)).await {
                 Ok(Ok(status)) if status.success() => {}
                 Ok(Ok(status)) => tracing::warn!("on_event: {program} for {unit} ended with {status}"),
                 Ok(Err(error)) => tracing::warn!("on_event: {program} cannot be run for {unit}: {error}"),
-                Err(_) => tracing::warn!("on_event: {program} for {unit} was ended after {PATIENCE:?}"),
+                Err(_) => tracing::warn!("on_event: {program} for {unit} was ended after {COMMAND_TIMEOUT:?}"),
             }
             drop(place);
         });

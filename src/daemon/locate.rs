@@ -19,10 +19,10 @@ use crate::core::units::{Location, UnitName, UnitStatus};
 use crate::manager::{ServiceManager, directory_is_gone};
 
 /// How often all directories are looked at.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND_INTERVAL: Duration = Duration::from_secs(60);
 /// So many units are asked about at once, and so many told of together.
-const AT_ONCE: usize = 16;
-const TOGETHER: usize = 256;
+const MAX_CONCURRENT_LOOKUPS: usize = 16;
+const BATCH_SIZE: usize = 256;
 
 /// What is known of directories. Owned by the loop.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Locator {
         Self {
             known: HashMap::new(),
             restless: HashSet::new(),
-            round_at: Instant::now() + ROUND,
+            round_at: Instant::now() + ROUND_INTERVAL,
             asked: JoinSet::new(),
             round: JoinSet::new(),
         }
@@ -86,7 +86,7 @@ impl Locator {
         }
         let restless = std::mem::take(&mut self.restless);
         let paths: HashSet<PathBuf> = if self.round_at <= Instant::now() {
-            self.round_at = Instant::now() + ROUND;
+            self.round_at = Instant::now() + ROUND_INTERVAL;
             self.known.values().filter_map(|location| location.directory.clone()).collect()
         } else {
             restless.iter().filter_map(|unit| self.known.get(unit)?.directory.clone()).collect()
@@ -116,7 +116,7 @@ impl<M: ServiceManager> Daemon<M> {
     /// Has it found out where units work of which that is not known.
     pub(super) fn locate_newcomers(&mut self) {
         let units = self.healer.take_unlocated();
-        for units in units.chunks(TOGETHER) {
+        for units in units.chunks(BATCH_SIZE) {
             let (manager, context) = (self.manager.clone(), &self.setup.context);
             let units: Vec<_> = units
                 .iter()
@@ -133,7 +133,7 @@ impl<M: ServiceManager> Daemon<M> {
                         (unit, location)
                     }
                 });
-                lookups.buffered(AT_ONCE).collect().await
+                lookups.buffered(MAX_CONCURRENT_LOOKUPS).collect().await
             });
         }
     }

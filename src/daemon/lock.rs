@@ -14,10 +14,10 @@ use super::api::prepare;
 use crate::blocking;
 use crate::core::text;
 use crate::files::paths::Paths;
-use crate::setup::Error;
+use crate::setup::SetupError;
 
 /// How long taking the locks may take.
-const TAKES_WITHIN: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The locks, held until this is dropped.
 #[derive(Debug)]
@@ -31,14 +31,14 @@ impl Lock {
     /// # Errors
     ///
     /// If another daemon has one of them, or neither can be had.
-    pub fn take(paths: &Paths, lost: mpsc::Sender<Error>) -> Result<Self, Error> {
+    pub fn take(paths: &Paths, lost: mpsc::Sender<SetupError>) -> Result<Self, SetupError> {
         let mut locks = Locks {
             state: paths.state.parent().unwrap_or(Path::new("/")).to_owned(),
             socket: paths.socket.clone(),
             held: [None, None],
         };
-        let silent = || Error::Lock("a file system does not answer".to_owned());
-        let taken = blocking::within(TAKES_WITHIN, move || locks.take().map(|()| locks));
+        let silent = || SetupError::Lock("a file system does not answer".to_owned());
+        let taken = blocking::within(LOCK_TIMEOUT, move || locks.take().map(|()| locks));
         let mut locks = taken.map_err(|_| silent())??;
         if let [Some(_), Some(_)] = locks.held {
         } else {
@@ -48,14 +48,14 @@ impl Lock {
         let (checks, asked) = sync_channel(1);
         let thread = std::thread::Builder::new().name("lock".to_owned()).spawn(move || {
             while asked.recv().is_ok() {
-                if let Err(error @ Error::AnotherDaemon(_)) = locks.take() {
+                if let Err(error @ SetupError::AnotherDaemon(_)) = locks.take() {
                     // The loop is there for as long as the daemon is.
                     let _ = lost.blocking_send(error);
                     return;
                 }
             }
         });
-        thread.map_err(|error| Error::Lock(error.to_string()))?;
+        thread.map_err(|error| SetupError::Lock(error.to_string()))?;
         Ok(Self { checks })
     }
 
@@ -80,7 +80,7 @@ struct Locks {
 
 impl Locks {
     /// Takes what is not held, or is no longer where it belongs.
-    fn take(&mut self) -> Result<(), Error> {
+    fn take(&mut self) -> Result<(), SetupError> {
         let Self { state, socket, held: [state_lock, socket_lock] } = self;
         let socket_lock_path = socket.with_extension("lock");
         let results = [
@@ -91,12 +91,12 @@ impl Locks {
         for result in results {
             match result {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Error::AnotherDaemon(socket.clone())),
+                Err(TryLockError::WouldBlock) => return Err(SetupError::AnotherDaemon(socket.clone())),
                 Err(TryLockError::Error(error)) => problems.push(text::plain(&error.to_string())),
             }
         }
         match self.held {
-            [None, None] => Err(Error::Lock(problems.join("; "))),
+            [None, None] => Err(SetupError::Lock(problems.join("; "))),
             _ => Ok(()),
         }
     }

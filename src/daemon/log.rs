@@ -17,12 +17,12 @@ use crate::logging::log_event;
 use crate::manager::{Scope, ServiceManager};
 
 /// How long the search for a worker's last words may take.
-const SEARCH: Duration = Duration::from_millis(500);
+const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(500);
 /// With more events than this in the queue, last words are left out.
-const BACKLOG: usize = 32;
+const MAX_BACKLOG: usize = 32;
 
 /// How long an event waits until what it says would survive a restart.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+const SAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The way to the log.
 pub(super) struct EventLog {
@@ -43,18 +43,18 @@ impl EventLog {
         let (events, mut queue) = mpsc::unbounded_channel::<(Event, Option<Ticket>)>();
         let writer = tokio::spawn(async move {
             let hook = Hook::default();
-            let mut patience = WRITTEN_WITHIN;
+            let mut patience = SAVE_TIMEOUT;
             while let Some((mut event, ticket)) = queue.recv().await {
                 // Why it cannot be written is told elsewhere. After one wait in vain there is no other.
                 if let Some(ticket) = ticket {
                     let begin = Instant::now();
                     let written = ticket.written(patience).await;
                     patience =
-                        if written.is_err() && begin.elapsed() >= patience { Duration::ZERO } else { WRITTEN_WITHIN };
+                        if written.is_err() && begin.elapsed() >= patience { Duration::ZERO } else { SAVE_TIMEOUT };
                 }
                 if matches!(event.phase, Phase::Failed | Phase::GaveUp)
                     && !event.error.is_empty()
-                    && queue.len() < BACKLOG
+                    && queue.len() < MAX_BACKLOG
                 {
                     add_last_words(&manager, &mut event).await;
                 }
@@ -92,7 +92,7 @@ impl EventLog {
 
 async fn add_last_words(manager: &impl ServiceManager, event: &mut Event) {
     let Ok(unit) = UnitName::parse(&event.unit) else { return };
-    if let Ok(Some(line)) = timeout(SEARCH, manager.last_error(&unit)).await {
+    if let Ok(Some(line)) = timeout(LAST_LINE_TIMEOUT, manager.last_error(&unit)).await {
         event.error = format!("{}: {line}", event.error);
     }
 }

@@ -38,10 +38,10 @@ use crate::core::selector::Aliases;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
 use crate::detect::probe::probe;
-use crate::files::state_file::{Found, StateFile};
+use crate::files::state_file::{LoadOutcome, StateFile};
 use crate::files::watch::{FileEvent, Watch};
 use crate::manager::{Changes, ServiceManager};
-use crate::setup::{Error, Setup};
+use crate::setup::{Setup, SetupError};
 use api::{Api, Parts};
 use files::{FOLLOWED, Reread};
 use locate::Locator;
@@ -54,25 +54,25 @@ use telemetry::Telemetry;
 use uptimes::Uptimes;
 
 /// How soon what has changed is written down and counted: a storm of changes is one.
-const TAKES_STOCK_WITHIN: Duration = Duration::from_millis(100);
+const MIN_SAVE_DELAY: Duration = Duration::from_millis(100);
 /// How much later for each worker that there is something to write of. All are written each time:
 /// without this a storm of 5,000 is mostly writing. A second at the most, so that a daemon that is
 /// killed has forgotten no more than that.
-const LATER_A_WORKER: Duration = Duration::from_micros(200);
-const TAKES_STOCK_AT_LATEST: Duration = Duration::from_secs(1);
+const SAVE_DELAY_PER_WORKER: Duration = Duration::from_micros(200);
+const MAX_SAVE_DELAY: Duration = Duration::from_secs(1);
 /// How long running tasks may hold up the end of the process.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often it is looked if another daemon has ended, by one that waits for its turn.
-const LOOKS_FOR_TURN: Duration = Duration::from_secs(2);
+const TURN_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// If signals cannot be received, the files cannot be followed, or another daemon runs already.
-pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), Error> {
-    let receive = |kind| signal(kind).map_err(Error::Signals);
+pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), SetupError> {
+    let receive = |kind| signal(kind).map_err(SetupError::Signals);
     let (mut terminate, mut interrupt) = (receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?);
     let mut reload = receive(SignalKind::hangup())?;
     let metrics = Arc::new(Metrics::new());
@@ -182,7 +182,7 @@ pub async fn wait_for_turn(socket: &Path) {
         tracing::info!("another workerheal daemon runs; this one waits until it ends");
     }
     while lock::is_taken(socket) {
-        tokio::time::sleep(LOOKS_FOR_TURN).await;
+        tokio::time::sleep(TURN_POLL_INTERVAL).await;
     }
 }
 
@@ -270,12 +270,12 @@ impl<M: ServiceManager> Daemon<M> {
         let file = StateFile::new(paths.state.clone());
         let (rereads, reread) = mpsc::unbounded_channel();
         let (known, unread) = match file.load(clocks(origin)) {
-            Found::Known(saved_state) => (saved_state, None),
-            Found::SetAside(warning) => {
+            LoadOutcome::Known(saved_state) => (saved_state, None),
+            LoadOutcome::SetAside(warning) => {
                 tracing::warn!("{warning}");
                 (SavedState::default(), None)
             }
-            Found::Unread(why) => {
+            LoadOutcome::Unread(why) => {
                 tracing::error!("{why}; trying again, and until then nothing is healed that may be paused or stopped");
                 tokio::spawn(state_writer::reread(file.clone(), origin, rereads.clone()));
                 (SavedState::default(), Some(why))
@@ -286,7 +286,7 @@ impl<M: ServiceManager> Daemon<M> {
             log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
             state_writer: StateWriter::start(file, known, origin),
             stock_at: None,
-            stock_within: TAKES_STOCK_WITHIN,
+            stock_within: MIN_SAVE_DELAY,
             recount: false,
             manager,
             healer,
@@ -323,14 +323,14 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     /// What was to be remembered can be read at last.
-    fn state_recovered(&mut self, found: Found) {
+    fn state_recovered(&mut self, found: LoadOutcome) {
         let known = match found {
-            Found::Known(saved_state) => saved_state,
-            Found::SetAside(warning) => {
+            LoadOutcome::Known(saved_state) => saved_state,
+            LoadOutcome::SetAside(warning) => {
                 tracing::warn!("{warning}");
                 SavedState::default()
             }
-            Found::Unread(_) => return,
+            LoadOutcome::Unread(_) => return,
         };
         tracing::info!("the state can be read now; healing begins");
         self.unread = None;
@@ -354,7 +354,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.recount |= news;
         if promises {
             // Soon, as the event waits for it.
-            let at = Instant::now() + self.stock_within.saturating_sub(TAKES_STOCK_WITHIN);
+            let at = Instant::now() + self.stock_within.saturating_sub(MIN_SAVE_DELAY);
             self.stock_at = Some(self.stock_at.map_or(at, |earlier| earlier.min(at)));
         } else if self.stock_at.is_none() && (news || self.healer.saved_state_changed()) {
             self.stock_at = Some(Instant::now() + self.stock_within);
@@ -390,8 +390,8 @@ impl<M: ServiceManager> Daemon<M> {
         }
         if let Some(saved_state) = self.healer.saved_state_if_changed() {
             let workers = u32::try_from(saved_state.workers.len()).unwrap_or(u32::MAX);
-            let later = LATER_A_WORKER.saturating_mul(workers);
-            self.stock_within = (TAKES_STOCK_WITHIN + later).min(TAKES_STOCK_AT_LATEST);
+            let later = SAVE_DELAY_PER_WORKER.saturating_mul(workers);
+            self.stock_within = (MIN_SAVE_DELAY + later).min(MAX_SAVE_DELAY);
             self.state_writer.keep(saved_state);
         }
     }
@@ -449,10 +449,10 @@ impl<M: ServiceManager> Daemon<M> {
         self.probes.abort_all();
         self.locator.asked.abort_all();
         self.save_state();
-        self.state_writer.flush(LAST_WORDS).await;
+        self.state_writer.flush(SHUTDOWN_TIMEOUT).await;
         // A worker that is down because we have taken it out is not left so.
-        let _ = tokio::time::timeout(LAST_WORDS, self.manager.settled()).await;
-        self.log.flush(LAST_WORDS).await;
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.manager.settled()).await;
+        self.log.flush(SHUTDOWN_TIMEOUT).await;
         self.subscribers.clear();
     }
 

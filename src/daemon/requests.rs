@@ -30,14 +30,14 @@ use crate::detect::{Context, refused_often};
 use crate::manager::ServiceManager;
 
 /// How many may wait for an answer at once; others wait for a place.
-const QUEUE: usize = 64;
+const MAX_WAITING_REQUESTS: usize = 64;
 
 /// The way to the loop.
 pub(super) type RequestSender = mpsc::Sender<DaemonRequest>;
 
 /// A new desk.
 pub(super) fn open() -> (RequestSender, mpsc::Receiver<DaemonRequest>) {
-    mpsc::channel(QUEUE)
+    mpsc::channel(MAX_WAITING_REQUESTS)
 }
 
 /// Something that is wanted of the loop.

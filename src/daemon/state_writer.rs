@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::files::Reread;
 use crate::core::saved_state::SavedState;
 use crate::core::time::Timestamp;
-use crate::files::state_file::{Clocks, Found, StateFile};
+use crate::files::state_file::{Clocks, LoadOutcome, StateFile};
 
 /// The wait before what failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What is to be kept, and the number of its version.
 type Version = (u64, Arc<SavedState>);
@@ -125,7 +125,7 @@ impl WriterTask {
             let ends = if failing {
                 tokio::select! {
                     change = changes.changed() => change.is_err(),
-                    () = sleep(RETRY) => false,
+                    () = sleep(RETRY_DELAY) => false,
                 }
             } else {
                 changes.changed().await.is_err()
@@ -179,11 +179,11 @@ impl WriterTask {
 /// Reads the store again and again until that succeeds.
 pub(super) async fn reread(file: StateFile, origin: Instant, found: mpsc::UnboundedSender<Reread>) {
     loop {
-        sleep(RETRY).await;
+        sleep(RETRY_DELAY).await;
         let file = file.clone();
         let read = spawn_blocking(move || file.load(clocks(origin))).await;
         match read {
-            Ok(Found::Unread(_)) | Err(_) => {}
+            Ok(LoadOutcome::Unread(_)) | Err(_) => {}
             Ok(known) => {
                 // The loop is there for as long as the daemon is.
                 let _ = found.send(Reread::State(known));

@@ -13,7 +13,7 @@ use crate::core::healer::{Fact, Healer, Outcome};
 use crate::core::units::{ActiveState, UnitName};
 
 /// Of so many workers it is known when something was last told of them; more there never are for long.
-const LAST_TOLD: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 /// What was last told of a worker.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ impl Telemetry {
         {
             self.failed_at.remove(&unit);
         }
-        if self.last_told.len() >= LAST_TOLD && !self.last_told.contains_key(&event.unit) {
+        if self.last_told.len() >= MAX_REMEMBERED && !self.last_told.contains_key(&event.unit) {
             self.last_told.clear();
         }
         let last = self.last_told.entry(event.unit.clone()).or_default();
@@ -107,9 +107,9 @@ mod tests {
     fn of_ever_more_workers_not_ever_more_is_remembered_and_of_those_known_nothing_is_lost() {
         let mut telemetry = Telemetry::new(Arc::new(Metrics::new()));
         let mut tell = |unit: usize| telemetry.event(&Event { unit: unit.to_string(), ..Event::new(Phase::Detected) });
-        (0..LAST_TOLD).for_each(&mut tell);
+        (0..MAX_REMEMBERED).for_each(&mut tell);
         tell(0);
-        assert_eq!(telemetry.last_told.len(), LAST_TOLD);
+        assert_eq!(telemetry.last_told.len(), MAX_REMEMBERED);
         telemetry.event(&Event { unit: "another".into(), ..Event::new(Phase::Detected) });
         assert_eq!(telemetry.last_told.len(), 1);
     }

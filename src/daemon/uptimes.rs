@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::core::units::UnitName;
 
 /// A change can be missed, as where the service manager does not signal them: no answer is kept for longer.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// What is known. Owned by the loop.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Uptimes {
         let mut units = Vec::new();
         for unit in up {
             let known = self.known.entry(unit.short().to_owned()).or_default();
-            if known.since.is_none_or(|(_, learned)| now >= learned + KEPT_FOR) {
+            if known.since.is_none_or(|(_, learned)| now >= learned + MAX_AGE) {
                 known.asked = self.asked;
                 units.push(unit.clone());
             }
@@ -89,7 +89,7 @@ mod tests {
         uptimes.learn(&question, vec![Some(since)], now);
         assert_eq!(uptimes.of(unit.short()), Some(since));
         assert!(uptimes.unknown([&unit].into_iter(), now).units.is_empty());
-        assert_eq!(uptimes.unknown([&unit].into_iter(), now + KEPT_FOR).units.len(), 1);
+        assert_eq!(uptimes.unknown([&unit].into_iter(), now + MAX_AGE).units.len(), 1);
 
         uptimes.changed(&unit);
         let earlier = uptimes.unknown([&unit].into_iter(), now);

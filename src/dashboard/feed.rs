@@ -16,7 +16,7 @@ use crate::client::daemon::{DaemonError, DaemonHealing, Events, StreamItem};
 use crate::core::event::Event as Happening;
 
 /// How often the browser hears something, so that both ends know that the other is there.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An event, and the sentence that the daemon's log has for it.
 #[derive(Serialize)]
@@ -88,5 +88,5 @@ fn server_sent<S>(stream: S) -> Response
 where
     S: stream::Stream<Item = Result<Event, Infallible>> + Send + 'static,
 {
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)).into_response()
 }

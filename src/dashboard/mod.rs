@@ -25,11 +25,11 @@ use auth::Auth;
 /// Where it listens if it can, so that the address is the same each time.
 pub const PORT: u16 = 9478;
 /// Connections at once. A browser has six.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// Why there is no dashboard.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum DashboardError {
     /// Others could reach it.
     #[error(
         "{0} is no address of this machine alone; listen at 127.0.0.1:{PORT}, and from elsewhere use \
@@ -62,18 +62,18 @@ impl Dashboard {
     /// # Errors
     ///
     /// If the address is not a loopback one, or cannot be listened at.
-    pub async fn listen(options: &Options, address: Option<SocketAddr>) -> Result<Self, Error> {
+    pub async fn listen(options: &Options, address: Option<SocketAddr>) -> Result<Self, DashboardError> {
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let listener = match address {
-            Some(address) if !address.ip().is_loopback() => return Err(Error::NotLoopback(address)),
+            Some(address) if !address.ip().is_loopback() => return Err(DashboardError::NotLoopback(address)),
             Some(address) => bind(address).await?,
             None => match bind(loopback(PORT)).await {
                 Ok(listener) => listener,
                 Err(_) => bind(loopback(0)).await?,
             },
         };
-        let unknown = |error| Error::Listen { address: address.unwrap_or_else(|| loopback(0)), error };
-        let auth = Auth::new(listener.local_addr().map_err(unknown)?).map_err(Error::Random)?;
+        let unknown = |error| DashboardError::Listen { address: address.unwrap_or_else(|| loopback(0)), error };
+        let auth = Auth::new(listener.local_addr().map_err(unknown)?).map_err(DashboardError::Random)?;
         Ok(Self { listener, auth, options: options.clone() })
     }
 
@@ -97,7 +97,7 @@ impl Dashboard {
     /// Answers, for ever.
     pub async fn serve(self) {
         let router = serve::router(self.options, self.auth);
-        let mut connections = ConnectionLimit::new(CONNECTIONS);
+        let mut connections = ConnectionLimit::new(MAX_CONNECTIONS);
         let mut accepting = Accepting::default();
         loop {
             if let Some((stream, _)) = accepting.take(self.listener.accept().await).await {
@@ -107,6 +107,6 @@ impl Dashboard {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| Error::Listen { address, error })
+async fn bind(address: SocketAddr) -> Result<TcpListener, DashboardError> {
+    TcpListener::bind(address).await.map_err(|error| DashboardError::Listen { address, error })
 }

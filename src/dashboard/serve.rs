@@ -25,9 +25,9 @@ use crate::http::request::{self, Rejection, duration};
 use crate::setup::Options;
 
 /// The longest body of a call: some hundred names.
-const BODY: usize = 16 * 1024;
+const MAX_BODY_BYTES: usize = 16 * 1024;
 /// How far back the page looks.
-const PAST: &str = "24h";
+const HISTORY: &str = "24h";
 
 struct DashboardState {
     options: Options,
@@ -135,7 +135,7 @@ async fn events(
     let Query(query) = query.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let after = last.or(query.after);
-    let since = after.is_none().then(|| PAST.to_owned());
+    let since = after.is_none().then(|| HISTORY.to_owned());
     let filter = EventFilter { after, since, ..EventFilter::default() };
     Ok(feed::events(state.daemon().await?.events(&filter).await?))
 }
@@ -161,7 +161,7 @@ async fn resume(State(state): Shared, request: Request) -> Result<Json<Paused>, 
 
 /// The body of a call.
 async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Rejection> {
-    request::object(&request::body(request, BODY).await?)
+    request::object(&request::body(request, MAX_BODY_BYTES).await?)
 }
 
 impl From<DaemonError> for Rejection {

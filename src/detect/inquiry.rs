@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::{Context, Detector, LOOKS_AT_ONCE, refused_often, refuses};
+use super::{Context, Detector, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
 use crate::core::healer::{Action, Fact, Healer, Mode, Purpose, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::probe::{ProbeAnswer, ProbeResult};
@@ -61,7 +61,7 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
         let policy = Policy { max_concurrent: usize::MAX, ..policy };
         let mut healer = Healer::new(Mode::Inquiry, selector, policy, registry, fastrand::Rng::new());
         healer.restore(saved_state);
-        Self { detector, healer, answers: JoinSet::new(), turns: Arc::new(Semaphore::new(LOOKS_AT_ONCE)) }
+        Self { detector, healer, answers: JoinSet::new(), turns: Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS)) }
     }
 
     /// Tells it the list, of these units where they work, and of which the socket has failed.

@@ -36,13 +36,13 @@ use crate::detect::probe::probe;
 use crate::manager::{ManagerError, ServiceManager};
 
 /// How long [`Detector::enrich`] may take for all workers together.
-pub(crate) const ENRICH_BUDGET: Duration = Duration::from_millis(500);
+pub(crate) const ENRICH_TIMEOUT: Duration = Duration::from_millis(500);
 /// How many units are looked at at once.
-const LOOKS_AT_ONCE: usize = 16;
+const MAX_CONCURRENT_INSPECTIONS: usize = 16;
 /// How many searches in the journal run at once: each is a process.
-const SEARCHES_AT_ONCE: usize = 4;
+const MAX_CONCURRENT_SEARCHES: usize = 4;
 /// The time between two questions to a worker that has refused to answer one.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Who is a worker, and who is not to be touched.
 #[derive(Debug, Clone, Default)]
@@ -193,7 +193,7 @@ impl<M: ServiceManager> Detector<M> {
     /// use workerheal::{Options, connect};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// # async fn main() -> Result<(), workerheal::SetupError> {
     /// let client = connect(&Options::default()).await?;
     /// let mut workers = client.detect().await?;
     /// client.enrich(&mut workers).await;
@@ -217,7 +217,7 @@ impl<M: ServiceManager> Detector<M> {
     async fn find(&self, units: &[UnitName]) -> Result<Findings, ManagerError> {
         let named: HashSet<&UnitName> = units.iter().collect();
         let mut inspections = Vec::new();
-        let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        let places = Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS));
         for status in self.manager.list().await? {
             if !named.contains(&status.name) {
                 continue;
@@ -291,8 +291,8 @@ impl<M: ServiceManager> Detector<M> {
     /// Fills in the last log line of each worker that failed, begun in order, until 500 ms have passed; what
     /// is left then stays as it is. In other states that line would be no error.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
-        let deadline = Instant::now() + ENRICH_BUDGET;
-        let places = Arc::new(Semaphore::new(SEARCHES_AT_ONCE));
+        let deadline = Instant::now() + ENRICH_TIMEOUT;
+        let places = Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES));
         let mut searches = JoinSet::new();
         for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| says_why(worker.state)) {
             let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
@@ -366,7 +366,7 @@ impl<M: ServiceManager> Detector<M> {
 
     /// The last line that a unit has logged, if it can be found in time.
     pub async fn last_words(&self, unit: &UnitName) -> Option<String> {
-        timeout_at(Instant::now() + ENRICH_BUDGET, self.manager.last_error(unit)).await.ok().flatten()
+        timeout_at(Instant::now() + ENRICH_TIMEOUT, self.manager.last_error(unit)).await.ok().flatten()
     }
 }
 
@@ -389,7 +389,7 @@ async fn refuses(
     let mut refused = None;
     for asked in 0..REFUSALS {
         if asked > 0 {
-            sleep(ASK_AGAIN).await;
+            sleep(PROBE_INTERVAL).await;
         }
         match probe(manager, unit, question, directory.clone()).await.verdict(grace) {
             ProbeVerdict::Refused(place) => refused = Some(place),

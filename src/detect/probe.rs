@@ -18,9 +18,9 @@ use crate::files::paths::read_bounded;
 use crate::manager::ServiceManager;
 
 /// How long the whole question may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A file with an address is no longer than this, in bytes.
-const LONGEST_URL: usize = 4096;
+const MAX_URL_FILE_BYTES: usize = 4096;
 
 /// Asks a worker how it is. `directory` is where relative paths begin; `None` is the unit's own
 /// `WorkingDirectory=`.
@@ -30,7 +30,7 @@ pub async fn probe(
     probe: &Probe,
     directory: Option<PathBuf>,
 ) -> ProbeResult {
-    let (answer, file_age) = match timeout(PATIENCE, ask(manager, unit, probe, directory)).await {
+    let (answer, file_age) = match timeout(PROBE_TIMEOUT, ask(manager, unit, probe, directory)).await {
         Ok(answer) => answer,
         Err(_) => (ProbeAnswer::Unknown("it takes too long to answer".to_owned()), None),
     };
@@ -77,20 +77,20 @@ async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(St
     let file = directory.join(path);
     let shown = text::path(&file);
     let directory = within.then(|| directory.to_owned());
-    let read = FILES.within(PATIENCE, move || -> io::Result<(Vec<u8>, SystemTime)> {
+    let read = FILES.within(PROBE_TIMEOUT, move || -> io::Result<(Vec<u8>, SystemTime)> {
         let file = match directory {
             Some(directory) => inside(&directory, &file)?,
             None => file,
         };
         let metadata = std::fs::metadata(&file)?;
-        if metadata.len() > LONGEST_URL as u64 {
+        if metadata.len() > MAX_URL_FILE_BYTES as u64 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for an address"));
         }
         Ok((read_bounded(&file)?, metadata.modified()?))
     });
     match read.await {
         Ok(Ok((bytes, modified))) => {
-            let written = std::str::from_utf8(&bytes).ok().filter(|written| written.len() <= LONGEST_URL);
+            let written = std::str::from_utf8(&bytes).ok().filter(|written| written.len() <= MAX_URL_FILE_BYTES);
             let address = written.and_then(|written| address_in(text::plain(written).trim()));
             let address = address.ok_or_else(|| format!("there is no URL in {shown}"))?;
             Ok((address, modified.elapsed().unwrap_or_default()))
@@ -138,7 +138,7 @@ fn reachable(host: &str) -> &str {
 /// Connects, and hangs up. A name that stands for several addresses refuses if all of them do.
 async fn connect(address: &str) -> ProbeAnswer {
     let name = address.to_owned();
-    let resolved = NAMES.within(PATIENCE, move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    let resolved = NAMES.within(PROBE_TIMEOUT, move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
     let candidates = match resolved.await {
         Ok(Ok(candidates)) => candidates,
         Err(silent) => return ProbeAnswer::Unknown(format!("{address}: {silent}")),

@@ -30,20 +30,20 @@ const VERSION: u32 = 1;
 /// The file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct StateDocument {
     format: String,
     version: u32,
     #[serde(default)]
-    pauses: Vec<WrittenPause>,
+    pauses: Vec<PauseRecord>,
     #[serde(default)]
-    workers: BTreeMap<UnitName, Written>,
+    workers: BTreeMap<UnitName, SavedWorkerRecord>,
 }
 
 /// One pause.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenPause {
-    target: WrittenTarget,
+struct PauseRecord {
+    target: TargetRecord,
     /// Milliseconds since 1970; absent if it has to be ended by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<u64>,
@@ -55,7 +55,7 @@ struct WrittenPause {
 /// What is paused.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum WrittenTarget {
+enum TargetRecord {
     Everything,
     Site(String),
     Unit(UnitName),
@@ -64,7 +64,7 @@ enum WrittenTarget {
 /// One worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SavedWorkerRecord {
     attempts: u32,
     /// No attempt before this: milliseconds since 1970, and how many were left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,7 +124,7 @@ pub struct StateFile {
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum LoadOutcome {
     /// What is remembered; nothing if there was no file.
     Known(SavedState),
     /// The file could not be used for what is in it, and nothing is remembered: what is wrong with it, and where it
@@ -136,7 +136,7 @@ pub enum Found {
 
 /// Why nothing can be read from the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum ReadError {
     /// It cannot be read now.
     #[error("{0}")]
     Unread(String),
@@ -146,7 +146,7 @@ pub enum Unusable {
 }
 
 /// How long reading the file may take.
-const READS_WITHIN: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl StateFile {
     /// The state in this file.
@@ -161,29 +161,29 @@ impl StateFile {
     ///
     /// If there is a file, and it cannot be read or is not one that this version has written; says why, with the
     /// place.
-    pub fn read(&self, clocks: Clocks) -> Result<SavedState, Unusable> {
+    pub fn read(&self, clocks: Clocks) -> Result<SavedState, ReadError> {
         let path = self.path.clone();
-        let read = blocking::within(READS_WITHIN, move || read_bounded(&path));
-        match read.map_err(|silent| Unusable::Unread(silent.to_string()))? {
-            Ok(bytes) => parse(&bytes, clocks).map_err(|why| Unusable::Wrong(text::plain(&why))),
+        let read = blocking::within(READ_TIMEOUT, move || read_bounded(&path));
+        match read.map_err(|silent| ReadError::Unread(silent.to_string()))? {
+            Ok(bytes) => parse(&bytes, clocks).map_err(|why| ReadError::Wrong(text::plain(&why))),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Ok(SavedState::default())
             }
             // Something else, or something endless, is there.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Unusable::Wrong(error.to_string())),
-            Err(error) => Err(Unusable::Unread(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(ReadError::Wrong(error.to_string())),
+            Err(error) => Err(ReadError::Unread(error.to_string())),
         }
     }
 
     /// Reads what is remembered; a file with something else in it is set aside, to be looked at.
     #[must_use]
-    pub fn load(&self, clocks: Clocks) -> Found {
+    pub fn load(&self, clocks: Clocks) -> LoadOutcome {
         let why = match self.read(clocks) {
-            Ok(saved_state) => return Found::Known(saved_state),
-            Err(Unusable::Unread(why)) => {
-                return Found::Unread(format!("{} cannot be read: {why}", text::path(&self.path)));
+            Ok(saved_state) => return LoadOutcome::Known(saved_state),
+            Err(ReadError::Unread(why)) => {
+                return LoadOutcome::Unread(format!("{} cannot be read: {why}", text::path(&self.path)));
             }
-            Err(Unusable::Wrong(why)) => why,
+            Err(ReadError::Wrong(why)) => why,
         };
         let path = text::path(&self.path);
         let aside = self.path.with_extension("json.bad");
@@ -191,7 +191,7 @@ impl StateFile {
             Ok(()) => format!("it is now {}", text::path(&aside)),
             Err(error) => format!("nor can it be set aside: {error}"),
         };
-        Found::SetAside(format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}"))
+        LoadOutcome::SetAside(format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}"))
     }
 
     /// Replaces the file.
@@ -206,7 +206,7 @@ impl StateFile {
         // Not through a link that somebody may have put there.
         let _ = fs::remove_file(&new);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let mut text = serde_json::to_vec_pretty(&Document::of(saved_state, clocks))?;
+        let mut text = serde_json::to_vec_pretty(&StateDocument::of(saved_state, clocks))?;
         text.push(b'\n');
         file.write_all(&text)?;
         file.sync_all()?;
@@ -215,22 +215,22 @@ impl StateFile {
     }
 }
 
-impl Document {
+impl StateDocument {
     fn of(saved_state: &SavedState, clocks: Clocks) -> Self {
         let pauses = saved_state.pauses.iter().map(|pause| {
             let times = pause.until.map(|until| (until, milliseconds(until.from_now(clocks.now))));
-            WrittenPause {
+            PauseRecord {
                 target: match pause.target {
-                    Target::Everything => WrittenTarget::Everything,
-                    Target::Site(site) => WrittenTarget::Site(site),
-                    Target::Unit(unit) => WrittenTarget::Unit(unit),
+                    Target::Everything => TargetRecord::Everything,
+                    Target::Site(site) => TargetRecord::Site(site),
+                    Target::Unit(unit) => TargetRecord::Unit(unit),
                 },
                 until: times.map(|(_, left)| clocks.wall_ms().saturating_add(left)),
                 left: times.map(|(_, left)| left),
             }
         });
         let workers = saved_state.workers.iter().map(|(name, it)| {
-            let written = Written {
+            let written = SavedWorkerRecord {
                 attempts: it.attempts,
                 not_before: clocks.written(it.not_before),
                 phase: it.phase.clone(),
@@ -260,13 +260,13 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, String> {
     if head.version != VERSION {
         return Err(format!("this was written by another version of workerheal (format {})", head.version));
     }
-    let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let document: StateDocument = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let mut saved_state = SavedState::default();
     for written in document.pauses {
         let target = match written.target {
-            WrittenTarget::Everything => Target::Everything,
-            WrittenTarget::Site(site) => Target::Site(site),
-            WrittenTarget::Unit(unit) => Target::Unit(unit),
+            TargetRecord::Everything => Target::Everything,
+            TargetRecord::Site(site) => Target::Site(site),
+            TargetRecord::Unit(unit) => Target::Unit(unit),
         };
         let until = written.until.zip(written.left).map(|(until, left)| clocks.read(until, left));
         saved_state.pauses.pause(target, until);
@@ -293,7 +293,7 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, String> {
 pub(crate) fn fuzz(data: &[u8]) {
     let clocks = Clocks { now: Timestamp::default(), wall: SystemTime::UNIX_EPOCH };
     if let Ok(saved_state) = parse(data, clocks) {
-        let written = serde_json::to_vec(&Document::of(&saved_state, clocks)).unwrap_or_default();
+        let written = serde_json::to_vec(&StateDocument::of(&saved_state, clocks)).unwrap_or_default();
         assert_eq!(parse(&written, clocks), Ok(saved_state));
     }
 }
@@ -397,14 +397,14 @@ mod tests {
             let path = directory.path().join("state.json");
             fs::write(&path, text).unwrap();
             let store = StateFile::new(path.clone());
-            let Found::SetAside(warning) = store.load(Clocks::at_origin()) else { panic!("{text} is used") };
+            let LoadOutcome::SetAside(warning) = store.load(Clocks::at_origin()) else { panic!("{text} is used") };
             assert!(warning.contains(why) && warning.contains("state.json.bad"), "{text}: {warning}");
             assert!(!path.exists());
             assert_eq!(fs::read_to_string(path.with_extension("json.bad")).unwrap(), text);
         }
         let directory = tempfile::tempdir().unwrap();
         let missing = StateFile::new(directory.path().join("state.json")).load(Clocks::at_origin());
-        assert_eq!(missing, Found::Known(SavedState::default()));
+        assert_eq!(missing, LoadOutcome::Known(SavedState::default()));
     }
 
     #[cfg(target_os = "linux")]
@@ -414,7 +414,9 @@ mod tests {
         let path = directory.path().join("state.json");
         // A link to a regular file of which every read fails.
         std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
-        let Found::Unread(why) = StateFile::new(path.clone()).load(Clocks::at_origin()) else { panic!("it is read") };
+        let LoadOutcome::Unread(why) = StateFile::new(path.clone()).load(Clocks::at_origin()) else {
+            panic!("it is read")
+        };
         assert!(why.contains("state.json cannot be read: Input/output error"), "{why}");
         assert!(fs::symlink_metadata(&path).is_ok());
     }

@@ -27,19 +27,19 @@ use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep, timeout};
 
 /// How long a request's head may take.
-const ASKS_WITHIN: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long nothing of an answer may be taken.
-const READS_WITHIN: Duration = Duration::from_secs(20);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Room for a request's head.
-const HEAD: usize = 16 * 1024;
-const HEADERS: usize = 64;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
 /// The wait after a connection could not be accepted: mostly there are too many open files.
-const BREATHER: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Of those who cannot be served, so many are told so at once.
-const TURNED_AWAY: usize = 16;
+const MAX_REJECTIONS: usize = 16;
 /// How long one who is to make room may take to end in order.
-const ENDS_WITHIN: Duration = Duration::from_millis(100);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Put into the extensions of an answer that goes on without an end, and can be ended at any time: whoever reads it
 /// comes back. It is told when that is wanted.
@@ -78,7 +78,7 @@ fn locked(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
 impl ConnectionLimit {
     /// With so many places.
     pub fn new(places: usize) -> Self {
-        let door = Arc::new(Semaphore::new(TURNED_AWAY));
+        let door = Arc::new(Semaphore::new(MAX_REJECTIONS));
         Self { places: Arc::new(Semaphore::new(places)), spare: Arc::default(), door, next: 0 }
     }
 
@@ -93,7 +93,7 @@ impl ConnectionLimit {
         } else {
             let (_, (oldest, gives_way)) = locked(&self.spare).idle.pop_first()?;
             gives_way.0.notify_one();
-            if let Ok(place) = timeout(ENDS_WITHIN, Arc::clone(&self.places).acquire_owned()).await {
+            if let Ok(place) = timeout(CLOSE_TIMEOUT, Arc::clone(&self.places).acquire_owned()).await {
                 return place.ok();
             }
             // It does not take even the end.
@@ -132,10 +132,10 @@ impl ConnectionLimit {
             });
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(ASKS_WITHIN)
+                .header_read_timeout(HEADER_TIMEOUT)
                 .keep_alive(false)
-                .max_headers(HEADERS)
-                .max_buf_size(HEAD)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(Patient::new(stream)), service)
                 .await;
             locked(&here).remove(number);
@@ -159,11 +159,11 @@ impl ConnectionLimit {
             let _place = place;
             let told = async {
                 // Closed with something unread, the connection would end before they have read the answer.
-                let _ = stream.read(&mut vec![0; HEAD]).await;
+                let _ = stream.read(&mut vec![0; MAX_HEADER_BYTES]).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
                 let _ = stream.shutdown().await;
             };
-            let _ = timeout(ASKS_WITHIN, told).await;
+            let _ = timeout(HEADER_TIMEOUT, told).await;
         });
     }
 }
@@ -192,7 +192,7 @@ impl Accepting {
                         "there are too many open files: no request can be answered until some are closed, healing goes on"
                     );
                 }
-                sleep(BREATHER).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
                 None
             }
         }
@@ -216,7 +216,7 @@ impl<S> Patient<S> {
             self.patience = None;
             return done;
         }
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(READS_WITHIN)));
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(patience.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -15,9 +15,9 @@ use crate::api::Refused;
 use crate::core::text::plain;
 
 /// How long a body may take to arrive.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that something can be paused, or looked back.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// An answer that is no success.
 pub(crate) struct Rejection {
@@ -44,7 +44,7 @@ pub(crate) async fn body(request: Request, longest: usize) -> Result<Bytes, Reje
     if length.is_some_and(|length| length > longest as u64) {
         return Err(too_long());
     }
-    match timeout(ARRIVES_WITHIN, axum::body::to_bytes(request.into_body(), longest)).await {
+    match timeout(BODY_TIMEOUT, axum::body::to_bytes(request.into_body(), longest)).await {
         Ok(body) => body.map_err(|_| too_long()),
         Err(_) => Err(Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body of the request did not arrive in time")),
     }
@@ -63,7 +63,7 @@ pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
 pub(crate) fn duration(text: &str) -> Result<Duration, Rejection> {
     let hint = "write a number with its unit, such as 90s, 30m or 2h";
     match humantime::parse_duration(text.trim()) {
-        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(time) if time <= MAX_DURATION => Ok(time),
         Ok(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is too long a time"))),
         Err(_) => Err(Rejection::new(StatusCode::BAD_REQUEST, format!("{text:?} is not a duration; {hint}"))),
     }

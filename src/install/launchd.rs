@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::{Instant, sleep};
 
-use super::{COMES_UP_WITHIN, Error, Host, POLL, Seen, Service, Step};
+use super::{Host, InstallError, POLL_INTERVAL, START_TIMEOUT, Seen, Service, Step};
 use crate::manager::launchd::LABEL;
 use crate::manager::launchd::self_job::SelfJob;
 pub use crate::manager::launchd::self_job::Trouble;
@@ -38,7 +38,7 @@ impl Agent {
     /// # Errors
     ///
     /// If launchd cannot be reached, or it is not known where the user's files are.
-    pub async fn connect(options: &Options) -> Result<Self, Error> {
+    pub async fn connect(options: &Options) -> Result<Self, InstallError> {
         Self::connect_through(Path::new(crate::manager::launchd::LAUNCHCTL), options).await
     }
 
@@ -47,10 +47,10 @@ impl Agent {
     /// # Errors
     ///
     /// If it cannot be run, or it is not known where the user's files are.
-    pub async fn connect_through(launchctl: &Path, options: &Options) -> Result<Self, Error> {
+    pub async fn connect_through(launchctl: &Path, options: &Options) -> Result<Self, InstallError> {
         let (program, arguments) = super::command(options)?;
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-        let home = home.ok_or(Error::NoHome)?;
+        let home = home.ok_or(InstallError::NoHome)?;
         let directory = home.join("Library/LaunchAgents");
         let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
         let text = text(&program, &arguments, &log);
@@ -66,20 +66,20 @@ impl Agent {
     /// # Errors
     ///
     /// If launchd does not answer.
-    pub async fn trouble(&self) -> Result<Option<Trouble>, Error> {
+    pub async fn trouble(&self) -> Result<Option<Trouble>, InstallError> {
         Ok(self.job.state().await?.trouble)
     }
 
-    fn down(&self, why: &str) -> Error {
+    fn down(&self, why: &str) -> InstallError {
         let why = self.job.last_line(&self.log).unwrap_or_else(|| why.to_owned());
-        Error::Down { why, log: self.log_command() }
+        InstallError::Down { why, log: self.log_command() }
     }
 }
 
 impl Host for Agent {
     const RELOADS: bool = false;
 
-    async fn inspect(&self) -> Result<Seen, Error> {
+    async fn inspect(&self) -> Result<Seen, InstallError> {
         let state = self.job.state().await?;
         // launchd does not tell which file a process was made of, but when.
         let replaced = fs::metadata(&self.service.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
@@ -92,16 +92,16 @@ impl Host for Agent {
         &self.service
     }
 
-    async fn perform(&self, step: &Step) -> Result<(), Error> {
+    async fn perform(&self, step: &Step) -> Result<(), InstallError> {
         match step {
             Step::Start | Step::Restart => {
                 if let Some(directory) = self.log.parent() {
                     fs::create_dir_all(directory).map_err(|why| super::failed("create", directory, why))?;
                 }
                 self.begin.set(fs::metadata(&self.log).map_or(0, |data| usize::try_from(data.len()).unwrap_or(0)));
-                self.job.start(Instant::now() + COMES_UP_WITHIN).await?;
+                self.job.start(Instant::now() + START_TIMEOUT).await?;
             }
-            Step::Stop => self.job.stop(Instant::now() + COMES_UP_WITHIN).await?,
+            Step::Stop => self.job.stop(Instant::now() + START_TIMEOUT).await?,
             Step::Enable => self.job.enable().await?,
             // Taken out, it is gone; its file starts it at the next login, and that is removed.
             Step::Disable | Step::Reload | Step::Write { .. } | Step::Remove(_) => {}
@@ -109,9 +109,9 @@ impl Host for Agent {
         Ok(())
     }
 
-    async fn wait_until_up(&self) -> Result<String, Error> {
+    async fn wait_until_up(&self) -> Result<String, InstallError> {
         const READY: &str = "watches over";
-        let latest = Instant::now() + COMES_UP_WITHIN;
+        let latest = Instant::now() + START_TIMEOUT;
         loop {
             let log = fs::read(&self.log).unwrap_or_default();
             let log = String::from_utf8_lossy(log.get(self.begin.get()..).unwrap_or_default()).into_owned();
@@ -125,12 +125,12 @@ impl Host for Agent {
             }
             if let Some(Trouble { what, .. }) = state.trouble {
                 // What helps has just been tried.
-                return Err(Error::Down { why: what, log: self.log_command() });
+                return Err(InstallError::Down { why: what, log: self.log_command() });
             }
             if Instant::now() >= latest {
                 return Err(self.down("it does not get ready"));
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -26,9 +26,9 @@ use crate::setup::{self, Options};
 pub use plan::{Installed, Seen, Step};
 
 /// How long the service may take to come up.
-const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is looked at meanwhile.
-const POLL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The host of this platform.
 #[cfg(target_os = "linux")]
@@ -39,10 +39,10 @@ pub type Native = launchd::Agent;
 
 /// Why it cannot be installed, or taken away.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum InstallError {
     /// What it would run with is wrong already.
     #[error(transparent)]
-    Setup(#[from] setup::Error),
+    Setup(#[from] setup::SetupError),
     /// The service manager cannot be reached, or refuses something.
     #[error(transparent)]
     Manager(#[from] ManagerError),
@@ -108,7 +108,7 @@ impl Service {
 /// The service manager, as far as one service is concerned.
 pub trait Host {
     /// What there is now, compared to what there is to be.
-    fn inspect(&self) -> impl Future<Output = Result<Seen, Error>>;
+    fn inspect(&self) -> impl Future<Output = Result<Seen, InstallError>>;
 
     /// The service as it is to be.
     fn service(&self) -> &Service;
@@ -117,10 +117,10 @@ pub trait Host {
     const RELOADS: bool;
 
     /// Has the manager do a step that is its own: no files are written here.
-    fn perform(&self, step: &Step) -> impl Future<Output = Result<(), Error>>;
+    fn perform(&self, step: &Step) -> impl Future<Output = Result<(), InstallError>>;
 
     /// Waits until it is up, and returns what it says of itself.
-    fn wait_until_up(&self) -> impl Future<Output = Result<String, Error>>;
+    fn wait_until_up(&self) -> impl Future<Output = Result<String, InstallError>>;
 
     /// The command that shows its log.
     fn log_command(&self) -> String;
@@ -144,12 +144,12 @@ pub trait Host {
 /// # Errors
 ///
 /// If the service manager cannot be reached, or something stands in the way.
-pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, Error> {
+pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, InstallError> {
     let seen = host.inspect().await?;
     let file = &host.service().file;
     let is_link = fs::symlink_metadata(file).is_ok_and(|data| data.is_symlink());
     if is_link && seen.file != Installed::Same {
-        return Err(Error::Link(file.clone()));
+        return Err(InstallError::Link(file.clone()));
     }
     Ok(plan::install(seen, host))
 }
@@ -159,7 +159,7 @@ pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, Error> {
 /// # Errors
 ///
 /// If the service manager cannot be reached.
-pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec<Step>, Error> {
+pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec<Step>, InstallError> {
     Ok(plan::uninstall(host.inspect().await?, host, leftovers))
 }
 
@@ -168,7 +168,7 @@ pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec
 /// # Errors
 ///
 /// If it fails.
-pub async fn perform(host: &impl Host, step: &Step) -> Result<(), Error> {
+pub async fn perform(host: &impl Host, step: &Step) -> Result<(), InstallError> {
     match step {
         Step::Write { path, .. } => write(path, &host.service().text).map_err(|why| failed("write", path, why)),
         Step::Remove(path) => match fs::symlink_metadata(path) {
@@ -189,7 +189,7 @@ pub async fn perform(host: &impl Host, step: &Step) -> Result<(), Error> {
 /// # Errors
 ///
 /// If it is not known where they are.
-pub fn leftovers() -> Result<Vec<PathBuf>, Error> {
+pub fn leftovers() -> Result<Vec<PathBuf>, InstallError> {
     let paths = Options::default().paths()?;
     let directories = [paths.config, paths.state].into_iter().filter_map(|path| path.parent().map(Path::to_owned));
     Ok(directories.filter(|path| path.exists()).collect())
@@ -200,13 +200,13 @@ pub fn leftovers() -> Result<Vec<PathBuf>, Error> {
 /// # Errors
 ///
 /// If the options are for the system, or the path of this program is not known.
-pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), Error> {
+pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), InstallError> {
     if options.scope == Scope::System {
-        return Err(Error::System);
+        return Err(InstallError::System);
     }
-    let program = std::env::current_exe().map_err(|error| Error::Program(error.to_string()))?;
+    let program = std::env::current_exe().map_err(|error| InstallError::Program(error.to_string()))?;
     if !program.is_file() {
-        return Err(Error::Program(format!("{} is gone", program.display())));
+        return Err(InstallError::Program(format!("{} is gone", program.display())));
     }
     let mut arguments = Vec::new();
     for (name, path) in [("--config", &options.config), ("--sites", &options.sites)] {
@@ -219,10 +219,10 @@ pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), Error> {
 }
 
 /// What goes into a file of words has to be text of one line.
-fn as_text(path: OsString) -> Result<String, Error> {
-    let text = path.into_string().map_err(|path| Error::Program(format!("{} is no text", path.display())))?;
+fn as_text(path: OsString) -> Result<String, InstallError> {
+    let text = path.into_string().map_err(|path| InstallError::Program(format!("{} is no text", path.display())))?;
     if text.chars().any(char::is_control) {
-        return Err(Error::Program(format!("{text:?} has control characters")));
+        return Err(InstallError::Program(format!("{text:?} has control characters")));
     }
     Ok(text)
 }
@@ -238,8 +238,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     })
 }
 
-fn failed(what: &'static str, path: &Path, why: io::Error) -> Error {
-    Error::File { what, path: path.to_owned(), why }
+fn failed(what: &'static str, path: &Path, why: io::Error) -> InstallError {
+    InstallError::File { what, path: path.to_owned(), why }
 }
 
 impl fmt::Display for Step {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::{Instant, sleep};
 
-use super::{COMES_UP_WITHIN, Error, Host, Installed, POLL, Seen, Service, Step};
+use super::{Host, InstallError, Installed, POLL_INTERVAL, START_TIMEOUT, Seen, Service, Step};
 use crate::core::units::UnitName;
 use crate::manager::systemd::self_unit::{SelfState, SelfUnit, unit_directory};
 use crate::setup::Options;
@@ -33,26 +33,26 @@ impl UserUnit {
     /// # Errors
     ///
     /// If the user's systemd cannot be reached, or it is not known where its files are.
-    pub async fn connect(options: &Options) -> Result<Self, Error> {
+    pub async fn connect(options: &Options) -> Result<Self, InstallError> {
         let (program, arguments) = super::command(options)?;
         if program.to_string_lossy().contains(['"', '\'', '\\']) {
             let why =
                 format!("systemd runs none whose path has quotes or backslashes in it, as {} has", program.display());
-            return Err(Error::Program(why));
+            return Err(InstallError::Program(why));
         }
-        let name = UnitName::parse(NAME).map_err(|error| Error::Program(error.to_string()))?;
-        let file = unit_directory().ok_or(Error::NoHome)?.join(NAME);
+        let name = UnitName::parse(NAME).map_err(|error| InstallError::Program(error.to_string()))?;
+        let file = unit_directory().ok_or(InstallError::NoHome)?.join(NAME);
         let service = Service { file, text: text(&program, &arguments), program };
         Ok(Self { unit: SelfUnit::connect(name).await?, service })
     }
 
-    async fn state(&self) -> Result<SelfState, Error> {
+    async fn state(&self) -> Result<SelfState, InstallError> {
         Ok(self.unit.state().await?)
     }
 
-    async fn down(&self, why: &str) -> Error {
+    async fn down(&self, why: &str) -> InstallError {
         let why = self.unit.last_error().await.unwrap_or_else(|| why.to_owned());
-        Error::Down { why, log: self.log_command() }
+        InstallError::Down { why, log: self.log_command() }
     }
 
     /// Whether a package has installed just what there is to be.
@@ -64,10 +64,10 @@ impl UserUnit {
 impl Host for UserUnit {
     const RELOADS: bool = true;
 
-    async fn inspect(&self) -> Result<Seen, Error> {
+    async fn inspect(&self) -> Result<Seen, InstallError> {
         let state = self.state().await?;
         if state.file.starts_with("masked") {
-            return Err(Error::Masked);
+            return Err(InstallError::Masked);
         }
         let file = if self.is_packaged() { Installed::Same } else { self.service.installed() };
         let up = matches!(state.active.as_str(), "active" | "activating" | "reloading");
@@ -79,7 +79,7 @@ impl Host for UserUnit {
         &self.service
     }
 
-    async fn perform(&self, step: &Step) -> Result<(), Error> {
+    async fn perform(&self, step: &Step) -> Result<(), InstallError> {
         match step {
             Step::Reload => self.unit.reload().await?,
             Step::Enable => self.unit.enable().await?,
@@ -88,9 +88,9 @@ impl Host for UserUnit {
             Step::Disable => self.unit.disable().await?,
             Step::Stop => {
                 self.unit.stop().await?;
-                let latest = Instant::now() + COMES_UP_WITHIN;
+                let latest = Instant::now() + START_TIMEOUT;
                 while !matches!(self.state().await?.active.as_str(), "inactive" | "failed") && Instant::now() < latest {
-                    sleep(POLL).await;
+                    sleep(POLL_INTERVAL).await;
                 }
             }
             Step::Write { .. } | Step::Remove(_) => {}
@@ -98,8 +98,8 @@ impl Host for UserUnit {
         Ok(())
     }
 
-    async fn wait_until_up(&self) -> Result<String, Error> {
-        let latest = Instant::now() + COMES_UP_WITHIN;
+    async fn wait_until_up(&self) -> Result<String, InstallError> {
+        let latest = Instant::now() + START_TIMEOUT;
         loop {
             let state = self.state().await?;
             match (state.active.as_str(), state.sub.as_str()) {
@@ -110,7 +110,7 @@ impl Host for UserUnit {
                     return Err(self.down("it ended at once").await);
                 }
                 _ if Instant::now() >= latest => return Err(self.down("it does not get ready").await),
-                _ => sleep(POLL).await,
+                _ => sleep(POLL_INTERVAL).await,
             }
         }
     }

@@ -13,7 +13,7 @@ use super::writer::{Sink, Writer};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// More of a value than this is left out, in bytes: an entry has to fit into one datagram.
-const LONGEST: usize = 32 * 1024;
+const MAX_VALUE_BYTES: usize = 32 * 1024;
 
 /// Makes an entry of each log line.
 pub(super) struct Journal(pub Writer);
@@ -44,7 +44,7 @@ impl Entry {
     }
 
     fn put(&mut self, name: &str, value: &str) {
-        let end = (0..=LONGEST.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=MAX_VALUE_BYTES.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
         let value = &value.as_bytes()[..end];
         self.0.extend(name.bytes().map(|byte| byte.to_ascii_uppercase()));
         if value.contains(&b'\n') {
@@ -115,7 +115,7 @@ mod tests {
         ];
         assert_eq!(entry.0, expected.concat());
         let mut entry = Entry(Vec::new());
-        entry.put("A", &"é".repeat(LONGEST));
-        assert_eq!(entry.0.len(), "A=\n".len() + LONGEST);
+        entry.put("A", &"é".repeat(MAX_VALUE_BYTES));
+        assert_eq!(entry.0.len(), "A=\n".len() + MAX_VALUE_BYTES);
     }
 }

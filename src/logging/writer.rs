@@ -8,11 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many lines wait at most: those of a storm of a thousand workers.
-const LINES: usize = 16 * 1024;
+const MAX_QUEUED_LINES: usize = 16 * 1024;
 /// So much memory they take at most, in bytes.
-const BYTES: usize = 8 * 1024 * 1024;
+const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
 /// The wait before a line that was not taken is tried again.
-const RETRY: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// Where lines go.
 pub(super) trait Sink: Send + 'static {
@@ -48,7 +48,7 @@ struct Queue {
 
 impl Queue {
     fn put(&mut self, line: Vec<u8>) {
-        if self.lines.len() >= LINES || self.bytes + line.len() > BYTES {
+        if self.lines.len() >= MAX_QUEUED_LINES || self.bytes + line.len() > MAX_QUEUED_BYTES {
             self.missing += 1;
             return;
         }
@@ -105,7 +105,7 @@ impl Shared {
                 if !sink.may_pass(&error) {
                     break;
                 }
-                std::thread::sleep(RETRY);
+                std::thread::sleep(RETRY_DELAY);
             }
         }
     }
@@ -161,23 +161,23 @@ mod tests {
         writer.put(b"first".to_vec());
         let begin = Instant::now();
         // The thread may have taken the first one already.
-        for _ in 0..LINES + 10 {
+        for _ in 0..MAX_QUEUED_LINES + 10 {
             writer.put(b"more".to_vec());
         }
         assert!(begin.elapsed() < SOON);
         writer.flush(Duration::from_millis(10));
 
         allow.send(Err(io::ErrorKind::NotFound.into())).unwrap();
-        for _ in 0..LINES + 20 {
+        for _ in 0..MAX_QUEUED_LINES + 20 {
             allow.send(Ok(())).unwrap();
         }
         writer.flush(SOON);
         let lines: Vec<String> = told.try_iter().collect();
         assert_eq!(lines[0], "first");
-        let missing = LINES + 11 - (lines.len() - 1);
+        let missing = MAX_QUEUED_LINES + 11 - (lines.len() - 1);
         assert_eq!(lines.last().unwrap(), &format!("{missing} missing"));
         assert!((10..=11).contains(&missing), "{missing}");
-        writer.put(vec![b'x'; BYTES + 1]);
+        writer.put(vec![b'x'; MAX_QUEUED_BYTES + 1]);
         writer.flush(SOON);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1 missing"]);
     }

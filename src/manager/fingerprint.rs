@@ -9,7 +9,7 @@ use std::path::Path;
 /// To be changed with what the number is made of.
 const KIND: u64 = 0xc047;
 /// As much of a file as is read: no file that defines a unit is longer.
-const LONGEST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Made of the paths of the files and what is in them, not of their times: a generator writes them anew at each
 /// reload. It is written down and compared by later versions, so it is no hash that may change with Rust.
@@ -21,7 +21,7 @@ pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
     for path in files {
         number.write(path.as_os_str().as_bytes());
         let mut content = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut content));
+        let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut content));
         number.write_u64(match &read {
             Ok(length) => *length as u64,
             Err(error) if error.kind() == ErrorKind::NotFound => u64::MAX,

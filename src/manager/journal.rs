@@ -23,11 +23,12 @@ use crate::core::units::{StopEvidence, UnitName};
 pub(super) use error::{Command as RunCommand, FailedRun};
 
 /// A journal that is further behind than this is not waited for.
-const LATE: Duration = Duration::from_secs(10);
+const MAX_LAG: Duration = Duration::from_secs(10);
 /// The waits between searches for the end of a run, which the journal gets within milliseconds on most days.
-const CATCHES_UP: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
+const CATCH_UP_DELAYS: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
 /// How long a search may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// `SD_MESSAGE_UNIT_STOPPING`: systemd begins to stop a unit (sd-messages.h).
 const STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
 /// `SD_MESSAGE_UNIT_STOPPED`: it has stopped it.
@@ -323,7 +324,7 @@ impl Journal {
     /// Whether the run with this invocation id was ended by a requested stop. That it was not can only
     /// be told once the journal has got what the manager says at the end of the run: it may be behind.
     pub async fn stop_evidence(&self, id: &str, end: End) -> StopEvidence {
-        for wait in CATCHES_UP {
+        for wait in CATCH_UP_DELAYS {
             match self.find_stop(id, end).await {
                 StopEvidence::Unknown(_) => sleep(wait).await,
                 known => return known,
@@ -336,7 +337,7 @@ impl Journal {
     /// same time: jobs are numbered in the order in which they are made, and that of what is only taken along is
     /// made after the one that was asked for.
     pub async fn was_stopped_before(&self, run: &str, other: &str) -> bool {
-        const ABOUT: u64 = 2_000_000;
+        const TOLERANCE_MICROS: u64 = 2_000_000;
         let matches = match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={run}"), format!("_UID={}", self.uid)],
             Scope::System => [format!("INVOCATION_ID={run}"), "_PID=1".to_owned()],
@@ -347,7 +348,8 @@ impl Journal {
         };
         let stop = |entries: Vec<Entry>, near: Option<u64>| {
             let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
-            let mut stops = stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= ABOUT));
+            let mut stops =
+                stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS));
             stops.find_map(|entry| Some((entry.job_id.as_deref()?.parse::<u64>().ok()?, entry.sent())))
         };
         let Some((job, at)) = stop(self.search(&matches, 100).await.unwrap_or_default(), None) else { return false };
@@ -381,7 +383,7 @@ impl Journal {
     /// Whether the journal has got all that was sent before the end of a run. Of an end without error a user's manager
     /// tells nothing.
     async fn has_caught_up(&self, end: End) -> bool {
-        if end.was_sudden || end.ago >= LATE {
+        if end.was_sudden || end.ago >= MAX_LAG {
             return true;
         }
         let Some(at) = SystemTime::now().checked_sub(end.ago) else { return false };
@@ -418,7 +420,7 @@ impl Journal {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let output = match timeout(PATIENCE, search).await {
+        let output = match timeout(SEARCH_TIMEOUT, search).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(format!("journalctl: {error}")),
             Err(_) => return Err("journalctl takes too long".to_owned()),

@@ -14,10 +14,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::core::event::excerpt;
 
 /// So many lines wait for whoever follows before the reader does.
-const QUEUE: usize = 256;
+const MAX_QUEUED_LINES: usize = 256;
 /// More of a line than this is not kept, in bytes: journald cuts lines off at 48 KiB, of which each
 /// byte can take four in JSON.
-const LONGEST: usize = 256 * 1024;
+const MAX_LINE_BYTES: usize = 256 * 1024;
 
 /// Who wrote a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,7 +85,7 @@ impl Log {
     where
         F: Future<Output = Result<(), LogError>> + Send + 'static,
     {
-        let (sender, lines) = mpsc::channel(QUEUE);
+        let (sender, lines) = mpsc::channel(MAX_QUEUED_LINES);
         let mut tasks = JoinSet::new();
         let reading = reader(Pen(sender.clone()));
         tasks.spawn(async move {
@@ -177,7 +177,7 @@ async fn bounded_line(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Resul
         begun = true;
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let piece = &buffer[..end.unwrap_or(buffer.len())];
-        line.extend_from_slice(&piece[..piece.len().min(LONGEST - line.len())]);
+        line.extend_from_slice(&piece[..piece.len().min(MAX_LINE_BYTES - line.len())]);
         let consumed = end.map_or(buffer.len(), |end| end + 1);
         input.consume(consumed);
         if end.is_some() {
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(lines, [b"one".to_vec(), vec![], b"two\xff".to_vec()]);
         assert!(end.is_ok());
         let (lines, _) = read("head -c 1000000 /dev/zero; echo; echo next").await;
-        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [LONGEST, 4]);
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_LINE_BYTES, 4]);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use rmcp::model::JsonObject;
 use serde_json::Value;
 
 /// The longest piece of an argument that is repeated in a complaint, in characters.
-const LONGEST: usize = 60;
+const MAX_QUOTED_CHARS: usize = 60;
 
 /// The arguments of a call that are not read yet.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ fn wrong(name: &str, wanted: &str, value: &Value) -> Wrong {
 /// A value as it was written, cut off where that gets too long.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }

@@ -34,7 +34,7 @@ use self::calls::{Answer, Step};
 use crate::setup::Options;
 
 /// The longest message that is taken, in bytes; the longest that makes sense is much shorter.
-const LONGEST_MESSAGE: usize = 1024 * 1024;
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// What an assistant is told before it begins.
 const INSTRUCTIONS: &str = "\
@@ -53,7 +53,7 @@ workers_resume lets it go on; both need workerheal's daemon, the other tools do 
 
 /// Why an assistant cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum McpError {
     /// What came first was no beginning of a session.
     #[error("no MCP session: {0}")]
     NoSession(String),
@@ -67,19 +67,19 @@ pub enum Error {
 /// # Errors
 ///
 /// If the other end does not speak the protocol.
-pub async fn serve(options: Options) -> Result<(), Error> {
+pub async fn serve(options: Options) -> Result<(), McpError> {
     let (input, output) = stdio_pipes();
-    let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(LONGEST_MESSAGE);
+    let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(MAX_MESSAGE_BYTES);
     let session = match Box::pin(Server { options }.serve(transport)).await {
         Ok(session) => session,
         // It went before it began.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(ServerInitializeError::ExpectedInitializeRequest(_)) => {
-            return Err(Error::NoSession("the first message was no `initialize` request".to_owned()));
+            return Err(McpError::NoSession("the first message was no `initialize` request".to_owned()));
         }
-        Err(error) => return Err(Error::NoSession(error.to_string())),
+        Err(error) => return Err(McpError::NoSession(error.to_string())),
     };
-    session.waiting().await.map_err(|error| Error::Broken(error.to_string()))?;
+    session.waiting().await.map_err(|error| McpError::Broken(error.to_string()))?;
     Ok(())
 }
 
@@ -127,7 +127,7 @@ impl ServerHandler for Server {
                 tools::PAUSE => calls::pause(&self.options, arguments).await,
                 tools::RESUME => calls::resume(&self.options, arguments).await,
                 tools::LOGS => calls::logs(&self.options, arguments).await,
-                _ => Err(calls::Error::NoSuchTool),
+                _ => Err(calls::CallError::NoSuchTool),
             }
         };
         let told = tell(context.peer, context.meta.get_progress_token(), taken);
@@ -143,7 +143,7 @@ impl ServerHandler for Server {
                 result.structured_content = Some(facts);
                 Ok(result.into())
             }
-            Err(calls::Error::NoSuchTool) => {
+            Err(calls::CallError::NoSuchTool) => {
                 Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None))
             }
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(error.to_string())]).into()),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::calls::{LINES, USUAL_LINES};
+use super::calls::{DEFAULT_LOG_LINES, LOG_LINES_RANGE};
 use super::schemas::{self, object};
 
 pub(super) const HEALTH: &str = "workers_health";
@@ -61,9 +61,9 @@ pub(super) fn all() -> Vec<Tool> {
                 "target": target("The worker whose log to read. It has to name one worker only."),
                 "lines": {
                     "type": "integer",
-                    "minimum": LINES.start(),
-                    "maximum": LINES.end(),
-                    "default": USUAL_LINES,
+                    "minimum": LOG_LINES_RANGE.start(),
+                    "maximum": LOG_LINES_RANGE.end(),
+                    "default": DEFAULT_LOG_LINES,
                     "description": "How many lines, counted from the end.",
                 },
             }),

@@ -104,7 +104,9 @@ impl Actions {
         let options = self.options.clone();
         self.tasks.spawn(async move {
             let log = match UnitName::parse(&unit) {
-                Ok(name) => follow(&options, &name, PAST_LINES).await.map_err(|error| client::Error::to_string(&error)),
+                Ok(name) => {
+                    follow(&options, &name, PAST_LINES).await.map_err(|error| client::ClientError::to_string(&error))
+                }
                 Err(error) => Err(error.to_string()),
             };
             Done::Opened(unit, log)

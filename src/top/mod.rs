@@ -39,15 +39,15 @@ use sync::News;
 use view::{Clock, Palette};
 
 /// What changes together is drawn together.
-const FRAME: Duration = Duration::from_millis(30);
+const FRAME_INTERVAL: Duration = Duration::from_millis(30);
 /// Clocks are not that exact: a text that is drawn too soon would be drawn twice.
-const AFTERWARDS: Duration = Duration::from_millis(2);
+const REDRAW_MARGIN: Duration = Duration::from_millis(2);
 /// How long a selection has to rest before it is asked why the worker is as it is.
-const RESTS_FOR: Duration = Duration::from_millis(150);
+const EXPLAIN_DELAY: Duration = Duration::from_millis(150);
 /// How long the kernel may take to stop this process.
-const STOPS_WITHIN: Duration = Duration::from_millis(100);
+const STOP_TIMEOUT: Duration = Duration::from_millis(100);
 /// What the daemon tells, and is not looked at yet.
-const QUEUE: usize = 256;
+const NEWS_QUEUE: usize = 256;
 
 /// Shows the workers until the user has seen enough, or the terminal is gone.
 ///
@@ -99,7 +99,7 @@ async fn suspend() -> io::Result<()> {
     let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     kill_process(getpid(), Signal::TSTP)?;
     // It may be that nobody could continue it: then the kernel does not stop it.
-    let _ = timeout(STOPS_WITHIN, continued.recv()).await;
+    let _ = timeout(STOP_TIMEOUT, continued.recv()).await;
     Ok(())
 }
 
@@ -121,7 +121,7 @@ struct App {
 
 impl App {
     fn new(options: Options, colored: bool) -> Self {
-        let (sender, news) = mpsc::channel(QUEUE);
+        let (sender, news) = mpsc::channel(NEWS_QUEUE);
         let (pokes, asks) = mpsc::channel(1);
         let mut daemon = JoinSet::new();
         daemon.spawn(sync::follow(options.clone(), asks, sender));
@@ -237,9 +237,9 @@ impl App {
         let question = self.model.question();
         if question.is_some() && question != self.asked {
             self.asked = question;
-            self.ask_at = Some(Instant::now() + RESTS_FOR);
+            self.ask_at = Some(Instant::now() + EXPLAIN_DELAY);
         }
-        let soonest = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME);
+        let soonest = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_INTERVAL);
         self.draw_at = Some(self.draw_at.map_or(soonest, |at| at.min(soonest)));
     }
 
@@ -254,7 +254,7 @@ impl App {
         let drawn = Instant::now();
         self.drawn = Some(drawn);
         let next = clock.next().map(|next| next.duration_since(now).unwrap_or_default());
-        self.draw_at = next.map(|next| drawn + next + AFTERWARDS);
+        self.draw_at = next.map(|next| drawn + next + REDRAW_MARGIN);
         Ok(())
     }
 }

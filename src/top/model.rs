@@ -13,10 +13,10 @@ use crate::core::report::WorkerReport;
 use crate::manager::log::LogLine;
 
 /// So many events, and lines of a log, can be looked at.
-const KEPT: usize = 1000;
+const MAX_KEPT: usize = 1000;
 /// How long it is told that something was done; and that something failed.
-const GOOD_NEWS: Duration = Duration::from_secs(10);
-const BAD_NEWS: Duration = Duration::from_secs(60);
+const SUCCESS_SHOWN_FOR: Duration = Duration::from_secs(10);
+const FAILURE_SHOWN_FOR: Duration = Duration::from_secs(60);
 
 /// The way to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl Model {
             history.event(event.phase, time, self.known_from);
         }
         self.events.push_back(event);
-        if self.events.len() > KEPT {
+        if self.events.len() > MAX_KEPT {
             self.events.pop_front();
         }
     }
@@ -205,8 +205,8 @@ impl Model {
     pub fn tell(&mut self, tone: Tone, text: impl Into<String>, now: SystemTime) {
         let until = match tone {
             Tone::Busy => None,
-            Tone::Good => Some(now + GOOD_NEWS),
-            Tone::Bad => Some(now + BAD_NEWS),
+            Tone::Good => Some(now + SUCCESS_SHOWN_FOR),
+            Tone::Bad => Some(now + FAILURE_SHOWN_FOR),
         };
         self.notice = Some(Notice { text: text.into(), tone, until });
     }
@@ -219,7 +219,7 @@ impl Model {
         if self.scroll > 0 && self.pane == Pane::Log {
             self.scroll += 1;
         }
-        if log.lines.len() > KEPT {
+        if log.lines.len() > MAX_KEPT {
             log.lines.pop_front();
         }
     }

@@ -13,17 +13,17 @@ use crate::deadline;
 use crate::setup::Options;
 
 /// How long to wait for more to happen before asking how things are, and how long at least between two questions.
-const TOGETHER: Duration = Duration::from_millis(40);
-const APART: Duration = Duration::from_millis(250);
+const POLL_DELAY: Duration = Duration::from_millis(40);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// What is told by no event is seen after this time.
-const NOW_AND_THEN: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// A daemon that takes longer to answer is as good as gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before looking for it again, at first and at most.
-const SOONEST: Duration = Duration::from_millis(200);
-const LATEST: Duration = Duration::from_secs(3);
+const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(200);
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(3);
 /// So much of the past is asked for: what the screen shows of it.
-const PAST: &str = "1h";
+const HISTORY: &str = "1h";
 
 /// What the daemon told.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ pub(super) enum News {
 /// Follows the daemon until nobody listens. A message in `pokes` has it asked how things are.
 pub(super) async fn follow(options: Options, mut pokes: mpsc::Receiver<()>, news: mpsc::Sender<News>) {
     let mut follower = EventFollower { options, news, last: None };
-    let mut wait = SOONEST;
+    let mut wait = MIN_RECONNECT_DELAY;
     while !follower.news.is_closed() {
         let mut answered = false;
         let Err(error) = follower.session(&mut pokes, &mut answered).await;
         if follower.news.send(News::Gone(error.to_string())).await.is_err() {
             return;
         }
-        wait = if answered { SOONEST } else { (wait * 2).min(LATEST) };
+        wait = if answered { MIN_RECONNECT_DELAY } else { (wait * 2).min(MAX_RECONNECT_DELAY) };
         tokio::time::sleep(wait).await;
     }
 }
@@ -78,24 +78,24 @@ impl EventFollower {
         }
         let mut events = patiently(&daemon, daemon.events(&self.filter(true))).await?;
         let mut asked = self.ask(&daemon).await?;
-        let mut ask_at = asked + NOW_AND_THEN;
+        let mut ask_at = asked + POLL_INTERVAL;
         loop {
             tokio::select! {
                 told = next(&daemon, &mut events) => {
                     self.tell(told?).await;
-                    ask_at = ask_at.min((Instant::now() + TOGETHER).max(asked + APART));
+                    ask_at = ask_at.min((Instant::now() + POLL_DELAY).max(asked + MIN_POLL_INTERVAL));
                 }
                 Some(()) = pokes.recv() => ask_at = Instant::now(),
                 () = deadline::reached(Some(ask_at)) => {
                     asked = self.ask(&daemon).await?;
-                    ask_at = asked + NOW_AND_THEN;
+                    ask_at = asked + POLL_INTERVAL;
                 }
             }
         }
     }
 
     fn filter(&self, follow: bool) -> EventFilter {
-        let since = self.last.is_none().then(|| PAST.to_owned());
+        let since = self.last.is_none().then(|| HISTORY.to_owned());
         EventFilter { after: self.last.clone(), since, limit: None, follow }
     }
 
@@ -135,11 +135,11 @@ async fn patiently<T>(
     daemon: &DaemonClient,
     answer: impl Future<Output = Result<T, DaemonError>>,
 ) -> Result<T, DaemonError> {
-    match timeout(PATIENCE, answer).await {
+    match timeout(RESPONSE_TIMEOUT, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(DaemonError::Broken {
             socket: daemon.socket().to_owned(),
-            why: format!("it said nothing for {} s", PATIENCE.as_secs()),
+            why: format!("it said nothing for {} s", RESPONSE_TIMEOUT.as_secs()),
         }),
     }
 }

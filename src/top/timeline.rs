@@ -8,9 +8,9 @@ use crate::core::event::Phase;
 use crate::core::report::{Stage, WorkerReport};
 
 /// So much of the past is shown.
-pub(super) const SHOWN: Duration = Duration::from_secs(3600);
+pub(super) const HISTORY: Duration = Duration::from_secs(3600);
 /// So many changes of a worker are remembered: of one that crashes every second the last minutes say it all.
-const REMEMBERED: usize = 4096;
+const MAX_CHANGES: usize = 4096;
 
 /// How a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,14 +127,14 @@ impl History {
             Some((at, _)) => self.marks.push_back((time.max(at), mark)),
             None => self.marks.push_back((time, mark)),
         }
-        if self.marks.len() > REMEMBERED {
+        if self.marks.len() > MAX_CHANGES {
             self.marks.pop_front();
         }
     }
 
     /// Drops what is no longer shown.
     fn forget(&mut self, now: SystemTime) {
-        let Some(begin) = now.checked_sub(SHOWN + SHOWN / 8) else { return };
+        let Some(begin) = now.checked_sub(HISTORY + HISTORY / 8) else { return };
         while self.marks.get(1).is_some_and(|(at, _)| *at <= begin) {
             self.marks.pop_front();
         }
@@ -311,7 +311,7 @@ mod tests {
             let phase = if second % 2 == 0 { Phase::Detected } else { Phase::Healed };
             history.event(phase, at(0) + Duration::from_secs(second), None);
         }
-        assert_eq!(history.marks.len(), REMEMBERED);
+        assert_eq!(history.marks.len(), MAX_CHANGES);
         history.report(&up(None), at(1000), None);
         assert!(history.marks.len() <= 2);
     }

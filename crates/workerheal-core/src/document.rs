@@ -25,10 +25,10 @@ pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// The most structure that one document may have, see [`structure`]. One unit costs the parser at
 /// most some 180 bytes, so this bounds its memory to about 36 MB.
-const MAX_UNITS: usize = 200_000;
+const MAX_STRUCTURE: usize = 200_000;
 
 /// The most brackets open at once. The parser looks at each of them for every token.
-const MAX_OPEN: usize = 500;
+const MAX_OPEN_BRACKETS: usize = 500;
 
 /// Separates message and hint while an error travels through the parser.
 const HINT: char = '\u{1e}';
@@ -111,7 +111,7 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     check_text(text)?;
     let units = structure(text)?;
-    if units > MAX_UNITS {
+    if units > MAX_STRUCTURE {
         return Err(ParseError::whole(
             "there is too much in this file",
             Some("write lists as lines that begin with `- `"),
@@ -133,7 +133,7 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
 /// Whether [`parse`] takes a document of this much structure in one go.
 #[must_use]
 pub fn fits(bytes: &[u8]) -> bool {
-    bytes.len() <= MAX_BYTES && structure(bytes).is_ok_and(|units| units <= MAX_UNITS)
+    bytes.len() <= MAX_BYTES && structure(bytes).is_ok_and(|units| units <= MAX_STRUCTURE)
 }
 
 /// An error for [`serde::Deserialize`] implementations, with a hint (or an empty one) for
@@ -262,7 +262,7 @@ fn structure(text: &[u8]) -> Result<usize, ParseError> {
             b'-' if is_blank(after) => 3,
             b'[' | b'{' => {
                 open += 1;
-                if open > MAX_OPEN {
+                if open > MAX_OPEN_BRACKETS {
                     let message = "too many brackets are open here";
                     return Err(ParseError::at(text, at, message, "close each `[` and `{`"));
                 }

@@ -290,9 +290,9 @@ pub mod milliseconds {
 }
 
 /// Longest excerpt of a log line, in characters.
-const EXCERPT_LENGTH: usize = 220;
+const MAX_EXCERPT_CHARS: usize = 220;
 /// Longest line of a log, in characters.
-const LOG_LINE_LENGTH: usize = 1000;
+const MAX_LOG_LINE_CHARS: usize = 1000;
 
 /// A log line made fit to show: the last line with anything on it, without control characters
 /// and terminal escapes, at most 220 characters and then `…`.
@@ -300,14 +300,14 @@ const LOG_LINE_LENGTH: usize = 1000;
 pub fn excerpt(text: &str) -> String {
     let lines = text.lines().rev().map(|line| plain(line).trim().to_owned());
     let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
-    cut(line, EXCERPT_LENGTH)
+    cut(line, MAX_EXCERPT_CHARS)
 }
 
 /// The lines of a log entry made fit to show: without control characters and terminal escapes, each at
 /// most 1000 characters and then `…`. Lines with nothing on them are left out; indents stay.
 pub fn log_lines(text: &str) -> impl Iterator<Item = String> {
     let lines = text.lines().map(|line| plain(line).trim_end().to_owned());
-    lines.filter(|line| !line.is_empty()).map(|line| cut(line, LOG_LINE_LENGTH))
+    lines.filter(|line| !line.is_empty()).map(|line| cut(line, MAX_LOG_LINE_CHARS))
 }
 
 fn cut(line: String, length: usize) -> String {
@@ -404,7 +404,7 @@ mod tests {
         #[test]
         fn an_excerpt_is_always_short_and_clean(text in any::<String>()) {
             let line = excerpt(&text);
-            prop_assert!(line.chars().count() <= EXCERPT_LENGTH + 1);
+            prop_assert!(line.chars().count() <= MAX_EXCERPT_CHARS + 1);
             prop_assert!(!line.chars().any(char::is_control));
         }
     }

@@ -24,7 +24,7 @@ use read::Reading;
 const MAX_SITES: usize = 40_000;
 const MAX_WORKERS: usize = 150_000;
 /// So many entries that were skipped are told of; the others are only counted.
-const MAX_TOLD: usize = 50;
+const MAX_REPORTED: usize = 50;
 
 /// All sites, in the order of the file. Equal to another if both say the same, wherever they say it.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +68,7 @@ pub struct Skipped {
 impl Skipped {
     fn add(&mut self, error: ParseError) {
         self.count += 1;
-        if self.told.len() < MAX_TOLD {
+        if self.told.len() < MAX_REPORTED {
             self.told.push(ParseError { message: format!("this entry is skipped: {}", error.message), ..error });
         }
     }

@@ -31,7 +31,7 @@ use super::units::{
 
 /// More restarts by the manager than this, none followed by a long uptime, are a crash loop. It is the
 /// number after which systemd itself gives up by default, if they follow each other closely.
-pub const LOOP: u32 = 5;
+pub const MAX_RESTARTS: u32 = 5;
 
 /// What holds for all workers alike.
 #[derive(Debug, Clone, Copy)]
@@ -423,7 +423,7 @@ impl Case<'_> {
             ActiveState::Activating => true,
             active => active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < policy.stable_after),
         };
-        now && restarts.count > LOOP && restarts.last_run.is_none_or(|run| run < policy.reset_after)
+        now && restarts.count > MAX_RESTARTS && restarts.last_run.is_none_or(|run| run < policy.reset_after)
     }
 
     /// Whether it was given up, and neither its unit nor its last run is another now.

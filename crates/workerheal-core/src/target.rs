@@ -11,12 +11,12 @@ use super::selector::Worker;
 use super::units::UnitName;
 
 /// The longest name that is looked for: unit names have at most 255 characters, and so do sites.
-const LONGEST: usize = 512;
+const MAX_TARGET_BYTES: usize = 512;
 
 /// For names longer than this nothing alike is looked for, in bytes: a slip of the finger is shorter.
-const LONGEST_SLIP: usize = 128;
+const MAX_SUGGESTED_BYTES: usize = 128;
 /// So many pairs of characters are compared at most when something alike is looked for.
-const COMPARISONS: usize = 1_000_000;
+const MAX_COMPARISONS: usize = 1_000_000;
 
 /// A target that names no covered worker. What it may have meant is looked for when it is displayed: that takes
 /// longer than finding out that it names none, and is not for the loop of the daemon.
@@ -31,7 +31,7 @@ impl std::error::Error for UnknownTarget {}
 impl fmt::Display for UnknownTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, workers } = self;
-        if target.len() > LONGEST {
+        if target.len() > MAX_TARGET_BYTES {
             return write!(f, "a name of {} characters is that of no worker", target.len());
         }
         write!(f, "{target:?} is no worker that the configuration covers; ")?;
@@ -52,7 +52,7 @@ pub fn select(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Vec<
     let mut selected = Vec::new();
     for target in targets {
         let before = selected.len();
-        if target.len() <= LONGEST {
+        if target.len() <= MAX_TARGET_BYTES {
             let named = workers.iter().filter(|(unit, worker)| names(target, unit, worker));
             selected.extend(named.map(|(unit, _)| unit.clone()));
         }
@@ -108,7 +108,7 @@ fn unknown(target: &str, workers: &[(UnitName, Worker)]) -> UnknownTarget {
 
 /// The name that is most alike, if it is alike at all.
 fn nearest(target: &str, workers: &[(UnitName, Worker)]) -> Option<String> {
-    if target.len() > LONGEST_SLIP {
+    if target.len() > MAX_SUGGESTED_BYTES {
         return None;
     }
     let names: BTreeSet<String> = workers
@@ -129,7 +129,7 @@ fn nearest(target: &str, workers: &[(UnitName, Worker)]) -> Option<String> {
             continue;
         }
         comparisons += length * other;
-        if comparisons > COMPARISONS {
+        if comparisons > MAX_COMPARISONS {
             break;
         }
         let distance = strsim::osa_distance(target, &name);
@@ -219,7 +219,7 @@ mod tests {
                 (UnitName::parse(&format!("lerd-{n}-{}", "u".repeat(100))).unwrap(), worker)
             })
             .collect();
-        for target in ["u".repeat(LONGEST_SLIP), "u".repeat(LONGEST)] {
+        for target in ["u".repeat(MAX_SUGGESTED_BYTES), "u".repeat(MAX_TARGET_BYTES)] {
             let begin = std::time::Instant::now();
             let error = select(&[target], &crowd).unwrap_err().to_string();
             assert!(error.ends_with("name a unit, SITE/WORKER or a site"), "{error}");

@@ -17,7 +17,7 @@ pub use inspection::{
 };
 
 /// Longest unit name systemd accepts, in bytes (`UNIT_NAME_MAX` in its sources).
-const MAX_LENGTH: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 const SUFFIX: &str = ".service";
 
 /// The validated full name of a service unit, for example `lerd-queue-myapp.service`.
@@ -48,7 +48,7 @@ pub enum InvalidUnitName {
     #[error("a unit name cannot be empty")]
     Empty,
     /// Longer than systemd accepts.
-    #[error("a unit name has at most {MAX_LENGTH} characters")]
+    #[error("a unit name has at most {MAX_NAME_BYTES} characters")]
     TooLong,
     /// A character outside systemd's set for unit names, see systemd.unit(5).
     #[error("a unit name cannot contain {0:?}")]
@@ -77,7 +77,7 @@ impl UnitName {
         if short.ends_with(SUFFIX) {
             return Err(InvalidUnitName::Doubled);
         }
-        if short.len() + SUFFIX.len() > MAX_LENGTH {
+        if short.len() + SUFFIX.len() > MAX_NAME_BYTES {
             return Err(InvalidUnitName::TooLong);
         }
         if let Some(wrong) = short.chars().find(|c| !is_unit_character(*c)) {
@@ -339,7 +339,7 @@ mod tests {
         fn parsing_any_text_never_panics_and_is_idempotent(text in ".{0,300}") {
             if let Ok(name) = UnitName::parse(&text) {
                 prop_assert_eq!(UnitName::parse(name.as_str()), Ok(name.clone()));
-                prop_assert!(name.as_str().len() <= MAX_LENGTH);
+                prop_assert!(name.as_str().len() <= MAX_NAME_BYTES);
             }
         }
 

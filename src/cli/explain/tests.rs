@@ -14,7 +14,7 @@ use self::samples::{Sample, by_hand, samples};
 use super::*;
 use crate::core::diagnosis::{Refusal, State, Unrecoverable};
 use crate::core::explain::rest::Rest;
-use crate::core::explain::text::COLUMNS;
+use crate::core::explain::text::MAX_COLUMNS;
 use crate::core::pauses::{Pause, Target};
 use crate::core::rules::{Rule, Verdict};
 use crate::core::selector::Worker;
@@ -176,7 +176,7 @@ fn explanations_are_short_and_do_not_repeat_themselves() {
         assert!(lines.len() <= most, "{} is long:\n{text}", sample.name);
         assert_eq!(lines.iter().collect::<HashSet<_>>().len(), lines.len(), "{}:\n{text}", sample.name);
         for line in lines {
-            assert!(line.chars().count() <= COLUMNS, "{}: {line:?} is long", sample.name);
+            assert!(line.chars().count() <= MAX_COLUMNS, "{}: {line:?} is long", sample.name);
         }
     }
 }

@@ -18,11 +18,11 @@ use crate::core::event::Event;
 use crate::http::connection_limit::GivesWay;
 
 /// How many events are kept.
-const KEPT: usize = 10_000;
+const MAX_EVENTS: usize = 10_000;
 /// How much is given to a follower at once.
-const HELPING: usize = 32 * 1024;
+const MAX_CHUNK_BYTES: usize = 32 * 1024;
 /// How often a follower hears something, so that both ends know that the other is there.
-pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The last events, numbered from 1.
 pub(super) struct EventBuffer {
@@ -71,7 +71,7 @@ impl EventBuffer {
             entries.push_back(Entry { number: next, time, frame });
             next += 1;
         }
-        let excess = entries.len().saturating_sub(KEPT);
+        let excess = entries.len().saturating_sub(MAX_EVENTS);
         entries.drain(..excess);
         drop(entries);
         self.next.send_replace(next);
@@ -163,7 +163,7 @@ impl Follower {
                 return None;
             }
             tokio::select! {
-                grown = timeout(SIGN_OF_LIFE, self.next.changed()) => match grown {
+                grown = timeout(KEEP_ALIVE_INTERVAL, self.next.changed()) => match grown {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return None,
                     Err(_) => return Some(Bytes::from_static(b":\n\n")),
@@ -199,7 +199,7 @@ impl Follower {
         }
         let mut helping = BytesMut::from(&entry.frame[..]);
         for entry in more {
-            if helping.len() + entry.frame.len() > HELPING {
+            if helping.len() + entry.frame.len() > MAX_CHUNK_BYTES {
                 break;
             }
             helping.extend_from_slice(&entry.frame);
@@ -310,10 +310,10 @@ mod tests {
         runtime.block_on(follower.read());
         let last = String::from_utf8(runtime.block_on(follower.read()).unwrap().to_vec()).unwrap();
         let id = last.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
-        buffer.write(&mut vec![Event::new(Phase::Healed); KEPT + 1]);
+        buffer.write(&mut vec![Event::new(Phase::Healed); MAX_EVENTS + 1]);
         assert_eq!(runtime.block_on(follower.read()), None);
         let text = read(&buffer, &EventFilter { after: Some(id), ..filter() });
         assert!(text.contains("event: gap\n"));
-        assert_eq!(units(&text).len(), KEPT);
+        assert_eq!(units(&text).len(), MAX_EVENTS);
     }
 }

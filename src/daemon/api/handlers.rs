@@ -35,14 +35,14 @@ use crate::http::request::{self, Rejection, duration};
 use crate::manager::{ManagerError, Scope, ServiceManager};
 
 /// The longest body of a request: some thousand names.
-const BODY: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// So many units are asked about at once since when they are up, and for so long.
-const UPTIMES_AT_ONCE: usize = 32;
-const UPTIMES_WITHIN: Duration = Duration::from_secs(2);
+const MAX_CONCURRENT_UPTIMES: usize = 32;
+const UPTIMES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a request to pause healing waits until the pause is on disk.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every call can use.
 pub(super) struct ApiState<M> {
@@ -101,8 +101,8 @@ impl<M: ServiceManager> ApiState<M> {
                 let manager = self.manager.clone();
                 async move { manager.up_since(&unit).await }
             });
-            let lookups = lookups.buffered(UPTIMES_AT_ONCE);
-            if let Ok(answers) = timeout(UPTIMES_WITHIN, lookups.collect()).await {
+            let lookups = lookups.buffered(MAX_CONCURRENT_UPTIMES);
+            if let Ok(answers) = timeout(UPTIMES_TIMEOUT, lookups.collect()).await {
                 // Nobody is there to learn it where the daemon is about to end.
                 let _ = self.requests.send(DaemonRequest::Uptimes(question, answers)).await;
             }
@@ -216,7 +216,7 @@ async fn resume<M: ServiceManager>(State(state): Shared<M>, request: Request) ->
 
 /// Waits until what is promised is written down.
 async fn kept(PauseReceipt { pauses, ticket }: PauseReceipt) -> Paused {
-    Paused { pauses, not_saved: ticket.written(WRITTEN_WITHIN).await.err() }
+    Paused { pauses, not_saved: ticket.written(SAVE_TIMEOUT).await.err() }
 }
 
 async fn metrics<M: ServiceManager>(State(state): Shared<M>) -> Result<Response, Rejection> {
@@ -226,7 +226,7 @@ async fn metrics<M: ServiceManager>(State(state): Shared<M>) -> Result<Response,
 
 /// The body of a request, as JSON whatever its type is said to be; none is the default.
 async fn read<T: DeserializeOwned + Default>(request: Request) -> Result<T, Rejection> {
-    let body = request::body(request, BODY).await?;
+    let body = request::body(request, MAX_BODY_BYTES).await?;
     if body.is_empty() { Ok(T::default()) } else { request::object(&body) }
 }
 

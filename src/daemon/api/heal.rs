@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::event_buffer::{SIGN_OF_LIFE, frame};
+use super::event_buffer::{KEEP_ALIVE_INTERVAL, frame};
 use super::handlers::{ApiState, stream, unread};
 use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
@@ -22,7 +22,7 @@ use crate::http::request::{Rejection, duration};
 use crate::manager::ServiceManager;
 
 /// What waits to be sent to one who reads slowly; the rest waits to be made.
-const AHEAD: usize = 64;
+const MAX_UNSENT_FRAMES: usize = 64;
 
 pub(super) async fn heal<M: ServiceManager>(
     state: Arc<ApiState<M>>,
@@ -58,7 +58,7 @@ pub(super) async fn heal<M: ServiceManager>(
     let strangers = state
         .ask(|begun| DaemonRequest::Heal(HealCommand { units: batch.units().to_vec(), silent, prove, updates, begun }))
         .await?;
-    let (frames, body) = mpsc::channel(AHEAD);
+    let (frames, body) = mpsc::channel(MAX_UNSENT_FRAMES);
     tokio::spawn(tell(detector, plan, batch, strangers, events, frames));
     Ok(stream(body))
 }
@@ -85,7 +85,7 @@ async fn tell<M: ServiceManager>(
         if batch.is_done() {
             break;
         }
-        match timeout(SIGN_OF_LIFE, events.recv()).await {
+        match timeout(KEEP_ALIVE_INTERVAL, events.recv()).await {
             Ok(Some(HealUpdate::Event(event, held_for))) => {
                 let last_words = match UnitName::parse(&event.unit) {
                     Ok(unit) if event.phase == Phase::Failed && batch.awaits(&unit) => detector.last_words(&unit).await,

@@ -17,16 +17,16 @@ use crate::http::connection_limit::{Accepting, ConnectionLimit};
 use crate::manager::ServiceManager;
 
 /// Connections at once.
-const CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 /// The wait before a socket that could not be made is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Serves all calls on the daemon's socket, which is made anew when `check` finds it gone. `opened` is told after the
 /// first attempt to make it.
 pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &Notify, opened: &SyncSender<()>) {
     let router = handlers::router(Arc::clone(state));
     let path = &state.paths.socket;
-    let mut connections = ConnectionLimit::new(CONNECTIONS);
+    let mut connections = ConnectionLimit::new(MAX_CONNECTIONS);
     let mut accepting = Accepting::default();
     let mut failing = String::new();
     loop {
@@ -43,7 +43,7 @@ pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &N
                 }
                 tokio::select! {
                     () = check.notified() => {}
-                    () = sleep(RETRY) => {}
+                    () = sleep(RETRY_DELAY) => {}
                 }
                 continue;
             }
@@ -94,7 +94,7 @@ async fn listen_at(address: Option<SocketAddr>, router: &Router) {
         }
     };
     tracing::info!("metrics are served at http://{address}/metrics");
-    let mut connections = ConnectionLimit::new(CONNECTIONS / 8);
+    let mut connections = ConnectionLimit::new(MAX_CONNECTIONS / 8);
     let mut accepting = Accepting::default();
     loop {
         if let Some((stream, _)) = accepting.take(listener.accept().await).await {

@@ -80,10 +80,10 @@ impl Api {
                     _ = ends.changed() => {}
                 }
                 // Followers are told that it ends by the end of their streams.
-                tokio::time::sleep(FAREWELL).await;
+                tokio::time::sleep(CLOSE_DELAY).await;
             });
         })?;
-        let _ = open.recv_timeout(OPENS_WITHIN);
+        let _ = open.recv_timeout(OPEN_TIMEOUT);
         Ok(Self { thread: Some(thread), ending, recheck, events })
     }
 
@@ -102,6 +102,6 @@ impl Api {
 }
 
 /// How long the socket may take to be made before healing begins without it.
-const OPENS_WITHIN: Duration = Duration::from_secs(1);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the ends of streams may take to be sent.
-const FAREWELL: Duration = Duration::from_millis(50);
+const CLOSE_DELAY: Duration = Duration::from_millis(50);

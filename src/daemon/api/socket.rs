@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 use crate::core::text;
-use crate::setup::Error;
+use crate::setup::SetupError;
 
 /// The socket. Dropped, it is gone.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl Socket {
     /// # Errors
     ///
     /// If it cannot be made; says why.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let cannot = |why: &dyn std::fmt::Display| Error::Socket { path: path.to_owned(), why: why.to_string() };
+    pub fn open(path: &Path) -> Result<Self, SetupError> {
+        let cannot = |why: &dyn std::fmt::Display| SetupError::Socket { path: path.to_owned(), why: why.to_string() };
         prepare(path.parent().unwrap_or(Path::new("/"))).map_err(|error| cannot(&error))?;
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => return Err(cannot(&"something else is there; remove it")),

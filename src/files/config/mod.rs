@@ -21,12 +21,13 @@ use crate::core::policy::{DefinedProbes, Policy};
 use crate::core::probe::Probe;
 use crate::core::selector::Selector;
 
-const REFRESH: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+const REFRESH_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// No wait is longer, so that sums of times stay far from any limit.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-const MAX_CONCURRENT: RangeInclusive<usize> = 1..=1000;
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_CONCURRENT_RANGE: RangeInclusive<usize> = 1..=1000;
 /// States that can be healed.
-const HEALED: [State; 4] = [State::Failed, State::StartLimitHit, State::ExpectedButStopped, State::Unreachable];
+const HEALABLE_STATES: [State; 4] =
+    [State::Failed, State::StartLimitHit, State::ExpectedButStopped, State::Unreachable];
 
 /// The validated configuration. The defaults are the documented ones.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,15 +183,15 @@ impl Default for RawBackoff {
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, Duration::ZERO..=LONGEST)
+    duration_within(deserializer, Duration::ZERO..=MAX_DURATION)
 }
 
 fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, Duration::from_millis(1)..=LONGEST)
+    duration_within(deserializer, Duration::from_millis(1)..=MAX_DURATION)
 }
 
 fn refresh<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, REFRESH)
+    duration_within(deserializer, REFRESH_RANGE)
 }
 
 fn duration_within<'de, D: Deserializer<'de>>(
@@ -207,7 +208,7 @@ fn duration_within<'de, D: Deserializer<'de>>(
         let [least, most] = [range.start(), range.end()].map(|limit| humantime::format_duration(*limit).to_string());
         let limits = match (duration < *range.start(), range.start().is_zero()) {
             (true, _) => format!("write {least} or more"),
-            (false, _) if *range.end() == LONGEST => "write 365d or less".to_owned(),
+            (false, _) if *range.end() == MAX_DURATION => "write 365d or less".to_owned(),
             (false, _) => format!("write {most} or less"),
         };
         Err((format!("`{text}` is too {}", if duration < *range.start() { "short" } else { "long" }), limits))
@@ -250,10 +251,10 @@ struct Word(State);
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         document::text(deserializer, "a state such as failed", |text| {
-            let healed = HEALED.map(State::as_str);
+            let healed = HEALABLE_STATES.map(State::as_str);
             let known = || format!("what can be healed is {}", healed.join(", "));
             match text.parse::<State>() {
-                Ok(state) if HEALED.contains(&state) => Ok(Self(state)),
+                Ok(state) if HEALABLE_STATES.contains(&state) => Ok(Self(state)),
                 Ok(state) => Err((format!("the state `{state}` is shown, but cannot be healed"), known())),
                 Err(_) => {
                     let near = document::did_you_mean(text, State::ALL.map(State::as_str));
@@ -420,7 +421,7 @@ fn give_up_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u3
 }
 
 fn max_concurrent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    number(deserializer, "a number from 1 to 1000", |n| MAX_CONCURRENT.contains(n))
+    number(deserializer, "a number from 1 to 1000", |n| MAX_CONCURRENT_RANGE.contains(n))
 }
 
 fn factor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {

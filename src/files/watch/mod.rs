@@ -31,13 +31,13 @@ use crate::core::document::ParseError;
 use crate::files::paths::{FileError, read_bounded};
 
 /// A file is read once it has been left alone this long,
-const QUIET: Duration = Duration::from_millis(60);
+const QUIET_TIME: Duration = Duration::from_millis(60);
 /// but no later than this.
-const PATIENCE: Duration = Duration::from_millis(250);
+const MAX_QUIET_WAIT: Duration = Duration::from_millis(250);
 /// A file that has been looked at for this long does not answer.
-const SILENT: Duration = Duration::from_secs(3);
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the first look at the files may take.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// More links in a row than any system follows.
 const MAX_LINKS: usize = 40;
 /// More changes of directories than can happen by chance while watches are being set.
@@ -170,7 +170,7 @@ impl Watch {
     /// Whether the file system does not answer for this file, given by its place in the list.
     #[must_use]
     pub fn is_silent(&self, index: usize) -> bool {
-        self.files.get(index).is_some_and(|file| file.busy.for_longer_than(SILENT))
+        self.files.get(index).is_some_and(|file| file.busy.for_longer_than(READ_TIMEOUT))
     }
 
     fn start_with(
@@ -179,7 +179,7 @@ impl Watch {
     ) -> (Self, Vec<FileContent>, mpsc::Receiver<FileEvent>) {
         let (events, receiver) = mpsc::channel(16);
         let told = Arc::new(AtomicBool::new(false));
-        let latest = Instant::now() + FIRST_LOOK;
+        let latest = Instant::now() + FIRST_READ_TIMEOUT;
         let begun: Vec<_> = files
             .into_iter()
             .enumerate()
@@ -323,9 +323,9 @@ impl Task {
 
 /// Waits until there was nothing new for a while, but not for ever.
 async fn settle(wake: &Notify) {
-    let latest = Instant::now() + PATIENCE;
+    let latest = Instant::now() + MAX_QUIET_WAIT;
     loop {
-        let quiet = Instant::now() + QUIET;
+        let quiet = Instant::now() + QUIET_TIME;
         let woken = timeout_at(quiet.min(latest), wake.notified()).await.is_ok();
         if !woken || Instant::now() >= latest {
             return;

@@ -26,11 +26,11 @@ const BESIDES: [&str; 6] = [
     "Start request repeated too quickly",
 ];
 /// How long, in microseconds, a process may be at work before the manager notes that it was begun.
-const SPAWNS_WITHIN: u64 = 5_000_000;
+const MAX_SPAWN_MICROS: u64 = 5_000_000;
 /// The time until a second search where the first has found nothing.
-const AGAIN: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How many lines are looked through for the last own one; and how many if those were all of processes that do not count.
-const LINES: [u32; 2] = [200, 10_000];
+const LINE_LIMITS: [u32; 2] = [200, 10_000];
 
 /// A run that has failed, as the manager tells of it.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Journal {
             return found;
         }
         // A run does not fail without a word: the journal is behind.
-        sleep(AGAIN).await;
+        sleep(RETRY_DELAY).await;
         self.look_for_error(unit, run).await
     }
 
@@ -130,7 +130,7 @@ impl Journal {
         let others = others.filter_map(|entry| entry.invocation().map(str::to_owned)).collect();
         let after = after.unwrap_or_else(|| {
             let first = run.work.iter().map(|command| command.begun).min().unwrap_or(0);
-            first.saturating_sub(SPAWNS_WITHIN)
+            first.saturating_sub(MAX_SPAWN_MICROS)
         });
         entries.retain(|entry| match entry.invocation() {
             Some(its) => its == id,
@@ -147,7 +147,7 @@ impl Journal {
         }
         let since = format!("--since=@{}", record.after / 1_000_000);
         matches.push(since.clone());
-        for lines in LINES {
+        for lines in LINE_LIMITS {
             let found = self.search(&matches, lines).await.ok()?;
             let is_all = found.len() < lines as usize;
             let mut entries: Vec<Entry> = found.into_iter().filter(|entry| record.may_have(entry)).collect();

@@ -23,12 +23,12 @@ use crate::core::units::{Detail, UnitName};
 use crate::manager::{ManagerError, directory};
 
 /// How long a look at a file or a directory may take: one may be on a file system that does not answer.
-const LOOKS_WITHIN: Duration = Duration::from_secs(1);
+const FILE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum number of jobs that are printed at once.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_CALLS: usize = 8;
 /// Lerd writes the plist and the script of a worker and loads it within this time: its own watcher does, too. Until
 /// then it is left to Lerd, so that never both do.
-pub(super) const LERD_ACTS_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const LERD_LOAD_TIME: Duration = Duration::from_secs(3);
 
 /// launchd, and where its plists are.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Inspector {
     /// All units that match and are loaded, or have a plist: one call for each domain, and one more for each loaded job
     /// that does not run.
     pub async fn list(&self, covered: &[glob::Pattern]) -> Result<Vec<(UnitName, ListedState)>, ManagerError> {
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let turns = Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS));
         let mut closer = JoinSet::new();
         let mut states = Vec::new();
         let is_covered = |unit: &UnitName| covered.iter().any(|pattern| pattern.matches(unit.as_str()));
@@ -154,7 +154,7 @@ impl Inspector {
             });
             described.collect()
         });
-        timeout(LOOKS_WITHIN, read).await.ok().and_then(Result::ok).unwrap_or_default()
+        timeout(FILE_TIMEOUT, read).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// The unit's job, and where that is; `None` if it is not loaded. What is loaded in two domains runs in one of them,
@@ -193,7 +193,7 @@ impl Inspector {
             Some(Some(path)) => Box::new(move || File::read(&unit, &path)),
             None => Box::new(move || File::find(&unit, &directories)),
         };
-        match timeout(LOOKS_WITHIN, spawn_blocking(read)).await {
+        match timeout(FILE_TIMEOUT, spawn_blocking(read)).await {
             Ok(Ok(file)) => file,
             Ok(Err(_)) | Err(_) => File::Unreadable,
         }
@@ -226,13 +226,13 @@ impl Inspector {
 
 /// Whether what was written then was written just now. A time that is yet to come says nothing.
 pub(super) fn is_new(written: Option<SystemTime>) -> bool {
-    written.and_then(|written| written.elapsed().ok()).is_some_and(|age| age < LERD_ACTS_WITHIN)
+    written.and_then(|written| written.elapsed().ok()).is_some_and(|age| age < LERD_LOAD_TIME)
 }
 
 /// Whether a directory is definitely gone. One that cannot be looked at may be there.
 pub(super) async fn is_gone(directory: Option<PathBuf>) -> bool {
     let Some(path) = directory.filter(|path| path.is_absolute()) else { return false };
-    let read = FILES.within(LOOKS_WITHIN, move || directory::is_gone(&path));
+    let read = FILES.within(FILE_TIMEOUT, move || directory::is_gone(&path));
     matches!(read.await, Ok(true))
 }
 
@@ -240,7 +240,7 @@ pub(super) async fn is_gone(directory: Option<PathBuf>) -> bool {
 async fn age(pid: Option<u32>) -> Option<Duration> {
     let mut ps = Command::new(Path::new("ps"));
     ps.args(["-o", "etime=", "-p", &pid?.to_string()]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(LOOKS_WITHIN, ps.output()).await.ok()?.ok()?;
+    let output = timeout(FILE_TIMEOUT, ps.output()).await.ok()?.ok()?;
     elapsed(str::from_utf8(&output.stdout).ok()?)
 }
 

@@ -16,7 +16,7 @@ use crate::core::event::excerpt;
 use crate::manager::{ManagerError, Scope};
 
 /// How long a call may take. `kickstart` may block for minutes, `print` when launchd is busy.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where jobs live, in launchctl's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl fmt::Display for Failure {
             Self::Other(155, _) => f.write_str("macOS keeps its program in quarantine (155)"),
             Self::Other(status, said) if said.is_empty() => write!(f, "exit status {status}"),
             Self::Other(status, said) => write!(f, "{said} (exit status {status})"),
-            Self::Slow => write!(f, "no answer within {} s", ANSWERS_WITHIN.as_secs()),
+            Self::Slow => write!(f, "no answer within {} s", CALL_TIMEOUT.as_secs()),
             Self::NotRun(why) => write!(f, "it cannot be run: {why}"),
         }
     }
@@ -200,7 +200,7 @@ impl Launchctl {
     async fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
         let mut command = Command::new(&self.program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let output = match timeout(ANSWERS_WITHIN, command.output()).await {
+        let output = match timeout(CALL_TIMEOUT, command.output()).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(Failure::NotRun(error.to_string())),
             Err(_) => return Err(Failure::Slow),

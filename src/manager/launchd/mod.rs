@@ -55,7 +55,7 @@ pub(crate) const LAUNCHCTL: &str = "/bin/launchctl";
 /// The label of workerheal's own agent.
 pub const LABEL: &str = "dev.workerheal";
 /// How long reading the end of a log may take.
-const READS_WITHIN: Duration = Duration::from_secs(1);
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle on launchd.
 #[derive(Debug, Clone)]
@@ -181,7 +181,7 @@ impl ServiceManager for Launchd {
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         let logs = self.file(unit).await.agent()?.logs.clone();
         let read = spawn_blocking(move || logs.iter().find_map(|log| tail::last_line(log)));
-        timeout(READS_WITHIN, read).await.ok()?.ok()?
+        timeout(LOG_TIMEOUT, read).await.ok()?.ok()?
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {

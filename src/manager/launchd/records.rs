@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::core::units::UnitName;
 
 /// A record that is older says nothing: by then its user has seen that the worker is down.
-const LASTS: Duration = Duration::from_secs(10 * 60);
+const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// A directory of empty files, each named after a unit.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ impl Records {
         let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
         let fresh = entries.flatten().filter(|entry| {
             let age = entry.metadata().ok().and_then(|data| data.modified().ok()?.elapsed().ok());
-            age.is_some_and(|age| age < LASTS)
+            age.is_some_and(|age| age < MAX_AGE)
         });
         fresh.filter_map(|entry| UnitName::parse(entry.file_name().to_str()?).ok()).collect()
     }
@@ -52,7 +52,7 @@ mod tests {
         records.add(&unit).unwrap();
         assert_eq!(records.read(), std::slice::from_ref(&unit));
         let file = fs::File::options().write(true).open(records.0.join("lerd-queue-myapp")).unwrap();
-        file.set_modified(std::time::SystemTime::now() - LASTS).unwrap();
+        file.set_modified(std::time::SystemTime::now() - MAX_AGE).unwrap();
         assert_eq!(records.read(), []);
         records.remove(&unit);
         assert!(!records.0.join("lerd-queue-myapp").exists());

@@ -24,12 +24,12 @@ use crate::core::healer::Outcome;
 use crate::core::units::UnitName;
 
 /// Waits between looks: short at first.
-const WAITS: [Duration; 4] =
+const POLL_DELAYS: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(250)];
 /// What is to start when it is loaded, and has not after this time, is demanded.
-const STARTS_WITHIN: Duration = Duration::from_secs(1);
+const START_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is demanded and has not come up after this time is loaded anew.
-const KICKED_UP_WITHIN: Duration = Duration::from_secs(5);
+const KICKSTART_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A unit to be started.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Starter<'_> {
                 return Ok(self.done(job));
             }
             if is_put_off(&job, Some(&agent)) && !self.order.restart {
-                let latest = self.order.deadline.min(Instant::now() + KICKED_UP_WITHIN);
+                let latest = self.order.deadline.min(Instant::now() + KICKSTART_TIMEOUT);
                 match self.comes_up(&agent, Some(job.runs), latest).await {
                     // To load it anew may help.
                     Err(Outcome::NotStarted(_)) => {}
@@ -259,7 +259,7 @@ impl Starter<'_> {
                 }
             } else if job.is_idle() && kick.is_none() {
                 let starts_by_itself = agent.starts.at_load && runs_before.is_none() && job.pended.is_none();
-                if !starts_by_itself || begin.elapsed() >= STARTS_WITHIN {
+                if !starts_by_itself || begin.elapsed() >= START_TIMEOUT {
                     kick = self.domain.map(|domain| Kick::of(self.inspector, domain, &self.label));
                 }
             }
@@ -336,12 +336,12 @@ pub(super) struct Waits {
 
 impl Waits {
     pub fn until(deadline: Instant) -> Self {
-        Self { next: WAITS.iter(), deadline }
+        Self { next: POLL_DELAYS.iter(), deadline }
     }
 
     /// Waits; false if the deadline has passed.
     pub async fn wait(&mut self) -> bool {
-        let wait = self.next.next().copied().unwrap_or(WAITS[WAITS.len() - 1]);
+        let wait = self.next.next().copied().unwrap_or(POLL_DELAYS[POLL_DELAYS.len() - 1]);
         timeout_at(self.deadline, sleep(wait)).await.is_ok()
     }
 }

@@ -12,12 +12,12 @@ use tokio::process::Command;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::READS_WITHIN;
+use super::LOG_TIMEOUT;
 use crate::core::event::{excerpt, log_lines};
 use crate::manager::log::{Author, Log, LogError, LogLine, Pen, Printed, WantedLines};
 
 /// So much of the end of a file is looked at, in bytes.
-const END: u64 = 16 * 1024;
+const TAIL_BYTES: u64 = 16 * 1024;
 
 /// The last line with anything on it, fit to show; `None` if there is none, or it is no file.
 pub(super) fn last_line(path: &Path) -> Option<String> {
@@ -31,9 +31,9 @@ pub(super) fn last_line(path: &Path) -> Option<String> {
     if !metadata.is_file() {
         return None;
     }
-    file.seek(SeekFrom::Start(metadata.len().saturating_sub(END))).ok()?;
+    file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES))).ok()?;
     let mut bytes = Vec::new();
-    file.take(END).read_to_end(&mut bytes).ok()?;
+    file.take(TAIL_BYTES).read_to_end(&mut bytes).ok()?;
     Some(excerpt(&String::from_utf8_lossy(&bytes))).filter(|line| !line.is_empty())
 }
 
@@ -49,7 +49,7 @@ pub(super) fn log(mut paths: Vec<PathBuf>, wanted: WantedLines) -> Log {
             paths.sort_by_key(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok());
             paths
         });
-        let paths = timeout(READS_WITHIN, read).await.ok().and_then(Result::ok);
+        let paths = timeout(LOG_TIMEOUT, read).await.ok().and_then(Result::ok);
         let paths = paths.ok_or_else(|| LogError("its file system does not answer".to_owned()))?;
         if wanted.follow {
             try_join_all(paths.iter().map(|path| tail(path, wanted, &pen))).await?;

@@ -8,9 +8,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use zbus::{Connection, Message, OwnedVariant, Variant, fdo};
 
-use super::session::PATIENCE;
+use super::session::CALL_TIMEOUT;
 use super::wire::{self, Line};
-use super::{LOOKS_WITHIN, flag, names, private_socket, text};
+use super::{FILE_TIMEOUT, flag, names, private_socket, text};
 use crate::core::selector::Aliases;
 use crate::core::text::{path as shown, plain};
 use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
@@ -18,7 +18,7 @@ use crate::manager::journal::{FailedRun, Run, RunCommand};
 use crate::manager::{ManagerError, Scope, directory, fingerprint};
 
 /// How long the manager may take to join a bus that has just been started.
-const JOINS_WITHIN: Duration = Duration::from_secs(2);
+const BUS_JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection to the manager.
 #[derive(Debug, Clone)]
@@ -84,21 +84,21 @@ impl Address {
             Self::Session => zbus::connection::Builder::session(),
             Self::System => zbus::connection::Builder::system(),
         };
-        let bus = builder.method_timeout(PATIENCE).build().await?;
+        let bus = builder.method_timeout(CALL_TIMEOUT).build().await?;
         let connection = ManagerConnection { bus, private: matches!(self, Self::Private(_)) };
         if connection.private {
             connection.answers().await?;
             return Ok(connection);
         }
         // Connecting can have started the bus, which the manager then joins a little later.
-        let latest = Instant::now() + JOINS_WITHIN;
+        let latest = Instant::now() + BUS_JOIN_TIMEOUT;
         loop {
             match connection.owner().await {
                 Ok(_) => return Ok(connection),
                 Err(_) if Instant::now() >= latest => {
                     return Err(zbus::Error::Failure("no service manager is on this bus".to_owned()));
                 }
-                Err(_) => sleep(JOINS_WITHIN / 100).await,
+                Err(_) => sleep(BUS_JOIN_TIMEOUT / 100).await,
             }
         }
     }
@@ -336,7 +336,7 @@ impl ManagerConnection {
         let main = [text(&fragment), text(&source)].into_iter().filter(|path| !path.is_empty());
         let files: Vec<PathBuf> = main.chain(drop_ins.iter().map(String::as_str)).map(PathBuf::from).collect();
         let read = spawn_blocking(move || fingerprint::of(files.iter().map(PathBuf::as_path)));
-        let definition = match timeout(LOOKS_WITHIN, read).await {
+        let definition = match timeout(FILE_TIMEOUT, read).await {
             Ok(Ok(number)) => number,
             // Of no kind that there is: no change.
             _ => 0,

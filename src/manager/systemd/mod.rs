@@ -36,10 +36,10 @@ use crate::core::units::{
 };
 use connection::{Address, ManagerConnection, monotonic, since_then};
 use related::Dependencies;
-use session::{PATIENCE, Request, Session};
+use session::{CALL_TIMEOUT, Request, Session};
 
 /// How long a look at files may take.
-const LOOKS_WITHIN: Duration = Duration::from_secs(1);
+const FILE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle on systemd.
 #[derive(Debug, Clone)]
@@ -241,7 +241,7 @@ impl Directory {
         let Some(path) = self.path.clone().filter(|_| !self.optional) else {
             return Ok(false);
         };
-        let check = FILES.within(LOOKS_WITHIN, move || is_gone(&path));
+        let check = FILES.within(FILE_TIMEOUT, move || is_gone(&path));
         if !matches!(check.await, Ok(true)) {
             return Ok(false);
         }
@@ -302,7 +302,7 @@ impl ServiceManager for Systemd {
     }
 
     async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
-        match timeout(PATIENCE, Box::pin(self.inspect_untimed(unit, detail))).await {
+        match timeout(CALL_TIMEOUT, Box::pin(self.inspect_untimed(unit, detail))).await {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }
@@ -328,7 +328,7 @@ impl ServiceManager for Systemd {
                 container: is_container(text(&source)),
             })
         };
-        timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(ManagerError::Unreachable("no answer".to_owned())))
+        timeout(CALL_TIMEOUT, ask).await.unwrap_or_else(|_| Err(ManagerError::Unreachable("no answer".to_owned())))
     }
 
     fn start(&self, start: &Start, timeout: Duration) {

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use zbus::OwnedVariant;
 
 use super::connection::{Address, ManagerConnection};
-use super::session::{self, PATIENCE};
+use super::session::{self, CALL_TIMEOUT};
 use super::text;
 use super::wire;
 use crate::core::units::UnitName;
@@ -15,7 +15,7 @@ use crate::manager::journal::Journal;
 use crate::manager::{ManagerError, Scope};
 
 /// How long logind may take to answer a question that is not vital.
-const ASIDE: Duration = Duration::from_secs(2);
+const LOGIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A unit of the calling user's, and the manager that it belongs to.
 #[derive(Debug, Clone)]
@@ -98,12 +98,12 @@ impl SelfUnit {
             let run = self.connection.failed_run(self.name.as_str()).await.ok()??;
             Journal::new(Scope::User).what_went_wrong(&self.name, &run).await
         };
-        timeout(PATIENCE, search).await.ok()?
+        timeout(CALL_TIMEOUT, search).await.ok()?
     }
 
     /// Whether the user's units outlive the user's sessions; `None` if logind does not say.
     pub async fn lingers() -> Option<bool> {
-        timeout(ASIDE, ask_logind()).await.ok()?.ok()
+        timeout(LOGIND_TIMEOUT, ask_logind()).await.ok()?.ok()
     }
 }
 

@@ -11,7 +11,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 /// A wait up to this long is counted in seconds, a longer one in minutes.
-const IN_SECONDS: u64 = 10 * MINUTE;
+const MAX_COUNTED_IN_SECONDS: u64 = 10 * MINUTE;
 
 /// The time at which a screen is drawn.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Clock {
     pub fn left(&self, until: SystemTime) -> String {
         let left = until.duration_since(self.now).unwrap_or_default();
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        let unit = if seconds <= IN_SECONDS { 1 } else { MINUTE };
+        let unit = if seconds <= MAX_COUNTED_IN_SECONDS { 1 } else { MINUTE };
         let whole = seconds.div_ceil(unit);
         if whole > 0
             && let Some(at) = until.checked_sub(SECOND * u32::try_from((whole - 1) * unit).unwrap_or(u32::MAX))

@@ -30,7 +30,7 @@ const IN_FILTER: [Key; 3] = [("enter", "keep"), ("esc", "undo"), ("↑↓", "sel
 const IN_MENU: [Key; 4] = [("↑↓", "how long"), ("tab", "what"), ("enter", "pause"), ("esc", "back")];
 
 /// So many lines are told of what was done.
-const NOTICE: usize = 2;
+const MAX_NOTICE_LINES: usize = 2;
 
 /// Draws the keys.
 pub(super) fn keys(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
@@ -107,7 +107,7 @@ fn filter(model: &Model, palette: Palette, room: u16) -> Line<'static> {
 pub(super) fn notice_lines(model: &Model, room: u16) -> Vec<String> {
     let Some(notice) = &model.notice else { return Vec::new() };
     let mut lines = wrap(&notice.text, usize::from(room).saturating_sub(4));
-    lines.truncate(NOTICE);
+    lines.truncate(MAX_NOTICE_LINES);
     lines
 }
 

@@ -13,16 +13,16 @@ use crate::top::model::Model;
 use crate::top::rows::{Order, Row};
 use crate::top::timeline::{Mark, Scale};
 
-const STATE: usize = 8;
-const UP: usize = 7;
-const TRIES: usize = 5;
-const NEXT: usize = 10;
+const STATE_WIDTH: usize = 8;
+const UPTIME_WIDTH: usize = 7;
+const ATTEMPTS_WIDTH: usize = 5;
+const NEXT_WIDTH: usize = 10;
 /// What names get before the timeline gets anything.
-const NAME: usize = 20;
+const NAME_WIDTH: usize = 20;
 /// In less room than this it is half of that.
-const NARROW: usize = 45;
+const NARROW_WIDTH: usize = 45;
 /// A timeline of fewer columns says nothing.
-const LEAST_TIMELINE: usize = 10;
+const MIN_TIMELINE_WIDTH: usize = 10;
 
 /// How wide each column is; nothing where it is left out.
 struct Columns {
@@ -37,8 +37,8 @@ impl Columns {
     /// The best use of so much room, where the longest name takes so much.
     fn of(room: usize, longest: usize) -> Self {
         // The marker, and the state with the gap before it.
-        let room = room.saturating_sub(2 + 1 + STATE);
-        let least = longest.clamp(8, if room < NARROW { NAME / 2 } else { NAME });
+        let room = room.saturating_sub(2 + 1 + STATE_WIDTH);
+        let least = longest.clamp(8, if room < NARROW_WIDTH { NAME_WIDTH / 2 } else { NAME_WIDTH });
         let mut columns = Self { name: 0, up: 0, tries: 0, next: 0, timeline: 0 };
         let mut left = room.saturating_sub(least);
         let mut take = |wide: usize, gap: usize| {
@@ -46,10 +46,10 @@ impl Columns {
             left -= if fits { wide + gap } else { 0 };
             if fits { wide } else { 0 }
         };
-        columns.next = take(NEXT, 2);
-        columns.up = take(UP, 2);
-        columns.tries = take(TRIES, 1);
-        if left >= LEAST_TIMELINE + 2 {
+        columns.next = take(NEXT_WIDTH, 2);
+        columns.up = take(UPTIME_WIDTH, 2);
+        columns.tries = take(ATTEMPTS_WIDTH, 1);
+        if left >= MIN_TIMELINE_WIDTH + 2 {
             columns.timeline = Scale::new(left - 2, std::time::UNIX_EPOCH).columns;
             left -= columns.timeline + 2;
         }
@@ -107,7 +107,7 @@ fn cut_site(worker: &WorkerReport, room: usize) -> String {
 }
 
 fn heading(columns: &Columns) -> Line<'static> {
-    let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("STATE", STATE));
+    let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("STATE", STATE_WIDTH));
     if columns.up > 0 {
         text.push_str(&format!("  {}", fit_right("UP", columns.up)));
     }
@@ -153,7 +153,7 @@ fn worker_line(
     let style = palette.worker(worker);
     let mut line = Line::from_iter([
         Span::styled(fit(name, columns.name), palette.plain()),
-        Span::styled(format!(" {}", fit(worker.phase.as_str(), STATE)), style),
+        Span::styled(format!(" {}", fit(worker.phase.as_str(), STATE_WIDTH)), style),
     ]);
     let mut cell = |text: String, style| line.push_span(Span::styled(text, style));
     if columns.up > 0 {

@@ -61,7 +61,7 @@ fn choices(model: &Model) -> String {
 }
 
 /// A banner has so many lines at most.
-const LINES: usize = 3;
+const MAX_BANNER_LINES: usize = 3;
 
 /// A line across the screen.
 pub(super) struct Banner {
@@ -73,7 +73,7 @@ pub(super) struct Banner {
 pub(super) fn banners(model: &Model, clock: &Clock, area: Rect) -> Vec<Banner> {
     let room = usize::from(area.width).saturating_sub(2);
     let lines = said(model, clock).into_iter().flat_map(|Banner { text, alarming }| {
-        let lines = wrap(&text, room).into_iter().take(LINES);
+        let lines = wrap(&text, room).into_iter().take(MAX_BANNER_LINES);
         lines.map(move |text| Banner { text, alarming })
     });
     lines.take(usize::from(area.height / 3)).collect()

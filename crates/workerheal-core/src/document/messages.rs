@@ -70,16 +70,16 @@ pub(super) fn explain(error: &serde_yaml::Error, noted: Option<String>, expected
 /// An error as text, without the middle of what is too long. Errors quote what they are about,
 /// and that may be megabytes.
 pub(super) fn brief(error: &impl Display) -> String {
-    const ENOUGH: usize = 4096;
+    const KEPT_BYTES: usize = 4096;
     struct Ends(Vec<u8>);
     impl fmt::Write for Ends {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let text = text.as_bytes();
-            let (head, tail) = text.split_at(text.len().min(ENOUGH));
+            let (head, tail) = text.split_at(text.len().min(KEPT_BYTES));
             self.0.extend_from_slice(head);
-            self.0.extend_from_slice(&tail[tail.len().saturating_sub(ENOUGH)..]);
-            if self.0.len() > 4 * ENOUGH {
-                self.0.drain(ENOUGH..self.0.len() - ENOUGH);
+            self.0.extend_from_slice(&tail[tail.len().saturating_sub(KEPT_BYTES)..]);
+            if self.0.len() > 4 * KEPT_BYTES {
+                self.0.drain(KEPT_BYTES..self.0.len() - KEPT_BYTES);
             }
             Ok(())
         }
@@ -167,9 +167,9 @@ fn syntax(error: &str) -> Option<(String, Option<String>)> {
 
 /// One line of reasonable length that a terminal can take, whatever was in the document.
 fn clean(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    const MAX_CHARS: usize = 300;
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         line.push('…');
     }
     line

@@ -5,7 +5,7 @@
 
 /// How long a piece is at least, but for the last. Short enough that the parser's memory is not grown again and
 /// again: with eight times that, a command that reads 200 sites takes a tenth longer.
-const PIECE: usize = 4 * 1024;
+const MIN_PIECE_BYTES: usize = 4 * 1024;
 
 /// A document cut up: the same document with the list left empty, and the list in pieces.
 pub struct Split<'a> {
@@ -100,7 +100,7 @@ pub fn split_list<'a>(document: &'a [u8], key: &str) -> Option<Split<'a>> {
             // It belongs nowhere, and makes the item before it one that cannot be read.
             continue;
         }
-        if line.start - piece >= PIECE {
+        if line.start - piece >= MIN_PIECE_BYTES {
             pieces.push(Item { lines_before: before, text: &document[piece..line.start] });
             (piece, before) = (line.start, line.number);
         }

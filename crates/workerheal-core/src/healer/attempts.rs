@@ -17,7 +17,7 @@ pub(super) const DIED: &str = "exited right after starting";
 /// Why an attempt failed whose worker was stopped, and not by its user.
 const STOPPED: &str = "it was stopped while it was coming up";
 /// The least time until a proof is looked at again.
-const SHORTEST_PROOF: Duration = Duration::from_millis(50);
+const MIN_PROOF: Duration = Duration::from_millis(50);
 
 impl Healer {
     pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, start: Start) {
@@ -193,7 +193,7 @@ impl Healer {
             }
             Some(up_for) if !attempt_under_way => {
                 self.enter(name, Phase::Proving);
-                self.set_timer(name, Some(now + proving_time.saturating_sub(up_for).max(SHORTEST_PROOF)));
+                self.set_timer(name, Some(now + proving_time.saturating_sub(up_for).max(MIN_PROOF)));
             }
             Some(_) => self.prove_on(now, name),
             None if seen.active == ActiveState::Inactive && !seen.has_job && attempt_under_way => {

@@ -10,9 +10,9 @@ use crate::event::{Event, Phase as EventPhase};
 use crate::units::{Parent, UnitName};
 
 /// How long to wait for more workers of a unit that went down before they are told about together.
-const GATHER: Duration = Duration::from_secs(1);
+const GROUP_DELAY: Duration = Duration::from_secs(1);
 /// So many workers are named in a summary.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// Workers that wait for one unit.
 #[derive(Debug, Default)]
@@ -39,8 +39,8 @@ impl Healer {
         }
         let many = group.children.len() > 1;
         if many && group.children.len() > group.told && group.summary.is_none() {
-            group.summary = Some(now + GATHER);
-            self.summaries.insert((now + GATHER, parent.name.clone()));
+            group.summary = Some(now + GROUP_DELAY);
+            self.summaries.insert((now + GROUP_DELAY, parent.name.clone()));
         }
         many
     }
@@ -90,8 +90,8 @@ impl Healer {
                 continue;
             }
             group.told = count;
-            let named: Vec<&str> = group.children.iter().take(NAMED).map(UnitName::short).collect();
-            let more = if count > NAMED { ", …" } else { "" };
+            let named: Vec<&str> = group.children.iter().take(MAX_NAMED).map(UnitName::short).collect();
+            let more = if count > MAX_NAMED { ", …" } else { "" };
             let mut event = Event::new(EventPhase::Held);
             event.reason =
                 format!("{count} workers wait for {parent}, which is {} ({}{more})", group.state, named.join(", "));

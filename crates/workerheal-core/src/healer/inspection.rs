@@ -11,7 +11,7 @@ use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_
 
 /// A start or stop that has taken this much longer than it may is stuck; and so soon it is looked at again what a look
 /// shows otherwise than it was signalled.
-const BEYOND: Duration = Duration::from_millis(20);
+const TIMEOUT_MARGIN: Duration = Duration::from_millis(20);
 
 impl Healer {
     /// Whether its stop was seen. A person who asks for it later means something newer.
@@ -193,7 +193,7 @@ impl Healer {
     fn may_take_longer(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
         let Some((transition, unit)) = seen.transition.zip(self.units.get_mut(name)) else { return };
         let limit = transition.limit.unwrap_or(self.policy.timeout);
-        unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + BEYOND);
+        unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + TIMEOUT_MARGIN);
     }
 
     /// A look showed that nothing is wrong, or that something is under way.
@@ -215,7 +215,8 @@ impl Healer {
                 // Told late, or for an instant only: if it lasts, look again.
                 if condition == UnitCondition::Unhealthy {
                     let Some(incident) = self.incidents.get_mut(name) else { return };
-                    let wait = BEYOND.saturating_mul(1 << incident.contradictions.min(6)).min(CONTRADICTION_DELAY);
+                    let wait =
+                        TIMEOUT_MARGIN.saturating_mul(1 << incident.contradictions.min(6)).min(CONTRADICTION_DELAY);
                     incident.contradictions = incident.contradictions.saturating_add(1);
                     self.set_timer(name, Some(now + wait));
                 } else {

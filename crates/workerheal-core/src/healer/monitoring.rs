@@ -8,14 +8,14 @@ use super::{Action, Healer, Mode, Purpose, Timestamp, Unit, UnitCondition};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::probe::{ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
-use crate::rules::LOOP;
+use crate::rules::MAX_RESTARTS;
 use crate::selector::Resolution;
 use crate::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since, is_another_definition};
 
 /// How many workers that were given up are looked at with each list.
 const RECHECKS_PER_LIST: usize = 4;
 /// How soon a start or stop that is under way is looked at for the first time, to see how long it may take.
-const FIRST_CHECK: Duration = Duration::from_secs(15);
+const FIRST_STUCK_CHECK: Duration = Duration::from_secs(15);
 
 impl Healer {
     /// What a unit that has not failed is to be looked at for, if anything.
@@ -36,13 +36,14 @@ impl Healer {
             UnitCondition::ComingUp
                 if unit.auto_restart
                     && (self.mode == Mode::Inquiry
-                        || u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > LOOP)) =>
+                        || u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > MAX_RESTARTS)) =>
             {
                 Some(State::CrashLooping)
             }
             UnitCondition::ComingUp | UnitCondition::Settling => {
                 let since = unit.changing_since?;
-                let first = if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_CHECK) };
+                let first =
+                    if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_STUCK_CHECK) };
                 (now >= unit.checked_until.unwrap_or(first)).then_some(State::Stuck)
             }
             UnitCondition::Down if unit.load == LoadState::Loaded => Some(State::ExpectedButStopped),
@@ -278,7 +279,7 @@ impl Healer {
     pub(super) fn no_loop(&mut self, now: Timestamp, name: &UnitName) {
         if let Some(unit) = self.units.get_mut(name) {
             // Its runs are long ones: look again only after many more of them.
-            unit.restarts_seen = -4 * i16::try_from(LOOP).unwrap_or(i16::MAX);
+            unit.restarts_seen = -4 * i16::try_from(MAX_RESTARTS).unwrap_or(i16::MAX);
         }
         if self.incidents.get(name).is_some_and(|incident| incident.is_public() || incident.given_up.is_some()) {
             return self.comes_up(now, name);

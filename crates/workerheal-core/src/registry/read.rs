@@ -19,7 +19,7 @@ use crate::document::{self, Item, ParseError, Split, refuse};
 use crate::units::is_unit_character;
 
 /// Longest name of a site, in bytes: a unit's name has at most 255, its prefix and worker included.
-const MAX_NAME: usize = 200;
+const MAX_NAME_BYTES: usize = 200;
 /// So many entries are left out of a registry that is read at once, each of which takes reading it again.
 const MAX_LEFT_OUT: usize = 20;
 
@@ -73,7 +73,7 @@ pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, Pa
     let mut progress = Progress::default();
     let mut broken = Vec::new();
     let sites = loop {
-        match document::parse_seed(bytes, Document(&progress)) {
+        match document::parse_seed(bytes, RegistryVisitor(&progress)) {
             Ok(sites) => break sites,
             Err(error) => {
                 let again = !progress.skipped.insert(progress.at.get());
@@ -103,7 +103,7 @@ pub(super) fn read_pieces(split: &Split<'_>) -> Result<Reading, ParseError> {
     let mut reading = read_whole(&split.frame, &[])?;
     for piece in &split.pieces {
         let progress = Progress::default();
-        let sites = document::parse_seed(piece.text, Sites(&progress))?.unwrap_or_default();
+        let sites = document::parse_seed(piece.text, SitesVisitor(&progress))?.unwrap_or_default();
         let items: Vec<Item<'_>> = piece.items(split.column).collect();
         let items = if items.len() == sites.len() { items } else { Vec::new() };
         for (at, site) in sites {
@@ -119,7 +119,7 @@ fn read_items(split: &Split<'_>) -> Result<Reading, ParseError> {
     let mut is_yaml = true;
     for item in split.items() {
         let progress = Progress::default();
-        match document::parse_seed(item.text, Sites(&progress)) {
+        match document::parse_seed(item.text, SitesVisitor(&progress)) {
             Ok(sites) => {
                 for (_, site) in sites.unwrap_or_default() {
                     reading.add(site, Some(&item));
@@ -167,7 +167,7 @@ impl Progress {
 
 /// Whether a unit can have this in its name.
 fn is_possible(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_unit_character)
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.chars().all(is_unit_character)
 }
 
 /// The name, unless no unit can have it.
@@ -179,17 +179,17 @@ fn check_name<E: Error>(name: &str) -> Result<String, E> {
         let message = format_args!("no unit can have {wrong:?} in its name, as the site `{name}` has");
         return Err(refuse(message, "a name has letters, digits, `-`, `_`, `.`, `:`"));
     }
-    if name.len() > MAX_NAME {
+    if name.len() > MAX_NAME_BYTES {
         let message = format_args!("this name has {} characters", name.len());
-        return Err(refuse(message, format_args!("a site's name has at most {MAX_NAME}")));
+        return Err(refuse(message, format_args!("a site's name has at most {MAX_NAME_BYTES}")));
     }
     Ok(name.to_owned())
 }
 
 /// The document: a mapping with the key `sites`.
-struct Document<'s>(&'s Progress);
+struct RegistryVisitor<'s>(&'s Progress);
 
-impl<'de> DeserializeSeed<'de> for Document<'_> {
+impl<'de> DeserializeSeed<'de> for RegistryVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<(usize, Site)>, D::Error> {
@@ -197,7 +197,7 @@ impl<'de> DeserializeSeed<'de> for Document<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Document<'_> {
+impl<'de> Visitor<'de> for RegistryVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,7 +209,7 @@ impl<'de> Visitor<'de> for Document<'_> {
         let mut keys = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             if key == "sites" {
-                sites = Some(map.next_value_seed(Sites(self.0))?);
+                sites = Some(map.next_value_seed(SitesVisitor(self.0))?);
             } else {
                 map.next_value::<IgnoredAny>()?;
                 keys.push(key);
@@ -223,9 +223,9 @@ impl<'de> Visitor<'de> for Document<'_> {
 }
 
 /// The list of sites; nothing is an empty list.
-struct Sites<'s>(&'s Progress);
+struct SitesVisitor<'s>(&'s Progress);
 
-impl<'de> DeserializeSeed<'de> for Sites<'_> {
+impl<'de> DeserializeSeed<'de> for SitesVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<(usize, Site)>, D::Error> {
@@ -233,7 +233,7 @@ impl<'de> DeserializeSeed<'de> for Sites<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Sites<'_> {
+impl<'de> Visitor<'de> for SitesVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,7 +258,7 @@ impl<'de> Visitor<'de> for Sites<'_> {
                 }
                 continue;
             }
-            let Some(site) = seq.next_element_seed(OneSite)? else { break };
+            let Some(site) = seq.next_element_seed(SiteVisitor)? else { break };
             sites.push((at, site));
         }
         Ok(sites)
@@ -281,9 +281,9 @@ enum Key {
     Other,
 }
 
-struct OneSite;
+struct SiteVisitor;
 
-impl<'de> DeserializeSeed<'de> for OneSite {
+impl<'de> DeserializeSeed<'de> for SiteVisitor {
     type Value = Site;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Site, D::Error> {
@@ -291,7 +291,7 @@ impl<'de> DeserializeSeed<'de> for OneSite {
     }
 }
 
-impl<'de> Visitor<'de> for OneSite {
+impl<'de> Visitor<'de> for SiteVisitor {
     type Value = Site;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use crate::units::{ActiveState, Deactivation, Parent, StopEvidence};
 
 /// A unit and what it took along go down within this time: systemd does it in one go, which takes it a
 /// while if there is much to take along. A stop of just the one in the same second looks the same.
-const TOGETHER: Duration = Duration::from_secs(1);
+const TAKEN_ALONG_WITHIN: Duration = Duration::from_secs(1);
 
 impl Case<'_> {
     /// Whether it was stopped on purpose.
@@ -66,15 +66,17 @@ impl Case<'_> {
             _ if parent.stopped_later => false,
             // It is about to be stopped, and waits for its children to be down.
             (Some(deactivation), _)
-                if parent.active.is_up() && parent.stopping && self.seen.at <= deactivation.down + TOGETHER =>
+                if parent.active.is_up()
+                    && parent.stopping
+                    && self.seen.at <= deactivation.down + TAKEN_ALONG_WITHIN =>
             {
                 true
             }
             (Some(deactivation), Some(left)) => {
                 // One that went down before this run began has nothing to do with its end.
                 let began = self.seen.began.filter(|began| *began <= deactivation.left);
-                left + TOGETHER >= deactivation.left
-                    && left <= deactivation.down + TOGETHER
+                left + TAKEN_ALONG_WITHIN >= deactivation.left
+                    && left <= deactivation.down + TAKEN_ALONG_WITHIN
                     && began.is_none_or(|began| left >= began)
             }
             // One that never was up, or a time that is not known, is no excuse to start what was stopped.

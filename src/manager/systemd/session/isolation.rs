@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// Jobs that are queued in one go are signalled within this time.
 const IN_ONE_GO: Duration = Duration::from_millis(100);
 /// The longest that the end of the jobs is waited for.
-const LONGEST: Duration = Duration::from_secs(120);
+const MAX_ISOLATION: Duration = Duration::from_secs(120);
 
 /// Jobs that may belong to an isolation, by their path; with that of the target's.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Isolation {
 
     pub fn deadline(&self) -> Option<Instant> {
         let (begun, _) = self.last.as_ref()?;
-        self.is_under_way().then_some(*begun + LONGEST)
+        self.is_under_way().then_some(*begun + MAX_ISOLATION)
     }
 
     /// Forgets what has taken too long: the end of a job can have been missed.

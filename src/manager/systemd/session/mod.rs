@@ -35,7 +35,7 @@ use isolation::Isolation;
 use starts::Starting;
 
 /// The closing signal of a reload can be lost; then this ends the freeze.
-const LONGEST_RELOAD: Duration = Duration::from_secs(10);
+const MAX_RELOAD: Duration = Duration::from_secs(10);
 /// Waits between attempts to connect: short at first, for a manager that executes itself anew.
 const RECONNECT: [Duration; 5] = [
     Duration::from_millis(20),
@@ -45,7 +45,7 @@ const RECONNECT: [Duration; 5] = [
     Duration::from_secs(3),
 ];
 /// The longest that connecting, or the answer to one call, may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// What the handles ask of the task.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ impl Session {
 pub(super) async fn connect(addresses: &[Address]) -> Result<ManagerConnection, ManagerError> {
     let mut problems = Vec::new();
     for address in addresses {
-        match timeout(PATIENCE, address.connect()).await {
+        match timeout(CALL_TIMEOUT, address.connect()).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => problems.push(format!("{address}: {error}")),
             Err(_) => problems.push(format!("{address}: no answer")),
@@ -370,7 +370,7 @@ impl Following {
                 self.list(session).await
             }
             Signal::Reloading(true) => {
-                self.reloading_until = Some(Instant::now() + LONGEST_RELOAD);
+                self.reloading_until = Some(Instant::now() + MAX_RELOAD);
                 let _ = session.changes.send(Change::Reloading);
                 Ok(())
             }
