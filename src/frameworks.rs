@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::core::document;
 use crate::core::registry::{Health, Registry};
 use crate::files::paths::read_bounded;
+use crate::files::yaml;
 
 /// The most files of definitions that are looked at for one framework.
 const MAX_VERSIONS: usize = 100;
@@ -75,7 +75,7 @@ struct WorkerHealth {
 
 /// The files with the addresses of workers, by worker.
 fn url_files(path: &Path) -> BTreeMap<String, PathBuf> {
-    let framework: Option<Framework> = read_bounded(path).ok().and_then(|bytes| document::parse(&bytes).ok());
+    let framework: Option<Framework> = read_bounded(path).ok().and_then(|bytes| yaml::parse(&bytes).ok());
     let workers = framework.and_then(|framework| framework.workers).unwrap_or_default();
     let url_file = |worker: Option<Worker>| worker?.health?.url_file.filter(|path| !path.as_os_str().is_empty());
     workers.into_iter().filter_map(|(name, worker)| Some((name, url_file(worker)?))).collect()
@@ -107,7 +107,7 @@ mod tests {
         let sites = "sites:\n- {name: app, framework: laravel}\n- {name: shop, framework: symfony}\n\
                      - {name: blog, framework: broken}\n- {name: n, framework: none}\n- {name: m, framework: missing}\n\
                      - {name: up, framework: ../symfony}\n- {name: plain}\n";
-        let registry = Registry::parse(sites.as_bytes()).unwrap();
+        let registry = crate::files::sites_yaml::parse(sites.as_bytes()).unwrap();
         let registry = with_health(registry, &data.path().join("sites.yaml"));
         let file = |site: &str, worker: &str| registry.url_file(site, worker).map(|path| path.display().to_string());
         assert_eq!(file("app", "vite").as_deref(), Some("public/hot"));

@@ -7,11 +7,10 @@
 
 use crate::api::{HealRequest, PauseRequest, ResumeRequest};
 use crate::core::event::{excerpt, log_lines};
-use crate::core::registry::Registry;
 use crate::core::text;
 use crate::core::units::UnitName;
 use crate::files::config::Config;
-use crate::files::state_file;
+use crate::files::{sites_yaml, state_file};
 use crate::http::request;
 
 /// The configuration.
@@ -23,7 +22,7 @@ pub fn config(data: &[u8]) {
 
 /// The registry of sites.
 pub fn registry(data: &[u8]) {
-    if let Err(error) = Registry::parse(data) {
+    if let Err(error) = sites_yaml::parse(data) {
         within(data, error.line);
     }
 }

@@ -14,6 +14,7 @@ use crate::core::text;
 use crate::detect::Context;
 use crate::files::config::Config;
 use crate::files::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
+use crate::files::sites_yaml;
 use crate::files::state_file::{Clocks, ReadError, StateFile};
 use crate::frameworks;
 use crate::manager::{ManagerError, Scope};
@@ -225,7 +226,7 @@ pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
 /// If it is no registry or cannot be read.
 pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
     match read_at_start(path)? {
-        Ok(bytes) => match Registry::parse(&bytes) {
+        Ok(bytes) => match sites_yaml::parse(&bytes) {
             Ok(registry) => Ok(frameworks::with_health(registry, path)),
             Err(error) => Err(FileError::malformed(path, error)),
         },

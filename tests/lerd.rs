@@ -17,6 +17,7 @@ use workerheal::core::units::{
     ActiveState, Detail, Inspection, LoadState, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
 };
 use workerheal::detect::{Context, Detector};
+use workerheal::files::sites_yaml;
 use workerheal::manager::log::{Log, WantedLines};
 use workerheal::manager::{ManagerError, ServiceManager};
 
@@ -34,7 +35,7 @@ fn registry(sites: &[&str]) -> Registry {
         )
     };
     let entries: Vec<String> = sites.iter().map(entry).collect();
-    Registry::parse(format!("sites:\n{}", entries.concat()).as_bytes()).unwrap()
+    sites_yaml::parse(format!("sites:\n{}", entries.concat()).as_bytes()).unwrap()
 }
 
 #[test]

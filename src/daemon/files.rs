@@ -10,6 +10,7 @@ use crate::core::registry::Registry;
 use crate::core::text;
 use crate::files::config::Config;
 use crate::files::paths::FileError;
+use crate::files::sites_yaml;
 use crate::files::state_file::LoadOutcome;
 use crate::files::watch::{FileContent, FileEvent, read_within};
 use crate::frameworks;
@@ -121,7 +122,7 @@ impl<M: ServiceManager> Daemon<M> {
             // There is none yet. One that was there is missed, and stays in force.
             File::Sites if content == FileContent::Missing && self.setup.context.registry.is_empty() => Ok(None),
             File::Sites => content
-                .parse(&path, Registry::parse)
+                .parse(&path, sites_yaml::parse)
                 .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::core::document::{MAX_BYTES, ParseError};
+use crate::core::parse_error::ParseError;
 use crate::core::text;
+use crate::files::yaml::MAX_BYTES;
 
 /// What the command line says of places.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,10 +13,10 @@
 pub mod backoff;
 pub mod batch;
 pub mod diagnosis;
-pub mod document;
 pub mod event;
 pub mod explain;
 pub mod healer;
+pub mod parse_error;
 pub mod pauses;
 pub mod policy;
 pub mod probe;

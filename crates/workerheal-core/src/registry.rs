@@ -1,4 +1,4 @@
-//! The registry of sites that Lerd writes, `sites.yaml`.
+//! The registry of sites, as Lerd's `sites.yaml` has it: a value; reading the file is the work of an edge.
 //!
 //! The keys that matter here are read strictly, Lerd's many other keys are ignored, whatever their
 //! values are. What is wrong with one entry costs that entry and nothing else: it is skipped, and told
@@ -6,23 +6,22 @@
 //! Only what is no registry at all is an error, never an empty registry, since that would be the end of
 //! all healing.
 //!
-//! [`read`] makes entries of the text, and [`lines`] finds where in it their keys are.
+//! [`Entries`] are what was read, [`Lines`] where it was found.
 
 mod lines;
-mod read;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::document::ParseError;
+use super::parse_error::ParseError;
 
 pub use lines::Lines;
-use read::Reading;
 
-/// The most sites, and the most workers in all lists together: what is kept must have a limit too.
-const MAX_SITES: usize = 40_000;
-const MAX_WORKERS: usize = 150_000;
+/// Maximum number of sites.
+pub const MAX_SITES: usize = 40_000;
+/// Maximum number of workers in all lists of all sites together.
+pub const MAX_WORKERS: usize = 150_000;
 /// So many entries that were skipped are told of; the others are only counted.
 const MAX_REPORTED: usize = 50;
 
@@ -101,18 +100,66 @@ pub struct Site {
     pub worktree_idle_suspended: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// The entries of a registry in the order of the file, as they were read.
+#[derive(Debug, Default)]
+pub struct Entries {
+    sites: Vec<Site>,
+    /// Where the keys of each site are, in the same order.
+    lines: Vec<Lines>,
+    /// What is wrong with each entry that cannot be used, and its name if it has one that can be part of a unit's.
+    unusable: Vec<(ParseError, Option<String>)>,
+}
+
+impl Entries {
+    /// Adds a site, and the lines of its keys as far as they are known.
+    pub fn add(&mut self, site: Site, lines: Lines) {
+        self.sites.push(site);
+        self.lines.push(lines);
+    }
+
+    /// Adds an entry that cannot be used: what is wrong with it, and its name if that can be part of a unit's.
+    pub fn add_unusable(&mut self, error: ParseError, name: Option<String>) {
+        self.unusable.push((error, name));
+    }
+
+    /// The sites that can be used.
+    #[must_use]
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// What is wrong with the first entry that cannot be used, if there is one.
+    #[must_use]
+    pub fn first_error(&self) -> Option<&ParseError> {
+        self.unusable.first().map(|(error, _)| error)
+    }
+}
+
+/// A registry that was not read from a file.
+impl FromIterator<Site> for Registry {
+    fn from_iter<I: IntoIterator<Item = Site>>(sites: I) -> Self {
+        let mut entries = Entries::default();
+        sites.into_iter().for_each(|site| entries.add(site, Lines::default()));
+        Self::of(entries)
+    }
+}
+
 impl Registry {
-    /// Reads a `sites.yaml`. Entries that cannot be used are [skipped](Self::skipped).
+    /// A registry of these entries. Of several sites with the same name the first counts, and the others are
+    /// [skipped](Self::skipped) like those that cannot be used.
     ///
     /// # Errors
     ///
-    /// If it is no registry, or has more in it than can be kept; with the place and what was expected there.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let Reading { sites, lines, broken } = read::read(bytes)?;
-        check_limits(sites.len(), sites.iter().map(Site::workers).sum())?;
+    /// If there are more entries than can be kept.
+    pub fn new(entries: Entries) -> Result<Self, ParseError> {
+        check_limits(entries.sites.len(), entries.sites.iter().map(Site::workers).sum())?;
+        Ok(Self::of(entries))
+    }
+
+    fn of(Entries { sites, lines, unusable }: Entries) -> Self {
         let mut registry = Self { sites, lines, ..Self::default() };
         let mut skipped = registry.leave_out_repetitions();
-        for read::Broken { error, name } in broken {
+        for (error, name) in unusable {
             skipped.push(error);
             registry.claimed.extend(name);
         }
@@ -121,7 +168,7 @@ impl Registry {
             registry.skipped.add(error);
         }
         registry.index();
-        Ok(registry)
+        registry
     }
 
     /// Keeps the first of several sites of the same name; tells of the others.
@@ -261,6 +308,12 @@ fn first_word(text: &str) -> &str {
 }
 
 impl Site {
+    /// A site of which nothing is known but its name and its directory.
+    #[must_use]
+    pub fn new(name: &str, path: impl Into<PathBuf>) -> Self {
+        Self { name: name.to_owned(), path: path.into(), ..Self::default() }
+    }
+
     /// How many workers are in its lists.
     fn workers(&self) -> usize {
         let worktrees = self.worktree_idle_suspended.values().map(|workers| workers.len() + 1);
@@ -317,6 +370,3 @@ fn check_limits(sites: usize, workers: usize) -> Result<(), ParseError> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -313,11 +313,11 @@ fn hyphens(text: &str) -> impl Iterator<Item = usize> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Site;
     use proptest::prelude::*;
 
     fn registry(sites: &[&str]) -> Registry {
-        let sites: Vec<String> = sites.iter().map(|name| format!("{{name: {name}, path: /srv/{name}}}")).collect();
-        Registry::parse(format!("sites: [{}]", sites.join(", ")).as_bytes()).unwrap()
+        sites.iter().map(|name| Site::new(name, format!("/srv/{name}"))).collect()
     }
 
     fn unit(name: &str) -> UnitName {
@@ -363,8 +363,8 @@ mod tests {
 
     #[test]
     fn an_ignored_site_keeps_its_units_from_being_taken_for_those_of_another() {
-        let registry =
-            Registry::parse(b"sites: [{name: app, path: /a}, {name: my-app, path: /b, ignored: true}]").unwrap();
+        let ignored = Site { ignored: true, ..Site::new("my-app", "/b") };
+        let registry = Registry::from_iter([Site::new("app", "/a"), ignored]);
         let resolution = Selector::default().resolve(&registry, &unit("lerd-queue-my-app"));
         assert_eq!(resolution, Resolution::NotAWorker);
     }

@@ -16,10 +16,11 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
-use crate::core::document::{self, ParseError, refuse};
+use crate::core::parse_error::ParseError;
 use crate::core::policy::{DefinedProbes, Policy};
 use crate::core::probe::Probe;
 use crate::core::selector::Selector;
+use crate::files::yaml::{self, refuse};
 
 const REFRESH_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// No wait is longer, so that sums of times stay far from any limit.
@@ -64,7 +65,7 @@ impl Config {
     ///
     /// If a key is unknown or a value makes no sense, with the place and what was expected there.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let raw: RawConfig = document::parse_optional(bytes)?.unwrap_or_default();
+        let raw: RawConfig = yaml::parse_optional(bytes)?.unwrap_or_default();
         let selector = Selector::new(&raw.unit_prefix, raw.ignore_workers, &raw.also_watch)
             // Each part was accepted by itself where it was read.
             .map_err(|error| ParseError::whole(error.to_string(), None))?;
@@ -198,7 +199,7 @@ fn duration_within<'de, D: Deserializer<'de>>(
     deserializer: D,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, D::Error> {
-    document::text(deserializer, "a duration such as 3s or 10m", |text| {
+    yaml::text(deserializer, "a duration such as 3s or 10m", |text| {
         let hint = "write a number with its unit, such as 500ms, 3s, 10m or 90s";
         let duration = humantime::parse_duration(text.trim())
             .map_err(|_| (format!("`{text}` is not a duration"), hint.to_owned()))?;
@@ -216,14 +217,12 @@ fn duration_within<'de, D: Deserializer<'de>>(
 }
 
 fn unit_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    document::text(deserializer, "the beginning of a unit name, such as lerd-", |text| {
-        match Selector::new(text, [], &[]) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err((
-                format!("`{text}` cannot be the beginning of a unit name"),
-                "write it without blanks, such as lerd-".to_owned(),
-            )),
-        }
+    yaml::text(deserializer, "the beginning of a unit name, such as lerd-", |text| match Selector::new(text, [], &[]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err((
+            format!("`{text}` cannot be the beginning of a unit name"),
+            "write it without blanks, such as lerd-".to_owned(),
+        )),
     })
 }
 
@@ -232,7 +231,7 @@ struct Glob(String);
 
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        document::text(deserializer, "a glob for units, such as \"celery@*.service\"", |text| {
+        yaml::text(deserializer, "a glob for units, such as \"celery@*.service\"", |text| {
             match Selector::new("lerd-", [], &[text.to_owned()]) {
                 Ok(_) => Ok(Self(text.to_owned())),
                 Err(error) => Err((format!("this cannot be watched: {error}"), String::new())),
@@ -250,14 +249,14 @@ struct Word(State);
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        document::text(deserializer, "a state such as failed", |text| {
+        yaml::text(deserializer, "a state such as failed", |text| {
             let healed = HEALABLE_STATES.map(State::as_str);
             let known = || format!("what can be healed is {}", healed.join(", "));
             match text.parse::<State>() {
                 Ok(state) if HEALABLE_STATES.contains(&state) => Ok(Self(state)),
                 Ok(state) => Err((format!("the state `{state}` is shown, but cannot be healed"), known())),
                 Err(_) => {
-                    let near = document::did_you_mean(text, State::ALL.map(State::as_str));
+                    let near = yaml::did_you_mean(text, State::ALL.map(State::as_str));
                     let hint = near.map_or_else(known, |near| format!("did you mean `{near}`?"));
                     Err((format!("there is no state `{text}`"), hint))
                 }
@@ -370,7 +369,7 @@ impl<'de> Deserialize<'de> for OneProbe {
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    document::text(deserializer, "an address such as \"127.0.0.1:6001\"", |text| {
+    yaml::text(deserializer, "an address such as \"127.0.0.1:6001\"", |text| {
         let (host, port) = text.rsplit_once(':').unwrap_or_default();
         let fits = !host.is_empty()
             && !host.contains([' ', '/', '\t'])
@@ -382,7 +381,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 }
 
 fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    document::text(deserializer, "a file such as public/hot", |text| match text {
+    yaml::text(deserializer, "a file such as public/hot", |text| match text {
         "" => Err(("the name of the file is empty".to_owned(), "write for example public/hot".to_owned())),
         text => Ok(Some(PathBuf::from(text))),
     })
@@ -437,7 +436,7 @@ fn number<'de, D: Deserializer<'de>, T: std::str::FromStr>(
     expected: &str,
     fits: impl FnOnce(&T) -> bool,
 ) -> Result<T, D::Error> {
-    document::text(deserializer, expected, |text| match text.parse() {
+    yaml::text(deserializer, expected, |text| match text.parse() {
         Ok(number) if fits(&number) => Ok(number),
         _ => Err((format!("expected {expected}, found `{text}`"), String::new())),
     })

@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::blocking::FILES;
-use crate::core::document::ParseError;
+use crate::core::parse_error::ParseError;
 use crate::files::paths::{FileError, read_bounded};
 
 /// A file is read once it has been left alone this long,

@@ -86,9 +86,9 @@ fn an_idle_oneshot_is_none_of_our_business() {
 
 #[test]
 fn a_worktree_is_told_apart_by_where_it_works() {
-    let text = b"sites: [{name: app, path: /srv/app, worktree_idle_suspended: {feature: [queue]}}]";
+    let asleep = [("feature".to_owned(), ["queue".to_owned()].into())].into();
     let mut harness = Harness::new();
-    harness.sites(text);
+    harness.sites([Site { worktree_idle_suspended: asleep, ..site("app") }]);
     assert_eq!(
         harness.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
         ["look at lerd-queue-app-feature and its stop"]
@@ -171,9 +171,9 @@ fn that_a_directory_is_gone_makes_nobody_start_what_was_stopped_or_is_paused() {
     harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
     assert!(harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)])).is_empty());
     assert_eq!(orphaned(&harness), ["myapp/queue orphaned"]);
-    harness.sites(b"sites: [{name: myapp, path: /srv/myapp, paused: true}]");
+    harness.sites([paused_site("myapp")]);
     assert_eq!(orphaned(&harness), [""; 0]);
-    harness.sites(SITES);
+    harness.sites(both_sites());
     assert!(harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)])).is_empty());
     assert_eq!(orphaned(&harness), [""; 0]);
 }
@@ -198,9 +198,7 @@ fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
     assert_eq!(names(&harness), ["myapp/queue", "myapp/vite@feat-x"]);
     assert!(harness.healer.knows_all_workers());
     // Another registry may make another's of it.
-    harness.sites(
-        b"sites: [{name: myapp-feat, path: /srv/x}, {name: feat-x, path: /wt/feat.x}, {name: myapp, path: /srv/myapp}]",
-    );
+    harness.sites([Site::new("myapp-feat", "/srv/x"), Site::new("feat-x", "/wt/feat.x"), site("myapp")]);
     assert_eq!(harness.healer.take_unlocated().len(), 2);
     harness.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
     assert_eq!(names(&harness), ["feat-x/vite-myapp", "myapp/queue"]);

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::{HINT, ParseError};
+use super::HINT;
+use crate::core::parse_error::ParseError;
 
 /// What the parser says, what that means, and what mostly helps.
 const SYNTAX: &[(&str, &str, &str)] = &[
