@@ -56,6 +56,7 @@ pub mod manager;
 #[cfg(feature = "mcp")]
 mod mcp;
 pub mod setup;
+pub mod text;
 #[cfg(feature = "top")]
 pub mod top;
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blocking;
+use crate::core::context::Context;
 use crate::core::pauses::Target;
 use crate::core::registry::Registry;
 use crate::core::saved_state::SavedState;
 use crate::core::text;
-use crate::detect::Context;
 use crate::files::config::Config;
 use crate::files::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
 use crate::files::sites_yaml;

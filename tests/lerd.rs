@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workerheal::State;
+use workerheal::core::context::Context;
 use workerheal::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 use workerheal::core::registry::{Registry, Site};
 use workerheal::core::rules::Start;
@@ -16,7 +17,7 @@ use workerheal::core::selector::{Resolution, Selector};
 use workerheal::core::units::{
     ActiveState, Detail, Inspection, LoadState, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
 };
-use workerheal::detect::{Context, Detector};
+use workerheal::detect::Detector;
 use workerheal::files::sites_yaml;
 use workerheal::manager::log::{Log, WantedLines};
 use workerheal::manager::{ManagerError, ServiceManager};

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Color;
-pub(super) use crate::core::style::Style;
+pub(super) use crate::text::style::Style;
 
 /// How to paint standard output.
 pub(super) fn style(color: Color) -> Style {

@@ -11,23 +11,23 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+pub use super::error::DaemonError;
 use super::sse::Message;
-use super::stream::Messages;
 pub use super::stream::{DaemonHealing, EventFilter, Events, StreamItem};
+use super::stream::{Messages, read};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest};
 use crate::core::batch::Plan;
 use crate::core::event::UnhealthyWorker;
 use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
-use crate::core::target::{self, UnknownTarget};
-use crate::core::text;
+use crate::core::target::{self};
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 use crate::setup::Options;
@@ -37,38 +37,6 @@ use crate::setup::Options;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is taken: a thousand workers have a few hundred kilobytes.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
-
-/// Why the daemon did not do something.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DaemonError {
-    /// There is none.
-    #[error("no daemon answers at {}; start it with `{start}`", text::path(socket))]
-    Absent {
-        /// Where it was looked for.
-        socket: PathBuf,
-        /// How to start it.
-        start: &'static str,
-    },
-    /// It ended, or does not keep to what was agreed.
-    #[error("the daemon at {} did not answer: {why}", text::path(socket))]
-    Broken {
-        /// Where it was asked.
-        socket: PathBuf,
-        /// What happened.
-        why: String,
-    },
-    /// It refused; says why.
-    #[error("{error}")]
-    Refused {
-        /// The status of its answer.
-        status: u16,
-        /// Why, as one sentence.
-        error: String,
-    },
-    /// No covered worker was named.
-    #[error(transparent)]
-    Target(#[from] UnknownTarget),
-}
 
 /// The daemon, as others reach it.
 #[derive(Debug, Clone)]
@@ -300,29 +268,16 @@ impl DaemonClient {
         }
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
-        serde_json::from_slice(bytes).map_err(|error| self.broken(&format!("its answer cannot be read: {error}")))
+    fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
+        read(&self.socket, bytes)
     }
 
-    pub(super) fn broken(&self, why: &dyn Display) -> DaemonError {
-        DaemonError::Broken { socket: self.socket.clone(), why: why.to_string() }
+    fn broken(&self, why: &dyn Display) -> DaemonError {
+        DaemonError::broken(&self.socket, why)
     }
 
     fn messages(&self, response: Response<Incoming>) -> Messages {
-        Messages::new(self.clone(), response.into_body())
-    }
-}
-
-impl DaemonError {
-    /// Whether it is the daemon, or what it needs, that cannot be reached, rather than the question
-    /// that is wrong.
-    #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        match self {
-            Self::Absent { .. } | Self::Broken { .. } => true,
-            Self::Refused { status, .. } => *status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
-            Self::Target(_) => false,
-        }
+        Messages::new(self.socket.clone(), response.into_body())
     }
 }
 

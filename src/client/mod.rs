@@ -7,6 +7,7 @@
 //! - [`log`] is the log of one worker, with or without it.
 
 pub mod daemon;
+mod error;
 pub mod log;
 mod sse;
 pub mod standalone;
@@ -19,8 +20,6 @@ use tokio::task::spawn_blocking;
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Report, UnhealthyWorker};
-use crate::core::explain::text::text;
-use crate::core::style::Style;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
@@ -28,6 +27,8 @@ use crate::detect::PlanError;
 use crate::detect::references::references_for;
 use crate::manager::{ManagerError, Native, ServiceManager};
 use crate::setup::{Configured, Options, Setup, SetupError};
+use crate::text::explanation::text;
+use crate::text::style::Style;
 use daemon::{DaemonClient, DaemonError, DaemonHealing};
 use standalone::{Healing, Standalone};
 

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::core::batch::{Batch, Plan};
+use crate::core::context::Context;
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase, Report, UnhealthyWorker};
 use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Timestamp};
@@ -20,7 +21,7 @@ use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
 use crate::core::units::{Detail, Inspection, UnitName};
 use crate::deadline;
-use crate::detect::{Context, Detector, PlanError, refused_often};
+use crate::detect::{Detector, PlanError, refused_often};
 use crate::manager::{Changes, ManagerError, ServiceManager};
 
 /// How often the units are listed while workers are being healed.

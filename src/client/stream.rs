@@ -1,11 +1,13 @@
 //! What the daemon tells bit by bit: events as they happen, and a heal under way.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 
-use super::daemon::{DaemonClient, DaemonError};
+use super::error::DaemonError;
 use super::sse::{Message, Parser};
 use crate::api::Refused;
 use crate::core::batch::Plan;
@@ -66,11 +68,11 @@ impl Events {
             let Some(Message { name, id, data }) = self.messages.next().await? else { return Ok(None) };
             match name.as_str() {
                 "" => {
-                    let event = self.messages.daemon.read(data.as_bytes())?;
+                    let event = read(&self.messages.socket, data.as_bytes())?;
                     return Ok(Some(StreamItem::Event { id, event: Box::new(event) }));
                 }
                 "gap" => {
-                    let gap: Refused = self.messages.daemon.read(data.as_bytes())?;
+                    let gap: Refused = read(&self.messages.socket, data.as_bytes())?;
                     return Ok(Some(StreamItem::Gap(gap.error)));
                 }
                 // Of a later version.
@@ -105,14 +107,13 @@ impl DaemonHealing {
     ///
     /// If the daemon ends before it is done.
     pub async fn next(&mut self) -> Result<Option<Event>, DaemonError> {
-        let daemon = self.messages.daemon.clone();
         match self.messages.next().await? {
             Some(Message { name, data, .. }) if name == "result" => {
-                self.report = daemon.read(data.as_bytes())?;
+                self.report = read(&self.messages.socket, data.as_bytes())?;
                 Ok(None)
             }
-            Some(Message { data, .. }) => Ok(Some(daemon.read(data.as_bytes())?)),
-            None => Err(daemon.broken(&"it ended before the heal was done")),
+            Some(Message { data, .. }) => Ok(Some(read(&self.messages.socket, data.as_bytes())?)),
+            None => Err(DaemonError::broken(&self.messages.socket, &"it ended before the heal was done")),
         }
     }
 
@@ -126,15 +127,16 @@ impl DaemonHealing {
 /// The messages of an answer, as they come.
 #[derive(Debug)]
 pub(super) struct Messages {
-    daemon: DaemonClient,
+    /// The daemon's socket, for errors.
+    socket: PathBuf,
     body: Incoming,
     parser: Parser,
     complete: VecDeque<Message>,
 }
 
 impl Messages {
-    pub fn new(daemon: DaemonClient, body: Incoming) -> Self {
-        Self { daemon, body, parser: Parser::default(), complete: VecDeque::new() }
+    pub fn new(socket: PathBuf, body: Incoming) -> Self {
+        Self { socket, body, parser: Parser::default(), complete: VecDeque::new() }
     }
 
     /// The next one; `None` at the end.
@@ -149,8 +151,14 @@ impl Messages {
                     let Ok(bytes) = frame.into_data() else { continue };
                     self.parser.feed(&bytes, |message| self.complete.push_back(message));
                 }
-                Some(Err(error)) => return Err(self.daemon.broken(&error)),
+                Some(Err(error)) => return Err(DaemonError::broken(&self.socket, &error)),
             }
         }
     }
+}
+
+/// What the daemon at this socket has sent.
+pub(super) fn read<T: DeserializeOwned>(socket: &Path, bytes: &[u8]) -> Result<T, DaemonError> {
+    let unreadable = |error| DaemonError::broken(socket, &format!("its answer cannot be read: {error}"));
+    serde_json::from_slice(bytes).map_err(unreadable)
 }

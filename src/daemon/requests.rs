@@ -15,6 +15,7 @@ use super::state_writer::{self, Ticket};
 use super::uptimes::UptimeQuery;
 use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus, StateStatus};
 use crate::core::batch::Plan;
+use crate::core::context::Context;
 use crate::core::diagnosis::{Refusal, State};
 use crate::core::event::{Event, UnhealthyWorker};
 use crate::core::explain::{Explanation, References};
@@ -26,7 +27,7 @@ use crate::core::selector::Worker;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::text;
 use crate::core::units::{Inspection, UnitName};
-use crate::detect::{Context, refused_often};
+use crate::detect::refused_often;
 use crate::manager::ServiceManager;
 
 /// How many may wait for an answer at once; others wait for a place.

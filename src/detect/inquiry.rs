@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::{Context, Detector, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
+use super::{Detector, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
+use crate::core::context::Context;
 use crate::core::healer::{Action, Fact, Healer, Mode, Purpose, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::probe::{ProbeAnswer, ProbeResult};

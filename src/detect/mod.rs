@@ -19,17 +19,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::checkout;
 use crate::core::batch::Plan;
+use crate::core::context::Context;
 use crate::core::diagnosis::{Refusal, State, Trigger};
 use crate::core::event::{Failure, UnhealthyWorker};
 use crate::core::explain::{Explanation, References};
 use crate::core::healer::{Fact, Healer, Mode, Timestamp};
-use crate::core::policy::Policy;
 use crate::core::probe::{Probe, ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
-use crate::core::registry::Registry;
 use crate::core::report::WorkerReport;
-use crate::core::rules::{Case, ContextRef, History, Verdict};
-use crate::core::saved_state::SavedState;
-use crate::core::selector::{Resolution, Selector, Worker};
+use crate::core::rules::{Case, History, Verdict};
+use crate::core::selector::{Resolution, Worker};
 use crate::core::target::{self, UnknownTarget};
 use crate::core::units::{ActiveState, Detail, Inspection, Location, UnitName, UnitStatus};
 use crate::detect::probe::probe;
@@ -43,28 +41,6 @@ const MAX_CONCURRENT_INSPECTIONS: usize = 16;
 const MAX_CONCURRENT_SEARCHES: usize = 4;
 /// The time between two questions to a worker that has refused to answer one.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// Who is a worker, and who is not to be touched.
-#[derive(Debug, Clone, Default)]
-pub struct Context {
-    /// Which units are workers.
-    pub selector: Selector,
-    /// How they are healed.
-    pub policy: Policy,
-    /// The sites, and what their users paused.
-    pub registry: Arc<Registry>,
-    /// Everything was stopped on purpose.
-    pub stop_marker: bool,
-    /// What the daemon has written down, as it was when this was read.
-    pub saved_state: SavedState,
-}
-
-impl Context {
-    fn view(&self) -> ContextRef<'_> {
-        let Self { policy, registry, stop_marker, saved_state, .. } = self;
-        ContextRef { policy, registry, stop_marker: *stop_marker, pauses: &saved_state.pauses }
-    }
-}
 
 /// A worker that is down and is not going to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]

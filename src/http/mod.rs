@@ -2,3 +2,4 @@
 
 pub(crate) mod connection_limit;
 pub(crate) mod request;
+pub(crate) mod sse;

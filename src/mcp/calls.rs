@@ -9,7 +9,7 @@ use super::arguments::{Arguments, Wrong, required};
 use super::render;
 use crate::api::{HealRequest, Paused};
 use crate::client::daemon::{DaemonClient, DaemonError};
-use crate::client::log::{self, Author, LogLine};
+use crate::client::log::{self, LogLine};
 use crate::client::{self, Access};
 use crate::core::batch::summary;
 use crate::core::units::UnitName;
@@ -170,20 +170,11 @@ fn latest(lines: &[LogLine]) -> (&[LogLine], usize) {
 }
 
 fn line(line: &LogLine) -> Value {
-    let mut fields = json!({ "from": from(line.author), "text": line.text });
+    let mut fields = json!({ "from": render::author(line.author), "text": line.text });
     if let Some(time) = line.time {
         fields["time"] = humantime::format_rfc3339_millis(time).to_string().into();
     }
     fields
-}
-
-/// Who wrote a line, in one word.
-pub(super) fn from(author: Author) -> &'static str {
-    match author {
-        Author::Worker => "worker",
-        Author::Manager => "service-manager",
-        Author::Workerheal => "workerheal",
-    }
 }
 
 /// The first of the units, and that there are more.
@@ -199,6 +190,7 @@ fn list(units: &[UnitName]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::log::Author;
 
     #[test]
     fn the_latest_lines_are_answered_as_far_as_there_is_room() {

@@ -1,8 +1,7 @@
 //! Answers as texts.
 
-use super::calls::from;
 use crate::api::{PauseKind, PauseReport};
-use crate::client::log::LogLine;
+use crate::client::log::{Author, LogLine};
 use crate::core::batch::LeftAlone;
 use crate::core::event::Report;
 use crate::core::units::UnitName;
@@ -43,9 +42,18 @@ pub(super) fn log(unit: &UnitName, lines: &[LogLine], left_out: usize) -> String
     }
     text.extend(lines.iter().map(|line| {
         let time = line.time.map(|time| format!("{} ", humantime::format_rfc3339_millis(time))).unwrap_or_default();
-        format!("{time}{}: {}", from(line.author), line.text)
+        format!("{time}{}: {}", author(line.author), line.text)
     }));
     text.join("\n")
+}
+
+/// Who wrote a line, in one word.
+pub(super) fn author(author: Author) -> &'static str {
+    match author {
+        Author::Worker => "worker",
+        Author::Manager => "service-manager",
+        Author::Workerheal => "workerheal",
+    }
 }
 
 #[cfg(test)]

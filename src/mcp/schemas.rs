@@ -4,7 +4,7 @@
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
-use super::calls::from;
+use super::render::author;
 use crate::client::log::Author;
 use crate::core::diagnosis::State;
 use crate::core::explain::Mark;
@@ -89,7 +89,7 @@ pub(super) fn pauses() -> Value {
 }
 
 pub(super) fn logs() -> Value {
-    let authors = [Author::Worker, Author::Manager, Author::Workerheal].map(from);
+    let authors = [Author::Worker, Author::Manager, Author::Workerheal].map(author);
     let line = answer(
         &json!({
             "time": { "type": "string", "format": "date-time", "description": "When it was written (RFC 3339, UTC); left out if that is not known." },

@@ -12,6 +12,7 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod context;
 pub mod diagnosis;
 pub mod event;
 pub mod explain;
@@ -25,7 +26,6 @@ pub mod report;
 pub mod rules;
 pub mod saved_state;
 pub mod selector;
-pub mod style;
 pub mod target;
 pub mod text;
 pub mod time;

@@ -19,10 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use start::Start;
 
+use super::context::ContextRef;
 use super::diagnosis::{Refusal, State, Trigger, Unrecoverable};
-use super::pauses::Pauses;
-use super::policy::Policy;
-use super::registry::Registry;
 use super::selector::Worker;
 use super::units::{
     ActiveState, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName, has_run_since,
@@ -32,48 +30,6 @@ use super::units::{
 /// More restarts by the manager than this, none followed by a long uptime, are a crash loop. It is the
 /// number after which systemd itself gives up by default, if they follow each other closely.
 pub const MAX_RESTARTS: u32 = 5;
-
-/// What holds for all workers alike.
-#[derive(Debug, Clone, Copy)]
-pub struct ContextRef<'a> {
-    /// How eagerly to heal.
-    pub policy: &'a Policy,
-    /// What Lerd says of the sites.
-    pub registry: &'a Registry,
-    /// Everything was stopped on purpose.
-    pub stop_marker: bool,
-    /// What people have paused by hand.
-    pub pauses: &'a Pauses,
-}
-
-impl ContextRef<'_> {
-    /// What people have said against healing the worker, if anything.
-    #[must_use]
-    pub fn intent_against(&self, unit: &UnitName, worker: &Worker) -> Option<Refusal> {
-        self.marker().or_else(|| self.pause(unit, worker)).or_else(|| self.registered(worker))
-    }
-
-    fn marker(&self) -> Option<Refusal> {
-        self.stop_marker.then_some(Refusal::StopMarker)
-    }
-
-    fn pause(&self, unit: &UnitName, worker: &Worker) -> Option<Refusal> {
-        self.pauses.over(unit, worker).map(Refusal::Paused)
-    }
-
-    fn registered(&self, worker: &Worker) -> Option<Refusal> {
-        let site = self.registry.site(&worker.site)?;
-        if site.paused {
-            Some(Refusal::SitePaused(site.name.clone()))
-        } else if site.is_worker_paused(&worker.name) {
-            Some(Refusal::WorkerPaused(worker.clone()))
-        } else if site.is_idle_suspended(&worker.name, worker.worktree.as_deref()) {
-            Some(Refusal::IdleSuspended(worker.clone()))
-        } else {
-            None
-        }
-    }
-}
 
 /// That no further attempts are made, and what would have to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,14 +10,18 @@ use std::path::Path;
 
 use insta::Settings;
 
-use self::samples::{Sample, by_hand, samples};
+use self::samples::{Sample, by_hand};
 use super::*;
 use crate::core::diagnosis::{Refusal, State, Unrecoverable};
 use crate::core::explain::rest::Rest;
-use crate::core::explain::text::MAX_COLUMNS;
 use crate::core::pauses::{Pause, Target};
 use crate::core::rules::{Rule, Verdict};
 use crate::core::selector::Worker;
+use crate::text::explanation::MAX_COLUMNS;
+
+fn samples() -> Vec<Sample> {
+    samples::on_systemd().into_iter().chain(on_launchd::samples()).collect()
+}
 
 /// A function that names the variants of an enum, and the list of all those names. Who adds a variant
 /// has to add its name, and then a sample of it.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::event_buffer::{KEEP_ALIVE_INTERVAL, frame};
-use super::handlers::{ApiState, stream, unread};
+use super::state::{ApiState, unread};
 use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
 use crate::core::diagnosis::State;
@@ -19,6 +19,7 @@ use crate::core::units::UnitName;
 use crate::daemon::requests::{DaemonRequest, HealCommand, HealUpdate};
 use crate::detect::Detector;
 use crate::http::request::{Rejection, duration};
+use crate::http::sse::stream;
 use crate::manager::ServiceManager;
 
 /// What waits to be sent to one who reads slowly; the rest waits to be made.
@@ -105,6 +106,3 @@ async fn tell<M: ServiceManager>(
     let _ = frames.send(frame(None, None, &Event::new(Phase::Done))).await;
     let _ = frames.send(frame(None, Some("result"), &batch.into_report())).await;
 }
-
-/// The way an answer comes back.
-pub(super) type Reply<T> = oneshot::Sender<T>;

@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::handlers::{self, ApiState};
+use super::handlers;
 use super::socket::{Socket, may_come_in};
+use super::state::ApiState;
 use crate::core::text;
 use crate::http::connection_limit::{Accepting, ConnectionLimit};
 use crate::manager::ServiceManager;

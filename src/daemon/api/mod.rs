@@ -14,6 +14,7 @@ mod handlers;
 mod heal;
 mod listener;
 mod socket;
+mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use crate::core::event::Event;
 use crate::files::paths::Paths;
 use crate::manager::{Scope, ServiceManager};
 use event_buffer::EventBuffer;
-use handlers::ApiState;
 pub(super) use socket::prepare;
+use state::ApiState;
 
 /// A running API. Dropped, it ends.
 pub(super) struct Api {

@@ -13,10 +13,10 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::answers::{self, Job};
-use super::job::Seen;
 use super::label::{is_lerds, label_of, unit_of};
 use super::launchctl::{Domain, Failure, Launchctl};
 use super::plist::{Agent, File, unit_described_by};
+use super::seen::Seen;
 use super::tables::{self, Listed};
 use crate::blocking::FILES;
 use crate::core::units::{Detail, UnitName};

@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use super::answers::{End, Job};
-use super::launchctl::Domain;
 use super::plist::{Agent, File};
 use super::said::said;
+use super::seen::{Seen, meant};
 use super::starts::Meant;
 use crate::core::units::{
     ActiveState, Detail, Inspection, LoadState, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
@@ -20,24 +20,6 @@ use crate::core::units::{
 /// Signals and exit statuses of a job that somebody told to end: `launchctl stop` and `launchctl kill` send
 /// SIGTERM, a terminal SIGINT; a shell passes that on as a status. A crash is none of these.
 const TOLD_TO_END: [End; 4] = [End::Signal(15), End::Signal(2), End::Code(143), End::Code(130)];
-
-/// All that a close look at a job found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// `None` if it is not loaded.
-    pub job: Option<Job>,
-    /// Where it is loaded.
-    pub domain: Option<Domain>,
-    pub file: File,
-    /// It is disabled on purpose.
-    pub disabled: bool,
-    /// It is not loaded, and Lerd has written its plist or its script just now.
-    pub is_new: bool,
-    /// Its working directory is definitely gone.
-    pub directory_gone: bool,
-    /// For how long its process has existed, in whole seconds.
-    pub age: Option<Duration>,
-}
 
 /// What is known of a unit from having watched it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -105,20 +87,6 @@ impl LifeCycle {
     }
 }
 
-/// What a job that does not run is meant to be doing, by its plist; where that cannot be read, by what launchd says.
-pub(super) fn meant(job: &Job, agent: Option<&Agent>) -> Meant {
-    match agent {
-        Some(agent) => agent.starts.meant(&job.end, job.runs),
-        None if job.keep_alive => Meant::Up,
-        None => Meant::Down,
-    }
-}
-
-/// Whether it is to run, and launchd does not start it until that is demanded.
-pub(super) fn is_put_off(job: &Job, agent: Option<&Agent>) -> bool {
-    job.is_idle() && meant(job, agent) == Meant::Up
-}
-
 /// What one line of the list says of a unit whose job runs.
 pub(super) fn running(unit: UnitName) -> UnitStatus {
     status_of(unit, LifeCycle::plain(ActiveState::Active))
@@ -147,23 +115,6 @@ pub(super) fn out(unit: UnitName, watched: Watched, is_new: bool) -> UnitStatus 
 fn status_of(name: UnitName, life_cycle: LifeCycle) -> UnitStatus {
     let LifeCycle { active, has_job, auto_restart } = life_cycle;
     UnitStatus { name, load: Some(LoadState::Loaded), active, has_job, auto_restart }
-}
-
-impl Job {
-    /// Whether it is up.
-    pub fn is_up(&self) -> bool {
-        self.state == "running"
-    }
-
-    /// Whether it is being taken out.
-    pub fn is_going(&self) -> bool {
-        matches!(self.state.as_str(), "SIGTERMed" | "SIGKILLed")
-    }
-
-    /// Whether launchd has nothing planned for it, or has put that off: it starts when it is demanded.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state.as_str(), "not running" | "waiting")
-    }
 }
 
 /// What a close look comes to.

@@ -23,6 +23,7 @@ mod plist;
 mod recorded;
 mod records;
 mod said;
+mod seen;
 pub(crate) mod self_job;
 mod session;
 mod start;
@@ -200,7 +201,7 @@ impl ServiceManager for Launchd {
             label: label::label_of(unit),
             plist: file.agent().map_or_else(String::new, |agent| text(&agent.path)),
             loaded: found.is_some(),
-            put_off: found.as_ref().is_some_and(|(_, job)| job::is_put_off(job, file.agent())),
+            put_off: found.as_ref().is_some_and(|(_, job)| seen::is_put_off(job, file.agent())),
             by_podman: file.agent().is_some_and(|agent| agent.by_podman),
             log: file.agent().and_then(|agent| agent.logs.first()).map(|log| text(log)),
         }))

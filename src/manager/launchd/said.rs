@@ -2,8 +2,8 @@
 //! made for systemd would be wrong.
 
 use super::answers::End;
-use super::job::{Seen, is_put_off, meant};
 use super::plist::File;
+use super::seen::{Seen, is_put_off, meant};
 use super::starts::Meant;
 use crate::core::units::Said;
 

@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::inspect::{Inspector, ListedState};
-use super::job::{self, Seen, Watched};
+use super::job::{self, Watched};
 use super::records::Records;
+use super::seen::Seen;
 use super::start::{Order, Start, start};
 use super::watched::JobHistory;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};

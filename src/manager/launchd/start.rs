@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::{End, Job};
 use super::inspect::{Inspector, is_new};
-use super::job::is_put_off;
 use super::label::{is_lerds, label_of};
 use super::launchctl::{Domain, Failure};
 use super::plist::{Agent, File};
 use super::records::Records;
+use super::seen::is_put_off;
 use crate::core::diagnosis::{Refusal, Unrecoverable};
 use crate::core::healer::Outcome;
 use crate::core::units::UnitName;

@@ -8,7 +8,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use zbus::{Connection, Message, OwnedVariant, Variant, fdo};
 
-use super::session::CALL_TIMEOUT;
 use super::wire::{self, Line};
 use super::{FILE_TIMEOUT, flag, names, private_socket, text};
 use crate::core::selector::Aliases;
@@ -17,6 +16,8 @@ use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitF
 use crate::manager::journal::{FailedRun, Run, RunCommand};
 use crate::manager::{ManagerError, Scope, directory, fingerprint};
 
+/// How long connecting, or the answer to one call, may take.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long the manager may take to join a bus that has just been started.
 const BUS_JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -34,9 +34,9 @@ use crate::core::units::{
     ActiveState, Deactivation, Detail, Inspection, LoadState, Location, RestartPolicy, ServiceResult, StopEvidence,
     UnitName, UnitStatus,
 };
-use connection::{Address, ManagerConnection, monotonic, since_then};
+use connection::{Address, CALL_TIMEOUT, ManagerConnection, monotonic, since_then};
 use related::Dependencies;
-use session::{CALL_TIMEOUT, Request, Session};
+use session::{Request, Session};
 
 /// How long a look at files may take.
 const FILE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zbus::OwnedVariant;
 
-use super::connection::{Address, ManagerConnection};
-use super::session::{self, CALL_TIMEOUT};
+use super::connection::{Address, CALL_TIMEOUT, ManagerConnection};
+use super::session;
 use super::text;
 use super::wire;
 use crate::core::units::UnitName;

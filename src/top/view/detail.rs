@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::clock::Clock;
+use super::explanation::explanation;
 use super::palette::{Palette, cut, width, wrap};
-use super::pane::explanation;
 use crate::core::report::{Stage, WorkerReport};
 use crate::top::model::Model;
 

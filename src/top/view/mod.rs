@@ -2,6 +2,7 @@
 
 mod clock;
 mod detail;
+mod explanation;
 mod footer;
 mod list;
 mod menu;

@@ -4,10 +4,9 @@
 //! it makes of it, with the evidence, and the first that objects is the reason. Nothing is decided
 //! here; only what a rule has to say that matters for this worker is told. The sentences are in
 //! [`wording`], what a person can do in [`remedies`], by which [`commands`], why a worker does not count as ill in [`rest`],
-//! and times in [`times`]. [`text`] puts it all on a page.
+//! and times in [`times`].
 
 pub mod rest;
-pub mod text;
 
 mod commands;
 mod remedies;

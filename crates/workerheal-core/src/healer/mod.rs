@@ -67,6 +67,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::ContextRef;
 use super::diagnosis::{Refusal, Trigger, Unrecoverable};
 use super::event::Event;
 use super::explain::{Explanation, References};
@@ -74,7 +75,7 @@ use super::pauses::{Pauses, Target};
 use super::policy::Policy;
 use super::probe::{Probe, ProbeResult};
 use super::registry::Registry;
-use super::rules::{ContextRef, Start};
+use super::rules::Start;
 use super::selector::{Resolution, Selector};
 use super::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus};
 use groups::Group;

@@ -1,8 +1,10 @@
 //! The rules, one at a time and against each other.
 
 use super::*;
+use crate::pauses::Pauses;
 use crate::pauses::Target;
-use crate::registry::Site;
+use crate::policy::Policy;
+use crate::registry::{Registry, Site};
 use crate::units::Restarts;
 use crate::units::{Deactivation, Parent};
 use proptest::prelude::*;

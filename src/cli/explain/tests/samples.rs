@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::on_launchd;
+use crate::core::context::ContextRef;
 use crate::core::diagnosis::{State, Trigger};
 use crate::core::explain::{Commands, References};
 use crate::core::pauses::{Pauses, Target};
 use crate::core::policy::Policy;
-use crate::core::rules::{Case, ClearedBy, ContextRef, GivenUp, History};
+use crate::core::rules::{Case, ClearedBy, GivenUp, History};
 use crate::core::selector::Worker;
 use crate::core::time::Timestamp;
 use crate::core::units::{
@@ -188,10 +188,9 @@ pub fn by_hand<'a>(case: &Case<'a>) -> Case<'a> {
     Case { history, ..*case }
 }
 
-/// All of them.
-pub fn samples() -> Vec<Sample> {
-    let on_systemd = [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()];
-    on_systemd.into_iter().chain([on_launchd::samples()]).flatten().collect()
+/// Samples of workers on systemd.
+pub fn on_systemd() -> Vec<Sample> {
+    [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()].into_iter().flatten().collect()
 }
 
 fn well() -> Vec<Sample> {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
-use super::connection::{Address, ManagerConnection};
+use super::connection::{Address, CALL_TIMEOUT, ManagerConnection};
 use super::wire::{self, Signal};
 use super::with_aliased;
 use crate::core::healer::Outcome;
@@ -44,8 +44,6 @@ const RECONNECT: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
-/// The longest that connecting, or the answer to one call, may take.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// What the handles ask of the task.
 #[derive(Debug)]

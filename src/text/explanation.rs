@@ -1,7 +1,7 @@
 //! An explanation on a page.
 
-use super::{Explanation, Line, Mark};
-use crate::style::Style;
+use super::style::Style;
+use crate::core::explain::{Explanation, Line, Mark};
 
 /// The width that lines keep to where they can.
 pub const MAX_COLUMNS: usize = 100;
