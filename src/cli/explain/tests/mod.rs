@@ -119,7 +119,7 @@ fn plain(sample: &Sample) -> String {
 fn every_explanation_reads_as_it_should() {
     for sample in samples() {
         let mut settings = Settings::new();
-        settings.set_snapshot_path("snapshots");
+        settings.set_snapshot_path("../snapshots");
         settings.set_prepend_module_to_snapshot(false);
         settings.set_omit_expression(true);
         settings.set_description(sample.what);
