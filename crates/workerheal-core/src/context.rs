@@ -17,16 +17,16 @@ pub struct Context {
     pub selector: Selector,
     /// How they are healed.
     pub policy: Policy,
-    /// The sites, and what their users paused.
+    /// The sites, and what is paused in them.
     pub registry: Arc<Registry>,
     /// Everything was stopped on purpose.
     pub stop_marker: bool,
-    /// What the daemon has written down, as it was when this was read.
+    /// The daemon's saved state, as of when it was read.
     pub saved_state: SavedState,
 }
 
 impl Context {
-    /// The same for a decision.
+    /// Borrows the settings for a decision.
     #[must_use]
     pub fn view(&self) -> ContextRef<'_> {
         let Self { policy, registry, stop_marker, saved_state, .. } = self;
@@ -34,21 +34,21 @@ impl Context {
     }
 }
 
-/// The settings shared by all workers, as a decision sees them.
+/// The settings shared by all workers, borrowed for a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct ContextRef<'a> {
-    /// How eagerly to heal.
+    /// How workers are healed.
     pub policy: &'a Policy,
     /// What Lerd says of the sites.
     pub registry: &'a Registry,
     /// Everything was stopped on purpose.
     pub stop_marker: bool,
-    /// What people have paused by hand.
+    /// Pauses that were requested with a command.
     pub pauses: &'a Pauses,
 }
 
 impl ContextRef<'_> {
-    /// What people have said against healing the worker, if anything.
+    /// The pause, stop marker or registry entry that rules out healing the worker, if any.
     #[must_use]
     pub fn intent_against(&self, unit: &UnitName, worker: &Worker) -> Option<Refusal> {
         self.marker().or_else(|| self.pause(unit, worker)).or_else(|| self.registered(worker))

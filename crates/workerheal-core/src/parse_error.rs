@@ -1,10 +1,10 @@
-//! What is wrong with a file that was read, and where.
+//! An error in a file that was read, with its place.
 
 use std::fmt::{self, Display};
 
-/// What is wrong with a document, and where.
+/// An error in a document, with its place.
 ///
-/// Displays as `12:5: unknown key `helth`; did you mean `heal`?`, to be put behind the file's name.
+/// Displays as `12:5: unknown key `helth`; did you mean `heal`?`, to follow the file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
     /// The line, from 1; 0 if it is about the whole file.
@@ -13,7 +13,7 @@ pub struct ParseError {
     pub column: usize,
     /// What is wrong.
     pub message: String,
-    /// What to do about it, where that is known.
+    /// How to fix it, if known.
     pub hint: Option<String>,
 }
 

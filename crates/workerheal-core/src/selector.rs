@@ -1,4 +1,4 @@
-//! Which units are workers, and whose.
+//! Which units are workers, and of which site.
 //!
 //! A worker of a site is the unit `<prefix><worker>-<site>.service`, of one of its git worktrees
 //! `<prefix><worker>-<site>-<worktree>.service`. Workers, sites and worktrees may all contain
@@ -8,12 +8,11 @@
 //!    of that directory, with its dots read as hyphens, is the tail of the unit's name. It belongs to
 //!    the longest registered site that stands right before the tail.
 //! 2. Any other unit belongs to the longest registered site that its name ends in.
-//! 3. What fits neither belongs to no site.
+//! 3. All other units belong to no site.
 //!
-//! The directory is asked for only where a registered site stands in the middle of the name, because
-//! rule 1 can hold only there. Sites that are paused, ignored or unreadable take part: their units are
-//! not taken for those of another site. The cost of a resolution grows with the hyphens in the name,
-//! not with the number of sites.
+//! The directory is needed only where a registered site stands in the middle of the name, because only there can rule 1
+//! apply. Paused, ignored and unreadable sites take part: their units are not taken for those of another site. The cost
+//! of a resolution grows with the hyphens in the name, not with the number of sites.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -22,20 +21,20 @@ use std::path::{Path, PathBuf};
 use super::registry::Registry;
 use super::units::{UnitName, is_unit_character};
 
-/// Who a unit works for.
+/// The worker that a unit runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Worker {
-    /// The site, or empty for a unit that only `also_watch` covers.
+    /// The site; empty for a unit that only `also_watch` covers.
     pub site: String,
-    /// What it does there, for example `queue`; the unit's name where there is no site.
+    /// The worker's name in the site, for example `queue`; the unit's name if there is no site.
     pub name: String,
-    /// The git worktree it serves, if not the site's main directory, as the unit's name spells it: the
-    /// last part of the worktree's directory, with hyphens for dots.
+    /// The git worktree that it serves, if not the site's main checkout, as the unit's name spells it: the last part of
+    /// the worktree's directory, with hyphens for dots.
     pub worktree: Option<String>,
 }
 
 impl Worker {
-    /// What it does, for whom if that is not the site's main directory: `WORKER` or `WORKER@WORKTREE`.
+    /// The worker's name within its site: `WORKER` or `WORKER@WORKTREE`.
     #[must_use]
     pub fn task(&self) -> String {
         match &self.worktree {
@@ -52,8 +51,7 @@ impl fmt::Display for Worker {
     }
 }
 
-/// The name by which people know a worker: `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone
-/// where there is no site.
+/// The display name of a worker: `SITE/WORKER`, `SITE/WORKER@WORKTREE`, or the worker alone if there is no site.
 #[must_use]
 pub fn display_name(site: &str, worker: &str, worktree: Option<&str>) -> String {
     match (site, worktree) {
@@ -63,44 +61,44 @@ pub fn display_name(site: &str, worker: &str, worktree: Option<&str>) -> String 
     }
 }
 
-/// What a unit's name says of it.
+/// What a unit's name says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// It is this worker.
+    /// The unit is this worker.
     Worker(Worker),
-    /// The name fits more than one reading: ask again with the unit's `WorkingDirectory=`.
+    /// The name is ambiguous: resolve it again with the unit's `WorkingDirectory=`.
     NeedsDirectory,
-    /// None of ours; never touched.
+    /// The unit is no worker, and never touched.
     NotAWorker,
 }
 
-/// The part of the configuration that says which units are covered.
+/// The settings that select which units are covered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selector {
     prefix: String,
     ignored: HashSet<String>,
     also: Vec<glob::Pattern>,
-    /// Units by other names (`Alias=`) that one of the globs matches.
+    /// Aliases (`Alias=`) that match one of the globs.
     aliases: Aliases,
 }
 
-/// The units that other names of theirs stand for.
+/// Units by their aliases.
 pub type Aliases = BTreeMap<UnitName, UnitName>;
 
-/// Why a coverage setting was refused.
+/// Why a selector setting was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSelector {
     /// An empty or impossible prefix would cover every unit, or none.
     #[error("`unit_prefix` must be the beginning of a unit name, such as `lerd-`")]
     Prefix,
-    /// Not a glob over names of service units.
+    /// Not a glob that can match service units.
     #[error("{0:?} is no glob for service units ({1}), write for example \"celery@*.service\"")]
     Glob(String, String),
 }
 
 impl Selector {
-    /// Coverage of the units that begin with `prefix`, but for workers named in `ignored`, and of
-    /// the units that one of the globs in `also` matches.
+    /// Selects the units that begin with `prefix`, except workers named in `ignored`, and the units that match one of
+    /// the globs in `also`.
     ///
     /// # Errors
     ///
@@ -117,7 +115,7 @@ impl Selector {
         Ok(Self { prefix: prefix.to_owned(), ignored: ignored.into_iter().collect(), also, aliases: Aliases::new() })
     }
 
-    /// The patterns, in the manager's own glob syntax, that all covered units match.
+    /// Globs in the manager's syntax that match all covered units.
     #[must_use]
     pub fn patterns(&self) -> Vec<String> {
         std::iter::once(format!("{}*.service", self.prefix))
@@ -125,19 +123,19 @@ impl Selector {
             .collect()
     }
 
-    /// The globs over further units, in the manager's own syntax.
+    /// The globs of `also_watch`, in the manager's syntax.
     pub fn also_watched(&self) -> impl Iterator<Item = &str> {
         self.also.iter().map(glob::Pattern::as_str)
     }
 
-    /// Whether units may be meant by another name of theirs: the manager has to be asked.
+    /// Whether a glob may match an alias, so that the manager has to be asked for aliases.
     #[must_use]
     pub fn may_name_aliases(&self) -> bool {
         !self.also.is_empty()
     }
 
-    /// Takes in the other names of units. A unit is covered by them as by its own. Answers whether they say anything
-    /// new.
+    /// Replaces the known aliases. A unit is covered by an alias as by its own name. Returns whether that changes
+    /// anything.
     pub fn set_aliases(&mut self, aliases: &Aliases) -> bool {
         let is_meant = |alias: &UnitName| self.also.iter().any(|glob| glob.matches(alias.as_str()));
         let meant = aliases.iter().filter(|(alias, _)| is_meant(alias));
@@ -145,37 +143,37 @@ impl Selector {
         std::mem::replace(&mut self.aliases, meant) != self.aliases
     }
 
-    /// The other names of units, as far as they are covered by them.
+    /// The aliases by which units are covered.
     #[must_use]
     pub fn aliases(&self) -> &Aliases {
         &self.aliases
     }
 
-    /// The targets, with units called by their own names.
+    /// The targets with aliases replaced by unit names.
     #[must_use]
     pub fn by_own_names(&self, targets: &[String]) -> Vec<String> {
         targets.iter().map(|target| self.own_name(target)).collect()
     }
 
-    /// The target, with a unit called by its own name.
+    /// The target, with an alias replaced by the unit's name.
     #[must_use]
     pub fn own_name(&self, target: &str) -> String {
         let unit = UnitName::parse(target).ok().and_then(|alias| self.aliases.get(&alias));
         unit.map_or(target, UnitName::short).to_owned()
     }
 
-    /// Whether it is one of the further units, by its own name or another.
+    /// Whether a glob of `also_watch` matches the unit, by its name or an alias.
     fn matches_also_watch(&self, unit: &UnitName) -> bool {
         self.also.iter().any(|glob| glob.matches(unit.as_str())) || self.aliases.values().any(|it| it == unit)
     }
 
-    /// Whether the unit's name lets it be covered at all, whatever the registry says.
+    /// Whether the unit's name can be covered, whatever the registry says.
     #[must_use]
     pub fn may_cover(&self, unit: &UnitName) -> bool {
         unit.as_str().starts_with(&self.prefix) || self.matches_also_watch(unit)
     }
 
-    /// What the unit's name says of it.
+    /// What the unit's name says about it.
     #[must_use]
     pub fn resolve(&self, registry: &Registry, unit: &UnitName) -> Resolution {
         let Some(name) = self.body(unit) else {
@@ -188,8 +186,8 @@ impl Selector {
         }
     }
 
-    /// As [`resolve`](Self::resolve), for a unit whose `WorkingDirectory=` is known (`None`: none was
-    /// chosen for it). Never answers [`Resolution::NeedsDirectory`].
+    /// Like [`resolve`](Self::resolve), for a unit whose `WorkingDirectory=` is known (`None` if it has none). Never
+    /// returns [`Resolution::NeedsDirectory`].
     #[must_use]
     pub fn resolve_in(&self, registry: &Registry, unit: &UnitName, directory: Option<&Path>) -> Resolution {
         let Some(name) = self.body(unit) else {
@@ -203,15 +201,15 @@ impl Selector {
         }
     }
 
-    /// As [`resolve`](Self::resolve), for a unit that is known to be a container of its own: covered
-    /// only if the configuration names it.
+    /// Like [`resolve`](Self::resolve), for a unit that is a container of its own (a quadlet): covered only if the
+    /// configuration names it.
     #[must_use]
     pub fn resolve_container(&self, unit: &UnitName) -> Resolution {
         self.resolve_unregistered(unit)
     }
 
-    /// The directories of the sites that the unit's name fits: if the unit's own directory is one of
-    /// them, however that is spelt, the unit is no worktree's. Empty where the name alone decides.
+    /// The directories of the sites that the unit's name could belong to: if the unit's own directory is one of them,
+    /// it does not belong to a worktree. Empty if the name alone decides.
     #[must_use]
     pub fn rival_checkouts(&self, registry: &Registry, unit: &UnitName) -> BTreeSet<PathBuf> {
         let Some(name) = self.body(unit) else { return BTreeSet::new() };
@@ -224,14 +222,14 @@ impl Selector {
         paths.filter(|path| path.is_absolute()).collect()
     }
 
-    /// The unit's name without the prefix; `None` for units that are never a site's worker.
+    /// The unit's name without the prefix; `None` for units that never are a site's worker.
     fn body<'u>(&self, unit: &'u UnitName) -> Option<&'u str> {
         unit.short().strip_prefix(&self.prefix).filter(|name| !is_shared_container(name))
     }
 
-    /// A resolved worker, unless the configuration or the registry takes it out.
+    /// The worker, unless the configuration or the registry excludes it.
     fn admit(&self, registry: &Registry, unit: &UnitName, worker: Worker) -> Resolution {
-        // Of an entry that could not be read it is not known whether it is ignored or paused.
+        // Whether an unreadable entry is ignored or paused is unknown.
         let is_site = registry.site(&worker.site).is_some_and(|site| !site.ignored);
         if !is_site || self.ignored.contains(&worker.name) {
             return self.resolve_unregistered(unit);
@@ -274,13 +272,13 @@ fn parse_glob(text: &str) -> Result<glob::Pattern, InvalidSelector> {
     glob::Pattern::new(&full).map_err(|error| refuse(error.msg))
 }
 
-/// Whether the name is that of a PHP-FPM container, which sites share: `php85-fpm`.
+/// Whether this is a PHP-FPM container, which sites share: `php85-fpm`.
 fn is_shared_container(name: &str) -> bool {
     let version = name.strip_prefix("php").and_then(|rest| rest.strip_suffix("-fpm"));
     version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The longest registered site that the name ends in, with what stands before it.
+/// The longest registered site at the end of the name, and the worker before it.
 fn site_at_end(registry: &Registry, name: &str) -> Option<Worker> {
     hyphens(name).find_map(|at| {
         let (worker, site) = (&name[..at], &name[at + 1..]);
@@ -288,15 +286,14 @@ fn site_at_end(registry: &Registry, name: &str) -> Option<Worker> {
     })
 }
 
-/// The worker of the worktree in this directory, if the name can be read so.
+/// The worker of the worktree in this directory, if the name fits it.
 fn worktree_in(registry: &Registry, name: &str, directory: &Path) -> Option<Worker> {
     let slug = directory.file_name()?.to_str()?.replace('.', "-");
     let rest = name.strip_suffix(slug.as_str()).filter(|_| !slug.is_empty())?.strip_suffix('-')?;
     Some(Worker { worktree: Some(slug), ..site_at_end(registry, rest)? })
 }
 
-/// Every registered site that stands inside the name, with something before and behind it, and what
-/// stands before.
+/// Every registered site inside the name, with text before and after it, and the text before it.
 fn inner_sites<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
     let starts = hyphens(name).filter(|start| registry.has_site_beginning_like(&name[start + 1..]));
     starts.flat_map(move |start| {
@@ -305,7 +302,7 @@ fn inner_sites<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item 
     })
 }
 
-/// Places of the hyphens that have something on both sides.
+/// Positions of the hyphens that have text on both sides.
 fn hyphens(text: &str) -> impl Iterator<Item = usize> + '_ {
     text.match_indices('-').map(|(at, _)| at).filter(|&at| at > 0 && at + 1 < text.len())
 }

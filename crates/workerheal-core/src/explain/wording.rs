@@ -1,4 +1,4 @@
-//! The sentences: what was found, and what each rule makes of it.
+//! The sentences of an explanation.
 
 use super::rest::Rest;
 use super::times::{exactly, roughly, rounded};
@@ -7,7 +7,7 @@ use crate::diagnosis::{Refusal, State, Trigger, Unrecoverable};
 use crate::rules::{Case, ClearedBy, Rule, Verdict};
 use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence};
 
-/// Puts a case in words.
+/// Words a case.
 pub(super) struct Wording<'a> {
     pub case: &'a Case<'a>,
     pub references: &'a References,
@@ -19,7 +19,7 @@ impl Wording<'_> {
         self.case.worker.to_string()
     }
 
-    /// Where the registry has this key of the worker's site.
+    /// The line of this key of the worker's site, as `FILE:LINE`.
     fn line(&self, key: &str) -> String {
         match self.references.lines.get(key) {
             Some(line) => format!("{}:{line}", self.references.sites),
@@ -91,7 +91,7 @@ impl Wording<'_> {
         }
     }
 
-    /// Why it is watched over at all.
+    /// Why it is a worker.
     pub fn covered(&self) -> Line {
         let worker = self.case.worker;
         let site = format!("site {} in {}", worker.site, self.line("name"));
@@ -102,7 +102,7 @@ impl Wording<'_> {
         }
     }
 
-    /// How long it has been starting or stopping, and how long it may.
+    /// How long it has been starting or stopping, and its limit.
     fn stuck(&self) -> Line {
         let seen = self.case.seen;
         let (lasts, limit) = seen.transition.map(|it| (it.lasts, it.limit)).unwrap_or_default();
@@ -175,12 +175,12 @@ impl Wording<'_> {
         found(finding.unwrap_or(&says), listed(evidence))
     }
 
-    /// A property as systemd has it; `None` of a manager that says things in words of its own.
+    /// A systemd property; `None` for a manager with its own terms.
     fn property(&self, property: String) -> Option<String> {
         self.case.seen.said.is_none().then_some(property)
     }
 
-    /// What the manager says of the unit's state.
+    /// What the manager says about the unit's state.
     fn state(&self) -> String {
         match &self.case.seen.said {
             Some(said) => said.evidence.clone(),
@@ -188,12 +188,12 @@ impl Wording<'_> {
         }
     }
 
-    /// What systemd says, or what is true of launchd in its place.
+    /// What systemd says, or the equivalent for launchd.
     fn by_manager(&self, of_systemd: String, of_launchd: &str) -> String {
         self.property(of_systemd).unwrap_or_else(|| of_launchd.to_owned())
     }
 
-    /// That nothing is wrong with it, and why.
+    /// Why it counts as healthy.
     pub fn rests(&self, rest: &Rest) -> Vec<Line> {
         let seen = self.case.seen;
         let state = self.state();
@@ -257,12 +257,12 @@ impl Wording<'_> {
         lines
     }
 
-    /// What a rule that has nothing against a heal has to say, if it is of interest for this worker.
+    /// What a rule without an objection has to say, if it matters for this worker.
     pub fn passes(&self, rule: Rule, state: State, objections: &[Objection]) -> Option<Line> {
         let (case, history) = (self.case, &self.case.history);
         let says = |says: &str, evidence: String| Some(Line { mark: Mark::Passes, ..found(says, evidence) });
         let objects = |weightier| objections.iter().any(|(rule, _)| *rule == weightier);
-        // Of what is left to the manager, or cannot be started at all, nothing further is of interest.
+        // If the manager takes care of it, or it cannot be started at all, no further rule matters.
         let is_left = objects(Rule::Manager) || objects(Rule::Directory) || objects(Rule::File);
         match rule {
             Rule::Stop if matches!(state, State::Unreachable | State::CrashLooping) => None,
@@ -282,7 +282,7 @@ impl Wording<'_> {
                 (Some(StopEvidence::KeptFromStarting), _) => {
                     says("nobody stopped it", "its start was given up: a unit that it needs did not come up".to_owned())
                 }
-                // Then the doubt speaks.
+                // Then the line about the doubt says it.
                 (Some(StopEvidence::Unknown(_)), _) => None,
                 (Some(StopEvidence::Requested), _) => says("it was stopped, but is wanted now", by_name()),
                 _ if case.seen.deactivation.is_some_and(Deactivation::was_sudden) => {
@@ -351,7 +351,7 @@ impl Wording<'_> {
         }
     }
 
-    /// What a rule has against a heal, and what that is known from.
+    /// A rule's objection, and its evidence.
     pub fn objects(&self, mark: Mark, objection: &Verdict) -> Line {
         let case = self.case;
         let says = match objection {
@@ -452,7 +452,7 @@ impl Wording<'_> {
         }
     }
 
-    /// The units that it needs and that are down, or about to be.
+    /// Units that it needs and that are down, or about to be.
     pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
         self.case.down_parents()
     }
@@ -466,19 +466,19 @@ impl Wording<'_> {
         self.case.history.given_up.map(|given_up| given_up.reason.as_str()).unwrap_or_default()
     }
 
-    /// Whether it was given up for what is still wrong with its file, which that rule says better.
+    /// Whether it was given up for an error that its file still has, which the rule about files says better.
     pub fn is_said_by_the_file(&self) -> bool {
         let file = self.case.state().and_then(|state| self.case.objection(Rule::File, state));
         matches!(file, Some(Verdict::Unrecoverable(why)) if why.to_string() == self.reason_of_giving_up())
     }
 
-    /// For how long it has been in its state, roughly.
+    /// How long it has been in its state, roughly.
     fn age(&self) -> Option<String> {
         let age = self.references.now.duration_since(self.case.seen.since?).ok()?;
         Some(roughly(age))
     }
 
-    /// Since when it has been in its state, exactly; empty if that is not known.
+    /// Since when it has been in its state; empty if unknown.
     fn moment(&self) -> String {
         self.case.seen.since.map(|since| exactly(since, self.references.now)).unwrap_or_default()
     }
@@ -488,7 +488,7 @@ fn found(says: &str, evidence: String) -> Line {
     Line { mark: Mark::Finding, says: says.to_owned(), evidence }
 }
 
-/// A refusal as it reads where it is clear which worker is meant, and the evidence stands beside it.
+/// A refusal without the worker's name and the evidence, which stand beside it.
 fn in_short(refusal: &Refusal) -> String {
     match refusal {
         Refusal::StopMarker => "everything was stopped on purpose".to_owned(),
@@ -511,7 +511,7 @@ fn condition(parent: &Parent) -> &'static str {
     }
 }
 
-/// Pieces of evidence, those left out that are empty.
+/// Joins the non-empty pieces of evidence.
 fn listed(evidence: Vec<String>) -> String {
     let evidence: Vec<String> = evidence.into_iter().filter(|piece| !piece.is_empty()).collect();
     evidence.join(", ")
@@ -546,7 +546,7 @@ fn cause(result: ServiceResult) -> &'static str {
     }
 }
 
-/// The beginning of a run's id, enough to find it by.
+/// The beginning of a run's id, long enough to find it.
 fn short(run: &str) -> &str {
     run.get(..8).unwrap_or(run)
 }
