@@ -1,5 +1,5 @@
-//! What `make fuzz` feeds with anything at all: one function for each kind of input that comes from outside. None may
-//! panic, and what each says of its result holds.
+//! Fuzz targets: one function for each kind of input from outside. None may panic, and their assertions hold for any
+//! input.
 //!
 //! Compiled for tests, which run the corpora in `fuzz/corpus`, and for the targets in `fuzz/`.
 
@@ -27,13 +27,13 @@ pub fn registry(data: &[u8]) {
     }
 }
 
-/// A flaw is where the file is.
+/// An error is inside the file.
 fn within(data: &[u8], line: usize) {
-    // Each line but the last has an end.
+    // Each line except the last has an end.
     assert!(line <= data.len() + 1, "line {line} of {} bytes", data.len());
 }
 
-/// Unit names, and object paths: a name is that of its path.
+/// Unit names and object paths are converted into each other.
 pub fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(name) = UnitName::parse(&text) {
@@ -44,12 +44,12 @@ pub fn names(data: &[u8]) {
     crate::manager::systemd::fuzz::names(&text);
 }
 
-/// The state file: what can be read can be written, and is the same when it is read again.
+/// The state file: what can be read can be written, and is unchanged when it is read again.
 pub fn state(data: &[u8]) {
     state_file::fuzz(data);
 }
 
-/// Bodies of requests, and times in them.
+/// Bodies of requests, and durations in them.
 pub fn requests(data: &[u8]) {
     let _ = request::object::<HealRequest>(data);
     let _ = request::object::<ResumeRequest>(data);
@@ -61,7 +61,7 @@ pub fn requests(data: &[u8]) {
     }
 }
 
-/// What the service manager sends: whatever it is, as much is handed on as was received.
+/// Messages of the service manager: as many bytes are passed on as were received.
 pub fn messages(data: &[u8]) {
     #[cfg(target_os = "linux")]
     crate::manager::systemd::fuzz::messages(data);
@@ -69,7 +69,7 @@ pub fn messages(data: &[u8]) {
     let _ = data;
 }
 
-/// Entries of the journal, and what is shown of them.
+/// Entries of the journal, and texts made from them.
 pub fn journal(data: &[u8]) {
     #[cfg(target_os = "linux")]
     crate::manager::fuzz_journal(data);
@@ -82,7 +82,7 @@ pub fn journal(data: &[u8]) {
     }
 }
 
-/// What launchctl prints of a job.
+/// The output of `launchctl`.
 pub fn launchctl(data: &[u8]) {
     crate::manager::launchd::fuzz(&String::from_utf8_lossy(data));
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// Inputs like this one, each time the same.
+    /// Variations of this input, always the same.
     fn alike(input: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         let mut random = fastrand::Rng::with_seed(1);
         (0..100).map(move |_| {

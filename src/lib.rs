@@ -1,7 +1,7 @@
-//! workerheal keeps background workers alive: it notices units that a service manager has parked
-//! as failed, heals those that are meant to run, and proves that they stay up.
+//! workerheal keeps background workers alive: it notices units that a service manager has given up on, heals those that
+//! should run, and verifies that they stay up.
 //!
-//! The program's command line is one user of this library; another program can be too:
+//! The command line is one user of this library. Your program can use it too:
 //!
 //! ```no_run
 //! use workerheal::{Options, connect};
@@ -24,15 +24,16 @@
 //!
 //! # Structure
 //!
-//! Each module stands only on those below it:
+//! Each module depends only on those below it:
 //!
-//! - [`cli`]: one file a command, thin; beside it the surfaces that are features: the screen (`top`), the page
-//!   (`dashboard`), the tools for assistants (`mcp`).
-//! - [`client`] does one thing now, [`daemon`] is the service; [`api`] is what they say to each other, `http` limits and
-//!   reads requests, [`detect`] finds unhealthy workers for both. [`install`] installs the service.
-//! - `checkout`: directories compared by what they are; `frameworks`: Lerd's definitions of health probes.
-//! - [`setup`], [`files`], [`logging`], [`manager`]: the edges, all that touches the operating system.
-//! - [`core`]: decides, and does nothing else.
+//! - [`cli`]: one thin file for each command; beside it the optional surfaces: the terminal (`top`), the web page
+//! (`dashboard`), the tools for assistants (`mcp`).
+//! - [`client`] performs one operation, [`daemon`] is the service; [`api`] is their protocol, `http` limits and reads
+//! requests, [`detect`] finds unhealthy workers for both. [`install`] installs the service.
+//! - `checkout`: compares directories by identity; `frameworks`: Lerd's definitions of health probes; [`text`]: colours
+//! and layout.
+//! - [`setup`], [`files`], [`logging`], [`manager`]: everything that touches the operating system.
+//! - [`core`]: the decisions.
 
 pub mod api;
 mod blocking;

@@ -23,7 +23,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Runs the service until it is told to end. An error is in the log when it is returned.
+    /// Runs the service until it is told to end. A returned error has been logged already.
     pub fn run(self, options: &Options, verbose: bool, colored: bool) -> anyhow::Result<()> {
         logging::init(self.log, verbose, colored);
         end_on_panic();
@@ -42,8 +42,8 @@ impl Daemon {
     }
 }
 
-/// A daemon that lives on without one of its tasks would die silently: a panic in any of them ends
-/// the process, with its reason in the log, and the service manager starts it anew.
+/// A daemon that continues without one of its tasks would fail silently: a panic in any of them ends the process, with
+/// its reason in the log, and the service manager restarts it.
 fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("workerheal ends because of a defect in itself, please report it: {panic}");

@@ -1,4 +1,4 @@
-//! `workerheal completions` and `workerheal man`: what comes with a program.
+//! Generates shell completions and the man page.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -31,7 +31,7 @@ impl Man {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page)?;
         for command in Cli::command().get_subcommands() {
-            // One page has all: each command as a section of its own, with its options.
+            // One page for all: each command is a section, with its options.
             let name = command.get_name().to_owned();
             let man = clap_mangen::Man::new(command.clone());
             page.extend_from_slice(format!(".SH \"WORKERHEAL {}\"\n", name.to_uppercase()).as_bytes());

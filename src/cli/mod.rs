@@ -1,7 +1,6 @@
-//! The command line: parses it, runs the command, turns its end into an exit status.
+//! The command line: parses it, runs the command, and maps the result to an exit status.
 //!
-//! One file a command, each thin: ask, print. Results go to standard output, everything else to
-//! standard error.
+//! One file for each command, each thin. Results go to standard output, everything else to standard error.
 
 mod check;
 mod daemon;
@@ -113,11 +112,11 @@ enum Command {
     Man(generate::Man),
 }
 
-/// How a command ended, if without an error.
+/// The result of a command without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Done,
-    /// Some worker could not be healed, or is unhealthy where that was the question; or what was done may not last.
+    /// A worker could not be healed, or is unhealthy where that was asked; or a change is not saved.
     Unhealthy,
 }
 
@@ -132,7 +131,7 @@ pub fn run() -> ExitCode {
         sites: global.sites,
     };
     let result = match command {
-        // Its errors are in its log already.
+        // The daemon's errors are in its log already.
         Command::Daemon(command) => match command.run(&options, global.verbose, global.color != Color::Never) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => return ExitCode::from(exit_status(&error)),
@@ -180,8 +179,8 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if unreachable { 3 } else { 2 }
 }
 
-/// Runs a command on one thread: none has work for more. What is left on others when it has ended, such
-/// as a look at a file system that does not answer, is not waited for.
+/// Runs a command on one thread, as none needs more. Blocking calls that are still running at the end, such as a look
+/// at a file system that does not answer, are not waited for.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(command);

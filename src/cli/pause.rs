@@ -50,7 +50,7 @@ impl Resume {
     }
 }
 
-/// What is paused now.
+/// The pauses in force.
 fn show(paused: &Paused, done: &str, json: bool, style: Style) -> anyhow::Result<Status> {
     if json {
         term::print(format!("{}\n", serde_json::to_string_pretty(paused)?))?;

@@ -12,7 +12,7 @@ use crate::core::explain::times::{left, roughly, rounded};
 use crate::core::report::{Stage, WorkerReport};
 use crate::setup::Options;
 
-/// The least that is left for the reason.
+/// Minimum width of the reason.
 const MIN_REASON_WIDTH: usize = 16;
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ impl Status {
     }
 }
 
-/// How the daemon is, and what holds for all workers.
+/// The daemon's status and pauses.
 fn head(status: &DaemonStatus, style: Style) -> String {
     let uptime = status.uptime.map_or(String::new(), |uptime| format!(", up for {}", roughly(uptime)));
     let workers = format!("{} worker{}", status.workers, if status.workers == 1 { "" } else { "s" });
@@ -86,7 +86,7 @@ pub(super) fn ago(time: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// The workers, cut to the width of the terminal if there is one.
+/// The workers as a table, cut to the width of the terminal if there is one.
 fn table(workers: &[WorkerReport], now: SystemTime, style: Style, width: Option<usize>) -> String {
     if workers.is_empty() {
         return "No worker is loaded that the configuration covers.\n".to_owned();
@@ -99,7 +99,7 @@ fn table(workers: &[WorkerReport], now: SystemTime, style: Style, width: Option<
         *column = longest.max(head[at].len());
     }
     let room = width.map_or(usize::MAX, |width| {
-        // Long names give way to the reason, up to a point.
+        // Long names are cut in favour of the reason, up to a limit.
         let others: usize = columns[1..].iter().sum::<usize>() + 8;
         columns[0] = columns[0].min(width.saturating_sub(others + MIN_REASON_WIDTH).max(8));
         width.saturating_sub(columns[0] + others).max(MIN_REASON_WIDTH)
@@ -130,7 +130,7 @@ fn row(worker: &WorkerReport, now: SystemTime) -> [String; 5] {
     [worker.name(), state, attempts, changed, why(worker)]
 }
 
-/// What it waits for, and what went wrong.
+/// What the worker waits for, and its error.
 fn why(worker: &WorkerReport) -> String {
     let mut why = Vec::new();
     match (worker.phase, worker.retry_in) {

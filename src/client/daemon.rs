@@ -1,7 +1,7 @@
-//! The way to the daemon: HTTP over its unix socket.
+//! The client of the daemon: HTTP over its unix socket.
 //!
-//! A [`DaemonClient`] is nothing but the socket's path: each call is a connection of its own, so that a
-//! daemon that was restarted meanwhile makes no difference.
+//! A [`DaemonClient`] holds only the socket's path: each call has a connection of its own, so that a restart of the
+//! daemon in between makes no difference.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -32,13 +32,12 @@ use crate::core::units::UnitName;
 use crate::manager::Scope;
 use crate::setup::Options;
 
-/// How long the daemon may take to begin an answer. It says something before that in any case, as it
-/// takes the looks that an answer needs with limits of its own.
+/// How long the daemon may take to begin a response. Its own limits are shorter.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest answer that is taken: a thousand workers have a few hundred kilobytes.
+/// Maximum length of a response: a thousand workers have a few hundred kilobytes.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
-/// The daemon, as others reach it.
+/// A client of the daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonClient {
     socket: PathBuf,
@@ -46,7 +45,7 @@ pub struct DaemonClient {
 }
 
 impl DaemonClient {
-    /// The daemon that the options are about.
+    /// The daemon for these options.
     ///
     /// # Errors
     ///
@@ -63,13 +62,13 @@ impl DaemonClient {
         Ok(daemon)
     }
 
-    /// Where it is asked.
+    /// The path of its socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// How it is.
+    /// Returns the daemon's status.
     ///
     /// # Errors
     ///
@@ -87,7 +86,7 @@ impl DaemonClient {
         self.get("/v1/workers").await
     }
 
-    /// The workers that something is wrong with, with the last line that each has logged.
+    /// Unhealthy workers, with the last log line of each.
     ///
     /// # Errors
     ///
@@ -115,7 +114,7 @@ impl DaemonClient {
         self.post("/v1/heal", &HealRequest { targets: targets.to_vec(), prove: None, dry_run: true }).await
     }
 
-    /// Has it heal what the targets name, or everything; [`DaemonHealing::next`] tells how that goes.
+    /// Heals what the targets name, or everything; [`DaemonHealing::next`] returns the progress.
     ///
     /// # Errors
     ///
@@ -131,8 +130,8 @@ impl DaemonClient {
         Ok(DaemonHealing::new(messages, plan))
     }
 
-    /// Pauses healing of what the targets name, or of everything; for so long, or until it is resumed.
-    /// Answers all pauses in force.
+    /// Pauses healing of what the targets name, or of everything; for this long, or until it is resumed. Returns all
+    /// pauses in force.
     ///
     /// # Errors
     ///
@@ -142,7 +141,7 @@ impl DaemonClient {
         self.post("/v1/pause", &PauseRequest { targets: targets.to_vec(), time }).await
     }
 
-    /// Ends pauses. Answers those that are still in force.
+    /// Ends pauses. Returns those that are still in force.
     ///
     /// # Errors
     ///
@@ -164,7 +163,7 @@ impl DaemonClient {
         Ok(explanations)
     }
 
-    /// The units of the workers that the targets name. Whose another name of a unit is only the daemon knows.
+    /// The units of the workers that the targets name. Only the daemon knows aliases.
     pub(super) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
         let workers = self.named_workers().await?;
         let mut units = Vec::new();
@@ -183,7 +182,7 @@ impl DaemonClient {
         UnitName::parse(&explained.explanation.unit).ok()
     }
 
-    /// Every worker, by the names that a target can give it.
+    /// Every worker with the names that a target can use.
     async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
         let workers = self.workers().await?.into_iter().filter_map(|it| {
             Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: None }))
@@ -191,11 +190,11 @@ impl DaemonClient {
         Ok(workers.collect())
     }
 
-    /// The events that are asked for, as they come.
+    /// The selected events, as they come.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or cannot read what is asked for.
+    /// If it does not answer, or rejects the filter.
     pub async fn events(&self, filter: &EventFilter) -> Result<Events, DaemonError> {
         let mut query = format!("/v1/events?follow={}", filter.follow);
         for (key, value) in [("after", &filter.after), ("since", &filter.since)] {
@@ -229,7 +228,7 @@ impl DaemonClient {
         })
     }
 
-    /// Asks, and waits for the beginning of the answer, which is a success.
+    /// Sends a request, and waits for the beginning of a successful response.
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, DaemonError> {
         let request = Request::builder()
             .method(method)
@@ -241,7 +240,7 @@ impl DaemonClient {
         let stream = self.stream().await?;
         let answer = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the answer.
+            // It ends with the response.
             tokio::spawn(connection);
             sender.send_request(request).await
         };
@@ -282,11 +281,11 @@ impl DaemonClient {
 }
 
 fn json(request: &impl Serialize) -> Bytes {
-    // Strings and numbers always are JSON.
+    // Strings and numbers never fail.
     serde_json::to_vec(request).unwrap_or_default().into()
 }
 
-/// A text as part of a path or a query.
+/// Escapes a text for a path or a query.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! Why the daemon did not do something.
+//! Errors of the daemon's client.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -11,43 +11,42 @@ use crate::core::text;
 /// Why the daemon did not do something.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DaemonError {
-    /// There is none.
+    /// No daemon is running.
     #[error("no daemon answers at {}; start it with `{start}`", text::path(socket))]
     Absent {
-        /// Where it was looked for.
+        /// The path of the socket.
         socket: PathBuf,
-        /// How to start it.
+        /// The command that starts it.
         start: &'static str,
     },
-    /// It ended, or does not keep to what was agreed.
+    /// It ended, or does not follow the protocol.
     #[error("the daemon at {} did not answer: {why}", text::path(socket))]
     Broken {
-        /// Where it was asked.
+        /// The path of the socket.
         socket: PathBuf,
         /// What happened.
         why: String,
     },
-    /// It refused; says why.
+    /// It refused the request; says why.
     #[error("{error}")]
     Refused {
-        /// The status of its answer.
+        /// The HTTP status.
         status: u16,
         /// Why, as one sentence.
         error: String,
     },
-    /// No covered worker was named.
+    /// A target names no covered worker.
     #[error(transparent)]
     Target(#[from] UnknownTarget),
 }
 
 impl DaemonError {
-    /// The daemon at this socket ended, or does not keep to the protocol.
+    /// The daemon at this socket ended, or does not follow the protocol.
     pub(super) fn broken(socket: &Path, why: &dyn Display) -> Self {
         Self::Broken { socket: socket.to_owned(), why: why.to_string() }
     }
 
-    /// Whether it is the daemon, or what it needs, that cannot be reached, rather than the question
-    /// that is wrong.
+    /// Whether the daemon, or what it needs, cannot be reached, rather than the request being wrong.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {

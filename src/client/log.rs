@@ -1,6 +1,6 @@
-//! The log of a worker: its last lines, or those and all that follow.
+//! The log of a worker: its last lines, and optionally those that follow.
 //!
-//! It is read from where the service manager keeps it, whether or not a daemon runs.
+//! It is read from the service manager's log, whether or not a daemon runs.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The last `count` lines of the unit's log, the oldest first; fewer if it has no more.
 ///
-/// The caller sees to it that the unit is a worker that the configuration covers: nothing is checked
-/// here. [`Access::explain`](super::Access::explain), for one, refuses all others.
+/// The caller checks that the unit is a covered worker, for example with [`Access::explain`](super::Access::explain),
+/// which rejects all others.
 ///
 /// # Errors
 ///
@@ -39,14 +39,14 @@ pub async fn last(options: &Options, unit: &UnitName, count: usize) -> Result<Ve
     Ok(lines)
 }
 
-/// About the last `count` lines of the unit's log, the oldest first, and then each that is written, as
-/// it is. Dropped, the [`Log`] reads no further.
+/// About the last `count` lines of the unit's log, the oldest first, and then each new line. Reading ends when the
+/// [`Log`] is dropped.
 ///
-/// Which units may be asked for is the caller's to check, as with [`last`].
+/// As with [`last`], the caller checks the unit.
 ///
 /// # Errors
 ///
-/// If the service manager cannot be reached. That the log cannot be read is told by [`Log::next`].
+/// If the service manager cannot be reached. [`Log::next`] reports that the log cannot be read.
 pub async fn follow(options: &Options, unit: &UnitName, count: usize) -> Result<Log, ClientError> {
     open(options, unit, WantedLines { last: count, follow: true }).await
 }

@@ -1,10 +1,10 @@
-//! The one way in which every surface reaches the system: through the daemon where one answers,
-//! straight to the service manager for what needs none.
+//! How every surface reaches the system: through the daemon if one is running, else directly through the service
+//! manager.
 //!
-//! - [`Access`] picks the way for what either can do: heal and explain.
-//! - [`daemon`] is the way to the daemon: all that it can be asked, its events as they happen.
-//! - [`standalone`] is the way without one.
-//! - [`log`] is the log of one worker, with or without it.
+//! - [`Access`] chooses between the two.
+//! - [`daemon`] is the client of the daemon, for all its calls and its events.
+//! - [`standalone`] works without a daemon.
+//! - [`log`] is the log of one worker, with or without a daemon.
 
 pub mod daemon;
 mod error;
@@ -35,13 +35,13 @@ use standalone::{Healing, Standalone};
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// A file is wrong, or the service manager cannot be reached.
+    /// A file has an error, or the service manager cannot be reached.
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The service manager did not answer.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// No covered worker was named.
+    /// A target names no covered worker.
     #[error(transparent)]
     Target(#[from] UnknownTarget),
     /// The daemon did not answer, or refused.
@@ -50,7 +50,7 @@ pub enum ClientError {
     /// The log of a worker cannot be read.
     #[error(transparent)]
     Log(#[from] log::LogError),
-    /// A time is written in a way that cannot be read.
+    /// A duration cannot be parsed.
     #[error("`{0}` is not a duration; write a number with its unit, such as 500ms, 3s or 10m")]
     Duration(String),
 }
@@ -69,11 +69,11 @@ impl From<PlanError> for ClientError {
 pub enum Access {
     /// Through the daemon.
     Daemon(DaemonClient),
-    /// Straight to the service manager.
+    /// Directly through the service manager.
     Standalone(Box<ConfiguredStandalone>),
 }
 
-/// A client without a daemon, and what it was made of.
+/// A standalone client, and what it was made from.
 #[derive(Debug)]
 pub struct ConfiguredStandalone {
     setup: Setup,
@@ -84,7 +84,7 @@ impl ConfiguredStandalone {
     async fn open(options: &Options) -> Result<Self, SetupError> {
         let configured = Configured::load(options)?;
         let connected = Native::connect(configured.scope(), configured.patterns());
-        // The two take about as long, so they are done at once.
+        // Both take about as long, so they are done at the same time.
         let (setup, connected) = tokio::join!(spawn_blocking(|| configured.load_rest()), connected);
         let setup = setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
         let (manager, changes) = connected?;
@@ -104,8 +104,7 @@ pub async fn connect(options: &Options) -> Result<Standalone<Native>, SetupError
 }
 
 impl Access {
-    /// Through the daemon if one answers. Whoever names files of their own wants these to decide, and
-    /// not those of the daemon.
+    /// Through the daemon if one is running. If the options name files, these files decide, so the daemon is not used.
     ///
     /// # Errors
     ///
@@ -118,8 +117,7 @@ impl Access {
         Ok(Self::Standalone(Box::new(ConfiguredStandalone::open(options).await?)))
     }
 
-    /// What is wrong with the files that were read, but keeps nothing from working: a line each. What the
-    /// daemon has read it has told in its log.
+    /// Warnings about the files that were read, a line each. The daemon's warnings are in its log.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         match self {
@@ -143,8 +141,8 @@ impl Access {
         }
     }
 
-    /// Every worker that something is wrong with and that is not meant to be down, sorted by site, then
-    /// worker: as the daemon sees it, if one answers. With `errors`, also what went wrong.
+    /// Every unhealthy worker that is not down on purpose, sorted by site, then worker: as the daemon reports it, if
+    /// one is running. `errors` includes what went wrong.
     ///
     /// # Errors
     ///
@@ -229,7 +227,7 @@ impl ConfiguredStandalone {
         for unit in target::select(&detector.context.selector.by_own_names(targets), &workers)? {
             let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
             let Setup { paths, scope, context, .. } = &self.setup;
-            // What the daemon has written down was read as of the origin.
+            // The saved state was read with this clock.
             let files = (paths, &*context.registry);
             let references =
                 references_for(files, (&detector.manager, *scope), (&unit, worker), Timestamp::default()).await;
@@ -242,8 +240,7 @@ impl ConfiguredStandalone {
     }
 }
 
-/// A heal under way. Dropped early, it is no longer told of; the daemon heals on, a direct one starts
-/// nothing further.
+/// A heal under way. If it is dropped early, the daemon continues; a standalone heal starts nothing further.
 #[derive(Debug)]
 pub enum Heal<'a> {
     /// By the daemon.
@@ -253,7 +250,7 @@ pub enum Heal<'a> {
 }
 
 impl Heal<'_> {
-    /// What is being done.
+    /// What the heal does.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         match self {
@@ -275,7 +272,7 @@ impl Heal<'_> {
         }
     }
 
-    /// What became of the workers, once [`next`](Self::next) has answered `None`.
+    /// The result for each worker, once [`next`](Self::next) has returned `None`.
     #[must_use]
     pub fn into_report(self) -> Report {
         match self {

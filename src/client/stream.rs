@@ -1,4 +1,4 @@
-//! What the daemon tells bit by bit: events as they happen, and a heal under way.
+//! Streams of the daemon: its events, and a heal under way.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use crate::api::Refused;
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Report};
 
-/// Which events are wanted. The default is those from now on, for ever.
+/// Which events to read. The default is all events from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Those after the one with this id.
+    /// Events after the one with this id.
     pub after: Option<String>,
-    /// Those since this time: a duration such as `1h`, or RFC 3339.
+    /// Events since this time: a duration such as `1h`, or RFC 3339.
     pub since: Option<String>,
-    /// At most so many of the past, the latest.
+    /// Maximum number of past events; the latest are read.
     pub limit: Option<usize>,
-    /// Also those that are yet to happen.
+    /// Whether to continue with events as they happen.
     pub follow: bool,
 }
 
@@ -32,10 +32,10 @@ impl Default for EventFilter {
     }
 }
 
-/// Something from the stream of events.
+/// An item of the stream of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamItem {
-    /// An event, and its id, to go on after.
+    /// An event, with its id for resuming.
     Event {
         /// Its id.
         id: String,
@@ -46,7 +46,7 @@ pub enum StreamItem {
     Gap(String),
 }
 
-/// Events as they come.
+/// A stream of events.
 #[derive(Debug)]
 pub struct Events {
     messages: Messages,
@@ -57,8 +57,8 @@ impl Events {
         Self { messages }
     }
 
-    /// The next one; `None` when the stream has ended. That of a follower ends when it cannot keep up
-    /// or the daemon ends: it can go on after the id of the last event.
+    /// The next item; `None` when the stream has ended. The stream of a follower ends when it cannot keep up or the
+    /// daemon ends: it can be resumed after the id of the last event.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Events {
                     let gap: Refused = read(&self.messages.socket, data.as_bytes())?;
                     return Ok(Some(StreamItem::Gap(gap.error)));
                 }
-                // Of a later version.
+                // Of a later version of the daemon.
                 _ => {}
             }
         }
@@ -117,14 +117,14 @@ impl DaemonHealing {
         }
     }
 
-    /// The result, once [`next`](Self::next) has answered `None`.
+    /// The result, once [`next`](Self::next) has returned `None`.
     #[must_use]
     pub fn into_report(self) -> Report {
         self.report
     }
 }
 
-/// The messages of an answer, as they come.
+/// The messages of a response, as they come.
 #[derive(Debug)]
 pub(super) struct Messages {
     /// The daemon's socket, for errors.
@@ -157,7 +157,7 @@ impl Messages {
     }
 }
 
-/// What the daemon at this socket has sent.
+/// Parses a response of the daemon at this socket.
 pub(super) fn read<T: DeserializeOwned>(socket: &Path, bytes: &[u8]) -> Result<T, DaemonError> {
     let unreadable = |error| DaemonError::broken(socket, &format!("its answer cannot be read: {error}"));
     serde_json::from_slice(bytes).map_err(unreadable)

@@ -1,5 +1,5 @@
-//! At most one daemon heals. It holds two locks, one on the directory of the state, and one on a file beside
-//! the socket. Either alone keeps a second daemon from healing, and one that was taken away is taken again.
+//! Ensures that only one daemon heals. It holds two locks, one on the directory of the state, and one on a file beside
+//! the socket. Either one keeps a second daemon from healing, and a lock that was lost is taken again.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -16,7 +16,7 @@ use crate::core::text;
 use crate::files::paths::Paths;
 use crate::setup::SetupError;
 
-/// How long taking the locks may take.
+/// Maximum time to take the locks.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The locks, held until this is dropped.
@@ -26,11 +26,11 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes both locks, or the one that can be had; `lost` is told if another daemon has taken one meanwhile.
+    /// Takes both locks, or the available one; `lost` is notified if another daemon has taken one since.
     ///
     /// # Errors
     ///
-    /// If another daemon has one of them, or neither can be had.
+    /// If another daemon holds one of them, or neither can be taken.
     pub fn take(paths: &Paths, lost: mpsc::Sender<SetupError>) -> Result<Self, SetupError> {
         let mut locks = Locks {
             state: paths.state.parent().unwrap_or(Path::new("/")).to_owned(),
@@ -44,12 +44,12 @@ impl Lock {
         } else {
             tracing::warn!("one of two locks could not be taken; the other one keeps a second daemon from healing");
         }
-        // A thread of its own: the file system may not answer.
+        // In a thread of its own, as the file system may not answer.
         let (checks, asked) = sync_channel(1);
         let thread = std::thread::Builder::new().name("lock".to_owned()).spawn(move || {
             while asked.recv().is_ok() {
                 if let Err(error @ SetupError::AnotherDaemon(_)) = locks.take() {
-                    // The loop is there for as long as the daemon is.
+                    // The receiver exists as long as the daemon.
                     let _ = lost.blocking_send(error);
                     return;
                 }
@@ -59,14 +59,14 @@ impl Lock {
         Ok(Self { checks })
     }
 
-    /// Has the locks looked after: what was removed is made again, and locked.
+    /// Checks the locks: a removed file is created again, and locked.
     pub fn check(&self) {
-        // If that is being done already, it will do.
+        // A check that is under way is enough.
         let _ = self.checks.try_send(());
     }
 }
 
-/// Whether a daemon that lives has the lock beside this socket.
+/// Whether a running daemon holds the lock beside this socket.
 pub(super) fn is_taken(socket: &Path) -> bool {
     let lock = open_file(socket, &socket.with_extension("lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
@@ -79,7 +79,7 @@ struct Locks {
 }
 
 impl Locks {
-    /// Takes what is not held, or is no longer where it belongs.
+    /// Takes locks that are not held, or whose file was replaced.
     fn take(&mut self) -> Result<(), SetupError> {
         let Self { state, socket, held: [state_lock, socket_lock] } = self;
         let socket_lock_path = socket.with_extension("lock");
@@ -102,7 +102,7 @@ impl Locks {
     }
 }
 
-/// Locks what is at the path, unless that is what is held.
+/// Locks the file at the path, unless it is locked already.
 fn hold(held: &mut Option<File>, path: &Path, open: impl FnOnce() -> io::Result<File>) -> Result<(), TryLockError> {
     let identity = |data: std::fs::Metadata| (data.dev(), data.ino());
     let there = std::fs::metadata(path).map(identity).ok();
@@ -112,12 +112,12 @@ fn hold(held: &mut Option<File>, path: &Path, open: impl FnOnce() -> io::Result<
     }
     let file = open().map_err(TryLockError::Error)?;
     file.try_lock()?;
-    // The earlier one goes only now.
+    // The earlier lock is released only now.
     *held = Some(file);
     Ok(())
 }
 
-/// The directory itself is locked: that needs no room in it.
+/// The directory itself is locked, which needs no free space.
 fn open_directory(path: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     File::open(path)

@@ -1,12 +1,12 @@
 //! `workerheal dashboard`: a page on this machine that shows the workers, and heals them.
 //!
-//! A surface like any other: it asks the daemon by its [client](crate::client), and decides nothing about
-//! healing. The page is three kinds of files in `page/`, compiled in; it needs nothing from anywhere else.
+//! It uses the daemon's [client](crate::client), and decides nothing about healing. The files of the page are in
+//! `page/`, compiled in; it loads nothing from elsewhere.
 //!
-//! - [`serve`]: what is answered, one function each.
-//! - [`auth`]: who is let in.
-//! - [`feed`]: what goes on: events, and a heal under way.
-//! - here: where it listens, and how it is opened.
+//! - [`serve`]: the handlers.
+//! - [`auth`]: authentication.
+//! - [`feed`]: events, and a heal under way.
+//! - this file: the address, and opening the browser.
 
 mod auth;
 mod feed;
@@ -22,15 +22,15 @@ use crate::http::connection_limit::{Accepting, ConnectionLimit};
 use crate::setup::Options;
 use auth::Auth;
 
-/// Where it listens if it can, so that the address is the same each time.
+/// The preferred port, so that the address is the same each time.
 pub const PORT: u16 = 9478;
-/// Connections at once. A browser has six.
+/// Maximum number of concurrent connections. A browser has six.
 const MAX_CONNECTIONS: usize = 64;
 
 /// Why there is no dashboard.
 #[derive(Debug, thiserror::Error)]
 pub enum DashboardError {
-    /// Others could reach it.
+    /// Other machines could reach it.
     #[error(
         "{0} is no address of this machine alone; listen at 127.0.0.1:{PORT}, and from elsewhere use \
          `ssh -L {PORT}:127.0.0.1:{PORT} HOST`"
@@ -39,12 +39,12 @@ pub enum DashboardError {
     /// The address cannot be used.
     #[error("cannot listen at {address}: {error}; name another with --listen")]
     Listen {
-        /// Which one.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
-    /// There is no secret without random numbers.
+    /// There are no random numbers for the secrets.
     #[error("the operating system has no random numbers for a token: {0}")]
     Random(getrandom::Error),
 }
@@ -57,7 +57,7 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Listens at an address of this machine; at none in particular, at [`PORT`] if it is free.
+    /// Listens at this address, or at [`PORT`] if that is free, else at any port.
     ///
     /// # Errors
     ///
@@ -77,13 +77,13 @@ impl Dashboard {
         Ok(Self { listener, auth, options: options.clone() })
     }
 
-    /// The address to open, token and all.
+    /// The address to open, including the token.
     #[must_use]
     pub fn url(&self) -> String {
         self.auth.url()
     }
 
-    /// Opens it in the browser of whoever sits here. If that cannot be done, they have the address in print.
+    /// Opens it in the user's browser. If that fails, the printed address remains.
     pub fn open(&self) {
         let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
         let quiet = Stdio::null;
@@ -94,7 +94,7 @@ impl Dashboard {
         }
     }
 
-    /// Answers, for ever.
+    /// Serves requests, forever.
     pub async fn serve(self) {
         let router = serve::router(self.options, self.auth);
         let mut connections = ConnectionLimit::new(MAX_CONNECTIONS);

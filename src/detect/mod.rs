@@ -1,8 +1,8 @@
-//! Who is unhealthy, found by asking the service manager: for callers without a daemon to ask, and for
-//! the daemon when a person names what is to be healed.
+//! Finds unhealthy workers by asking the service manager: for clients without a daemon, and for the daemon when a
+//! request names workers.
 //!
-//! A [`Detector`] decides nothing itself. Who is unhealthy is [judged](inquiry) by the healer that the daemon
-//! acts by; what a person names, by the same rules.
+//! A [`Detector`] decides nothing itself. The healer [judges](inquiry) which workers are unhealthy, and named workers
+//! are judged by the same rules.
 
 mod inquiry;
 pub mod probe;
@@ -33,38 +33,37 @@ use crate::core::units::{ActiveState, Detail, Inspection, Location, UnitName, Un
 use crate::detect::probe::probe;
 use crate::manager::{ManagerError, ServiceManager};
 
-/// How long [`Detector::enrich`] may take for all workers together.
+/// Maximum time of [`Detector::enrich`] for all workers together.
 pub(crate) const ENRICH_TIMEOUT: Duration = Duration::from_millis(500);
-/// How many units are looked at at once.
+/// Maximum number of concurrent inspections.
 const MAX_CONCURRENT_INSPECTIONS: usize = 16;
-/// How many searches in the journal run at once: each is a process.
+/// Maximum number of concurrent searches in the journal: each is a process.
 const MAX_CONCURRENT_SEARCHES: usize = 4;
-/// The time between two questions to a worker that has refused to answer one.
+/// Time between two probes of a worker that has refused one.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A worker that is down and is not going to be started.
+/// A worker that is down and must not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Which worker.
+    /// The worker.
     pub worker: UnhealthyWorker,
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
 }
 
-/// What a search for unhealthy workers found.
+/// The result of a search for unhealthy workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Workers that something is wrong with, and that are to be healed.
+    /// Unhealthy workers to heal.
     pub unhealthy: Vec<UnhealthyWorker>,
-    /// Workers that something is wrong with, but nothing that a start would mend, or nothing that the
-    /// configuration has healed.
+    /// Unhealthy workers that are only listed: a start would not help, or the configuration excludes their state.
     pub shown: Vec<Refused>,
-    /// Workers that are down, but meant to be.
+    /// Workers that are down on purpose.
     pub refused: Vec<Refused>,
 }
 
-/// Whether the last log line of a worker in this state says what went wrong: not where it ended cleanly, cannot
-/// begin, or goes on running.
+/// Whether the last log line of a worker in this state says what went wrong: not if it ended cleanly, cannot start, or
+/// continues to run.
 fn says_why(state: State) -> bool {
     match state {
         State::Failed | State::StartLimitHit | State::CrashLooping | State::Stuck => true,
@@ -72,7 +71,7 @@ fn says_why(state: State) -> bool {
     }
 }
 
-/// By site, then worker.
+/// The order of lists: by site, then worker.
 fn order(worker: &UnhealthyWorker) -> (String, String, String) {
     (worker.site.clone(), worker.worker.clone(), worker.unit.clone())
 }
@@ -80,7 +79,7 @@ fn order(worker: &UnhealthyWorker) -> (String, String, String) {
 /// Why there is no plan.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PlanError {
-    /// Something was named that is no covered worker.
+    /// A target names no covered worker.
     #[error(transparent)]
     Target(#[from] UnknownTarget),
     /// The service manager did not answer.
@@ -88,18 +87,17 @@ pub enum PlanError {
     Manager(#[from] ManagerError),
 }
 
-/// A service manager, and the rules by which its units are judged.
+/// A service manager, and the settings by which its units are judged.
 #[derive(Debug, Clone)]
 pub struct Detector<M> {
-    /// The manager.
+    /// The service manager.
     pub manager: M,
-    /// The rules.
+    /// The settings.
     pub context: Context,
 }
 
 impl<M: ServiceManager> Detector<M> {
-    /// Every covered worker, whatever its state. Of a unit whose name alone does not tell, the
-    /// manager is asked.
+    /// Every covered worker, whatever its state. If a unit's name is ambiguous, the manager is asked for its directory.
     ///
     /// # Errors
     ///
@@ -115,7 +113,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(workers)
     }
 
-    /// Whose worker a unit is, if it is covered.
+    /// The worker of a unit, if it is covered.
     ///
     /// # Errors
     ///
@@ -145,7 +143,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(checkout::spelt_as_registered(self.manager.location(unit).await?, rivals).await)
     }
 
-    /// A close look at one unit.
+    /// Inspects one unit.
     ///
     /// # Errors
     ///
@@ -155,9 +153,9 @@ impl<M: ServiceManager> Detector<M> {
         Ok(checkout::inspection_spelt_as_registered(self.manager.inspect(unit, detail).await?, rivals).await)
     }
 
-    /// Every worker that something is wrong with and that is not meant to be down, sorted by site,
-    /// then worker: what the healer of a daemon would say, given what the last one has remembered. Costs one
-    /// list, a closer look at each unit that is not simply up, and a question to each that has a health probe.
+    /// Every unhealthy worker that is not down on purpose, sorted by site, then worker: what a daemon's healer would
+    /// report, given the saved state. Costs one list, an inspection of each unit that is not simply up, and a probe of
+    /// each worker that has one.
     ///
     /// # Errors
     ///
@@ -184,8 +182,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(healer.reports(Timestamp::default()).iter().filter_map(WorkerReport::unhealthy).collect())
     }
 
-    /// What there is to say of these workers, of which each was named: what a person wants healed overrules
-    /// an earlier stop, but no pause.
+    /// Judges these workers, each of which was named: a request overrules an earlier stop, but no pause.
     ///
     /// # Errors
     ///
@@ -222,7 +219,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(findings)
     }
 
-    /// What there is to find out about a unit that was named: if it is up, whether it answers its probe.
+    /// Inspects a named unit, and probes it if it is up.
     fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
         let Context { selector, registry, policy, .. } = &self.context;
         let detail = Detail { file: status.active == ActiveState::Inactive, ..Detail::default() };
@@ -264,8 +261,8 @@ impl<M: ServiceManager> Detector<M> {
         }
     }
 
-    /// Fills in the last log line of each worker that failed, begun in order, until 500 ms have passed; what
-    /// is left then stays as it is. In other states that line would be no error.
+    /// Fills in the last log line of each failed worker, in order, until 500 ms have passed; the others keep theirs. In
+    /// other states that line would be no error.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
         let deadline = Instant::now() + ENRICH_TIMEOUT;
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES));
@@ -280,14 +277,14 @@ impl<M: ServiceManager> Detector<M> {
         }
         while let Ok(Some(found)) = timeout_at(deadline, searches.join_next()).await {
             if let Ok((at, Some(line))) = found {
-                // It says more than how the last attempt ended.
+                // It says more than the error of the last attempt.
                 workers[at].last_error = line;
             }
         }
     }
 
-    /// Why a worker is, or is not, being healed, as far as that can be known without the daemon: from
-    /// the service manager, the journal, the files, and what the daemon has written down.
+    /// Why a worker is, or is not, being healed, as far as that is known without the daemon: from the service manager,
+    /// the journal, the files, and the saved state.
     ///
     /// # Errors
     ///
@@ -307,14 +304,14 @@ impl<M: ServiceManager> Detector<M> {
             facts.extend(refused_often(unit, &place));
         }
         for fact in facts {
-            // Only what it makes of them is of interest, not what it would do.
+            // Only the resulting state is of interest, not the actions.
             let _ = healer.observe(Timestamp::default(), fact);
         }
         Ok(healer.explain(Timestamp::default(), unit, &seen, references))
     }
 
-    /// What there is to heal: everything, or what the targets name. A caller that names a worker wants to
-    /// know why nothing is done about it.
+    /// What to heal: everything, or what the targets name. Named workers that are not healed are included with the
+    /// reason.
     ///
     /// # Errors
     ///
@@ -328,7 +325,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(self.plan_for(&target::select(&targets, &workers)?).await?)
     }
 
-    /// What there is to heal of these workers, which were named.
+    /// What to heal of these named workers.
     ///
     /// # Errors
     ///
@@ -340,21 +337,20 @@ impl<M: ServiceManager> Detector<M> {
         Ok(Plan { unhealthy, left_alone: Vec::new(), refused })
     }
 
-    /// The last line that a unit has logged, if it can be found in time.
+    /// The last line that a unit has logged, if it is found in time.
     pub async fn last_words(&self, unit: &UnitName) -> Option<String> {
         timeout_at(Instant::now() + ENRICH_TIMEOUT, self.manager.last_error(unit)).await.ok().flatten()
     }
 }
 
-/// What the healer has to know of a worker that was found to refuse its probe: that it did so as often
-/// as it takes.
+/// Facts for the healer that make a worker unreachable: as many refused probes as that takes.
 pub(crate) fn refused_often(unit: &UnitName, place: &str) -> impl Iterator<Item = Fact> {
     let result =
         ProbeResult { answer: ProbeAnswer::Refused(place.to_owned()), up_for: Some(Duration::MAX), file_age: None };
     std::iter::repeat_n(Fact::Probed(unit.clone(), result), REFUSALS as usize)
 }
 
-/// Whether a worker that is up refuses to answer, and goes on refusing; where.
+/// The address at which a worker that is up keeps refusing its probe, if it does.
 async fn refuses(
     manager: &impl ServiceManager,
     unit: &UnitName,

@@ -1,6 +1,6 @@
-//! The edge to the workers themselves: asks one that is up whether it accepts connections.
+//! Health probes: connects to a worker that is up.
 //!
-//! What the answers mean is decided in [`core::probe`](crate::core::probe).
+//! [`core::probe`](crate::core::probe) decides what the answers mean.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -17,13 +17,12 @@ use crate::core::units::{Detail, UnitName};
 use crate::files::paths::read_bounded;
 use crate::manager::ServiceManager;
 
-/// How long the whole question may take.
+/// Maximum duration of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A file with an address is no longer than this, in bytes.
+/// Maximum length of a file with an address, in bytes.
 const MAX_URL_FILE_BYTES: usize = 4096;
 
-/// Asks a worker how it is. `directory` is where relative paths begin; `None` is the unit's own
-/// `WorkingDirectory=`.
+/// Probes a worker. `directory` is the base of relative paths; `None` is the unit's own `WorkingDirectory=`.
 pub async fn probe(
     manager: &impl ServiceManager,
     unit: &UnitName,
@@ -34,7 +33,7 @@ pub async fn probe(
         Ok(answer) => answer,
         Err(_) => (ProbeAnswer::Unknown("it takes too long to answer".to_owned()), None),
     };
-    // Only a refusal has to be weighed.
+    // Only a refusal needs the uptime.
     let up_for = match &answer {
         ProbeAnswer::Refused(_) => manager
             .inspect(unit, Detail::default())
@@ -72,7 +71,7 @@ async fn ask(
     }
 }
 
-/// The address in a file of the directory, and how old the file is. `within`: the file has to be inside of it.
+/// The address in a file of the directory, and the file's age. `within`: the file must be inside the directory.
 async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(String, Duration), String> {
     let file = directory.join(path);
     let shown = text::path(&file);
@@ -100,7 +99,7 @@ async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(St
     }
 }
 
-/// What the path leads to, if that is inside of the directory.
+/// The target of the path, if that is inside the directory.
 fn inside(directory: &Path, file: &Path) -> io::Result<PathBuf> {
     let (directory, file) = (directory.canonicalize()?, file.canonicalize()?);
     if file.starts_with(&directory) {
@@ -126,7 +125,7 @@ fn address_in(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| format!("{}:{port}", reachable(host)))
 }
 
-/// A server that listens everywhere says so in its URL; here it is reached at home.
+/// A server that listens on all addresses says so in its URL; it is probed on the loopback address.
 fn reachable(host: &str) -> &str {
     match host {
         "0.0.0.0" => "127.0.0.1",
@@ -135,7 +134,7 @@ fn reachable(host: &str) -> &str {
     }
 }
 
-/// Connects, and hangs up. A name that stands for several addresses refuses if all of them do.
+/// Connects and disconnects. A name with several addresses refuses if all of them do.
 async fn connect(address: &str) -> ProbeAnswer {
     let name = address.to_owned();
     let resolved = NAMES.within(PROBE_TIMEOUT, move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>));

@@ -1,5 +1,4 @@
-//! What a server of ours reads of a call, within bounds, and how it says no: with a status and one sentence,
-//! as JSON.
+//! Reads requests within limits, and rejects them with a status and one sentence, as JSON.
 
 use std::time::Duration;
 
@@ -16,10 +15,10 @@ use crate::core::text::plain;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest time that something can be paused, or looked back.
+/// Maximum duration of a pause, or of a look into the past.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// An answer that is no success.
+/// A response that is not a success.
 pub(crate) struct Rejection {
     status: StatusCode,
     error: String,
@@ -37,7 +36,7 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// The body of a call, of at most so many bytes.
+/// The body of a request, with a limit of its length.
 pub(crate) async fn body(request: Request, longest: usize) -> Result<Bytes, Rejection> {
     let too_long = || Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, format!("write at most {} KiB", longest / 1024));
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
@@ -50,16 +49,16 @@ pub(crate) async fn body(request: Request, longest: usize) -> Result<Bytes, Reje
     }
 }
 
-/// The JSON object that a body is.
+/// Parses a body as a JSON object.
 pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
-    // A list would be taken for the fields in order.
+    // A list would be read as the fields in order.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "write a JSON object, such as {\"targets\": []}"));
     }
     serde_json::from_slice(body).map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-/// A duration as people write it.
+/// Parses a duration such as `90s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, Rejection> {
     let hint = "write a number with its unit, such as 90s, 30m or 2h";
     match humantime::parse_duration(text.trim()) {

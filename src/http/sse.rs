@@ -1,4 +1,4 @@
-//! Responses that go on: server-sent events.
+//! Streaming responses: server-sent events.
 
 use axum::body::Body;
 use axum::http::header;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream as streams;
 use tokio::sync::mpsc;
 
-/// An answer that goes on for as long as there is something to tell.
+/// A response that streams these frames.
 pub(crate) fn stream(frames: mpsc::Receiver<Bytes>) -> Response {
     let body = streams::unfold(frames, async |mut frames| {
         let bytes = frames.recv().await?;

@@ -1,11 +1,10 @@
-//! Installs workerheal as a service of the calling user, and takes it away again.
+//! Installs workerheal as a service of the calling user, and uninstalls it.
 //!
-//! What there is to do is worked out first, as a list of [`Step`]s that can be shown; then each is done,
-//! through the service manager's own interface. What is as it should be is no step, so to install twice
-//! does nothing, and to install a newer workerheal over an older one does just what differs. The files
-//! that are written are those of `packaging/`, with the path of the running program.
+//! The steps are planned first, as a list of [`Step`]s that can be shown, and then performed through the service
+//! manager's own interface. What is right already is no step, so that installing twice does nothing, and an upgrade
+//! changes only what differs. The files are those of `packaging/`, with the path of the running program.
 //!
-//! - [`plan`]: from what there is to what there is to do.
+//! - [`plan`]: from the current state to the steps.
 //! - [`systemd`], [`launchd`]: the unit and the agent.
 
 pub mod launchd;
@@ -27,7 +26,7 @@ pub use plan::{Installed, Seen, Step};
 
 /// How long the service may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often it is looked at meanwhile.
+/// How often it is checked meanwhile.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The host of this platform.
@@ -37,27 +36,27 @@ pub type Native = systemd::UserUnit;
 #[cfg(not(target_os = "linux"))]
 pub type Native = launchd::Agent;
 
-/// Why it cannot be installed, or taken away.
+/// Why it cannot be installed or uninstalled.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// What it would run with is wrong already.
+    /// The configuration it would run with has an error.
     #[error(transparent)]
     Setup(#[from] setup::SetupError),
-    /// The service manager cannot be reached, or refuses something.
+    /// The service manager cannot be reached, or refuses a step.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// Only users' services are installed.
+    /// Only services of users are installed.
     #[error(
         "install works for your own user only; for units of the system, let a unit of your own run `workerheal --system daemon`"
     )]
     System,
-    /// It is not known where the file belongs.
+    /// The path of the service's file is unknown.
     #[error("cannot tell where your files are; set $HOME")]
     NoHome,
-    /// The path of the running program is not known, or none that a service can run.
+    /// The path of the running program is unknown, or unusable for a service.
     #[error("cannot tell which program to run as the service: {0}")]
     Program(String),
-    /// Somebody else decides what is in the file.
+    /// The file is a link, so it is managed elsewhere.
     #[error("{} is a link, so somebody else takes care of it; change what it points to, or remove it", .0.display())]
     Link(PathBuf),
     /// The user has masked it.
@@ -66,36 +65,36 @@ pub enum InstallError {
     /// A file cannot be written or removed.
     #[error("cannot {what} {}: {why}", path.display())]
     File {
-        /// What was to be done.
+        /// The operation that failed.
         what: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: io::Error,
     },
-    /// It was started, and is not up.
+    /// It was started, but is not up.
     #[error("it did not come up: {why}; its log: {log}")]
     Down {
-        /// Its last words.
+        /// Its last log line.
         why: String,
         /// The command that shows its log.
         log: String,
     },
 }
 
-/// A service as it is to be.
+/// The service to install.
 #[derive(Debug)]
 pub struct Service {
     /// The file that describes it.
     pub file: PathBuf,
-    /// What that is to say.
+    /// The content of that file.
     pub text: String,
     /// The program that it runs.
     pub program: PathBuf,
 }
 
 impl Service {
-    /// How its file is.
+    /// The state of its file.
     fn installed(&self) -> Installed {
         match fs::read_to_string(&self.file) {
             Ok(text) if text == self.text => Installed::Same,
@@ -105,45 +104,45 @@ impl Service {
     }
 }
 
-/// The service manager, as far as one service is concerned.
+/// The service manager's operations for one service.
 pub trait Host {
-    /// What there is now, compared to what there is to be.
+    /// The current state, compared to the intended one.
     fn inspect(&self) -> impl Future<Output = Result<Seen, InstallError>>;
 
-    /// The service as it is to be.
+    /// The service to install.
     fn service(&self) -> &Service;
 
-    /// Whether the manager has to be told that a file has changed.
+    /// Whether the manager has to be told about changed files.
     const RELOADS: bool;
 
-    /// Has the manager do a step that is its own: no files are written here.
+    /// Performs one of the manager's own steps: no files are written here.
     fn perform(&self, step: &Step) -> impl Future<Output = Result<(), InstallError>>;
 
-    /// Waits until it is up, and returns what it says of itself.
+    /// Waits until it is up, and returns its status.
     fn wait_until_up(&self) -> impl Future<Output = Result<String, InstallError>>;
 
     /// The command that shows its log.
     fn log_command(&self) -> String;
 
-    /// What it has written besides, as far as that exists: its logs.
+    /// Further existing files of the service: its logs.
     fn leftovers(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// What stays behind in any case, and how it is removed, if there is such a thing.
+    /// What remains in any case, and how to remove it, if anything.
     fn remains(&self) -> Option<String> {
         None
     }
 
-    /// What its user may want to know, if anything.
+    /// A note for the user, if any.
     fn hint(&self) -> impl Future<Output = Option<String>>;
 }
 
-/// What there is to do to have it installed; nothing if it is.
+/// The steps to install it; none if it is installed.
 ///
 /// # Errors
 ///
-/// If the service manager cannot be reached, or something stands in the way.
+/// If the service manager cannot be reached, or something prevents it.
 pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, InstallError> {
     let seen = host.inspect().await?;
     let file = &host.service().file;
@@ -154,7 +153,7 @@ pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, InstallError> {
     Ok(plan::install(seen, host))
 }
 
-/// What there is to do to have it gone; nothing if it is. `leftovers` are removed too.
+/// The steps to uninstall it; none if it is not installed. `leftovers` are removed too.
 ///
 /// # Errors
 ///
@@ -163,7 +162,7 @@ pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec
     Ok(plan::uninstall(host.inspect().await?, host, leftovers))
 }
 
-/// Does one step.
+/// Performs a step.
 ///
 /// # Errors
 ///
@@ -184,22 +183,22 @@ pub async fn perform(host: &impl Host, step: &Step) -> Result<(), InstallError> 
     }
 }
 
-/// The directories of configuration and state that are the service's own, as far as they exist.
+/// Existing directories of configuration and state that belong to the service.
 ///
 /// # Errors
 ///
-/// If it is not known where they are.
+/// If their paths are unknown.
 pub fn leftovers() -> Result<Vec<PathBuf>, InstallError> {
     let paths = Options::default().paths()?;
     let directories = [paths.config, paths.state].into_iter().filter_map(|path| path.parent().map(Path::to_owned));
     Ok(directories.filter(|path| path.exists()).collect())
 }
 
-/// What the service runs: this program, with the files that the options name.
+/// The command line of the service: this program, with the files that the options name.
 ///
 /// # Errors
 ///
-/// If the options are for the system, or the path of this program is not known.
+/// If the options are for the system, or the path of this program is unknown.
 pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), InstallError> {
     if options.scope == Scope::System {
         return Err(InstallError::System);
@@ -218,7 +217,7 @@ pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), InstallError
     Ok((program, arguments))
 }
 
-/// What goes into a file of words has to be text of one line.
+/// Arguments in the file have to be text of one line.
 fn as_text(path: OsString) -> Result<String, InstallError> {
     let text = path.into_string().map_err(|path| InstallError::Program(format!("{} is no text", path.display())))?;
     if text.chars().any(char::is_control) {
@@ -227,7 +226,7 @@ fn as_text(path: OsString) -> Result<String, InstallError> {
     Ok(text)
 }
 
-/// Writes the whole file, or nothing of it.
+/// Writes the whole file, or nothing.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;

@@ -1,4 +1,4 @@
-//! The user unit.
+//! The systemd user unit.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +11,13 @@ use crate::core::units::UnitName;
 use crate::manager::systemd::self_unit::{SelfState, SelfUnit, unit_directory};
 use crate::setup::Options;
 
-/// The unit as it is packaged.
+/// The packaged unit.
 const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
 const PACKAGED_COMMAND: &str = "/usr/bin/workerheal daemon";
-/// Where a package installs it.
+/// Its path in a package.
 const PACKAGED_UNIT: &str = "/usr/lib/systemd/user/workerheal.service";
 const NAME: &str = "workerheal.service";
-/// Where `systemctl --global enable` links units.
+/// The directory of links of `systemctl --global enable`.
 const FOR_ALL_USERS: &str = "/etc/systemd/user";
 
 /// workerheal as a unit of the calling user's systemd.
@@ -55,7 +55,7 @@ impl UserUnit {
         InstallError::Down { why, log: self.log_command() }
     }
 
-    /// Whether a package has installed just what there is to be.
+    /// Whether a package has installed exactly this unit.
     fn is_packaged(&self) -> bool {
         !self.service.file.exists() && fs::read_to_string(PACKAGED_UNIT).is_ok_and(|text| text == self.service.text)
     }
@@ -103,8 +103,8 @@ impl Host for UserUnit {
         loop {
             let state = self.state().await?;
             match (state.active.as_str(), state.sub.as_str()) {
-                // It says that it is ready once it knows all workers. While a job is pending, that may be the
-                // one that is about to be restarted.
+                // It reports that it is ready once it knows all workers. While a job is pending, that may be the
+                // process that is about to be restarted.
                 ("active", _) if !state.has_job => return Ok(state.status),
                 ("failed", _) | (_, "auto-restart" | "auto-restart-queued") => {
                     return Err(self.down("it ended at once").await);
@@ -132,7 +132,7 @@ impl Host for UserUnit {
     }
 
     async fn hint(&self) -> Option<String> {
-        // Where there is no logind, nobody ends them.
+        // Without logind, user managers do not end at logout.
         let lingers = SelfUnit::lingers().await?;
         (!lingers).then(|| {
             "it ends when you log out, as your workers do; to keep them running: loginctl enable-linger".to_owned()
@@ -140,14 +140,14 @@ impl Host for UserUnit {
     }
 }
 
-/// Whether a process runs another program than the one at this path: it has been replaced since.
+/// Whether a process runs another file than the one now at this path: it has been replaced since.
 fn runs_another(pid: u32, program: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
     let running = identity(&PathBuf::from(format!("/proc/{pid}/exe")));
     running.is_some() && running != identity(program)
 }
 
-/// The packaged unit, with this program in it.
+/// The packaged unit with this program.
 fn text(program: &Path, arguments: &[String]) -> String {
     let program = quoted(&program.to_string_lossy());
     let arguments = arguments.iter().map(|argument| quoted(&argument.replace('$', "$$")));
@@ -155,7 +155,7 @@ fn text(program: &Path, arguments: &[String]) -> String {
     PACKAGED.replace(PACKAGED_COMMAND, &format!("{} daemon", words.join(" ")))
 }
 
-/// A word of a command line, systemd.service(5).
+/// A word of a command line, quoted as in systemd.service(5).
 fn quoted(word: &str) -> String {
     let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%$~".contains(c);

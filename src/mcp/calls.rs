@@ -1,4 +1,4 @@
-//! What each tool does.
+//! The tools' implementations.
 
 use std::ops::RangeInclusive;
 
@@ -17,22 +17,22 @@ use crate::setup::{Options, SetupError};
 
 /// How long a worker has to stay up to count as healed, as with `workerheal heal`.
 const PROVING_TIME: &str = "1s";
-/// How many lines of a log can be asked for, and how many come unasked.
+/// Range and default of the number of log lines.
 pub(super) const LOG_LINES_RANGE: RangeInclusive<usize> = 1..=500;
 pub(super) const DEFAULT_LOG_LINES: usize = 50;
-/// So much of a log is answered, in characters: more would fill an assistant's memory.
+/// Maximum length of a returned log, in characters: more would fill an assistant's context.
 const MAX_LOG_CHARS: usize = 40_000;
 
-/// What a tool answers.
+/// The result of a tool.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// To be read.
+    /// As text.
     pub text: String,
-    /// The same as an object, by the tool's schema.
+    /// As an object that follows the tool's schema.
     pub facts: Value,
 }
 
-/// One step of a call, of so many.
+/// A step of a call, and the number of all steps.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub number: u32,
@@ -40,7 +40,7 @@ pub(super) struct Step {
     pub message: String,
 }
 
-/// Why a tool did not do what it is for.
+/// Why a tool failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     #[error("there is no such tool")]
@@ -65,11 +65,11 @@ impl From<SetupError> for CallError {
     }
 }
 
-/// As `workerheal detect --json` finds it, with or without a daemon.
+/// As in `workerheal detect --json`, with or without a daemon.
 pub(super) async fn health(options: &Options, arguments: Arguments) -> Result<Answer, CallError> {
     arguments.end()?;
     let workers = Access::open(options).await?.detect(true).await?;
-    // Strings always are JSON.
+    // Strings never fail.
     let text = serde_json::to_string_pretty(&workers).unwrap_or_default();
     Ok(Answer { text, facts: json!({ "workers": workers }) })
 }
@@ -85,16 +85,16 @@ pub(super) async fn heal(
     let request = HealRequest { targets, prove: Some(PROVING_TIME.to_owned()), dry_run: false };
     let mut heal = access.heal(&request).await?;
     let plan = heal.plan().clone();
-    // Each worker is begun and ended.
+    // Two steps for each worker: begin and end.
     let of = u32::try_from(2 * (plan.unhealthy.len() + plan.refused.len())).unwrap_or(u32::MAX);
     let mut number = 0;
     while let Some(event) = heal.next().await? {
-        // The end of all is the answer.
+        // The end of the call is its result.
         if event.unit.is_empty() {
             continue;
         }
         number += 1;
-        // Whoever does not listen is not told.
+        // The receiver may be gone.
         let _ = steps.send(Step { number, of, message: event.to_string() });
     }
     let report = heal.into_report();
@@ -156,7 +156,7 @@ pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<
     Ok(Answer { text: render::log(&unit, lines, left_out), facts })
 }
 
-/// As many of the latest lines as there is room for, and how many are left out.
+/// The latest lines that fit, and how many are left out.
 fn latest(lines: &[LogLine]) -> (&[LogLine], usize) {
     let mut room = MAX_LOG_CHARS;
     let fit = lines.iter().rev().take_while(|line| {
@@ -177,7 +177,7 @@ fn line(line: &LogLine) -> Value {
     fields
 }
 
-/// The first of the units, and that there are more.
+/// The first units, and that there are more.
 fn list(units: &[UnitName]) -> String {
     const MAX_UNITS_SHOWN: usize = 10;
     let mut names: Vec<&str> = units.iter().take(MAX_UNITS_SHOWN).map(UnitName::short).collect();

@@ -1,4 +1,4 @@
-//! Answers as texts.
+//! Results as text.
 
 use crate::api::{PauseKind, PauseReport};
 use crate::client::log::{Author, LogLine};
@@ -6,7 +6,7 @@ use crate::core::batch::LeftAlone;
 use crate::core::event::Report;
 use crate::core::units::UnitName;
 
-/// What became of each worker.
+/// The result for each worker.
 pub(super) fn healed(summary: &str, report: &Report, left_alone: &[LeftAlone]) -> String {
     let healed = report.healed.iter().map(|worker| format!("{} is healed.", worker.unit));
     let failed = report.failed.iter().map(|failure| format!("{} failed: {}", failure.worker.unit, failure.error));
@@ -15,7 +15,7 @@ pub(super) fn healed(summary: &str, report: &Report, left_alone: &[LeftAlone]) -
     lines.join("\n")
 }
 
-/// What is paused now.
+/// The pauses in force.
 pub(super) fn pauses(pauses: &[PauseReport]) -> String {
     if pauses.is_empty() {
         return "Nothing is paused.".to_owned();
@@ -31,7 +31,7 @@ pub(super) fn pauses(pauses: &[PauseReport]) -> String {
     pauses.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The lines of a log, with when and by whom each was written.
+/// The lines of a log, each with its time and author.
 pub(super) fn log(unit: &UnitName, lines: &[LogLine], left_out: usize) -> String {
     if lines.is_empty() {
         return format!("The log of {unit} is empty.");
@@ -47,7 +47,7 @@ pub(super) fn log(unit: &UnitName, lines: &[LogLine], left_out: usize) -> String
     text.join("\n")
 }
 
-/// Who wrote a line, in one word.
+/// The author of a line, in one word.
 pub(super) fn author(author: Author) -> &'static str {
     match author {
         Author::Worker => "worker",

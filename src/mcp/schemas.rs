@@ -1,5 +1,4 @@
-//! What the tools answer, as JSON schemas. That the answers keep to them the tests see with a client that
-//! checks it.
+//! JSON schemas of the tools' results. The tests validate results with a client.
 
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use crate::client::log::Author;
 use crate::core::diagnosis::State;
 use crate::core::explain::Mark;
 
-/// A schema as the object that it is.
+/// A schema as an object.
 pub(super) fn object(schema: Value) -> JsonObject {
     match schema {
         Value::Object(object) => object,

@@ -1,9 +1,9 @@
-//! An explanation on a page.
+//! The layout of an explanation.
 
 use super::style::Style;
 use crate::core::explain::{Explanation, Line, Mark};
 
-/// The width that lines keep to where they can.
+/// Maximum width of lines, where possible.
 pub const MAX_COLUMNS: usize = 100;
 
 /// The explanation as a text, with the last line that the worker has logged.
@@ -38,13 +38,13 @@ pub fn text(explanation: &Explanation, last_words: Option<&str>, style: Style) -
     text
 }
 
-/// What stands before a sentence, and the gap behind it.
+/// The margin and the gap beside a sentence.
 const MARGIN_COLUMNS: usize = 6;
 
-/// The widest column of sentences that leaves room for the evidence of all that fit in it.
+/// The width of the column of sentences, such that the evidence fits beside as many of them as possible.
 fn column(chain: &[Line]) -> usize {
     let wide = |text: &str| text.chars().count();
-    // Whose evidence stands below them need no column.
+    // Sentences with the evidence below them need no column.
     let beside = chain.iter().map(|line| (wide(&line.says), wide(&line.evidence)));
     let beside: Vec<_> =
         beside.filter(|(says, evidence)| *evidence > 0 && MARGIN_COLUMNS + says + evidence <= MAX_COLUMNS).collect();
@@ -57,7 +57,7 @@ fn column(chain: &[Line]) -> usize {
     beside.iter().map(|(says, _)| *says).filter(fits).max().unwrap_or(0)
 }
 
-/// What is found or ruled, and beside it what that is known from; below it where there is no room.
+/// A line of the explanation with its evidence beside it, or below it if there is no room.
 fn as_lines(Line { mark, says, evidence }: &Line, width: usize, style: Style) -> String {
     let signed = match mark {
         Mark::Finding => format!("• {says}"),

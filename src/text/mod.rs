@@ -1,4 +1,4 @@
-//! Text as people read it: colours, and the layout of an explanation.
+//! Text for people: colours, and the layout of an explanation.
 
 pub mod explanation;
 pub mod style;

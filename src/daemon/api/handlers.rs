@@ -1,4 +1,4 @@
-//! The calls of the API: read the request, ask the loop, write the answer.
+//! The handlers of the API: read the request, ask the loop, write the response.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,7 +30,7 @@ use crate::manager::ServiceManager;
 use crate::text::explanation::text;
 use crate::text::style::Style;
 
-/// The longest body of a request: some thousand names.
+/// Maximum length of a request's body: some thousand names.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// How long a request to pause healing waits until the pause is on disk.
@@ -159,7 +159,7 @@ async fn resume<M: ServiceManager>(State(state): Shared<M>, request: Request) ->
     Ok(Json(kept(receipt).await))
 }
 
-/// Waits until what is promised is written down.
+/// Waits until the pauses are saved.
 async fn kept(PauseReceipt { pauses, ticket }: PauseReceipt) -> Paused {
     Paused { pauses, not_saved: ticket.written(SAVE_TIMEOUT).await.err() }
 }
@@ -169,13 +169,13 @@ async fn metrics<M: ServiceManager>(State(state): Shared<M>) -> Result<Response,
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics.text(&gauges)).into_response())
 }
 
-/// The body of a request, as JSON whatever its type is said to be; none is the default.
+/// The body of a request as JSON, regardless of its content type; an empty body is the default.
 async fn read<T: DeserializeOwned + Default>(request: Request) -> Result<T, Rejection> {
     let body = request::body(request, MAX_BODY_BYTES).await?;
     if body.is_empty() { Ok(T::default()) } else { request::object(&body) }
 }
 
-/// A time ago, or a time.
+/// Parses a duration before now, or a time.
 fn moment(text: &str) -> Result<SystemTime, Rejection> {
     if let Ok(time) = humantime::parse_rfc3339_weak(text) {
         return Ok(time);

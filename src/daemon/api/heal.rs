@@ -1,5 +1,4 @@
-//! `POST /v1/heal`: plans like the command line does, has the daemon's own healer do it, and tells how
-//! that goes.
+//! `POST /v1/heal`: plans a heal, has the daemon's healer do it, and streams its progress.
 
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use crate::http::request::{Rejection, duration};
 use crate::http::sse::stream;
 use crate::manager::ServiceManager;
 
-/// What waits to be sent to one who reads slowly; the rest waits to be made.
+/// Maximum number of encoded messages that wait for a slow reader.
 const MAX_UNSENT_FRAMES: usize = 64;
 
 pub(super) async fn heal<M: ServiceManager>(
@@ -35,14 +34,14 @@ pub(super) async fn heal<M: ServiceManager>(
     }
     let detector = state.detector().await?;
     let mut plan = if request.targets.is_empty() {
-        // The healer knows, whatever can be seen.
+        // The healer knows best what to heal.
         state.ask(DaemonRequest::Plan).await?
     } else {
         let workers = state.ask(DaemonRequest::Covered).await?;
         let targets = detector.context.selector.by_own_names(&request.targets);
         let units = target::select(&targets, &workers)?;
         let mut plan = detector.plan_for(&units).await?;
-        // What is coming up already is waited for.
+        // Workers that are coming up already are waited for.
         let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
         plan.unhealthy.extend(under_way);
@@ -64,7 +63,7 @@ pub(super) async fn heal<M: ServiceManager>(
     Ok(stream(body))
 }
 
-/// Sends what is told, until all is done or nobody listens.
+/// Sends the progress until the heal is done, or the client is gone.
 async fn tell<M: ServiceManager>(
     detector: Detector<M>,
     plan: Plan,

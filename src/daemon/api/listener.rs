@@ -1,4 +1,4 @@
-//! The daemon's doors: its socket, and the address where it is to serve its metrics.
+//! The listeners of the daemon: its socket, and the address of its metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::core::text;
 use crate::http::connection_limit::{Accepting, ConnectionLimit};
 use crate::manager::ServiceManager;
 
-/// Connections at once.
+/// Maximum number of concurrent connections.
 const MAX_CONNECTIONS: usize = 512;
-/// The wait before a socket that could not be made is tried again.
+/// Delay before a failed attempt to create the socket is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Serves all calls on the daemon's socket, which is made anew when `check` finds it gone. `opened` is told after the
-/// first attempt to make it.
+/// Serves the API on the daemon's socket, which is created again when `check` finds it gone. `opened` is notified after
+/// the first attempt to create it.
 pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &Notify, opened: &SyncSender<()>) {
     let router = handlers::router(Arc::clone(state));
     let path = &state.paths.socket;
@@ -68,7 +68,7 @@ pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &N
     }
 }
 
-/// Serves the metrics, and nothing else, at the address that the configuration names at the time.
+/// Serves only the metrics, at the address that is currently configured.
 pub(super) async fn metrics_over_tcp<M: ServiceManager>(
     state: Arc<ApiState<M>>,
     mut listen: watch::Receiver<Option<SocketAddr>>,

@@ -1,13 +1,13 @@
-//! The API: what the daemon answers to others, over its socket.
+//! The API of the daemon, over its socket.
 //!
-//! It lives in a thread of its own, so that no number of readers takes time from healing, and asks
-//! the loop by [`requests`](super::requests). Events come to it by one channel, however many follow them.
+//! It has a thread of its own, so that no number of clients takes time from healing, and sends
+//! [`requests`](super::requests) to the loop. Events come to it by one channel, however many followers there are.
 //!
-//! - [`socket`]: whose socket it is, and who is let in.
-//! - [`listener`]: where it is asked; [`connection_limit`](crate::http::connection_limit) keeps connections bounded.
-//! - [`handlers`]: one function for each call.
-//! - [`heal`]: the call that takes its time.
-//! - [`event_buffer`]: the last events, and those who follow them.
+//! - [`socket`]: the socket and its permissions.
+//! - [`listener`]: accepts connections; [`connection_limit`](crate::http::connection_limit) bounds them.
+//! - [`handlers`]: one function for each call; [`state`]: what they share.
+//! - [`heal`]: the call that streams a heal.
+//! - [`event_buffer`]: past events and their followers.
 
 mod event_buffer;
 mod handlers;
@@ -31,7 +31,7 @@ use event_buffer::EventBuffer;
 pub(super) use socket::prepare;
 use state::ApiState;
 
-/// A running API. Dropped, it ends.
+/// A running API, which ends when it is dropped.
 pub(super) struct Api {
     thread: Option<std::thread::JoinHandle<()>>,
     ending: watch::Sender<bool>,
@@ -40,19 +40,19 @@ pub(super) struct Api {
     pub events: mpsc::UnboundedSender<Event>,
 }
 
-/// What it is made of.
+/// What the API needs.
 pub(super) struct Parts<M> {
     pub requests: RequestSender,
     pub manager: M,
     pub metrics: Arc<Metrics>,
     pub paths: Paths,
     pub scope: Scope,
-    /// Where metrics are served over TCP.
+    /// The address of the metrics over TCP.
     pub listen: watch::Receiver<Option<SocketAddr>>,
 }
 
 impl Api {
-    /// Answers at the socket, as soon as that can be made: mostly when this returns.
+    /// Opens the socket and serves it. Usually the socket is open when this returns.
     pub fn start<M: ServiceManager>(parts: Parts<M>) -> std::io::Result<Self> {
         let (ending, ends) = watch::channel(false);
         let (events, queue) = mpsc::unbounded_channel();
@@ -80,7 +80,7 @@ impl Api {
                     () = listener::serve(&state, &check, &opened) => {}
                     _ = ends.changed() => {}
                 }
-                // Followers are told that it ends by the end of their streams.
+                // Followers notice the end of their streams.
                 tokio::time::sleep(CLOSE_DELAY).await;
             });
         })?;
@@ -88,12 +88,12 @@ impl Api {
         Ok(Self { thread: Some(thread), ending, recheck, events })
     }
 
-    /// Has it see whether its socket is still there, and make it anew if not.
+    /// Checks whether the socket still exists, and creates it again if not.
     pub fn check(&self) {
         self.recheck.notify_one();
     }
 
-    /// Ends it: no new connection, and those that there are end soon.
+    /// Stops accepting connections, and ends the open ones.
     pub async fn end(mut self) {
         self.ending.send_replace(true);
         if let Some(thread) = self.thread.take() {
@@ -102,7 +102,7 @@ impl Api {
     }
 }
 
-/// How long the socket may take to be made before healing begins without it.
+/// How long to wait for the socket before healing begins without it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the ends of streams may take to be sent.
 const CLOSE_DELAY: Duration = Duration::from_millis(50);

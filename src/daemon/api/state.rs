@@ -1,4 +1,4 @@
-//! What every call can use, how it asks the daemon's loop, and what it says when that refuses.
+//! The state that all handlers share, and how they send requests to the loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::files::paths::Paths;
 use crate::http::request::Rejection;
 use crate::manager::{ManagerError, Scope, ServiceManager};
 
-/// So many units are asked about at once since when they are up, and for so long.
+/// Maximum number of concurrent questions about uptimes, and the time for all of them.
 const MAX_CONCURRENT_UPTIMES: usize = 32;
 const UPTIMES_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What every call can use.
+/// The state that all handlers share.
 pub(super) struct ApiState<M> {
     pub requests: RequestSender,
     pub manager: M,
@@ -31,18 +31,18 @@ pub(super) struct ApiState<M> {
     pub scope: Scope,
     pub buffer: Arc<EventBuffer>,
     pub ends: watch::Receiver<bool>,
-    /// Looks into the journal for everybody's last lines: one at a time.
+    /// Limits searches in the journal for last lines: one request at a time.
     pub journal_slots: Semaphore,
 }
 
-/// How the handlers get it.
+/// The shared state as an extractor.
 pub(super) type Shared<M> = State<Arc<ApiState<M>>>;
 
-/// The way an answer comes back.
+/// The way a response comes back.
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
 impl<M: ServiceManager> ApiState<M> {
-    /// Asks the loop.
+    /// Sends a request to the loop, and waits for the response.
     pub async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> DaemonRequest) -> Result<T, Rejection> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let ends = || Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "this daemon is about to end");
@@ -50,7 +50,7 @@ impl<M: ServiceManager> ApiState<M> {
         answer.await.map_err(|_| ends())
     }
 
-    /// Has the loop know since when workers are up. Where the service manager does not say, it is not told.
+    /// Finds out missing uptimes. If the service manager does not answer, they stay unknown.
     pub async fn learn_uptimes(&self) -> Result<(), Rejection> {
         let question = self.ask(DaemonRequest::WithoutUptime).await?;
         if !question.units.is_empty() {
@@ -60,14 +60,14 @@ impl<M: ServiceManager> ApiState<M> {
             });
             let lookups = lookups.buffered(MAX_CONCURRENT_UPTIMES);
             if let Ok(answers) = timeout(UPTIMES_TIMEOUT, lookups.collect()).await {
-                // Nobody is there to learn it where the daemon is about to end.
+                // If the daemon is about to end, the uptimes are not needed.
                 let _ = self.requests.send(DaemonRequest::Uptimes(question, answers)).await;
             }
         }
         Ok(())
     }
 
-    /// A search by the rules in force.
+    /// A detector with the current settings.
     pub async fn detector(&self) -> Result<Detector<M>, Rejection> {
         Ok(Detector { manager: self.manager.clone(), context: self.ask(DaemonRequest::Context).await? })
     }
@@ -88,7 +88,7 @@ impl From<PauseError> for Rejection {
     }
 }
 
-/// It is not known what is paused.
+/// The error while it is unknown what is paused.
 pub(super) fn unread(why: &str) -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; until it can be, nothing is healed or paused"))
 }

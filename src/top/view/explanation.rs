@@ -1,4 +1,4 @@
-//! An explanation as lines, for the pane and for the overview.
+//! An explanation as lines, for the pane and for the details.
 
 use ratatui::style::Style;
 use ratatui::text::Line;
@@ -7,7 +7,7 @@ use super::palette::{Palette, width, wrap};
 use crate::api::Explained;
 use crate::core::explain::Mark as RuleMark;
 
-/// A text that stands beside a sign, its further lines below its first.
+/// A text beside a sign, with a hanging indent.
 pub(super) fn wrapped(sign: &str, text: &str, style: Style, room: usize) -> Vec<Line<'static>> {
     let indent = width(sign);
     let lines = wrap(text, room.saturating_sub(indent)).into_iter().enumerate();

@@ -17,14 +17,14 @@ const STATE_WIDTH: usize = 8;
 const UPTIME_WIDTH: usize = 7;
 const ATTEMPTS_WIDTH: usize = 5;
 const NEXT_WIDTH: usize = 10;
-/// What names get before the timeline gets anything.
+/// Width of names before the timeline gets any.
 const NAME_WIDTH: usize = 20;
-/// In less room than this it is half of that.
+/// Width below which that is halved.
 const NARROW_WIDTH: usize = 45;
-/// A timeline of fewer columns says nothing.
+/// Minimum width of a timeline.
 const MIN_TIMELINE_WIDTH: usize = 10;
 
-/// How wide each column is; nothing where it is left out.
+/// The width of each column; 0 if it is left out.
 struct Columns {
     name: usize,
     up: usize,
@@ -34,7 +34,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// The best use of so much room, where the longest name takes so much.
+    /// The best layout for this width and this longest name.
     fn of(room: usize, longest: usize) -> Self {
         // The marker, and the state with the gap before it.
         let room = room.saturating_sub(2 + 1 + STATE_WIDTH);
@@ -58,7 +58,7 @@ impl Columns {
     }
 }
 
-/// Draws the part of the list that there is room for, below its heading.
+/// Draws the visible part of the list, below its heading.
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette) {
     let rows = model.rows();
     let grouped = model.order == Order::Site;
@@ -86,7 +86,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
                 shown.spans.insert(0, Span::raw(if is_selected { "▸ " } else { "  " }));
                 frame.render_widget(shown, line);
                 if is_selected {
-                    // The name stands out; what is painted keeps its colours.
+                    // The name stands out; colours stay.
                     let named = u16::try_from(columns.name + 2).unwrap_or(u16::MAX).min(line.width);
                     frame.buffer_mut().set_style(line, Modifier::BOLD);
                     frame.buffer_mut().set_style(Rect { width: named, ..line }, Modifier::REVERSED);
@@ -96,7 +96,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
     }
 }
 
-/// `SITE/WORKER` in so many columns: what the worker does is the last to be cut.
+/// `SITE/WORKER` in this many columns; the worker's name is the last to be cut.
 fn cut_site(worker: &WorkerReport, room: usize) -> String {
     let name = worker.name();
     let end = format!("/{}", worker.task());
@@ -180,7 +180,7 @@ fn worker_line(
     line
 }
 
-/// What happens next with it: the countdown, or what holds it.
+/// What happens next: the countdown, or the reason for holding.
 fn next(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
     let pause = model.pause_of(worker);
     match worker.phase {
@@ -194,7 +194,7 @@ fn next(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
     }
 }
 
-/// How a part of the last hour is drawn: to be told apart by its height alone, too.
+/// The block of a condition: also distinguishable by its height alone.
 pub(super) fn block(mark: Mark, palette: Palette) -> (&'static str, ratatui::style::Style) {
     match mark {
         Mark::Unknown => ("·", palette.faint()),

@@ -1,4 +1,4 @@
-//! What opens beside, or instead of, the overview: an explanation, a log, the help.
+//! The panes beside, or instead of, the details: an explanation, a log, the help.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -13,7 +13,7 @@ use crate::manager::log::Author;
 use crate::top::model::{FollowedLog, Model, Pane};
 use crate::top::timeline::Mark;
 
-/// What it is called.
+/// The title of the pane.
 fn name(model: &Model, clock: &Clock) -> String {
     match model.pane {
         Pane::None => String::new(),
@@ -34,7 +34,7 @@ fn name(model: &Model, clock: &Clock) -> String {
     }
 }
 
-/// How many lines it can be scrolled on, in an area of this size.
+/// How many lines it can be scrolled in an area of this size.
 pub(super) fn scroll_end(area: Rect, model: &Model, clock: &Clock, palette: Palette) -> usize {
     lines(model, clock, palette, inner(area)).len().saturating_sub(usize::from(inner(area).height))
 }
@@ -92,7 +92,7 @@ fn log_lines(log: &FollowedLog, clock: &Clock, palette: Palette, room: usize) ->
     lines
 }
 
-/// Each key, and what it does.
+/// The keys and their meanings.
 const KEYS: [(&str, &str); 14] = [
     ("↑ ↓  j k", "select a worker, or scroll the pane that is open"),
     ("PgUp PgDn", "the same by a page; Home and End go to the ends"),
