@@ -27,11 +27,11 @@
 //! Each module depends only on those below it:
 //!
 //! - [`cli`]: one thin file for each command; beside it the optional surfaces: the terminal (`top`), the web page
-//! (`dashboard`), the tools for assistants (`mcp`).
+//!   (`dashboard`), the tools for assistants (`mcp`).
 //! - [`client`] performs one operation, [`daemon`] is the service; [`api`] is their protocol, `http` limits and reads
-//! requests, [`detect`] finds unhealthy workers for both. [`install`] installs the service.
+//!   requests, [`detect`] finds unhealthy workers for both. [`install`] installs the service.
 //! - `checkout`: compares directories by identity; `frameworks`: Lerd's definitions of health probes; [`text`]: colours
-//! and layout.
+//!   and layout.
 //! - [`setup`], [`files`], [`logging`], [`manager`]: everything that touches the operating system.
 //! - [`core`]: the decisions.
 

@@ -3,8 +3,8 @@
 //! It uses the daemon's [client](crate::client), and decides nothing about healing. The files of the page are in
 //! `page/`, compiled in; it loads nothing from elsewhere.
 //!
-//! - [`serve`]: the handlers.
-//! - [`auth`]: authentication.
+//! - [`serve`]: the handlers of requests.
+//! - [`auth`]: authenticates requests.
 //! - [`feed`]: events, and a heal under way.
 //! - this file: the address, and opening the browser.
 

@@ -5,8 +5,8 @@
 //! - Reading is harmless.
 //! - Healing starts workers that should run, and leaves healthy workers alone: it destroys nothing, and is idempotent.
 //! - Pausing and resuming overrule the user's decisions: during a pause, failed workers stay down, and resuming may
-//! start what was paused. The user should be asked first. A pause with a duration starts again when repeated; resuming
-//! is idempotent.
+//!   start what was paused. The user should be asked first. A pause with a duration starts again when repeated; resuming
+//!   is idempotent.
 //!
 //! No tool reaches beyond this machine's service manager.
 

@@ -4,7 +4,7 @@
 //! too.
 //!
 //! - The *token* authorizes calls. The page keeps it in the storage of its origin, which no other port can read, and
-//! sends it in a header, which neither a form nor a script of another origin can do.
+//!   sends it in a header, which neither a form nor a script of another origin can do.
 //! - The *pass* opens the page, which contains no secrets. It is an HttpOnly, SameSite=Strict cookie.
 //!
 //! Opening the printed address, which contains the token, sets both and redirects to an address with neither. The

@@ -1,7 +1,7 @@
-//! The configuration: what a person wrote, turned into settings that make sense.
+//! The configuration: a YAML file turned into valid settings.
 //!
-//! `config/workerheal.yaml` documents every key. Whatever is refused is refused at its place in
-//! the file, so all that can be checked of a value by itself is checked where it is read.
+//! `config/workerheal.yaml` documents every key. Errors are reported at their place in the file, so each value is
+//! checked where it is read, as far as possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +23,7 @@ use crate::core::selector::Selector;
 use crate::files::yaml::{self, refuse};
 
 const REFRESH_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-/// No wait is longer, so that sums of times stay far from any limit.
+/// Maximum of any duration, so that sums of times cannot overflow.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 const MAX_CONCURRENT_RANGE: RangeInclusive<usize> = 1..=1000;
 /// States that can be healed.
@@ -33,16 +33,15 @@ const HEALABLE_STATES: [State; 4] =
 /// The validated configuration. The defaults are the documented ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How often everything is listed again, whatever was signalled.
+    /// How often all units are listed.
     pub refresh: Duration,
     /// Which units are covered.
     pub selector: Selector,
-    /// How eagerly they are healed.
+    /// How workers are healed.
     pub policy: Policy,
-    /// The command that is run when a worker was healed or given up: a program and its arguments.
-    /// Empty if there is none.
+    /// The command to run after a worker was healed or given up: a program and its arguments. Empty if there is none.
     pub on_event: Vec<String>,
-    /// Where metrics are served over TCP, if anywhere.
+    /// The address for metrics over TCP, if any.
     pub metrics: Option<SocketAddr>,
 }
 
@@ -59,15 +58,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a `config.yaml`. One with nothing in it gives the defaults.
+    /// Parses a `config.yaml`. An empty one gives the defaults.
     ///
     /// # Errors
     ///
-    /// If a key is unknown or a value makes no sense, with the place and what was expected there.
+    /// If a key is unknown or a value is invalid, with the place and what was expected there.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let raw: RawConfig = yaml::parse_optional(bytes)?.unwrap_or_default();
         let selector = Selector::new(&raw.unit_prefix, raw.ignore_workers, &raw.also_watch)
-            // Each part was accepted by itself where it was read.
+            // Each part was validated where it was read.
             .map_err(|error| ParseError::whole(error.to_string(), None))?;
         let policy = raw.heal.into_policy(raw.probes);
         Ok(Self { refresh: raw.refresh, selector, policy, on_event: raw.on_event, metrics: raw.metrics.listen })
@@ -226,7 +225,7 @@ fn unit_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::
     })
 }
 
-/// One of `also_watch`.
+/// An item of `also_watch`.
 struct Glob(String);
 
 impl<'de> Deserialize<'de> for Glob {
@@ -244,7 +243,7 @@ fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     Ok(Vec::<Glob>::deserialize(deserializer)?.into_iter().map(|glob| glob.0).collect())
 }
 
-/// One of `heal.states`.
+/// An item of `heal.states`.
 struct Word(State);
 
 impl<'de> Deserialize<'de> for Word {
@@ -284,7 +283,7 @@ struct RawProbe {
     url_file: Option<PathBuf>,
 }
 
-/// What is configured of probes.
+/// The configuration of probes.
 #[derive(Default)]
 struct Probes {
     configured: BTreeMap<String, Probe>,
@@ -330,7 +329,7 @@ fn probes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Probes, D::Error
     deserializer.deserialize_any(All)
 }
 
-/// The probe of one worker: a mapping with one key, or none (`off`).
+/// The probe of one worker: a mapping with one key, or `off`.
 struct OneProbe(Option<Probe>);
 
 impl<'de> Deserialize<'de> for OneProbe {
@@ -442,8 +441,8 @@ fn number<'de, D: Deserializer<'de>, T: std::str::FromStr>(
     })
 }
 
-/// A backoff whose parts fit together; that is checked while its mapping is visited, so that the
-/// error stands there.
+/// A backoff whose parts fit together. That is checked while its mapping is visited, so that the error is reported
+/// there.
 fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backoff, D::Error> {
     struct Parts;
     impl<'de> Visitor<'de> for Parts {
@@ -461,7 +460,7 @@ fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backoff, D::Err
     deserializer.deserialize_map(Parts)
 }
 
-/// An address to listen at, or nothing.
+/// An address to listen at, or none.
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     struct Listen;
     impl Visitor<'_> for Listen {

@@ -1,7 +1,7 @@
-//! Where in `sites.yaml` the keys of an entry are.
+//! Finds the lines of an entry's keys in `sites.yaml`.
 //!
-//! The parser does not say where it has found something that it accepts. Lerd writes each entry as a
-//! mapping with a line for each key, and these lines are found by their indentation.
+//! The parser does not report where it found an accepted value. Lerd writes each entry as a mapping with a line for
+//! each key, so these lines can be found by their indentation.
 
 use crate::core::registry::Lines;
 use crate::files::yaml::Item;
@@ -18,7 +18,7 @@ pub(super) fn lines_of(item: &Item<'_>, name: &str) -> Lines {
     lines
 }
 
-/// The name in an entry that cannot be read, if there seems to be one.
+/// The name of an invalid entry, if it seems to have one.
 pub(super) fn name_in(item: &Item<'_>) -> Option<String> {
     let found = keys(item).find(|found| found.key == "name")?;
     let value = found.value.trim_start().trim_start_matches(['"', '\'']);
@@ -26,7 +26,7 @@ pub(super) fn name_in(item: &Item<'_>) -> Option<String> {
     Some(value[..end].to_owned()).filter(|name| !name.is_empty())
 }
 
-/// A key that was found: its line, what follows it in that line, and the column of that.
+/// A key: its line, the rest of that line, and the column of the rest.
 struct Found<'i> {
     line: usize,
     column: usize,
@@ -50,13 +50,14 @@ fn keys<'i>(item: &Item<'i>) -> impl Iterator<Item = Found<'i>> {
     })
 }
 
-/// Where a key begins in a line that may have one, in the column of all keys. Before the first there is a hyphen.
+/// The position of a key in a line, if the line may have one in the column of all keys. The first key stands after a
+/// hyphen.
 fn start_in_column(line: &str, column: usize, is_first: bool) -> Vec<usize> {
     let indentation = line.len() - line.trim_start_matches(' ').len();
     if is_first || indentation == column { vec![column] } else { Vec::new() }
 }
 
-/// Where keys may begin in a line of a mapping in braces.
+/// Possible positions of keys in a line of a mapping in braces.
 fn starts_in_braces(line: &str) -> Vec<usize> {
     let is_start = |at: usize| {
         let before = line[..at].trim_end_matches(' ');

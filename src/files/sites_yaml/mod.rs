@@ -1,11 +1,11 @@
 //! Reads the registry of sites that Lerd writes, `sites.yaml`.
 //!
-//! The keys that matter are read strictly, Lerd's many other keys are ignored, whatever their values are. An entry
-//! that cannot be used is skipped, and reported with its line. [`locate`] finds the lines of the others' keys.
+//! The relevant keys are read strictly, Lerd's many other keys are ignored. An entry that cannot be used is skipped,
+//! and reported with its line. [`locate`] finds the lines of keys.
 //!
-//! A list in the usual form is read a piece at a time, for the sake of memory. Where that fails, the
-//! whole is read at once if it is short enough, without the entries that are refused, one after the
-//! other. Where that fails too, because the text of some entry is no YAML, each entry is read by itself.
+//! A list in the usual form is read in pieces, to save memory. If that fails, the whole is read at once if it is short
+//! enough, leaving out invalid entries one after the other. If that fails too, because the text of some entry is not
+//! valid YAML, each entry is read by itself.
 
 mod locate;
 
@@ -24,21 +24,21 @@ use crate::core::units::is_unit_character;
 use crate::files::yaml::{self, Item, Split, refuse};
 use locate::{lines_of, name_in};
 
-/// Longest name of a site, in bytes: a unit's name has at most 255, its prefix and worker included.
+/// Maximum length of a site's name, in bytes: a unit's name has at most 255, including prefix and worker.
 const MAX_NAME_BYTES: usize = 200;
-/// So many entries are left out of a registry that is read at once, each of which takes reading it again.
+/// Maximum number of entries to leave out of a registry that is read at once, as each requires reading it again.
 const MAX_LEFT_OUT: usize = 20;
 
 /// Reads a `sites.yaml`. Entries that cannot be used are [skipped](Registry::skipped).
 ///
 /// # Errors
 ///
-/// If it is no registry, or has more in it than can be kept; with the place and what was expected there.
+/// If it is no registry, or exceeds a limit; with the place and what was expected there.
 pub fn parse(bytes: &[u8]) -> Result<Registry, ParseError> {
     Registry::new(read(bytes)?)
 }
 
-/// Adds a site, and the text that it was read from, if that is known.
+/// Adds a site, with the text that it was read from if known.
 fn add(entries: &mut Entries, site: Site, item: Option<&Item<'_>>) {
     let lines = item.map(|item| lines_of(item, &site.name)).unwrap_or_default();
     entries.add(site, lines);
@@ -60,11 +60,11 @@ fn read(bytes: &[u8]) -> Result<Entries, ParseError> {
         return read_items(&split);
     }
     let items: Vec<Item<'_>> = split.items().collect();
-    // What is wrong with more than an entry has its place in the whole.
+    // An error outside of entries has its place in the whole.
     read_whole(bytes, &items).or_else(|error| read_items(&split).map_err(|_| error))
 }
 
-/// Reads the document at once. `items` are the texts of its entries, as far as they are known.
+/// Reads the document at once. `items` are the texts of its entries, if known.
 fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Entries, ParseError> {
     let mut progress = Progress::default();
     let mut broken = Vec::new();
@@ -83,7 +83,7 @@ fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Entries, ParseError> {
     };
     let hint = Some("a registry without sites is written as `sites: []`");
     let sites = sites.ok_or_else(|| ParseError::whole("the file is empty", hint))?;
-    // Where the texts are not those of the entries, nothing is known of lines.
+    // If the numbers differ, the texts are not those of the entries, and lines stay unknown.
     let items = if items.len() == sites.len() + broken.len() { items } else { &[] };
     let mut entries = Entries::default();
     for (at, site) in sites {
@@ -96,7 +96,7 @@ fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Entries, ParseError> {
     Ok(entries)
 }
 
-/// Reads the document in pieces; all of them have to be as they should.
+/// Reads the document in pieces, all of which have to be valid.
 fn read_pieces(split: &Split<'_>) -> Result<Entries, ParseError> {
     let mut entries = read_whole(&split.frame, &[])?;
     for piece in &split.pieces {
@@ -111,7 +111,7 @@ fn read_pieces(split: &Split<'_>) -> Result<Entries, ParseError> {
     Ok(entries)
 }
 
-/// Reads each entry by itself. Text in which none can be read is no registry.
+/// Reads each entry by itself. A text without any valid entry is no registry.
 fn read_items(split: &Split<'_>) -> Result<Entries, ParseError> {
     let mut entries = read_whole(&split.frame, &[])?;
     let mut is_yaml = true;
@@ -125,7 +125,7 @@ fn read_items(split: &Split<'_>) -> Result<Entries, ParseError> {
             }
             Err(mut error) => {
                 if error.line == 0 || error.line > item.lines() {
-                    // It is about the whole of it, which begins here.
+                    // The error is about the whole entry, which begins here.
                     (error.line, error.column) = (1, split.column + 1);
                 }
                 error.line += item.lines_before;
@@ -143,11 +143,11 @@ fn read_items(split: &Split<'_>) -> Result<Entries, ParseError> {
 /// No entry is being read.
 const NOWHERE: usize = usize::MAX;
 
-/// How far the reading of a list has come.
+/// The progress of reading a list.
 struct Progress {
-    /// Which entry is being read.
+    /// The index of the current entry.
     at: Cell<usize>,
-    /// The entries that are passed over.
+    /// Indexes of entries to leave out.
     skipped: BTreeSet<usize>,
 }
 
@@ -163,12 +163,12 @@ impl Progress {
     }
 }
 
-/// Whether a unit can have this in its name.
+/// Whether this can be part of a unit's name.
 fn is_possible(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.chars().all(is_unit_character)
 }
 
-/// The name, unless no unit can have it.
+/// Validates the name of a site.
 fn check_name<E: Error>(name: &str) -> Result<String, E> {
     if name.is_empty() {
         return Err(refuse("the name of the site is empty", "write the name that Lerd shows"));
@@ -220,7 +220,7 @@ impl<'de> Visitor<'de> for RegistryVisitor<'_> {
     }
 }
 
-/// The list of sites; nothing is an empty list.
+/// The list of sites; `null` is an empty list.
 struct SitesVisitor<'s>(&'s Progress);
 
 impl<'de> DeserializeSeed<'de> for SitesVisitor<'_> {
@@ -263,7 +263,7 @@ impl<'de> Visitor<'de> for SitesVisitor<'_> {
     }
 }
 
-/// The keys of a site that matter.
+/// The relevant keys of a site.
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Key {
@@ -324,12 +324,12 @@ impl<'de> Visitor<'de> for SiteVisitor {
     }
 }
 
-/// The value, or the empty one for `null`.
+/// The value, or the default for `null`.
 fn or_nothing<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(map: &mut A) -> Result<T, A::Error> {
     Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
 }
 
-/// The name of a site, which is refused at its own place.
+/// The name of a site, validated at its own place.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
