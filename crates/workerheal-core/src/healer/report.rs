@@ -138,7 +138,8 @@ impl Healer {
         let incident = self.incidents.get(name);
         let phase = stage(unit, incident);
         let orphaned = unit.directory_gone.then_some(State::Orphaned);
-        let state = orphaned.or_else(|| incident.filter(|_| is_ill(phase)).and_then(|incident| wrong(unit, incident)));
+        let state =
+            orphaned.or_else(|| incident.filter(|_| is_unhealthy(phase)).and_then(|incident| wrong(unit, incident)));
         let against = self.context().intent_against(name, worker);
         let (mut reason, mut retry_at) = match incident.map(|incident| &incident.phase) {
             Some(Phase::Held(refusal)) => (refusal.to_string(), pause_end(refusal)),
@@ -165,7 +166,7 @@ impl Healer {
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
             unit: name.short().to_owned(),
-            healthy: meant_to_be || state.is_none() || !(is_ill(phase) || orphaned.is_some()),
+            healthy: meant_to_be || state.is_none() || !(is_unhealthy(phase) || orphaned.is_some()),
             phase,
             state,
             attempts: incident.map_or(0, |incident| incident.attempts),
@@ -206,7 +207,7 @@ fn stage(unit: &Unit, incident: Option<&Incident>) -> Stage {
 }
 
 /// Whether a worker at this stage is down or not as it should be, without that being intended.
-fn is_ill(stage: Stage) -> bool {
+fn is_unhealthy(stage: Stage) -> bool {
     matches!(stage, Stage::Due | Stage::Starting | Stage::Waiting | Stage::Held | Stage::GaveUp)
 }
 

@@ -81,7 +81,7 @@ impl Healer {
         self.notice_a_cleared_failure(now, name);
         let Some(unit) = self.units.get(name) else { return };
         let incident = self.incidents.get(name);
-        let condition = unit.standing_of(incident);
+        let condition = unit.condition_of(incident);
         let suspicion = self.suspicion(now, unit);
         let attempt_under_way = incident.is_some_and(|incident| incident.attempt_under_way);
         let stop_asked = incident.is_some_and(|incident| incident.stop_asked);

@@ -178,7 +178,7 @@ impl Unit {
     }
 
     /// What the state of the unit means, given the problem that it is being healed of.
-    pub fn standing_of(&self, incident: Option<&Incident>) -> UnitCondition {
+    pub fn condition_of(&self, incident: Option<&Incident>) -> UnitCondition {
         let suspected = incident.filter(|incident| incident.phase.waits()).and_then(|incident| incident.suspected);
         match (self.condition(), suspected) {
             // A cleared failure is only a mark that is gone.
