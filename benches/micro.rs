@@ -60,7 +60,7 @@ fn worktrees(criterion: &mut Criterion) {
     }
 }
 
-/// From nothing: who they are, and which of them, one in a hundred, is to be looked at.
+/// From nothing: resolve all units, and find the one in a hundred to inspect.
 fn detection(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("detection");
     for size in SIZES {

@@ -63,7 +63,7 @@ fn units_are_resolved_as_lerd_does() {
             ("app", "queue-feat", false),
         ),
         row("parent with workingdir", "lerd-vite-app", "/home/u/app", ("app", "vite", false)),
-        // The `!` in front, which says that nobody chose it, is read where the service manager is asked.
+        // The `!` in front, which means that it was not configured, is read where the service manager is asked.
         row("inherited workingdir", "lerd-cron-app", "", ("app", "cron", false)),
         // TestDetect_HyphenatedWorkerName, TestDetect_GlobalUnitsSkipped, TestDetect_NonWorkerPerSiteUnitsSkipped.
         row("hyphenated worker", "lerd-emit-events-app", "", ("app", "emit-events", false)),

@@ -11,7 +11,7 @@ fn steps(answer: &Answer) -> Vec<(f64, f64, &str)> {
     answer.progress.iter().map(|(number, of, message)| (*number, *of, message.as_str())).collect()
 }
 
-/// Two workers that are well, and if wanted a daemon that heals only for those who ask.
+/// Two healthy workers, and optionally a daemon that heals only on request.
 fn world(with_daemon: bool) -> World {
     let world = World::new();
     world.workers([QUEUE, VITE]);

@@ -94,7 +94,7 @@ fn model(workers: Vec<WorkerReport>, events: Vec<Event>) -> Model {
 const FAILING: &str = "lerd-queue-shop";
 const ERROR: &str = "RedisException: Connection refused [tcp://127.0.0.1:6379]";
 
-/// One of each that needs somebody: it waits, is held, was given up, is being healed.
+/// One worker for each kind of attention: waiting, held, given up, being healed.
 fn trouble() -> Model {
     let mut workers = well();
     let mut change = |unit: &str, to: WorkerReport| {

@@ -204,7 +204,7 @@ fn a_start_that_takes_too_long_is_no_stop() {
 
 #[test]
 fn a_restart_whose_second_half_fails_is_no_stop() {
-    // Somebody else's: what is seen of it is a stop, and what the journal has of the new run is none.
+    // Another client's job: what is seen of it is a stop, and what the journal has of the new run is none.
     let mut harness = Harness::with_healthy_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes_with_job("queue", ActiveState::Failed);

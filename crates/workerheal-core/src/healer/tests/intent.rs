@@ -338,7 +338,7 @@ fn a_heal_by_hand_is_history_once_the_worker_has_run_again() {
     harness.observe(Fact::Heal(vec![unit("queue")]));
     let waits = vec![fpm(ActiveState::Failed, false)];
     harness.shows("queue", Inspection { run: Some("a".into()), parents: waits, ..crashed() });
-    // While the bus was lost somebody started it, and stopped it.
+    // While the bus was lost it was started and stopped.
     harness.observe(Fact::Frozen);
     harness.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
     let stopped = Inspection { run: Some("b".into()), stop: Some(StopEvidence::Requested), ..crashed() };
@@ -435,7 +435,7 @@ fn a_unit_that_was_disabled_while_its_site_was_not_registered_stays_down() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     harness.observe(Fact::Registry(registry([])));
-    // The answer comes when it is nobody's worker.
+    // The result arrives when it is no longer covered.
     harness.shows("queue", crashed());
     harness.observe(Fact::Registry(registry(both_sites())));
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
@@ -514,7 +514,7 @@ fn a_stop_before_its_first_run_is_over_once_it_has_run() {
     harness.shows("queue", Inspection { down_for: Some(60 * SECOND), ..never_ran.clone() });
     assert!(harness.rechecked("queue", never_ran.clone()).is_empty());
 
-    // Somebody has started it meanwhile, and of that nothing was seen.
+    // It was started in the meantime, which was not seen.
     harness.observe(Fact::Frozen);
     harness.list(&[("queue", ActiveState::Failed)]);
     assert_eq!(

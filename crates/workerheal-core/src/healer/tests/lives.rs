@@ -1,4 +1,4 @@
-//! Random lives, in which what must never happen must not happen.
+//! Random sequences of facts, in which invariants must hold.
 
 use std::collections::{HashMap, HashSet};
 

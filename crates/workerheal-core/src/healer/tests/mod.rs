@@ -1,5 +1,5 @@
-//! The rules of healing, each as a test that reads like the rule; then random lives, in which
-//! what must never happen must not happen. Here is the ward that they all happen in.
+//! The rules of healing, each as a test that reads like the rule; then random sequences of facts, in which invariants
+//! must hold. Here is the harness for all of them.
 
 mod attempts;
 mod giving_up;

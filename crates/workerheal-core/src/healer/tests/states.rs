@@ -202,7 +202,7 @@ fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
     assert_eq!(harness.healer.take_unlocated().len(), 2);
     harness.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
     assert_eq!(names(&harness), ["feat-x/vite-myapp", "myapp/queue"]);
-    // And a container is nobody's worker.
+    // And a container is no worker.
     let container = Location { container: true, ..Location::default() };
     harness.observe(Fact::Located(vec![(unit("queue"), Ok(container))]));
     assert_eq!(names(&harness), ["feat-x/vite-myapp"]);

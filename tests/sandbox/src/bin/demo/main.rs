@@ -105,7 +105,7 @@ impl<'a> Demo<'a> {
         }
     }
 
-    /// Starts the workers, and lets two of them fail while nobody watches.
+    /// Starts the workers, and lets two of them fail before the daemon runs.
     fn set_the_stage(&mut self) -> Result<(), String> {
         self.sandbox.write_file("worker.sh", WORKER);
         self.sandbox.write_file(".config/workerheal/config.yaml", CONFIG);
