@@ -57,7 +57,7 @@ pub enum InstallError {
     #[error("cannot tell which program to run as the service: {0}")]
     Program(String),
     /// The file is a link, so it is managed elsewhere.
-    #[error("{} is a link, so somebody else takes care of it; change what it points to, or remove it", .0.display())]
+    #[error("{} is a link, so it is managed elsewhere; change what it points to, or remove it", .0.display())]
     Link(PathBuf),
     /// The user has masked it.
     #[error("workerheal.service is masked; to let it run: systemctl --user unmask workerheal")]

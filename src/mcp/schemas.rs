@@ -80,7 +80,7 @@ pub(super) fn pauses() -> Value {
         &json!({
             "kind": { "enum": ["everything", "site", "unit"], "description": "What is paused." },
             "name": text("Which site, or which unit; left out for everything."),
-            "ends_in_ms": { "type": "integer", "minimum": 0, "description": "Milliseconds until it ends by itself; left out if somebody has to resume it." },
+            "ends_in_ms": { "type": "integer", "minimum": 0, "description": "Milliseconds until it ends by itself; left out if it lasts until it is resumed." },
         }),
         &["kind"],
     );

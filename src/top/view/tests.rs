@@ -184,7 +184,7 @@ fn explained() -> Answer {
         chain: vec![
             line(Mark::Finding, "its unit is lerd-queue-shop", "site shop in ~/.local/share/lerd/sites.yaml:3"),
             line(Mark::Finding, "it failed 2m ago: it ended with an error", "09:39:07 UTC, Result=exit-code"),
-            line(Mark::Passes, "nobody stopped it", "no stop in the journal of its last run, 356518d6"),
+            line(Mark::Passes, "it was not stopped on purpose", "no stop in the journal of its last run, 356518d6"),
             line(Mark::Decides, "the next attempt is due in 12s", "2 attempts have failed"),
         ],
         change: vec!["try it now, without waiting: workerheal heal shop/queue".into()],

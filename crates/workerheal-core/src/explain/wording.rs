@@ -238,7 +238,7 @@ impl Wording<'_> {
                 ),
             ],
             Rest::Once => vec![down(), found("it does its work once, and ends", "Type=oneshot".to_owned())],
-            Rest::PerhapsStopped(why) => vec![down(), found("whether somebody stopped it cannot be told", why.clone())],
+            Rest::PerhapsStopped(why) => vec![down(), found("it is unknown whether it was stopped on purpose", why.clone())],
             Rest::FilesUnknown => vec![down()],
             Rest::LeftTo(left_to) => vec![found(left_to, state)],
             Rest::NotLoaded(load) => {
@@ -272,21 +272,21 @@ impl Wording<'_> {
                     [] => "what it needs went down, and took it along".to_owned(),
                     names => format!("{} went down, and took it along", names.join(", ")),
                 };
-                says("nobody stopped the worker itself", evidence)
+                says("the worker itself was not stopped on purpose", evidence)
             }
             Rule::Stop => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::NotRequested), Some(run)) => {
                     let journal = format!("no stop in the journal of its last run, {}", short(run));
-                    says("nobody stopped it", self.by_manager(journal, "it is neither disabled nor told to end"))
+                    says("it was not stopped on purpose", self.by_manager(journal, "it is neither disabled nor told to end"))
                 }
                 (Some(StopEvidence::KeptFromStarting), _) => {
-                    says("nobody stopped it", "its start was given up: a unit that it needs did not come up".to_owned())
+                    says("it was not stopped on purpose", "its start was given up: a unit that it needs did not come up".to_owned())
                 }
                 // Then the line about the doubt says it.
                 (Some(StopEvidence::Unknown(_)), _) => None,
                 (Some(StopEvidence::Requested), _) => says("it was stopped, but is wanted now", by_name()),
                 _ if case.seen.deactivation.is_some_and(Deactivation::was_sudden) => {
-                    says("nobody stopped it", "it was up at one moment and down at the next".to_owned())
+                    says("it was not stopped on purpose", "it was up at one moment and down at the next".to_owned())
                 }
                 _ => None,
             },
@@ -411,7 +411,7 @@ impl Wording<'_> {
                         at.map(|at| format!("until {at}")).unwrap_or_default(),
                     ])
                 }
-                None => "until somebody resumes it".to_owned(),
+                None => "until it is resumed".to_owned(),
             },
             Refusal::SitePaused(_) => format!("{} says paused: true", self.line("paused")),
             Refusal::WorkerPaused(_) => format!("{} lists it in paused_workers", self.line("paused_workers")),

@@ -11,7 +11,7 @@ use crate::rules::{ClearedBy, GivenUp, Start};
 use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
 /// The error of an attempt whose start job was replaced by another.
-pub(super) const CANCELLED: &str = "its start was cancelled by somebody else";
+pub(super) const CANCELLED: &str = "its start was cancelled by another client";
 /// The error of an attempt whose worker came up and did not stay up.
 pub(super) const DIED: &str = "exited right after starting";
 /// The error of an attempt whose worker was stopped with a unit that it needs.

@@ -273,7 +273,7 @@ fn a_start_that_a_restart_replaces_is_somebody_elses() {
     assert!(harness.ends("queue", Outcome::Cancelled).is_empty());
     assert_eq!(
         harness.comes_back("queue"),
-        ["failed queue #1: its start was cancelled by somebody else", "recovered queue"]
+        ["failed queue #1: its start was cancelled by another client", "recovered queue"]
     );
 }
 
