@@ -1,5 +1,5 @@
-//! A record of each job that we are about to take out, until it is back: should this process be killed in
-//! between, the next one brings it back instead of taking it for stopped by its user.
+//! Records each job that we are about to boot out, until it is loaded again: if this process is killed in between, the
+//! next one loads the job instead of taking it for stopped.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::core::units::UnitName;
 
-/// A record that is older says nothing: by then its user has seen that the worker is down.
+/// Maximum age of a record: after that, the user may have noticed that the worker is down.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// A directory of empty files, each named after a unit.
@@ -16,7 +16,7 @@ const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 pub(super) struct Records(pub PathBuf);
 
 impl Records {
-    /// The units that were taken out not long ago, and not brought back.
+    /// The units that were booted out recently, and not loaded again.
     pub fn read(&self) -> Vec<UnitName> {
         let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
         let fresh = entries.flatten().filter(|entry| {
@@ -26,15 +26,15 @@ impl Records {
         fresh.filter_map(|entry| UnitName::parse(entry.file_name().to_str()?).ok()).collect()
     }
 
-    /// The unit is about to be taken out.
+    /// Records that the unit is about to be booted out.
     pub fn add(&self, unit: &UnitName) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         fs::write(self.0.join(unit.short()), "")
     }
 
-    /// It is back, or its user means it to be out.
+    /// Removes the record: the unit is loaded, or was stopped on purpose.
     pub fn remove(&self, unit: &UnitName) {
-        // Most times there is none.
+        // Usually there is none.
         let _ = fs::remove_file(self.0.join(unit.short()));
     }
 }

@@ -7,25 +7,25 @@ use super::launchctl::Domain;
 use super::plist::{Agent, File};
 use super::starts::Meant;
 
-/// All that a close look at a job found.
+/// The result of inspecting a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// `None` if it is not loaded.
+    /// The job; `None` if it is not loaded.
     pub job: Option<Job>,
-    /// Where it is loaded.
+    /// The domain in which it is loaded.
     pub domain: Option<Domain>,
     pub file: File,
-    /// It is disabled on purpose.
+    /// Whether it is disabled on purpose.
     pub disabled: bool,
-    /// It is not loaded, and Lerd has written its plist or its script just now.
+    /// Whether it is not loaded, and Lerd has written its plist or its script just now.
     pub is_new: bool,
-    /// Its working directory is definitely gone.
+    /// Whether its working directory is definitely missing.
     pub directory_gone: bool,
-    /// For how long its process has existed, in whole seconds.
+    /// How long its process has existed, in whole seconds.
     pub age: Option<Duration>,
 }
 
-/// What a job that does not run is meant to be doing, by its plist; where that cannot be read, by what launchd says.
+/// What a job that does not run should be doing, by its plist, or if that cannot be read, by launchd.
 pub(super) fn meant(job: &Job, agent: Option<&Agent>) -> Meant {
     match agent {
         Some(agent) => agent.starts.meant(&job.end, job.runs),
@@ -34,7 +34,7 @@ pub(super) fn meant(job: &Job, agent: Option<&Agent>) -> Meant {
     }
 }
 
-/// Whether it is to run, and launchd does not start it until that is demanded.
+/// Whether it should run, and launchd does not start it until that is demanded.
 pub(super) fn is_put_off(job: &Job, agent: Option<&Agent>) -> bool {
     job.is_idle() && meant(job, agent) == Meant::Up
 }
@@ -45,12 +45,12 @@ impl Job {
         self.state == "running"
     }
 
-    /// Whether it is being taken out.
+    /// Whether it is being booted out.
     pub fn is_going(&self) -> bool {
         matches!(self.state.as_str(), "SIGTERMed" | "SIGKILLed")
     }
 
-    /// Whether launchd has nothing planned for it, or has put that off: it starts when it is demanded.
+    /// Whether launchd plans no start, or has put it off until it is demanded.
     pub fn is_idle(&self) -> bool {
         matches!(self.state.as_str(), "not running" | "waiting")
     }

@@ -238,7 +238,9 @@ impl Wording<'_> {
                 ),
             ],
             Rest::Once => vec![down(), found("it does its work once, and ends", "Type=oneshot".to_owned())],
-            Rest::PerhapsStopped(why) => vec![down(), found("it is unknown whether it was stopped on purpose", why.clone())],
+            Rest::PerhapsStopped(why) => {
+                vec![down(), found("it is unknown whether it was stopped on purpose", why.clone())]
+            }
             Rest::FilesUnknown => vec![down()],
             Rest::LeftTo(left_to) => vec![found(left_to, state)],
             Rest::NotLoaded(load) => {
@@ -277,11 +279,15 @@ impl Wording<'_> {
             Rule::Stop => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::NotRequested), Some(run)) => {
                     let journal = format!("no stop in the journal of its last run, {}", short(run));
-                    says("it was not stopped on purpose", self.by_manager(journal, "it is neither disabled nor told to end"))
+                    says(
+                        "it was not stopped on purpose",
+                        self.by_manager(journal, "it is neither disabled nor told to end"),
+                    )
                 }
-                (Some(StopEvidence::KeptFromStarting), _) => {
-                    says("it was not stopped on purpose", "its start was given up: a unit that it needs did not come up".to_owned())
-                }
+                (Some(StopEvidence::KeptFromStarting), _) => says(
+                    "it was not stopped on purpose",
+                    "its start was given up: a unit that it needs did not come up".to_owned(),
+                ),
                 // Then the line about the doubt says it.
                 (Some(StopEvidence::Unknown(_)), _) => None,
                 (Some(StopEvidence::Requested), _) => says("it was stopped, but is wanted now", by_name()),
