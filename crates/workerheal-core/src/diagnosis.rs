@@ -245,6 +245,17 @@ impl fmt::Display for Unrecoverable {
     }
 }
 
+/// A give-up: no further attempts are made until something changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Why it was given up.
+    pub reason: String,
+    /// The definition of the unit at that time, if known.
+    pub definition: Option<u64>,
+    /// The last run at that time, if known.
+    pub run: Option<String>,
+}
+
 /// What triggered a heal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {

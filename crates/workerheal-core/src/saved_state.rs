@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::diagnosis::State;
+use super::diagnosis::{GivenUp, State};
 use super::pauses::Pauses;
-use super::rules::GivenUp;
 use super::time::Timestamp;
 use super::units::{Deactivation, UnitFile, UnitName};
 

@@ -15,8 +15,7 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+pub use super::diagnosis::GivenUp;
 pub use start::Start;
 
 use super::context::ContextRef;
@@ -30,17 +29,6 @@ use super::units::{
 /// Number of restarts by the manager, none followed by a long uptime, above which they are a crash loop. By default,
 /// systemd gives up after the same number if they follow each other closely.
 pub const MAX_RESTARTS: u32 = 5;
-
-/// A give-up: no further attempts are made until something changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GivenUp {
-    /// Why it was given up.
-    pub reason: String,
-    /// The definition of the unit at that time, if known.
-    pub definition: Option<u64>,
-    /// The last run at that time, if known.
-    pub run: Option<String>,
-}
 
 /// What cleared the failure of a worker that is down (`systemctl reset-failed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
