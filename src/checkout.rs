@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::core::units::{Inspection, Location};
 
-/// Maximum time to look at a few directories; after that, their paths are compared as text.
+/// Maximum time to examine a few directories; after that, their paths are compared as text.
 const CANONICALIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The location, with its directory spelled like the one of the `rivals` that is the same directory.

@@ -54,7 +54,7 @@ mod tests {
         let link = place.path().join("link");
         std::os::unix::fs::symlink(place.path().join("missing"), &link).unwrap();
         assert!(is_gone(&link), "it leads nowhere");
-        // What cannot be looked at for another reason may be there.
+        // If it cannot be accessed for another reason, it may exist.
         assert!(!is_gone(&place.path().join("x".repeat(300))));
         let circle = place.path().join("circle");
         std::os::unix::fs::symlink(&circle, &circle).unwrap();

@@ -1,14 +1,12 @@
-//! Follows a few files and tells when what they say has changed.
+//! Follows a few files and reports when their contents have changed.
 //!
-//! Editors replace files by renaming, directories come and go, links are turned, and the system's
-//! notifications are unreliable in kind and number. So a notification only ever means "look
-//! again": all files are read anew and compared with what was read last. And [`Watch::poll`] finds
-//! by itself what no notification told.
+//! Editors replace files by renaming, directories come and go, links are changed, and the system's notifications are
+//! unreliable in kind and number. So a notification only means that all files are read again and compared with their
+//! last contents. [`Watch::poll`] finds changes without a notification.
 //!
-//! Each file has a thread of its own that owns all that is known of it, as a file system may never answer: then
-//! nothing else stands still, and [`Watch::is_silent`] tells. The watcher's own thread only decides whether an
-//! event can concern the file, and if so wakes that thread, so that nothing piles up whatever happens in the
-//! directories.
+//! Each file has a thread of its own that owns its state, as a file system may never answer: then nothing else is
+//! blocked, and [`Watch::is_silent`] reports it. The watcher's own thread only decides whether an event can concern a
+//! file, and wakes that file's thread, so that nothing piles up whatever happens in the directories.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, FileType};
@@ -30,25 +28,25 @@ use crate::blocking::FILES;
 use crate::core::parse_error::ParseError;
 use crate::files::paths::{FileError, read_bounded};
 
-/// A file is read once it has been left alone this long,
+/// A file is read once it has not changed for this long,
 const QUIET_TIME: Duration = Duration::from_millis(60);
 /// but no later than this.
 const MAX_QUIET_WAIT: Duration = Duration::from_millis(250);
-/// A file that has been looked at for this long does not answer.
+/// A file operation that takes this long counts as unanswered.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the first look at the files may take.
+/// Maximum time for reading the files at the start.
 const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// More links in a row than any system follows.
+/// Maximum number of links in a row: more than any system follows.
 const MAX_LINKS: usize = 40;
-/// More changes of directories than can happen by chance while watches are being set.
+/// Maximum number of changes of directories while watches are being set.
 const MAX_ROUNDS: usize = 10;
 
-/// What there is to read in a file.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileContent {
     /// There is no such file.
     Missing,
-    /// All of it.
+    /// The complete content.
     Present(Vec<u8>),
     /// It is there and cannot be read.
     Unreadable(FileError),
@@ -494,7 +492,7 @@ impl Notifier {
                     self.watched.insert(path, identity);
                     changed = true;
                 }
-                // It was there a moment ago, so look again.
+                // It was there a moment ago, so try again.
                 Err(_) if !path.exists() => changed = true,
                 Err(error) => problem = Some(error),
             }
