@@ -94,7 +94,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those who follow and ask.
+/// Clients that follow and send requests.
 struct Crowd {
     followers: Vec<JoinHandle<anyhow::Result<Vec<u64>>>>,
     asker: JoinHandle<anyhow::Result<Vec<u64>>>,
@@ -154,7 +154,7 @@ impl Crowd {
         Ok(Self { followers, asker, streams, since, over })
     }
 
-    /// Ends it, and checks that nobody has missed anything.
+    /// Ends it, and checks that no client has missed anything.
     fn disperse(self, socket: &Path) -> anyhow::Result<Seen> {
         self.over.store(true, Ordering::Relaxed);
         let panicked = || anyhow::anyhow!("a thread panicked");

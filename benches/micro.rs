@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use workerheal::core::healer::{Fact, Timestamp};
-use workerheal::core::registry::Registry;
 use workerheal::core::selector::Selector;
 use workerheal::core::units::{ActiveState, UnitName};
+use workerheal::files::sites_yaml;
 use workerheal::manager::systemd::{listed, signalled};
 
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
@@ -23,7 +23,7 @@ fn registry(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("registry");
     for size in SIZES {
         let text = samples::registry(size);
-        group.bench_function(BenchmarkId::from_parameter(size), |b| b.iter(|| Registry::parse(text.as_bytes())));
+        group.bench_function(BenchmarkId::from_parameter(size), |b| b.iter(|| sites_yaml::parse(text.as_bytes())));
     }
 }
 
@@ -60,7 +60,7 @@ fn worktrees(criterion: &mut Criterion) {
     }
 }
 
-/// From nothing: who they are, and which of them, one in a hundred, is to be looked at.
+/// From nothing: resolve all units, and find the one in a hundred to inspect.
 fn detection(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("detection");
     for size in SIZES {

@@ -9,6 +9,7 @@ use workerheal::core::policy::Policy;
 use workerheal::core::registry::Registry;
 use workerheal::core::selector::Selector;
 use workerheal::core::units::{ActiveState, Inspection, LoadState, ServiceResult, UnitName, UnitStatus};
+use workerheal::files::sites_yaml;
 use zbus::{Message, ObjectPath, Variant};
 
 /// The text of a registry with so many sites, as Lerd writes it.
@@ -25,7 +26,7 @@ pub fn registry(sites: usize) -> String {
 }
 
 pub fn sites(count: usize) -> Registry {
-    Registry::parse(registry(count).as_bytes()).unwrap_or_default()
+    sites_yaml::parse(registry(count).as_bytes()).unwrap_or_default()
 }
 
 /// So many healthy workers, each of a site of its own.

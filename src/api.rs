@@ -1,9 +1,9 @@
-//! What is said over the daemon's socket: the bodies of requests and answers, as JSON.
+//! The JSON bodies of requests and responses on the daemon's socket.
 //!
 //! Workers are [`WorkerReport`]s, events are [`Event`]s; the rest is here. The daemon writes these,
-//! [`client::socket`](crate::client::socket) reads them, and both stand on this one definition.
+//! [`client::daemon`](crate::client::daemon) reads them.
 //!
-//! [`WorkerReport`]: crate::core::survey::WorkerReport
+//! [`WorkerReport`]: crate::core::report::WorkerReport
 //! [`Event`]: crate::core::event::Event
 
 use std::collections::BTreeMap;
@@ -21,42 +21,42 @@ use crate::core::selector::{Worker, display_name};
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 
-/// `GET /v1/status`: how the daemon is.
+/// `GET /v1/status`: the daemon's status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonStatus {
     /// Its version.
     pub version: String,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
-    /// How long it has been running, in milliseconds.
+    /// Its uptime, in milliseconds.
     #[serde(rename = "uptime_ms", with = "milliseconds")]
     pub uptime: Option<Duration>,
     /// The service manager.
     pub manager: ManagerStatus,
     /// The registry of sites.
     pub registry: RegistryStatus,
-    /// What has to survive a restart.
+    /// The saved state.
     #[serde(default)]
     pub state: StateStatus,
-    /// The configuration's path.
+    /// The path of the configuration.
     pub config: String,
     /// What is wrong with it, so that an earlier one is in force.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub config_error: String,
     /// Everything was stopped on purpose.
     pub stop_marker: bool,
-    /// What is paused, the widest first.
+    /// The pauses in force, the widest first.
     pub pauses: Vec<PauseReport>,
-    /// Covered workers.
+    /// The number of covered workers.
     pub workers: usize,
-    /// How many of them are at each stage; those with none are left out.
+    /// The number of workers at each stage; stages without workers are left out.
     pub counts: BTreeMap<Stage, usize>,
 }
 
-/// The service manager, as the daemon knows it.
+/// The status of the service manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagerStatus {
-    /// Whose units: `user` or `system`.
+    /// The scope of units: `user` or `system`.
     pub scope: Scope,
     /// Whether it answers.
     pub reachable: bool,
@@ -65,17 +65,17 @@ pub struct ManagerStatus {
     pub error: String,
 }
 
-/// The file of what has to survive a restart, as the daemon knows it.
+/// The status of the saved state's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateStatus {
     /// Its path.
     pub path: String,
-    /// Why it cannot be read, so that nothing is healed, or not be written.
+    /// Why it cannot be read, so that nothing is healed, or cannot be written.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
 }
 
-/// The registry, as the daemon knows it.
+/// The status of the registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryStatus {
     /// Its path.
@@ -85,10 +85,10 @@ pub struct RegistryStatus {
     /// When the content in force was read, as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub read: Option<SystemTime>,
-    /// What is wrong with entries that are skipped, a line each.
+    /// Errors of skipped entries, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What is wrong with the file, so that an earlier content is in force.
+    /// The error of the file, so that its earlier content stays in force.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
 }
@@ -96,17 +96,17 @@ pub struct RegistryStatus {
 /// A pause that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseReport {
-    /// Of what kind that is.
+    /// What is paused.
     pub kind: PauseKind,
-    /// Which site, or which unit, without `.service`; empty for everything.
+    /// The site, or the unit without `.service`; empty for everything.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Milliseconds until it ends by itself; left out if it has to be ended by hand.
+    /// Milliseconds until it ends; left out if it lasts until it is resumed.
     #[serde(default, rename = "ends_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub ends_in: Option<Duration>,
 }
 
-/// What a pause is about.
+/// The kind of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PauseKind {
@@ -119,7 +119,7 @@ pub enum PauseKind {
 }
 
 impl PauseReport {
-    /// A pause as it is at this moment.
+    /// A pause at this moment.
     #[must_use]
     pub fn of(pause: &Pause, now: Timestamp) -> Self {
         let (kind, name) = match &pause.target {
@@ -130,7 +130,7 @@ impl PauseReport {
         Self { kind, name, ends_in: pause.until.map(|until| until.from_now(now)) }
     }
 
-    /// How long it holds: `for another 29m`, or `until it is resumed`.
+    /// How long it lasts: `for another 29m`, or `until it is resumed`.
     #[must_use]
     pub fn how_long(&self) -> String {
         match self.ends_in {
@@ -144,12 +144,12 @@ impl PauseReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealRequest {
-    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; none is everything that is unhealthy.
+    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; empty for everything that is unhealthy.
     pub targets: Vec<String>,
-    /// How long a worker has to stay up to count as healed, such as `1s`; else as configured.
+    /// How long a worker has to stay up to count as healed, such as `1s`; default: as configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prove: Option<String>,
-    /// Only answer the plan.
+    /// Whether to return only the plan.
     pub dry_run: bool,
 }
 
@@ -157,9 +157,9 @@ pub struct HealRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PauseRequest {
-    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; none is everything.
+    /// Units, `SITE/WORKER`, `SITE/WORKER@WORKTREE` or sites; empty for everything.
     pub targets: Vec<String>,
-    /// For how long, such as `30m`; else until it is resumed.
+    /// How long, such as `30m`; default: until it is resumed.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
 }
@@ -168,22 +168,22 @@ pub struct PauseRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResumeRequest {
-    /// What to resume; none is everything.
+    /// What to resume; empty for everything.
     pub targets: Vec<String>,
 }
 
-/// The answer to both: what is paused now.
+/// The response to both: the pauses in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
-    /// The widest first.
+    /// The pauses, the widest first.
     pub pauses: Vec<PauseReport>,
-    /// Why this is in force but not written down yet, if so: a restart of the daemon would forget it.
+    /// Why the pauses are not saved yet, if so: a restart of the daemon would forget them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_saved: Option<String>,
 }
 
 impl Paused {
-    /// What its user has to know, if anything, as a sentence.
+    /// A warning for the user, if any, as a sentence.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let why = self.not_saved.as_ref()?;
@@ -194,20 +194,20 @@ impl Paused {
 /// `GET /v1/workers/UNIT/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
-    /// The explanation, its parts beside those below.
+    /// The explanation; its fields are at the same level as those below.
     #[serde(flatten)]
     pub explanation: Explanation,
     /// The last line that the worker has logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_words: Option<String>,
-    /// All of it as a text.
+    /// The explanation as text.
     pub text: String,
 }
 
-/// Every answer that is not a success.
+/// Every response that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Why, as one sentence.
+    /// The error, as one sentence.
     pub error: String,
 }
 

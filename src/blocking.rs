@@ -1,9 +1,8 @@
-//! Calls of the operating system that may never return: files on a mount that does not answer, names that no server
-//! resolves.
+//! System calls that may never return: files on a mount that does not answer, names that no server resolves.
 //!
-//! Each runs on a thread of its own, and is waited for no longer than a time. One that does not return keeps its
-//! thread and its place in a [`Pool`], so that of each kind only so many threads can be lost; the others of its kind
-//! then find no place in time, and are answered the same.
+//! Each runs on a thread of its own, and is waited for only for a limited time. A call that does not return keeps its
+//! thread and its slot in a [`Pool`], so that only a limited number of threads can be lost; further calls of the same
+//! kind then time out as well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +15,24 @@ use tokio::time::timeout;
 #[error("it does not answer")]
 pub(crate) struct NoAnswer;
 
-/// Places for calls of one kind.
+/// Slots for calls of one kind.
 #[derive(Debug)]
 pub(crate) struct Pool(std::sync::LazyLock<Arc<Semaphore>>);
 
-/// Calls at once, of one kind. They take no processor, and hundreds of looks at directories in a storm take turns.
-const AT_ONCE: usize = 16;
+/// Maximum number of concurrent calls of one kind. Hundreds of calls in a storm take turns.
+const MAX_CONCURRENT_CALLS: usize = 16;
 
-/// Looks at files and directories whose paths others have chosen.
+/// For files and directories whose paths come from outside.
 pub(crate) static FILES: Pool = Pool::new();
-/// Resolving names.
+/// For resolving names.
 pub(crate) static NAMES: Pool = Pool::new();
 
 impl Pool {
     const fn new() -> Self {
-        Self(std::sync::LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE))))
+        Self(std::sync::LazyLock::new(|| Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS))))
     }
 
-    /// What a call returns, if it does so in time. A call that has begun is not ended by that.
+    /// The result of a call, if it returns in time. A timeout does not end the call.
     pub async fn within<T: Send + 'static>(
         &self,
         time: Duration,
@@ -41,7 +40,7 @@ impl Pool {
     ) -> Result<T, NoAnswer> {
         let answered = async {
             let place = Arc::clone(&self.0).acquire_owned().await.ok()?;
-            // Tokio's threads for that, of which there are many more than all places together.
+            // Threads of tokio's blocking pool, which has more than all slots together.
             let called = tokio::task::spawn_blocking(move || {
                 let _place = place;
                 call()
@@ -52,18 +51,18 @@ impl Pool {
     }
 }
 
-/// What a call returns, if it does so in time: for where nothing else has begun yet.
+/// The result of a call, if it returns in time; for the time before the runtime has started.
 ///
 /// # Errors
 ///
-/// If it does not.
+/// If it does not return in time.
 pub(crate) fn within<T: Send + 'static>(
     time: Duration,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NoAnswer> {
     let (done, answer) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("file".to_owned()).spawn(move || {
-        // The caller no longer waits where it took too long.
+        // After a timeout, the receiver is gone.
         let _ = done.send(call());
     });
     thread.map_err(|_| NoAnswer)?;
@@ -84,12 +83,12 @@ mod tests {
         assert_eq!(pool.within(LONG, || 1).await, Ok(1));
         let (release, held) = mpsc::channel::<()>();
         let held = Arc::new(std::sync::Mutex::new(held));
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT_CALLS {
             let held = Arc::clone(&held);
             assert_eq!(pool.within(SOON, move || held.lock().unwrap().recv().is_ok()).await, Err(NoAnswer));
         }
         assert_eq!(pool.within(SOON, || 2).await, Err(NoAnswer));
-        // As soon as one returns there is a place again.
+        // A slot is free as soon as a call returns.
         drop(release);
         assert_eq!(pool.within(LONG, || 3).await, Ok(3));
     }

@@ -1,5 +1,5 @@
-//! Directories compared by what they are: a site may be registered by one path, and its worker work by
-//! another that leads to the same place.
+//! Compares directories by identity: a site may be registered under one path, and its worker may use another path to
+//! the same directory.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -11,16 +11,16 @@ use tokio::time::timeout;
 
 use crate::core::units::{Inspection, Location};
 
-/// How long a look at a few directories may take; then they are taken as they are spelt.
-const WITHIN: Duration = Duration::from_secs(1);
+/// Maximum time to examine a few directories; after that, their paths are compared as text.
+const CANONICALIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The same place, with its directory spelt as one of the `rivals` if it is that directory.
+/// The location, with its directory spelled like the one of the `rivals` that is the same directory.
 pub(crate) async fn spelt_as_registered(place: Location, rivals: BTreeSet<PathBuf>) -> Location {
     let directory = spelling(place.directory, rivals).await;
     Location { directory, ..place }
 }
 
-/// As [`spelt_as_registered`], for a close look at a unit.
+/// Like [`spelt_as_registered`], for an inspection.
 pub(crate) async fn inspection_spelt_as_registered(seen: Inspection, rivals: BTreeSet<PathBuf>) -> Inspection {
     Inspection { working_directory: spelling(seen.working_directory, rivals).await, ..seen }
 }
@@ -33,10 +33,10 @@ async fn spelling(directory: Option<PathBuf>, rivals: BTreeSet<PathBuf>) -> Opti
         let place = identity(&path)?;
         rivals.into_iter().find(|rival| identity(rival) == Some(place))
     });
-    timeout(WITHIN, check).await.ok().and_then(Result::ok).flatten().or(directory)
+    timeout(CANONICALIZE_TIMEOUT, check).await.ok().and_then(Result::ok).flatten().or(directory)
 }
 
-/// Device and inode of what the path leads to.
+/// Device and inode of the path's target.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }

@@ -1,7 +1,7 @@
-//! Lerd's definitions of frameworks, as far as they say how the health of a worker is probed.
+//! Lerd's definitions of frameworks, as far as they define health probes.
 //!
-//! They are in `frameworks/` beside the registry: `NAME.yaml`, or `NAME@VERSION.yaml` with one file for
-//! each version. Only what concerns health is read; what cannot be read defines nothing.
+//! They are in `frameworks/` beside the registry: `NAME.yaml`, or `NAME@VERSION.yaml` with one file for each version.
+//! Only the parts about health are read; unreadable files define nothing.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::core::document;
 use crate::core::registry::{Health, Registry};
 use crate::files::paths::read_bounded;
+use crate::files::yaml;
 
-/// The most files of definitions that are looked at for one framework.
+/// Maximum number of versions to consider for one framework.
 const MAX_VERSIONS: usize = 100;
 
-/// The registry with the health probes that are defined for the frameworks of its sites.
+/// Adds the health probes that the frameworks of the registry's sites define.
 #[must_use]
 pub(crate) fn with_health(registry: Registry, sites: &Path) -> Registry {
     let frameworks: BTreeSet<String> = registry.sites().map(|site| site.framework.clone()).collect();
@@ -31,13 +31,13 @@ pub(crate) fn with_health(registry: Registry, sites: &Path) -> Registry {
     registry.with_health(health)
 }
 
-/// Whether a framework can be called that: it becomes part of a path.
+/// Whether this can be the name of a framework: it becomes part of a path.
 fn is_a_name(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
-/// The file that defines a framework: the one without a version, else the one of the latest.
+/// The file that defines a framework: the one without a version, else the one with the latest.
 fn definition(directory: &Path, name: &str) -> Option<PathBuf> {
     let plain = directory.join(format!("{name}.yaml"));
     if plain.is_file() {
@@ -50,7 +50,7 @@ fn definition(directory: &Path, name: &str) -> Option<PathBuf> {
     Some(directory.join(format!("{prefix}{latest}.yaml")))
 }
 
-/// A version by its numbers, so that 10 is later than 9.
+/// The numbers of a version, so that 10 is later than 9.
 fn parts(version: &str) -> Vec<u64> {
     version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
@@ -75,7 +75,7 @@ struct WorkerHealth {
 
 /// The files with the addresses of workers, by worker.
 fn url_files(path: &Path) -> BTreeMap<String, PathBuf> {
-    let framework: Option<Framework> = read_bounded(path).ok().and_then(|bytes| document::parse(&bytes).ok());
+    let framework: Option<Framework> = read_bounded(path).ok().and_then(|bytes| yaml::parse(&bytes).ok());
     let workers = framework.and_then(|framework| framework.workers).unwrap_or_default();
     let url_file = |worker: Option<Worker>| worker?.health?.url_file.filter(|path| !path.as_os_str().is_empty());
     workers.into_iter().filter_map(|(name, worker)| Some((name, url_file(worker)?))).collect()
@@ -107,7 +107,7 @@ mod tests {
         let sites = "sites:\n- {name: app, framework: laravel}\n- {name: shop, framework: symfony}\n\
                      - {name: blog, framework: broken}\n- {name: n, framework: none}\n- {name: m, framework: missing}\n\
                      - {name: up, framework: ../symfony}\n- {name: plain}\n";
-        let registry = Registry::parse(sites.as_bytes()).unwrap();
+        let registry = crate::files::sites_yaml::parse(sites.as_bytes()).unwrap();
         let registry = with_health(registry, &data.path().join("sites.yaml"));
         let file = |site: &str, worker: &str| registry.url_file(site, worker).map(|path| path.display().to_string());
         assert_eq!(file("app", "vite").as_deref(), Some("public/hot"));

@@ -1,5 +1,5 @@
-//! What `make fuzz` feeds with anything at all: one function for each kind of input that comes from outside. None may
-//! panic, and what each says of its result holds.
+//! Fuzz targets: one function for each kind of input from outside. None may panic, and their assertions hold for any
+//! input.
 //!
 //! Compiled for tests, which run the corpora in `fuzz/corpus`, and for the targets in `fuzz/`.
 
@@ -7,11 +7,10 @@
 
 use crate::api::{HealRequest, PauseRequest, ResumeRequest};
 use crate::core::event::{excerpt, log_lines};
-use crate::core::registry::Registry;
 use crate::core::text;
 use crate::core::units::UnitName;
 use crate::files::config::Config;
-use crate::files::state_file;
+use crate::files::{sites_yaml, state_file};
 use crate::http::request;
 
 /// The configuration.
@@ -23,18 +22,18 @@ pub fn config(data: &[u8]) {
 
 /// The registry of sites.
 pub fn registry(data: &[u8]) {
-    if let Err(error) = Registry::parse(data) {
+    if let Err(error) = sites_yaml::parse(data) {
         within(data, error.line);
     }
 }
 
-/// A flaw is where the file is.
+/// An error is inside the file.
 fn within(data: &[u8], line: usize) {
-    // Each line but the last has an end.
+    // Each line except the last has an end.
     assert!(line <= data.len() + 1, "line {line} of {} bytes", data.len());
 }
 
-/// Unit names, and object paths: a name is that of its path.
+/// Unit names and object paths are converted into each other.
 pub fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(name) = UnitName::parse(&text) {
@@ -45,12 +44,12 @@ pub fn names(data: &[u8]) {
     crate::manager::systemd::fuzz::names(&text);
 }
 
-/// The state file: what can be read can be written, and is the same when it is read again.
+/// The state file: what can be read can be written, and is unchanged when it is read again.
 pub fn state(data: &[u8]) {
     state_file::fuzz(data);
 }
 
-/// Bodies of requests, and times in them.
+/// Bodies of requests, and durations in them.
 pub fn requests(data: &[u8]) {
     let _ = request::object::<HealRequest>(data);
     let _ = request::object::<ResumeRequest>(data);
@@ -62,7 +61,7 @@ pub fn requests(data: &[u8]) {
     }
 }
 
-/// What the service manager sends: whatever it is, as much is handed on as was received.
+/// Messages of the service manager: as many bytes are passed on as were received.
 pub fn messages(data: &[u8]) {
     #[cfg(target_os = "linux")]
     crate::manager::systemd::fuzz::messages(data);
@@ -70,7 +69,7 @@ pub fn messages(data: &[u8]) {
     let _ = data;
 }
 
-/// Entries of the journal, and what is shown of them.
+/// Entries of the journal, and texts made from them.
 pub fn journal(data: &[u8]) {
     #[cfg(target_os = "linux")]
     crate::manager::fuzz_journal(data);
@@ -83,7 +82,7 @@ pub fn journal(data: &[u8]) {
     }
 }
 
-/// What launchctl prints of a job.
+/// The output of `launchctl`.
 pub fn launchctl(data: &[u8]) {
     crate::manager::launchd::fuzz(&String::from_utf8_lossy(data));
 }
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// Inputs like this one, each time the same.
+    /// Variations of this input, always the same.
     fn alike(input: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         let mut random = fastrand::Rng::with_seed(1);
         (0..100).map(move |_| {

@@ -1,13 +1,13 @@
-//! workerheal keeps background workers alive: it notices units that a service manager has parked
-//! as failed, heals those that are meant to run, and proves that they stay up.
+//! workerheal keeps background workers alive: it notices units that a service manager has given up on, heals those that
+//! should run, and verifies that they stay up.
 //!
-//! The program's command line is one user of this library; another program can be too:
+//! The command line is one user of this library. Your program can use it too:
 //!
 //! ```no_run
 //! use workerheal::{Options, connect};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), workerheal::Error> {
+//! # async fn main() -> Result<(), workerheal::SetupError> {
 //! let mut client = connect(&Options::default()).await?;
 //! let report = client.heal_all(|event| println!("{event}")).await?;
 //! println!("{report}");
@@ -24,16 +24,16 @@
 //!
 //! # Structure
 //!
-//! Each module stands only on those below it:
+//! Each module depends only on those below it:
 //!
-//! - [`cli`]: one file a command, thin; beside it the surfaces that are features: the screen (`top`), the page
+//! - [`cli`]: one thin file for each command; beside it the optional surfaces: the terminal (`top`), the web page
 //!   (`dashboard`), the tools for assistants (`mcp`).
-//! - [`client`] for whoever wants something done now, [`daemon`] for the service; [`api`] is what they say to each
-//!   other, `room` and `answer` how a server of ours takes calls, [`search`] and [`references_for`] what both look up. [`install`] has the service installed.
-//! - `checkout`: directories compared by what they are; `frameworks`: Lerd's definitions of health probes.
-//! - [`setup`], [`config`], [`paths`], [`watch`], [`store`], [`probe`], [`logging`], [`manager`]: the edges, all
-//!   that touches the operating system.
-//! - [`core`]: decides, and does nothing else.
+//! - [`client`] performs one operation, [`daemon`] is the service; [`api`] is their protocol, `http` limits and reads
+//!   requests, [`detect`] finds unhealthy workers for both. [`install`] installs the service.
+//! - `checkout`: compares directories by identity; `frameworks`: Lerd's definitions of health probes; [`text`]: colours
+//!   and layout.
+//! - [`setup`], [`files`], [`logging`], [`manager`]: everything that touches the operating system.
+//! - [`core`]: the decisions.
 
 pub mod api;
 mod blocking;
@@ -57,6 +57,7 @@ pub mod manager;
 #[cfg(feature = "mcp")]
 mod mcp;
 pub mod setup;
+pub mod text;
 #[cfg(feature = "top")]
 pub mod top;
 
@@ -68,4 +69,4 @@ pub use crate::client::{Access, connect};
 pub use crate::core::diagnosis::State;
 pub use crate::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 pub use crate::core::units::UnitName;
-pub use crate::setup::{Error, Options};
+pub use crate::setup::{Options, SetupError};

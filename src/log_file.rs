@@ -1,23 +1,23 @@
-//! The file that standard error goes to, if it is one: launchd opens it once and for all, and newsyslog
-//! moves it aside when it has grown. Then the log goes on in a new file of the old name.
+//! The log file that standard error goes to, if any: launchd opens it only once, and newsyslog moves it aside when it
+//! has grown. After that, the log continues in a new file with the old name.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// A log file, by its name.
+/// A log file, by its path.
 #[derive(Debug)]
 pub(crate) struct LogFile(PathBuf);
 
 impl LogFile {
-    /// The file that standard error goes to; `None` if that is something else.
+    /// The file that standard error goes to; `None` if it is something else.
     pub fn of_stderr() -> Option<Self> {
         let path = path_of_stderr()?;
         (path.is_absolute() && identity_of_stderr()? == identity(&path)?).then_some(Self(path))
     }
 
-    /// Sees to it that what is written to standard error next is in the file of this name. What does not
-    /// succeed is tried again with the next line.
+    /// Redirects standard error to the file with this name, if that has changed. On failure, this is tried again with
+    /// the next line.
     pub fn follow(&self) {
         if identity(&self.0).is_some_and(|there| Some(there) == identity_of_stderr()) {
             return;

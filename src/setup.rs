@@ -1,4 +1,4 @@
-//! From options to rules: finds the files and reads them.
+//! From command line options to settings: finds the files and reads them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,25 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blocking;
+use crate::core::context::Context;
 use crate::core::pauses::Target;
 use crate::core::registry::Registry;
 use crate::core::saved_state::SavedState;
 use crate::core::text;
-use crate::detect::Context;
 use crate::files::config::Config;
 use crate::files::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
-use crate::files::state_file::{Clocks, StateFile, Unusable};
+use crate::files::sites_yaml;
+use crate::files::state_file::{Clocks, ReadError, StateFile};
 use crate::frameworks;
 use crate::manager::{ManagerError, Scope};
 
-/// What a caller may choose. The default is the calling user's manager and the usual files.
+/// The options of a caller. The default is the calling user's manager and the usual files.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Whose units.
+    /// The scope of units.
     pub scope: Scope,
-    /// Instead of the usual configuration file.
+    /// A configuration file other than the usual one.
     pub config: Option<PathBuf>,
-    /// Instead of the usual registry.
+    /// A registry other than the usual one.
     pub sites: Option<PathBuf>,
 }
 
@@ -35,25 +36,25 @@ impl Default for Options {
     }
 }
 
-/// What keeps workerheal from doing anything at all.
+/// Why workerheal cannot do anything.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file has a mistake or cannot be read.
+pub enum SetupError {
+    /// A file has an error or cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is not known where the files are.
+    /// The paths of the files are unknown.
     #[error(transparent)]
     NoHome(#[from] NoHome),
     /// The service manager cannot be reached.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// The operating system does not let us receive signals.
+    /// The operating system refuses to deliver signals.
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
-    /// Another daemon has the socket.
+    /// Another daemon uses the socket.
     #[error("another workerheal daemon runs already: it answers at {}", text::path(.0))]
     AnotherDaemon(PathBuf),
-    /// It is not known what is paused.
+    /// It is unknown what is paused.
     #[error("cannot read {}: {why}; what is paused is not known, so nothing is healed", text::path(path))]
     State {
         /// The state file.
@@ -61,40 +62,40 @@ pub enum Error {
         /// Why it cannot be read.
         why: String,
     },
-    /// It cannot be made sure that there is no other daemon.
+    /// Another daemon cannot be ruled out.
     #[error("cannot make sure that no other daemon runs: {0}")]
     Lock(String),
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("cannot answer at {}: {why}", text::path(path))]
     Socket {
-        /// Where.
+        /// Its path.
         path: PathBuf,
-        /// What stands in the way.
+        /// The reason.
         why: String,
     },
 }
 
-/// Everything that was read at the start.
+/// Everything that is read at the start.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Whose units.
+    /// The scope of units.
     pub scope: Scope,
-    /// Where the files are.
+    /// The paths of the files.
     pub paths: Paths,
     /// How often the units are listed.
     pub refresh: Duration,
-    /// The command that is run when a worker was healed or given up.
+    /// The command to run after a worker was healed or given up.
     pub on_event: Vec<String>,
-    /// Where metrics are served over TCP, if anywhere.
+    /// The address for metrics over TCP, if any.
     pub metrics: Option<SocketAddr>,
-    /// What the files say.
+    /// The settings from the files.
     pub context: Context,
-    /// Why it is not known what is paused, if so: then everything is, as far as the rules are concerned.
+    /// Why it is unknown what is paused, if so: then everything counts as paused.
     pub state_unread: Option<String>,
 }
 
 impl Setup {
-    /// What is wrong with the files, but keeps nothing from working: a line each.
+    /// Warnings about the files, a line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         warnings(&self.paths.sites, &self.context.registry)
@@ -104,13 +105,13 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// If one has a mistake or cannot be read. Both may be missing.
-    pub fn load(options: &Options) -> Result<Self, Error> {
+    /// If one has an error or cannot be read. Both may be missing.
+    pub fn load(options: &Options) -> Result<Self, SetupError> {
         Configured::load(options)?.load_rest()
     }
 }
 
-/// What is known once the configuration has been read: enough to connect to the service manager.
+/// What is known after reading the configuration: enough to connect to the service manager.
 #[derive(Debug)]
 pub struct Configured {
     scope: Scope,
@@ -123,38 +124,38 @@ impl Configured {
     ///
     /// # Errors
     ///
-    /// If it has a mistake or cannot be read.
-    pub fn load(options: &Options) -> Result<Self, Error> {
+    /// If it has an error or cannot be read.
+    pub fn load(options: &Options) -> Result<Self, SetupError> {
         let paths = options.paths()?;
         let config = read_config(&paths.config, options.config.is_some())?;
         Ok(Self { scope: options.scope, paths, config })
     }
 
-    /// Whose units.
+    /// The scope of units.
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// Of which units there is anything to be asked, as globs.
+    /// Globs of the units to ask the manager about.
     #[must_use]
     pub fn patterns(&self) -> Vec<String> {
         self.config.selector.patterns()
     }
 
-    /// Reads the rest, the registry first of all: of a long one that takes a while.
+    /// Reads the other files, the registry first, as a long one takes a while.
     ///
     /// # Errors
     ///
-    /// If the registry has a mistake or cannot be read.
-    pub fn load_rest(self) -> Result<Setup, Error> {
+    /// If the registry has an error or cannot be read.
+    pub fn load_rest(self) -> Result<Setup, SetupError> {
         let Self { scope, paths, config } = self;
         let registry = read_registry(&paths.sites)?;
         let (saved_state, state_unread) = match StateFile::new(paths.state.clone()).read(Clocks::at_origin()) {
             Ok(saved_state) => (saved_state, None),
-            // What is wrong with it is the daemon's to complain about.
-            Err(Unusable::Wrong(_)) => (SavedState::default(), None),
-            Err(Unusable::Unread(why)) => {
+            // The daemon reports what is wrong with it.
+            Err(ReadError::Wrong(_)) => (SavedState::default(), None),
+            Err(ReadError::Unread(why)) => {
                 let mut saved_state = SavedState::default();
                 saved_state.pauses.pause(Target::Everything, None);
                 (saved_state, Some(why))
@@ -179,37 +180,38 @@ impl Configured {
 }
 
 impl Options {
-    /// Where the files are.
+    /// The paths of the files.
     ///
     /// # Errors
     ///
-    /// If neither the options nor the environment tell.
-    pub fn paths(&self) -> Result<Paths, Error> {
+    /// If neither the options nor the environment determine them.
+    pub fn paths(&self) -> Result<Paths, SetupError> {
         let overrides =
             Overrides { config: self.config.clone(), sites: self.sites.clone(), system: self.scope == Scope::System };
         Ok(Paths::find(&overrides, |name| std::env::var_os(name))?)
     }
 }
 
-/// How long the first look at a file may take: a supervisor that starts the daemon again is told why it does not start.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// How long reading a file at the start may take: then a supervisor that restarts the daemon logs why it does not
+/// start.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn read_at_start(path: &Path) -> Result<io::Result<Vec<u8>>, FileError> {
     let file = path.to_owned();
-    blocking::within(ANSWERS_WITHIN, move || read_bounded(&file)).map_err(|_| FileError::silent(path))
+    blocking::within(READ_TIMEOUT, move || read_bounded(&file)).map_err(|_| FileError::silent(path))
 }
 
-/// Whether there is such a file, as far as that can be found out: what cannot be looked at may be there.
+/// Whether there is such a file. If that cannot be determined, it may exist.
 fn exists(path: &Path) -> bool {
     let file = path.to_owned();
-    blocking::within(ANSWERS_WITHIN, move || file.exists()).unwrap_or(true)
+    blocking::within(READ_TIMEOUT, move || file.exists()).unwrap_or(true)
 }
 
-/// Reads the configuration; a missing one is fine, unless it was asked for by name.
+/// Reads the configuration; it may be missing, unless an option names it.
 ///
 /// # Errors
 ///
-/// If it has a mistake or cannot be read.
+/// If it has an error or cannot be read.
 pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
     match read_at_start(path)? {
         Ok(bytes) => Config::parse(&bytes).map_err(|error| FileError::malformed(path, error)),
@@ -218,14 +220,14 @@ pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
     }
 }
 
-/// Reads the registry. One that is not there yet has no sites: Lerd writes it with the first.
+/// Reads the registry. A missing one has no sites: Lerd writes it with the first site.
 ///
 /// # Errors
 ///
 /// If it is no registry or cannot be read.
 pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
     match read_at_start(path)? {
-        Ok(bytes) => match Registry::parse(&bytes) {
+        Ok(bytes) => match sites_yaml::parse(&bytes) {
             Ok(registry) => Ok(frameworks::with_health(registry, path)),
             Err(error) => Err(FileError::malformed(path, error)),
         },
@@ -236,7 +238,7 @@ pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
     }
 }
 
-/// What is wrong with the entries of a registry that are skipped, a line each, as far as they are told of.
+/// Errors of skipped entries of a registry, a line each.
 #[must_use]
 pub fn warnings(path: &Path, registry: &Registry) -> Vec<String> {
     let skipped = registry.skipped();

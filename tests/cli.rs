@@ -70,7 +70,7 @@ fn a_bus_that_only_starts_when_it_is_asked_is_waited_for() {
 #[test]
 fn many_workers_that_failed_are_found_as_one_is() {
     let world = World::new();
-    // More answers than a connection holds ready for whoever is slow to read them.
+    // More responses than a connection buffers for a slow reader.
     let units: Vec<String> = (0..20).map(|n| format!("lerd-w{n}-myapp")).collect();
     let names: Vec<&str> = units.iter().map(String::as_str).collect();
     for unit in &units {
@@ -324,7 +324,7 @@ fn what_cannot_be_reached_or_understood_has_a_status_of_its_own() {
         assert_eq!((ran.status, ran.out.as_str()), (3, ""), "{ran:?}");
         assert!(ran.err.contains("cannot reach the service manager"), "{ran:?}");
     }
-    // Nobody needs the manager to check files.
+    // Checking files needs no manager.
     let ran = Ran::of(world.command_line(&["check"]).env("XDG_RUNTIME_DIR", "/nowhere"));
     assert_eq!(ran.status, 0, "{ran:?}");
     for args in [

@@ -35,7 +35,7 @@ fn a_stop_is_known_from_the_journal_and_a_pause_from_its_line() {
 
     world.crash_for_good([VITE]);
     let ran = world.run(&["explain", VITE]);
-    assert!(marked(&ran, "✓")[0].contains("nobody stopped it"), "{ran:?}");
+    assert!(marked(&ran, "✓")[0].contains("it was not stopped on purpose"), "{ran:?}");
     let objection = marked(&ran, "✗")[0];
     assert!(objection.contains("the site shop is paused"), "{ran:?}");
     assert!(objection.ends_with("~/.local/share/lerd/sites.yaml:3 says paused: true"), "{ran:?}");
@@ -110,7 +110,7 @@ fn a_failure_has_its_cause_and_its_last_words_and_nothing_is_done_about_it() {
     world.crash_for_good([QUEUE]);
     let untouched = world.picture(&[QUEUE]);
     let summary = "myapp/queue has failed, and nothing speaks against starting it (attempt 1 of 10).";
-    says(&world, QUEUE, summary, &["it was killed", "Result=signal", "nobody stopped it", "\n  boom\n"]);
+    says(&world, QUEUE, summary, &["it was killed", "Result=signal", "it was not stopped on purpose", "\n  boom\n"]);
     assert_eq!(world.picture(&[QUEUE]), untouched);
 }
 

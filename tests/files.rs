@@ -173,7 +173,7 @@ fn no_registry_yet_has_no_sites_and_is_followed_when_it_comes() {
     world.crash_for_good([QUEUE]);
 
     let mut events = world.start_daemon();
-    // Nobody is told that it is missing.
+    // No warning says that it is missing.
     world.control(&["reload", DAEMON]);
     let ran = world.run(&["status"]);
     assert!(ran.status == 0 && !ran.out.contains("registry"), "{ran:?}");

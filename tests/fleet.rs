@@ -42,7 +42,7 @@ impl Drop for Program {
     }
 }
 
-/// An address on loopback that nobody listens at.
+/// An unused address on loopback.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a free port")
 }

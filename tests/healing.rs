@@ -102,7 +102,7 @@ fn what_fails_while_the_bus_is_gone_is_healed_when_it_is_back() {
     world.start_unit("dbus.socket");
     events.wait("healed", QUEUE);
 
-    // Gone, and back as soon as somebody asks for it.
+    // Gone, and back as soon as it is requested.
     for unit in [VITE, QUEUE] {
         world.control(&["stop", "dbus.service"]);
         world.crash(unit);

@@ -1,4 +1,4 @@
-//! That nothing is started which somebody stopped, paused or never entrusted to the daemon.
+//! Nothing is started that was stopped or paused on purpose, or that is not covered.
 
 mod common;
 
@@ -72,11 +72,11 @@ fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
 fn what_is_no_worker_is_never_touched() {
     let world = World::new();
     world.workers([OTHER]);
-    // Containers, a global unit, a unit of no registered site, and somebody else's.
+    // Containers, a global unit, a unit of no registered site, and an unrelated one.
     let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-cfpm-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
     world.workers(foreign);
     world.crash_for_good(foreign);
-    // A scheduled worker between two runs: its timer starts it, nobody else.
+    // A scheduled worker between two runs: only its timer starts it.
     world.write_unit("lerd-schedule-myapp.service", "[Service]\nType=oneshot\nExecStart=true\n");
     world.write_unit("lerd-schedule-myapp.timer", "[Timer]\nOnActiveSec=1h\n[Install]\nWantedBy=default.target\n");
     world.control(&["enable", "--now", "lerd-schedule-myapp.timer"]);
@@ -436,7 +436,7 @@ fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_t
     assert!(summary.get("WORKERHEAL_UNIT").is_none() && summary.get("USER_UNIT").is_none(), "{summary:#}");
     events.prove_alive_with(&world, OTHER);
 
-    // One warning for the first, when nobody knew that there would be more, and one for all of them.
+    // One warning for the first, when it was not known that there would be more, and one for all of them.
     let held = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "WORKERHEAL_PHASE=held"]);
     let (warnings, others): (Vec<_>, Vec<_>) = held.iter().partition(|entry| entry["PRIORITY"] == "4");
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
@@ -501,7 +501,7 @@ fn units_named_by_also_watch_are_covered_without_a_site() {
     }
     assert_eq!(world.picture(&["bottle"]), untouched);
 
-    // Whoever takes it out of the list takes it out of the daemon's hands, without a restart.
+    // Removing it from the list ends its coverage, without a restart.
     world.config("refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot.service]\n");
     events.wait_for_log(&["new configuration"]);
     world.crash("celery@one");

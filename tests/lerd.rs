@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workerheal::State;
+use workerheal::core::context::Context;
 use workerheal::core::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 use workerheal::core::registry::{Registry, Site};
 use workerheal::core::rules::Start;
@@ -16,7 +17,8 @@ use workerheal::core::selector::{Resolution, Selector};
 use workerheal::core::units::{
     ActiveState, Detail, Inspection, LoadState, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
 };
-use workerheal::detect::{Context, Detector};
+use workerheal::detect::Detector;
+use workerheal::files::sites_yaml;
 use workerheal::manager::log::{Log, WantedLines};
 use workerheal::manager::{ManagerError, ServiceManager};
 
@@ -34,7 +36,7 @@ fn registry(sites: &[&str]) -> Registry {
         )
     };
     let entries: Vec<String> = sites.iter().map(entry).collect();
-    Registry::parse(format!("sites:\n{}", entries.concat()).as_bytes()).unwrap()
+    sites_yaml::parse(format!("sites:\n{}", entries.concat()).as_bytes()).unwrap()
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn units_are_resolved_as_lerd_does() {
             ("app", "queue-feat", false),
         ),
         row("parent with workingdir", "lerd-vite-app", "/home/u/app", ("app", "vite", false)),
-        // The `!` in front, which says that nobody chose it, is read where the service manager is asked.
+        // The `!` in front, which means that it was not configured, is read where the service manager is asked.
         row("inherited workingdir", "lerd-cron-app", "", ("app", "cron", false)),
         // TestDetect_HyphenatedWorkerName, TestDetect_GlobalUnitsSkipped, TestDetect_NonWorkerPerSiteUnitsSkipped.
         row("hyphenated worker", "lerd-emit-events-app", "", ("app", "emit-events", false)),

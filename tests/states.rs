@@ -238,7 +238,7 @@ fn a_worker_that_systemd_will_not_restart_again_is_told_as_that_and_healed() {
     events.wait("healed", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
 
-    // Once more while the daemon watches: systemd restarts it as often as it may, and nobody else meanwhile.
+    // Once more while the daemon watches: systemd restarts it as often as its limit allows, and nothing else does.
     world.write_file("broken", "");
     world.crash(QUEUE);
     assert_eq!(events.wait("detected", QUEUE)["WORKERHEAL_REASON"], "start-limit-hit");
@@ -269,7 +269,7 @@ fn a_crash_loop_of_systemds_own_is_told_once_and_left_to_systemd() {
     let count = reason.split_whitespace().find_map(|word| word.parse::<u32>().ok());
     assert!(count.is_some_and(|count| count >= 5), "{held:#}");
 
-    // It goes on counting: nobody clears its failures, or starts it.
+    // It continues to count: nothing clears its failures, or starts it.
     let restarts = || world.show(&service_of(QUEUE), "NRestarts").parse::<u32>().unwrap();
     let (before, mut last) = (restarts(), 0);
     assert!(before >= count.unwrap());
@@ -337,7 +337,7 @@ fn a_worker_whose_directory_is_gone_is_held_until_it_is_back() {
         assert!(text(&held[0], "WORKERHEAL_REASON").contains(&directory.display().to_string()), "{held:#?}");
     }
 
-    // It is back: whoever looks at them heals them.
+    // It is back: the next inspection heals them.
     fs::create_dir(&directory).unwrap();
     let ran = world.run(&["heal", live, "--prove", "50ms"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 1 worker(s).")), "{ran:?}");
@@ -367,7 +367,7 @@ fn only_a_directory_that_is_needed_makes_an_orphan_and_a_file_in_its_place_is_no
     assert_eq!(world.diagnosis(below_a_file).as_deref(), Some("orphaned"));
 }
 
-/// A port at which nobody listens.
+/// An unused port.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -443,7 +443,7 @@ fn the_address_in_a_file_counts_if_the_worker_has_written_it_since_its_start() {
         &format!("{{name: silent, path: {}}}", world.path("silent")),
         "{name: shop}",
     ]);
-    // Nobody listens at the addresses of these two; the one is of an earlier start, the other is not there.
+    // The addresses of these two are unused; one is of an earlier start, the other is missing.
     let (stale, silent) = ("lerd-web-stale", "lerd-web-silent");
     world.write_file("stale/public/hot", &format!("http://127.0.0.1:{}", free_port()));
     let hot = File::options().append(true).open(world.home().join("stale/public/hot")).unwrap();

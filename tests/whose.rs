@@ -176,7 +176,7 @@ fn a_worker_whose_checkout_is_removed_is_orphaned_whatever_the_manager_does_with
     for unit in ["lerd-loops-myapp-feat", "lerd-failed-myapp-feat"] {
         events.wait("held", unit);
     }
-    // What goes on running, or is down, within a minute; and at once by whoever looks.
+    // What continues to run, or is down: within a minute; `detect` at once.
     world.stop_unit(common::DAEMON);
     assert_eq!(detected(&world), orphaned(&units));
     let mut events = world.start_daemon();

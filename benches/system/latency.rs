@@ -44,7 +44,7 @@ const POOL: usize = 10;
 /// each. More would pile up.
 const MONIT_RESTS: usize = 5;
 
-/// Who takes turns: name, beginning of the units' names, and the units. The first is this program.
+/// The contenders that take turns: name, prefix of the units' names, and the units. The first is this program.
 const IN_TURNS: [(&str, &str, &str); 4] = [
     ("limit: bare client", "bare", WORKER),
     ("workerheal", "lerd-fresh", WORKER),
@@ -144,7 +144,7 @@ async fn in_turns(
     Ok(figures.into())
 }
 
-/// The kills of the workers of those that look now and then, who are at work together.
+/// Kills of the workers of contenders that poll, which work at the same time.
 async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f64>)>> {
     let [of_loop, of_monit] = ["loop", "monit"].map(|prefix| (0..POOL).map(|n| unit(prefix, n)).collect::<Vec<_>>());
     stage.add(&of_loop, |_| WORKER.to_owned())?;

@@ -64,7 +64,7 @@ fn name(sandbox: &Sandbox) -> anyhow::Result<String> {
     Ok(directory.to_string_lossy().into_owned())
 }
 
-/// Who works in a sandbox beside the units: the manager, the bus, the journal.
+/// The processes beside the units in a sandbox: the manager, the bus, the journal.
 pub struct Staff {
     pub manager: Pid,
     pub bus: Pid,

@@ -153,7 +153,7 @@ impl Table {
     }
 }
 
-/// The rows of a table in Markdown, aligned for whoever reads it as text; the first is the heading.
+/// The rows of a table in Markdown, aligned as plain text; the first is the heading.
 fn aligned(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..rows[0].len()).map(|column| width(column).unwrap_or(0)).collect();

@@ -170,7 +170,7 @@ async fn until(client: &mut Client, what: &str, states: &[&str], done: impl Fn(u
     Ok(())
 }
 
-/// Waits until nobody has anything left to do.
+/// Waits until all processes are idle.
 async fn quiet(stage: &Stage) -> anyhow::Result<()> {
     const LULL: Duration = Duration::from_millis(200);
     loop {

@@ -51,7 +51,7 @@ impl Check {
                 "warning: nothing is watched, as there are no sites and also_watch is empty; choose units: workerheal init",
             );
         }
-        // Both are told, so that nobody has to come back for the second.
+        // Both errors are reported at once.
         match (config.err(), registry.err()) {
             (None, None) => Ok(Status::Done),
             (Some(error), None) | (None, Some(error)) => Err(error.into()),
@@ -63,7 +63,7 @@ impl Check {
     }
 }
 
-/// The globs over further units that match nothing. Without a service manager that cannot be told.
+/// Globs of `also_watch` that match nothing. Unknown without a service manager.
 pub(super) async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
     let mut unmatched = Vec::new();
     if !config.selector.may_name_aliases() {

@@ -10,7 +10,7 @@ use crate::manager::Native;
 use crate::setup::{Options, Setup};
 
 /// How long the last lines of the log may take to be written.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Daemon {
@@ -23,7 +23,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Runs the service until it is told to end. An error is in the log when it is returned.
+    /// Runs the service until it is told to end. A returned error has been logged already.
     pub fn run(self, options: &Options, verbose: bool, colored: bool) -> anyhow::Result<()> {
         logging::init(self.log, verbose, colored);
         end_on_panic();
@@ -37,17 +37,17 @@ impl Daemon {
             })
         });
         let result = result.inspect_err(|error| tracing::error!("{error}"));
-        logging::flush(LAST_LINES);
+        logging::flush(LOG_FLUSH_TIMEOUT);
         result
     }
 }
 
-/// A daemon that lives on without one of its tasks would die silently: a panic in any of them ends
-/// the process, with its reason in the log, and the service manager starts it anew.
+/// A daemon that continues without one of its tasks would fail silently: a panic in any of them ends the process, with
+/// its reason in the log, and the service manager restarts it.
 fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("workerheal ends because of a defect in itself, please report it: {panic}");
-        logging::flush(LAST_LINES);
+        logging::flush(LOG_FLUSH_TIMEOUT);
         std::process::exit(101);
     }));
 }

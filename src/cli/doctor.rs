@@ -9,14 +9,15 @@ use super::Status;
 use super::install::at_home;
 use super::term::{self, Style};
 use crate::api::DaemonStatus;
-use crate::client;
+use crate::client::ClientError;
 use crate::client::daemon::{DaemonClient, DaemonError};
 use crate::client::log;
+use crate::core::context::Context;
 use crate::core::explain::Manager;
 use crate::core::registry::Registry;
 use crate::core::text as plain;
 use crate::core::units::UnitName;
-use crate::detect::{Context, Detector};
+use crate::detect::Detector;
 use crate::files::config::Config;
 use crate::files::paths::Paths;
 use crate::manager::{ManagerError, Native, Scope, ServiceManager};
@@ -266,7 +267,7 @@ async fn of_log(units: &[UnitName], options: &Options) -> Finding {
     };
     match log::last(options, unit, 1).await {
         Ok(_) => Finding::ok("journal", "can be read"),
-        Err(client::Error::Log(error)) => refused(&error),
+        Err(ClientError::Log(error)) => refused(&error),
         Err(error) => refused(&error),
     }
 }

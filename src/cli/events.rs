@@ -95,7 +95,7 @@ impl Events {
                     StreamItem::Gap(why) => term::complain(why),
                 }
             }
-            // Cut off, or the daemon is gone: the next round tells.
+            // Disconnected, or the daemon has ended: the next iteration finds out.
         }
     }
 
@@ -157,7 +157,7 @@ impl Names {
     }
 }
 
-/// An event as a line. Who follows sees the time of day, as lines stay on the screen.
+/// An event as a line. While following, lines stay on the screen, so they have the time of day.
 fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let time = match event.time {
         None => String::new(),

@@ -1,4 +1,4 @@
-//! `workerheal completions` and `workerheal man`: what comes with a program.
+//! Generates shell completions and the man page.
 
 use clap::{Args, CommandFactory};
 

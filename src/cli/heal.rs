@@ -74,7 +74,7 @@ impl Heal {
         match self.form() {
             Form::Json | Form::Events => term::print(format!("{}\n", serde_json::to_string_pretty(unhealthy)?))?,
             Form::Text => {
-                // An empty table says that nothing is wrong.
+                // An empty table means that nothing is wrong.
                 let others =
                     left_alone_lines(left_alone, style) + &paused_line(paused, style) + &refused_lines(refused, style);
                 let nothing_to_heal = unhealthy.is_empty() && !others.is_empty();
@@ -95,7 +95,7 @@ impl Heal {
     }
 }
 
-/// A line for each worker that something is wrong with, but nothing that is healed without being asked.
+/// A line for each unhealthy worker that is not healed automatically.
 fn left_alone_lines(left_alone: &[LeftAlone], style: Style) -> String {
     let line = |it: &LeftAlone| line(&it.worker, &it.reason, style);
     left_alone.iter().map(line).collect()
@@ -129,7 +129,7 @@ fn under_way_lines(reports: &[WorkerReport], plan: &Plan, style: Style) -> Strin
     reports.iter().filter(is_under_way).filter(is_planned).map(line).collect()
 }
 
-/// The same for those that were named, and would be refused.
+/// The same for named workers that would be refused.
 fn refused_lines(refused: &[Failure], style: Style) -> String {
     refused.iter().map(|it| line(&it.worker, &it.error, style)).collect()
 }

@@ -30,7 +30,7 @@ pub(super) struct Uninstall {
 impl Install {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let host = Native::connect(options).await?;
-        // What the service would stumble over is better said now.
+        // Errors that would keep the service from starting are reported now.
         let setup = Setup::load(options)?;
         let steps = install::to_install(&host).await?;
         let version = env!("CARGO_PKG_VERSION");
@@ -113,12 +113,12 @@ fn plan(steps: &[Step], nothing: &str, style: Style) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// Does the steps, each on a line of its own with its end.
+/// Performs the steps, each on a line of its own with its result.
 async fn perform(host: &impl Host, steps: &[Step], style: Style) -> anyhow::Result<()> {
     let width = term::width();
     for step in steps {
         if let Some(width) = width {
-            // Of one row, so that it can be taken back.
+            // A separate line, so that it can be cleared.
             term::print(format!("  {} {}", style.faint("·"), term::fit(&shown(step), width.saturating_sub(5))))?;
         }
         let done = install::perform(host, step).await;
@@ -130,12 +130,12 @@ async fn perform(host: &impl Host, steps: &[Step], style: Style) -> anyhow::Resu
     Ok(())
 }
 
-/// A step for people.
+/// A step as a line.
 fn shown(step: &Step) -> String {
     at_home(&step.to_string())
 }
 
-/// What there is to say of a step besides, as a line of its own.
+/// A further line about a step, if needed.
 fn aside(step: &Step, indent: &str, style: Style) -> String {
     match step {
         Step::Write { runs, .. } => {
@@ -146,7 +146,7 @@ fn aside(step: &Step, indent: &str, style: Style) -> String {
     }
 }
 
-/// Text with the home directory as people write it.
+/// A text with `~` for the home directory.
 pub(super) fn at_home(text: &str) -> String {
     match std::env::var("HOME") {
         Ok(home) if !home.is_empty() && home != "/" => text.replace(&format!("{home}/"), "~/"),

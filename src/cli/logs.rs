@@ -12,7 +12,7 @@ use super::complete::targets;
 use super::term::{self, Style};
 use super::time::time_of_day;
 use crate::client::log::{self, Author, Log, LogError, LogLine};
-use crate::client::{Access, Error};
+use crate::client::{Access, ClientError};
 use crate::core::selector::Worker;
 use crate::core::units::UnitName;
 use crate::setup::Options;
@@ -103,7 +103,7 @@ impl Logs {
             lines.push(Box::pin(unfold(log?, move |log| next(log, at))));
         }
         while let Some((at, line)) = lines.next().await {
-            term::print(shown(names.of_worker(at), &line.map_err(Error::from)?, SystemTime::now(), style))?;
+            term::print(shown(names.of_worker(at), &line.map_err(ClientError::from)?, SystemTime::now(), style))?;
         }
         Ok(Status::Done)
     }

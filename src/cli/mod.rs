@@ -1,7 +1,6 @@
-//! The command line: parses it, runs the command, turns its end into an exit status.
+//! The command line: parses it, runs the command, and maps the result to an exit status.
 //!
-//! One file a command, each thin: ask, print. Results go to standard output, everything else to
-//! standard error.
+//! One file for each command, each thin. Results go to standard output, everything else to standard error.
 
 mod check;
 mod complete;
@@ -37,7 +36,7 @@ use crate::client;
 use crate::client::daemon::DaemonError;
 use crate::install as installing;
 use crate::manager::{ManagerError, Scope};
-use crate::setup::{Error, Options};
+use crate::setup::{Options, SetupError};
 
 /// Keeps background workers alive: heals service units that are parked as failed.
 #[derive(Debug, Parser)]
@@ -127,11 +126,11 @@ enum Command {
     Man(generate::Man),
 }
 
-/// How a command ended, if without an error.
+/// The result of a command without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Done,
-    /// Some worker could not be healed, or is unhealthy where that was the question; or what was done may not last.
+    /// A worker could not be healed, or is unhealthy where that was asked; or a change is not saved.
     Unhealthy,
 }
 
@@ -147,7 +146,7 @@ pub fn run() -> ExitCode {
         sites: global.sites,
     };
     let result = match command {
-        // Its errors are in its log already.
+        // The daemon's errors are in its log already.
         Command::Daemon(command) => match command.run(&options, global.verbose, global.color != Color::Never) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => return ExitCode::from(exit_status(&error)),
@@ -187,20 +186,20 @@ pub fn run() -> ExitCode {
 
 /// 2: usage, configuration or registry; 3: the service manager, or the daemon, cannot be reached.
 fn exit_status(error: &anyhow::Error) -> u8 {
-    let setup = error.downcast_ref::<Error>();
-    let client = error.downcast_ref::<client::Error>();
+    let setup = error.downcast_ref::<SetupError>();
+    let client = error.downcast_ref::<client::ClientError>();
     let daemon = error.downcast_ref::<DaemonError>();
     let unreachable = error.is::<ManagerError>()
-        || matches!(setup, Some(Error::Manager(_)))
-        || matches!(client, Some(client::Error::Manager(_) | client::Error::Setup(Error::Manager(_))))
-        || matches!(client, Some(client::Error::Daemon(error)) if error.is_unreachable())
-        || matches!(error.downcast_ref::<installing::Error>(), Some(installing::Error::Manager(_)))
+        || matches!(setup, Some(SetupError::Manager(_)))
+        || matches!(client, Some(client::ClientError::Manager(_) | client::ClientError::Setup(SetupError::Manager(_))))
+        || matches!(client, Some(client::ClientError::Daemon(error)) if error.is_unreachable())
+        || matches!(error.downcast_ref::<installing::InstallError>(), Some(installing::InstallError::Manager(_)))
         || daemon.is_some_and(DaemonError::is_unreachable);
     if unreachable { 3 } else { 2 }
 }
 
-/// Runs a command on one thread: none has work for more. What is left on others when it has ended, such
-/// as a look at a file system that does not answer, is not waited for.
+/// Runs a command on one thread, as none needs more. Blocking calls that are still running at the end, such as a look
+/// at a file system that does not answer, are not waited for.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(command);

@@ -111,7 +111,7 @@ fn subject(pause: &PauseReport, workers: &[WorkerReport]) -> String {
     }
 }
 
-/// What is paused now.
+/// The pauses in force.
 fn show(paused_now: &Paused, done: &str, workers: &[WorkerReport], json: bool, style: Style) -> anyhow::Result<Status> {
     if json {
         term::print(format!("{}\n", serde_json::to_string_pretty(paused_now)?))?;

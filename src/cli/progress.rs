@@ -1,5 +1,5 @@
-//! How far a heal has come: one line a worker, kept up to date on a terminal, else printed as each
-//! worker is done. Workers that fail for the same reason have one line, and are counted.
+//! The progress of a heal: one line for each worker, updated in place on a terminal, else printed when the worker is
+//! done. Workers that fail for the same reason share a line, and are counted.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use crate::core::event::{Event, Failure, Phase};
 use crate::core::explain::times::rounded;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-const FRAME: Duration = Duration::from_millis(100);
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is printed.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Text,
@@ -33,11 +33,11 @@ pub(super) struct Progress {
     /// Workers under way, with the time of their start.
     under_way: Vec<(String, Instant)>,
     frame: usize,
-    /// Lines drawn that have to be drawn over.
+    /// The number of lines to redraw.
     drawn: usize,
-    /// What was named, but is not to be started.
+    /// Named workers that must not be started.
     refused: Vec<Failure>,
-    /// What went wrong so far.
+    /// Errors so far.
     failures: Repeats,
 }
 
@@ -58,14 +58,14 @@ impl Progress {
         }
     }
 
-    /// Waits for the next event, and keeps the display moving while it does.
+    /// Waits for the next event, and keeps the display moving.
     pub async fn run<T>(&mut self, next: impl Future<Output = T>) -> anyhow::Result<T> {
         let mut next = std::pin::pin!(next);
         loop {
             if !self.live || self.under_way.is_empty() {
                 return Ok(next.await);
             }
-            if let Ok(event) = tokio::time::timeout(FRAME, next.as_mut()).await {
+            if let Ok(event) = tokio::time::timeout(FRAME_INTERVAL, next.as_mut()).await {
                 return Ok(event);
             }
             self.frame += 1;
@@ -85,13 +85,13 @@ impl Progress {
         }
     }
 
-    /// Shows how many more failed than have a line.
+    /// Prints how many further workers failed for each reason.
     pub fn end(&mut self) -> anyhow::Result<()> {
         let rest = self.failures.rest();
         if rest.is_empty() { Ok(()) } else { self.draw(&rest) }
     }
 
-    /// Takes note of a step; answers the lines of what is finished by it.
+    /// Records an event; returns the lines of workers that it finishes.
     fn step(&mut self, event: &Event) -> String {
         let unit = &event.unit;
         match event.phase {
@@ -141,7 +141,7 @@ impl Progress {
         self.names.get(unit).map_or(unit, String::as_str)
     }
 
-    /// Takes a worker out of those under way; answers for how long it was one.
+    /// Removes a worker from those under way; returns how long it was one.
     fn finish(&mut self, unit: &str) -> Duration {
         let begun = self.under_way.iter().position(|(name, _)| name == unit).map(|at| self.under_way.remove(at).1);
         begun.map_or(Duration::ZERO, |begun| begun.elapsed())
@@ -154,7 +154,7 @@ impl Progress {
         }
         let mut screen = String::new();
         if self.drawn > 0 {
-            // Up to the first line drawn, and clear from there.
+            // Up to the first line drawn, and clear everything below.
             screen.push_str(&format!("\u{1b}[{}A\u{1b}[J", self.drawn));
         }
         screen.push_str(finished);
@@ -175,17 +175,17 @@ impl Progress {
     }
 }
 
-/// Failures, told once for each reason: fifty workers that need one dead container are one alarm.
+/// Failures, printed once for each reason: fifty workers that need one dead container are one alarm.
 #[derive(Default)]
 struct Repeats {
-    /// The reasons in the order of their first failure, each with the lines that were not printed.
+    /// The reasons in the order of their first failure, with the lines that were held back.
     reasons: Vec<(String, Vec<String>)>,
     /// The reason of the last line printed.
     last: Option<String>,
 }
 
 impl Repeats {
-    /// Takes note of a failure; answers its line if it is the first for this reason.
+    /// Records a failure; returns its line if it is the first for this reason.
     fn add(&mut self, reason: &str, line: String) -> String {
         if let Some((_, held_back)) = self.reasons.iter_mut().find(|(known, _)| known == reason) {
             held_back.push(line);
@@ -196,17 +196,17 @@ impl Repeats {
         line
     }
 
-    /// Another line has been printed.
+    /// Another line was printed.
     fn interrupt(&mut self) {
         self.last = None;
     }
 
-    /// What was held back, as a line for each reason. The reason is said again unless it stands right
+    /// The failures that were held back, as a line for each reason. The reason is repeated unless it stands right
     /// above. A single worker keeps its own line, which is no longer.
     fn rest(&mut self) -> String {
         let mut last = self.last.take();
         let mut text = String::new();
-        // That whose line stands above comes first.
+        // The reason of the line right above comes first.
         self.reasons.sort_by_key(|(reason, _)| Some(reason) != last.as_ref());
         for (reason, held_back) in std::mem::take(&mut self.reasons) {
             let is_above = last.as_ref() == Some(&reason);
@@ -240,7 +240,7 @@ mod tests {
         Event { unit: unit.into(), ..Event::new(Phase::Healed) }
     }
 
-    /// All that is printed of these events.
+    /// Everything that is printed for these events.
     fn printed(events: &[Event]) -> String {
         let mut progress = progress();
         let lines: String = events.iter().map(|event| progress.step(event)).collect();

@@ -19,7 +19,7 @@ use crate::core::explain::times::{left, roughly, rounded};
 use crate::core::report::{Stage, WorkerReport};
 use crate::setup::Options;
 
-/// What `status` is used as in most cases.
+/// The most common uses of `status`.
 const EXAMPLES: &str = "\
 Examples:
   workerheal status                  every worker
@@ -83,7 +83,7 @@ impl Status {
     }
 }
 
-/// How the daemon is, and what holds for all workers.
+/// The daemon's status and pauses.
 fn head(status: &DaemonStatus, workers: &[WorkerReport], now: SystemTime, style: Style) -> String {
     let uptime = status.uptime.map_or(String::new(), |uptime| format!(", up for {}", roughly(uptime)));
     let count = format!("{} worker{}", status.workers, if status.workers == 1 { "" } else { "s" });
@@ -130,7 +130,7 @@ pub(super) fn ago(time: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// The workers, cut to the width of the terminal if there is one.
+/// The workers as a table, cut to the width of the terminal if there is one.
 fn table(workers: &[WorkerReport], now: SystemTime, style: Style, width: Option<usize>) -> String {
     let rows: Vec<Row> = workers.iter().map(|worker| Row::of(worker, now)).collect();
     columns::lay_out(&rows, width, style)
@@ -155,7 +155,7 @@ fn is_at_rest(worker: &WorkerReport) -> bool {
     matches!(worker.phase, Stage::Stopped | Stage::Down)
 }
 
-/// What it waits for, and what went wrong.
+/// What the worker waits for, and its error.
 fn why(worker: &WorkerReport) -> String {
     let mut why = Vec::new();
     match (worker.phase, worker.retry_in) {

@@ -1,4 +1,4 @@
-//! What depends on where output goes: colours, width, and ends of pipes.
+//! Output: colours, width, and closed pipes.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Color;
-pub(super) use crate::core::style::Style;
+pub(super) use crate::text::style::Style;
 
-/// How to paint standard output.
+/// How to colour standard output.
 pub(super) fn style(color: Color) -> Style {
     let colored = match color {
         Color::Always => true,
@@ -19,18 +19,18 @@ pub(super) fn style(color: Color) -> Style {
     Style { colored }
 }
 
-/// Whether standard output is a terminal that can be drawn on.
+/// Whether standard output is a terminal with cursor control.
 pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Columns of the terminal, or `None` where output goes elsewhere and is not to be cut.
+/// The width of the terminal, or `None` if output goes elsewhere and must not be cut.
 pub(super) fn width() -> Option<usize> {
     let size = is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// Writes to standard output. Whoever stops reading (`| head`) has seen enough: that is no error.
+/// Writes to standard output. A closed pipe (`| head`) is not an error.
 pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     match write!(io::stdout().lock(), "{text}").and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -38,10 +38,10 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// How long an answer may take before its absence is told.
+/// How long an answer may take before a message says that there is none yet.
 const QUIETLY: Duration = Duration::from_secs(2);
 
-/// Waits for an answer of the daemon, and says so where it takes long.
+/// Waits for an answer of the daemon, and says so if that takes long.
 pub(super) async fn patiently<T>(answer: impl Future<Output = T>) -> T {
     let mut answer = std::pin::pin!(answer);
     if let Ok(answer) = tokio::time::timeout(QUIETLY, answer.as_mut()).await {
@@ -51,10 +51,10 @@ pub(super) async fn patiently<T>(answer: impl Future<Output = T>) -> T {
     answer.await
 }
 
-/// Waits until the reader of standard output is gone, as after `| head`; for ever where that cannot be told.
+/// Waits until the reader of standard output is gone, as after `| head`; forever if that is unknown.
 pub(super) async fn closed() {
     let (tell, told) = tokio::sync::oneshot::channel();
-    // Where it is a pipe or a socket, this waits for nothing but the end of its reader (poll(2)).
+    // For a pipe or a socket, this waits only for the end of its reader (poll(2)).
     let watched = std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
         let stdout = io::stdout();
         let mut ends = [PollFd::new(&stdout, PollFlags::empty())];
@@ -72,13 +72,13 @@ pub(super) async fn closed() {
     }
 }
 
-/// Tells an error on standard error, as one line.
+/// Prints an error to standard error, as one line.
 pub(super) fn complain(error: impl Display) {
-    // There is nowhere left to tell that this failed.
+    // Nothing can be done if this write fails.
     let _ = writeln!(io::stderr().lock(), "workerheal: {error}");
 }
 
-/// A text on lines of so many columns, broken between words.
+/// Breaks a text between words into lines of at most this many columns.
 pub(super) fn wrap(text: &str, columns: usize) -> String {
     let (mut wrapped, mut used) = (String::new(), 0);
     for word in text.split(' ') {
@@ -96,7 +96,7 @@ pub(super) fn wrap(text: &str, columns: usize) -> String {
     wrapped
 }
 
-/// Cuts a text to so many columns, with `…` where something is missing.
+/// Cuts a text to this many columns, marking the cut with `…`.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();

@@ -1,7 +1,7 @@
-//! The way to the daemon: HTTP over its unix socket.
+//! The client of the daemon: HTTP over its unix socket.
 //!
-//! A [`DaemonClient`] is nothing but the socket's path: each call is a connection of its own, so that a
-//! daemon that was restarted meanwhile makes no difference.
+//! A [`DaemonClient`] holds only the socket's path: each call has a connection of its own, so that a restart of the
+//! daemon in between makes no difference.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+pub use super::error::DaemonError;
 use super::sse::Message;
-use super::stream::Messages;
 pub use super::stream::{DaemonHealing, EventFilter, Events, StreamItem};
+use super::stream::{Messages, read};
 use crate::api::{
     DaemonStatus, Explained, HealRequest, PauseRequest, Paused, Refused, ResumeRequest, StopReport, StopRequest,
 };
@@ -28,51 +29,17 @@ use crate::core::batch::Plan;
 use crate::core::event::UnhealthyWorker;
 use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
-use crate::core::target::{self, UnknownTarget};
-use crate::core::text;
+use crate::core::target::{self};
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 use crate::setup::Options;
 
-/// How long the daemon may take to begin an answer. It says something before that in any case, as it
-/// takes the looks that an answer needs with limits of its own.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest answer that is taken: a thousand workers have a few hundred kilobytes.
-const LONGEST: usize = 64 * 1024 * 1024;
+/// How long the daemon may take to begin a response. Its own limits are shorter.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum length of a response: a thousand workers have a few hundred kilobytes.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Why the daemon did not do something.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DaemonError {
-    /// There is none.
-    #[error("no daemon answers at {}; {remedy}", text::path(socket))]
-    Absent {
-        /// Where it was looked for.
-        socket: PathBuf,
-        /// How to get one that runs, as a clause with the command.
-        remedy: &'static str,
-    },
-    /// It ended, or does not keep to what was agreed.
-    #[error("the daemon at {} did not answer: {why}", text::path(socket))]
-    Broken {
-        /// Where it was asked.
-        socket: PathBuf,
-        /// What happened.
-        why: String,
-    },
-    /// It refused; says why.
-    #[error("{error}")]
-    Refused {
-        /// The status of its answer.
-        status: u16,
-        /// Why, as one sentence.
-        error: String,
-    },
-    /// No covered worker was named.
-    #[error(transparent)]
-    Target(#[from] UnknownTarget),
-}
-
-/// The daemon, as others reach it.
+/// A client of the daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonClient {
     socket: PathBuf,
@@ -80,7 +47,7 @@ pub struct DaemonClient {
 }
 
 impl DaemonClient {
-    /// The daemon that the options are about.
+    /// The daemon for these options.
     ///
     /// # Errors
     ///
@@ -97,13 +64,13 @@ impl DaemonClient {
         Ok(daemon)
     }
 
-    /// Where it is asked.
+    /// The path of its socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// How it is.
+    /// Returns the daemon's status.
     ///
     /// # Errors
     ///
@@ -121,7 +88,7 @@ impl DaemonClient {
         self.get("/v1/workers").await
     }
 
-    /// The workers that something is wrong with, with the last line that each has logged.
+    /// Unhealthy workers, with the last log line of each.
     ///
     /// # Errors
     ///
@@ -149,7 +116,7 @@ impl DaemonClient {
         self.post("/v1/heal", &HealRequest { targets: targets.to_vec(), prove: None, dry_run: true }).await
     }
 
-    /// Has it heal what the targets name, or everything; [`DaemonHealing::next`] tells how that goes.
+    /// Heals what the targets name, or everything; [`DaemonHealing::next`] returns the progress.
     ///
     /// # Errors
     ///
@@ -165,8 +132,8 @@ impl DaemonClient {
         Ok(DaemonHealing::new(messages, plan))
     }
 
-    /// Pauses healing of what the targets name, or of everything; for so long, or until it is resumed.
-    /// Answers all pauses in force.
+    /// Pauses healing of what the targets name, or of everything; for this long, or until it is resumed. Returns all
+    /// pauses in force.
     ///
     /// # Errors
     ///
@@ -176,7 +143,7 @@ impl DaemonClient {
         self.post("/v1/pause", &PauseRequest { targets: targets.to_vec(), time }).await
     }
 
-    /// Ends pauses. Answers those that are still in force.
+    /// Ends pauses. Returns those that are still in force.
     ///
     /// # Errors
     ///
@@ -207,7 +174,7 @@ impl DaemonClient {
         Ok(explanations)
     }
 
-    /// The units of the workers that the targets name. Whose another name of a unit is only the daemon knows.
+    /// The units of the workers that the targets name. Only the daemon knows aliases.
     pub(crate) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
         let workers = self.named_workers().await?;
         let mut units = Vec::new();
@@ -226,7 +193,7 @@ impl DaemonClient {
         UnitName::parse(&explained.explanation.unit).ok()
     }
 
-    /// Every worker, by the names that a target can give it.
+    /// Every worker with the names that a target can use.
     pub(super) async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
         let workers = self.workers().await?.into_iter().filter_map(|it| {
             Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: it.worktree }))
@@ -234,11 +201,11 @@ impl DaemonClient {
         Ok(workers.collect())
     }
 
-    /// The events that are asked for, as they come.
+    /// The selected events, as they come.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or cannot read what is asked for.
+    /// If it does not answer, or rejects the filter.
     pub async fn events(&self, filter: &EventFilter) -> Result<Events, DaemonError> {
         let mut query = format!("/v1/events?follow={}", filter.follow);
         for (key, value) in [("after", &filter.after), ("since", &filter.since)] {
@@ -272,7 +239,7 @@ impl DaemonClient {
         })
     }
 
-    /// Asks, and waits for the beginning of the answer, which is a success.
+    /// Sends a request, and waits for the beginning of a successful response.
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, DaemonError> {
         let request = Request::builder()
             .method(method)
@@ -284,14 +251,14 @@ impl DaemonClient {
         let stream = self.stream().await?;
         let answer = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the answer.
+            // It ends with the response.
             tokio::spawn(connection);
             sender.send_request(request).await
         };
-        let response = match timeout(PATIENCE, answer).await {
+        let response = match timeout(RESPONSE_TIMEOUT, answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.broken(&error)),
-            Err(_) => return Err(self.broken(&format!("it said nothing for {} s", PATIENCE.as_secs()))),
+            Err(_) => return Err(self.broken(&format!("it said nothing for {} s", RESPONSE_TIMEOUT.as_secs()))),
         };
         let status = response.status();
         if status.is_success() {
@@ -303,46 +270,33 @@ impl DaemonClient {
     }
 
     async fn body(&self, response: Response<Incoming>) -> Result<Bytes, DaemonError> {
-        let body = http_body_util::Limited::new(response.into_body(), LONGEST).collect();
-        match timeout(PATIENCE, body).await {
+        let body = http_body_util::Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect();
+        match timeout(RESPONSE_TIMEOUT, body).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) => Err(self.broken(&error)),
             Err(_) => Err(self.broken(&"its answer did not come to an end")),
         }
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
-        serde_json::from_slice(bytes).map_err(|error| self.broken(&format!("its answer cannot be read: {error}")))
+    fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
+        read(&self.socket, bytes)
     }
 
-    pub(super) fn broken(&self, why: &dyn Display) -> DaemonError {
-        DaemonError::Broken { socket: self.socket.clone(), why: why.to_string() }
+    fn broken(&self, why: &dyn Display) -> DaemonError {
+        DaemonError::broken(&self.socket, why)
     }
 
     fn messages(&self, response: Response<Incoming>) -> Messages {
-        Messages::new(self.clone(), response.into_body())
-    }
-}
-
-impl DaemonError {
-    /// Whether it is the daemon, or what it needs, that cannot be reached, rather than the question
-    /// that is wrong.
-    #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        match self {
-            Self::Absent { .. } | Self::Broken { .. } => true,
-            Self::Refused { status, .. } => *status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
-            Self::Target(_) => false,
-        }
+        Messages::new(self.socket.clone(), response.into_body())
     }
 }
 
 fn json(request: &impl Serialize) -> Bytes {
-    // Strings and numbers always are JSON.
+    // Strings and numbers never fail.
     serde_json::to_vec(request).unwrap_or_default().into()
 }
 
-/// A text as part of a path or a query.
+/// Escapes a text for a path or a query.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {

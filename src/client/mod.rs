@@ -1,13 +1,14 @@
-//! The one way in which every surface reaches the system: through the daemon where one answers,
-//! straight to the service manager for what needs none.
+//! How every surface reaches the system: through the daemon if one is running, else directly through the service
+//! manager.
 //!
-//! - [`Access`] picks the way for what either can do: heal and explain.
-//! - [`socket`] is the way to the daemon: all that it can be asked, its events as they happen.
-//! - [`standalone`] is the way without one.
-//! - [`log`] is the log of one worker, with or without it.
+//! - [`Access`] chooses between the two.
+//! - [`daemon`] is the client of the daemon, for all its calls and its events.
+//! - [`standalone`] works without a daemon.
+//! - [`log`] is the log of one worker, with or without a daemon.
 
 mod absent;
 pub mod daemon;
+mod error;
 pub mod log;
 mod names;
 mod sse;
@@ -22,28 +23,28 @@ use tokio::task::spawn_blocking;
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Report, UnhealthyWorker};
-use crate::core::explain::text::text;
-use crate::core::style::Style;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
 use crate::detect::PlanError;
 use crate::detect::references::references_for;
 use crate::manager::{ManagerError, Native, ServiceManager};
-use crate::setup::{Configured, Error as SetupError, Options, Setup};
+use crate::setup::{Configured, Options, Setup, SetupError};
+use crate::text::explanation::text;
+use crate::text::style::Style;
 use daemon::{DaemonClient, DaemonError, DaemonHealing};
 use standalone::{Healing, Standalone};
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file is wrong, or the service manager cannot be reached.
+pub enum ClientError {
+    /// A file has an error, or the service manager cannot be reached.
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The service manager did not answer.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// No covered worker was named.
+    /// A target names no covered worker.
     #[error(transparent)]
     Target(#[from] UnknownTarget),
     /// The daemon did not answer, or refused.
@@ -52,12 +53,12 @@ pub enum Error {
     /// The log of a worker cannot be read.
     #[error(transparent)]
     Log(#[from] log::LogError),
-    /// A time is written in a way that cannot be read.
+    /// A duration cannot be parsed.
     #[error("`{0}` is not a duration; write 500ms, 3s or 1m")]
     Duration(String),
 }
 
-impl From<PlanError> for Error {
+impl From<PlanError> for ClientError {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Target(error) => Self::Target(error),
@@ -71,11 +72,11 @@ impl From<PlanError> for Error {
 pub enum Access {
     /// Through the daemon.
     Daemon(DaemonClient),
-    /// Straight to the service manager.
+    /// Directly through the service manager.
     Standalone(Box<ConfiguredStandalone>),
 }
 
-/// A client without a daemon, and what it was made of.
+/// A standalone client, and what it was made from.
 #[derive(Debug)]
 pub struct ConfiguredStandalone {
     setup: Setup,
@@ -86,7 +87,7 @@ impl ConfiguredStandalone {
     async fn open(options: &Options) -> Result<Self, SetupError> {
         let configured = Configured::load(options)?;
         let connected = Native::connect(configured.scope(), configured.patterns());
-        // The two take about as long, so they are done at once.
+        // Both take about as long, so they are done at the same time.
         let (setup, connected) = tokio::join!(spawn_blocking(|| configured.load_rest()), connected);
         let setup = setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
         let (manager, changes) = connected?;
@@ -106,13 +107,12 @@ pub async fn connect(options: &Options) -> Result<Standalone<Native>, SetupError
 }
 
 impl Access {
-    /// Through the daemon if one answers. Whoever names files of their own wants these to decide, and
-    /// not those of the daemon.
+    /// Through the daemon if one is running. If the options name files, these files decide, so the daemon is not used.
     ///
     /// # Errors
     ///
     /// If no daemon answers, and a file has a mistake or the service manager cannot be reached.
-    pub async fn open(options: &Options) -> Result<Self, Error> {
+    pub async fn open(options: &Options) -> Result<Self, ClientError> {
         let names_files = options.config.is_some() || options.sites.is_some();
         if !names_files && let Ok(daemon) = DaemonClient::connect(options).await {
             return Ok(Self::Daemon(daemon));
@@ -120,8 +120,7 @@ impl Access {
         Ok(Self::Standalone(Box::new(ConfiguredStandalone::open(options).await?)))
     }
 
-    /// What is wrong with the files that were read, but keeps nothing from working: a line each. What the
-    /// daemon has read it has told in its log.
+    /// Warnings about the files that were read, a line each. The daemon's warnings are in its log.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         match self {
@@ -135,7 +134,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, Error> {
+    pub async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.select(targets).await?),
             Self::Standalone(standalone) => {
@@ -145,13 +144,13 @@ impl Access {
         }
     }
 
-    /// Every worker that something is wrong with and that is not meant to be down, sorted by site, then
-    /// worker: as the daemon sees it, if one answers. With `errors`, also what went wrong.
+    /// Every unhealthy worker that is not down on purpose, sorted by site, then worker: as the daemon reports it, if
+    /// one is running. `errors` includes what went wrong.
     ///
     /// # Errors
     ///
     /// If the daemon, or the service manager, does not answer.
-    pub async fn detect(&self, errors: bool) -> Result<Vec<UnhealthyWorker>, Error> {
+    pub async fn detect(&self, errors: bool) -> Result<Vec<UnhealthyWorker>, ClientError> {
         let mut workers = match self {
             Self::Daemon(daemon) => daemon.unhealthy().await?,
             Self::Standalone(standalone) => {
@@ -175,7 +174,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn plan(&self, targets: &[String]) -> Result<Plan, Error> {
+    pub async fn plan(&self, targets: &[String]) -> Result<Plan, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.plan(targets).await?),
             Self::Standalone(standalone) => {
@@ -192,7 +191,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn heal(&mut self, request: &HealRequest) -> Result<Heal<'_>, Error> {
+    pub async fn heal(&mut self, request: &HealRequest) -> Result<Heal<'_>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(Heal::Daemon(Box::new(daemon.heal(request).await?))),
             Self::Standalone(standalone) => {
@@ -201,7 +200,7 @@ impl Access {
                     return Err(SetupError::State { path, why: why.clone() }.into());
                 }
                 if let Some(prove) = &request.prove {
-                    let time = humantime::parse_duration(prove).map_err(|_| Error::Duration(prove.clone()))?;
+                    let time = humantime::parse_duration(prove).map_err(|_| ClientError::Duration(prove.clone()))?;
                     standalone.client.prove_within(time);
                 }
                 let plan = standalone.client.detector().plan(&request.targets).await?;
@@ -216,7 +215,7 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, Error> {
+    pub async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.explain(targets).await?),
             Self::Standalone(standalone) => standalone.explain(targets).await,
@@ -225,14 +224,14 @@ impl Access {
 }
 
 impl ConfiguredStandalone {
-    async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, Error> {
+    async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, ClientError> {
         let detector = self.client.detector();
         let workers = detector.workers().await?;
         let mut explanations = Vec::new();
         for unit in target::select(&detector.context.selector.by_own_names(targets), &workers)? {
             let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
             let Setup { paths, scope, context, .. } = &self.setup;
-            // What the daemon has written down was read as of the origin.
+            // The saved state was read with this clock.
             let files = (paths, &*context.registry);
             let references =
                 references_for(files, (&detector.manager, *scope), (&unit, worker), Timestamp::default()).await;
@@ -245,8 +244,7 @@ impl ConfiguredStandalone {
     }
 }
 
-/// A heal under way. Dropped early, it is no longer told of; the daemon heals on, a direct one starts
-/// nothing further.
+/// A heal under way. If it is dropped early, the daemon continues; a standalone heal starts nothing further.
 #[derive(Debug)]
 pub enum Heal<'a> {
     /// By the daemon.
@@ -256,7 +254,7 @@ pub enum Heal<'a> {
 }
 
 impl Heal<'_> {
-    /// What is being done.
+    /// What the heal does.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         match self {
@@ -271,14 +269,14 @@ impl Heal<'_> {
     /// # Errors
     ///
     /// If the daemon is gone before it was done.
-    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         match self {
             Self::Daemon(healing) => Ok(healing.next().await?),
             Self::Standalone(it) => Ok(it.1.next().await),
         }
     }
 
-    /// What became of the workers, once [`next`](Self::next) has answered `None`.
+    /// The result for each worker, once [`next`](Self::next) has returned `None`.
     #[must_use]
     pub fn into_report(self) -> Report {
         match self {

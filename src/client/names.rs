@@ -1,6 +1,6 @@
 //! Which workers targets name, with what people call them.
 
-use super::{Access, Error};
+use super::{Access, ClientError};
 use crate::core::batch::LeftAlone;
 use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
@@ -13,7 +13,7 @@ impl Access {
     /// # Errors
     ///
     /// If the daemon does not answer.
-    pub async fn reports(&self) -> Result<Vec<WorkerReport>, Error> {
+    pub async fn reports(&self) -> Result<Vec<WorkerReport>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.workers().await?),
             Self::Standalone(_) => Ok(Vec::new()),
@@ -25,11 +25,11 @@ impl Access {
     /// # Errors
     ///
     /// If the daemon, or the service manager, does not answer.
-    pub async fn paused(&self) -> Result<Vec<LeftAlone>, Error> {
+    pub async fn paused(&self) -> Result<Vec<LeftAlone>, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.plan(&[]).await?.paused),
-            Self::Standalone(direct) => {
-                let detector = direct.client.detector();
+            Self::Standalone(standalone) => {
+                let detector = standalone.client.detector();
                 let is_paused =
                     detector.context.stop_marker || detector.context.saved_state.pauses.iter().next().is_some();
                 Ok(if is_paused { detector.plan(&[]).await?.paused } else { Vec::new() })
@@ -42,12 +42,12 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn named(&self, targets: &[String]) -> Result<Vec<(UnitName, Worker)>, Error> {
+    pub async fn named(&self, targets: &[String]) -> Result<Vec<(UnitName, Worker)>, ClientError> {
         let (workers, units) = match self {
             Self::Daemon(daemon) => (daemon.named_workers().await?, daemon.select(targets).await?),
-            Self::Standalone(direct) => {
-                let workers = direct.client.workers().await?;
-                let selector = &direct.client.detector().context.selector;
+            Self::Standalone(standalone) => {
+                let workers = standalone.client.workers().await?;
+                let selector = &standalone.client.detector().context.selector;
                 let units = target::select(&selector.by_own_names(targets), &workers)?;
                 (workers, units)
             }

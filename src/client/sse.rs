@@ -1,17 +1,17 @@
-//! Server-sent events, taken apart as they arrive (HTML standard, 9.2.6).
+//! Parses server-sent events (HTML standard, 9.2.6).
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Message {
-    /// Its name; empty is the usual kind.
+    /// Its name; usually empty.
     pub name: String,
-    /// Its id, or that of the last one that had any.
+    /// Its id, or the last one before it.
     pub id: String,
-    /// What it says.
+    /// Its data.
     pub data: String,
 }
 
-/// Collects bytes, and hands out what is complete.
+/// Collects bytes, and returns complete events.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     line: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Takes in more bytes.
+    /// Adds bytes.
     pub fn feed(&mut self, bytes: &[u8], mut complete: impl FnMut(Message)) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
@@ -50,7 +50,7 @@ impl Parser {
                 }
                 self.message.data.push_str(value);
             }
-            // Comments have no name; what else there may be is to be ignored.
+            // Comments and unknown fields are ignored.
             _ => {}
         }
     }

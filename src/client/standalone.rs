@@ -1,9 +1,8 @@
-//! The way without a daemon: detecting and healing in one go, straight with the service manager.
+//! Detects and heals without a daemon, directly through the service manager.
 //!
-//! A [`Standalone`] is a connection to the service manager together with the rules of who is a worker
-//! and who is not to be touched. It decides nothing itself: [`Standalone::detect`] asks the diagnosis
-//! that the daemon acts by, and [`Standalone::heal`] drives the daemon's own state machine, one
-//! attempt for each worker.
+//! A [`Standalone`] is a connection to the service manager together with the settings. It decides nothing itself:
+//! [`Standalone::detect`] uses the daemon's own judgement, and [`Standalone::heal`] drives the daemon's own state
+//! machine, with one attempt for each worker.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::core::batch::{Batch, Plan};
+use crate::core::context::Context;
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase, Report, UnhealthyWorker};
 use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Timestamp};
@@ -20,13 +20,13 @@ use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
 use crate::core::units::{Detail, Inspection, UnitName};
 use crate::deadline;
-use crate::detect::{Context, Detector, PlanError, refused_often};
+use crate::detect::{Detector, PlanError, refused_often};
 use crate::manager::{Changes, ManagerError, ServiceManager};
 
 /// How often the units are listed while workers are being healed.
-const REFRESH: Duration = Duration::from_secs(1);
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A connection to the service manager, and the rules to use it by.
+/// A connection to the service manager, and the settings.
 #[derive(Debug)]
 pub struct Standalone<M> {
     detector: Detector<M>,
@@ -34,13 +34,13 @@ pub struct Standalone<M> {
 }
 
 impl<M: ServiceManager> Standalone<M> {
-    /// A client of a manager that is connected, with the channel of its changes.
+    /// A client of a connected manager, with the channel of its changes.
     #[must_use]
     pub fn new(manager: M, changes: Changes, context: Context) -> Self {
         Self { detector: Detector { manager, context }, changes }
     }
 
-    /// Asks which units are covered by another name of theirs.
+    /// Reads the aliases by which units are covered.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl<M: ServiceManager> Standalone<M> {
         self.detector.context.policy.stable_after = time;
     }
 
-    /// The search for workers that it uses, for closer questions.
+    /// The detector, for further questions.
     #[must_use]
     pub fn detector(&self) -> &Detector<M> {
         &self.detector
@@ -73,8 +73,7 @@ impl<M: ServiceManager> Standalone<M> {
         self.detector.workers().await
     }
 
-    /// Every worker that something is wrong with and that is not meant to be down: see
-    /// [`Detector::detect`].
+    /// Every unhealthy worker that is not down on purpose: see [`Detector::detect`].
     ///
     /// # Errors
     ///
@@ -86,7 +85,7 @@ impl<M: ServiceManager> Standalone<M> {
     /// use workerheal::{Options, connect};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// # async fn main() -> Result<(), workerheal::SetupError> {
     /// let client = connect(&Options::default()).await?;
     /// let mut workers = client.detect().await?;
     /// client.enrich(&mut workers).await;
@@ -100,13 +99,12 @@ impl<M: ServiceManager> Standalone<M> {
         self.detector.detect().await
     }
 
-    /// Fills in the last log line of each worker, in order, until 500 ms have passed; what is left
-    /// then stays empty.
+    /// Fills in the last log line of each worker, in order, until 500 ms have passed; the others stay empty.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
         self.detector.enrich(workers).await;
     }
 
-    /// Heals one unit that the rules cover, and waits until that is proven or has failed.
+    /// Heals one covered unit, and waits until it has stayed up or failed.
     ///
     /// # Errors
     ///
@@ -127,12 +125,11 @@ impl<M: ServiceManager> Standalone<M> {
         }
     }
 
-    /// Detects every unhealthy worker and heals them, telling each step to `emit`.
+    /// Detects and heals every unhealthy worker, passing each event to `emit`.
     ///
     /// # Errors
     ///
-    /// If the service manager cannot be reached. A worker that could not be healed is no error, but
-    /// stands in the report.
+    /// If the service manager cannot be reached. A worker that could not be healed is no error, but part of the report.
     ///
     /// # Examples
     ///
@@ -140,7 +137,7 @@ impl<M: ServiceManager> Standalone<M> {
     /// use workerheal::{Options, connect};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// # async fn main() -> Result<(), workerheal::SetupError> {
     /// let mut client = connect(&Options::default()).await?;
     /// let report = client.heal_all(|event| println!("{event}")).await?;
     /// println!("{report}");
@@ -151,7 +148,7 @@ impl<M: ServiceManager> Standalone<M> {
         let plan = match self.detector.plan(&[]).await {
             Ok(plan) => plan,
             Err(PlanError::Manager(error)) => return Err(error),
-            // Nothing was named.
+            // There are no targets.
             Err(PlanError::Target(_)) => Plan::default(),
         };
         let mut healing = self.heal(&plan).await?;
@@ -179,14 +176,14 @@ impl<M: ServiceManager> Standalone<M> {
             healer,
             start_timeout,
             origin: Instant::now(),
-            refresh: Instant::now() + REFRESH,
+            refresh: Instant::now() + LIST_INTERVAL,
             inspections: VecDeque::new(),
             batch,
             begun: false,
             finished: false,
             client: self,
         };
-        // From now on it is told what becomes of them.
+        // From now on, changes are received.
         healing.client.detector.manager.refresh();
         let list = healing.client.detector.manager.list().await?;
         healing.observe(Fact::StopMarker(stop_marker)).await;
@@ -206,10 +203,10 @@ impl<M: ServiceManager> Standalone<M> {
 /// Why a unit was not healed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HealError {
-    /// It is none of the workers that the configuration covers.
+    /// It is no covered worker.
     #[error("no worker named {0}")]
     NotCovered(UnitName),
-    /// It could not be brought back, or is not to be; says why.
+    /// It could not be healed, or must not be; says why.
     #[error("{0}")]
     Failed(String),
     /// The service manager did not answer.
@@ -217,22 +214,22 @@ pub enum HealError {
     Manager(#[from] ManagerError),
 }
 
-/// The end of a close look.
-type Seen = (UnitName, InspectionId, Result<Inspection, String>);
+/// The result of an inspection.
+type InspectionOutcome = (UnitName, InspectionId, Result<Inspection, String>);
 
-/// Workers being healed. Dropped early, it starts nothing further.
+/// Workers being healed. If this is dropped early, it starts nothing further.
 #[derive(Debug)]
 pub struct Healing<'a, M> {
     client: &'a mut Standalone<M>,
     healer: Healer,
     start_timeout: Duration,
     origin: Instant,
-    /// When to ask for a list, whatever was signalled.
+    /// When to request a list, whatever was signalled.
     refresh: Instant,
     /// Answered in order, so that the workers are started in order.
-    inspections: VecDeque<JoinHandle<Seen>>,
+    inspections: VecDeque<JoinHandle<InspectionOutcome>>,
     batch: Batch,
-    /// The healer was told what to heal.
+    /// The healer has received the request.
     begun: bool,
     finished: bool,
 }
@@ -257,7 +254,7 @@ impl<M: ServiceManager> Healing<'_, M> {
         }
     }
 
-    /// What became of the workers, once [`next`](Self::next) has answered `None`.
+    /// The result for each worker, once [`next`](Self::next) has returned `None`.
     #[must_use]
     pub fn into_report(self) -> Report {
         self.batch.into_report()
@@ -267,7 +264,7 @@ impl<M: ServiceManager> Healing<'_, M> {
         let deadline = self.healer.next_deadline().map(|at| self.origin + at.since_origin());
         tokio::select! {
             biased;
-            // The task that tells of changes lives as long as the manager's handle.
+            // The task that sends changes lives as long as the manager's handle.
             change = self.client.changes.recv() => change.map_or(Fact::Frozen, Fact::from),
             Some(ended) = front(&mut self.inspections) => {
                 self.inspections.pop_front();
@@ -278,7 +275,7 @@ impl<M: ServiceManager> Healing<'_, M> {
             }
             () = deadline::reached(deadline) => Fact::Deadline,
             () = sleep_until(self.refresh) => {
-                self.refresh = Instant::now() + REFRESH;
+                self.refresh = Instant::now() + LIST_INTERVAL;
                 self.client.detector.manager.refresh();
                 Fact::Deadline
             }
@@ -292,7 +289,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                 Action::Inspect { unit, id, detail } => {
                     let detector = self.client.detector.clone();
                     self.inspections.push_back(tokio::spawn(async move {
-                        // Whoever names a worker overrules an earlier stop: no need to trace it.
+                        // A request overrules an earlier stop: no need to search for it.
                         let detail = Detail { stop: false, ..detail };
                         let seen = detector.inspect(&unit, detail).await.map_err(|error| error.to_string());
                         (unit, id, seen)
@@ -300,7 +297,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                 }
                 Action::Start(start) => self.client.detector.manager.start(&start, self.start_timeout),
                 Action::Stop(unit) => self.client.detector.manager.stop(&unit),
-                // Who heals on request watches over nothing.
+                // Probes are for monitoring, not for a requested heal.
                 Action::Probe { .. } => {}
                 Action::Emit(event) => self.tell(event).await,
             }
@@ -315,7 +312,7 @@ impl<M: ServiceManager> Healing<'_, M> {
         }
     }
 
-    /// Tells an event of the healer's to the batch.
+    /// Passes an event of the healer to the batch.
     async fn tell(&mut self, event: Event) {
         let Ok(unit) = UnitName::parse(&event.unit) else { return };
         let last_words = if event.phase == Phase::Failed && self.batch.awaits(&unit) {
@@ -327,7 +324,7 @@ impl<M: ServiceManager> Healing<'_, M> {
     }
 }
 
-/// The end of the oldest look, `None` if there is none under way.
+/// The result of the oldest inspection; `None` if there is none under way.
 async fn front<T>(inspections: &mut VecDeque<JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
     match inspections.front_mut() {
         Some(task) => Some(task.await),

@@ -1,9 +1,9 @@
-//! Stops workers for a person: through the daemon, or straight with the service manager.
+//! Stops workers for a person: through the daemon, or directly with the service manager.
 
 use futures_util::future::join_all;
 
 use super::daemon::DaemonClient;
-use super::{Access, ConfiguredStandalone, Error};
+use super::{Access, ClientError, ConfiguredStandalone};
 use crate::api::{NotStopped, StopReport, StoppedWorker};
 use crate::core::saved_state::SavedPhase;
 use crate::core::target;
@@ -18,16 +18,16 @@ impl Access {
     /// # Errors
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
-    pub async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, Error> {
+    pub async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, ClientError> {
         match self {
             Self::Daemon(daemon) => Ok(daemon.stop(targets).await?),
-            Self::Standalone(direct) => direct.stop(options, targets).await,
+            Self::Standalone(standalone) => standalone.stop(options, targets).await,
         }
     }
 }
 
 impl ConfiguredStandalone {
-    async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, Error> {
+    async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, ClientError> {
         let detector = self.client.detector();
         let workers = detector.workers().await?;
         let mut report = StopReport::default();

@@ -1,26 +1,28 @@
-//! What the daemon tells bit by bit: events as they happen, and a heal under way.
+//! Streams of the daemon: its events, and a heal under way.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 
-use super::daemon::{DaemonClient, DaemonError};
+use super::error::DaemonError;
 use super::sse::{Message, Parser};
 use crate::api::Refused;
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Report};
 
-/// Which events are wanted. The default is those from now on, for ever.
+/// Which events to read. The default is all events from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Those after the one with this id.
+    /// Events after the one with this id.
     pub after: Option<String>,
-    /// Those since this time: a duration such as `1h`, or RFC 3339.
+    /// Events since this time: a duration such as `1h`, or RFC 3339.
     pub since: Option<String>,
-    /// At most so many of the past, the latest.
+    /// Maximum number of past events; the latest are read.
     pub limit: Option<usize>,
-    /// Also those that are yet to happen.
+    /// Whether to continue with events as they happen.
     pub follow: bool,
 }
 
@@ -30,10 +32,10 @@ impl Default for EventFilter {
     }
 }
 
-/// Something from the stream of events.
+/// An item of the stream of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamItem {
-    /// An event, and its id, to go on after.
+    /// An event, with its id for resuming.
     Event {
         /// Its id.
         id: String,
@@ -44,7 +46,7 @@ pub enum StreamItem {
     Gap(String),
 }
 
-/// Events as they come.
+/// A stream of events.
 #[derive(Debug)]
 pub struct Events {
     messages: Messages,
@@ -55,8 +57,8 @@ impl Events {
         Self { messages }
     }
 
-    /// The next one; `None` when the stream has ended. That of a follower ends when it cannot keep up
-    /// or the daemon ends: it can go on after the id of the last event.
+    /// The next item; `None` when the stream has ended. The stream of a follower ends when it cannot keep up or the
+    /// daemon ends: it can be resumed after the id of the last event.
     ///
     /// # Errors
     ///
@@ -66,14 +68,14 @@ impl Events {
             let Some(Message { name, id, data }) = self.messages.next().await? else { return Ok(None) };
             match name.as_str() {
                 "" => {
-                    let event = self.messages.daemon.read(data.as_bytes())?;
+                    let event = read(&self.messages.socket, data.as_bytes())?;
                     return Ok(Some(StreamItem::Event { id, event: Box::new(event) }));
                 }
                 "gap" => {
-                    let gap: Refused = self.messages.daemon.read(data.as_bytes())?;
+                    let gap: Refused = read(&self.messages.socket, data.as_bytes())?;
                     return Ok(Some(StreamItem::Gap(gap.error)));
                 }
-                // Of a later version.
+                // Of a later version of the daemon.
                 _ => {}
             }
         }
@@ -105,36 +107,36 @@ impl DaemonHealing {
     ///
     /// If the daemon ends before it is done.
     pub async fn next(&mut self) -> Result<Option<Event>, DaemonError> {
-        let daemon = self.messages.daemon.clone();
         match self.messages.next().await? {
             Some(Message { name, data, .. }) if name == "result" => {
-                self.report = daemon.read(data.as_bytes())?;
+                self.report = read(&self.messages.socket, data.as_bytes())?;
                 Ok(None)
             }
-            Some(Message { data, .. }) => Ok(Some(daemon.read(data.as_bytes())?)),
-            None => Err(daemon.broken(&"it ended before the heal was done")),
+            Some(Message { data, .. }) => Ok(Some(read(&self.messages.socket, data.as_bytes())?)),
+            None => Err(DaemonError::broken(&self.messages.socket, &"it ended before the heal was done")),
         }
     }
 
-    /// The result, once [`next`](Self::next) has answered `None`.
+    /// The result, once [`next`](Self::next) has returned `None`.
     #[must_use]
     pub fn into_report(self) -> Report {
         self.report
     }
 }
 
-/// The messages of an answer, as they come.
+/// The messages of a response, as they come.
 #[derive(Debug)]
 pub(super) struct Messages {
-    daemon: DaemonClient,
+    /// The daemon's socket, for errors.
+    socket: PathBuf,
     body: Incoming,
     parser: Parser,
     complete: VecDeque<Message>,
 }
 
 impl Messages {
-    pub fn new(daemon: DaemonClient, body: Incoming) -> Self {
-        Self { daemon, body, parser: Parser::default(), complete: VecDeque::new() }
+    pub fn new(socket: PathBuf, body: Incoming) -> Self {
+        Self { socket, body, parser: Parser::default(), complete: VecDeque::new() }
     }
 
     /// The next one; `None` at the end.
@@ -149,8 +151,14 @@ impl Messages {
                     let Ok(bytes) = frame.into_data() else { continue };
                     self.parser.feed(&bytes, |message| self.complete.push_back(message));
                 }
-                Some(Err(error)) => return Err(self.daemon.broken(&error)),
+                Some(Err(error)) => return Err(DaemonError::broken(&self.socket, &error)),
             }
         }
     }
+}
+
+/// Parses a response of the daemon at this socket.
+pub(super) fn read<T: DeserializeOwned>(socket: &Path, bytes: &[u8]) -> Result<T, DaemonError> {
+    let unreadable = |error| DaemonError::broken(socket, &format!("its answer cannot be read: {error}"));
+    serde_json::from_slice(bytes).map_err(unreadable)
 }

@@ -1,4 +1,4 @@
-//! What the service manager tells, as facts for the healer; and what the daemon itself makes of it.
+//! Turns changes that the service manager reports into facts for the healer.
 
 use crate::core::healer::Fact;
 use crate::manager::{Change, ServiceManager};
@@ -6,7 +6,7 @@ use crate::manager::{Change, ServiceManager};
 use super::Daemon;
 
 impl<M: ServiceManager> Daemon<M> {
-    /// What a change means to the healer; nothing while it is not known what was paused and stopped.
+    /// The fact for the healer; `None` while it is unknown what was paused and stopped.
     pub(super) fn changed(&mut self, change: Change) -> Option<Fact> {
         let fact = self.fact(change);
         if self.unread.is_none() {

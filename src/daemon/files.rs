@@ -1,4 +1,4 @@
-//! The files that the daemon follows, and what becomes of their changes.
+//! The files that the daemon follows, and how it handles their changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use crate::core::registry::Registry;
 use crate::core::text;
 use crate::files::config::Config;
 use crate::files::paths::FileError;
-use crate::files::state_file::Found;
+use crate::files::sites_yaml;
+use crate::files::state_file::LoadOutcome;
 use crate::files::watch::{FileContent, FileEvent, read_within};
 use crate::frameworks;
 use crate::manager::ServiceManager;
@@ -27,29 +28,29 @@ pub(super) enum File {
 pub(super) const FOLLOWED: [File; 3] = [File::Sites, File::Config, File::StopMarker];
 
 /// How long a reload waits for a file.
-const REREADS_WITHIN: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What comes of reading files again.
+/// The result of reading a file again.
 #[derive(Debug)]
 pub(super) enum Reread {
-    /// What a file says.
+    /// The content of a file.
     File(File, FileContent),
-    /// That was the last one.
+    /// All files were read.
     Done,
-    /// What there was to remember, which could not be read at the start.
-    State(Found),
+    /// The saved state, which could not be read at the start.
+    State(LoadOutcome),
 }
 
 impl<M: ServiceManager> Daemon<M> {
-    /// SIGHUP: has all files read again, whether or not they seem to have changed.
+    /// Handles SIGHUP: reads all files again, whether or not they seem to have changed.
     pub(super) fn reload(&mut self) {
         self.notify.reloading();
         let files = FOLLOWED.map(|file| (file, self.path(file).to_owned()));
         let rereads = self.rereads.clone();
         tokio::spawn(async move {
             for (file, path) in files {
-                // The other end is there for as long as the daemon is.
-                let _ = rereads.send(Reread::File(file, read_within(REREADS_WITHIN, &path).await));
+                // The receiver exists as long as the daemon.
+                let _ = rereads.send(Reread::File(file, read_within(READ_TIMEOUT, &path).await));
             }
             let _ = rereads.send(Reread::Done);
         });
@@ -66,7 +67,7 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    /// Looks for changes of files that went untold, and tells of those that cannot be looked at.
+    /// Looks for changes that were not signalled, and reports file systems that do not answer.
     pub(super) fn poll_files(&mut self) {
         self.watch.poll();
         for (index, file) in FOLLOWED.into_iter().enumerate() {
@@ -111,17 +112,17 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    /// Takes in a file's content. What cannot be used is reported, and the last good content stays
-    /// in force; what says the same as before changes nothing.
+    /// Handles a file's content. Invalid content is reported, and the last valid content stays in force; unchanged
+    /// content changes nothing.
     pub(super) fn file_changed(&mut self, file: File, content: FileContent) {
         let path = self.path(file).to_owned();
         let fact = match file {
             File::StopMarker if content == FileContent::Silent => Err(FileError::silent(&path)),
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
-            // There is none yet. One that was there is missed, and stays in force.
+            // There is none yet. If the file was deleted, its last content stays in force.
             File::Sites if content == FileContent::Missing && self.setup.context.registry.is_empty() => Ok(None),
             File::Sites => content
-                .parse(&path, Registry::parse)
+                .parse(&path, sites_yaml::parse)
                 .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),

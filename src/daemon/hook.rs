@@ -1,7 +1,6 @@
-//! Runs the user's command when a worker was healed or given up, with the event as JSON on its
-//! standard input.
+//! Runs the user's command after a worker was healed or given up, with the event as JSON on its standard input.
 //!
-//! The command is bounded in number and time, and whatever becomes of it, healing does not notice.
+//! The number and the duration of commands are limited, and healing does not depend on them.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use tokio::time::timeout;
 use crate::core::event::{Event, Phase};
 use crate::core::text;
 
-/// What systemd tells a service of itself in its environment, systemd.exec(5).
-const OURS: [&str; 9] = [
+/// Variables that systemd sets for a service, systemd.exec(5); the command does not inherit them.
+const HOOK_VARIABLES: [&str; 9] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -27,14 +26,14 @@ const OURS: [&str; 9] = [
     "LISTEN_FDNAMES",
     "SYSTEMD_EXEC_PID",
 ];
-/// How many may run at once.
-const AT_ONCE: usize = 4;
-/// How many may wait for their turn; what comes then is left out.
-const WAITING: usize = 256;
-/// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum number of running commands.
+const MAX_RUNNING: usize = 4;
+/// Maximum number of waiting commands; further ones are skipped.
+const MAX_WAITING: usize = 256;
+/// Maximum duration of a command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The user's command, and its places.
+/// The user's command, and its limits.
 #[derive(Debug)]
 pub(super) struct Hook {
     running: Arc<Semaphore>,
@@ -43,39 +42,39 @@ pub(super) struct Hook {
 
 impl Default for Hook {
     fn default() -> Self {
-        Self { running: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING)) }
+        Self { running: Arc::new(Semaphore::new(MAX_RUNNING)), waiting: Arc::new(Semaphore::new(MAX_WAITING)) }
     }
 }
 
 impl Hook {
-    /// Runs the command, if there is one and the event is for it.
+    /// Runs the command, if there is one and the event is of interest.
     pub fn run(&self, command: &[String], event: &Event) {
         let Some((program, arguments)) = command.split_first() else { return };
         if !matches!(event.phase, Phase::Healed | Phase::GaveUp) {
             return;
         }
         let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            tracing::warn!("on_event was not run for {}: {WAITING} of its runs are waiting already", event.unit);
+            tracing::warn!("on_event was not run for {}: {MAX_WAITING} of its runs are waiting already", event.unit);
             return;
         };
         let Ok(mut input) = serde_json::to_vec(event) else { return };
         input.push(b'\n');
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        // What is between the daemon and its own manager is none of its.
-        for name in OURS {
+        // The connection to the daemon's service manager is not the command's.
+        for name in HOOK_VARIABLES {
             command.env_remove(name);
         }
-        // Ended, it takes its children with it: they are in a group of their own.
+        // Its child processes end with it: they are in its process group.
         command.process_group(0);
         let (running, program, unit) = (Arc::clone(&self.running), text::plain(program), event.unit.clone());
         tokio::spawn(async move {
             let _turn = running.acquire().await;
-            match timeout(PATIENCE, feed(&mut command, &input)).await {
+            match timeout(COMMAND_TIMEOUT, feed(&mut command, &input)).await {
                 Ok(Ok(status)) if status.success() => {}
                 Ok(Ok(status)) => tracing::warn!("on_event: {program} for {unit} ended with {status}"),
                 Ok(Err(error)) => tracing::warn!("on_event: {program} cannot be run for {unit}: {error}"),
-                Err(_) => tracing::warn!("on_event: {program} for {unit} was ended after {PATIENCE:?}"),
+                Err(_) => tracing::warn!("on_event: {program} for {unit} was ended after {COMMAND_TIMEOUT:?}"),
             }
             drop(place);
         });
@@ -86,16 +85,16 @@ async fn feed(command: &mut Command, input: &[u8]) -> std::io::Result<std::proce
     let mut child = command.spawn()?;
     let mut group = Group(child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())));
     if let Some(mut stdin) = child.stdin.take() {
-        // Whoever does not read it does not want it.
+        // The command may ignore its input.
         let _ = stdin.write_all(input).await;
     }
     let status = child.wait().await;
-    // What it has left running in the background, it may.
+    // Processes that it has left in the background may continue.
     group.0 = None;
     status
 }
 
-/// A process group that ends when this is dropped before its first process has ended.
+/// A process group, killed if this is dropped before its first process has ended.
 struct Group(Option<rustix::process::Pid>);
 
 impl Drop for Group {

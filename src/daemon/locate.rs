@@ -1,8 +1,8 @@
-//! Where workers work: asked of the service manager once for each, and looked at again now and then, for
-//! nothing signals that a directory has vanished.
+//! Locations of workers: requested from the service manager once for each, and checked again regularly, as nothing
+//! signals that a directory has vanished.
 //!
-//! The looks are off the loop, one round at a time: a file system that does not answer holds up the next
-//! round, and nothing else.
+//! The checks run outside of the loop, one round at a time: a file system that does not answer delays only the next
+//! round.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -18,23 +18,23 @@ use crate::core::healer::Located;
 use crate::core::units::{Location, UnitName, UnitStatus};
 use crate::manager::{ServiceManager, directory_is_gone};
 
-/// How often all directories are looked at.
-const ROUND: Duration = Duration::from_secs(60);
-/// So many units are asked about at once, and so many told of together.
-const AT_ONCE: usize = 16;
-const TOGETHER: usize = 256;
+/// How often all directories are checked.
+const ROUND_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum number of concurrent lookups, and of locations reported together.
+const MAX_CONCURRENT_LOOKUPS: usize = 16;
+const BATCH_SIZE: usize = 256;
 
-/// What is known of directories. Owned by the loop.
+/// Known locations. Owned by the loop.
 #[derive(Debug)]
 pub(super) struct Locator {
-    /// The directory that each unit cannot do without.
+    /// The location of each unit that requires a directory.
     known: HashMap<UnitName, Location>,
-    /// Units that the service manager restarts: perhaps because their directory is gone.
+    /// Units that the service manager restarts, perhaps because their directory is gone.
     restless: HashSet<UnitName>,
     round_at: Instant,
-    /// What is being found out.
+    /// Pending lookups.
     pub asked: JoinSet<Vec<Located>>,
-    /// The round that is under way: which directories are gone.
+    /// The round that is under way: whether each directory is gone.
     pub round: JoinSet<BTreeMap<PathBuf, bool>>,
 }
 
@@ -43,13 +43,13 @@ impl Locator {
         Self {
             known: HashMap::new(),
             restless: HashSet::new(),
-            round_at: Instant::now() + ROUND,
+            round_at: Instant::now() + ROUND_INTERVAL,
             asked: JoinSet::new(),
             round: JoinSet::new(),
         }
     }
 
-    /// Notes what was found out.
+    /// Records locations.
     pub fn learn(&mut self, locations: &[Located]) {
         for (unit, location) in locations {
             match location {
@@ -61,7 +61,7 @@ impl Locator {
         }
     }
 
-    /// Notes that a unit changed.
+    /// Records a change of a unit.
     pub fn changed(&mut self, status: &UnitStatus) {
         if status.auto_restart && self.known.contains_key(&status.name) {
             self.restless.insert(status.name.clone());
@@ -79,14 +79,14 @@ impl Locator {
         }
     }
 
-    /// Begins a round, if it is time for one, or some unit gives reason to look.
+    /// Begins a round, if one is due, or for units that are being restarted.
     pub fn check(&mut self) {
         if !self.round.is_empty() {
             return;
         }
         let restless = std::mem::take(&mut self.restless);
         let paths: HashSet<PathBuf> = if self.round_at <= Instant::now() {
-            self.round_at = Instant::now() + ROUND;
+            self.round_at = Instant::now() + ROUND_INTERVAL;
             self.known.values().filter_map(|location| location.directory.clone()).collect()
         } else {
             restless.iter().filter_map(|unit| self.known.get(unit)?.directory.clone()).collect()
@@ -97,7 +97,7 @@ impl Locator {
         }
     }
 
-    /// What a round has changed.
+    /// The locations that a round has changed.
     pub fn changes(&mut self, seen: &BTreeMap<PathBuf, bool>) -> Vec<Located> {
         let mut changes = Vec::new();
         for (unit, location) in &mut self.known {
@@ -113,10 +113,10 @@ impl Locator {
 }
 
 impl<M: ServiceManager> Daemon<M> {
-    /// Has it found out where units work of which that is not known.
+    /// Looks up the locations of new units.
     pub(super) fn locate_newcomers(&mut self) {
         let units = self.healer.take_unlocated();
-        for units in units.chunks(TOGETHER) {
+        for units in units.chunks(BATCH_SIZE) {
             let (manager, context) = (self.manager.clone(), &self.setup.context);
             let units: Vec<_> = units
                 .iter()
@@ -133,7 +133,7 @@ impl<M: ServiceManager> Daemon<M> {
                         (unit, location)
                     }
                 });
-                lookups.buffered(AT_ONCE).collect().await
+                lookups.buffered(MAX_CONCURRENT_LOOKUPS).collect().await
             });
         }
     }

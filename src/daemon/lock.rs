@@ -1,5 +1,5 @@
-//! At most one daemon heals. It holds two locks, one on the directory of the state, and one on a file beside
-//! the socket. Either alone keeps a second daemon from healing, and one that was taken away is taken again.
+//! Ensures that only one daemon heals. It holds two locks, one on the directory of the state, and one on a file beside
+//! the socket. Either one keeps a second daemon from healing, and a lock that was lost is taken again.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -14,10 +14,10 @@ use super::api::prepare;
 use crate::blocking;
 use crate::core::text;
 use crate::files::paths::Paths;
-use crate::setup::Error;
+use crate::setup::SetupError;
 
-/// How long taking the locks may take.
-const TAKES_WITHIN: Duration = Duration::from_secs(5);
+/// Maximum time to take the locks.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The locks, held until this is dropped.
 #[derive(Debug)]
@@ -26,47 +26,47 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes both locks, or the one that can be had; `lost` is told if another daemon has taken one meanwhile.
+    /// Takes both locks, or the available one; `lost` is notified if another daemon has taken one since.
     ///
     /// # Errors
     ///
-    /// If another daemon has one of them, or neither can be had.
-    pub fn take(paths: &Paths, lost: mpsc::Sender<Error>) -> Result<Self, Error> {
+    /// If another daemon holds one of them, or neither can be taken.
+    pub fn take(paths: &Paths, lost: mpsc::Sender<SetupError>) -> Result<Self, SetupError> {
         let mut locks = Locks {
             state: paths.state.parent().unwrap_or(Path::new("/")).to_owned(),
             socket: paths.socket.clone(),
             held: [None, None],
         };
-        let silent = || Error::Lock("a file system does not answer".to_owned());
-        let taken = blocking::within(TAKES_WITHIN, move || locks.take().map(|()| locks));
+        let silent = || SetupError::Lock("a file system does not answer".to_owned());
+        let taken = blocking::within(LOCK_TIMEOUT, move || locks.take().map(|()| locks));
         let mut locks = taken.map_err(|_| silent())??;
         if let [Some(_), Some(_)] = locks.held {
         } else {
             tracing::warn!("one of two locks could not be taken; the other one keeps a second daemon from healing");
         }
-        // A thread of its own: the file system may not answer.
+        // In a thread of its own, as the file system may not answer.
         let (checks, asked) = sync_channel(1);
         let thread = std::thread::Builder::new().name("lock".to_owned()).spawn(move || {
             while asked.recv().is_ok() {
-                if let Err(error @ Error::AnotherDaemon(_)) = locks.take() {
-                    // The loop is there for as long as the daemon is.
+                if let Err(error @ SetupError::AnotherDaemon(_)) = locks.take() {
+                    // The receiver exists as long as the daemon.
                     let _ = lost.blocking_send(error);
                     return;
                 }
             }
         });
-        thread.map_err(|error| Error::Lock(error.to_string()))?;
+        thread.map_err(|error| SetupError::Lock(error.to_string()))?;
         Ok(Self { checks })
     }
 
-    /// Has the locks looked after: what was removed is made again, and locked.
+    /// Checks the locks: a removed file is created again, and locked.
     pub fn check(&self) {
-        // If that is being done already, it will do.
+        // A check that is under way is enough.
         let _ = self.checks.try_send(());
     }
 }
 
-/// Whether a daemon that lives has the lock beside this socket.
+/// Whether a running daemon holds the lock beside this socket.
 pub(super) fn is_taken(socket: &Path) -> bool {
     let lock = open_file(socket, &socket.with_extension("lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
@@ -79,8 +79,8 @@ struct Locks {
 }
 
 impl Locks {
-    /// Takes what is not held, or is no longer where it belongs.
-    fn take(&mut self) -> Result<(), Error> {
+    /// Takes locks that are not held, or whose file was replaced.
+    fn take(&mut self) -> Result<(), SetupError> {
         let Self { state, socket, held: [state_lock, socket_lock] } = self;
         let socket_lock_path = socket.with_extension("lock");
         let results = [
@@ -91,18 +91,18 @@ impl Locks {
         for result in results {
             match result {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Error::AnotherDaemon(socket.clone())),
+                Err(TryLockError::WouldBlock) => return Err(SetupError::AnotherDaemon(socket.clone())),
                 Err(TryLockError::Error(error)) => problems.push(text::plain(&error.to_string())),
             }
         }
         match self.held {
-            [None, None] => Err(Error::Lock(problems.join("; "))),
+            [None, None] => Err(SetupError::Lock(problems.join("; "))),
             _ => Ok(()),
         }
     }
 }
 
-/// Locks what is at the path, unless that is what is held.
+/// Locks the file at the path, unless it is locked already.
 fn hold(held: &mut Option<File>, path: &Path, open: impl FnOnce() -> io::Result<File>) -> Result<(), TryLockError> {
     let identity = |data: std::fs::Metadata| (data.dev(), data.ino());
     let there = std::fs::metadata(path).map(identity).ok();
@@ -112,12 +112,12 @@ fn hold(held: &mut Option<File>, path: &Path, open: impl FnOnce() -> io::Result<
     }
     let file = open().map_err(TryLockError::Error)?;
     file.try_lock()?;
-    // The earlier one goes only now.
+    // The earlier lock is released only now.
     *held = Some(file);
     Ok(())
 }
 
-/// The directory itself is locked: that needs no room in it.
+/// The directory itself is locked, which needs no free space.
 fn open_directory(path: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     File::open(path)

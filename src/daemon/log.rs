@@ -1,7 +1,7 @@
-//! Writes the daemon's events, in order, and adds to a failure what its worker said last; then runs
-//! the user's command for it.
+//! Writes the daemon's events to the log, in order, with the last log line of a worker that failed; then runs the
+//! user's command.
 //!
-//! A task of its own, so that a search in the journal never holds up healing.
+//! A task of its own, so that a search in the journal never delays healing.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,15 +16,15 @@ use crate::core::units::UnitName;
 use crate::logging::log_event;
 use crate::manager::{Scope, ServiceManager};
 
-/// How long the search for a worker's last words may take.
-const SEARCH: Duration = Duration::from_millis(500);
-/// With more events than this in the queue, last words are left out.
-const BACKLOG: usize = 32;
+/// Maximum time to find a worker's last log line.
+const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Number of queued events above which last log lines are left out.
+const MAX_BACKLOG: usize = 32;
 
-/// How long an event waits until what it says would survive a restart.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+/// How long an event waits until its state is saved.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The way to the log.
+/// The queue of the log.
 pub(super) struct EventLog {
     events: Option<mpsc::UnboundedSender<(Event, Option<Ticket>)>>,
     writer: JoinHandle<()>,
@@ -32,7 +32,7 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
-    /// `publish` is where those get them who follow the events.
+    /// `publish` forwards events to followers.
     pub fn start(
         manager: impl ServiceManager,
         scope: Scope,
@@ -43,25 +43,25 @@ impl EventLog {
         let (events, mut queue) = mpsc::unbounded_channel::<(Event, Option<Ticket>)>();
         let writer = tokio::spawn(async move {
             let hook = Hook::default();
-            let mut patience = WRITTEN_WITHIN;
+            let mut patience = SAVE_TIMEOUT;
             while let Some((mut event, ticket)) = queue.recv().await {
-                // Why it cannot be written is told elsewhere. After one wait in vain there is no other.
+                // Errors are reported elsewhere. After one timeout, events no longer wait.
                 if let Some(ticket) = ticket {
                     let begin = Instant::now();
                     let written = ticket.written(patience).await;
                     patience =
-                        if written.is_err() && begin.elapsed() >= patience { Duration::ZERO } else { WRITTEN_WITHIN };
+                        if written.is_err() && begin.elapsed() >= patience { Duration::ZERO } else { SAVE_TIMEOUT };
                 }
                 if matches!(event.phase, Phase::Failed | Phase::GaveUp)
                     && !event.error.is_empty()
-                    && queue.len() < BACKLOG
+                    && queue.len() < MAX_BACKLOG
                 {
                     add_last_words(&manager, &mut event).await;
                 }
                 log_event(&event, scope);
                 hook.run(&command.borrow(), &event);
                 if let Some(publish) = &publish {
-                    // Who follows gets what the journal gets.
+                    // Followers get what the journal gets.
                     let _ = publish.send(event);
                 }
             }
@@ -74,7 +74,7 @@ impl EventLog {
         self.on_event.send_replace(command);
     }
 
-    /// Queues an event that happens now; one that promises something is told once that is written down.
+    /// Queues an event that happens now. One with a ticket is written once the state is saved.
     pub fn write(&self, mut event: Event, promise: Option<Ticket>) {
         event.time = Some(SystemTime::now());
         if let Some(events) = &self.events {
@@ -83,7 +83,7 @@ impl EventLog {
         }
     }
 
-    /// Writes what is queued, for as long as there is time.
+    /// Writes the queued events, within the time.
     pub async fn flush(&mut self, time: Duration) {
         self.events = None;
         let _ = timeout(time, &mut self.writer).await;
@@ -92,7 +92,7 @@ impl EventLog {
 
 async fn add_last_words(manager: &impl ServiceManager, event: &mut Event) {
     let Ok(unit) = UnitName::parse(&event.unit) else { return };
-    if let Ok(Some(line)) = timeout(SEARCH, manager.last_error(&unit)).await {
+    if let Ok(Some(line)) = timeout(LAST_LINE_TIMEOUT, manager.last_error(&unit)).await {
         event.error = format!("{}: {line}", event.error);
     }
 }

@@ -1,9 +1,8 @@
-//! What is counted, for Prometheus.
+//! Metrics for Prometheus.
 //!
-//! Counters are raised as things happen, at no cost to speak of; what changes by itself is read when
-//! somebody scrapes. The text is that of the classic format (version 0.0.4), which every tool reads:
-//! the encoder writes OpenMetrics, whose counters and infos are named in another way in their
-//! comments.
+//! Counters are incremented as things happen; values that change by themselves are read for each scrape. The text is in
+//! the classic format (version 0.0.4), which every tool reads: the encoder writes OpenMetrics, whose comments name
+//! counters and infos differently.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,12 +22,12 @@ use super::requests::Gauges;
 use crate::core::event::{Event, Phase};
 use crate::core::report::Stage;
 
-/// The type of the text.
+/// The content type.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// From failed to active again, in seconds: a few milliseconds if all is well, minutes with a backoff.
+/// Buckets for the time from failed to active, in seconds: milliseconds if all is well, minutes with a backoff.
 const RECOVERY: [f64; 14] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0];
-/// For one list of all units, in seconds.
+/// Buckets for the time of one list of all units, in seconds.
 const REFRESH: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,7 +55,7 @@ impl EncodeLabelValue for Word {
     }
 }
 
-/// All that is counted.
+/// All metrics.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
@@ -107,7 +106,7 @@ impl Metrics {
         registry.register_with_unit("registry_age", what, Unit::Seconds, metrics.registry_age.clone());
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of this daemon", version);
-        // So that they are there, with 0, before the first.
+        // So that they exist, with 0, before the first event.
         for outcome in ["healed", "failed"] {
             let _ = metrics.heals.get_or_create(&ByOutcome { outcome });
         }
@@ -128,22 +127,22 @@ impl Metrics {
         }
     }
 
-    /// A worker that failed this long ago is active again.
+    /// Records the time from a failure until the worker is active again.
     pub fn recovered(&self, after: Duration) {
         self.recovery.observe(after.as_secs_f64());
     }
 
-    /// A list of all units took this long.
+    /// Records the time of a list of all units.
     pub fn refreshed(&self, within: Duration) {
         self.refresh.observe(within.as_secs_f64());
     }
 
-    /// The service manager answers again.
+    /// Counts a reconnection to the service manager.
     pub fn reconnected(&self) {
         self.reconnects.inc();
     }
 
-    /// All of it, as text.
+    /// All metrics as text.
     pub fn text(&self, gauges: &Gauges) -> String {
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (stage, count) in gauges.stages {
@@ -163,8 +162,8 @@ impl Metrics {
     }
 }
 
-/// OpenMetrics in the classic format: the comments of a counter or an info name its samples, and there
-/// are no units.
+/// Converts OpenMetrics to the classic format: the comments of a counter or an info name its samples, and there are no
+/// units.
 fn classic(text: &str) -> String {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let types: HashMap<&str, &str> = types.collect();

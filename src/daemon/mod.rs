@@ -1,10 +1,9 @@
-//! The service: turns the world into facts, and the healer's actions into calls.
+//! The daemon: turns what happens into facts, and the healer's actions into calls.
 //!
-//! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets
-//! [`Healer::observe`] decide, and performs the answer. Nothing in the loop waits for anything
-//! else: looks at units run as tasks, starts and lists are the manager's, events are written by
-//! [`log`], requests are answered at the [`requests`], what passes is noted in the [`record`]. A panic
-//! anywhere ends the process, so that its own service manager starts it anew.
+//! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets [`Healer::observe`]
+//! decide, and performs the actions. Nothing in the loop blocks: inspections run as tasks, starts and lists belong to
+//! the manager, events are written by [`log`], [`requests`] are answered, [`telemetry`] is recorded. A panic anywhere
+//! ends the process, so that its own service manager restarts it.
 
 mod api;
 mod changes;
@@ -38,10 +37,10 @@ use crate::core::selector::Aliases;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
 use crate::detect::probe::probe;
-use crate::files::state_file::{Found, StateFile};
+use crate::files::state_file::{LoadOutcome, StateFile};
 use crate::files::watch::{FileEvent, Watch};
 use crate::manager::{Changes, ServiceManager};
-use crate::setup::{Error, Setup};
+use crate::setup::{Setup, SetupError};
 use api::{Api, Parts};
 use files::{FOLLOWED, Reread};
 use locate::Locator;
@@ -53,26 +52,25 @@ use state_writer::{StateWriter, clocks};
 use telemetry::Telemetry;
 use uptimes::Uptimes;
 
-/// How soon what has changed is written down and counted: a storm of changes is one.
-const TAKES_STOCK_WITHIN: Duration = Duration::from_millis(100);
-/// How much later for each worker that there is something to write of. All are written each time:
-/// without this a storm of 5,000 is mostly writing. A second at the most, so that a daemon that is
-/// killed has forgotten no more than that.
-const LATER_A_WORKER: Duration = Duration::from_micros(200);
-const TAKES_STOCK_AT_LATEST: Duration = Duration::from_secs(1);
-/// How long running tasks may hold up the end of the process.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Delay before changes are saved and counted: a storm of changes is saved once.
+const MIN_SAVE_DELAY: Duration = Duration::from_millis(100);
+/// Additional delay for each worker in the saved state. All are written each time: without this, a storm of 5,000
+/// workers is mostly writing. At most a second in all, so that a daemon that is killed loses no more than that.
+const SAVE_DELAY_PER_WORKER: Duration = Duration::from_micros(200);
+const MAX_SAVE_DELAY: Duration = Duration::from_secs(1);
+/// How long running tasks may delay the end of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often it is looked if another daemon has ended, by one that waits for its turn.
-const LOOKS_FOR_TURN: Duration = Duration::from_secs(2);
+/// How often a daemon that waits for its turn checks if the other one has ended.
+const TURN_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// If signals cannot be received, the files cannot be followed, or another daemon runs already.
-pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), Error> {
-    let receive = |kind| signal(kind).map_err(Error::Signals);
+pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Setup) -> Result<(), SetupError> {
+    let receive = |kind| signal(kind).map_err(SetupError::Signals);
     let (mut terminate, mut interrupt) = (receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?);
     let mut reload = receive(SignalKind::hangup())?;
     let metrics = Arc::new(Metrics::new());
@@ -99,7 +97,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         let deadline = daemon.next_deadline();
         let stock_at = daemon.stock_at;
         let fact = tokio::select! {
-            // In the order of what changes a decision: what is meant, what is, what is due.
+            // By priority: what is intended, what is the case, what is due.
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -122,7 +120,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             },
             Some(seen) = daemon.inspections.join_next() => match seen {
                 Ok((unit, id, result)) => Fact::Inspected(unit, id, result),
-                // Only a panic ends a look without an answer, and that has ended the process.
+                // Only a panic ends an inspection without a result, and that has ended the process.
                 Err(_) => continue,
             },
             Some(locations) = daemon.locator.asked.join_next() => match locations {
@@ -159,7 +157,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 daemon.notify.watchdog();
                 continue;
             }
-            // Last, so that no number of questions holds anything up.
+            // Last, so that no number of requests delays anything.
             Some(request) = inbox.recv() => {
                 daemon.answer(request);
                 continue;
@@ -182,16 +180,16 @@ pub async fn wait_for_turn(socket: &Path) {
         tracing::info!("another workerheal daemon runs; this one waits until it ends");
     }
     while lock::is_taken(socket) {
-        tokio::time::sleep(LOOKS_FOR_TURN).await;
+        tokio::time::sleep(TURN_POLL_INTERVAL).await;
     }
 }
 
-/// Opens the API. Without one it heals all the same.
+/// Opens the API. Without it, healing works all the same.
 fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Option<Api> {
     Api::start(parts).inspect_err(|error| tracing::error!("no request can be answered, healing goes on: {error}")).ok()
 }
 
-/// What comes to the loop from files.
+/// Changes of files.
 struct Inputs {
     files: mpsc::Receiver<FileEvent>,
     rereads: mpsc::UnboundedReceiver<Reread>,
@@ -206,46 +204,46 @@ struct Daemon<M> {
     origin: Instant,
     inspections: JoinSet<(UnitName, InspectionId, Result<Inspection, String>)>,
     probes: JoinSet<(UnitName, ProbeResult)>,
-    /// The other names of units that the manager has told last.
+    /// The aliases that the manager last reported.
     aliases: Aliases,
     locator: Locator,
     log: EventLog,
     state_writer: StateWriter,
-    /// When to write down what has changed, and to count anew.
+    /// When to save the state and count again.
     stock_at: Option<Instant>,
-    /// How long that waits for more to change.
+    /// How long to wait for further changes.
     stock_within: Duration,
-    /// The numbers of workers may have changed since they were told.
+    /// The numbers of workers may have changed since they were reported.
     recount: bool,
     watch: Watch,
-    /// What was asked before it was [ready](Self::ready).
+    /// Requests that came before the daemon was [ready](Self::ready).
     early: Vec<requests::DaemonRequest>,
-    /// Which of the followed files were last seen not to answer.
+    /// Which of the followed files did not answer last.
     silent: [bool; FOLLOWED.len()],
-    /// What comes of reading files again goes here.
+    /// Results of reading files again.
     rereads: mpsc::UnboundedSender<Reread>,
     notify: Notify,
-    /// The line that was last told to the service manager.
+    /// The status line that the service manager has.
     told: String,
-    /// Why it is not known what was paused and stopped, if so: nothing is decided until it is.
+    /// Why it is unknown what was paused and stopped, if so: until it is known, nothing is decided.
     unread: Option<String>,
-    /// The first list has come.
+    /// The first list has arrived.
     listed: bool,
-    /// It has come, and it is known of every unit in it whose worker it is.
+    /// The first list has arrived, and the worker of every unit in it is known.
     ready: bool,
     /// Why the manager cannot be reached, if so.
     trouble: Option<String>,
-    /// The manager is about to end.
+    /// The manager is shutting down.
     shutting_down: bool,
     telemetry: Telemetry,
     uptimes: Uptimes,
-    /// Where metrics are to be served.
+    /// The address for metrics.
     listen: watch::Sender<Option<std::net::SocketAddr>>,
-    /// Those who want to know what becomes of some workers.
+    /// Clients that wait for the result of a heal.
     subscribers: Vec<requests::HealSubscriber>,
     /// When the registry in force was read.
     registry_read: Option<SystemTime>,
-    /// What is wrong with the registry's file now.
+    /// The current error of the registry's file.
     registry_error: Option<String>,
     /// What is wrong with the configuration's file now.
     config_flaw: Option<String>,
@@ -272,12 +270,12 @@ impl<M: ServiceManager> Daemon<M> {
         let file = StateFile::new(paths.state.clone());
         let (rereads, reread) = mpsc::unbounded_channel();
         let (known, unread) = match file.load(clocks(origin)) {
-            Found::Known(saved_state) => (saved_state, None),
-            Found::SetAside(warning) => {
+            LoadOutcome::Known(saved_state) => (saved_state, None),
+            LoadOutcome::SetAside(warning) => {
                 tracing::warn!("{warning}");
                 (SavedState::default(), None)
             }
-            Found::Unread(why) => {
+            LoadOutcome::Unread(why) => {
                 tracing::error!("{why}; trying again, and until then nothing is healed that may be paused or stopped");
                 tokio::spawn(state_writer::reread(file.clone(), origin, rereads.clone()));
                 (SavedState::default(), Some(why))
@@ -288,7 +286,7 @@ impl<M: ServiceManager> Daemon<M> {
             log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
             state_writer: StateWriter::start(file, known, origin),
             stock_at: None,
-            stock_within: TAKES_STOCK_WITHIN,
+            stock_within: MIN_SAVE_DELAY,
             recount: false,
             manager,
             healer,
@@ -318,22 +316,22 @@ impl<M: ServiceManager> Daemon<M> {
             setup,
         };
         daemon.observe(Fact::StopMarker(context.stop_marker));
-        // What has changed since the setup was read.
+        // Changes since the setup was read.
         for (file, content) in FOLLOWED.into_iter().zip(contents) {
             daemon.file_changed(file, content);
         }
         (daemon, Inputs { files, rereads: reread })
     }
 
-    /// What was to be remembered can be read at last.
-    fn state_recovered(&mut self, found: Found) {
+    /// Restores the saved state, which could not be read at the start.
+    fn state_recovered(&mut self, found: LoadOutcome) {
         let known = match found {
-            Found::Known(saved_state) => saved_state,
-            Found::SetAside(warning) => {
+            LoadOutcome::Known(saved_state) => saved_state,
+            LoadOutcome::SetAside(warning) => {
                 tracing::warn!("{warning}");
                 SavedState::default()
             }
-            Found::Unread(_) => return,
+            LoadOutcome::Unread(_) => return,
         };
         tracing::info!("the state can be read now; healing begins");
         self.unread = None;
@@ -346,7 +344,7 @@ impl<M: ServiceManager> Daemon<M> {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
         self.telemetry.fact(&fact, &self.healer);
-        // Calls first: writing to the log can wait, a worker that is down should not.
+        // Calls first: the log can wait, a worker that is down should not.
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
         let news = !events.is_empty();
@@ -357,7 +355,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.recount |= news;
         if promises {
             // Soon, as the event waits for it.
-            let at = Instant::now() + self.stock_within.saturating_sub(TAKES_STOCK_WITHIN);
+            let at = Instant::now() + self.stock_within.saturating_sub(MIN_SAVE_DELAY);
             self.stock_at = Some(self.stock_at.map_or(at, |earlier| earlier.min(at)));
         } else if self.stock_at.is_none() && (news || self.healer.saved_state_changed()) {
             self.stock_at = Some(Instant::now() + self.stock_within);
@@ -376,7 +374,7 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    /// Does what takes a walk over all workers: once for all that has changed within a short time.
+    /// Saves the state and counts workers, once for all changes within a short time.
     fn take_stock(&mut self) {
         self.stock_at = None;
         self.save_state();
@@ -385,21 +383,21 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    /// Has written down what has to survive a restart.
+    /// Saves the state that has to survive a restart.
     fn save_state(&mut self) {
         if self.unread.is_some() {
-            // What is in the file is not known, and must not be overwritten.
+            // The content of the file is unknown, and must not be overwritten.
             return;
         }
         if let Some(saved_state) = self.healer.saved_state_if_changed() {
             let workers = u32::try_from(saved_state.workers.len()).unwrap_or(u32::MAX);
-            let later = LATER_A_WORKER.saturating_mul(workers);
-            self.stock_within = (TAKES_STOCK_WITHIN + later).min(TAKES_STOCK_AT_LATEST);
+            let later = SAVE_DELAY_PER_WORKER.saturating_mul(workers);
+            self.stock_within = (MIN_SAVE_DELAY + later).min(MAX_SAVE_DELAY);
             self.state_writer.keep(saved_state);
         }
     }
 
-    /// Tells how things are.
+    /// Updates the status line.
     fn count(&mut self) {
         self.recount = false;
         let trouble = self.trouble.as_ref().or(self.unread.as_ref());
@@ -436,7 +434,7 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    /// Tells the world, and whoever waits for just this.
+    /// Publishes an event, and sends it to clients that wait for it.
     fn tell(&mut self, event: Event) {
         self.telemetry.event(&event);
         self.pass_on(&event);
@@ -444,7 +442,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.log.write(event, promise);
     }
 
-    /// Writes down what has to survive, and has said what there is to say.
+    /// Saves the state and writes the last events.
     async fn end(&mut self) {
         self.notify.stopping();
         tracing::info!("workerheal ends; failed workers stay down until it runs again");
@@ -452,10 +450,10 @@ impl<M: ServiceManager> Daemon<M> {
         self.probes.abort_all();
         self.locator.asked.abort_all();
         self.save_state();
-        self.state_writer.flush(LAST_WORDS).await;
-        // A worker that is down because we have taken it out is not left so.
-        let _ = tokio::time::timeout(LAST_WORDS, self.manager.settled()).await;
-        self.log.flush(LAST_WORDS).await;
+        self.state_writer.flush(SHUTDOWN_TIMEOUT).await;
+        // A worker that is down because its start is under way is not left down.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.manager.settled()).await;
+        self.log.flush(SHUTDOWN_TIMEOUT).await;
         self.subscribers.clear();
     }
 
@@ -470,7 +468,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 }
 
-/// Whether an event tells of something that has to survive a restart, as it is told only once.
+/// Whether an event reports something that has to survive a restart, as it is reported only once.
 fn is_promise(event: &Event) -> bool {
     matches!(event.phase, Phase::GaveUp | Phase::Stopped)
 }

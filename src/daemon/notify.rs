@@ -1,25 +1,25 @@
-//! What the daemon tells the service manager that runs it, sd_notify(3).
+//! Notifications to the service manager that runs the daemon, sd_notify(3).
 //!
-//! The socket for that is opened once, so that running out of file descriptors later does not look like a daemon that
-//! stands still. Telling never waits; what could not be told is told with the next sign of life. Without a service
-//! manager, or on macOS, nothing is told.
+//! The socket is opened once, so that running out of file descriptors later does not look like a daemon that hangs.
+//! Sending never blocks; a message that could not be sent is sent with the next one. Without a service manager, or on
+//! macOS, nothing is sent.
 
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use sd_notify::NotifyState;
 
-/// The way to the service manager. Owned by the loop: what it tells, the loop tells.
+/// The connection to the service manager. Owned by the loop.
 #[derive(Debug, Default)]
 pub(super) struct Notify {
     #[cfg(target_os = "linux")]
     socket: Option<(std::os::unix::net::UnixDatagram, std::os::unix::net::SocketAddr)>,
-    /// What the manager has not taken yet, in order.
+    /// Messages that are not sent yet, in order.
     untold: Vec<String>,
 }
 
 impl Notify {
-    /// Opens the way, if there is one.
+    /// Opens the socket, if there is one.
     #[cfg(target_os = "linux")]
     pub fn open() -> Self {
         use std::os::linux::net::SocketAddrExt;
@@ -38,18 +38,18 @@ impl Notify {
         Self { socket: open(), untold: Vec::new() }
     }
 
-    /// Opens the way, if there is one.
+    /// Opens the socket, if there is one.
     #[cfg(not(target_os = "linux"))]
     pub fn open() -> Self {
         Self::default()
     }
 
-    /// All set up: units of the same user that wait for this one may start.
+    /// The daemon is ready: units that wait for it may start.
     pub fn ready(&mut self) {
         self.tell("READY=1".to_owned());
     }
 
-    /// Reads its files again. `ready` follows.
+    /// The daemon reads its files again. `ready` follows.
     pub fn reloading(&mut self) {
         #[cfg(target_os = "linux")]
         if let Ok(now) = NotifyState::monotonic_usec_now() {
@@ -57,17 +57,17 @@ impl Notify {
         }
     }
 
-    /// On its way down.
+    /// The daemon is about to end.
     pub fn stopping(&mut self) {
         self.tell("STOPPING=1".to_owned());
     }
 
-    /// Still alive: the loop turns.
+    /// The loop is running.
     pub fn watchdog(&mut self) {
         self.tell("WATCHDOG=1".to_owned());
     }
 
-    /// One line on how things are.
+    /// Sets the status line.
     pub fn status(&mut self, line: &str) {
         self.tell(format!("STATUS={line}"));
     }
@@ -75,7 +75,7 @@ impl Notify {
     #[cfg(target_os = "linux")]
     fn tell(&mut self, state: String) {
         let Some((socket, address)) = &self.socket else { return };
-        // Of each kind only the newest counts, so that not ever more waits.
+        // Only the newest message of each kind is kept, so that the queue stays short.
         let kind = |state: &str| state.split('=').next().map(str::to_owned);
         self.untold.retain(|earlier| kind(earlier) != kind(&state));
         self.untold.push(state);
@@ -89,7 +89,7 @@ impl Notify {
     }
 }
 
-/// How often `watchdog` is to be told: twice in the time that the service manager allows.
+/// How often to send `watchdog`: twice in the interval that the service manager allows.
 pub(super) fn watchdog_interval() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     return sd_notify::watchdog_enabled().map(|time| time / 2);

@@ -1,8 +1,7 @@
-//! Where the loop is asked: each [`DaemonRequest`] carries the way its answer goes back.
+//! Requests to the daemon's loop: each [`DaemonRequest`] carries a channel for its response.
 //!
-//! Whoever asks waits in a short queue, and is answered from what the healer decides with at that
-//! moment; nothing is kept ready for questions that nobody asks. Answers that need a look at the
-//! service manager or a file are not made here: the loop never waits.
+//! Requests wait in a short queue, and are answered from the healer's current state; nothing is prepared in advance.
+//! Responses that need the service manager or a file are not made here: the loop never blocks.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -15,6 +14,7 @@ use super::state_writer::{self, Ticket};
 use super::uptimes::UptimeQuery;
 use crate::api::{DaemonStatus, ManagerStatus, PauseReport, RegistryStatus, StateStatus};
 use crate::core::batch::Plan;
+use crate::core::context::Context;
 use crate::core::diagnosis::{Refusal, State};
 use crate::core::event::{Event, UnhealthyWorker};
 use crate::core::explain::{Explanation, References};
@@ -26,106 +26,106 @@ use crate::core::selector::Worker;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::text;
 use crate::core::units::{Inspection, UnitName};
-use crate::detect::{Context, refused_often};
+use crate::detect::refused_often;
 use crate::manager::ServiceManager;
 
-/// How many may wait for an answer at once; others wait for a place.
-const QUEUE: usize = 64;
+/// Maximum number of waiting requests; further senders wait.
+const MAX_WAITING_REQUESTS: usize = 64;
 
-/// The way to the loop.
+/// Sends requests to the loop.
 pub(super) type RequestSender = mpsc::Sender<DaemonRequest>;
 
-/// A new desk.
+/// Creates the queue of requests.
 pub(super) fn open() -> (RequestSender, mpsc::Receiver<DaemonRequest>) {
-    mpsc::channel(QUEUE)
+    mpsc::channel(MAX_WAITING_REQUESTS)
 }
 
-/// Something that is wanted of the loop.
+/// A request to the loop.
 #[derive(Debug)]
 pub(super) enum DaemonRequest {
-    /// How it is.
+    /// The daemon's status.
     Status(oneshot::Sender<DaemonStatus>),
     /// Every worker.
     Workers(oneshot::Sender<Vec<WorkerReport>>),
-    /// Every worker's unit, and whose it is.
+    /// Every covered unit and its worker.
     Covered(oneshot::Sender<Vec<(UnitName, Worker)>>),
-    /// What there is to heal, if that is everything.
+    /// What a heal of everything would do.
     Plan(oneshot::Sender<Plan>),
-    /// Which of these are coming up already.
+    /// Those of these units that are coming up already.
     UnderWay(Vec<UnitName>, oneshot::Sender<Vec<UnhealthyWorker>>),
-    /// The workers that are up of which it is not known since when.
+    /// Workers that are up, but since when is unknown.
     WithoutUptime(oneshot::Sender<UptimeQuery>),
-    /// Since when those are up.
+    /// Since when these workers are up.
     Uptimes(UptimeQuery, Vec<Option<SystemTime>>),
-    /// How many workers there are at each stage, and how old the registry is.
+    /// The number of workers at each stage, and further gauges.
     Gauges(oneshot::Sender<Gauges>),
-    /// The rules in force, the pauses included.
+    /// The current settings, including the pauses.
     Context(oneshot::Sender<Context>),
-    /// Why a worker is, or is not, being healed, given what a look at it shows. `None` if it is not covered.
+    /// Why a worker is, or is not, being healed, given an inspection. `None` if it is not covered.
     Explain(UnitName, Box<(Inspection, References)>, oneshot::Sender<Option<Explanation>>),
-    /// Whose worker a unit is, if it is covered.
+    /// The worker of a unit, if it is covered.
     Covers(UnitName, oneshot::Sender<Option<Worker>>),
-    /// Why nothing can be healed, paused or resumed, if so: it is not known what was paused.
+    /// Why nothing can be healed, paused or resumed, if so: the saved state cannot be read.
     Unread(oneshot::Sender<Option<String>>),
-    /// A person wants these healed.
+    /// Heals these units.
     Heal(HealCommand),
-    /// A person pauses healing of what the targets name, for so long or until it is resumed.
+    /// Pauses healing of what the targets name, for this long or until it is resumed.
     Pause(Vec<String>, Option<Duration>, oneshot::Sender<Result<PauseReceipt, PauseError>>),
-    /// A person ends pauses.
+    /// Ends pauses.
     Resume(Vec<String>, oneshot::Sender<Result<PauseReceipt, PauseError>>),
 }
 
-/// What is paused now, and when that is written down.
+/// The pauses in force, and the ticket for saving them.
 #[derive(Debug)]
 pub(super) struct PauseReceipt {
     pub pauses: Vec<PauseReport>,
     pub ticket: Ticket,
 }
 
-/// Why nothing is paused or resumed.
+/// Why nothing was paused or resumed.
 #[derive(Debug)]
 pub(super) enum PauseError {
     Target(UnknownTarget),
-    /// It is not known what is paused, says why.
+    /// It is unknown what is paused; says why.
     Unread(String),
 }
 
-/// What changes by itself, for the metrics.
+/// Values that change by themselves, for the metrics.
 #[derive(Debug)]
 pub(super) struct Gauges {
     pub stages: [(Stage, usize); Stage::ALL.len()],
-    /// Site and unit of each worker that is given up.
+    /// Site and unit of each worker that was given up.
     pub given_up: Vec<(String, String)>,
     pub pauses: usize,
     pub registry_age: Option<Duration>,
     pub reachable: bool,
 }
 
-/// Workers that are to be healed because a person said so.
+/// A request to heal units.
 #[derive(Debug)]
 pub(super) struct HealCommand {
-    /// Which ones, in order.
+    /// The units, in order.
     pub units: Vec<UnitName>,
-    /// Those of them that are up but were found to refuse their probe.
+    /// Those of them that are up but refuse their health probe.
     pub silent: Vec<UnitName>,
     /// How long they have to stay up.
     pub prove: Option<Duration>,
-    /// What is told of them goes here.
+    /// Receives the progress.
     pub updates: mpsc::UnboundedSender<HealUpdate>,
-    /// Begun; those that are not covered now are answered, and nothing is done about them.
+    /// Confirms the start; returns the units that are no longer covered, which are not healed.
     pub begun: oneshot::Sender<Vec<UnitName>>,
 }
 
-/// What becomes of a worker that somebody wants healed.
+/// The progress of a requested heal.
 #[derive(Debug)]
 pub(super) enum HealUpdate {
     /// An event; and what the worker is held for, if it is.
     Event(Box<Event>, Option<Refusal>),
-    /// Nothing is being done about it any more; whether it is up.
+    /// Nothing is being done about the unit any more; whether it is up.
     AtRest(UnitName, bool),
 }
 
-/// Who is told of which workers.
+/// A client that waits for the result of a heal.
 #[derive(Debug)]
 pub(super) struct HealSubscriber {
     units: HashSet<UnitName>,
@@ -133,23 +133,23 @@ pub(super) struct HealSubscriber {
 }
 
 impl<M: ServiceManager> Daemon<M> {
-    /// Answers. Nobody may be waiting for the answer any more, which is fine.
+    /// Answers a request. The requester may be gone, which is no error.
     pub(super) fn answer(&mut self, request: DaemonRequest) {
         let now = self.now();
         match request {
             DaemonRequest::Status(reply) => drop(reply.send(self.describe(now))),
-            // Before everything is known, nothing would be said.
+            // Before everything is known, the answer would be empty.
             request @ (DaemonRequest::Workers(_) | DaemonRequest::Covered(_) | DaemonRequest::Plan(_))
                 if !self.ready =>
             {
-                self.early.push(request)
+                self.early.push(request);
             }
             DaemonRequest::Workers(reply) => drop(reply.send(self.reports(now))),
             DaemonRequest::Covered(reply) => drop(reply.send(self.covered())),
             DaemonRequest::Plan(reply) => drop(reply.send(self.healer.plan(now))),
             DaemonRequest::UnderWay(units, reply) => drop(reply.send(self.healer.under_way(&units))),
             DaemonRequest::WithoutUptime(reply) => {
-                drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now())))
+                drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now())));
             }
             DaemonRequest::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
             DaemonRequest::Gauges(reply) => drop(reply.send(self.gauges())),
@@ -182,7 +182,7 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    /// Passes an event on to those who wait for it.
+    /// Sends an event to the clients that wait for it.
     pub(super) fn pass_on(&mut self, event: &Event) {
         if self.subscribers.is_empty() {
             return;
@@ -196,8 +196,8 @@ impl<M: ServiceManager> Daemon<M> {
         });
     }
 
-    /// Tells those who wait for a worker that there is nothing more to wait for. What was told of it
-    /// before says more; this is for what happens without a word, as when another client was faster.
+    /// Tells clients that there is nothing more to wait for. Usually events have said that; this is for ends without an
+    /// event, as when another client was faster.
     pub(super) fn dismiss_the_rested(&mut self) {
         for subscriber in &mut self.subscribers {
             let HealSubscriber { units, updates } = subscriber;
@@ -210,7 +210,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn heal(&mut self, HealCommand { units, silent, prove, updates, begun }: HealCommand) {
-        // Who is a worker may have changed since the wish was made.
+        // The set of workers may have changed since the request was made.
         let (units, strangers): (Vec<_>, Vec<_>) =
             units.into_iter().partition(|unit| self.healer.worker_of(unit).is_some());
         for unit in silent.iter().filter(|unit| units.contains(unit)) {
@@ -232,7 +232,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.unread.clone().map_or(Ok(()), |why| Err(PauseError::Unread(why)))
     }
 
-    /// Has the pauses written down at once: the request waits for that.
+    /// Saves the pauses at once: the request waits for that.
     fn receipt(&mut self) -> PauseReceipt {
         self.save_state();
         PauseReceipt { pauses: self.pauses(), ticket: self.state_writer.ticket(false) }
@@ -246,7 +246,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.healer.covered().map(|(unit, worker)| (unit.clone(), worker.clone())).collect()
     }
 
-    /// What is to be resumed: also what is paused, but covered no longer.
+    /// What to resume, including pauses of workers that are no longer covered.
     fn resumable(&self, targets: &[String]) -> Result<Vec<Target>, UnknownTarget> {
         let mut resumed = Vec::new();
         for name in &self.setup.context.selector.by_own_names(targets) {
@@ -274,7 +274,7 @@ impl<M: ServiceManager> Daemon<M> {
             report.up_since = self.uptimes.of(&report.unit);
             let Some(last) = self.telemetry.last_told(&report.unit) else { continue };
             report.since = last.at;
-            // The healer has told why it gave up, and remembers it no longer.
+            // The healer reported why it gave up, and no longer knows it.
             let is_an_error = !matches!(report.state, Some(State::ExpectedButStopped | State::Orphaned));
             if report.last_error.is_empty() && is_an_error {
                 report.last_error.clone_from(&last.failure);

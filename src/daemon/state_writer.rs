@@ -1,8 +1,7 @@
-//! Writes down what has to survive a restart, whenever that has changed.
+//! Writes the saved state whenever it has changed.
 //!
-//! A task of its own: the disk may be slow, healing does not wait for it. What changes while a write
-//! is under way is written with the next one; what cannot be written is tried again until it is. A caller that has promised
-//! something waits for a [`Ticket`].
+//! In a task of its own: the disk may be slow, and healing does not wait for it. Changes during a write are part of the
+//! next one; a failed write is repeated until it succeeds. A caller that needs a confirmation waits for a [`Ticket`].
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,32 +13,32 @@ use tokio::time::{Instant, sleep, timeout};
 use super::files::Reread;
 use crate::core::saved_state::SavedState;
 use crate::core::time::Timestamp;
-use crate::files::state_file::{Clocks, Found, StateFile};
+use crate::files::state_file::{Clocks, LoadOutcome, StateFile};
 
-/// The wait before what failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// Delay before a failed write is repeated.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What is to be kept, and the number of its version.
+/// A state to save, and its version number.
 type Version = (u64, Arc<SavedState>);
 
-/// How far writing has come.
+/// The progress of writing.
 #[derive(Debug, Clone, Default)]
 struct Progress {
-    /// Versions up to this are written.
+    /// The last version that was written.
     written: u64,
-    /// Versions up to this were tried; if that is more, the last attempt failed, and why.
+    /// The last version that was tried; if that is greater, the last attempt failed, and why.
     tried: u64,
     why: String,
 }
 
-/// The way to the file.
+/// The handle of the writer.
 pub(super) struct StateWriter {
     newest: Option<watch::Sender<Version>>,
     progress: watch::Receiver<Progress>,
     writer: JoinHandle<()>,
 }
 
-/// A write, and those who wait for it.
+/// Waits for a write.
 #[derive(Debug, Clone)]
 pub(super) struct Ticket {
     version: u64,
@@ -47,11 +46,11 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Waits until it is written.
+    /// Waits until the version is written.
     ///
     /// # Errors
     ///
-    /// If it could not be written, or not yet; says why. It is tried again all the same.
+    /// If it could not be written, or not in time; says why. Writing continues all the same.
     pub async fn written(mut self, within: Duration) -> Result<(), String> {
         let version = self.version;
         let tried = self.progress.wait_for(|it| it.written >= version || it.tried >= version);
@@ -65,7 +64,7 @@ impl Ticket {
 }
 
 impl StateWriter {
-    /// Keeps the state in a store that holds `known` now. `origin` is that of the memory's clock.
+    /// Starts the writer for a file that contains `known`. `origin` is the origin of the state's clock.
     pub fn start(file: StateFile, known: SavedState, origin: Instant) -> Self {
         let known = Arc::new(known);
         let (newest, changes) = watch::channel((0, Arc::clone(&known)));
@@ -74,12 +73,12 @@ impl StateWriter {
         Self { newest: Some(newest), progress, writer: tokio::spawn(writer.keep(changes)) }
     }
 
-    /// What is in the store, once that has been read later.
+    /// Starts again with the content of the file, once it can be read.
     pub fn restart(&mut self, file: StateFile, known: SavedState, origin: Instant) {
         *self = Self::start(file, known, origin);
     }
 
-    /// What is to be kept from now on.
+    /// Sets the state to save.
     pub fn keep(&self, saved_state: SavedState) {
         let Some(newest) = &self.newest else { return };
         newest.send_modify(|(version, known)| {
@@ -90,7 +89,7 @@ impl StateWriter {
         });
     }
 
-    /// For what was kept last, or what will be kept next.
+    /// A ticket for the last state, or for the next one.
     pub fn ticket(&self, next: bool) -> Ticket {
         let version = self.newest.as_ref().map_or(0, |newest| newest.borrow().0);
         Ticket { version: version + u64::from(next), progress: self.progress.clone() }
@@ -102,7 +101,7 @@ impl StateWriter {
         (progress.tried > progress.written).then(|| progress.why.clone())
     }
 
-    /// Writes what is not written yet, for as long as there is time.
+    /// Writes the last state, within the time.
     pub async fn flush(&mut self, time: Duration) {
         self.newest = None;
         let _ = timeout(time, &mut self.writer).await;
@@ -112,7 +111,7 @@ impl StateWriter {
 /// The task that writes.
 struct WriterTask {
     file: StateFile,
-    /// What is in the store.
+    /// The content of the file.
     written: Arc<SavedState>,
     origin: Instant,
     progress: watch::Sender<Progress>,
@@ -125,12 +124,12 @@ impl WriterTask {
             let ends = if failing {
                 tokio::select! {
                     change = changes.changed() => change.is_err(),
-                    () = sleep(RETRY) => false,
+                    () = sleep(RETRY_DELAY) => false,
                 }
             } else {
                 changes.changed().await.is_err()
             };
-            // What has failed is tried once more before the end.
+            // A failed write is repeated once before the end.
             if ends && !failing {
                 return;
             }
@@ -176,16 +175,16 @@ impl WriterTask {
     }
 }
 
-/// Reads the store again and again until that succeeds.
+/// Reads the file repeatedly until that succeeds.
 pub(super) async fn reread(file: StateFile, origin: Instant, found: mpsc::UnboundedSender<Reread>) {
     loop {
-        sleep(RETRY).await;
+        sleep(RETRY_DELAY).await;
         let file = file.clone();
         let read = spawn_blocking(move || file.load(clocks(origin))).await;
         match read {
-            Ok(Found::Unread(_)) | Err(_) => {}
+            Ok(LoadOutcome::Unread(_)) | Err(_) => {}
             Ok(known) => {
-                // The loop is there for as long as the daemon is.
+                // The receiver exists as long as the daemon.
                 let _ = found.send(Reread::State(known));
                 return;
             }
@@ -193,7 +192,7 @@ pub(super) async fn reread(file: StateFile, origin: Instant, found: mpsc::Unboun
     }
 }
 
-/// Both clocks now.
+/// The current time of both clocks.
 pub(super) fn clocks(origin: Instant) -> Clocks {
     Clocks { now: Timestamp::from_origin(origin.elapsed()), wall: SystemTime::now() }
 }

@@ -1,5 +1,4 @@
-//! What the daemon notes of what passes through it, for those who ask: times that are measured, and what was
-//! last told of each worker. Nothing is decided by it.
+//! Measurements of the daemon: times for the metrics, and the last event of each worker. Nothing is decided by it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,25 +11,25 @@ use crate::core::event::{Event, Phase};
 use crate::core::healer::{Fact, Healer, Outcome};
 use crate::core::units::{ActiveState, UnitName};
 
-/// Of so many workers it is known when something was last told of them; more there never are for long.
-const LAST_TOLD: usize = 10_000;
+/// Maximum number of workers whose last event is kept.
+const MAX_REMEMBERED: usize = 10_000;
 
-/// What was last told of a worker.
+/// The last event of a worker.
 #[derive(Debug, Default)]
 pub(super) struct LastTold {
     pub at: Option<SystemTime>,
-    /// How its last attempt failed, if nothing better has come since.
+    /// The error of its last attempt, unless it has recovered since.
     pub failure: String,
 }
 
-/// The record. Owned by the loop.
+/// The measurements. Owned by the loop.
 #[derive(Debug)]
 pub(super) struct Telemetry {
     metrics: Arc<Metrics>,
     last_told: HashMap<String, LastTold>,
-    /// Since when workers are down that were seen to fail.
+    /// When workers that are down were seen to fail.
     failed_at: HashMap<UnitName, Instant>,
-    /// When the list of units that is awaited was asked for.
+    /// When the pending list of units was requested.
     asked_at: Option<Instant>,
 }
 
@@ -39,12 +38,12 @@ impl Telemetry {
         Self { metrics, last_told: HashMap::new(), failed_at: HashMap::new(), asked_at: None }
     }
 
-    /// A list of units is asked for.
+    /// A list of units was requested.
     pub fn list_is_asked_for(&mut self) {
         self.asked_at = Some(Instant::now());
     }
 
-    /// The list has come.
+    /// The list has arrived.
     pub fn listed(&mut self) {
         if let Some(asked_at) = self.asked_at.take() {
             self.metrics.refreshed(asked_at.elapsed());
@@ -55,7 +54,7 @@ impl Telemetry {
         self.metrics.reconnected();
     }
 
-    /// Takes the time from a failure to the end of the start that mends it, and of a list.
+    /// Measures the time from a failure to the end of the start that repairs it, and the time of a list.
     pub fn fact(&mut self, fact: &Fact, healer: &Healer) {
         match fact {
             Fact::Changed(status)
@@ -73,7 +72,7 @@ impl Telemetry {
         }
     }
 
-    /// An event is told.
+    /// Records an event.
     pub fn event(&mut self, event: &Event) {
         self.metrics.event(event);
         if matches!(event.phase, Phase::Recovered | Phase::Stopped | Phase::GaveUp)
@@ -81,7 +80,7 @@ impl Telemetry {
         {
             self.failed_at.remove(&unit);
         }
-        if self.last_told.len() >= LAST_TOLD && !self.last_told.contains_key(&event.unit) {
+        if self.last_told.len() >= MAX_REMEMBERED && !self.last_told.contains_key(&event.unit) {
             self.last_told.clear();
         }
         let last = self.last_told.entry(event.unit.clone()).or_default();
@@ -93,7 +92,7 @@ impl Telemetry {
         }
     }
 
-    /// What was last told of a unit.
+    /// The last event of a unit.
     pub fn last_told(&self, unit: &str) -> Option<&LastTold> {
         self.last_told.get(unit)
     }
@@ -107,9 +106,9 @@ mod tests {
     fn of_ever_more_workers_not_ever_more_is_remembered_and_of_those_known_nothing_is_lost() {
         let mut telemetry = Telemetry::new(Arc::new(Metrics::new()));
         let mut tell = |unit: usize| telemetry.event(&Event { unit: unit.to_string(), ..Event::new(Phase::Detected) });
-        (0..LAST_TOLD).for_each(&mut tell);
+        (0..MAX_REMEMBERED).for_each(&mut tell);
         tell(0);
-        assert_eq!(telemetry.last_told.len(), LAST_TOLD);
+        assert_eq!(telemetry.last_told.len(), MAX_REMEMBERED);
         telemetry.event(&Event { unit: "another".into(), ..Event::new(Phase::Detected) });
         assert_eq!(telemetry.last_told.len(), 1);
     }

@@ -1,5 +1,4 @@
-//! Since when workers are up: asked of the service manager when somebody wants to know, and kept until
-//! the unit changes. While nobody asks there is nothing here, and nothing to do.
+//! Uptimes of workers: requested from the service manager when a client asks, and kept until the unit changes.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -8,27 +7,27 @@ use tokio::time::Instant;
 
 use crate::core::units::UnitName;
 
-/// A change can be missed, as where the service manager does not signal them: no answer is kept for longer.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+/// Maximum age of an answer, as a change may be missed if the service manager does not signal it.
+const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// What is known. Owned by the loop.
+/// Known uptimes. Owned by the loop.
 #[derive(Debug, Default)]
 pub(super) struct Uptimes {
     /// By the names of units without `.service`.
     known: HashMap<String, Known>,
-    /// How often it was asked, to tell answers to earlier questions from those to later ones.
+    /// The number of queries, to distinguish answers to earlier ones.
     asked: u64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The number of the last question about it.
+    /// The number of the last query about it.
     asked: u64,
     /// The last answer, and when it came.
     since: Option<(SystemTime, Instant)>,
 }
 
-/// Units that the service manager is to be asked about.
+/// Units to ask the service manager about.
 #[derive(Debug)]
 pub(super) struct UptimeQuery {
     number: u64,
@@ -36,23 +35,23 @@ pub(super) struct UptimeQuery {
 }
 
 impl Uptimes {
-    /// The unit changed: what is known, or about to be, is no longer so.
+    /// Forgets a unit that changed, and pending answers about it.
     pub fn changed(&mut self, unit: &UnitName) {
         self.known.remove(unit.short());
     }
 
-    /// All may have changed.
+    /// Forgets everything.
     pub fn forget(&mut self) {
         self.known.clear();
     }
 
-    /// Which of the units that are up have to be asked about.
+    /// Those of the units whose uptime is unknown.
     pub fn unknown<'a>(&mut self, up: impl Iterator<Item = &'a UnitName>, now: Instant) -> UptimeQuery {
         self.asked += 1;
         let mut units = Vec::new();
         for unit in up {
             let known = self.known.entry(unit.short().to_owned()).or_default();
-            if known.since.is_none_or(|(_, learned)| now >= learned + KEPT_FOR) {
+            if known.since.is_none_or(|(_, learned)| now >= learned + MAX_AGE) {
                 known.asked = self.asked;
                 units.push(unit.clone());
             }
@@ -60,7 +59,7 @@ impl Uptimes {
         UptimeQuery { number: self.asked, units }
     }
 
-    /// Takes the answers, in the order of the question; not those about units that have changed meanwhile.
+    /// Records answers, in the order of the query, except for units that have changed since.
     pub fn learn(&mut self, question: &UptimeQuery, answers: Vec<Option<SystemTime>>, now: Instant) {
         for (unit, since) in question.units.iter().zip(answers) {
             if let Some(known) = self.known.get_mut(unit.short()).filter(|known| known.asked == question.number) {
@@ -69,7 +68,7 @@ impl Uptimes {
         }
     }
 
-    /// Since when the unit, named without `.service`, has been up.
+    /// When the unit, named without `.service`, came up.
     pub fn of(&self, unit: &str) -> Option<SystemTime> {
         self.known.get(unit)?.since.map(|(since, _)| since)
     }
@@ -89,7 +88,7 @@ mod tests {
         uptimes.learn(&question, vec![Some(since)], now);
         assert_eq!(uptimes.of(unit.short()), Some(since));
         assert!(uptimes.unknown([&unit].into_iter(), now).units.is_empty());
-        assert_eq!(uptimes.unknown([&unit].into_iter(), now + KEPT_FOR).units.len(), 1);
+        assert_eq!(uptimes.unknown([&unit].into_iter(), now + MAX_AGE).units.len(), 1);
 
         uptimes.changed(&unit);
         let earlier = uptimes.unknown([&unit].into_iter(), now);

@@ -1,7 +1,7 @@
-//! What goes on, as server-sent events: what the daemon tells, passed on as it comes.
+//! Streams of the dashboard, passed on from the daemon.
 //!
-//! A browser that takes nothing holds up no other: no more is read from the daemon than the browser has taken,
-//! and either end cuts off who falls behind.
+//! A slow browser delays no other: only as much is read from the daemon as the browser has taken, and both ends
+//! disconnect a follower that falls behind.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::api::Refused;
 use crate::client::daemon::{DaemonError, DaemonHealing, Events, StreamItem};
 use crate::core::event::Event as Happening;
 
-/// How often the browser hears something, so that both ends know that the other is there.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// How often an idle stream sends a comment, so that both ends notice a lost connection.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// An event, and the sentence that the daemon's log has for it.
+/// An event with its sentence in the daemon's log.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -32,7 +32,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// The daemon's events, each with its id. The end of the daemon is the end of the stream.
+/// The daemon's events with their ids. The stream ends with the daemon.
 pub(super) fn events(events: Events) -> Response {
     let stream = stream::unfold(events, async |mut events| {
         let event = match events.next().await.ok()?? {
@@ -44,7 +44,7 @@ pub(super) fn events(events: Events) -> Response {
     server_sent(stream)
 }
 
-/// A heal: `plan`, each step, and `result`; `error` where it cannot be told how it goes on.
+/// A heal: `plan`, each event, and `result`; `error` if the progress is unknown.
 pub(super) fn heal(healing: DaemonHealing) -> Response {
     let stream = stream::unfold(Step::Plan(healing), async |step| {
         let (event, next) = step.take().await?;
@@ -78,7 +78,7 @@ fn failure(error: &DaemonError) -> Event {
 }
 
 fn message(name: &str, data: &impl Serialize) -> Event {
-    // What the client has read can be written.
+    // What was parsed can be written.
     let data = serde_json::to_string(data).unwrap_or_default();
     let event = if name.is_empty() { Event::default() } else { Event::default().event(name) };
     event.data(data)
@@ -88,5 +88,5 @@ fn server_sent<S>(stream: S) -> Response
 where
     S: stream::Stream<Item = Result<Event, Infallible>> + Send + 'static,
 {
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)).into_response()
 }

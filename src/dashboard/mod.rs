@@ -1,12 +1,12 @@
 //! `workerheal dashboard`: a page on this machine that shows the workers, and heals them.
 //!
-//! A surface like any other: it asks the daemon by its [client](crate::client), and decides nothing about
-//! healing. The page is three kinds of files in `page/`, compiled in; it needs nothing from anywhere else.
+//! It uses the daemon's [client](crate::client), and decides nothing about healing. The files of the page are in
+//! `page/`, compiled in; it loads nothing from elsewhere.
 //!
-//! - [`serve`]: what is answered, one function each.
-//! - [`auth`]: who is let in.
-//! - [`feed`]: what goes on: events, and a heal under way.
-//! - here: where it listens, and how it is opened.
+//! - [`serve`]: the handlers of requests.
+//! - [`auth`]: authenticates requests.
+//! - [`feed`]: events, and a heal under way.
+//! - this file: the address, and opening the browser.
 
 mod auth;
 mod feed;
@@ -22,15 +22,15 @@ use crate::http::connection_limit::{Accepting, ConnectionLimit};
 use crate::setup::Options;
 use auth::Auth;
 
-/// Where it listens if it can, so that the address is the same each time.
+/// The preferred port, so that the address is the same each time.
 pub const PORT: u16 = 9478;
-/// Connections at once. A browser has six.
-const CONNECTIONS: usize = 64;
+/// Maximum number of concurrent connections. A browser has six.
+const MAX_CONNECTIONS: usize = 64;
 
 /// Why there is no dashboard.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Others could reach it.
+pub enum DashboardError {
+    /// Other machines could reach it.
     #[error(
         "{0} is no address of this machine alone; listen at 127.0.0.1:{PORT}, and from elsewhere use \
          `ssh -L {PORT}:127.0.0.1:{PORT} HOST`"
@@ -39,12 +39,12 @@ pub enum Error {
     /// The address cannot be used.
     #[error("cannot listen at {address}: {error}; name another with --listen")]
     Listen {
-        /// Which one.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
-    /// There is no secret without random numbers.
+    /// There are no random numbers for the secrets.
     #[error("the operating system has no random numbers for a token: {0}")]
     Random(getrandom::Error),
 }
@@ -57,33 +57,33 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Listens at an address of this machine; at none in particular, at [`PORT`] if it is free.
+    /// Listens at this address, or at [`PORT`] if that is free, else at any port.
     ///
     /// # Errors
     ///
     /// If the address is not a loopback one, or cannot be listened at.
-    pub async fn listen(options: &Options, address: Option<SocketAddr>) -> Result<Self, Error> {
+    pub async fn listen(options: &Options, address: Option<SocketAddr>) -> Result<Self, DashboardError> {
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let listener = match address {
-            Some(address) if !address.ip().is_loopback() => return Err(Error::NotLoopback(address)),
+            Some(address) if !address.ip().is_loopback() => return Err(DashboardError::NotLoopback(address)),
             Some(address) => bind(address).await?,
             None => match bind(loopback(PORT)).await {
                 Ok(listener) => listener,
                 Err(_) => bind(loopback(0)).await?,
             },
         };
-        let unknown = |error| Error::Listen { address: address.unwrap_or_else(|| loopback(0)), error };
-        let auth = Auth::new(listener.local_addr().map_err(unknown)?).map_err(Error::Random)?;
+        let unknown = |error| DashboardError::Listen { address: address.unwrap_or_else(|| loopback(0)), error };
+        let auth = Auth::new(listener.local_addr().map_err(unknown)?).map_err(DashboardError::Random)?;
         Ok(Self { listener, auth, options: options.clone() })
     }
 
-    /// The address to open, token and all.
+    /// The address to open, including the token.
     #[must_use]
     pub fn url(&self) -> String {
         self.auth.url()
     }
 
-    /// Opens it in the browser of whoever sits here. If that cannot be done, they have the address in print.
+    /// Opens it in the user's browser. If that fails, the printed address remains.
     pub fn open(&self) {
         let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
         let quiet = Stdio::null;
@@ -94,10 +94,10 @@ impl Dashboard {
         }
     }
 
-    /// Answers, for ever.
+    /// Serves requests, forever.
     pub async fn serve(self) {
         let router = serve::router(self.options, self.auth);
-        let mut connections = ConnectionLimit::new(CONNECTIONS);
+        let mut connections = ConnectionLimit::new(MAX_CONNECTIONS);
         let mut accepting = Accepting::default();
         loop {
             if let Some((stream, _)) = accepting.take(self.listener.accept().await).await {
@@ -107,6 +107,6 @@ impl Dashboard {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| Error::Listen { address, error })
+async fn bind(address: SocketAddr) -> Result<TcpListener, DashboardError> {
+    TcpListener::bind(address).await.map_err(|error| DashboardError::Listen { address, error })
 }

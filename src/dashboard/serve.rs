@@ -1,7 +1,7 @@
-//! What the dashboard answers: its page, and the calls that the page makes, each passed on to the daemon.
+//! The handlers of the dashboard: its page, and its calls, each passed on to the daemon.
 //!
-//! A call asks the daemon anew each time, so that one that was restarted meanwhile makes no difference. Every
-//! answer that is no success is `{"error": "…"}`; 503 says that there is no daemon.
+//! Each call connects to the daemon again, so that a restart of it in between makes no difference. Every response that
+//! is not a success is `{"error": "…"}`; 503 means that there is no daemon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,15 +24,15 @@ use crate::core::report::WorkerReport;
 use crate::http::request::{self, Rejection, duration};
 use crate::setup::Options;
 
-/// The longest body of a call: some hundred names.
-const BODY: usize = 16 * 1024;
-/// How far back the page looks.
-const PAST: &str = "24h";
+/// Maximum length of a request's body: some hundred names.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// How much of the past the page shows.
+const HISTORY: &str = "24h";
 
 struct DashboardState {
     options: Options,
     auth: Auth,
-    /// Somebody has come with the ticket.
+    /// The ticket was used.
     ticket_used: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn router(options: Options, auth: Auth) -> Router {
         .with_state(state)
 }
 
-/// Lets in only requests that the guard lets in.
+/// Admits only requests that are authorized.
 async fn guarded(State(state): Shared, request: Request, next: Next) -> Response {
     let is_call = request.uri().path().starts_with("/api/");
     let verdict = match state.auth.judge(request.method(), request.uri(), request.headers()) {
@@ -84,8 +84,8 @@ async fn guarded(State(state): Shared, request: Request, next: Next) -> Response
     response
 }
 
-/// Hands over the secrets to somebody who may have them. The page is gone to by a script rather than by a
-/// redirect, so that the cookie counts as its own even if the address was opened from another site.
+/// Hands over the secrets. A script redirects to the page, not an HTTP redirect, so that the cookie counts as same-site
+/// even if the address was opened from another site.
 fn welcome(auth: &Auth) -> Response {
     let html = include_str!("page/welcome.html").replace("TOKEN", auth.token.as_str());
     ([(header::SET_COOKIE, auth.cookie())], Html(html)).into_response()
@@ -135,7 +135,7 @@ async fn events(
     let Query(query) = query.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let after = last.or(query.after);
-    let since = after.is_none().then(|| PAST.to_owned());
+    let since = after.is_none().then(|| HISTORY.to_owned());
     let filter = EventFilter { after, since, ..EventFilter::default() };
     Ok(feed::events(state.daemon().await?.events(&filter).await?))
 }
@@ -159,9 +159,9 @@ async fn resume(State(state): Shared, request: Request) -> Result<Json<Paused>, 
     Ok(Json(state.daemon().await?.resume(&targets).await?))
 }
 
-/// The body of a call.
+/// The body of a request.
 async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Rejection> {
-    request::object(&request::body(request, BODY).await?)
+    request::object(&request::body(request, MAX_BODY_BYTES).await?)
 }
 
 impl From<DaemonError> for Rejection {

@@ -1,5 +1,5 @@
-//! Who is unhealthy, as a daemon would see it: its healer is told what is remembered, what the service
-//! manager lists, and the answers to whatever it wants to know; what it would do is not done.
+//! Who is unhealthy, as a daemon would see it: a healer gets the saved state, the service manager's list, and answers
+//! to its questions; its other actions are not performed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::{Context, Detector, LOOKS_AT_ONCE, refused_often, refuses};
+use super::{Detector, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
+use crate::core::context::Context;
 use crate::core::healer::{Action, Fact, Healer, Mode, Purpose, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::probe::{ProbeAnswer, ProbeResult};
@@ -27,8 +28,8 @@ pub(super) async fn judge<M: ServiceManager>(detector: &Detector<M>) -> Result<H
     Inquiry::new(detector).run(list, suspects, deaf).await
 }
 
-/// Units of sites whose directories are gone. Most workers are up and their sites where they were: to ask
-/// where each of them works would take longer than all else.
+/// Units of sites whose directories are gone. Most workers are up and their directories exist: looking up all locations
+/// would take longer than everything else.
 async fn with_lost_homes<M: ServiceManager>(detector: &Detector<M>, list: &[UnitStatus]) -> Vec<UnitName> {
     let Context { selector, registry, .. } = &detector.context;
     let mut homes: HashMap<_, Vec<UnitName>> = HashMap::new();
@@ -49,7 +50,7 @@ async fn with_lost_homes<M: ServiceManager>(detector: &Detector<M>, list: &[Unit
 struct Inquiry<'s, M> {
     detector: &'s Detector<M>,
     healer: Healer,
-    /// Answers that are awaited: what the healer is told, in order.
+    /// Pending answers to the healer, in order.
     answers: JoinSet<Result<Vec<Fact>, ManagerError>>,
     turns: Arc<Semaphore>,
 }
@@ -57,14 +58,14 @@ struct Inquiry<'s, M> {
 impl<'s, M: ServiceManager> Inquiry<'s, M> {
     fn new(detector: &'s Detector<M>) -> Self {
         let Context { selector, policy, registry, saved_state, .. } = detector.context.clone();
-        // What it would start never ends here, and must not keep the others waiting.
+        // Starts never end here, and must not delay the others.
         let policy = Policy { max_concurrent: usize::MAX, ..policy };
         let mut healer = Healer::new(Mode::Inquiry, selector, policy, registry, fastrand::Rng::new());
         healer.restore(saved_state);
-        Self { detector, healer, answers: JoinSet::new(), turns: Arc::new(Semaphore::new(LOOKS_AT_ONCE)) }
+        Self { detector, healer, answers: JoinSet::new(), turns: Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS)) }
     }
 
-    /// Tells it the list, of these units where they work, and of which the socket has failed.
+    /// Passes on the list, the locations of these units, and failed sockets.
     async fn run(
         mut self,
         list: Vec<UnitStatus>,
@@ -108,7 +109,7 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
     fn observe(&mut self, fact: Fact) {
         for action in self.healer.observe(Timestamp::default(), fact) {
             match action {
-                // That is for later.
+                // Not needed here.
                 Action::Inspect { id, .. } if matches!(id.purpose, Purpose::Baseline | Purpose::Uptime) => {}
                 Action::Inspect { unit, id, detail } => {
                     let detector = self.detector.clone();
@@ -127,7 +128,7 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
                         Ok(vec![Fact::Probed(unit, ProbeResult { answer, up_for: None, file_age: None })])
                     });
                 }
-                // That would be done, and told.
+                // These would be performed or published.
                 Action::Start(_) | Action::Stop(_) | Action::Emit(_) => {}
             }
         }

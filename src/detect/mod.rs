@@ -1,8 +1,8 @@
-//! Who is unhealthy, found by asking the service manager: for callers without a daemon to ask, and for
-//! the daemon when a person names what is to be healed.
+//! Finds unhealthy workers by asking the service manager: for clients without a daemon, and for the daemon when a
+//! request names workers.
 //!
-//! A [`Detector`] decides nothing itself. Who is unhealthy is [judged](inquiry) by the healer that the daemon
-//! acts by; what a person names, by the same rules.
+//! A [`Detector`] decides nothing itself. The healer [judges](inquiry) which workers are unhealthy, and named workers
+//! are judged by the same rules.
 
 mod inquiry;
 mod preview;
@@ -20,76 +20,51 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::checkout;
 use crate::core::batch::Plan;
+use crate::core::context::Context;
 use crate::core::diagnosis::{Refusal, State, Trigger};
 use crate::core::event::{Failure, UnhealthyWorker};
 use crate::core::explain::{Explanation, References};
 use crate::core::healer::{Fact, Healer, Mode, Timestamp};
-use crate::core::policy::Policy;
 use crate::core::probe::{Probe, ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
-use crate::core::registry::Registry;
 use crate::core::report::WorkerReport;
-use crate::core::rules::{Case, ContextRef, History, Verdict};
-use crate::core::saved_state::SavedState;
-use crate::core::selector::{Resolution, Selector, Worker};
+use crate::core::rules::{Case, History, Verdict};
+use crate::core::selector::{Resolution, Worker};
 use crate::core::target::{self, UnknownTarget};
 use crate::core::units::{ActiveState, Detail, Inspection, Location, UnitName, UnitStatus};
 use crate::detect::probe::probe;
 use crate::manager::{ManagerError, ServiceManager};
 
-/// How long [`Detector::enrich`] may take for all workers together.
-pub(crate) const ENRICH_BUDGET: Duration = Duration::from_millis(500);
-/// How many units are looked at at once.
-const LOOKS_AT_ONCE: usize = 16;
-/// How many searches in the journal run at once: each is a process.
-const SEARCHES_AT_ONCE: usize = 4;
-/// The time between two questions to a worker that has refused to answer one.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Maximum time of [`Detector::enrich`] for all workers together.
+pub(crate) const ENRICH_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum number of concurrent inspections.
+const MAX_CONCURRENT_INSPECTIONS: usize = 16;
+/// Maximum number of concurrent searches in the journal: each is a process.
+const MAX_CONCURRENT_SEARCHES: usize = 4;
+/// Time between two probes of a worker that has refused one.
+const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Who is a worker, and who is not to be touched.
-#[derive(Debug, Clone, Default)]
-pub struct Context {
-    /// Which units are workers.
-    pub selector: Selector,
-    /// How they are healed.
-    pub policy: Policy,
-    /// The sites, and what their users paused.
-    pub registry: Arc<Registry>,
-    /// Everything was stopped on purpose.
-    pub stop_marker: bool,
-    /// What the daemon has written down, as it was when this was read.
-    pub saved_state: SavedState,
-}
-
-impl Context {
-    fn view(&self) -> ContextRef<'_> {
-        let Self { policy, registry, stop_marker, saved_state, .. } = self;
-        ContextRef { policy, registry, stop_marker: *stop_marker, pauses: &saved_state.pauses }
-    }
-}
-
-/// A worker that is down and is not going to be started.
+/// A worker that is down and must not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Which worker.
+    /// The worker.
     pub worker: UnhealthyWorker,
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
 }
 
-/// What a search for unhealthy workers found.
+/// The result of a search for unhealthy workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Workers that something is wrong with, and that are to be healed.
+    /// Unhealthy workers to heal.
     pub unhealthy: Vec<UnhealthyWorker>,
-    /// Workers that something is wrong with, but nothing that a start would mend, or nothing that the
-    /// configuration has healed.
+    /// Unhealthy workers that are only listed: a start would not help, or the configuration excludes their state.
     pub shown: Vec<Refused>,
-    /// Workers that are down, but meant to be.
+    /// Workers that are down on purpose.
     pub refused: Vec<Refused>,
 }
 
-/// Whether the last log line of a worker in this state says what went wrong: not where it ended cleanly, cannot
-/// begin, or goes on running.
+/// Whether the last log line of a worker in this state says what went wrong: not if it ended cleanly, cannot start, or
+/// continues to run.
 fn says_why(state: State) -> bool {
     match state {
         State::Failed | State::StartLimitHit | State::CrashLooping | State::Stuck => true,
@@ -97,7 +72,7 @@ fn says_why(state: State) -> bool {
     }
 }
 
-/// By site, then worker.
+/// The order of lists: by site, then worker.
 fn order(worker: &UnhealthyWorker) -> (String, String, String) {
     (worker.site.clone(), worker.worker.clone(), worker.unit.clone())
 }
@@ -105,7 +80,7 @@ fn order(worker: &UnhealthyWorker) -> (String, String, String) {
 /// Why there is no plan.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PlanError {
-    /// Something was named that is no covered worker.
+    /// A target names no covered worker.
     #[error(transparent)]
     Target(#[from] UnknownTarget),
     /// The service manager did not answer.
@@ -113,18 +88,17 @@ pub enum PlanError {
     Manager(#[from] ManagerError),
 }
 
-/// A service manager, and the rules by which its units are judged.
+/// A service manager, and the settings by which its units are judged.
 #[derive(Debug, Clone)]
 pub struct Detector<M> {
-    /// The manager.
+    /// The service manager.
     pub manager: M,
-    /// The rules.
+    /// The settings.
     pub context: Context,
 }
 
 impl<M: ServiceManager> Detector<M> {
-    /// Every covered worker, whatever its state. Of a unit whose name alone does not tell, the
-    /// manager is asked.
+    /// Every covered worker, whatever its state. If a unit's name is ambiguous, the manager is asked for its directory.
     ///
     /// # Errors
     ///
@@ -140,7 +114,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(workers)
     }
 
-    /// Whose worker a unit is, if it is covered.
+    /// The worker of a unit, if it is covered.
     ///
     /// # Errors
     ///
@@ -170,7 +144,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(checkout::spelt_as_registered(self.manager.location(unit).await?, rivals).await)
     }
 
-    /// A close look at one unit.
+    /// Inspects one unit.
     ///
     /// # Errors
     ///
@@ -180,9 +154,9 @@ impl<M: ServiceManager> Detector<M> {
         Ok(checkout::inspection_spelt_as_registered(self.manager.inspect(unit, detail).await?, rivals).await)
     }
 
-    /// Every worker that something is wrong with and that is not meant to be down, sorted by site,
-    /// then worker: what the healer of a daemon would say, given what the last one has remembered. Costs one
-    /// list, a closer look at each unit that is not simply up, and a question to each that has a health probe.
+    /// Every unhealthy worker that is not down on purpose, sorted by site, then worker: what a daemon's healer would
+    /// report, given the saved state. Costs one list, an inspection of each unit that is not simply up, and a probe of
+    /// each worker that has one.
     ///
     /// # Errors
     ///
@@ -194,7 +168,7 @@ impl<M: ServiceManager> Detector<M> {
     /// use workerheal::{Options, connect};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), workerheal::Error> {
+    /// # async fn main() -> Result<(), workerheal::SetupError> {
     /// let client = connect(&Options::default()).await?;
     /// let mut workers = client.detect().await?;
     /// client.enrich(&mut workers).await;
@@ -209,8 +183,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(healer.reports(Timestamp::default()).iter().filter_map(WorkerReport::unhealthy).collect())
     }
 
-    /// What there is to say of these workers, of which each was named: what a person wants healed overrules
-    /// an earlier stop, but no pause.
+    /// Judges these workers, each of which was named: a request overrules an earlier stop, but no pause.
     ///
     /// # Errors
     ///
@@ -218,7 +191,7 @@ impl<M: ServiceManager> Detector<M> {
     async fn find(&self, units: &[UnitName]) -> Result<Findings, ManagerError> {
         let named: HashSet<&UnitName> = units.iter().collect();
         let mut inspections = Vec::new();
-        let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        let places = Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS));
         for status in self.manager.list().await? {
             if !named.contains(&status.name) {
                 continue;
@@ -247,7 +220,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(findings)
     }
 
-    /// What there is to find out about a unit that was named: if it is up, whether it answers its probe.
+    /// Inspects a named unit, and probes it if it is up.
     fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
         let Context { selector, registry, policy, .. } = &self.context;
         let detail = Detail { file: status.active == ActiveState::Inactive, ..Detail::default() };
@@ -289,11 +262,11 @@ impl<M: ServiceManager> Detector<M> {
         }
     }
 
-    /// Fills in the last log line of each worker that failed, begun in order, until 500 ms have passed; what
-    /// is left then stays as it is. In other states that line would be no error.
+    /// Fills in the last log line of each failed worker, in order, until 500 ms have passed; the others keep theirs. In
+    /// other states that line would be no error.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
-        let deadline = Instant::now() + ENRICH_BUDGET;
-        let places = Arc::new(Semaphore::new(SEARCHES_AT_ONCE));
+        let deadline = Instant::now() + ENRICH_TIMEOUT;
+        let places = Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES));
         let mut searches = JoinSet::new();
         for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| says_why(worker.state)) {
             let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
@@ -305,14 +278,14 @@ impl<M: ServiceManager> Detector<M> {
         }
         while let Ok(Some(found)) = timeout_at(deadline, searches.join_next()).await {
             if let Ok((at, Some(line))) = found {
-                // It says more than how the last attempt ended.
+                // It says more than the error of the last attempt.
                 workers[at].last_error = line;
             }
         }
     }
 
-    /// Why a worker is, or is not, being healed, as far as that can be known without the daemon: from
-    /// the service manager, the journal, the files, and what the daemon has written down.
+    /// Why a worker is, or is not, being healed, as far as that is known without the daemon: from the service manager,
+    /// the journal, the files, and the saved state.
     ///
     /// # Errors
     ///
@@ -332,14 +305,14 @@ impl<M: ServiceManager> Detector<M> {
             facts.extend(refused_often(unit, &place));
         }
         for fact in facts {
-            // Only what it makes of them is of interest, not what it would do.
+            // Only the resulting state is of interest, not the actions.
             let _ = healer.observe(Timestamp::default(), fact);
         }
         Ok(healer.explain(Timestamp::default(), unit, &seen, references))
     }
 
-    /// What there is to heal: everything, or what the targets name. A caller that names a worker wants to
-    /// know why nothing is done about it.
+    /// What to heal: everything, or what the targets name. Named workers that are not healed are included with the
+    /// reason.
     ///
     /// # Errors
     ///
@@ -353,7 +326,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(self.plan_for(&target::select(&targets, &workers)?).await?)
     }
 
-    /// What there is to heal of these workers, which were named.
+    /// What to heal of these named workers.
     ///
     /// # Errors
     ///
@@ -365,21 +338,20 @@ impl<M: ServiceManager> Detector<M> {
         Ok(Plan { unhealthy, refused, ..Plan::default() })
     }
 
-    /// The last line that a unit has logged, if it can be found in time.
+    /// The last line that a unit has logged, if it is found in time.
     pub async fn last_words(&self, unit: &UnitName) -> Option<String> {
-        timeout_at(Instant::now() + ENRICH_BUDGET, self.manager.last_error(unit)).await.ok().flatten()
+        timeout_at(Instant::now() + ENRICH_TIMEOUT, self.manager.last_error(unit)).await.ok().flatten()
     }
 }
 
-/// What the healer has to know of a worker that was found to refuse its probe: that it did so as often
-/// as it takes.
+/// Facts for the healer that make a worker unreachable: as many refused probes as that takes.
 pub(crate) fn refused_often(unit: &UnitName, place: &str) -> impl Iterator<Item = Fact> {
     let result =
         ProbeResult { answer: ProbeAnswer::Refused(place.to_owned()), up_for: Some(Duration::MAX), file_age: None };
     std::iter::repeat_n(Fact::Probed(unit.clone(), result), REFUSALS as usize)
 }
 
-/// Whether a worker that is up refuses to answer, and goes on refusing; where.
+/// The address at which a worker that is up keeps refusing its probe, if it does.
 async fn refuses(
     manager: &impl ServiceManager,
     unit: &UnitName,
@@ -390,7 +362,7 @@ async fn refuses(
     let mut refused = None;
     for asked in 0..REFUSALS {
         if asked > 0 {
-            sleep(ASK_AGAIN).await;
+            sleep(PROBE_INTERVAL).await;
         }
         match probe(manager, unit, question, directory.clone()).await.verdict(grace) {
             ProbeVerdict::Refused(place) => refused = Some(place),

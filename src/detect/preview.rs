@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self as streams, StreamExt};
 
-use super::{Detector, LOOKS_AT_ONCE};
+use super::{Detector, MAX_CONCURRENT_INSPECTIONS};
 use crate::core::batch::Plan;
 use crate::core::diagnosis::{Refusal, Trigger};
 use crate::core::event::{Failure, UnhealthyWorker};
@@ -26,7 +26,7 @@ impl<M: ServiceManager> Detector<M> {
                 (worker, refusal)
             }
         });
-        for (worker, refusal) in looks.buffered(LOOKS_AT_ONCE).collect::<Vec<_>>().await {
+        for (worker, refusal) in looks.buffered(MAX_CONCURRENT_INSPECTIONS).collect::<Vec<_>>().await {
             match refusal {
                 None => plan.unhealthy.push(worker),
                 Some(error) => plan.refused.push(Failure { worker, error }),

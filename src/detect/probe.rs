@@ -1,6 +1,6 @@
-//! The edge to the workers themselves: asks one that is up whether it accepts connections.
+//! Health probes: connects to a worker that is up.
 //!
-//! What the answers mean is decided in [`core::probe`](crate::core::probe).
+//! [`core::probe`](crate::core::probe) decides what the answers mean.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -17,24 +17,23 @@ use crate::core::units::{Detail, UnitName};
 use crate::files::paths::read_bounded;
 use crate::manager::ServiceManager;
 
-/// How long the whole question may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A file with an address is no longer than this, in bytes.
-const LONGEST_URL: usize = 4096;
+/// Maximum duration of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum length of a file with an address, in bytes.
+const MAX_URL_FILE_BYTES: usize = 4096;
 
-/// Asks a worker how it is. `directory` is where relative paths begin; `None` is the unit's own
-/// `WorkingDirectory=`.
+/// Probes a worker. `directory` is the base of relative paths; `None` is the unit's own `WorkingDirectory=`.
 pub async fn probe(
     manager: &impl ServiceManager,
     unit: &UnitName,
     probe: &Probe,
     directory: Option<PathBuf>,
 ) -> ProbeResult {
-    let (answer, file_age) = match timeout(PATIENCE, ask(manager, unit, probe, directory)).await {
+    let (answer, file_age) = match timeout(PROBE_TIMEOUT, ask(manager, unit, probe, directory)).await {
         Ok(answer) => answer,
         Err(_) => (ProbeAnswer::Unknown("it takes too long to answer".to_owned()), None),
     };
-    // Only a refusal has to be weighed.
+    // Only a refusal needs the uptime.
     let up_for = match &answer {
         ProbeAnswer::Refused(_) => manager
             .inspect(unit, Detail::default())
@@ -72,25 +71,25 @@ async fn ask(
     }
 }
 
-/// The address in a file of the directory, and how old the file is. `within`: the file has to be inside of it.
+/// The address in a file of the directory, and the file's age. `within`: the file must be inside the directory.
 async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(String, Duration), String> {
     let file = directory.join(path);
     let shown = text::path(&file);
     let directory = within.then(|| directory.to_owned());
-    let read = FILES.within(PATIENCE, move || -> io::Result<(Vec<u8>, SystemTime)> {
+    let read = FILES.within(PROBE_TIMEOUT, move || -> io::Result<(Vec<u8>, SystemTime)> {
         let file = match directory {
             Some(directory) => inside(&directory, &file)?,
             None => file,
         };
         let metadata = std::fs::metadata(&file)?;
-        if metadata.len() > LONGEST_URL as u64 {
+        if metadata.len() > MAX_URL_FILE_BYTES as u64 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for an address"));
         }
         Ok((read_bounded(&file)?, metadata.modified()?))
     });
     match read.await {
         Ok(Ok((bytes, modified))) => {
-            let written = std::str::from_utf8(&bytes).ok().filter(|written| written.len() <= LONGEST_URL);
+            let written = std::str::from_utf8(&bytes).ok().filter(|written| written.len() <= MAX_URL_FILE_BYTES);
             let address = written.and_then(|written| address_in(text::plain(written).trim()));
             let address = address.ok_or_else(|| format!("there is no URL in {shown}"))?;
             Ok((address, modified.elapsed().unwrap_or_default()))
@@ -100,7 +99,7 @@ async fn read_address(directory: &Path, path: &Path, within: bool) -> Result<(St
     }
 }
 
-/// What the path leads to, if that is inside of the directory.
+/// The target of the path, if that is inside the directory.
 fn inside(directory: &Path, file: &Path) -> io::Result<PathBuf> {
     let (directory, file) = (directory.canonicalize()?, file.canonicalize()?);
     if file.starts_with(&directory) {
@@ -126,7 +125,7 @@ fn address_in(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| format!("{}:{port}", reachable(host)))
 }
 
-/// A server that listens everywhere says so in its URL; here it is reached at home.
+/// A server that listens on all addresses says so in its URL; it is probed on the loopback address.
 fn reachable(host: &str) -> &str {
     match host {
         "0.0.0.0" => "127.0.0.1",
@@ -135,10 +134,10 @@ fn reachable(host: &str) -> &str {
     }
 }
 
-/// Connects, and hangs up. A name that stands for several addresses refuses if all of them do.
+/// Connects and disconnects. A name with several addresses refuses if all of them do.
 async fn connect(address: &str) -> ProbeAnswer {
     let name = address.to_owned();
-    let resolved = NAMES.within(PATIENCE, move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    let resolved = NAMES.within(PROBE_TIMEOUT, move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
     let candidates = match resolved.await {
         Ok(Ok(candidates)) => candidates,
         Err(silent) => return ProbeAnswer::Unknown(format!("{address}: {silent}")),

@@ -1,5 +1,4 @@
-//! Where the things stand that an explanation points to: paths as people write them, and lines in
-//! the registry.
+//! What an explanation refers to: paths as the user writes them, and lines in the registry.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -13,8 +12,7 @@ use crate::core::units::UnitName;
 use crate::files::paths::Paths;
 use crate::manager::{Scope, ServiceManager};
 
-/// For an explanation of this worker, with commands to the manager that has its unit. `clock` is now, by the clock that
-/// pauses are told by.
+/// The references for an explanation of this worker. `clock` is the current time by the clock of pauses.
 pub async fn references_for<M: ServiceManager>(
     (paths, registry): (&Paths, &Registry),
     (manager, scope): (&M, Scope),
@@ -43,7 +41,7 @@ pub async fn references_for<M: ServiceManager>(
     }
 }
 
-/// A path as its user writes it.
+/// A path with `~` for the home directory.
 fn shown(path: &Path) -> String {
     let home = std::env::home_dir().filter(|home| home.is_absolute());
     match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {

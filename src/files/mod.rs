@@ -2,5 +2,7 @@
 
 pub mod config;
 pub mod paths;
+pub mod sites_yaml;
 pub mod state_file;
 pub mod watch;
+pub mod yaml;

@@ -1,4 +1,4 @@
-//! Where the files are that workerheal reads, and reading one of them without risk.
+//! The paths of the files that workerheal uses, and a safe way to read a file.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::core::document::{MAX_BYTES, ParseError};
+use crate::core::parse_error::ParseError;
 use crate::core::text;
+use crate::files::yaml::MAX_BYTES;
 
-/// What the command line says of places.
+/// Paths from the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--config`
@@ -23,22 +24,22 @@ pub struct Overrides {
     pub system: bool,
 }
 
-/// The files that decide what is healed, and the one that remembers it. None of them has to exist.
+/// The files that workerheal uses. None of them has to exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// The configuration.
     pub config: PathBuf,
     /// The registry of sites.
     pub sites: PathBuf,
-    /// While it exists, nothing is healed.
+    /// The stop marker: while it exists, nothing is healed.
     pub stop_marker: PathBuf,
-    /// What has to survive a restart of the daemon.
+    /// The saved state.
     pub state: PathBuf,
-    /// Where the daemon answers.
+    /// The daemon's socket.
     pub socket: PathBuf,
 }
 
-/// Neither the XDG variables nor `$HOME` say where somebody's files are.
+/// Neither the XDG variables nor `$HOME` determine the user's directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "cannot tell where your files are, as neither ${0} nor $HOME is set; set $HOME, or name files with --config and --sites"
@@ -46,14 +47,14 @@ pub struct Paths {
 pub struct NoHome(&'static str);
 
 impl Paths {
-    /// The places by the XDG base directory specification, on macOS too, unless the command line
-    /// says otherwise. `environment` looks up a variable.
+    /// The paths by the XDG base directory specification, on macOS too, unless the command line says otherwise.
+    /// `environment` looks up a variable.
     ///
     /// # Errors
     ///
-    /// If a place has to be looked for below `$HOME` and there is none.
+    /// If a path is below `$HOME` and there is none.
     pub fn find(overrides: &Overrides, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, NoHome> {
-        // What is not absolute is invalid, says the specification, and to be ignored.
+        // The specification says to ignore relative paths.
         let absolute = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let below = |name, fallback| match absolute(name) {
             Some(path) => Ok(path),
@@ -84,7 +85,7 @@ impl Paths {
     }
 }
 
-/// Where sockets of the user are: macOS has `$TMPDIR` for that, which is private to the user too.
+/// The directory for the user's sockets: macOS has `$TMPDIR` for that, which is private to the user too.
 fn runtime_directory(absolute: impl Fn(&'static str) -> Option<PathBuf>) -> PathBuf {
     let fallback = || match cfg!(target_os = "macos").then(|| absolute("TMPDIR")).flatten() {
         Some(directory) => directory,
@@ -93,16 +94,16 @@ fn runtime_directory(absolute: impl Fn(&'static str) -> Option<PathBuf>) -> Path
     absolute("XDG_RUNTIME_DIR").unwrap_or_else(fallback)
 }
 
-/// Reads a regular file (or a link to one), up to the length that a document may have.
+/// Reads a regular file (or a link to one), up to the maximum length of a document.
 ///
 /// # Errors
 ///
-/// If there is no such file, it cannot be read, it is too long, or it is something else: a pipe
-/// would block and a device would never end.
+/// If there is no such file, it cannot be read, it is too long, or it is not a regular file: a pipe would block and a
+/// device would never end.
 pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    // Opening alone can do something to a device, so look first; and again at what was really opened,
-    // without waiting for the other end should that be a pipe.
+    // Opening alone can have an effect on a device, so the type is checked before, and again on the opened file, which
+    // is opened without blocking in case it is a pipe.
     if !fs::metadata(path)?.is_file() {
         return refuse("it is not a regular file".to_owned());
     }
@@ -115,9 +116,9 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let limit = MAX_BYTES as u64;
     let mut bytes = Vec::new();
     if metadata.len() <= limit {
-        // One more, to see the end: otherwise it is read in small pieces at first.
+        // One byte more, to see the end: otherwise the first reads are small.
         bytes.reserve(usize::try_from(metadata.len()).unwrap_or(0) + 1);
-        // The length may be wrong, as it is below /proc, or grow.
+        // The length may be wrong, as below /proc, or grow.
         file.take(limit + 1).read_to_end(&mut bytes)?;
     }
     if metadata.len() > limit || bytes.len() > MAX_BYTES {
@@ -126,7 +127,7 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is wrong with a file, in one line for people.
+/// An error of a file, as one line.
 ///
 /// Displays as `/path/config.yaml:12:5: unknown key `helth`; did you mean `heal`?` or
 /// `cannot read /path/sites.yaml: Permission denied; ...`.
@@ -134,16 +135,16 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 pub enum FileError {
     /// It cannot be read.
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not, and what to do about it.
+        /// The reason, and what to do about it.
         why: String,
     },
-    /// What it says cannot be.
+    /// Its content is invalid.
     Flawed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The error, with its place.
         error: ParseError,
     },
 }
@@ -153,7 +154,7 @@ impl FileError {
     #[must_use]
     pub fn unreadable(path: &Path, error: &io::Error) -> Self {
         let text = error.to_string();
-        // The number of the error helps nobody.
+        // The number of the error is of no use to the reader.
         let why = text.split_once(" (os error").map_or(text.as_str(), |(why, _)| why);
         let hint = match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Self::missing(path),
@@ -164,7 +165,7 @@ impl FileError {
         Self::Unreadable { path: path.to_owned(), why: format!("{why}{hint}") }
     }
 
-    /// The file system that it is on does not answer.
+    /// Its file system does not answer.
     #[must_use]
     pub fn silent(path: &Path) -> Self {
         let why = "its file system does not answer; see what is mounted there";
@@ -178,7 +179,7 @@ impl FileError {
         Self::Unreadable { path: path.to_owned(), why: why.to_owned() }
     }
 
-    /// The file can be read, and is wrong.
+    /// The file can be read, and is invalid.
     #[must_use]
     pub fn malformed(path: &Path, error: ParseError) -> Self {
         let ParseError { line, column, message, hint } = error;

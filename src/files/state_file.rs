@@ -1,9 +1,9 @@
-//! What survives a restart, in a file: `state.json`.
+//! The file of the saved state, `state.json`.
 //!
-//! The file is replaced as a whole, by renaming, so that it is always one that was written to its
-//! end; and only when there is something new. One that is not ours is set aside, never overwritten; one that cannot
-//! be read now stays where it is, as pauses and give-ups may be in it. Times in it are those of the wall clock,
-//! which may have been turned meanwhile: no wait or pause becomes longer by that than it was.
+//! The file is replaced as a whole, by renaming, so that it is always complete, and only when the state has changed. A
+//! file of another program is set aside, never overwritten; one that cannot be read at the moment is kept, as pauses
+//! and give-ups may be in it. Its times are those of the wall clock, which may have been changed: no wait or pause
+//! becomes longer because of that.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,31 +23,31 @@ use crate::core::time::Timestamp;
 use crate::core::units::{Deactivation, UnitFile, UnitName};
 use crate::files::paths::read_bounded;
 
-/// What the file begins with, so that another program's is known as such.
+/// Identifies the file's format.
 const FORMAT: &str = "workerheal-state";
 const VERSION: u32 = 1;
 
-/// The file.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct StateDocument {
     format: String,
     version: u32,
     #[serde(default)]
-    pauses: Vec<WrittenPause>,
+    pauses: Vec<PauseRecord>,
     #[serde(default)]
-    workers: BTreeMap<UnitName, Written>,
+    workers: BTreeMap<UnitName, SavedWorkerRecord>,
 }
 
-/// One pause.
+/// A pause in the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenPause {
-    target: WrittenTarget,
-    /// Milliseconds since 1970; absent if it has to be ended by hand.
+struct PauseRecord {
+    target: TargetRecord,
+    /// Its end in milliseconds since 1970; absent if it lasts until it is resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<u64>,
-    /// Milliseconds that were left when this was written.
+    /// Its remaining milliseconds when this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left: Option<u64>,
 }
@@ -55,18 +55,19 @@ struct WrittenPause {
 /// What is paused.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum WrittenTarget {
+enum TargetRecord {
     Everything,
     Site(String),
     Unit(UnitName),
 }
 
-/// One worker.
+/// A worker in the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SavedWorkerRecord {
     attempts: u32,
-    /// No attempt before this: milliseconds since 1970, and how many were left.
+    /// The earliest time of the next attempt: milliseconds since 1970, and remaining milliseconds when this was
+    /// written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_before: Option<(u64, u64)>,
     #[serde(rename = "standing")]
@@ -83,17 +84,17 @@ struct Written {
     stopped_after: Option<String>,
 }
 
-/// The clocks at one moment, to turn the time of one into that of the other.
+/// Both clocks at one moment, to convert times.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks {
-    /// The moment by the clock that the core counts by.
+    /// By the clock of the core.
     pub now: Timestamp,
-    /// The same by the wall clock.
+    /// By the wall clock.
     pub wall: SystemTime,
 }
 
 impl Clocks {
-    /// Now, as the origin of the clock that the core counts by.
+    /// The current time, as the origin of the core's clock.
     #[must_use]
     pub fn at_origin() -> Self {
         Self { now: Timestamp::default(), wall: SystemTime::now() }
@@ -108,7 +109,7 @@ impl Clocks {
         (left > 0).then(|| (self.wall_ms().saturating_add(left), left))
     }
 
-    /// When something is due that was `left` from its end when that was said to be at `until`.
+    /// The time of an end that was at `until`, with `left` remaining, when it was written.
     fn read(self, until: u64, left: u64) -> Timestamp {
         self.now + Duration::from_millis(until.saturating_sub(self.wall_ms()).min(left))
     }
@@ -118,74 +119,72 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Where the state is kept. Does nothing but read and write: whoever has it decides when.
+/// The file of the saved state. It only reads and writes; its owner decides when.
 #[derive(Debug, Clone)]
 pub struct StateFile {
     path: PathBuf,
 }
 
-/// What was found.
+/// The result of loading the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// What is remembered; nothing if there was no file.
+pub enum LoadOutcome {
+    /// The saved state; the default if there is no file.
     Known(SavedState),
-    /// The file could not be used for what is in it, and nothing is remembered: what is wrong with it, and where it
-    /// was put, as a sentence.
+    /// The content of the file is unusable, and the state is empty: the error, and the file's new path, as a sentence.
     SetAside(String),
-    /// The file cannot be read now, says why: what is in it is not known.
+    /// The file cannot be read at the moment, says why: its content is unknown.
     Unread(String),
 }
 
-/// Why nothing can be read from the file.
+/// Why the file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum ReadError {
     /// It cannot be read now.
     #[error("{0}")]
     Unread(String),
-    /// It is not one that this version has written.
+    /// This version cannot parse it.
     #[error("{0}")]
     Wrong(String),
 }
 
 /// How long reading the file may take.
-const READS_WITHIN: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl StateFile {
-    /// The state in this file.
+    /// The file at this path.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// Reads what is remembered, without touching the file.
+    /// Reads the saved state, without changing the file.
     ///
     /// # Errors
     ///
-    /// If there is a file, and it cannot be read or is not one that this version has written; says why, with the
-    /// place.
-    pub fn read(&self, clocks: Clocks) -> Result<SavedState, Unusable> {
+    /// If there is a file that cannot be read, or that this version cannot parse; says why, with the place.
+    pub fn read(&self, clocks: Clocks) -> Result<SavedState, ReadError> {
         let path = self.path.clone();
-        let read = blocking::within(READS_WITHIN, move || read_bounded(&path));
-        match read.map_err(|silent| Unusable::Unread(silent.to_string()))? {
-            Ok(bytes) => parse(&bytes, clocks).map_err(|why| Unusable::Wrong(text::plain(&why))),
+        let read = blocking::within(READ_TIMEOUT, move || read_bounded(&path));
+        match read.map_err(|silent| ReadError::Unread(silent.to_string()))? {
+            Ok(bytes) => parse(&bytes, clocks).map_err(|why| ReadError::Wrong(text::plain(&why))),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Ok(SavedState::default())
             }
-            // Something else, or something endless, is there.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Unusable::Wrong(error.to_string())),
-            Err(error) => Err(Unusable::Unread(error.to_string())),
+            // It is no regular file, or too long.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(ReadError::Wrong(error.to_string())),
+            Err(error) => Err(ReadError::Unread(error.to_string())),
         }
     }
 
-    /// Reads what is remembered; a file with something else in it is set aside, to be looked at.
+    /// Reads the saved state; a file with other content is set aside.
     #[must_use]
-    pub fn load(&self, clocks: Clocks) -> Found {
+    pub fn load(&self, clocks: Clocks) -> LoadOutcome {
         let why = match self.read(clocks) {
-            Ok(saved_state) => return Found::Known(saved_state),
-            Err(Unusable::Unread(why)) => {
-                return Found::Unread(format!("{} cannot be read: {why}", text::path(&self.path)));
+            Ok(saved_state) => return LoadOutcome::Known(saved_state),
+            Err(ReadError::Unread(why)) => {
+                return LoadOutcome::Unread(format!("{} cannot be read: {why}", text::path(&self.path)));
             }
-            Err(Unusable::Wrong(why)) => why,
+            Err(ReadError::Wrong(why)) => why,
         };
         let path = text::path(&self.path);
         let aside = self.path.with_extension("json.bad");
@@ -193,22 +192,22 @@ impl StateFile {
             Ok(()) => format!("it is now {}", text::path(&aside)),
             Err(error) => format!("nor can it be set aside: {error}"),
         };
-        Found::SetAside(format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}"))
+        LoadOutcome::SetAside(format!("{path}: {why}; earlier attempts and pauses are forgotten, {where_to}"))
     }
 
     /// Replaces the file.
     ///
     /// # Errors
     ///
-    /// If that is not possible; the old one is then still there.
+    /// If that fails; then the old file still exists.
     pub fn write(&self, saved_state: &SavedState, clocks: Clocks) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let new = self.path.with_extension("json.new");
-        // Not through a link that somebody may have put there.
+        // Never through a link that another program may have created.
         let _ = fs::remove_file(&new);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let mut text = serde_json::to_vec_pretty(&Document::of(saved_state, clocks))?;
+        let mut text = serde_json::to_vec_pretty(&StateDocument::of(saved_state, clocks))?;
         text.push(b'\n');
         file.write_all(&text)?;
         file.sync_all()?;
@@ -217,22 +216,22 @@ impl StateFile {
     }
 }
 
-impl Document {
+impl StateDocument {
     fn of(saved_state: &SavedState, clocks: Clocks) -> Self {
         let pauses = saved_state.pauses.iter().map(|pause| {
             let times = pause.until.map(|until| (until, milliseconds(until.from_now(clocks.now))));
-            WrittenPause {
+            PauseRecord {
                 target: match pause.target {
-                    Target::Everything => WrittenTarget::Everything,
-                    Target::Site(site) => WrittenTarget::Site(site),
-                    Target::Unit(unit) => WrittenTarget::Unit(unit),
+                    Target::Everything => TargetRecord::Everything,
+                    Target::Site(site) => TargetRecord::Site(site),
+                    Target::Unit(unit) => TargetRecord::Unit(unit),
                 },
                 until: times.map(|(_, left)| clocks.wall_ms().saturating_add(left)),
                 left: times.map(|(_, left)| left),
             }
         });
         let workers = saved_state.workers.iter().map(|(name, it)| {
-            let written = Written {
+            let written = SavedWorkerRecord {
                 attempts: it.attempts,
                 not_before: clocks.written(it.not_before),
                 phase: it.phase.clone(),
@@ -249,7 +248,7 @@ impl Document {
 }
 
 fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, String> {
-    /// Enough to tell whose file it is.
+    /// The part that identifies the format.
     #[derive(Deserialize)]
     struct Head {
         format: String,
@@ -263,13 +262,13 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, String> {
     if head.version != VERSION {
         return Err(format!("this was written by another version of workerheal (format {})", head.version));
     }
-    let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let document: StateDocument = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let mut saved_state = SavedState::default();
     for written in document.pauses {
         let target = match written.target {
-            WrittenTarget::Everything => Target::Everything,
-            WrittenTarget::Site(site) => Target::Site(site),
-            WrittenTarget::Unit(unit) => Target::Unit(unit),
+            TargetRecord::Everything => Target::Everything,
+            TargetRecord::Site(site) => Target::Site(site),
+            TargetRecord::Unit(unit) => Target::Unit(unit),
         };
         let until = written.until.zip(written.left).map(|(until, left)| clocks.read(until, left));
         saved_state.pauses.pause(target, until);
@@ -292,12 +291,12 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, String> {
     Ok(saved_state)
 }
 
-/// Any bytes as a state file: see [`fuzz`](crate::fuzz).
+/// Fuzz target, see [`fuzz`](crate::fuzz).
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(data: &[u8]) {
     let clocks = Clocks { now: Timestamp::default(), wall: SystemTime::UNIX_EPOCH };
     if let Ok(saved_state) = parse(data, clocks) {
-        let written = serde_json::to_vec(&Document::of(&saved_state, clocks)).unwrap_or_default();
+        let written = serde_json::to_vec(&StateDocument::of(&saved_state, clocks)).unwrap_or_default();
         assert_eq!(parse(&written, clocks), Ok(saved_state));
     }
 }
@@ -402,14 +401,14 @@ mod tests {
             let path = directory.path().join("state.json");
             fs::write(&path, text).unwrap();
             let store = StateFile::new(path.clone());
-            let Found::SetAside(warning) = store.load(Clocks::at_origin()) else { panic!("{text} is used") };
+            let LoadOutcome::SetAside(warning) = store.load(Clocks::at_origin()) else { panic!("{text} is used") };
             assert!(warning.contains(why) && warning.contains("state.json.bad"), "{text}: {warning}");
             assert!(!path.exists());
             assert_eq!(fs::read_to_string(path.with_extension("json.bad")).unwrap(), text);
         }
         let directory = tempfile::tempdir().unwrap();
         let missing = StateFile::new(directory.path().join("state.json")).load(Clocks::at_origin());
-        assert_eq!(missing, Found::Known(SavedState::default()));
+        assert_eq!(missing, LoadOutcome::Known(SavedState::default()));
     }
 
     #[cfg(target_os = "linux")]
@@ -419,7 +418,9 @@ mod tests {
         let path = directory.path().join("state.json");
         // A link to a regular file of which every read fails.
         std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
-        let Found::Unread(why) = StateFile::new(path.clone()).load(Clocks::at_origin()) else { panic!("it is read") };
+        let LoadOutcome::Unread(why) = StateFile::new(path.clone()).load(Clocks::at_origin()) else {
+            panic!("it is read")
+        };
         assert!(why.contains("state.json cannot be read: Input/output error"), "{why}");
         assert!(fs::symlink_metadata(&path).is_ok());
     }

@@ -1,9 +1,9 @@
-//! Connections to a server of ours, and what keeps them bounded: in number, in size, and in time.
+//! Accepts connections to our servers, and limits their number, size, and duration.
 //!
-//! One request each: who wants more connects again, which costs next to nothing here. Who does not ask
-//! in time, or does not read what was asked for, is cut off. When there are too many, these make room, the oldest
-//! first, so that those who ask are served: who has not asked yet, then who only follows ([`GivesWay`]). Where
-//! nobody can, the answer is 503.
+//! Each connection serves one request; reconnecting is cheap. A client that does not send its request in time, or does
+//! not read the response, is disconnected. If there are too many connections, those that have not sent a request yet
+//! are closed first, then those of followers ([`GivesWay`]), the oldest first. If no connection can be closed, the
+//! response is 503.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -26,41 +26,40 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep, timeout};
 
-/// How long a request's head may take.
-const ASKS_WITHIN: Duration = Duration::from_secs(5);
-/// How long nothing of an answer may be taken.
-const READS_WITHIN: Duration = Duration::from_secs(20);
-/// Room for a request's head.
-const HEAD: usize = 16 * 1024;
-const HEADERS: usize = 64;
-/// The wait after a connection could not be accepted: mostly there are too many open files.
-const BREATHER: Duration = Duration::from_millis(100);
+/// How long a request's header may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may read nothing of a response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Maximum size of a request's header.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+/// Delay after a connection could not be accepted, usually because there are too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Of those who cannot be served, so many are told so at once.
-const TURNED_AWAY: usize = 16;
-/// How long one who is to make room may take to end in order.
-const ENDS_WITHIN: Duration = Duration::from_millis(100);
+/// Maximum number of concurrent rejections.
+const MAX_REJECTIONS: usize = 16;
+/// How long a connection that is to be closed may take to end in order.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Put into the extensions of an answer that goes on without an end, and can be ended at any time: whoever reads it
-/// comes back. It is told when that is wanted.
+/// An extension of endless responses, which can be ended at any time as their clients reconnect. It is notified to end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GivesWay(pub Arc<Notify>);
 
-/// Those who are connected.
+/// The open connections.
 pub(crate) struct ConnectionLimit {
     places: Arc<Semaphore>,
-    /// Who can make room.
+    /// Connections that can be closed.
     spare: Arc<Mutex<Spare>>,
     door: Arc<Semaphore>,
     next: u64,
 }
 
-/// Connections that can be ended for others, by their numbers: the oldest first.
+/// Connections that can be closed in favour of others, by number: the oldest first.
 #[derive(Default)]
 struct Spare {
-    /// These have not asked yet.
+    /// Connections without a request so far.
     silent: BTreeMap<u64, AbortHandle>,
-    /// These follow.
+    /// Connections of followers.
     idle: BTreeMap<u64, (AbortHandle, GivesWay)>,
 }
 
@@ -76,13 +75,13 @@ fn locked(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
 }
 
 impl ConnectionLimit {
-    /// With so many places.
+    /// With this many slots.
     pub fn new(places: usize) -> Self {
-        let door = Arc::new(Semaphore::new(TURNED_AWAY));
+        let door = Arc::new(Semaphore::new(MAX_REJECTIONS));
         Self { places: Arc::new(Semaphore::new(places)), spare: Arc::default(), door, next: 0 }
     }
 
-    /// A place, if there is one or one can be made.
+    /// A slot, if one is free or can be freed.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
@@ -93,16 +92,16 @@ impl ConnectionLimit {
         } else {
             let (_, (oldest, gives_way)) = locked(&self.spare).idle.pop_first()?;
             gives_way.0.notify_one();
-            if let Ok(place) = timeout(ENDS_WITHIN, Arc::clone(&self.places).acquire_owned()).await {
+            if let Ok(place) = timeout(CLOSE_TIMEOUT, Arc::clone(&self.places).acquire_owned()).await {
                 return place.ok();
             }
-            // It does not take even the end.
+            // It does not even read the end.
             oldest.abort();
         }
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    /// Serves a connection, or tells it that there is no place.
+    /// Serves a connection, or rejects it if there is no slot.
     pub async fn admit<S>(&mut self, stream: S, router: &Router)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -132,19 +131,19 @@ impl ConnectionLimit {
             });
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(ASKS_WITHIN)
+                .header_read_timeout(HEADER_TIMEOUT)
                 .keep_alive(false)
-                .max_headers(HEADERS)
-                .max_buf_size(HEAD)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(Patient::new(stream)), service)
                 .await;
             locked(&here).remove(number);
         });
-        // The task has not run yet: there is only this thread.
+        // The task has not run yet: this is the only thread.
         locked(&self.spare).silent.insert(number, task.abort_handle());
     }
 
-    /// Tells one who is not served why.
+    /// Sends the reason for a rejection.
     pub fn turn_away<S>(&self, mut stream: S, status: &'static str, why: &'static str)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -158,24 +157,24 @@ impl ConnectionLimit {
         tokio::spawn(async move {
             let _place = place;
             let told = async {
-                // Closed with something unread, the connection would end before they have read the answer.
-                let _ = stream.read(&mut vec![0; HEAD]).await;
+                // If unread data were left, the connection would be reset before the client has read the response.
+                let _ = stream.read(&mut vec![0; MAX_HEADER_BYTES]).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
                 let _ = stream.shutdown().await;
             };
-            let _ = timeout(ASKS_WITHIN, told).await;
+            let _ = timeout(HEADER_TIMEOUT, told).await;
         });
     }
 }
 
-/// What comes of accepting connections: that file descriptors have run out is said once, and when it is over.
+/// Accepts connections. Running out of file descriptors is logged once, and again when it is over.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
     starved: bool,
 }
 
 impl Accepting {
-    /// The connection; after an error nothing, and a breather.
+    /// The next connection; `None` after an error and a delay.
     pub async fn take<T>(&mut self, accepted: io::Result<T>) -> Option<T> {
         match accepted {
             Ok(connection) => {
@@ -192,17 +191,17 @@ impl Accepting {
                         "there are too many open files: no request can be answered until some are closed, healing goes on"
                     );
                 }
-                sleep(BREATHER).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
                 None
             }
         }
     }
 }
 
-/// A connection whose other end has to take what it is sent within a time.
+/// A connection whose peer has to read within a time.
 struct Patient<S> {
     stream: S,
-    /// Runs out if nothing is taken until then.
+    /// Expires if nothing is read until then.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
@@ -216,7 +215,7 @@ impl<S> Patient<S> {
             self.patience = None;
             return done;
         }
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(READS_WITHIN)));
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(patience.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -1,4 +1,4 @@
-//! The LaunchAgent.
+//! The launchd agent.
 
 use std::cell::Cell;
 use std::fs;
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::{Instant, sleep};
 
-use super::{COMES_UP_WITHIN, Error, Host, POLL, Seen, Service, Step};
+use super::{Host, InstallError, POLL_INTERVAL, START_TIMEOUT, Seen, Service, Step};
 use crate::manager::launchd::LABEL;
 use crate::manager::launchd::self_job::SelfJob;
 pub use crate::manager::launchd::self_job::Trouble;
 use crate::setup::Options;
 
-/// The agent as it is packaged.
+/// The packaged agent.
 const PACKAGED: &str = include_str!("../../packaging/launchd/dev.workerheal.plist");
 const PACKAGED_PROGRAM: &str = "\t\t<string>/usr/local/bin/workerheal</string>\n";
 const PACKAGED_LOG: &str = "/Users/USER/Library/Logs/workerheal.log";
 const PACKAGED_ROTATION: &str = include_str!("../../packaging/launchd/newsyslog.d/workerheal.conf");
-/// Where newsyslog looks for it.
+/// The directory of newsyslog's configuration.
 const ROTATION: &str = "/etc/newsyslog.d/workerheal.conf";
 
 /// workerheal as an agent of the calling user's launchd.
@@ -26,9 +26,9 @@ pub struct Agent {
     job: SelfJob,
     service: Service,
     log: PathBuf,
-    /// Where its socket is.
+    /// The directory of its socket.
     runtime: Option<PathBuf>,
-    /// How long its log was when it was started: what it says since comes after that.
+    /// The length of its log when it was started: later lines are from this start.
     begin: Cell<usize>,
 }
 
@@ -38,19 +38,19 @@ impl Agent {
     /// # Errors
     ///
     /// If launchd cannot be reached, or it is not known where the user's files are.
-    pub async fn connect(options: &Options) -> Result<Self, Error> {
+    pub async fn connect(options: &Options) -> Result<Self, InstallError> {
         Self::connect_through(Path::new(crate::manager::launchd::LAUNCHCTL), options).await
     }
 
-    /// As [`connect`](Self::connect), with this `launchctl`.
+    /// Like [`connect`](Self::connect), with this `launchctl`.
     ///
     /// # Errors
     ///
     /// If it cannot be run, or it is not known where the user's files are.
-    pub async fn connect_through(launchctl: &Path, options: &Options) -> Result<Self, Error> {
+    pub async fn connect_through(launchctl: &Path, options: &Options) -> Result<Self, InstallError> {
         let (program, arguments) = super::command(options)?;
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-        let home = home.ok_or(Error::NoHome)?;
+        let home = home.ok_or(InstallError::NoHome)?;
         let directory = home.join("Library/LaunchAgents");
         let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
         let text = text(&program, &arguments, &log);
@@ -60,28 +60,27 @@ impl Agent {
         Ok(Self { job, service, log, runtime, begin: Cell::new(0) })
     }
 
-    /// What keeps launchd from running workerheal though it is loaded, and the command that helps, if there is such a
-    /// thing.
+    /// What keeps launchd from running workerheal although it is loaded, with the command that helps, if there is one.
     ///
     /// # Errors
     ///
     /// If launchd does not answer.
-    pub async fn trouble(&self) -> Result<Option<Trouble>, Error> {
+    pub async fn trouble(&self) -> Result<Option<Trouble>, InstallError> {
         Ok(self.job.state().await?.trouble)
     }
 
-    fn down(&self, why: &str) -> Error {
+    fn down(&self, why: &str) -> InstallError {
         let why = self.job.last_line(&self.log).unwrap_or_else(|| why.to_owned());
-        Error::Down { why, log: self.log_command() }
+        InstallError::Down { why, log: self.log_command() }
     }
 }
 
 impl Host for Agent {
     const RELOADS: bool = false;
 
-    async fn inspect(&self) -> Result<Seen, Error> {
+    async fn inspect(&self) -> Result<Seen, InstallError> {
         let state = self.job.state().await?;
-        // launchd does not tell which file a process was made of, but when.
+        // launchd does not report which file a process was started from, but when.
         let replaced = fs::metadata(&self.service.program).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
         let outdated = state.age.zip(replaced).is_some_and(|(age, ago)| ago < age);
         let stalled = state.trouble.is_some();
@@ -92,26 +91,26 @@ impl Host for Agent {
         &self.service
     }
 
-    async fn perform(&self, step: &Step) -> Result<(), Error> {
+    async fn perform(&self, step: &Step) -> Result<(), InstallError> {
         match step {
             Step::Start | Step::Restart => {
                 if let Some(directory) = self.log.parent() {
                     fs::create_dir_all(directory).map_err(|why| super::failed("create", directory, why))?;
                 }
                 self.begin.set(fs::metadata(&self.log).map_or(0, |data| usize::try_from(data.len()).unwrap_or(0)));
-                self.job.start(Instant::now() + COMES_UP_WITHIN).await?;
+                self.job.start(Instant::now() + START_TIMEOUT).await?;
             }
-            Step::Stop => self.job.stop(Instant::now() + COMES_UP_WITHIN).await?,
+            Step::Stop => self.job.stop(Instant::now() + START_TIMEOUT).await?,
             Step::Enable => self.job.enable().await?,
-            // Taken out, it is gone; its file starts it at the next login, and that is removed.
+            // A job that was booted out is gone; its file, which would start it at the next login, is removed.
             Step::Disable | Step::Reload | Step::Write { .. } | Step::Remove(_) => {}
         }
         Ok(())
     }
 
-    async fn wait_until_up(&self) -> Result<String, Error> {
+    async fn wait_until_up(&self) -> Result<String, InstallError> {
         const READY: &str = "watches over";
-        let latest = Instant::now() + COMES_UP_WITHIN;
+        let latest = Instant::now() + START_TIMEOUT;
         loop {
             let log = fs::read(&self.log).unwrap_or_default();
             let log = String::from_utf8_lossy(log.get(self.begin.get()..).unwrap_or_default()).into_owned();
@@ -124,13 +123,13 @@ impl Host for Agent {
                 return Err(self.down("it ended at once"));
             }
             if let Some(Trouble { what, .. }) = state.trouble {
-                // What helps has just been tried.
-                return Err(Error::Down { why: what, log: self.log_command() });
+                // The remedy has just been tried.
+                return Err(InstallError::Down { why: what, log: self.log_command() });
             }
             if Instant::now() >= latest {
                 return Err(self.down("it does not get ready"));
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -138,7 +137,7 @@ impl Host for Agent {
         format!("tail -f {}", self.log.display())
     }
 
-    /// Its log, what newsyslog has made of older ones, and the directory of its socket.
+    /// Its log, rotated logs, and the directory of its socket.
     fn leftovers(&self) -> Vec<PathBuf> {
         let name = self.log.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let logs = self.log.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten().flatten();
@@ -153,7 +152,7 @@ impl Host for Agent {
     }
 
     fn remains(&self) -> Option<String> {
-        // It is root's.
+        // It belongs to root.
         Path::new(ROTATION).exists().then(|| format!("{ROTATION} is left; to remove it: sudo rm {ROTATION}"))
     }
 
@@ -166,7 +165,7 @@ impl Host for Agent {
     }
 }
 
-/// The packaged agent, with this program and this log in it.
+/// The packaged agent with this program and this log.
 fn text(program: &Path, arguments: &[String], log: &Path) -> String {
     let element = |word: &str| format!("\t\t<string>{}</string>\n", escaped(word));
     let program = std::iter::once(element(&program.to_string_lossy()));
@@ -174,7 +173,7 @@ fn text(program: &Path, arguments: &[String], log: &Path) -> String {
     PACKAGED.replace(PACKAGED_PROGRAM, &words).replace(PACKAGED_LOG, &escaped(&log.to_string_lossy()))
 }
 
-/// The packaged line for newsyslog, with this user and this log in it.
+/// The packaged line for newsyslog with this user and this log.
 fn rotation(user: &str, log: &Path) -> Option<String> {
     let line = PACKAGED_ROTATION.lines().find(|line| line.starts_with(PACKAGED_LOG))?;
     let words = line.split_whitespace().map(|word| match word {
@@ -184,7 +183,7 @@ fn rotation(user: &str, log: &Path) -> Option<String> {
     Some(words.collect::<Vec<_>>().join(" "))
 }
 
-/// Text as XML has it.
+/// Escapes a text for XML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,11 +1,10 @@
-//! Installs workerheal as a service of the calling user, and takes it away again.
+//! Installs workerheal as a service of the calling user, and uninstalls it.
 //!
-//! What there is to do is worked out first, as a list of [`Step`]s that can be shown; then each is done,
-//! through the service manager's own interface. What is as it should be is no step, so to install twice
-//! does nothing, and to install a newer workerheal over an older one does just what differs. The files
-//! that are written are those of `packaging/`, with the path of the running program.
+//! The steps are planned first, as a list of [`Step`]s that can be shown, and then performed through the service
+//! manager's own interface. What is right already is no step, so that installing twice does nothing, and an upgrade
+//! changes only what differs. The files are those of `packaging/`, with the path of the running program.
 //!
-//! - [`plan`]: from what there is to what there is to do.
+//! - [`plan`]: from the current state to the steps.
 //! - [`systemd`], [`launchd`]: the unit and the agent.
 
 pub mod launchd;
@@ -26,9 +25,9 @@ use crate::setup::{self, Options};
 pub use plan::{Installed, Seen, Step};
 
 /// How long the service may take to come up.
-const COMES_UP_WITHIN: Duration = Duration::from_secs(30);
-/// How often it is looked at meanwhile.
-const POLL: Duration = Duration::from_millis(50);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is checked meanwhile.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The host of this platform.
 #[cfg(target_os = "linux")]
@@ -37,28 +36,28 @@ pub type Native = systemd::UserUnit;
 #[cfg(not(target_os = "linux"))]
 pub type Native = launchd::Agent;
 
-/// Why it cannot be installed, or taken away.
+/// Why it cannot be installed or uninstalled.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// What it would run with is wrong already.
+pub enum InstallError {
+    /// The configuration it would run with has an error.
     #[error(transparent)]
-    Setup(#[from] setup::Error),
-    /// The service manager cannot be reached, or refuses something.
+    Setup(#[from] setup::SetupError),
+    /// The service manager cannot be reached, or refuses a step.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// Only users' services are installed.
+    /// Only services of users are installed.
     #[error(
         "install works for your own user only; for units of the system, let a unit of your own run `workerheal --system daemon`"
     )]
     System,
-    /// It is not known where the file belongs.
+    /// The path of the service's file is unknown.
     #[error("cannot tell where your files are; set $HOME")]
     NoHome,
-    /// The path of the running program is not known, or none that a service can run.
+    /// The path of the running program is unknown, or unusable for a service.
     #[error("cannot tell which program to run as the service: {0}")]
     Program(String),
-    /// Somebody else decides what is in the file.
-    #[error("{} is a link, so somebody else takes care of it; change what it points to, or remove it", .0.display())]
+    /// The file is a link, so it is managed elsewhere.
+    #[error("{} is a link, so it is managed elsewhere; change what it points to, or remove it", .0.display())]
     Link(PathBuf),
     /// The user has masked it.
     #[error("workerheal.service is masked; to let it run: systemctl --user unmask workerheal")]
@@ -66,36 +65,36 @@ pub enum Error {
     /// A file cannot be written or removed.
     #[error("cannot {what} {}: {why}", path.display())]
     File {
-        /// What was to be done.
+        /// The operation that failed.
         what: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: io::Error,
     },
-    /// It was started, and is not up.
+    /// It was started, but is not up.
     #[error("it did not come up: {why}; its log: {log}")]
     Down {
-        /// Its last words.
+        /// Its last log line.
         why: String,
         /// The command that shows its log.
         log: String,
     },
 }
 
-/// A service as it is to be.
+/// The service to install.
 #[derive(Debug)]
 pub struct Service {
     /// The file that describes it.
     pub file: PathBuf,
-    /// What that is to say.
+    /// The content of that file.
     pub text: String,
     /// The program that it runs.
     pub program: PathBuf,
 }
 
 impl Service {
-    /// How its file is.
+    /// The state of its file.
     fn installed(&self) -> Installed {
         match fs::read_to_string(&self.file) {
             Ok(text) if text == self.text => Installed::Same,
@@ -105,70 +104,70 @@ impl Service {
     }
 }
 
-/// The service manager, as far as one service is concerned.
+/// The service manager's operations for one service.
 pub trait Host {
-    /// What there is now, compared to what there is to be.
-    fn inspect(&self) -> impl Future<Output = Result<Seen, Error>>;
+    /// The current state, compared to the intended one.
+    fn inspect(&self) -> impl Future<Output = Result<Seen, InstallError>>;
 
-    /// The service as it is to be.
+    /// The service to install.
     fn service(&self) -> &Service;
 
-    /// Whether the manager has to be told that a file has changed.
+    /// Whether the manager has to be told about changed files.
     const RELOADS: bool;
 
-    /// Has the manager do a step that is its own: no files are written here.
-    fn perform(&self, step: &Step) -> impl Future<Output = Result<(), Error>>;
+    /// Performs one of the manager's own steps: no files are written here.
+    fn perform(&self, step: &Step) -> impl Future<Output = Result<(), InstallError>>;
 
-    /// Waits until it is up, and returns what it says of itself.
-    fn wait_until_up(&self) -> impl Future<Output = Result<String, Error>>;
+    /// Waits until it is up, and returns its status.
+    fn wait_until_up(&self) -> impl Future<Output = Result<String, InstallError>>;
 
     /// The command that shows its log.
     fn log_command(&self) -> String;
 
-    /// What it has written besides, as far as that exists: its logs.
+    /// Further existing files of the service: its logs.
     fn leftovers(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// What stays behind in any case, and how it is removed, if there is such a thing.
+    /// What remains in any case, and how to remove it, if anything.
     fn remains(&self) -> Option<String> {
         None
     }
 
-    /// What its user may want to know, if anything.
+    /// A note for the user, if any.
     fn hint(&self) -> impl Future<Output = Option<String>>;
 }
 
-/// What there is to do to have it installed; nothing if it is.
+/// The steps to install it; none if it is installed.
 ///
 /// # Errors
 ///
-/// If the service manager cannot be reached, or something stands in the way.
-pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, Error> {
+/// If the service manager cannot be reached, or something prevents it.
+pub async fn to_install(host: &impl Host) -> Result<Vec<Step>, InstallError> {
     let seen = host.inspect().await?;
     let file = &host.service().file;
     let is_link = fs::symlink_metadata(file).is_ok_and(|data| data.is_symlink());
     if is_link && seen.file != Installed::Same {
-        return Err(Error::Link(file.clone()));
+        return Err(InstallError::Link(file.clone()));
     }
     Ok(plan::install(seen, host))
 }
 
-/// What there is to do to have it gone; nothing if it is. `leftovers` are removed too.
+/// The steps to uninstall it; none if it is not installed. `leftovers` are removed too.
 ///
 /// # Errors
 ///
 /// If the service manager cannot be reached.
-pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec<Step>, Error> {
+pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec<Step>, InstallError> {
     Ok(plan::uninstall(host.inspect().await?, host, leftovers))
 }
 
-/// Does one step.
+/// Performs a step.
 ///
 /// # Errors
 ///
 /// If it fails.
-pub async fn perform(host: &impl Host, step: &Step) -> Result<(), Error> {
+pub async fn perform(host: &impl Host, step: &Step) -> Result<(), InstallError> {
     match step {
         Step::Write { path, .. } => write(path, &host.service().text).map_err(|why| failed("write", path, why)),
         Step::Remove(path) => match fs::symlink_metadata(path) {
@@ -184,29 +183,29 @@ pub async fn perform(host: &impl Host, step: &Step) -> Result<(), Error> {
     }
 }
 
-/// The directories of configuration and state that are the service's own, as far as they exist.
+/// Existing directories of configuration and state that belong to the service.
 ///
 /// # Errors
 ///
-/// If it is not known where they are.
-pub fn leftovers() -> Result<Vec<PathBuf>, Error> {
+/// If their paths are unknown.
+pub fn leftovers() -> Result<Vec<PathBuf>, InstallError> {
     let paths = Options::default().paths()?;
     let directories = [paths.config, paths.state].into_iter().filter_map(|path| path.parent().map(Path::to_owned));
     Ok(directories.filter(|path| path.exists()).collect())
 }
 
-/// What the service runs: this program, with the files that the options name.
+/// The command line of the service: this program, with the files that the options name.
 ///
 /// # Errors
 ///
-/// If the options are for the system, or the path of this program is not known.
-pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), Error> {
+/// If the options are for the system, or the path of this program is unknown.
+pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), InstallError> {
     if options.scope == Scope::System {
-        return Err(Error::System);
+        return Err(InstallError::System);
     }
-    let program = std::env::current_exe().map_err(|error| Error::Program(error.to_string()))?;
+    let program = std::env::current_exe().map_err(|error| InstallError::Program(error.to_string()))?;
     if !program.is_file() {
-        return Err(Error::Program(format!("{} is gone", program.display())));
+        return Err(InstallError::Program(format!("{} is gone", program.display())));
     }
     let mut arguments = Vec::new();
     for (name, path) in [("--config", &options.config), ("--sites", &options.sites)] {
@@ -218,16 +217,16 @@ pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), Error> {
     Ok((program, arguments))
 }
 
-/// What goes into a file of words has to be text of one line.
-fn as_text(path: OsString) -> Result<String, Error> {
-    let text = path.into_string().map_err(|path| Error::Program(format!("{} is no text", path.display())))?;
+/// Arguments in the file have to be text of one line.
+fn as_text(path: OsString) -> Result<String, InstallError> {
+    let text = path.into_string().map_err(|path| InstallError::Program(format!("{} is no text", path.display())))?;
     if text.chars().any(char::is_control) {
-        return Err(Error::Program(format!("{text:?} has control characters")));
+        return Err(InstallError::Program(format!("{text:?} has control characters")));
     }
     Ok(text)
 }
 
-/// Writes the whole file, or nothing of it.
+/// Writes the whole file, or nothing.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
@@ -238,8 +237,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     })
 }
 
-fn failed(what: &'static str, path: &Path, why: io::Error) -> Error {
-    Error::File { what, path: path.to_owned(), why }
+fn failed(what: &'static str, path: &Path, why: io::Error) -> InstallError {
+    InstallError::File { what, path: path.to_owned(), why }
 }
 
 impl fmt::Display for Step {

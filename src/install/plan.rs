@@ -1,59 +1,59 @@
-//! From what there is to what there is to do.
+//! From the current state to the steps.
 
 use std::path::PathBuf;
 
 use super::{Host, Service};
 
-/// One thing to do. Displays as a line for people.
+/// A step. Displays as a line of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The file that describes the service is written.
+    /// Write the file that describes the service.
     Write {
-        /// Where.
+        /// Its path.
         path: PathBuf,
         /// The program in it.
         runs: PathBuf,
     },
-    /// The manager reads its files.
+    /// Make the manager read its files.
     Reload,
-    /// The service is started at each login from now on.
+    /// Start the service at each login.
     Enable,
-    /// It is started now.
+    /// Start it now.
     Start,
-    /// It is restarted now.
+    /// Restart it now.
     Restart,
-    /// It is stopped now.
+    /// Stop it now.
     Stop,
-    /// It is started at login no longer.
+    /// No longer start it at login.
     Disable,
-    /// A file or a directory is removed.
+    /// Remove a file or a directory.
     Remove(PathBuf),
 }
 
-/// The file that describes the service.
+/// The state of the service's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installed {
     /// There is none.
     Missing,
-    /// It says what it is to say.
+    /// It has the intended content.
     Same,
-    /// It says something else: it is of another version, or of a program elsewhere.
+    /// It has other content: of another version, or for another program.
     Other,
 }
 
-/// What there is.
+/// The current state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each leads to a step of its own")]
 pub struct Seen {
     /// Its file.
     pub file: Installed,
-    /// It is started at login.
+    /// Whether it is started at login.
     pub enabled: bool,
-    /// It is up, or on its way.
+    /// Whether it is up, or coming up.
     pub up: bool,
-    /// It counts as up, but the manager does not run it.
+    /// Whether it counts as up although the manager does not run it.
     pub stalled: bool,
-    /// It is up, as a program that has been replaced since.
+    /// Whether it runs a program that has been replaced since.
     pub outdated: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
         steps.push(Step::Write { path: file.clone(), runs: program.clone() });
     }
     steps.extend((!seen.enabled).then_some(Step::Enable));
-    // Last, as enabling makes links: until systemd reads them, it warns of units that changed on disk.
+    // Last, as enabling creates links: until systemd reads them, it warns about units that changed on disk.
     steps.extend((H::RELOADS && (writes || !seen.enabled)).then_some(Step::Reload));
     if !seen.up || seen.stalled {
         steps.push(Step::Start);

@@ -1,4 +1,4 @@
-//! The user unit.
+//! The systemd user unit.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::{Instant, sleep};
 
-use super::{COMES_UP_WITHIN, Error, Host, Installed, POLL, Seen, Service, Step};
+use super::{Host, InstallError, Installed, POLL_INTERVAL, START_TIMEOUT, Seen, Service, Step};
 use crate::core::units::UnitName;
 use crate::manager::systemd::self_unit::{SelfState, SelfUnit, unit_directory};
 use crate::setup::Options;
 
-/// The unit as it is packaged.
+/// The packaged unit.
 const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
 const PACKAGED_COMMAND: &str = "/usr/bin/workerheal daemon";
-/// Where a package installs it.
+/// Its path in a package.
 const PACKAGED_UNIT: &str = "/usr/lib/systemd/user/workerheal.service";
 const NAME: &str = "workerheal.service";
-/// Where `systemctl --global enable` links units.
+/// The directory of links of `systemctl --global enable`.
 const FOR_ALL_USERS: &str = "/etc/systemd/user";
 
 /// workerheal as a unit of the calling user's systemd.
@@ -33,29 +33,29 @@ impl UserUnit {
     /// # Errors
     ///
     /// If the user's systemd cannot be reached, or it is not known where its files are.
-    pub async fn connect(options: &Options) -> Result<Self, Error> {
+    pub async fn connect(options: &Options) -> Result<Self, InstallError> {
         let (program, arguments) = super::command(options)?;
         if program.to_string_lossy().contains(['"', '\'', '\\']) {
             let why =
                 format!("systemd runs none whose path has quotes or backslashes in it, as {} has", program.display());
-            return Err(Error::Program(why));
+            return Err(InstallError::Program(why));
         }
-        let name = UnitName::parse(NAME).map_err(|error| Error::Program(error.to_string()))?;
-        let file = unit_directory().ok_or(Error::NoHome)?.join(NAME);
+        let name = UnitName::parse(NAME).map_err(|error| InstallError::Program(error.to_string()))?;
+        let file = unit_directory().ok_or(InstallError::NoHome)?.join(NAME);
         let service = Service { file, text: text(&program, &arguments), program };
         Ok(Self { unit: SelfUnit::connect(name).await?, service })
     }
 
-    async fn state(&self) -> Result<SelfState, Error> {
+    async fn state(&self) -> Result<SelfState, InstallError> {
         Ok(self.unit.state().await?)
     }
 
-    async fn down(&self, why: &str) -> Error {
+    async fn down(&self, why: &str) -> InstallError {
         let why = self.unit.last_error().await.unwrap_or_else(|| why.to_owned());
-        Error::Down { why, log: self.log_command() }
+        InstallError::Down { why, log: self.log_command() }
     }
 
-    /// Whether a package has installed just what there is to be.
+    /// Whether a package has installed exactly this unit.
     fn is_packaged(&self) -> bool {
         !self.service.file.exists() && fs::read_to_string(PACKAGED_UNIT).is_ok_and(|text| text == self.service.text)
     }
@@ -64,10 +64,10 @@ impl UserUnit {
 impl Host for UserUnit {
     const RELOADS: bool = true;
 
-    async fn inspect(&self) -> Result<Seen, Error> {
+    async fn inspect(&self) -> Result<Seen, InstallError> {
         let state = self.state().await?;
         if state.file.starts_with("masked") {
-            return Err(Error::Masked);
+            return Err(InstallError::Masked);
         }
         let file = if self.is_packaged() { Installed::Same } else { self.service.installed() };
         let up = matches!(state.active.as_str(), "active" | "activating" | "reloading");
@@ -79,7 +79,7 @@ impl Host for UserUnit {
         &self.service
     }
 
-    async fn perform(&self, step: &Step) -> Result<(), Error> {
+    async fn perform(&self, step: &Step) -> Result<(), InstallError> {
         match step {
             Step::Reload => self.unit.reload().await?,
             Step::Enable => self.unit.enable().await?,
@@ -88,9 +88,9 @@ impl Host for UserUnit {
             Step::Disable => self.unit.disable().await?,
             Step::Stop => {
                 self.unit.stop().await?;
-                let latest = Instant::now() + COMES_UP_WITHIN;
+                let latest = Instant::now() + START_TIMEOUT;
                 while !matches!(self.state().await?.active.as_str(), "inactive" | "failed") && Instant::now() < latest {
-                    sleep(POLL).await;
+                    sleep(POLL_INTERVAL).await;
                 }
             }
             Step::Write { .. } | Step::Remove(_) => {}
@@ -98,19 +98,19 @@ impl Host for UserUnit {
         Ok(())
     }
 
-    async fn wait_until_up(&self) -> Result<String, Error> {
-        let latest = Instant::now() + COMES_UP_WITHIN;
+    async fn wait_until_up(&self) -> Result<String, InstallError> {
+        let latest = Instant::now() + START_TIMEOUT;
         loop {
             let state = self.state().await?;
             match (state.active.as_str(), state.sub.as_str()) {
-                // It says that it is ready once it knows all workers. While a job is pending, that may be the
-                // one that is about to be restarted.
+                // It reports that it is ready once it knows all workers. While a job is pending, that may be the
+                // process that is about to be restarted.
                 ("active", _) if !state.has_job => return Ok(state.status),
                 ("failed", _) | (_, "auto-restart" | "auto-restart-queued") => {
                     return Err(self.down("it ended at once").await);
                 }
                 _ if Instant::now() >= latest => return Err(self.down("it does not get ready").await),
-                _ => sleep(POLL).await,
+                _ => sleep(POLL_INTERVAL).await,
             }
         }
     }
@@ -132,7 +132,7 @@ impl Host for UserUnit {
     }
 
     async fn hint(&self) -> Option<String> {
-        // Where there is no logind, nobody ends them.
+        // Without logind, user managers do not end at logout.
         let lingers = SelfUnit::lingers().await?;
         (!lingers).then(|| {
             "it ends when you log out, as your workers do; to keep them running: loginctl enable-linger".to_owned()
@@ -140,14 +140,14 @@ impl Host for UserUnit {
     }
 }
 
-/// Whether a process runs another program than the one at this path: it has been replaced since.
+/// Whether a process runs another file than the one now at this path: it has been replaced since.
 fn runs_another(pid: u32, program: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
     let running = identity(&PathBuf::from(format!("/proc/{pid}/exe")));
     running.is_some() && running != identity(program)
 }
 
-/// The packaged unit, with this program in it.
+/// The packaged unit with this program.
 fn text(program: &Path, arguments: &[String]) -> String {
     let program = quoted(&program.to_string_lossy());
     let arguments = arguments.iter().map(|argument| quoted(&argument.replace('$', "$$")));
@@ -155,7 +155,7 @@ fn text(program: &Path, arguments: &[String]) -> String {
     PACKAGED.replace(PACKAGED_COMMAND, &format!("{} daemon", words.join(" ")))
 }
 
-/// A word of a command line, systemd.service(5).
+/// A word of a command line, quoted as in systemd.service(5).
 fn quoted(word: &str) -> String {
     let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%$~".contains(c);

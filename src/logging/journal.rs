@@ -1,4 +1,4 @@
-//! Log lines as journald takes them over its socket (the native protocol, systemd.io/JOURNAL_NATIVE_PROTOCOL).
+//! Sends log lines to journald's socket (the native protocol, systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
 use std::fmt;
 use std::io;
@@ -12,10 +12,10 @@ use tracing_subscriber::layer::Context;
 use super::writer::{Sink, Writer};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
-/// More of a value than this is left out, in bytes: an entry has to fit into one datagram.
-const LONGEST: usize = 32 * 1024;
+/// Maximum length of a field's value, in bytes: an entry has to fit into one datagram.
+const MAX_VALUE_BYTES: usize = 32 * 1024;
 
-/// Makes an entry of each log line.
+/// Turns log lines into entries.
 pub(super) struct Journal(pub Writer);
 
 impl<S: Subscriber> Layer<S> for Journal {
@@ -26,7 +26,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     }
 }
 
-/// An entry that is being made.
+/// An entry under construction.
 struct Entry(Vec<u8>);
 
 impl Entry {
@@ -44,7 +44,7 @@ impl Entry {
     }
 
     fn put(&mut self, name: &str, value: &str) {
-        let end = (0..=LONGEST.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=MAX_VALUE_BYTES.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
         let value = &value.as_bytes()[..end];
         self.0.extend(name.bytes().map(|byte| byte.to_ascii_uppercase()));
         if value.contains(&b'\n') {
@@ -60,7 +60,7 @@ impl Entry {
 
 impl Visit for Entry {
     fn record_str(&mut self, field: &Field, value: &str) {
-        // Fields of others, such as `log.target`, have no names that journald takes.
+        // Fields of libraries, such as `log.target`, have names that journald rejects.
         if field.name().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             self.put(field.name(), value);
         }
@@ -75,7 +75,7 @@ impl Visit for Entry {
 pub(super) struct Socket(UnixDatagram);
 
 impl Socket {
-    /// A way to it, whether or not it is there.
+    /// A socket for it, whether or not journald is running.
     pub fn open() -> io::Result<Self> {
         UnixDatagram::unbound().map(Self)
     }
@@ -83,12 +83,12 @@ impl Socket {
 
 impl Sink for Socket {
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        // By its name each time: it may have been made anew.
+        // By its path each time: it may have been created again.
         self.0.send_to(line, SOCKET).map(drop)
     }
 
     fn may_pass(&self, error: &io::Error) -> bool {
-        // All but what is wrong with the line itself.
+        // All errors except those of the line itself.
         error.raw_os_error() != Some(rustix::io::Errno::MSGSIZE.raw_os_error())
     }
 
@@ -115,7 +115,7 @@ mod tests {
         ];
         assert_eq!(entry.0, expected.concat());
         let mut entry = Entry(Vec::new());
-        entry.put("A", &"é".repeat(LONGEST));
-        assert_eq!(entry.0.len(), "A=\n".len() + LONGEST);
+        entry.put("A", &"é".repeat(MAX_VALUE_BYTES));
+        assert_eq!(entry.0.len(), "A=\n".len() + MAX_VALUE_BYTES);
     }
 }

@@ -1,5 +1,5 @@
-//! Where log lines go: to the journal with fields where there is one, else to standard error, as
-//! text for people or as JSON for programs. Neither is waited for: see [`writer`].
+//! The destination of log lines: the journal with fields if there is one, else standard error, as text or as JSON.
+//! Logging never blocks: see [`writer`].
 
 #[cfg(target_os = "linux")]
 mod journal;
@@ -32,13 +32,13 @@ pub enum Format {
     /// The journal if standard error is connected to it, else text.
     #[default]
     Auto,
-    /// Lines for people.
+    /// Plain text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-/// Sends log lines where they belong. To be called once, before anything is logged.
+/// Sets up logging. To be called once, before anything is logged.
 pub fn init(format: Format, verbose: bool, colored: bool) {
     let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
     #[cfg(target_os = "linux")]
@@ -52,36 +52,36 @@ pub fn init(format: Format, verbose: bool, colored: bool) {
     }
     let colored = colored && std::io::stderr().is_terminal();
     let json = format == Format::Json;
-    // Without a thread for it nothing could be said at all.
+    // Without its thread, nothing could be logged at all.
     let Ok(writer) = Writer::start(Stderr { json, file: LogFile::of_stderr() }) else { return };
     let _ = WRITER.set(writer.clone());
     Registry::default().with(Lines { json, colored, writer }.with_filter(level)).init();
 }
 
-/// Where lines go, once that is known.
+/// The writer, once it is set up.
 static WRITER: OnceLock<Writer> = OnceLock::new();
 
-/// Waits until what was logged is written, for as long as there is time: to be called before the process ends.
+/// Waits until everything is written, within the time: to be called before the process ends.
 pub fn flush(time: Duration) {
     if let Some(writer) = WRITER.get() {
         writer.flush(time);
     }
 }
 
-/// What is said in place of lines that found no place.
+/// The line that stands for dropped lines.
 fn missing(lines: u64) -> String {
     format!("{lines} lines of this log are missing here: they were not taken for too long")
 }
 
-/// Whether standard error goes to the journal: systemd tells its device and inode
-/// (systemd.exec(5), `$JOURNAL_STREAM`).
+/// Whether standard error is connected to the journal: systemd sets its device and inode (systemd.exec(5),
+/// `$JOURNAL_STREAM`).
 #[cfg(target_os = "linux")]
 fn stderr_is_the_journal() -> bool {
     let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// A fixed id for each phase, so that `journalctl MESSAGE_ID=...` finds all events of a kind.
+/// The message id of each phase, so that `journalctl MESSAGE_ID=...` finds all events of a kind.
 fn message_id(phase: Phase) -> &'static str {
     match phase {
         Phase::Detected => "109af6bc605a49928e34100f5b574337",
@@ -97,20 +97,20 @@ fn message_id(phase: Phase) -> &'static str {
     }
 }
 
-/// Logs an event at its level, with everything known of it as fields of its own.
+/// Logs an event at its level, with its values as fields.
 pub fn log_event(event: &Event, scope: Scope) {
     // The journal then shows the crash and its healing in one log of the unit.
     let full = format!("{}.service", event.unit);
-    // For units of the system that is another field, as a plain `UNIT=` counts only from the manager itself
+    // For units of the system it is another field, as a plain `UNIT=` counts only from the manager itself
     // (journalctl(1), `-u`).
     let (user_unit, unit) = match scope {
-        // Of several workers together.
+        // The event is about several workers.
         _ if event.unit.is_empty() => (None, None),
         Scope::User => (Some(full.as_str()), None),
         Scope::System => (None, Some(full.as_str())),
     };
     let optional = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
-    // Of the event, which is written somewhat later: a failure waits for its worker's last words.
+    // The event's time: a failure is written later, as it waits for its worker's last log line.
     let time = event.time.map(|time| humantime::format_rfc3339_millis(time).to_string());
     let retry_in_ms = event.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     macro_rules! log {
@@ -136,7 +136,7 @@ pub fn log_event(event: &Event, scope: Scope) {
     }
     match event.phase {
         Phase::GaveUp => log!(Level::ERROR),
-        // A summary warns of all of them together.
+        // A summary of all of them has the level of a warning.
         Phase::Held if event.one_of_many => log!(Level::INFO),
         Phase::Failed | Phase::Held => log!(Level::WARN),
         Phase::Detected
@@ -149,7 +149,7 @@ pub fn log_event(event: &Event, scope: Scope) {
     }
 }
 
-/// Has each log line written to standard error.
+/// Writes each log line to standard error.
 struct Lines {
     json: bool,
     colored: bool,
@@ -182,7 +182,7 @@ impl Sink for Stderr {
     }
 
     fn may_pass(&self, _: &io::Error) -> bool {
-        // There is nowhere left to tell that this failed.
+        // Nothing can be done if this write fails.
         false
     }
 
@@ -209,7 +209,7 @@ impl Fields {
         }
     }
 
-    /// When it happened: what is no event of the daemon happens now.
+    /// The time of the line: now, unless it is an event of the daemon.
     fn time(&self) -> String {
         let told = self.others.get("time").and_then(Value::as_str).map(str::to_owned);
         told.unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string())

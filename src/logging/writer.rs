@@ -1,20 +1,20 @@
-//! Takes log lines where they belong, from a thread of its own, the only one that waits: journald may stand still,
-//! and standard error may be a pipe that is not read. Lines wait in a queue of bounded length; what finds no place
-//! in it is counted, and the count is written once there is room.
+//! Writes log lines from a thread of its own, the only one that blocks: journald may hang, and standard error may be a
+//! pipe that is not read. Lines wait in a queue of limited length; lines that do not fit are counted, and the count is
+//! written once there is room.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many lines wait at most: those of a storm of a thousand workers.
-const LINES: usize = 16 * 1024;
-/// So much memory they take at most, in bytes.
-const BYTES: usize = 8 * 1024 * 1024;
-/// The wait before a line that was not taken is tried again.
-const RETRY: Duration = Duration::from_millis(200);
+/// Maximum number of queued lines: those of a storm of a thousand workers.
+const MAX_QUEUED_LINES: usize = 16 * 1024;
+/// Maximum size of queued lines, in bytes.
+const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
+/// Delay before a failed write is repeated.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// Where lines go.
+/// A destination of lines.
 pub(super) trait Sink: Send + 'static {
     /// Writes a line, however long that takes.
     fn write(&mut self, line: &[u8]) -> io::Result<()>;
@@ -22,11 +22,11 @@ pub(super) trait Sink: Send + 'static {
     /// Whether to try the same line again after this error.
     fn may_pass(&self, error: &io::Error) -> bool;
 
-    /// The line that says how many are missing.
+    /// The line that reports dropped lines.
     fn missing(&self, lines: u64) -> Vec<u8>;
 }
 
-/// The way to the thread.
+/// The handle of the thread.
 #[derive(Debug, Clone)]
 pub(super) struct Writer(Arc<Shared>);
 
@@ -48,7 +48,7 @@ struct Queue {
 
 impl Queue {
     fn put(&mut self, line: Vec<u8>) {
-        if self.lines.len() >= LINES || self.bytes + line.len() > BYTES {
+        if self.lines.len() >= MAX_QUEUED_LINES || self.bytes + line.len() > MAX_QUEUED_BYTES {
             self.missing += 1;
             return;
         }
@@ -72,13 +72,13 @@ impl Writer {
         Ok(Self(shared))
     }
 
-    /// Has a line written; never waits.
+    /// Queues a line; never blocks.
     pub fn put(&self, line: Vec<u8>) {
         self.0.queue().put(line);
         self.0.filled.notify_one();
     }
 
-    /// Waits until all is written, for as long as there is time.
+    /// Waits until everything is written, within the time.
     pub fn flush(&self, time: Duration) {
         let latest = Instant::now() + time;
         let mut queue = self.0.queue();
@@ -94,7 +94,7 @@ impl Writer {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // What is in it is whole at any time.
+        // The queue is consistent at any time.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,7 +105,7 @@ impl Shared {
                 if !sink.may_pass(&error) {
                     break;
                 }
-                std::thread::sleep(RETRY);
+                std::thread::sleep(RETRY_DELAY);
             }
         }
     }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{self, Receiver, Sender};
 
-    /// Takes a line whenever it is allowed to.
+    /// A sink that takes a line when it is allowed to.
     struct Slow(Receiver<io::Result<()>>, Sender<String>);
 
     impl Sink for Slow {
@@ -161,23 +161,23 @@ mod tests {
         writer.put(b"first".to_vec());
         let begin = Instant::now();
         // The thread may have taken the first one already.
-        for _ in 0..LINES + 10 {
+        for _ in 0..MAX_QUEUED_LINES + 10 {
             writer.put(b"more".to_vec());
         }
         assert!(begin.elapsed() < SOON);
         writer.flush(Duration::from_millis(10));
 
         allow.send(Err(io::ErrorKind::NotFound.into())).unwrap();
-        for _ in 0..LINES + 20 {
+        for _ in 0..MAX_QUEUED_LINES + 20 {
             allow.send(Ok(())).unwrap();
         }
         writer.flush(SOON);
         let lines: Vec<String> = told.try_iter().collect();
         assert_eq!(lines[0], "first");
-        let missing = LINES + 11 - (lines.len() - 1);
+        let missing = MAX_QUEUED_LINES + 11 - (lines.len() - 1);
         assert_eq!(lines.last().unwrap(), &format!("{missing} missing"));
         assert!((10..=11).contains(&missing), "{missing}");
-        writer.put(vec![b'x'; BYTES + 1]);
+        writer.put(vec![b'x'; MAX_QUEUED_BYTES + 1]);
         writer.flush(SOON);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1 missing"]);
     }

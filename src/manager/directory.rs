@@ -1,11 +1,10 @@
-//! Directories that units work in, as the file system shows them and as commands name them.
+//! Working directories of units, in the file system and in commands.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Whether there is definitely no such directory (`ENOENT`), or something else in its place
-/// (`ENOTDIR`). One that cannot be looked at may be there. May wait for a file system that does not
-/// answer.
+/// Whether there is definitely no such directory (`ENOENT`), or something else in its place (`ENOTDIR`). If it cannot
+/// be accessed, it may exist. This may block on a file system that does not answer.
 pub(crate) fn is_gone(path: &Path) -> bool {
     match std::fs::metadata(path) {
         Ok(found) => !found.is_dir(),
@@ -13,16 +12,16 @@ pub(crate) fn is_gone(path: &Path) -> bool {
     }
 }
 
-/// The directory in which `podman exec` is told to run a command: `-w DIR`, `--workdir DIR` or
-/// `--workdir=DIR`, before the name of the container.
+/// The directory of a `podman exec` command: `-w DIR`, `--workdir DIR` or `--workdir=DIR`, before the name of the
+/// container.
 pub(super) fn of_container_command(command: &[String]) -> Option<PathBuf> {
-    /// Options of podman-exec(1) whose value is a word of its own.
+    /// Options of podman-exec(1) with a separate value.
     const TAKE_A_WORD: [&str; 9] =
         ["-e", "--env", "--env-file", "-u", "--user", "--detach-keys", "--preserve-fd", "--preserve-fds", "--cidfile"];
     let program = Path::new(command.first()?).file_name()?;
     let rest = command.get(1..).filter(|_| program == "podman" || program == "docker")?;
     let exec = rest.iter().position(|word| word == "exec").or_else(|| {
-        // As `podman container exec` it is the same.
+        // `podman container exec` is the same.
         rest.windows(2).position(|words| words[0] == "container" && words[1] == "exec").map(|at| at + 1)
     })?;
     let mut words = rest[exec + 1..].iter().map(String::as_str);
@@ -55,7 +54,7 @@ mod tests {
         let link = place.path().join("link");
         std::os::unix::fs::symlink(place.path().join("missing"), &link).unwrap();
         assert!(is_gone(&link), "it leads nowhere");
-        // What cannot be looked at for another reason may be there.
+        // If it cannot be accessed for another reason, it may exist.
         assert!(!is_gone(&place.path().join("x".repeat(300))));
         let circle = place.path().join("circle");
         std::os::unix::fs::symlink(&circle, &circle).unwrap();

@@ -1,27 +1,27 @@
-//! A number that changes when what is in the files that define a unit does.
+//! A hash of the files that define a unit.
 
 use std::fs::File;
 use std::hash::Hasher;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// The kind of number, in its upper 16 bits: see [`is_another_definition`](crate::core::units::is_another_definition).
-/// To be changed with what the number is made of.
+/// The kind of hash, in its upper 16 bits: see [`is_another_definition`](crate::core::units::is_another_definition). To
+/// be changed whenever the hash is computed differently.
 const KIND: u64 = 0xc047;
-/// As much of a file as is read: no file that defines a unit is longer.
-const LONGEST: u64 = 1024 * 1024;
+/// How much of a file is read: no file that defines a unit is longer.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Made of the paths of the files and what is in them, not of their times: a generator writes them anew at each
-/// reload. It is written down and compared by later versions, so it is no hash that may change with Rust.
+/// Computed from the paths and contents of the files, not from their times: a generator writes them again at each
+/// reload. It is saved and compared by later versions, so it must not be a hash that may change with Rust.
 ///
-/// Reads files, which can be on a file system that does not answer.
+/// Reads files, which may block on a file system that does not answer.
 pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
     use std::os::unix::ffi::OsStrExt;
     let mut number = Fnv::default();
     for path in files {
         number.write(path.as_os_str().as_bytes());
         let mut content = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut content));
+        let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut content));
         number.write_u64(match &read {
             Ok(length) => *length as u64,
             Err(error) if error.kind() == ErrorKind::NotFound => u64::MAX,
@@ -32,11 +32,11 @@ pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
         }
     }
     let hash = number.finish();
-    // Nothing of it is lost for being shorter.
+    // The lower bits are enough.
     KIND << 48 | (hash ^ hash >> 48) & (u64::MAX >> 16)
 }
 
-/// FNV-1a: a hash that stays the same from one version to the next.
+/// FNV-1a: a hash that is the same in all versions.
 struct Fnv(u64);
 
 impl Default for Fnv {

@@ -1,7 +1,7 @@
-//! The log of one unit: its last lines, and those to come.
+//! The log of one unit: its last lines, and optionally those that follow.
 //!
-//! Where they stand is each manager's own matter; here is what it comes to. A reader of the log is a
-//! child process, in a task that ends, and it with it, when the [`Log`] is dropped.
+//! Each manager has its own way to read logs; this is the result. A child process reads the log, in a task that ends,
+//! together with the process, when the [`Log`] is dropped.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::SystemTime;
@@ -13,13 +13,12 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::core::event::excerpt;
 
-/// So many lines wait for whoever follows before the reader does.
-const QUEUE: usize = 256;
-/// More of a line than this is not kept, in bytes: journald cuts lines off at 48 KiB, of which each
-/// byte can take four in JSON.
-const LONGEST: usize = 256 * 1024;
+/// Maximum number of lines that wait for a slow follower.
+const MAX_QUEUED_LINES: usize = 256;
+/// Maximum length of a line, in bytes: journald cuts lines at 48 KiB, of which each byte can take four in JSON.
+const MAX_LINE_BYTES: usize = 256 * 1024;
 
-/// Who wrote a line.
+/// The author of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Author {
     /// The unit's own processes.
@@ -33,12 +32,11 @@ pub enum Author {
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// When it was written; `None` where that is not known, as in a file.
+    /// When it was written; `None` if unknown, as in a file.
     pub time: Option<SystemTime>,
-    /// By whom.
+    /// Its author.
     pub author: Author,
-    /// What it says, fit to show: without control characters, never empty, at most 1000 characters and
-    /// then `…`.
+    /// Its text, safe to show: without control characters, never empty, cut to 1000 characters and `…`.
     pub text: String,
 }
 
@@ -48,22 +46,22 @@ pub struct LogLine {
 pub struct LogError(pub(super) String);
 
 impl LogError {
-    /// It takes longer than anybody waits.
+    /// Reading it takes too long.
     pub(crate) fn slow() -> Self {
         Self("it takes too long".to_owned())
     }
 }
 
-/// Which lines are wanted.
+/// Which lines to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WantedLines {
-    /// So many of the past, the latest.
+    /// Number of past lines; the latest are read.
     pub last: usize,
-    /// Also those that are yet to be written.
+    /// Whether to continue with lines as they are written.
     pub follow: bool,
 }
 
-/// Lines as they come, the oldest first. Dropped, it reads no further.
+/// Lines as they come, the oldest first. Reading ends when this is dropped.
 #[derive(Debug)]
 pub struct Log {
     lines: mpsc::Receiver<Result<LogLine, LogError>>,
@@ -71,21 +69,21 @@ pub struct Log {
 }
 
 impl Log {
-    /// The next line; `None` at the end, which does not come while one follows.
+    /// The next line; `None` at the end, which does not come while following.
     ///
     /// # Errors
     ///
-    /// If the log cannot be read, or no longer.
+    /// If the log cannot be read.
     pub async fn next(&mut self) -> Result<Option<LogLine>, LogError> {
         self.lines.recv().await.transpose()
     }
 
-    /// What a task sends that is given the other end.
+    /// Messages of the reading task.
     pub(super) fn read_by<F>(reader: impl FnOnce(Pen) -> F) -> Self
     where
         F: Future<Output = Result<(), LogError>> + Send + 'static,
     {
-        let (sender, lines) = mpsc::channel(QUEUE);
+        let (sender, lines) = mpsc::channel(MAX_QUEUED_LINES);
         let mut tasks = JoinSet::new();
         let reading = reader(Pen(sender.clone()));
         tasks.spawn(async move {
@@ -97,19 +95,19 @@ impl Log {
     }
 }
 
-/// The end of a [`Log`] that lines are put in.
+/// The sending end of a [`Log`].
 #[derive(Debug, Clone)]
 pub(super) struct Pen(mpsc::Sender<Result<LogLine, LogError>>);
 
 impl Pen {
-    /// Adds a line, when there is room.
+    /// Adds a line, waiting for room.
     pub async fn write(&self, line: LogLine) {
-        // Nobody wants it where the other end is gone: then this task is about to be aborted.
+        // If the receiver is gone, this task is about to be aborted.
         let _ = self.0.send(Ok(line)).await;
     }
 }
 
-/// What a program prints, line by line. Dropped, the program is killed.
+/// The output of a program, line by line. The program is killed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Printed {
     program: String,
@@ -119,7 +117,7 @@ pub(super) struct Printed {
 }
 
 impl Printed {
-    /// Runs a program that reads nothing.
+    /// Runs a program without input.
     pub fn by(mut command: Command) -> Result<Self, LogError> {
         let program = command.as_std().get_program().display().to_string();
         let failed = |error| LogError(format!("{program}: {error}"));
@@ -133,7 +131,7 @@ impl Printed {
         Ok(Self { program, child, output: BufReader::new(output), complaints })
     }
 
-    /// The next line, without its end; `None` once the program has ended well.
+    /// The next line, without its end; `None` once the program has ended successfully.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, LogError> {
         match self.line_or_end().await {
             Ok(Ok(line)) => Ok(Some(line)),
@@ -155,7 +153,7 @@ impl Printed {
     }
 }
 
-/// The last of what a program complains of.
+/// The last error message of a program.
 async fn complaints(errors: ChildStderr) -> String {
     let mut errors = BufReader::new(errors);
     let mut last = Vec::new();
@@ -165,7 +163,7 @@ async fn complaints(errors: ChildStderr) -> String {
     excerpt(&String::from_utf8_lossy(&last))
 }
 
-/// The next line without its end, cut off where it gets too long; `None` at the end.
+/// The next line without its end, cut if it is too long; `None` at the end.
 async fn bounded_line(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut begun = false;
@@ -177,7 +175,7 @@ async fn bounded_line(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Resul
         begun = true;
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let piece = &buffer[..end.unwrap_or(buffer.len())];
-        line.extend_from_slice(&piece[..piece.len().min(LONGEST - line.len())]);
+        line.extend_from_slice(&piece[..piece.len().min(MAX_LINE_BYTES - line.len())]);
         let consumed = end.map_or(buffer.len(), |end| end + 1);
         input.consume(consumed);
         if end.is_some() {
@@ -214,7 +212,7 @@ mod tests {
         assert_eq!(lines, [b"one".to_vec(), vec![], b"two\xff".to_vec()]);
         assert!(end.is_ok());
         let (lines, _) = read("head -c 1000000 /dev/zero; echo; echo next").await;
-        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [LONGEST, 4]);
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_LINE_BYTES, 4]);
     }
 
     #[tokio::test]

@@ -1,9 +1,8 @@
-//! The edge to the service manager: everything the system knows of units comes in here, and every
-//! start goes out here.
+//! The service manager: all knowledge about units comes from here, and all starts go through here.
 //!
-//! [`ServiceManager`] is what the rest of the program sees. Changes and the ends of starts arrive
-//! on one channel in the order in which the manager told them, because that order carries meaning:
-//! a unit that is seen to fail after its start job ended has died, before it has not been started.
+//! [`ServiceManager`] is the interface for the rest of the program. Changes and the ends of starts arrive on one
+//! channel in the order in which the manager reported them, because that order matters: a unit that fails after its
+//! start job has ended has died, one that fails before was not started.
 
 mod directory;
 mod fingerprint;
@@ -30,14 +29,14 @@ use crate::core::units::{Detail, Inspection, Location, UnitName, UnitStatus};
 pub(crate) use directory::is_gone as directory_is_gone;
 use log::{Log, WantedLines};
 
-/// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
+/// The service manager of this platform, chosen only here.
 #[cfg(target_os = "linux")]
 pub type Native = systemd::Systemd;
-/// The service manager of this platform. Here, and nowhere else, it is decided which one that is.
+/// The service manager of this platform, chosen only here.
 #[cfg(not(target_os = "linux"))]
 pub type Native = launchd::Launchd;
 
-/// Whose units: those of the calling user, or those of the system.
+/// The scope of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
@@ -47,34 +46,31 @@ pub enum Scope {
     System,
 }
 
-/// Something the service manager told.
+/// A change that the service manager reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// All units asked for that are loaded.
+    /// All loaded units that match the patterns.
     Units(Vec<UnitStatus>),
-    /// One unit changed just now.
+    /// One unit has just changed.
     Unit(UnitStatus),
-    /// The manager reloads its files: what was told before may be wrong until the next
-    /// [`Change::Units`].
+    /// The manager reloads its files: earlier reports may be wrong until the next [`Change::Units`].
     Reloading,
-    /// The manager cannot be reached, says why: nothing is known until the next
-    /// [`Change::Units`].
+    /// The manager cannot be reached, says why: nothing is known until the next [`Change::Units`].
     Lost(String),
-    /// The manager is about to end, and stops everything: nothing is to be decided, or concluded from what goes
-    /// down, until the next [`Change::Units`].
+    /// The manager is shutting down, and stops everything: nothing must be decided or concluded until the next
+    /// [`Change::Units`].
     ShuttingDown,
     /// A start ended.
     Finished(UnitName, Outcome),
-    /// Another client's job succeeded that did something to the unit, or would have if it had not been so already.
+    /// Another client's job succeeded that had an effect on the unit, or would have had one.
     JobDone(UnitName),
-    /// A start of ours took the place of another client's stop.
+    /// A start of ours replaced another client's stop.
     StopOverridden(UnitName),
     /// Another client's start ended because a unit that this one needs did not come up.
     KeptFromStarting(UnitName),
-    /// The units whose socket has failed: all of them.
+    /// All units with a failed socket.
     FailedSockets(Vec<UnitName>),
-    /// Which units have other names that match the patterns: told before they are listed, when that is another than
-    /// before.
+    /// The aliases that match the patterns: sent before the units are listed, when they have changed.
     Aliases(Aliases),
 }
 
@@ -89,13 +85,13 @@ impl From<Change> for Fact {
             Change::StopOverridden(unit) => Self::StopOverridden(unit),
             Change::KeptFromStarting(unit) => Self::KeptFromStarting(unit),
             Change::FailedSockets(units) => Self::FailedSockets(units),
-            // Which units are covered is a setting: it takes effect with the settings that it is put into.
+            // Which units are covered is a setting: it changes together with the settings.
             Change::Aliases(_) => Self::Deadline,
         }
     }
 }
 
-/// Changes, in the order in which the manager told them.
+/// Changes, in the order in which the manager reported them.
 pub type Changes = mpsc::UnboundedReceiver<Change>;
 
 /// Why the service manager did not answer.
@@ -104,90 +100,89 @@ pub enum ManagerError {
     /// No connection, or it was lost.
     #[error("cannot reach the service manager: {0}")]
     Unreachable(String),
-    /// It answered with an error.
+    /// It returned an error.
     #[error("the service manager refused {what}: {why}")]
     Refused {
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// Its answer.
+        /// The manager's message.
         why: String,
     },
-    /// It answered something that this version does not understand.
+    /// Its answer makes no sense to this version.
     #[error("the service manager's answer to {what} cannot be read: {why}")]
     Unexpected {
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// What is wrong with the answer.
+        /// The error in the answer.
         why: String,
     },
 }
 
-/// A service manager: lists units, looks at one closely, starts one, and tells of changes.
+/// A service manager: lists units, inspects and starts them, and reports changes.
 ///
 /// A handle is cheap to clone. When the last one is dropped, the connection ends.
 pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// The loaded units that match the patterns given at connection.
     fn list(&self) -> impl Future<Output = Result<Vec<UnitStatus>, ManagerError>> + Send;
 
-    /// Those of them that are not simply up: on most days next to none, so that there is hardly
-    /// anything to send. A manager that cannot tell them apart lists all.
+    /// Those of them that are not simply up: usually very few. A manager that cannot select them lists all.
     fn list_not_up(&self) -> impl Future<Output = Result<Vec<UnitStatus>, ManagerError>> + Send {
         self.list()
     }
 
-    /// The units whose socket has failed: their clients reach nothing, though they may be up.
+    /// Units with a failed socket: their clients cannot reach them, although they may be up.
     fn failed_sockets(&self) -> impl Future<Output = Result<Vec<UnitName>, ManagerError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// Asks for a list; it arrives as [`Change::Units`]. Before the first call of it a manager need not
-    /// tell of changes: who only wants to ask does not pay for that.
+    /// Requests a list, which arrives as [`Change::Units`]. Before the first call, a manager need not report changes,
+    /// which would be a waste for a single question.
     fn refresh(&self);
 
     /// Replaces the patterns of units to list, and asks for a list.
     fn cover(&self, patterns: Vec<String>);
 
-    /// The units with other names that match the patterns. From then on they are listed too. A manager that knows no
-    /// other names has none.
+    /// The aliases that match the patterns. From then on, their units are listed too. A manager without aliases returns
+    /// none.
     fn aliases(&self) -> impl Future<Output = Result<Aliases, ManagerError>> + Send {
         std::future::ready(Ok(Aliases::new()))
     }
 
-    /// Whether there is a unit, or a file of one, that the pattern matches. Not known is `None`.
+    /// Whether there is a unit, or a unit file, that matches the pattern. `None` if unknown.
     fn has_any(&self, _pattern: &str) -> impl Future<Output = Option<bool>> + Send {
         std::future::ready(None)
     }
 
-    /// A close look at one unit.
+    /// Inspects one unit.
     fn inspect(&self, unit: &UnitName, detail: Detail)
     -> impl Future<Output = Result<Inspection, ManagerError>> + Send;
 
-    /// Where a unit works. Asked of every covered unit once, so it is to be cheap.
+    /// The location of a unit. Called once for every covered unit, so it should be cheap.
     fn location(&self, unit: &UnitName) -> impl Future<Output = Result<Location, ManagerError>> + Send {
         async { Ok(self.inspect(unit, Detail::default()).await?.location()) }
     }
 
-    /// Starts a unit, or restarts it, so that no other unit changes. Its failure is cleared only if the manager
-    /// refuses the start for the sake of a start limit, and the unit survives that. Always leads to exactly one
-    /// [`Change::Finished`], after `timeout` at the latest.
+    /// Starts or restarts a unit so that no other unit changes. Its failure is cleared only if the manager's start
+    /// limit refuses the start, and the unit survives that. Always leads to exactly one [`Change::Finished`], after
+    /// `timeout` at the latest.
     fn start(&self, start: &Start, timeout: Duration);
 
     /// Stops a unit that was started although a stop was requested.
     fn stop(&self, unit: &UnitName);
 
-    /// Stops a unit because a person wants it down, and waits until it is. The manager's own signals tell the healer
-    /// that it was meant.
+    /// Stops a unit because you want it down, and waits until it is. The manager's own signals tell the healer that
+    /// the stop was on purpose.
     fn end(&self, unit: &UnitName) -> impl Future<Output = Result<(), ManagerError>> + Send;
 
-    /// What went wrong, fit to show: the last line that the unit's own processes wrote in the run that failed, else
-    /// the manager's line that names the cause. `None` if nothing went wrong, or it cannot be found.
+    /// The cause of a failure: the last line of the unit's own processes in the failed run, else the manager's line
+    /// that names the cause. `None` if there was no failure, or it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
 
-    /// The log of the unit, whether or not it is covered: what its processes wrote, and where that is
-    /// kept together, what was told of it.
+    /// The log of the unit, whether or not it is covered: output of its processes, and messages about it if they are in
+    /// the same place.
     fn log(&self, unit: &UnitName, wanted: WantedLines) -> impl Future<Output = Log> + Send;
 
-    /// Since when the unit has been up; `None` if it is not, or that cannot be told.
+    /// When the unit came up; `None` if it is not up, or that is unknown.
     fn up_since(&self, unit: &UnitName) -> impl Future<Output = Option<SystemTime>> + Send {
         async {
             let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
@@ -195,14 +190,14 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
         }
     }
 
-    /// The manager's own commands about the unit, for people to paste; `None` are systemd's for the scope.
+    /// Commands to the manager about the unit, for users; `None` for systemd's commands for the scope.
     fn commands(&self, unit: &UnitName) -> impl Future<Output = Option<explain::Manager>> + Send {
         let _ = unit;
         std::future::ready(None)
     }
 
-    /// Waits until no start is under way that would be left half done if this process ended: none
-    /// ever is where the manager itself performs them.
+    /// Waits until no start is under way that would be incomplete if this process ended. Returns at once if the manager
+    /// performs starts itself.
     fn settled(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }

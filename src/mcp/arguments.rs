@@ -1,4 +1,4 @@
-//! What a call says, read with sentences that an assistant can mend its call by.
+//! Reads the arguments of a call, with errors that help an assistant to correct it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,29 +6,29 @@ use std::time::Duration;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
-/// The longest piece of an argument that is repeated in a complaint, in characters.
-const LONGEST: usize = 60;
+/// Maximum length of an argument's value in an error, in characters.
+const MAX_QUOTED_CHARS: usize = 60;
 
-/// The arguments of a call that are not read yet.
+/// The arguments that were not read yet.
 #[derive(Debug)]
 pub(super) struct Arguments {
     left: JsonObject,
     known: Vec<&'static str>,
 }
 
-/// What is wrong with an argument, as one sentence.
+/// The error of an argument, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Wrong(String);
 
 impl Arguments {
     pub fn new(mut arguments: JsonObject) -> Self {
-        // An assistant that means nothing may say so.
+        // `null` stands for a missing argument.
         arguments.retain(|_, value| !value.is_null());
         Self { left: arguments, known: Vec::new() }
     }
 
-    /// The name of a worker, which tools for one and tools for many call differently.
+    /// The name of a worker, whose key differs between tools.
     pub fn target(&mut self, name: &'static str) -> Result<Option<String>, Wrong> {
         self.known.push(name);
         let other = if name == "unit" { "target" } else { "unit" };
@@ -60,7 +60,7 @@ impl Arguments {
         Ok(Some(number))
     }
 
-    /// There are no others. What was meant by one that is not known cannot be told, so nothing is done.
+    /// Rejects further arguments. An unknown argument may be a mistake, so nothing is done.
     pub fn end(self) -> Result<(), Wrong> {
         let Some(name) = self.left.keys().next() else { return Ok(()) };
         let known: Vec<String> = self.known.iter().map(|name| format!("`{name}`")).collect();
@@ -77,7 +77,7 @@ impl Arguments {
     }
 }
 
-/// An argument that a call cannot do without.
+/// A required argument.
 pub(super) fn required<T>(name: &str, argument: Option<T>) -> Result<T, Wrong> {
     argument.ok_or_else(|| Wrong(format!("`{name}` is missing: name a unit, SITE/WORKER or a site")))
 }
@@ -86,10 +86,10 @@ fn wrong(name: &str, wanted: &str, value: &Value) -> Wrong {
     Wrong(format!("`{name}` has to be {wanted}, not {}", shown(value)))
 }
 
-/// A value as it was written, cut off where that gets too long.
+/// A value as it was written, cut if it is too long.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }

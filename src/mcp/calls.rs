@@ -1,4 +1,4 @@
-//! What each tool does.
+//! The tools' implementations.
 
 use std::ops::RangeInclusive;
 
@@ -9,30 +9,30 @@ use super::arguments::{Arguments, Wrong, required};
 use super::render;
 use crate::api::{HealRequest, Paused};
 use crate::client::daemon::{DaemonClient, DaemonError};
-use crate::client::log::{self, Author, LogLine};
+use crate::client::log::{self, LogLine};
 use crate::client::{self, Access};
 use crate::core::batch::summary;
 use crate::core::units::UnitName;
-use crate::setup::{Error as SetupError, Options};
+use crate::setup::{Options, SetupError};
 
 /// How long a worker has to stay up to count as healed, as with `workerheal heal`.
-const PROVE: &str = "1s";
-/// How many lines of a log can be asked for, and how many come unasked.
-pub(super) const LINES: RangeInclusive<usize> = 1..=500;
-pub(super) const USUAL_LINES: usize = 50;
-/// So much of a log is answered, in characters: more would fill an assistant's memory.
-const LONGEST_LOG: usize = 40_000;
+const PROVING_TIME: &str = "1s";
+/// Range and default of the number of log lines.
+pub(super) const LOG_LINES_RANGE: RangeInclusive<usize> = 1..=500;
+pub(super) const DEFAULT_LOG_LINES: usize = 50;
+/// Maximum length of a returned log, in characters: more would fill an assistant's context.
+const MAX_LOG_CHARS: usize = 40_000;
 
-/// What a tool answers.
+/// The result of a tool.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// To be read.
+    /// As text.
     pub text: String,
-    /// The same as an object, by the tool's schema.
+    /// As an object that follows the tool's schema.
     pub facts: Value,
 }
 
-/// One step of a call, of so many.
+/// A step of a call, and the number of all steps.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub number: u32,
@@ -40,36 +40,36 @@ pub(super) struct Step {
     pub message: String,
 }
 
-/// Why a tool did not do what it is for.
+/// Why a tool failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum CallError {
     #[error("there is no such tool")]
     NoSuchTool,
     #[error(transparent)]
     Argument(#[from] Wrong),
     #[error(transparent)]
-    Standalone(#[from] client::Error),
+    Standalone(#[from] client::ClientError),
     #[error("{target:?} names {} workers, and this tool reads one: {}", units.len(), list(units))]
     Several { target: String, units: Vec<UnitName> },
 }
 
-impl From<DaemonError> for Error {
+impl From<DaemonError> for CallError {
     fn from(error: DaemonError) -> Self {
         Self::Standalone(error.into())
     }
 }
 
-impl From<SetupError> for Error {
+impl From<SetupError> for CallError {
     fn from(error: SetupError) -> Self {
         Self::Standalone(error.into())
     }
 }
 
-/// As `workerheal detect --json` finds it, with or without a daemon.
-pub(super) async fn health(options: &Options, arguments: Arguments) -> Result<Answer, Error> {
+/// As in `workerheal detect --json`, with or without a daemon.
+pub(super) async fn health(options: &Options, arguments: Arguments) -> Result<Answer, CallError> {
     arguments.end()?;
     let workers = Access::open(options).await?.detect(true).await?;
-    // Strings always are JSON.
+    // Strings never fail.
     let text = serde_json::to_string_pretty(&workers).unwrap_or_default();
     Ok(Answer { text, facts: json!({ "workers": workers }) })
 }
@@ -78,23 +78,23 @@ pub(super) async fn heal(
     options: &Options,
     mut arguments: Arguments,
     steps: mpsc::UnboundedSender<Step>,
-) -> Result<Answer, Error> {
+) -> Result<Answer, CallError> {
     let targets = arguments.target("unit")?.into_iter().collect();
     arguments.end()?;
     let mut access = Access::open(options).await?;
-    let request = HealRequest { targets, prove: Some(PROVE.to_owned()), dry_run: false };
+    let request = HealRequest { targets, prove: Some(PROVING_TIME.to_owned()), dry_run: false };
     let mut heal = access.heal(&request).await?;
     let plan = heal.plan().clone();
-    // Each worker is begun and ended.
+    // Two steps for each worker: begin and end.
     let of = u32::try_from(2 * (plan.unhealthy.len() + plan.refused.len())).unwrap_or(u32::MAX);
     let mut number = 0;
     while let Some(event) = heal.next().await? {
-        // The end of all is the answer.
+        // The end of the call is its result.
         if event.unit.is_empty() {
             continue;
         }
         number += 1;
-        // Whoever does not listen is not told.
+        // The receiver may be gone.
         let _ = steps.send(Step { number, of, message: event.to_string() });
     }
     let report = heal.into_report();
@@ -107,7 +107,7 @@ pub(super) async fn heal(
     Ok(Answer { text, facts })
 }
 
-pub(super) async fn explain(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+pub(super) async fn explain(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
     let target = required("target", arguments.target("target")?)?;
     arguments.end()?;
     let explained = Access::open(options).await?.explain(&[target]).await?;
@@ -115,14 +115,14 @@ pub(super) async fn explain(options: &Options, mut arguments: Arguments) -> Resu
     Ok(Answer { text: texts.join("\n\n"), facts: json!({ "workers": explained }) })
 }
 
-pub(super) async fn pause(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+pub(super) async fn pause(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
     let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
     let time = arguments.duration("duration")?;
     arguments.end()?;
     Ok(paused(&DaemonClient::connect(options).await?.pause(&targets, time).await?))
 }
 
-pub(super) async fn resume(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+pub(super) async fn resume(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
     let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
     arguments.end()?;
     Ok(paused(&DaemonClient::connect(options).await?.resume(&targets).await?))
@@ -133,9 +133,9 @@ fn paused(paused: &Paused) -> Answer {
     Answer { text: render::pauses(&paused.pauses) + &warning, facts: json!({ "pauses": paused.pauses }) }
 }
 
-pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<Answer, Error> {
+pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
     let target = required("target", arguments.target("target")?)?;
-    let count = arguments.number("lines", &LINES)?.unwrap_or(USUAL_LINES);
+    let count = arguments.number("lines", &LOG_LINES_RANGE)?.unwrap_or(DEFAULT_LOG_LINES);
     arguments.end()?;
     // Only covered workers are selected.
     let mut units = Access::open(options).await?.select(std::slice::from_ref(&target)).await?;
@@ -143,7 +143,7 @@ pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<
         Some(unit) if units.is_empty() => unit,
         last => {
             units.extend(last);
-            return Err(Error::Several { target, units });
+            return Err(CallError::Several { target, units });
         }
     };
     let lines = log::last(options, &unit, count).await?;
@@ -156,9 +156,9 @@ pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<
     Ok(Answer { text: render::log(&unit, lines, left_out), facts })
 }
 
-/// As many of the latest lines as there is room for, and how many are left out.
+/// The latest lines that fit, and how many are left out.
 fn latest(lines: &[LogLine]) -> (&[LogLine], usize) {
-    let mut room = LONGEST_LOG;
+    let mut room = MAX_LOG_CHARS;
     let fit = lines.iter().rev().take_while(|line| {
         let length = line.text.chars().count();
         let fits = length <= room;
@@ -170,27 +170,18 @@ fn latest(lines: &[LogLine]) -> (&[LogLine], usize) {
 }
 
 fn line(line: &LogLine) -> Value {
-    let mut fields = json!({ "from": from(line.author), "text": line.text });
+    let mut fields = json!({ "from": render::author(line.author), "text": line.text });
     if let Some(time) = line.time {
         fields["time"] = humantime::format_rfc3339_millis(time).to_string().into();
     }
     fields
 }
 
-/// Who wrote a line, in one word.
-pub(super) fn from(author: Author) -> &'static str {
-    match author {
-        Author::Worker => "worker",
-        Author::Manager => "service-manager",
-        Author::Workerheal => "workerheal",
-    }
-}
-
-/// The first of the units, and that there are more.
+/// The first units, and that there are more.
 fn list(units: &[UnitName]) -> String {
-    const SHOWN: usize = 10;
-    let mut names: Vec<&str> = units.iter().take(SHOWN).map(UnitName::short).collect();
-    if units.len() > SHOWN {
+    const MAX_UNITS_SHOWN: usize = 10;
+    let mut names: Vec<&str> = units.iter().take(MAX_UNITS_SHOWN).map(UnitName::short).collect();
+    if units.len() > MAX_UNITS_SHOWN {
         names.push("…");
     }
     names.join(", ")
@@ -199,12 +190,13 @@ fn list(units: &[UnitName]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::log::Author;
 
     #[test]
     fn the_latest_lines_are_answered_as_far_as_there_is_room() {
         let line = |length| LogLine { time: None, author: Author::Worker, text: "é".repeat(length) };
         assert_eq!(latest(&[]), (&[][..], 0));
-        let lines = [line(1), line(LONGEST_LOG - 1), line(1)];
+        let lines = [line(1), line(MAX_LOG_CHARS - 1), line(1)];
         assert_eq!(latest(&lines), (&lines[1..], 1));
         assert_eq!(latest(&lines[..2]), (&lines[..2], 0));
     }
@@ -212,7 +204,7 @@ mod tests {
     #[test]
     fn a_name_of_many_says_which() {
         let units = (0..12).map(|n| UnitName::parse(&format!("w{n}")).unwrap()).collect();
-        let error = Error::Several { target: "myapp".into(), units };
+        let error = CallError::Several { target: "myapp".into(), units };
         assert_eq!(
             error.to_string(),
             "\"myapp\" names 12 workers, and this tool reads one: w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, …"

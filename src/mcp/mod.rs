@@ -1,17 +1,17 @@
 //! Tools for assistants: a server of the Model Context Protocol on standard input and output.
 //!
-//! It decides nothing: each tool is a question to the [`client`](crate::client), over a connection made
-//! for that call, so that a daemon which comes or goes meanwhile makes no difference.
+//! It decides nothing: each tool uses the [`client`](crate::client) over a connection for that call, so that a daemon
+//! which starts or ends in between makes no difference.
 //!
-//! Spoken are the protocol versions 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25, as agreed on by
-//! `initialize` (whoever asks for another gets the last of these), and 2026-07-28, which does without. What is
-//! structured in an answer is always an object, as only the last version allows anything else.
+//! The protocol versions are 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25, negotiated by `initialize` (other
+//! versions get the last of these), and 2026-07-28, which does without. Structured results are always objects, as only
+//! the last version allows anything else.
 //!
-//! What a tool cannot do is an answer of that tool, marked as an error, so that the assistant reads why;
-//! only what is no call of a tool at all is an error of the protocol.
+//! An error of a tool is a result of that tool, marked as an error, so that the assistant reads it; only a malformed
+//! call is an error of the protocol.
 //!
-//! - [`tools`]: what there is, for an assistant to read; [`schemas`]: what is answered.
-//! - [`arguments`]: what a call says. [`calls`]: what it does. [`words`]: the answer as a text.
+//! - [`tools`]: the tools' descriptions; [`schemas`]: the schemas of their results.
+//! - [`arguments`]: reads a call's arguments. [`calls`]: performs it. [`render`]: its result as text.
 
 mod arguments;
 mod calls;
@@ -33,10 +33,10 @@ use self::arguments::Arguments;
 use self::calls::{Answer, Step};
 use crate::setup::Options;
 
-/// The longest message that is taken, in bytes; the longest that makes sense is much shorter.
-const LONGEST_MESSAGE: usize = 1024 * 1024;
+/// Maximum length of a message, in bytes; reasonable ones are much shorter.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// What an assistant is told before it begins.
+/// Instructions for the assistant.
 const INSTRUCTIONS: &str = "\
 workerheal keeps the background workers of this machine alive: processes such as queue consumers, schedulers and dev \
 servers, which the service manager runs as units. A worker is named SITE/WORKER (myapp/queue; in a git worktree myapp/queue@feat-x), where the site is the \
@@ -53,37 +53,37 @@ workers_resume lets it go on; both need workerheal's daemon, the other tools do 
 
 /// Why an assistant cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// What came first was no beginning of a session.
+pub enum McpError {
+    /// The session did not begin as it must.
     #[error("no MCP session: {0}")]
     NoSession(String),
-    /// Something broke; says what.
+    /// The connection failed; says why.
     #[error("the MCP session ended: {0}")]
     Broken(String),
 }
 
-/// Serves the assistant at the other end of standard input and output, until that ends.
+/// Serves the assistant on standard input and output, until it disconnects.
 ///
 /// # Errors
 ///
 /// If the other end does not speak the protocol.
-pub async fn serve(options: Options) -> Result<(), Error> {
+pub async fn serve(options: Options) -> Result<(), McpError> {
     let (input, output) = stdio_pipes();
-    let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(LONGEST_MESSAGE);
+    let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(MAX_MESSAGE_BYTES);
     let session = match Box::pin(Server { options }.serve(transport)).await {
         Ok(session) => session,
-        // It went before it began.
+        // It disconnected before the session began.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(ServerInitializeError::ExpectedInitializeRequest(_)) => {
-            return Err(Error::NoSession("the first message was no `initialize` request".to_owned()));
+            return Err(McpError::NoSession("the first message was no `initialize` request".to_owned()));
         }
-        Err(error) => return Err(Error::NoSession(error.to_string())),
+        Err(error) => return Err(McpError::NoSession(error.to_string())),
     };
-    session.waiting().await.map_err(|error| Error::Broken(error.to_string()))?;
+    session.waiting().await.map_err(|error| McpError::Broken(error.to_string()))?;
     Ok(())
 }
 
-/// The server: what it needs to make a connection.
+/// The server, with the options for connections.
 #[derive(Debug, Clone)]
 struct Server {
     options: Options,
@@ -127,14 +127,14 @@ impl ServerHandler for Server {
                 tools::PAUSE => calls::pause(&self.options, arguments).await,
                 tools::RESUME => calls::resume(&self.options, arguments).await,
                 tools::LOGS => calls::logs(&self.options, arguments).await,
-                _ => Err(calls::Error::NoSuchTool),
+                _ => Err(calls::CallError::NoSuchTool),
             }
         };
         let told = tell(context.peer, context.meta.get_progress_token(), taken);
         let answer = tokio::select! {
-            // All is told before the answer is given.
+            // All steps are reported before the result.
             (answer, ()) = async { tokio::join!(call, told) } => answer,
-            // Whoever cancels gets no answer, whatever it is.
+            // A cancelled call has no result.
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("the call was cancelled", None)),
         };
         match answer {
@@ -143,7 +143,7 @@ impl ServerHandler for Server {
                 result.structured_content = Some(facts);
                 Ok(result.into())
             }
-            Err(calls::Error::NoSuchTool) => {
+            Err(calls::CallError::NoSuchTool) => {
                 Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None))
             }
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(error.to_string())]).into()),
@@ -151,7 +151,7 @@ impl ServerHandler for Server {
     }
 }
 
-/// Tells the steps of a call to whoever gave a token for that, until there are no more.
+/// Reports the steps of a call, if the caller gave a token for that, until there are no more.
 async fn tell(peer: Peer<RoleServer>, token: Option<ProgressToken>, mut steps: mpsc::UnboundedReceiver<Step>) {
     while let Some(Step { number, of, message }) = steps.recv().await {
         let Some(token) = token.clone() else { continue };

@@ -1,13 +1,12 @@
-//! Answers as texts.
+//! Results as text.
 
-use super::calls::from;
 use crate::api::{PauseKind, PauseReport};
-use crate::client::log::LogLine;
+use crate::client::log::{Author, LogLine};
 use crate::core::batch::LeftAlone;
 use crate::core::event::Report;
 use crate::core::units::UnitName;
 
-/// What became of each worker.
+/// The result for each worker.
 pub(super) fn healed(summary: &str, report: &Report, left_alone: &[LeftAlone]) -> String {
     let healed = report.healed.iter().map(|worker| format!("{} is healed.", worker.unit));
     let failed = report.failed.iter().map(|failure| format!("{} failed: {}", failure.worker.unit, failure.error));
@@ -16,7 +15,7 @@ pub(super) fn healed(summary: &str, report: &Report, left_alone: &[LeftAlone]) -
     lines.join("\n")
 }
 
-/// What is paused now.
+/// The pauses in force.
 pub(super) fn pauses(pauses: &[PauseReport]) -> String {
     if pauses.is_empty() {
         return "Nothing is paused.".to_owned();
@@ -32,7 +31,7 @@ pub(super) fn pauses(pauses: &[PauseReport]) -> String {
     pauses.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The lines of a log, with when and by whom each was written.
+/// The lines of a log, each with its time and author.
 pub(super) fn log(unit: &UnitName, lines: &[LogLine], left_out: usize) -> String {
     if lines.is_empty() {
         return format!("The log of {unit} is empty.");
@@ -43,9 +42,18 @@ pub(super) fn log(unit: &UnitName, lines: &[LogLine], left_out: usize) -> String
     }
     text.extend(lines.iter().map(|line| {
         let time = line.time.map(|time| format!("{} ", humantime::format_rfc3339_millis(time))).unwrap_or_default();
-        format!("{time}{}: {}", from(line.author), line.text)
+        format!("{time}{}: {}", author(line.author), line.text)
     }));
     text.join("\n")
+}
+
+/// The author of a line, in one word.
+pub(super) fn author(author: Author) -> &'static str {
+    match author {
+        Author::Worker => "worker",
+        Author::Manager => "service-manager",
+        Author::Workerheal => "workerheal",
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
-//! What the tools answer, as JSON schemas. That the answers keep to them the tests see with a client that
-//! checks it.
+//! JSON schemas of the tools' results. The tests validate results with a client.
 
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
-use super::calls::from;
+use super::render::author;
 use crate::client::log::Author;
 use crate::core::diagnosis::State;
 use crate::core::explain::Mark;
 
-/// A schema as the object that it is.
+/// A schema as an object.
 pub(super) fn object(schema: Value) -> JsonObject {
     match schema {
         Value::Object(object) => object,
@@ -81,7 +80,7 @@ pub(super) fn pauses() -> Value {
         &json!({
             "kind": { "enum": ["everything", "site", "unit"], "description": "What is paused." },
             "name": text("Which site, or which unit; left out for everything."),
-            "ends_in_ms": { "type": "integer", "minimum": 0, "description": "Milliseconds until it ends by itself; left out if somebody has to resume it." },
+            "ends_in_ms": { "type": "integer", "minimum": 0, "description": "Milliseconds until it ends by itself; left out if it lasts until it is resumed." },
         }),
         &["kind"],
     );
@@ -89,7 +88,7 @@ pub(super) fn pauses() -> Value {
 }
 
 pub(super) fn logs() -> Value {
-    let authors = [Author::Worker, Author::Manager, Author::Workerheal].map(from);
+    let authors = [Author::Worker, Author::Manager, Author::Workerheal].map(author);
     let line = answer(
         &json!({
             "time": { "type": "string", "format": "date-time", "description": "When it was written (RFC 3339, UTC); left out if that is not known." },

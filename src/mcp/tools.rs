@@ -1,22 +1,21 @@
-//! The tools, as an assistant sees them: what each is for, what it takes, what happens.
+//! The tools as an assistant sees them: their purpose, arguments, and effects.
 //!
-//! The hints say what a program may let an assistant do without asking its user:
+//! The hints say what a program may let an assistant do without asking the user:
 //!
-//! - Seeing is harmless.
-//! - To heal starts what is meant to run, and leaves alone what runs well: it destroys nothing, and to ask
-//!   twice does no more than to ask once.
-//! - To pause, and to end a pause, overrules what somebody decided: while healing is paused what fails
-//!   stays down, and what was paused may be started again. That is to be asked first. A pause with a
-//!   duration begins anew when it is asked for again; to resume twice is to resume once.
+//! - Reading is harmless.
+//! - Healing starts workers that should run, and leaves healthy workers alone: it destroys nothing, and is idempotent.
+//! - Pausing and resuming overrule the user's decisions: during a pause, failed workers stay down, and resuming may
+//!   start what was paused. The user should be asked first. A pause with a duration starts again when repeated; resuming
+//!   is idempotent.
 //!
-//! None reaches beyond this machine's service manager, so no world is open.
+//! No tool reaches beyond this machine's service manager.
 
 use std::sync::Arc;
 
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::calls::{LINES, USUAL_LINES};
+use super::calls::{DEFAULT_LOG_LINES, LOG_LINES_RANGE};
 use super::schemas::{self, object};
 
 pub(super) const HEALTH: &str = "workers_health";
@@ -26,7 +25,7 @@ pub(super) const PAUSE: &str = "workers_pause";
 pub(super) const RESUME: &str = "workers_resume";
 pub(super) const LOGS: &str = "worker_logs";
 
-/// Every tool, those first that one begins with.
+/// Every tool, beginning with the one to use first.
 pub(super) fn all() -> Vec<Tool> {
     vec![
         tool(
@@ -61,9 +60,9 @@ pub(super) fn all() -> Vec<Tool> {
                 "target": target("The worker whose log to read. It has to name one worker only."),
                 "lines": {
                     "type": "integer",
-                    "minimum": LINES.start(),
-                    "maximum": LINES.end(),
-                    "default": USUAL_LINES,
+                    "minimum": LOG_LINES_RANGE.start(),
+                    "maximum": LOG_LINES_RANGE.end(),
+                    "default": DEFAULT_LOG_LINES,
                     "description": "How many lines, counted from the end.",
                 },
             }),
@@ -119,7 +118,7 @@ pub(super) fn all() -> Vec<Tool> {
     ]
 }
 
-/// What a tool may do to things.
+/// The effects of a tool.
 #[derive(Clone, Copy)]
 struct Hints {
     read_only: bool,

@@ -1,4 +1,4 @@
-//! What keys have done by the daemon, in the background, and what becomes of it.
+//! Actions of the user, performed by the daemon in the background, and their results.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,21 +14,21 @@ use crate::core::event::Report;
 use crate::core::units::UnitName;
 use crate::setup::Options;
 
-/// So many lines of the past are shown of a log.
+/// Number of past lines shown of a log.
 const PAST_LINES: usize = 200;
 
-/// What became of it.
+/// The result of an action.
 #[derive(Debug)]
 pub(super) enum Done {
-    /// To be told.
+    /// A notice.
     Told(Tone, String),
-    /// The explanation of a worker, or why there is none.
+    /// The explanation of a worker, or an error.
     Explained(Answer),
-    /// The log of a unit can be read.
+    /// The log of a unit was opened.
     Opened(String, Result<Log, String>),
 }
 
-/// Has things done.
+/// Runs actions.
 #[derive(Debug)]
 pub(super) struct Actions {
     options: Options,
@@ -40,7 +40,7 @@ impl Actions {
         Self { options, tasks: JoinSet::new() }
     }
 
-    /// What became of the next one that ends; waits for ever while there is none.
+    /// The result of the next action that ends; waits forever if there is none.
     pub async fn next(&mut self) -> Done {
         loop {
             match self.tasks.join_next().await {
@@ -104,7 +104,9 @@ impl Actions {
         let options = self.options.clone();
         self.tasks.spawn(async move {
             let log = match UnitName::parse(&unit) {
-                Ok(name) => follow(&options, &name, PAST_LINES).await.map_err(|error| client::Error::to_string(&error)),
+                Ok(name) => {
+                    follow(&options, &name, PAST_LINES).await.map_err(|error| client::ClientError::to_string(&error))
+                }
                 Err(error) => Err(error.to_string()),
             };
             Done::Opened(unit, log)
@@ -123,7 +125,7 @@ impl Actions {
     }
 }
 
-/// What a heal came to.
+/// A heal's result as a notice.
 fn outcome(name: &str, report: &Report) -> (Tone, String) {
     match (report.healed.as_slice(), report.failed.as_slice()) {
         ([], []) => (Tone::Good, format!("{name}: nothing is unhealthy.")),

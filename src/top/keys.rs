@@ -1,4 +1,4 @@
-//! How keys change what is shown, and what they have done elsewhere. Pure.
+//! The effects of keys. Pure.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use super::model::{DaemonLink, FollowedLog, Mode, Model, Pane};
 use crate::api::PauseKind;
 use crate::core::report::{Stage, WorkerReport};
 
-/// What is to be done beyond the screen.
+/// An effect outside of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
     Quit,
-    /// Leave the terminal to the shell until the process is continued.
+    /// Suspend, until the process is continued.
     Suspend,
-    /// Draw everything anew: something else has written to the terminal.
+    /// Redraw everything: something else has written to the terminal.
     Repaint,
     Heal(Target),
     Pause(Target, Option<Duration>),
-    /// The worker is only tried anew where nothing is paused.
+    /// Without a pause, the worker is only tried again.
     Resume(Target),
     /// Follow the log of this unit.
     Follow(String),
-    /// Something that cannot be done; says why.
+    /// An action that is impossible; says why.
     Refuse(String),
 }
 
 impl Model {
-    /// A key is pressed.
+    /// Handles a key.
     pub fn press(&mut self, key: KeyEvent) -> Option<Effect> {
         if key.modifiers.contains(KeyModifiers::ALT) {
-            // So terminals send Esc and a key that is pressed right after it.
+            // Terminals send Alt like Esc and a key right after it.
             self.press(KeyEvent::from(KeyCode::Esc));
             return self.press(KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..key });
         }
@@ -119,7 +119,7 @@ impl Model {
         None
     }
 
-    /// Moves the selection; in a pane, what it shows.
+    /// Moves the selection; in a pane, scrolls.
     fn go(&mut self, key: KeyCode) -> Option<Effect> {
         let page = isize::try_from(self.page).unwrap_or(1);
         let by = match key {
@@ -142,7 +142,7 @@ impl Model {
         None
     }
 
-    /// Closes what is open; if nothing is, shows all workers.
+    /// Closes what is open; if nothing is, clears the filter.
     fn back(&mut self) {
         if self.pane == Pane::None {
             self.filter.clear();
@@ -155,7 +155,7 @@ impl Model {
         (self.pane, self.scroll, self.log) = (Pane::None, 0, None);
     }
 
-    /// Opens a pane; closes it if it is open.
+    /// Toggles a pane.
     fn open(&mut self, pane: Pane) -> Option<Effect> {
         let was = self.pane;
         self.close();
@@ -186,7 +186,7 @@ impl Model {
         }
     }
 
-    /// Ends the narrowest pause that holds the selected worker; without one, has it tried anew.
+    /// Ends the narrowest pause of the selected worker; without one, tries the worker again.
     fn resume(&self) -> Effect {
         let worker = match self.at_hand() {
             Ok(worker) => worker,
@@ -201,7 +201,7 @@ impl Model {
         })
     }
 
-    /// The selected worker, for something that the daemon is to do with it.
+    /// The selected worker as the target of an action.
     fn at_hand(&self) -> Result<&WorkerReport, Effect> {
         match self.refused() {
             Some(why) => Err(why),
@@ -209,7 +209,7 @@ impl Model {
         }
     }
 
-    /// Why nothing can be done now.
+    /// Why actions are impossible now, if they are.
     fn refused(&self) -> Option<Effect> {
         let why = "That needs the daemon, which does not answer.";
         (self.daemon != DaemonLink::Up).then(|| Effect::Refuse(why.to_owned()))

@@ -1,10 +1,10 @@
-//! The choice of what to pause, and for how long. Pure.
+//! The menu for pausing: what, and for how long. Pure.
 
 use std::time::Duration;
 
 use crate::core::report::WorkerReport;
 
-/// For how long, and how that is said.
+/// The durations, and how they are shown.
 pub(super) const TIMES: [(&str, Option<Duration>); 5] = [
     ("until it is resumed", None),
     ("15 minutes", Some(Duration::from_secs(15 * 60))),
@@ -16,9 +16,9 @@ pub(super) const TIMES: [(&str, Option<Duration>); 5] = [
 /// Something that can be paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
-    /// How it is called.
+    /// Its display name.
     pub name: String,
-    /// What the daemon is told; nothing is everything.
+    /// The targets for the daemon; empty for everything.
     pub targets: Vec<String>,
 }
 
@@ -40,26 +40,26 @@ impl Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PauseMenu {
     pub targets: Vec<Target>,
-    /// Which of them, and which of [`TIMES`].
+    /// The index of the target, and the index into [`TIMES`].
     pub target: usize,
     pub time: usize,
 }
 
 impl PauseMenu {
-    /// About a worker, its site, and everything.
+    /// For a worker, its site, and everything.
     pub fn about(worker: &WorkerReport) -> Self {
         let site = (!worker.site.is_empty()).then(|| Target::site(&worker.site));
         let targets = [Some(Target::worker(worker)), site, Some(Target::everything())];
         Self { targets: targets.into_iter().flatten().collect(), target: 0, time: 0 }
     }
 
-    /// Moves on to the next target, or back.
+    /// Selects the next or the previous target.
     pub fn turn(&mut self, forward: bool) {
         let count = self.targets.len();
         self.target = (self.target + if forward { 1 } else { count - 1 }) % count;
     }
 
-    /// Moves to a longer time, or a shorter one.
+    /// Selects a longer or a shorter time.
     pub fn lengthen(&mut self, longer: bool) {
         self.time = if longer { (self.time + 1).min(TIMES.len() - 1) } else { self.time.saturating_sub(1) };
     }

@@ -1,9 +1,8 @@
-//! `workerheal top`: the workers on a screen, live.
+//! `workerheal top`: all workers on the screen, live.
 //!
-//! One loop owns what is shown, the [`Model`]. Keys, what the daemon tells ([`daemon`]), what
-//! becomes of what the user wants ([`actions`]) and the log that is followed change it; then it is drawn
-//! ([`view`]), and drawn again when something on the screen changes by itself, and at no other time.
-//! [`terminal`] is the edge to the terminal, and gives it back however this ends.
+//! One loop owns the [`Model`]. Keys, news from the daemon ([`sync`]), results of [`actions`] and the followed log
+//! change it; then it is drawn ([`view`]), and drawn again only when something on the screen changes with time.
+//! [`terminal`] restores the terminal, however this ends.
 
 mod actions;
 mod keys;
@@ -38,27 +37,27 @@ use model::{Model, Tone};
 use sync::News;
 use view::{Clock, Palette};
 
-/// What changes together is drawn together.
-const FRAME: Duration = Duration::from_millis(30);
-/// Clocks are not that exact: a text that is drawn too soon would be drawn twice.
-const AFTERWARDS: Duration = Duration::from_millis(2);
-/// How long a selection has to rest before it is asked why the worker is as it is.
-const RESTS_FOR: Duration = Duration::from_millis(150);
+/// Changes within this time are drawn together.
+const FRAME_INTERVAL: Duration = Duration::from_millis(30);
+/// Added to redraw times, as a text that is drawn too early would be drawn twice.
+const REDRAW_MARGIN: Duration = Duration::from_millis(2);
+/// How long a selection has to rest before its explanation is requested.
+const EXPLAIN_DELAY: Duration = Duration::from_millis(150);
 /// How long the kernel may take to stop this process.
-const STOPS_WITHIN: Duration = Duration::from_millis(100);
-/// What the daemon tells, and is not looked at yet.
-const QUEUE: usize = 256;
+const STOP_TIMEOUT: Duration = Duration::from_millis(100);
+/// Maximum number of unprocessed news from the daemon.
+const NEWS_QUEUE: usize = 256;
 
-/// Shows the workers until the user has seen enough, or the terminal is gone.
+/// Shows the workers until the user quits, or the terminal is gone.
 ///
 /// # Errors
 ///
-/// If standard input or output is no terminal, or it cannot be written to.
+/// If standard input or output is no terminal, or writing fails.
 pub async fn run(options: &Options, colored: bool) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // It is decided already, by all that has a say in it.
+    // Colours are decided already.
     crossterm::style::force_color_output(colored);
     let mut screen = Screen::take()?;
     let mut app = App::new(options.clone(), colored);
@@ -81,7 +80,7 @@ pub async fn run(options: &Options, colored: bool) -> io::Result<()> {
                     Some(effect) => app.perform(effect),
                     None => {}
                 },
-                // Nobody is there to type any more.
+                // The terminal is gone.
                 Some(Err(_)) | None => return Ok(()),
             },
             () = app.changed() => {}
@@ -94,16 +93,16 @@ pub async fn run(options: &Options, colored: bool) -> io::Result<()> {
     }
 }
 
-/// Stops this process as the terminal would have done, until it is continued.
+/// Stops this process as the terminal would, until it is continued.
 async fn suspend() -> io::Result<()> {
     let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     kill_process(getpid(), Signal::TSTP)?;
-    // It may be that nobody could continue it: then the kernel does not stop it.
-    let _ = timeout(STOPS_WITHIN, continued.recv()).await;
+    // Without a shell to continue it, the kernel does not stop it.
+    let _ = timeout(STOP_TIMEOUT, continued.recv()).await;
     Ok(())
 }
 
-/// What is shown, and where it comes from.
+/// The state of the loop.
 struct App {
     model: Model,
     palette: Palette,
@@ -111,7 +110,7 @@ struct App {
     pokes: mpsc::Sender<()>,
     actions: Actions,
     log: Option<Log>,
-    /// What is explained, and when to ask that.
+    /// The worker whose explanation was requested, and when to request the next.
     asked: Option<WorkerReport>,
     ask_at: Option<Instant>,
     draw_at: Option<Instant>,
@@ -121,7 +120,7 @@ struct App {
 
 impl App {
     fn new(options: Options, colored: bool) -> Self {
-        let (sender, news) = mpsc::channel(QUEUE);
+        let (sender, news) = mpsc::channel(NEWS_QUEUE);
         let (pokes, asks) = mpsc::channel(1);
         let mut daemon = JoinSet::new();
         daemon.spawn(sync::follow(options.clone(), asks, sender));
@@ -158,7 +157,7 @@ impl App {
             Effect::Resume(target) => self.actions.resume(target),
             Effect::Follow(unit) => self.actions.follow(unit),
             Effect::Refuse(why) => self.model.tell(Tone::Bad, why, now),
-            // Those are about the terminal.
+            // These keys are about the terminal.
             Effect::Quit | Effect::Suspend | Effect::Repaint => {}
         }
     }
@@ -168,7 +167,7 @@ impl App {
         tokio::select! {
             Some(news) = self.news.recv() => self.hear(news),
             done = self.actions.next() => self.done(done),
-            // It only ends by a panic, and that ends all of it.
+            // The task only ends with a panic, which is passed on.
             Some(Err(ended)) = self.daemon.join_next() => {
                 if let Ok(panic) = ended.try_into_panic() {
                     std::panic::resume_unwind(panic);
@@ -202,12 +201,12 @@ impl App {
         match done {
             Done::Told(tone, text) => {
                 self.model.tell(tone, text, SystemTime::now());
-                // Not all that was done is told as an event. If it is asked already, that does.
+                // Not every action causes an event. A pending request is enough.
                 let _ = self.pokes.try_send(());
             }
             Done::Explained(answer) => self.model.explained = Some(answer),
             Done::Opened(unit, log) => {
-                // It may have been closed again meanwhile.
+                // The pane may have been closed in the meantime.
                 let Some(pane) = self.model.log.as_mut().filter(|pane| pane.unit == unit) else { return };
                 match log {
                     Ok(log) => self.log = Some(log),
@@ -229,7 +228,7 @@ impl App {
         }
     }
 
-    /// Has drawn what has changed, and asked what belongs to it.
+    /// Redraws if needed, and requests a missing explanation.
     fn draw_soon(&mut self) {
         if self.model.log.is_none() {
             self.log = None;
@@ -237,9 +236,9 @@ impl App {
         let question = self.model.question();
         if question.is_some() && question != self.asked {
             self.asked = question;
-            self.ask_at = Some(Instant::now() + RESTS_FOR);
+            self.ask_at = Some(Instant::now() + EXPLAIN_DELAY);
         }
-        let soonest = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME);
+        let soonest = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_INTERVAL);
         self.draw_at = Some(self.draw_at.map_or(soonest, |at| at.min(soonest)));
     }
 
@@ -254,12 +253,12 @@ impl App {
         let drawn = Instant::now();
         self.drawn = Some(drawn);
         let next = clock.next().map(|next| next.duration_since(now).unwrap_or_default());
-        self.draw_at = next.map(|next| drawn + next + AFTERWARDS);
+        self.draw_at = next.map(|next| drawn + next + REDRAW_MARGIN);
         Ok(())
     }
 }
 
-/// The next line of the log, if one is followed, or why there are no more.
+/// The next line of the followed log, or why there are no more.
 async fn next_line(log: &mut Option<Log>) -> Result<LogLine, String> {
     match log {
         Some(log) => match log.next().await {
@@ -271,7 +270,7 @@ async fn next_line(log: &mut Option<Log>) -> Result<LogLine, String> {
     }
 }
 
-/// By the clock on the reader's wall.
+/// In the reader's time zone.
 fn time_of_day(time: SystemTime) -> String {
     chrono::DateTime::<chrono::Local>::from(time).format("%H:%M:%S").to_string()
 }

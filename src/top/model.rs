@@ -1,5 +1,5 @@
-//! What the screen shows, as a value: what is known of the daemon and its workers, what is selected,
-//! which pane is open. News and keys change it; nothing here knows of a terminal, a socket or a clock.
+//! The model of the screen: what is known about the daemon and its workers, the selection, and the open pane. News and
+//! keys change it; it knows no terminal, socket or clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -12,24 +12,24 @@ use crate::core::event::Event;
 use crate::core::report::WorkerReport;
 use crate::manager::log::LogLine;
 
-/// So many events, and lines of a log, can be looked at.
-const KEPT: usize = 1000;
-/// How long it is told that something was done; and that something failed.
-const GOOD_NEWS: Duration = Duration::from_secs(10);
-const BAD_NEWS: Duration = Duration::from_secs(60);
+/// Maximum number of events, and of lines of a log.
+const MAX_KEPT: usize = 1000;
+/// How long notices of success and failure are shown.
+const SUCCESS_SHOWN_FOR: Duration = Duration::from_secs(10);
+const FAILURE_SHOWN_FOR: Duration = Duration::from_secs(60);
 
-/// The way to the daemon.
+/// The connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DaemonLink {
-    /// Not yet known.
+    /// Still unknown.
     Trying,
     /// It answers.
     Up,
-    /// It does not; says why, and since when.
+    /// It does not answer; says why, and since when.
     Gone(String, SystemTime),
 }
 
-/// How things were at a time.
+/// The daemon's status and workers at a time.
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
     pub at: SystemTime,
@@ -37,16 +37,16 @@ pub(super) struct Snapshot {
     pub workers: Vec<WorkerReport>,
 }
 
-/// A line about what the user had done.
+/// A notice about an action of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
     pub text: String,
     pub tone: Tone,
-    /// Until when it is shown; for as long as it takes, if there is no telling.
+    /// When it disappears; `None` if it stays.
     pub until: Option<SystemTime>,
 }
 
-/// How a notice is meant.
+/// The tone of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Busy,
@@ -54,16 +54,16 @@ pub(super) enum Tone {
     Bad,
 }
 
-/// What keys are for now.
+/// The current use of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mode {
     Commands,
-    /// The filter is being typed; it was this before.
+    /// The filter is being typed; contains the previous one.
     Filter(String),
     Pause(PauseMenu),
 }
 
-/// What is open beside, or instead of, the overview.
+/// The open pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pane {
     None,
@@ -72,7 +72,7 @@ pub(super) enum Pane {
     Help,
 }
 
-/// The log that is followed.
+/// The followed log.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FollowedLog {
     pub unit: String,
@@ -81,24 +81,24 @@ pub(super) struct FollowedLog {
     pub error: Option<String>,
 }
 
-/// Why a worker is as it is.
+/// The explanation of a worker.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub unit: String,
-    /// When it was so.
+    /// The time of the explanation.
     pub at: SystemTime,
-    /// What the daemon says, or why it does not.
+    /// The daemon's answer or error.
     pub says: Result<Box<Explained>, String>,
 }
 
-/// All that is shown.
+/// Everything that is shown.
 #[derive(Debug)]
 pub(super) struct Model {
     pub daemon: DaemonLink,
     pub snapshot: Option<Snapshot>,
     pub histories: HashMap<String, History>,
     pub events: VecDeque<Event>,
-    /// The unit under the cursor.
+    /// The selected unit.
     pub selected: Option<String>,
     pub filter: String,
     pub order: Order,
@@ -107,15 +107,15 @@ pub(super) struct Model {
     pub explained: Option<Answer>,
     pub log: Option<FollowedLog>,
     pub notice: Option<Notice>,
-    /// The first row of the list, and the first line of the pane, on the screen. Of a log, how many lines
-    /// from the end.
+    /// The first visible row of the list, and the first visible line of the pane. For a log, the number of lines from
+    /// its end.
     pub top: usize,
     pub scroll: usize,
-    /// How many of each there is room for, as of the last time it was drawn.
+    /// The number of visible rows and lines when it was last drawn.
     pub page: usize,
-    /// How far the pane can be scrolled.
+    /// The maximum scroll position of the pane.
     pub scroll_end: usize,
-    /// Since when nothing that has happened is missing.
+    /// The time from which on no event is missing.
     known_from: Option<SystemTime>,
     gap: bool,
 }
@@ -144,13 +144,13 @@ impl Model {
         }
     }
 
-    /// A daemon answers that has run for so long: what happened since can be known.
+    /// A daemon answers that has been running for this long: events since then can be known.
     pub fn found(&mut self, uptime: Option<Duration>, now: SystemTime) {
-        // Of what was before, it may have told us when it was another process.
+        // Earlier events may have come from another process.
         self.known_from = self.known_from.max(uptime.and_then(|uptime| now.checked_sub(uptime)));
     }
 
-    /// What the daemon answered.
+    /// Takes in the daemon's status and workers.
     pub fn learn(&mut self, snapshot: Snapshot) {
         if let DaemonLink::Gone(..) = std::mem::replace(&mut self.daemon, DaemonLink::Up)
             && self.snapshot.is_some()
@@ -169,7 +169,7 @@ impl Model {
         self.keep_selection();
     }
 
-    /// Something happened. What is told of units that are no workers any more is shown all the same.
+    /// Adds an event. Events of units that are no longer workers are shown all the same.
     pub fn happened(&mut self, event: Event) {
         if std::mem::take(&mut self.gap) {
             self.known_from = event.time;
@@ -179,7 +179,7 @@ impl Model {
             history.event(event.phase, time, self.known_from);
         }
         self.events.push_back(event);
-        if self.events.len() > KEPT {
+        if self.events.len() > MAX_KEPT {
             self.events.pop_front();
         }
     }
@@ -201,30 +201,30 @@ impl Model {
         }
     }
 
-    /// Tells what became of what the user wanted.
+    /// Shows the result of an action.
     pub fn tell(&mut self, tone: Tone, text: impl Into<String>, now: SystemTime) {
         let until = match tone {
             Tone::Busy => None,
-            Tone::Good => Some(now + GOOD_NEWS),
-            Tone::Bad => Some(now + BAD_NEWS),
+            Tone::Good => Some(now + SUCCESS_SHOWN_FOR),
+            Tone::Bad => Some(now + FAILURE_SHOWN_FOR),
         };
         self.notice = Some(Notice { text: text.into(), tone, until });
     }
 
-    /// A line of the log that is followed.
+    /// Adds a line of the followed log.
     pub fn logged(&mut self, line: LogLine) {
         let Some(log) = &mut self.log else { return };
         log.lines.push_back(line);
-        // Who has scrolled back goes on seeing the same lines.
+        // If you have scrolled back, the same lines stay visible.
         if self.scroll > 0 && self.pane == Pane::Log {
             self.scroll += 1;
         }
-        if log.lines.len() > KEPT {
+        if log.lines.len() > MAX_KEPT {
             log.lines.pop_front();
         }
     }
 
-    /// Drops what is over.
+    /// Drops what has expired.
     pub fn tidy(&mut self, now: SystemTime) {
         self.notice.take_if(|notice| notice.until.is_some_and(|until| until <= now));
     }
@@ -243,23 +243,23 @@ impl Model {
         self.workers().iter().find(|worker| worker.unit == *unit)
     }
 
-    /// Why the selected worker is as it is, if that is known.
+    /// The explanation of the selected worker, if known.
     pub fn answer(&self) -> Option<&Answer> {
         self.explained.as_ref().filter(|answer| Some(&answer.unit) == self.selected.as_ref())
     }
 
-    /// What of the selected worker an explanation would be about: whenever it changes, so may that.
+    /// The state of the selected worker that its explanation depends on.
     pub fn question(&self) -> Option<WorkerReport> {
         let worker = self.selected().filter(|_| self.daemon == DaemonLink::Up)?;
         Some(WorkerReport { retry_in: None, since: None, ..worker.clone() })
     }
 
-    /// When the next attempt is made, or the pause ends, that holds the worker.
+    /// When the worker's next attempt is made, or its pause ends.
     pub fn retry_at(&self, worker: &WorkerReport) -> Option<SystemTime> {
         Some(self.snapshot.as_ref()?.at + worker.retry_in?)
     }
 
-    /// The pause that holds a worker, the narrowest.
+    /// The narrowest pause of a worker.
     pub fn pause_of(&self, worker: &WorkerReport) -> Option<&PauseReport> {
         let pauses = &self.snapshot.as_ref()?.status.pauses;
         let about = |kind, name: &str| pauses.iter().find(|pause| pause.kind == kind && pause.name == name);
@@ -268,12 +268,12 @@ impl Model {
             .or_else(|| about(PauseKind::Everything, ""))
     }
 
-    /// When a pause ends by itself.
+    /// When a pause ends, if it does.
     pub fn ends_at(&self, pause: &PauseReport) -> Option<SystemTime> {
         Some(self.snapshot.as_ref()?.at + pause.ends_in?)
     }
 
-    /// The selection stays with its worker; where that is gone, it is the first.
+    /// Keeps the selection on its worker; if that is gone, selects the first.
     pub fn keep_selection(&mut self) {
         let units: Vec<&str> = self.rows().iter().filter_map(Row::unit).collect();
         let is_there = self.selected.as_ref().is_some_and(|unit| units.contains(&unit.as_str()));
@@ -282,7 +282,7 @@ impl Model {
         }
     }
 
-    /// Moves the selection by so many workers.
+    /// Moves the selection by this many workers.
     pub fn select(&mut self, by: isize) {
         let units: Vec<&str> = self.rows().iter().filter_map(Row::unit).collect();
         let at = self.selected.as_ref().and_then(|unit| units.iter().position(|it| it == unit)).unwrap_or(0);
@@ -290,8 +290,8 @@ impl Model {
         self.selected = units.get(to).map(|unit| (*unit).to_owned());
     }
 
-    /// Sees to it that the selected row is among the `page` rows that are shown, below the heading of its site
-    /// if there is room.
+    /// Scrolls so that the selected row is among the `page` visible rows, below the heading of its site if there is
+    /// room.
     pub fn settle(&mut self, page: usize, scroll_end: usize) {
         let rows = self.rows();
         let count = rows.len();

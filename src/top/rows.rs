@@ -1,18 +1,18 @@
-//! The list of workers: which are shown, in which order, below which headings. Pure.
+//! The list of workers: filter, order, and headings. Pure.
 
 use crate::core::report::{Stage, WorkerReport};
 
-/// In which order workers are shown.
+/// The order of workers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Site by site, below headings.
+    /// By site, below headings.
     #[default]
     Site,
-    /// What needs somebody first.
+    /// Workers that need attention first.
     Trouble,
-    /// What has come up last first.
+    /// The most recently started first.
     Uptime,
-    /// What was tried most often first.
+    /// The most attempts first.
     Attempts,
 }
 
@@ -26,7 +26,7 @@ impl Order {
         }
     }
 
-    /// As it is said in "sorted by ..".
+    /// To follow "sorted by".
     pub fn words(self) -> &'static str {
         match self {
             Self::Site => "site",
@@ -40,13 +40,13 @@ impl Order {
 /// A line of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Row<'a> {
-    /// A site, and how many of its workers are shown.
+    /// A site, and the number of its visible workers.
     Site(&'a str, usize),
     Worker(&'a WorkerReport),
 }
 
 impl<'a> Row<'a> {
-    /// The unit, if it is a worker.
+    /// The unit, if the line is a worker.
     pub fn unit(&self) -> Option<&'a str> {
         match self {
             Self::Site(..) => None,
@@ -75,21 +75,21 @@ pub(super) fn rows<'a>(workers: &'a [WorkerReport], filter: &str, order: Order) 
     rows
 }
 
-/// Whether each word of the filter is in what is seen of the worker.
+/// Whether each word of the filter occurs in the worker's visible texts.
 fn matches(worker: &WorkerReport, filter: &str) -> bool {
     let state = worker.state.map(|state| state.to_string()).unwrap_or_default();
     let seen = format!("{} {} {} {state}", worker.name(), worker.unit, worker.phase).to_lowercase();
     filter.to_lowercase().split_whitespace().all(|word| seen.contains(word))
 }
 
-/// How much a worker needs somebody: what is little comes first.
+/// The urgency of a worker; the lowest value comes first.
 fn trouble(worker: &WorkerReport) -> (u8, bool) {
     let is_well = matches!(worker.phase, Stage::Held) && (worker.healthy || worker.on_purpose);
-    // What is up but paused comes before what is simply up.
+    // A paused worker that is up comes before other workers that are up.
     (if is_well { weight(Stage::Changing) } else { weight(worker.phase) }, worker.reason.is_empty())
 }
 
-/// The place of a stage among others, those that need somebody first.
+/// The urgency of a stage.
 pub(super) fn weight(stage: Stage) -> u8 {
     match stage {
         Stage::GaveUp => 0,

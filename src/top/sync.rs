@@ -1,5 +1,5 @@
-//! The way to the daemon: follows what it tells, asks how things are when something has happened and now
-//! and then, and finds it again when it was gone. What comes of it is sent on as [`News`].
+//! Keeps the screen in sync with the daemon: follows its events, requests its state after events and regularly, and
+//! reconnects. The results are sent as [`News`].
 
 use std::time::{Duration, SystemTime};
 
@@ -12,23 +12,23 @@ use crate::core::event::Event;
 use crate::deadline;
 use crate::setup::Options;
 
-/// How long to wait for more to happen before asking how things are, and how long at least between two questions.
-const TOGETHER: Duration = Duration::from_millis(40);
-const APART: Duration = Duration::from_millis(250);
-/// What is told by no event is seen after this time.
-const NOW_AND_THEN: Duration = Duration::from_secs(10);
-/// A daemon that takes longer to answer is as good as gone.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait before looking for it again, at first and at most.
-const SOONEST: Duration = Duration::from_millis(200);
-const LATEST: Duration = Duration::from_secs(3);
-/// So much of the past is asked for: what the screen shows of it.
-const PAST: &str = "1h";
+/// Delay before the state is requested after an event, and minimum time between two requests.
+const POLL_DELAY: Duration = Duration::from_millis(40);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Interval of requests for changes without an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// Time after which a daemon that does not answer counts as gone.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Delays before reconnecting: minimum and maximum.
+const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(200);
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(3);
+/// How much of the past is requested: what the screen shows.
+const HISTORY: &str = "1h";
 
-/// What the daemon told.
+/// News from the daemon.
 #[derive(Debug)]
 pub(super) enum News {
-    /// It answers, and has run for so long.
+    /// It answers, and has been running for this long.
     Found(Option<Duration>, SystemTime),
     Event(Box<Event>),
     /// Events are missing before the next one.
@@ -38,17 +38,17 @@ pub(super) enum News {
     Gone(String),
 }
 
-/// Follows the daemon until nobody listens. A message in `pokes` has it asked how things are.
+/// Follows the daemon until the receiver is gone. A message in `pokes` requests its state.
 pub(super) async fn follow(options: Options, mut pokes: mpsc::Receiver<()>, news: mpsc::Sender<News>) {
     let mut follower = EventFollower { options, news, last: None };
-    let mut wait = SOONEST;
+    let mut wait = MIN_RECONNECT_DELAY;
     while !follower.news.is_closed() {
         let mut answered = false;
         let Err(error) = follower.session(&mut pokes, &mut answered).await;
         if follower.news.send(News::Gone(error.to_string())).await.is_err() {
             return;
         }
-        wait = if answered { SOONEST } else { (wait * 2).min(LATEST) };
+        wait = if answered { MIN_RECONNECT_DELAY } else { (wait * 2).min(MAX_RECONNECT_DELAY) };
         tokio::time::sleep(wait).await;
     }
 }
@@ -61,7 +61,7 @@ struct EventFollower {
 }
 
 impl EventFollower {
-    /// Follows it until it is gone.
+    /// Follows the daemon until the connection ends.
     async fn session(
         &mut self,
         pokes: &mut mpsc::Receiver<()>,
@@ -71,35 +71,35 @@ impl EventFollower {
         let status = patiently(&daemon, daemon.status()).await?;
         *answered = true;
         self.send(News::Found(status.uptime, SystemTime::now())).await;
-        // All of the past first, so that how things are now comes after it.
+        // Past events come first, so that the current state comes after them.
         let mut past = patiently(&daemon, daemon.events(&self.filter(false))).await?;
         while let Some(told) = patiently(&daemon, past.next()).await? {
             self.tell(told).await;
         }
         let mut events = patiently(&daemon, daemon.events(&self.filter(true))).await?;
         let mut asked = self.ask(&daemon).await?;
-        let mut ask_at = asked + NOW_AND_THEN;
+        let mut ask_at = asked + POLL_INTERVAL;
         loop {
             tokio::select! {
                 told = next(&daemon, &mut events) => {
                     self.tell(told?).await;
-                    ask_at = ask_at.min((Instant::now() + TOGETHER).max(asked + APART));
+                    ask_at = ask_at.min((Instant::now() + POLL_DELAY).max(asked + MIN_POLL_INTERVAL));
                 }
                 Some(()) = pokes.recv() => ask_at = Instant::now(),
                 () = deadline::reached(Some(ask_at)) => {
                     asked = self.ask(&daemon).await?;
-                    ask_at = asked + NOW_AND_THEN;
+                    ask_at = asked + POLL_INTERVAL;
                 }
             }
         }
     }
 
     fn filter(&self, follow: bool) -> EventFilter {
-        let since = self.last.is_none().then(|| PAST.to_owned());
+        let since = self.last.is_none().then(|| HISTORY.to_owned());
         EventFilter { after: self.last.clone(), since, limit: None, follow }
     }
 
-    /// Asks how things are, and answers when that was.
+    /// Requests the state, and returns the time of that.
     async fn ask(&self, daemon: &DaemonClient) -> Result<Instant, DaemonError> {
         let both = async { tokio::try_join!(daemon.status(), daemon.workers()) };
         let (status, workers) = patiently(daemon, both).await?;
@@ -118,12 +118,12 @@ impl EventFollower {
     }
 
     async fn send(&self, news: News) {
-        // Whoever does not listen any more is about to end this task.
+        // If the receiver is gone, this task is about to end.
         let _ = self.news.send(news).await;
     }
 }
 
-/// The next event of a stream that does not end.
+/// The next event of an endless stream.
 async fn next(daemon: &DaemonClient, events: &mut Events) -> Result<StreamItem, DaemonError> {
     match events.next().await? {
         Some(told) => Ok(told),
@@ -135,11 +135,11 @@ async fn patiently<T>(
     daemon: &DaemonClient,
     answer: impl Future<Output = Result<T, DaemonError>>,
 ) -> Result<T, DaemonError> {
-    match timeout(PATIENCE, answer).await {
+    match timeout(RESPONSE_TIMEOUT, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(DaemonError::Broken {
             socket: daemon.socket().to_owned(),
-            why: format!("it said nothing for {} s", PATIENCE.as_secs()),
+            why: format!("it said nothing for {} s", RESPONSE_TIMEOUT.as_secs()),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! The terminal: taken over for as long as a [`Screen`] lives, and given back as it was, however that ends.
+//! The terminal: set up while a [`Screen`] lives, and restored however that ends.
 
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::panic;
@@ -15,19 +15,19 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::{Frame, Terminal};
 
-/// Whether there is anything to give back. A panic can happen anywhere, so this cannot belong to anybody.
+/// Whether the terminal has to be restored. A panic can happen anywhere, so this is global.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal, taken over: on its other screen, each key as it is pressed, nothing echoed.
+/// The terminal, set up: on its alternate screen, with raw keys and no echo.
 #[derive(Debug)]
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
-    /// What is on it, if that is known.
+    /// The current content, if known.
     shown: Option<Buffer>,
 }
 
 impl Screen {
-    /// Takes it over. From here on a panic gives it back before it is told.
+    /// Sets it up. From here on a panic restores it before the message is printed.
     ///
     /// # Errors
     ///
@@ -47,10 +47,9 @@ impl Screen {
         enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen, Hide)).inspect_err(|_| give_back())
     }
 
-    /// Shows what `draw` draws. What is on the screen already is not written again; if that is all of it,
-    /// nothing is.
+    /// Draws the screen. Only differences to the current content are written.
     pub(super) fn show(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
-        // After a panic elsewhere the terminal is somebody else's.
+        // After a panic in another thread, the terminal is restored already.
         if !TAKEN.load(Ordering::SeqCst) {
             return Err(io::Error::other("a part of it has failed, see above"));
         }
@@ -68,7 +67,7 @@ impl Screen {
         execute!(io::stdout(), EndSynchronizedUpdate)
     }
 
-    /// Takes it over again where it was given back, and forgets what was on it.
+    /// Sets it up again after it was restored, and forgets its content.
     pub(super) fn come_back(&mut self) -> io::Result<()> {
         Self::enter()?;
         self.shown = None;
@@ -82,7 +81,7 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back if it is taken. There is nobody to tell if that fails.
+/// Restores the terminal if it is set up. Nothing can be done if that fails.
 pub(super) fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);

@@ -1,5 +1,5 @@
-//! What became of a worker in the last hour: what is known of it from events and reports, and how that
-//! is laid out as blocks. Pure: no clock, no drawing.
+//! The timeline of a worker in the last hour: its history from events and reports, and its layout as blocks. Pure: no
+//! clock, no drawing.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,21 +7,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::core::event::Phase;
 use crate::core::report::{Stage, WorkerReport};
 
-/// So much of the past is shown.
-pub(super) const SHOWN: Duration = Duration::from_secs(3600);
-/// So many changes of a worker are remembered: of one that crashes every second the last minutes say it all.
-const REMEMBERED: usize = 4096;
+/// How much of the past is shown.
+pub(super) const HISTORY: Duration = Duration::from_secs(3600);
+/// Maximum number of changes kept of a worker: the last minutes are enough of one that crashes every second.
+const MAX_CHANGES: usize = 4096;
 
-/// How a worker is.
+/// The condition of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
-    /// Nobody knows.
+    /// Unknown.
     Unknown,
-    /// Down, as it should be.
+    /// Down as it should be.
     Off,
     /// Up.
     Up,
-    /// Being started, or on trial.
+    /// Being started or proven.
     Healing,
     /// Down, and not being started.
     Failed,
@@ -30,7 +30,7 @@ pub(super) enum Mark {
 impl Mark {
     const ALL: [Self; 5] = [Self::Unknown, Self::Off, Self::Up, Self::Healing, Self::Failed];
 
-    /// How a worker is after an event; `None` if that says nothing about it.
+    /// The condition after an event; `None` if the event says nothing about it.
     fn after(phase: Phase) -> Option<Self> {
         Some(match phase {
             Phase::Detected | Phase::Scheduled | Phase::Held | Phase::Failed | Phase::GaveUp => Self::Failed,
@@ -41,7 +41,7 @@ impl Mark {
         })
     }
 
-    /// How it was before.
+    /// The condition that an event implies before it.
     fn before(phase: Phase) -> Self {
         match phase {
             Phase::Detected | Phase::Stopped | Phase::Done => Self::Up,
@@ -50,29 +50,29 @@ impl Mark {
         }
     }
 
-    /// How it is, by a report.
+    /// The condition by a report.
     fn of(worker: &WorkerReport) -> Self {
         match worker.phase {
             Stage::Up => Self::Up,
             Stage::Starting | Stage::Proving => Self::Healing,
-            // Somebody else is at it; what it comes to is told.
+            // Another client acts on it; its result is reported.
             Stage::Changing | Stage::Unknown => Self::Unknown,
             Stage::Down | Stage::Stopped => Self::Off,
-            // What is held is not always down: one that does not answer its probe is up.
+            // A held worker is not always down: one that fails its probe is up.
             Stage::Due | Stage::Waiting | Stage::Held | Stage::GaveUp => Self::Failed,
         }
     }
 }
 
-/// What is known of one worker, the oldest first.
+/// The history of one worker, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct History {
     marks: VecDeque<(SystemTime, Mark)>,
 }
 
 impl History {
-    /// An event tells how it is from `time` on. Before the first, it was as the event implies, since
-    /// `known_from`: it would have been told otherwise.
+    /// Adds the condition from an event at `time`. Before the first event, the condition is the one that the event
+    /// implies, since `known_from`: a change would have been reported.
     pub fn event(&mut self, phase: Phase, time: SystemTime, known_from: Option<SystemTime>) {
         let Some(mark) = Mark::after(phase) else { return };
         if let Some(from) = known_from.filter(|from| *from < time)
@@ -83,13 +83,13 @@ impl History {
         self.push(time, mark);
     }
 
-    /// A report tells how it is now. What it says of the past counts too: since when it is up, and that
-    /// nothing has been told of it since `known_from`.
+    /// Adds the condition from a report. Its statements about the past count too: when the worker came up, and that
+    /// there was no event since `known_from`.
     pub fn report(&mut self, worker: &WorkerReport, now: SystemTime, known_from: Option<SystemTime>) {
         let mark = Mark::of(worker);
         match (mark, worker.up_since) {
             (Mark::Up, Some(since)) => {
-                // It was not seen, but up.
+                // The worker was up without being watched.
                 while self.last().is_some_and(|(at, mark)| mark == Mark::Unknown && at >= since) {
                     self.marks.pop_back();
                 }
@@ -99,7 +99,7 @@ impl History {
             (Mark::Unknown, _) if self.last().is_some() => {}
             (mark, _) => {
                 let from = match (self.last(), known_from) {
-                    // A failure would have been told. That somebody has stopped what was well is not.
+                    // A failure would have been reported. The stop of a healthy worker is not.
                     (None, Some(from)) if mark != Mark::Off => from,
                     _ => now,
                 };
@@ -109,7 +109,7 @@ impl History {
         self.forget(now);
     }
 
-    /// From here on nobody knows.
+    /// From here on, the condition is unknown.
     pub fn lost(&mut self, time: SystemTime) {
         if self.last().is_some() {
             self.push(time, Mark::Unknown);
@@ -123,25 +123,25 @@ impl History {
     fn push(&mut self, time: SystemTime, mark: Mark) {
         match self.last() {
             Some((_, last)) if last == mark => {}
-            // A clock that was set back must not bring time into disorder.
+            // A clock that was set back must not disorder the times.
             Some((at, _)) => self.marks.push_back((time.max(at), mark)),
             None => self.marks.push_back((time, mark)),
         }
-        if self.marks.len() > REMEMBERED {
+        if self.marks.len() > MAX_CHANGES {
             self.marks.pop_front();
         }
     }
 
-    /// Drops what is no longer shown.
+    /// Drops what is no longer visible.
     fn forget(&mut self, now: SystemTime) {
-        let Some(begin) = now.checked_sub(SHOWN + SHOWN / 8) else { return };
+        let Some(begin) = now.checked_sub(HISTORY + HISTORY / 8) else { return };
         while self.marks.get(1).is_some_and(|(at, _)| *at <= begin) {
             self.marks.pop_front();
         }
     }
 
-    /// The last hour as blocks, the oldest first: each shows what was longest in its time of what is
-    /// worth telling, which is all but being up. The last one is the present, and ends with it.
+    /// The last hour as blocks, the oldest first. Each shows the condition that lasted longest in it, of those other
+    /// than being up if there are any. The last block is the present, and ends with it.
     pub fn blocks(&self, scale: Scale, now: SystemTime) -> Vec<Mark> {
         let mut marks = self.marks.iter().copied().peekable();
         let mut current = Mark::Unknown;
@@ -174,7 +174,7 @@ impl History {
     }
 }
 
-/// How the last hour is divided: into columns that stand still until a whole one has passed.
+/// The division of the last hour into columns, which move only by whole columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scale {
     pub columns: usize,
@@ -184,7 +184,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// For so many columns at most, each of them whole minutes.
+    /// For at most this many columns, each of whole minutes.
     pub fn new(room: usize, now: SystemTime) -> Self {
         let minutes = [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60];
         let minutes = minutes.into_iter().find(|minutes| 60 / minutes <= room.max(1)).unwrap_or(60);
@@ -194,7 +194,7 @@ impl Scale {
         Self { columns: 60 / minutes, width, end }
     }
 
-    /// When the columns move on.
+    /// When the columns move.
     pub fn moves_at(self) -> SystemTime {
         self.end
     }
@@ -311,7 +311,7 @@ mod tests {
             let phase = if second % 2 == 0 { Phase::Detected } else { Phase::Healed };
             history.event(phase, at(0) + Duration::from_secs(second), None);
         }
-        assert_eq!(history.marks.len(), REMEMBERED);
+        assert_eq!(history.marks.len(), MAX_CHANGES);
         history.report(&up(None), at(1000), None);
         assert!(history.marks.len() <= 2);
     }

@@ -122,7 +122,7 @@ impl Family {
         self.members[unit.0].unit_file(&names)
     }
 
-    /// Something to do that has one outcome, whoever is quicker; done to the model.
+    /// An operation with one outcome, whatever the timing; performed on the model.
     pub fn next(&mut self, reloads: bool, rng: &mut Rng) -> (UnitId, Operation, Result<(), Refusal>) {
         // What becomes of one with an orphan is not modelled.
         let is_over = self.model.units().iter().any(Unit::has_orphan);
@@ -363,7 +363,7 @@ impl Outcome {
     }
 }
 
-/// Who takes time for everything.
+/// Delays all operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slow {
     Nobody,

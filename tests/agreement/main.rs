@@ -72,7 +72,7 @@ fn the_model_and_the_manager_agree() {
     let mut world = World::new(&mut rng);
     for round in 0..ROUNDS {
         let begin = Instant::now();
-        // A reload concerns everybody, and has to come when all is quiet.
+        // A reload concerns all units, and has to come when nothing is under way.
         let reloads = round % 4 == 3;
         world.round(reloads, &mut rng);
         world.settle();

@@ -100,7 +100,7 @@ impl Behaviour {
         };
         let ready = if self.is_ready { "systemd-notify --ready\n" } else { "" };
         let then = match self.then {
-            // Nobody ever writes there.
+            // Nothing ever writes there.
             Then::Lives => "read -r nothing <>\"$HOME/silence\"\n".to_owned(),
             Then::Ends(Exit::Code(code)) => format!("exit {code}\n"),
             Then::Ends(Exit::Signal(signal)) => format!("trap - TERM\nkill -{} $$\n", signal_name(signal)),
@@ -161,7 +161,7 @@ pub struct Member {
     parents: Vec<Dependency>,
     /// Of start, stop and job. They stay: it would be a race which of them is noticed first to have passed already.
     timeouts: [Option<Duration>; 3],
-    /// All its stops are ignored. Only these time out: of the others, nobody knows how long they take.
+    /// It ignores all stops. Only these time out: the duration of others is unknown.
     is_stubborn: bool,
     /// It never gets ready. Only then a start times out.
     is_never_ready: bool,

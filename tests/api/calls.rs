@@ -49,7 +49,7 @@ fn every_worker_is_shown_with_what_it_waits_for() {
     assert_eq!(status["pauses"], json!([]), "{status:#}");
     assert_eq!(status["pid"].to_string(), world.show(DAEMON, "MainPID"));
 
-    // As `detect` sees it, who asks systemd.
+    // As `detect` reports it, which asks systemd.
     let unhealthy = get(&world, "/v1/unhealthy").json();
     assert_eq!(unhealthy, world.run(&["detect", "--json"]).json());
     assert_eq!(unhealthy.as_array().map(Vec::len), Some(1), "{unhealthy:#}");

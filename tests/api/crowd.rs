@@ -1,4 +1,4 @@
-//! Many who follow and ask while workers crash: nobody who keeps up loses an event.
+//! Many followers and requests while workers crash: a follower that keeps up loses no event.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::{QUEUE, world};
 
 /// What the daemon may come to need, in kB of resident memory. (It has some 15 MB in this build.)
 const MEMORY: u64 = 64 * 1024;
-/// What somebody else may have to wait for an answer meanwhile.
+/// The maximum time that another client may wait for a response meanwhile.
 const PROMPTLY: Duration = Duration::from_secs(2);
 
 /// The daemon's resident memory in kB.
@@ -22,7 +22,7 @@ fn memory(world: &World) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("it is a number")
 }
 
-/// Somebody else is served, and soon; and the daemon heals and has not grown.
+/// Other clients are served, and soon; and the daemon heals and has not grown.
 #[track_caller]
 fn all_is_well(world: &World) {
     for path in ["/v1/status", "/v1/workers", "/metrics"] {

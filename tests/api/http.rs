@@ -1,4 +1,4 @@
-//! HTTP as anybody can speak it over a socket, and the daemon's end of it.
+//! HTTP over a socket, as any client can speak it, to the daemon's API.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -118,7 +118,7 @@ impl Message {
     }
 }
 
-/// One who follows the events.
+/// A follower of the events.
 pub struct Follower {
     messages: Receiver<Message>,
     stream: UnixStream,

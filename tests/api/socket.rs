@@ -1,4 +1,4 @@
-//! Whose socket it is, and who is let in.
+//! The socket and its permissions.
 
 use std::fs;
 use std::io::Write;
@@ -23,7 +23,7 @@ fn only_the_daemons_user_and_root_get_in() {
     assert_eq!((mode(directory), mode(&socket)), (0o700, 0o600));
     assert_eq!(get(&world, "/v1/status").status, 200);
 
-    // Even if somebody opens what is to be closed, others are turned away.
+    // Even if its permissions are changed, other users are rejected.
     for path in [directory, &socket, &world.runtime_dir()] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("it is ours");
     }

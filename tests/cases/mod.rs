@@ -50,7 +50,7 @@ pub struct Told {
 
 /// A service manager with workers on it, and workerheal.
 pub trait Stage {
-    /// With the sites `myapp` and `shop`, and a configuration under which nobody has to wait.
+    /// With the sites `myapp` and `shop`, and a configuration with short waits.
     fn new() -> Self;
     fn cursor(&self) -> &Cell<usize>;
     fn config(&self, text: &str);
@@ -72,7 +72,7 @@ pub trait Stage {
     /// Kills it the hard way.
     fn crash(&self, unit: &str);
     fn is_up(&self, unit: &str) -> bool;
-    /// All that would change if somebody touched one of these.
+    /// Everything that an action on one of these would change.
     fn picture(&self, units: &[&str]) -> String;
     fn start_daemon(&self);
     fn stop_daemon(&self);
@@ -92,7 +92,7 @@ pub trait Stage {
         self.wait_until("the workers to be up", || units.iter().all(|unit| self.is_up(unit)).then_some(()));
     }
 
-    /// Kills workers that nobody heals now, and waits until they are down.
+    /// Kills workers that are not healed now, and waits until they are down.
     fn crash_for_good(&self, units: &[&str]) {
         for unit in units {
             self.crash(unit);
@@ -266,7 +266,7 @@ fn given_up(stage: &impl Stage) {
 pub fn another_file_is_worth_new_attempts_after_giving_up(stage: &impl Stage) {
     given_up(stage);
     stage.define(QUEUE, Kind::Lives);
-    // On a manager that tells nobody of changed files, a new daemon sees it at once.
+    // A manager without signals about files: a new daemon sees it at once.
     stage.stop_daemon();
     stage.start_daemon();
     stage.wait("healed", QUEUE);

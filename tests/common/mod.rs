@@ -15,7 +15,7 @@ pub const DAEMON: &str = "workerheal.service";
 /// Long enough for the busiest machine; what waits this long has failed.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// So that nobody has to wait. Tests about a time set their own.
+/// Short waits. Tests about a time set their own.
 pub const QUICK: &str = "refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms}}\n";
 /// Only what is signalled is noticed: there is no refresh.
 pub const BY_SIGNALS: &str = "refresh: 1h\nheal: {stable_after: 50ms, backoff: {initial: 50ms}}\n";
@@ -72,7 +72,7 @@ impl World {
         world
     }
 
-    /// With a daemon, a worker `waiting` that has failed and is not tried again while anybody waits here, until
+    /// With a daemon, a worker `waiting` that has failed and is not tried again during the test, until
     /// [`LIVES_UNLESS_BROKEN`]'s `broken` is gone, and a worker `well`.
     #[track_caller]
     pub fn with_a_waiting_worker(waiting: &str, well: &str) -> Self {
@@ -150,7 +150,7 @@ impl World {
         self.kill(&service_of(unit), "KILL");
     }
 
-    /// Kills workers that nobody heals now, and waits until they have failed.
+    /// Kills workers that are not healed now, and waits until they have failed.
     #[track_caller]
     pub fn crash_for_good<const N: usize>(&self, units: [&str; N]) {
         for unit in units {
@@ -199,7 +199,7 @@ impl World {
         entries.iter().map(|entry| text(entry, "WORKERHEAL_PHASE")).collect()
     }
 
-    /// All that would change if somebody touched one of these units.
+    /// Everything that an action on one of these units would change.
     #[track_caller]
     pub fn picture(&self, units: &[&str]) -> String {
         let properties =

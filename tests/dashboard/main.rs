@@ -43,7 +43,7 @@ fn break_down(world: &World) {
     }
 }
 
-/// Lets them work again, once somebody starts them.
+/// Lets them work again, once they are started.
 fn repair(world: &World) {
     std::fs::remove_file(world.home().join("broken")).expect("it is there");
 }

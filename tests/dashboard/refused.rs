@@ -1,4 +1,4 @@
-//! Who is not let in, and what is not done for them: raw HTTP at the real address.
+//! Rejected requests, and that they have no effect: raw HTTP to the real address.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

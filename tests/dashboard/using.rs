@@ -135,7 +135,7 @@ fn the_daemon_may_go_and_come_back() {
     let said = browser.text("#gone");
     assert!(said.contains("The daemon is gone") && said.contains("systemctl --user start workerheal"), "{said}");
     browser.picture("gone-light");
-    // What happens meanwhile is told by nobody, and seen as soon as it is back.
+    // Changes in the meantime cause no event, and are visible as soon as it is back.
     world.control(&["disable", "--now", MAIL]);
     world.start_unit(DAEMON);
     browser.wait("document.querySelector('#gone').hidden");

@@ -1,4 +1,4 @@
-//! More followers, and more who ask, than there are places.
+//! More followers, and more requests, than there are slots.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -38,7 +38,7 @@ fn who_finds_no_place_is_told_so() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();
-    // They have asked, and are waited for: nobody can take their places.
+    // They have sent their requests, and are waited for: their slots cannot be taken.
     let asker = || {
         let mut stream = connect(&world);
         let _ = stream.write_all(b"POST /v1/pause HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{");

@@ -1,4 +1,4 @@
-//! Names that nobody has.
+//! Targets that do not exist.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Text from others that would do something to a terminal, or to who reads it.
+//! Text from outside that would control a terminal, or mislead its reader.
 
 use crate::common::{SOON, World};
 use crate::{OTHER, QUEUE};

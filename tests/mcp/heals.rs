@@ -13,7 +13,7 @@ fn steps(answer: &Answer) -> Vec<(f64, f64, &str)> {
     steps.map(|(number, of, message)| (*number, *of, message.split("; it was down").next().unwrap_or(""))).collect()
 }
 
-/// Two workers that are well, and if wanted a daemon that heals only for those who ask.
+/// Two healthy workers, and optionally a daemon that heals only on request.
 fn world(with_daemon: bool) -> World {
     let world = World::new();
     world.workers([QUEUE, VITE]);

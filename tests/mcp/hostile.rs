@@ -1,4 +1,4 @@
-//! What is no session, and who is no assistant: nothing that comes in makes it say anything but protocol, hang or panic.
+//! Invalid sessions and hostile input: nothing makes the server print anything but protocol, hang or panic.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn the_end_of_input_is_the_end() {
         assert_eq!(session(&world).end(), (Some(0), vec![], String::new()), "before the session has begun");
         assert_eq!(session(&world).begin().end(), (Some(0), vec![], String::new()));
     }
-    // Who asks and leaves has the answer all the same.
+    // A client that sends a call and closes its end still gets the result.
     let mut session = Session::begun(&world);
     session.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "workers_health"}}));
     let (status, said, errors) = session.end();

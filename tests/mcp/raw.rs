@@ -64,7 +64,7 @@ impl Session {
         session
     }
 
-    /// Writes bytes; that nobody reads them is no mistake.
+    /// Writes bytes; that they may not be read is no error.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.input.as_mut().expect("it has not ended").write_all(bytes);
     }

@@ -295,7 +295,7 @@ fn a_worker_whose_container_fails_to_start_comes_up_once_that_does() {
     comes_back(&world, "lerd-queue-myapp");
 }
 
-/// A worker and the pool that it requires, which systemd stops when nobody needs it.
+/// A worker and the pool that it requires, which systemd stops when it is not needed.
 fn world_with_a_pool() -> World {
     let world = world();
     world.write_unit("pool.service", &format!("[Unit]\nStopWhenUnneeded=yes\n[Service]\n{LIVES}\n"));

@@ -49,7 +49,7 @@ fn healing_a_worker_by_hand_does_not_start_what_it_only_wants() {
     assert_eq!(world.picture(&["store.service"]), untouched);
 }
 
-/// The same where what it wants has failed: nobody asked us to heal that.
+/// The same if what it wants has failed: no heal of that was requested.
 #[test]
 fn healing_a_worker_does_not_start_what_it_only_wants_and_what_has_failed() {
     let world = world_with_a_store();

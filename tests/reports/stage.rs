@@ -136,7 +136,7 @@ pub fn is_explained_as_given_up(world: &World, name: &str) {
     assert!(explained.lines().next().is_some_and(|line| line.contains("given up")), "{explained}");
 }
 
-/// That nothing is wrong with a worker that is down: somebody wants it so.
+/// Nothing is wrong with a worker that is down: that is intended.
 #[track_caller]
 pub fn is_left_down(world: &World, name: &str) {
     let state = world.show(&service_of(name), "ActiveState");

@@ -12,19 +12,19 @@ pub struct Backoff {
     jitter: f64,
 }
 
-/// Which of the four settings makes no sense, in words for the person who wrote it.
+/// An invalid setting, described for the author of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBackoff {
-    /// A wait of nothing would restart in a tight loop.
+    /// A wait of zero would restart in a tight loop.
     #[error("`initial` must be longer than zero")]
     Initial,
-    /// Waits would shrink.
+    /// A factor below 1 would shrink the waits.
     #[error("`factor` must be a number from 1 to 100")]
     Factor,
-    /// The cap would cut off even the first wait.
+    /// The cap would cut off the first wait.
     #[error("`max` must not be shorter than `initial`")]
     Max,
-    /// More than all of the wait.
+    /// Jitter can be at most the whole wait.
     #[error("`jitter` must be a number from 0 to 1")]
     Jitter,
 }
@@ -53,7 +53,7 @@ impl Backoff {
         Ok(Self { initial, factor, max, jitter })
     }
 
-    /// The wait after `failures` failed attempts in a row. The attempt after none is made at once.
+    /// The wait after `failures` failed attempts in a row. The first attempt is made at once.
     ///
     /// `random` is a number from 0 (inclusive) to 1 (exclusive) that picks the place in the jitter.
     #[must_use]
@@ -62,7 +62,7 @@ impl Backoff {
             return Duration::ZERO;
         };
         let exponent = i32::try_from(doublings).unwrap_or(i32::MAX);
-        // Infinity is fine here: the cap takes it.
+        // Infinity is fine here: the cap takes care of it.
         let grown = self.initial.as_secs_f64() * self.factor.powi(exponent);
         let capped = grown.min(self.max.as_secs_f64());
         let spread = 1.0 + self.jitter * (2.0 * random.clamp(0.0, 1.0) - 1.0);

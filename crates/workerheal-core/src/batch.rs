@@ -1,8 +1,8 @@
-//! A heal that was asked for, as the one who asked sees it: which workers, what is told of them, and the result.
+//! A requested heal: which workers, what is reported about them, and the result.
 //!
-//! The healer tells more than a batch wants to know, and goes on after it: a [`Batch`] makes of its
-//! events those of a batch. `starting` for each worker in order, for each of them later exactly one
-//! `healed` or `failed`, and at the very end one `done`.
+//! The healer reports more than a requester needs, and continues afterwards. A [`Batch`] reduces its events to
+//! `starting` for each worker in order, later exactly one `healed` or `failed` for each of them, and one `done` at the
+//! end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -12,32 +12,32 @@ use super::diagnosis::Refusal;
 use super::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 use super::units::UnitName;
 
-/// What a heal is going to do.
+/// What a heal would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// What is to be healed.
+    /// The workers to heal.
     pub unhealthy: Vec<UnhealthyWorker>,
-    /// What something is wrong with, but is left alone, with the reason: nothing that a start would
-    /// mend, or nothing that the configuration has healed.
+    /// Unhealthy workers that are left alone, with the reason: a start would not help, or the configuration excludes
+    /// their state.
     pub left_alone: Vec<LeftAlone>,
-    /// What would be healed, were it not paused by a person or by the stop marker.
+    /// Workers that would be healed if they were not paused, by you or by the stop marker.
     #[serde(default)]
     pub paused: Vec<LeftAlone>,
-    /// What was named, but is not to be started: counts as failed.
+    /// Named workers that must not be started; they count as failed.
     pub refused: Vec<Failure>,
 }
 
-/// A worker that something is wrong with, and that is left as it is.
+/// An unhealthy worker that is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftAlone {
-    /// Which worker.
+    /// The worker.
     pub worker: UnhealthyWorker,
-    /// Why.
+    /// Why it is left alone.
     pub reason: String,
 }
 
-/// What a heal came to in one line, as other programs know it. That no worker is unhealthy is said only
-/// if it is so.
+/// The result of a heal in one line, in the wording that other programs expect. It says that no worker is unhealthy
+/// only if that is true.
 #[must_use]
 pub fn summary(report: &Report, left_alone: &[LeftAlone]) -> String {
     if report.healed.is_empty() && report.failed.is_empty() && !left_alone.is_empty() {
@@ -53,14 +53,14 @@ pub struct Batch {
     order: Vec<UnitName>,
     pending: HashMap<UnitName, UnhealthyWorker>,
     started: HashSet<UnitName>,
-    /// What workers have been told to wait for.
+    /// What workers are waiting for.
     held: HashMap<UnitName, Refusal>,
     events: VecDeque<Event>,
     report: Report,
 }
 
 impl Batch {
-    /// Begins with telling of what was refused, in the same two steps as of everything else.
+    /// Starts a batch. Refused workers are reported in the same two steps as all others.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let mut batch = Self::default();
@@ -85,31 +85,31 @@ impl Batch {
         &self.order
     }
 
-    /// Whether the end of this worker's heal is awaited.
+    /// Whether the result for this worker is still pending.
     #[must_use]
     pub fn awaits(&self, unit: &UnitName) -> bool {
         self.pending.contains_key(unit)
     }
 
-    /// Whether nothing is awaited any more.
+    /// Whether no result is pending any more.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// What there is to tell, in order; `done` is the caller's to add once it [is](Self::is_done).
+    /// The next event to report. The caller adds `done` once the batch [is done](Self::is_done).
     pub fn take(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// What became of the workers.
+    /// The result for each worker.
     #[must_use]
     pub fn into_report(self) -> Report {
         self.report
     }
 
-    /// Takes in an event of the healer's; with a worker that is held, what for; with one that failed,
-    /// the last line that it has logged.
+    /// Processes an event of the healer: `held_for` is what a held worker waits for, `last_words` the last log line of
+    /// a failed one.
     pub fn tell(&mut self, event: &Event, held_for: Option<&Refusal>, last_words: Option<String>) {
         let Ok(unit) = UnitName::parse(&event.unit) else { return };
         let Some(worker) = self.pending.get_mut(&unit) else { return };
@@ -147,12 +147,12 @@ impl Batch {
         }
     }
 
-    /// Takes in that nothing is being done about a worker any more: another client was faster.
+    /// Concludes a worker that nothing is being done about any more: another client was faster.
     pub fn settle(&mut self, unit: &UnitName, is_up: bool) {
         self.conclude(unit, (!is_up).then(|| "it is down, and nothing is done about it any more".to_owned()));
     }
 
-    /// Concludes whatever is pending with the same failure.
+    /// Concludes all pending workers with the same failure.
     pub fn abandon(&mut self, why: &str) {
         for unit in self.order.clone() {
             self.conclude(&unit, Some(why.to_owned()));
@@ -164,8 +164,8 @@ impl Batch {
         self.conclude(unit, Some(why));
     }
 
-    /// Whether what the worker is held for is about to pass: another client's job, or a unit that it
-    /// needs and that is being healed too.
+    /// Whether the hold is temporary: another client's job, or a unit that the worker needs and that is being healed
+    /// too.
     fn is_worth_waiting_for(&self, unit: &UnitName) -> bool {
         match self.held.get(unit) {
             Some(Refusal::JobPending) => true,
@@ -174,7 +174,7 @@ impl Batch {
         }
     }
 
-    /// Tells that a worker is being started, after all before it that are not waiting for something.
+    /// Reports that a worker is being started, after all workers before it that are not on hold.
     fn begin(&mut self, unit: &UnitName) {
         let upto = self.order.iter().position(|it| it == unit).map_or(0, |at| at + 1);
         for unit in &self.order[..upto] {
@@ -187,14 +187,14 @@ impl Batch {
 
     fn conclude(&mut self, unit: &UnitName, error: Option<String>) {
         self.held.remove(unit);
-        // What was refused before its start is told in the same two steps as everything else.
+        // A worker that was refused before its start is reported in the same two steps as all others.
         self.begin(unit);
         let Some(worker) = self.pending.remove(unit) else { return };
         match error {
             None => {
                 self.events.push_back(event(&worker, Phase::Healed));
                 self.report.healed.push(worker);
-                // Those that waited for it are looked at again.
+                // Workers that waited for it are inspected again.
                 self.held.retain(|_, held_for| !needs(held_for, unit));
             }
             Some(error) => {
@@ -205,7 +205,7 @@ impl Batch {
         }
     }
 
-    /// Gives up on the workers that need a unit which was to be healed first, and was not.
+    /// Gives up on workers that need a unit which was to be healed first and was not.
     fn conclude_those_left_waiting(&mut self) {
         let left = self.held.iter().find_map(|(unit, refusal)| match refusal {
             Refusal::ParentDown(_) if self.is_worth_waiting_for(unit) => None,

@@ -1,7 +1,7 @@
-//! The words of a diagnosis: what can be wrong with a worker, and what can stand against healing it.
+//! The vocabulary of a diagnosis: what can be wrong with a worker, and what can prevent a heal.
 //!
-//! All of them are values, computed once by the [rules](super::rules), then acted on and shown: the
-//! sentence that a person reads is made of the very value that the healer decided by.
+//! All of them are values, computed once by the [rules](super::rules), then acted on and shown: the sentence that you
+//! read is made from the value that the healer decided by.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -86,7 +86,7 @@ pub struct UnknownState;
 pub enum Refusal {
     /// Everything was stopped on purpose.
     StopMarker,
-    /// A person has paused healing, of this worker or of more.
+    /// You paused healing, of this worker or of more.
     Paused(Pause),
     /// The registry pauses the site.
     SitePaused(String),
@@ -98,7 +98,7 @@ pub enum Refusal {
     Masked,
     /// The unit was disabled while it was down.
     Disabled,
-    /// A job of somebody else is under way for the unit.
+    /// Another client's job for the unit is pending.
     JobPending,
     /// Starting the worker would also start this unit, which is down.
     ParentDown(Parent),
@@ -106,41 +106,41 @@ pub enum Refusal {
     ConflictUp(String),
     /// It is a oneshot, and this timer, path or socket decides when it runs.
     LeftToTrigger(String),
-    /// It is a oneshot that nothing triggers and whose unit has no `Restart=`: running it again is for a person
-    /// to decide.
+    /// It is a oneshot that nothing triggers and whose unit has no `Restart=`: whether to run it again is your
+    /// decision.
     OneshotEnded,
     /// It has been starting or stopping for this long, which is longer than it may take.
     Stuck(ActiveState, Duration),
-    /// Whether it was stopped on purpose cannot be told; says why.
+    /// It is unknown whether it was stopped on purpose; says why.
     StopUnknown(String),
-    /// The manager restarts it by itself, this often so far, and does not give up.
+    /// The manager keeps restarting it, this often so far.
     CrashLooping(u32),
     /// Its working directory does not exist.
     DirectoryGone(PathBuf),
-    /// The configuration does not heal this state by itself.
+    /// The configuration does not heal this state automatically.
     StateNotHealed(State),
-    /// The manager will not start it now, for the sake of another unit; says why.
+    /// The manager refuses to start it now because of another unit; says why.
     Declined(String),
-    /// The manager did not answer a closer look; says why.
+    /// The manager did not answer an inspection; says why.
     Unreadable(String),
 }
 
 impl Refusal {
-    /// Whether the world need not be told of one that was told of the other: a count that has grown is
-    /// no news, nor is another state of a unit that is waited for.
+    /// Whether a change from the other refusal to this one is not worth an event: a count that has grown is no news,
+    /// nor is another state of the unit that is waited for.
     #[must_use]
     pub fn is_alike(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::CrashLooping(_), Self::CrashLooping(_)) => true,
             (Self::ParentDown(this), Self::ParentDown(that)) => this.name == that.name,
             (Self::Stuck(this, _), Self::Stuck(that, _)) => this == that,
-            // The evidence that is missing may be another.
+            // The missing evidence may differ.
             (Self::StopUnknown(_), Self::StopUnknown(_)) => true,
             (this, that) => this == that,
         }
     }
 
-    /// Whether a person's pause, the registry or the stop marker say so, rather than the unit itself.
+    /// Whether this was decided by a person (a pause, the registry, the stop marker) rather than by the unit's state.
     #[must_use]
     pub fn is_intent(&self) -> bool {
         match self {
@@ -166,8 +166,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it is shown, and is not for workerheal to change: neither waits for something that a heal
-    /// could bring about.
+    /// Whether the worker is only listed: neither waiting nor a heal would help.
     #[must_use]
     pub fn is_shown_only(&self) -> bool {
         matches!(
@@ -221,7 +220,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why no attempt can succeed before the unit is changed.
+/// Why no attempt can succeed until the unit is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unrecoverable {
     /// The unit has no file any more.
@@ -232,7 +231,7 @@ pub enum Unrecoverable {
     Unreadable,
     /// Its last run ended in a way that its unit excludes from restarts (`RestartPreventExitStatus=`).
     RestartPrevented(String),
-    /// The service manager refuses to start it when asked, as its unit says (`RefuseManualStart=`); its words.
+    /// The service manager refuses manual starts (`RefuseManualStart=`); its message.
     NotByHand(String),
 }
 
@@ -250,12 +249,23 @@ impl fmt::Display for Unrecoverable {
     }
 }
 
-/// Who wants to know.
+/// A give-up: no further attempts are made until something changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Why it was given up.
+    pub reason: String,
+    /// The definition of the unit at that time, if known.
+    pub definition: Option<u64>,
+    /// The last run at that time, if known.
+    pub run: Option<String>,
+}
+
+/// What triggered a heal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// The daemon, by itself.
+    /// A rule: the daemon heals by itself.
     Automatic,
-    /// A person who named the worker: that is newer intent than an earlier stop or disable.
+    /// A request that names the worker: newer intent than an earlier stop or disable.
     Request,
 }
 

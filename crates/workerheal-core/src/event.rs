@@ -1,4 +1,4 @@
-//! What is told to the world: events as they happen, reports when a batch is done.
+//! What the healer reports: events as they happen, and reports when a batch is done.
 //!
 //! The JSON names are those of the Go package `workerheal` of Lerd 1.22, so that its consumers
 //! need no change.
@@ -12,21 +12,21 @@ use super::diagnosis::State;
 use super::selector::display_name;
 use super::text::plain;
 
-/// A worker that something is wrong with.
+/// An unhealthy worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnhealthyWorker {
-    /// Its site; empty for a unit that belongs to none.
+    /// Its site; empty if it belongs to none.
     pub site: String,
     /// What it does there, for example `queue`.
     pub worker: String,
-    /// The git worktree that it serves, if it is one's.
+    /// Its git worktree, if it does not run in the site's main checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
     /// What is wrong.
     pub state: State,
-    /// The last line it logged, made fit by [`excerpt`]; empty if unknown.
+    /// The last line it logged, cleaned up by [`excerpt`]; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_error: String,
 }
@@ -39,21 +39,21 @@ impl UnhealthyWorker {
     }
 }
 
-/// One attempt that did not bring the worker back.
+/// An attempt that did not bring the worker back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Which worker.
+    /// The worker.
     pub worker: UnhealthyWorker,
-    /// Why, as one line.
+    /// The reason, as one line.
     pub error: String,
 }
 
 /// The outcome of healing a batch of workers. Displays as the one-line summary.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Up again, and proven to stay.
+    /// Workers that are up again and have stayed up.
     pub healed: Vec<UnhealthyWorker>,
-    /// Not up, each with the reason.
+    /// Workers that are not up, each with the reason.
     pub failed: Vec<Failure>,
 }
 
@@ -75,9 +75,9 @@ pub enum Phase {
     Detected,
     /// The next attempt is due in `retry_in_ms`.
     Scheduled,
-    /// Something has to happen first; `reason` says what.
+    /// The worker waits for something; `reason` says for what.
     Held,
-    /// An attempt is made now.
+    /// An attempt begins.
     Starting,
     /// The worker is up and has stayed up.
     Healed,
@@ -85,9 +85,9 @@ pub enum Phase {
     Failed,
     /// No further attempts will be made.
     GaveUp,
-    /// The worker came back without us.
+    /// The worker came back without an attempt of ours.
     Recovered,
-    /// Its user stopped it: it is not healed.
+    /// You stopped it: it is not healed.
     Stopped,
     /// The batch is finished.
     Done,
@@ -131,7 +131,7 @@ impl Phase {
 pub struct Event {
     /// What happened.
     pub phase: Phase,
-    /// The site of the worker it happened to.
+    /// The worker's site.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub site: String,
     /// Its unit, without `.service`.
@@ -146,7 +146,7 @@ pub struct Event {
     /// Number of the attempt, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// Why, or what is waited for.
+    /// Why, or what the worker waits for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// Milliseconds until the next attempt.
@@ -155,13 +155,13 @@ pub struct Event {
     /// Milliseconds from the failure until it was up again, by the service manager's clock.
     #[serde(default, rename = "downtime_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub downtime: Option<Duration>,
-    /// One of many alike, which a summary tells together: no cause for alarm by itself.
+    /// Part of a group of similar events that a summary reports together: no cause for alarm by itself.
     #[serde(skip)]
     pub one_of_many: bool,
 }
 
 impl Event {
-    /// An event of a phase with nothing else known about it.
+    /// An event of this phase with all other fields empty.
     #[must_use]
     pub fn new(phase: Phase) -> Self {
         Self {
@@ -227,7 +227,7 @@ fn was_down(downtime: Option<Duration>) -> String {
     downtime.map_or_else(String::new, |time| format!("; it was down for {}", rounded(time)))
 }
 
-/// A wait as people say it: `50ms`, `1.9s`, `32s`, `4m 16s`.
+/// A wait in words: `50ms`, `1.9s`, `32s`, `4m 16s`.
 fn rounded(wait: Duration) -> String {
     if wait < Duration::from_secs(1) {
         return format!("{}ms", wait.as_millis());
@@ -249,7 +249,7 @@ pub mod rfc3339 {
     ///
     /// # Errors
     ///
-    /// Those of the serializer.
+    /// Errors of the serializer.
     pub fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => serializer.collect_str(&humantime::format_rfc3339_millis(*time)),
@@ -279,7 +279,7 @@ pub mod milliseconds {
     ///
     /// # Errors
     ///
-    /// Those of the serializer.
+    /// Errors of the serializer.
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
@@ -298,25 +298,25 @@ pub mod milliseconds {
     }
 }
 
-/// Longest excerpt of a log line, in characters.
-const EXCERPT_LENGTH: usize = 220;
-/// Longest line of a log, in characters.
-const LOG_LINE_LENGTH: usize = 1000;
+/// Maximum length of an excerpt of a log line, in characters.
+const MAX_EXCERPT_CHARS: usize = 220;
+/// Maximum length of a line of a log, in characters.
+const MAX_LOG_LINE_CHARS: usize = 1000;
 
-/// A log line made fit to show: the last line with anything on it, without control characters
-/// and terminal escapes, at most 220 characters and then `…`.
+/// The last non-empty line of a log entry, without control characters and terminal escapes, cut to 220 characters and
+/// `…`.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     let lines = text.lines().rev().map(|line| plain(line).trim().to_owned());
     let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
-    cut(line, EXCERPT_LENGTH)
+    cut(line, MAX_EXCERPT_CHARS)
 }
 
-/// The lines of a log entry made fit to show: without control characters and terminal escapes, each at
-/// most 1000 characters and then `…`. Lines with nothing on them are left out; indents stay.
+/// The non-empty lines of a log entry, without control characters and terminal escapes, each cut to 1000 characters and
+/// `…`. Indentation is kept.
 pub fn log_lines(text: &str) -> impl Iterator<Item = String> {
     let lines = text.lines().map(|line| plain(line).trim_end().to_owned());
-    lines.filter(|line| !line.is_empty()).map(|line| cut(line, LOG_LINE_LENGTH))
+    lines.filter(|line| !line.is_empty()).map(|line| cut(line, MAX_LOG_LINE_CHARS))
 }
 
 fn cut(line: String, length: usize) -> String {
@@ -428,7 +428,7 @@ mod tests {
         #[test]
         fn an_excerpt_is_always_short_and_clean(text in any::<String>()) {
             let line = excerpt(&text);
-            prop_assert!(line.chars().count() <= EXCERPT_LENGTH + 1);
+            prop_assert!(line.chars().count() <= MAX_EXCERPT_CHARS + 1);
             prop_assert!(!line.chars().any(char::is_control));
         }
     }

@@ -1,4 +1,4 @@
-//! What people have paused by hand, and until when. What the registry pauses is the registry's.
+//! Pauses that were requested with a command, and their ends. (Pauses in the registry belong to the registry.)
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use super::selector::Worker;
 use super::time::Timestamp;
 use super::units::UnitName;
 
-/// What can be paused and resumed.
+/// What can be paused.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// All healing.
@@ -40,12 +40,12 @@ impl fmt::Display for Target {
     }
 }
 
-/// A pause that is in force: of what, and when it ends if it ends by itself.
+/// A pause in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
     /// What is paused.
     pub target: Target,
-    /// When it ends; `None`: until it is resumed.
+    /// When it ends; `None` until it is resumed.
     pub until: Option<Timestamp>,
 }
 
@@ -54,12 +54,12 @@ pub struct Pause {
 pub struct Pauses(BTreeMap<Target, Option<Timestamp>>);
 
 impl Pauses {
-    /// Pauses something, in place of an earlier pause of the same.
+    /// Adds a pause, replacing an earlier pause of the same target.
     pub fn pause(&mut self, target: Target, until: Option<Timestamp>) {
         self.0.insert(target, until);
     }
 
-    /// Ends a pause. To resume everything ends all of them.
+    /// Ends a pause. Resuming everything ends all pauses.
     pub fn resume(&mut self, target: &Target) {
         match target {
             Target::Everything => self.0.clear(),
@@ -69,7 +69,7 @@ impl Pauses {
         }
     }
 
-    /// The pause that holds back this worker, the widest if there are several.
+    /// The pause that applies to this worker, the widest if there are several.
     #[must_use]
     pub fn over(&self, unit: &UnitName, worker: &Worker) -> Option<Pause> {
         let mut pauses = self.0.iter();
@@ -83,14 +83,14 @@ impl Pauses {
         self.0.values().flatten().min().copied()
     }
 
-    /// Removes pauses whose time is over. Answers whether there were any.
+    /// Removes pauses that have ended. Returns whether there were any.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let before = self.0.len();
         self.0.retain(|_, until| until.is_none_or(|until| until > now));
         self.0.len() != before
     }
 
-    /// All of them, the widest first.
+    /// All pauses, the widest first.
     pub fn iter(&self) -> impl Iterator<Item = Pause> + '_ {
         self.0.iter().map(|(target, until)| Pause { target: target.clone(), until: *until })
     }

@@ -1,4 +1,4 @@
-//! How eagerly to heal: the validated settings that the healer works by.
+//! How workers are healed: the validated settings of the healer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,30 +12,30 @@ use super::selector::Worker;
 /// The `heal:` and `probes:` parts of the configuration. The defaults are the documented ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// States that are healed without anybody asking.
+    /// States that are healed automatically.
     pub states: Vec<State>,
     /// The waits between attempts.
     pub backoff: Backoff,
     /// A worker counts as healed once it has stayed up this long.
     pub stable_after: Duration,
-    /// An uptime this long forgets earlier attempts.
+    /// After an uptime this long, earlier attempts are forgotten.
     pub reset_after: Duration,
-    /// Attempts without success after which the worker is left alone; `None` never gives up.
+    /// Number of failed attempts after which the worker is left alone; `None` never gives up.
     pub give_up_after: Option<u32>,
-    /// The longest a start may take.
+    /// Maximum duration of a start.
     pub timeout: Duration,
-    /// Starts under way at once.
+    /// Maximum number of concurrent starts.
     pub max_concurrent: usize,
-    /// How to ask workers whether they are well, by the worker's name.
+    /// Configured health probes, by the worker's name.
     pub probes: BTreeMap<String, Probe>,
-    /// Which workers are asked as Lerd's definitions say, where nothing else is configured.
+    /// Which workers without a configured probe use the one that Lerd defines.
     pub defined_probes: DefinedProbes,
 }
 
-/// Which workers are asked as the definitions of their frameworks say.
+/// Which workers use the health probes that the definitions of their frameworks give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DefinedProbes {
-    /// All but those of these names.
+    /// All but those with these names.
     AllBut(BTreeSet<String>),
     /// None.
     Off,
@@ -48,7 +48,7 @@ impl Default for DefinedProbes {
 }
 
 impl Policy {
-    /// How to ask this worker whether it is well, if anything says so.
+    /// The health probe of this worker, if it has one.
     #[must_use]
     pub fn probe_of(&self, registry: &Registry, worker: &Worker) -> Option<Probe> {
         if let Some(probe) = self.probes.get(&worker.name) {
@@ -62,14 +62,13 @@ impl Policy {
         }
     }
 
-    /// Whether some worker may have to be asked whether it is well.
+    /// Whether some worker may have a health probe.
     #[must_use]
     pub fn probes_any(&self, registry: &Registry) -> bool {
         !self.probes.is_empty() || (registry.has_health() && self.defined_probes != DefinedProbes::Off)
     }
 
-    /// Whether a worker in this state is healed without anybody asking. Who configures a probe wants
-    /// its refusal healed.
+    /// Whether a worker in this state is healed automatically. A configured probe implies that its refusal is healed.
     #[must_use]
     pub fn heals(&self, state: State) -> bool {
         state == State::Unreachable || self.states.contains(&state)

@@ -1,63 +1,63 @@
-//! Health probes: what a worker is asked, and what the answers mean.
+//! Health probes: what they ask, and what the answers mean.
 //!
-//! Only a definite refusal speaks against a worker, three of them in a row, and not before it has
-//! had time to get ready. Whatever else happens says nothing: a file that is missing or older than
-//! the worker's start, a name that cannot be resolved, an answer that takes too long.
+//! Only a definite refusal counts against a worker: three in a row, and not before it has had time to get ready.
+//! Everything else is inconclusive: a file that is missing or older than the worker's start, a name that cannot be
+//! resolved, a timeout.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// So many refusals in a row, and the worker counts as unreachable.
+/// Number of refusals in a row after which a worker counts as unreachable.
 pub const REFUSALS: u32 = 3;
 
-/// How to ask a worker that is up whether it is well.
+/// How to probe a worker that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// Whether it accepts connections at this `host:port`.
+    /// Connect to this `host:port`.
     Tcp(String),
-    /// Whether it accepts connections at the URL in this file, which it writes when it starts. A
-    /// path that is not absolute is one below the worker's directory.
+    /// Connect to the URL in this file, which the worker writes when it starts. A relative path is below the worker's
+    /// directory.
     UrlFile(PathBuf),
-    /// The same, of a file that has to be inside of the worker's directory, links included: for paths that are not
-    /// the user's own words.
+    /// The same, with a file that must be inside the worker's directory, links resolved: for paths that the user did
+    /// not configure.
     UrlFileWithin(PathBuf),
 }
 
-/// What was seen when the worker was asked.
+/// The result of a health probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeResult {
-    /// Its answer.
+    /// What became of the connection.
     pub answer: ProbeAnswer,
-    /// For how long it had been up; `None` if that is not known, or it is not.
+    /// How long the worker had been up; `None` if that is unknown, or it is down.
     pub up_for: Option<Duration>,
-    /// How old the file with its address was.
+    /// The age of the file with the address.
     pub file_age: Option<Duration>,
 }
 
-/// What became of the connection.
+/// The outcome of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeAnswer {
-    /// It was accepted.
+    /// Accepted.
     Accepted,
-    /// It was refused (`ECONNREFUSED`): nobody listens. Says where.
+    /// Refused (`ECONNREFUSED`) at this address.
     Refused(String),
-    /// Neither, or there was nothing to connect to; says why.
+    /// Neither, or there was no address to connect to; says why.
     Unknown(String),
 }
 
-/// What a sighting says of the worker.
+/// What the result of a probe means for the worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeVerdict {
-    /// It is well.
+    /// It is healthy.
     Reachable,
-    /// Nobody listens, though it has had time; says where.
+    /// It refuses connections at this address, although it has had time to get ready.
     Refused(String),
-    /// Nothing; says why.
+    /// Inconclusive; says why.
     Nothing(String),
 }
 
 impl ProbeResult {
-    /// What this says of a worker that may take `grace` to get ready.
+    /// What this means for a worker that may take `grace` to get ready.
     #[must_use]
     pub fn verdict(&self, grace: Duration) -> ProbeVerdict {
         match (&self.answer, self.up_for) {

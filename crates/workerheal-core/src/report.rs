@@ -1,6 +1,6 @@
-//! Every worker as the healer sees it: what `status` shows, and the API answers.
+//! The state of every worker, as `status` shows it and the API returns it.
 //!
-//! A report is made of what the healer decides with, on request, and costs nothing before.
+//! Reports are made on request, from what the healer decides with.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -11,17 +11,17 @@ use super::diagnosis::State;
 use super::event::{UnhealthyWorker, milliseconds, rfc3339};
 use super::selector::display_name;
 
-/// What is being done about a worker, in one word.
+/// What is being done about a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// It works: nothing.
+    /// It works.
     Up,
-    /// It is down without having failed, as it should be: nothing.
+    /// It is down as it should be, without having failed.
     Down,
     /// Another client starts or stops it, or the service manager is about to restart it.
     Changing,
-    /// An attempt is made as soon as there is room for it.
+    /// An attempt is made as soon as a slot is free.
     Due,
     /// It is being started.
     Starting,
@@ -29,13 +29,13 @@ pub enum Stage {
     Proving,
     /// The next attempt is made at a known time.
     Waiting,
-    /// Something has to happen first.
+    /// It waits for something.
     Held,
-    /// Its user stopped it: nothing.
+    /// You stopped it.
     Stopped,
-    /// Too many attempts have failed, or none can succeed: nothing, until something changes.
+    /// Too many attempts have failed, or none can succeed.
     GaveUp,
-    /// The service manager said something about it that this version does not know.
+    /// The service manager reported a state that this version does not know.
     Unknown,
 }
 
@@ -80,19 +80,19 @@ impl fmt::Display for Stage {
     }
 }
 
-/// One worker. Optional parts are left out of the JSON when they do not apply.
+/// The state of one worker. Optional parts are left out of the JSON when they do not apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerReport {
     /// Its site; empty if it has none.
     pub site: String,
     /// What it does there.
     pub worker: String,
-    /// The git worktree that it serves, if it is one's.
+    /// Its git worktree, if it does not run in the site's main checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
-    /// Whether nothing is wrong with it. What was stopped is well: it is as it should be.
+    /// Whether nothing is wrong with it. A worker that was stopped counts as healthy: it is as it should be.
     pub healthy: bool,
     /// A person, the registry or the unit's own files say that it is not to be healed: whatever is wrong with it is no
     /// cause to worry. Left out if not.
@@ -103,7 +103,7 @@ pub struct WorkerReport {
     /// What is wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// Attempts since the history was last forgotten.
+    /// Attempts since the history was last reset.
     #[serde(default)]
     pub attempts: u32,
     /// Milliseconds until the next attempt, or until the pause that holds it ends.
@@ -115,10 +115,10 @@ pub struct WorkerReport {
     /// How the last attempt failed, or what it logged last, as one line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_error: String,
-    /// When something was last told of it, as RFC 3339.
+    /// When its last event was published, as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub since: Option<SystemTime>,
-    /// Since when it has been up, as RFC 3339; left out if it is not, or if that is not known.
+    /// When it came up, as RFC 3339; left out if it is not up, or if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub up_since: Option<SystemTime>,
 }
@@ -139,7 +139,7 @@ impl WorkerReport {
         }
     }
 
-    /// The worker as `detect` lists it, if it would.
+    /// The worker as `detect` lists it, if it is unhealthy.
     #[must_use]
     pub fn unhealthy(&self) -> Option<UnhealthyWorker> {
         self.ill().filter(|_| !self.on_purpose)
@@ -162,7 +162,7 @@ impl WorkerReport {
 
 #[cfg(any(test, feature = "samples"))]
 impl WorkerReport {
-    /// A worker of the site myapp of which there is nothing else to say, for tests to vary.
+    /// A worker of the site myapp with all optional fields empty, for tests to vary.
     #[must_use]
     pub fn plain(worker: &str, phase: Stage) -> Self {
         Self {

@@ -1,64 +1,62 @@
-//! What has to survive a restart of the daemon: attempts, give-ups, stops and pauses.
+//! What survives a restart of the daemon: attempts, give-ups, stops and pauses.
 //!
-//! The healer makes a [`SavedState`] of itself and can be made from one again; how it is written down
-//! is not its business.
+//! The healer can be turned into a [`SavedState`] and restored from one. Writing it to a file is not its concern.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::diagnosis::State;
+use super::diagnosis::{GivenUp, State};
 use super::pauses::Pauses;
-use super::rules::GivenUp;
 use super::time::Timestamp;
 use super::units::{Deactivation, UnitFile, UnitName};
 
-/// Everything that is remembered.
+/// Everything that is saved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SavedState {
-    /// The workers of which anything is.
+    /// The workers that have a history.
     pub workers: BTreeMap<UnitName, SavedWorker>,
-    /// What people have paused.
+    /// Pauses that were requested with a command.
     pub pauses: Pauses,
 }
 
-/// What is remembered of one worker.
+/// What is saved of one worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SavedWorker {
-    /// Attempts since the history was last forgotten.
+    /// Attempts since the history was last reset.
     pub attempts: u32,
-    /// No attempt is made before this.
+    /// No attempt is made before this time.
     pub not_before: Timestamp,
-    /// Where it stood.
+    /// What was being done about it.
     pub phase: SavedPhase,
-    /// What was wrong with it, where its state alone does not tell.
+    /// What was wrong with it, where the state of its unit alone does not show it.
     pub suspected: Option<State>,
-    /// How the last attempt ended, if it failed.
+    /// Why the last attempt failed, if it did.
     pub last_failure: String,
-    /// What its files were like when it failed.
+    /// Its unit files when it failed.
     pub at_failure: Option<UnitFile>,
-    /// The fall in which a unit that it needs took it along.
+    /// The deactivation in which a unit that it needs took it down.
     pub taken_along: Option<Deactivation>,
     /// The run after which a person stopped it while it was down.
     pub stopped_after: Option<String>,
 }
 
-/// Where a worker stood.
+/// What was being done about a worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SavedPhase {
-    /// Well, or ill and waiting for its next attempt.
+    /// Healthy, or waiting for its next attempt.
     #[default]
     Open,
     /// In the middle of an attempt.
     Attempt,
     /// Given up.
     GivenUp(GivenUp),
-    /// Stopped by its user.
+    /// Stopped by you.
     Stopped {
-        /// Its last run then, as far as that is known.
+        /// Its last run at that time, if known.
         run: Option<String>,
-        /// The journal has confirmed it, or cannot know.
+        /// Whether the journal has confirmed the stop, or cannot know.
         certain: bool,
     },
 }

@@ -1,5 +1,5 @@
-//! TARGET: what a person may name on the command line: a unit, `SITE/WORKER` (the worker of the main
-//! checkout), `SITE/WORKER@WORKTREE`, or a site (all of it).
+//! TARGET on the command line: a unit, `SITE/WORKER` (in the main checkout), `SITE/WORKER@WORKTREE`, or a site (all of
+//! its workers).
 //!
 //! Only workers that the configuration covers can be named; anything else is refused.
 
@@ -10,16 +10,16 @@ use super::pauses::Target;
 use super::selector::Worker;
 use super::units::UnitName;
 
-/// The longest name that is looked for: unit names have at most 255 characters, and so do sites.
-const LONGEST: usize = 512;
+/// Maximum length of a target, in bytes: unit names have at most 255 characters, and so do sites.
+const MAX_TARGET_BYTES: usize = 512;
 
-/// For names longer than this nothing alike is looked for, in bytes: a slip of the finger is shorter.
-const LONGEST_SLIP: usize = 128;
-/// So many pairs of characters are compared at most when something alike is looked for.
-const COMPARISONS: usize = 1_000_000;
+/// Maximum length of a target for which a similar name is suggested, in bytes.
+const MAX_SUGGESTED_BYTES: usize = 128;
+/// Maximum number of character comparisons in the search for a similar name.
+const MAX_COMPARISONS: usize = 1_000_000;
 
-/// A target that names no covered worker. What it may have meant is looked for when it is displayed: that takes
-/// longer than finding out that it names none, and is not for the loop of the daemon.
+/// A target that names no covered worker. The suggestion is computed when the error is displayed, as that takes longer
+/// and must not hold up the daemon's loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownTarget {
     target: String,
@@ -31,7 +31,7 @@ impl std::error::Error for UnknownTarget {}
 impl fmt::Display for UnknownTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, workers } = self;
-        if target.len() > LONGEST {
+        if target.len() > MAX_TARGET_BYTES {
             return write!(f, "a name of {} characters is that of no worker", target.len());
         }
         write!(f, "no worker named {target:?}; ")?;
@@ -52,7 +52,7 @@ pub fn select(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Vec<
     let mut selected = Vec::new();
     for target in targets {
         let before = selected.len();
-        if target.len() <= LONGEST {
+        if target.len() <= MAX_TARGET_BYTES {
             let named = workers.iter().filter(|(unit, worker)| names(target, unit, worker));
             selected.extend(named.map(|(unit, _)| unit.clone()));
         }
@@ -63,8 +63,7 @@ pub fn select(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Vec<
     Ok(selected)
 }
 
-/// What the targets name as that which can be paused: a site as a whole, else units; without any
-/// target, everything.
+/// What the targets name, for a pause: a site as a whole, else units; everything if there is no target.
 ///
 /// # Errors
 ///
@@ -92,8 +91,8 @@ fn names(target: &str, unit: &UnitName, worker: &Worker) -> bool {
     }
 }
 
-/// Whether this is the worker's name within its site. The worktree may be named as its directory is: in
-/// names of units there are hyphens for dots.
+/// Whether this is the worker's name within its site. A worktree may be named like its directory: unit names have
+/// hyphens in place of dots.
 fn is_task(task: &str, worker: &Worker) -> bool {
     match (&worker.worktree, task.rsplit_once('@')) {
         (None, _) => task == worker.name,
@@ -106,9 +105,9 @@ fn unknown(target: &str, workers: &[(UnitName, Worker)]) -> UnknownTarget {
     UnknownTarget { target: target.to_owned(), workers: workers.to_vec() }
 }
 
-/// The name that is most alike, if it is alike at all.
+/// The most similar name, if one is similar enough.
 fn nearest(target: &str, workers: &[(UnitName, Worker)]) -> Option<String> {
-    if target.len() > LONGEST_SLIP {
+    if target.len() > MAX_SUGGESTED_BYTES {
         return None;
     }
     let names: BTreeSet<String> = workers
@@ -123,13 +122,13 @@ fn nearest(target: &str, workers: &[(UnitName, Worker)]) -> Option<String> {
     let mut best: Option<(usize, String)> = None;
     for name in names {
         let other = name.chars().count();
-        // More than half of it has to be the same.
+        // More than half of it has to match.
         let most = length.max(other).div_ceil(2);
         if length.abs_diff(other) >= most {
             continue;
         }
         comparisons += length * other;
-        if comparisons > COMPARISONS {
+        if comparisons > MAX_COMPARISONS {
             break;
         }
         let distance = strsim::osa_distance(target, &name);
@@ -219,7 +218,7 @@ mod tests {
                 (UnitName::parse(&format!("lerd-{n}-{}", "u".repeat(100))).unwrap(), worker)
             })
             .collect();
-        for target in ["u".repeat(LONGEST_SLIP), "u".repeat(LONGEST)] {
+        for target in ["u".repeat(MAX_SUGGESTED_BYTES), "u".repeat(MAX_TARGET_BYTES)] {
             let begin = std::time::Instant::now();
             let error = select(&[target], &crowd).unwrap_err().to_string();
             assert!(error.ends_with("name a unit, SITE/WORKER or a site"), "{error}");

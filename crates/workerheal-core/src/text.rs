@@ -1,12 +1,12 @@
-//! Text from outside made fit to show: it cannot command a terminal, hide part of itself, or pass for several lines.
+//! Makes text from outside safe to show: it cannot control a terminal, hide part of itself, or pass for several lines.
 //!
-//! Log lines, paths, errors of other programs and what files say go through [`plain`] or [`path`] where they enter,
-//! once, so that nothing behind that has to think of it. Unit names need nothing: they are ASCII by their own rules.
+//! Log lines, paths, errors of other programs and contents of files go through [`plain`] or [`path`] once, where they
+//! enter. Unit names need no cleaning: they are ASCII by definition.
 
 use std::path::Path;
 
-/// The text on one line, without control characters, escape sequences, and characters that have no width or turn
-/// the direction of what is beside them. Tabs and breaks of any kind become spaces.
+/// The text on one line, without control characters, escape sequences, and characters that have no width or change the
+/// text direction. Tabs and line breaks become spaces.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -25,7 +25,7 @@ pub fn plain(text: &str) -> String {
     kept
 }
 
-/// A path as text, made fit to show.
+/// A path as text that is safe to show.
 #[must_use]
 pub fn path(path: &Path) -> String {
     plain(&path.to_string_lossy())
@@ -64,8 +64,8 @@ fn skip_control_sequence(rest: &mut std::str::Chars<'_>) {
     }
 }
 
-/// Skips a control string, such as the title of a window, up to its end (ECMA-48, 5.6; terminals also take BEL for
-/// that). One that has no end is shown: what is said must not vanish.
+/// Skips a control string, such as a window title, up to its end (ECMA-48, 5.6; terminals also accept BEL). An
+/// unterminated one is shown: its text must not vanish.
 fn skip_control_string(rest: &mut std::str::Chars<'_>) {
     let mut ahead = rest.clone();
     while let Some(c) = ahead.next() {

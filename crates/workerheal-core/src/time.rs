@@ -1,9 +1,9 @@
-//! Time as the core knows it: a value that is passed in.
+//! Time as a value that is passed in.
 
 use std::ops::Add;
 use std::time::Duration;
 
-/// A moment on a clock that never goes back: the time since an origin that the caller chooses.
+/// A moment on a monotonic clock: the time since an origin that the caller chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(Duration);
 
@@ -20,13 +20,13 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment so long before this one; `None` if that is before the origin.
+    /// The moment that long before this one; `None` if that is before the origin.
     #[must_use]
     pub fn earlier(self, by: Duration) -> Option<Self> {
         self.0.checked_sub(by).map(Self)
     }
 
-    /// How long it is from `now` until this moment; nothing if it has passed.
+    /// The time from `now` until this moment; zero if it has passed.
     #[must_use]
     pub fn from_now(self, now: Self) -> Duration {
         self.0.saturating_sub(now.0)

@@ -1,8 +1,8 @@
-//! The last events, and those who follow them.
+//! The buffer of past events, and its followers.
 //!
-//! There is no queue for each follower: all read from the one [`EventBuffer`], each at its own place, and are
-//! told when it has grown. Who falls behind by more than the book holds is cut off, and can resume.
-//! An event is made into what is sent once, and shared by all.
+//! Followers have no queues of their own: all read from one [`EventBuffer`], each at its own position, and are notified
+//! when it has grown. A follower that falls behind the buffer is disconnected, and can resume. Each event is encoded
+//! once, and shared by all.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,16 +17,16 @@ use crate::api::Refused;
 use crate::core::event::Event;
 use crate::http::connection_limit::GivesWay;
 
-/// How many events are kept.
-const KEPT: usize = 10_000;
-/// How much is given to a follower at once.
-const HELPING: usize = 32 * 1024;
-/// How often a follower hears something, so that both ends know that the other is there.
-pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// Maximum number of buffered events.
+const MAX_EVENTS: usize = 10_000;
+/// Maximum number of bytes that a follower reads at once.
+const MAX_CHUNK_BYTES: usize = 32 * 1024;
+/// How often an idle stream sends a comment, so that both ends notice a lost connection.
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The last events, numbered from 1.
+/// The buffered events, numbered from 1.
 pub(super) struct EventBuffer {
-    /// Tells this daemon's ids from those of an earlier one.
+    /// Distinguishes this daemon's event ids from those of an earlier one.
     instance: u64,
     entries: Mutex<VecDeque<Entry>>,
     /// The number of the next event.
@@ -39,16 +39,16 @@ struct Entry {
     frame: Bytes,
 }
 
-/// Where to begin.
+/// Which events to read.
 #[derive(Debug, Default)]
 pub(super) struct EventFilter {
-    /// Those after the one with this id.
+    /// Events after the one with this id.
     pub after: Option<String>,
-    /// Those since then.
+    /// Events since this time.
     pub since: Option<SystemTime>,
-    /// At most so many of the past, the latest.
+    /// Maximum number of past events; the latest are read.
     pub limit: Option<usize>,
-    /// Also those that are yet to happen.
+    /// Whether to continue with events as they happen.
     pub follow: bool,
 }
 
@@ -58,7 +58,7 @@ impl EventBuffer {
     }
 
     fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
-        // What is in it is whole at any time.
+        // The entries are consistent at any time.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,13 +71,13 @@ impl EventBuffer {
             entries.push_back(Entry { number: next, time, frame });
             next += 1;
         }
-        let excess = entries.len().saturating_sub(KEPT);
+        let excess = entries.len().saturating_sub(MAX_EVENTS);
         entries.drain(..excess);
         drop(entries);
         self.next.send_replace(next);
     }
 
-    /// Begins to read: from here on nothing is missed, or that is told.
+    /// Begins to read. From here on no event is missed without a notice.
     pub fn open(self: &Arc<Self>, filter: &EventFilter, ends: watch::Receiver<bool>) -> Follower {
         let next = self.next.subscribe();
         let entries = self.entries();
@@ -86,7 +86,7 @@ impl EventBuffer {
         let (mut at, mut gap) = match (&filter.after, filter.since) {
             (Some(id), _) => match self.number(id) {
                 Some(number) if (first..=last).contains(&(number + 1)) => (number + 1, false),
-                // Of an earlier daemon, or of long ago.
+                // The id is of an earlier daemon, or no longer buffered.
                 _ => (first, true),
             },
             (None, Some(since)) => {
@@ -120,7 +120,7 @@ impl EventBuffer {
     }
 }
 
-/// Writes events down as they come.
+/// Adds events to the buffer as they come.
 pub(super) async fn keep(buffer: Arc<EventBuffer>, mut queue: mpsc::UnboundedReceiver<Event>) {
     let mut events = Vec::new();
     while queue.recv_many(&mut events, 256).await > 0 {
@@ -128,12 +128,12 @@ pub(super) async fn keep(buffer: Arc<EventBuffer>, mut queue: mpsc::UnboundedRec
     }
 }
 
-/// One who reads, at a place of their own.
+/// A reader of the buffer, with a position of its own.
 pub(super) struct Follower {
     buffer: Arc<EventBuffer>,
-    /// The number of the event that is read next.
+    /// The number of the next event to read.
     at: u64,
-    /// Events are missing before it.
+    /// Whether events before that are missing.
     gap: bool,
     greeted: bool,
     next: watch::Receiver<u64>,
@@ -143,12 +143,12 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Ends the stream when it is told to.
+    /// Ends the stream on request.
     pub fn gives_way(&self) -> GivesWay {
         self.gives_way.clone()
     }
 
-    /// What to send next; `None` is the end of the stream.
+    /// The next bytes to send; `None` at the end of the stream.
     pub async fn read(&mut self) -> Option<Bytes> {
         if !std::mem::replace(&mut self.greeted, true) {
             return Some(self.greeting());
@@ -163,19 +163,19 @@ impl Follower {
                 return None;
             }
             tokio::select! {
-                grown = timeout(SIGN_OF_LIFE, self.next.changed()) => match grown {
+                grown = timeout(KEEP_ALIVE_INTERVAL, self.next.changed()) => match grown {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return None,
                     Err(_) => return Some(Bytes::from_static(b":\n\n")),
                 },
-                // What is written by now is still sent.
+                // Buffered events are still sent.
                 _ = self.ends.changed() => {}
                 () = self.gives_way.0.notified() => self.follow = false,
             }
         }
     }
 
-    /// How soon to come back when the stream ends; and whether something is missing.
+    /// The reconnect delay, and a notice if events are missing.
     fn greeting(&self) -> Bytes {
         let mut greeting = BytesMut::from(&b"retry: 1000\n\n"[..]);
         if self.gap {
@@ -185,7 +185,7 @@ impl Follower {
         greeting.freeze()
     }
 
-    /// The next events that there are, up to a limit; `None` if some of them are no longer there.
+    /// The next events, up to a limit; `None` if some are no longer buffered.
     fn helping(&mut self) -> Option<Bytes> {
         let entries = self.buffer.entries();
         let Some(first) = entries.front().map(|entry| entry.number) else { return Some(Bytes::new()) };
@@ -199,7 +199,7 @@ impl Follower {
         }
         let mut helping = BytesMut::from(&entry.frame[..]);
         for entry in more {
-            if helping.len() + entry.frame.len() > HELPING {
+            if helping.len() + entry.frame.len() > MAX_CHUNK_BYTES {
                 break;
             }
             helping.extend_from_slice(&entry.frame);
@@ -209,7 +209,7 @@ impl Follower {
     }
 }
 
-/// One message as it is sent.
+/// Encodes one message.
 pub(super) fn frame(id: Option<&str>, name: Option<&str>, data: &impl Serialize) -> Bytes {
     let mut frame = String::new();
     for (field, value) in [("id", id), ("event", name)] {
@@ -217,7 +217,7 @@ pub(super) fn frame(id: Option<&str>, name: Option<&str>, data: &impl Serialize)
             frame.push_str(&format!("{field}: {value}\n"));
         }
     }
-    // What is sent here are structs of strings and numbers, which always are JSON, of one line.
+    // The values are structs of strings and numbers, whose JSON never fails and has one line.
     frame.push_str(&format!("data: {}\n\n", serde_json::to_string(data).unwrap_or_default()));
     frame.into()
 }
@@ -310,10 +310,10 @@ mod tests {
         runtime.block_on(follower.read());
         let last = String::from_utf8(runtime.block_on(follower.read()).unwrap().to_vec()).unwrap();
         let id = last.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
-        buffer.write(&mut vec![Event::new(Phase::Healed); KEPT + 1]);
+        buffer.write(&mut vec![Event::new(Phase::Healed); MAX_EVENTS + 1]);
         assert_eq!(runtime.block_on(follower.read()), None);
         let text = read(&buffer, &EventFilter { after: Some(id), ..filter() });
         assert!(text.contains("event: gap\n"));
-        assert_eq!(units(&text).len(), KEPT);
+        assert_eq!(units(&text).len(), MAX_EVENTS);
     }
 }

@@ -1,4 +1,4 @@
-//! The calls of the API: read the request, ask the loop, write the answer.
+//! The handlers of the API: read the request, ask the loop, write the response.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,56 +9,32 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bytes::Bytes;
-use futures_util::stream::{self as streams, StreamExt};
+use futures_util::stream as streams;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
 
-use super::event_buffer::{EventBuffer, EventFilter};
-use super::heal::{self, Reply};
-use super::{counts, stop};
+use super::event_buffer::EventFilter;
+use super::state::{ApiState, Shared};
+use super::{counts, heal, stop};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
 use crate::core::event::UnhealthyWorker;
-use crate::core::explain::text::text;
 use crate::core::report::WorkerReport;
-use crate::core::style::Style;
-use crate::core::target::UnknownTarget;
 use crate::core::time::Timestamp;
 use crate::core::units::{Detail, UnitName};
-use crate::daemon::metrics::{CONTENT_TYPE, Metrics};
-use crate::daemon::requests::{DaemonRequest, PauseError, PauseReceipt, RequestSender};
+use crate::daemon::metrics::CONTENT_TYPE;
+use crate::daemon::requests::{DaemonRequest, PauseReceipt};
 use crate::detect::references::references_for;
-use crate::detect::{Detector, PlanError};
-use crate::files::paths::Paths;
 use crate::http::request::{self, Rejection, duration};
-use crate::manager::{ManagerError, Scope, ServiceManager};
+use crate::http::sse::server_sent;
+use crate::manager::ServiceManager;
+use crate::text::explanation::text;
+use crate::text::style::Style;
 
-/// The longest body of a request: some thousand names.
-const BODY: usize = 64 * 1024;
-
-/// So many units are asked about at once since when they are up, and for so long.
-const UPTIMES_AT_ONCE: usize = 32;
-const UPTIMES_WITHIN: Duration = Duration::from_secs(2);
+/// Maximum length of a request's body: some thousand names.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// How long a request to pause healing waits until the pause is on disk.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
-
-/// What every call can use.
-pub(super) struct ApiState<M> {
-    pub requests: RequestSender,
-    pub manager: M,
-    pub metrics: Arc<Metrics>,
-    pub paths: Paths,
-    pub scope: Scope,
-    pub buffer: Arc<EventBuffer>,
-    pub ends: watch::Receiver<bool>,
-    /// Looks into the journal for everybody's last lines: one at a time.
-    pub journal_slots: Semaphore,
-}
-
-type Shared<M> = State<Arc<ApiState<M>>>;
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn router<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router {
     Router::new()
@@ -84,38 +60,6 @@ pub(super) fn metrics_only<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router
         .route("/metrics", get(metrics::<M>))
         .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "only /metrics is served here"))
         .with_state(state)
-}
-
-impl<M: ServiceManager> ApiState<M> {
-    /// Asks the loop.
-    pub async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> DaemonRequest) -> Result<T, Rejection> {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let ends = || Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "this daemon is about to end");
-        self.requests.send(ask(reply)).await.map_err(|_| ends())?;
-        answer.await.map_err(|_| ends())
-    }
-
-    /// Has the loop know since when workers are up. Where the service manager does not say, it is not told.
-    async fn learn_uptimes(&self) -> Result<(), Rejection> {
-        let question = self.ask(DaemonRequest::WithoutUptime).await?;
-        if !question.units.is_empty() {
-            let lookups = streams::iter(question.units.clone()).map(|unit| {
-                let manager = self.manager.clone();
-                async move { manager.up_since(&unit).await }
-            });
-            let lookups = lookups.buffered(UPTIMES_AT_ONCE);
-            if let Ok(answers) = timeout(UPTIMES_WITHIN, lookups.collect()).await {
-                // Nobody is there to learn it where the daemon is about to end.
-                let _ = self.requests.send(DaemonRequest::Uptimes(question, answers)).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// A search by the rules in force.
-    pub async fn detector(&self) -> Result<Detector<M>, Rejection> {
-        Ok(Detector { manager: self.manager.clone(), context: self.ask(DaemonRequest::Context).await? })
-    }
 }
 
 async fn status<M: ServiceManager>(State(state): Shared<M>) -> Result<Json<DaemonStatus>, Rejection> {
@@ -223,9 +167,9 @@ async fn resume<M: ServiceManager>(State(state): Shared<M>, request: Request) ->
     Ok(Json(kept(receipt).await))
 }
 
-/// Waits until what is promised is written down.
+/// Waits until the pauses are saved.
 async fn kept(PauseReceipt { pauses, ticket }: PauseReceipt) -> Paused {
-    Paused { pauses, not_saved: ticket.written(WRITTEN_WITHIN).await.err() }
+    Paused { pauses, not_saved: ticket.written(SAVE_TIMEOUT).await.err() }
 }
 
 async fn metrics<M: ServiceManager>(State(state): Shared<M>) -> Result<Response, Rejection> {
@@ -233,65 +177,16 @@ async fn metrics<M: ServiceManager>(State(state): Shared<M>) -> Result<Response,
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics.text(&gauges)).into_response())
 }
 
-/// The body of a request, as JSON whatever its type is said to be; none is the default.
+/// The body of a request as JSON, regardless of its content type; an empty body is the default.
 async fn read<T: DeserializeOwned + Default>(request: Request) -> Result<T, Rejection> {
-    let body = request::body(request, BODY).await?;
+    let body = request::body(request, MAX_BODY_BYTES).await?;
     if body.is_empty() { Ok(T::default()) } else { request::object(&body) }
 }
 
-/// A time ago, or a time.
+/// Parses a duration before now, or a time.
 fn moment(text: &str) -> Result<SystemTime, Rejection> {
     if let Ok(time) = humantime::parse_rfc3339_weak(text) {
         return Ok(time);
     }
     Ok(SystemTime::now().checked_sub(duration(text)?).unwrap_or(SystemTime::UNIX_EPOCH))
-}
-
-/// An answer that goes on for as long as there is something to tell.
-pub(super) fn stream(frames: mpsc::Receiver<Bytes>) -> Response {
-    let body = streams::unfold(frames, async |mut frames| {
-        let bytes = frames.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(bytes), frames))
-    });
-    server_sent(Body::from_stream(body))
-}
-
-fn server_sent(body: Body) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, body).into_response()
-}
-
-impl From<UnknownTarget> for Rejection {
-    fn from(error: UnknownTarget) -> Self {
-        Self::new(StatusCode::NOT_FOUND, error.to_string())
-    }
-}
-
-impl From<PauseError> for Rejection {
-    fn from(error: PauseError) -> Self {
-        match error {
-            PauseError::Target(error) => error.into(),
-            PauseError::Unread(why) => unread(&why),
-        }
-    }
-}
-
-/// It is not known what is paused.
-pub(super) fn unread(why: &str) -> Rejection {
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; until it can be, nothing is healed or paused"))
-}
-
-impl From<ManagerError> for Rejection {
-    fn from(error: ManagerError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    }
-}
-
-impl From<PlanError> for Rejection {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::Target(error) => error.into(),
-            PlanError::Manager(error) => error.into(),
-        }
-    }
 }

@@ -1,16 +1,15 @@
-//! `POST /v1/heal`: plans like the command line does, has the daemon's own healer do it, and tells how
-//! that goes.
+//! `POST /v1/heal`: plans a heal, has the daemon's healer do it, and streams its progress.
 
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::counts;
-use super::event_buffer::{SIGN_OF_LIFE, frame};
-use super::handlers::{ApiState, stream, unread};
+use super::event_buffer::{KEEP_ALIVE_INTERVAL, frame};
+use super::state::{ApiState, unread};
 use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
 use crate::core::diagnosis::State;
@@ -20,10 +19,11 @@ use crate::core::units::UnitName;
 use crate::daemon::requests::{DaemonRequest, HealCommand, HealUpdate};
 use crate::detect::Detector;
 use crate::http::request::{Rejection, duration};
+use crate::http::sse::stream;
 use crate::manager::ServiceManager;
 
-/// What waits to be sent to one who reads slowly; the rest waits to be made.
-const AHEAD: usize = 64;
+/// Maximum number of encoded messages that wait for a slow reader.
+const MAX_UNSENT_FRAMES: usize = 64;
 
 pub(super) async fn heal<M: ServiceManager>(
     state: Arc<ApiState<M>>,
@@ -35,14 +35,14 @@ pub(super) async fn heal<M: ServiceManager>(
     }
     let detector = state.detector().await?;
     let mut plan = if request.targets.is_empty() {
-        // The healer knows, whatever can be seen.
+        // The healer knows best what to heal.
         state.ask(DaemonRequest::Plan).await?
     } else {
         let workers = state.ask(DaemonRequest::Covered).await?;
         let targets = detector.context.selector.by_own_names(&request.targets);
         let units = target::select(&targets, &workers)?;
         let mut plan = detector.plan_for(&units).await?;
-        // What is coming up already is waited for.
+        // Workers that are coming up already are waited for.
         let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
         plan.unhealthy.extend(under_way);
@@ -61,12 +61,12 @@ pub(super) async fn heal<M: ServiceManager>(
     let strangers = state
         .ask(|begun| DaemonRequest::Heal(HealCommand { units: batch.units().to_vec(), silent, prove, updates, begun }))
         .await?;
-    let (frames, body) = mpsc::channel(AHEAD);
+    let (frames, body) = mpsc::channel(MAX_UNSENT_FRAMES);
     tokio::spawn(tell(detector, plan, batch, strangers, events, frames));
     Ok(stream(body))
 }
 
-/// Sends what is told, until all is done or nobody listens.
+/// Sends the progress until the heal is done, or the client is gone.
 async fn tell<M: ServiceManager>(
     detector: Detector<M>,
     plan: Plan,
@@ -88,7 +88,7 @@ async fn tell<M: ServiceManager>(
         if batch.is_done() {
             break;
         }
-        match timeout(SIGN_OF_LIFE, events.recv()).await {
+        match timeout(KEEP_ALIVE_INTERVAL, events.recv()).await {
             Ok(Some(HealUpdate::Event(event, held_for))) => {
                 let last_words = match UnitName::parse(&event.unit) {
                     Ok(unit) if event.phase == Phase::Failed && batch.awaits(&unit) => detector.last_words(&unit).await,
@@ -108,6 +108,3 @@ async fn tell<M: ServiceManager>(
     let _ = frames.send(frame(None, None, &Event::new(Phase::Done))).await;
     let _ = frames.send(frame(None, Some("result"), &batch.into_report())).await;
 }
-
-/// The way an answer comes back.
-pub(super) type Reply<T> = oneshot::Sender<T>;

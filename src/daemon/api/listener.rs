@@ -1,4 +1,4 @@
-//! The daemon's doors: its socket, and the address where it is to serve its metrics.
+//! The listeners of the daemon: its socket, and the address of its metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,23 +10,24 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::handlers::{self, ApiState};
+use super::handlers;
 use super::socket::{Socket, may_come_in};
+use super::state::ApiState;
 use crate::core::text;
 use crate::http::connection_limit::{Accepting, ConnectionLimit};
 use crate::manager::ServiceManager;
 
-/// Connections at once.
-const CONNECTIONS: usize = 512;
-/// The wait before a socket that could not be made is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// Maximum number of concurrent connections.
+const MAX_CONNECTIONS: usize = 512;
+/// Delay before a failed attempt to create the socket is repeated.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Serves all calls on the daemon's socket, which is made anew when `check` finds it gone. `opened` is told after the
-/// first attempt to make it.
+/// Serves the API on the daemon's socket, which is created again when `check` finds it gone. `opened` is notified after
+/// the first attempt to create it.
 pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &Notify, opened: &SyncSender<()>) {
     let router = handlers::router(Arc::clone(state));
     let path = &state.paths.socket;
-    let mut connections = ConnectionLimit::new(CONNECTIONS);
+    let mut connections = ConnectionLimit::new(MAX_CONNECTIONS);
     let mut accepting = Accepting::default();
     let mut failing = String::new();
     loop {
@@ -43,7 +44,7 @@ pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &N
                 }
                 tokio::select! {
                     () = check.notified() => {}
-                    () = sleep(RETRY) => {}
+                    () = sleep(RETRY_DELAY) => {}
                 }
                 continue;
             }
@@ -67,7 +68,7 @@ pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &N
     }
 }
 
-/// Serves the metrics, and nothing else, at the address that the configuration names at the time.
+/// Serves only the metrics, at the address that is currently configured.
 pub(super) async fn metrics_over_tcp<M: ServiceManager>(
     state: Arc<ApiState<M>>,
     mut listen: watch::Receiver<Option<SocketAddr>>,
@@ -94,7 +95,7 @@ async fn listen_at(address: Option<SocketAddr>, router: &Router) {
         }
     };
     tracing::info!("metrics are served at http://{address}/metrics");
-    let mut connections = ConnectionLimit::new(CONNECTIONS / 8);
+    let mut connections = ConnectionLimit::new(MAX_CONNECTIONS / 8);
     let mut accepting = Accepting::default();
     loop {
         if let Some((stream, _)) = accepting.take(listener.accept().await).await {

@@ -1,13 +1,13 @@
-//! The API: what the daemon answers to others, over its socket.
+//! The API of the daemon, over its socket.
 //!
-//! It lives in a thread of its own, so that no number of readers takes time from healing, and asks
-//! the loop by [`requests`](super::requests). Events come to it by one channel, however many follow them.
+//! It has a thread of its own, so that no number of clients takes time from healing, and sends
+//! [`requests`](super::requests) to the loop. Events come to it by one channel, however many followers there are.
 //!
-//! - [`socket`]: whose socket it is, and who is let in.
-//! - [`serve`]: where it is asked; [`room`](crate::http::connection_limit) keeps connections bounded.
-//! - [`calls`]: one function for each call.
-//! - [`heal`], [`stop`]: the calls that take their time.
-//! - [`events`]: the last events, and those who follow them.
+//! - [`socket`]: the socket and its permissions.
+//! - [`listener`]: accepts connections; [`connection_limit`](crate::http::connection_limit) bounds them.
+//! - [`handlers`]: one function for each call; [`state`]: what they share. [`counts`]: the counts in their answers.
+//! - [`heal`]: the call that streams a heal. [`stop`]: the call that stops workers.
+//! - [`event_buffer`]: past events and their followers.
 
 mod counts;
 mod event_buffer;
@@ -15,6 +15,7 @@ mod handlers;
 mod heal;
 mod listener;
 mod socket;
+mod state;
 mod stop;
 
 use std::net::SocketAddr;
@@ -29,10 +30,10 @@ use crate::core::event::Event;
 use crate::files::paths::Paths;
 use crate::manager::{Scope, ServiceManager};
 use event_buffer::EventBuffer;
-use handlers::ApiState;
 pub(super) use socket::prepare;
+use state::ApiState;
 
-/// A running API. Dropped, it ends.
+/// A running API, which ends when it is dropped.
 pub(super) struct Api {
     thread: Option<std::thread::JoinHandle<()>>,
     ending: watch::Sender<bool>,
@@ -41,19 +42,19 @@ pub(super) struct Api {
     pub events: mpsc::UnboundedSender<Event>,
 }
 
-/// What it is made of.
+/// What the API needs.
 pub(super) struct Parts<M> {
     pub requests: RequestSender,
     pub manager: M,
     pub metrics: Arc<Metrics>,
     pub paths: Paths,
     pub scope: Scope,
-    /// Where metrics are served over TCP.
+    /// The address of the metrics over TCP.
     pub listen: watch::Receiver<Option<SocketAddr>>,
 }
 
 impl Api {
-    /// Answers at the socket, as soon as that can be made: mostly when this returns.
+    /// Opens the socket and serves it. Usually the socket is open when this returns.
     pub fn start<M: ServiceManager>(parts: Parts<M>) -> std::io::Result<Self> {
         let (ending, ends) = watch::channel(false);
         let (events, queue) = mpsc::unbounded_channel();
@@ -81,20 +82,20 @@ impl Api {
                     () = listener::serve(&state, &check, &opened) => {}
                     _ = ends.changed() => {}
                 }
-                // Followers are told that it ends by the end of their streams.
-                tokio::time::sleep(FAREWELL).await;
+                // Followers notice the end of their streams.
+                tokio::time::sleep(CLOSE_DELAY).await;
             });
         })?;
-        let _ = open.recv_timeout(OPENS_WITHIN);
+        let _ = open.recv_timeout(OPEN_TIMEOUT);
         Ok(Self { thread: Some(thread), ending, recheck, events })
     }
 
-    /// Has it see whether its socket is still there, and make it anew if not.
+    /// Checks whether the socket still exists, and creates it again if not.
     pub fn check(&self) {
         self.recheck.notify_one();
     }
 
-    /// Ends it: no new connection, and those that there are end soon.
+    /// Stops accepting connections, and ends the open ones.
     pub async fn end(mut self) {
         self.ending.send_replace(true);
         if let Some(thread) = self.thread.take() {
@@ -103,7 +104,7 @@ impl Api {
     }
 }
 
-/// How long the socket may take to be made before healing begins without it.
-const OPENS_WITHIN: Duration = Duration::from_secs(1);
+/// How long to wait for the socket before healing begins without it.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the ends of streams may take to be sent.
-const FAREWELL: Duration = Duration::from_millis(50);
+const CLOSE_DELAY: Duration = Duration::from_millis(50);

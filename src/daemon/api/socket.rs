@@ -1,4 +1,4 @@
-//! The socket: made where it belongs, made again when it was removed, and open only for its own user and root.
+//! The daemon's socket: created with its directory, and open only to its own user and root.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 use crate::core::text;
-use crate::setup::Error;
+use crate::setup::SetupError;
 
-/// The socket. Dropped, it is gone.
+/// The socket, which is removed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub listener: UnixListener,
@@ -21,13 +21,13 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Makes the socket; a stale one is replaced. The caller holds the lock that says whose it is.
+    /// Creates the socket, replacing a stale one. The caller holds the lock on it.
     ///
     /// # Errors
     ///
-    /// If it cannot be made; says why.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let cannot = |why: &dyn std::fmt::Display| Error::Socket { path: path.to_owned(), why: why.to_string() };
+    /// If it cannot be created; says why.
+    pub fn open(path: &Path) -> Result<Self, SetupError> {
+        let cannot = |why: &dyn std::fmt::Display| SetupError::Socket { path: path.to_owned(), why: why.to_string() };
         prepare(path.parent().unwrap_or(Path::new("/"))).map_err(|error| cannot(&error))?;
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => return Err(cannot(&"something else is there; remove it")),
@@ -36,13 +36,13 @@ impl Socket {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(|error| cannot(&error))?;
-        // Nobody else can reach it before that: its directory is closed to them.
+        // Until then nothing else can reach it: its directory is closed to other users.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| cannot(&error))?;
         let identity = identity(path).ok_or_else(|| cannot(&"it was removed at once"))?;
         Ok(Self { listener, path: path.to_owned(), identity })
     }
 
-    /// Whether it is still where clients look for it.
+    /// Whether the socket still exists at its path.
     pub fn is_there(&self) -> bool {
         identity(&self.path) == Some(self.identity)
     }
@@ -51,7 +51,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.is_there() {
-            // If it cannot be removed, the next daemon takes it over.
+            // If it cannot be removed, the next daemon replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -61,7 +61,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
-/// Makes the directory, closed to others, or closes one that there is.
+/// Creates the directory, closed to other users, or closes an existing one.
 pub(in crate::daemon) fn prepare(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {}
@@ -79,7 +79,7 @@ pub(in crate::daemon) fn prepare(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether who connected may come in: the daemon's own user, and root.
+/// Whether the peer is the daemon's own user or root.
 pub(super) fn may_come_in(stream: &tokio::net::UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::handlers::ApiState;
+use super::state::ApiState;
 use crate::api::{NotStopped, StopReport, StopRequest, StoppedWorker};
 use crate::core::report::{Stage, WorkerReport};
 use crate::core::target;

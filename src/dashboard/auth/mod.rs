@@ -1,33 +1,33 @@
-//! Who is let in, decided by nothing but the head of a request.
+//! Authentication, decided from nothing but a request's header.
 //!
-//! There are two secrets for the page, as a browser keeps apart less than one would think: cookies are the same for
-//! all ports of an address, so that whatever else is opened at 127.0.0.1 is sent them too.
+//! The page has two secrets, because browsers do not separate cookies by port: other servers at 127.0.0.1 receive them
+//! too.
 //!
-//! - The *token* opens calls. The page has it in the storage of its origin, which no other port can read, and
-//!   brings it along in a header, which no form can, and no script of another origin.
-//! - The *pass* opens the page: text that has no secrets. It is an HttpOnly, SameSite=Strict cookie.
+//! - The *token* authorizes calls. The page keeps it in the storage of its origin, which no other port can read, and
+//!   sends it in a header, which neither a form nor a script of another origin can do.
+//! - The *pass* opens the page, which contains no secrets. It is an HttpOnly, SameSite=Strict cookie.
 //!
-//! Whoever opens the address that is printed, which has the token, is given both, and goes on to an address that has
-//! neither. A browser is started with another address: everybody on the machine can read command lines, so what
-//! that has is a *ticket*, which is good for once.
+//! Opening the printed address, which contains the token, sets both and redirects to an address with neither. The
+//! browser is started with another address, as every user of the machine can read command lines: it contains a
+//! *ticket*, which can be used once.
 //!
 //! So a reload and a second tab work, the address bar shows no secret, and what another server on this machine may
-//! get hold of calls nothing.
+//! receive authorizes no call.
 //!
-//! Then `Host` has to be an address of ours, or a name that was pointed here would be taken for our origin
-//! (DNS rebinding); and what a browser says of where a request comes from has to be this page.
+//! In addition, `Host` must be one of our addresses, to prevent DNS rebinding; and the origin that a browser states for
+//! a request must be this page.
 
 use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-/// Which header calls bring the token in.
+/// The header with the token.
 const TOKEN: &str = "x-workerheal-token";
-/// What a page may do: show its own style, run its own script, ask where it came from; nothing else.
+/// The content security policy: only our own style, script and connections.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
-/// On every answer.
+/// Headers of every response.
 pub(super) const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -42,7 +42,7 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 6] = [
 pub(super) struct Secret(String);
 
 impl Secret {
-    /// A new one.
+    /// Creates a secret.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether somebody knows it. Takes the same time however much of it is right.
+    /// Whether the text is the secret. Takes the same time however much of it matches.
     fn is(&self, said: &str) -> bool {
         let (known, said) = (self.0.as_bytes(), said.as_bytes());
         let differences = known.iter().zip(said).fold(0, |all, (a, b)| std::hint::black_box(all | (a ^ b)));
@@ -65,14 +65,14 @@ impl Secret {
     }
 }
 
-/// What to do with a request.
+/// The decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Answer it.
     Pass,
-    /// Somebody has come with the token in the address: give them the pass, and send them on.
+    /// The address contains the token: set the pass, and redirect.
     Welcome,
-    /// Likewise, if nobody has come with this ticket before.
+    /// The same for an address with the ticket, if it has not been used before.
     Ticket,
     /// Refuse it, with this status and sentence.
     Refuse(StatusCode, &'static str),
@@ -82,21 +82,21 @@ const fn forbid(why: &'static str) -> Verdict {
     Verdict::Refuse(StatusCode::FORBIDDEN, why)
 }
 
-/// What it takes to be let in.
+/// The secrets and the address to check against.
 #[derive(Clone)]
 pub(super) struct Auth {
-    /// Opens calls.
+    /// Authorizes calls.
     pub token: Secret,
     /// Opens the page.
     pub pass: Secret,
-    /// Opens it once.
+    /// Opens the page once.
     pub ticket: Secret,
-    /// Where this is: `127.0.0.1:9478`.
+    /// The address of the dashboard: `127.0.0.1:9478`.
     address: SocketAddr,
 }
 
 impl Auth {
-    /// With new secrets.
+    /// Creates new secrets.
     ///
     /// # Errors
     ///
@@ -105,17 +105,17 @@ impl Auth {
         Ok(Self { token: Secret::new()?, pass: Secret::new()?, ticket: Secret::new()?, address })
     }
 
-    /// The address that is printed.
+    /// The address to print.
     pub fn url(&self) -> String {
         format!("http://{}/?token={}", self.address, self.token.as_str())
     }
 
-    /// The address that a browser is started with.
+    /// The address to start a browser with.
     pub fn url_for_once(&self) -> String {
         format!("http://{}/?token={}", self.address, self.ticket.as_str())
     }
 
-    /// What becomes of a request.
+    /// Decides about a request.
     pub fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Verdict {
         let Some(host) = self.host(uri, headers) else {
             return forbid("this address is not the one that the dashboard listens at; behind `ssh -L` use its port");
@@ -170,18 +170,18 @@ impl Auth {
         forbid("This is the dashboard of workerheal. Open the address that `workerheal dashboard` has printed.")
     }
 
-    /// What whoever comes with a ticket again is told.
+    /// The answer to a used ticket.
     pub const USED: Verdict = forbid(
         "This address was opened before, and is good for once. \
          Open the one that `workerheal dashboard` has printed. If it was not you who opened it, end that first.",
     );
 
-    /// The name that this was reached by, if it is one of ours.
+    /// The host of the request, if it is one of ours.
     fn host<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
         let host = one(headers, "host")?;
         let port = self.address.port();
         let ours = |host: &str| {
-            // The port that http has if none is said.
+            // The default port of HTTP.
             let host = if port == 80 && !host.ends_with(":80") { format!("{host}:80") } else { host.to_owned() };
             host == self.address.to_string() || host.eq_ignore_ascii_case(&format!("localhost:{port}"))
         };
@@ -190,17 +190,17 @@ impl Auth {
     }
 
     fn cookie_name(&self) -> String {
-        // Dashboards at other ports have theirs.
+        // Dashboards on other ports have cookies of their own.
         format!("workerheal-{}", self.address.port())
     }
 
-    /// The pass as a browser is given it, until it is closed.
+    /// The pass as a session cookie.
     pub fn cookie(&self) -> String {
         format!("{}={}; Path=/; HttpOnly; SameSite=Strict", self.cookie_name(), self.pass.as_str())
     }
 }
 
-/// The value of a header that is there once.
+/// The value of a header that occurs once.
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;

@@ -1,7 +1,7 @@
-//! The configuration: what a person wrote, turned into settings that make sense.
+//! The configuration: a YAML file turned into valid settings.
 //!
-//! `config/workerheal.yaml` documents every key. Whatever is refused is refused at its place in
-//! the file, so all that can be checked of a value by itself is checked where it is read.
+//! `config/workerheal.yaml` documents every key. Errors are reported at their place in the file, so each value is
+//! checked where it is read, as far as possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,31 +16,32 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use crate::core::backoff::Backoff;
 use crate::core::diagnosis::State;
-use crate::core::document::{self, ParseError, refuse};
+use crate::core::parse_error::ParseError;
 use crate::core::policy::{DefinedProbes, Policy};
 use crate::core::probe::Probe;
 use crate::core::selector::Selector;
+use crate::files::yaml::{self, refuse};
 
-const REFRESH: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-/// No wait is longer, so that sums of times stay far from any limit.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-const MAX_CONCURRENT: RangeInclusive<usize> = 1..=1000;
+const REFRESH_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+/// Maximum of any duration, so that sums of times cannot overflow.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_CONCURRENT_RANGE: RangeInclusive<usize> = 1..=1000;
 /// States that can be healed.
-const HEALED: [State; 4] = [State::Failed, State::StartLimitHit, State::ExpectedButStopped, State::Unreachable];
+const HEALABLE_STATES: [State; 4] =
+    [State::Failed, State::StartLimitHit, State::ExpectedButStopped, State::Unreachable];
 
 /// The validated configuration. The defaults are the documented ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How often everything is listed again, whatever was signalled.
+    /// How often all units are listed.
     pub refresh: Duration,
     /// Which units are covered.
     pub selector: Selector,
-    /// How eagerly they are healed.
+    /// How workers are healed.
     pub policy: Policy,
-    /// The command that is run when a worker was healed or given up: a program and its arguments.
-    /// Empty if there is none.
+    /// The command to run after a worker was healed or given up: a program and its arguments. Empty if there is none.
     pub on_event: Vec<String>,
-    /// Where metrics are served over TCP, if anywhere.
+    /// The address for metrics over TCP, if any.
     pub metrics: Option<SocketAddr>,
 }
 
@@ -57,15 +58,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a `config.yaml`. One with nothing in it gives the defaults.
+    /// Parses a `config.yaml`. An empty one gives the defaults.
     ///
     /// # Errors
     ///
-    /// If a key is unknown or a value makes no sense, with the place and what was expected there.
+    /// If a key is unknown or a value is invalid, with the place and what was expected there.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let raw: RawConfig = document::parse_optional(bytes)?.unwrap_or_default();
+        let raw: RawConfig = yaml::parse_optional(bytes)?.unwrap_or_default();
         let selector = Selector::new(&raw.unit_prefix, raw.ignore_workers, &raw.also_watch)
-            // Each part was accepted by itself where it was read.
+            // Each part was validated where it was read.
             .map_err(|error| ParseError::whole(error.to_string(), None))?;
         let policy = raw.heal.into_policy(raw.probes);
         Ok(Self { refresh: raw.refresh, selector, policy, on_event: raw.on_event, metrics: raw.metrics.listen })
@@ -182,22 +183,22 @@ impl Default for RawBackoff {
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, Duration::ZERO..=LONGEST)
+    duration_within(deserializer, Duration::ZERO..=MAX_DURATION)
 }
 
 fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, Duration::from_millis(1)..=LONGEST)
+    duration_within(deserializer, Duration::from_millis(1)..=MAX_DURATION)
 }
 
 fn refresh<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, REFRESH)
+    duration_within(deserializer, REFRESH_RANGE)
 }
 
 fn duration_within<'de, D: Deserializer<'de>>(
     deserializer: D,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, D::Error> {
-    document::text(deserializer, "a duration such as 3s or 10m", |text| {
+    yaml::text(deserializer, "a duration such as 3s or 10m", |text| {
         let hint = "write a number with its unit, such as 500ms, 3s, 10m or 90s";
         let duration = humantime::parse_duration(text.trim())
             .map_err(|_| (format!("`{text}` is not a duration"), hint.to_owned()))?;
@@ -207,7 +208,7 @@ fn duration_within<'de, D: Deserializer<'de>>(
         let [least, most] = [range.start(), range.end()].map(|limit| humantime::format_duration(*limit).to_string());
         let limits = match (duration < *range.start(), range.start().is_zero()) {
             (true, _) => format!("write {least} or more"),
-            (false, _) if *range.end() == LONGEST => "write 365d or less".to_owned(),
+            (false, _) if *range.end() == MAX_DURATION => "write 365d or less".to_owned(),
             (false, _) => format!("write {most} or less"),
         };
         Err((format!("`{text}` is too {}", if duration < *range.start() { "short" } else { "long" }), limits))
@@ -215,23 +216,21 @@ fn duration_within<'de, D: Deserializer<'de>>(
 }
 
 fn unit_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    document::text(deserializer, "the beginning of a unit name, such as lerd-", |text| {
-        match Selector::new(text, [], &[]) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err((
-                format!("`{text}` cannot be the beginning of a unit name"),
-                "write it without blanks, such as lerd-".to_owned(),
-            )),
-        }
+    yaml::text(deserializer, "the beginning of a unit name, such as lerd-", |text| match Selector::new(text, [], &[]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err((
+            format!("`{text}` cannot be the beginning of a unit name"),
+            "write it without blanks, such as lerd-".to_owned(),
+        )),
     })
 }
 
-/// One of `also_watch`.
+/// An item of `also_watch`.
 struct Glob(String);
 
 impl<'de> Deserialize<'de> for Glob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        document::text(deserializer, "a glob for units, such as \"celery@*.service\"", |text| {
+        yaml::text(deserializer, "a glob for units, such as \"celery@*.service\"", |text| {
             match Selector::new("lerd-", [], &[text.to_owned()]) {
                 Ok(_) => Ok(Self(text.to_owned())),
                 Err(error) => Err((format!("this cannot be watched: {error}"), String::new())),
@@ -244,19 +243,19 @@ fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     Ok(Vec::<Glob>::deserialize(deserializer)?.into_iter().map(|glob| glob.0).collect())
 }
 
-/// One of `heal.states`.
+/// An item of `heal.states`.
 struct Word(State);
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        document::text(deserializer, "a state such as failed", |text| {
-            let healed = HEALED.map(State::as_str);
+        yaml::text(deserializer, "a state such as failed", |text| {
+            let healed = HEALABLE_STATES.map(State::as_str);
             let known = || format!("what can be healed is {}", healed.join(", "));
             match text.parse::<State>() {
-                Ok(state) if HEALED.contains(&state) => Ok(Self(state)),
+                Ok(state) if HEALABLE_STATES.contains(&state) => Ok(Self(state)),
                 Ok(state) => Err((format!("the state `{state}` is shown, but cannot be healed"), known())),
                 Err(_) => {
-                    let near = document::did_you_mean(text, State::ALL.map(State::as_str));
+                    let near = yaml::did_you_mean(text, State::ALL.map(State::as_str));
                     let hint = near.map_or_else(known, |near| format!("did you mean `{near}`?"));
                     Err((format!("there is no state `{text}`"), hint))
                 }
@@ -284,7 +283,7 @@ struct RawProbe {
     url_file: Option<PathBuf>,
 }
 
-/// What is configured of probes.
+/// The configuration of probes.
 #[derive(Default)]
 struct Probes {
     configured: BTreeMap<String, Probe>,
@@ -330,7 +329,7 @@ fn probes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Probes, D::Error
     deserializer.deserialize_any(All)
 }
 
-/// The probe of one worker: a mapping with one key, or none (`off`).
+/// The probe of one worker: a mapping with one key, or `off`.
 struct OneProbe(Option<Probe>);
 
 impl<'de> Deserialize<'de> for OneProbe {
@@ -369,7 +368,7 @@ impl<'de> Deserialize<'de> for OneProbe {
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    document::text(deserializer, "an address such as \"127.0.0.1:6001\"", |text| {
+    yaml::text(deserializer, "an address such as \"127.0.0.1:6001\"", |text| {
         let (host, port) = text.rsplit_once(':').unwrap_or_default();
         let fits = !host.is_empty()
             && !host.contains([' ', '/', '\t'])
@@ -381,7 +380,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 }
 
 fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    document::text(deserializer, "a file such as public/hot", |text| match text {
+    yaml::text(deserializer, "a file such as public/hot", |text| match text {
         "" => Err(("the name of the file is empty".to_owned(), "write for example public/hot".to_owned())),
         text => Ok(Some(PathBuf::from(text))),
     })
@@ -420,7 +419,7 @@ fn give_up_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u3
 }
 
 fn max_concurrent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    number(deserializer, "a number from 1 to 1000", |n| MAX_CONCURRENT.contains(n))
+    number(deserializer, "a number from 1 to 1000", |n| MAX_CONCURRENT_RANGE.contains(n))
 }
 
 fn factor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
@@ -436,14 +435,14 @@ fn number<'de, D: Deserializer<'de>, T: std::str::FromStr>(
     expected: &str,
     fits: impl FnOnce(&T) -> bool,
 ) -> Result<T, D::Error> {
-    document::text(deserializer, expected, |text| match text.parse() {
+    yaml::text(deserializer, expected, |text| match text.parse() {
         Ok(number) if fits(&number) => Ok(number),
         _ => Err((format!("expected {expected}, found `{text}`"), String::new())),
     })
 }
 
-/// A backoff whose parts fit together; that is checked while its mapping is visited, so that the
-/// error stands there.
+/// A backoff whose parts fit together. That is checked while its mapping is visited, so that the error is reported
+/// there.
 fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backoff, D::Error> {
     struct Parts;
     impl<'de> Visitor<'de> for Parts {
@@ -461,7 +460,7 @@ fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backoff, D::Err
     deserializer.deserialize_map(Parts)
 }
 
-/// An address to listen at, or nothing.
+/// An address to listen at, or none.
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     struct Listen;
     impl Visitor<'_> for Listen {

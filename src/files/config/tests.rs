@@ -85,7 +85,7 @@ fn every_documented_setting_shows_its_default() {
     for key in keys(DEFAULTS) {
         assert!(documented.contains(&key), "{key} is not documented");
     }
-    // And each alone, as somebody would begin.
+    // And each key alone, as in a first configuration.
     for line in &lines {
         let text = if line.starts_with("    ") {
             format!("heal:\n  backoff:\n{line}\n")

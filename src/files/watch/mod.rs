@@ -1,14 +1,12 @@
-//! Follows a few files and tells when what they say has changed.
+//! Follows a few files and reports when their contents have changed.
 //!
-//! Editors replace files by renaming, directories come and go, links are turned, and the system's
-//! notifications are unreliable in kind and number. So a notification only ever means "look
-//! again": all files are read anew and compared with what was read last. And [`Watch::poll`] finds
-//! by itself what no notification told.
+//! Editors replace files by renaming, directories come and go, links are changed, and the system's notifications are
+//! unreliable in kind and number. So a notification only means that all files are read again and compared with their
+//! last contents. [`Watch::poll`] finds changes without a notification.
 //!
-//! Each file has a thread of its own that owns all that is known of it, as a file system may never answer: then
-//! nothing else stands still, and [`Watch::is_silent`] tells. The watcher's own thread only decides whether an
-//! event can concern the file, and if so wakes that thread, so that nothing piles up whatever happens in the
-//! directories.
+//! Each file has a thread of its own that owns its state, as a file system may never answer: then nothing else is
+//! blocked, and [`Watch::is_silent`] reports it. The watcher's own thread only decides whether an event can concern a
+//! file, and wakes that file's thread, so that nothing piles up whatever happens in the directories.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, FileType};
@@ -27,41 +25,41 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::blocking::FILES;
-use crate::core::document::ParseError;
+use crate::core::parse_error::ParseError;
 use crate::files::paths::{FileError, read_bounded};
 
-/// A file is read once it has been left alone this long,
-const QUIET: Duration = Duration::from_millis(60);
+/// A file is read once it has not changed for this long,
+const QUIET_TIME: Duration = Duration::from_millis(60);
 /// but no later than this.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// A file that has been looked at for this long does not answer.
-const SILENT: Duration = Duration::from_secs(3);
-/// How long the first look at the files may take.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
-/// More links in a row than any system follows.
+const MAX_QUIET_WAIT: Duration = Duration::from_millis(250);
+/// A file operation that takes this long counts as unanswered.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum time for reading the files at the start.
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of links in a row: more than any system follows.
 const MAX_LINKS: usize = 40;
-/// More changes of directories than can happen by chance while watches are being set.
+/// Maximum number of changes of directories while watches are being set.
 const MAX_ROUNDS: usize = 10;
 
-/// What there is to read in a file.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileContent {
     /// There is no such file.
     Missing,
-    /// All of it.
+    /// The complete content.
     Present(Vec<u8>),
     /// It is there and cannot be read.
     Unreadable(FileError),
-    /// The file system that it is on does not answer: it may be as it was.
+    /// Its file system does not answer: the content is unknown.
     Silent,
 }
 
 impl FileContent {
-    /// What `parse` makes of the content.
+    /// Parses the content.
     ///
     /// # Errors
     ///
-    /// If there is no content, or it is wrong.
+    /// If there is no content, or it is invalid.
     pub fn parse<T>(self, path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, ParseError>) -> Result<T, FileError> {
         match self {
             Self::Missing => Err(FileError::missing(path)),
@@ -93,24 +91,24 @@ fn is_of_the_file_system(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|number| number == rustix::io::Errno::IO.raw_os_error())
 }
 
-/// Reads what there is in the file now, as far as that can be found out within the time.
+/// Reads the file, if that succeeds within the time.
 pub(crate) async fn read_within(time: Duration, path: &Path) -> FileContent {
     let file = path.to_owned();
     let content = FILES.within(time, move || read(&file)).await;
     content.unwrap_or(FileContent::Silent)
 }
 
-/// What a [`Watch`] tells.
+/// News of a [`Watch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileEvent {
-    /// The content of a file is another than before.
+    /// The content of a file has changed.
     Changed {
-        /// Which file, by its place in the list that the watch was started with.
+        /// The index of the file in the list that the watch was started with.
         index: usize,
-        /// What it is now.
+        /// The new content.
         content: FileContent,
     },
-    /// Changes are only found by polling, until further notice; says why. Told once.
+    /// From now on, changes are only found by polling; says why. Sent once.
     Degraded(String),
 }
 
@@ -120,14 +118,14 @@ pub struct Watch {
     files: Vec<Line>,
 }
 
-/// The way to the thread of one file.
+/// The handle of a file's thread.
 #[derive(Debug)]
 struct Line {
     polls: mpsc::Sender<()>,
     busy: Busy,
 }
 
-/// Since when the thread has been at something that the file system has to answer.
+/// When the thread's current file operation began.
 #[derive(Debug, Clone, Default)]
 struct Busy(Arc<Mutex<Option<Instant>>>);
 
@@ -140,7 +138,7 @@ impl Busy {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() > time)
     }
 
-    /// Does what the file system has to answer.
+    /// Runs a file operation.
     fn with<T>(&self, work: impl FnOnce() -> T) -> T {
         self.set(Some(Instant::now()));
         let done = work();
@@ -150,7 +148,7 @@ impl Busy {
 }
 
 impl Watch {
-    /// Begins to follow the files, and reads what they say now. Only later changes are sent.
+    /// Begins to follow the files, and returns their contents. Only later changes are sent.
     ///
     /// The files need not exist, nor their directories. One that does not answer within a few seconds reads as
     /// [`FileContent::Silent`], and is sent when it does.
@@ -159,18 +157,18 @@ impl Watch {
         Self::start_with(files, Notifier::new)
     }
 
-    /// Looks for changes that no notification told. Cheap if there are none.
+    /// Looks for changes that were not signalled. Cheap if there are none.
     pub fn poll(&self) {
         for file in &self.files {
-            // If one is waiting already, it will do.
+            // A pending check is enough.
             let _ = file.polls.try_send(());
         }
     }
 
-    /// Whether the file system does not answer for this file, given by its place in the list.
+    /// Whether the file system of the file with this index does not answer.
     #[must_use]
     pub fn is_silent(&self, index: usize) -> bool {
-        self.files.get(index).is_some_and(|file| file.busy.for_longer_than(SILENT))
+        self.files.get(index).is_some_and(|file| file.busy.for_longer_than(READ_TIMEOUT))
     }
 
     fn start_with(
@@ -179,7 +177,7 @@ impl Watch {
     ) -> (Self, Vec<FileContent>, mpsc::Receiver<FileEvent>) {
         let (events, receiver) = mpsc::channel(16);
         let told = Arc::new(AtomicBool::new(false));
-        let latest = Instant::now() + FIRST_LOOK;
+        let latest = Instant::now() + FIRST_READ_TIMEOUT;
         let begun: Vec<_> = files
             .into_iter()
             .enumerate()
@@ -216,15 +214,15 @@ impl Watch {
     }
 }
 
-/// The owner of all that is known of one file.
+/// The owner of a file's state.
 struct Task {
     index: usize,
     file: Followed,
-    /// `None` if the system gives us none: then there is only polling.
+    /// `None` if the system has no watches left: then there is only polling.
     notifier: Option<Notifier>,
-    /// Why some change may go untold by the system, if so.
+    /// Why changes may not be signalled, if so.
     problem: Option<String>,
-    /// Whether the problem was reported, of this file or another.
+    /// Whether that was reported, for this file or another.
     told: Arc<AtomicBool>,
     random: RandomState,
     events: mpsc::Sender<FileEvent>,
@@ -232,7 +230,7 @@ struct Task {
 }
 
 impl Task {
-    /// Lives as long as the watch: what there is at first goes one way, what changes the other.
+    /// Runs as long as the watch. The first content goes to one channel, changes to the other.
     fn live(
         mut self,
         notifier: impl Fn() -> notify::Result<Notifier>,
@@ -245,13 +243,13 @@ impl Task {
                 Ok(notifier) => self.notifier = Some(notifier),
                 Err(error) => self.problem = Some(error.to_string()),
             }
-            // First watch and then read, so that no change falls between.
+            // Watch first and then read, so that no change is missed in between.
             self.follow();
             self.file.read(&self.random)
         });
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
         runtime.block_on(async {
-            // The caller no longer waits where it took too long.
+            // After a timeout, the receiver is gone.
             if let Err(late) = first.send(content) {
                 let content = late.0;
                 let _ = self.events.send(FileEvent::Changed { index: self.index, content }).await;
@@ -291,7 +289,7 @@ impl Task {
         }
     }
 
-    /// What the file says now, if that is something else than before.
+    /// The content of the file, if it has changed.
     fn check(&mut self, polled: bool) -> Option<FileContent> {
         self.follow();
         if polled && self.file.looks_unchanged() {
@@ -302,8 +300,8 @@ impl Task {
         (self.file.digest != before).then_some(content)
     }
 
-    /// Watches the directories that matter now. What appeared while the watches were being set is
-    /// caught by looking again until nothing is new.
+    /// Watches the relevant directories. Those that appear in the meantime are found by repeating this until nothing is
+    /// new.
     fn follow(&mut self) {
         let Some(notifier) = &mut self.notifier else { return };
         for _ in 0..MAX_ROUNDS {
@@ -321,11 +319,11 @@ impl Task {
     }
 }
 
-/// Waits until there was nothing new for a while, but not for ever.
+/// Waits until there has been nothing new for a while, up to a limit.
 async fn settle(wake: &Notify) {
-    let latest = Instant::now() + PATIENCE;
+    let latest = Instant::now() + MAX_QUIET_WAIT;
     loop {
-        let quiet = Instant::now() + QUIET;
+        let quiet = Instant::now() + QUIET_TIME;
         let woken = timeout_at(quiet.min(latest), wake.notified()).await.is_ok();
         if !woken || Instant::now() >= latest {
             return;
@@ -333,18 +331,18 @@ async fn settle(wake: &Notify) {
     }
 }
 
-/// One file, and what was last known of it.
+/// A file, and its last known state.
 struct Followed {
     path: PathBuf,
     stamp: Option<Stamp>,
     digest: Digest,
 }
 
-/// What changes with nearly every change of a file, and can be had without reading it: device,
-/// inode, length, and the times of the last change of content and of the inode.
+/// What changes with nearly every change of a file, and is known without reading it: device, inode, length, and the
+/// times of the last change of content and of the inode.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
-/// Tells contents apart without keeping them.
+/// Distinguishes contents without storing them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Digest {
     Missing,
@@ -358,7 +356,7 @@ impl Followed {
     }
 
     fn read(&mut self, random: &RandomState) -> FileContent {
-        // The stamp comes first: if the file changes in between, the next poll sees that.
+        // The stamp comes first: if the file changes in between, the next poll notices.
         self.stamp = stamp(&self.path);
         let content = read(&self.path);
         self.digest = match &content {
@@ -371,7 +369,7 @@ impl Followed {
     }
 
     fn looks_unchanged(&self) -> bool {
-        // What cannot be looked at is read again, in case that says more.
+        // If its metadata is unavailable, it is read again, which may give an error.
         match stamp(&self.path) {
             None => self.digest == Digest::Missing && self.stamp.is_none(),
             now => self.stamp == now && !matches!(self.digest, Digest::Unreadable(_)),
@@ -384,7 +382,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((data.dev(), data.ino(), data.len(), (data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec())))
 }
 
-/// Which directory it is: another of the same name may take its place, even with its inode.
+/// The identity of a directory: another one with the same name may replace it, even with its inode.
 type Identity = (u64, u64, Option<SystemTime>);
 
 /// Where a change can concern a file.
@@ -494,7 +492,7 @@ impl Notifier {
                     self.watched.insert(path, identity);
                     changed = true;
                 }
-                // It was there a moment ago, so look again.
+                // It was there a moment ago, so try again.
                 Err(_) if !path.exists() => changed = true,
                 Err(error) => problem = Some(error),
             }

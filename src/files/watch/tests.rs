@@ -220,7 +220,7 @@ async fn a_restless_file_is_told_of_now_and_then() {
         while ended.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
             writes += 1;
             fs::write(&path, writes.to_string()).unwrap();
-            tokio::time::sleep(QUIET / 6).await;
+            tokio::time::sleep(QUIET_TIME / 6).await;
         }
         writes
     });

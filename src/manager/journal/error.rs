@@ -1,8 +1,8 @@
-//! What went wrong in a run that failed: its last own line, else the manager's line that names the cause.
+//! The cause of a failed run: its last own log line, else the manager's line that names the cause.
 //!
-//! A line is its own if a process of the run wrote it that does its work or prepares it. What commands
-//! like `ExecStopPost=` write comes after the fact. journald asks the living process for its unit, so of one
-//! that dies at once it knows the process id and the stream at most: these tell whose its lines are.
+//! A line is the run's own if one of its main or preparing processes wrote it. Output of commands like `ExecStopPost=`
+//! comes after the fact. journald asks a living process for its unit, so for one that dies at once it knows at most the
+//! process id and the stream, which identify its lines.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::core::units::{ServiceResult, UnitName};
 
 /// `SD_MESSAGE_UNIT_OUT_OF_MEMORY`: the kernel has killed a process of the unit (sd-messages.h).
 const OUT_OF_MEMORY: &str = "fe6faa94e7774663a0da52717891d8ef";
-/// The lowest urgency of what the manager says when something goes wrong: `LOG_WARNING`.
+/// The lowest priority of the manager's messages about errors: `LOG_WARNING`.
 const WARNING: u8 = 4;
-/// What the manager warns of without its being why a run fails.
+/// Warnings of the manager that are not the cause of a failure.
 const BESIDES: [&str; 6] = [
     "Found left-over process",
     "This usually indicates unclean termination",
@@ -25,31 +25,31 @@ const BESIDES: [&str; 6] = [
     "Supervising process",
     "Start request repeated too quickly",
 ];
-/// How long, in microseconds, a process may be at work before the manager notes that it was begun.
-const SPAWNS_WITHIN: u64 = 5_000_000;
-/// The time until a second search where the first has found nothing.
-const AGAIN: Duration = Duration::from_millis(100);
-/// How many lines are looked through for the last own one; and how many if those were all of processes that do not count.
-const LINES: [u32; 2] = [200, 10_000];
+/// How long, in microseconds, a process may be running before the manager notes its start.
+const MAX_SPAWN_MICROS: u64 = 5_000_000;
+/// Delay before a second search, if the first has found nothing.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How many lines are searched for the last own one; and how many if all of those were of other processes.
+const LINE_LIMITS: [u32; 2] = [200, 10_000];
 
-/// A run that has failed, as the manager tells of it.
+/// A failed run, as the manager describes it.
 #[derive(Debug, Clone)]
 pub(in crate::manager) struct FailedRun {
-    /// The id of the run that the manager has last begun.
+    /// The id of the run that the manager began last.
     pub invocation: String,
-    /// That run is under way: the one before it is meant, if that failed.
+    /// Whether that run is under way: then the one before it is meant, if that failed.
     pub is_before: bool,
-    /// How it ended; that of the run under way is not known.
+    /// How it ended; unknown for the run under way.
     pub result: ServiceResult,
     /// The process id of its main process.
     pub main: Option<u32>,
     /// Whether the main process ended without error.
     pub main_was_clean: bool,
-    /// The commands that prepare, do or complete the start.
+    /// Commands that prepare, do or complete the start.
     pub work: Vec<Command>,
-    /// The commands of a stop.
+    /// Commands of a stop.
     pub stop: Vec<Command>,
-    /// Those of a reload.
+    /// Commands of a reload.
     pub reload: Vec<Command>,
 }
 
@@ -57,32 +57,32 @@ pub(in crate::manager) struct FailedRun {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::manager) struct Command {
     pub pid: u32,
-    /// When the manager noted that it was begun and had ended, in microseconds since 1970. By the first its process
-    /// can have written something.
+    /// When the manager noted its start and its end, in microseconds since 1970. Its process can have written from the
+    /// first on.
     pub begun: u64,
     pub ended: u64,
 }
 
-/// What the manager says of a run, the newest first, and when it was.
+/// What the manager logged about a run, the newest first, and the run's times.
 struct Record {
     entries: Vec<Entry>,
-    /// The other runs that it has records of.
+    /// Other runs with entries in the journal.
     others: HashSet<String>,
     /// When the run before it had ended, in microseconds since 1970.
     after: u64,
-    /// When the run after it began, if one did.
+    /// When the run after it began, if there was one.
     before: Option<u64>,
 }
 
 impl Journal {
-    /// What went wrong in a run, fit to show.
+    /// The cause of a run's failure.
     pub async fn what_went_wrong(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
         let found = self.look_for_error(unit, run).await;
         if found.is_some() || run.is_before {
             return found;
         }
-        // A run does not fail without a word: the journal is behind.
-        sleep(AGAIN).await;
+        // A failing run always leaves an entry: the journal lags behind.
+        sleep(RETRY_DELAY).await;
         self.look_for_error(unit, run).await
     }
 
@@ -108,10 +108,10 @@ impl Journal {
         }
     }
 
-    /// What the manager says of the run. `None` if none has failed.
+    /// What the manager logged about the run. `None` if none has failed.
     async fn record(&self, unit: &UnitName, run: &FailedRun) -> Option<Record> {
         let mut entries = self.search(&self.told_of(unit), 200).await.ok()?;
-        // What we have told of it repeats what it said before.
+        // Our own messages about it repeat earlier ones.
         entries.retain(|entry| entry.ours.is_none());
         let id = if run.is_before {
             let failed = |entry: &&Entry| entry.invocation().is_some_and(|id| id != run.invocation);
@@ -130,7 +130,7 @@ impl Journal {
         let others = others.filter_map(|entry| entry.invocation().map(str::to_owned)).collect();
         let after = after.unwrap_or_else(|| {
             let first = run.work.iter().map(|command| command.begun).min().unwrap_or(0);
-            first.saturating_sub(SPAWNS_WITHIN)
+            first.saturating_sub(MAX_SPAWN_MICROS)
         });
         entries.retain(|entry| match entry.invocation() {
             Some(its) => its == id,
@@ -139,7 +139,7 @@ impl Journal {
         Some(Record { entries, others, after, before })
     }
 
-    /// The last line that a process of the run wrote, those of a stop or a reload aside.
+    /// The last line of the run's processes, except those of a stop or a reload.
     async fn last_own_line(&self, unit: &UnitName, run: &FailedRun, record: &Record) -> Option<String> {
         let mut matches = self.written_by(unit);
         for pid in run.main.into_iter().chain(run.work.iter().map(|command| command.pid)) {
@@ -147,12 +147,12 @@ impl Journal {
         }
         let since = format!("--since=@{}", record.after / 1_000_000);
         matches.push(since.clone());
-        for lines in LINES {
+        for lines in LINE_LIMITS {
             let found = self.search(&matches, lines).await.ok()?;
             let is_all = found.len() < lines as usize;
             let mut entries: Vec<Entry> = found.into_iter().filter(|entry| record.may_have(entry)).collect();
             let mut authors = Authors::of(run, record, &entries);
-            // Its children often know best, and they came the same way as what is known to be its own.
+            // Child processes often know best, and they use the same streams as known processes of the run.
             let mut streams: Vec<String> = authors.own.iter().map(|id| format!("_STREAM_ID={id}")).collect();
             streams.sort_unstable();
             if !streams.is_empty() {
@@ -175,7 +175,7 @@ impl Journal {
 }
 
 impl Record {
-    /// Whether the entry can be one of the run's processes, by its time and what it says of its run.
+    /// Whether the entry can be of the run's processes, by its time and its run id.
     fn may_have(&self, entry: &Entry) -> bool {
         let is_others = entry.own_run.as_ref().is_some_and(|run| self.others.contains(run));
         let at = entry.written();
@@ -183,13 +183,13 @@ impl Record {
         is_in_time && !is_others && entry.ours.is_none() && !entry.is_about_a_unit()
     }
 
-    /// The first that it says of which this holds.
+    /// The first message for which this holds.
     fn first(&self, holds: impl Fn(&Entry) -> bool) -> Option<String> {
         self.entries.iter().rev().filter(|entry| holds(entry)).find_map(Entry::text)
     }
 
-    /// Why the main process never ran, though what prepares it may have: its program could not be executed, or
-    /// the manager could not give it what it needs.
+    /// Why the main process never ran, although preparing ones may have: its program could not be executed, or the
+    /// manager could not provide what it needs.
     fn foregone(&self, run: &FailedRun) -> Option<String> {
         let main = run.main.map(|pid| pid.to_string());
         let is_main = |entry: &Entry| main.is_some() && entry.pid == main;
@@ -226,7 +226,7 @@ impl Record {
     }
 }
 
-/// Whose lines count.
+/// Which lines count.
 struct Authors {
     /// Processes of a stop or reload.
     aside: HashSet<String>,
@@ -234,7 +234,7 @@ struct Authors {
     work: HashSet<String>,
     /// The streams of those.
     own: HashSet<String>,
-    /// When the stop began that the first of its commands belongs to: what has not been heard of before is theirs.
+    /// When the stop began that the first of its commands belongs to: unknown processes after that belong to it.
     stop: Option<u64>,
 }
 
@@ -274,7 +274,7 @@ impl Authors {
         self.stop.is_none_or(|stop| entry.written() < stop)
     }
 
-    /// Whether the entry is of the work itself.
+    /// Whether the entry is about the main process.
     fn wrote(&self, entry: &Entry) -> bool {
         match &entry.stream {
             Some(stream) => self.own.contains(stream),
@@ -284,12 +284,12 @@ impl Authors {
 }
 
 impl Entry {
-    /// A process ended badly that was neither to stop nor to reload the unit.
+    /// A process failed that was neither for a stop nor for a reload.
     fn is_end_of_work(&self) -> bool {
         self.is(PROCESS_EXIT) && !matches!(self.command.as_deref(), Some("ExecStop" | "ExecStopPost" | "ExecReload"))
     }
 
-    /// Something went wrong that has no id.
+    /// An error without a message id.
     fn is_warning(&self) -> bool {
         let is_urgent = self.priority.as_ref().and_then(|it| it.parse::<u8>().ok()).is_some_and(|it| it <= WARNING);
         is_urgent && self.message_id.is_none() && !BESIDES.iter().any(|text| self.says(text))

@@ -1,13 +1,13 @@
-//! Reads what `launchctl print` says of a job.
+//! Parses the output of `launchctl print` about a job.
 //!
-//! That is no interface, and full of decoys: nested blocks have a `state`, too. So only keys at the depth of one tab count,
-//! blocks are skipped from their opening to the closing brace at that depth, and a key that is
-//! there twice says nothing. What cannot be read is unknown, and unknown is never acted on.
+//! That is no stable interface, and full of traps: nested blocks have a `state`, too. So only keys at the depth of one
+//! tab count, blocks are skipped up to the closing brace at that depth, and a duplicate key counts as missing. What
+//! cannot be parsed is unknown, and nothing is done about the unknown.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// `EX_CONFIG`: launchd's own word for a program that it could not start.
+/// `EX_CONFIG`: launchd's status for a program that it could not start.
 const EX_CONFIG: i32 = 78;
 
 /// How the last run of a job ended.
@@ -21,7 +21,7 @@ pub(super) enum End {
     Signal(i32),
     /// By the system, for this reason (`OS_REASON_CODESIGNING`, `JETSAM_REASON_...`).
     Reason(String),
-    /// It says something that this version does not understand.
+    /// This version does not understand launchd's output.
     Unknown,
 }
 
@@ -33,20 +33,20 @@ pub(super) struct Job {
     pub pid: Option<u32>,
     /// The file that the job was loaded from, if it was loaded from one.
     pub plist: Option<PathBuf>,
-    /// Runs since it was loaded.
+    /// The number of runs since it was loaded.
     pub runs: u32,
     pub end: End,
-    /// launchd starts it again when it ends, whatever the end.
+    /// Whether launchd restarts it when it ends, in any case.
     pub keep_alive: bool,
     /// Why launchd puts off the start of a job that is to run (`pended nondemand spawn`).
     pub pended: Option<String>,
-    /// launchd cannot start its program, and does not until the job is loaded anew.
+    /// Whether launchd cannot start its program until the job is loaded again.
     pub spawn_failed: bool,
-    /// A number that no other load of a job has.
+    /// A number that is unique to each load of a job.
     pub coalition: Option<u64>,
 }
 
-/// A job in detail; `None` if the text does not say what it has to.
+/// Parses a job; `None` if the text is not as expected.
 pub(super) fn job(text: &str) -> Option<Job> {
     let keys = top_level(text)?;
     let once = |key: &str| match keys.get(key).map(Vec::as_slice) {
@@ -59,7 +59,7 @@ pub(super) fn job(text: &str) -> Option<Job> {
     };
     let end = end(&keys);
     let state = once("state")?;
-    // A program can end with that status, too: then its job has `exited`. Older macOS have no such line.
+    // A program can exit with that status, too: then its job has `exited`. Older macOS have no such line.
     let no_spawn = match once("job state") {
         Some(word) => word == "spawn failed",
         None => end == End::Code(EX_CONFIG) && !keys.contains_key("job state"),
@@ -78,7 +78,7 @@ pub(super) fn job(text: &str) -> Option<Job> {
     })
 }
 
-/// The values of the keys at the depth of one tab, and of nothing deeper.
+/// The values of the keys at the depth of one tab.
 fn top_level(text: &str) -> Option<HashMap<&str, Vec<&str>>> {
     let mut lines = text.lines();
     if !lines.next()?.ends_with(" = {") {
@@ -91,7 +91,7 @@ fn top_level(text: &str) -> Option<HashMap<&str, Vec<&str>>> {
             if line == "}" && !inside {
                 return Some(keys);
             }
-            // An empty line, or one of an argument that has several.
+            // An empty line, or one of a multi-line argument.
             continue;
         };
         if inside {
@@ -107,11 +107,11 @@ fn top_level(text: &str) -> Option<HashMap<&str, Vec<&str>>> {
             keys.entry(key).or_default().push(value.trim());
         }
     }
-    // It was cut off.
+    // The text was truncated.
     None
 }
 
-/// A signal outranks an exit status, and one that cannot be read is not overruled by it.
+/// A signal outranks an exit status, even if the signal cannot be parsed.
 fn end(keys: &HashMap<&str, Vec<&str>>) -> End {
     let once = |key: &str| match keys.get(key).map(Vec::as_slice) {
         None => Ok(None),
@@ -128,7 +128,7 @@ fn end(keys: &HashMap<&str, Vec<&str>>) -> End {
         return number.parse().map_or(End::Unknown, End::Signal);
     }
     match (code, reason) {
-        // What is idle is let go on purpose.
+        // Idle jobs are ended on purpose.
         (_, Some(reason)) if reason.ends_with("IDLE_EXIT") => End::Code(0),
         (None | Some("(never exited)" | "0"), Some(reason)) => End::Reason(reason.to_owned()),
         (Some("(never exited)"), None) => End::Never,
@@ -144,7 +144,7 @@ fn end(keys: &HashMap<&str, Vec<&str>>) -> End {
     }
 }
 
-/// The id in the block of the resource coalition, which each load of a job has anew.
+/// The id in the block of the resource coalition, which differs for each load of a job.
 fn coalition(text: &str) -> Option<u64> {
     let mut lines = text.lines().skip_while(|line| *line != "\tresource coalition = {").skip(1);
     lines.next()?.strip_prefix("\t\tID = ")?.parse().ok()
@@ -154,7 +154,7 @@ fn coalition(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// As macOS 13 and later print it, less what is of no interest.
+    /// Output of macOS 13 and later, shortened.
     fn printed(lines: &str) -> String {
         format!(
             "gui/501/com.lerd.lerd-queue-myapp = {{\n\tactive count = 1\n\
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(ended("\tlast exit code = 78: EX_CONFIG\n"), End::Code(78));
         assert_eq!(ended("\tlast exit code = (never exited)\n"), End::Never);
         assert_eq!(ended("\tlast exit code = -9\n"), End::Signal(9));
-        // A death by a signal has no exit code.
+        // After a death by a signal there is no exit code.
         assert_eq!(ended("\tlast terminating signal = Killed: 9\n"), End::Signal(9));
         assert_eq!(ended("\tlast terminating signal = Segmentation fault: 11\n"), End::Signal(11));
         assert_eq!(ended("\tlast terminating signal = Terminated: 15\n\tlast exit code = 0\n"), End::Signal(15));
@@ -212,7 +212,7 @@ mod tests {
             assert_eq!(job(text), None, "{text:?}");
         }
         assert_eq!(job(&printed("\tstate = running\n\tpid = many\n")), None);
-        // An argument of several lines can say anything, but not end its block.
+        // A multi-line argument can contain anything, but not end its block.
         let several = printed("\tstate = running\n").replace("\t\t-c\n", "\t\t-c\nstate = not running\n}\n");
         assert_eq!(job(&several).unwrap().state, "running");
     }

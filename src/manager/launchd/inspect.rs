@@ -1,4 +1,4 @@
-//! Looks at jobs: at all that are covered, and at one closely.
+//! Inspects jobs: lists all that are covered, and inspects single ones.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,44 +13,44 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::answers::{self, Job};
-use super::job::Seen;
 use super::label::{is_lerds, label_of, unit_of};
 use super::launchctl::{Domain, Failure, Launchctl};
 use super::plist::{Agent, File, unit_described_by};
+use super::seen::Seen;
 use super::tables::{self, Listed};
 use crate::blocking::FILES;
 use crate::core::units::{Detail, UnitName};
 use crate::manager::{ManagerError, directory};
 
-/// How long a look at a file or a directory may take: one may be on a file system that does not answer.
-const LOOKS_WITHIN: Duration = Duration::from_secs(1);
-/// Maximum number of jobs that are printed at once.
-const AT_ONCE: usize = 8;
-/// Lerd writes the plist and the script of a worker and loads it within this time: its own watcher does, too. Until
-/// then it is left to Lerd, so that never both do.
-pub(super) const LERD_ACTS_WITHIN: Duration = Duration::from_secs(3);
+/// Maximum time to access a file or a directory, which may be on a file system that does not answer.
+const FILE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of concurrent calls of launchctl.
+const MAX_CONCURRENT_CALLS: usize = 8;
+/// Lerd writes the plist and the script of a worker and loads it within this time, and so does its watcher. Until then
+/// the worker is left to Lerd, so that not both act.
+pub(super) const LERD_LOAD_TIME: Duration = Duration::from_secs(3);
 
-/// launchd, and where its plists are.
+/// launchd, and the directories of plists.
 #[derive(Debug, Clone)]
 pub(super) struct Inspector {
     pub launchctl: Launchctl,
-    /// Where the plists of jobs are that are not loaded.
+    /// Directories with plists of jobs that are not loaded.
     pub directories: Arc<[PathBuf]>,
 }
 
-/// What a list says of one unit.
+/// The state of a unit in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ListedState {
     /// It runs, as this process.
     Running(u32),
-    /// It does not.
+    /// It does not run.
     Down(Box<Seen>),
-    /// It is not loaded, and has a plist.
+    /// It is not loaded, but has a plist.
     Out {
-        /// That was written just now.
+        /// Whether the plist was written just now.
         is_new: bool,
     },
-    /// launchd said something of it that cannot be read, or did not answer.
+    /// launchd did not answer, or its output cannot be parsed.
     Unknown,
 }
 
@@ -58,7 +58,7 @@ impl Inspector {
     /// All units that match and are loaded, or have a plist: one call for each domain, and one more for each loaded job
     /// that does not run.
     pub async fn list(&self, covered: &[glob::Pattern]) -> Result<Vec<(UnitName, ListedState)>, ManagerError> {
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let turns = Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS));
         let mut closer = JoinSet::new();
         let mut states = Vec::new();
         let is_covered = |unit: &UnitName| covered.iter().any(|pattern| pattern.matches(unit.as_str()));
@@ -85,7 +85,7 @@ impl Inspector {
         Ok(states)
     }
 
-    /// The jobs of all domains, by their labels. What is loaded in two runs in one of them, or counts in the first.
+    /// The jobs of all domains, by label. A job that is loaded in two domains runs in one of them, or the first counts.
     async fn loaded(&self) -> Result<HashMap<String, (Domain, Option<u32>)>, ManagerError> {
         const WHAT: &str = "print";
         let tables = join_all(
@@ -119,7 +119,7 @@ impl Inspector {
         }
     }
 
-    /// What a job that does not run is doing.
+    /// The state of a job that does not run.
     async fn state(&self, unit: &UnitName, domain: Domain) -> ListedState {
         match self.launchctl.print(domain, &label_of(unit)).await.map(|text| answers::job(&text)) {
             Ok(Some(Job { pid: Some(pid), state, .. })) if state == "running" => ListedState::Running(pid),
@@ -134,14 +134,14 @@ impl Inspector {
                     ..Seen::default()
                 }))
             }
-            // It was taken out just now.
+            // It was booted out just now.
             Err(Failure::NotLoaded) => ListedState::Out { is_new: false },
             Ok(None) | Err(_) => ListedState::Unknown,
         }
     }
 
-    /// The units that have a plist, by the names of the files, and whether Lerd wrote that just now. What cannot be seen
-    /// is left out.
+    /// The units with a plist, by file name, and whether Lerd wrote that just now. Files that cannot be accessed are
+    /// left out.
     async fn described(&self) -> HashMap<UnitName, bool> {
         let directories = Arc::clone(&self.directories);
         let read = spawn_blocking(move || {
@@ -154,11 +154,11 @@ impl Inspector {
             });
             described.collect()
         });
-        timeout(LOOKS_WITHIN, read).await.ok().and_then(Result::ok).unwrap_or_default()
+        timeout(FILE_TIMEOUT, read).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// The unit's job, and where that is; `None` if it is not loaded. What is loaded in two domains runs in one of them,
-    /// or counts in the first.
+    /// The unit's job, and its domain; `None` if it is not loaded. A job that is loaded in two domains runs in one of
+    /// them, or the first counts.
     pub async fn job(&self, unit: &UnitName) -> Result<Option<(Domain, Job)>, ManagerError> {
         const WHAT: &str = "print";
         let (mut found, mut missing, mut exists) = (None, None, false);
@@ -193,13 +193,13 @@ impl Inspector {
             Some(Some(path)) => Box::new(move || File::read(&unit, &path)),
             None => Box::new(move || File::find(&unit, &directories)),
         };
-        match timeout(LOOKS_WITHIN, spawn_blocking(read)).await {
+        match timeout(FILE_TIMEOUT, spawn_blocking(read)).await {
             Ok(Ok(file)) => file,
             Ok(Err(_)) | Err(_) => File::Unreadable,
         }
     }
 
-    /// A close look at one unit.
+    /// Inspects one unit.
     pub async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Seen, ManagerError> {
         let (domain, job) = self.job(unit).await?.unzip();
         let file = self.file(unit, job.as_ref()).await;
@@ -213,7 +213,7 @@ impl Inspector {
         Ok(Seen { disabled: disabled?, is_new, directory_gone, age, job, domain, file })
     }
 
-    /// Whether the unit's job is disabled: what its plist says holds unless `launchctl` was told otherwise.
+    /// Whether the unit's job is disabled: its plist decides unless `launchctl` was told otherwise.
     pub async fn is_disabled(&self, unit: &UnitName, agent: Option<&Agent>) -> Result<bool, ManagerError> {
         const WHAT: &str = "print-disabled";
         let text = self.launchctl.print_disabled().await.map_err(|failure| (WHAT, failure))?;
@@ -224,23 +224,23 @@ impl Inspector {
     }
 }
 
-/// Whether what was written then was written just now. A time that is yet to come says nothing.
+/// Whether this time is very recent. A time in the future does not count.
 pub(super) fn is_new(written: Option<SystemTime>) -> bool {
-    written.and_then(|written| written.elapsed().ok()).is_some_and(|age| age < LERD_ACTS_WITHIN)
+    written.and_then(|written| written.elapsed().ok()).is_some_and(|age| age < LERD_LOAD_TIME)
 }
 
-/// Whether a directory is definitely gone. One that cannot be looked at may be there.
+/// Whether a directory is definitely missing. If it cannot be accessed, it may exist.
 pub(super) async fn is_gone(directory: Option<PathBuf>) -> bool {
     let Some(path) = directory.filter(|path| path.is_absolute()) else { return false };
-    let read = FILES.within(LOOKS_WITHIN, move || directory::is_gone(&path));
+    let read = FILES.within(FILE_TIMEOUT, move || directory::is_gone(&path));
     matches!(read.await, Ok(true))
 }
 
-/// For how long a process has existed, in whole seconds, ps(1).
+/// How long a process has existed, in whole seconds, ps(1).
 async fn age(pid: Option<u32>) -> Option<Duration> {
     let mut ps = Command::new(Path::new("ps"));
     ps.args(["-o", "etime=", "-p", &pid?.to_string()]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(LOOKS_WITHIN, ps.output()).await.ok()?.ok()?;
+    let output = timeout(FILE_TIMEOUT, ps.output()).await.ok()?.ok()?;
     elapsed(str::from_utf8(&output.stdout).ok()?)
 }
 

@@ -1,52 +1,34 @@
-//! What launchd says of a job, in the words of units.
+//! Maps launchd's jobs to units.
 //!
-//! launchd has neither a start limit nor units that a job needs, and its jobs say nothing of when
-//! they went down: those fields are empty. It throttles what crashes again and again and never gives
-//! up, which is a crash loop. What it calls `not running` is ill if it is [meant](super::starts) to be up: launchd puts
-//! off starts that are not demanded, for minutes or for ever.
+//! launchd has neither a start limit nor dependencies, and its jobs have no times of going down: those fields are
+//! empty. It throttles a job that keeps crashing and never gives up, which is a crash loop. A job that is `not running`
+//! is unhealthy if it is [meant](super::starts) to be up: launchd puts off starts that are not demanded, for minutes or
+//! forever.
 
 use std::time::Duration;
 
 use super::answers::{End, Job};
-use super::launchctl::Domain;
 use super::plist::{Agent, File};
 use super::said::said;
+use super::seen::{Seen, meant};
 use super::starts::Meant;
 use crate::core::units::{
     ActiveState, Detail, Inspection, LoadState, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
     UnitName, UnitStatus,
 };
 
-/// Signals and exit statuses of a job that somebody told to end: `launchctl stop` and `launchctl kill` send
-/// SIGTERM, a terminal SIGINT; a shell passes that on as a status. A crash is none of these.
+/// Signals and exit statuses of a job that was told to end: `launchctl stop` and `launchctl kill` send SIGTERM, a
+/// terminal SIGINT; a shell passes that on as a status. A crash is none of these.
 const TOLD_TO_END: [End; 4] = [End::Signal(15), End::Signal(2), End::Code(143), End::Code(130)];
 
-/// All that a close look at a job found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// `None` if it is not loaded.
-    pub job: Option<Job>,
-    /// Where it is loaded.
-    pub domain: Option<Domain>,
-    pub file: File,
-    /// It is disabled on purpose.
-    pub disabled: bool,
-    /// It is not loaded, and Lerd has written its plist or its script just now.
-    pub is_new: bool,
-    /// Its working directory is definitely gone.
-    pub directory_gone: bool,
-    /// For how long its process has existed, in whole seconds.
-    pub age: Option<Duration>,
-}
-
-/// What is known of a unit from having watched it.
+/// What is known about a unit from earlier lists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Watched {
-    /// For how long it has been seen up.
+    /// How long it has been seen up.
     pub up_for: Option<Duration>,
-    /// How long the last run that ended was seen up.
+    /// How long the last run was seen up.
     pub last_run: Option<Duration>,
-    /// We have taken it out, and not brought it back yet.
+    /// Whether we have booted it out, and not loaded it again yet.
     pub taken_out: bool,
 }
 
@@ -68,16 +50,16 @@ impl LifeCycle {
             "running" => Self::plain(ActiveState::Active),
             // Between its fork and its program.
             "xpcproxy" => Self::plain(ActiveState::Activating),
-            // It is taken out, and has not ended yet.
+            // It was booted out, and has not ended yet.
             "SIGTERMed" | "SIGKILLed" => Self { active: ActiveState::Deactivating, has_job: true, auto_restart: false },
             _ if agent.is_some_and(|agent| agent.by_podman) => Self::plain(ActiveState::Inactive),
-            // Nothing comes of it that launchd tries again.
+            // launchd's further attempts are useless.
             "spawn scheduled" if job.spawn_failed || directory_gone => Self::plain(ActiveState::Failed),
             "spawn scheduled" => Self::respawning(job),
             "waiting" if meant(job, agent) == Meant::Up => Self::respawning(job),
             "not running" | "waiting" => Self::plain(match (meant(job, agent), &job.end) {
                 (Meant::Up, _) => ActiveState::Failed,
-                // It may be ended because that no longer holds.
+                // It may have ended because the condition no longer holds.
                 (Meant::Condition(_), _) | (_, End::Never | End::Code(0)) => ActiveState::Inactive,
                 (_, End::Code(_) | End::Signal(_) | End::Reason(_)) => ActiveState::Failed,
                 (_, End::Unknown) => ActiveState::Unknown,
@@ -86,7 +68,7 @@ impl LifeCycle {
         }
     }
 
-    /// It is not loaded. What we have taken out and could not bring back is as ill as before.
+    /// It is not loaded. A job that we booted out and could not load again is still unhealthy.
     fn out(watched: Watched, is_new: bool) -> Self {
         let active = if watched.taken_out { ActiveState::Failed } else { ActiveState::Inactive };
         Self { active, has_job: is_new && !watched.taken_out, auto_restart: false }
@@ -105,41 +87,27 @@ impl LifeCycle {
     }
 }
 
-/// What a job that does not run is meant to be doing, by its plist; where that cannot be read, by what launchd says.
-pub(super) fn meant(job: &Job, agent: Option<&Agent>) -> Meant {
-    match agent {
-        Some(agent) => agent.starts.meant(&job.end, job.runs),
-        None if job.keep_alive => Meant::Up,
-        None => Meant::Down,
-    }
-}
-
-/// Whether it is to run, and launchd does not start it until that is demanded.
-pub(super) fn is_put_off(job: &Job, agent: Option<&Agent>) -> bool {
-    job.is_idle() && meant(job, agent) == Meant::Up
-}
-
-/// What one line of the list says of a unit whose job runs.
+/// The status of a unit whose job runs.
 pub(super) fn running(unit: UnitName) -> UnitStatus {
     status_of(unit, LifeCycle::plain(ActiveState::Active))
 }
 
-/// What a job says of its unit.
+/// The status of a unit by its job.
 pub(super) fn status(unit: UnitName, seen: &Seen, watched: Watched) -> UnitStatus {
     status_of(unit, LifeCycle::of_seen(seen, watched))
 }
 
-/// A unit of which launchd said something that cannot be read.
+/// The status of a unit whose job cannot be parsed.
 pub(super) fn unknown(unit: UnitName) -> UnitStatus {
     status_of(unit, LifeCycle::plain(ActiveState::Unknown))
 }
 
-/// A unit that is being healed just now.
+/// The status of a unit that is being healed.
 pub(super) fn starting(unit: UnitName) -> UnitStatus {
     status_of(unit, LifeCycle { active: ActiveState::Activating, has_job: true, auto_restart: false })
 }
 
-/// A unit whose job is not loaded. `is_new`: its plist was written just now.
+/// The status of a unit whose job is not loaded. `is_new`: its plist was written just now.
 pub(super) fn out(unit: UnitName, watched: Watched, is_new: bool) -> UnitStatus {
     status_of(unit, LifeCycle::out(watched, is_new))
 }
@@ -149,24 +117,7 @@ fn status_of(name: UnitName, life_cycle: LifeCycle) -> UnitStatus {
     UnitStatus { name, load: Some(LoadState::Loaded), active, has_job, auto_restart }
 }
 
-impl Job {
-    /// Whether it is up.
-    pub fn is_up(&self) -> bool {
-        self.state == "running"
-    }
-
-    /// Whether it is being taken out.
-    pub fn is_going(&self) -> bool {
-        matches!(self.state.as_str(), "SIGTERMed" | "SIGKILLed")
-    }
-
-    /// Whether launchd has nothing planned for it, or has put that off: it starts when it is demanded.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state.as_str(), "not running" | "waiting")
-    }
-}
-
-/// What a close look comes to.
+/// The inspection of a job.
 pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspection {
     let life_cycle = LifeCycle::of_seen(seen, watched);
     let job = seen.job.as_ref();
@@ -182,7 +133,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         },
         active: life_cycle.active,
         has_job: life_cycle.has_job,
-        // Both are short of the truth: one began when it was first seen, the other counts whole seconds.
+        // Both may be too short: one began when it was first seen, the other counts whole seconds.
         up_for: watched.up_for.max(seen.age).filter(|_| is_up),
         at: Duration::ZERO,
         deactivation: None,
@@ -197,7 +148,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
             Some(End::Reason(_)) => ServiceResult::Resources,
             Some(End::Unknown) => ServiceResult::Unknown,
         },
-        // Whether it starts a job again launchd never refuses: there is nothing to conclude from this.
+        // launchd never refuses a restart: this has no meaning.
         restart: RestartPolicy::No,
         restart_prevented: None,
         oneshot: agent.is_some_and(|agent| agent.starts.trigger.is_some() && !agent.starts.is_kept_up()),
@@ -233,8 +184,8 @@ fn run(job: &Job) -> Option<String> {
     (job.runs > 0).then(|| format!("{}.{}", job.coalition.unwrap_or(0), job.runs))
 }
 
-/// Whether it was stopped. On launchd people do that by taking a job out, by disabling it, or by removing its plist; some
-/// send it SIGTERM, which is none to what launchd keeps alive: that starts again.
+/// Whether it was stopped. On launchd, a job is stopped by booting it out, by disabling it, or by removing its plist.
+/// SIGTERM is a stop, too, unless launchd keeps the job alive and restarts it.
 fn stop_evidence(seen: &Seen, watched: Watched) -> StopEvidence {
     if seen.file == File::Missing || seen.disabled {
         return StopEvidence::Requested;
@@ -244,12 +195,12 @@ fn stop_evidence(seen: &Seen, watched: Watched) -> StopEvidence {
     };
     let active = LifeCycle::of_seen(seen, watched).active;
     match (meant(job, seen.file.agent()), &job.end) {
-        // That end was of a run before.
+        // That end was of an earlier run.
         _ if matches!(active, ActiveState::Active | ActiveState::Activating) => StopEvidence::NotRequested,
         (Meant::Up, _) => StopEvidence::NotRequested,
         (_, end) if TOLD_TO_END.contains(end) => StopEvidence::Requested,
         (Meant::Condition(key), _) => StopEvidence::Unknown(format!("launchd starts it once its {key} holds")),
-        // It is left to that in any case.
+        // It is left to the trigger in any case.
         (Meant::Trigger(_), _) => StopEvidence::NotRequested,
         (Meant::Down, End::Code(0)) => {
             StopEvidence::Unknown("launchd does not tell whether it was stopped or ended by itself".into())

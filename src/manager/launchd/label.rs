@@ -1,12 +1,12 @@
-//! What a unit is called on launchd.
+//! Names of units on launchd.
 //!
-//! Lerd names its jobs `com.lerd.<unit>`; the job of anybody else is the unit of its label's name.
-//! So a unit has the same name on each system, in events, files and JSON.
+//! Lerd's jobs are named `com.lerd.<unit>`; the units of other jobs have the names of their labels. So a unit has the
+//! same name on each system, in events, files and JSON.
 
 use crate::core::units::UnitName;
 
 const LERD: &str = "com.lerd.";
-/// Whose jobs those are: no other units are called so, whatever the configuration's prefix.
+/// The prefix of units of Lerd's jobs, whatever prefix is configured.
 const LERDS: &str = "lerd-";
 
 /// Whether the unit's job is one of Lerd's.
@@ -20,10 +20,10 @@ pub(super) fn label_of(unit: &UnitName) -> String {
     if is_lerds(unit) { format!("{LERD}{name}") } else { name.to_owned() }
 }
 
-/// The unit that a label names; `None` if no unit can be called so.
+/// The unit of a label; `None` if it is no valid name.
 pub(super) fn unit_of(label: &str) -> Option<UnitName> {
     let name = label.strip_prefix(LERD).filter(|name| name.starts_with(LERDS)).unwrap_or(label);
-    // A label ends as it likes, a unit's name only in `.service`.
+    // A label can end with anything, a unit's name only with `.service`.
     let unit = UnitName::parse(name).ok()?;
     (label_of(&unit) == label).then_some(unit)
 }
@@ -38,7 +38,7 @@ mod tests {
             ("com.lerd.lerd-queue-myapp", Some("lerd-queue-myapp")),
             ("homebrew.mxcl.redis", Some("homebrew.mxcl.redis")),
             ("com.lerd.menubar", Some("com.lerd.menubar")),
-            // Another job, which is not taken for Lerd's.
+            // Another job, which is not one of Lerd's.
             ("lerd-queue-myapp", None),
             ("com.lerd.lerd-queue-myapp.service", None),
             ("application.com.apple.Safari.1 2", None),

@@ -1,7 +1,6 @@
-//! The calls of `launchctl`: each with a time limit, errors told apart by exit status.
+//! Runs `launchctl`, with a time limit, and tells errors apart by exit status.
 //!
-//! What it prints on errors is for people and changes from one macOS to the next; its exit statuses
-//! do not.
+//! Its error messages differ between versions of macOS; its exit statuses do not.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,22 +14,22 @@ use tokio::time::timeout;
 use crate::core::event::excerpt;
 use crate::manager::{ManagerError, Scope};
 
-/// How long a call may take. `kickstart` may block for minutes, `print` when launchd is busy.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// Maximum time of a call. `kickstart` may block for minutes, `print` when launchd is busy.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where jobs live, in launchctl's words.
+/// The domains of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
-    /// Of a user's session at the screen (`Aqua`).
+    /// A user's graphical session (`Aqua`).
     Gui(u32),
-    /// Of a user, also while there is no such session (`Background`).
+    /// A user, even without a graphical session (`Background`).
     User(u32),
-    /// Of the system.
+    /// The system.
     System,
 }
 
 impl Domain {
-    /// The type of its sessions, in the words of `LimitLoadToSessionType`; the system has none.
+    /// The type of its sessions, as in `LimitLoadToSessionType`; the system has none.
     pub(super) fn session(self) -> Option<&'static str> {
         match self {
             Self::Gui(_) => Some("Aqua"),
@@ -50,14 +49,14 @@ impl fmt::Display for Domain {
     }
 }
 
-/// Why a call of launchctl did not succeed.
+/// Why a call of launchctl failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// 5: launchd does not say why. It also stands for some of the others here.
     Busy,
-    /// 36: what it was asked for is under way, or done already.
+    /// 36: the operation is under way, or done already.
     Redundant,
-    /// 37: the job is being taken out.
+    /// 37: the job is being booted out.
     InProgress,
     /// 3 and 113: no such job is loaded.
     NotLoaded,
@@ -67,9 +66,9 @@ pub enum Failure {
     NoDomain(i32),
     /// 134: the job's plist is for sessions of another type.
     WrongSession,
-    /// 122: the plist can be written by others, or is not its user's.
+    /// 122: the plist can be written by others, or has another owner.
     BadOwner,
-    /// Any other exit status, and what it said.
+    /// Any other exit status, with its message.
     Other(i32, String),
     /// It did not end in time.
     Slow,
@@ -113,22 +112,22 @@ impl fmt::Display for Failure {
             Self::Other(155, _) => f.write_str("macOS keeps its program in quarantine (155)"),
             Self::Other(status, said) if said.is_empty() => write!(f, "exit status {status}"),
             Self::Other(status, said) => write!(f, "{said} (exit status {status})"),
-            Self::Slow => write!(f, "no answer within {} s", ANSWERS_WITHIN.as_secs()),
+            Self::Slow => write!(f, "no answer within {} s", CALL_TIMEOUT.as_secs()),
             Self::NotRun(why) => write!(f, "it cannot be run: {why}"),
         }
     }
 }
 
-/// The program, and the domains that it is asked about.
+/// The program, and the domains.
 #[derive(Debug, Clone)]
 pub struct Launchctl {
     program: PathBuf,
-    /// The one that jobs belong in first.
+    /// The preferred domain.
     domains: Arc<[Domain]>,
 }
 
 impl Launchctl {
-    /// For the jobs of the scope. `probe` is a label that is asked for to see if launchd answers; no such job need exist.
+    /// For the jobs of the scope. `probe` is a label to check if launchd answers; such a job need not exist.
     ///
     /// # Errors
     ///
@@ -154,12 +153,12 @@ impl Launchctl {
         }))
     }
 
-    /// All domains that jobs may be in, the one that they belong in first.
+    /// All domains, the preferred one first.
     pub(super) fn domains(&self) -> &[Domain] {
         &self.domains
     }
 
-    /// All jobs of a domain, whichever session asks. (`list` shows those of the session that asks.)
+    /// All jobs of a domain, from any session. (`list` shows only those of the calling session.)
     pub(super) async fn table(&self, domain: Domain) -> Result<String, Failure> {
         self.run(&["print", &domain.to_string()]).await
     }
@@ -169,38 +168,38 @@ impl Launchctl {
         self.run(&["print", &target(domain, label)]).await
     }
 
-    /// Which jobs are disabled or enabled on purpose. All domains of a user have this in common.
+    /// Which jobs were disabled or enabled on purpose. All domains of a user share this.
     pub(super) async fn print_disabled(&self) -> Result<String, Failure> {
         let domain = self.domains.last().copied().unwrap_or(Domain::System);
         self.run(&["print-disabled", &domain.to_string()]).await
     }
 
-    /// Takes a job out. It returns before that has happened.
+    /// Boots a job out. It returns before that has happened.
     pub(super) async fn bootout(&self, domain: Domain, label: &str) -> Result<(), Failure> {
         self.run(&["bootout", &target(domain, label)]).await.map(drop)
     }
 
-    /// Lets a job be loaded again.
+    /// Enables a job.
     pub(super) async fn enable(&self, domain: Domain, label: &str) -> Result<(), Failure> {
         self.run(&["enable", &target(domain, label)]).await.map(drop)
     }
 
-    /// Loads the job that a plist describes.
+    /// Loads the job of a plist.
     pub(super) async fn bootstrap(&self, domain: Domain, plist: &Path) -> Result<(), Failure> {
         let plist = plist.to_str().ok_or_else(|| Failure::NotRun("the plist's path is no text".to_owned()))?;
         self.run(&["bootstrap", &domain.to_string(), plist]).await.map(drop)
     }
 
-    /// Demands that a loaded job run. Does nothing to one that does; never with `-k`, which would end it.
+    /// Demands that a loaded job run. Has no effect on a running job; never used with `-k`, which would end it.
     pub(super) async fn kickstart(&self, domain: Domain, label: &str) -> Result<(), Failure> {
         self.run(&["kickstart", &target(domain, label)]).await.map(drop)
     }
 
-    /// Arguments and environments are printed as jobs have them, so what is no text is replaced.
+    /// Arguments and environments are printed as they are, so invalid UTF-8 is replaced.
     async fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
         let mut command = Command::new(&self.program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let output = match timeout(ANSWERS_WITHIN, command.output()).await {
+        let output = match timeout(CALL_TIMEOUT, command.output()).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(Failure::NotRun(error.to_string())),
             Err(_) => return Err(Failure::Slow),
@@ -212,7 +211,7 @@ impl Launchctl {
     }
 }
 
-/// A job in a domain, in launchctl's words.
+/// A job in a domain, as launchctl names it.
 pub(super) fn target(domain: Domain, label: &str) -> String {
     format!("{domain}/{label}")
 }

@@ -1,16 +1,16 @@
 //! launchd, of the user or of the system, through `launchctl`.
 //!
-//! It runs a program and reads files, so it is compiled and tested on every platform; it is used on
-//! macOS.
+//! It runs a program and reads files, so it compiles and is tested on every platform; it is used on macOS.
 //!
-//! - [`launchctl`]: the calls, and what their exit statuses mean. [`answers`] reads what they print of a job, [`tables`]
-//!   what they print of all.
-//! - [`label`]: what a unit is called. [`plist`]: the files of jobs, [`starts`] who starts one by that, [`guard`] what
-//!   Lerd's say elsewhere. [`tail`]: the end of their logs.
-//! - [`inspect`]: looks at jobs. [`job`]: what they come to, in the words of units; [`said`]: in launchd's, for people.
-//! - [`start`]: how one is healed, [`stop`] how one is stopped for a person. [`records`]: what is out meanwhile.
-//! - [`own`]: workerheal's own job.
-//! - [`session`]: the task that all of it passes through, and [`watched`], what it remembers.
+//! - [`launchctl`]: the calls and their exit statuses. [`answers`] parses the output about a job, [`tables`] the output
+//!   about all jobs.
+//! - [`label`]: names of units. [`plist`]: the files of jobs, [`starts`] what starts a job, [`guard`] what Lerd's
+//!   scripts add. [`tail`]: the end of log files.
+//! - [`inspect`]: inspects jobs, [`seen`] is the result. [`job`]: maps it to a unit; [`said`]: describes it in
+//!   launchd's words.
+//! - [`start`]: heals a job, [`stop`] stops one for you. [`records`]: jobs that are booted out meanwhile.
+//! - [`self_job`]: workerheal's own job.
+//! - [`session`]: the task that everything passes through, and [`watched`], its memory.
 
 mod answers;
 mod guard;
@@ -23,6 +23,7 @@ mod plist;
 mod recorded;
 mod records;
 mod said;
+mod seen;
 pub(crate) mod self_job;
 mod session;
 mod start;
@@ -51,12 +52,12 @@ use plist::File;
 use records::Records;
 use session::{Request, Session};
 
-/// Where macOS has the program.
+/// The path of launchctl.
 pub(crate) const LAUNCHCTL: &str = "/bin/launchctl";
 /// The label of workerheal's own agent.
 pub const LABEL: &str = "dev.workerheal";
-/// How long reading the end of a log may take.
-const READS_WITHIN: Duration = Duration::from_secs(1);
+/// Maximum time to read the end of a log.
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle on launchd.
 #[derive(Debug, Clone)]
@@ -77,7 +78,7 @@ impl Launchd {
         Self::connect_through(Path::new(LAUNCHCTL), paths, scope, patterns).await
     }
 
-    /// As [`connect`](Self::connect), with this `launchctl`, and with files in these places.
+    /// Like [`connect`](Self::connect), with this `launchctl`, and with files in these directories.
     ///
     /// # Errors
     ///
@@ -114,23 +115,23 @@ impl Launchd {
     }
 }
 
-/// Where files are.
+/// The directories of files.
 #[derive(Debug, Clone)]
 pub struct LaunchdPaths {
-    /// The plists of jobs that are not loaded.
+    /// Directories of the plists of jobs that are not loaded.
     pub directories: Vec<PathBuf>,
-    /// A directory in which is recorded what has been taken out, and is to be brought back.
+    /// The directory for records of jobs that are booted out.
     pub records: Option<PathBuf>,
 }
 
-/// Beside what else survives a restart of the daemon.
+/// Beside the saved state.
 fn records_path(scope: Scope) -> Option<PathBuf> {
     let overrides = Overrides { system: scope == Scope::System, ..Overrides::default() };
     let paths = Paths::find(&overrides, |name| std::env::var_os(name)).ok()?;
     Some(paths.state.with_file_name("taken-out"))
 }
 
-/// Where plists are, the user's own first.
+/// The directories of plists, the user's own first.
 fn directories(scope: Scope) -> Vec<PathBuf> {
     match scope {
         Scope::System => vec![PathBuf::from("/Library/LaunchDaemons")],
@@ -165,19 +166,19 @@ impl ServiceManager for Launchd {
         let _ = self.requests.send(Request::Start { unit, restart, timeout });
     }
 
-    /// launchd has no jobs that a start could take the place of, so this is never asked for.
+    /// launchd has no jobs that a start could replace, so this is never called.
     fn stop(&self, _unit: &UnitName) {}
 
     async fn end(&self, unit: &UnitName) -> Result<(), ManagerError> {
         self.end_unit(unit).await
     }
 
-    /// By its plist alone: launchd is not asked about a job that runs.
+    /// By its plist alone: launchd is not asked about a running job.
     async fn location(&self, unit: &UnitName) -> Result<Location, ManagerError> {
         let file = self.inspector.file(unit, None).await;
         let agent = file.agent();
         let directory = agent.and_then(|agent| agent.working_directory.clone());
-        // What podman runs works in its container.
+        // A worker in a container has its directory there.
         let required = directory.is_some() && !agent.is_some_and(|agent| agent.by_podman);
         let gone = required && inspect::is_gone(directory.clone()).await;
         Ok(Location { directory, required, gone, container: false })
@@ -186,7 +187,7 @@ impl ServiceManager for Launchd {
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         let logs = self.file(unit).await.agent()?.logs.clone();
         let read = spawn_blocking(move || logs.iter().find_map(|log| tail::last_line(log)));
-        timeout(READS_WITHIN, read).await.ok()?.ok()?
+        timeout(LOG_TIMEOUT, read).await.ok()?.ok()?
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {
@@ -205,7 +206,7 @@ impl ServiceManager for Launchd {
             label: label::label_of(unit),
             plist: file.agent().map_or_else(String::new, |agent| text(&agent.path)),
             loaded: found.is_some(),
-            put_off: found.as_ref().is_some_and(|(_, job)| job::is_put_off(job, file.agent())),
+            put_off: found.as_ref().is_some_and(|(_, job)| seen::is_put_off(job, file.agent())),
             by_podman: file.agent().is_some_and(|agent| agent.by_podman),
             log: file.agent().and_then(|agent| agent.logs.first()).map(|log| text(log)),
         }))
@@ -217,7 +218,7 @@ impl ServiceManager for Launchd {
     }
 }
 
-/// Any text as what launchctl prints of a job: see [`fuzz`](crate::fuzz).
+/// Fuzz target, see [`fuzz`](crate::fuzz).
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(text: &str) {
     drop(answers::job(text));

@@ -1,4 +1,4 @@
-//! What a job's plist says, launchd.plist(5), as far as healing has to know.
+//! Parses a job's plist, launchd.plist(5), as far as it matters for healing.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,15 +12,15 @@ use crate::core::units::UnitName;
 use crate::files::paths::read_bounded;
 use crate::manager::fingerprint;
 
-/// The type of a session at the screen, which agents are for that say nothing else.
+/// The default session type of agents: the graphical session.
 const AT_THE_SCREEN: &str = "Aqua";
-/// Of a file's mode: its group or everybody may write it.
+/// Mode bits: writable by the group or by others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The file that describes a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum File {
-    /// Read, and of this job.
+    /// Parsed, and of this job.
     Agent(Agent),
     /// There is none.
     Missing,
@@ -28,36 +28,36 @@ pub(super) enum File {
     Unreadable,
     /// It is not a plist, or one of another job.
     Wrong,
-    /// The job was made by a program, not from a file.
+    /// The job was created by a program, not from a file.
     #[default]
     None,
 }
 
-/// What a plist says of its job.
+/// What a plist says about its job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Agent {
     pub path: PathBuf,
     pub starts: Starts,
-    /// As the plist has it: `launchctl enable` overrides that.
+    /// Whether the plist disables it: `launchctl enable` overrides that.
     pub disabled: bool,
     /// The types of sessions that it may be loaded in.
     pub sessions: Vec<String>,
-    /// Others than its user may write the file, so launchd refuses it.
+    /// Whether others can write the file, so that launchd refuses it.
     pub is_open_to_others: bool,
-    /// Podman runs it, whatever launchd says.
+    /// Whether Podman runs it, whatever launchd says.
     pub by_podman: bool,
     pub working_directory: Option<PathBuf>,
-    /// Where its last words may be, best first.
+    /// Files with its last log lines, the best first.
     pub logs: Vec<PathBuf>,
-    /// Changes when what the file says does, or the script that it runs. (Lerd writes both anew for each start.)
+    /// A hash of the file's content, and of the script that it runs. (Lerd writes both again for each start.)
     pub definition: u64,
-    /// When the younger of the two was written.
+    /// When the newer of the two was written.
     pub written: Option<SystemTime>,
 }
 
 #[cfg(test)]
 impl Agent {
-    /// An agent that says no more than when it is started.
+    /// An agent with nothing but these starts.
     pub fn that_starts(starts: Starts) -> Self {
         Self {
             path: "/x.plist".into(),
@@ -82,7 +82,7 @@ impl Agent {
 }
 
 impl File {
-    /// Looks for the plist of a unit that is not loaded, in these directories.
+    /// Searches these directories for the plist of a unit that is not loaded.
     pub fn find(unit: &UnitName, directories: &[PathBuf]) -> Self {
         let names = [unit.short().to_owned(), label_of(unit)];
         let paths = directories.iter().flat_map(|directory| names.iter().map(|name| path_in(directory, name)));
@@ -127,14 +127,14 @@ impl File {
             is_open_to_others: mode & WRITABLE_BY_OTHERS != 0,
             by_podman: guard.by_podman,
             working_directory: text("WorkingDirectory").map(PathBuf::from).or(guard.directory),
-            // What is thrown away can be read nowhere.
+            // Output to /dev/null cannot be read.
             logs: logs.filter(|path| *path != "/dev/null").map(PathBuf::from).collect(),
             definition: fingerprint::of(std::iter::once(path).chain(script.map(|(path, _)| path.as_path()))),
             written: script.and_then(|(path, _)| written(path)).max(written(path)),
         })
     }
 
-    /// What it says, if it says anything.
+    /// The text, unless it is empty.
     pub fn agent(&self) -> Option<&Agent> {
         match self {
             Self::Agent(agent) => Some(agent),
@@ -143,7 +143,7 @@ impl File {
     }
 }
 
-/// The unit that a file of this name describes: it is called as the unit, or as its label.
+/// The unit of a file with this name, which is the unit's name or its label.
 pub(super) fn unit_described_by(path: &Path) -> Option<UnitName> {
     let name = path.file_name()?.to_str()?.strip_suffix(".plist")?;
     unit_of(name).or_else(|| UnitName::parse(name).ok())

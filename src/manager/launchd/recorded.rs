@@ -4,9 +4,10 @@
 //! with the version of macOS that printed it.
 
 use super::answers::{self, End};
-use super::job::{Seen, Watched, status};
+use super::job::{Watched, status};
 use super::launchctl::Failure;
 use super::plist::{Agent, File};
+use super::seen::Seen;
 use super::starts::Starts;
 use super::tables;
 use crate::core::units::{

@@ -1,13 +1,13 @@
-//! What launchd says of a job, for people to read: its own words, and what they come to where the sentences that are
-//! made for systemd would be wrong.
+//! What launchd says about a job, for users: in its own words, and explained where the sentences for systemd would be
+//! wrong.
 
 use super::answers::End;
-use super::job::{Seen, is_put_off, meant};
 use super::plist::File;
+use super::seen::{Seen, is_put_off, meant};
 use super::starts::Meant;
 use crate::core::units::Said;
 
-/// What there is to say of a job.
+/// Describes a job.
 pub(super) fn said(seen: &Seen) -> Said {
     let Some(job) = &seen.job else {
         return Said { evidence: "it is not loaded".to_owned(), ..Said::default() };

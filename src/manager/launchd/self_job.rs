@@ -1,4 +1,4 @@
-//! The calls that concern workerheal's own job: it is installed and taken away through them.
+//! workerheal's own job, for installing and uninstalling it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,26 +21,26 @@ pub(crate) struct SelfJob {
     unit: UnitName,
 }
 
-/// How it is.
+/// The state of the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SelfState {
-    /// It is loaded: launchd sees to it that it runs, unless there is trouble.
+    /// Whether it is loaded: launchd keeps it running, unless there is trouble.
     pub up: bool,
-    /// It is loaded, and its process has ended.
+    /// Whether it is loaded, and its process has ended.
     pub ended: bool,
     pub disabled: bool,
-    /// For how long its process has existed.
+    /// How long its process has existed.
     pub age: Option<Duration>,
-    /// What keeps launchd from running it, and the command that helps.
+    /// What keeps launchd from running it, with a remedy.
     pub trouble: Option<Trouble>,
 }
 
-/// What keeps launchd from running a job that is loaded.
+/// What keeps launchd from running a loaded job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// What it is, as a sentence.
+    /// The reason, as a sentence.
     pub what: String,
-    /// A command to be pasted.
+    /// A command that helps.
     pub remedy: String,
 }
 
@@ -65,12 +65,12 @@ impl SelfJob {
         })
     }
 
-    /// Loads it anew, and waits until it runs; it is wanted, also if it was disabled.
+    /// Loads it again, and waits until it runs, even if it was disabled.
     pub async fn start(&self, deadline: Instant) -> Result<(), ManagerError> {
         const WHAT: &str = "the start";
         let order = Order { unit: &self.unit, restart: true, enable: true, deadline };
         match start(&self.inspector, None, order).await.outcome {
-            // What has become of it is for the caller, who waits until it is ready.
+            // The caller waits until it is ready, and checks the result.
             Outcome::Done | Outcome::Failed(_) => Ok(()),
             Outcome::NotStarted(why) | Outcome::Refused(_, why) => Err(ManagerError::Refused { what: WHAT, why }),
             Outcome::Cancelled => {
@@ -80,7 +80,7 @@ impl SelfJob {
         }
     }
 
-    /// Takes it out, and waits until it is gone.
+    /// Boots it out, and waits until it is gone.
     pub async fn stop(&self, deadline: Instant) -> Result<(), ManagerError> {
         for domain in self.inspector.launchctl.domains() {
             match self.inspector.launchctl.bootout(*domain, LABEL).await {
@@ -105,7 +105,7 @@ impl SelfJob {
     }
 
     pub async fn enable(&self) -> Result<(), ManagerError> {
-        // Of a user there is one such list, for all domains.
+        // There is one such list for all domains of a user.
         let domain = self.inspector.launchctl.domains().last().copied().unwrap_or(Domain::System);
         self.inspector.launchctl.enable(domain, LABEL).await.map_err(|failure| ("enable", failure).into())
     }
@@ -116,7 +116,7 @@ impl SelfJob {
     }
 }
 
-/// launchd is to run this job, and puts that off or cannot.
+/// Why launchd puts off this job's start, or cannot start it.
 fn trouble(domain: Domain, job: &Job) -> Option<Trouble> {
     let target = target(domain, LABEL);
     if job.spawn_failed {
@@ -125,7 +125,7 @@ fn trouble(domain: Domain, job: &Job) -> Option<Trouble> {
             remedy: "workerheal install".to_owned(),
         });
     }
-    // It is kept alive, so it is never meant to be down.
+    // It is kept alive, so it always should be up.
     job.is_idle().then(|| Trouble {
         what: match &job.pended {
             Some(why) => format!("launchd has put off its start until it is demanded (pended: {why})"),

@@ -1,9 +1,8 @@
-//! The task that owns what is known of launchd's jobs.
+//! The task that owns the knowledge about launchd's jobs.
 //!
-//! launchd signals nothing, so all is found out by asking: lists are made on request, one at a time,
-//! and looks and starts run beside them as tasks. What they find passes through here, in one order:
-//! a list that was begun before a start had ended may show the job as it was, so it is made anew
-//! before anybody sees it.
+//! launchd sends no signals, so everything is polled: lists are made on request, one at a time, and inspections and
+//! starts run beside them as tasks. All results pass through here, in one order: a list that was begun before a start
+//! ended may be outdated, so it is made again before it is passed on.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::inspect::{Inspector, ListedState};
-use super::job::{self, Seen, Watched};
+use super::job::{self, Watched};
 use super::records::Records;
+use super::seen::Seen;
 use super::start::{Order, Start, start};
 use super::watched::JobHistory;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
@@ -23,7 +23,7 @@ use crate::manager::{Change, ManagerError};
 /// The answer to a request.
 type Answer<T> = oneshot::Sender<Result<T, ManagerError>>;
 
-/// What the handles ask of the task.
+/// Requests of the handles to the task.
 #[derive(Debug)]
 pub(super) enum Request {
     Refresh,
@@ -33,7 +33,7 @@ pub(super) enum Request {
     Start { unit: UnitName, restart: bool, timeout: Duration },
 }
 
-/// What a task has found.
+/// The result of a task.
 enum Found {
     List(Result<Vec<(UnitName, ListedState)>, ManagerError>),
     InspectionId(UnitName, Detail, Answer<Inspection>, Result<Seen, ManagerError>),
@@ -50,13 +50,13 @@ pub(super) struct Session {
     history: JobHistory,
     /// Units that are being started.
     starting: HashSet<UnitName>,
-    /// How many those are, for whoever waits for their end.
+    /// The number of those.
     under_way: watch::Sender<usize>,
-    /// A list is on its way.
+    /// Whether a list is under way.
     listing: bool,
-    /// It may be out of date already.
+    /// Whether it may be outdated already.
     outdated: bool,
-    /// The next list is to be told as a change.
+    /// Whether to report the next list as a change.
     told: bool,
     waiting: Vec<Answer<Vec<UnitStatus>>>,
 }
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Serves requests for as long as anybody holds a handle, and ends what it has begun.
+    /// Serves requests for as long as there is a handle, and completes what it has begun.
     pub async fn run(mut self) {
         self.told = true;
         self.list();
@@ -103,7 +103,7 @@ impl Session {
                     None => open = false,
                 },
                 Some(found) = self.tasks.join_next() => {
-                    // Only a panic ends a task without an answer, and that has ended the process.
+                    // Only a panic ends a task without a result, and that has ended the process.
                     let Ok(found) = found else { continue };
                     self.found(found);
                 }
@@ -146,14 +146,14 @@ impl Session {
         }
     }
 
-    /// Tells of a list that is begun from now on.
+    /// Reports a list that is begun from now on.
     fn list_anew(&mut self) {
         self.told = true;
         self.outdated = self.listing;
         self.list();
     }
 
-    /// Makes a list, unless one is on its way.
+    /// Begins a list, unless one is under way.
     fn list(&mut self) {
         if std::mem::replace(&mut self.listing, true) {
             return;
@@ -167,7 +167,7 @@ impl Session {
             Found::List(result) => self.listed(result),
             Found::InspectionId(unit, detail, answer, seen) => {
                 let seen = seen.map(|seen| self.inspected(&unit, &seen, detail));
-                // Whoever asked may have gone.
+                // The requester may be gone.
                 let _ = answer.send(seen);
             }
             Found::Start(unit, ended) => self.started(unit, ended),
@@ -246,7 +246,7 @@ impl Session {
         }
         if let Some(job) = &ended.job {
             self.history.saw(&unit, job.pid.filter(|_| job.is_up()), Some(job.runs), Instant::now());
-            // What is known of it until now is that it was down.
+            // Its last known state was down.
             let seen = Seen { job: Some(job.clone()), ..Seen::default() };
             let _ = self.changes.send(Change::Unit(job::status(unit.clone(), &seen, Watched::default())));
         }

@@ -1,10 +1,10 @@
-//! Starts a unit: takes its job out, waits until it is gone, loads it anew, and sees that it runs.
+//! Starts a unit: boots its job out, waits until it is gone, loads it again, and checks that it runs.
 //!
-//! A job that is only started again (`kickstart`) keeps what it was loaded with. So that is done just where launchd has
-//! put off a start, and where a load alone starts nothing; it can block for minutes, and is never done with `-k`, which
-//! would end what runs. launchd is asked what has become of the job after each step: that a call was accepted says
-//! little. What was not disabled before is enabled only if our own bootout left it disabled, which one macOS is said
-//! to do; what is disabled later is disabled on purpose.
+//! A job that is only started again (`kickstart`) keeps its old settings. So that is used only if launchd has put off a
+//! start, or if loading alone starts nothing; it can block for minutes, and is never used with `-k`, which would end a
+//! running job. The job is inspected after each step, as an accepted call says little. A job that was enabled before is
+//! enabled again only if our own bootout disabled it, which one version of macOS is said to do; a later disable is
+//! intended.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::{End, Job};
 use super::inspect::{Inspector, is_new};
-use super::job::is_put_off;
 use super::label::{is_lerds, label_of};
 use super::launchctl::{Domain, Failure};
 use super::plist::{Agent, File};
 use super::records::Records;
+use super::seen::is_put_off;
 use crate::core::diagnosis::{Refusal, Unrecoverable};
 use crate::core::healer::Outcome;
 use crate::core::units::UnitName;
 
-/// Waits between looks: short at first.
-const WAITS: [Duration; 4] =
+/// Delays between inspections: short at first.
+const POLL_DELAYS: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(250)];
-/// What is to start when it is loaded, and has not after this time, is demanded.
-const STARTS_WITHIN: Duration = Duration::from_secs(1);
-/// What is demanded and has not come up after this time is loaded anew.
-const KICKED_UP_WITHIN: Duration = Duration::from_secs(5);
+/// A job that should start when it is loaded, and has not after this time, is demanded.
+const START_TIMEOUT: Duration = Duration::from_secs(1);
+/// A demanded job that has not come up after this time is loaded again.
+const KICKSTART_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A unit to be started.
 #[derive(Debug)]
 pub(super) struct Order<'a> {
     pub unit: &'a UnitName,
-    /// If it is up, it is ended first.
+    /// Whether to end it first if it is up.
     pub restart: bool,
-    /// It was known to be disabled when the start was decided, so it is to be enabled.
+    /// Whether to enable it, as it was known to be disabled when the start was decided.
     pub enable: bool,
-    /// The start ends by then.
+    /// The deadline of the start.
     pub deadline: Instant,
 }
 
@@ -47,9 +47,9 @@ pub(super) struct Order<'a> {
 #[derive(Debug)]
 pub(super) struct Start {
     pub outcome: Outcome,
-    /// The job as it was when it had come up, or had done its work.
+    /// The job after it had come up, or finished.
     pub job: Option<Job>,
-    /// Whether the job is out by our doing now; `None` is as before.
+    /// Whether we have booted the job out; `None` if that is unchanged.
     pub taken_out: Option<bool>,
 }
 
@@ -66,14 +66,14 @@ struct Starter<'a> {
     records: Option<&'a Records>,
     order: Order<'a>,
     label: String,
-    /// Where the job is, or was when it was taken out.
+    /// The domain of the job, or its domain before it was booted out.
     domain: Option<Domain>,
     job: Option<Job>,
     taken_out: Option<bool>,
 }
 
 impl Starter<'_> {
-    /// The steps; an error is the outcome that they end with.
+    /// The steps; an error is the outcome that ends them.
     async fn run(&mut self) -> Result<Outcome, Outcome> {
         let mut job = self.inspect().await?;
         let mut agent = self.agent(job.as_ref()).await?;
@@ -96,9 +96,9 @@ impl Starter<'_> {
                 return Ok(self.done(job));
             }
             if is_put_off(&job, Some(&agent)) && !self.order.restart {
-                let latest = self.order.deadline.min(Instant::now() + KICKED_UP_WITHIN);
+                let latest = self.order.deadline.min(Instant::now() + KICKSTART_TIMEOUT);
                 match self.comes_up(&agent, Some(job.runs), latest).await {
-                    // To load it anew may help.
+                    // Loading it again may help.
                     Err(Outcome::NotStarted(_)) => {}
                     outcome => return outcome,
                 }
@@ -130,7 +130,7 @@ impl Starter<'_> {
         }))
     }
 
-    /// Whether it is disabled. What cannot be read is not.
+    /// Whether it is disabled. If that is unknown, it is not.
     async fn is_disabled(&self, agent: &Agent) -> bool {
         self.inspector.is_disabled(self.order.unit, Some(agent)).await.unwrap_or(false)
     }
@@ -139,7 +139,7 @@ impl Starter<'_> {
         self.inspector.launchctl.enable(domain, &self.label).await.map_err(|failure| failed("enable", &failure))
     }
 
-    /// Takes the job out and waits until it is gone: until then it cannot be loaded.
+    /// Boots the job out and waits until it is gone: until then it cannot be loaded.
     async fn take_out(&mut self, agent: &Agent) -> Result<(), Outcome> {
         let Some(domain) = self.domain else { return Ok(()) };
         let was_disabled = self.is_disabled(agent).await;
@@ -147,7 +147,7 @@ impl Starter<'_> {
             return Err(Outcome::Refused(Refusal::Disabled, "it was disabled just now".to_owned()));
         }
         if let Some(records) = self.records {
-            // On a full disk workers are healed too.
+            // A full disk must not prevent healing.
             let _ = records.add(self.order.unit);
         }
         match self.inspector.launchctl.bootout(domain, &self.label).await {
@@ -179,7 +179,7 @@ impl Starter<'_> {
         if self.order.enable && self.is_disabled(agent).await {
             self.enable(domain).await?;
         }
-        // It is to be up from now on, whoever took it out.
+        // From now on it should be up, whatever booted it out.
         self.taken_out = Some(true);
         let mut waits = Waits::until(self.order.deadline);
         loop {
@@ -198,7 +198,7 @@ impl Starter<'_> {
             }
             match failure {
                 Failure::Busy | Failure::Redundant | Failure::InProgress | Failure::Disabled | Failure::Slow => {
-                    // It may be there all the same, or be about to go.
+                    // It may be loaded all the same, or be about to go.
                     if self.inspect().await?.is_some_and(|job| !job.is_going()) {
                         break;
                     }
@@ -218,7 +218,7 @@ impl Starter<'_> {
         Ok(())
     }
 
-    /// If it is out from now on, that is not our doing.
+    /// If it is booted out from now on, that is not our doing.
     fn is_wanted_out(&mut self) {
         self.taken_out = Some(false);
         if let Some(records) = self.records {
@@ -226,8 +226,9 @@ impl Starter<'_> {
         }
     }
 
-    /// Waits until the job has come up, or has ended, and demands it if it does not start by itself. The start of one
-    /// that runs at times is over when its work is, as on systemd. `runs_before`: of a job that was not loaded anew.
+    /// Waits until the job has come up or ended, and demands it if it does not start. The start of a job that runs
+    /// occasionally is done when its work is, as on systemd. `runs_before`: the number of earlier runs of a job that
+    /// was not loaded again.
     async fn comes_up(
         &mut self,
         agent: &Agent,
@@ -259,7 +260,7 @@ impl Starter<'_> {
                 }
             } else if job.is_idle() && kick.is_none() {
                 let starts_by_itself = agent.starts.at_load && runs_before.is_none() && job.pended.is_none();
-                if !starts_by_itself || begin.elapsed() >= STARTS_WITHIN {
+                if !starts_by_itself || begin.elapsed() >= START_TIMEOUT {
                     kick = self.domain.map(|domain| Kick::of(self.inspector, domain, &self.label));
                 }
             }
@@ -278,7 +279,7 @@ impl Starter<'_> {
     }
 }
 
-/// What launchd does not say of a plist that it refuses, if that can be seen.
+/// A reason that launchd does not give for rejecting a plist, if there is a visible one.
 fn refused_for(agent: &Agent, domain: Domain, failure: &Failure) -> Option<String> {
     let session = domain.session()?;
     if !matches!(failure, Failure::Busy | Failure::WrongSession | Failure::BadOwner | Failure::Other(..)) {
@@ -293,7 +294,7 @@ fn refused_for(agent: &Agent, domain: Domain, failure: &Failure) -> Option<Strin
     })
 }
 
-/// A `kickstart` under way: it may block long after the job has come up, so its end says little.
+/// A running `kickstart`: it may block long after the job has come up, so its end says little.
 struct Kick(Option<JoinHandle<Result<(), Failure>>>);
 
 impl Kick {
@@ -328,7 +329,7 @@ fn failed(what: &str, failure: &Failure) -> Outcome {
     Outcome::NotStarted(format!("launchctl {what}: {failure}"))
 }
 
-/// Ever longer waits, until a deadline.
+/// Increasing delays, up to a deadline.
 pub(super) struct Waits {
     next: std::slice::Iter<'static, Duration>,
     deadline: Instant,
@@ -336,12 +337,12 @@ pub(super) struct Waits {
 
 impl Waits {
     pub fn until(deadline: Instant) -> Self {
-        Self { next: WAITS.iter(), deadline }
+        Self { next: POLL_DELAYS.iter(), deadline }
     }
 
-    /// Waits; false if the deadline has passed.
+    /// Waits; returns false if the deadline has passed.
     pub async fn wait(&mut self) -> bool {
-        let wait = self.next.next().copied().unwrap_or(WAITS[WAITS.len() - 1]);
+        let wait = self.next.next().copied().unwrap_or(POLL_DELAYS[POLL_DELAYS.len() - 1]);
         timeout_at(self.deadline, sleep(wait)).await.is_ok()
     }
 }

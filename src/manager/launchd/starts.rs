@@ -1,4 +1,4 @@
-//! Who starts a job, and whether it is meant to be up: launchd.plist(5) as a table.
+//! What starts a job, and whether it should be up: launchd.plist(5) as a table.
 //!
 //! | the plist says | started by launchd | down, it is |
 //! | --- | --- | --- |
@@ -13,12 +13,12 @@
 //! | `RunAtLoad` true | at load | meant to be up if it never ran; else done, or failed |
 //! | none of these | when it is demanded | done, or failed |
 //!
-//! The rows stand in the order of their weight; what a dictionary has of the first five adds up, as launchd ORs
-//! them. What waits for a condition or a trigger is launchd's to start, and is not healed.
+//! The rows are by priority; the first five keys of a dictionary are combined, as launchd ORs them. Jobs that wait for
+//! a condition or a trigger are started by launchd, and not healed.
 
 use super::answers::End;
 
-/// Keys whose presence means that something else than a load starts the job.
+/// Keys of triggers.
 pub(super) const TRIGGERS: [&str; 8] = [
     "Sockets",
     "MachServices",
@@ -32,18 +32,18 @@ pub(super) const TRIGGERS: [&str; 8] = [
 /// Keys of the `KeepAlive` dictionary that are conditions.
 const CONDITIONS: [&str; 3] = ["PathState", "OtherJobEnabled", "NetworkState"];
 
-/// Who starts a job.
+/// What starts a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Starts {
     /// It starts when it is loaded.
     pub at_load: bool,
-    /// After which ends launchd starts it again.
+    /// The ends after which launchd restarts it.
     pub again_after: Ends,
-    /// Not before it was demanded once.
+    /// Only after it was demanded once.
     pub after_demand: bool,
-    /// The condition that it is kept alive under, by its key.
+    /// The condition under which it is kept alive, by its key.
     pub condition: Option<&'static str>,
-    /// What else starts it, by its key.
+    /// Its trigger, by its key.
     pub trigger: Option<&'static str>,
 }
 
@@ -81,10 +81,10 @@ impl Ends {
     }
 }
 
-/// What a job that does not run is meant to be doing.
+/// What a job that does not run should be doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meant {
-    /// It is meant to be up: that it is not is an illness.
+    /// It should be up, so it is unhealthy.
     Up,
     /// Nothing more, unless its last run failed.
     Down,

@@ -1,6 +1,7 @@
 //! Reads the tables that `launchctl` prints: the jobs of a domain, and the labels that are disabled.
 //!
-//! A table has to be there as a whole, or nothing of it counts. A line of a job that says more or less than expected still
+//! A table must be complete, or it is ignored. A line about a job that is not as expected still names the job, which is
+//! then inspected by itself.
 //! names the job: it is then asked for by itself.
 
 use std::collections::HashMap;
@@ -9,11 +10,11 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
     pub label: String,
-    /// The process of a job that runs.
+    /// The process of a running job.
     pub pid: Option<u32>,
 }
 
-/// The jobs that `print` says are loaded in a domain; `None` if that is not what the text says.
+/// The loaded jobs in the output of `print`; `None` if the output is not as expected.
 pub(super) fn services(text: &str) -> Option<Vec<Listed>> {
     let mut lines = text.lines();
     if !lines.next()?.ends_with(" = {") || text.lines().next_back() != Some("}") {
@@ -31,16 +32,16 @@ pub(super) fn services(text: &str) -> Option<Vec<Listed>> {
     None
 }
 
-/// `    9682   (pe)     com.apple.x`: the process or 0, the status, and after a tab the label. Of a job whose process
-/// cannot be read none is known.
+/// `    9682   (pe)     com.apple.x`: the process or 0, the status, and after a tab the label. An unreadable process
+/// counts as unknown.
 fn service(line: &str) -> Option<Listed> {
     let (columns, label) = line.rsplit_once('\t')?;
     let pid = columns.split_whitespace().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
     (!label.is_empty()).then(|| Listed { label: label.to_owned(), pid })
 }
 
-/// Which labels are disabled (true) or enabled on purpose; `None` if that is not what the text says.
-/// Up to macOS 12 the words are `true` and `false`.
+/// Which labels are disabled (true) or enabled on purpose; `None` if the output is not as expected. Up to macOS 12 the
+/// words are `true` and `false`.
 pub(super) fn disabled(text: &str) -> Option<HashMap<String, bool>> {
     let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "disabled services = {");
     lines.next()?;

@@ -1,4 +1,4 @@
-//! The end of log files, without reading the whole of them.
+//! Reads the ends of log files.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,44 +12,44 @@ use tokio::process::Command;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::READS_WITHIN;
+use super::LOG_TIMEOUT;
 use crate::core::event::{excerpt, log_lines};
 use crate::manager::log::{Author, Log, LogError, LogLine, Pen, Printed, WantedLines};
 
-/// So much of the end of a file is looked at, in bytes.
-const END: u64 = 16 * 1024;
+/// How much of the end of a file is read, in bytes.
+const TAIL_BYTES: u64 = 16 * 1024;
 
-/// The last line with anything on it, fit to show; `None` if there is none, or it is no file.
+/// The last non-empty line, safe to show; `None` if there is none, or it is no file.
 pub(super) fn last_line(path: &Path) -> Option<String> {
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;
     }
-    // Should it have become a pipe meanwhile, nobody waits for its other end.
+    // If it has become a pipe in the meantime, opening must not block.
     let no_wait = OFlags::NONBLOCK.bits().cast_signed();
     let mut file = OpenOptions::new().read(true).custom_flags(no_wait).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() {
         return None;
     }
-    file.seek(SeekFrom::Start(metadata.len().saturating_sub(END))).ok()?;
+    file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES))).ok()?;
     let mut bytes = Vec::new();
-    file.take(END).read_to_end(&mut bytes).ok()?;
+    file.take(TAIL_BYTES).read_to_end(&mut bytes).ok()?;
     Some(excerpt(&String::from_utf8_lossy(&bytes))).filter(|line| !line.is_empty())
 }
 
-/// The last lines of each of the files, that which was written to last at the end; then what is added
-/// to any of them, however they are replaced.
+/// The last lines of each of the files, the most recently written file last; then lines that are added to any of them,
+/// even if they are replaced.
 pub(super) fn log(mut paths: Vec<PathBuf>, wanted: WantedLines) -> Log {
     paths.sort();
     paths.dedup();
     Log::read_by(move |pen| async move {
         let read = spawn_blocking(move || {
-            // There may be none yet. What is no file, such as a pipe, is not to be read by two.
+            // There may be none yet. A pipe must not be read by two processes.
             paths.retain(|path| std::fs::metadata(path).map_or(true, |data| data.is_file()));
             paths.sort_by_key(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok());
             paths
         });
-        let paths = timeout(READS_WITHIN, read).await.ok().and_then(Result::ok);
+        let paths = timeout(LOG_TIMEOUT, read).await.ok().and_then(Result::ok);
         let paths = paths.ok_or_else(|| LogError("its file system does not answer".to_owned()))?;
         if wanted.follow {
             try_join_all(paths.iter().map(|path| tail(path, wanted, &pen))).await?;
@@ -62,7 +62,7 @@ pub(super) fn log(mut paths: Vec<PathBuf>, wanted: WantedLines) -> Log {
     })
 }
 
-/// The last lines of a file by tail(1), which knows how to follow one that is replaced.
+/// The last lines of a file by tail(1), which can follow replaced files.
 async fn tail(path: &Path, wanted: WantedLines, pen: &Pen) -> Result<(), LogError> {
     let mut tail = Command::new("tail");
     tail.args(wanted.follow.then_some("-F")).args(["-n", &wanted.last.to_string(), "--"]).arg(path);
@@ -98,7 +98,7 @@ mod tests {
             fs::write(&path, content).unwrap();
             assert_eq!(last_line(&path).as_deref(), line, "{content:?}");
         }
-        // A terabyte with holes, whose end is what counts.
+        // A sparse file of a terabyte, of which only the end is read.
         let long = fs::File::create(&path).unwrap();
         long.set_len(1 << 40).unwrap();
         let mut long = OpenOptions::new().append(true).open(&path).unwrap();
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(last_line(Path::new("/dev/zero")), None);
     }
 
-    /// The text of the next line; nothing at the end.
+    /// The text of the next line; empty at the end.
     async fn next(log: &mut Log) -> String {
         let line = timeout(Duration::from_secs(20), log.next()).await.unwrap().unwrap();
         line.map(|line| line.text).unwrap_or_default()

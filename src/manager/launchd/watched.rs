@@ -1,5 +1,5 @@
-//! What launchd does not tell and has to be remembered: since when a job has been up, how long its
-//! last run was, which jobs we ourselves have taken out, and which were disabled at the last look.
+//! What launchd does not report and has to be remembered: since when a job has been up, how long its last run was,
+//! which jobs we have booted out, and which were disabled at the last inspection.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::job::Watched;
 use crate::core::units::UnitName;
 
-/// What is remembered of all units.
+/// The history of all units.
 #[derive(Debug, Default)]
 pub(super) struct JobHistory {
     lives: HashMap<UnitName, Life>,
@@ -18,14 +18,14 @@ pub(super) struct JobHistory {
 
 #[derive(Debug, Default)]
 struct Life {
-    /// The process that is up, and when it was first seen.
+    /// The running process, and when it was first seen.
     now: Option<(u32, Instant)>,
-    /// How long the run before was seen up, and the number of runs when it had ended.
+    /// How long the previous run was seen up, and the number of runs when it had ended.
     before: Option<(std::time::Duration, Option<u32>)>,
 }
 
 impl JobHistory {
-    /// The unit was seen with this process, or without any after so many runs.
+    /// Records that the unit was seen with this process, or without one after this number of runs.
     pub fn saw(&mut self, unit: &UnitName, pid: Option<u32>, runs: Option<u32>, now: Instant) {
         if pid.is_none() && !self.lives.contains_key(unit) {
             return;
@@ -40,7 +40,7 @@ impl JobHistory {
             Some(pid) => {
                 life.now.get_or_insert((pid, now));
             }
-            // A later run came and went unseen: it was shorter than the time between two looks.
+            // A later run was not seen: it was shorter than the time between two inspections.
             None if life.before.is_some_and(|(_, then)| then != runs) => life.before = None,
             None => {}
         }
@@ -51,7 +51,7 @@ impl JobHistory {
         self.lives.remove(unit);
     }
 
-    /// Whether we have taken the unit out and not brought it back.
+    /// Records whether we have booted the unit out and not loaded it again.
     pub fn set_taken_out(&mut self, unit: &UnitName, taken_out: bool) {
         if taken_out {
             self.taken_out.insert(unit.clone());
@@ -60,7 +60,7 @@ impl JobHistory {
         }
     }
 
-    /// Whether the unit was disabled when it was looked at.
+    /// Records whether the unit is disabled.
     pub fn set_disabled(&mut self, unit: &UnitName, disabled: bool) {
         if disabled {
             self.disabled.insert(unit.clone());
@@ -69,12 +69,12 @@ impl JobHistory {
         }
     }
 
-    /// Whether the unit was disabled at the last look: who starts it in spite of that means it.
+    /// Whether the unit was disabled at the last inspection: a start in spite of that is intended.
     pub fn was_disabled(&self, unit: &UnitName) -> bool {
         self.disabled.contains(unit)
     }
 
-    /// What is known of a unit.
+    /// The history of a unit.
     pub fn of(&self, unit: &UnitName, now: Instant) -> Watched {
         let life = self.lives.get(unit);
         Watched {

@@ -1,4 +1,4 @@
-//! A connection to systemd: where it may be found, and the questions to it that need no order.
+//! A connection to systemd: its addresses, and calls whose order does not matter.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,30 +8,31 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use zbus::{Connection, Message, OwnedVariant, Variant, fdo};
 
-use super::session::PATIENCE;
 use super::wire::{self, Line};
-use super::{LOOKS_WITHIN, flag, names, private_socket, text};
+use super::{FILE_TIMEOUT, flag, names, private_socket, text};
 use crate::core::selector::Aliases;
 use crate::core::text::{path as shown, plain};
 use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
 use crate::manager::journal::{FailedRun, Run, RunCommand};
 use crate::manager::{ManagerError, Scope, directory, fingerprint};
 
+/// How long connecting, or the answer to one call, may take.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long the manager may take to join a bus that has just been started.
-const JOINS_WITHIN: Duration = Duration::from_secs(2);
+const BUS_JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection to the manager.
 #[derive(Debug, Clone)]
 pub(super) struct ManagerConnection {
     pub bus: Connection,
-    /// Only the manager is on it, and it is no bus.
+    /// Whether it is the manager's private socket, not a bus.
     pub private: bool,
 }
 
-/// Where the manager may be found.
+/// An address of the manager.
 #[derive(Debug, Clone)]
 pub(super) enum Address {
-    /// The manager's own socket.
+    /// The manager's private socket.
     Private(PathBuf),
     /// The bus that belongs to the user's manager.
     Runtime(PathBuf),
@@ -52,7 +53,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Where to look for the manager, best first.
+    /// The addresses to try, the best first.
     pub fn of(scope: Scope) -> Vec<Self> {
         match scope {
             Scope::System => vec![Self::Private(PathBuf::from("/run/systemd/private")), Self::System],
@@ -77,36 +78,36 @@ impl Address {
         let builder = match self {
             Self::Private(path) => private_socket::builder(path).map_err(failed)?,
             Self::Runtime(path) => {
-                // Connecting to a local socket does not wait: it succeeds or fails at once.
+                // Connecting to a local socket succeeds or fails at once.
                 let stream = std::os::unix::net::UnixStream::connect(path).map_err(failed)?;
                 zbus::connection::Builder::unix_stream(stream)
             }
             Self::Session => zbus::connection::Builder::session(),
             Self::System => zbus::connection::Builder::system(),
         };
-        let bus = builder.method_timeout(PATIENCE).build().await?;
+        let bus = builder.method_timeout(CALL_TIMEOUT).build().await?;
         let connection = ManagerConnection { bus, private: matches!(self, Self::Private(_)) };
         if connection.private {
             connection.answers().await?;
             return Ok(connection);
         }
-        // Connecting can have started the bus, which the manager then joins a little later.
-        let latest = Instant::now() + JOINS_WITHIN;
+        // Connecting can start the bus, which the manager joins a little later.
+        let latest = Instant::now() + BUS_JOIN_TIMEOUT;
         loop {
             match connection.owner().await {
                 Ok(_) => return Ok(connection),
                 Err(_) if Instant::now() >= latest => {
                     return Err(zbus::Error::Failure("no service manager is on this bus".to_owned()));
                 }
-                Err(_) => sleep(JOINS_WITHIN / 100).await,
+                Err(_) => sleep(BUS_JOIN_TIMEOUT / 100).await,
             }
         }
     }
 }
 
 impl ManagerConnection {
-    /// Whether messages get through in both directions. A manager that speaks otherwise than is expected on its
-    /// own socket is one that is not there: the bus is the way.
+    /// Checks that messages get through in both directions. If the manager does not answer as expected on its private
+    /// socket, the bus is used.
     async fn answers(&self) -> zbus::Result<()> {
         let peer = Some("org.freedesktop.DBus.Peer");
         self.bus.call_method(None::<&str>, wire::MANAGER_PATH, peer, "Ping", &()).await.map(drop)
@@ -119,7 +120,7 @@ impl ManagerConnection {
         Ok(reply.body().deserialize::<&str>()?.to_owned())
     }
 
-    /// Has the bus send the signals that a match rule describes.
+    /// Adds a match rule on the bus.
     pub async fn follow(&self, rule: &str) -> zbus::Result<()> {
         let bus = Some("org.freedesktop.DBus");
         self.bus.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &rule).await.map(drop)
@@ -135,7 +136,7 @@ impl ManagerConnection {
             .map_err(|error| refusal(what, &error))
     }
 
-    /// When the manager began, in microseconds since 1970. Executing itself anew is no beginning.
+    /// When the manager began, in microseconds since 1970. Re-executing itself does not count.
     pub async fn began(&self) -> Result<u64, ManagerError> {
         const KEY: &str = "UserspaceTimestamp";
         let reply = self
@@ -168,14 +169,14 @@ impl ManagerConnection {
         reply.body().deserialize().map_err(|error| unexpected(key, &error))
     }
 
-    /// The units that match the patterns and are in one of the states; no states are all.
+    /// The units that match the patterns and are in one of the states; an empty list means all states.
     pub async fn list(&self, states: &[&str], patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
         let reply = self.call(WHAT, &(states, patterns)).await?;
         wire::statuses(&reply).map(|statuses| statuses.units).map_err(|error| unexpected(WHAT, &error))
     }
 
-    /// The services whose socket has failed.
+    /// Services with a failed socket.
     pub async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
         let reply = self.call(WHAT, &(vec!["failed"], vec!["*.socket"])).await?;
@@ -201,8 +202,7 @@ impl ManagerConnection {
         wire::unit_files(&reply).map_err(|error| unexpected(WHAT, &error))
     }
 
-    /// The units that have other names which match the patterns. (Only the files tell: a list of units goes by their
-    /// own names.)
+    /// Units with aliases that match the patterns. (Only the files show them: a list of units uses their own names.)
     pub async fn aliases(&self, patterns: &[String]) -> Result<Aliases, ManagerError> {
         let names = wire::possible_aliases(self.unit_files(patterns).await?);
         if names.is_empty() {
@@ -225,9 +225,10 @@ impl ManagerConnection {
         }
     }
 
-    /// The last end of the main process, if `RestartPreventExitStatus=`, lists of statuses and of signals, has it.
+    /// The last exit of the main process, if `RestartPreventExitStatus=`, lists of statuses and of signals, includes
+    /// it.
     pub async fn restart_prevented(&self, unit: &str) -> Result<Option<String>, ManagerError> {
-        /// `CLD_EXITED` of waitid(2): the code says whether the status is one, or a signal.
+        /// `CLD_EXITED` of waitid(2): whether the status is an exit status or a signal.
         const EXITED: i32 = 1;
         let of_service = |key| self.property(unit, wire::SERVICE, key);
         let (lists, code, status) = tokio::try_join!(
@@ -244,8 +245,8 @@ impl ManagerConnection {
         })
     }
 
-    /// How long the start or stop that is under way has taken, and may take by the unit's own settings. Each of its
-    /// steps (`ExecStartPre=`, the main process, `ExecStartPost=`; SIGTERM, SIGKILL, `ExecStopPost=`) may take that long.
+    /// The duration and the limit of the start or stop that is under way. Each of its steps (`ExecStartPre=`, the main
+    /// process, `ExecStartPost=`; SIGTERM, SIGKILL, `ExecStopPost=`) may take as long as the unit's setting allows.
     pub async fn transition(&self, unit: &str, active: ActiveState) -> Result<Option<Transition>, ManagerError> {
         const STEPS: u32 = 3;
         let key = if active == ActiveState::Activating { "TimeoutStartUSec" } else { "TimeoutStopUSec" };
@@ -264,7 +265,7 @@ impl ManagerConnection {
         Ok(lasts.map(|lasts| Transition { lasts, limit: steps.into_iter().chain(job).min() }))
     }
 
-    /// Whether the unit can be loaded again once it has been unloaded: it is no transient one, and has its file.
+    /// Whether the unit can be loaded again after it was unloaded: it is not transient, and its file exists.
     pub async fn can_be_loaded_again(&self, unit: &str) -> Result<bool, ManagerError> {
         let (transient, fragment) = tokio::try_join!(
             self.property(unit, wire::UNIT, "Transient"),
@@ -274,13 +275,13 @@ impl ManagerConnection {
         Ok(!flag(&transient) && !fragment.is_empty() && std::path::Path::new(fragment).exists())
     }
 
-    /// A moment of the monotonic clock; `None` if it never was.
+    /// A monotonic timestamp; `None` if there is none.
     pub async fn moment(&self, unit: &str, key: &'static str) -> Result<Option<Duration>, ManagerError> {
         let moment = self.property(unit, wire::UNIT, key).await?;
         Ok(u64::try_from(moment).ok().filter(|moment| *moment > 0).map(Duration::from_micros))
     }
 
-    /// For how long a unit has been up, by systemd's own timestamp.
+    /// The uptime of a unit, by systemd's own timestamp.
     pub async fn uptime(&self, unit: &str) -> Result<Option<Duration>, ManagerError> {
         let since = self.moment(unit, "ActiveEnterTimestampMonotonic").await?;
         Ok(since.and_then(since_then))
@@ -297,7 +298,7 @@ impl ManagerConnection {
         Ok(Restarts { count: u32::try_from(count).unwrap_or(0), last_run })
     }
 
-    /// A moment of the time of day; `None` if it never was.
+    /// A wall clock timestamp; `None` if there is none.
     pub async fn realtime(&self, unit: &str, key: &'static str) -> Result<Option<SystemTime>, ManagerError> {
         let since = self.property(unit, wire::UNIT, key).await?;
         let since = u64::try_from(since).ok().filter(|since| *since > 0);
@@ -315,9 +316,8 @@ impl ManagerConnection {
         Ok(text)
     }
 
-    /// What the unit's files are like: whether one enables it, whether something else decides when it
-    /// runs, and a number that changes with what is in its file, its drop-ins, and the file that a generator made
-    /// it of. `None` if it is masked: of what is behind the mask nothing can be seen.
+    /// The unit files: whether one enables the unit, whether something else decides when it runs, and a hash of its
+    /// file, its drop-ins, and the source of a generated file. `None` if the unit is masked, which hides its files.
     pub async fn file(&self, unit: &str) -> Result<Option<UnitFile>, ManagerError> {
         let of_unit = |key| self.property(unit, wire::UNIT, key);
         let (state, fragment, drop_ins, source, triggers, condition, checked) = tokio::try_join!(
@@ -336,9 +336,9 @@ impl ManagerConnection {
         let main = [text(&fragment), text(&source)].into_iter().filter(|path| !path.is_empty());
         let files: Vec<PathBuf> = main.chain(drop_ins.iter().map(String::as_str)).map(PathBuf::from).collect();
         let read = spawn_blocking(move || fingerprint::of(files.iter().map(PathBuf::as_path)));
-        let definition = match timeout(LOOKS_WITHIN, read).await {
+        let definition = match timeout(FILE_TIMEOUT, read).await {
             Ok(Ok(number)) => number,
-            // Of no kind that there is: no change.
+            // Without a kind, no change is detected.
             _ => 0,
         };
         let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
@@ -347,17 +347,17 @@ impl ManagerConnection {
         Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
     }
 
-    /// The directory in a container in which the unit's command is run, if it is one of podman's that says so.
+    /// The directory in a container of a unit that runs `podman exec`.
     pub async fn container_directory(&self, unit: &str) -> Result<Option<PathBuf>, ManagerError> {
-        /// As `ExecStart` is described in org.freedesktop.systemd1(5): path, arguments, whether failure is
-        /// ignored, begin and end by two clocks, process, code and status.
+        /// `ExecStart` as in org.freedesktop.systemd1(5): path, arguments, whether failure is ignored, begin and end by
+        /// two clocks, process, code and status.
         type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
         let commands = self.property(unit, wire::SERVICE, "ExecStart").await?;
         let commands = Vec::<Command>::try_from(commands).unwrap_or_default();
         Ok(commands.iter().find_map(|command| directory::of_container_command(&command.1)))
     }
 
-    /// The run of a unit that has failed; `None` if it is up, or has ended without error.
+    /// The failed run of a unit; `None` if it is up, or has ended cleanly.
     pub async fn failed_run(&self, unit: &str) -> Result<Option<FailedRun>, ManagerError> {
         /// `CLD_EXITED` of waitid(2).
         const EXITED: i32 = 1;
@@ -405,8 +405,8 @@ impl ManagerConnection {
     }
 }
 
-/// Those of a list of commands that have been run. Each is told as path, arguments, whether failure is ignored,
-/// begin and end by two clocks each, process id, and how it ended.
+/// Commands of a list that were run. Each has its path, arguments, whether failure is ignored, begin and end by two
+/// clocks each, process id, and how it ended.
 fn commands(property: &OwnedVariant) -> Vec<RunCommand> {
     let Variant::Array(list) = &**property else { return Vec::new() };
     let command = |item: &Variant<'_>| {
@@ -421,12 +421,12 @@ fn commands(property: &OwnedVariant) -> Vec<RunCommand> {
     list.iter().filter_map(command).collect()
 }
 
-/// How long ago a moment of the monotonic clock was.
+/// The time since a monotonic timestamp.
 pub(super) fn since_then(moment: Duration) -> Option<Duration> {
     monotonic().checked_sub(moment)
 }
 
-/// Now, by the monotonic clock, which is the manager's too.
+/// The current monotonic time, which is the manager's clock too.
 pub(super) fn monotonic() -> Duration {
     Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)).unwrap_or_default()
 }
@@ -436,7 +436,7 @@ fn refusal(what: &'static str, error: &zbus::Error) -> ManagerError {
         zbus::Error::MethodError(_, text, _) => {
             ManagerError::Refused { what, why: text.as_deref().map_or_else(|| "no reason given".to_owned(), plain) }
         }
-        // Errors that D-Bus itself defines have a type of their own; some come from systemd, as the others.
+        // D-Bus's own errors have types; some of systemd's use them too.
         zbus::Error::FDO(error) => match &**error {
             fdo::Error::UnknownProperty(why)
             | fdo::Error::UnknownInterface(why)

@@ -1,10 +1,10 @@
 //! systemd, of the user or of the system, over D-Bus.
 //!
-//! [`session`] owns the connection and everything whose order matters; [`connection`] has the calls that need
-//! none; [`related`] has what a start would do to other units; [`wire`] has the names and the messages. This module has the handle, and makes a look at a unit
-//! of what they answer.
+//! [`session`] owns the connection and everything whose order matters; [`connection`] has the calls whose order does
+//! not matter; [`related`] finds out what a start would do to other units; [`wire`] has the names and the messages.
+//! This module has the handle, and assembles inspections.
 //!
-//! The way to the manager is its private socket if there is one ([`direct`]), else a bus.
+//! The manager is reached through its private socket if there is one ([`private_socket`]), else through a bus.
 
 mod connection;
 #[cfg(any(test, fuzzing))]
@@ -35,12 +35,12 @@ use crate::core::units::{
     ActiveState, Deactivation, Detail, Inspection, LoadState, Location, RestartPolicy, ServiceResult, StopEvidence,
     UnitName, UnitStatus,
 };
-use connection::{Address, ManagerConnection, monotonic, since_then};
+use connection::{Address, CALL_TIMEOUT, ManagerConnection, monotonic, since_then};
 use related::Dependencies;
-use session::{PATIENCE, Request, Session};
+use session::{Request, Session};
 
-/// How long a look at files may take.
-const LOOKS_WITHIN: Duration = Duration::from_secs(1);
+/// Maximum time to look at files.
+const FILE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle on systemd.
 #[derive(Debug, Clone)]
@@ -53,12 +53,12 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Connects to the manager of the scope, to look after the units that match the patterns (globs
-    /// in systemd's own syntax). Follows them from the first request on.
+    /// Connects to the manager of the scope, for the units that match the patterns (globs in systemd's own syntax).
+    /// They are followed from the first request on.
     ///
     /// # Errors
     ///
-    /// If no manager can be reached now. A connection lost later is made anew by itself.
+    /// If no manager can be reached now. A connection that is lost later is restored automatically.
     pub async fn connect(scope: Scope, patterns: Vec<String>) -> Result<(Self, Changes), ManagerError> {
         let addresses = Address::of(scope);
         let connection = session::connect(&addresses).await?;
@@ -89,13 +89,13 @@ impl Systemd {
         self.connection.borrow().clone().ok_or_else(|| ManagerError::Unreachable("not connected".to_owned()))
     }
 
-    /// What is listed: by the patterns, and by the own names of units with other names that match.
+    /// The units to list: by the patterns, and by the own names of units whose aliases match.
     fn listed(&self) -> Vec<String> {
         with_aliased(&self.patterns.borrow(), &self.aliases.borrow())
     }
 
-    /// Asks for single properties, all at once: of a whole interface systemd would also have to read
-    /// files and control groups that nobody wants to know about, which takes it longer than a start.
+    /// Reads single properties, all at once: for a whole interface, systemd would also read files and control groups
+    /// that are not needed, which takes longer than a start.
     async fn inspect_untimed(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
         let connection = self.connection()?;
         let name = unit.as_str();
@@ -124,8 +124,8 @@ impl Systemd {
         let is_down = seen.active.is_down();
         let changes = matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating) && !seen.auto_restart;
         let deactivation = left.zip(down).map(|(left, down)| Deactivation { left, down });
-        // Of one that went down by itself it does not matter when its parents were up, unless it had a stop job: killed
-        // in one moment with a parent that is up again, it was not meant.
+        // For a unit that went down by itself it does not matter when its parents were up, unless it had a stop job: if
+        // it was killed together with a parent that is up again, the stop was not meant for it.
         let with_history = is_down && (detail.stop || !deactivation.is_some_and(Deactivation::was_sudden));
         let directory = Directory::from(text(&directory));
         let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container) = tokio::try_join!(
@@ -211,23 +211,23 @@ impl Systemd {
     }
 }
 
-/// Whether a unit was made of this file by podman's generator, podman-systemd.unit(5).
+/// Whether podman's generator creates units from this file, podman-systemd.unit(5).
 fn is_container(source: &str) -> bool {
     [".container", ".pod", ".kube"].iter().any(|kind| source.ends_with(kind))
 }
 
-/// `WorkingDirectory=` as systemd tells it.
+/// `WorkingDirectory=` as systemd reports it.
 #[derive(Debug, PartialEq, Eq)]
 struct Directory {
-    /// The directory that was chosen for the unit, if one was.
+    /// The configured directory of the unit, if any.
     path: Option<PathBuf>,
-    /// The unit starts without it too.
+    /// Whether the unit starts without it too.
     optional: bool,
 }
 
 impl From<&str> for Directory {
-    /// A `-` in front says that the directory may be missing. A `!` says so too, of the home directory that systemd
-    /// reports for user units that set none: it was not chosen for them.
+    /// A `-` in front means that the directory may be missing. A `!` means the same for the home directory that systemd
+    /// reports for user units without a setting: it was not configured.
     fn from(text: &str) -> Self {
         let optional = text.starts_with('-');
         let path = Some(text.trim_start_matches('-')).filter(|path| path.starts_with('/')).map(PathBuf::from);
@@ -236,17 +236,18 @@ impl From<&str> for Directory {
 }
 
 impl Directory {
-    /// Whether it is definitely no directory, or not there. One that cannot be looked at may be there, and one on a
+    /// Whether it is definitely no directory, or missing. If it cannot be accessed, it may exist; a file system that
+    /// does not answer is not waited for.
     /// file system that does not answer is not waited for.
     async fn is_gone(&self, connection: &ManagerConnection, unit: &str) -> Result<bool, ManagerError> {
         let Some(path) = self.path.clone().filter(|_| !self.optional) else {
             return Ok(false);
         };
-        let check = FILES.within(LOOKS_WITHIN, move || is_gone(&path));
+        let check = FILES.within(FILE_TIMEOUT, move || is_gone(&path));
         if !matches!(check.await, Ok(true)) {
             return Ok(false);
         }
-        // In another root it is not for us to see.
+        // A directory in another root is not checked.
         let (root, image) = tokio::try_join!(
             connection.property(unit, wire::SERVICE, "RootDirectory"),
             connection.property(unit, wire::SERVICE, "RootImage"),
@@ -294,7 +295,7 @@ impl ServiceManager for Systemd {
         {
             return Some(true);
         }
-        // An instance of a template has no file of its name.
+        // An instance of a template has no file with its name.
         if UnitName::parse(&pattern[0]).is_err() {
             return Some(false);
         }
@@ -303,13 +304,13 @@ impl ServiceManager for Systemd {
     }
 
     async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
-        match timeout(PATIENCE, Box::pin(self.inspect_untimed(unit, detail))).await {
+        match timeout(CALL_TIMEOUT, Box::pin(self.inspect_untimed(unit, detail))).await {
             Ok(result) => result,
             Err(_) => Err(ManagerError::Unreachable("no answer".to_owned())),
         }
     }
 
-    /// A few single properties, so that it can be asked of thousands.
+    /// Reads few properties, so that it can be called for thousands of units.
     async fn location(&self, unit: &UnitName) -> Result<Location, ManagerError> {
         let (connection, name) = (self.connection()?, unit.as_str());
         let ask = async {
@@ -329,7 +330,7 @@ impl ServiceManager for Systemd {
                 container: is_container(text(&source)),
             })
         };
-        timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(ManagerError::Unreachable("no answer".to_owned())))
+        timeout(CALL_TIMEOUT, ask).await.unwrap_or_else(|_| Err(ManagerError::Unreachable("no answer".to_owned())))
     }
 
     fn start(&self, start: &Start, timeout: Duration) {
@@ -345,7 +346,7 @@ impl ServiceManager for Systemd {
     }
 
     async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {
-        // Also of a unit that is up no longer: the caller knows that it is.
+        // Also for a unit that is no longer up: the caller checks that it is.
         self.connection().ok()?.realtime(unit.as_str(), "ActiveEnterTimestamp").await.ok()?
     }
 
@@ -366,16 +367,16 @@ impl ServiceManager for Systemd {
     }
 }
 
-/// The service units in the answer to one of systemd's list calls: what each refresh reads.
+/// The service units in the response to a list call: each refresh parses this.
 ///
 /// # Errors
 ///
-/// If it is no such answer.
+/// If it is no such response.
 pub fn listed(reply: &Message) -> zbus::Result<Vec<UnitStatus>> {
     wire::statuses(reply).map(|statuses| statuses.units)
 }
 
-/// What one of systemd's signals says of a unit's state, if that is what it is about.
+/// The status of a unit in a signal of systemd, if the signal has one.
 #[must_use]
 pub fn signalled(signal: &Message) -> Option<UnitStatus> {
     match wire::signal(signal) {
@@ -384,13 +385,12 @@ pub fn signalled(signal: &Message) -> Option<UnitStatus> {
     }
 }
 
-/// The patterns, and the units that have other names.
+/// The patterns, and the units with aliases.
 fn with_aliased(patterns: &[String], aliases: &Aliases) -> Vec<String> {
     patterns.iter().cloned().chain(aliases.values().map(|unit| unit.as_str().to_owned())).collect()
 }
 
-/// A property that is text. What is of another type reads as empty, which becomes unknown, which is
-/// never acted on.
+/// A text property. Other types read as empty, which becomes unknown.
 fn text(property: &OwnedVariant) -> &str {
     match &**property {
         Variant::Str(text) => text.as_str(),
@@ -403,12 +403,12 @@ fn names(property: OwnedVariant) -> Vec<String> {
     Vec::<String>::try_from(property).unwrap_or_default()
 }
 
-/// A property that is true or false. What is of another type reads as false.
+/// A boolean property. Other types read as false.
 fn flag(property: &OwnedVariant) -> bool {
     matches!(&**property, Variant::Bool(true))
 }
 
-/// The answer to a question that is only asked sometimes.
+/// The answer to an optional question.
 async fn when<T>(
     asked: bool,
     question: impl Future<Output = Result<T, ManagerError>>,

@@ -1,16 +1,16 @@
-//! The manager's private socket, the way to it that no bus stands on; `systemctl` prefers it too.
+//! The manager's private socket, which does without a bus; `systemctl` prefers it too.
 //!
-//! A bus daemon reads and writes every message on its way: of a storm of 1,000 workers it had 0.59 s of
-//! CPU, more than workerheal itself, and made it last 2.9 s instead of 2.5 s. Healing also goes on when
-//! the bus daemon dies. What is different here:
+//! A bus daemon reads and writes every message: in a storm of 1,000 workers it took 0.59 s of CPU, more than workerheal
+//! itself, and made the storm last 2.9 s instead of 2.5 s. Healing also continues when the bus daemon dies. The
+//! differences to a bus are:
 //!
-//! - Every signal of the manager arrives: there is nobody to ask for some of them only.
-//! - Only the manager speaks here, so whoever speaks is trusted.
-//! - Its messages say that they come from `org.freedesktop.systemd1`. That is no unique name, and zbus
-//!   refuses them. So the name is replaced by a unique one of the same length as bytes come in.
+//! - Every signal of the manager arrives: there are no match rules.
+//! - Only the manager is on the socket, so all messages are trusted.
+//! - Its messages have the sender `org.freedesktop.systemd1`. That is no unique name, and zbus rejects them. So the
+//!   name is replaced by a unique one of the same length in the incoming bytes.
 //!
-//! It is no documented interface: where it is missing, or what is asked first is not answered, the bus is
-//! the way. A manager that executes itself anew drops the connection.
+//! It is no documented interface: if it is missing, or the first call is not answered, the bus is used. A manager that
+//! re-executes itself drops the connection.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -25,18 +25,18 @@ use zbus::connection::Builder;
 use zbus::connection::socket::{ReadHalf, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 
-/// The field `SENDER` of a header as systemd writes it: its code, the signature `s`, length, text.
+/// The header field `SENDER` as systemd writes it: its code, the signature `s`, length, text.
 const SENDER: &[u8] = b"\x07\x01s\x00\x18\x00\x00\x00org.freedesktop.systemd1\x00";
-/// What stands there instead.
+/// The replacement.
 const UNIQUE: &[u8] = b"\x07\x01s\x00\x18\x00\x00\x00:systemd1.private-socket\x00";
-/// What a message begins with: byte order, type, flags, version, lengths of body and header, serial.
+/// The beginning of a message: byte order, type, flags, version, lengths of body and header, serial.
 const FIXED: usize = 16;
-/// Of room that a long list has taken no more than this is kept.
+/// Maximum capacity to keep after a long list.
 const KEPT: usize = 64 * 1024;
 
-/// A connection to the socket, to be built.
+/// Begins a connection to the socket.
 pub(super) fn builder(path: &Path) -> io::Result<Builder<'static>> {
-    // Connecting to a local socket does not wait: it succeeds or fails at once.
+    // Connecting to a local socket succeeds or fails at once.
     let socket = std::os::unix::net::UnixStream::connect(path)?;
     socket.set_nonblocking(true)?;
     let (read, write) = UnixStream::from_std(socket)?.into_split();
@@ -44,12 +44,12 @@ pub(super) fn builder(path: &Path) -> io::Result<Builder<'static>> {
     Ok(Builder::socket(Split::new(read, Box::new(Writer(write)) as Box<dyn WriteHalf>)).p2p())
 }
 
-/// Hands on what comes in as soon as it is whole, with another sender.
+/// Passes on complete messages, with another sender.
 #[derive(Debug)]
 struct Reader {
     socket: OwnedReadHalf,
     buffer: Vec<u8>,
-    /// What is between these can be handed on.
+    /// The range of bytes that can be passed on.
     begin: usize,
     end: usize,
 }
@@ -75,8 +75,8 @@ impl ReadHalf for Reader {
     }
 }
 
-/// Gives whole messages at the beginning another sender; answers how much can be handed on. The lines
-/// by which both sides introduce themselves, in upper case, are handed on as they are.
+/// Replaces the sender in complete messages at the beginning; returns how many bytes can be passed on. The lines of the
+/// handshake, in upper case, are passed on unchanged.
 pub(super) fn rewrite(buffer: &mut [u8]) -> usize {
     if buffer.first() != Some(&b'l') {
         return buffer.len();
@@ -96,7 +96,7 @@ pub(super) fn rewrite(buffer: &mut [u8]) -> usize {
     begin
 }
 
-/// The lengths of a message's header, less what fills it up, and of the whole message.
+/// The lengths of a message's header, without padding, and of the whole message.
 fn lengths(message: &[u8]) -> Option<(usize, usize)> {
     let number = |at: usize| {
         let bytes = message.get(at..at + 4)?.try_into().ok()?;
@@ -113,12 +113,12 @@ struct Writer(OwnedWriteHalf);
 #[async_trait]
 impl WriteHalf for Writer {
     async fn sendmsg(&mut self, bytes: &[u8], _: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        // Neither half says that it can pass file descriptors, so there are none.
+        // File descriptors are not negotiated, so there are none.
         self.0.write(bytes).await
     }
 
-    /// All with one write: a daemon that is killed has sent none or all of what belongs together, such as the clearing
-    /// of a failure and the start after it.
+    /// Everything in one write: a daemon that is killed has sent all or none of what belongs together, such as clearing
+    /// a failure and the start after it.
     async fn send_messages(&mut self, messages: &[Message]) -> zbus::Result<()> {
         let bytes: Vec<u8> = messages.iter().flat_map(|message| message.data().bytes()).copied().collect();
         self.0.write_all(&bytes).await.map_err(|error| zbus::Error::InputOutput(Arc::new(error)))
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(line, b"OK 0123456789abcdef\r\n");
     }
 
-    /// Whatever else may sit there one day: the next way is tried, at once.
+    /// If anything else listens there, the next address is tried at once.
     #[tokio::test]
     async fn a_socket_that_speaks_otherwise_is_no_manager() {
         let directory = tempfile::tempdir().unwrap();

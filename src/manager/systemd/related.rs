@@ -1,7 +1,8 @@
-//! What a start of a unit would do to others, and what has been done to the groups that it is in.
+//! What a start of a unit would do to other units, and what was done to its groups.
 //!
-//! A start pulls in what the unit requires and wants, and stops what it conflicts with (systemd.unit(5)). The states of
-//! all these units are read with one call, and more is asked only of those that are not as they should be.
+//! A start also starts what the unit requires and wants, and stops what it conflicts with (systemd.unit(5)). The states
+//! of all these units are read with one call, and further questions are asked only about those that are not as they
+//! should be.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::core::units::{ActiveState, Parent, StopEvidence, StoppedGroup};
 use crate::manager::ManagerError;
 use crate::manager::journal::End;
 
-/// When a group went down does not matter for what the journal has of its stop.
+/// A time in the past for searching the journal, where the exact time does not matter.
 const LONG_AGO: Duration = Duration::from_secs(3600);
 
 /// The dependencies of a unit, by name.
@@ -25,11 +26,11 @@ pub(super) struct Dependencies {
     wants: BTreeSet<String>,
     conflicts: BTreeSet<String>,
     groups: BTreeSet<String>,
-    /// Timers, paths and sockets that start it.
+    /// Timers, paths and sockets that start the unit.
     pub triggers: Vec<String>,
 }
 
-/// How the units are that it depends on.
+/// The states of the units that it depends on.
 #[derive(Debug, Default)]
 pub(super) struct Related {
     pub parents: Vec<Parent>,
@@ -40,7 +41,7 @@ pub(super) struct Related {
 }
 
 impl Dependencies {
-    /// Asks for all of them at once.
+    /// Reads all of them at once.
     pub async fn of(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
         let of_unit = |key| connection.property(unit, wire::UNIT, key);
         let (binds_to, requires, requisite, wants, upholds, conflicts, conflicted_by, part_of, triggers) = tokio::try_join!(
@@ -80,7 +81,7 @@ impl Dependencies {
 }
 
 impl Systemd {
-    /// How the units are that it depends on. `with_history`: since when parents that are up have been so, too.
+    /// The states of the units that it depends on. `with_history` includes since when parents that are up have been up.
     pub(super) async fn related(
         &self,
         connection: &ManagerConnection,
@@ -182,12 +183,12 @@ async fn has_finished(connection: &ManagerConnection, service: &str) -> Result<b
     Ok(text(&kind) == "oneshot" && text(&result) == "success" && began.is_some_and(|began| began > Duration::ZERO))
 }
 
-/// The basic targets are up whenever the manager is: they are not stopped, and starting them does no harm.
+/// The basic targets are up whenever the manager is: they are never stopped, and starting them does no harm.
 fn is_basic(unit: &str) -> bool {
     matches!(unit, "basic.target" | "sysinit.target")
 }
 
-/// What every unit conflicts with: these stop everything.
+/// Every unit conflicts with these, which stop everything.
 fn is_shutdown(unit: &str) -> bool {
     matches!(unit, "shutdown.target" | "umount.target" | "exit.target")
 }

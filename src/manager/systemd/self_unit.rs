@@ -1,4 +1,4 @@
-//! The calls that concern workerheal's own unit: it is installed and taken away through them.
+//! workerheal's own unit, for installing and uninstalling it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zbus::OwnedVariant;
 
-use super::connection::{Address, ManagerConnection};
-use super::session::{self, PATIENCE};
+use super::connection::{Address, CALL_TIMEOUT, ManagerConnection};
+use super::session;
 use super::text;
 use super::wire;
 use crate::core::units::UnitName;
 use crate::manager::journal::Journal;
 use crate::manager::{ManagerError, Scope};
 
-/// How long logind may take to answer a question that is not vital.
-const ASIDE: Duration = Duration::from_secs(2);
+/// Maximum time for a question to logind, which is not essential.
+const LOGIND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A unit of the calling user's, and the manager that it belongs to.
+/// A unit of the calling user, and its manager.
 #[derive(Debug, Clone)]
 pub(crate) struct SelfUnit {
     connection: ManagerConnection,
     name: UnitName,
 }
 
-/// How it is.
+/// The state of the unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SelfState {
     /// `active`, `failed`...
@@ -37,7 +37,7 @@ pub(crate) struct SelfState {
     pub pid: Option<u32>,
     /// Whether it is about to be started, stopped or restarted.
     pub has_job: bool,
-    /// What it says of itself.
+    /// Its status text.
     pub status: String,
 }
 
@@ -92,18 +92,18 @@ impl SelfUnit {
         self.connection.call(call, &(self.name.as_str(), "replace")).await.map(drop)
     }
 
-    /// What went wrong with it; `None` if nothing did, or it cannot be found.
+    /// The cause of its failure; `None` if there is none, or it cannot be found.
     pub async fn last_error(&self) -> Option<String> {
         let search = async {
             let run = self.connection.failed_run(self.name.as_str()).await.ok()??;
             Journal::new(Scope::User).what_went_wrong(&self.name, &run).await
         };
-        timeout(PATIENCE, search).await.ok()?
+        timeout(CALL_TIMEOUT, search).await.ok()?
     }
 
-    /// Whether the user's units outlive the user's sessions; `None` if logind does not say.
+    /// Whether the user's units continue after logout; `None` if logind does not say.
     pub async fn lingers() -> Option<bool> {
-        timeout(ASIDE, ask_logind()).await.ok()?.ok()
+        timeout(LOGIND_TIMEOUT, ask_logind()).await.ok()?.ok()
     }
 }
 
@@ -114,7 +114,7 @@ async fn ask_logind() -> zbus::Result<bool> {
     let manager = Some("org.freedesktop.login1.Manager");
     let reply = match bus.call_method(LOGIND, "/org/freedesktop/login1", manager, "GetUser", &uid).await {
         Ok(reply) => reply,
-        // Whoever lingers is known to it, logged in or not.
+        // logind knows users that linger, logged in or not.
         Err(zbus::Error::MethodError(name, ..)) if name.as_str() == "org.freedesktop.login1.NoSuchUser" => {
             return Ok(false);
         }
@@ -128,7 +128,7 @@ async fn ask_logind() -> zbus::Result<bool> {
     bool::try_from(linger)
 }
 
-/// Where the manager looks for the calling user's own unit files.
+/// The directory of the calling user's own unit files.
 pub(crate) fn unit_directory() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;

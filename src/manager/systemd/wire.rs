@@ -1,6 +1,6 @@
-//! systemd's D-Bus interface as plain data: names, messages out, messages in.
+//! systemd's D-Bus interface as plain data: names, and messages in both directions.
 //!
-//! The interface is described in org.freedesktop.systemd1(5). Only what is used stands here.
+//! The interface is described in org.freedesktop.systemd1(5). Only the parts that are used are here.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,11 +22,10 @@ pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
-/// Targets whose start ends the manager: each way to shut down goes through the second. A line of each is part of
-/// every list.
+/// Targets whose start ends the manager: each way to shut down goes through the second. Every list has a line of each.
 pub(super) const SHUTDOWN: [&str; 2] = ["exit.target", "shutdown.target"];
 
-/// The signals that matter here.
+/// The relevant signals.
 pub(super) const MATCHES: [&str; 6] = [
     "type='signal',sender='org.freedesktop.systemd1',path_namespace='/org/freedesktop/systemd1/unit',\
      interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',arg0='org.freedesktop.systemd1.Unit'",
@@ -69,14 +68,14 @@ impl Line {
     }
 }
 
-/// A signal that matters here.
+/// A relevant signal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     /// A unit's state or job changed; with the number of its job, or 0.
     Changed(UnitStatus, u32),
-    /// A socket's state changed: whether it has failed.
+    /// A socket's state changed; whether it has failed.
     Socket(String, bool),
-    /// Something changed that the signal does not spell out.
+    /// A change without details.
     InspectionId,
     /// A unit was unloaded.
     Removed(String),
@@ -114,25 +113,25 @@ where
     to_manager(member).build(body)
 }
 
-/// `Subscribe`, whose answer is not needed: having subscribed already is an error there.
+/// `Subscribe`, whose response is not needed: a repeated subscription is an error.
 pub(super) fn subscribe() -> zbus::Result<Message> {
     to_manager("Subscribe").with_flags(Flags::NO_REPLY_EXPECTED).build(&())
 }
 
-/// A question for one property of a unit.
+/// A call that reads one property of a unit.
 pub(super) fn property_of(unit: &str, interface: &'static str, key: &'static str) -> zbus::Result<Message> {
     let path = unit_path(unit);
     Message::method_call(path, "Get").interface(PROPERTIES).destination(SYSTEMD).build(&(interface, key))
 }
 
-/// Whether the answer to a question for a property is `true`.
+/// Whether the response with a property is `true`.
 pub(super) fn is_true(message: &Message) -> bool {
     let body = message.body();
     let value: Option<zbus::OwnedVariant> = body.deserialize().ok();
     value.is_some_and(|value| matches!(&*value, Variant::Bool(true)))
 }
 
-/// The names in the answer to a question for a property that is a list of them.
+/// The names in the response with a property that is a list of names.
 pub(super) fn names_in(message: &Message) -> Vec<String> {
     let body = message.body();
     let value: Option<zbus::OwnedVariant> = body.deserialize().ok();
@@ -143,8 +142,8 @@ fn to_manager(member: &'static str) -> Builder<'static> {
     Message::method_call(MANAGER_PATH, member).interface(MANAGER).destination(SYSTEMD)
 }
 
-/// The object path of a unit: every byte that is no letter or digit (nor a digit in first place)
-/// becomes `_` and its hexadecimal value, as `sd_bus_path_encode(3)` does it.
+/// The object path of a unit: every byte that is no letter or digit (nor a digit in first place) becomes `_` and its
+/// hexadecimal value, as in `sd_bus_path_encode(3)`.
 pub(super) fn unit_path(name: &str) -> String {
     let mut path = String::with_capacity(UNIT_PATH.len() + name.len() * 2);
     path.push_str(UNIT_PATH);
@@ -158,19 +157,19 @@ pub(super) fn unit_path(name: &str) -> String {
     path
 }
 
-/// The service unit that an object path stands for; `None` for units of other types.
+/// The service unit of an object path; `None` for units of other types.
 pub(super) fn unit_of_path(path: &str) -> Option<UnitName> {
     UnitName::parse(&name_of_path(path, "_2eservice")?).ok()
 }
 
-/// The socket unit that an object path stands for; `None` for units of other types.
+/// The socket unit of an object path; `None` for units of other types.
 fn socket_of_path(path: &str) -> Option<String> {
     name_of_path(path, "_2esocket")
 }
 
 fn name_of_path(path: &str, suffix: &str) -> Option<String> {
     let escaped = path.strip_prefix(UNIT_PATH)?;
-    // Most signals of a busy manager are about units of other types: spare them the decoding.
+    // Most signals of a busy manager are about units of other types: skip their decoding.
     if !escaped.ends_with(suffix) {
         return None;
     }
@@ -187,7 +186,7 @@ fn name_of_path(path: &str, suffix: &str) -> Option<String> {
     String::from_utf8(name).ok()
 }
 
-/// Reads a signal; `None` if it does not matter here.
+/// Parses a signal; `None` if it is irrelevant.
 pub(super) fn signal(message: &Message) -> Option<Signal> {
     if message.message_type() != Type::Signal {
         return None;
@@ -199,7 +198,7 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
             let path = header.path()?.as_str();
             let socket = socket_of_path(path);
             let unit = if socket.is_some() { None } else { Some(unit_of_path(path)?) };
-            // On the private socket those of other interfaces come too. This reads no further than that.
+            // On the private socket, signals of other interfaces arrive too; they are not parsed further.
             if body.deserialize_ignore_signature::<&str>().ok()? != UNIT {
                 return None;
             }
@@ -241,7 +240,7 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
     }
 }
 
-/// What matters of a unit's changed properties. Of two dozen that systemd sends each time.
+/// The relevant ones of a unit's changed properties; systemd sends two dozen each time.
 #[derive(Default)]
 struct Changed {
     active: Option<ActiveState>,
@@ -282,7 +281,7 @@ impl<'de> Deserialize<'de> for Changed {
     }
 }
 
-/// The number in a `Job` property, `(uo)`: 0 where there is no job.
+/// The number in a `Job` property, `(uo)`: 0 if there is no job.
 pub(super) fn number_of_job(property: &Variant<'_>) -> u32 {
     match property {
         Variant::Structure(job) => match job.fields().first() {
@@ -293,13 +292,13 @@ pub(super) fn number_of_job(property: &Variant<'_>) -> u32 {
     }
 }
 
-/// Whether a service's `SubState` says that it waits for an automatic restart.
+/// Whether a service's `SubState` means that it waits for an automatic restart.
 fn is_auto_restart(sub: &str) -> bool {
-    // The second from systemd 254 on, where the restart's job is queued already.
+    // The second one from systemd 254 on, where the restart's job is queued already.
     matches!(sub, "auto-restart" | "auto-restart-queued")
 }
 
-/// Reads the answer to one of the list calls.
+/// Parses the response to one of the list calls.
 pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
     let body = message.body();
     let raw: Vec<RawLine<'_>> = body.deserialize()?;
@@ -313,7 +312,7 @@ pub(super) fn lines(message: &Message) -> zbus::Result<Vec<Line>> {
     Ok(raw.into_iter().map(line).collect())
 }
 
-/// The names in the answer to `ListUnitFilesByPatterns`: each file is told by its path and its state.
+/// The names in the response to `ListUnitFilesByPatterns`: each file has its path and its state.
 pub(super) fn unit_files(message: &Message) -> zbus::Result<Vec<String>> {
     let body = message.body();
     let files: Vec<(&str, &str)> = body.deserialize()?;
@@ -321,32 +320,32 @@ pub(super) fn unit_files(message: &Message) -> zbus::Result<Vec<String>> {
     Ok(files.into_iter().map(|(path, _)| name(path)).collect())
 }
 
-/// The names that may be other names of units, of those of unit files: those that a unit can be called by, templates
+/// Names of unit files that may be aliases, templates excluded.
 /// aside.
 pub(super) fn possible_aliases(files: Vec<String>) -> Vec<String> {
     let is_template = |name: &str| name.contains("@.");
     files.into_iter().filter(|name| !is_template(name) && UnitName::parse(name).is_ok()).collect()
 }
 
-/// The units that the names stand for, of the answer to `ListUnitsByNames` with them.
+/// The units of the names, from the response to `ListUnitsByNames` with them.
 pub(super) fn aliases(names: &[String], lines: &[Line]) -> Aliases {
     let pairs = names.iter().zip(lines).filter(|(name, line)| **name != line.name && line.load != LoadState::NotFound);
     pairs.filter_map(|(name, line)| Some((UnitName::parse(name).ok()?, UnitName::parse(&line.name).ok()?))).collect()
 }
 
-/// The service units in the answer to one of the list calls. Each refresh reads this, so it goes
-/// from the message to the units without anything in between, and makes only their names.
+/// The service units in the response to one of the list calls. Each refresh parses this, so it goes directly from the
+/// message to the units, and allocates only their names.
 pub(super) fn statuses(message: &Message) -> zbus::Result<Statuses> {
     message.body().deserialize()
 }
 
-/// What a list says.
+/// The content of a list.
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
     pub units: Vec<UnitStatus>,
-    /// The jobs of those that have one.
+    /// The jobs of units that have one.
     pub jobs: Vec<(UnitName, u32)>,
-    /// A job shuts down the manager.
+    /// Whether a job shuts down the manager.
     pub shutting_down: bool,
 }
 
@@ -366,7 +365,7 @@ impl<'de> Deserialize<'de> for Statuses {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Statuses, A::Error> {
-                /// A line whose paths nobody needs to know, so that they are not examined.
+                /// A line whose paths are not needed, so that they are not validated.
                 type Line<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, &'a str, u32, &'a str, &'a str);
                 let mut statuses = Statuses::default();
                 while let Some((name, _, load, active, sub, _, _, job, _, _)) = seq.next_element::<Line<'de>>()? {
@@ -391,7 +390,7 @@ impl<'de> Deserialize<'de> for Statuses {
     }
 }
 
-/// What the error answer to `StartUnit` means.
+/// The meaning of an error response to `StartUnit`.
 pub(super) fn refused(error_name: &str, text: String) -> Outcome {
     match error_name.strip_prefix("org.freedesktop.systemd1.") {
         Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
@@ -404,7 +403,7 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
     }
 }
 
-/// What the result of a start job means.
+/// The meaning of the result of a start job.
 pub(super) fn job_result(result: &str) -> Outcome {
     match result {
         "done" => Outcome::Done,

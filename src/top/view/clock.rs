@@ -1,5 +1,4 @@
-//! Times as they are shown, and when what is shown changes by itself: the screen is drawn again then, and
-//! no sooner.
+//! Times on the screen, and when their texts change: the screen is drawn again then, and not before.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
@@ -10,8 +9,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// A wait up to this long is counted in seconds, a longer one in minutes.
-const IN_SECONDS: u64 = 10 * MINUTE;
+/// Longest wait that is shown in seconds; longer ones are shown in minutes.
+const MAX_COUNTED_IN_SECONDS: u64 = 10 * MINUTE;
 
 /// The time at which a screen is drawn.
 #[derive(Debug)]
@@ -22,38 +21,38 @@ pub(in crate::top) struct Clock {
 }
 
 impl Clock {
-    /// At this time, where the time of day is written like this.
+    /// At this time, with this format of the time of day.
     pub fn new(now: SystemTime, time_of_day: fn(SystemTime) -> String) -> Self {
         Self { now, time_of_day, next: Cell::new(None) }
     }
 
-    /// At an earlier time, from which on nothing changes.
+    /// At an earlier time, after which nothing changes.
     pub fn stopped_at(&self, then: SystemTime) -> Self {
         Self::new(then, self.time_of_day)
     }
 
-    /// When something that was shown changes, the earliest.
+    /// The earliest time at which a drawn text changes.
     pub fn next(&self) -> Option<SystemTime> {
         self.next.get()
     }
 
-    /// What is shown changes then.
+    /// Notes that a drawn text changes then.
     pub fn changes_at(&self, at: SystemTime) {
         if at > self.now {
             self.next.set(Some(self.next.get().map_or(at, |next| next.min(at))));
         }
     }
 
-    /// The time of day where the reader is: `09:41:07`.
+    /// The time of day in the reader's time zone: `09:41:07`.
     pub fn time_of_day(&self, time: SystemTime) -> String {
         (self.time_of_day)(time)
     }
 
-    /// What is left until then: `now`, `12s`, `4m 16s`, `28m`, `3h 5m`. Begun units count.
+    /// The time until then: `now`, `12s`, `4m 16s`, `28m`, `3h 5m`. Rounded up.
     pub fn left(&self, until: SystemTime) -> String {
         let left = until.duration_since(self.now).unwrap_or_default();
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        let unit = if seconds <= IN_SECONDS { 1 } else { MINUTE };
+        let unit = if seconds <= MAX_COUNTED_IN_SECONDS { 1 } else { MINUTE };
         let whole = seconds.div_ceil(unit);
         if whole > 0
             && let Some(at) = until.checked_sub(SECOND * u32::try_from((whole - 1) * unit).unwrap_or(u32::MAX))
@@ -66,7 +65,7 @@ impl Clock {
         }
     }
 
-    /// For how long something has been: `<1m`, `12m`, `3h 5m`, `2d 4h`.
+    /// The time since then: `<1m`, `12m`, `3h 5m`, `2d 4h`.
     pub fn up_for(&self, since: SystemTime) -> String {
         let seconds = self.now.duration_since(since).unwrap_or_default().as_secs();
         let unit = if seconds < DAY { MINUTE } else { HOUR };

@@ -1,16 +1,16 @@
-//! The selected worker, in words, and the event log.
+//! The details of the selected worker, and the event log.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::clock::Clock;
+use super::explanation::explanation;
 use super::palette::{Palette, cut, width, wrap};
-use super::pane::explanation;
 use crate::core::report::{Stage, WorkerReport};
 use crate::top::model::Model;
 
-/// A line across, with a name on it.
+/// A horizontal line with a title.
 pub(super) fn rule(frame: &mut Frame, area: Rect, name: &str, palette: Palette) {
     let room = usize::from(area.width);
     let name = cut(name, room.saturating_sub(4));
@@ -23,7 +23,7 @@ pub(super) fn rule(frame: &mut Frame, area: Rect, name: &str, palette: Palette) 
     frame.render_widget(line, area);
 }
 
-/// Draws what is known of the selected worker; with `whole`, all that explains it.
+/// Draws the details of the selected worker; with `whole`, including the explanation.
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette, whole: bool) {
     let mut rows = area.rows();
     let Some(head) = rows.next() else { return };
@@ -64,13 +64,13 @@ fn lines(
     if !worker.last_error.is_empty() && worker.phase != Stage::Up {
         say(&format!("Last error: {}", worker.last_error), palette.plain());
     }
-    // Where there is room for all of the explanation, it stands below.
+    // With enough room, the whole explanation stands below.
     if let Some(explained) = model.answer().and_then(|answer| answer.says.as_ref().ok()).filter(|_| !whole) {
         let last_words = explained.last_words.as_deref().unwrap_or_default();
         if explained.explanation.state.is_some() && !last_words.is_empty() && !worker.last_error.contains(last_words) {
             say(&format!("Last words: {last_words}"), palette.plain());
         }
-        // While an attempt is made or due, the answer is on the way.
+        // During an attempt, the explanation is about to change.
         if matches!(worker.phase, Stage::Held | Stage::GaveUp | Stage::Down | Stage::Stopped | Stage::Unknown) {
             say(&explained.explanation.summary, palette.plain());
         }
@@ -81,7 +81,7 @@ fn lines(
     lines
 }
 
-/// How it is, in a sentence.
+/// The worker's condition as a sentence.
 fn state(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
     let state = worker.state.filter(|_| worker.phase != Stage::Up).map(|state| format!(" ({state})"));
     let mut text = format!("{}{}", worker.phase, state.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The last lines: what was done, what is typed, and which keys do what.
+//! The last lines: notices, the filter, and the keys.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::palette::{Palette, width, wrap};
 use crate::top::model::{Mode, Model, Pane, Tone};
 
-/// A key and what it does. Where there is little room, a letter is shown as the first of the word that it stands for.
+/// A key and its meaning. With little room, a letter is shown as the first letter of the word that it stands for.
 type Key = (&'static str, &'static str);
 
 const COMMANDS: [Key; 10] = [
@@ -29,8 +29,8 @@ const IN_PANE: [Key; 7] =
 const IN_FILTER: [Key; 3] = [("enter", "keep"), ("esc", "undo"), ("↑↓", "select")];
 const IN_MENU: [Key; 4] = [("↑↓", "how long"), ("tab", "what"), ("enter", "pause"), ("esc", "back")];
 
-/// So many lines are told of what was done.
-const NOTICE: usize = 2;
+/// Maximum number of lines of a notice.
+const MAX_NOTICE_LINES: usize = 2;
 
 /// Draws the keys.
 pub(super) fn keys(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
@@ -46,7 +46,7 @@ pub(super) fn keys(frame: &mut Frame, area: Rect, model: &Model, palette: Palett
     let fits = |line: &Line| line.width() <= usize::from(area.width) + 1;
     let mut keys = keys.to_vec();
     let mut line = spelled(&keys, palette);
-    // The help knows all of them.
+    // The help shows all of them.
     while !fits(&line) && !keys.is_empty() {
         line = short(&keys, palette);
         keys.remove(keys.len().saturating_sub(3));
@@ -64,7 +64,7 @@ fn spelled(keys: &[Key], palette: Palette) -> Line<'static> {
     line
 }
 
-/// The key is the letter that stands out.
+/// The key's letter stands out.
 fn short(keys: &[Key], palette: Palette) -> Line<'static> {
     let stands_out = palette.key().add_modifier(Modifier::UNDERLINED);
     let mut line = Line::default();
@@ -86,7 +86,7 @@ fn short(keys: &[Key], palette: Palette) -> Line<'static> {
 fn filter(model: &Model, palette: Palette, room: u16) -> Line<'static> {
     let keys = spelled(&IN_FILTER, palette);
     let room = usize::from(room).saturating_sub(keys.width() + 12);
-    // Of a long one the end is seen, where it is typed.
+    // The end of a long filter is visible, where it is typed.
     let mut typed = model.filter.as_str();
     while width(typed) > room {
         let mut chars = typed.chars();
@@ -103,15 +103,15 @@ fn filter(model: &Model, palette: Palette, room: u16) -> Line<'static> {
     line
 }
 
-/// What became of what the user wanted, in lines that fit.
+/// The notice in lines that fit.
 pub(super) fn notice_lines(model: &Model, room: u16) -> Vec<String> {
     let Some(notice) = &model.notice else { return Vec::new() };
     let mut lines = wrap(&notice.text, usize::from(room).saturating_sub(4));
-    lines.truncate(NOTICE);
+    lines.truncate(MAX_NOTICE_LINES);
     lines
 }
 
-/// Draws them.
+/// Draws the notice.
 pub(super) fn notice(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette) {
     let Some(notice) = &model.notice else { return };
     if let Some(until) = notice.until {

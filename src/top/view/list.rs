@@ -13,18 +13,18 @@ use crate::top::model::Model;
 use crate::top::rows::{Order, Row};
 use crate::top::timeline::{Mark, Scale};
 
-const STATE: usize = 8;
-const UP: usize = 7;
-const TRIES: usize = 5;
-const NEXT: usize = 10;
-/// What names get before the timeline gets anything.
-const NAME: usize = 20;
-/// In less room than this it is half of that.
-const NARROW: usize = 45;
-/// A timeline of fewer columns says nothing.
-const LEAST_TIMELINE: usize = 10;
+const STATE_WIDTH: usize = 8;
+const UPTIME_WIDTH: usize = 7;
+const ATTEMPTS_WIDTH: usize = 5;
+const NEXT_WIDTH: usize = 10;
+/// Width of names before the timeline gets any.
+const NAME_WIDTH: usize = 20;
+/// Width below which that is halved.
+const NARROW_WIDTH: usize = 45;
+/// Minimum width of a timeline.
+const MIN_TIMELINE_WIDTH: usize = 10;
 
-/// How wide each column is; nothing where it is left out.
+/// The width of each column; 0 if it is left out.
 struct Columns {
     name: usize,
     up: usize,
@@ -34,11 +34,11 @@ struct Columns {
 }
 
 impl Columns {
-    /// The best use of so much room, where the longest name takes so much.
+    /// The best layout for this width and this longest name.
     fn of(room: usize, longest: usize) -> Self {
         // The marker, and the state with the gap before it.
-        let room = room.saturating_sub(2 + 1 + STATE);
-        let least = longest.clamp(8, if room < NARROW { NAME / 2 } else { NAME });
+        let room = room.saturating_sub(2 + 1 + STATE_WIDTH);
+        let least = longest.clamp(8, if room < NARROW_WIDTH { NAME_WIDTH / 2 } else { NAME_WIDTH });
         let mut columns = Self { name: 0, up: 0, tries: 0, next: 0, timeline: 0 };
         let mut left = room.saturating_sub(least);
         let mut take = |wide: usize, gap: usize| {
@@ -46,10 +46,10 @@ impl Columns {
             left -= if fits { wide + gap } else { 0 };
             if fits { wide } else { 0 }
         };
-        columns.next = take(NEXT, 2);
-        columns.up = take(UP, 2);
-        columns.tries = take(TRIES, 1);
-        if left >= LEAST_TIMELINE + 2 {
+        columns.next = take(NEXT_WIDTH, 2);
+        columns.up = take(UPTIME_WIDTH, 2);
+        columns.tries = take(ATTEMPTS_WIDTH, 1);
+        if left >= MIN_TIMELINE_WIDTH + 2 {
             columns.timeline = Scale::new(left - 2, std::time::UNIX_EPOCH).columns;
             left -= columns.timeline + 2;
         }
@@ -58,7 +58,7 @@ impl Columns {
     }
 }
 
-/// Draws the part of the list that there is room for, below its heading.
+/// Draws the visible part of the list, below its heading.
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette) {
     let rows = model.rows();
     let grouped = model.order == Order::Site;
@@ -86,7 +86,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
                 shown.spans.insert(0, Span::raw(if is_selected { "▸ " } else { "  " }));
                 frame.render_widget(shown, line);
                 if is_selected {
-                    // The name stands out; what is painted keeps its colours.
+                    // The name stands out; colours stay.
                     let named = u16::try_from(columns.name + 2).unwrap_or(u16::MAX).min(line.width);
                     frame.buffer_mut().set_style(line, Modifier::BOLD);
                     frame.buffer_mut().set_style(Rect { width: named, ..line }, Modifier::REVERSED);
@@ -96,7 +96,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
     }
 }
 
-/// `SITE/WORKER` in so many columns: what the worker does is the last to be cut.
+/// `SITE/WORKER` in this many columns; the worker's name is the last to be cut.
 fn cut_site(worker: &WorkerReport, room: usize) -> String {
     let name = worker.name();
     let end = format!("/{}", worker.task());
@@ -107,7 +107,7 @@ fn cut_site(worker: &WorkerReport, room: usize) -> String {
 }
 
 fn heading(columns: &Columns) -> Line<'static> {
-    let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("STATE", STATE));
+    let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("STATE", STATE_WIDTH));
     if columns.up > 0 {
         text.push_str(&format!("  {}", fit_right("UP", columns.up)));
     }
@@ -153,7 +153,7 @@ fn worker_line(
     let style = palette.worker(worker);
     let mut line = Line::from_iter([
         Span::styled(fit(name, columns.name), palette.plain()),
-        Span::styled(format!(" {}", fit(worker.phase.as_str(), STATE)), style),
+        Span::styled(format!(" {}", fit(worker.phase.as_str(), STATE_WIDTH)), style),
     ]);
     let mut cell = |text: String, style| line.push_span(Span::styled(text, style));
     if columns.up > 0 {
@@ -180,7 +180,7 @@ fn worker_line(
     line
 }
 
-/// What happens next with it: the countdown, or what holds it.
+/// What happens next: the countdown, or the reason for holding.
 fn next(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
     let pause = model.pause_of(worker);
     match worker.phase {
@@ -194,7 +194,7 @@ fn next(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
     }
 }
 
-/// How a part of the last hour is drawn: to be told apart by its height alone, too.
+/// The block of a condition: also distinguishable by its height alone.
 pub(super) fn block(mark: Mark, palette: Palette) -> (&'static str, ratatui::style::Style) {
     match mark {
         Mark::Unknown => ("·", palette.faint()),

@@ -1,4 +1,4 @@
-//! The choice of what to pause, and for how long, as a box in the middle.
+//! The menu for pausing, as a box in the middle.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, menu: &PauseMenu, palette: Pal
         lines.push(Line::from_iter([Span::raw(format!(" {first}")), Span::styled(format!("{sign} {name}"), style)]));
     }
     let left = usize::from(inner.height).saturating_sub(lines.len());
-    // Of many times in little room, those around the one that is chosen.
+    // With little room, the times around the selected one are shown.
     let skipped = (menu.time + 1).saturating_sub(left);
     for (number, (name, _)) in TIMES.iter().enumerate().skip(skipped) {
         let style = if number == menu.time { reversed } else { palette.plain() };

@@ -1,7 +1,8 @@
-//! Draws a [`Model`] at a time. Pure: what is drawn depends on nothing else.
+//! Draws a [`Model`]. Pure: the result depends on nothing else but the time.
 
 mod clock;
 mod detail;
+mod explanation;
 mod footer;
 mod list;
 mod menu;
@@ -18,12 +19,12 @@ pub(super) use palette::Palette;
 
 use super::model::{DaemonLink, Mode, Model, Pane};
 
-/// The least that there is something to see on.
+/// Minimum size of the screen.
 const LEAST: (u16, u16) = (40, 10);
-/// From this width on, what belongs to the selected worker is beside the list.
+/// Width from which on the details are beside the list.
 const WIDE: u16 = 120;
 
-/// What is where.
+/// The areas of the screen.
 struct Places {
     title: Rect,
     banners: Rect,
@@ -55,7 +56,7 @@ impl Places {
             let right = body.width * 2 / 5;
             let [list, _, right] =
                 Layout::horizontal([Constraint::Fill(1), Constraint::Length(2), Constraint::Length(right)]).areas(body);
-            // A short list leaves its room to the events.
+            // The events get the rows that a short list leaves.
             let rows = u16::try_from(model.rows().len()).unwrap_or(u16::MAX);
             let most = list.height - list.height.saturating_sub(8).min(list.height / 4);
             let wanted = rows.saturating_add(2).clamp(3, most.max(3));
@@ -69,7 +70,7 @@ impl Places {
         if is_open {
             return Self { list: nowhere, pane: body, ..places };
         }
-        // As much as there would be without a notice, so that the list stays where it is.
+        // As without a notice, so that the list does not move.
         let height = body.height + notice.height;
         let (detail, events) = match height {
             ..10 => (0, 0),
@@ -87,7 +88,7 @@ impl Places {
     }
 }
 
-/// Fits the model to a screen of this size, so that what is selected is on it.
+/// Fits the model to a screen of this size, so that the selection is visible.
 pub(super) fn settle(area: Rect, model: &mut Model, clock: &Clock, palette: Palette) {
     let places = Places::of(area, title::banners(model, clock, area).len(), model);
     let page = match model.pane {
@@ -113,7 +114,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
     title::draw(frame, places.title, model, palette);
     title::draw_banners(frame, places.banners, &banners, palette);
     let old = Palette { dimmed: model.daemon != DaemonLink::Up, ..palette };
-    // What is known no longer does not go on.
+    // Outdated values do not change with time.
     let stopped = match model.daemon {
         DaemonLink::Gone(_, since) => Some(clock.stopped_at(since)),
         DaemonLink::Trying | DaemonLink::Up => None,

@@ -1,4 +1,4 @@
-//! What colours mean, and texts that fit.
+//! The colours' meanings, and texts that fit.
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -6,12 +6,12 @@ use ratatui::text::{Line, Span};
 use crate::core::event::Phase;
 use crate::core::report::{Stage, WorkerReport};
 
-/// Colours that mean something, or none.
+/// Colours with a meaning.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::top) struct Palette {
-    /// Else only weight and inversion tell things apart.
+    /// If false, only weight and inversion are used.
     pub colored: bool,
-    /// What is shown is old.
+    /// Whether the values are outdated.
     pub dimmed: bool,
 }
 
@@ -28,44 +28,44 @@ impl Palette {
         if self.dimmed { self.faint() } else { Style::new() }
     }
 
-    /// All is well.
+    /// For what is well.
     pub fn good(self) -> Style {
         self.color(Color::Green)
     }
 
-    /// Something is under way, or waits.
+    /// For what is under way or waits.
     pub fn busy(self) -> Style {
         self.color(Color::Yellow)
     }
 
-    /// Something is wrong.
+    /// For what is wrong.
     pub fn bad(self) -> Style {
         self.color(Color::Red)
     }
 
-    /// Of less weight.
+    /// For details.
     #[expect(clippy::unused_self, reason = "it belongs with the others")]
     pub fn faint(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// Of more weight.
+    /// For emphasis.
     pub fn strong(self) -> Style {
         self.plain().add_modifier(Modifier::BOLD)
     }
 
-    /// A key that can be pressed.
+    /// For a key.
     pub fn key(self) -> Style {
         self.color(Color::Cyan).add_modifier(Modifier::BOLD)
     }
 
-    /// A line that nobody should miss.
+    /// For an important line.
     pub fn alarm(self) -> Style {
         let style = Style::new().add_modifier(Modifier::BOLD);
         if self.colored { style.fg(Color::White).bg(Color::Red) } else { style.add_modifier(Modifier::REVERSED) }
     }
 
-    /// How a worker's state is painted: as `status` does.
+    /// The style of a worker's state, as in `status`.
     pub fn worker(self, worker: &WorkerReport) -> Style {
         match worker.phase {
             Stage::Up if worker.reason.is_empty() => self.good(),
@@ -77,7 +77,7 @@ impl Palette {
         }
     }
 
-    /// How a stage is painted where nothing more is known.
+    /// The style of a stage.
     pub fn stage(self, stage: Stage) -> Style {
         match stage {
             Stage::Up => self.good(),
@@ -89,7 +89,7 @@ impl Palette {
         }
     }
 
-    /// How an event is painted: as `events` does.
+    /// The style of an event, as in `events`.
     pub fn phase(self, phase: Phase) -> Style {
         match phase {
             Phase::Healed | Phase::Recovered => self.good(),
@@ -101,12 +101,12 @@ impl Palette {
     }
 }
 
-/// Columns that a text takes on the screen.
+/// The width of a text.
 pub(super) fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
-/// The text in so many columns, with `…` where something is missing.
+/// Cuts a text to this width, marking the cut with `…`.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -127,7 +127,7 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
-/// The text cut, and filled up with spaces.
+/// Cuts a text, and pads it on the right.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     let mut text = cut(text, columns);
     let missing = columns.saturating_sub(width(&text));
@@ -135,13 +135,13 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     text
 }
 
-/// The text cut, with spaces before it.
+/// Cuts a text, and pads it on the left.
 pub(super) fn fit_right(text: &str, columns: usize) -> String {
     let text = cut(text, columns);
     format!("{}{text}", " ".repeat(columns.saturating_sub(width(&text))))
 }
 
-/// The text in lines of so many columns, broken between words where there are any.
+/// Wraps a text to this width, between words if possible.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! What opens beside, or instead of, the overview: an explanation, a log, the help.
+//! The panes beside, or instead of, the details: an explanation, a log, the help.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -6,15 +6,14 @@ use ratatui::text::{Line, Span};
 
 use super::clock::Clock;
 use super::detail::rule;
+use super::explanation::{explanation, wrapped};
 use super::list::block;
-use super::palette::{Palette, wrap};
-use crate::api::Explained;
-use crate::core::explain::Mark as RuleMark;
+use super::palette::Palette;
 use crate::manager::log::Author;
 use crate::top::model::{FollowedLog, Model, Pane};
 use crate::top::timeline::Mark;
 
-/// What it is called.
+/// The title of the pane.
 fn name(model: &Model, clock: &Clock) -> String {
     match model.pane {
         Pane::None => String::new(),
@@ -35,7 +34,7 @@ fn name(model: &Model, clock: &Clock) -> String {
     }
 }
 
-/// How many lines it can be scrolled on, in an area of this size.
+/// How many lines it can be scrolled in an area of this size.
 pub(super) fn scroll_end(area: Rect, model: &Model, clock: &Clock, palette: Palette) -> usize {
     lines(model, clock, palette, inner(area)).len().saturating_sub(usize::from(inner(area).height))
 }
@@ -74,58 +73,6 @@ fn lines(model: &Model, clock: &Clock, palette: Palette, area: Rect) -> Vec<Line
     }
 }
 
-/// A text that stands beside a sign, its further lines below its first.
-fn wrapped(sign: &str, text: &str, style: ratatui::style::Style, room: usize) -> Vec<Line<'static>> {
-    let indent = super::palette::width(sign);
-    let lines = wrap(text, room.saturating_sub(indent)).into_iter().enumerate();
-    lines
-        .map(|(number, line)| {
-            let begin = if number == 0 { sign.to_owned() } else { " ".repeat(indent) };
-            Line::styled(format!("{begin}{line}"), style)
-        })
-        .collect()
-}
-
-pub(super) fn explanation(
-    Explained { explanation, last_words, .. }: &Explained,
-    palette: Palette,
-    room: usize,
-) -> Vec<Line<'static>> {
-    let decided = explanation.chain.iter().any(|line| line.mark == RuleMark::Decides);
-    let style = match (decided, explanation.state) {
-        (true, _) => palette.bad(),
-        (false, Some(_)) => palette.strong(),
-        (false, None) => palette.good(),
-    };
-    let mut lines = wrapped("", &explanation.summary, style, room);
-    lines.push(Line::default());
-    for line in &explanation.chain {
-        let (sign, style) = match line.mark {
-            RuleMark::Finding => ("• ", palette.plain()),
-            RuleMark::Passes => ("✓ ", palette.good()),
-            RuleMark::Decides => ("✗ ", palette.bad()),
-            RuleMark::Objects => ("✗ ", palette.plain()),
-        };
-        lines.extend(wrapped(sign, &line.says, style, room));
-        if !line.evidence.is_empty() {
-            lines.extend(wrapped("    ", &line.evidence, palette.faint(), room));
-        }
-    }
-    if !explanation.change.is_empty() {
-        let heading =
-            if !decided && explanation.state.is_some() { "If it is not started soon:" } else { "What you can do:" };
-        lines.extend([Line::default(), Line::styled(heading, palette.strong())]);
-        for way in &explanation.change {
-            lines.extend(wrapped("- ", way, palette.plain(), room));
-        }
-    }
-    if let Some(words) = last_words {
-        lines.extend([Line::default(), Line::styled("Its last log line:", palette.strong())]);
-        lines.extend(wrapped("  ", words, palette.plain(), room));
-    }
-    lines
-}
-
 fn log_lines(log: &FollowedLog, clock: &Clock, palette: Palette, room: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for line in &log.lines {
@@ -145,7 +92,7 @@ fn log_lines(log: &FollowedLog, clock: &Clock, palette: Palette, room: usize) ->
     lines
 }
 
-/// Each key, and what it does.
+/// The keys and their meanings.
 const KEYS: [(&str, &str); 14] = [
     ("↑ ↓  j k", "select a worker, or scroll the pane that is open"),
     ("PgUp PgDn", "the same by a page; Home and End go to the ends"),

@@ -95,7 +95,7 @@ fn model(workers: Vec<WorkerReport>, events: Vec<Event>) -> Model {
 const FAILING: &str = "lerd-queue-shop";
 const ERROR: &str = "RedisException: Connection refused [tcp://127.0.0.1:6379]";
 
-/// One of each that needs somebody: it waits, is held, was given up, is being healed.
+/// One worker for each kind of attention: waiting, held, given up, being healed.
 fn trouble() -> Model {
     let mut workers = well();
     let mut change = |unit: &str, to: WorkerReport| {
@@ -185,7 +185,7 @@ fn explained() -> Answer {
         chain: vec![
             line(Mark::Finding, "its unit is lerd-queue-shop", "site shop in ~/.local/share/lerd/sites.yaml:3"),
             line(Mark::Finding, "it failed 2m ago: it ended with an error", "09:39:07 UTC, Result=exit-code"),
-            line(Mark::Passes, "nobody stopped it", "no stop in the journal of its last run, 356518d6"),
+            line(Mark::Passes, "it was not stopped on purpose", "no stop in the journal of its last run, 356518d6"),
             line(Mark::Decides, "the next attempt is due in 12s", "2 attempts have failed"),
         ],
         change: vec!["try it now, without waiting: workerheal heal shop/queue".into()],

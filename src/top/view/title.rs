@@ -1,4 +1,4 @@
-//! The first lines: how many workers are how, and what holds for all of them.
+//! The first lines: the number of workers by condition, and what applies to all of them.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -22,7 +22,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, palette: Palett
     frame.render_widget(Line::styled(right, palette.strong()), place);
 }
 
-/// How many workers are how, what needs somebody first.
+/// The number of workers by condition, those that need attention first.
 fn summary(model: &Model, palette: Palette, versioned: bool) -> Line<'static> {
     let mut line = Line::from(Span::styled(" workerheal", palette.strong()));
     let Some(Snapshot { status, .. }) = &model.snapshot else { return line };
@@ -40,7 +40,7 @@ fn summary(model: &Model, palette: Palette, versioned: bool) -> Line<'static> {
     line
 }
 
-/// The line in so many columns.
+/// The line cut to this width.
 fn shortened(mut line: Line<'static>, room: usize) -> Line<'static> {
     if line.width() > room {
         while line.width() + 1 > room && line.spans.len() > 1 {
@@ -51,7 +51,7 @@ fn shortened(mut line: Line<'static>, room: usize) -> Line<'static> {
     line
 }
 
-/// How workers are chosen and sorted, if not as usual.
+/// The filter and the order, if they are not the usual ones.
 fn choices(model: &Model) -> String {
     let is_typed = matches!(model.mode, Mode::Filter(_));
     let filter = Some(&model.filter).filter(|filter| !filter.is_empty() && !is_typed);
@@ -60,20 +60,20 @@ fn choices(model: &Model) -> String {
     [filter, order].into_iter().flatten().collect()
 }
 
-/// A banner has so many lines at most.
-const LINES: usize = 3;
+/// Maximum number of lines of a banner.
+const MAX_BANNER_LINES: usize = 3;
 
-/// A line across the screen.
+/// A banner across the screen.
 pub(super) struct Banner {
     text: String,
     alarming: bool,
 }
 
-/// What holds for all workers, in lines that fit.
+/// What applies to all workers, in lines that fit.
 pub(super) fn banners(model: &Model, clock: &Clock, area: Rect) -> Vec<Banner> {
     let room = usize::from(area.width).saturating_sub(2);
     let lines = said(model, clock).into_iter().flat_map(|Banner { text, alarming }| {
-        let lines = wrap(&text, room).into_iter().take(LINES);
+        let lines = wrap(&text, room).into_iter().take(MAX_BANNER_LINES);
         lines.map(move |text| Banner { text, alarming })
     });
     lines.take(usize::from(area.height / 3)).collect()
@@ -117,14 +117,14 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
     banners
 }
 
-/// With a capital letter and a full stop.
+/// Adds a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first: String = chars.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
     format!("{first}{}.", chars.as_str())
 }
 
-/// Draws them.
+/// Draws the banners.
 pub(super) fn draw_banners(frame: &mut Frame, area: Rect, banners: &[Banner], palette: Palette) {
     for (banner, row) in banners.iter().zip(area.rows()) {
         let style = if banner.alarming { palette.alarm() } else { palette.busy() };

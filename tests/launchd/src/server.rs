@@ -25,7 +25,7 @@ pub(crate) struct World {
     /// What all jobs have in their environment.
     pub environment: BTreeMap<String, String>,
     jobs: BTreeMap<Key, Job>,
-    /// Labels that somebody has disabled (true) or enabled.
+    /// Labels that were disabled (true) or enabled.
     pub disabled: BTreeMap<String, bool>,
     loads: u64,
     over: bool,

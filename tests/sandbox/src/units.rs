@@ -63,7 +63,7 @@ impl Sandbox {
         self.must(&["daemon-reexec"]);
     }
 
-    /// Kills the session bus. The manager starts it again when somebody connects.
+    /// Kills the session bus. The manager starts it again with the next connection.
     #[track_caller]
     pub fn kill_bus(&self) {
         self.kill("dbus.service", "KILL");

@@ -1,29 +1,29 @@
-//! Commands that a person can paste, in the words of the service manager that runs the worker.
+//! Commands to paste into a shell, for the service manager that runs the worker.
 
 /// The commands for one worker.
 #[derive(Debug, Clone)]
 pub struct Commands {
-    /// To the service manager.
+    /// Commands to the service manager.
     pub manager: Manager,
-    /// How commands to workerheal itself begin.
+    /// The beginning of commands to workerheal itself.
     pub workerheal: &'static str,
 }
 
 /// The service manager that runs a worker.
 #[derive(Debug, Clone)]
 pub enum Manager {
-    /// systemd: how commands to it and to its journal begin.
+    /// systemd: the beginning of commands to it and to its journal.
     Systemd {
-        /// To the manager.
+        /// For `systemctl`.
         systemctl: &'static str,
-        /// To the journal.
+        /// For `journalctl`.
         journalctl: &'static str,
     },
-    /// launchd: where the worker's job is.
+    /// launchd: the worker's job.
     Launchd(LaunchdJob),
 }
 
-/// A job of launchd, for commands about it.
+/// A launchd job, for commands.
 #[derive(Debug, Clone, Default)]
 pub struct LaunchdJob {
     /// Its domain, for example `gui/501`.
@@ -32,13 +32,13 @@ pub struct LaunchdJob {
     pub label: String,
     /// Its plist.
     pub plist: String,
-    /// It is loaded.
+    /// Whether it is loaded.
     pub loaded: bool,
-    /// It is to run, and launchd has put off its start.
+    /// Whether launchd has put off its start although it should run.
     pub put_off: bool,
-    /// Podman runs it, as a container of the unit's name: launchd knows nothing of it.
+    /// Whether Podman runs it, as a container with the unit's name: then launchd knows nothing about it.
     pub by_podman: bool,
-    /// The file that it logs to, if it has one.
+    /// Its log file, if any.
     pub log: Option<String>,
 }
 
@@ -70,12 +70,12 @@ impl Commands {
         self.verb("stop", unit, |job| job.control("bootout"))
     }
 
-    /// Lets a unit be started.
+    /// Enables a unit.
     pub(super) fn enable(&self, unit: &str) -> String {
         self.verb("enable", unit, |job| job.control("enable"))
     }
 
-    /// Lets a unit be started, and starts it: in one step, or in two.
+    /// Enables and starts a unit, in one step or in two.
     pub(super) fn enable_and_start(&self, unit: &str) -> Vec<String> {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => vec![format!("enable and start it: {systemctl} enable --now {unit}")],
@@ -93,7 +93,7 @@ impl Commands {
         }
     }
 
-    /// Keeps a unit from being started.
+    /// Disables a unit.
     pub(super) fn disable(&self, unit: &str) -> String {
         self.verb("disable", unit, |job| job.control("disable"))
     }
@@ -103,7 +103,7 @@ impl Commands {
         self.verb("unmask", unit, |job| job.control("enable"))
     }
 
-    /// Shows what the manager knows of a unit.
+    /// Shows what the manager knows about a unit.
     pub(super) fn status(&self, unit: &str) -> String {
         match &self.manager {
             Manager::Launchd(LaunchdJob { by_podman: true, .. }) => format!("podman ps --all --filter name={unit}"),
@@ -127,7 +127,7 @@ impl Commands {
         }
     }
 
-    /// Has the manager forget a failure; `None` if it remembers none.
+    /// Makes the manager forget a failure; `None` if it remembers none.
     pub(super) fn reset_failed(&self, unit: &str) -> Option<String> {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => Some(format!("{systemctl} reset-failed {unit}")),
@@ -145,7 +145,7 @@ impl Commands {
         }
     }
 
-    /// What to do where the unit has no file.
+    /// Steps for a unit without a file.
     pub(super) fn write_the_file_again(&self) -> String {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => {
@@ -155,7 +155,7 @@ impl Commands {
         }
     }
 
-    /// What to do where the unit's file is wrong, in two steps.
+    /// Steps for a unit with an invalid file.
     pub(super) fn mend_the_file(&self, unit: &str) -> [String; 2] {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => [
@@ -169,7 +169,7 @@ impl Commands {
         }
     }
 
-    /// Shows when a trigger starts a unit. launchd's are keys of the job itself.
+    /// Shows when a trigger starts a unit. In launchd, triggers are keys of the job itself.
     pub(super) fn status_of_the_trigger(&self, trigger: &str) -> String {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => format!("{systemctl} status {trigger}"),
@@ -177,7 +177,7 @@ impl Commands {
         }
     }
 
-    /// What to do for the manager to restart a unit that failed.
+    /// Steps that make the manager restart a failed unit.
     pub(super) fn restart_on_failure(&self, unit: &str) -> String {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => {
@@ -187,19 +187,19 @@ impl Commands {
         }
     }
 
-    /// Ends a unit's processes the hard way.
+    /// Kills a unit's processes.
     pub(super) fn kill(&self, unit: &str) -> String {
         self.verb("kill --signal=KILL", unit, |job| job.control("kill KILL"))
     }
 
-    /// What to do where the manager starts a unit only for the sake of others: a choice.
+    /// Choices for a unit that the manager starts only as a dependency of others.
     pub(super) fn start_by_others(&self, unit: &str) -> Vec<String> {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => vec![
                 format!("start what brings it up: {systemctl} list-dependencies --reverse {unit}"),
                 format!("remove RefuseManualStart= from its unit: {systemctl} edit {unit}"),
             ],
-            // launchd has nothing of the kind.
+            // launchd has no equivalent.
             Manager::Launchd(_) => Vec::new(),
         }
     }
@@ -224,7 +224,7 @@ impl LaunchdJob {
     }
 }
 
-/// A path fit to be pasted, with the home directory as people write it.
+/// A path to paste, with `~` for the home directory.
 fn path(path: &str) -> String {
     match path.strip_prefix("~/") {
         Some(below) => format!("~/{}", quoted(below)),
@@ -232,7 +232,7 @@ fn path(path: &str) -> String {
     }
 }
 
-/// A name fit to be pasted into a shell: names of units may have backslashes.
+/// A name to paste into a shell: unit names may contain backslashes.
 #[must_use]
 pub fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '/');

@@ -1,13 +1,11 @@
 //! Why a worker is, or is not, being healed, in words.
 //!
-//! An [`Explanation`] is made of the very [`Case`] that the healer decides by: each [`Rule`] says what
-//! it makes of it, with the evidence, and the first that objects is the reason. Nothing is decided
-//! here; only what a rule has to say that matters for this worker is told. The sentences are in
-//! [`wording`], what a person can do in [`remedies`], by which [`commands`], why a worker does not count as ill in [`rest`],
-//! and times in [`times`]. [`text`] puts it all on a page.
+//! An [`Explanation`] is made from the same [`Case`] that the healer decides by: each [`Rule`] says what it makes of
+//! it, with the evidence, and the first objection is the reason. Nothing is decided here; rules that do not matter for
+//! this worker are left out. The sentences are in [`wording`], what you can do in [`remedies`], the commands for that
+//! in [`commands`], why a worker counts as healthy in [`rest`], and times in [`times`].
 
 pub mod rest;
-pub mod text;
 
 mod commands;
 mod remedies;
@@ -25,7 +23,7 @@ use super::diagnosis::{Refusal, State};
 use super::rules::{Case, Judgement, Rule, Verdict};
 use super::time::Timestamp;
 
-/// Where things stand that an explanation points to, and how late it is.
+/// What an explanation refers to: paths, lines, commands, and the current time.
 #[derive(Debug, Clone)]
 pub struct References {
     /// The registry's path.
@@ -36,36 +34,36 @@ pub struct References {
     pub config: String,
     /// The stop marker's path.
     pub stop_marker: String,
-    /// Commands to the same manager.
+    /// Commands to the worker's service manager.
     pub commands: Commands,
-    /// Now, as people say it.
+    /// The current time.
     pub now: SystemTime,
-    /// Now, by the clock that the ends of pauses are told by.
+    /// The current time by the clock of pauses.
     pub clock: Timestamp,
 }
 
-/// What speaks for a heal, or against it.
+/// What a line of an explanation says about healing the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
-    /// Nothing against it.
+    /// No objection.
     Passes,
-    /// This is the reason why it is not healed now.
+    /// This is why it is not healed now.
     Decides,
-    /// This would be a reason too.
+    /// A further reason not to heal it.
     Objects,
-    /// What is wrong with it, if anything.
+    /// What is wrong with it.
     Finding,
 }
 
-/// One rule, and what it makes of the worker.
+/// One rule's result for the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// For or against.
+    /// For or against a heal.
     pub mark: Mark,
-    /// In words.
+    /// The result as a sentence.
     pub says: String,
-    /// What that is known from: property and value, file and line, time. May be empty.
+    /// The evidence: property and value, file and line, time. May be empty.
     pub evidence: String,
 }
 
@@ -76,7 +74,7 @@ pub struct Explanation {
     pub site: String,
     /// What it does there.
     pub worker: String,
-    /// The git worktree that it serves, if it is one's.
+    /// Its git worktree, if it does not run in the site's main checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
     /// Its unit, without `.service`.
@@ -85,16 +83,16 @@ pub struct Explanation {
     pub state: Option<State>,
     /// The answer in one sentence.
     pub summary: String,
-    /// What was found, then each rule that has something to say, in the order of its weight.
+    /// What was found, then each rule that matters for it, by priority.
     pub chain: Vec<Line>,
-    /// What would change the answer: steps to be taken in this order, `or ..` where there is a choice.
+    /// What you can do about it, as steps in this order; `or ..` begins an alternative.
     pub change: Vec<String>,
     /// The command that shows its log.
     pub log: String,
 }
 
 impl Case<'_> {
-    /// What the rules make of the case, in words.
+    /// Explains the case.
     #[must_use]
     pub fn explain(&self, references: &References) -> Explanation {
         let Judgement { state, verdict } = self.judge();
@@ -135,31 +133,31 @@ impl Case<'_> {
         }
     }
 
-    /// All that the rules have against healing it now, the weightiest first.
+    /// All objections to healing it now, by priority.
     fn objections(&self, state: State) -> Vec<Objection> {
         Rule::ALL.into_iter().filter_map(|rule| Some((rule, self.objection(rule, state)?))).collect()
     }
 
-    /// What people have said against having it up.
+    /// The pause, stop marker or registry entry that rules out having it up, if any.
     fn intent(&self) -> Option<Refusal> {
         self.context.intent_against(self.unit, self.worker)
     }
 }
 
-/// A rule, and what it has against a heal.
+/// A rule and its objection.
 type Objection = (Rule, Verdict);
 
-/// Whether an objection only follows from a weightier one, and would be told twice.
+/// Whether an objection only follows from another one with higher priority, and need not be repeated.
 fn is_an_echo(rule: Rule, objections: &[Objection]) -> bool {
     let objects = |weightier| objections.iter().any(|(rule, _)| *rule == weightier);
     match rule {
-        // The manager's own restart is a job, and nobody configures that such a worker be started.
+        // The manager's own restart is a job, and such a worker is never configured to be started.
         Rule::Job => objects(Rule::Manager) || objects(Rule::Stuck),
-        // It was given up for just that.
+        // It was given up for that reason.
         Rule::Prevented => objects(Rule::GivenUp),
-        // Nor that what was stopped be started.
+        // Nor is a stopped worker configured to be started.
         Rule::States => [Rule::Stop, Rule::Manager, Rule::Directory, Rule::Stuck, Rule::Once].into_iter().any(objects),
-        // What was given up is not waiting for anything.
+        // A worker that was given up waits for nothing.
         Rule::Attempts => objects(Rule::GivenUp),
         Rule::Backoff => objects(Rule::GivenUp) || objects(Rule::Attempts) || objects(Rule::Manager),
         Rule::Stop

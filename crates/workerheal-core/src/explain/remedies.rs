@@ -1,7 +1,6 @@
-//! What would change the answer: what a person can do, in commands to be pasted.
+//! What you can do about a worker, with commands to paste.
 //!
-//! Whether a heal by hand would help is asked of the rules themselves, by judging the worker as
-//! `workerheal heal` does.
+//! Whether `workerheal heal` would help is decided by the rules themselves, by judging the worker as that command does.
 
 use super::commands::quoted;
 use super::rest::Rest;
@@ -14,7 +13,7 @@ use crate::text;
 use crate::units::ActiveState;
 
 impl Wording<'_> {
-    /// What takes all the objections away, as steps in order, with a choice where there is one.
+    /// Steps that remove all objections, with alternatives where there are any.
     pub fn remedies(&self, objections: &[Objection]) -> Vec<String> {
         let by_hand = self.by_hand();
         let state = self.case.state();
@@ -23,7 +22,7 @@ impl Wording<'_> {
             .iter()
             .filter(|(rule, _)| !super::is_an_echo(*rule, objections))
             .partition(|(rule, _)| is_overruled(*rule));
-        // These go away by themselves once the others have.
+        // These objections disappear with the others.
         let passes = |rule: &Rule| *rule == Rule::Backoff || (*rule == Rule::GivenUp && self.is_said_by_the_file());
         let lasting: Vec<&Objection> = overruled.iter().copied().filter(|(rule, _)| !passes(rule)).collect();
 
@@ -37,12 +36,12 @@ impl Wording<'_> {
         in_order(steps)
     }
 
-    /// What a person can do with a worker that is not ill.
+    /// What you can do with a healthy worker.
     pub fn ways_out_of_rest(&self, rest: &Rest) -> Vec<String> {
         let (unit, commands) = (self.unit(), self.commands());
         let mut steps = Vec::new();
         if let Some(refusal) = self.case.intent().filter(|_| rest.is_down()) {
-            // Lerd stops the workers of what it pauses, and starts them when that is over.
+            // Lerd stops the workers of a paused site, and starts them when it is resumed.
             return self.remedy(&Verdict::Held(refusal));
         }
         match rest {
@@ -68,7 +67,7 @@ impl Wording<'_> {
         self.commands().log(&self.unit())
     }
 
-    /// The worker as `workerheal heal` sees it, which knows nothing of earlier attempts.
+    /// The worker as `workerheal heal` sees it, without earlier attempts.
     fn by_hand(&self) -> Case<'_> {
         let history = History { trigger: Trigger::Request, refuses: self.case.history.refuses, ..History::default() };
         Case { history, ..*self.case }
@@ -78,7 +77,7 @@ impl Wording<'_> {
         &self.references.commands
     }
 
-    /// The unit's name, fit to be pasted into a shell.
+    /// The unit's name, quoted for a shell.
     fn unit(&self) -> String {
         quoted(self.case.unit.short())
     }
@@ -95,7 +94,7 @@ impl Wording<'_> {
         }
     }
 
-    /// For a worker that is to be started now.
+    /// Steps to start a worker now.
     fn see_to_the_daemon(&self) -> Vec<String> {
         let status = self.commands().status_of_the_daemon();
         let mut ways = vec![format!("see whether the daemon is running: {status}"), self.heal_by_hand()];
@@ -103,7 +102,7 @@ impl Wording<'_> {
         ways
     }
 
-    /// What takes away an objection that a heal by hand would overrule.
+    /// Removes an objection that `workerheal heal` overrules.
     fn choice(&self, objection: &Verdict) -> Vec<String> {
         let (unit, commands) = (self.unit(), self.commands());
         let by_hand = self.heal_by_hand();
@@ -132,7 +131,7 @@ impl Wording<'_> {
         }
     }
 
-    /// What takes an objection away that no heal by hand overrules; or any other, if need be.
+    /// Removes an objection that `workerheal heal` does not overrule, or any other if needed.
     fn remedy(&self, objection: &Verdict) -> Vec<String> {
         let (unit, commands) = (self.unit(), self.commands());
         match objection {
@@ -218,7 +217,7 @@ impl Wording<'_> {
         }
     }
 
-    /// Every pause that holds the worker back, the narrower ones too.
+    /// All pauses that apply to the worker, including narrower ones.
     fn pauses(&self) -> impl Iterator<Item = Pause> {
         let Case { unit, worker, context, .. } = *self.case;
         context.pauses.iter().filter(|pause| pause.target.includes(unit, worker))
@@ -230,7 +229,7 @@ impl Wording<'_> {
         let all = pauses.iter().any(|pause| pause.target == Target::Everything);
         for Pause { target, .. } in pauses.iter().filter(|_| !all) {
             match target {
-                // To resume everything ends them all.
+                // Resuming everything ends them all.
                 Target::Everything => {}
                 Target::Site(site) => command.push_str(&format!(" {}", quoted(site))),
                 Target::Unit(unit) => command.push_str(&format!(" {}", quoted(unit.short()))),
@@ -240,7 +239,7 @@ impl Wording<'_> {
     }
 }
 
-/// Steps, and the choices of each one after the other. What begins with `and` is no choice, but goes on.
+/// Steps followed by their alternatives. A step that begins with `and` is no alternative, but a continuation.
 fn in_order(steps: Vec<Vec<String>>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for step in steps {

@@ -1,20 +1,20 @@
-//! Why a worker that the rules find nothing wrong with is as it is.
+//! Why a worker counts as healthy.
 
 use crate::rules::Case;
 use crate::units::{ActiveState, LoadState, StopEvidence};
 
-/// What a worker that does not count as ill is doing.
+/// What a healthy worker is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rest {
     /// It is up.
     Up,
-    /// It has ended, and the manager is about to restart it.
+    /// It has ended, and waits for an automatic restart.
     Restarting,
     /// It is on its way up.
     Starting,
     /// It is on its way down.
     Stopping,
-    /// Its unit's name is only another name of a unit, or nothing but a name.
+    /// Its unit's name is only an alias, or has no file.
     NotLoaded(LoadState),
     /// It is down, and masked.
     Masked,
@@ -22,17 +22,17 @@ pub enum Rest {
     NoFile,
     /// It is down, and not enabled.
     NotEnabled,
-    /// It is down until a timer, a path, a socket or a condition wants it.
+    /// It waits for a timer, a path, a socket or a condition.
     OnDemand,
-    /// It is down, since its work is done.
+    /// It is down because its work is done.
     Once,
-    /// It is down, and it cannot be told whether it was stopped on purpose; says why.
+    /// It is down, and it is unknown whether it was stopped on purpose; says why.
     PerhapsStopped(String),
-    /// It is down, and it was not asked what its files are like.
+    /// It is down, and its unit files were not read.
     FilesUnknown,
-    /// It is down, and not workerheal's to start; says whose.
+    /// It is down, and something else starts it; says what.
     LeftTo(String),
-    /// Its state is none that this version knows how to judge.
+    /// This version does not know its state.
     Unclear(ActiveState),
 }
 
@@ -44,12 +44,12 @@ impl Rest {
 }
 
 impl Case<'_> {
-    /// Who or what starts it, where that is not workerheal's to do and the manager says so.
+    /// What starts it, if that is not workerheal and the manager says so.
     pub(super) fn left_to(&self) -> Option<&str> {
         self.seen.said.as_ref()?.left_to.as_deref()
     }
 
-    /// Why it does not count as ill. Only of meaning where [`state`](Self::state) finds nothing.
+    /// Why it counts as healthy. Meaningful only if [`state`](Self::state) finds nothing.
     #[must_use]
     pub fn rest(&self) -> Rest {
         let seen = self.seen;

@@ -1,4 +1,4 @@
-//! Times as people say them.
+//! Times in words.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Up to this long ago or ahead, the time of day says enough.
+/// Within this distance, the time of day is enough.
 const SAME_DAY: Duration = Duration::from_secs(12 * HOUR);
 
 /// A time that has passed: `a moment`, `12s`, `3m`, `3h 5m`, `2d 4h`.
@@ -20,7 +20,7 @@ pub fn roughly(time: Duration) -> String {
     }
 }
 
-/// What is left of a time, roughly. Of half an hour that has just begun it is half an hour.
+/// The rest of a time, roughly: half an hour that has just begun is still half an hour.
 #[must_use]
 pub fn left(time: Duration) -> String {
     roughly(Duration::from_secs(time.saturating_add(Duration::from_millis(999)).as_secs()))
@@ -44,8 +44,8 @@ pub fn rounded(time: Duration) -> String {
     text
 }
 
-/// A moment by the clock, with its date unless that is clear. UTC, since nothing here knows where the
-/// reader is. Empty for one that has no date people would understand.
+/// A moment with its time of day, and the date unless it is obvious. In UTC, since the reader's time zone is unknown.
+/// Empty if the date makes no sense.
 pub(super) fn exactly(at: SystemTime, now: SystemTime) -> String {
     let mut text = String::new();
     if write!(text, "{}", humantime::format_rfc3339_seconds(at)).is_err() {

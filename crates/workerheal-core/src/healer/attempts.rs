@@ -1,4 +1,4 @@
-//! Attempts: how one begins, and the ways in which it ends.
+//! Attempts: how one begins, and how it ends.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::event::Phase as EventPhase;
 use crate::rules::{ClearedBy, GivenUp, Start};
 use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
-/// Why an attempt failed whose start job gave way to another.
-pub(super) const CANCELLED: &str = "its start was cancelled by somebody else";
-/// Why an attempt failed whose worker came up and did not stay up.
+/// The error of an attempt whose start job was replaced by another.
+pub(super) const CANCELLED: &str = "its start was cancelled by another client";
+/// The error of an attempt whose worker came up and did not stay up.
 pub(super) const DIED: &str = "exited right after starting";
-/// Why an attempt failed whose worker was stopped, and not by its user.
+/// The error of an attempt whose worker was stopped with a unit that it needs.
 const STOPPED: &str = "it was stopped while it was coming up";
-/// The least time until a proof is looked at again.
-const SHORTEST_PROOF: Duration = Duration::from_millis(50);
+/// Minimum time until a proof is inspected again.
+const MIN_PROOF: Duration = Duration::from_millis(50);
 
 impl Healer {
     pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, start: Start) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.attempts += 1;
-        // Counted from its end, if we get to see that.
+        // Counted again from its end, once that is known.
         incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
         incident.told = None;
         incident.scheduled = None;
@@ -36,7 +36,7 @@ impl Healer {
             incident.suspected = None;
             incident.refuses = None;
         }
-        // The wish of a person is fulfilled with this; what they do next is newer.
+        // The request is fulfilled with this; what the person does next is newer.
         incident.trigger = Trigger::Automatic;
         if let Some(unit) = self.units.get_mut(name) {
             let may_be_cleared = start.clearable && unit.active == ActiveState::Failed;
@@ -48,8 +48,8 @@ impl Healer {
         self.actions.push(Action::Start(start));
     }
 
-    /// The manager would not have the start. It is asked again after a wait that grows as that between
-    /// attempts does: what stands in the way need not be something that is seen to pass.
+    /// The manager refused the start. It is asked again after a backoff, as nothing may signal that the obstacle is
+    /// gone.
     pub(super) fn refused(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal, error: String) {
         let is_masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
         let Some(incident) = self.incidents.get_mut(name) else { return };
@@ -57,7 +57,7 @@ impl Healer {
         incident.attempt_under_way = false;
         incident.refused = incident.refused.saturating_add(1);
         let wait = self.policy.backoff.wait(incident.refused, self.random.f64());
-        // A unit that it needs may be the masked one.
+        // The masked unit may be one that the worker needs.
         let refusal = if refusal == Refusal::Masked && !is_masked { Refusal::Declined(error) } else { refusal };
         self.hold(now, name, refusal);
         self.set_timer(name, Some(now + wait));
@@ -78,11 +78,11 @@ impl Healer {
         let does_not_answer = incident.suspected == Some(State::Unreachable);
         match self.units.get(name).map(Unit::condition) {
             Some(UnitCondition::Up) if does_not_answer => self.make_due(name),
-            // The manager restarts it by itself, or the start goes on: that belongs to this attempt.
+            // The manager restarts it, or the start continues: both belong to this attempt.
             Some(UnitCondition::Up | UnitCondition::ComingUp | UnitCondition::Settling) => {
-                self.enter(name, Phase::Proving)
+                self.enter(name, Phase::Proving);
             }
-            // A look tells whether the manager restarts it by itself; only then is it known what comes next.
+            // An inspection shows whether the manager restarts it; only then is the next step known.
             _ => self.make_due(name),
         }
         self.consider(now, name);
@@ -103,13 +103,13 @@ impl Healer {
         if incident.oneshot {
             self.healed(now, name);
         } else if incident.phase == Phase::Proving {
-            // Unless that was its state before the start, told late.
+            // Unless this is its state before the start, reported late.
             self.verify(now, name);
         }
     }
 
-    /// Whether a stop ended it. A look tells whether that was meant for it, or for a unit that it needs; the attempt
-    /// ends with what that look comes to.
+    /// Whether a stop ended it. An inspection shows whether the stop was meant for it or for a unit that it needs, and
+    /// decides how the attempt ends.
     fn is_stopped_while_proving(&mut self, now: Timestamp, name: &UnitName) -> bool {
         if self.incidents.get(name).is_some_and(|incident| incident.stop_asked) {
             self.stopped(now, name, "");
@@ -122,7 +122,7 @@ impl Healer {
         stop_seen
     }
 
-    /// The stop that ended an attempt was meant for a unit that the worker needs, or that is not known.
+    /// The stop that ended an attempt was meant for a unit that the worker needs, or for an unknown one.
     pub(super) fn attempt_was_stopped(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name).filter(|incident| incident.attempt_under_way) else { return };
         incident.attempt_under_way = false;
@@ -131,7 +131,7 @@ impl Healer {
         self.emit(name, EventPhase::Failed, |event| STOPPED.clone_into(&mut event.error));
     }
 
-    /// Up: the time that it has to stay so begins, unless it has begun.
+    /// It is up: its proving time begins, unless it has begun already.
     pub(super) fn goes_on_proving(&mut self, now: Timestamp, name: &UnitName) {
         if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Proving && incident.timer.is_none())
         {
@@ -154,7 +154,7 @@ impl Healer {
         }
     }
 
-    /// Takes the close look that ends the proving time.
+    /// Starts the inspection that ends the proving time.
     pub(super) fn verify(&mut self, now: Timestamp, name: &UnitName) {
         if let Some(incident) = self.incidents.get_mut(name) {
             incident.inspected_at = now;
@@ -163,14 +163,14 @@ impl Healer {
         self.inspect(name, Purpose::Proof, Detail::default());
     }
 
-    /// The answer to that look.
+    /// Handles the result of that inspection.
     pub(super) fn verified(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         if self.frozen {
             return self.prove_on(now, name);
         }
         let (Ok(seen), Some(incident)) = (result, self.incidents.get(name)) else { return self.prove_on(now, name) };
         let since_start = incident.inspected_at.from_now(incident.started_at);
-        // Our start does not stop what it conflicts with: what came up at the same time goes before it.
+        // Our start does not stop conflicting units: one that came up at the same time has priority.
         let gives_way = seen.stopped_group().is_some() || !seen.conflicts.is_empty();
         let must_stop = incident.attempt_under_way && (incident.stop_asked || gives_way);
         let (attempt_under_way, proving_time) = (incident.attempt_under_way, self.proving_time(name));
@@ -199,7 +199,7 @@ impl Healer {
             }
             Some(up_for) if !attempt_under_way => {
                 self.enter(name, Phase::Proving);
-                self.set_timer(name, Some(now + proving_time.saturating_sub(up_for).max(SHORTEST_PROOF)));
+                self.set_timer(name, Some(now + proving_time.saturating_sub(up_for).max(MIN_PROOF)));
             }
             Some(_) => self.prove_on(now, name),
             None if seen.active == ActiveState::Inactive && !seen.has_job && attempt_under_way => {
@@ -210,7 +210,7 @@ impl Healer {
                 // What was not seen as it happened may be a stop, and meant for a unit that it needs.
                 if was_seen { self.ended(now, name) } else { self.went_down(name) }
             }
-            // Its change of state is on its way to us, and decides.
+            // A signal about its state is on its way, and decides.
             None => self.prove_on(now, name),
         }
     }
@@ -225,9 +225,9 @@ impl Healer {
         self.rest(now, name);
     }
 
-    /// What took the place of our start has ended, and the worker is down.
+    /// The job that replaced our start has ended, and the worker is down.
     pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
-        // The job that was seen is none of ours, and one that starts the unit would not have left it so.
+        // The job that was seen is not ours, and a start job would not have left the unit down.
         let stop_asked = self.incidents.get(name).is_some_and(|incident| incident.stop_asked);
         let stopped = stop_asked || self.units.get(name).is_some_and(|unit| unit.stop_possible);
         if !failed || stopped {

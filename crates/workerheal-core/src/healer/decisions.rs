@@ -1,5 +1,5 @@
-//! The decisions that are not about an attempt: to begin, to wait, to hold, to leave alone; and the few
-//! ways in which state is changed.
+//! Decisions that are not about an attempt: to begin, to wait, to hold, to leave alone; and the few functions that
+//! change state.
 
 use super::attempts::CANCELLED;
 use super::incident::{CONTRADICTION_DELAY, Incident, Phase, RECHECK_INTERVAL};
@@ -11,14 +11,13 @@ use crate::rules::ClearedBy;
 use crate::selector::{Resolution, Worker};
 use crate::units::{ActiveState, Detail, Inspection, LoadState, Location, UnitName};
 
-/// Decisions.
 impl Healer {
     pub(super) fn became_unhealthy(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>) {
         if self.mode == Mode::OnRequest {
             return;
         }
         match self.incidents.get_mut(name) {
-            // Given up it was, and given up it stays unless a look shows that something has changed.
+            // It stays given up unless an inspection shows that something has changed.
             Some(incident) if incident.given_up.is_some() => {
                 self.make_due(name);
                 self.consider(now, name);
@@ -36,7 +35,7 @@ impl Healer {
         }
     }
 
-    /// Begins to heal: at once for the first attempt, after the backoff for later ones.
+    /// Begins an incident: the first attempt is made at once, later ones after the backoff.
     pub(super) fn begin(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>, trigger: Trigger) {
         self.leave(name);
         if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Cancelled) {
@@ -54,19 +53,19 @@ impl Healer {
         self.consider(now, name);
     }
 
-    /// Still ill, and an attempt is due, scheduled or held: does that stand?
+    /// Checks whether a due, scheduled or held attempt is still right for a worker that is still unhealthy.
     pub(super) fn reconsider_wait(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get(name) else { return };
         let masked = self.units.get(name).is_some_and(|unit| unit.load == LoadState::Masked);
         let against = self.intent_against(name).or(masked.then_some(Refusal::Masked));
         match (&incident.phase, against) {
-            // A look tells what that stop was for.
+            // An inspection shows what that stop was meant for.
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
-            // A stop that was told is looked at first: after a restart nothing else would tell of it.
+            // A recorded stop is checked first: after a restart of the daemon nothing else would show it.
             (Phase::Due, _) if self.stop_was_told_since_the_look(name) => {}
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
-            // Its timer tells when the manager is asked again.
+            // Its timer decides when the manager is asked again.
             (Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_)), None)
                 if incident.refused > 0 => {}
             (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
@@ -80,17 +79,17 @@ impl Healer {
         told.zip(self.incidents.get(name)).is_some_and(|(at, incident)| at > incident.inspected_at)
     }
 
-    /// It is restarted again and again: that has an end once it has been up for long.
+    /// It is in a crash loop, which ends once it has been up for long.
     pub(super) fn goes_on_looping(&mut self, now: Timestamp, name: &UnitName) {
         let Some((unit, incident)) = self.units.get(name).zip(self.incidents.get(name)) else { return };
         match unit.condition() {
             UnitCondition::Up if incident.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
             // One of its restarts hangs.
             UnitCondition::ComingUp if self.suspicion(now, unit) == Some(State::Stuck) => {
-                self.suspect(name, State::Stuck)
+                self.suspect(name, State::Stuck);
             }
             UnitCondition::ComingUp => self.set_timer(name, None),
-            // systemd says that before each restart, for an instant. If it lasts, it has given up after all.
+            // systemd reports that before each restart, for an instant. If it lasts, systemd has given up.
             UnitCondition::Unhealthy if incident.timer.is_none_or(|at| at > now + CONTRADICTION_DELAY) => {
                 self.set_timer(name, Some(now + CONTRADICTION_DELAY));
             }
@@ -102,7 +101,7 @@ impl Healer {
         }
     }
 
-    /// It was left alone, and is still down: look now and then if it still is the same.
+    /// It was left alone and is still down: inspect it from time to time.
     pub(super) fn stays_down(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         if std::mem::take(&mut incident.restored) || (incident.run.is_none() && incident.timer.is_none()) {
@@ -113,7 +112,7 @@ impl Healer {
         }
     }
 
-    /// Whether the reason for holding is known to be gone, or only a close look can tell.
+    /// Whether the reason for holding is known to be gone, or only an inspection can show it.
     fn has_passed(&self, name: &UnitName, refusal: &Refusal) -> bool {
         match refusal {
             Refusal::StopMarker
@@ -122,11 +121,11 @@ impl Healer {
             | Refusal::WorkerPaused(_)
             | Refusal::IdleSuspended(_) => true,
             Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
-            // That it is ill already means that no job is under way.
+            // That it is unhealthy already means that no job is under way.
             Refusal::JobPending | Refusal::Declined(_) | Refusal::Unreadable(_) => true,
             Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
                 Some(unit) => unit.active.is_up(),
-                // Not among the units that are listed: look.
+                // The unit is not in the list: inspect it.
                 None => self.looks_for_its_group(name, &parent.name),
             },
             Refusal::ConflictUp(other) => match self.units.get(other.as_str()) {
@@ -134,7 +133,7 @@ impl Healer {
                 None => true,
             },
             Refusal::Stuck(..) => self.units.get(name).is_some_and(|unit| unit.changing_since.is_none()),
-            // A look that was under way when it failed says what was before that.
+            // An inspection that was under way when it failed shows the state before that.
             Refusal::StateNotHealed(State::ExpectedButStopped)
                 if self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed) =>
             {
@@ -157,24 +156,24 @@ impl Healer {
         self.rest(now, name);
     }
 
-    /// It comes up without us: started by the manager, by a person, or for the sake of another unit.
-    /// That it stays up remains to be proven.
+    /// It comes up without an attempt of ours: started by the manager, by a person, or as a dependency. It still has to
+    /// stay up.
     pub(super) fn comes_up(&mut self, now: Timestamp, name: &UnitName) {
         let Some(unit) = self.units.get(name) else { return };
         let (by_manager, is_up) = (unit.restarted_by_manager, unit.active.is_up());
         self.leave(name);
         if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Cancelled) {
-            // That it comes up now is by the job that took the place of ours.
+            // It comes up because of the job that replaced ours.
             self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
         }
         let Some(incident) = self.incidents.get_mut(name) else { return };
-        // The world that was told of a wait is told of its end.
+        // A wait that was reported gets a reported end.
         incident.announced |= incident.told.is_some();
         incident.attempt_under_way = false;
         (incident.suspected, incident.refuses) = (None, None);
         (incident.told, incident.scheduled) = (None, None);
         if !by_manager {
-            // What was so before it was started by hand is history, a give-up included.
+            // A start by hand ends what was before, a give-up included.
             incident.trigger = Trigger::Automatic;
             (incident.file, incident.taken_along, incident.stopped_after) = (None, None, None);
             if incident.given_up.take().is_some() {
@@ -191,7 +190,7 @@ impl Healer {
         }
     }
 
-    /// Something is to be found out about it that its state alone does not tell.
+    /// Inspects a worker for a problem that its unit's state alone does not show.
     pub(super) fn suspect(&mut self, name: &UnitName, suspicion: State) {
         if let Some(incident) = self.incidents.get_mut(name) {
             incident.suspected = Some(suspicion);
@@ -199,13 +198,13 @@ impl Healer {
         self.make_due(name);
     }
 
-    /// It is down without having failed. Why is seen by a look.
+    /// It is down without having failed. An inspection shows why.
     pub(super) fn went_down(&mut self, name: &UnitName) {
         self.suspect(name, State::ExpectedButStopped);
     }
 
-    /// A person cleared the failure of a worker. Mostly they start it next; if not, a look tells whether it is
-    /// still wanted.
+    /// A person cleared the failure of a worker. Usually they start it next; if not, an inspection shows whether it
+    /// should still be up.
     pub(super) fn notice_a_cleared_failure(&mut self, now: Timestamp, name: &UnitName) {
         let cleared = self.units.get(name).is_some_and(|unit| unit.cleared == Some(ClearedBy::Person));
         let Some(incident) = self.incidents.get_mut(name) else { return };
@@ -219,7 +218,7 @@ impl Healer {
     pub(super) fn stopped(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         let failed = self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed);
         let is_news = |incident: &Incident| incident.is_public() || incident.attempts > 0 || incident.attempt_under_way;
-        // That a worker that was well was stopped, and ended well, is nothing to tell.
+        // The stop or clean end of a healthy worker is not worth an event.
         if failed || self.incidents.get(name).is_some_and(is_news) || self.policy.heals(State::ExpectedButStopped) {
             self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
         }
@@ -228,7 +227,7 @@ impl Healer {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         (incident.attempt_under_way, incident.stop_asked, incident.awaited) = (false, false, false);
         (incident.announced, incident.told, incident.scheduled) = (false, None, None);
-        // Known before the stop, it may be of an earlier run.
+        // A run that was recorded before the stop may be an earlier one.
         incident.run = None;
         incident.given_up = None;
         incident.stop_is_certain = false;
@@ -238,7 +237,7 @@ impl Healer {
         }
     }
 
-    /// Nothing is left to heal, by the doing of a person.
+    /// A person's action has left nothing to heal.
     pub(super) fn dismiss(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         let Some(incident) = self.incidents.get(name) else { return };
         if incident.is_public() {
@@ -247,11 +246,11 @@ impl Healer {
         self.rest(now, name);
     }
 
-    /// The illness is over. Its history is kept until the worker has been up for `reset_after`.
+    /// The incident is over. Its history is kept until the worker has been up for `reset_after`.
     pub(super) fn rest(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         if incident.phase == Phase::GaveUp || incident.given_up.is_some() {
-            // Others took care of it where we could not: a new series of attempts may follow.
+            // Something else succeeded where our attempts failed: the next incident gets a new series.
             incident.attempts = 0;
         }
         self.leave(name);
@@ -270,7 +269,7 @@ impl Healer {
         }
     }
 
-    /// Up and not ill: at the beginning that may be an attempt of an earlier daemon's.
+    /// It is up and healthy; at the beginning, that may be the attempt of an earlier daemon.
     pub(super) fn is_well(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         if std::mem::take(&mut incident.restored) {
@@ -298,7 +297,7 @@ impl Healer {
             false
         };
         let Some(incident) = self.incidents.get_mut(name) else { return };
-        // That a worker ended without error, and that is left so, is shown where states are shown: it is no event.
+        // A clean end that is left alone is shown in the state, and is not worth an event.
         let is_quiet = refusal == Refusal::StateNotHealed(State::ExpectedButStopped) && !incident.is_public();
         if !is_quiet && incident.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
             incident.told = Some(refusal.clone());
@@ -324,7 +323,7 @@ impl Healer {
         self.inspect_baseline(name);
     }
 
-    /// Evidence that is not there yet is looked for again, soon at first: the journal may be behind.
+    /// Searches again for evidence that is missing, soon at first: the journal may lag behind.
     pub(super) fn reinspect_in_doubt(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         let wait = CONTRADICTION_DELAY.saturating_mul(1 << incident.doubts.min(6)).min(RECHECK_INTERVAL);
@@ -362,7 +361,7 @@ impl Healer {
     }
 }
 
-/// The few ways in which state is changed.
+/// Functions that change state.
 impl Healer {
     pub(super) fn inspect(&mut self, name: &UnitName, purpose: Purpose, detail: Detail) {
         self.ticket = self.ticket.wrapping_add(1);
@@ -373,7 +372,7 @@ impl Healer {
         self.actions.push(Action::Inspect { unit: name.clone(), id, detail });
     }
 
-    /// Has a look taken at the unit's files, unless it is known what they were like at the failure.
+    /// Inspects the unit files, unless their state at the failure is known.
     pub(super) fn inspect_baseline(&mut self, name: &UnitName) {
         let known = self
             .incidents
@@ -384,7 +383,7 @@ impl Healer {
         }
     }
 
-    /// The answer to that look.
+    /// Handles the result of that inspection.
     pub(super) fn baseline_inspected(&mut self, name: &UnitName, result: Result<Inspection, String>) {
         let (Some(incident), Ok(seen)) = (self.incidents.get_mut(name), result) else { return };
         incident.note_file(&seen);
@@ -460,7 +459,7 @@ impl Healer {
         }
     }
 
-    /// Uses what is known of where the unit works to tell apart what the name alone could not.
+    /// Uses the unit's location to resolve what its name alone could not.
     pub(super) fn settle_resolution(&mut self, name: &UnitName, place: &Location) {
         let Some(unit) = self.units.get_mut(name) else { return };
         if place.container {

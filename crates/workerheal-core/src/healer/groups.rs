@@ -1,4 +1,4 @@
-//! Workers that wait for the same unit: they are told about together, and come back together.
+//! Workers that wait for the same unit: they are reported together, and come back together.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use crate::diagnosis::Refusal;
 use crate::event::{Event, Phase as EventPhase};
 use crate::units::{Parent, UnitName};
 
-/// How long to wait for more workers of a unit that went down before they are told about together.
-const GATHER: Duration = Duration::from_secs(1);
-/// So many workers are named in a summary.
-const NAMED: usize = 3;
+/// How long to wait for further workers of a unit that went down before they are reported together.
+const GROUP_DELAY: Duration = Duration::from_secs(1);
+/// Maximum number of workers named in a summary.
+const MAX_NAMED: usize = 3;
 
 /// Workers that wait for one unit.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     children: BTreeSet<UnitName>,
-    /// When they are told about together.
+    /// When to report them together.
     summary: Option<Timestamp>,
-    /// How many the last summary counted.
+    /// The number of workers in the last summary.
     told: usize,
-    /// The state of the unit when the last of them was held.
+    /// The unit's state when the last worker was held.
     state: &'static str,
     /// When the unit had last ceased to be up then.
     left: Option<Duration>,
 }
 
 impl Healer {
-    /// Takes a worker into the group of those that wait for the unit. Answers whether it is one of
+    /// Adds a worker to the group of a unit. Returns whether it is one of many, so that a summary follows.
     /// many, so that a summary follows.
     pub(super) fn join(&mut self, now: Timestamp, name: &UnitName, parent: &Parent) -> bool {
         self.leave(name);
@@ -45,8 +45,8 @@ impl Healer {
         }
         let many = group.children.len() > 1;
         if many && group.children.len() > group.told && group.summary.is_none() {
-            group.summary = Some(now + GATHER);
-            self.summaries.insert((now + GATHER, parent.name.clone()));
+            group.summary = Some(now + GROUP_DELAY);
+            self.summaries.insert((now + GROUP_DELAY, parent.name.clone()));
         }
         for other in others {
             if self.waits_for(&other, &parent.name) {
@@ -56,7 +56,7 @@ impl Healer {
         many
     }
 
-    /// Takes a worker out of the group that it is in, if any.
+    /// Removes a worker from its group, if any.
     pub(super) fn leave(&mut self, name: &UnitName) {
         let Some(parent) = self.incidents.get_mut(name).and_then(|incident| incident.waits_for.take()) else { return };
         let Some(group) = self.groups.get_mut(&parent) else { return };
@@ -68,13 +68,12 @@ impl Healer {
         }
     }
 
-    /// Whether the worker is the one of its group that finds out how the unit is that all wait for:
-    /// one look for all of them.
+    /// Whether the worker is the one of its group that is inspected on behalf of all.
     pub(super) fn looks_for_its_group(&self, name: &UnitName, parent: &str) -> bool {
         self.groups.get(parent).and_then(|group| group.children.first()).is_none_or(|first| first == name)
     }
 
-    /// Looks again at all workers that wait for a unit, as it has come up.
+    /// Inspects all workers that wait for a unit, as it has come up.
     pub(super) fn wake_group(&mut self, now: Timestamp, parent: &str) {
         let Some(group) = self.groups.get(parent) else { return };
         for child in group.children.clone() {
@@ -91,7 +90,7 @@ impl Healer {
         self.incidents.get(name).is_some_and(|incident| is_held(&incident.phase))
     }
 
-    /// Tells about the groups whose time has come.
+    /// Reports the groups whose summary is due.
     pub(super) fn summarize(&mut self, now: Timestamp) {
         while let Some((at, _)) = self.summaries.first()
             && *at <= now
@@ -104,8 +103,8 @@ impl Healer {
                 continue;
             }
             group.told = count;
-            let named: Vec<&str> = group.children.iter().take(NAMED).map(UnitName::short).collect();
-            let more = if count > NAMED { ", …" } else { "" };
+            let named: Vec<&str> = group.children.iter().take(MAX_NAMED).map(UnitName::short).collect();
+            let more = if count > MAX_NAMED { ", …" } else { "" };
             let mut event = Event::new(EventPhase::Held);
             event.reason =
                 format!("{count} workers wait for {parent}, which {} ({}{more})", group.state, named.join(", "));

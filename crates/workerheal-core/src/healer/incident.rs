@@ -1,4 +1,4 @@
-//! The course of one worker's illness: where it stands, and what is remembered of it.
+//! The incident of one worker: its phase, and what is known about it.
 
 use super::{InspectionId, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
@@ -6,33 +6,33 @@ use crate::rules::GivenUp;
 use crate::units::{Deactivation, Inspection, UnitFile, has_run_since};
 use std::time::Duration;
 
-/// Where a worker stands. Each is drawn in the diagram of the parent module.
+/// The phase of an incident, see the diagram in the parent module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     /// An attempt is due and waits for a free slot.
     Due,
-    /// The close look before an attempt is under way.
+    /// The inspection before an attempt is under way.
     Inspecting,
     /// The next attempt is made at `until`, if the worker is still down then.
     Waiting { until: Timestamp },
-    /// Something has to happen first.
+    /// It waits for something.
     Held(Refusal),
     /// The start job is under way.
     Starting,
-    /// It comes up, by whatever hand, and has to stay up for `stable_after`. While the manager restarts it by
-    /// itself it stays here.
+    /// It is coming up, for whatever reason, and has to stay up for `stable_after`. While the manager restarts it
+    /// automatically it stays in this phase.
     Proving,
-    /// The close look that ends the proving time is under way.
+    /// The inspection at the end of the proving time is under way.
     Verifying,
-    /// Another client's job took the place of the start; what becomes of the unit tells why.
+    /// Another client's job replaced the start; what becomes of the unit shows why.
     Cancelled,
-    /// Its user stopped it. Nothing is done until it comes up.
+    /// You stopped it. Nothing is done until it comes up.
     Stopped,
     /// It is down without having failed, as it should be.
     Off,
     /// No further attempts.
     GaveUp,
-    /// Not ill; earlier attempts are remembered until it has been up for `reset_after`.
+    /// Healthy; the history of attempts is kept until it has been up for `reset_after`.
     Resting,
 }
 
@@ -40,7 +40,7 @@ impl Phase {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Due => "due",
-            Self::Inspecting => "looking",
+            Self::Inspecting => "inspecting",
             Self::Waiting { .. } => "waiting",
             Self::Held(_) => "held",
             Self::Starting => "starting",
@@ -54,71 +54,71 @@ impl Phase {
         }
     }
 
-    /// Whether the manager is busy on behalf of the worker.
+    /// Whether the incident counts as a concurrent start.
     pub fn takes_a_slot(&self) -> bool {
         matches!(self, Self::Inspecting | Self::Starting)
     }
 
-    /// Whether the worker is ill and nothing is under way for it.
+    /// Whether the worker is unhealthy and nothing is under way for it.
     pub fn waits(&self) -> bool {
         matches!(self, Self::Due | Self::Waiting { .. } | Self::Held(_) | Self::GaveUp)
     }
 }
 
-/// What is remembered of a worker that is ill, or was lately.
+/// What is known about a worker that is unhealthy, or was lately.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is remembered for a rule of its own")]
 pub(super) struct Incident {
     pub phase: Phase,
-    /// What it is looked at for, where its state alone does not tell.
+    /// What it is inspected for, where its unit's state alone does not show a problem.
     pub suspected: Option<State>,
-    /// What the last look before an attempt said is wrong with it.
+    /// What is wrong with it by the last inspection before an attempt.
     pub diagnosed: Option<State>,
-    /// How long it has to stay up to count as healed, if whoever asked for it says so.
+    /// How long it has to stay up to count as healed, if the request says so.
     pub proving_time: Option<Duration>,
-    /// Attempts since the history was last forgotten.
+    /// Attempts since the history was last reset.
     pub attempts: u32,
-    /// No attempt is made before this.
+    /// No attempt is made before this time.
     pub not_before: Timestamp,
-    /// How often in a row the manager would not have a start at all.
+    /// How many starts in a row the manager has refused.
     pub refused: u32,
-    /// When the timer of this track runs out, if one is set.
+    /// When the timer of this incident expires, if one is set.
     pub timer: Option<Timestamp>,
-    /// The looks whose answers are awaited.
+    /// The inspections that are under way.
     pub inspections: PendingInspections,
-    /// What the unit's files were like when it failed: what is seen later is compared with that.
+    /// The unit files at the failure, to detect later changes.
     pub file: Option<UnitFile>,
-    /// What they were like when they were last looked at.
+    /// The definition of the unit at the last inspection.
     pub definition: Option<u64>,
-    /// Its last run, as far as it is known.
+    /// Its last run, if known.
     pub run: Option<String>,
     pub last_failure: String,
-    /// That its user stopped it was confirmed by the journal, or is something that the journal cannot know.
+    /// That it was stopped on request was confirmed by the journal, or is something that the journal cannot know.
     pub stop_is_certain: bool,
     /// Why it was given up, and what would have to change.
     pub given_up: Option<GivenUp>,
-    /// The fall in which a unit that it needs took it along: that stop was not meant for it.
+    /// The deactivation in which a unit that it needs took it down: that stop was not meant for it.
     pub taken_along: Option<Deactivation>,
-    /// The run after which a person was seen to stop it while it was down, which the journal does not know.
+    /// The run after which you stopped it while it was down. The journal does not record such a stop.
     pub stopped_after: Option<String>,
-    /// When the look that is under way was asked for.
+    /// When the current inspection was requested.
     pub inspected_at: Timestamp,
-    /// When its start was told to be done.
+    /// When its start job was reported as done.
     pub started_at: Timestamp,
-    /// It takes a look into the journal to tell whether it was stopped.
+    /// Whether a search in the journal is needed to tell if it was stopped.
     pub needs_stop_evidence: bool,
-    /// Where it refused its health probe, often enough.
+    /// The address at which it has refused its health probe often enough.
     pub refuses: Option<String>,
-    /// It has answered its health probe since it was restarted.
+    /// Whether it has answered its health probe since it was restarted.
     pub answered: bool,
-    /// The unit that it was held for and is in the group of.
+    /// The unit that it waits for, in whose group it is.
     pub waits_for: Option<String>,
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub trigger: Trigger,
-    /// A person asked for it, and is to hear what became of it, no matter who brought it about.
+    /// A person requested it and is to be informed of the result, whatever brought it about.
     pub awaited: bool,
-    /// It is known from before this daemon started, and the wait it was in goes on.
+    /// It is known from before this daemon started, and its wait continues.
     pub restored: bool,
     /// An earlier daemon was in the middle of an attempt.
     pub attempt_open: bool,
@@ -126,21 +126,21 @@ pub(super) struct Incident {
     pub attempt_under_way: bool,
     /// A stop was requested while our start was under way.
     pub stop_asked: bool,
-    /// That its failure was cleared has been taken in.
+    /// That its failure was cleared has been handled.
     pub cleared_seen: bool,
-    /// How often in a row a look has shown that it is on its way up, though it had been told to have failed.
+    /// How often in a row an inspection showed it coming up although it had been reported as failed.
     pub contradictions: u32,
-    /// When it failed, by the manager's clock: the first of the failures since it was last well.
+    /// When it failed, by the manager's clock: the first failure since it was last healthy.
     pub fell: Option<Duration>,
-    /// How long it was down, once it has been seen to be up again.
+    /// How long it was down, once an inspection has shown it up again.
     pub downtime: Option<Duration>,
-    /// How often in a row it could not be told whether it was stopped.
+    /// How often in a row it was unknown whether it was stopped.
     pub doubts: u32,
-    /// Whether the world has been told that it is down.
+    /// Whether an event has reported that it is unhealthy.
     pub announced: bool,
-    /// The reason for holding that the world has been told.
+    /// The last reported reason for holding.
     pub told: Option<Refusal>,
-    /// The time of the next attempt that the world has been told.
+    /// The last reported time of the next attempt.
     pub scheduled: Option<Timestamp>,
 }
 
@@ -188,7 +188,7 @@ impl Incident {
         }
     }
 
-    /// Forgets what belongs to one illness, and keeps the history of attempts.
+    /// Resets what belongs to one incident, and keeps the history of attempts.
     pub fn ends(&mut self) {
         self.begins_anew();
         self.file = None;
@@ -196,7 +196,7 @@ impl Incident {
         self.stopped_after = None;
     }
 
-    /// Forgets how the illness was dealt with so far, and keeps what is known of its cause.
+    /// Resets how the incident was handled so far, and keeps what is known about its cause.
     pub fn begins_anew(&mut self) {
         self.suspected = None;
         self.diagnosed = None;
@@ -219,13 +219,12 @@ impl Incident {
         (self.trigger, self.awaited) = (Trigger::Automatic, false);
     }
 
-    /// Whether the world knows that something is wrong, so that it has to be told when it is over.
+    /// Whether an event has reported a problem, so that its end has to be reported too.
     pub fn is_public(&self) -> bool {
         self.announced || self.told.is_some() || self.awaited
     }
 
-    /// Takes in what the unit's files are like, unless it is known already what they were like at the failure, or
-    /// when it was enabled since.
+    /// Records the unit files, unless their state at the failure is known already, or when the unit was enabled since.
     pub fn note_file(&mut self, seen: &Inspection) {
         let is_enabled = |file: Option<UnitFile>| file.is_some_and(|file| file.enabled);
         if self.file.is_none() || (is_enabled(seen.file) && !is_enabled(self.file)) {
@@ -233,12 +232,12 @@ impl Incident {
         }
     }
 
-    /// Whether its user stopped it, and the run that this shows is still that one.
+    /// Whether it was stopped on request, and has not run since.
     pub fn was_stopped_in(&self, seen: &Inspection) -> bool {
         self.phase == Phase::Stopped && !has_run_since(self.run.as_deref(), seen.run.as_deref())
     }
 
-    /// Whether something is remembered that has to survive a restart of the daemon.
+    /// Whether there is anything that has to survive a restart of the daemon.
     pub fn is_worth_saving(&self) -> bool {
         self.attempts > 0
             || self.file.is_some()
@@ -250,12 +249,12 @@ impl Incident {
     }
 }
 
-/// The looks at a worker that are under way, at most one of a kind.
+/// The inspections of a worker that are under way, at most one of each kind.
 #[derive(Debug, Default)]
 pub(super) struct PendingInspections {
-    /// The one that decides what happens next.
+    /// The inspection that decides what happens next.
     deciding: Option<InspectionId>,
-    /// The one that is for later.
+    /// The inspection that records a baseline for later.
     baseline: Option<InspectionId>,
 }
 
@@ -267,30 +266,30 @@ impl PendingInspections {
         }
     }
 
-    /// Awaits the answer to a look, and no longer that to an earlier one of its kind.
+    /// Registers an inspection, in place of an earlier one of its kind.
     pub fn open(&mut self, id: InspectionId) {
         *self.slot(id.purpose) = Some(id);
     }
 
-    /// Whether the answer to this look is awaited; from now on it is not.
+    /// Whether this inspection is pending; from now on it is not.
     pub fn close(&mut self, id: InspectionId) -> bool {
         self.slot(id.purpose).take_if(|open| *open == id).is_some()
     }
 
-    /// Whether a look for this purpose is under way.
+    /// Whether an inspection for this purpose is pending.
     pub fn is_open(&self, purpose: Purpose) -> bool {
         [self.deciding, self.baseline].into_iter().flatten().any(|id| id.purpose == purpose)
     }
 
-    /// The look for this purpose that is under way.
+    /// The pending inspection for this purpose.
     #[cfg(test)]
     pub fn under_way(&self, purpose: Purpose) -> Option<InspectionId> {
         [self.deciding, self.baseline].into_iter().flatten().find(|id| id.purpose == purpose)
     }
 }
 
-/// How soon to look again where the manager's answers contradict each other for a moment.
+/// How soon to inspect again when the manager's answers contradict each other for a moment.
 pub(super) const CONTRADICTION_DELAY: Duration = Duration::from_secs(1);
-/// How often to look again at a worker for which nothing is done, should what would change that
-/// have been missed: the signal of a reload, a short life between two lists.
+/// How often to inspect a worker that is left alone, in case a change was missed: the signal of a reload, a short run
+/// between two lists.
 pub(super) const RECHECK_INTERVAL: Duration = Duration::from_secs(60);

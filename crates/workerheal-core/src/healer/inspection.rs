@@ -1,4 +1,4 @@
-//! The close look that precedes every attempt: what is asked, and what the answer leads to.
+//! The inspection before every attempt: what is requested, and what follows from the result.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::diagnosis::{Refusal, State, Trigger};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
 use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
 
-/// A start or stop that has taken this much longer than it may is stuck; and so soon it is looked at again what a look
-/// shows otherwise than it was signalled.
-const BEYOND: Duration = Duration::from_millis(20);
+/// A start or stop is stuck when it exceeds its limit by this much. Also how soon to inspect again when an inspection
+/// contradicts a signal.
+const TIMEOUT_MARGIN: Duration = Duration::from_millis(20);
 
 impl Healer {
-    /// Whether its stop was seen. A person who asks for it later means something newer.
+    /// Whether a stop was seen. A later request by a person is newer intent.
     pub(super) fn was_stopped_since(&self, name: &UnitName) -> bool {
         self.incidents
             .get(name)
@@ -22,12 +22,12 @@ impl Healer {
             && self.stop_seen(name)
     }
 
-    /// Whether a stop on request was under way since the unit was last up.
+    /// Whether a requested stop was under way since the unit was last up.
     pub(super) fn stop_seen(&self, name: &UnitName) -> bool {
         self.units.get(name).is_some_and(|unit| unit.stop_seen)
     }
 
-    /// Takes the close look that precedes every attempt.
+    /// Starts the inspection that precedes every attempt.
     pub(super) fn inspect_due(&mut self, now: Timestamp, name: &UnitName) {
         if self.incidents.get(name).is_none_or(|incident| incident.phase != Phase::Due) {
             return;
@@ -54,7 +54,7 @@ impl Healer {
 
     pub(super) fn due_inspected(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         if self.frozen {
-            // What was seen may be wrong already: look again when the doubt is over.
+            // The result may be outdated: inspect again when the manager answers reliably.
             return self.make_due(name);
         }
         let seen = match result {
@@ -65,10 +65,10 @@ impl Healer {
             }
         };
         if let Some(incident) = self.incidents.get_mut(name) {
-            // Even if it is not covered just now.
+            // Even if it is not covered at the moment.
             incident.note_file(&seen);
             if incident.trigger == Trigger::Request && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
-                // Another client has done what they wanted.
+                // Another client has fulfilled the request.
                 incident.trigger = Trigger::Automatic;
             }
         }
@@ -101,7 +101,7 @@ impl Healer {
         }
         let Some(incident) = self.incidents.get_mut(name) else { return };
         if in_doubt {
-            // What was signalled is not enough: the journal knows.
+            // The signals are inconclusive: search the journal.
             incident.needs_stop_evidence = true;
             self.make_due(name);
             return;
@@ -125,10 +125,10 @@ impl Healer {
             incident.fell = incident.fell.or(seen.deactivation.map(|deactivation| deactivation.down));
         }
         let was_orphaned = incident.suspected == Some(State::Orphaned);
-        // What is wrong now need not be wrong with the file that an earlier look was taken at.
+        // What is wrong now need not be wrong with the file of an earlier inspection.
         let earlier = incident.definition.filter(|_| !matches!(verdict, Verdict::Unrecoverable(_)));
         incident.definition = seen.file.map(|file| file.definition).or(earlier);
-        // It is not asked of one that has only just gone down; then what is known is of an earlier one.
+        // Not requested right after a failure; then the known run is an earlier one.
         incident.run.clone_from(&seen.run);
         incident.suspected = suspected(state, incident.suspected);
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
@@ -169,7 +169,7 @@ impl Healer {
         }
     }
 
-    /// All that a decision about the worker rests on; `None` if it is not covered.
+    /// Everything that a decision about the worker depends on; `None` if it is not covered.
     pub(super) fn case<'a>(&'a self, now: Timestamp, name: &'a UnitName, seen: &'a Inspection) -> Option<Case<'a>> {
         let worker = self.worker(name)?;
         let unit = self.units.get(name);
@@ -200,14 +200,14 @@ impl Healer {
         Some(Case { context: self.context(), unit: name, worker, seen, history })
     }
 
-    /// A start or stop that is under way need not be looked at before it has taken longer than it may.
+    /// A start or stop that is under way need not be inspected before it exceeds its limit.
     fn may_take_longer(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
         let Some((transition, unit)) = seen.transition.zip(self.units.get_mut(name)) else { return };
         let limit = transition.limit.unwrap_or(self.policy.timeout);
-        unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + BEYOND);
+        unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + TIMEOUT_MARGIN);
     }
 
-    /// A look showed that nothing is wrong, or that something is under way.
+    /// An inspection showed that nothing is wrong, or that something is under way.
     fn found_well(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
         let suspected = self.incidents.get(name).and_then(|incident| incident.suspected);
         self.may_take_longer(now, name, seen);
@@ -220,13 +220,14 @@ impl Healer {
                 self.is_down_as_it_should_be(now, name, seen, was_cleared);
             }
             _ if seen.active.is_up() => self.comes_up(now, name),
-            // The manager is about to restart it, or it is on its way: its changes decide.
+            // The manager is about to restart it, or it is coming up: signals decide.
             _ => {
                 self.enter(name, Phase::Proving);
-                // Told late, or for an instant only: if it lasts, look again.
+                // Reported late, or for an instant only: if it lasts, inspect again.
                 if condition == UnitCondition::Unhealthy {
                     let Some(incident) = self.incidents.get_mut(name) else { return };
-                    let wait = BEYOND.saturating_mul(1 << incident.contradictions.min(6)).min(CONTRADICTION_DELAY);
+                    let wait =
+                        TIMEOUT_MARGIN.saturating_mul(1 << incident.contradictions.min(6)).min(CONTRADICTION_DELAY);
                     incident.contradictions = incident.contradictions.saturating_add(1);
                     self.set_timer(name, Some(now + wait));
                 } else {
@@ -251,12 +252,12 @@ impl Healer {
     }
 }
 
-/// Whether a verdict about a worker that is down rests on its not having been stopped on purpose.
+/// Whether a verdict about a worker that is down depends on its not having been stopped on purpose.
 fn wants_evidence(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
 }
 
-/// What its unit's state alone does not tell of a worker is remembered from one look to the next: that state is no
+/// The problem to carry over to the next inspection, where the unit's state alone does not show it: that state is no
 /// recovery.
 fn suspected(state: Option<State>, before: Option<State>) -> Option<State> {
     match state {
@@ -265,7 +266,7 @@ fn suspected(state: Option<State>, before: Option<State>) -> Option<State> {
             | State::Stuck
             | State::Unreachable
             | State::ExpectedButStopped
-            // Whatever becomes of the unit, it is nothing else until its directory is back.
+            // Whatever becomes of the unit, this stays true until its directory is back.
             | State::Orphaned,
         ) => state,
         Some(State::Failed | State::StartLimitHit) => None,

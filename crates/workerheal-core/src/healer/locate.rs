@@ -1,6 +1,5 @@
-//! Where units work: found out once for each, to know whose workers they are, and told again when a
-//! directory vanishes or comes back. Nothing signals that, and a worker without its directory may well
-//! go on running.
+//! Locations of units: found out once for each, to know whose workers they are, and reported again when a directory
+//! vanishes or comes back. Nothing signals that, and a worker without its directory may well continue to run.
 
 use super::incident::Phase;
 use super::{Healer, Timestamp};
@@ -8,13 +7,12 @@ use crate::diagnosis::State;
 use crate::selector::Resolution;
 use crate::units::{LoadState, Location, UnitName};
 
-/// Where a unit works, or why that cannot be told.
+/// The location of a unit, or why it is unknown.
 pub type Located = (UnitName, Result<Location, String>);
 
 impl Healer {
-    /// The units of which it is not known where they work, each answered once; first those whose names do
-    /// not tell whose they are. To be asked for after every list, and answered with
-    /// [`Fact::Located`](super::Fact::Located).
+    /// The units without a known location, each returned once; those whose names are ambiguous come first. To be called
+    /// after every list, and answered with [`Fact::Located`](super::Fact::Located).
     #[must_use]
     pub fn take_unlocated(&mut self) -> Vec<UnitName> {
         if self.frozen || !std::mem::take(&mut self.has_newcomers) {
@@ -31,7 +29,7 @@ impl Healer {
         names.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Whether it is known of every unit whose worker it is.
+    /// Whether it is known for every unit which worker it is.
     #[must_use]
     pub fn knows_all_workers(&self) -> bool {
         !self.frozen && self.units.values().all(|unit| unit.resolution != Resolution::NeedsDirectory)
@@ -41,7 +39,7 @@ impl Healer {
         for (name, location) in locations {
             let Some(unit) = self.units.get_mut(&name) else { continue };
             let Ok(location) = location else {
-                // With the next list it is asked again.
+                // It is requested again with the next list.
                 (unit.located, self.has_newcomers) = (false, true);
                 continue;
             };
@@ -58,7 +56,7 @@ impl Healer {
         }
     }
 
-    /// A worker that is held for its directory is looked at again.
+    /// Inspects a worker that is held because of its directory.
     fn directory_is_back(&mut self, name: &UnitName) {
         let is_held = self.incidents.get(name).is_some_and(|incident| {
             matches!(incident.phase, Phase::Held(_))

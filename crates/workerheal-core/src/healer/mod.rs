@@ -1,12 +1,12 @@
-//! The healer: a state machine that takes facts and the time, and answers with actions.
+//! The healer: a state machine that takes facts and the time, and returns actions.
 //!
-//! It performs nothing itself. The daemon turns the world into [`Fact`]s, calls
-//! [`Healer::observe`], and performs the [`Action`]s; the command line drives the same machine for
-//! a batch; tests drive it without waiting. The life of one worker's illness:
+//! It performs nothing itself. The daemon turns what happens into [`Fact`]s, calls [`Healer::observe`], and performs
+//! the [`Action`]s; the command line drives the same machine for a batch; tests drive it without waiting. The phases of
+//! an incident:
 //!
 //! ```text
-//!             fails                look says ill                 job done             stable_after
-//!   well ───────────► due ─► looking ──────────► starting ─────────────► proving ─► verifying ─► resting
+//!             fails                is unhealthy                  job done             stable_after
+//!   well ───────────► due ─► inspecting ───────► starting ─────────────► proving ─► verifying ─► resting
 //!     ▲                ▲        │                    │                    ▲ │           │           │
 //!     │                │        ├─ needs something ► held ─ has passed ► due│           │           │
 //!     │                │        ├─ stopped on request ► stopped           │ │           │           │
@@ -16,36 +16,33 @@
 //!     └──────────────────────────── up for reset_after: attempts forgotten ◄────────────────────────┘
 //! ```
 //!
-//! Coming up is one thing, by whatever hand: a worker that we started is `healed`, one that its user or
-//! the service manager started is `recovered`, both once they have stayed up for `stable_after`. Until then
-//! attempts and give-ups stand. While the manager restarts a worker by itself it stays in `proving`.
+//! How a worker comes up makes one difference only: a worker that we started is `healed`, one that a person or the
+//! service manager started is `recovered`, both once they have stayed up for `stable_after`. Until then attempts and
+//! give-ups stand. While the manager restarts a worker automatically it stays in `proving`.
 //!
-//! From every state the worker can be taken down by its user (`stopped`), or cease to be covered. One
-//! short-lived state waits for what becomes of the unit: `cancelled`, when another client's job took the
-//! place of our start. A worker that was looked at because it is down without having failed, and is down as
-//! it should be, is `off`.
+//! In every phase a person can stop the worker (`stopped`), or it can cease to be covered. The short-lived phase
+//! `cancelled` waits for what becomes of the unit when another client's job replaced our start. A worker that was
+//! inspected because it is down without having failed, and should be down, is `off`.
 //!
-//! Each attempt is preceded by a close look at the unit, so that a mask, a stop or a pending job of
-//! the last instant is respected, and ended by another, so that a worker that died and was restarted
-//! in between does not count as healed. What a look comes to is decided by the [rules](super::rules);
-//! here is only what follows from that.
+//! An inspection precedes each attempt, so that a mask, a stop or a pending job of the last instant is respected;
+//! another one ends it, so that a worker that died and was restarted in between does not count as healed. The
+//! [rules](super::rules) judge the result of an inspection; this module draws the consequences.
 //!
-//! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next [`Fact::Units`]
-//! leads to the same decisions if every change was missed, and workers for which nothing is done are
-//! looked at now and then all the same. A signal is never proof that a worker was not stopped: that
-//! takes its timestamps, or the journal.
+//! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next [`Fact::Units`] leads to the same
+//! decisions if every change was missed, and workers that are left alone are inspected from time to time. A signal is
+//! never proof that a worker was not stopped: that takes its timestamps, or the journal.
 //!
-//! - [`transitions`]: what each phase makes of each fact; the table to begin with.
-//! - [`inspection`]: the close look that precedes every attempt, and what its answer leads to.
-//! - [`attempts`]: how an attempt begins, and the ways in which it ends.
-//! - [`decisions`]: to begin, to wait, to hold, to leave alone; and the few ways in which state is changed.
-//! - [`monitoring`]: health probes, and second looks at what is left alone.
+//! - [`transitions`]: what each phase makes of each fact; start reading here.
+//! - [`inspection`]: the inspection before every attempt, and what follows from its result.
+//! - [`attempts`]: how an attempt begins, and how it ends.
+//! - [`decisions`]: to begin, to wait, to hold, to leave alone; and the few functions that change state.
+//! - [`monitoring`]: health probes, and repeated inspections of workers that are left alone.
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`persistence`]: what survives a restart.
-//! - [`locations`]: where units work, and directories that vanish.
-//! - [`unit`](mod@unit): what is known of one unit, healthy or not.
-//! - [`report`]: how things are, for those who ask.
-//! - [`incident`]: the phases, and what is remembered of one worker.
+//! - [`locate`]: locations of units, and directories that vanish.
+//! - [`unit`](mod@unit): what is known about one unit, healthy or not.
+//! - [`report`]: the state of all workers, on request.
+//! - [`incident`]: the phases, and what is known about one incident.
 
 mod attempts;
 mod decisions;
@@ -67,6 +64,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::ContextRef;
 use super::diagnosis::{Refusal, Trigger, Unrecoverable};
 use super::event::Event;
 use super::explain::{Explanation, References};
@@ -74,7 +72,7 @@ use super::pauses::{Pauses, Target};
 use super::policy::Policy;
 use super::probe::{Probe, ProbeResult};
 use super::registry::Registry;
-use super::rules::{ContextRef, Start};
+use super::rules::Start;
 use super::selector::{Resolution, Selector};
 use super::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus};
 use groups::Group;
@@ -84,29 +82,28 @@ use unit::{Unit, UnitCondition};
 pub use super::time::Timestamp;
 pub use locate::Located;
 
-/// Something that is known now.
+/// An input of the healer.
 #[derive(Debug, Clone)]
 pub enum Fact {
-    /// All units that can be covered and are loaded: complete, so what is missing is gone. Ends
-    /// the doubt that [`Fact::Frozen`] began.
+    /// All loaded units that can be covered. The list is complete: a unit that is missing is gone. Ends the uncertainty
+    /// that [`Fact::Frozen`] began.
     Units(Vec<UnitStatus>),
-    /// One unit changed just now.
+    /// One unit has just changed.
     Changed(UnitStatus),
-    /// What is known of the units may be wrong until the next [`Fact::Units`]: the manager
-    /// reloads its files, or cannot be reached.
+    /// The known states of units may be wrong until the next [`Fact::Units`]: the manager reloads its files, or cannot
+    /// be reached.
     Frozen,
-    /// The answer to [`Action::Inspect`]; an error says why there is none.
+    /// The result of [`Action::Inspect`]; an error says why there is none.
     Inspected(UnitName, InspectionId, Result<Inspection, String>),
     /// How the start of [`Action::Start`] ended.
     Finished(UnitName, Outcome),
-    /// Another client's job succeeded that was not one that does nothing (`try-restart` of a unit that is
-    /// down).
+    /// Another client's job succeeded, and was not one without effect (`try-restart` of a unit that is down).
     JobDone(UnitName),
-    /// Our start took the place of a stop that was asked for.
+    /// Our start replaced a requested stop.
     StopOverridden(UnitName),
-    /// A start that somebody else asked for ended because a unit that this one needs did not come up.
+    /// Another client's start ended because a unit that this one needs did not come up.
     KeptFromStarting(UnitName),
-    /// The units whose socket has failed: all of them.
+    /// All units with a failed socket.
     FailedSockets(Vec<UnitName>),
     /// The registry's new content.
     Registry(Arc<Registry>),
@@ -114,46 +111,46 @@ pub enum Fact {
     StopMarker(bool),
     /// New settings.
     Settings(Selector, Policy),
-    /// Where units work: of those that [`Healer::take_unlocated`] names, and again of those whose
-    /// directories have vanished or come back.
+    /// Locations of units: of those that [`Healer::take_unlocated`] returns, and again of those whose directories have
+    /// vanished or come back.
     Located(Vec<Located>),
-    /// The answer to [`Action::Probe`].
+    /// The result of [`Action::Probe`].
     Probed(UnitName, ProbeResult),
-    /// A person wants these units healed now.
+    /// A person requests to heal these units now.
     Heal(Vec<UnitName>),
-    /// A person pauses healing, for so long or until it is resumed.
+    /// A person pauses healing, for this long or until it is resumed.
     Pause(Vec<Target>, Option<Duration>),
-    /// A person ends pauses. Workers that were given up are tried anew.
+    /// A person ends pauses. Workers that were given up are tried again.
     Resume(Vec<Target>),
-    /// Nothing but time passed.
+    /// Only time has passed.
     Deadline,
 }
 
 /// How a start ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The start job is done. That the worker stays up remains to be proven.
+    /// The start job is done. The worker still has to stay up.
     Done,
     /// The start job did not succeed; says why.
     Failed(String),
-    /// There was no start, or that is not known; says why.
+    /// There was no start, or that is unknown; says why.
     NotStarted(String),
-    /// The manager would not have it now, because of another client; says why.
+    /// The manager refused the start for now, because of another client; says why.
     Refused(Refusal, String),
-    /// Another client's job took the place of the start.
+    /// Another client's job replaced the start.
     Cancelled,
     /// The manager will refuse every start until the unit is changed.
     Impossible(Unrecoverable),
 }
 
-/// Something the caller is to do.
+/// An output of the healer, for the caller to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Take a close look at a unit and answer with [`Fact::Inspected`].
+    /// Inspect a unit and answer with [`Fact::Inspected`].
     Inspect {
-        /// Which one.
+        /// The unit.
         unit: UnitName,
-        /// Which look it is; part of the answer.
+        /// Identifies the inspection; part of the answer.
         id: InspectionId,
         /// What to find out.
         detail: Detail,
@@ -162,68 +159,67 @@ pub enum Action {
     Start(Start),
     /// Stop a unit that was started although a stop was requested.
     Stop(UnitName),
-    /// Ask a worker that is up whether it is well; answer with [`Fact::Probed`].
+    /// Probe the health of a worker that is up; answer with [`Fact::Probed`].
     Probe {
-        /// Which one.
+        /// The unit.
         unit: UnitName,
-        /// How.
+        /// The probe.
         probe: Probe,
         /// Its directory; `None` is the unit's `WorkingDirectory=`.
         directory: Option<PathBuf>,
     },
-    /// Tell the world.
+    /// Publish an event.
     Emit(Event),
 }
 
-/// One close look among others. An answer that comes when its question is no longer open is
-/// ignored: what it says may be of another life of the worker.
+/// Identifies an inspection. A result is ignored when its inspection is no longer pending: it may be about an earlier
+/// run of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InspectionId {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     ticket: u32,
 }
 
-/// What a close look is for.
+/// The purpose of an inspection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// To decide about an attempt.
+    /// Decides about an attempt.
     Attempt,
-    /// To prove that the worker has stayed up.
+    /// Proves that the worker has stayed up.
     Proof,
-    /// To remember what the unit's files are like, and see later if they were changed. Taken
-    /// once the worker is down for longer: before the first attempt there is no time for it.
+    /// Records the unit files, to detect later changes. Done once the worker has been down for longer: before the first
+    /// attempt there is no time.
     Baseline,
-    /// To see if something has changed with a worker for which nothing is done: its files, or the
-    /// run that was its last.
+    /// Checks whether anything has changed for a worker that is left alone: its files, or its last run.
     Recheck,
-    /// To see if it really has been up for long.
+    /// Checks whether the worker has been up for long.
     Uptime,
 }
 
-/// Whether failures are healed without anybody asking.
+/// Whether the healer acts on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Yes: the daemon.
+    /// It heals failures automatically: the daemon.
     Automatic,
-    /// Only what [`Fact::Heal`] names, one attempt each: the command line.
+    /// It heals only what [`Fact::Heal`] names, with one attempt each: the command line.
     OnRequest,
-    /// They would be: to tell which workers are unhealthy. Its starts are not performed.
+    /// It judges as the daemon would, to tell which workers are unhealthy. Its starts are not performed.
     Inquiry,
 }
 
-/// How many workers are in which condition, for the status line.
+/// The number of workers in each condition, for the status line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Covered workers that are loaded.
     pub workers: usize,
-    /// Being started or proven.
+    /// Workers that are being started or proven.
     pub healing: usize,
-    /// Waiting for their next attempt.
+    /// Workers that wait for their next attempt.
     pub waiting: usize,
-    /// Down until something else happens first.
+    /// Workers that wait for something else.
     pub held: usize,
-    /// Given up.
+    /// Workers that were given up.
     pub gave_up: usize,
 }
 
@@ -239,10 +235,11 @@ pub struct Healer {
     pauses: Pauses,
     /// Source of jitter, passed in so that a run can be repeated.
     random: fastrand::Rng,
-    /// Until the first list, nothing is known that could be acted on.
+    /// Until the first list, nothing is known to act on.
     frozen: bool,
     units: HashMap<UnitName, Unit>,
-    /// The workers that are ill, or were lately. In an order, so that the same facts lead to the same actions.
+    /// Incidents of workers that are unhealthy, or were lately. Ordered, so that the same facts lead to the same
+    /// actions.
     incidents: BTreeMap<UnitName, Incident>,
     timers: BTreeSet<(Timestamp, UnitName)>,
     /// Workers in [`Phase::Due`], in order; an entry whose worker has moved on is skipped.
@@ -251,22 +248,22 @@ pub struct Healer {
     in_flight: usize,
     /// Workers that wait for a unit, by its name.
     groups: HashMap<String, Group>,
-    /// When groups are told about.
+    /// When to report groups.
     summaries: BTreeSet<(Timestamp, String)>,
-    /// The number of the last look.
+    /// The number of the last inspection.
     ticket: u32,
-    /// What has to survive a restart may have changed.
+    /// The state to be saved may have changed.
     saved_state_changed: bool,
-    /// There may be units of which it is not known where they work.
+    /// There may be units without a known location.
     has_newcomers: bool,
-    /// The worker that was given up and was looked at last, to see whether its definition is another.
+    /// The given-up worker that was rechecked last.
     last_rechecked: Option<UnitName>,
-    /// Actions of the fact being observed.
+    /// Actions for the current fact.
     actions: Vec<Action>,
 }
 
 impl Healer {
-    /// A healer that knows nothing yet. It acts from the first [`Fact::Units`] on.
+    /// A healer without any knowledge. It acts from the first [`Fact::Units`] on.
     #[must_use]
     pub fn new(mode: Mode, selector: Selector, policy: Policy, registry: Arc<Registry>, random: fastrand::Rng) -> Self {
         Self {
@@ -293,7 +290,7 @@ impl Healer {
         }
     }
 
-    /// Takes in a fact and answers what to do about it, in order.
+    /// Processes a fact and returns the actions for it, in order.
     #[must_use = "the actions have to be performed"]
     pub fn observe(&mut self, now: Timestamp, fact: Fact) -> Vec<Action> {
         match fact {
@@ -340,7 +337,7 @@ impl Healer {
         std::mem::take(&mut self.actions)
     }
 
-    /// When [`Fact::Deadline`] has to be observed, if no other fact is earlier.
+    /// When [`Fact::Deadline`] has to be observed, unless another fact comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
@@ -348,8 +345,7 @@ impl Healer {
         [timer, summary, self.pauses.next_end()].into_iter().flatten().min()
     }
 
-    /// Why the worker is, or is not, being healed, given what a close look shows. `None` if it is no
-    /// worker.
+    /// Why the worker is, or is not, being healed, given the result of an inspection. `None` if it is no worker.
     #[must_use]
     pub fn explain(
         &mut self,
@@ -362,14 +358,14 @@ impl Healer {
         let case = self.case(now, name, seen)?;
         let (explanation, has_changed) = (case.explain(references), case.has_changed_since_given_up());
         if has_changed {
-            // What is said and what is done are to agree.
+            // What is said and what is done must agree.
             self.set_timer(name, Some(now));
         }
         Some(explanation)
     }
 
-    /// The name of the phase that the worker's illness is in, as drawn in the module's documentation; `None` if it is
-    /// well. For tests that count what was reached.
+    /// The phase of the worker's incident, as named in the module's diagram; `None` if it is healthy. For tests that
+    /// count what was reached.
     #[must_use]
     pub fn phase_of(&self, name: &UnitName) -> Option<&'static str> {
         self.incidents.get(name).map(|incident| incident.phase.name())
@@ -384,7 +380,7 @@ impl Healer {
         }
     }
 
-    /// What holds for all workers alike.
+    /// The settings shared by all workers.
     fn context(&self) -> ContextRef<'_> {
         ContextRef {
             policy: &self.policy,
@@ -394,7 +390,7 @@ impl Healer {
         }
     }
 
-    /// How many workers are in which condition.
+    /// The number of workers in each condition.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
@@ -432,7 +428,7 @@ impl Healer {
         }
         if thawed {
             for unit in self.units.values_mut() {
-                // It may have come up and gone down again meanwhile.
+                // It may have come up and gone down again in between.
                 (unit.witnessed, unit.fresh) = (false, false);
             }
             self.forget_the_unlisted();
@@ -440,7 +436,7 @@ impl Healer {
                 // It may have been started and have gone down again meanwhile, with another unit.
                 Phase::Held(Refusal::StateNotHealed(_)) => true,
                 Phase::Held(refusal) => refusal.may_pass_with_a_reload(),
-                // It may have been masked or disabled, enabled, or made another.
+                // It may have been masked, disabled, enabled, or changed.
                 phase => matches!(phase, Phase::Waiting { .. } | Phase::Off),
             });
             self.recheck_all();
@@ -452,7 +448,7 @@ impl Healer {
 
     fn changed(&mut self, now: Timestamp, status: UnitStatus) {
         if self.frozen {
-            // The list that ends the doubt says it too.
+            // The list that ends the uncertainty includes it.
             return;
         }
         let (name, is_up) = (status.name.clone(), status.active.is_up());
@@ -471,8 +467,7 @@ impl Healer {
         self.consider_all(now);
     }
 
-    /// Takes a status into the map, if the unit can be covered at all. `live`: it was signalled as
-    /// it happened, not found in a list.
+    /// Records a status, if the unit can be covered. `live`: it was signalled as it happened, not found in a list.
     fn note(&mut self, now: Timestamp, status: UnitStatus, live: bool) {
         if !self.selector.may_cover(&status.name) {
             return;
@@ -489,7 +484,7 @@ impl Healer {
     fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {
         let before = std::mem::replace(&mut self.registry, registry);
         self.resolve_all();
-        // A person who edits a site's entry has changed something: worth new attempts.
+        // An edited registry entry is worth new attempts.
         let edited: Vec<UnitName> = self
             .incidents
             .iter()
@@ -507,7 +502,7 @@ impl Healer {
         self.consider_all(now);
     }
 
-    /// Finds out anew who every unit works for; forgets the illness of what is covered no longer.
+    /// Resolves every unit again, and drops the incidents of units that are no longer covered.
     fn resolve_all(&mut self) {
         for (name, unit) in &mut self.units {
             unit.resolution = self.selector.resolve(&self.registry, name);
@@ -518,7 +513,7 @@ impl Healer {
             .incidents
             .keys()
             .filter(|name| self.units.get(*name).is_none_or(|unit| unit.resolution == Resolution::NotAWorker))
-            // What is under way is dismissed when its end is known, lest it be begun a second time.
+            // What is under way is dismissed when it ends, so that it is not begun a second time.
             .filter(|name| {
                 self.incidents.get(*name).is_some_and(|incident| !incident.phase.takes_a_slot() && !incident.restored)
             })

@@ -1,5 +1,5 @@
-//! Looking after workers for which nothing has to be done now: health probes of those that are up,
-//! and second looks at those that are left alone, should what would change that have been missed.
+//! Monitoring of workers that need no action: health probes of those that are up, and repeated inspections of those
+//! that are left alone, in case a change was missed.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::{Action, Healer, Mode, Purpose, Timestamp, Unit, UnitCondition};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::probe::{ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
-use crate::rules::LOOP;
+use crate::rules::MAX_RESTARTS;
 use crate::selector::Resolution;
 use crate::units::{Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since, is_another_definition};
 
-/// How many workers that were given up are looked at with each list.
+/// Maximum number of given-up workers that are rechecked with each list.
 const RECHECKS_PER_LIST: usize = 4;
-/// How soon a start or stop that is under way is looked at for the first time, to see how long it may take.
-const FIRST_CHECK: Duration = Duration::from_secs(15);
+/// When a start or stop that is under way is first inspected, to find out its limit.
+const FIRST_STUCK_CHECK: Duration = Duration::from_secs(15);
 
 impl Healer {
-    /// What a unit that has not failed is to be looked at for, if anything.
+    /// What to inspect a unit for that has not failed, if anything.
     pub(super) fn suspicion(&self, now: Timestamp, unit: &Unit) -> Option<State> {
         if self.mode == Mode::OnRequest {
             return None;
@@ -32,17 +32,18 @@ impl Healer {
             UnitCondition::Up | UnitCondition::Down if unit.socket_failed && unit.load == LoadState::Loaded => {
                 Some(State::Unreachable)
             }
-            // An inquiry has a single list: only a look tells it how often the manager has restarted the worker.
+            // An inquiry has a single list: only an inspection shows how often the manager has restarted the worker.
             UnitCondition::ComingUp
                 if unit.auto_restart
                     && (self.mode == Mode::Inquiry
-                        || u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > LOOP)) =>
+                        || u32::try_from(unit.restarts_seen).is_ok_and(|seen| seen > MAX_RESTARTS)) =>
             {
                 Some(State::CrashLooping)
             }
             UnitCondition::ComingUp | UnitCondition::Settling => {
                 let since = unit.changing_since?;
-                let first = if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_CHECK) };
+                let first =
+                    if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_STUCK_CHECK) };
                 (now >= unit.checked_until.unwrap_or(first)).then_some(State::Stuck)
             }
             UnitCondition::Down if unit.load == LoadState::Loaded => Some(State::ExpectedButStopped),
@@ -50,7 +51,7 @@ impl Healer {
         }
     }
 
-    /// Has the workers that are up asked how they are, where the configuration says how.
+    /// Probes the workers that are up and have a health probe.
     pub(super) fn probe_healthy(&mut self) {
         if !self.policy.probes_any(&self.registry) || self.mode == Mode::OnRequest {
             return;
@@ -68,13 +69,13 @@ impl Healer {
             let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
             asked.push((name.clone(), probe, directory));
         }
-        // In an order, so that the same facts lead to the same actions.
+        // Ordered, so that the same facts lead to the same actions.
         asked.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         let asked = asked.into_iter().map(|(unit, probe, directory)| Action::Probe { unit, probe, directory });
         self.actions.extend(asked);
     }
 
-    /// The answer of a worker that was asked how it is.
+    /// Handles the result of a health probe.
     pub(super) fn probed(&mut self, now: Timestamp, name: &UnitName, result: &ProbeResult) {
         let grace = self.policy.stable_after;
         let Some(unit) = self.units.get_mut(name) else { return };
@@ -87,7 +88,7 @@ impl Healer {
             return;
         }
         if let (ProbeAnswer::Unknown(_), Some(incident)) = (&result.answer, self.incidents.get_mut(name)) {
-            // It has nothing to say against the worker.
+            // An inconclusive probe does not count against the worker.
             incident.answered = true;
         }
         match verdict {
@@ -115,7 +116,7 @@ impl Healer {
 
     fn does_not_answer(&mut self, now: Timestamp, name: &UnitName, place: String) {
         if self.mode == Mode::OnRequest {
-            // Remembered until a heal is asked for.
+            // Recorded until a heal is requested.
             self.incidents.entry(name.clone()).or_insert_with(|| Incident::new(now));
         }
         match self.incidents.get(name).map(|incident| &incident.phase) {
@@ -127,7 +128,7 @@ impl Healer {
             }
             Some(Phase::Proving | Phase::Verifying) => {
                 if let Some(incident) = self.incidents.get_mut(name) {
-                    // Whatever it was started for: that it is up is no recovery.
+                    // That it is up is no recovery, whatever it was started for.
                     incident.suspected = Some(State::Unreachable);
                 }
                 self.attempt_failed(now, name, format!("it is up, but refuses connections to {place}"));
@@ -149,15 +150,14 @@ impl Healer {
         }
     }
 
-    /// Whether a worker that has proven to stay up still has to answer its probe: not if the probe
-    /// says nothing.
+    /// Whether a worker that has stayed up still has to answer its probe: not if the probe is inconclusive.
     pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
         let is_asked = self.worker(name).is_some_and(|worker| self.policy.probe_of(&self.registry, worker).is_some());
         let is_silent = |incident: &Incident| incident.suspected == Some(State::Unreachable) && !incident.answered;
         self.mode == Mode::Automatic && is_asked && self.incidents.get(name).is_some_and(is_silent)
     }
 
-    /// Has a look taken at whether a worker for which nothing is done is still what it was.
+    /// Inspects a worker that is left alone, to see if anything has changed.
     pub(super) fn recheck(&mut self, name: &UnitName) {
         let Some(incident) =
             self.incidents.get(name).filter(|incident| !incident.inspections.is_open(Purpose::Recheck))
@@ -168,8 +168,8 @@ impl Healer {
         self.inspect(name, Purpose::Recheck, Detail { file: true, stop, ..Detail::default() });
     }
 
-    /// Has a few of those that were given up looked at, in turns: that a definition was changed without a reload
-    /// (`systemctl set-property`) is signalled by nothing.
+    /// Rechecks a few given-up workers at a time: nothing signals a definition that was changed without a reload
+    /// (`systemctl set-property`).
     pub(super) fn recheck_some_given_up(&mut self) {
         if self.mode != Mode::Automatic {
             return;
@@ -185,7 +185,7 @@ impl Healer {
         }
     }
 
-    /// The same for all of them.
+    /// Rechecks all workers that are left alone.
     pub(super) fn recheck_all(&mut self) {
         let left_alone = |phase: &Phase| matches!(phase, Phase::Stopped | Phase::GaveUp);
         let names =
@@ -195,8 +195,7 @@ impl Healer {
         }
     }
 
-    /// The answer to that look: another run than the last one means that it was started, and other
-    /// files that they were changed.
+    /// Handles the result: another run means that the worker was started, other files that they were changed.
     pub(super) fn rechecked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         if self.incidents.get(name).is_none_or(|incident| !matches!(incident.phase, Phase::Stopped | Phase::GaveUp)) {
             return;
@@ -205,11 +204,11 @@ impl Healer {
         let Some(incident) = self.incidents.get_mut(name).filter(|_| !self.frozen) else { return };
         let Ok(seen) = result else { return };
         if seen.active.is_up() && incident.suspected != Some(State::Unreachable) {
-            // What said that it was down is out of date.
+            // The report that it was down is outdated.
             return self.comes_up(now, name);
         }
-        // What was taken for a stop can have been the first half of a restart, whose second half failed. By
-        // the second look the journal has had time to be written.
+        // What looked like a stop may have been the first half of a restart whose second half failed. By the second
+        // inspection the journal has been written.
         let down_for = seen.down_for.unwrap_or(Duration::MAX);
         let was_told =
             self.units.get(name).and_then(|unit| unit.job_done).is_some_and(|at| now.from_now(at) <= down_for);
@@ -236,7 +235,7 @@ impl Healer {
             _ => false,
         };
         if let (Some(given_up), Some(file)) = (&mut incident.given_up, seen.file) {
-            // Also instead of one that an earlier version has written down, which is of another kind.
+            // Also replaces the hash of an earlier version, which is of another kind.
             given_up.definition = Some(file.definition);
             given_up.run.clone_from(&incident.run);
         }
@@ -253,7 +252,7 @@ impl Healer {
         };
         if may_act {
             if let Some(unit) = self.units.get_mut(name).filter(|_| another_run || no_stop) {
-                // That stop was of another run.
+                // That stop ended an earlier run.
                 (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
                 unit.job_done = None;
             }
@@ -261,7 +260,7 @@ impl Healer {
         }
     }
 
-    /// The answer to whether a worker really has been up for long.
+    /// Handles the result of checking whether a worker has been up for long.
     pub(super) fn uptime_seen(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         let Some(incident) = self.incidents.get(name) else { return };
         let is_looping = matches!(incident.phase, Phase::Held(Refusal::CrashLooping(_)));
@@ -283,12 +282,11 @@ impl Healer {
         self.saved_state_changed = true;
     }
 
-    /// The answer to a look at a worker that was suspected of being restarted again and again, and
-    /// is not.
+    /// An inspection showed that a worker is not in a crash loop.
     pub(super) fn no_loop(&mut self, now: Timestamp, name: &UnitName) {
         if let Some(unit) = self.units.get_mut(name) {
-            // Its runs are long ones: look again only after many more of them.
-            unit.restarts_seen = -4 * i16::try_from(LOOP).unwrap_or(i16::MAX);
+            // Its runs are long: check again only after many more of them.
+            unit.restarts_seen = -4 * i16::try_from(MAX_RESTARTS).unwrap_or(i16::MAX);
         }
         if self.incidents.get(name).is_some_and(|incident| incident.is_public() || incident.given_up.is_some()) {
             return self.comes_up(now, name);
@@ -296,7 +294,7 @@ impl Healer {
         self.rest(now, name);
     }
 
-    /// Tells that a worker is restarted again and again.
+    /// Reports a crash loop.
     pub(super) fn announce_loop(&mut self, name: &UnitName, count: u32) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         if !std::mem::replace(&mut incident.announced, true) {

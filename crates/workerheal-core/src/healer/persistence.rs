@@ -1,4 +1,4 @@
-//! What survives a restart of the daemon: the healer made into a value, and from one again.
+//! What survives a restart of the daemon: the healer as a saved state, and back.
 
 use super::incident::{Incident, Phase};
 use super::{Healer, Timestamp};
@@ -8,18 +8,18 @@ use crate::saved_state::{SavedPhase, SavedState, SavedWorker};
 use crate::units::UnitName;
 
 impl Healer {
-    /// Whether what has to survive a restart may have changed since it was last asked for.
+    /// Whether the state to be saved may have changed since it was last taken.
     #[must_use]
     pub fn saved_state_changed(&self) -> bool {
         self.saved_state_changed
     }
 
-    /// What has to survive a restart, if that may have changed since this was last asked.
+    /// The state to save, if it may have changed since this was last called.
     pub fn saved_state_if_changed(&mut self) -> Option<SavedState> {
         std::mem::take(&mut self.saved_state_changed).then(|| self.saved_state())
     }
 
-    /// What has to survive a restart.
+    /// The state to save.
     #[must_use]
     pub fn saved_state(&self) -> SavedState {
         let memorable = self.incidents.iter().filter(|(_, incident)| incident.is_worth_saving());
@@ -27,7 +27,7 @@ impl Healer {
         SavedState { workers, pauses: self.pauses.clone() }
     }
 
-    /// Takes up where an earlier daemon left off. To be called before the first list.
+    /// Restores the state of an earlier daemon. To be called before the first list.
     pub fn restore(&mut self, saved_state: SavedState) {
         self.pauses = saved_state.pauses;
         for (name, saved) in saved_state.workers {
@@ -35,14 +35,14 @@ impl Healer {
         }
     }
 
-    /// Forgets what an earlier daemon knew of units that do not exist any more, or are not covered.
+    /// Drops the restored state of units that no longer exist or are not covered.
     pub(super) fn forget_the_unlisted(&mut self) {
         let before = self.incidents.len();
         self.incidents.retain(|name, incident| !incident.restored || self.units.contains_key(name));
         self.saved_state_changed |= self.incidents.len() != before;
     }
 
-    /// Leaves a worker alone that is covered no longer, but remembers it, should it be covered again.
+    /// Leaves a worker alone that is no longer covered, but keeps its history in case it is covered again.
     pub(super) fn shelve(&mut self, name: &UnitName) {
         let Some(incident) = self.incidents.get(name) else { return };
         if incident.is_public() {
@@ -58,12 +58,12 @@ impl Healer {
         };
     }
 
-    /// What is kept of a track: what a restart of the daemon would keep, but for what ends with being covered.
+    /// What is kept of an incident: what a restart of the daemon would keep, except what ends with the coverage.
     fn to_shelved(incident: &Incident) -> Incident {
         let mut saved = incident.to_saved();
         match saved.phase {
             SavedPhase::Attempt => saved.phase = SavedPhase::Open,
-            // To be covered again is a new entry in the registry, and worth a new series of attempts.
+            // Being covered again means a new entry in the registry, which is worth a new series of attempts.
             SavedPhase::GivenUp(_) => {
                 (saved.phase, saved.attempts) = (SavedPhase::Open, 0);
                 saved.not_before = Timestamp::default();
@@ -73,7 +73,7 @@ impl Healer {
         Incident::from_saved(saved)
     }
 
-    /// Goes on with an attempt that an earlier daemon began.
+    /// Continues an attempt that an earlier daemon began.
     pub(super) fn resume_attempt(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.restored = false;
@@ -93,7 +93,7 @@ impl Incident {
                 run: None,
             })),
             _ if self.attempt_under_way || self.attempt_open => SavedPhase::Attempt,
-            // It is looked at, or held: that does not end it.
+            // An inspection or a hold does not end a give-up.
             _ => self.given_up.clone().map_or(SavedPhase::Open, SavedPhase::GivenUp),
         };
         SavedWorker {
@@ -130,7 +130,7 @@ impl Incident {
             SavedPhase::Attempt => incident.attempt_open = true,
             SavedPhase::GivenUp(given_up) => {
                 incident.phase = Phase::GaveUp;
-                // Loudly, so its end is worth a word too.
+                // The give-up was reported, so its end is reported too.
                 incident.announced = true;
                 incident.run.clone_from(&given_up.run);
                 incident.given_up = Some(given_up);

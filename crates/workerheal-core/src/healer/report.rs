@@ -1,4 +1,4 @@
-//! What the healer answers when it is asked how things are. Decides nothing.
+//! Reports of the healer's state. Nothing is decided here.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ impl Healer {
         reports
     }
 
-    /// What there is to heal, if a person asks for everything: what is ill, apart from what no start would mend,
-    /// or what the configuration does not have healed.
+    /// What to heal if a person requests everything: all unhealthy workers, except those that a start would not help
+    /// and those whose state the configuration does not heal.
     #[must_use]
     pub fn plan(&self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
@@ -49,8 +49,7 @@ impl Healer {
         plan
     }
 
-    /// Those of the units that are being started, or have yet to prove that they stay up: a heal that names one waits
-    /// for the end of that.
+    /// Those of the units that are being started or proven: a requested heal waits for their result.
     #[must_use]
     pub fn under_way(&self, units: &[UnitName]) -> Vec<UnhealthyWorker> {
         let under_way = |name: &&UnitName| {
@@ -72,7 +71,7 @@ impl Healer {
         units.iter().filter(under_way).filter_map(worker).collect()
     }
 
-    /// How many workers there are at each stage.
+    /// The number of workers at each stage.
     #[must_use]
     pub fn stages(&self) -> [(Stage, usize); Stage::ALL.len()] {
         let mut counts = Stage::ALL.map(|stage| (stage, 0));
@@ -83,14 +82,14 @@ impl Healer {
         counts
     }
 
-    /// Site and unit of each worker that is given up.
+    /// Site and unit of each worker that was given up.
     #[must_use]
     pub fn given_up(&self) -> Vec<(String, String)> {
         let given_up = self.incidents.iter().filter(|(_, incident)| incident.phase == Phase::GaveUp);
         given_up.filter_map(|(name, _)| Some((self.worker(name)?.site.clone(), name.short().to_owned()))).collect()
     }
 
-    /// Whose worker the unit is, if it is covered.
+    /// The worker that the unit runs, if it is covered.
     #[must_use]
     pub fn worker_of(&self, name: &UnitName) -> Option<&Worker> {
         self.worker(name)
@@ -106,7 +105,7 @@ impl Healer {
         self.workers().filter(|(_, unit, _)| unit.active.is_up()).map(|(name, ..)| name)
     }
 
-    /// If nothing is being done about a unit, or about to be: whether it is up.
+    /// Whether the unit is up, if nothing is being done about it; else `None`.
     #[must_use]
     pub fn at_rest(&self, name: &UnitName) -> Option<bool> {
         let rests =
@@ -114,13 +113,13 @@ impl Healer {
         rests.then(|| self.units.get(name).is_some_and(|unit| unit.active.is_up()))
     }
 
-    /// What people have paused.
+    /// Pauses that were requested with a command.
     #[must_use]
     pub fn pauses(&self) -> &Pauses {
         &self.pauses
     }
 
-    /// Has an attempt that a person asked for proven within this time, in place of `stable_after`.
+    /// Sets the proving time of a requested attempt, in place of `stable_after`.
     pub fn prove_within(&mut self, name: &UnitName, time: Duration) {
         if let Some(incident) = self.incidents.get_mut(name) {
             incident.proving_time = Some(time);
@@ -144,7 +143,8 @@ impl Healer {
         let incident = self.incidents.get(name);
         let phase = stage(unit, incident);
         let orphaned = unit.directory_gone.then_some(State::Orphaned);
-        let state = orphaned.or_else(|| incident.filter(|_| is_ill(phase)).and_then(|incident| wrong(unit, incident)));
+        let state =
+            orphaned.or_else(|| incident.filter(|_| is_unhealthy(phase)).and_then(|incident| wrong(unit, incident)));
         let against = self.context().intent_against(name, worker);
         let (mut reason, mut retry_at) = match incident.map(|incident| &incident.phase) {
             Some(Phase::Held(refusal)) => (refusal.to_string(), pause_end(refusal)),
@@ -166,7 +166,7 @@ impl Healer {
             Some(Phase::Held(refusal)) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
             _ => against.is_some(),
         };
-        let healthy = state.is_none() || !(is_ill(phase) || orphaned.is_some());
+        let healthy = state.is_none() || !(is_unhealthy(phase) || orphaned.is_some());
         WorkerReport {
             site: worker.site.clone(),
             worker: worker.name.clone(),
@@ -186,7 +186,7 @@ impl Healer {
     }
 }
 
-/// Where a worker stands, as others may know it.
+/// The stage of a worker, for reports.
 fn stage(unit: &Unit, incident: Option<&Incident>) -> Stage {
     let by_itself = match unit.condition() {
         UnitCondition::Up => Stage::Up,
@@ -213,21 +213,21 @@ fn stage(unit: &Unit, incident: Option<&Incident>) -> Stage {
     }
 }
 
-/// Whether a worker at this stage is down, or not what it should be, and not on purpose.
-fn is_ill(stage: Stage) -> bool {
+/// Whether a worker at this stage is down or not as it should be, without that being intended.
+fn is_unhealthy(stage: Stage) -> bool {
     matches!(stage, Stage::Due | Stage::Starting | Stage::Waiting | Stage::Held | Stage::GaveUp)
 }
 
-/// What is wrong with it: as the last look said; before the first, what the state tells alone.
+/// What is wrong with it: by the last inspection, or before that by its unit's state alone.
 fn wrong(unit: &Unit, incident: &Incident) -> Option<State> {
     let by_itself = (unit.active == ActiveState::Failed).then_some(State::Failed);
     incident.diagnosed.or(incident.suspected).or(by_itself)
 }
 
-/// What went wrong, as far as it is remembered.
+/// The last error, if known.
 fn last_error(state: Option<State>, incident: &Incident) -> String {
     match (state, &incident.refuses) {
-        // Nothing did.
+        // There was none.
         (Some(State::ExpectedButStopped | State::Orphaned), _) => String::new(),
         (Some(State::Unreachable), Some(place)) => format!("it refuses connections to {place}"),
         _ => incident.last_failure.clone(),

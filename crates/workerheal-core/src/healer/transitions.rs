@@ -1,4 +1,4 @@
-//! The rules, as a table: what each phase makes of each state, look, outcome and deadline.
+//! The transitions as a table: what each phase makes of each state, inspection, outcome and deadline.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 impl Refusal {
-    /// Whether a reload of the manager's files can have removed the reason.
+    /// Whether a reload of the manager's files may have removed the reason.
     pub(super) fn may_pass_with_a_reload(&self) -> bool {
         match self {
             Self::Disabled
@@ -41,8 +41,7 @@ impl Refusal {
         }
     }
 
-    /// Whether nothing that is signalled or listed tells that the reason is gone, so that it takes
-    /// another look now and then.
+    /// Whether no signal or list shows that the reason is gone, so that the worker is inspected from time to time.
     pub(super) fn takes_a_look(&self) -> bool {
         match self {
             Self::Disabled | Self::DirectoryGone(_) => true,
@@ -67,9 +66,8 @@ impl Refusal {
     }
 }
 
-/// Facts about a unit, as they come in.
 impl Healer {
-    /// Brings a worker's phase in line with the state of its unit. Does nothing when it already is.
+    /// Brings a worker's phase in line with the state of its unit. Does nothing if it already is.
     pub(super) fn consider(&mut self, now: Timestamp, name: &UnitName) {
         use UnitCondition::{ComingUp, Down, Settling, Unhealthy, Unknown, Up};
         let Some(unit) = self.units.get(name) else { return };
@@ -82,13 +80,13 @@ impl Healer {
             && incident.suspected == Some(State::Unreachable)
             && incident.phase.waits()
         {
-            // It died before it could be restarted: what it refused was of that life.
+            // It died before it could be restarted: its refusal belonged to that run.
             (incident.suspected, incident.refuses) = (None, None);
         }
         self.notice_a_cleared_failure(now, name);
         let Some(unit) = self.units.get(name) else { return };
         let incident = self.incidents.get(name);
-        let condition = unit.standing_of(incident);
+        let condition = unit.condition_of(incident);
         let suspicion = self.suspicion(now, unit);
         let attempt_under_way = incident.is_some_and(|incident| incident.attempt_under_way);
         let stop_asked = incident.is_some_and(|incident| incident.stop_asked);
@@ -132,12 +130,12 @@ impl Healer {
             (Some(Phase::Cancelled), ComingUp | Settling) => {}
             (Some(Phase::Cancelled), Unhealthy | Down) => self.was_cancelled(now, name, condition == Unhealthy),
 
-            // The answer to the look or the end of the job says more than the state of the moment.
+            // The result of the inspection or the end of the job says more than the current state.
             (Some(Phase::Inspecting | Phase::Starting), Up | Unhealthy | ComingUp | Settling | Down) => {}
 
             (Some(Phase::Proving | Phase::Verifying), Up) => self.goes_on_proving(now, name),
             (Some(Phase::Proving | Phase::Verifying), Unhealthy) if attempt_under_way => {
-                self.died_while_proving(now, name)
+                self.died_while_proving(now, name);
             }
             (Some(Phase::Proving | Phase::Verifying), Unhealthy) => self.make_due(name),
             // It is about to be stopped.
@@ -153,7 +151,7 @@ impl Healer {
             (Some(Phase::Proving | Phase::Verifying), Down) if attempt_under_way => self.ended_while_proving(now, name),
             (Some(Phase::Proving | Phase::Verifying), Down) => self.went_down(name),
 
-            // Its user starts it: what they stopped before is history.
+            // A person starts it, which supersedes an earlier stop.
             (Some(Phase::Stopped), Up | ComingUp) => self.rest(now, name),
             (Some(Phase::Stopped), Down) => {}
 
@@ -165,7 +163,7 @@ impl Healer {
         }
     }
 
-    /// The answer to a close look.
+    /// Handles the result of an inspection.
     pub(super) fn inspected(
         &mut self,
         now: Timestamp,
@@ -183,24 +181,24 @@ impl Healer {
             (Purpose::Baseline, _) => self.baseline_inspected(name, result),
             (Purpose::Recheck, _) => self.rechecked(now, name, result),
             (Purpose::Uptime, _) => self.uptime_seen(now, name, result),
-            // The worker has moved on since the look was asked for.
+            // The worker's phase has changed since the inspection was requested.
             (Purpose::Attempt | Purpose::Proof, _) => {}
         }
     }
 
-    /// Another client's job succeeded. If the unit is down all the same, and not on its way up, that was a
-    /// stop: of a unit that is down already nothing else tells what its user wants.
+    /// Another client's job succeeded. If the unit is down all the same and not coming up, it was a stop: nothing else
+    /// shows that for a unit that was down already.
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
         self.somebody_acts(name);
         let Some(unit) = self.units.get_mut(name) else { return };
         if std::mem::take(&mut unit.stop_ends) || unit.reloads {
-            // It took the unit down, and perhaps was not meant for it: that is known from elsewhere. Unless a look shows
+            // It took the unit down, perhaps as a dependency: that is known from elsewhere. Unless an inspection shows
             // that the unit had been down for a while by then.
             unit.job_done = now.earlier(TOLD_WITHIN).filter(|_| !unit.reloads);
             return;
         }
         if unit.active.is_up() && !unit.has_job {
-            // If it is up, as far as is known, something was missed: that it has gone down, perhaps.
+            // If it is up without a job, as far as is known, something was missed: that it has gone down, perhaps.
             unit.stop_possible = true;
             unit.job_done = now.earlier(TOLD_WITHIN);
         }
@@ -208,20 +206,21 @@ impl Healer {
             return;
         }
         unit.job_done = Some(now);
-        // A look tells whether it has been down since before that. (One that is under way will be told.)
+        // An inspection shows whether it has been down since before that. (One that is under way takes this into
+        // account.)
         let is_masked = unit.load == LoadState::Masked && matches!(unit.resolution, Resolution::Worker(_));
         match self.incidents.get(name).map(|incident| &incident.phase) {
             Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Off) => {
                 self.make_due(name);
             }
             Some(Phase::Starting) => self.stop_overtaken(name),
-            // Nobody looks at that until it is unmasked, and then it has to be known.
+            // It is not inspected until it is unmasked, and then this has to be known.
             None | Some(Phase::Resting) if is_masked => {
                 let incident = self.incidents.entry(name.clone()).or_insert_with(|| Incident::new(now));
                 incident.suspected = Some(State::ExpectedButStopped);
                 self.make_due(name);
             }
-            // The look that is under way, or that comes at the end, is told of it.
+            // The current or final inspection takes it into account.
             None
             | Some(
                 Phase::Resting
@@ -234,7 +233,7 @@ impl Healer {
         }
     }
 
-    /// A stop was asked for while our start was on its way, and is asked for once more, so that it comes after that.
+    /// A stop was requested while our start was on its way. It is requested once more, after the start.
     pub(super) fn stop_overtaken(&mut self, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name).filter(|incident| incident.attempt_under_way) else { return };
         if !std::mem::replace(&mut incident.stop_asked, true) {
@@ -249,7 +248,7 @@ impl Healer {
             return;
         }
         unit.kept_from_starting = true;
-        // Whatever was asked for before is history: it is wanted up now.
+        // This supersedes earlier requests: it should be up now.
         (unit.stop_seen, unit.stop_possible, unit.job_done) = (false, false, None);
         if let Some(incident) = self.incidents.get_mut(name) {
             incident.stopped_after = None;
@@ -263,14 +262,14 @@ impl Healer {
         self.consider(now, name);
     }
 
-    /// A client does something about a worker that waits: that is newer than any wish to have it healed.
+    /// A client acts on a worker that waits: that is newer than a request to heal it.
     fn somebody_acts(&mut self, name: &UnitName) {
         if let Some(incident) = self.incidents.get_mut(name) {
             incident.trigger = Trigger::Automatic;
         }
     }
 
-    /// The end of a start.
+    /// Handles the end of a start.
     pub(super) fn finished(&mut self, now: Timestamp, name: &UnitName, outcome: Outcome) {
         if self.incidents.get(name).is_none_or(|incident| incident.phase != Phase::Starting) {
             return;
@@ -284,7 +283,7 @@ impl Healer {
             // Both halves have happened.
             unit.cleared = None;
             if outcome != Outcome::Cancelled {
-                // It ended by itself, so whatever job was seen was this one.
+                // It ended by itself, so the job that was seen was this one.
                 (unit.stop_seen, unit.stop_possible) = (false, false);
             }
         }
@@ -311,13 +310,13 @@ impl Healer {
             }
             Outcome::Failed(error) | Outcome::NotStarted(error) => {
                 if let Some(unit) = self.units.get_mut(name) {
-                    // If it goes on starting, it may be stuck.
+                    // If it continues to start, it may be stuck.
                     unit.checked_until = Some(now);
                 }
                 self.attempt_failed(now, name, error);
             }
             Outcome::Refused(refusal, error) => {
-                // The faster client decides; this was no attempt.
+                // The faster client has priority; this was no attempt.
                 self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
                 self.refused(now, name, refusal, error);
             }
@@ -368,7 +367,7 @@ impl Healer {
         }
     }
 
-    /// A person wants the unit healed now, whatever was tried before.
+    /// A person requests to heal the unit now, whatever was tried before.
     pub(super) fn heal_on_request(&mut self, now: Timestamp, name: &UnitName) {
         match self.incidents.get(name).map(|incident| &incident.phase) {
             Some(Phase::Starting | Phase::Proving | Phase::Verifying) => self.heal_is_under_way(name),
@@ -394,20 +393,20 @@ impl Healer {
                     _ => None,
                 };
                 if let Some(unit) = self.units.get_mut(name) {
-                    // What they want now is newer.
+                    // This request is newer.
                     (unit.stop_seen, unit.job_done) = (false, None);
                 }
                 self.begin(now, name, suspected, Trigger::Request);
                 if let Some(incident) = self.incidents.get_mut(name) {
-                    // Disabling it means something newer only if it comes after this.
+                    // A disable counts only if it comes after this.
                     (incident.refuses, incident.file, incident.stopped_after) = (refuses, None, None);
                 }
             }
         }
     }
 
-    /// A person wants it healed, and it is coming up already: they are to hear what becomes of that, and if it
-    /// does not come up, it is tried anew.
+    /// A person requests a heal, and the worker is coming up already: they are informed of the result, and if it does
+    /// not come up, it is tried again.
     fn heal_is_under_way(&mut self, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.awaited = true;
@@ -416,7 +415,7 @@ impl Healer {
         }
     }
 
-    /// A person ends pauses, and wants to see what was given up tried anew.
+    /// A person ends pauses, and wants workers that were given up to be tried again.
     pub(super) fn resumed(&mut self, now: Timestamp, targets: &[Target]) {
         self.saved_state_changed = true;
         for target in targets {
@@ -435,7 +434,7 @@ impl Healer {
         self.consider_all(now);
     }
 
-    /// Looks again at workers for which nothing is done, where that may have changed.
+    /// Inspects workers that are left alone, where that may have changed.
     pub(super) fn wake(&mut self, now: Timestamp, may_have_changed: impl Fn(&Phase) -> bool) {
         let names: Vec<UnitName> = self
             .incidents

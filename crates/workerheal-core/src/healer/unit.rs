@@ -1,4 +1,4 @@
-//! What is known of one unit, healthy or not, and what that means by itself.
+//! What is known about one unit, healthy or not, and what that means by itself.
 
 use super::Timestamp;
 use super::incident::Incident;
@@ -7,7 +7,7 @@ use crate::rules::ClearedBy;
 use crate::selector::Resolution;
 use crate::units::{ActiveState, LoadState, UnitStatus};
 
-/// What is known of one unit, healthy or not. Small, for there is one of these for each.
+/// What is known about one unit, healthy or not. Kept small, as there is one for each unit.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is known, or not, by itself")]
 pub(super) struct Unit {
@@ -15,45 +15,45 @@ pub(super) struct Unit {
     pub active: ActiveState,
     pub has_job: bool,
     pub resolution: Resolution,
-    /// A stop on request was seen under way since the unit was last up.
+    /// A requested stop was seen under way since the unit was last up.
     pub stop_seen: bool,
-    /// A job was seen while it went down: a stop on request, or what is left of a start.
+    /// A job was seen while it went down: a requested stop, or the remainder of a start.
     pub stop_possible: bool,
-    /// The end of the stop that takes it down, which may be meant for another unit, is yet to be told.
+    /// The end of the stop that takes it down, which may be meant for another unit, is still to come.
     pub stop_ends: bool,
-    /// When another client's job was told to have succeeded, while it was down.
+    /// When another client's job was reported as successful while the unit was down.
     pub job_done: Option<Timestamp>,
-    /// Its failure was cleared, and it has not been seen to rise or fail since.
+    /// Its failure was cleared, and it has not come up or failed since.
     pub cleared: Option<ClearedBy>,
     /// A start of it ended because a unit that it needs did not come up, and it has not run since.
     pub kept_from_starting: bool,
-    /// The manager restarts it by itself, or has done so since it was last seen to be down for good.
+    /// The manager restarts it automatically, or has done so since it was last down for good.
     pub restarted_by_manager: bool,
-    /// The job that is under way is a reload: its end says nothing of a stop.
+    /// The pending job is a reload: its end says nothing about a stop.
     pub reloads: bool,
     /// When it was seen to go down.
     pub went_down: Option<Timestamp>,
-    /// Since when it has been starting or stopping, as far as was seen.
+    /// When it was seen to begin starting or stopping.
     pub changing_since: Option<Timestamp>,
-    /// Until then a start or stop that is under way need not be looked at: it may take that long.
+    /// Until then, a start or stop that is under way is within its limit and need not be inspected.
     pub checked_until: Option<Timestamp>,
     /// A socket that starts it has failed.
     pub socket_failed: bool,
     /// The unit was seen to go down, so that a requested stop would have been seen too.
     pub witnessed: bool,
-    /// It has only just gone down: nothing has been found out about that yet.
+    /// It has just gone down: nothing has been found out about that yet.
     pub fresh: bool,
     /// It waits for the manager to restart it.
     pub auto_restart: bool,
-    /// How often it was seen to do that, less what a look has explained.
+    /// How many automatic restarts were seen, minus those that an inspection has explained.
     pub restarts_seen: i16,
     /// Refusals of its health probe, in a row.
     pub refusals: u8,
     /// Its health probe is under way.
     pub probed: bool,
-    /// It was asked where it works.
+    /// Its location was requested.
     pub located: bool,
-    /// The directory that it works in is gone.
+    /// Its directory is gone.
     pub directory_gone: bool,
 }
 
@@ -66,11 +66,11 @@ pub(super) enum UnitCondition {
     Unhealthy,
     /// It is on its way up, or waits for an automatic restart.
     ComingUp,
-    /// Something is under way whose end will say more.
+    /// Something is under way whose end will show more.
     Settling,
-    /// It is down, and not by failing.
+    /// It is down without having failed.
     Down,
-    /// The manager said something that this version does not know.
+    /// The manager reported a state that this version does not know.
     Unknown,
 }
 
@@ -105,37 +105,37 @@ impl Unit {
         }
     }
 
-    /// Takes in its state. `live`: it was signalled as it happened, not found in a list.
+    /// Records its state. `live`: it was signalled as it happened, not found in a list.
     pub fn take_in(&mut self, now: Timestamp, status: &UnitStatus, live: bool) {
         let UnitStatus { load, active, has_job, auto_restart, .. } = *status;
         self.reloads = has_job && (self.reloads || active == ActiveState::Reloading);
-        // A reload that ends the unit is an end like any other, and no stop.
+        // A reload that ends the unit is no stop.
         let has_stop_job = has_job && !self.reloads;
         let ran = matches!(self.active, ActiveState::Activating | ActiveState::Deactivating) || self.active.is_up();
         if active.is_up() || active == ActiveState::Activating {
-            // A job of one that is up may be a stop that waits for its turn.
+            // The job of a unit that is up may be a stop that waits.
             (self.stop_seen, self.stop_possible, self.job_done) = (false, active.is_up() && has_stop_job, None);
             self.kept_from_starting = false;
         } else if active == ActiveState::Deactivating && has_stop_job {
-            // Of one that never came up, the job may also be the start that has failed.
+            // If the unit never came up, the job may also be the failed start.
             self.stop_seen |= self.active.is_up();
             self.stop_ends |= self.active.is_up();
             self.stop_possible = true;
         } else if self.active.is_up() && has_stop_job {
-            // It died while that job waited for its turn. That the job ends then says no more than that it was a stop.
+            // It died while that job waited. That the job then ends shows no more than that it was a stop.
             self.stop_possible = true;
             self.stop_ends = true;
         }
         let is_down = matches!(active, ActiveState::Failed | ActiveState::Inactive);
         let is_over = is_down && (!live || (!has_job && active == self.active));
         if active.is_up() || active == ActiveState::Activating || is_over {
-            // A stop ends with the unit's being down, and that is told before anything else is shown of the unit:
-            // it was missed, or that job is a restart.
+            // A stop ends when the unit is down, and its end is reported before any other change of the unit: it was
+            // missed, or the job is a restart.
             self.stop_ends = false;
         }
         if active != self.active {
             if !live {
-                // What came between was missed, so what was seen before says nothing of it.
+                // Changes in between were missed, so earlier observations say nothing about it.
                 (self.stop_seen, self.stop_possible) = (false, self.stop_possible || self.stop_seen);
                 self.kept_from_starting = false;
             }
@@ -178,11 +178,11 @@ impl Unit {
         }
     }
 
-    /// What the state of the unit means, given what it is being healed of.
-    pub fn standing_of(&self, incident: Option<&Incident>) -> UnitCondition {
+    /// What the state of the unit means, given the problem that it is being healed of.
+    pub fn condition_of(&self, incident: Option<&Incident>) -> UnitCondition {
         let suspected = incident.filter(|incident| incident.phase.waits()).and_then(|incident| incident.suspected);
         match (self.condition(), suspected) {
-            // What was cleared is a mark.
+            // A cleared failure is only a mark that is gone.
             (UnitCondition::Down, _) if self.cleared.is_some() && !self.stop_seen && incident.is_some() => {
                 UnitCondition::Unhealthy
             }
@@ -190,7 +190,7 @@ impl Unit {
             (UnitCondition::Down, Some(State::ExpectedButStopped)) => UnitCondition::Unhealthy,
             (UnitCondition::Up | UnitCondition::Down, Some(State::Unreachable)) => UnitCondition::Unhealthy,
             (UnitCondition::Up | UnitCondition::ComingUp, Some(State::CrashLooping)) => UnitCondition::Unhealthy,
-            // Whatever the manager does with it meanwhile.
+            // Regardless of what the manager does with it meanwhile.
             (
                 UnitCondition::Up | UnitCondition::ComingUp | UnitCondition::Settling | UnitCondition::Down,
                 Some(State::Orphaned),
@@ -200,7 +200,7 @@ impl Unit {
     }
 }
 
-/// Whether the unit is on its way up or down. (While it waits for an automatic restart, it waits.)
+/// Whether the unit is coming up or going down, not counting the wait for an automatic restart.
 fn changes(active: ActiveState, auto_restart: bool) -> bool {
     matches!(active, ActiveState::Activating | ActiveState::Deactivating) && !auto_restart
 }

@@ -5,25 +5,25 @@ use std::time::Duration;
 use super::Case;
 use crate::units::{ActiveState, Deactivation, Parent, UnitName};
 
-/// How a worker is to be started so that it is the only unit that changes.
+/// A start in which the worker's unit is the only one that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// The worker's unit.
     pub unit: UnitName,
-    /// Whether it is up, and has to be taken down first.
+    /// Whether it is up, and has to be stopped first.
     pub restart: bool,
-    /// Whether to start it without regard to what it requires, wants or conflicts with (job mode
-    /// `ignore-requirements`): a plain start would start, run again or stop another unit. A plain start
-    /// (job mode `fail`) is the better one where both would do, as it never takes the place of another job.
+    /// Whether to ignore what it requires, wants or conflicts with (job mode `ignore-requirements`), where a plain
+    /// start would start, run again or stop another unit. Otherwise a plain start (job mode `fail`) is better, as it
+    /// never replaces another job.
     pub alone: bool,
-    /// Units to start before it: its failed sockets, and what the manager stopped because it was not needed.
+    /// Units to start before it: failed sockets, and units that the manager stopped because they were not needed.
     pub first: Vec<String>,
-    /// Whether its failure may be cleared if the manager's start limit refuses the start.
+    /// Whether to clear its failure if the manager's start limit refuses the start.
     pub clearable: bool,
 }
 
 impl Case<'_> {
-    /// How to start it, or to restart it, so that no other unit changes.
+    /// How to start or restart it so that no other unit changes.
     #[must_use]
     pub fn start(&self) -> Start {
         let seen = self.seen;
@@ -33,19 +33,19 @@ impl Case<'_> {
         Start {
             unit: self.unit.clone(),
             restart: seen.active.is_up(),
-            // A unit that it conflicts with may come up between the look and the start.
+            // A conflicting unit may come up between the inspection and the start.
             alone: runs_again || !seen.pulls_in.is_empty() || seen.has_conflicts,
             first: seen.failed_sockets.iter().cloned().chain(unneeded).collect(),
             clearable: seen.clearable,
         }
     }
 
-    /// The units that it needs, that are down or about to be, and that a start of it would not bring back.
+    /// Units that it needs, that are down or about to be, and that its start would not bring back.
     pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
         self.seen.parents.iter().filter(|parent| !parent.is_up() && !parent.finished && !self.brings_back(parent))
     }
 
-    /// Whether the manager stopped that unit only because this worker was down. (If a person had stopped it, the
+    /// Whether the manager stopped that unit only because this worker was down. (If a person had stopped the unit, the
     /// worker would have been stopped with it.)
     pub(super) fn brings_back(&self, parent: &Parent) -> bool {
         let after = |(left, deactivation): (Duration, Deactivation)| left >= deactivation.left;

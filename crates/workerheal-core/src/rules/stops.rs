@@ -1,4 +1,4 @@
-//! How a worker came to be down: stopped on purpose, taken along by a unit that it needs, or kept from starting by one.
+//! Why a worker is down: stopped on purpose, taken down with a unit that it needs, or prevented from starting by one.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use super::Case;
 use crate::diagnosis::{State, Trigger};
 use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence};
 
-/// A unit and what it took along go down within this time: systemd does it in one go, which takes it a
-/// while if there is much to take along. A stop of just the one in the same second looks the same.
-const TOGETHER: Duration = Duration::from_secs(1);
+/// A unit and the units that it takes down go down within this time. systemd does it in one transaction, which takes a
+/// while for many units. A stop of just the one unit within the same second looks the same.
+const TAKEN_ALONG_WITHIN: Duration = Duration::from_secs(1);
 
 impl Case<'_> {
     /// Whether it was stopped on purpose.
@@ -21,8 +21,8 @@ impl Case<'_> {
             || self.stopped_group().is_some()
     }
 
-    /// Whether a person stopped it while it was down, which nothing but the end of that job tells. (A job
-    /// that started it would have had it up, and down again only after that.)
+    /// Whether it was stopped while it was down already, which only the end of that job shows. (A job that started it
+    /// would have brought it up, and it would have gone down after that.)
     #[must_use]
     pub fn was_told_to_stop(&self) -> bool {
         if self.history.told_after_run {
@@ -36,24 +36,24 @@ impl Case<'_> {
         }
     }
 
-    /// The group that was stopped while it was down or waiting: that stop was meant for it too.
+    /// The group that was stopped while the worker was down or waiting: that stop was meant for it too.
     #[must_use]
     pub fn stopped_group(&self) -> Option<&str> {
         self.seen.stopped_group().filter(|_| !self.seen.active.is_up())
     }
 
-    /// Whether a start was asked for since it was stopped, and refused.
+    /// Whether a start was requested since it was stopped, and refused.
     fn was_refused_since(&self) -> bool {
         self.seen.active == ActiveState::Failed && self.seen.result == ServiceResult::StartLimitHit
     }
 
-    /// Whether a requested stop ended its last run, also if it was meant for another unit.
+    /// Whether a requested stop ended its last run, even if it was meant for another unit.
     pub(super) fn stop_requested(&self) -> bool {
         self.history.stop_seen || self.seen.stop == Some(StopEvidence::Requested)
     }
 
-    /// Whether nothing rules out that it was stopped on purpose: the journal was not asked, and neither its
-    /// signals nor its timestamps show that it went down by itself.
+    /// Whether it may have been stopped on purpose: the journal was not searched, and neither its signals nor its
+    /// timestamps show that it went down by itself.
     #[must_use]
     pub fn may_have_been_stopped(&self) -> bool {
         let sudden = self.seen.deactivation.is_some_and(Deactivation::was_sudden);
@@ -64,18 +64,17 @@ impl Case<'_> {
             && !self.seen.active.is_up()
     }
 
-    /// Whether a unit that it needs, and that is up, was not asked whether it went down with it.
+    /// Whether it needs a unit that is up and of which it is unknown when it last went down.
     #[must_use]
     pub fn may_have_been_taken_along(&self) -> bool {
         self.history.trigger == Trigger::Automatic
             && self.seen.parents.iter().any(|parent| parent.active.is_up() && !parent.stopping && parent.left.is_none())
     }
 
-    /// Whether a unit that it needs went down and took it along: that one is about to be stopped, or
-    /// went down when this one did.
+    /// Whether it went down with a unit that it needs: that unit is about to be stopped, or went down at the same time.
     #[must_use]
     pub fn was_taken_along(&self) -> bool {
-        // What is not enabled is unloaded once it is down, and the manager has forgotten when that was.
+        // A unit that is not enabled is unloaded once it is down, and the manager forgets when that was.
         let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
         let deactivation = self.seen.deactivation.or(seen_down.map(|down| Deactivation { left: down, down }));
         // Of a run that ended while it was starting, the manager says when an earlier one ceased to be up.
@@ -85,9 +84,11 @@ impl Case<'_> {
         });
         let took_along = |parent: &Parent| match (deactivation, parent.left) {
             _ if parent.stopped_later => false,
-            // It is about to be stopped, and waits for its children to be down.
+            // It is about to be stopped, and waits until the units that need it are down.
             (Some(deactivation), _)
-                if parent.active.is_up() && parent.stopping && self.seen.at <= deactivation.down + TOGETHER =>
+                if parent.active.is_up()
+                    && parent.stopping
+                    && self.seen.at <= deactivation.down + TAKEN_ALONG_WITHIN =>
             {
                 true
             }
@@ -98,21 +99,21 @@ impl Case<'_> {
                 false
             }
             (Some(deactivation), Some(left)) => {
-                // One that went down before this run began has nothing to do with its end.
+                // A unit that went down before this run began did not end it.
                 let began = self.seen.began.filter(|began| *began <= deactivation.left);
-                left + TOGETHER >= deactivation.left
-                    && left <= deactivation.down + TOGETHER
+                left + TAKEN_ALONG_WITHIN >= deactivation.left
+                    && left <= deactivation.down + TAKEN_ALONG_WITHIN
                     && began.is_none_or(|began| left >= began)
             }
-            // One that never was up, or a time that is not known, is no excuse to start what was stopped.
+            // Without a known time, or if it never was up, it is no excuse to start a stopped worker.
             _ => parent.active.is_up(),
         };
-        // One that is up again has come back since, or is about to go.
+        // A unit that is up again came back since, or is about to go down.
         let went = |parent: &&Parent| parent.left.is_some() || !parent.is_up();
         self.history.taken_along || (self.stop_requested() && self.seen.parents.iter().filter(went).any(took_along))
     }
 
-    /// Whether it is down because a unit that it needs went down or did not come up, and for no other reason.
+    /// Whether it is down only because a unit that it needs went down or did not come up.
     pub(super) fn went_down_with_a_parent(&self, state: State) -> bool {
         state == State::ExpectedButStopped && (self.was_taken_along() || self.was_kept_from_starting())
     }

@@ -1,7 +1,10 @@
 //! The rules, one at a time and against each other.
 
 use super::*;
+use crate::pauses::Pauses;
 use crate::pauses::Target;
+use crate::policy::Policy;
+use crate::registry::{Registry, Site};
 use crate::units::Restarts;
 use crate::units::{Deactivation, Parent};
 use proptest::prelude::*;
@@ -24,7 +27,7 @@ fn judged(seen: &Inspection, history: History<'_>) -> Judgement {
 }
 
 fn judged_under(seen: &Inspection, history: History<'_>, policy: &Policy, pauses: &Pauses) -> Judgement {
-    let registry = Registry::parse(b"sites: [{name: myapp, path: /srv/myapp}]").unwrap();
+    let registry = Registry::from_iter([Site::new("myapp", "/srv/myapp")]);
     let context = ContextRef { policy, registry: &registry, stop_marker: false, pauses };
     let unit = UnitName::parse("lerd-queue-myapp").unwrap();
     let worker = Worker { site: "myapp".into(), name: "queue".into(), worktree: None };

@@ -1,4 +1,4 @@
-//! What a close look at a unit shows, and what a manager knows of how its last run ended.
+//! The result of inspecting a unit.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -7,32 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActiveState, LoadState, RestartPolicy, ServiceResult};
 
-/// What can be known of why a unit is down, from evidence that outlives the moment.
+/// Evidence of why a unit is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopEvidence {
     /// The stop that ended this run was requested.
     Requested,
-    /// It was not: the run ended by itself.
+    /// The run ended by itself.
     NotRequested,
-    /// There was no run: the start that was asked for last ended because a unit that this one needs did not
-    /// come up (job result `dependency`).
+    /// There was no run: the last requested start ended because a unit that this one needs did not come up (job result
+    /// `dependency`).
     KeptFromStarting,
-    /// It cannot be told; says why.
+    /// Unknown; says why.
     Unknown(String),
 }
 
-/// How a unit went down, by the manager's monotonic clock.
+/// When a unit went down, by the manager's monotonic clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deactivation {
-    /// When it ceased to be up.
+    /// When it ceased to be up (`ActiveExitTimestampMonotonic`).
     pub left: Duration,
-    /// When it was down.
+    /// When it was down (`InactiveEnterTimestampMonotonic`).
     pub down: Duration,
 }
 
 impl Deactivation {
-    /// Whether it was up at one moment and down at the next. A requested stop takes its time: the unit
-    /// is `deactivating` in between.
+    /// Whether it went down in an instant. A requested stop takes time: the unit is `deactivating` in between.
     #[must_use]
     pub fn was_sudden(self) -> bool {
         self.left == self.down
@@ -43,7 +42,7 @@ impl Deactivation {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 pub struct Parent {
-    /// Full name, of whatever unit type.
+    /// Full name, of any unit type.
     pub name: String,
     /// Where it is in its life cycle.
     pub active: ActiveState,
@@ -51,34 +50,33 @@ pub struct Parent {
     pub stopping: bool,
     /// When it last ceased to be up, by the manager's monotonic clock; `None` if it never was.
     pub left: Option<Duration>,
-    /// When it last came up, by the same clock; `None` if it is down, or was not asked.
+    /// When it last came up, by the same clock; `None` if it is down, or unknown.
     pub since: Option<Duration>,
-    /// Whether it is a oneshot service that has done its work and is down for that reason. It need not be up,
-    /// and a start of the worker would run it again.
+    /// Whether it is a oneshot that has finished. It need not be up, and a start of the worker would run it again.
     pub finished: bool,
-    /// Whether the manager stops it as soon as no unit needs it (`StopWhenUnneeded=`).
+    /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`).
     pub stops_when_unneeded: bool,
-    /// Whether its stop was asked for only after that of the worker: that one was meant for the worker.
+    /// Whether its stop was requested only after the worker's: that one was meant for the worker.
     pub stopped_later: bool,
 }
 
-/// A unit whose stop is meant for everything in it, the units that are down included: `PartOf=` or `Slice=`.
-/// systemd tells of that stop for the units that were up, and drops it for the others.
+/// A group whose stop is meant for all its members, including those that are down: `PartOf=` or `Slice=`. systemd
+/// signals that stop for the members that were up, and drops it for the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoppedGroup {
-    /// Full name, of whatever unit type.
+    /// Full name, of any unit type.
     pub name: String,
     /// When it ceased to be up, by the manager's monotonic clock; `None` while it is being stopped.
     pub left: Option<Duration>,
 }
 
-/// How long a start or a stop has been under way, and how long its unit allows.
+/// How long a start or a stop has been under way, and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
-    /// Since the unit began to start or to stop.
+    /// The time since the unit began to start or to stop.
     pub lasts: Duration,
-    /// The longest that the unit's own settings allow (`TimeoutStartSec=`, `TimeoutStopSec=`,
-    /// `JobTimeoutSec=`); `None` is for ever.
+    /// The maximum that the unit's settings allow (`TimeoutStartSec=`, `TimeoutStopSec=`, `JobTimeoutSec=`); `None` is
+    /// unlimited.
     pub limit: Option<Duration>,
 }
 
@@ -106,94 +104,92 @@ impl Parent {
     }
 }
 
-/// What the files of a unit are like. systemd has to search directories to tell.
+/// The unit files of a unit. systemd searches directories for this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitFile {
-    /// `UnitFileState` is one that an enabled unit has.
+    /// Whether `UnitFileState` is one of an enabled unit.
     pub enabled: bool,
-    /// Something else decides when it runs: a timer, path or socket starts it (`TriggeredBy=`), or
-    /// a `Condition...=` of its own does not hold.
+    /// Whether something else decides when it runs: a timer, path or socket (`TriggeredBy=`), or a `Condition...=` that
+    /// does not hold.
     pub on_demand: bool,
-    /// Changes when what is in the files that define the unit does: see [`is_another_definition`].
+    /// A hash of the files that define the unit: see [`is_another_definition`].
     pub definition: u64,
 }
 
-/// Whether two numbers stand for different definitions of a unit. Their upper 16 bits say how they were made: numbers
-/// of two kinds (an earlier version made them of the files' times) tell nothing about each other, so that an upgrade
-/// changes no definition.
+/// Whether two hashes stand for different definitions of a unit. Their upper 16 bits identify the kind of hash. Hashes
+/// of different kinds (an earlier version used file times) cannot be compared, so that an upgrade does not count as a
+/// change.
 #[must_use]
 pub fn is_another_definition(then: u64, now: u64) -> bool {
     then != now && then >> 48 == now >> 48
 }
 
-/// How the manager has fared with restarting a unit by itself.
+/// Automatic restarts by the manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restarts {
-    /// Automatic restarts since it was last started by a client (`NRestarts`).
+    /// Automatic restarts since a client last started it (`NRestarts`).
     pub count: u32,
-    /// How long its last run was up; `None` if it never came up.
+    /// The uptime of its last run; `None` if it never came up.
     pub last_run: Option<Duration>,
 }
 
-/// Whether a unit has run again since its last run was `then`, as far as both are known. (Of a unit that
-/// was unloaded the manager has forgotten the run.)
+/// Whether a unit has run again since its last run was `then`, as far as both are known. (The manager forgets the run
+/// of a unit that it unloads.)
 #[must_use]
 pub fn has_run_since(then: Option<&str>, now: Option<&str>) -> bool {
     then.zip(now).is_some_and(|(then, now)| !now.is_empty() && then != now)
 }
 
-/// What a close look is to find out beyond the state of the moment.
+/// What an inspection should find out besides the unit's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct Detail {
-    /// Whether the last run was ended on request, which costs a search in the journal.
+    /// Whether a request ended the last run, which costs a search in the journal.
     pub stop: bool,
-    /// What the unit's files are like, which costs the manager a search in directories; and which
-    /// run was the last.
+    /// The unit files, which cost the manager a search in directories; and the last run.
     pub file: bool,
-    /// How often the manager has restarted it; always told of a unit that waits for a restart.
+    /// The automatic restarts; always included for a unit that waits for a restart.
     pub restarts: bool,
-    /// Since when it is in its state, for people to read.
+    /// Since when the unit has been in its state, for display.
     pub times: bool,
 }
 
 impl Detail {
-    /// Everything there is to find out.
+    /// All details.
     pub const ALL: Self = Self { stop: true, file: true, restarts: true, times: true };
 }
 
 /// Where a unit works.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Location {
-    /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
-    /// Spelt as in the registry, where it is the directory of a site.
+    /// Its directory: `WorkingDirectory=`, or that of the command in a container. If it is the directory of a site, it
+    /// is spelled as in the registry.
     pub directory: Option<PathBuf>,
-    /// Whether it cannot be started without that directory.
+    /// Whether the unit cannot start without that directory.
     pub required: bool,
-    /// Whether that directory is definitely gone (`ENOENT`, `ENOTDIR`), and required.
+    /// Whether that directory is required and definitely missing (`ENOENT`, `ENOTDIR`).
     pub gone: bool,
-    /// Whether the unit is a container of its own (a quadlet), and thus no worker.
+    /// Whether the unit is a container of its own (a quadlet), and therefore no worker.
     pub container: bool,
 }
 
-/// A close look at one unit, taken right before deciding about it.
+/// The result of inspecting one unit, right before a decision about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
 pub struct Inspection {
-    /// Whether the unit's file could be read.
+    /// Whether the unit file could be read.
     pub load: LoadState,
     /// Where it is in its life cycle.
     pub active: ActiveState,
     /// Whether a job is queued or running for it.
     pub has_job: bool,
-    /// For how long it has been up, by the manager's own clock; `None` when it is not.
+    /// Its uptime by the manager's clock; `None` if it is not up.
     pub up_for: Option<Duration>,
-    /// When the look was taken, by the manager's monotonic clock.
+    /// The time of the inspection, by the manager's monotonic clock.
     pub at: Duration,
-    /// When it last ceased to be up (`ActiveExitTimestampMonotonic`), and since when it is down
-    /// (`InactiveEnterTimestampMonotonic`), by the manager's monotonic clock; `None` if it never was.
+    /// When it last went down; `None` if it never was up.
     pub deactivation: Option<Deactivation>,
-    /// For how long it has been down; `None` when it is not.
+    /// How long it has been down; `None` if it is not.
     pub down_for: Option<Duration>,
     /// When it last began to start (`InactiveExitTimestampMonotonic`), by the manager's monotonic clock.
     pub began: Option<Duration>,
@@ -203,62 +199,62 @@ pub struct Inspection {
     pub result: ServiceResult,
     /// `Restart=`.
     pub restart: RestartPolicy,
-    /// The last exit status or signal, if it is one that `RestartPreventExitStatus=` lists: `status 78`.
+    /// The last exit status or signal, if `RestartPreventExitStatus=` lists it: `status 78`.
     pub restart_prevented: Option<String>,
-    /// Whether it is of `Type=oneshot`, whose work is done once it has ended.
+    /// Whether it is a oneshot (`Type=oneshot`), whose work is done once it has ended.
     pub oneshot: bool,
-    /// What its files are like; `None` when it was not asked for, or a mask hides them.
+    /// Its unit files; `None` if not requested, or if a mask hides them.
     pub file: Option<UnitFile>,
-    /// The manager's id of its last run (`InvocationID`), empty if it knows of none; `None` when it was not asked for.
+    /// The manager's id of its last run (`InvocationID`), empty if there is none; `None` if not requested.
     pub run: Option<String>,
-    /// How often the manager has restarted it, if it waits for another restart or somebody asked.
+    /// Its automatic restarts, if it waits for one or they were requested.
     pub restarts: Option<Restarts>,
-    /// Whether it died and waits for the manager to restart it by itself.
+    /// Whether it died and waits for an automatic restart.
     pub auto_restart: bool,
-    /// Since when it is in its state; `None` when it was not asked for.
+    /// Since when it has been in its state; `None` if not requested.
     pub since: Option<SystemTime>,
-    /// The directory that was chosen for it: its `WorkingDirectory=`, or that of the command in a container.
+    /// Its directory: `WorkingDirectory=`, or that of the command in a container.
     pub working_directory: Option<PathBuf>,
-    /// Whether that directory is definitely gone (`ENOENT`, `ENOTDIR`), and it cannot be started without.
+    /// Whether that directory is required and definitely missing (`ENOENT`, `ENOTDIR`).
     pub directory_gone: bool,
-    /// Whether the unit is a container of its own (a quadlet), and thus no worker.
+    /// Whether the unit is a container of its own (a quadlet), and therefore no worker.
     pub container: bool,
-    /// Units that it needs, and that a start would pull in with it.
+    /// Units that it needs, and that a start would also start.
     pub parents: Vec<Parent>,
-    /// Further units that a start would pull in, as they are down (`Wants=`, `Upholds=`).
+    /// Further units that are down and that a start would also start (`Wants=`, `Upholds=`).
     pub pulls_in: Vec<String>,
-    /// Units that are up, and that a start would stop (`Conflicts=`, on either side).
+    /// Units that are up and that a start would stop (`Conflicts=`, in either direction).
     pub conflicts: Vec<String>,
-    /// Whether a start could stop another unit, even if none is up now: it conflicts with some unit.
+    /// Whether it conflicts with some unit, so that a start could stop another unit.
     pub has_conflicts: bool,
     /// Groups that it is in, and that were stopped or are being stopped.
     pub stopped_groups: Vec<StoppedGroup>,
     /// Timers, paths and sockets that start it (`TriggeredBy=`).
     pub triggers: Vec<String>,
-    /// Those of them that are sockets and have failed: its clients reach nothing.
+    /// Triggers of it that are sockets and have failed: its clients cannot reach it.
     pub failed_sockets: Vec<String>,
-    /// Whether its failure can be cleared without losing the unit: a transient unit, or one whose file is gone,
-    /// is unloaded by that, and cannot be loaded again.
+    /// Whether its failure can be cleared without losing the unit: a transient unit, or one whose file is gone, would
+    /// be unloaded and could not be loaded again.
     pub clearable: bool,
-    /// Whether its last run was ended on request; `None` when it was not asked for.
+    /// Whether a request ended its last run; `None` if not requested.
     pub stop: Option<StopEvidence>,
-    /// What a manager says that has words of its own (launchd), for people to read.
+    /// Messages of a manager that has its own terms (launchd), for display.
     pub said: Option<Box<Said>>,
 }
 
-/// What the manager said of a unit in words of its own, for explanations. No decision rests on it.
+/// What the manager says about a unit in its own terms, for explanations. No decision depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
-    /// Its words, shown where systemd's properties would be.
+    /// Its words, shown in place of systemd's properties.
     pub evidence: String,
-    /// What is wrong with the unit, if that is none of what systemd knows.
+    /// What is wrong with the unit, if systemd has no equivalent.
     pub finding: Option<String>,
-    /// Who or what starts the unit, where that is not workerheal's to do.
+    /// What starts the unit, if that is not workerheal.
     pub left_to: Option<String>,
 }
 
 impl Inspection {
-    /// What it shows of where the unit works.
+    /// What it shows of the unit's location.
     #[must_use]
     pub fn location(&self) -> Location {
         Location {
@@ -269,7 +265,7 @@ impl Inspection {
         }
     }
 
-    /// The group that was stopped since the unit last began to start, if there is one.
+    /// The group that was stopped since the unit last began to start, if any.
     #[must_use]
     pub fn stopped_group(&self) -> Option<&str> {
         let since = |group: &&StoppedGroup| match (group.left, self.began) {
@@ -280,7 +276,7 @@ impl Inspection {
         self.stopped_groups.iter().find(since).map(|group| group.name.as_str())
     }
 
-    /// Whether the manager knows of no run of it: it has not been started since the manager began.
+    /// Whether the unit has not been started since the manager began.
     #[must_use]
     pub fn never_ran(&self) -> bool {
         self.deactivation.is_none() && self.run.as_deref().is_some_and(str::is_empty)
@@ -289,7 +285,7 @@ impl Inspection {
 
 #[cfg(any(test, feature = "samples"))]
 impl Inspection {
-    /// What a look at a crashed worker shows, for tests to vary.
+    /// The inspection of a crashed worker, for tests to vary.
     #[must_use]
     pub fn crashed() -> Self {
         Self {

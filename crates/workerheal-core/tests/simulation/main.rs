@@ -134,7 +134,7 @@ fn no_law_is_broken_in_ten_thousand_days() {
         Some(seed) => seed..seed + 1,
         None => 0..lives,
     };
-    // More than the first breach is asked for by who wants to see whether they have one cause.
+    // Further breaches are reported on request, to see whether they have the same cause.
     let enough = number("WORKERHEAL_BREACHES").map_or(1, |breaches| usize::try_from(breaches).unwrap_or(usize::MAX));
     let begin = Instant::now();
     let (next, starts, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0), Mutex::new(Vec::new()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use workerheal_core::healer::Fact;
 use workerheal_core::pauses::{Pause, Target};
-use workerheal_core::registry::Registry;
+use workerheal_core::registry::{self, Registry};
 
 use crate::laws::{Breach, Told};
 use crate::model::File;
@@ -166,27 +166,19 @@ impl People {
     }
 
     fn write_registry(&mut self) {
-        let mut text = String::from("sites:\n");
-        for ((name, workers), site) in SITES.into_iter().zip(self.now.sites) {
-            if !site.registered {
-                continue;
-            }
-            let list = |chosen: &[bool; UNITS]| {
-                let names: Vec<&str> =
-                    workers.iter().filter(|(unit, _)| chosen[*unit]).map(|(_, name)| *name).collect();
-                names.join(", ")
+        let registered = SITES.into_iter().zip(self.now.sites).filter(|(_, site)| site.registered);
+        let sites = registered.map(|((name, workers), site)| {
+            let chosen = |by_unit: &[bool; UNITS]| {
+                workers.iter().filter(|(unit, _)| by_unit[*unit]).map(|(_, name)| (*name).to_owned()).collect()
             };
-            text.push_str(&format!(
-                "- {{name: {name}, path: /srv/{name}, paused: {}, paused_workers: [{}], idle_suspended_workers: [{}]}}\n",
-                site.paused,
-                list(&site.paused_workers),
-                list(&site.asleep)
-            ));
-        }
-        if text.ends_with("sites:\n") {
-            "sites: []\n".clone_into(&mut text);
-        }
-        self.registry = Arc::new(Registry::parse(text.as_bytes()).expect("it is well written"));
+            registry::Site {
+                paused: site.paused,
+                paused_workers: chosen(&site.paused_workers),
+                idle_suspended_workers: chosen(&site.asleep),
+                ..registry::Site::new(name, format!("/srv/{name}"))
+            }
+        });
+        self.registry = Arc::new(sites.collect());
     }
 
     fn after(&mut self, wait: Duration, now: Duration, later: Later) {

@@ -12,7 +12,7 @@ use workerheal_core::units::{ActiveState, UnitName};
 const PHASES: [&str; 13] = [
     "well",
     "due",
-    "looking",
+    "inspecting",
     "waiting",
     "held",
     "starting",
@@ -34,7 +34,7 @@ const FACTS: [&str; 17] = [
     "with a job",
     "looked",
     "proof",
-    "memory",
+    "baseline",
     "recheck",
     "uptime",
     "done",
@@ -174,7 +174,7 @@ fn about(fact: &Fact) -> Option<(&UnitName, [Option<&'static str>; 2])> {
             let what = match id.purpose {
                 Purpose::Attempt => "looked",
                 Purpose::Proof => "proof",
-                Purpose::Baseline => "memory",
+                Purpose::Baseline => "baseline",
                 Purpose::Recheck => "recheck",
                 Purpose::Uptime => "uptime",
                 #[expect(unreachable_patterns, reason = "other purposes are of no worker that is ill")]

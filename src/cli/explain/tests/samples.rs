@@ -2,19 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::on_launchd;
+use crate::core::context::ContextRef;
 use crate::core::diagnosis::{State, Trigger};
 use crate::core::explain::{Commands, References};
 use crate::core::pauses::{Pauses, Target};
 use crate::core::policy::Policy;
-use crate::core::registry::Registry;
-use crate::core::rules::{Case, ClearedBy, ContextRef, GivenUp, History};
+use crate::core::rules::{Case, ClearedBy, GivenUp, History};
 use crate::core::selector::Worker;
 use crate::core::time::Timestamp;
 use crate::core::units::{
     ActiveState, Deactivation, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
     StoppedGroup, Transition, UnitFile, UnitName,
 };
+use crate::files::sites_yaml;
 
 /// 2026-11-24 03:02:05 UTC.
 const NOW: Duration = Duration::from_secs(1_795_489_325);
@@ -158,7 +158,7 @@ impl Sample {
     }
 
     pub fn with_case<T>(&self, look: impl FnOnce(&Case) -> T) -> T {
-        let registry = Registry::parse(self.registry.as_bytes()).unwrap();
+        let registry = sites_yaml::parse(self.registry.as_bytes()).unwrap();
         let context = ContextRef {
             policy: &self.policy,
             registry: &registry,
@@ -172,7 +172,7 @@ impl Sample {
     pub fn references(&self) -> References {
         References {
             sites: "~/.local/share/lerd/sites.yaml".into(),
-            lines: Registry::parse(self.registry.as_bytes()).unwrap().lines("myapp").unwrap().by_key(),
+            lines: sites_yaml::parse(self.registry.as_bytes()).unwrap().lines("myapp").unwrap().by_key(),
             config: "~/.config/workerheal/config.yaml".into(),
             stop_marker: "~/.local/share/lerd/run/stopped".into(),
             commands: self.commands.clone(),
@@ -188,10 +188,9 @@ pub fn by_hand<'a>(case: &Case<'a>) -> Case<'a> {
     Case { history, ..*case }
 }
 
-/// All of them.
-pub fn samples() -> Vec<Sample> {
-    let on_systemd = [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()];
-    on_systemd.into_iter().chain([on_launchd::samples()]).flatten().collect()
+/// Samples of workers on systemd.
+pub fn on_systemd() -> Vec<Sample> {
+    [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()].into_iter().flatten().collect()
 }
 
 fn well() -> Vec<Sample> {

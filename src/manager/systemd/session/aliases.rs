@@ -1,4 +1,4 @@
-//! Other names of units that match the patterns: only their files tell.
+//! Aliases that match the patterns: only unit files show them.
 
 use zbus::Message;
 
@@ -7,7 +7,7 @@ use super::{Call, Following, Session};
 use crate::manager::Change;
 
 impl Following {
-    /// Asks which units have other names that match the patterns. That costs the manager a search in directories.
+    /// Requests the aliases. That costs the manager a search in directories.
     pub(super) async fn look_for_aliases(&mut self, session: &Session) -> zbus::Result<()> {
         let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
         self.calls.insert(files.primary_header().serial_num(), Call::Files);
@@ -15,7 +15,7 @@ impl Following {
     }
 
     pub(super) async fn found_files(&mut self, message: &Message) -> zbus::Result<()> {
-        // A manager that refuses the question knows no other names.
+        // A manager that rejects the call has no aliases.
         let names = wire::possible_aliases(wire::unit_files(message).unwrap_or_default());
         let units = wire::call("ListUnitsByNames", &names)?;
         self.calls.insert(units.primary_header().serial_num(), Call::Names(names));

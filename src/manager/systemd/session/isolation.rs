@@ -1,28 +1,28 @@
-//! Whether a target is being isolated (`systemctl isolate`): everything that it does not need is stopped, which is
-//! meant for no worker in particular. systemd says nothing of it but the jobs that it consists of, queued in one go: one for
-//! the target, which can be done at once, and one for each unit that is stopped.
+//! Detects that a target is being isolated (`systemctl isolate`): everything that it does not need is stopped, which is
+//! not meant for any worker in particular. systemd only shows the jobs, queued at once: one for the target, which may
+//! be done immediately, and one for each unit that is stopped.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Jobs that are queued in one go are signalled within this time.
+/// Jobs that are queued at once are signalled within this time.
 const IN_ONE_GO: Duration = Duration::from_millis(100);
-/// The longest that the end of the jobs is waited for.
-const LONGEST: Duration = Duration::from_secs(120);
+/// Maximum time to wait for the end of the jobs.
+const MAX_ISOLATION: Duration = Duration::from_secs(120);
 
-/// Jobs that may belong to an isolation, by their path; with that of the target's.
+/// Jobs that may belong to an isolation, by path, including the target's.
 #[derive(Debug, Default)]
 pub(super) struct Isolation {
     recent: VecDeque<(Instant, String)>,
     jobs: HashMap<String, String>,
-    /// The last target's job, and when it was queued.
+    /// The last job of a target, and when it was queued.
     last: Option<(Instant, String)>,
 }
 
 impl Isolation {
-    /// A job was queued. Answers the job of a target of which it has to be asked whether it can be isolated.
+    /// Records a queued job. Returns the job of a target that may be isolated, which has to be checked.
     pub fn queued(&mut self, path: String, unit: &str, now: Instant) -> Option<String> {
         if unit.ends_with(".target") {
             for (at, job) in self.recent.drain(..) {
@@ -46,7 +46,7 @@ impl Isolation {
         None
     }
 
-    /// The target of this job cannot be isolated. Answers whether nothing is isolated any more.
+    /// The target of this job cannot be isolated. Returns whether no isolation is left.
     pub fn is_none_of(&mut self, target_job: &str) -> bool {
         self.jobs.retain(|_, target| target != target_job);
         if self.last.as_ref().is_some_and(|(_, last)| last == target_job) {
@@ -55,7 +55,7 @@ impl Isolation {
         self.jobs.is_empty()
     }
 
-    /// A job has ended. Answers whether that was the last one of an isolation.
+    /// Records the end of a job. Returns whether that was the last one of an isolation.
     pub fn job_ended(&mut self, path: &str) -> bool {
         self.jobs.remove(path).is_some() && self.jobs.is_empty()
     }
@@ -66,10 +66,10 @@ impl Isolation {
 
     pub fn deadline(&self) -> Option<Instant> {
         let (begun, _) = self.last.as_ref()?;
-        self.is_under_way().then_some(*begun + LONGEST)
+        self.is_under_way().then_some(*begun + MAX_ISOLATION)
     }
 
-    /// Forgets what has taken too long: the end of a job can have been missed.
+    /// Drops what has taken too long: the end of a job can be missed.
     pub fn expire(&mut self, now: Instant) {
         if self.deadline().is_some_and(|at| at <= now) {
             self.jobs.clear();
@@ -101,7 +101,7 @@ mod tests {
         isolation.queued("2".into(), "app.target", now);
         assert!(isolation.is_none_of("2"));
         assert!(!isolation.is_under_way());
-        // Jobs long before or after have nothing to do with it.
+        // Jobs long before or after are unrelated.
         isolation.queued("3".into(), "a.service", now);
         isolation.queued("4".into(), "only.target", now + IN_ONE_GO);
         assert!(isolation.job_ended("4"));

@@ -1,4 +1,4 @@
-//! Jobs: ours, of which the end is told, and those of others, as far as they say what is wanted of a unit.
+//! Jobs: the ends of ours, and what those of other clients say about the intent for a unit.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,8 @@ use crate::core::units::{ActiveState, UnitName};
 use crate::manager::Change;
 
 impl Following {
-    /// A job was queued. If a target is isolated, its job comes in one go with the stops of everything else, in no order.
+    /// Handles a queued job. When a target is isolated, its job comes together with the stops of everything else, in
+    /// any order.
     pub(super) async fn job_queued(&mut self, session: &Session, path: String, unit: &str) -> zbus::Result<()> {
         match self.isolation.queued(path, unit, Instant::now()) {
             Some(target_job) => {
@@ -31,7 +32,7 @@ impl Following {
         if has_ended { self.list(session).await } else { Ok(()) }
     }
 
-    /// The end of a job, ours or another client's.
+    /// Handles the end of a job, ours or another client's.
     pub(super) async fn job_ended(
         &mut self,
         session: &Session,
@@ -52,7 +53,7 @@ impl Following {
             };
         }
         let Some(unit) = unit else { return Ok(()) };
-        // Of a job that does nothing, such as a `try-restart` of a unit that is down, the unit itself never tells.
+        // A job without effect, such as a `try-restart` of a unit that is down, is never shown by the unit itself.
         let was_told = self.told_jobs.get(&unit) == Some(&id);
         if was_told {
             self.told_jobs.remove(&unit);
@@ -67,14 +68,14 @@ impl Following {
         Ok(())
     }
 
-    /// Whether a start of ours that takes the place of other jobs is being queued.
+    /// Whether a start of ours that replaces other jobs is being queued.
     pub(super) fn is_being_overridden(&self, unit: &UnitName) -> bool {
         let is_it =
             |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
         self.calls.values().any(is_it)
     }
 
-    /// The ends of starts whose signal was lost: their job is listed no longer.
+    /// Ends of starts whose signal was lost: their job is no longer listed.
     pub(super) fn missed_ends(&mut self, session: &Session, lines: &[Line]) {
         let listed: HashSet<&str> =
             lines.iter().filter_map(|line| line.job.as_ref()).map(|job| job.path.as_str()).collect();
@@ -89,7 +90,7 @@ impl Following {
         }
     }
 
-    /// The answer to the call of a step: the job's path, or why there is none.
+    /// Handles the response to the call of a step: the job's path, or an error.
     pub(super) fn queued(&mut self, session: &Session, message: &Message, starting: Starting) {
         if message.message_type() == Type::Error {
             let header = message.header();

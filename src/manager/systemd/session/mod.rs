@@ -1,10 +1,9 @@
 //! One connection to systemd and the task that owns it.
 //!
-//! The task drains the connection's single stream of messages, answers to its own calls included,
-//! so that lists, signals and ends of jobs are seen in exactly the order in which systemd sent
-//! them. It connects, subscribes, lists, and then follows; after anything that casts doubt on what
-//! it was told, it lists again; when the connection is lost, it begins anew, for as long as it
-//! takes. All state is the task's own.
+//! The task reads the connection's single stream of messages, including responses to its own calls, so that lists,
+//! signals and ends of jobs are seen in exactly the order in which systemd sent them. It connects, subscribes, lists,
+//! and then follows; after anything that makes its knowledge uncertain, it lists again; when the connection is lost, it
+//! reconnects, for as long as that takes. All state belongs to the task.
 
 mod aliases;
 mod isolation;
@@ -21,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
-use super::connection::{Address, ManagerConnection};
+use super::connection::{Address, CALL_TIMEOUT, ManagerConnection};
 use super::wire::{self, Signal};
 use super::with_aliased;
 use crate::core::healer::Outcome;
@@ -34,9 +33,9 @@ use crate::manager::{Change, ManagerError};
 use isolation::Isolation;
 use starts::Starting;
 
-/// The closing signal of a reload can be lost; then this ends the freeze.
-const LONGEST_RELOAD: Duration = Duration::from_secs(10);
-/// Waits between attempts to connect: short at first, for a manager that executes itself anew.
+/// Maximum duration of a reload, in case the signal of its end is lost.
+const MAX_RELOAD: Duration = Duration::from_secs(10);
+/// Delays between attempts to connect: short at first, for a manager that re-executes itself.
 const RECONNECT: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(100),
@@ -44,10 +43,8 @@ const RECONNECT: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
-/// The longest that connecting, or the answer to one call, may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
 
-/// What the handles ask of the task.
+/// Requests of the handles to the task.
 #[derive(Debug)]
 pub(super) enum Request {
     Refresh,
@@ -56,19 +53,19 @@ pub(super) enum Request {
     Stop(UnitName),
 }
 
-/// A call whose answer is awaited.
+/// A pending call.
 #[derive(Debug)]
 enum Call {
     List,
     /// Which sockets have failed.
     Sockets,
-    /// What a socket that has failed starts.
+    /// What a failed socket starts.
     Triggers(String),
-    /// Whether a target that has this job can be isolated.
+    /// Whether the target of this job can be isolated.
     AllowIsolate(String),
     /// The unit files that match the patterns.
     Files,
-    /// The units of these names.
+    /// The units with these names.
     Names(Vec<String>),
     Start(Starting),
 }
@@ -102,8 +99,7 @@ enum End {
 }
 
 impl Session {
-    /// Follows a connection that exists, from the first request on, then reconnects for as long as
-    /// anybody holds a handle.
+    /// Follows an existing connection from the first request on, then reconnects for as long as there is a handle.
     pub async fn run(mut self, mut connection: ManagerConnection) {
         let mut first = self.requests.recv().await;
         if first.is_none() {
@@ -152,11 +148,11 @@ impl Session {
     }
 }
 
-/// Connects to the first address that answers.
+/// Connects to the first address that works.
 pub(super) async fn connect(addresses: &[Address]) -> Result<ManagerConnection, ManagerError> {
     let mut problems = Vec::new();
     for address in addresses {
-        match timeout(PATIENCE, address.connect()).await {
+        match timeout(CALL_TIMEOUT, address.connect()).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => problems.push(format!("{address}: {error}")),
             Err(_) => problems.push(format!("{address}: no answer")),
@@ -173,23 +169,23 @@ fn lost() -> Outcome {
 #[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Following {
     connection: Connection,
-    /// Only the manager is on it.
+    /// Whether it is the manager's private socket.
     private: bool,
-    /// The manager's unique name on the bus: signals of anybody else are none of its.
+    /// The manager's unique name on the bus: signals of other senders are ignored.
     owner: Option<String>,
     stream: MessageStream,
     calls: HashMap<NonZeroU32, Call>,
     /// Jobs of ours, by their path.
     jobs: HashMap<String, Starting>,
-    /// The last job that each unit was told to have: one that was never told of does nothing.
+    /// The last job that was signalled for each unit: a job that was never signalled has no effect.
     told_jobs: HashMap<UnitName, u32>,
-    /// Sockets that have failed, and what they start, once that is known.
+    /// Failed sockets, and what they start if known.
     failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
     /// The manager is about to end.
     shutting_down: bool,
     isolation: Isolation,
     covered: Vec<glob::Pattern>,
-    /// As they were told.
+    /// The aliases that were last reported.
     aliases: Aliases,
     listing: bool,
     list_again: bool,
@@ -198,12 +194,12 @@ struct Following {
 
 impl Following {
     async fn begin(session: &Session, connection: &ManagerConnection) -> zbus::Result<Self> {
-        // Before the stream: its queue is short, and while it is full because nobody reads on, no answer
-        // to these calls would arrive. Handles call on the same connection from the first moment on.
+        // Before the stream: its queue is short, and while it is full because it is not read, no response to these
+        // calls would arrive. Handles use the same connection from the first moment on.
         let owner = if connection.private {
             None
         } else {
-            // All at once, and in this order: who owns the name later is signalled.
+            // All at once, and in this order: a later change of the name's owner is signalled.
             let [units, removals, ends, jobs, reloads, owners] = wire::MATCHES.map(|rule| connection.follow(rule));
             let (.., owner) = tokio::try_join!(units, removals, ends, jobs, reloads, owners, connection.owner())?;
             Some(owner)
@@ -233,7 +229,7 @@ impl Following {
 
     async fn follow(&mut self, session: &mut Session, first: Option<Request>) -> End {
         match first {
-            // It has begun with that.
+            // The following has begun with that.
             None | Some(Request::Refresh) => {}
             Some(request) => {
                 if let Err(error) = self.perform(session, request).await {
@@ -244,7 +240,7 @@ impl Following {
         let end = loop {
             let deadline = self.next_deadline();
             let step = tokio::select! {
-                // Messages first: a request is decided on what is known.
+                // Messages first: a request is decided on current knowledge.
                 biased;
                 message = next(&mut self.stream) => match message {
                     Some(Ok(message)) => self.receive(session, &message).await,
@@ -285,7 +281,7 @@ impl Following {
         }
     }
 
-    /// Sends what the next step of a start takes: back to back, as the manager handles it in order.
+    /// Sends the messages of a start's next step together, as the manager handles them in order.
     async fn start(&mut self, starting: Starting) -> zbus::Result<()> {
         let messages = starting.messages()?;
         if let Some(last) = messages.last() {
@@ -304,7 +300,7 @@ impl Following {
                 let call = message.header().reply_serial().and_then(|serial| self.calls.remove(&serial));
                 match call {
                     Some(Call::List) => {
-                        // Whoever answers is the manager: should its name have changed hands unnoticed.
+                        // The sender of the response is the manager, in case the name changed its owner unnoticed.
                         self.owner =
                             message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
                         self.listed(session, message).await
@@ -331,7 +327,7 @@ impl Following {
         }
     }
 
-    /// Whether the manager, or the bus itself, sent the signal: anybody on the bus could.
+    /// Whether the manager, or the bus itself, sent the signal: any client on the bus could.
     fn is_trusted(&self, message: &Message) -> bool {
         let header = message.header();
         let sender = header.sender().map(zbus::names::UniqueName::as_str);
@@ -370,7 +366,7 @@ impl Following {
                 self.list(session).await
             }
             Signal::Reloading(true) => {
-                self.reloading_until = Some(Instant::now() + LONGEST_RELOAD);
+                self.reloading_until = Some(Instant::now() + MAX_RELOAD);
                 let _ = session.changes.send(Change::Reloading);
                 Ok(())
             }
@@ -391,14 +387,14 @@ impl Following {
         }
     }
 
-    /// Asks for a list, unless one is on its way: then for another after it.
+    /// Requests a list; if one is pending, another one after it.
     async fn list(&mut self, session: &Session) -> zbus::Result<()> {
         if std::mem::replace(&mut self.listing, true) {
             self.list_again = true;
             return Ok(());
         }
         self.list_again = false;
-        // A subscription can be dropped without a word (systemd issue 27697): renew it each time.
+        // A subscription can be lost without notice (systemd issue 27697): renew it each time.
         let subscribe = wire::subscribe()?;
         let sockets = wire::call("ListUnitsByPatterns", &(vec!["failed"], vec!["*.socket"]))?;
         let patterns = with_aliased(&session.patterns, &session.aliases.borrow());

@@ -1,4 +1,4 @@
-//! Sockets that have failed: the clients of what they start reach nothing.
+//! Failed sockets: the clients of what they start reach nothing.
 
 use zbus::Message;
 use zbus::message::Type;
@@ -9,7 +9,7 @@ use crate::core::units::UnitName;
 use crate::manager::Change;
 
 impl Following {
-    /// Which sockets have failed. What they start is asked of those that had not before.
+    /// Requests the failed sockets. For new ones, what they start is requested too.
     pub(super) async fn sockets_listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
         if message.message_type() == Type::Error {
             return Ok(());

@@ -1,11 +1,11 @@
-//! One start of a unit, as the messages that it takes.
+//! A start of a unit, as a sequence of messages.
 //!
-//! A start is asked for first, and a failure is cleared only if that start is refused: systemd starts a failed unit as
-//! it is, unless it was started too often within its start limit. Then the job fails and the unit never begins to
-//! start, which is how that is told from a start that failed.
+//! A start is requested first, and a failure is cleared only if that start is refused: systemd starts a failed unit as
+//! it is, unless it exceeded its start limit. Then the job fails and the unit never begins to start, which
+//! distinguishes it from a start that failed.
 //!
-//! A plain start is asked for in job mode `fail`, which gives way to any job that is queued. Where it would start, run
-//! again or stop another unit, the mode is `ignore-requirements` (org.freedesktop.systemd1(5)).
+//! A plain start uses job mode `fail`, which gives way to any queued job. If it would start, run again or stop another
+//! unit, the mode is `ignore-requirements` (org.freedesktop.systemd1(5)).
 
 use tokio::time::Instant;
 use zbus::Message;
@@ -19,14 +19,14 @@ use crate::core::units::{ActiveState, UnitName, UnitStatus};
 pub(super) struct Starting {
     start: Start,
     pub deadline: Instant,
-    /// The unit has been seen to do more than to be down.
+    /// Whether the unit has been seen in another state than down.
     began: bool,
     step: Step,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It is taken down, so that what has to be up before it can be started.
+    /// The unit is stopped, so that other units can be started before it.
     Stop,
     Start,
     /// Its failure was cleared, and it is started once more.
@@ -44,12 +44,12 @@ impl Starting {
         &self.start.unit
     }
 
-    /// Whether it would take the place of another client's job.
+    /// Whether it would replace another client's job.
     pub fn overrides_jobs(&self) -> bool {
         self.start.alone && self.step != Step::Stop
     }
 
-    /// The messages to send, in order. What becomes of it is told by the answer to the last.
+    /// The messages to send, in order. The response to the last one shows the result.
     pub fn messages(&self) -> zbus::Result<Vec<Message>> {
         let unit = self.start.unit.as_str();
         if self.step == Step::Stop {
@@ -68,13 +68,13 @@ impl Starting {
         Ok(messages)
     }
 
-    /// Takes in what is signalled of its unit.
+    /// Handles a signal of its unit.
     pub fn changed(&mut self, status: &UnitStatus) {
         self.began |=
             status.name == self.start.unit && !matches!(status.active, ActiveState::Failed | ActiveState::Inactive);
     }
 
-    /// What follows once its job has ended with this result, if it does not end with it.
+    /// The next step after its job has ended with this result, if there is one.
     pub fn next(mut self, result: &str) -> Result<Self, Self> {
         match self.step {
             Step::Stop if result == "done" => self.step = Step::Start,

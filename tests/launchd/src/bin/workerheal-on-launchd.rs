@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use workerheal::core::explain::text::text;
 use workerheal::core::healer::Timestamp;
-use workerheal::core::style::Style;
 use workerheal::detect::references::references_for;
 use workerheal::install::launchd::Agent;
 use workerheal::install::{self, Host};
@@ -17,6 +15,8 @@ use workerheal::manager::ServiceManager;
 use workerheal::manager::launchd::{Launchd, LaunchdPaths};
 use workerheal::manager::log::WantedLines;
 use workerheal::setup::Setup;
+use workerheal::text::explanation::text;
+use workerheal::text::style::Style;
 use workerheal::{Options, Standalone, UnitName, logging};
 
 fn main() -> anyhow::Result<()> {

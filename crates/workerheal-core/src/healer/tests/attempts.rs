@@ -204,7 +204,7 @@ fn a_start_that_takes_too_long_is_no_stop() {
 
 #[test]
 fn a_restart_whose_second_half_fails_is_no_stop() {
-    // Somebody else's: what is seen of it is a stop, and what the journal has of the new run is none.
+    // Another client's job: what is seen of it is a stop, and what the journal has of the new run is none.
     let mut harness = Harness::with_healthy_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes_with_job("queue", ActiveState::Failed);
@@ -273,7 +273,7 @@ fn a_start_that_a_restart_replaces_is_somebody_elses() {
     assert!(harness.ends("queue", Outcome::Cancelled).is_empty());
     assert_eq!(
         harness.comes_back("queue"),
-        ["failed queue #1: its start was cancelled by somebody else", "recovered queue"]
+        ["failed queue #1: its start was cancelled by another client", "recovered queue"]
     );
 }
 
@@ -343,8 +343,7 @@ fn the_same_facts_lead_to_the_same_actions_in_the_same_order() {
     let life = || {
         let probes = [("web".to_owned(), Probe::Tcp("x:1".into()))].into();
         let mut harness = Harness::with(Policy { probes, max_concurrent: 20, ..without_jitter() });
-        let sites: Vec<String> = (0..20).map(|site| format!("{{name: s{site}, path: /srv/s{site}}}")).collect();
-        harness.sites(format!("sites: [{}]", sites.join(", ")).as_bytes());
+        harness.sites((0..20).map(|number| site(&format!("s{number}"))));
         let names = |worker: &'static str| (0..20).map(move |site| format!("lerd-{worker}-s{site}"));
         let (queues, webs): (Vec<_>, Vec<_>) = (names("queue").collect(), names("web").collect());
         let list: Vec<_> = queues
@@ -374,8 +373,8 @@ fn an_attempt_that_nobody_saw_the_end_of_spaces_the_next_one_too() {
 
     // The site was not registered for a moment.
     let mut harness = Harness::with_proving_queue();
-    harness.sites(b"sites: []");
+    harness.sites([]);
     harness.goes("queue", ActiveState::Failed);
-    harness.sites(SITES);
+    harness.sites(both_sites());
     assert_eq!(harness.shows("queue", crashed()).last().map(String::as_str), Some("scheduled queue #2 in 1s"));
 }

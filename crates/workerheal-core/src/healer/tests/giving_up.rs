@@ -33,7 +33,7 @@ fn given_up() -> Harness {
 #[test]
 fn what_was_given_up_and_then_taken_out_of_the_registry_is_tried_anew_by_the_next_daemon() {
     let mut before = given_up();
-    before.sites(b"sites: []");
+    before.sites([]);
     let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
     harness.healer.restore(before.healer.saved_state());
     harness.list(&[("queue", ActiveState::Failed)]);
@@ -43,7 +43,7 @@ fn what_was_given_up_and_then_taken_out_of_the_registry_is_tried_anew_by_the_nex
 #[test]
 fn what_was_given_up_stays_so_for_the_next_daemon_though_this_one_was_looking_at_it_again() {
     let mut before = given_up();
-    // Somebody stops it, which has it looked at once more.
+    // A stop, after which it is inspected once more.
     assert_eq!(before.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
     let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
     harness.healer.restore(before.healer.saved_state());
@@ -60,7 +60,7 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     let mut harness = given_up();
-    assert_eq!(harness.sites(b"sites: [{name: myapp, path: /elsewhere}]"), ["look at queue"]);
+    assert_eq!(harness.sites([Site::new("myapp", "/elsewhere")]), ["look at queue"]);
     assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     // Its user starts it, and it fails again.
@@ -101,7 +101,7 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
     harness.after(RECHECK_INTERVAL);
     assert!(harness.rechecked("queue", crashed()).is_empty(), "given up is told once");
 
-    // Somebody started it between two lists, and it failed again.
+    // It was started between two lists, and failed again.
     let mut harness = given_up();
     harness.rechecked("queue", Inspection { run: Some("one".into()), ..crashed() });
     assert!(harness.after(RECHECK_INTERVAL).is_empty());
@@ -121,7 +121,7 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
 
     // Neither is another site's entry.
     let mut harness = given_up();
-    assert!(harness.sites(b"sites: [{name: myapp, path: /srv/myapp}, {name: shop, path: /x}]").is_empty());
+    assert!(harness.sites([site("myapp"), Site::new("shop", "/x")]).is_empty());
 }
 
 #[test]

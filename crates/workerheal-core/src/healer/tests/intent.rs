@@ -176,20 +176,21 @@ fn a_stop_in_the_middle_of_our_start_is_obeyed() {
 
 #[test]
 fn paused_by_the_registry_it_stays_down_until_that_ends() {
-    for (text, reason) in [
-        (&b"sites: [{name: myapp, path: /a, paused: true}]"[..], "the site myapp is paused"),
-        (b"sites: [{name: myapp, path: /a, paused_workers: [queue]}]", "the worker queue of myapp is paused"),
+    let queue = || ["queue".to_owned()].into();
+    for (site, reason) in [
+        (paused_site("myapp"), "the site myapp is paused"),
+        (Site { paused_workers: queue(), ..site("myapp") }, "the worker queue of myapp is paused"),
         (
-            b"sites: [{name: myapp, path: /a, idle_suspended_workers: [queue]}]",
+            Site { idle_suspended_workers: queue(), ..site("myapp") },
             "the worker queue of myapp sleeps until the site is used again",
         ),
     ] {
         let mut harness = Harness::with_healthy_queue();
-        harness.sites(text);
+        harness.sites([site]);
         let held = [format!("held queue: {reason}"), "remember queue".to_owned()];
         assert_eq!(harness.goes("queue", ActiveState::Failed), held);
         assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
-        assert_eq!(harness.sites(SITES), ["look at queue"]);
+        assert_eq!(harness.sites(both_sites()), ["look at queue"]);
     }
 }
 
@@ -197,7 +198,7 @@ fn paused_by_the_registry_it_stays_down_until_that_ends() {
 fn a_pause_cancels_the_wait_for_the_next_attempt() {
     let mut harness = Harness::with_starting_queue();
     harness.fails("queue", "boom");
-    let paused = b"sites: [{name: myapp, path: /a, paused: true}]";
+    let paused = [paused_site("myapp")];
     assert_eq!(harness.sites(paused), ["held queue: the site myapp is paused"]);
     assert_eq!(harness.due_in(), None);
 }
@@ -206,7 +207,7 @@ fn a_pause_cancels_the_wait_for_the_next_attempt() {
 fn a_pause_between_look_and_start_is_obeyed() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
-    harness.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    harness.sites([paused_site("myapp")]);
     assert_eq!(harness.shows("queue", crashed()), ["held queue: the site myapp is paused"]);
 }
 
@@ -222,7 +223,7 @@ fn under_the_stop_marker_nothing_is_healed() {
 #[test]
 fn ignored_sites_containers_and_global_units_are_none_of_ours() {
     let mut harness = Harness::new();
-    harness.sites(b"sites: [{name: myapp, path: /a}, {name: blog, path: /b, ignored: true}]");
+    harness.sites([site("myapp"), Site { ignored: true, ..site("blog") }]);
     let failed = ActiveState::Failed;
     let list = [
         ("lerd-fp-myapp", failed),
@@ -239,7 +240,7 @@ fn ignored_sites_containers_and_global_units_are_none_of_ours() {
 fn a_site_that_is_added_is_covered_at_once() {
     let mut harness = Harness::new();
     assert!(harness.list(&[("lerd-queue-blog", ActiveState::Failed)]).is_empty());
-    let sites = harness.sites(b"sites: [{name: blog, path: /b}]");
+    let sites = harness.sites([site("blog")]);
     assert_eq!(sites, ["look at lerd-queue-blog and its stop"]);
 }
 
@@ -247,7 +248,7 @@ fn a_site_that_is_added_is_covered_at_once() {
 fn a_site_that_is_removed_takes_its_heals_with_it() {
     let mut harness = Harness::with_starting_queue();
     harness.fails("queue", "boom");
-    assert_eq!(harness.sites(b"sites: []"), ["stopped queue: it is no longer covered"]);
+    assert_eq!(harness.sites([]), ["stopped queue: it is no longer covered"]);
     assert!(harness.after(3600 * SECOND).is_empty());
 }
 
@@ -337,7 +338,7 @@ fn a_heal_by_hand_is_history_once_the_worker_has_run_again() {
     harness.observe(Fact::Heal(vec![unit("queue")]));
     let waits = vec![fpm(ActiveState::Failed, false)];
     harness.shows("queue", Inspection { run: Some("a".into()), parents: waits, ..crashed() });
-    // While the bus was lost somebody started it, and stopped it.
+    // While the bus was lost it was started and stopped.
     harness.observe(Fact::Frozen);
     harness.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
     let stopped = Inspection { run: Some("b".into()), stop: Some(StopEvidence::Requested), ..crashed() };
@@ -433,10 +434,10 @@ fn a_look_at_a_unit_that_was_given_up_tells_too_what_its_files_are_like() {
 fn a_unit_that_was_disabled_while_its_site_was_not_registered_stays_down() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
-    harness.observe(Fact::Registry(registry(b"sites: []")));
-    // The answer comes when it is nobody's worker.
+    harness.observe(Fact::Registry(registry([])));
+    // The result arrives when it is no longer covered.
     harness.shows("queue", crashed());
-    harness.observe(Fact::Registry(registry(SITES)));
+    harness.observe(Fact::Registry(registry(both_sites())));
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
     let told = harness.shows("queue", disabled);
     assert_eq!(told.last().map(String::as_str), Some("held queue: the unit was disabled while it was down"));
@@ -471,7 +472,7 @@ fn a_person_overrules_an_earlier_stop_but_no_pause() {
     assert_eq!(harness.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
 
     let mut harness = Harness::with_healthy_queue();
-    harness.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    harness.sites([paused_site("myapp")]);
     harness.goes("queue", ActiveState::Failed);
     assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["held queue: the site myapp is paused"]);
 }
@@ -479,7 +480,7 @@ fn a_person_overrules_an_earlier_stop_but_no_pause() {
 #[test]
 fn what_a_person_does_after_asking_for_a_heal_is_newer() {
     let mut harness = Harness::with_healthy_queue();
-    harness.sites(b"sites: [{name: myapp, path: /a, paused: true}]");
+    harness.sites([paused_site("myapp")]);
     harness.goes("queue", ActiveState::Failed);
     harness.observe(Fact::Heal(vec![unit("queue")]));
     // Held by the pause; they start it themselves, and stop it.
@@ -496,7 +497,7 @@ fn what_a_person_does_after_asking_for_a_heal_is_newer() {
 fn on_request_nothing_else_is_touched() {
     let policy = Policy { give_up_after: Some(1), ..without_jitter() };
     let healer =
-        Healer::new(Mode::OnRequest, Selector::default(), policy, registry(SITES), fastrand::Rng::with_seed(7));
+        Healer::new(Mode::OnRequest, Selector::default(), policy, registry(both_sites()), fastrand::Rng::with_seed(7));
     let mut harness = Harness { healer, now: Timestamp::default() };
     assert!(harness.list(&[("queue", ActiveState::Failed), ("vite", ActiveState::Failed)]).is_empty());
     assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
@@ -513,7 +514,7 @@ fn a_stop_before_its_first_run_is_over_once_it_has_run() {
     harness.shows("queue", Inspection { down_for: Some(60 * SECOND), ..never_ran.clone() });
     assert!(harness.rechecked("queue", never_ran.clone()).is_empty());
 
-    // Somebody has started it meanwhile, and of that nothing was seen.
+    // It was started in the meantime, which was not seen.
     harness.observe(Fact::Frozen);
     harness.list(&[("queue", ActiveState::Failed)]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Random lives, in which what must never happen must not happen.
+//! Random sequences of facts, in which invariants must hold.
 
 use std::collections::{HashMap, HashSet};
 
@@ -92,7 +92,7 @@ proptest! {
                 }
                 Happening::Pauses(now) => {
                     paused = now;
-                    Fact::Registry(registry(if now { b"sites: [{name: myapp, path: /srv/myapp, paused: true}]" } else { SITES }))
+                    Fact::Registry(registry(if now { vec![paused_site("myapp")] } else { both_sites().into() }))
                 }
                 Happening::Marks(now) => { marked = now; Fact::StopMarker(now) }
                 Happening::Asks(who) => Fact::Heal(vec![unit(NAMES[who])]),
@@ -150,7 +150,7 @@ proptest! {
         let all_up = || Fact::Units(NAMES.iter().map(|name| status(name, ActiveState::Active)).collect());
         let mut facts: VecDeque<Fact> = starting.into_iter().map(|unit| Fact::Finished(unit, Outcome::Done)).collect();
         facts.extend(inspecting.into_iter().map(|(unit, id)| Fact::Inspected(unit, id, Err("too late".into()))));
-        facts.extend([Fact::Registry(registry(SITES)), Fact::StopMarker(false)]);
+        facts.extend([Fact::Registry(registry(both_sites())), Fact::StopMarker(false)]);
         for _ in 0..6 {
             facts.push_back(all_up());
             while let Some(fact) = facts.pop_front() {

@@ -1,5 +1,5 @@
-//! The rules of healing, each as a test that reads like the rule; then random lives, in which
-//! what must never happen must not happen. Here is the ward that they all happen in.
+//! The rules of healing, each as a test that reads like the rule; then random sequences of facts, in which invariants
+//! must hold. Here is the harness for all of them.
 
 mod attempts;
 mod giving_up;
@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::diagnosis::State;
 use crate::event::Phase as EventPhase;
 use crate::probe::ProbeAnswer;
+use crate::registry::Site;
 use crate::report::WorkerReport;
 use crate::units::{
     Deactivation, LoadState, Location, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
@@ -23,14 +24,21 @@ use crate::units::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-const SITES: &[u8] = b"
-sites:
-  - {name: myapp, path: /srv/myapp}
-  - {name: shop, path: /srv/shop}
-";
+fn site(name: &str) -> Site {
+    Site::new(name, format!("/srv/{name}"))
+}
 
-fn registry(text: &[u8]) -> Arc<Registry> {
-    Arc::new(Registry::parse(text).unwrap())
+fn paused_site(name: &str) -> Site {
+    Site { paused: true, ..site(name) }
+}
+
+/// What is registered to begin with.
+fn both_sites() -> [Site; 2] {
+    [site("myapp"), site("shop")]
+}
+
+fn registry(sites: impl IntoIterator<Item = Site>) -> Arc<Registry> {
+    Arc::new(sites.into_iter().collect())
 }
 
 /// `queue` for `lerd-queue-myapp`; names with a hyphen in them stand for themselves.
@@ -72,7 +80,7 @@ impl Harness {
 
     fn with(policy: Policy) -> Self {
         let random = fastrand::Rng::with_seed(7);
-        let healer = Healer::new(Mode::Automatic, Selector::default(), policy, registry(SITES), random);
+        let healer = Healer::new(Mode::Automatic, Selector::default(), policy, registry(both_sites()), random);
         Self { healer, now: Timestamp::default() }
     }
 
@@ -154,8 +162,8 @@ impl Harness {
 
     /// What has failed is looked at, to see whether the manager restarts it by itself: it does not.
     fn is_seen_failed(&mut self, name: &str, mut told: Vec<String>) -> Vec<String> {
-        let id = told.pop();
-        assert!(id.as_deref().is_some_and(|id| id.starts_with("look at")), "{told:?}, {id:?}");
+        let last = told.pop();
+        assert!(last.as_deref().is_some_and(|it| it.starts_with("look at")), "{told:?}, {last:?}");
         told.extend(self.shows(name, Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() }));
         told
     }
@@ -174,8 +182,8 @@ impl Harness {
         self.observe(Fact::Deadline)
     }
 
-    fn sites(&mut self, text: &[u8]) -> Vec<String> {
-        self.observe(Fact::Registry(registry(text)))
+    fn sites(&mut self, sites: impl IntoIterator<Item = Site>) -> Vec<String> {
+        self.observe(Fact::Registry(registry(sites)))
     }
 
     /// How long until the healer wants to be woken.

@@ -86,9 +86,9 @@ fn an_idle_oneshot_is_none_of_our_business() {
 
 #[test]
 fn a_worktree_is_told_apart_by_where_it_works() {
-    let text = b"sites: [{name: app, path: /srv/app, worktree_idle_suspended: {feature: [queue]}}]";
+    let asleep = [("feature".to_owned(), ["queue".to_owned()].into())].into();
     let mut harness = Harness::new();
-    harness.sites(text);
+    harness.sites([Site { worktree_idle_suspended: asleep, ..site("app") }]);
     assert_eq!(
         harness.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
         ["look at lerd-queue-app-feature and its stop"]
@@ -124,8 +124,8 @@ fn works_in(name: &str, directory: &str, gone: bool) -> Located {
 
 fn unhealthy(harness: &Harness) -> Vec<String> {
     let reports = harness.healer.reports(harness.now);
-    let ill = reports.iter().filter_map(WorkerReport::unhealthy);
-    ill.map(|worker| format!("{} {}", worker.name(), worker.state)).collect()
+    let unhealthy = reports.iter().filter_map(WorkerReport::unhealthy);
+    unhealthy.map(|worker| format!("{} {}", worker.name(), worker.state)).collect()
 }
 
 #[test]
@@ -171,9 +171,9 @@ fn that_a_directory_is_gone_makes_nobody_start_what_was_stopped_or_is_paused() {
     harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
     assert!(harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", true)])).is_empty());
     assert_eq!(unhealthy(&harness), ["myapp/queue orphaned"]);
-    harness.sites(b"sites: [{name: myapp, path: /srv/myapp, paused: true}]");
+    harness.sites([paused_site("myapp")]);
     assert_eq!(unhealthy(&harness), [""; 0]);
-    harness.sites(SITES);
+    harness.sites(both_sites());
     assert!(harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)])).is_empty());
     assert_eq!(unhealthy(&harness), [""; 0]);
 }
@@ -198,13 +198,11 @@ fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
     assert_eq!(names(&harness), ["myapp/queue", "myapp/vite@feat-x"]);
     assert!(harness.healer.knows_all_workers());
     // Another registry may make another's of it.
-    harness.sites(
-        b"sites: [{name: myapp-feat, path: /srv/x}, {name: feat-x, path: /wt/feat.x}, {name: myapp, path: /srv/myapp}]",
-    );
+    harness.sites([Site::new("myapp-feat", "/srv/x"), Site::new("feat-x", "/wt/feat.x"), site("myapp")]);
     assert_eq!(harness.healer.take_unlocated().len(), 2);
     harness.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
     assert_eq!(names(&harness), ["feat-x/vite-myapp", "myapp/queue"]);
-    // And a container is nobody's worker.
+    // And a container is no worker.
     let container = Location { container: true, ..Location::default() };
     harness.observe(Fact::Located(vec![(unit("queue"), Ok(container))]));
     assert_eq!(names(&harness), ["feat-x/vite-myapp"]);
@@ -213,7 +211,7 @@ fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
 #[test]
 fn an_inquiry_looks_at_what_the_manager_is_about_to_restart() {
     let random = fastrand::Rng::with_seed(7);
-    let healer = Healer::new(Mode::Inquiry, Selector::default(), without_jitter(), registry(SITES), random);
+    let healer = Healer::new(Mode::Inquiry, Selector::default(), without_jitter(), registry(both_sites()), random);
     let mut harness = Harness { healer, now: Timestamp::default() };
     let waits = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
     assert_eq!(harness.observe(Fact::Units(vec![waits])), ["look at queue and its stop"]);

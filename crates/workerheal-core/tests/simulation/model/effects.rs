@@ -1,4 +1,4 @@
-//! What a unit's state does to others without anybody's asking (systemd's unit.c, and queues of manager.c).
+//! Automatic effects of a unit's state on other units (systemd's unit.c, and queues of manager.c).
 
 use super::jobs::{JobKind, Mode};
 use super::spec::Bond;
@@ -17,7 +17,7 @@ impl Model {
                 Bond::Requisite | Bond::PartOf | Bond::Conflicts | Bond::Triggers => continue,
             };
             if !it.after && self[it.parent].active().is_down_or_deactivating() {
-                // Refused if the parent is masked or the like; nobody minds.
+                // Refused if the parent is masked or the like, which has no consequence.
                 let _ = self.enqueue(it.parent, JobKind::Start, mode);
             }
         }

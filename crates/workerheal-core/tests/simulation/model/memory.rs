@@ -32,7 +32,7 @@ impl Model {
         self.daemon_reload(lives);
     }
 
-    /// Somebody writes or removes the unit file. It takes effect with the next reload, or when the unit is loaded.
+    /// Writes or removes the unit file. That takes effect with the next reload, or when the unit is loaded.
     pub fn edit(&mut self, unit: UnitId, file: File) {
         self[unit].file = file;
         self.touch(unit);
@@ -131,7 +131,7 @@ impl Model {
                 || self.children[unit.0].iter().any(|child| self.is_referred_to(child.unit, seen)))
     }
 
-    /// `unit_may_gc`: what is down without failure and what nobody refers to is forgotten.
+    /// `unit_may_gc`: a unit that is down without failure and not referenced is unloaded.
     pub(super) fn collect_garbage(&mut self) {
         while let Some(unit) = self.maybe_garbage.pop() {
             if self[unit].in_memory && !self.is_referred_to(unit, &mut 0) {

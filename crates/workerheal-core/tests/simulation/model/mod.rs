@@ -94,7 +94,7 @@ use unit::Due;
 /// Is asked for the life of each process that is spawned, with its unit and the time.
 pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
 
-/// What the manager tells everybody.
+/// The manager's signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// `ActiveState`, `SubState` being `auto-restart`, or `Job` has changed. A job that does nothing, as a `try-restart`
@@ -122,7 +122,7 @@ pub struct Whim {
 /// What is due for a unit.
 #[derive(Debug, Clone, Copy)]
 enum Scheduled {
-    /// The unit may have changed since anybody looked.
+    /// The unit may have changed since the last signal.
     Unknown,
     Nothing,
     Next(Due),

@@ -214,7 +214,7 @@ pub enum File {
 pub struct Life {
     /// When it says that it is ready; `None` is never. Means something for `Type=notify` only.
     pub ready_after: Option<Duration>,
-    /// For how long it lives if nobody ends it; `None` is for ever.
+    /// How long it lives if nothing ends it; `None` is unlimited.
     pub lives_for: Option<Duration>,
     /// How it ends then.
     pub exit: Exit,

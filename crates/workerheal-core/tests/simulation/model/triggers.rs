@@ -135,7 +135,7 @@ impl Model {
             if state != SubState::Listening {
                 self.set_sub(socket, SubState::Listening);
             }
-            // A client that nobody has taken is noticed in the next turn of the loop.
+            // A client that was not accepted is noticed in the next turn of the loop.
             if self[socket].run.is_pending {
                 self[socket].run.timer = Some(self.due_in(Duration::ZERO));
             }

@@ -64,7 +64,7 @@ pub(super) struct Runtime {
     pub run_ended: Option<Duration>,
     pub last_exit: Option<Exit>,
     pub process: Option<Process>,
-    /// A process that nobody waits for any more lives on.
+    /// A process that is no longer waited for lives on.
     pub has_orphan: bool,
     /// The unit's one timer: start timeout, stop timeout, automatic restart, or what a timer unit or a socket waits for,
     /// as the state tells.

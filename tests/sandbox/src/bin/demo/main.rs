@@ -54,7 +54,7 @@ const STOPPED: usize = 4;
 const PAUSED: usize = 5;
 const IN_THE_END: [&str; 6] = ["active", "failed", "active", "active", "failed", "active"];
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const STEP_TIMEOUT: Duration = Duration::from_secs(15);
 const FRAME: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -105,7 +105,7 @@ impl<'a> Demo<'a> {
         }
     }
 
-    /// Starts the workers, and lets two of them fail while nobody watches.
+    /// Starts the workers, and lets two of them fail before the daemon runs.
     fn set_the_stage(&mut self) -> Result<(), String> {
         self.sandbox.write_file("worker.sh", WORKER);
         self.sandbox.write_file(".config/workerheal/config.yaml", CONFIG);
@@ -151,7 +151,7 @@ impl<'a> Demo<'a> {
         self.sandbox.kill(&unit_of(KILLED), "KILL");
         self.workers[KILLED].trouble = "killed with SIGKILL";
         self.wait_until(KILLED, "started again", |it| it.attempt > 0)?;
-        self.sandbox.wait_for_state(&unit_of(KILLED), "active", PATIENCE);
+        self.sandbox.wait_for_state(&unit_of(KILLED), "active", STEP_TIMEOUT);
         let died = self.usec(KILLED, "InactiveEnterTimestampMonotonic");
         let took = milliseconds(self.usec(KILLED, "ActiveEnterTimestampMonotonic").saturating_sub(died));
         self.act(&format!("up again: it was down for {took}, by systemd's own clock"));
@@ -214,7 +214,7 @@ impl<'a> Demo<'a> {
 
     /// Waits until a worker has failed without the daemon.
     fn falls(&mut self, at: usize, trouble: &'static str) {
-        self.sandbox.wait_for_state(&unit_of(at), "failed", PATIENCE);
+        self.sandbox.wait_for_state(&unit_of(at), "failed", STEP_TIMEOUT);
         let worker = &mut self.workers[at];
         (worker.trouble, worker.phase) = (trouble, "down".to_owned());
     }
@@ -250,8 +250,8 @@ impl<'a> Demo<'a> {
     fn wait_until(&mut self, at: usize, what: &str, done: impl Fn(&Worker) -> bool) -> Result<(), String> {
         let begin = Instant::now();
         while !done(&self.workers[at]) {
-            if begin.elapsed() > PATIENCE {
-                return Err(format!("waited {PATIENCE:?} in vain for {} to be {what}", self.workers[at].name));
+            if begin.elapsed() > STEP_TIMEOUT {
+                return Err(format!("waited {STEP_TIMEOUT:?} in vain for {} to be {what}", self.workers[at].name));
             }
             self.watch();
         }

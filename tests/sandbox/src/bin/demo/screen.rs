@@ -133,7 +133,7 @@ impl Screen {
 }
 
 pub fn print(text: &str) {
-    // If nobody reads it any more, nothing is lost.
+    // If the reader is gone, nothing is lost.
     let mut out = stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,8 +1,8 @@
-//! What the journal knows of a unit: its log, what went wrong, and whether its last stop was requested.
+//! What the journal knows about a unit: its log, the cause of a failure, and whether its last stop was requested.
 //!
-//! `journalctl` is asked, with matches on fields instead of `--user`: journald keeps no journal of
-//! their own for system users and for root, whose units log to the system journal under the same
-//! fields; and without `--user` every journal that the caller may read is searched.
+//! `journalctl` is run with matches on fields instead of `--user`: system users and root have no journals of their own,
+//! and their units log to the system journal with the same fields. Without `--user`, every journal that the caller may
+//! read is searched.
 
 mod error;
 
@@ -22,17 +22,18 @@ use crate::core::units::{StopEvidence, UnitName};
 
 pub(super) use error::{Command as RunCommand, FailedRun};
 
-/// A journal that is further behind than this is not waited for.
-const LATE: Duration = Duration::from_secs(10);
-/// The waits between searches for the end of a run, which the journal gets within milliseconds on most days.
-const CATCHES_UP: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
-/// How long a search may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum lag of the journal to wait for.
+const MAX_LAG: Duration = Duration::from_secs(10);
+/// Delays between searches for the end of a run, which usually is in the journal within milliseconds.
+const CATCH_UP_DELAYS: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
+/// Maximum time of a search.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// `SD_MESSAGE_UNIT_STOPPING`: systemd begins to stop a unit (sd-messages.h).
 const STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
 /// `SD_MESSAGE_UNIT_STOPPED`: it has stopped it.
 const STOPPED: &str = "9d1aaa27d60140bd96365438aad20286";
-/// Of a unit that was only being started there is just the second.
+/// A unit that was only being started has just the second.
 const STOPS: [&str; 2] = [STOPPING, STOPPED];
 /// `SD_MESSAGE_UNIT_SKIPPED`: an `ExecCondition=` said no.
 const SKIPPED: &str = "0e4284a0caca4bfc81c0bb6786972673";
@@ -45,21 +46,21 @@ const PROCESS_EXIT: &str = "98e322203f7a4ed290d09fe03c09fe15";
 const FAILURE_RESULT: &str = "d9b373ed55a64feb8242e02dbe79a49c";
 /// `SD_MESSAGE_UNIT_SUCCESS`: a run has ended without error.
 const SUCCESS: &str = "7ad2d189f7e94e70a38c781354912448";
-/// What is told at the end of a run.
+/// Messages at the end of a run.
 const ENDS: [&str; 3] = [PROCESS_EXIT, FAILURE_RESULT, SUCCESS];
-/// The fields that an [`Entry`] is read from.
+/// The fields of an [`Entry`].
 const OUTPUT_FIELDS: &str = "--output-fields=MESSAGE,MESSAGE_ID,PRIORITY,JOB_ID,JOB_TYPE,JOB_RESULT,UNIT_RESULT,COMMAND,\
     USER_UNIT,UNIT,USER_INVOCATION_ID,INVOCATION_ID,_SYSTEMD_USER_UNIT,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID,_PID,\
     _STREAM_ID,_SOURCE_REALTIME_TIMESTAMP,WORKERHEAL_PHASE";
 
-/// The journal, as far as it is about the units of one manager.
+/// The journal, restricted to the units of one manager.
 #[derive(Debug, Clone)]
 pub(super) struct Journal {
     scope: Scope,
     uid: u32,
 }
 
-/// One entry, as `journalctl --output=json` prints it.
+/// An entry, as `journalctl --output=json` prints it.
 #[derive(Debug, Default, Deserialize)]
 struct Entry {
     /// In microseconds since 1970.
@@ -69,7 +70,7 @@ struct Entry {
     message: Option<Text>,
     #[serde(rename = "MESSAGE_ID", default)]
     message_id: Option<String>,
-    /// When it was sent, in microseconds since 1970; not told of what came through a stream.
+    /// When it was sent, in microseconds since 1970; missing for lines that came through a stream.
     #[serde(rename = "_SOURCE_REALTIME_TIMESTAMP", default)]
     source: Option<String>,
     #[serde(rename = "PRIORITY", default)]
@@ -85,7 +86,7 @@ struct Entry {
     /// The setting whose process ended, such as `ExecStart`.
     #[serde(rename = "COMMAND", default)]
     command: Option<String>,
-    /// The unit that it is about, of a user's manager, and of the system's.
+    /// The unit that it is about, for a user's manager and for the system's.
     #[serde(rename = "USER_UNIT", default)]
     about_user_unit: Option<String>,
     #[serde(rename = "UNIT", default)]
@@ -106,13 +107,13 @@ struct Entry {
     pid: Option<String>,
     #[serde(rename = "_STREAM_ID", default)]
     stream: Option<String>,
-    /// Our own daemon tells of the unit as the manager does.
+    /// Our own daemon logs about the unit like the manager.
     #[serde(rename = "WORKERHEAL_PHASE", default)]
     ours: Option<String>,
 }
 
 impl Entry {
-    /// What it says, fit to show; `None` if that is nothing.
+    /// Its message, safe to show; `None` if it is empty.
     fn line(self) -> Option<String> {
         self.text().filter(|line| !line.is_empty())
     }
@@ -121,12 +122,12 @@ impl Entry {
         self.message.as_ref().map(|message| excerpt(&message.as_str()))
     }
 
-    /// When the journal got it, in microseconds since 1970.
+    /// When the journal received it, in microseconds since 1970.
     fn written(&self) -> u64 {
         self.realtime.as_ref().and_then(|at| at.parse().ok()).unwrap_or(0)
     }
 
-    /// When it was sent, as far as that is known: the journal may have got it later.
+    /// When it was sent, if known: the journal may have received it later.
     fn sent(&self) -> u64 {
         self.source.as_ref().and_then(|at| at.parse().ok()).unwrap_or_else(|| self.written())
     }
@@ -140,7 +141,7 @@ impl Entry {
         self.message_id.as_deref() == Some(id)
     }
 
-    /// The manager has told how the run ended, or how its main process did. Other processes may fail in passing.
+    /// Whether it reports how the run or its main process ended. Other processes may fail without that.
     fn is_end_of_run(&self) -> bool {
         [FAILURE_RESULT, SUCCESS, STOPPED, SKIPPED].iter().any(|id| self.is(id))
             || (self.is(PROCESS_EXIT) && self.command.as_deref() == Some("ExecStart"))
@@ -150,7 +151,7 @@ impl Entry {
         self.about_user_unit.is_some() || self.about_unit.is_some()
     }
 
-    /// Puts its lines in a log.
+    /// Adds its lines to a log.
     async fn write(self, author: Author, pen: &Pen) {
         let time = self.time();
         let Some(message) = self.message else { return };
@@ -175,20 +176,20 @@ pub(super) struct Run {
     pub started: u64,
 }
 
-/// The end of a run, as the manager tells of it.
+/// The end of a run, as the manager reports it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
-    /// The unit is down: there was an end.
+    /// Whether the unit is down, so that there was an end.
     pub is_over: bool,
-    /// It was no failure.
+    /// Whether it was clean.
     pub was_clean: bool,
-    /// The unit was up at one moment and down at the next: a stop takes longer.
+    /// Whether the unit went down in an instant: a stop takes longer.
     pub was_sudden: bool,
     /// How long ago it was.
     pub ago: Duration,
 }
 
-/// Answers the last run of a unit's main process, if there was one.
+/// Returns the last run of a unit's main process, if there was one.
 pub(super) type LastRun = Box<dyn Fn() -> BoxFuture<'static, Option<Run>> + Send + Sync>;
 
 /// A field's value: text, or bytes where it is not printable text.
@@ -213,9 +214,9 @@ impl Journal {
         Self { scope, uid: rustix::process::getuid().as_raw() }
     }
 
-    /// What the unit's own processes wrote, and what systemd and our own daemon wrote of it, the oldest
-    /// first. `last_run` answers its last run, if that is known: of that, and of each that ends while
-    /// one follows, also what journald did not know to be the unit's.
+    /// Lines of the unit's own processes, and lines of systemd and of our daemon about it, the oldest first. `last_run`
+    /// returns its last run, if known: for that run, and for each that ends while following, lines are included that
+    /// journald could not assign to the unit.
     pub async fn log(&self, unit: &UnitName, last_run: LastRun, wanted: WantedLines) -> Log {
         let mut matches = self.about(unit);
         let mut streams = match last_run().await {
@@ -225,7 +226,7 @@ impl Journal {
         matches.extend(either(&streams).into_iter().flat_map(|stream| [or(), stream]));
         let (journal, unit) = (self.clone(), unit.clone());
         let mut journalctl = Command::new("journalctl");
-        // Of lines longer than 4 KiB it would only say that they are.
+        // Lines longer than 4 KiB would only be marked as such.
         journalctl.args(["--quiet", "--all", "--output=json", OUTPUT_FIELDS]);
         journalctl.arg(format!("--lines={}", wanted.last)).args(wanted.follow.then_some("--follow")).args(matches);
         Log::read_by(move |pen| async move {
@@ -244,7 +245,7 @@ impl Journal {
         })
     }
 
-    /// The entries of the last run that do not say whose they are, unless its streams are known.
+    /// Entries of the last run without a unit, unless its streams are known.
     async fn orphans(&self, unit: &UnitName, last_run: &LastRun, known: &mut Vec<String>) -> Vec<Entry> {
         let Some(run) = last_run().await else { return Vec::new() };
         let mut streams = self.streams(unit, run).await;
@@ -269,8 +270,7 @@ impl Journal {
         }
     }
 
-    /// The ways to the journal of a run: those of its main process, and of what is known to be the unit's.
-    /// Children came by them too.
+    /// The streams of a run: those of its main process, and those known to be the unit's. Child processes use them too.
     async fn streams(&self, unit: &UnitName, run: Run) -> Vec<String> {
         let matches = self.own(unit).into_iter().chain([or(), format!("_PID={}", run.pid), since(run)]);
         let entries = self.search(&matches.collect::<Vec<_>>(), 50).await.unwrap_or_default();
@@ -280,13 +280,13 @@ impl Journal {
         streams
     }
 
-    /// Matches what the unit's own processes wrote, and what others wrote of it who may: its manager, and
-    /// whoever runs as the same user, our own daemon among them.
+    /// Matches lines of the unit's own processes, and lines about it by authorized processes: its manager, and all that
+    /// run as the same user, such as our daemon.
     fn about(&self, unit: &UnitName) -> Vec<String> {
         self.own(unit).into_iter().chain([or()]).chain(self.told_of(unit)).collect()
     }
 
-    /// Matches what others wrote of the unit who may.
+    /// Matches lines about the unit by authorized processes.
     fn told_of(&self, unit: &UnitName) -> [String; 2] {
         let (name, uid) = (unit.as_str(), self.uid);
         match self.scope {
@@ -295,7 +295,7 @@ impl Journal {
         }
     }
 
-    /// Matches what the unit's own processes wrote, however they did.
+    /// Matches lines of the unit's own processes, through any transport.
     fn written_by(&self, unit: &UnitName) -> Vec<String> {
         let ways = ["stdout", "syslog", "journal"].map(|way| format!("_TRANSPORT={way}"));
         let mut own = Vec::from(self.own(unit));
@@ -303,7 +303,7 @@ impl Journal {
         own.into_iter().chain(ways).collect()
     }
 
-    /// Matches what the unit's own processes wrote.
+    /// Matches lines of the unit's own processes.
     fn own(&self, unit: &UnitName) -> [String; 2] {
         let (name, uid) = (unit.as_str(), self.uid);
         match self.scope {
@@ -320,10 +320,10 @@ impl Journal {
         }
     }
 
-    /// Whether the run with this invocation id was ended by a requested stop. That it was not can only
-    /// be told once the journal has got what the manager says at the end of the run: it may be behind.
+    /// Whether a requested stop ended the run with this invocation id. The opposite is only known once the journal has
+    /// the manager's messages from the end of the run: it may lag behind.
     pub async fn stop_evidence(&self, id: &str, end: End) -> StopEvidence {
-        for wait in CATCHES_UP {
+        for wait in CATCH_UP_DELAYS {
             match self.find_stop(id, end).await {
                 StopEvidence::Unknown(_) => sleep(wait).await,
                 known => return known,
@@ -332,11 +332,11 @@ impl Journal {
         self.find_stop(id, end).await
     }
 
-    /// Whether the stop that ended this run was asked for before that of another unit, which went down at about the
-    /// same time: jobs are numbered in the order in which they are made, and that of what is only taken along is
-    /// made after the one that was asked for.
+    /// Whether the stop that ended this run was requested before that of another unit, which went down at about the
+    /// same time: jobs are numbered in the order in which they are created, and those of dependencies are created after
+    /// the requested one.
     pub async fn was_stopped_before(&self, run: &str, other: &str) -> bool {
-        const ABOUT: u64 = 2_000_000;
+        const TOLERANCE_MICROS: u64 = 2_000_000;
         let matches = match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={run}"), format!("_UID={}", self.uid)],
             Scope::System => [format!("INVOCATION_ID={run}"), "_PID=1".to_owned()],
@@ -347,7 +347,8 @@ impl Journal {
         };
         let stop = |entries: Vec<Entry>, near: Option<u64>| {
             let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
-            let mut stops = stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= ABOUT));
+            let mut stops =
+                stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS));
             stops.find_map(|entry| Some((entry.job_id.as_deref()?.parse::<u64>().ok()?, entry.sent())))
         };
         let Some((job, at)) = stop(self.search(&matches, 100).await.unwrap_or_default(), None) else { return false };
@@ -370,7 +371,7 @@ impl Journal {
             Ok(entries) if entries.is_empty() => {
                 StopEvidence::Unknown("the journal has no record of its last run".to_owned())
             }
-            // Of a unit that is not down there is no end to wait for.
+            // A unit that is not down has no end to wait for.
             Ok(_) if !end.is_over => StopEvidence::NotRequested,
             Ok(_) if end.was_clean && self.has_caught_up(end).await => StopEvidence::NotRequested,
             Ok(_) => StopEvidence::Unknown("the journal has no record of the end of its last run yet".to_owned()),
@@ -378,22 +379,22 @@ impl Journal {
         }
     }
 
-    /// Whether the journal has got all that was sent before the end of a run. Of an end without error a user's manager
-    /// tells nothing.
+    /// Whether the journal has everything that was sent before the end of a run. A user's manager logs nothing about a
+    /// clean end.
     async fn has_caught_up(&self, end: End) -> bool {
-        if end.was_sudden || end.ago >= LATE {
+        if end.was_sudden || end.ago >= MAX_LAG {
             return true;
         }
         let Some(at) = SystemTime::now().checked_sub(end.ago) else { return false };
         let Ok(at) = at.duration_since(SystemTime::UNIX_EPOCH) else { return false };
-        // Messages on one connection come in order.
+        // Messages on one connection keep their order.
         let matches = ["_TRANSPORT=journal".to_owned(), format!("--since=@{}", at.as_secs())];
         let entries = self.search(&matches, 20).await.unwrap_or_default();
         entries.iter().any(|entry| entry.source.is_some() && u128::from(entry.sent()) > at.as_micros())
     }
 
-    /// Of a unit without a run since the manager began, in microseconds since 1970: whether its last start was
-    /// given up because a unit that it needs did not come up.
+    /// For a unit without a run since the manager began, in microseconds since 1970: whether its last start ended
+    /// because a unit that it needs did not come up.
     pub async fn was_kept_from_starting(&self, unit: &UnitName, began: u64) -> Result<bool, StopEvidence> {
         let mut matches = Vec::from(self.told_of(unit));
         if self.scope == Scope::System {
@@ -411,14 +412,14 @@ impl Journal {
     /// The newest entries that match the arguments of `journalctl`, newest first.
     async fn search(&self, arguments: &[String], at_most: u32) -> Result<Vec<Entry>, String> {
         let search = Command::new("journalctl")
-            // Of lines longer than 4 KiB it would only say that they are.
+            // Lines longer than 4 KiB would only be marked as such.
             .args(["--quiet", "--reverse", "--all", "--output=json", OUTPUT_FIELDS])
             .arg(format!("--lines={at_most}"))
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let output = match timeout(PATIENCE, search).await {
+        let output = match timeout(SEARCH_TIMEOUT, search).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(format!("journalctl: {error}")),
             Err(_) => return Err("journalctl takes too long".to_owned()),
@@ -434,23 +435,23 @@ fn unreadable(why: &str) -> StopEvidence {
     StopEvidence::Unknown(format!("the journal cannot be read: {why}"))
 }
 
-/// Any bytes as an entry: see [`fuzz`](crate::fuzz).
+/// Fuzz target, see [`fuzz`](crate::fuzz).
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(data: &[u8]) {
     drop(serde_json::from_slice::<Entry>(data));
 }
 
-/// Between matches of which one is enough.
+/// Between alternative matches.
 fn or() -> String {
     "+".to_owned()
 }
 
-/// Matches what came through any of the streams.
+/// Matches lines of any of the streams.
 fn either(streams: &[String]) -> Vec<String> {
     streams.iter().map(|stream| format!("_STREAM_ID={stream}")).collect()
 }
 
-/// No entries before the run: process ids are used again.
+/// Excludes entries before the run: process ids are reused.
 fn since(run: Run) -> String {
     format!("--since=@{}", run.started / 1_000_000)
 }

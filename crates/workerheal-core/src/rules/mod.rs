@@ -1,12 +1,12 @@
-//! The rules of healing, in the order of their weight.
+//! The rules of healing, by priority.
 //!
-//! A [`Case`] is everything that a decision about one worker rests on. [`Case::judge`] asks each
-//! [`Rule`] in turn what it has against a heal, and the first that objects decides. The healer acts
-//! by that judgement, `detect` lists by it, and `explain` shows the same rules with their evidence,
-//! so that what a person reads is what the healer did.
+//! A [`Case`] is everything that a decision about one worker depends on. [`Case::judge`] asks each [`Rule`] in turn
+//! whether it objects to a heal, and the first objection decides. The healer acts on that judgement, `detect` lists by
+//! it, and `explain` shows the same rules with their evidence, so that an explanation always matches what the healer
+//! did.
 //!
-//! Intent wins over illness: what was stopped, paused or masked on purpose is never started. What cannot
-//! be read is unknown, and unknown is never acted on either.
+//! Intent has priority: what was stopped, paused or masked on purpose is never started. What cannot be read is unknown,
+//! and nothing is done about the unknown.
 
 mod start;
 mod stops;
@@ -15,98 +15,42 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+pub use super::diagnosis::GivenUp;
 pub use start::Start;
 
+use super::context::ContextRef;
 use super::diagnosis::{Refusal, State, Trigger, Unrecoverable};
-use super::pauses::Pauses;
-use super::policy::Policy;
-use super::registry::Registry;
 use super::selector::Worker;
 use super::units::{
     ActiveState, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence, UnitFile, UnitName, has_run_since,
     is_another_definition,
 };
 
-/// More restarts by the manager than this, none followed by a long uptime, are a crash loop. It is the
-/// number after which systemd itself gives up by default, if they follow each other closely.
-pub const LOOP: u32 = 5;
+/// Number of restarts by the manager, none followed by a long uptime, above which they are a crash loop. By default,
+/// systemd gives up after the same number if they follow each other closely.
+pub const MAX_RESTARTS: u32 = 5;
 
-/// What holds for all workers alike.
-#[derive(Debug, Clone, Copy)]
-pub struct ContextRef<'a> {
-    /// How eagerly to heal.
-    pub policy: &'a Policy,
-    /// What Lerd says of the sites.
-    pub registry: &'a Registry,
-    /// Everything was stopped on purpose.
-    pub stop_marker: bool,
-    /// What people have paused by hand.
-    pub pauses: &'a Pauses,
-}
-
-impl ContextRef<'_> {
-    /// What people have said against healing the worker, if anything.
-    #[must_use]
-    pub fn intent_against(&self, unit: &UnitName, worker: &Worker) -> Option<Refusal> {
-        self.marker().or_else(|| self.pause(unit, worker)).or_else(|| self.registered(worker))
-    }
-
-    fn marker(&self) -> Option<Refusal> {
-        self.stop_marker.then_some(Refusal::StopMarker)
-    }
-
-    fn pause(&self, unit: &UnitName, worker: &Worker) -> Option<Refusal> {
-        self.pauses.over(unit, worker).map(Refusal::Paused)
-    }
-
-    fn registered(&self, worker: &Worker) -> Option<Refusal> {
-        let site = self.registry.site(&worker.site)?;
-        if site.paused {
-            Some(Refusal::SitePaused(site.name.clone()))
-        } else if site.is_worker_paused(&worker.name) {
-            Some(Refusal::WorkerPaused(worker.clone()))
-        } else if site.is_idle_suspended(&worker.name, worker.worktree.as_deref()) {
-            Some(Refusal::IdleSuspended(worker.clone()))
-        } else {
-            None
-        }
-    }
-}
-
-/// That no further attempts are made, and what would have to change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GivenUp {
-    /// Why.
-    pub reason: String,
-    /// What the unit's files were like then, if known.
-    pub definition: Option<u64>,
-    /// The run that was the last then, if known.
-    pub run: Option<String>,
-}
-
-/// Who has cleared the failure of a worker that is down (`systemctl reset-failed`).
+/// What cleared the failure of a worker that is down (`systemctl reset-failed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClearedBy {
-    /// workerheal, on the way to a start: the worker is as ill as before.
+    /// workerheal, on the way to a start: the worker is still unhealthy.
     Us,
-    /// A person. That clears a mark and says nothing about whether an enabled worker is to be up; one that is
-    /// not enabled is dismissed by it.
+    /// A person. That says nothing about whether an enabled worker should be up; a worker that is not enabled is
+    /// dismissed by it.
     Person,
 }
 
-/// What is remembered of one worker. The default is a worker of which nothing is.
+/// What is known about one worker from earlier. The default is a worker without a history.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is remembered for a rule of its own")]
 pub struct History<'a> {
-    /// Who wants it healed.
+    /// What triggered the heal.
     pub trigger: Trigger,
-    /// Attempts since the history was last forgotten.
+    /// Attempts since the history was last reset.
     pub attempts: u32,
     /// How long until the next attempt may be made.
     pub wait: Duration,
-    /// What its files were like when it failed, or when a person asked for it since, as far as that is known.
+    /// The unit files when it failed, or when a person asked for a heal since, if known.
     pub at_failure: Option<UnitFile>,
     /// It was given up.
     pub given_up: Option<&'a GivenUp>,
@@ -114,20 +58,19 @@ pub struct History<'a> {
     pub stop_seen: bool,
     /// For how long it has been down, if it was seen to go down.
     pub seen_down_for: Option<Duration>,
-    /// Its user stopped it when it was this long before the look: a job of theirs had succeeded, and
-    /// it was down.
+    /// You stopped it this long before the inspection: a job of yours succeeded, and it was down.
     pub job_done_before: Option<Duration>,
-    /// An earlier look found that a person had stopped it after this run, while it was down.
+    /// An earlier inspection found that you had stopped it after this run, while it was down.
     pub told_after_run: bool,
-    /// Its user stopped it while it was down already, and it still is the same run that is down.
+    /// You stopped it while it was down already, and it has not run since.
     pub stays_stopped: bool,
-    /// A unit that it needs went down and took it along: the stop was not meant for it.
+    /// A unit that it needs went down and took it down: the stop was not meant for it.
     pub taken_along: bool,
-    /// A start of it ended because a unit that it needs did not come up, and nothing has become of it since.
+    /// A start of it ended because a unit that it needs did not come up, and nothing happened to it since.
     pub kept_from_starting: bool,
-    /// Its failure was cleared, and nothing has become of it since.
+    /// Its failure was cleared, and nothing happened to it since.
     pub cleared: Option<ClearedBy>,
-    /// It has refused its health probe often enough; where.
+    /// The address at which it has refused its health probe often enough.
     pub refuses: Option<&'a str>,
 }
 
@@ -152,98 +95,98 @@ impl Default for History<'_> {
     }
 }
 
-/// Everything that a decision about one worker rests on.
+/// Everything that a decision about one worker depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
-    /// What holds for all workers.
+    /// The settings shared by all workers.
     pub context: ContextRef<'a>,
     /// Its unit.
     pub unit: &'a UnitName,
-    /// Whose worker it is.
+    /// The worker that the unit runs.
     pub worker: &'a Worker,
-    /// What a close look at it shows.
+    /// What an inspection shows.
     pub seen: &'a Inspection,
-    /// What is remembered of it.
+    /// What is known from earlier.
     pub history: History<'a>,
 }
 
-/// What is to be done about a worker.
+/// What to do about a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing: it is well, or something is under way that will tell.
+    /// Nothing: it is healthy, or something is under way whose result will tell.
     Well,
-    /// Nothing: its user stopped it. That is intent, not illness.
+    /// Nothing: you stopped it. That is intent, not a failure.
     Stopped,
-    /// Something has to happen first.
+    /// Wait until this has changed.
     Held(Refusal),
     /// Nothing: it was given up, and nothing has changed since.
     GivenUp,
-    /// It is to be given up: no attempt can succeed.
+    /// Give it up: no attempt can succeed.
     Unrecoverable(Unrecoverable),
-    /// It is to be given up: so many attempts have failed.
+    /// Give it up: this many attempts have failed.
     Exhausted(u32),
-    /// The next attempt is due in so long.
+    /// Make the next attempt after this time.
     Wait(Duration),
-    /// It is to be started.
+    /// Start it.
     Start,
-    /// It is to be restarted.
+    /// Restart it.
     Restart,
 }
 
-/// What a close look at a worker comes to.
+/// The result of judging a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     /// What is wrong with it, if anything.
     pub state: Option<State>,
-    /// What is to be done about it.
+    /// What to do about it.
     pub verdict: Verdict,
 }
 
-/// One reason not to heal a worker that is ill. In the order of their weight.
+/// A reason not to heal an unhealthy worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// Its user stopped it.
+    /// It was stopped on request.
     Stop,
-    /// Everything was stopped on purpose.
+    /// The stop marker says that everything was stopped on purpose.
     Marker,
     /// Healing is paused.
     Pause,
-    /// The registry says that it is to rest.
+    /// The registry pauses or suspends it.
     Registry,
     /// It was given up, and nothing has changed since.
     GivenUp,
-    /// Its unit's file is masked, missing or wrong.
+    /// Its unit file is masked, missing or invalid.
     File,
-    /// The manager restarts it by itself.
+    /// The manager keeps restarting it.
     Manager,
-    /// It was disabled while it was down, and has not been asked for since.
+    /// It was disabled while it was down, and no heal was requested since.
     Enabled,
-    /// A job of somebody else is under way for it.
+    /// Another client's job for it is pending.
     Job,
     /// Its working directory is gone.
     Directory,
-    /// It has been starting or stopping for too long.
+    /// It has been starting or stopping longer than allowed.
     Stuck,
     /// A unit that it conflicts with is up.
     Conflicts,
     /// A unit that it needs is down.
     Parents,
-    /// It runs once, and when is not for workerheal to decide.
+    /// It is a oneshot, and whether to run it again is not workerheal's decision.
     Once,
-    /// Its unit excludes the way in which it ended from restarts.
+    /// The way in which it ended excludes restarts (`RestartPreventExitStatus=`).
     Prevented,
-    /// It cannot be told whether it was stopped on purpose.
+    /// It is unknown whether it was stopped on purpose.
     Doubt,
-    /// The configuration does not heal what is wrong with it.
+    /// The configuration does not heal this state.
     States,
-    /// As many attempts as are allowed have failed.
+    /// The maximum number of attempts has failed.
     Attempts,
-    /// The time for the next attempt has not come.
+    /// The next attempt is not due yet.
     Backoff,
 }
 
 impl Rule {
-    /// All rules, the weightiest first.
+    /// All rules, by priority.
     pub const ALL: [Self; 19] = [
         Self::Stop,
         Self::Marker,
@@ -268,11 +211,11 @@ impl Rule {
 }
 
 impl Case<'_> {
-    /// What is wrong with the worker, and what is to be done about it.
+    /// What is wrong with the worker, and what to do about it.
     #[must_use]
     pub fn judge(&self) -> Judgement {
         let Some(state) = self.state() else {
-            // Nothing is wrong with it while it is masked, but once it is unmasked there may be.
+            // A masked worker counts as healthy, but that can change once it is unmasked.
             let is_stopped = self.seen.load == LoadState::Masked && self.was_told_to_stop();
             return Judgement { state: None, verdict: if is_stopped { Verdict::Stopped } else { Verdict::Well } };
         };
@@ -281,13 +224,13 @@ impl Case<'_> {
         Judgement { state: Some(state), verdict: objection.unwrap_or(cure) }
     }
 
-    /// What a rule has against healing the worker now, if anything.
+    /// The rule's objection to healing the worker now, if any.
     #[must_use]
     pub fn objection(&self, rule: Rule, state: State) -> Option<Verdict> {
         let by_rule = self.history.trigger == Trigger::Automatic;
         let held = |refusal: Option<Refusal>| refusal.map(Verdict::Held);
         match rule {
-            // That its directory is gone is worth telling of one that was stopped, too.
+            // A missing directory is worth reporting even for a stopped worker.
             Rule::Stop => (by_rule && state != State::Orphaned && self.was_stopped()).then_some(Verdict::Stopped),
             Rule::Marker => held(self.context.marker()),
             Rule::Pause => held(self.context.pause(self.unit, self.worker)),
@@ -347,11 +290,11 @@ impl Case<'_> {
     pub fn state(&self) -> Option<State> {
         let seen = self.seen;
         if matches!(seen.load, LoadState::Merged | LoadState::Stub | LoadState::Unknown) {
-            // Other names of a unit never fail, and unknown is never acted on.
+            // Aliases never fail, and nothing is done about unknown states.
             return None;
         }
         if seen.directory_gone {
-            // Whatever the manager does with it meanwhile.
+            // Regardless of what the manager does with it meanwhile.
             return Some(State::Orphaned);
         }
         let cleared = match self.history.cleared {
@@ -382,8 +325,8 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a worker that is down without having failed is meant to be up: it is enabled or was taken along,
-    /// nothing else decides when it runs, and it is known how it came to be down.
+    /// Whether a worker that is down without having failed should be up: it is enabled or was taken down with another
+    /// unit, nothing else decides when it runs, and the reason why it is down is known.
     fn is_expected(&self) -> bool {
         let Some(file) = self.seen.file else { return false };
         let known = self.was_stopped()
@@ -391,13 +334,13 @@ impl Case<'_> {
             || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)))
             || self.history.taken_along
             || self.history.trigger == Trigger::Request;
-        // With a job it may be about to be started.
+        // A pending job may be about to start it.
         let is_wanted = (file.enabled || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot;
         is_wanted && known && !self.seen.has_job
     }
 
-    /// Whether it has been starting or stopping for longer than it may take. A oneshot works while it is
-    /// starting, by default for as long as it takes.
+    /// Whether it has been starting or stopping longer than allowed. A oneshot does its work while starting, by default
+    /// without a limit.
     fn is_overdue(&self) -> bool {
         let Some(transition) = self.seen.transition.filter(|_| !self.seen.auto_restart) else { return false };
         let works = self.seen.oneshot && self.seen.active == ActiveState::Activating;
@@ -407,7 +350,7 @@ impl Case<'_> {
         }
     }
 
-    /// Why a oneshot that failed is not to be run again by rule, if so.
+    /// Why a failed oneshot is not run again automatically, if so.
     fn ran_once(&self) -> Option<Refusal> {
         if !self.seen.oneshot {
             return None;
@@ -418,7 +361,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the manager restarts it again and again, and none of its runs lasts.
+    /// Whether the manager keeps restarting it, and none of its runs lasts.
     fn is_looping(&self) -> bool {
         let Some(restarts) = self.seen.restarts else { return false };
         let policy = self.context.policy;
@@ -426,10 +369,10 @@ impl Case<'_> {
             ActiveState::Activating => true,
             active => active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < policy.stable_after),
         };
-        now && restarts.count > LOOP && restarts.last_run.is_none_or(|run| run < policy.reset_after)
+        now && restarts.count > MAX_RESTARTS && restarts.last_run.is_none_or(|run| run < policy.reset_after)
     }
 
-    /// Whether it was given up, and neither its unit nor its last run is another now.
+    /// Whether it was given up, and neither its unit nor its last run has changed since.
     fn stays_given_up(&self) -> bool {
         let Some(then) = self.history.given_up else { return false };
         let same_definition = match (then.definition, self.seen.file) {
@@ -439,7 +382,7 @@ impl Case<'_> {
         same_definition && !has_run_since(then.run.as_deref(), self.seen.run.as_deref())
     }
 
-    /// Whether it was given up, and its unit or its last run is another now.
+    /// Whether it was given up, and its unit or its last run has changed since.
     #[must_use]
     pub fn has_changed_since_given_up(&self) -> bool {
         self.history.given_up.is_some() && !self.stays_given_up()
@@ -460,7 +403,7 @@ fn is_failure(state: State) -> bool {
     matches!(state, State::Failed | State::StartLimitHit)
 }
 
-/// Whether the manager refused the failed unit a restart that its policy asks for.
+/// Whether the manager refused to restart the failed unit although its policy asks for it.
 ///
 /// `Result` says `start-limit-hit` only where there was no earlier failure; after automatic
 /// restarts it keeps the last failure's result. The reliable sign is a failed unit whose

@@ -1,13 +1,15 @@
-//! The sentences: what was found, and what each rule makes of it.
+//! The sentences of an explanation.
+
+mod rules;
 
 use super::rest::Rest;
 use super::times::{exactly, roughly, rounded};
-use super::{Line, Mark, Objection, References};
-use crate::diagnosis::{Refusal, State, Trigger, Unrecoverable};
+use super::{Line, Mark, References};
+use crate::diagnosis::{Refusal, State, Unrecoverable};
 use crate::rules::{Case, ClearedBy, Rule, Verdict};
-use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence};
+use crate::units::{ActiveState, Parent, ServiceResult};
 
-/// Puts a case in words.
+/// Words a case.
 pub(super) struct Wording<'a> {
     pub case: &'a Case<'a>,
     pub references: &'a References,
@@ -19,7 +21,7 @@ impl Wording<'_> {
         self.case.worker.to_string()
     }
 
-    /// Where the registry has this key of the worker's site.
+    /// The line of this key of the worker's site, as `FILE:LINE`.
     fn line(&self, key: &str) -> String {
         match self.references.lines.get(key) {
             Some(line) => format!("{}:{line}", self.references.sites),
@@ -91,7 +93,7 @@ impl Wording<'_> {
         }
     }
 
-    /// Why it is watched over at all.
+    /// Why it is a worker.
     pub fn covered(&self) -> Line {
         let worker = self.case.worker;
         let site = format!("site {} in {}", worker.site, self.line("name"));
@@ -102,7 +104,7 @@ impl Wording<'_> {
         }
     }
 
-    /// How long it has been starting or stopping, and how long it may.
+    /// How long it has been starting or stopping, and its limit.
     fn stuck(&self) -> Line {
         let seen = self.case.seen;
         let (lasts, limit) = seen.transition.map(|it| (it.lasts, it.limit)).unwrap_or_default();
@@ -175,12 +177,12 @@ impl Wording<'_> {
         found(finding.unwrap_or(&says), listed(evidence))
     }
 
-    /// A property as systemd has it; `None` of a manager that says things in words of its own.
+    /// A systemd property; `None` for a manager with its own terms.
     fn property(&self, property: String) -> Option<String> {
         self.case.seen.said.is_none().then_some(property)
     }
 
-    /// What the manager says of the unit's state.
+    /// What the manager says about the unit's state.
     fn state(&self) -> String {
         match &self.case.seen.said {
             Some(said) => said.evidence.clone(),
@@ -188,12 +190,12 @@ impl Wording<'_> {
         }
     }
 
-    /// What systemd says, or what is true of launchd in its place.
+    /// What systemd says, or the equivalent for launchd.
     fn by_manager(&self, of_systemd: String, of_launchd: &str) -> String {
         self.property(of_systemd).unwrap_or_else(|| of_launchd.to_owned())
     }
 
-    /// That nothing is wrong with it, and why.
+    /// Why it counts as healthy.
     pub fn rests(&self, rest: &Rest) -> Vec<Line> {
         let seen = self.case.seen;
         let state = self.state();
@@ -238,7 +240,9 @@ impl Wording<'_> {
                 ),
             ],
             Rest::Once => vec![down(), found("it does its work once, and ends", "Type=oneshot".to_owned())],
-            Rest::PerhapsStopped(why) => vec![down(), found("whether somebody stopped it cannot be told", why.clone())],
+            Rest::PerhapsStopped(why) => {
+                vec![down(), found("it is unknown whether it was stopped on purpose", why.clone())]
+            }
             Rest::FilesUnknown => vec![down()],
             Rest::LeftTo(left_to) => vec![found(left_to, state)],
             Rest::NotLoaded(load) => {
@@ -257,205 +261,7 @@ impl Wording<'_> {
         lines
     }
 
-    /// What a rule that has nothing against a heal has to say, if it is of interest for this worker.
-    pub fn passes(&self, rule: Rule, state: State, objections: &[Objection]) -> Option<Line> {
-        let (case, history) = (self.case, &self.case.history);
-        let says = |says: &str, evidence: String| Some(Line { mark: Mark::Passes, ..found(says, evidence) });
-        let objects = |weightier| objections.iter().any(|(rule, _)| *rule == weightier);
-        // Of what is left to the manager, or cannot be started at all, nothing further is of interest.
-        let is_left = objects(Rule::Manager) || objects(Rule::Directory) || objects(Rule::File);
-        match rule {
-            Rule::Stop if matches!(state, State::Unreachable | State::CrashLooping) => None,
-            Rule::Stop if case.was_taken_along() => {
-                let down: Vec<&str> = self.down_parents().map(|parent| parent.name.as_str()).collect();
-                let evidence = match down.as_slice() {
-                    [] => "what it needs went down, and took it along".to_owned(),
-                    names => format!("{} went down, and took it along", names.join(", ")),
-                };
-                says("nobody stopped the worker itself", evidence)
-            }
-            Rule::Stop => match (&case.seen.stop, &case.seen.run) {
-                (Some(StopEvidence::NotRequested), Some(run)) => {
-                    let journal = format!("no stop in the journal of its last run, {}", short(run));
-                    says("nobody stopped it", self.by_manager(journal, "it is neither disabled nor told to end"))
-                }
-                (Some(StopEvidence::KeptFromStarting), _) => {
-                    says("nobody stopped it", "its start was given up: a unit that it needs did not come up".to_owned())
-                }
-                // Then the doubt speaks.
-                (Some(StopEvidence::Unknown(_)), _) => None,
-                (Some(StopEvidence::Requested), _) => says("it was stopped, but is wanted now", by_name()),
-                _ if case.seen.deactivation.is_some_and(Deactivation::was_sudden) => {
-                    says("nobody stopped it", "it was up at one moment and down at the next".to_owned())
-                }
-                _ => None,
-            },
-            Rule::Registry if case.worker.site.is_empty() => None,
-            Rule::Registry => says("neither it nor its site is paused in Lerd", String::new()),
-            Rule::GivenUp if history.given_up.is_some() => {
-                says("it was given up, but that is over", "its unit's file or its last run is another now".to_owned())
-            }
-            Rule::Enabled if is_left => None,
-            Rule::Enabled => match (history.at_failure, case.seen.file) {
-                (Some(then), Some(now)) if then.enabled || now.enabled => None,
-                (Some(_), Some(_)) if history.trigger == Trigger::Request => {
-                    says("it is not enabled, but is wanted now", by_name())
-                }
-                (Some(_), Some(_)) => says(
-                    "it is not enabled, nor was it when it failed",
-                    self.by_manager("UnitFileState is not enabled".to_owned(), "launchctl print-disabled"),
-                ),
-                _ => None,
-            },
-            Rule::Parents => match case.seen.parents.as_slice() {
-                [] => None,
-                parents => says("what it needs is up", names(parents.iter())),
-            },
-            Rule::States | Rule::Attempts if is_left => None,
-            Rule::States if state == State::Unreachable => {
-                says("it is to be restarted if it does not answer", format!("probes in {}", self.references.config))
-            }
-            Rule::States if case.context.policy.heals(state) => {
-                says(&format!("workers in the state {state} are healed"), self.states())
-            }
-            Rule::States if history.trigger == Trigger::Automatic => {
-                says("it did not go down by itself", "a unit that it needs went down or did not come up".to_owned())
-            }
-            Rule::States => says("its state is healed only if a person asks", by_name()),
-            Rule::Attempts if objects(Rule::GivenUp) => None,
-            Rule::Attempts => {
-                let limit = case.context.policy.give_up_after;
-                let limit = limit.map_or("it is never given up".to_owned(), |limit| format!("given up after {limit}"));
-                match case.attempts() {
-                    0 if objections.is_empty() => says("no attempt has been made yet", limit),
-                    0 => None,
-                    made => says(&format!("{} failed so far", attempts(made)), limit),
-                }
-            }
-            Rule::Once if case.seen.oneshot && history.trigger == Trigger::Request => {
-                says("it runs once, and a run is wanted now", by_name())
-            }
-            Rule::Marker
-            | Rule::Pause
-            | Rule::GivenUp
-            | Rule::File
-            | Rule::Manager
-            | Rule::Stuck
-            | Rule::Job
-            | Rule::Directory
-            | Rule::Conflicts
-            | Rule::Once
-            | Rule::Prevented
-            | Rule::Doubt
-            | Rule::Backoff => None,
-        }
-    }
-
-    /// What a rule has against a heal, and what that is known from.
-    pub fn objects(&self, mark: Mark, objection: &Verdict) -> Line {
-        let case = self.case;
-        let says = match objection {
-            Verdict::Stopped => match case.stopped_group() {
-                Some(group) => format!("{group} was stopped"),
-                None => "you stopped it".to_owned(),
-            },
-            Verdict::Held(refusal) => in_short(refusal),
-            Verdict::GivenUp => match case.history.attempts {
-                0 => "it was given up; nothing changed since".to_owned(),
-                count => format!("{} failed; nothing changed since", attempts(count)),
-            },
-            Verdict::Unrecoverable(why) => why.to_string(),
-            Verdict::Exhausted(count) => format!("{} failed", attempts(*count)),
-            Verdict::Wait(wait) => format!("the next attempt is due in {}", rounded(*wait)),
-            Verdict::Well | Verdict::Start | Verdict::Restart => String::new(),
-        };
-        let evidence = match objection {
-            Verdict::Stopped => match (&case.seen.stop, &case.seen.run) {
-                (Some(StopEvidence::Requested), Some(run)) => {
-                    let journal = format!("the stop is in the journal of its last run, {}", short(run));
-                    self.by_manager(journal, "it was taken out, disabled or told to end, or its plist is gone")
-                }
-                _ if case.stopped_group().is_some() => {
-                    "PartOf= or Slice=; it was stopped after the worker was last started".to_owned()
-                }
-                _ if case.history.stays_stopped => "workerheal remembers the stop".to_owned(),
-                _ => "the stop was seen".to_owned(),
-            },
-            Verdict::Held(refusal) => self.evidence_of(refusal),
-            Verdict::GivenUp => "its unit's file and its last run are the same".to_owned(),
-            Verdict::Unrecoverable(Unrecoverable::RestartPrevented(exit)) => {
-                format!("the last exit was {exit}, RestartPreventExitStatus= lists it")
-            }
-            Verdict::Unrecoverable(Unrecoverable::NotByHand(_)) => "RefuseManualStart=yes, or the like".to_owned(),
-            Verdict::Unrecoverable(_) => self.by_manager(format!("LoadState={}", case.seen.load), ""),
-            Verdict::Exhausted(_) => match case.context.policy.give_up_after {
-                Some(limit) => format!("heal.give_up_after is {limit}"),
-                None => String::new(),
-            },
-            Verdict::Wait(wait) => match self.references.now.checked_add(*wait) {
-                Some(at) => exactly(at, self.references.now),
-                None => String::new(),
-            },
-            Verdict::Well | Verdict::Start | Verdict::Restart => String::new(),
-        };
-        Line { mark, says, evidence }
-    }
-
-    fn evidence_of(&self, refusal: &Refusal) -> String {
-        let seen = self.case.seen;
-        match refusal {
-            Refusal::StopMarker => self.references.stop_marker.clone(),
-            Refusal::Paused(pause) => match pause.until {
-                Some(until) => {
-                    let left = until.from_now(self.references.clock);
-                    let at = self.references.now.checked_add(left).map(|at| exactly(at, self.references.now));
-                    listed(vec![
-                        format!("for another {}", rounded(left)),
-                        at.map(|at| format!("until {at}")).unwrap_or_default(),
-                    ])
-                }
-                None => "until you resume it".to_owned(),
-            },
-            Refusal::SitePaused(_) => format!("{} says paused: true", self.line("paused")),
-            Refusal::WorkerPaused(_) => format!("{} lists it in paused_workers", self.line("paused_workers")),
-            Refusal::IdleSuspended(worker) => {
-                let key = if worker.worktree.is_some() { "worktree_idle_suspended" } else { "idle_suspended_workers" };
-                format!("{} lists it in {key}", self.line(key))
-            }
-            Refusal::Masked => format!("LoadState={}", seen.load),
-            Refusal::Disabled => {
-                let of_systemd = "UnitFileState was enabled when it failed".to_owned();
-                self.by_manager(of_systemd, "it was enabled when it failed")
-            }
-            Refusal::JobPending => self.property("its Job is set".to_owned()).unwrap_or_else(|| self.state()),
-            Refusal::ParentDown(parent) => {
-                let others: Vec<&Parent> = self.down_parents().filter(|other| other.name != parent.name).collect();
-                let mut evidence = vec![format!("ActiveState={}", parent.active)];
-                if !others.is_empty() {
-                    evidence.push(format!("down as well: {}", names(others.into_iter())));
-                }
-                listed(evidence)
-            }
-            Refusal::ConflictUp(_) => "Conflicts=, on its side or on the other".to_owned(),
-            Refusal::LeftToTrigger(_) => {
-                self.property("Type=oneshot, TriggeredBy=".to_owned()).unwrap_or_else(|| self.state())
-            }
-            Refusal::OneshotEnded => "Type=oneshot, Restart=no".to_owned(),
-            Refusal::Stuck(active, _) => self.property(format!("ActiveState={active}")).unwrap_or_else(|| self.state()),
-            Refusal::CrashLooping(count) => {
-                let of_launchd = format!("runs = {}", count.saturating_add(1));
-                self.by_manager(format!("NRestarts={count}, Restart={}", seen.restart), &of_launchd)
-            }
-            Refusal::DirectoryGone(_) => self.by_manager(
-                "WorkingDirectory= does not exist".to_owned(),
-                "its plist, or the script in that, goes there",
-            ),
-            Refusal::StateNotHealed(_) => self.states(),
-            Refusal::StopUnknown(_) | Refusal::Declined(_) | Refusal::Unreadable(_) => String::new(),
-        }
-    }
-
-    /// The units that it needs and that are down, or about to be.
+    /// Units that it needs and that are down, or about to be.
     pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
         self.case.down_parents()
     }
@@ -469,19 +275,19 @@ impl Wording<'_> {
         self.case.history.given_up.map(|given_up| given_up.reason.as_str()).unwrap_or_default()
     }
 
-    /// Whether it was given up for what is still wrong with its file, which that rule says better.
+    /// Whether it was given up for an error that its file still has, which the rule about files says better.
     pub fn is_said_by_the_file(&self) -> bool {
         let file = self.case.state().and_then(|state| self.case.objection(Rule::File, state));
         matches!(file, Some(Verdict::Unrecoverable(why)) if why.to_string() == self.reason_of_giving_up())
     }
 
-    /// For how long it has been in its state, roughly.
+    /// How long it has been in its state, roughly.
     fn age(&self) -> Option<String> {
         let age = self.references.now.duration_since(self.case.seen.since?).ok()?;
         Some(roughly(age))
     }
 
-    /// Since when it has been in its state, exactly; empty if that is not known.
+    /// Since when it has been in its state; empty if unknown.
     fn moment(&self) -> String {
         self.case.seen.since.map(|since| exactly(since, self.references.now)).unwrap_or_default()
     }
@@ -491,7 +297,7 @@ fn found(says: &str, evidence: String) -> Line {
     Line { mark: Mark::Finding, says: says.to_owned(), evidence }
 }
 
-/// A refusal as it reads where it is clear which worker is meant, and the evidence stands beside it.
+/// A refusal without the worker's name and the evidence, which stand beside it.
 fn in_short(refusal: &Refusal) -> String {
     match refusal {
         Refusal::StopMarker => "everything was stopped on purpose".to_owned(),
@@ -501,7 +307,7 @@ fn in_short(refusal: &Refusal) -> String {
     }
 }
 
-/// Pieces of evidence, those left out that are empty.
+/// Joins the non-empty pieces of evidence.
 fn listed(evidence: Vec<String>) -> String {
     let evidence: Vec<String> = evidence.into_iter().filter(|piece| !piece.is_empty()).collect();
     evidence.join(", ")
@@ -536,7 +342,7 @@ fn cause(result: ServiceResult) -> &'static str {
     }
 }
 
-/// The beginning of a run's id, enough to find it by.
+/// The beginning of a run's id, long enough to find it.
 fn short(run: &str) -> &str {
     run.get(..8).unwrap_or(run)
 }

@@ -1,10 +1,8 @@
 //! What a registry may say, and how its mistakes are told.
 
 use super::*;
-use crate::document::{
-    self,
-    tests::{repeat, yaml_like},
-};
+use crate::core::registry::MAX_SITES;
+use crate::files::yaml::tests::{repeat, yaml_like};
 use proptest::prelude::*;
 
 const LERD: &str = r#"
@@ -33,7 +31,7 @@ sites:
 "#;
 
 fn parse(text: &str) -> Result<Registry, ParseError> {
-    Registry::parse(text.as_bytes())
+    super::parse(text.as_bytes())
 }
 
 fn error(text: &str) -> String {
@@ -150,7 +148,7 @@ fn an_entry_that_is_no_yaml_costs_that_entry() {
         assert!(told[0].starts_with(place), "{entry:?} {told:?}");
     }
     let latin = b"sites:\n- name: a\n- name: caf\xe9\n- name: c\n";
-    let registry = Registry::parse(latin).unwrap();
+    let registry = super::parse(latin).unwrap();
     assert_eq!((registry.len(), registry.skipped().count), (2, 1));
     assert_eq!(
         registry.skipped().told[0].to_string(),
@@ -185,7 +183,7 @@ fn a_site_that_is_there_twice_is_told_with_both_places() {
     // Also where the registry is too long for one go, and the two are in different pieces.
     let many = repeat(10_000, |i| format!("- name: s{i}\n  a: 1\n  b: 1\n  c: 1\n  d: 1\n"));
     let text = format!("sites:\n- name: a\n- name: b\n{many}- name: b\n");
-    assert!(!document::fits(text.as_bytes()));
+    assert!(!yaml::fits(text.as_bytes()));
     assert_eq!(told(&text).0, [format!("50004:9: {expected}")]);
 }
 
@@ -313,16 +311,16 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Registry::parse(&bytes);
+        let _ = super::parse(&bytes);
     }
 
     #[test]
     fn any_likely_text_means_the_same_in_pieces(text in yaml_like(), sites in any::<bool>()) {
         let text = if sites { format!("sites:\n- name: {text}") } else { text };
-        let names = |reading: Reading| reading.sites;
-        let whole = read::read_whole(text.as_bytes(), &[]);
-        if let Some(split) = document::split_list(text.as_bytes(), "sites")
-            && let Ok(pieces) = read::read_pieces(&split)
+        let names = |entries: Entries| entries.sites().to_vec();
+        let whole = read_whole(text.as_bytes(), &[]);
+        if let Some(split) = yaml::split_list(text.as_bytes(), "sites")
+            && let Ok(pieces) = read_pieces(&split)
         {
             prop_assert_eq!(Ok(names(pieces)), whole.map(names), "{:?}", text);
         }

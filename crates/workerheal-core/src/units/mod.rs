@@ -1,7 +1,7 @@
 //! Names and states of units, as a service manager reports them.
 //!
-//! The vocabulary is systemd's, which launchd's is mapped onto. A word that this version does not
-//! know becomes `Unknown`, and unknown is never acted on.
+//! The vocabulary is systemd's; launchd's is mapped to it. A value that this version does not know becomes `Unknown`,
+//! and nothing is done about it.
 
 mod inspection;
 
@@ -16,8 +16,8 @@ pub use inspection::{
     UnitFile, has_run_since, is_another_definition,
 };
 
-/// Longest unit name systemd accepts, in bytes (`UNIT_NAME_MAX` in its sources).
-const MAX_LENGTH: usize = 255;
+/// Maximum length of a unit name in systemd, in bytes (`UNIT_NAME_MAX` in its sources).
+const MAX_NAME_BYTES: usize = 255;
 const SUFFIX: &str = ".service";
 
 /// The validated full name of a service unit, for example `lerd-queue-myapp.service`.
@@ -41,14 +41,14 @@ impl From<UnitName> for String {
     }
 }
 
-/// Why a text is no name of a service unit.
+/// Why a text is not the name of a service unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUnitName {
     /// Nothing before the suffix.
     #[error("a unit name cannot be empty")]
     Empty,
     /// Longer than systemd accepts.
-    #[error("a unit name has at most {MAX_LENGTH} characters")]
+    #[error("a unit name has at most {MAX_NAME_BYTES} characters")]
     TooLong,
     /// A character outside systemd's set for unit names, see systemd.unit(5).
     #[error("a unit name cannot contain {0:?}")]
@@ -77,7 +77,7 @@ impl UnitName {
         if short.ends_with(SUFFIX) {
             return Err(InvalidUnitName::Doubled);
         }
-        if short.len() + SUFFIX.len() > MAX_LENGTH {
+        if short.len() + SUFFIX.len() > MAX_NAME_BYTES {
             return Err(InvalidUnitName::TooLong);
         }
         if let Some(wrong) = short.chars().find(|c| !is_unit_character(*c)) {
@@ -97,7 +97,7 @@ impl UnitName {
         &self.0
     }
 
-    /// The name without `.service`, as people and the JSON interface use it.
+    /// The name without `.service`, as in the JSON interface.
     #[must_use]
     pub fn short(&self) -> &str {
         self.0.strip_suffix(SUFFIX).unwrap_or(&self.0)
@@ -128,23 +128,23 @@ impl Borrow<str> for UnitName {
     }
 }
 
-/// An enum over the words a service manager uses for one property, `Unknown` for all others.
+/// An enum of a service manager's words for one property, with `Unknown` for all others.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
-            /// A word that this version does not know; never acted on.
+            /// A word that this version does not know; nothing is done about it.
             #[default]
             Unknown,
         }
 
         impl $name {
-            /// Every word with a meaning of its own, `Unknown` excluded.
+            /// Every known word.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The manager's own word.
+            /// The manager's word.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -200,7 +200,7 @@ impl ActiveState {
         matches!(self, Self::Active | Self::Reloading | Self::Refreshing)
     }
 
-    /// Whether the unit is down for good, by failing or not.
+    /// Whether the unit is down for good, whether or not it failed.
     #[must_use]
     pub fn is_down(self) -> bool {
         matches!(self, Self::Inactive | Self::Failed)
@@ -214,13 +214,13 @@ words! {
         Loaded = "loaded",
         /// There is no such file.
         NotFound = "not-found",
-        /// The file has a setting systemd refuses.
+        /// The file has a setting that systemd rejects.
         BadSetting = "bad-setting",
         /// The file could not be read.
         Error = "error",
-        /// Linked to /dev/null by its user: never to be started.
+        /// Linked to /dev/null: never to be started.
         Masked = "masked",
-        /// Another name of a unit.
+        /// An alias of a unit.
         Merged = "merged",
         /// Known by name only.
         Stub = "stub",
@@ -275,23 +275,23 @@ words! {
     }
 }
 
-/// What one line of a list, or one signal, says of a unit.
+/// A unit's entry in a list, or a signal about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitStatus {
-    /// Which unit.
+    /// The unit.
     pub name: UnitName,
-    /// Whether its file could be read. Signals do not say; `None` keeps what is known.
+    /// Whether its file could be read. Signals do not include it; `None` keeps the known value.
     pub load: Option<LoadState>,
     /// Where it is in its life cycle.
     pub active: ActiveState,
     /// Whether a job (start, stop, restart) is queued or running for it.
     pub has_job: bool,
-    /// Whether it died and waits for the manager to restart it by itself.
+    /// Whether it died and waits for an automatic restart.
     pub auto_restart: bool,
 }
 
 impl UnitStatus {
-    /// Of a unit that is not loaded: it is down.
+    /// The status of a unit that is not loaded: it is down.
     #[must_use]
     pub fn gone(name: UnitName) -> Self {
         Self { name, load: None, active: ActiveState::Inactive, has_job: false, auto_restart: false }
@@ -339,7 +339,7 @@ mod tests {
         fn parsing_any_text_never_panics_and_is_idempotent(text in ".{0,300}") {
             if let Ok(name) = UnitName::parse(&text) {
                 prop_assert_eq!(UnitName::parse(name.as_str()), Ok(name.clone()));
-                prop_assert!(name.as_str().len() <= MAX_LENGTH);
+                prop_assert!(name.as_str().len() <= MAX_NAME_BYTES);
             }
         }
 

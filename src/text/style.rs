@@ -1,40 +1,40 @@
-//! Colours that mean something, or none.
+//! Colours with a meaning.
 
 use std::fmt::Display;
 
-/// Whether to paint a text.
+/// Whether to colour text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
-    /// Else it stays plain.
+    /// If false, text stays plain.
     pub colored: bool,
 }
 
 impl Style {
-    /// All is well.
+    /// For what is well.
     #[must_use]
     pub fn good(self, text: impl Display) -> String {
         self.paint("32", text)
     }
 
-    /// Something is wrong.
+    /// For what is wrong.
     #[must_use]
     pub fn bad(self, text: impl Display) -> String {
         self.paint("31", text)
     }
 
-    /// Something is under way, or waits.
+    /// For what is under way or waits.
     #[must_use]
     pub fn busy(self, text: impl Display) -> String {
         self.paint("33", text)
     }
 
-    /// Of less weight.
+    /// For details.
     #[must_use]
     pub fn faint(self, text: impl Display) -> String {
         self.paint("2", text)
     }
 
-    /// Of more weight.
+    /// For emphasis.
     #[must_use]
     pub fn strong(self, text: impl Display) -> String {
         self.paint("1", text)

@@ -1,10 +1,9 @@
-//! Reads one YAML document that anybody may have written, and says what is wrong with it.
+//! Reads untrusted YAML documents, and reports their errors.
 //!
-//! The parser keeps all events of a document in memory, follows aliases, lets the second of two
-//! equal keys win and words its errors for programmers. Here stands what makes it fit for a
-//! daemon: limits that are checked before it runs, so that no input can exhaust memory, time or
-//! the stack (this file); rules it lacks ([`strict`]); errors for people ([`words`]); and a way to
-//! read a long list a piece at a time ([`split`]).
+//! The parser keeps all events of a document in memory, follows aliases, lets the second of two equal keys win, and
+//! words its errors for programmers. These modules make it suitable for a daemon: limits that are checked before it
+//! runs, so that no input can exhaust memory, time or the stack (this file); rules that it lacks ([`strict`]); errors
+//! for users ([`messages`]); and a way to read a long list in pieces ([`split`]).
 
 mod messages;
 mod split;
@@ -16,79 +15,33 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Visitor};
 
+use crate::core::parse_error::ParseError;
 pub use messages::did_you_mean;
 pub use split::{Item, Split, split_list};
 use strict::{Context, Strict};
 
-/// The longest document accepted. A registry of 10,000 sites has about half of it.
+/// Maximum length of a document, in bytes. A registry of 10,000 sites has about half of it.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most structure that one document may have, see [`structure`]. One unit costs the parser at
-/// most some 180 bytes, so this bounds its memory to about 36 MB.
-const MAX_UNITS: usize = 200_000;
+/// Maximum structure of a document, see [`structure`]. One unit costs the parser at most some 180 bytes, so this limits
+/// its memory to about 36 MB.
+const MAX_STRUCTURE: usize = 200_000;
 
-/// The most brackets open at once. The parser looks at each of them for every token.
-const MAX_OPEN: usize = 500;
+/// Maximum number of open brackets. The parser looks at each of them for every token.
+const MAX_OPEN_BRACKETS: usize = 500;
 
 /// Separates message and hint while an error travels through the parser.
 const HINT: char = '\u{1e}';
 
-/// What is wrong with a document, and where.
-///
-/// Displays as `12:5: unknown key `helth`; did you mean `heal`?`, to be put behind the file's name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
-    /// The line, from 1; 0 if it is about the whole file.
-    pub line: usize,
-    /// The column, in characters from 1; 0 if it is about the whole file.
-    pub column: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it, where that is known.
-    pub hint: Option<String>,
-}
-
-impl ParseError {
-    /// A flaw of the file as a whole.
-    #[must_use]
-    pub fn whole(message: impl Into<String>, hint: Option<&str>) -> Self {
-        Self { line: 0, column: 0, message: message.into(), hint: hint.map(str::to_owned) }
-    }
-
-    /// A flaw of the byte at the offset, before which the text is valid UTF-8.
-    fn at(text: &[u8], offset: usize, message: impl Into<String>, hint: &str) -> Self {
-        let before = String::from_utf8_lossy(&text[..offset]);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-        Self { line, column, message: message.into(), hint: Some(hint.to_owned()) }
-    }
-}
-
-impl Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line > 0 {
-            write!(f, "{}:{}: ", self.line, self.column)?;
-        }
-        f.write_str(&self.message)?;
-        match &self.hint {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for ParseError {}
-
 /// Reads the one document in `bytes`.
 ///
-/// Beyond what `T` demands, no mapping that `T` looks at may have a key twice or a merge key, and
-/// aliases may not blow the document up. `T` may contain structs, lists, maps with text as keys,
-/// scalars and unit enums.
+/// Besides the requirements of `T`, no mapping that `T` reads may have a duplicate key or a merge key, and aliases may
+/// not multiply the document. `T` may contain structs, lists, maps with text as keys, scalars and unit enums.
 ///
 /// # Errors
 ///
-/// If the document is not as it must be. An empty file, or one with nothing but comments or
-/// `null`, is an error too: see [`parse_optional`].
+/// If the document is invalid. An empty file, or one with nothing but comments or `null`, is an error too: see
+/// [`parse_optional`].
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
     parse_optional(bytes)?.ok_or_else(|| ParseError::whole("the file is empty", None))
 }
@@ -97,21 +50,21 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
 ///
 /// # Errors
 ///
-/// If there is something in the document and it is not as it must be.
+/// If the document is not empty and invalid.
 pub fn parse_optional<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
     parse_seed(bytes, PhantomData::<T>)
 }
 
-/// As [`parse_optional`], for values that depend on what else was read.
+/// Like [`parse_optional`], for values that depend on context.
 ///
 /// # Errors
 ///
-/// If there is something in the document and it is not as it must be.
+/// If the document is not empty and invalid.
 pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<Option<S::Value>, ParseError> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     check_text(text)?;
     let units = structure(text)?;
-    if units > MAX_UNITS {
+    if units > MAX_STRUCTURE {
         return Err(ParseError::whole(
             "there is too much in this file",
             Some("write lists as lines that begin with `- `"),
@@ -120,8 +73,8 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
     let context = Context::new(units, text.len());
     let document = Strict::new(serde_yaml::Deserializer::from_slice(text), &context);
     Unless::<S>(seed).deserialize(document).map_err(|error| {
-        // What does not parse is often read as a value of the wrong type up to there. That it does
-        // not parse is then the better explanation.
+        // A syntax error is often first noticed as a value of the wrong type. Then the syntax error is the better
+        // explanation.
         let unparsed = IgnoredAny::deserialize(serde_yaml::Deserializer::from_slice(text)).err();
         match unparsed {
             Some(unparsed) => messages::explain(&unparsed, None, None),
@@ -130,26 +83,25 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
     })
 }
 
-/// Whether [`parse`] takes a document of this much structure in one go.
+/// Whether [`parse`] accepts a document of this size and structure.
 #[must_use]
 pub fn fits(bytes: &[u8]) -> bool {
-    bytes.len() <= MAX_BYTES && structure(bytes).is_ok_and(|units| units <= MAX_UNITS)
+    bytes.len() <= MAX_BYTES && structure(bytes).is_ok_and(|units| units <= MAX_STRUCTURE)
 }
 
-/// An error for [`serde::Deserialize`] implementations, with a hint (or an empty one) for
-/// [`ParseError::hint`].
+/// An error for implementations of [`serde::Deserialize`], with a hint (or an empty one) for [`ParseError::hint`].
 ///
-/// Made while a scalar or a key is visited, it stands at that scalar or key.
+/// If it is raised while a scalar or a key is visited, it is reported at that place.
 pub fn refuse<E: de::Error>(message: impl Display, hint: impl Display) -> E {
     E::custom(format_args!("{message}{HINT}{hint}"))
 }
 
-/// Deserializes a piece of text (or anything that can be read as such) into what `read` makes of
-/// it. The error of `read` is a message and a hint, which may be empty, and stands at the text.
+/// Deserializes text (or anything that can be read as text) with `read`. The error of `read` is a message and a hint,
+/// which may be empty, and is reported at the text.
 ///
 /// # Errors
 ///
-/// If there is no text, or `read` refuses it.
+/// If there is no text, or `read` rejects it.
 pub fn text<'de, D, T, F>(deserializer: D, expected: &str, read: F) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -170,7 +122,7 @@ where
     deserializer.deserialize_str(Text(expected, read, PhantomData))
 }
 
-/// `None` where there is nothing, or what the seed makes of what there is.
+/// `None` for an empty document, else the value of the seed.
 struct Unless<S>(S);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Unless<S> {
@@ -201,7 +153,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Unless<S> {
     }
 }
 
-/// Refuses what is too long, or no text.
+/// Rejects documents that are too long, or not plain text.
 fn check_text(text: &[u8]) -> Result<(), ParseError> {
     if text.len() > MAX_BYTES {
         let limit = MAX_BYTES / 1024 / 1024;
@@ -219,13 +171,13 @@ fn check_text(text: &[u8]) -> Result<(), ParseError> {
             "save the file as UTF-8",
         ));
     }
-    // Nothing more than a newline, a tab and a carriage return.
+    // Only a newline, a tab and a carriage return are allowed.
     let is_control = |byte: &u8| (*byte < 0x20 && !matches!(byte, b'\n' | b'\t' | b'\r')) || *byte == 0x7f;
     if let Some(at) = text.iter().position(is_control) {
         let message = format!("the control character {:#04x} is not allowed", text[at]);
         return Err(ParseError::at(text, at, message, "delete it, or write it as an escape in double quotes"));
     }
-    // Each tag can be made to stand for a text of any length, and nobody needs them here.
+    // Each tag can stand for a text of any length, and tags are not needed here.
     let mut tags = text.windows(4).enumerate().filter(|(_, window)| *window == b"%TAG");
     if let Some((at, _)) = tags.find(|(at, _)| *at == 0 || !matches!(text[at - 1], b' '..=b'~')) {
         return Err(ParseError::at(text, at, "%TAG directives are not supported", "delete this line"));
@@ -233,13 +185,12 @@ fn check_text(text: &[u8]) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// An upper bound of the structure in a text, without parsing it: how many events (an item, a key,
-/// a value, the beginning or the end of a list or mapping) it can make, counting more for those
-/// that cost more.
+/// An upper bound of a document's structure, without parsing it: how many events (an item, a key, a value, the
+/// beginning or the end of a list or mapping) it can produce, weighted by their cost.
 ///
-/// Every event is caused by one of the indicators counted here, whatever the context: an entry of
-/// a flow mapping is a key and a value, a `: ` in a flow list even opens and closes a mapping of
-/// its own. Indicators inside texts and comments are counted too, and do no harm.
+/// Every event is caused by one of the indicators counted here, in any context: an entry of a flow mapping is a key and
+/// a value, a `: ` in a flow list even opens and closes a mapping of its own. Indicators inside of texts and comments
+/// are counted too, which does no harm.
 fn structure(text: &[u8]) -> Result<usize, ParseError> {
     let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| !matches!(byte, b'!'..=b'~'));
     let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -253,16 +204,16 @@ fn structure(text: &[u8]) -> Result<usize, ParseError> {
         let after = text.get(at + 1);
         units += match byte {
             b',' => 2,
-            // Between letters it belongs to the word, as in `12:30` or `http://`.
+            // Between letters it is part of a word, as in `12:30` or `http://`.
             b':' if is_word(before) && (is_word(after) || after == Some(&b'/')) => 0,
             b'?' if is_word(before) => 0,
-            // A tag or an anchor is a text of its own, and an anchor may hide a `:` behind it.
+            // A tag or an anchor is a text of its own, and an anchor may hide a `:` after it.
             b':' | b'?' | b'&' | b'*' => 4,
             b'!' if !is_word(before) => 1,
             b'-' if is_blank(after) => 3,
             b'[' | b'{' => {
                 open += 1;
-                if open > MAX_OPEN {
+                if open > MAX_OPEN_BRACKETS {
                     let message = "too many brackets are open here";
                     return Err(ParseError::at(text, at, message, "close each `[` and `{`"));
                 }

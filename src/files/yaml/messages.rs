@@ -1,10 +1,11 @@
-//! Makes sentences for people of the errors of serde and of the parser.
+//! Turns errors of serde and of the parser into sentences for users.
 
 use std::fmt::{self, Display, Write as _};
 
-use super::{HINT, ParseError};
+use super::HINT;
+use crate::core::parse_error::ParseError;
 
-/// What the parser says, what that means, and what mostly helps.
+/// The parser's messages, their meanings, and usual remedies.
 const SYNTAX: &[(&str, &str, &str)] = &[
     (
         "mapping values are not allowed",
@@ -33,7 +34,7 @@ const SYNTAX: &[(&str, &str, &str)] = &[
     ("unknown anchor", "nothing above has the name of this alias", "put text that begins with * in quotes"),
 ];
 
-/// What serde calls the types, and what people do.
+/// serde's names of types, and plain ones.
 const TYPES: &[(&str, &str)] = &[
     ("a boolean", "true or false"),
     ("a string", "text"),
@@ -47,18 +48,18 @@ const TYPES: &[(&str, &str)] = &[
     ("usize", "a whole number"),
 ];
 
-/// The flaw behind an error. `noted` is the first error in its own words, as the innermost visitor
-/// saw it; `expected` is what was expected when the parser found something of another type.
+/// Turns an error into a [`ParseError`]. `noted` is the first error as the innermost visitor reported it; `expected` is
+/// what was expected when the parser found another type.
 pub(super) fn explain(error: &serde_yaml::Error, noted: Option<String>, expected: Option<String>) -> ParseError {
     let full = brief(error);
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
     let noted = noted.filter(|noted| *noted != full);
     let (message, hint) = match (noted, expected) {
-        // Made by us or by serde in a visitor: it was noted before path and place were added.
+        // Reported by us or by serde in a visitor, before path and place were added.
         (Some(noted), None) => reword(&noted),
-        // Made by the parser, which found a value of another type.
+        // Reported by the parser, which found a value of another type.
         (_, Some(expected)) => wrong_type(&full, &expected),
-        // Made by the parser, or by us at the very beginning, which adds neither path nor place.
+        // Reported by the parser, or by us at the very beginning, where neither path nor place is added.
         (None, None) => syntax(&full).unwrap_or_else(|| {
             let place = format!(" at line {line} column {column}");
             reword(full.split_once(&place).map_or(full.as_str(), |(message, _)| message))
@@ -67,40 +68,39 @@ pub(super) fn explain(error: &serde_yaml::Error, noted: Option<String>, expected
     ParseError { line, column, message: clean(&message), hint: hint.map(|hint| clean(&hint)) }
 }
 
-/// An error as text, without the middle of what is too long. Errors quote what they are about,
-/// and that may be megabytes.
+/// An error as text, without the middle if it is too long. Errors quote values, which may have megabytes.
 pub(super) fn brief(error: &impl Display) -> String {
-    const ENOUGH: usize = 4096;
+    const KEPT_BYTES: usize = 4096;
     struct Ends(Vec<u8>);
     impl fmt::Write for Ends {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let text = text.as_bytes();
-            let (head, tail) = text.split_at(text.len().min(ENOUGH));
+            let (head, tail) = text.split_at(text.len().min(KEPT_BYTES));
             self.0.extend_from_slice(head);
-            self.0.extend_from_slice(&tail[tail.len().saturating_sub(ENOUGH)..]);
-            if self.0.len() > 4 * ENOUGH {
-                self.0.drain(ENOUGH..self.0.len() - ENOUGH);
+            self.0.extend_from_slice(&tail[tail.len().saturating_sub(KEPT_BYTES)..]);
+            if self.0.len() > 4 * KEPT_BYTES {
+                self.0.drain(KEPT_BYTES..self.0.len() - KEPT_BYTES);
             }
             Ok(())
         }
     }
     let mut ends = Ends(Vec::new());
-    // Only a `Display` that fails by itself could fail here.
+    // This fails only if the error's `Display` does.
     let _ = write!(ends, "{error}");
     String::from_utf8_lossy(&ends.0).into_owned()
 }
 
-/// The name among `known` that somebody may have meant, if one is near.
+/// The most similar of the `known` names, if it is similar enough.
 #[must_use]
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase().replace('-', "_");
     let nearness = |name: &str| strsim::jaro_winkler(&typed, &name.replace('-', "_"));
     let best = known.into_iter().max_by(|a, b| nearness(a).total_cmp(&nearness(b)))?;
-    // Below 0.8, what is alike is mostly just the beginning.
+    // Below 0.8, usually only the beginning is similar.
     (nearness(best) >= 0.8).then_some(best)
 }
 
-/// An error as a visitor made it.
+/// Rewords an error of a visitor.
 fn reword(error: &str) -> (String, Option<String>) {
     if let Some((message, hint)) = error.split_once(HINT) {
         return (message.to_owned(), Some(hint.to_owned()).filter(|hint| !hint.is_empty()));
@@ -119,9 +119,9 @@ fn reword(error: &str) -> (String, Option<String>) {
     (error.to_owned(), None)
 }
 
-/// Which key to write instead: the near one, or else all there are.
+/// Suggests the similar key, or lists all known ones.
 fn one_of(key: &str, known: &str) -> String {
-    // Every second piece of "one of `a`, `b`" stands between backticks.
+    // In "one of `a`, `b`", every second piece is between backticks.
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
     match did_you_mean(key, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
@@ -129,7 +129,7 @@ fn one_of(key: &str, known: &str) -> String {
     }
 }
 
-/// "invalid type: integer `5`, expected a sequence", behind a path and before a place.
+/// Parses "invalid type: integer `5`, expected a sequence", between a path and a place.
 fn wrong_type(error: &str, expected: &str) -> (String, Option<String>) {
     let found = ["invalid type: ", "invalid value: "]
         .iter()
@@ -159,17 +159,17 @@ fn found_in_words(found: &str) -> String {
     }
 }
 
-/// A known error of the parser.
+/// Looks up an error of the parser.
 fn syntax(error: &str) -> Option<(String, Option<String>)> {
     let (_, message, hint) = SYNTAX.iter().find(|(theirs, ..)| error.contains(theirs))?;
     Some(((*message).to_owned(), Some((*hint).to_owned())))
 }
 
-/// One line of reasonable length that a terminal can take, whatever was in the document.
+/// A text as one safe line of limited length.
 fn clean(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    const MAX_CHARS: usize = 300;
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         line.push('…');
     }
     line

@@ -1,10 +1,8 @@
-//! A deserializer around another that adds the rules the parser lacks.
+//! A deserializer around another one, with additional rules.
 //!
 //! - No mapping has a key twice, and none has a merge key (`<<`), which would be silently ignored.
-//! - Aliases do not multiply a document: what is read through them counts as if written out, and
-//!   there is a limit to it.
-//! - What an error says and what was expected instead are kept apart from where it happened, for
-//!   [`words`] to make a sentence of.
+//! - Aliases do not multiply a document: what is read through them counts as if written out, and is limited.
+//! - The message of an error and what was expected are recorded apart from the place, for [`messages`].
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -16,20 +14,20 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, Seq
 
 use super::{messages, refuse};
 
-/// What is shared by all the deserializers of one document.
+/// State shared by all deserializers of a document.
 pub(super) struct Context {
-    /// Values that may still be visited.
+    /// The remaining number of values.
     values: Cell<usize>,
-    /// Bytes of text that may still be visited.
+    /// The remaining number of bytes of text.
     bytes: Cell<usize>,
-    /// The first error in its own words, as the innermost visitor saw it.
+    /// The first error as the innermost visitor reported it.
     pub(super) noted: RefCell<Option<String>>,
-    /// What was expected when the parser found something of another type.
+    /// What was expected when the parser found another type.
     pub(super) expected: RefCell<Option<String>>,
 }
 
 impl Context {
-    /// For a document of this size. Without aliases neither limit can be reached.
+    /// For a document of this size. Without aliases, neither limit can be reached.
     pub(super) fn new(units: usize, bytes: usize) -> Self {
         Self {
             values: Cell::new(units + 1000),
@@ -95,7 +93,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        // Nothing is kept of it, and the parser walks over it without recursion.
+        // The value is dropped, and the parser skips it without recursion.
         self.inner.deserialize_ignored_any(visitor)
     }
 
@@ -153,7 +151,7 @@ impl<'de, D: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, D> {
     }
 }
 
-/// A visitor that listens to another.
+/// A visitor that observes another one.
 struct Watched<'c, V> {
     visitor: V,
     context: &'c Context,
@@ -171,7 +169,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Only ever called to word an error.
+        // Only used to word errors.
         let expected = Expected(&self.visitor).to_string();
         f.write_str(&expected)?;
         *self.context.expected.borrow_mut() = Some(expected);
@@ -222,7 +220,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
     }
 }
 
-/// What a visitor expects, as text.
+/// The expectation of a visitor, as text.
 struct Expected<'a, V>(&'a V);
 
 impl<'de, V: Visitor<'de>> fmt::Display for Expected<'_, V> {
@@ -264,7 +262,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'de, '_, A> {
     }
 }
 
-/// One key of a mapping. Refusing it while it is visited is what puts the error at the key.
+/// A key of a mapping. An error while it is visited is reported at the key.
 struct Key<'k, 'de, 'c, S> {
     seed: S,
     context: &'c Context,

@@ -1,13 +1,13 @@
-//! Takes a long list out of a document, to be read a piece at a time.
+//! Splits a long list in a document into pieces.
 //!
-//! The parser needs about 10 times the size of what it reads at once. A registry is one long list
-//! of sites, so that reading it by pieces of a dozen or two of sites takes next to nothing.
+//! The parser needs about 10 times the memory of its input. A registry is one long list of sites, so reading it in
+//! pieces of a dozen or two of sites needs very little.
 
-/// How long a piece is at least, but for the last. Short enough that the parser's memory is not grown again and
-/// again: with eight times that, a command that reads 200 sites takes a tenth longer.
-const PIECE: usize = 4 * 1024;
+/// Minimum length of a piece, except for the last. Short, so that the parser's memory does not grow again and again:
+/// with eight times that, a command that reads 200 sites takes a tenth longer.
+const MIN_PIECE_BYTES: usize = 4 * 1024;
 
-/// A document cut up: the same document with the list left empty, and the list in pieces.
+/// A split document: the document with an empty list, and the list in pieces.
 pub struct Split<'a> {
     /// The document without the items of the list.
     pub frame: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Split<'a> {
 }
 
 impl<'a> Split<'a> {
-    /// Every item of the list, as a list of one each.
+    /// All items of the list, each as a list of one item.
     pub fn items(&self) -> impl Iterator<Item = Item<'a>> {
         self.pieces.iter().flat_map(|piece| piece.items(self.column))
     }
@@ -27,20 +27,20 @@ impl<'a> Split<'a> {
 /// A part of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Item<'a> {
-    /// How many lines of the document there are before it.
+    /// Number of lines of the document before it.
     pub lines_before: usize,
     /// Its text.
     pub text: &'a [u8],
 }
 
 impl<'a> Item<'a> {
-    /// How many lines it has.
+    /// The number of its lines.
     #[must_use]
     pub fn lines(self) -> usize {
         Lines { text: self.text, at: 0, number: 0 }.count()
     }
 
-    /// The items in it that begin in this column.
+    /// Its items, which begin in this column.
     pub fn items(self, column: usize) -> impl Iterator<Item = Item<'a>> {
         let lines = Lines { text: self.text, at: 0, number: 0 };
         let mut starts: Vec<(usize, usize)> = lines
@@ -55,21 +55,19 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Cuts a document that has the top-level key `key` near its beginning and, in the lines below it, a list
-/// whose items begin with `- ` at the same column each. `None` for all other documents, and for
-/// what is too long for any.
+/// Splits a document that has the top-level key `key` near its beginning and, in the lines below it, a list whose items
+/// begin with `- ` in the same column. `None` for all other documents, and for those that are too long.
 ///
-/// Only the indentation is looked at, so the cuts may be wrong: inside a text in quotes or a
-/// bracket that goes on over lines of less indentation than it should have. A piece then ends in
-/// the middle of it, and is not well-formed. So what can be parsed in pieces means the same as the
-/// whole; where a piece cannot, let the whole decide.
+/// This looks only at the indentation, so the cuts may be wrong: inside of a quoted text or a bracket that continues in
+/// lines with too little indentation. Such a piece is not well-formed. So if all pieces can be parsed, they mean the
+/// same as the whole; if not, the whole decides.
 #[must_use]
 pub fn split_list<'a>(document: &'a [u8], key: &str) -> Option<Split<'a>> {
     if document.len() > super::MAX_BYTES {
         return None;
     }
     let mut lines = Lines { text: document, at: 0, number: 0 };
-    // The key, below nothing but comments, the start of the document and simple settings.
+    // Before the key, there may only be comments, the start of the document and simple settings.
     loop {
         let line = lines.next()?;
         let text = line.text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line.text);
@@ -97,10 +95,10 @@ pub fn split_list<'a>(document: &'a [u8], key: &str) -> Option<Split<'a>> {
             if ends_list(line.text) {
                 break line.start;
             }
-            // It belongs nowhere, and makes the item before it one that cannot be read.
+            // Such a line makes the item before it invalid.
             continue;
         }
-        if line.start - piece >= PIECE {
+        if line.start - piece >= MIN_PIECE_BYTES {
             pieces.push(Item { lines_before: before, text: &document[piece..line.start] });
             (piece, before) = (line.start, line.number);
         }
@@ -109,12 +107,12 @@ pub fn split_list<'a>(document: &'a [u8], key: &str) -> Option<Split<'a>> {
     Some(Split { frame: [&document[..start], &document[end..]].concat(), pieces, column })
 }
 
-/// Whether there is nothing in the line but blanks and a comment.
+/// Whether the line has only blanks and a comment.
 fn is_void(line: &[u8]) -> bool {
     line.trim_ascii_start().first().is_none_or(|byte| *byte == b'#')
 }
 
-/// Whether a line that is no item of the list is something else of the document: a key, or one of its marks.
+/// Whether a line that begins no item belongs to the rest of the document: a key, or a document marker.
 fn ends_list(line: &[u8]) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'"' | b'\'');
     let key = line.iter().position(|byte| !is_word(byte)).unwrap_or(line.len());
@@ -128,7 +126,7 @@ fn is_bare_key(line: &[u8], key: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(b"#") && is_void(rest))
 }
 
-/// Whether the line is a key with a value that surely ends where the line does.
+/// Whether the line is a key with a value that certainly ends in this line.
 fn is_setting(line: &[u8]) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
     let mut parts = line.trim_ascii_end().splitn(2, |byte| *byte == b':');
@@ -140,7 +138,7 @@ fn is_setting(line: &[u8]) -> bool {
 struct Line<'a> {
     text: &'a [u8],
     start: usize,
-    /// How many lines there are before it.
+    /// Number of lines before it.
     number: usize,
 }
 

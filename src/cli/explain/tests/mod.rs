@@ -10,14 +10,18 @@ use std::path::Path;
 
 use insta::Settings;
 
-use self::samples::{Sample, by_hand, samples};
+use self::samples::{Sample, by_hand};
 use super::*;
 use crate::core::diagnosis::{Refusal, State, Unrecoverable};
 use crate::core::explain::rest::Rest;
-use crate::core::explain::text::COLUMNS;
 use crate::core::pauses::{Pause, Target};
 use crate::core::rules::{Rule, Verdict};
 use crate::core::selector::Worker;
+use crate::text::explanation::MAX_COLUMNS;
+
+fn samples() -> Vec<Sample> {
+    samples::on_systemd().into_iter().chain(on_launchd::samples()).collect()
+}
 
 /// A function that names the variants of an enum, and the list of all those names. Who adds a variant
 /// has to add its name, and then a sample of it.
@@ -115,7 +119,7 @@ fn plain(sample: &Sample) -> String {
 fn every_explanation_reads_as_it_should() {
     for sample in samples() {
         let mut settings = Settings::new();
-        settings.set_snapshot_path("snapshots");
+        settings.set_snapshot_path("../snapshots");
         settings.set_prepend_module_to_snapshot(false);
         settings.set_omit_expression(true);
         settings.set_description(sample.what);
@@ -176,7 +180,7 @@ fn explanations_are_short_and_do_not_repeat_themselves() {
         assert!(lines.len() <= most, "{} is long:\n{text}", sample.name);
         assert_eq!(lines.iter().collect::<HashSet<_>>().len(), lines.len(), "{}:\n{text}", sample.name);
         for line in lines {
-            assert!(line.chars().count() <= COLUMNS, "{}: {line:?} is long", sample.name);
+            assert!(line.chars().count() <= MAX_COLUMNS, "{}: {line:?} is long", sample.name);
         }
     }
 }

@@ -8,8 +8,8 @@ use super::complete::targets;
 use super::term::{self, Style};
 use crate::client::Access;
 use crate::core::explain::Explanation;
-use crate::core::explain::text::text;
 use crate::setup::Options;
+use crate::text::explanation::text;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {

@@ -1,8 +1,13 @@
-//! Makes entries of the text of a registry, and tells of those that cannot be made.
+//! Reads the registry of sites that Lerd writes, `sites.yaml`.
 //!
-//! A list in the usual form is read a piece at a time, for the sake of memory. Where that fails, the
-//! whole is read at once if it is short enough, without the entries that are refused, one after the
-//! other. Where that fails too, because the text of some entry is no YAML, each entry is read by itself.
+//! The relevant keys are read strictly, Lerd's many other keys are ignored. An entry that cannot be used is skipped,
+//! and reported with its line. [`locate`] finds the lines of keys.
+//!
+//! A list in the usual form is read in pieces, to save memory. If that fails, the whole is read at once if it is short
+//! enough, leaving out invalid entries one after the other. If that fails too, because the text of some entry is not
+//! valid YAML, each entry is read by itself.
+
+mod locate;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,39 +18,30 @@ use std::path::PathBuf;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
-use super::Site;
-use super::lines::{Lines, name_in};
-use crate::document::{self, Item, ParseError, Split, refuse};
-use crate::units::is_unit_character;
+use crate::core::parse_error::ParseError;
+use crate::core::registry::{Entries, Registry, Site};
+use crate::core::units::is_unit_character;
+use crate::files::yaml::{self, Item, Split, refuse};
+use locate::{lines_of, name_in};
 
-/// Longest name of a site, in bytes: a unit's name has at most 255, its prefix and worker included.
-const MAX_NAME: usize = 200;
-/// So many entries are left out of a registry that is read at once, each of which takes reading it again.
+/// Maximum length of a site's name, in bytes: a unit's name has at most 255, including prefix and worker.
+const MAX_NAME_BYTES: usize = 200;
+/// Maximum number of entries to leave out of a registry that is read at once, as each requires reading it again.
 const MAX_LEFT_OUT: usize = 20;
 
-/// What a registry says.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    pub sites: Vec<Site>,
-    /// Where the keys of each site are, in the same order.
-    pub lines: Vec<Lines>,
-    pub broken: Vec<Broken>,
+/// Reads a `sites.yaml`. Entries that cannot be used are [skipped](Registry::skipped).
+///
+/// # Errors
+///
+/// If it is no registry, or exceeds a limit; with the place and what was expected there.
+pub fn parse(bytes: &[u8]) -> Result<Registry, ParseError> {
+    Registry::new(read(bytes)?)
 }
 
-impl Reading {
-    /// Adds a site, and the text that it was read from, if that is known.
-    fn add(&mut self, site: Site, item: Option<&Item<'_>>) {
-        self.lines.push(item.map(|item| Lines::of(item, &site.name)).unwrap_or_default());
-        self.sites.push(site);
-    }
-}
-
-/// An entry that cannot be used.
-#[derive(Debug)]
-pub(super) struct Broken {
-    pub error: ParseError,
-    /// Its name, if it has one that can be part of the name of a unit.
-    pub name: Option<String>,
+/// Adds a site, with the text that it was read from if known.
+fn add(entries: &mut Entries, site: Site, item: Option<&Item<'_>>) {
+    let lines = item.map(|item| lines_of(item, &site.name)).unwrap_or_default();
+    entries.add(site, lines);
 }
 
 /// All entries of the document.
@@ -53,27 +49,27 @@ pub(super) struct Broken {
 /// # Errors
 ///
 /// If it is no registry.
-pub(super) fn read(bytes: &[u8]) -> Result<Reading, ParseError> {
-    let Some(split) = document::split_list(bytes, "sites") else {
+fn read(bytes: &[u8]) -> Result<Entries, ParseError> {
+    let Some(split) = yaml::split_list(bytes, "sites") else {
         return read_whole(bytes, &[]);
     };
     if let Ok(reading) = read_pieces(&split) {
         return Ok(reading);
     }
-    if !document::fits(bytes) {
+    if !yaml::fits(bytes) {
         return read_items(&split);
     }
     let items: Vec<Item<'_>> = split.items().collect();
-    // What is wrong with more than an entry has its place in the whole.
+    // An error outside of entries has its place in the whole.
     read_whole(bytes, &items).or_else(|error| read_items(&split).map_err(|_| error))
 }
 
-/// Reads the document at once. `items` are the texts of its entries, as far as they are known.
-pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, ParseError> {
+/// Reads the document at once. `items` are the texts of its entries, if known.
+fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Entries, ParseError> {
     let mut progress = Progress::default();
     let mut broken = Vec::new();
     let sites = loop {
-        match document::parse_seed(bytes, Document(&progress)) {
+        match yaml::parse_seed(bytes, RegistryVisitor(&progress)) {
             Ok(sites) => break sites,
             Err(error) => {
                 let again = !progress.skipped.insert(progress.at.get());
@@ -87,69 +83,71 @@ pub(super) fn read_whole(bytes: &[u8], items: &[Item<'_>]) -> Result<Reading, Pa
     };
     let hint = Some("a registry without sites is written as `sites: []`");
     let sites = sites.ok_or_else(|| ParseError::whole("the file is empty", hint))?;
-    // Where the texts are not those of the entries, nothing is known of lines.
+    // If the numbers differ, the texts are not those of the entries, and lines stay unknown.
     let items = if items.len() == sites.len() + broken.len() { items } else { &[] };
-    let mut reading = Reading::default();
+    let mut entries = Entries::default();
     for (at, site) in sites {
-        reading.add(site, items.get(at));
+        add(&mut entries, site, items.get(at));
     }
     let name = |at: usize| items.get(at).and_then(|item| name_in(item)).filter(|name| is_possible(name));
-    reading.broken = broken.into_iter().map(|(at, error)| Broken { name: name(at), error }).collect();
-    Ok(reading)
+    for (at, error) in broken {
+        entries.add_unusable(error, name(at));
+    }
+    Ok(entries)
 }
 
-/// Reads the document in pieces; all of them have to be as they should.
-pub(super) fn read_pieces(split: &Split<'_>) -> Result<Reading, ParseError> {
-    let mut reading = read_whole(&split.frame, &[])?;
+/// Reads the document in pieces, all of which have to be valid.
+fn read_pieces(split: &Split<'_>) -> Result<Entries, ParseError> {
+    let mut entries = read_whole(&split.frame, &[])?;
     for piece in &split.pieces {
         let progress = Progress::default();
-        let sites = document::parse_seed(piece.text, Sites(&progress))?.unwrap_or_default();
+        let sites = yaml::parse_seed(piece.text, SitesVisitor(&progress))?.unwrap_or_default();
         let items: Vec<Item<'_>> = piece.items(split.column).collect();
         let items = if items.len() == sites.len() { items } else { Vec::new() };
         for (at, site) in sites {
-            reading.add(site, items.get(at));
+            add(&mut entries, site, items.get(at));
         }
     }
-    Ok(reading)
+    Ok(entries)
 }
 
-/// Reads each entry by itself. Text in which none can be read is no registry.
-fn read_items(split: &Split<'_>) -> Result<Reading, ParseError> {
-    let mut reading = read_whole(&split.frame, &[])?;
+/// Reads each entry by itself. A text without any valid entry is no registry.
+fn read_items(split: &Split<'_>) -> Result<Entries, ParseError> {
+    let mut entries = read_whole(&split.frame, &[])?;
     let mut is_yaml = true;
     for item in split.items() {
         let progress = Progress::default();
-        match document::parse_seed(item.text, Sites(&progress)) {
+        match yaml::parse_seed(item.text, SitesVisitor(&progress)) {
             Ok(sites) => {
                 for (_, site) in sites.unwrap_or_default() {
-                    reading.add(site, Some(&item));
+                    add(&mut entries, site, Some(&item));
                 }
             }
             Err(mut error) => {
                 if error.line == 0 || error.line > item.lines() {
-                    // It is about the whole of it, which begins here.
+                    // The error is about the whole entry, which begins here.
                     (error.line, error.column) = (1, split.column + 1);
                 }
                 error.line += item.lines_before;
-                is_yaml &= document::parse_seed(item.text, PhantomData::<IgnoredAny>).is_ok();
-                reading.broken.push(Broken { error, name: name_in(&item).filter(|name| is_possible(name)) });
+                is_yaml &= yaml::parse_seed(item.text, PhantomData::<IgnoredAny>).is_ok();
+                entries.add_unusable(error, name_in(&item).filter(|name| is_possible(name)));
             }
         }
     }
-    match reading.broken.first() {
-        Some(first) if reading.sites.is_empty() && !is_yaml => Err(first.error.clone()),
-        _ => Ok(reading),
+    match entries.first_error() {
+        Some(first) if entries.sites().is_empty() && !is_yaml => Err(first.clone()),
+        _ => Ok(entries),
     }
 }
 
 /// No entry is being read.
 const NOWHERE: usize = usize::MAX;
 
-/// How far the reading of a list has come.
+/// The progress of reading a list.
 struct Progress {
-    /// Which entry is being read.
+    /// The index of the current entry.
     at: Cell<usize>,
-    /// The entries that are passed over.
+    /// Indexes of entries to leave out.
     skipped: BTreeSet<usize>,
 }
 
@@ -165,12 +163,12 @@ impl Progress {
     }
 }
 
-/// Whether a unit can have this in its name.
+/// Whether this can be part of a unit's name.
 fn is_possible(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_unit_character)
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.chars().all(is_unit_character)
 }
 
-/// The name, unless no unit can have it.
+/// Validates the name of a site.
 fn check_name<E: Error>(name: &str) -> Result<String, E> {
     if name.is_empty() {
         return Err(refuse("the name of the site is empty", "write the name that Lerd shows"));
@@ -179,17 +177,17 @@ fn check_name<E: Error>(name: &str) -> Result<String, E> {
         let message = format_args!("no unit can have {wrong:?} in its name, as the site `{name}` has");
         return Err(refuse(message, "a name has letters, digits, `-`, `_`, `.`, `:`"));
     }
-    if name.len() > MAX_NAME {
+    if name.len() > MAX_NAME_BYTES {
         let message = format_args!("this name has {} characters", name.len());
-        return Err(refuse(message, format_args!("a site's name has at most {MAX_NAME}")));
+        return Err(refuse(message, format_args!("a site's name has at most {MAX_NAME_BYTES}")));
     }
     Ok(name.to_owned())
 }
 
 /// The document: a mapping with the key `sites`.
-struct Document<'s>(&'s Progress);
+struct RegistryVisitor<'s>(&'s Progress);
 
-impl<'de> DeserializeSeed<'de> for Document<'_> {
+impl<'de> DeserializeSeed<'de> for RegistryVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<(usize, Site)>, D::Error> {
@@ -197,7 +195,7 @@ impl<'de> DeserializeSeed<'de> for Document<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Document<'_> {
+impl<'de> Visitor<'de> for RegistryVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,23 +207,23 @@ impl<'de> Visitor<'de> for Document<'_> {
         let mut keys = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             if key == "sites" {
-                sites = Some(map.next_value_seed(Sites(self.0))?);
+                sites = Some(map.next_value_seed(SitesVisitor(self.0))?);
             } else {
                 map.next_value::<IgnoredAny>()?;
                 keys.push(key);
             }
         }
-        sites.ok_or_else(|| match document::did_you_mean("sites", keys.iter().map(String::as_str)) {
+        sites.ok_or_else(|| match yaml::did_you_mean("sites", keys.iter().map(String::as_str)) {
             Some(near) => refuse("the key `sites` is missing", format_args!("is `{near}` meant to be `sites`?")),
             None => refuse("the key `sites` is missing", "check that this is the sites.yaml of Lerd"),
         })
     }
 }
 
-/// The list of sites; nothing is an empty list.
-struct Sites<'s>(&'s Progress);
+/// The list of sites; `null` is an empty list.
+struct SitesVisitor<'s>(&'s Progress);
 
-impl<'de> DeserializeSeed<'de> for Sites<'_> {
+impl<'de> DeserializeSeed<'de> for SitesVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<(usize, Site)>, D::Error> {
@@ -233,7 +231,7 @@ impl<'de> DeserializeSeed<'de> for Sites<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Sites<'_> {
+impl<'de> Visitor<'de> for SitesVisitor<'_> {
     type Value = Vec<(usize, Site)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,14 +256,14 @@ impl<'de> Visitor<'de> for Sites<'_> {
                 }
                 continue;
             }
-            let Some(site) = seq.next_element_seed(OneSite)? else { break };
+            let Some(site) = seq.next_element_seed(SiteVisitor)? else { break };
             sites.push((at, site));
         }
         Ok(sites)
     }
 }
 
-/// The keys of a site that matter.
+/// The relevant keys of a site.
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Key {
@@ -281,9 +279,9 @@ enum Key {
     Other,
 }
 
-struct OneSite;
+struct SiteVisitor;
 
-impl<'de> DeserializeSeed<'de> for OneSite {
+impl<'de> DeserializeSeed<'de> for SiteVisitor {
     type Value = Site;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Site, D::Error> {
@@ -291,7 +289,7 @@ impl<'de> DeserializeSeed<'de> for OneSite {
     }
 }
 
-impl<'de> Visitor<'de> for OneSite {
+impl<'de> Visitor<'de> for SiteVisitor {
     type Value = Site;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -326,12 +324,12 @@ impl<'de> Visitor<'de> for OneSite {
     }
 }
 
-/// The value, or the empty one for `null`.
+/// The value, or the default for `null`.
 fn or_nothing<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(map: &mut A) -> Result<T, A::Error> {
     Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
 }
 
-/// The name of a site, which is refused at its own place.
+/// The name of a site, validated at its own place.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -353,3 +351,6 @@ impl Visitor<'_> for Name {
         check_name(name)
     }
 }
+
+#[cfg(test)]
+mod tests;

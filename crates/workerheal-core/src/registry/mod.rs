@@ -1,51 +1,48 @@
-//! The registry of sites that Lerd writes, `sites.yaml`.
+//! The registry of sites, which Lerd keeps in `sites.yaml`. This is the value; the file is read outside of this crate.
 //!
-//! The keys that matter here are read strictly, Lerd's many other keys are ignored, whatever their
-//! values are. What is wrong with one entry costs that entry and nothing else: it is skipped, and told
-//! with its line. Its name stays claimed, so that its units are not taken for those of another site.
-//! Only what is no registry at all is an error, never an empty registry, since that would be the end of
-//! all healing.
+//! An entry that cannot be used is skipped and reported with its line. Its name stays claimed, so that its units are
+//! not taken for those of another site. Only a file that is no registry at all is an error, never an empty registry,
+//! since that would end all healing.
 //!
-//! [`read`] makes entries of the text, and [`lines`] finds where in it their keys are.
+//! [`Entries`] are what was read, [`Lines`] where it was found.
 
 mod lines;
-mod read;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::document::ParseError;
+use super::parse_error::ParseError;
 
 pub use lines::Lines;
-use read::Reading;
 
-/// The most sites, and the most workers in all lists together: what is kept must have a limit too.
-const MAX_SITES: usize = 40_000;
-const MAX_WORKERS: usize = 150_000;
-/// So many entries that were skipped are told of; the others are only counted.
-const MAX_TOLD: usize = 50;
+/// Maximum number of sites.
+pub const MAX_SITES: usize = 40_000;
+/// Maximum number of workers in all lists of all sites together.
+pub const MAX_WORKERS: usize = 150_000;
+/// Maximum number of skipped entries that are reported; further ones are only counted.
+const MAX_REPORTED: usize = 50;
 
-/// All sites, in the order of the file. Equal to another if both say the same, wherever they say it.
+/// All sites, in the order of the file. Two registries are equal if they have the same content, whatever its lines.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     sites: Vec<Site>,
     /// Where the keys of each site are, in the same order.
     lines: Vec<Lines>,
-    /// Places in `sites`, by name.
+    /// Indexes into `sites`, by name.
     by_name: HashMap<String, usize>,
     /// Names of entries that were skipped.
     claimed: BTreeSet<String>,
-    /// What names begin with, up to the first hyphen.
+    /// The first words of all names, up to the first hyphen.
     first_words: HashSet<String>,
-    /// Directories of sites, without detours, in order. Made when it is first asked for: most registries never are.
+    /// Normalized directories of sites, in order. Computed on first use: most registries never need it.
     checkouts: OnceLock<Vec<Box<[u8]>>>,
     skipped: Skipped,
-    /// How workers are probed, by their sites' frameworks.
+    /// Health probes that frameworks define.
     health: Health,
 }
 
-/// Files with the addresses at which workers can be reached, by framework and worker.
+/// Files with the addresses of workers, by framework and worker.
 pub type Health = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
 impl PartialEq for Registry {
@@ -59,60 +56,108 @@ impl Eq for Registry {}
 /// The entries of a registry that could not be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// What is wrong with the first of them, each with its place.
+    /// The errors of the first of them.
     pub told: Vec<ParseError>,
-    /// How many there are in all.
+    /// The number of all.
     pub count: usize,
 }
 
 impl Skipped {
     fn add(&mut self, error: ParseError) {
         self.count += 1;
-        if self.told.len() < MAX_TOLD {
+        if self.told.len() < MAX_REPORTED {
             self.told.push(ParseError { message: format!("this entry is skipped: {}", error.message), ..error });
         }
     }
 
-    /// How many there are of which nothing else is told.
+    /// The number of those that are not reported.
     #[must_use]
     pub fn untold(&self) -> usize {
         self.count - self.told.len()
     }
 }
 
-/// What the registry says of one site.
+/// A site of the registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
-    /// Its name, part of the names of its workers' units. Unique.
+    /// Its name, which is part of its units' names. Unique.
     pub name: String,
-    /// Its directory; empty if the registry does not say.
+    /// Its directory; empty if unknown.
     pub path: PathBuf,
-    /// What it is made with, such as `laravel`; empty if the registry does not say.
+    /// Its framework, such as `laravel`; empty if unknown.
     pub framework: String,
-    /// Whether its user stopped the whole site.
+    /// Whether the whole site is paused.
     pub paused: bool,
-    /// Whether Lerd is to leave it alone.
+    /// Whether Lerd ignores it.
     pub ignored: bool,
-    /// Workers that their user stopped.
+    /// Paused workers.
     pub paused_workers: BTreeSet<String>,
-    /// Workers that sleep until the site is used again.
+    /// Workers that are suspended until the site is used again.
     pub idle_suspended_workers: BTreeSet<String>,
-    /// Workers of git worktrees that sleep, by worktree.
+    /// Suspended workers of git worktrees, by worktree.
     pub worktree_idle_suspended: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// The entries of a registry in the order of the file, as they were read.
+#[derive(Debug, Default)]
+pub struct Entries {
+    sites: Vec<Site>,
+    /// Where the keys of each site are, in the same order.
+    lines: Vec<Lines>,
+    /// The error of each entry that cannot be used, with its name if that can be part of a unit's name.
+    unusable: Vec<(ParseError, Option<String>)>,
+}
+
+impl Entries {
+    /// Adds a site, with the known lines of its keys.
+    pub fn add(&mut self, site: Site, lines: Lines) {
+        self.sites.push(site);
+        self.lines.push(lines);
+    }
+
+    /// Adds an entry that cannot be used: its error, and its name if that can be part of a unit's name.
+    pub fn add_unusable(&mut self, error: ParseError, name: Option<String>) {
+        self.unusable.push((error, name));
+    }
+
+    /// The sites that can be used.
+    #[must_use]
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// The error of the first entry that cannot be used, if any.
+    #[must_use]
+    pub fn first_error(&self) -> Option<&ParseError> {
+        self.unusable.first().map(|(error, _)| error)
+    }
+}
+
+/// A registry that does not come from a file.
+impl FromIterator<Site> for Registry {
+    fn from_iter<I: IntoIterator<Item = Site>>(sites: I) -> Self {
+        let mut entries = Entries::default();
+        sites.into_iter().for_each(|site| entries.add(site, Lines::default()));
+        Self::of(entries)
+    }
+}
+
 impl Registry {
-    /// Reads a `sites.yaml`. Entries that cannot be used are [skipped](Self::skipped).
+    /// A registry of these entries. Among sites with the same name the first counts; the others are
+    /// [skipped](Self::skipped) like entries that cannot be used.
     ///
     /// # Errors
     ///
-    /// If it is no registry, or has more in it than can be kept; with the place and what was expected there.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let Reading { sites, lines, broken } = read::read(bytes)?;
-        check_limits(sites.len(), sites.iter().map(Site::workers).sum())?;
+    /// If there are more entries than can be kept.
+    pub fn new(entries: Entries) -> Result<Self, ParseError> {
+        check_limits(entries.sites.len(), entries.sites.iter().map(Site::workers).sum())?;
+        Ok(Self::of(entries))
+    }
+
+    fn of(Entries { sites, lines, unusable }: Entries) -> Self {
         let mut registry = Self { sites, lines, ..Self::default() };
         let mut skipped = registry.leave_out_repetitions();
-        for read::Broken { error, name } in broken {
+        for (error, name) in unusable {
             skipped.push(error);
             registry.claimed.extend(name);
         }
@@ -121,10 +166,10 @@ impl Registry {
             registry.skipped.add(error);
         }
         registry.index();
-        Ok(registry)
+        registry
     }
 
-    /// Keeps the first of several sites of the same name; tells of the others.
+    /// Keeps the first of several sites with the same name, and returns an error for each of the others.
     fn leave_out_repetitions(&mut self) -> Vec<ParseError> {
         let mut flaws = Vec::new();
         let mut keeps = Vec::with_capacity(self.sites.len());
@@ -147,7 +192,7 @@ impl Registry {
         flaws
     }
 
-    /// Makes of all names what they are found by.
+    /// Builds the index of first words.
     fn index(&mut self) {
         let names = self.sites.iter().map(|site| &site.name).chain(&self.claimed);
         self.first_words = names.map(|name| first_word(name).to_owned()).collect();
@@ -159,50 +204,50 @@ impl Registry {
         &self.skipped
     }
 
-    /// Whether the other says the same in the same lines.
+    /// Whether the other registry has the same content in the same lines.
     #[must_use]
     pub fn is_written_like(&self, other: &Self) -> bool {
         self == other && (&self.lines, &self.skipped) == (&other.lines, &other.skipped)
     }
 
-    /// Where the keys of the site of this name are.
+    /// The lines of the keys of this site.
     #[must_use]
     pub fn lines(&self, name: &str) -> Option<&Lines> {
         self.by_name.get(name).map(|at| &self.lines[*at])
     }
 
-    /// The site of this name.
+    /// The site with this name.
     #[must_use]
     pub fn site(&self, name: &str) -> Option<&Site> {
         self.by_name.get(name).map(|at| &self.sites[*at])
     }
 
-    /// The same, with what is defined for the frameworks of its sites.
+    /// Adds the health probes that the sites' frameworks define.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
         Self { health, ..self }
     }
 
-    /// Whether anything is defined for the framework of some site.
+    /// Whether some framework defines a health probe.
     #[must_use]
     pub fn has_health(&self) -> bool {
         !self.health.is_empty()
     }
 
-    /// The file with the address at which this worker of the site can be reached, if one is defined.
+    /// The file with the address of this worker, if its framework defines one.
     #[must_use]
     pub fn url_file(&self, site: &str, worker: &str) -> Option<&Path> {
         let framework = &self.site(site).filter(|_| self.has_health())?.framework;
         self.health.get(framework)?.get(worker).map(PathBuf::as_path)
     }
 
-    /// Whether an entry of this name is there, be it usable or not.
+    /// Whether there is an entry with this name, usable or not.
     #[must_use]
     pub fn claims(&self, name: &str) -> bool {
         self.by_name.contains_key(name) || self.claimed.contains(name)
     }
 
-    /// Whether this is the directory of some site, as it is spelt.
+    /// Whether this is the directory of a site, after normalization.
     #[must_use]
     pub fn is_checkout(&self, directory: &Path) -> bool {
         let checkouts = self.checkouts.get_or_init(|| {
@@ -214,8 +259,8 @@ impl Registry {
         checkouts.binary_search(&without_detours(directory)).is_ok()
     }
 
-    /// Whether the name of some site begins like this text, up to the first hyphen. Spares a search
-    /// for sites in names of units most of its places.
+    /// Whether the name of some site begins with the first word of this text. A cheap test before a search for sites in
+    /// a unit's name.
     #[must_use]
     pub fn has_site_beginning_like(&self, text: &str) -> bool {
         self.first_words.contains(first_word(text))
@@ -240,7 +285,7 @@ impl Registry {
     }
 }
 
-/// A path without `.`, `..`, and needless slashes, as far as that can be told without looking.
+/// A path without `.`, `..`, and repeated slashes, without touching the file system.
 fn without_detours(path: &Path) -> Box<[u8]> {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -261,22 +306,28 @@ fn first_word(text: &str) -> &str {
 }
 
 impl Site {
+    /// A site with a name and a directory, and nothing else.
+    #[must_use]
+    pub fn new(name: &str, path: impl Into<PathBuf>) -> Self {
+        Self { name: name.to_owned(), path: path.into(), ..Self::default() }
+    }
+
     /// How many workers are in its lists.
     fn workers(&self) -> usize {
         let worktrees = self.worktree_idle_suspended.values().map(|workers| workers.len() + 1);
         self.paused_workers.len() + self.idle_suspended_workers.len() + worktrees.sum::<usize>()
     }
 
-    /// Whether its user stopped this worker, in the site and all its worktrees.
+    /// Whether this worker is paused, in the site and all its worktrees.
     #[must_use]
     pub fn is_worker_paused(&self, worker: &str) -> bool {
         self.paused_workers.contains(worker)
     }
 
-    /// Whether this worker, of the site itself or of the worktree, sleeps until the site is used.
+    /// Whether this worker, of the site or of the worktree, is suspended until the site is used.
     ///
-    /// The worktree is named as in a unit's name, which cannot hold all that a branch's name can:
-    /// `feature-login` is also found as `feature/Login`.
+    /// The worktree is named as in a unit's name, which cannot hold all that a branch's name can: `feature-login` also
+    /// matches `feature/Login`.
     #[must_use]
     pub fn is_idle_suspended(&self, worker: &str, worktree: Option<&str>) -> bool {
         let Some(worktree) = worktree else {
@@ -291,12 +342,12 @@ impl Site {
     }
 }
 
-/// A name as it looks where only letters, digits and hyphens are possible.
+/// A name reduced to letters, digits and hyphens.
 fn slug(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
-/// What is wrong with an entry whose name another has already.
+/// The error of an entry whose name is already taken.
 fn repeated(site: &Site, lines: &Lines, first: &Lines) -> ParseError {
     let name = &site.name;
     let message = match first.name() {
@@ -317,6 +368,3 @@ fn check_limits(sites: usize, workers: usize) -> Result<(), ParseError> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

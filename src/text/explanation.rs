@@ -1,10 +1,10 @@
-//! An explanation on a page.
+//! The layout of an explanation.
 
-use super::{Explanation, Line, Mark};
-use crate::style::Style;
+use super::style::Style;
+use crate::core::explain::{Explanation, Line, Mark};
 
-/// The width that lines keep to where they can.
-pub const COLUMNS: usize = 100;
+/// Maximum width of lines, where possible.
+pub const MAX_COLUMNS: usize = 100;
 
 /// The explanation as a text, with the last line that the worker has logged.
 #[must_use]
@@ -38,23 +38,26 @@ pub fn text(explanation: &Explanation, last_words: Option<&str>, style: Style) -
     text
 }
 
-/// What stands before a sentence, and the gap behind it.
-const AROUND: usize = 6;
+/// The margin and the gap beside a sentence.
+const MARGIN_COLUMNS: usize = 6;
 
-/// The widest column of sentences that leaves room for the evidence of all that fit in it.
+/// The width of the column of sentences, such that the evidence fits beside as many of them as possible.
 fn column(chain: &[Line]) -> usize {
     let wide = |text: &str| text.chars().count();
-    // Whose evidence stands below them need no column.
+    // Sentences with the evidence below them need no column.
     let beside = chain.iter().map(|line| (wide(&line.says), wide(&line.evidence)));
     let beside: Vec<_> =
-        beside.filter(|(says, evidence)| *evidence > 0 && AROUND + says + evidence <= COLUMNS).collect();
+        beside.filter(|(says, evidence)| *evidence > 0 && MARGIN_COLUMNS + says + evidence <= MAX_COLUMNS).collect();
     let fits = |width: &usize| {
-        beside.iter().filter(|(says, _)| says <= width).all(|(_, evidence)| AROUND + width + evidence <= COLUMNS)
+        beside
+            .iter()
+            .filter(|(says, _)| says <= width)
+            .all(|(_, evidence)| MARGIN_COLUMNS + width + evidence <= MAX_COLUMNS)
     };
     beside.iter().map(|(says, _)| *says).filter(fits).max().unwrap_or(0)
 }
 
-/// What is found or ruled, and beside it what that is known from; below it where there is no room.
+/// A line of the explanation with its evidence beside it, or below it if there is no room.
 fn as_lines(Line { mark, says, evidence }: &Line, width: usize, style: Style) -> String {
     let signed = match mark {
         Mark::Finding => format!("• {says}"),
@@ -65,7 +68,7 @@ fn as_lines(Line { mark, says, evidence }: &Line, width: usize, style: Style) ->
     let wide = says.chars().count();
     if evidence.is_empty() {
         format!("  {signed}\n")
-    } else if AROUND + width.max(wide) + evidence.chars().count() <= COLUMNS {
+    } else if MARGIN_COLUMNS + width.max(wide) + evidence.chars().count() <= MAX_COLUMNS {
         format!("  {signed}{:gap$}{}\n", "", style.faint(evidence), gap = width.saturating_sub(wide) + 2)
     } else {
         format!("  {signed}\n      {}\n", style.faint(evidence))
