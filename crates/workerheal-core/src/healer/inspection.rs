@@ -42,10 +42,11 @@ impl Healer {
         if let Some(unit) = self.units.get_mut(name) {
             unit.fresh = false;
         }
+        let has_stopped_run = self.incidents.get(name).is_some_and(|incident| incident.stopped_after.is_some());
         self.enter(name, Phase::Inspecting);
         let detail = Detail {
             stop: !witnessed,
-            file: !fresh || suspected.is_some(),
+            file: !fresh || suspected.is_some() || has_stopped_run,
             restarts: suspected == Some(State::CrashLooping),
             times: false,
         };
@@ -85,6 +86,7 @@ impl Healer {
         let group = case.stopped_group().map(ToOwned::to_owned);
         let is_certain = group.is_some() || case.was_told_to_stop() || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
+        let needed_evidence = self.incidents.get(name).is_some_and(|incident| incident.needs_stop_evidence);
         let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
         let in_doubt = in_doubt
             || (wants_evidence(&verdict) && case.may_have_been_stopped())
@@ -92,6 +94,8 @@ impl Healer {
                 && seen.stop.is_none()
                 && !was_told_to_stop
                 && case.may_have_been_taken_along())
+            // One that is enabled goes on being healed; that is asked for then.
+            || (case.history.cleared == Some(ClearedBy::Person) && seen.file.is_none() && !needed_evidence)
             || (taken_along
                 && seen.stop.is_none()
                 && case.history.trigger == Trigger::Automatic
@@ -192,6 +196,7 @@ impl Healer {
                 taken_along: incident.taken_along.is_some()
                     && incident.taken_along == Some(seen.deactivation.unwrap_or_default()),
                 told_after_run: incident.stopped_after.is_some()
+                    && seen.run.is_some()
                     && !has_run_since(incident.stopped_after.as_deref(), seen.run.as_deref()),
                 refuses: incident.refuses.as_deref(),
                 ..history

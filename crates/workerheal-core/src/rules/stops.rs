@@ -44,7 +44,10 @@ impl Case<'_> {
 
     /// Whether a start was requested since it was stopped, and refused.
     fn was_refused_since(&self) -> bool {
-        self.seen.active == ActiveState::Failed && self.seen.result == ServiceResult::StartLimitHit
+        // A socket starts it again right after a stop, and by no person's wish.
+        self.seen.active == ActiveState::Failed
+            && self.seen.result == ServiceResult::StartLimitHit
+            && self.seen.triggers.is_empty()
     }
 
     /// Whether a requested stop ended its last run, even if it was meant for another unit.

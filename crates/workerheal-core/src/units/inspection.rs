@@ -271,7 +271,8 @@ impl Inspection {
         let since = |group: &&StoppedGroup| match (group.left, self.began) {
             (None, _) => true,
             (Some(left), Some(began)) => left >= began,
-            (Some(_), None) => false,
+            // It has not run since the manager began, and waits with its group.
+            (Some(_), None) => true,
         };
         self.stopped_groups.iter().find(since).map(|group| group.name.as_str())
     }

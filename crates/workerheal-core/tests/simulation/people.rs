@@ -358,7 +358,7 @@ impl World {
             Kind::SlowManager => self.people.slow_until = now + time.min(10 * MINUTE),
             Kind::DaemonRestart if self.alive => {
                 let killed = self.people.chance.bool();
-                self.end_daemon(killed);
+                self.end_daemon(killed)?;
                 let away = time.min(10 * MINUTE).max(Duration::from_millis(100));
                 self.people.after(away, now, Later::Daemon);
             }
@@ -527,7 +527,7 @@ impl World {
             Later::Resume(unit) => self.people.after(MINUTE, self.now, Later::Resume(unit)),
             Later::Bus => self.find_bus(),
             Later::NoDaemon(away) if self.alive => {
-                self.end_daemon(false);
+                self.end_daemon(false)?;
                 self.people.after(away, self.now, Later::Daemon);
             }
             Later::NoDaemon(_) => {}

@@ -445,7 +445,8 @@ impl Lives {
             life.pre = Some((Duration::from_millis(chance.u64(1..300)), Exit::Code(1)));
         }
         if chance.u8(..3) == 0 {
-            life.reload_exit = Some((Duration::from_millis(chance.u64(1..300)), Exit::Code(0)));
+            let code = chance.u8(..2);
+            life.reload_exit = Some((Duration::from_millis(chance.u64(1..300)), Exit::Code(code)));
         }
         life.reload_takes = Duration::from_millis(chance.u64(1..500));
         life.accepts = !bad;

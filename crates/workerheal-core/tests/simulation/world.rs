@@ -16,7 +16,7 @@ use workerheal_core::healer::{Action, Fact, Healer, InspectionId, Mode, Outcome,
 use workerheal_core::pauses::{Pause, Pauses};
 use workerheal_core::policy::Policy;
 use workerheal_core::registry::Registry;
-use workerheal_core::saved_state::SavedState;
+use workerheal_core::saved_state::{SavedPhase, SavedState};
 use workerheal_core::selector::Selector;
 use workerheal_core::time::Timestamp;
 use workerheal_core::units::{Detail, UnitName};
@@ -26,7 +26,7 @@ use crate::manager::Manager;
 use crate::model::{ActiveState, JobResult, Signal};
 use crate::people::{Intent, People};
 use crate::reached::Reached;
-use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
+use crate::scenario::{self, Kind, MINUTE, NAMES, PROBED, Plan, SECOND, UNITS};
 
 /// How many lines of the past a breach is told with.
 const PAST: usize = 500_000;
@@ -227,8 +227,10 @@ impl World {
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
         let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
+        // Told seconds late, the end of one job is taken for that of another.
+        let is_prompt = is_watched && self.people.slow_until + 10 * MINUTE < self.now;
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
-            if is_watched && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
+            if is_prompt && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
                 let how = "its user stopped it while it was being started, and it is up".to_owned();
                 return Err(Breach { law: "a stop is obeyed", how }.of(unit));
             }
@@ -543,7 +545,7 @@ impl World {
             }
         }
         if self.unwritten_since.is_some_and(|since| self.now >= since + WRITTEN_WITHIN) {
-            self.write();
+            self.write()?;
         }
         let now = Timestamp::from_origin(self.now - self.origin);
         self.reached.note(&self.healer, &fact);
@@ -620,11 +622,19 @@ impl World {
     }
 
     /// What the healer knows is on disk.
-    fn write(&mut self) {
+    fn write(&mut self) -> Result<(), Breach> {
         self.unwritten_since = None;
         if let Some(saved_state) = self.healer.saved_state_if_changed() {
+            for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
+                let condition = saved_state.workers.get(&self.names[unit]).map(|worker| &worker.phase);
+                let is_given_up = matches!(condition, Some(SavedPhase::GivenUp(_)));
+                if self.told(unit).covered {
+                    self.laws.give_up_stands(unit, is_given_up).map_err(|breach| breach.of(unit))?;
+                }
+            }
             self.written = Some(Written { saved_state, origin: self.origin, at: self.now, turned: self.turned });
         }
+        Ok(())
     }
 
     /// By how much the wall clock was turned since the memory was written, in seconds.
@@ -660,7 +670,7 @@ impl World {
     }
 
     /// The daemon ends. One that is killed has not written down the last that it knew.
-    pub fn end_daemon(&mut self, killed: bool) {
+    pub fn end_daemon(&mut self, killed: bool) -> Result<(), Breach> {
         self.note(|| format!("the daemon {}", if killed { "is killed" } else { "ends" }));
         let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + WRITTEN_WITHIN);
         if is_lost {
@@ -670,19 +680,20 @@ impl World {
             }
             self.manager.memory_is_lost();
         } else {
-            self.write();
+            self.write()?;
         }
         self.alive = false;
         self.connection += 1;
         self.manager.forget_starts();
         self.manager.listener_is_gone();
         self.laws.daemon_gone();
+        Ok(())
     }
 
     /// The machine is booted: the manager begins anew, and so does the daemon.
     pub fn boot(&mut self) -> Result<(), Breach> {
         if self.alive {
-            self.end_daemon(false);
+            self.end_daemon(false)?;
         }
         self.note(|| "the machine is booted".to_owned());
         self.manager.boot(self.now);
