@@ -37,7 +37,7 @@ impl Healer {
         // One look is for all of them; but one that failed may bring the unit back where one that was stopped may not.
         let is_news = (group.state, group.left) != (parent.state(), parent.left);
         let others_look = is_news && parent.stops_when_unneeded;
-        let others = others_look.then(|| group.children.clone()).unwrap_or_default();
+        let others = if others_look { group.children.clone() } else { BTreeSet::new() };
         group.children.insert(name.clone());
         (group.state, group.left) = (parent.state(), parent.left);
         if let Some(incident) = self.incidents.get_mut(name) {

@@ -86,20 +86,7 @@ impl Healer {
         let group = case.stopped_group().map(ToOwned::to_owned);
         let is_certain = group.is_some() || case.was_told_to_stop() || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
-        let needed_evidence = self.incidents.get(name).is_some_and(|incident| incident.needs_stop_evidence);
-        let in_doubt = verdict == Verdict::Start && case.may_have_been_stopped();
-        let in_doubt = in_doubt
-            || (wants_evidence(&verdict) && case.may_have_been_stopped())
-            || (verdict == Verdict::Stopped
-                && seen.stop.is_none()
-                && !was_told_to_stop
-                && case.may_have_been_taken_along())
-            // One that is enabled goes on being healed; that is asked for then.
-            || (case.history.cleared == Some(ClearedBy::Person) && seen.file.is_none() && !needed_evidence)
-            || (taken_along
-                && seen.stop.is_none()
-                && case.history.trigger == Trigger::Automatic
-                && !case.history.taken_along);
+        let in_doubt = is_in_doubt(&case, &verdict);
         if !in_doubt && verdict != Verdict::Stopped {
             self.attempt_was_stopped(now, name);
         }
@@ -255,6 +242,22 @@ impl Healer {
             self.reinspect_in_doubt(now, name);
         }
     }
+}
+
+/// Whether the signals do not show if it was stopped, or this inspection not if it is enabled, and the verdict depends
+/// on that.
+fn is_in_doubt(case: &Case, verdict: &Verdict) -> bool {
+    let is_unsearched = case.seen.stop.is_none();
+    ((*verdict == Verdict::Start || wants_evidence(verdict)) && case.may_have_been_stopped())
+        || (*verdict == Verdict::Stopped
+            && is_unsearched
+            && !case.was_told_to_stop()
+            && case.may_have_been_taken_along())
+        || (case.was_taken_along()
+            && is_unsearched
+            && case.history.trigger == Trigger::Automatic
+            && !case.history.taken_along)
+        || (case.history.cleared == Some(ClearedBy::Person) && case.seen.file.is_none() && is_unsearched)
 }
 
 /// Whether a verdict about a worker that is down depends on its not having been stopped on purpose.

@@ -123,7 +123,7 @@ impl Healer {
             (Some(Phase::Stopped), Settling) => {}
             // It has failed since: a start was refused, or has failed so fast that nothing else was seen.
             (Some(Phase::Stopped), Unhealthy) if unit.fresh && unit.active == ActiveState::Failed => {
-                self.make_due(name)
+                self.make_due(name);
             }
             (Some(Phase::GaveUp | Phase::Stopped), Unhealthy) => self.stays_down(now, name),
 
