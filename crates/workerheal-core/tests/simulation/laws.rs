@@ -77,8 +77,6 @@ pub struct Record {
     /// How often a person has started it, and how often they had when the last attempt began.
     cared: u32,
     cared_at_start: u32,
-    /// What was forgiven when it was last given up: only more than that ends it.
-    forgiven_when_given_up: u32,
     /// The last count may not have been written down, or not be remembered as it was.
     pub uncertain: bool,
     pub gave_up: bool,
@@ -266,7 +264,6 @@ impl Laws {
                     return broken("events in order", "given up in the middle of an attempt");
                 }
                 record.forgiven_when_given_up = record.forgiven;
-                record.forgiven_when_given_up = record.forgiven;
                 // What was done right before the first may be what is found out by the second, for another reason.
                 let is_news = std::mem::replace(&mut record.given_up_for, event.reason.clone()) != event.reason;
                 if std::mem::replace(&mut record.gave_up, true)
@@ -304,17 +301,6 @@ impl Laws {
         let record = &self.units[unit];
         let is_forgiven =
             record.forgiven > record.forgiven_when_given_up || record.cared > record.cared_at_start || record.uncertain;
-        if record.gave_up && !is_forgiven && !is_given_up {
-            return broken("a give-up stands", "it is given up no longer, and nothing has changed");
-        }
-        Ok(())
-    }
-
-    /// A give-up ends with proven uptime, a person's start, heal or resume, or other files, and with nothing else.
-    /// `is_given_up`: as the daemon writes it down.
-    pub fn give_up_stands(&self, unit: usize, is_given_up: bool) -> Result<(), Breach> {
-        let record = &self.units[unit];
-        let is_forgiven = record.forgiven > record.forgiven_when_given_up || record.uncertain;
         if record.gave_up && !is_forgiven && !is_given_up {
             return broken("a give-up stands", "it is given up no longer, and nothing has changed");
         }
