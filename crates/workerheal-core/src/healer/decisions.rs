@@ -162,6 +162,10 @@ impl Healer {
         let Some(unit) = self.units.get(name) else { return };
         let (by_manager, is_up) = (unit.restarted_by_manager, unit.active.is_up());
         self.leave(name);
+        if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Due) {
+            // It went down during our attempt, and comes up by another.
+            self.attempt_was_stopped(now, name);
+        }
         if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Cancelled) {
             // It comes up because of the job that replaced ours.
             self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
@@ -290,6 +294,8 @@ impl Healer {
     }
 
     pub(super) fn hold(&mut self, now: Timestamp, name: &UnitName, refusal: Refusal) {
+        // An attempt that was still to be proven ends with this.
+        self.attempt_was_stopped(now, name);
         let one_of_many = if let Refusal::ParentDown(parent) = &refusal {
             self.join(now, name, parent)
         } else {

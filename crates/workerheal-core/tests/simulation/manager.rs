@@ -267,6 +267,10 @@ impl Manager {
                 }
             }
         }
+        let is_refused = active == ActiveState::Failed
+            && self.model.unit(unit).result() == crate::model::ServiceResult::StartLimitHit
+            && self.model.unit(unit).state_change() == now
+            && !(0..UNITS).any(|it| self.triggers(it, unit.0));
         let truth = &mut self.truth[unit.0];
         truth.taken_along |= loses_parent && !truth.stopped && is_watched;
         if truth.up && active == ActiveState::Failed && !is_watched {
@@ -297,6 +301,8 @@ impl Manager {
                 };
             }
             ActiveState::Inactive | ActiveState::Failed => {
+                // A start that was refused: whoever asked for it, no person wants it stopped any longer.
+                truth.stopped &= !is_refused || truth.asked;
                 truth.down.get_or_insert(now);
                 truth.by_manager = false;
             }
@@ -557,7 +563,10 @@ impl Manager {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active().is_up();
         Seen {
-            stopped_by_user: truth.stopped && truth.stop_can_be_known,
+            // Of a group that is up again nothing is left to see.
+            stopped_by_user: truth.stopped
+                && truth.stop_can_be_known
+                && !(truth.with_group && self.stopped_groups(unit).is_empty()),
             masked: unit.load() == LoadState::Masked,
             disabled_while_down: truth.disabled_while_down,
             somebodys_job: unit.job().is_some(),
@@ -784,6 +793,10 @@ impl Manager {
         let uptime = if truth.up { self.model.now() - truth.up_since } else { truth.last_uptime };
         // What is told a moment later had been so a moment ago.
         uptime + SECOND >= time
+    }
+
+    pub fn nothing_need_be_obeyed(&mut self) {
+        self.truth.iter_mut().for_each(|truth| truth.obey = None);
     }
 
     /// Whether its user stopped it while the healer's start was under way, so long ago that it has to be down again.

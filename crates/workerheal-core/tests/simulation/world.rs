@@ -26,7 +26,7 @@ use crate::manager::Manager;
 use crate::model::{ActiveState, JobResult, Signal};
 use crate::people::{Intent, People};
 use crate::reached::Reached;
-use crate::scenario::{self, Kind, MINUTE, NAMES, PROBED, Plan, SECOND, UNITS};
+use crate::scenario::{self, Kind, NAMES, PROBED, Plan, SECOND, UNITS};
 
 /// How many lines of the past a breach is told with.
 const PAST: usize = 500_000;
@@ -227,10 +227,12 @@ impl World {
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
         let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
-        // Told seconds late, the end of one job is taken for that of another.
-        let is_prompt = is_watched && self.people.slow_until + 10 * MINUTE < self.now;
+        if self.people.slow_until >= self.now {
+            // Told seconds late, the end of one job is taken for that of another.
+            self.manager.nothing_need_be_obeyed();
+        }
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
-            if is_prompt && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
+            if is_watched && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
                 let how = "its user stopped it while it was being started, and it is up".to_owned();
                 return Err(Breach { law: "a stop is obeyed", how }.of(unit));
             }
