@@ -29,6 +29,7 @@ fn row(world: &World, args: &[&str], worker: &str) -> Option<String> {
 fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     world.workers([VITE]);
+    world.wait_until("the newcomer", SOON, || row(&world, &[], "shop/vite"));
     // Through the daemon: one that is up, and one that has failed.
     printed(
         &world,
@@ -74,8 +75,11 @@ fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
 #[test]
 fn logs_are_told_apart_by_worker_and_followed() {
     let world = World::new();
-    world.worker(QUEUE, "ExecStart=sh -c 'echo one; echo two; exec sleep infinity'");
+    // Once it has started, so that systemd's line about that comes before.
+    let says_two = "until test -e %h/started; do sleep 0.02; done; echo two";
+    world.worker(QUEUE, &format!("ExecStart=sh -c 'echo one; {says_two}; exec sleep infinity'"));
     world.worker(VITE, "ExecStart=sh -c 'echo built; exec sleep infinity'");
+    world.write_file("started", "");
     let logged = |args: &[&str]| world.run(&[&["logs"], args].concat());
     world.wait_until("both logs", SOON, || {
         let out = logged(&[]).out;

@@ -127,7 +127,12 @@ impl Healer {
             }
             (Some(Phase::GaveUp | Phase::Stopped), Unhealthy) => self.stays_down(now, name),
 
-            (Some(Phase::Cancelled), ComingUp | Settling) => {}
+            // What replaced our start hangs.
+            (Some(Phase::Cancelled), ComingUp | Settling) => {
+                if let Some(suspicion) = suspicion {
+                    self.suspect(name, suspicion);
+                }
+            }
             (Some(Phase::Cancelled), Unhealthy | Down) => self.was_cancelled(now, name, condition == Unhealthy),
 
             // The result of the inspection or the end of the job says more than the current state.
