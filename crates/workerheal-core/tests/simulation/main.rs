@@ -11,13 +11,18 @@
 //!
 //! # What is relied on
 //!
-//! Signals may be lost, late, repeated and overtaken, but for one: that somebody stopped a worker which
-//! was down already is told by the end of that job and by nothing else. It may be lost, and then nobody
-//! can know; but it has to come in its order among the signals of its unit, as D-Bus promises.
+//! Signals may be lost, late, repeated and overtaken, but for one: that a worker was stopped which was down already
+//! is told by the end of that job and by nothing else. It may be lost, and then it cannot be known; but it has to come
+//! in its order among the signals of its unit, as D-Bus promises.
 //!
-//! Where nobody could know, no law is broken: a stop that is told to a daemon which ends in that moment, or of
-//! a worker whose parent is being stopped in the same second, or that only a lost signal would have told; and a
-//! start whose end is told between signals that are lost or late, and looks like that of a stop.
+//! What the healer cannot know breaks no law:
+//!
+//! - a stop that is told to a daemon which ends in that moment, or whose connection does;
+//! - a stop that only a lost signal would have told, or that a slow manager tells seconds late;
+//! - a stop of a worker whose parent is being stopped in the same second;
+//! - a start whose end is told between signals that are lost or late, and looks like that of a stop;
+//! - a stop of a group that is up again, for a worker that was down before it;
+//! - a late signal that says "up", which looks like a start by a person.
 //!
 //! # Whether it would find a mistake
 //!
@@ -45,17 +50,28 @@
 //! | stop of a worker that is down ignored | intent wins |
 //! | stop of long ago taken for the containers | intent wins |
 //!
-//! What it has found by itself, before there was anything to look for: a start that timed out was taken
-//! for a stop by its user (a start job lasts until the unit is down); so was a restart whose second half
-//! failed; a start that the manager refuses for the sake of another unit was asked for again at once, a
-//! thousand times a second; a unit that was disabled while its worker waited for something else was
-//! started; a stop was forgotten while its site was not registered; a worker that its user had stopped
-//! came back with a container that went down hours later; a look that was answered late was taken for the
-//! answer to a later one; a mask was taken for a disabling, so that a later disabling was not noticed; a
-//! give-up was lost with a daemon that ended while it looked again; a worker that died and came up again was
-//! restarted for what it had refused before that; a stop was taken for the end of the restart that it
-//! replaced; a heal by hand outlived the run that it led to; a daemon that was restarted after an attempt did
-//! not wait for the next; and what was done depended on the order of a hash map, so that a seed did not replay.
+//! Faults that it found before anything was known of them, each mended since:
+//!
+//! - A start that timed out, and a restart whose second half failed, were taken for a stop by a person.
+//! - What the manager refused for another unit's sake was asked for again at once, a thousand times a second.
+//! - A worker that was disabled while it waited for another unit was started.
+//! - A stop was forgotten while its site was not registered, and while its directory was gone.
+//! - A worker that had been stopped came back with a container that went down hours later.
+//! - A late answer to an inspection was taken for the answer to the next one.
+//! - A mask was taken for a disabling, so that a later disabling was not noticed.
+//! - A give-up was lost with a daemon that ended while it looked again.
+//! - A worker that died and came up again was restarted for what it had refused before that.
+//! - A stop was taken for the end of the restart that it replaced.
+//! - A heal by hand outlived the run that it led to.
+//! - A daemon that was restarted after an attempt did not wait for the next.
+//! - A unit that was up again before the worker was stopped was taken for the reason of that stop.
+//! - A run that ended while it was starting was judged by the times of the run before it.
+//! - A second stop of a worker was not believed when the journal had nothing of the first.
+//! - A start that the start limit refused was taken for the stop before it.
+//! - A pool was not brought back for one worker because another one had looked.
+//! - What was started during a reload or an isolate, and taken along, was left down.
+//! - What hung after our start had been cancelled was never told.
+//! - What was done depended on the order of a hash map, so that a seed did not replay.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 #![expect(

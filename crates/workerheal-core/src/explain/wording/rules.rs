@@ -84,7 +84,7 @@ impl Wording<'_> {
                 match case.attempts() {
                     0 if objections.is_empty() => says("no attempt has been made yet", limit),
                     0 => None,
-                    made => says(&format!("{} failed so far", attempts(made)), limit),
+                    made => says(&format!("{} made so far", attempts(made)), limit),
                 }
             }
             Rule::Once if case.seen.oneshot && history.trigger == Trigger::Request => {
