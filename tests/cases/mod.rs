@@ -157,6 +157,8 @@ macro_rules! play_all {
             another_file_is_worth_new_attempts_after_giving_up,
             another_entry_in_the_registry_is_worth_new_attempts_after_giving_up,
             what_comes_up_after_giving_up_is_watched_over_again,
+            a_give_up_stands_when_the_daemon_is_restarted,
+            what_is_started_by_hand_and_dies_again_has_not_recovered,
             what_ends_without_error_is_not_started_again,
             what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is,
             what_is_no_worker_is_never_touched,
@@ -285,6 +287,35 @@ pub fn what_comes_up_after_giving_up_is_watched_over_again(stage: &impl Stage) {
     stage.crash(QUEUE);
     stage.wait("starting", QUEUE);
     stage.wait("healed", QUEUE);
+}
+
+pub fn a_give_up_stands_when_the_daemon_is_restarted(stage: &impl Stage) {
+    stage.workers(&[OTHER]);
+    given_up(stage);
+    stage.stop_daemon();
+    let before = stage.told(QUEUE);
+    stage.start_daemon();
+    stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
+    let after = stage.told(QUEUE);
+    assert!(!after.iter().skip(before.len()).any(|phase| phase == "starting"), "{after:?}");
+}
+
+pub fn what_is_started_by_hand_and_dies_again_has_not_recovered(stage: &impl Stage) {
+    stage.config("refresh: 100ms\nheal: {stable_after: 5s, backoff: {initial: 2s, factor: 1, jitter: 0}}\n");
+    stage.touch("broken");
+    stage.define(QUEUE, Kind::LivesUnlessBroken);
+    stage.start(QUEUE);
+    stage.start_daemon();
+    stage.wait("scheduled", QUEUE);
+    stage.remove("broken");
+    stage.start(QUEUE);
+    stage.wait_until("the worker to be up", || stage.is_up(QUEUE).then_some(()));
+    stage.touch("broken");
+    stage.crash(QUEUE);
+    let next = stage.wait_any(&["recovered", "healed", "scheduled", "starting", "gave-up"], QUEUE);
+    assert!(matches!(next.phase.as_str(), "scheduled" | "starting"), "{next:?}");
+    stage.remove("broken");
+    stage.wait_any(&["recovered", "healed"], QUEUE);
 }
 
 pub fn what_ends_without_error_is_not_started_again(stage: &impl Stage) {

@@ -143,7 +143,7 @@ impl Healer {
     }
 
     /// It ended soon after its start, and without error.
-    fn ended(&mut self, now: Timestamp, name: &UnitName) {
+    pub(super) fn ended(&mut self, now: Timestamp, name: &UnitName) {
         if self.incidents.get(name).is_some_and(|incident| incident.suspected == Some(State::ExpectedButStopped)) {
             self.attempt_failed(now, name, "ended without error right after its start".to_owned());
         } else {
@@ -208,7 +208,7 @@ impl Healer {
                     return;
                 }
                 // What was not seen as it happened may be a stop, and meant for a unit that it needs.
-                if was_seen { self.ended(now, name) } else { self.went_down(name) }
+                if was_seen { self.ended(now, name) } else { self.make_due(name) }
             }
             // A signal about its state is on its way, and decides.
             None => self.prove_on(now, name),

@@ -87,6 +87,12 @@ impl Healer {
         let is_certain = group.is_some() || case.was_told_to_stop() || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
+        let is_proving = self.incidents.get(name).is_some_and(|incident| incident.attempt_under_way);
+        let was_stopped = matches!(seen.stop, None | Some(StopEvidence::Requested));
+        let has_ended = seen.active == ActiveState::Inactive && !was_stopped;
+        if is_proving && has_ended && !seen.has_job && !taken_along && !in_doubt {
+            return self.ended(now, name);
+        }
         if !in_doubt && verdict != Verdict::Stopped {
             self.attempt_was_stopped(now, name);
         }

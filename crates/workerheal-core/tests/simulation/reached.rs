@@ -82,7 +82,7 @@ const NOT_DEMANDED: [(&str, &str); 13] = [
     ("* proof", "an answer is taken in the phase that asked for it"),
     ("* recheck", "an answer is taken in the phase that asked for it"),
     ("* uptime", "an answer is taken in the phase that asked for it"),
-    ("* memory", "an answer is taken in the phase that asked for it"),
+    ("* baseline", "an answer is taken in the phase that asked for it"),
     ("* done", "only a start that is under way ends"),
     ("* not done", "only a start that is under way ends"),
     ("* refused", "only a start that is under way ends"),
