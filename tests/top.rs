@@ -247,6 +247,23 @@ fn a_daemon_that_is_gone_is_told_and_found_again() {
 }
 
 #[test]
+fn a_rejected_configuration_is_told_until_it_is_good_again() {
+    let world = World::new();
+    world.config("refresh: 100ms\n");
+    world.workers([QUEUE]);
+    world.start_daemon();
+    world.config("heal:\n  backof: {}\n");
+    world.wait_until("the rejection", SOON, || {
+        world.run(&["status"]).out.contains("The configuration cannot be used").then_some(())
+    });
+    let terminal = Terminal::with_top(&world, 80, 24);
+    let screen = terminal.wait_for_line(&["The configuration cannot be used, an earlier one is:"]);
+    assert!(screen.contains("did you mean `backoff`"), "{screen}");
+    world.config("refresh: 100ms\n");
+    terminal.wait_for("list without the banner", |screen| !screen.contains("cannot be used"));
+}
+
+#[test]
 fn the_terminal_is_given_back_however_it_ends() {
     let world = World::new();
     world.workers([QUEUE]);

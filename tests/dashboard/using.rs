@@ -59,6 +59,20 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
 }
 
 #[test]
+fn a_rejected_configuration_is_told_until_it_is_good_again() {
+    let world = world();
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    world.config("heal:\n  backof: {}\n");
+    browser.wait("document.querySelector('#notices .bad')?.innerText.includes('The configuration cannot be used')");
+    assert!(browser.text("#notices").contains("did you mean `backoff`"));
+    browser.picture("configuration-rejected-light");
+    world.config("refresh: 100ms\n");
+    browser.wait("document.querySelector('#notices').children.length === 0");
+    unharmed(&mut browser);
+}
+
+#[test]
 fn it_can_be_asked_why() {
     let world = world();
     world.start_daemon();

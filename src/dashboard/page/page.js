@@ -168,6 +168,8 @@ function notices(status) {
   if (status.stop_marker) all.unshift({ key: "marker", text: "Everything was stopped on purpose: nothing is healed." });
   if (!status.manager.reachable)
     all.unshift({ key: "manager", bad: true, text: `The service manager cannot be reached, nothing is healed: ${status.manager.error}` });
+  if (status.config_error)
+    all.unshift({ key: "config", bad: true, text: `The configuration cannot be used, an earlier one is: ${status.config_error}` });
   if (status.registry.error)
     all.unshift({ key: "registry", bad: true, text: `The registry cannot be used, an earlier one is: ${status.registry.error}` });
   for (const warning of status.registry.warnings ?? []) all.push({ key: `registry ${warning}`, text: warning });

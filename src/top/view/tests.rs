@@ -342,6 +342,11 @@ fn what_holds_for_all_is_told() {
     status.stop_marker = true;
     status.pauses.push(PauseReport { kind: PauseKind::Everything, name: String::new(), ends_in: None });
     see("banners", &mut model, 80, 24);
+    let mut model = self::model(well(), Vec::new());
+    let path = "/home/ann/.config/workerheal/config.yaml";
+    model.snapshot.as_mut().unwrap().status.config_error =
+        format!("{path}:2:9: unknown key `backof`; did you mean `backoff`?");
+    see("configuration_rejected", &mut model, 80, 24);
     see("no_workers", &mut self::model(Vec::new(), Vec::new()), 80, 24);
 }
 

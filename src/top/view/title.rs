@@ -97,6 +97,9 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
     if status.stop_marker {
         say(false, "Everything was stopped on purpose, nothing is healed.".to_owned());
     }
+    if !status.config_error.is_empty() {
+        say(true, format!("The configuration cannot be used, an earlier one is: {}", status.config_error));
+    }
     if !status.registry.error.is_empty() {
         say(true, format!("The registry cannot be used, an earlier one is: {}", status.registry.error));
     }
