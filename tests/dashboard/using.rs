@@ -1,5 +1,6 @@
 //! What else is done on the page: pausing, asking why, by mouse and by keyboard; and a daemon that comes and goes.
 
+use crate::axe;
 use crate::browser::Browser;
 use crate::common::{DAEMON, SOON, World};
 use crate::page::Page;
@@ -126,12 +127,19 @@ fn many_workers_are_lines_that_can_be_searched() {
     browser.wait("document.querySelectorAll('.compact .card').length === 43");
     let height = browser.run("document.querySelector('#sites').offsetHeight");
     assert!(height.as_f64().is_some_and(|height| height < 2500.0), "{height}");
-    browser.picture("many-light");
-    browser.size(360, 800);
-    let overflow = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth");
-    assert_eq!(overflow, 0, "it scrolls sideways on a phone");
-    browser.picture("many-phone");
-    browser.size(1280, 900);
+    break_down(&world);
+    assert_eq!(world.run(&["pause", "shop/w03"]).status, 0);
+    browser.wait("document.querySelectorAll('.card[data-tone=bad]').length === 2");
+    browser.wait("document.querySelectorAll('#notices .notice').length === 1");
+    axe::load(&mut browser);
+    for (width, device) in [(360, "phone"), (1280, "wide")] {
+        browser.size(width, 900);
+        for scheme in ["light", "dark"] {
+            browser.prefer(scheme);
+            axe::check(&mut browser, &format!("a list in {scheme}, {device}"));
+            browser.picture(&format!("many-{scheme}-{device}"));
+        }
+    }
     browser.key("/");
     browser.wait("document.activeElement.id === 'search'");
     browser.call("Input.insertText", serde_json::json!({"text": "shop w1"}));

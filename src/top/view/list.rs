@@ -145,7 +145,7 @@ fn site_line(site: &str, count: usize, model: &Model, clock: &Clock, palette: Pa
     if let Some(pause) = pauses.iter().find(|pause| pause.kind == PauseKind::Site && pause.name == site) {
         let text = match model.ends_at(pause) {
             Some(end) => format!("  paused for another {}", clock.left(end)),
-            None => "  paused until it is resumed".to_owned(),
+            None => "  paused until you resume it".to_owned(),
         };
         line.push_span(Span::styled(text, palette.busy()));
     }
