@@ -144,6 +144,7 @@ fn trouble() -> Model {
     change("lerd-scheduler-docs", WorkerReport { attempts: 1, ..plain(Stage::Starting) });
     let stopped = WorkerReport { reason: "you stopped it".into(), ..plain(Stage::Stopped) };
     change("lerd-vite-docs", stopped);
+    change("lerd-horizon-docs", plain(Stage::Down));
     let scheduled = |attempt, error: &str, wait, time| {
         [
             Event { attempt: Some(attempt), error: error.into(), ..event(Phase::Failed, FAILING, time) },
