@@ -112,7 +112,7 @@ fn a_worker_is_seen_explained_and_healed() {
     let screen = terminal.wait_for_line(&["queue", "waiting", "1", "in 4m "]);
     assert!(has_line(&screen, &["2 workers: 1 waiting, 1 up"]), "{screen}");
     assert!(has_line(&screen, &["vite", "up", "<1m"]), "{screen}");
-    assert!(has_line(&screen, &["scheduled", "lerd-queue-myapp will be started again in 5m"]), "{screen}");
+    assert!(has_line(&screen, &["scheduled", "myapp/queue will be started again in 5m"]), "{screen}");
     // It is the first, and so it is selected.
     terminal.wait_for_line(&["── myapp/queue (lerd-queue-myapp)"]);
     terminal.wait_for_line(&["waiting (failed), tried once, again in 4m "]);
@@ -123,14 +123,14 @@ fn a_worker_is_seen_explained_and_healed() {
     terminal.wait_for_line(&["── events"]);
 
     terminal.keys(&["h"]);
-    terminal.wait_for_line(&["✗ lerd-queue-myapp could not be healed: "]);
+    terminal.wait_for_line(&["✗ myapp/queue could not be healed: "]);
     mend(&world);
     terminal.keys(&["h"]);
-    terminal.wait_for_line(&["✓ lerd-queue-myapp is up again, and has stayed up."]);
+    terminal.wait_for_line(&["✓ myapp/queue is up again, and has stayed up."]);
     terminal.wait_for_line(&["queue", "up", "<1m"]);
-    terminal.wait_for_line(&["healed", "lerd-queue-myapp is up again"]);
+    terminal.wait_for_line(&["healed", "myapp/queue is up again"]);
     terminal.keys(&["H"]);
-    terminal.wait_for_line(&["✓ everything: nothing is unhealthy."]);
+    terminal.wait_for_line(&["✓ No unhealthy workers."]);
 }
 
 #[test]
@@ -140,8 +140,40 @@ fn all_that_is_unhealthy_is_healed_with_one_key() {
     terminal.wait_for_line(&["queue", "waiting"]);
     mend(&world);
     terminal.keys(&["H"]);
-    terminal.wait_for_line(&["✓ lerd-queue-myapp is up again, and has stayed up."]);
+    terminal.wait_for_line(&["Heal 1 unhealthy worker now"]);
+    terminal.keys(&["y"]);
+    terminal.wait_for_line(&["✓ myapp/queue is up again, and has stayed up."]);
     world.wait_for_state("lerd-queue-myapp.service", "active", SOON);
+}
+
+#[test]
+fn a_worker_is_stopped_after_a_question_and_stays_so() {
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
+    let terminal = Terminal::with_top(&world, 80, 24);
+    terminal.wait_for_line(&["▸ myapp/queue", "◐ waiting"]);
+    terminal.keys(&["Down", "s"]);
+    terminal.wait_for_line(&["Stop shop/vite? It stays stopped"]);
+    terminal.keys(&["n"]);
+    terminal.wait_for("list without the question", |screen| !screen.contains("It stays stopped"));
+    world.wait_for_state("lerd-vite-shop.service", "active", SOON);
+    terminal.keys(&["s", "y"]);
+    terminal.wait_for_line(&["✓ Stopped shop/vite; it stays stopped until you start it (h)."]);
+    terminal.wait_for_line(&["shop/vite", "○ stopped", "you stopped it"]);
+    world.wait_for_state("lerd-vite-shop.service", "inactive", SOON);
+    terminal.keys(&["h"]);
+    terminal.wait_for_line(&["shop/vite", "● up"]);
+}
+
+#[test]
+fn trouble_is_first_and_says_why_and_what_is_meant_is_calm() {
+    let world = World::with_a_waiting_worker(VITE, QUEUE);
+    let terminal = Terminal::with_top(&world, 160, 50);
+    // It is of the second site.
+    let screen = terminal.wait_for_line(&["▸ shop/vite", "◐ waiting", "again in 4m "]);
+    let at = |name: &str| screen.lines().position(|line| line.contains(name)).expect("it is there");
+    assert!(at("shop/vite") < at("myapp/queue"), "{screen}");
+    assert_eq!(world.run(&["pause", "shop"]).status, 0);
+    terminal.wait_for_line(&["shop/vite", "○ held", "you paused the site shop  "]);
 }
 
 #[test]
@@ -152,26 +184,27 @@ fn a_worker_and_a_site_are_paused_and_resumed() {
     terminal.keys(&["p"]);
     terminal.wait_for_line(&["Pause healing"]);
     terminal.keys(&["Enter"]);
-    terminal.wait_for_line(&["✓ Healing of myapp/queue is paused, until it is resumed."]);
-    terminal.wait_for_line(&["queue", "held", "paused"]);
+    terminal.wait_for_line(&["✓ You paused myapp/queue until you resume it."]);
+    terminal.wait_for_line(&["queue", "○ held", "you paused"]);
     terminal.keys(&["r"]);
-    terminal.wait_for_line(&["✓ Healing of myapp/queue is resumed."]);
+    terminal.wait_for_line(&["✓ You resumed myapp/queue."]);
     terminal.wait_for_line(&["queue", "waiting", "in 4m "]);
 
     terminal.keys(&["Down"]);
     terminal.wait_for_line(&["▸", "vite"]);
     terminal.keys(&["p", "Tab", "Down", "Enter"]);
-    terminal.wait_for_line(&["✓ Healing of the site shop is paused, for 15m."]);
+    terminal.wait_for_line(&["✓ You paused the site shop for 15m."]);
+    terminal.keys(&["o"]);
     terminal.wait_for_line(&["shop  1 worker  paused for another 15m"]);
     assert_eq!(world.run(&["status", "--json"]).json()[1]["reason"], "you paused the site shop");
     terminal.keys(&["r"]);
-    terminal.wait_for_line(&["✓ Healing of the site shop is resumed."]);
+    terminal.wait_for_line(&["✓ You resumed the site shop."]);
     terminal.keys(&["r"]);
     terminal.wait_for_line(&["✗ shop/vite is not paused."]);
 
     // What others do is seen too.
     assert_eq!(world.run(&["pause"]).status, 0);
-    terminal.wait_for_line(&["Healing of everything is paused, until it is resumed."]);
+    terminal.wait_for_line(&["You paused everything: nothing is healed until you resume it."]);
 }
 
 #[test]
@@ -186,10 +219,10 @@ fn workers_are_filtered_and_sorted_and_the_screen_can_be_resized() {
     terminal.wait_for_line(&["2 workers", "filter: vit"]);
     terminal.keys(&["Escape"]);
     terminal.wait_for_line(&["queue", "waiting"]);
-    terminal.keys(&["s"]);
-    terminal.wait_for_line(&["by trouble"]);
+    terminal.keys(&["o"]);
+    terminal.wait_for_line(&["by site"]);
     // What is selected stays so.
-    terminal.wait_for_line(&["▸ shop/vite", "up"]);
+    terminal.wait_for_line(&["▸   vite", "up"]);
 
     terminal.tmux(&["resize-window", "-x", "200", "-y", "60"]);
     let screen = terminal.wait_for_line(&["── why, as of"]);
@@ -198,7 +231,7 @@ fn workers_are_filtered_and_sorted_and_the_screen_can_be_resized() {
     terminal.tmux(&["resize-window", "-x", "30", "-y", "8"]);
     terminal.wait_for_line(&["30x8 is too small"]);
     terminal.tmux(&["resize-window", "-x", "40", "-y", "10"]);
-    terminal.wait_for_line(&["myapp/queue", "waiting"]);
+    terminal.wait_for_line(&["vite", "up"]);
     terminal.keys(&["?"]);
     terminal.wait_for_line(&["── help"]);
 }
@@ -234,16 +267,33 @@ fn a_daemon_that_is_gone_is_told_and_found_again() {
     terminal.wait_for_line(&["queue", "up"]);
 
     world.stop_unit(DAEMON);
-    let screen = terminal.wait_for_line(&["The daemon is gone since "]);
+    let screen = terminal.wait_for_line(&["The daemon has not answered since "]);
     assert!(has_line(&screen, &["queue", "up"]), "what was known stays: {screen}");
     terminal.keys(&["h"]);
     terminal.wait_for_line(&["✗ That needs the daemon, which does not answer."]);
     let mut events = world.start_daemon();
     terminal.wait_for_line(&["✓ The daemon answers again."]);
-    terminal.wait_for("list without the banner", |screen| !screen.contains("is gone"));
+    terminal.wait_for("list without the banner", |screen| !screen.contains("has not answered"));
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
-    terminal.wait_for_line(&["healed", "lerd-queue-myapp is up again"]);
+    terminal.wait_for_line(&["healed", "myapp/queue is up again"]);
+}
+
+#[test]
+fn a_rejected_configuration_is_told_until_it_is_good_again() {
+    let world = World::new();
+    world.config("refresh: 100ms\n");
+    world.workers([QUEUE]);
+    world.start_daemon();
+    world.config("heal:\n  backof: {}\n");
+    world.wait_until("the rejection", SOON, || {
+        world.run(&["status"]).out.contains("The configuration cannot be used").then_some(())
+    });
+    let terminal = Terminal::with_top(&world, 80, 24);
+    let screen = terminal.wait_for_line(&["The configuration cannot be used, an earlier one is:"]);
+    assert!(screen.contains("did you mean `backoff`"), "{screen}");
+    world.config("refresh: 100ms\n");
+    terminal.wait_for("list without the banner", |screen| !screen.contains("cannot be used"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::auth::{Auth, HEADERS, Verdict};
 use super::feed;
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest};
+use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
 use crate::client::daemon::{DaemonClient, DaemonError, EventFilter};
 use crate::core::event::UnhealthyWorker;
 use crate::core::report::WorkerReport;
@@ -59,6 +59,7 @@ pub(super) fn router(options: Options, auth: Auth) -> Router {
         .route("/api/heal", post(heal))
         .route("/api/pause", post(pause))
         .route("/api/resume", post(resume))
+        .route("/api/stop", post(stop))
         .fallback(async || Rejection::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
             Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "this is asked with another method")
@@ -157,6 +158,11 @@ async fn pause(State(state): Shared, request: Request) -> Result<Json<Paused>, R
 async fn resume(State(state): Shared, request: Request) -> Result<Json<Paused>, Rejection> {
     let ResumeRequest { targets } = read(request).await?;
     Ok(Json(state.daemon().await?.resume(&targets).await?))
+}
+
+async fn stop(State(state): Shared, request: Request) -> Result<Json<StopReport>, Rejection> {
+    let StopRequest { targets } = read(request).await?;
+    Ok(Json(state.daemon().await?.stop(&targets).await?))
 }
 
 /// The body of a request.

@@ -28,14 +28,22 @@ impl Arguments {
         Self { left: arguments, known: Vec::new() }
     }
 
-    /// The name of a worker, whose key differs between tools.
-    pub fn target(&mut self, name: &'static str) -> Result<Option<String>, Wrong> {
-        self.known.push(name);
-        let other = if name == "unit" { "target" } else { "unit" };
-        let Some(value) = self.left.remove(name).or_else(|| self.left.remove(other)) else { return Ok(None) };
+    /// The name of a worker: `target`, or `unit` as earlier versions called it.
+    pub fn target(&mut self) -> Result<Option<String>, Wrong> {
+        self.known.push("target");
+        let Some(value) = self.left.remove("target").or_else(|| self.left.remove("unit")) else { return Ok(None) };
         match value {
             Value::String(text) => Ok(Some(text)),
-            other => Err(wrong(name, "the name of a worker, such as \"myapp/queue\"", &other)),
+            other => Err(wrong("target", "the name of a worker, such as \"myapp/queue\"", &other)),
+        }
+    }
+
+    /// Yes or no; no if it is missing.
+    pub fn flag(&mut self, name: &'static str) -> Result<bool, Wrong> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(other) => Err(wrong(name, "true or false", &other)),
         }
     }
 
@@ -106,38 +114,42 @@ mod tests {
 
     #[test]
     fn what_fits_is_read_and_nothing_is_nothing() {
-        let mut it = arguments(json!({"unit": "myapp", "for": "1h 30m", "lines": 5, "other": null}));
-        assert_eq!(it.target("target").unwrap().as_deref(), Some("myapp"), "both names are understood");
+        let mut it = arguments(json!({"unit": "myapp", "for": "1h 30m", "lines": 5, "dry_run": true, "other": null}));
+        assert_eq!(it.target().unwrap().as_deref(), Some("myapp"), "the earlier name is understood");
         assert_eq!(it.duration("for").unwrap(), Some(Duration::from_secs(5400)));
         assert_eq!(it.number("lines", &(1..=10)).unwrap(), Some(5));
         assert_eq!(it.number("more", &(1..=10)).unwrap(), None);
+        assert_eq!((it.flag("dry_run").unwrap(), it.flag("other").unwrap()), (true, false));
         it.end().unwrap();
     }
 
     #[test]
     fn what_does_not_fit_is_refused_in_one_sentence() {
-        let mut it = arguments(json!({"unit": ["a"], "for": "soon", "lines": -1, "many": 11, "zero": "0s"}));
+        let mut it =
+            arguments(json!({"unit": ["a"], "for": "soon", "lines": -1, "many": 11, "zero": "0s", "dry_run": "yes"}));
         let sentences = [
-            it.target("unit").unwrap_err(),
+            it.target().unwrap_err(),
             it.duration("for").unwrap_err(),
             it.duration("zero").unwrap_err(),
             it.number("lines", &(1..=10)).unwrap_err(),
             it.number("many", &(1..=10)).unwrap_err(),
+            it.flag("dry_run").unwrap_err(),
             required("target", None::<String>).unwrap_err(),
         ];
         assert_eq!(
             sentences.map(|wrong| wrong.to_string()),
             [
-                r#"`unit` has to be the name of a worker, such as "myapp/queue", not ["a"]"#,
+                r#"`target` has to be the name of a worker, such as "myapp/queue", not ["a"]"#,
                 r#"`for` has to be a duration: a number with its unit, such as "30m", "2h" or "1h 30m", not "soon""#,
                 r#"`zero` has to be a duration: a number with its unit, such as "30m", "2h" or "1h 30m", not "0s""#,
                 "`lines` has to be a whole number from 1 to 10, not -1",
                 "`many` has to be a whole number from 1 to 10, not 11",
+                "`dry_run` has to be true or false, not \"yes\"",
                 "`target` is missing: name a unit, SITE/WORKER or a site",
             ]
         );
         let mut it = arguments(json!({"worker": "queue"}));
-        it.target("target").unwrap();
+        it.target().unwrap();
         it.number("lines", &(1..=10)).unwrap();
         assert_eq!(
             it.end().unwrap_err().to_string(),

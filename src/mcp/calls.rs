@@ -1,6 +1,7 @@
 //! The tools' implementations.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -8,10 +9,10 @@ use tokio::sync::mpsc;
 use super::arguments::{Arguments, Wrong, required};
 use super::render;
 use crate::api::{HealRequest, Paused};
-use crate::client::daemon::{DaemonClient, DaemonError};
+use crate::client::daemon::{DaemonClient, DaemonError, EventFilter, StreamItem};
 use crate::client::log::{self, LogLine};
 use crate::client::{self, Access};
-use crate::core::batch::summary;
+use crate::core::batch::{LeftAlone, Plan, summary};
 use crate::core::units::UnitName;
 use crate::setup::{Options, SetupError};
 
@@ -20,6 +21,10 @@ const PROVING_TIME: &str = "1s";
 /// Range and default of the number of log lines.
 pub(super) const LOG_LINES_RANGE: RangeInclusive<usize> = 1..=500;
 pub(super) const DEFAULT_LOG_LINES: usize = 50;
+/// Range and default of the number of events, and how far back they go by default.
+pub(super) const EVENTS_RANGE: RangeInclusive<usize> = 1..=500;
+pub(super) const DEFAULT_EVENTS: usize = 50;
+const DEFAULT_EVENTS_SINCE: Duration = Duration::from_secs(24 * 3600);
 /// Maximum length of a returned log, in characters: more would fill an assistant's context.
 const MAX_LOG_CHARS: usize = 40_000;
 
@@ -49,7 +54,7 @@ pub(super) enum CallError {
     Argument(#[from] Wrong),
     #[error(transparent)]
     Standalone(#[from] client::ClientError),
-    #[error("{target:?} names {} workers, and this tool reads one: {}", units.len(), list(units))]
+    #[error("{target:?} names {} workers, and this tool reads one: {}", units.len(), list_of(units))]
     Several { target: String, units: Vec<UnitName> },
 }
 
@@ -74,14 +79,55 @@ pub(super) async fn health(options: &Options, arguments: Arguments) -> Result<An
     Ok(Answer { text, facts: json!({ "workers": workers }) })
 }
 
+/// As in `workerheal status --json`.
+pub(super) async fn list(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
+    let targets: Vec<String> = arguments.target()?.into_iter().collect();
+    arguments.end()?;
+    let daemon = DaemonClient::connect(options).await?;
+    let units = daemon.select(&targets).await?;
+    let mut workers = daemon.workers().await?;
+    workers.retain(|worker| targets.is_empty() || units.iter().any(|unit| unit.short() == worker.unit));
+    Ok(Answer { text: render::workers(&workers), facts: json!({ "workers": workers }) })
+}
+
+/// As in `workerheal events --json`.
+pub(super) async fn events(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
+    let targets: Vec<String> = arguments.target()?.into_iter().collect();
+    let since = arguments.duration("since")?.unwrap_or(DEFAULT_EVENTS_SINCE);
+    let count = arguments.number("limit", &EVENTS_RANGE)?.unwrap_or(DEFAULT_EVENTS);
+    arguments.end()?;
+    let daemon = DaemonClient::connect(options).await?;
+    let units = daemon.select(&targets).await?;
+    let since = Some(humantime::format_duration(since).to_string());
+    let mut stream = daemon.events(&EventFilter { since, follow: false, ..EventFilter::default() }).await?;
+    let mut events = Vec::new();
+    while let Some(item) = stream.next().await? {
+        let StreamItem::Event { event, .. } = item else { continue };
+        if targets.is_empty() || units.iter().any(|unit| unit.short() == event.unit) {
+            events.push(*event);
+        }
+    }
+    let left_out = events.len().saturating_sub(count);
+    let events = events.split_off(left_out);
+    let mut facts = json!({ "events": events });
+    if left_out > 0 {
+        facts["left_out"] = left_out.into();
+    }
+    Ok(Answer { text: render::events(&events, left_out), facts })
+}
+
 pub(super) async fn heal(
     options: &Options,
     mut arguments: Arguments,
     steps: mpsc::UnboundedSender<Step>,
 ) -> Result<Answer, CallError> {
-    let targets = arguments.target("unit")?.into_iter().collect();
+    let targets: Vec<String> = arguments.target()?.into_iter().collect();
+    let dry_run = arguments.flag("dry_run")?;
     arguments.end()?;
     let mut access = Access::open(options).await?;
+    if dry_run {
+        return Ok(planned(&access.plan(&targets).await?));
+    }
     let request = HealRequest { targets, prove: Some(PROVING_TIME.to_owned()), dry_run: false };
     let mut heal = access.heal(&request).await?;
     let plan = heal.plan().clone();
@@ -98,17 +144,43 @@ pub(super) async fn heal(
         let _ = steps.send(Step { number, of, message: event.to_string() });
     }
     let report = heal.into_report();
-    let summary = summary(&report, &plan.left_alone);
-    let text = render::healed(&summary, &report, &plan.left_alone);
+    let not_healed = not_healed(&plan);
+    let summary = summary(&report, &not_healed);
+    let text = render::healed(&summary, &report, &not_healed);
     let mut facts = json!({ "summary": summary, "healed": report.healed, "failed": report.failed });
-    if !plan.left_alone.is_empty() {
-        facts["left_alone"] = json!(plan.left_alone);
-    }
+    add_not_healed(&mut facts, &plan);
     Ok(Answer { text, facts })
 }
 
+/// What a heal would do.
+fn planned(plan: &Plan) -> Answer {
+    let (text, summary) = render::plan(plan, &not_healed(plan));
+    let mut facts = json!({ "summary": summary, "would_heal": plan.unhealthy, "healed": [], "failed": plan.refused });
+    add_not_healed(&mut facts, plan);
+    Answer { text, facts }
+}
+
+fn not_healed(plan: &Plan) -> Vec<LeftAlone> {
+    plan.left_alone.iter().chain(&plan.paused).cloned().collect()
+}
+
+fn add_not_healed(facts: &mut Value, plan: &Plan) {
+    for (name, workers) in [("left_alone", &plan.left_alone), ("paused", &plan.paused)] {
+        if !workers.is_empty() {
+            facts[name] = json!(workers);
+        }
+    }
+}
+
+pub(super) async fn stop(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
+    let target = required("target", arguments.target()?)?;
+    arguments.end()?;
+    let report = Access::open(options).await?.stop(options, &[target]).await?;
+    Ok(Answer { text: render::stopped(&report), facts: json!(report) })
+}
+
 pub(super) async fn explain(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
-    let target = required("target", arguments.target("target")?)?;
+    let target = required("target", arguments.target()?)?;
     arguments.end()?;
     let explained = Access::open(options).await?.explain(&[target]).await?;
     let texts: Vec<&str> = explained.iter().map(|it| it.text.trim_end()).collect();
@@ -116,14 +188,14 @@ pub(super) async fn explain(options: &Options, mut arguments: Arguments) -> Resu
 }
 
 pub(super) async fn pause(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
-    let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
+    let targets: Vec<String> = arguments.target()?.into_iter().collect();
     let time = arguments.duration("duration")?;
     arguments.end()?;
     Ok(paused(&DaemonClient::connect(options).await?.pause(&targets, time).await?))
 }
 
 pub(super) async fn resume(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
-    let targets: Vec<String> = arguments.target("target")?.into_iter().collect();
+    let targets: Vec<String> = arguments.target()?.into_iter().collect();
     arguments.end()?;
     Ok(paused(&DaemonClient::connect(options).await?.resume(&targets).await?))
 }
@@ -134,7 +206,7 @@ fn paused(paused: &Paused) -> Answer {
 }
 
 pub(super) async fn logs(options: &Options, mut arguments: Arguments) -> Result<Answer, CallError> {
-    let target = required("target", arguments.target("target")?)?;
+    let target = required("target", arguments.target()?)?;
     let count = arguments.number("lines", &LOG_LINES_RANGE)?.unwrap_or(DEFAULT_LOG_LINES);
     arguments.end()?;
     // Only covered workers are selected.
@@ -178,7 +250,7 @@ fn line(line: &LogLine) -> Value {
 }
 
 /// The first units, and that there are more.
-fn list(units: &[UnitName]) -> String {
+fn list_of(units: &[UnitName]) -> String {
     const MAX_UNITS_SHOWN: usize = 10;
     let mut names: Vec<&str> = units.iter().take(MAX_UNITS_SHOWN).map(UnitName::short).collect();
     if units.len() > MAX_UNITS_SHOWN {

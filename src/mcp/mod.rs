@@ -43,13 +43,15 @@ servers, which the service manager runs as units. A worker is named SITE/WORKER 
 project that it belongs to, or by its unit (lerd-queue-myapp); a site alone names all of its workers.
 
 Begin with workers_health: an empty list means that nothing is wrong. Ask worker_explain why a worker is, or is not, \
-being healed and what would change that, and worker_logs what it said before it died. workers_heal starts what has \
-failed and waits until it has stayed up. If that fails, the cause has to be mended first, which the log tells: to heal \
-again does not help.
+being healed and what would change that, worker_logs what it said before it died, and workers_events whether that \
+happens again and again. workers_heal starts what has failed and waits until it has stayed up; with dry_run it only \
+says what it would start. If a heal fails, the cause has to be fixed first, which the log tells: healing again does \
+not help. Every tool that is about a worker takes its name as target.
 
-A worker that is paused, or that its user stopped, is down on purpose, and is not listed as unhealthy. Leave it so, \
-unless the user asks for it. workers_pause keeps workerheal from starting things while somebody works on them, and \
-workers_resume lets it go on; both need workerheal's daemon, the other tools do without.";
+A worker that is paused, or that its user stopped, is down on purpose, and is not listed as unhealthy; workers_list \
+has all. Leave it so, unless the user asks for it. workers_stop stops a worker for good, workers_pause keeps \
+workerheal from starting things while somebody works on them, and workers_resume lets it go on. workers_list, \
+workers_events, workers_pause and workers_resume need workerheal's daemon, the other tools do without.";
 
 /// Why an assistant cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,9 @@ impl ServerHandler for Server {
         let call = async {
             match &*request.name {
                 tools::HEALTH => calls::health(&self.options, arguments).await,
+                tools::LIST => calls::list(&self.options, arguments).await,
+                tools::EVENTS => calls::events(&self.options, arguments).await,
+                tools::STOP => calls::stop(&self.options, arguments).await,
                 tools::HEAL => calls::heal(&self.options, arguments, steps).await,
                 tools::EXPLAIN => calls::explain(&self.options, arguments).await,
                 tools::PAUSE => calls::pause(&self.options, arguments).await,

@@ -1,9 +1,10 @@
 //! Results as text.
 
-use crate::api::{PauseKind, PauseReport};
+use crate::api::{PauseKind, PauseReport, StopReport};
 use crate::client::log::{Author, LogLine};
-use crate::core::batch::LeftAlone;
-use crate::core::event::Report;
+use crate::core::batch::{LeftAlone, Plan};
+use crate::core::event::{Event, Report};
+use crate::core::report::WorkerReport;
 use crate::core::units::UnitName;
 
 /// The result for each worker.
@@ -13,6 +14,56 @@ pub(super) fn healed(summary: &str, report: &Report, left_alone: &[LeftAlone]) -
     let others = left_alone.iter().map(|it| format!("{} is not healed: {}", it.worker.unit, it.reason));
     let lines: Vec<String> = [summary.to_owned()].into_iter().chain(healed).chain(failed).chain(others).collect();
     lines.join("\n")
+}
+
+/// What a heal would do, and that in one line.
+pub(super) fn plan(plan: &Plan, not_healed: &[LeftAlone]) -> (String, String) {
+    let summary = match plan.unhealthy.as_slice() {
+        [] if not_healed.is_empty() && plan.refused.is_empty() => "No unhealthy workers.".to_owned(),
+        [_] => "Would heal 1 worker.".to_owned(),
+        workers => format!("Would heal {} workers.", workers.len()),
+    };
+    let healed = plan.unhealthy.iter().map(|worker| format!("{} would be healed ({}).", worker.unit, worker.state));
+    let refused = plan.refused.iter().map(|it| (&it.worker, &it.error));
+    let others = refused.chain(not_healed.iter().map(|it| (&it.worker, &it.reason)));
+    let others = others.map(|(worker, why)| format!("{} would not be healed: {why}", worker.unit));
+    let lines: Vec<String> = [summary.clone()].into_iter().chain(healed).chain(others).collect();
+    (lines.join("\n"), summary)
+}
+
+/// A line for each worker.
+pub(super) fn workers(workers: &[WorkerReport]) -> String {
+    if workers.is_empty() {
+        return "No workers found; see `workerheal check`.".to_owned();
+    }
+    let line = |worker: &WorkerReport| {
+        let state = worker.state.map(|state| format!(" ({state})")).unwrap_or_default();
+        let why: Vec<&str> =
+            [worker.reason.as_str(), &worker.last_error].into_iter().filter(|part| !part.is_empty()).collect();
+        let why = if why.is_empty() { String::new() } else { format!("; {}", why.join("; ")) };
+        format!("{}: {}{state}{why}", worker.name(), worker.phase)
+    };
+    workers.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A line for each event, the oldest first.
+pub(super) fn events(events: &[Event], left_out: usize) -> String {
+    if events.is_empty() {
+        return "No events.".to_owned();
+    }
+    let left_out = (left_out > 0).then(|| format!("({left_out} earlier events are left out)"));
+    let line = |event: &Event| {
+        let time = event.time.map(|time| format!("{} ", humantime::format_rfc3339_millis(time))).unwrap_or_default();
+        format!("{time}{}: {event}", event.phase.as_str())
+    };
+    left_out.into_iter().chain(events.iter().map(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// What was stopped.
+pub(super) fn stopped(report: &StopReport) -> String {
+    let stopped = report.stopped.iter().map(|it| format!("{} is stopped, and stays so until it is started.", it.unit));
+    let failed = report.failed.iter().map(|it| format!("{} is not stopped: {}", it.worker.unit, it.error));
+    stopped.chain(failed).collect::<Vec<_>>().join("\n")
 }
 
 /// The pauses in force.

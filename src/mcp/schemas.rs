@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::render::author;
 use crate::client::log::Author;
 use crate::core::diagnosis::State;
+use crate::core::event::Phase;
 use crate::core::explain::Mark;
+use crate::core::report::Stage;
 
 /// A schema as an object.
 pub(super) fn object(schema: Value) -> JsonObject {
@@ -28,16 +30,77 @@ pub(super) fn heal() -> Value {
         }),
         &["worker", "error"],
     );
-    let left_alone = answer(&json!({ "worker": worker(), "reason": text("Why.") }), &["worker", "reason"]);
+    let not_healed = answer(&json!({ "worker": worker(), "reason": text("Why.") }), &["worker", "reason"]);
     answer(
         &json!({
             "summary": text("The outcome in one line, such as \"Healed 1 worker(s), 1 failed.\""),
             "healed": array("Up again, and proven to stay. `state` is what was wrong before.", &worker()),
             "failed": array("Not up.", &failure),
-            "left_alone": array("Something is wrong with these too, but nothing that a start would mend, or \
-                                 nothing that the configuration has healed.", &left_alone),
+            "would_heal": array("With `dry_run`: what would be started.", &worker()),
+            "left_alone": array("Not healed, as a start would not help, or as the configuration excludes their \
+                                 state.", &not_healed),
+            "paused": array("Not healed, as healing is paused.", &not_healed),
         }),
         &["summary", "healed", "failed"],
+    )
+}
+
+pub(super) fn list() -> Value {
+    let mut one = worker();
+    let more = object(json!({
+        "healthy": flag("Whether nothing is wrong with it. A worker that was stopped counts as healthy."),
+        "on_purpose": flag("It is meant not to be healed: leave it so. Left out if not."),
+        "phase": { "enum": Stage::ALL, "description": "What is being done about it. up: it works; down, stopped: down as it should be; held: not healed, see `reason`; waiting: tried again in `retry_in_ms`; gave-up: needs somebody to fix the cause." },
+        "attempts": number("Attempts so far."),
+        "retry_in_ms": number("Milliseconds until the next attempt, or until the pause that holds it ends."),
+        "reason": text("Why it is not healed, or would not be if it failed now."),
+        "since": time("When its last event was."),
+        "up_since": time("When it came up."),
+    }));
+    if let Value::Object(properties) = &mut one["properties"] {
+        properties.extend(more);
+    }
+    one["required"] = json!(["site", "worker", "unit", "healthy", "phase", "attempts"]);
+    answer(&json!({ "workers": array("Sorted by site, then worker.", &one) }), &["workers"])
+}
+
+pub(super) fn events() -> Value {
+    let event = answer(
+        &json!({
+            "phase": { "enum": Phase::ALL, "description": "What happened." },
+            "time": time("When."),
+            "site": text("The worker's site."),
+            "unit": text("Its unit; left out for what is about all."),
+            "error": text("What went wrong."),
+            "reason": text("Why, or what the worker waits for."),
+            "attempt": number("Number of the attempt, from 1."),
+            "retry_in_ms": number("Milliseconds until the next attempt."),
+            "downtime_ms": number("For how long it was down, in milliseconds."),
+        }),
+        &["phase"],
+    );
+    answer(
+        &json!({
+            "events": array("The oldest first.", &event),
+            "left_out": number("So many earlier events are left out."),
+        }),
+        &["events"],
+    )
+}
+
+pub(super) fn stop() -> Value {
+    let mut one = worker();
+    if let Value::Object(properties) = &mut one["properties"] {
+        properties.retain(|name, _| !matches!(name.as_str(), "state" | "last_error"));
+    }
+    one["required"] = json!(["site", "worker", "unit"]);
+    let failure = answer(&json!({ "worker": one, "error": text("Why, as one line.") }), &["worker", "error"]);
+    answer(
+        &json!({
+            "stopped": array("Down, and not healed until they are started.", &one),
+            "failed": array("Still up.", &failure),
+        }),
+        &["stopped", "failed"],
     )
 }
 
@@ -120,7 +183,7 @@ fn worker() -> Value {
                                 another restart; expected-but-stopped: enabled, but ended without error; \
                                 unreachable: up, but refuses its health probe; crash-looping: restarted by the \
                                 service manager again and again (not healed); orphaned: its working directory is \
-                                gone (not healed).",
+                                gone (not healed); stuck: starting or stopping for too long (not healed).",
             },
             "last_error": text("The last line that it has logged; left out if there is none."),
         }),
@@ -134,6 +197,18 @@ fn answer(properties: &Value, required: &[&str]) -> Value {
 
 fn array(description: &str, items: &Value) -> Value {
     json!({ "type": "array", "description": description, "items": items })
+}
+
+fn flag(description: &str) -> Value {
+    json!({ "type": "boolean", "description": description })
+}
+
+fn number(description: &str) -> Value {
+    json!({ "type": "integer", "minimum": 0, "description": description })
+}
+
+fn time(description: &str) -> Value {
+    json!({ "type": "string", "format": "date-time", "description": format!("{description} RFC 3339, UTC.") })
 }
 
 fn text(description: &str) -> Value {

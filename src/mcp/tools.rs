@@ -4,7 +4,7 @@
 //!
 //! - Reading is harmless.
 //! - Healing starts workers that should run, and leaves healthy workers alone: it destroys nothing, and is idempotent.
-//! - Pausing and resuming overrule the user's decisions: during a pause, failed workers stay down, and resuming may
+//! - Stopping takes down what runs. Pausing and resuming overrule the user's decisions: during a pause, failed workers stay down, and resuming may
 //!   start what was paused. The user should be asked first. A pause with a duration starts again when repeated; resuming
 //!   is idempotent.
 //!
@@ -15,10 +15,13 @@ use std::sync::Arc;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::calls::{DEFAULT_LOG_LINES, LOG_LINES_RANGE};
+use super::calls::{DEFAULT_EVENTS, DEFAULT_LOG_LINES, EVENTS_RANGE, LOG_LINES_RANGE};
 use super::schemas::{self, object};
 
 pub(super) const HEALTH: &str = "workers_health";
+pub(super) const LIST: &str = "workers_list";
+pub(super) const EVENTS: &str = "workers_events";
+pub(super) const STOP: &str = "workers_stop";
 pub(super) const HEAL: &str = "workers_heal";
 pub(super) const EXPLAIN: &str = "worker_explain";
 pub(super) const PAUSE: &str = "workers_pause";
@@ -27,16 +30,35 @@ pub(super) const LOGS: &str = "worker_logs";
 
 /// Every tool, beginning with the one to use first.
 pub(super) fn all() -> Vec<Tool> {
+    let mut tools = readers();
+    tools.extend(actors());
+    tools
+}
+
+/// Tools that change nothing.
+fn readers() -> Vec<Tool> {
     vec![
         tool(
             HEALTH,
             "Which workers are unhealthy",
             "Lists every background worker that something is wrong with, each with what is wrong (`state`) and the \
              last line that it has logged (`last_error`). An empty list means that all is well. Workers that are \
-             paused, or that their user stopped, are down on purpose and not listed. Changes nothing.",
+             paused, or that their user stopped, are down on purpose and not listed: `workers_list` has them. Changes \
+             nothing.",
             &json!({}),
             &[],
             schemas::health(),
+            READS,
+        ),
+        tool(
+            LIST,
+            "Every worker and how it is",
+            "Lists every worker, healthy or not, with what is being done about it (`phase`), for how long it has been \
+             up, and why it is not healed (`reason`). `on_purpose` marks those that are meant to be down. Changes \
+             nothing. Needs workerheal's daemon.",
+            &json!({ "target": target("What to list; everything if it is left out.") }),
+            &[],
+            schemas::list(),
             READS,
         ),
         tool(
@@ -71,19 +93,70 @@ pub(super) fn all() -> Vec<Tool> {
             READS,
         ),
         tool(
+            EVENTS,
+            "What happened",
+            "What workerheal saw and did, the oldest first: failures, attempts, heals with the time that the worker was \
+             down (`downtime_ms`), give-ups. Shows whether something fails again and again. Changes nothing. Needs \
+             workerheal's daemon, and goes back to its start at most.",
+            &json!({
+                "target": target("Whose events; everything if it is left out."),
+                "since": {
+                    "type": "string",
+                    "examples": ["30m", "2h", "1d"],
+                    "default": "1d",
+                    "description": "How far back: numbers with their units (s, m, h, d).",
+                },
+                "limit": {
+                    "type": "integer",
+                    "minimum": EVENTS_RANGE.start(),
+                    "maximum": EVENTS_RANGE.end(),
+                    "default": DEFAULT_EVENTS,
+                    "description": "How many events, counted from the latest.",
+                },
+            }),
+            &[],
+            schemas::events(),
+            READS,
+        ),
+    ]
+}
+
+/// Tools that change something.
+fn actors() -> Vec<Tool> {
+    vec![
+        tool(
             HEAL,
             "Heal unhealthy workers",
             "Starts workers that have failed, and waits until each has stayed up for a second or has failed again. \
              That usually takes a few seconds, with a progress notification for each start and each end; a worker \
-             that is slow to start may take a minute and a half. Without `unit` it heals everything that is \
+             that is slow to start may take a minute and a half. Without `target` it heals everything that is \
              unhealthy, also what had been given up after too many attempts, but nothing that is down on purpose. \
-             With `unit` it also starts what its user stopped, as naming it asks for that; never what is paused \
-             or masked. A worker that is up is left alone. If the call is cancelled, what has begun goes on. What could not be healed is in `failed` with the \
-             reason: read its log then, instead of healing again.",
-            &json!({ "unit": target("What to heal; everything unhealthy if it is left out.") }),
+             With `target` it also starts what its user stopped, as naming it asks for that; never what is paused \
+             or masked. A worker that is up is not touched. If the call is cancelled, what has begun goes on. What \
+             could not be healed is in `failed` with the reason: read its log then, instead of healing again. With \
+             `dry_run` nothing is started, and `would_heal` says what would be.",
+            &json!({
+                "target": target("What to heal; everything unhealthy if it is left out."),
+                "dry_run": {
+                    "type": "boolean",
+                    "default": false,
+                    "description": "Only say what would be healed, and change nothing.",
+                },
+            }),
             &[],
             schemas::heal(),
             Hints { read_only: false, destructive: false, idempotent: true },
+        ),
+        tool(
+            STOP,
+            "Stop workers",
+            "Stops a worker, or all of a site, and remembers that this was meant: it stays stopped, also after a \
+             restart, until somebody starts it, which `workers_heal` does when it is named. Only for when the user \
+             wants it down.",
+            &json!({ "target": target("What to stop.") }),
+            &["target"],
+            schemas::stop(),
+            Hints { read_only: false, destructive: true, idempotent: true },
         ),
         tool(
             PAUSE,
@@ -168,7 +241,7 @@ mod tests {
     #[test]
     fn what_reads_destroys_nothing_and_every_argument_is_described() {
         let tools = all();
-        assert_eq!(tools.len(), 6);
+        assert_eq!(tools.len(), 9);
         for tool in tools {
             let hints = tool.annotations.unwrap();
             assert_eq!(hints.open_world_hint, Some(false));

@@ -10,6 +10,7 @@ use crate::api::HealRequest;
 use crate::client;
 use crate::client::daemon::{DaemonClient, DaemonError};
 use crate::client::log::{Log, follow};
+use crate::core::batch::Plan;
 use crate::core::event::Report;
 use crate::core::units::UnitName;
 use crate::setup::Options;
@@ -57,8 +58,19 @@ impl Actions {
             let name = target.name;
             let request = HealRequest { targets: target.targets, ..HealRequest::default() };
             let mut healing = DaemonClient::connect(&options).await?.heal(&request).await?;
+            let plan = healing.plan().clone();
             while healing.next().await?.is_some() {}
-            Ok(outcome(&name, &healing.into_report()))
+            Ok(outcome(&name, &plan, &healing.into_report()))
+        });
+    }
+
+    pub fn stop(&mut self, target: Target) {
+        self.tell(async move |options| {
+            let report = DaemonClient::connect(&options).await?.stop(&target.targets).await?;
+            Ok(match report.failed.as_slice() {
+                [] => (Tone::Good, format!("Stopped {}; it stays stopped until you start it (h).", target.name)),
+                [failure, ..] => (Tone::Bad, format!("{} is not stopped: {}", failure.worker.name(), failure.error)),
+            })
         });
     }
 
@@ -66,13 +78,13 @@ impl Actions {
         self.tell(async move |options| {
             let paused = DaemonClient::connect(&options).await?.pause(&target.targets, time).await?;
             if let Some(warning) = paused.warning() {
-                return Ok((Tone::Bad, format!("Healing of {} is paused, but {warning}.", target.name)));
+                return Ok((Tone::Bad, format!("You paused {}, but {warning}.", target.name)));
             }
             let how_long = match time {
                 Some(time) => format!("for {}", humantime::format_duration(time)),
-                None => "until it is resumed".to_owned(),
+                None => "until you resume it".to_owned(),
             };
-            Ok((Tone::Good, format!("Healing of {} is paused, {how_long}.", target.name)))
+            Ok((Tone::Good, format!("You paused {} {how_long}.", target.name)))
         });
     }
 
@@ -80,9 +92,9 @@ impl Actions {
         self.tell(async move |options| {
             let paused = DaemonClient::connect(&options).await?.resume(&target.targets).await?;
             if let Some(warning) = paused.warning() {
-                return Ok((Tone::Bad, format!("Healing of {} is resumed, but {warning}.", target.name)));
+                return Ok((Tone::Bad, format!("You resumed {}, but {warning}.", target.name)));
             }
-            Ok((Tone::Good, format!("Healing of {} is resumed.", target.name)))
+            Ok((Tone::Good, format!("You resumed {}.", target.name)))
         });
     }
 
@@ -93,7 +105,7 @@ impl Actions {
             let answer = async { DaemonClient::connect(&options).await?.explain(asked).await }.await;
             let answer = match answer.map(|mut explained| explained.pop()) {
                 Ok(Some(explained)) => Ok(Box::new(explained)),
-                Ok(None) => Err(format!("{unit} is no worker any more")),
+                Ok(None) => Err(format!("no worker named {unit} any more")),
                 Err(error) => Err(error.to_string()),
             };
             Done::Explained(Answer { unit, at: SystemTime::now(), says: answer })
@@ -126,41 +138,77 @@ impl Actions {
 }
 
 /// A heal's result as a notice.
-fn outcome(name: &str, report: &Report) -> (Tone, String) {
+fn outcome(name: &str, plan: &Plan, report: &Report) -> (Tone, String) {
+    let not_healed = plan.left_alone.iter().chain(&plan.paused);
+    let not_healed: Vec<String> = not_healed.map(|it| format!("{}: {}", it.worker.name(), it.reason)).collect();
     match (report.healed.as_slice(), report.failed.as_slice()) {
-        ([], []) => (Tone::Good, format!("{name}: nothing is unhealthy.")),
-        ([], [failure]) => (Tone::Bad, format!("{} could not be healed: {}", failure.worker.unit, failure.error)),
-        ([healed], []) => (Tone::Good, format!("{} is up again, and has stayed up.", healed.unit)),
-        (_, []) => (Tone::Good, report.to_string()),
-        (_, [failure, ..]) => (Tone::Bad, format!("{report} {}: {}", failure.worker.unit, failure.error)),
+        ([], []) => match not_healed.as_slice() {
+            [] if name == Target::everything().name => (Tone::Good, "No unhealthy workers.".to_owned()),
+            [] => (Tone::Good, format!("Nothing is wrong with {name}.")),
+            [only] => (Tone::Bad, format!("Not healed: {only}")),
+            [first, more @ ..] => (Tone::Bad, format!("Not healed: {first} (and {} more)", more.len())),
+        },
+        ([], [failure]) => (Tone::Bad, format!("{} could not be healed: {}", failure.worker.name(), failure.error)),
+        ([healed], []) => (Tone::Good, format!("{} is up again, and has stayed up.", healed.name())),
+        (healed, []) => (Tone::Good, format!("Healed {} workers.", healed.len())),
+        (healed, failed @ [first, ..]) => (
+            Tone::Bad,
+            format!("Healed {}, {} failed. {}: {}", healed.len(), failed.len(), first.worker.name(), first.error),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::batch::LeftAlone;
     use crate::core::diagnosis::State;
     use crate::core::event::{Failure, UnhealthyWorker};
 
     #[test]
     fn the_outcome_of_a_heal_is_one_sentence() {
-        let worker = |unit: &str| UnhealthyWorker {
-            site: "myapp".into(),
-            worker: "queue".into(),
+        let worker = |worker: &str| UnhealthyWorker {
+            site: "shop".into(),
+            worker: worker.into(),
             worktree: None,
-            unit: unit.into(),
+            unit: format!("lerd-{worker}-shop"),
             state: State::Failed,
             last_error: String::new(),
         };
-        let failure = Failure { worker: worker("lerd-vite-shop"), error: "exit-code".into() };
+        let failure = Failure { worker: worker("vite"), error: "exit-code".into() };
         let said = |healed: &[&str], failed: usize| {
             let healed = healed.iter().map(|unit| worker(unit)).collect();
-            outcome("everything", &Report { healed, failed: vec![failure.clone(); failed] })
+            outcome("everything", &Plan::default(), &Report { healed, failed: vec![failure.clone(); failed] })
         };
-        assert_eq!(said(&[], 0), (Tone::Good, "everything: nothing is unhealthy.".into()));
-        assert_eq!(said(&["a"], 0), (Tone::Good, "a is up again, and has stayed up.".into()));
-        assert_eq!(said(&["a", "b"], 0), (Tone::Good, "Healed 2 worker(s).".into()));
-        assert_eq!(said(&[], 1), (Tone::Bad, "lerd-vite-shop could not be healed: exit-code".into()));
-        assert_eq!(said(&["a"], 1), (Tone::Bad, "Healed 1 worker(s), 1 failed. lerd-vite-shop: exit-code".into()));
+        assert_eq!(said(&[], 0), (Tone::Good, "No unhealthy workers.".into()));
+        assert_eq!(said(&["a"], 0), (Tone::Good, "shop/a is up again, and has stayed up.".into()));
+        assert_eq!(said(&["a", "b"], 0), (Tone::Good, "Healed 2 workers.".into()));
+        assert_eq!(said(&[], 1), (Tone::Bad, "shop/vite could not be healed: exit-code".into()));
+        assert_eq!(said(&["a"], 1), (Tone::Bad, "Healed 1, 1 failed. shop/vite: exit-code".into()));
+        assert_eq!(said(&[], 2), (Tone::Bad, "Healed 0, 2 failed. shop/vite: exit-code".into()));
+    }
+
+    #[test]
+    fn what_is_not_healed_is_never_called_well() {
+        let worker = UnhealthyWorker {
+            site: "shop".into(),
+            worker: "queue".into(),
+            worktree: None,
+            unit: "lerd-queue-shop".into(),
+            state: State::Failed,
+            last_error: String::new(),
+        };
+        let mut plan = Plan::default();
+        plan.paused.push(LeftAlone { worker, reason: "you paused everything".into() });
+        let report = Report::default();
+        assert_eq!(
+            outcome("everything", &plan, &report),
+            (Tone::Bad, "Not healed: shop/queue: you paused everything".into())
+        );
+        plan.left_alone.clone_from(&plan.paused);
+        assert_eq!(
+            outcome("everything", &plan, &report),
+            (Tone::Bad, "Not healed: shop/queue: you paused everything (and 1 more)".into())
+        );
     }
 }

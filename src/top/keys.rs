@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::menu::{PauseMenu, Target};
+use super::menu::{PauseMenu, Question, Target};
 use super::model::{DaemonLink, FollowedLog, Mode, Model, Pane};
 use crate::api::PauseKind;
 use crate::core::report::{Stage, WorkerReport};
@@ -18,6 +18,7 @@ pub(super) enum Effect {
     /// Redraw everything: something else has written to the terminal.
     Repaint,
     Heal(Target),
+    Stop(Target),
     Pause(Target, Option<Duration>),
     /// Without a pause, the worker is only tried again.
     Resume(Target),
@@ -30,6 +31,7 @@ pub(super) enum Effect {
 impl Model {
     /// Handles a key.
     pub fn press(&mut self, key: KeyEvent) -> Option<Effect> {
+        self.touched = true;
         if key.modifiers.contains(KeyModifiers::ALT) {
             // Terminals send Alt like Esc and a key right after it.
             self.press(KeyEvent::from(KeyCode::Esc));
@@ -52,6 +54,10 @@ impl Model {
             Mode::Pause(menu) => {
                 let menu = menu.clone();
                 self.choose_pause(key.code, menu)
+            }
+            Mode::Confirm(question) => {
+                let effect = question.effect.clone();
+                self.answer_with(key.code, effect)
             }
             Mode::Commands => self.command(key.code),
         }
@@ -94,6 +100,12 @@ impl Model {
         None
     }
 
+    /// Anything but yes is no.
+    fn answer_with(&mut self, key: KeyCode, effect: Effect) -> Option<Effect> {
+        self.mode = Mode::Commands;
+        matches!(key, KeyCode::Char('y' | 'Y') | KeyCode::Enter).then_some(effect)
+    }
+
     fn command(&mut self, key: KeyCode) -> Option<Effect> {
         match key {
             KeyCode::Char('q') => return Some(Effect::Quit),
@@ -105,13 +117,15 @@ impl Model {
                 self.close();
                 self.mode = Mode::Filter(self.filter.clone());
             }
-            KeyCode::Char('s') => self.order = self.order.next(),
+            KeyCode::Char('o') => {
+                self.order = self.order.next();
+                self.top = 0;
+            }
+            KeyCode::Char('s') => return self.ask_to_stop(),
             KeyCode::Char('h') => {
                 return Some(self.at_hand().map_or_else(|why| why, |worker| Effect::Heal(Target::worker(worker))));
             }
-            KeyCode::Char('H') => {
-                return Some(self.refused().unwrap_or_else(|| Effect::Heal(Target::everything())));
-            }
+            KeyCode::Char('H') => return self.ask_to_heal_all(),
             KeyCode::Char('p') => return self.open_pause_menu(),
             KeyCode::Char('r') => return Some(self.resume()),
             key => return self.go(key),
@@ -186,6 +200,33 @@ impl Model {
         }
     }
 
+    fn ask_to_stop(&mut self) -> Option<Effect> {
+        match self.at_hand() {
+            Ok(worker) if worker.phase == Stage::Stopped => {
+                Some(Effect::Refuse(format!("{} is stopped already.", worker.name())))
+            }
+            Ok(worker) => {
+                self.mode = Mode::Confirm(Question::stop(worker));
+                None
+            }
+            Err(why) => Some(why),
+        }
+    }
+
+    /// Asks first, as that touches many. The daemon says why there is nothing to heal.
+    fn ask_to_heal_all(&mut self) -> Option<Effect> {
+        if let Some(why) = self.refused() {
+            return Some(why);
+        }
+        match self.ill() {
+            0 => Some(Effect::Heal(Target::everything())),
+            count => {
+                self.mode = Mode::Confirm(Question::heal_all(count));
+                None
+            }
+        }
+    }
+
     /// Ends the narrowest pause of the selected worker; without one, tries the worker again.
     fn resume(&self) -> Effect {
         let worker = match self.at_hand() {
@@ -217,5 +258,5 @@ impl Model {
 }
 
 fn nothing_selected() -> Effect {
-    Effect::Refuse("There is no worker to do that with.".to_owned())
+    Effect::Refuse("No worker is selected.".to_owned())
 }

@@ -1,12 +1,13 @@
-//! The menu for pausing: what, and for how long. Pure.
+//! What is asked before something is done: what to pause and for how long, and whether to do it at all. Pure.
 
 use std::time::Duration;
 
+use super::keys::Effect;
 use crate::core::report::WorkerReport;
 
 /// The durations, and how they are shown.
 pub(super) const TIMES: [(&str, Option<Duration>); 5] = [
-    ("until it is resumed", None),
+    ("until you resume it", None),
     ("15 minutes", Some(Duration::from_secs(15 * 60))),
     ("1 hour", Some(Duration::from_secs(3600))),
     ("8 hours", Some(Duration::from_secs(8 * 3600))),
@@ -33,6 +34,31 @@ impl Target {
 
     pub fn everything() -> Self {
         Self { name: "everything".to_owned(), targets: Vec::new() }
+    }
+}
+
+/// A question to be answered with yes before something is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    pub title: &'static str,
+    pub text: String,
+    /// What yes means, as a word.
+    pub yes: &'static str,
+    pub effect: Effect,
+}
+
+impl Question {
+    /// Whether to stop a worker.
+    pub fn stop(worker: &WorkerReport) -> Self {
+        let text = format!("Stop {}? It stays stopped until you start it.", worker.name());
+        Self { title: "Stop", text, yes: "stop it", effect: Effect::Stop(Target::worker(worker)) }
+    }
+
+    /// Whether to heal so many workers.
+    pub fn heal_all(count: usize) -> Self {
+        let workers = if count == 1 { "worker" } else { "workers" };
+        let text = format!("Heal {count} unhealthy {workers} now, without waiting for the next attempt?");
+        Self { title: "Heal all", text, yes: "heal", effect: Effect::Heal(Target::everything()) }
     }
 }
 

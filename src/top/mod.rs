@@ -153,6 +153,10 @@ impl App {
                 self.model.tell(Tone::Busy, format!("Healing {}", target.name), now);
                 self.actions.heal(target);
             }
+            Effect::Stop(target) => {
+                self.model.tell(Tone::Busy, format!("Stopping {}", target.name), now);
+                self.actions.stop(target);
+            }
             Effect::Pause(target, time) => self.actions.pause(target, time),
             Effect::Resume(target) => self.actions.resume(target),
             Effect::Follow(unit) => self.actions.follow(unit),

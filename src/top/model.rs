@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
-use super::menu::PauseMenu;
-use super::rows::{Order, Row, rows};
+use super::menu::{PauseMenu, Question};
+use super::rows::{Order, Row, is_ill, rows};
 use super::timeline::History;
 use crate::api::{DaemonStatus, Explained, PauseKind, PauseReport};
 use crate::core::event::Event;
@@ -61,6 +61,7 @@ pub(super) enum Mode {
     /// The filter is being typed; contains the previous one.
     Filter(String),
     Pause(PauseMenu),
+    Confirm(Question),
 }
 
 /// The open pane.
@@ -98,8 +99,9 @@ pub(super) struct Model {
     pub snapshot: Option<Snapshot>,
     pub histories: HashMap<String, History>,
     pub events: VecDeque<Event>,
-    /// The selected unit.
+    /// The selected unit, and whether anybody has used it: before that it is the first.
     pub selected: Option<String>,
+    pub touched: bool,
     pub filter: String,
     pub order: Order,
     pub mode: Mode,
@@ -128,6 +130,7 @@ impl Model {
             histories: HashMap::new(),
             events: VecDeque::new(),
             selected: None,
+            touched: false,
             filter: String::new(),
             order: Order::default(),
             mode: Mode::Commands,
@@ -243,6 +246,17 @@ impl Model {
         self.workers().iter().find(|worker| worker.unit == *unit)
     }
 
+    /// How many workers are ill, and not meant to be.
+    pub fn ill(&self) -> usize {
+        self.workers().iter().filter(|worker| is_ill(worker)).count()
+    }
+
+    /// The event with what people call the worker in the place of its unit.
+    pub fn in_words(&self, event: &Event) -> Event {
+        let worker = self.workers().iter().find(|worker| worker.unit == event.unit);
+        Event { unit: worker.map_or_else(|| event.unit.clone(), WorkerReport::name), ..event.clone() }
+    }
+
     /// The explanation of the selected worker, if known.
     pub fn answer(&self) -> Option<&Answer> {
         self.explained.as_ref().filter(|answer| Some(&answer.unit) == self.selected.as_ref())
@@ -277,7 +291,7 @@ impl Model {
     pub fn keep_selection(&mut self) {
         let units: Vec<&str> = self.rows().iter().filter_map(Row::unit).collect();
         let is_there = self.selected.as_ref().is_some_and(|unit| units.contains(&unit.as_str()));
-        if !is_there {
+        if !is_there || !self.touched {
             self.selected = units.first().map(|unit| (*unit).to_owned());
         }
     }

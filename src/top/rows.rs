@@ -5,11 +5,11 @@ use crate::core::report::{Stage, WorkerReport};
 /// The order of workers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Order {
-    /// By site, below headings.
-    #[default]
-    Site,
     /// Workers that need attention first.
+    #[default]
     Trouble,
+    /// By site, below headings.
+    Site,
     /// The most recently started first.
     Uptime,
     /// The most attempts first.
@@ -19,18 +19,18 @@ pub(super) enum Order {
 impl Order {
     pub fn next(self) -> Self {
         match self {
-            Self::Site => Self::Trouble,
-            Self::Trouble => Self::Uptime,
+            Self::Trouble => Self::Site,
+            Self::Site => Self::Uptime,
             Self::Uptime => Self::Attempts,
-            Self::Attempts => Self::Site,
+            Self::Attempts => Self::Trouble,
         }
     }
 
-    /// To follow "sorted by".
+    /// To follow "ordered by".
     pub fn words(self) -> &'static str {
         match self {
-            Self::Site => "site",
             Self::Trouble => "trouble",
+            Self::Site => "site",
             Self::Uptime => "uptime",
             Self::Attempts => "attempts",
         }
@@ -82,11 +82,21 @@ fn matches(worker: &WorkerReport, filter: &str) -> bool {
     filter.to_lowercase().split_whitespace().all(|word| seen.contains(word))
 }
 
-/// The urgency of a worker; the lowest value comes first.
-fn trouble(worker: &WorkerReport) -> (u8, bool) {
-    let is_well = matches!(worker.phase, Stage::Held) && (worker.healthy || worker.on_purpose);
-    // A paused worker that is up comes before other workers that are up.
-    (if is_well { weight(Stage::Changing) } else { weight(worker.phase) }, worker.reason.is_empty())
+/// Whether something is wrong with a worker that nobody meant to be so.
+pub(super) fn is_ill(worker: &WorkerReport) -> bool {
+    worker.state.is_some() && !worker.healthy && !worker.on_purpose
+}
+
+/// The urgency of a worker; the lowest value comes first: what needs a person, what is being healed, what is held on
+/// purpose, what is well.
+fn trouble(worker: &WorkerReport) -> u8 {
+    match worker.phase {
+        Stage::Held if worker.on_purpose || worker.healthy => 8,
+        Stage::Up | Stage::Down if is_ill(worker) => weight(Stage::Held),
+        // A paused worker that is up comes before other workers that are up.
+        Stage::Up if !worker.reason.is_empty() => weight(Stage::Up) - 1,
+        phase => weight(phase),
+    }
 }
 
 /// The urgency of a stage.
@@ -94,15 +104,15 @@ pub(super) fn weight(stage: Stage) -> u8 {
     match stage {
         Stage::GaveUp => 0,
         Stage::Unknown => 1,
-        Stage::Waiting => 2,
-        Stage::Due => 3,
-        Stage::Starting => 4,
-        Stage::Held => 5,
+        Stage::Held => 2,
+        Stage::Waiting => 3,
+        Stage::Due => 4,
+        Stage::Starting => 5,
         Stage::Proving => 6,
         Stage::Changing => 7,
-        Stage::Up => 8,
-        Stage::Down => 9,
-        Stage::Stopped => 10,
+        Stage::Up => 10,
+        Stage::Down => 11,
+        Stage::Stopped => 12,
     }
 }
 
@@ -132,6 +142,34 @@ mod tests {
         assert_eq!(listed("", Order::Site), ["myapp: 2", "myapp/queue", "myapp/vite", "shop: 1", "shop/queue"]);
         assert_eq!(listed("", Order::Trouble), ["shop/queue", "myapp/vite", "myapp/queue"]);
         assert_eq!(listed("", Order::Attempts), ["myapp/vite", "myapp/queue", "shop/queue"]);
+    }
+
+    #[test]
+    fn trouble_is_first_then_what_waits_or_is_held_on_purpose_then_what_is_well() {
+        let held = |name: &str, on_purpose| WorkerReport {
+            state: Some(crate::core::diagnosis::State::Failed),
+            on_purpose,
+            ..WorkerReport::plain(name, Stage::Held)
+        };
+        let ill_but_up = WorkerReport {
+            state: Some(crate::core::diagnosis::State::Unreachable),
+            healthy: false,
+            ..WorkerReport::plain("unreachable", Stage::Up)
+        };
+        let workers = [
+            WorkerReport::plain("stopped", Stage::Stopped),
+            WorkerReport::plain("up", Stage::Up),
+            held("paused", true),
+            WorkerReport { reason: "you paused it".into(), ..WorkerReport::plain("up-but-paused", Stage::Up) },
+            WorkerReport::plain("waiting", Stage::Waiting),
+            held("stuck", false),
+            ill_but_up,
+            WorkerReport::plain("given-up", Stage::GaveUp),
+        ];
+        let rows = rows(&workers, "", Order::default());
+        let names: Vec<String> =
+            rows.iter().filter_map(Row::unit).map(|unit| unit.replace("lerd-", "").replace("-myapp", "")).collect();
+        assert_eq!(names, ["given-up", "stuck", "unreachable", "waiting", "paused", "up-but-paused", "up", "stopped"]);
     }
 
     #[test]

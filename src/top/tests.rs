@@ -9,6 +9,7 @@ use super::menu::Target;
 use super::model::{DaemonLink, Mode, Model, Pane, Snapshot};
 use super::rows::Order;
 use crate::api::{DaemonStatus, ManagerStatus, PauseKind, PauseReport, RegistryStatus};
+use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
 use crate::core::report::{Stage, WorkerReport};
 use crate::manager::Scope;
@@ -45,6 +46,7 @@ fn snapshot(workers: Vec<WorkerReport>, pauses: Vec<PauseReport>) -> Snapshot {
 /// With two workers, the first of which is selected.
 fn model() -> Model {
     let mut model = Model::new();
+    model.order = Order::Site;
     let workers = vec![WorkerReport::plain("queue", Stage::Up), WorkerReport::plain("vite", Stage::GaveUp)];
     model.learn(snapshot(workers, Vec::new()));
     model
@@ -81,15 +83,26 @@ fn the_selection_stays_with_its_worker_and_within_the_list() {
     for key in ["j", "G", "e", "l", "h", "r", "p"] {
         letters(&mut model, key);
     }
-    assert_eq!(
-        press(&mut model, KeyCode::Char('h')),
-        Some(Effect::Refuse("There is no worker to do that with.".into()))
-    );
+    assert_eq!(press(&mut model, KeyCode::Char('h')), Some(Effect::Refuse("No worker is selected.".into())));
+}
+
+#[test]
+fn the_first_is_selected_until_a_key_is_pressed() {
+    let mut model = Model::new();
+    let workers = |queue| vec![WorkerReport::plain("queue", queue), WorkerReport::plain("vite", Stage::Up)];
+    model.learn(snapshot(workers(Stage::Up), Vec::new()));
+    let vite_fails = vec![WorkerReport::plain("queue", Stage::Up), WorkerReport::plain("vite", Stage::GaveUp)];
+    model.learn(snapshot(vite_fails, Vec::new()));
+    assert_eq!(model.selected.as_deref(), Some(VITE), "trouble is first");
+    letters(&mut model, "e");
+    model.learn(snapshot(workers(Stage::GaveUp), Vec::new()));
+    assert_eq!(model.selected.as_deref(), Some(VITE), "it is being read about");
 }
 
 #[test]
 fn a_list_that_is_too_long_is_scrolled_so_that_the_selection_is_seen_below_its_site() {
     let mut model = Model::new();
+    model.order = Order::Site;
     let workers = (0..20).map(|number| WorkerReport::plain(&format!("w{number:02}"), Stage::Up)).collect();
     model.learn(snapshot(workers, Vec::new()));
     model.settle(5, 0);
@@ -106,13 +119,34 @@ fn a_list_that_is_too_long_is_scrolled_so_that_the_selection_is_seen_below_its_s
 }
 
 #[test]
-fn keys_have_the_selected_worker_or_all_healed() {
+fn the_selected_worker_is_healed_at_once_and_all_after_a_question() {
     let mut model = model();
     assert_eq!(letters(&mut model, "jhH"), [Effect::Heal(unit("vite")), Effect::Heal(Target::everything())]);
+    let mut workers = model.workers().to_vec();
+    workers[1].state = Some(State::Failed);
+    model.learn(snapshot(workers, Vec::new()));
+    assert_eq!(letters(&mut model, "H"), [], "it asks");
+    assert_eq!(letters(&mut model, "n"), []);
+    assert_eq!(model.mode, Mode::Commands);
+    assert_eq!(letters(&mut model, "Hy"), [Effect::Heal(Target::everything())]);
     model.lost("it has ended".into(), NOW);
     let refused = Effect::Refuse("That needs the daemon, which does not answer.".into());
-    assert_eq!(letters(&mut model, "hHpr"), vec![refused; 4]);
+    assert_eq!(letters(&mut model, "hHprs"), vec![refused; 5]);
     assert_eq!(model.mode, Mode::Commands);
+}
+
+#[test]
+fn a_worker_is_stopped_after_a_question() {
+    let mut model = model();
+    assert_eq!(letters(&mut model, "s"), [], "it asks");
+    // What else is pressed meanwhile is no, and nothing more.
+    assert_eq!(letters(&mut model, "q"), []);
+    assert_eq!(letters(&mut model, "sy"), [Effect::Stop(unit("queue"))]);
+    letters(&mut model, "s");
+    assert_eq!(press(&mut model, KeyCode::Enter), Some(Effect::Stop(unit("queue"))));
+    let stopped = vec![WorkerReport::plain("queue", Stage::Stopped)];
+    model.learn(snapshot(stopped, Vec::new()));
+    assert_eq!(letters(&mut model, "s"), [Effect::Refuse("myapp/queue is stopped already.".into())]);
 }
 
 #[test]
@@ -205,8 +239,8 @@ fn keys_with_control_and_those_right_after_esc() {
     assert_eq!(with(KeyModifiers::CONTROL, 'l'), Some(Effect::Repaint));
     assert_eq!(with(KeyModifiers::CONTROL, 'h'), None);
     letters(&mut model, "?");
-    model.press(KeyEvent::new(KeyCode::Char('s'), KeyModifiers::ALT));
-    assert_eq!((model.pane, model.order), (Pane::None, Order::Trouble));
+    model.press(KeyEvent::new(KeyCode::Char('o'), KeyModifiers::ALT));
+    assert_eq!((model.pane, model.order), (Pane::None, Order::Uptime));
     assert_eq!(letters(&mut model, "q"), [Effect::Quit]);
 }
 

@@ -58,6 +58,7 @@ impl Mark {
             // Another client acts on it; its result is reported.
             Stage::Changing | Stage::Unknown => Self::Unknown,
             Stage::Down | Stage::Stopped => Self::Off,
+            Stage::Held | Stage::GaveUp if worker.on_purpose => Self::Off,
             // A held worker is not always down: one that fails its probe is up.
             Stage::Due | Stage::Waiting | Stage::Held | Stage::GaveUp => Self::Failed,
         }
@@ -99,6 +100,8 @@ impl History {
             (Mark::Unknown, _) if self.last().is_some() => {}
             (mark, _) => {
                 let from = match (self.last(), known_from) {
+                    // Its failure stays in the past, and what was meant begins with the last event.
+                    _ if mark == Mark::Off && worker.on_purpose => worker.since.unwrap_or(now),
                     // A failure would have been reported. The stop of a healthy worker is not.
                     (None, Some(from)) if mark != Mark::Off => from,
                     _ => now,
@@ -292,6 +295,16 @@ mod tests {
         history.report(&up(Some(at(60))), at(61), None);
         history.report(&WorkerReport::plain("queue", Stage::Stopped), at(62), None);
         assert_eq!(drawn(&history, 60, at(64)), format!("{}{}__---", "?".repeat(25), "F".repeat(30)));
+    }
+
+    #[test]
+    fn what_is_held_on_purpose_is_off_since_its_last_event() {
+        let held = WorkerReport { on_purpose: true, since: Some(at(30)), ..WorkerReport::plain("queue", Stage::Held) };
+        let mut history = History::default();
+        history.event(Phase::Detected, at(20), Some(at(0)));
+        history.event(Phase::Held, at(30), None);
+        history.report(&held, at(59), None);
+        assert_eq!(drawn(&history, 6, at(59)), "__F---");
     }
 
     #[test]

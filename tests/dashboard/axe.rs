@@ -11,9 +11,17 @@ use crate::{VITE, break_down, world};
 const AXE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/axe-core-4.14.1.min.js");
 const PHONE: u32 = 360;
 
+/// Loads axe into the page.
+#[track_caller]
+pub fn load(browser: &mut Browser) {
+    assert!(Path::new(AXE).exists(), "{AXE} is missing; `make test` fetches it (tests/dashboard/fetch-axe.sh)");
+    let axe = std::fs::read_to_string(AXE).expect("it is text");
+    browser.run(&format!("{axe};0"));
+}
+
 /// Axe has to find nothing, and nothing may be wider than the window.
 #[track_caller]
-fn check(browser: &mut Browser, what: &str) {
+pub fn check(browser: &mut Browser, what: &str) {
     let overflow = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert_eq!(overflow, 0, "{what} scrolls sideways");
     let script = "axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations.map(\
@@ -23,15 +31,13 @@ fn check(browser: &mut Browser, what: &str) {
 
 #[test]
 fn everybody_can_use_it_in_light_and_dark_and_on_a_phone() {
-    assert!(Path::new(AXE).exists(), "{AXE} is missing; `make test` fetches it (tests/dashboard/fetch-axe.sh)");
-    let axe = std::fs::read_to_string(AXE).expect("it is text");
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);
     let mut browser = Browser::start();
     browser.open(&page.url);
     browser.wait("document.querySelectorAll('.card').length === 3");
-    browser.run(&format!("{axe};0"));
+    load(&mut browser);
     check(&mut browser, "all well");
     break_down(&world);
     let paused = world.run(&["pause", "shop", "--for", "30m"]);
@@ -59,6 +65,11 @@ fn everybody_can_use_it_in_light_and_dark_and_on_a_phone() {
             browser.picture(&format!("pause-{scheme}-{device}"));
             browser.key("Escape");
             browser.wait("!document.querySelector('#pause').open");
+            browser.click(&format!("[data-unit={VITE}] [data-act=stop]"));
+            browser.wait("document.querySelector('#stop').open");
+            check(&mut browser, &format!("{name}, about to be stopped"));
+            browser.key("Escape");
+            browser.wait("!document.querySelector('#stop').open");
         }
     }
     assert_eq!(browser.complaints, [""; 0]);

@@ -182,6 +182,7 @@ impl Browser {
             "Tab" => (9, ""),
             "Enter" => (13, "\r"),
             "Escape" => (27, ""),
+            "/" => (191, "/"),
             other => panic!("{other} is no key of the tests"),
         };
         for kind in ["keyDown", "keyUp"] {

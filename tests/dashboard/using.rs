@@ -1,9 +1,10 @@
 //! What else is done on the page: pausing, asking why, by mouse and by keyboard; and a daemon that comes and goes.
 
+use crate::axe;
 use crate::browser::Browser;
-use crate::common::{DAEMON, World};
+use crate::common::{DAEMON, SOON, World};
 use crate::page::Page;
-use crate::{MAIL, QUEUE, break_down, repair, world};
+use crate::{MAIL, QUEUE, VITE, break_down, repair, world};
 
 /// A page that shows all three workers, and would forget `window.same` if it were loaded again.
 fn shown(world: &World) -> (Page, Browser) {
@@ -30,8 +31,7 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
 
     browser.click(&format!("[data-unit={QUEUE}] [data-act=pause]"));
     browser.click("#pause [data-for='30m']");
-    browser
-        .wait("document.querySelector('#notices').innerText.includes('lerd-queue-myapp is paused, for another 30m.')");
+    browser.wait("document.querySelector('#notices').innerText.includes('You paused myapp/queue for another 30m.')");
     assert!(paused().starts_with("Paused myapp/queue until "), "{}", paused());
     browser.click(&format!("[data-unit={QUEUE}] [data-act=pause]"));
     browser.wait("document.querySelector('#notices').children.length === 0");
@@ -39,14 +39,14 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
 
     browser.click("[aria-label='Pause site shop']");
     browser.click("#pause [data-for='1h']");
-    browser.wait("document.querySelector('#notices').innerText.includes('site shop is paused, for another 1h.')");
+    browser.wait("document.querySelector('#notices').innerText.includes('You paused the site shop for another 1h.')");
     assert!(paused().starts_with("Paused the site shop until "), "{}", paused());
     browser.click("#notices [aria-label='Resume shop']");
     browser.wait("document.querySelector('#notices').children.length === 0");
 
     browser.click("#pause-all");
     browser.click("#pause [data-for='']");
-    browser.wait("document.querySelector('#notices').innerText.includes('everything is paused, until it is resumed.')");
+    browser.wait("document.querySelector('#notices').innerText.includes('You paused everything until you resume it.')");
     assert_eq!(paused(), "Paused everything until you resume it");
     // What fails now stays down, and is nothing to worry about.
     world.crash_for_good([MAIL]);
@@ -56,6 +56,98 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
     browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word').innerText === 'up'"));
     assert_eq!(paused(), "");
     unharmed(&mut browser);
+}
+
+#[test]
+fn a_rejected_configuration_is_told_until_it_is_good_again() {
+    let world = world();
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    world.config("heal:\n  backof: {}\n");
+    browser.wait("document.querySelector('#notices .bad')?.innerText.includes('The configuration cannot be used')");
+    assert!(browser.text("#notices").contains("did you mean `backoff`"));
+    browser.picture("configuration-rejected-light");
+    world.config("refresh: 100ms\n");
+    browser.wait("document.querySelector('#notices').children.length === 0");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn a_worker_is_stopped_after_a_question_and_stays_so() {
+    let world = world();
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    browser.click(&format!("[data-unit={MAIL}] [data-act=stop]"));
+    browser.wait("document.querySelector('#stop-title').innerText === 'Stop shop/mail?'");
+    browser.picture("stop-light");
+    browser.click("#stop-no");
+    browser.wait("!document.querySelector('#stop').open");
+    world.wait_for_state(&format!("{MAIL}.service"), "active", SOON);
+    browser.click(&format!("[data-unit={MAIL}] [data-act=stop]"));
+    browser.click("#stop-yes");
+    browser.wait("!document.querySelector('#stop').open");
+    browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word').innerText === 'stopped'"));
+    world.wait_for_state(&format!("{MAIL}.service"), "inactive", SOON);
+    browser.click(&format!("[data-unit={MAIL}] [data-act=heal]"));
+    browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word').innerText === 'up'"));
+    unharmed(&mut browser);
+}
+
+#[test]
+fn a_card_tells_how_long_the_last_failure_took_and_no_line_of_an_error_is_cut_through() {
+    let world = world();
+    let long = "word ".repeat(60);
+    let says = format!("test ! -e %h/loud && exec sleep infinity; echo {long} >&2; sleep 0.2; exit 1");
+    world.worker(VITE, &format!("ExecStart=sh -c '{says}'"));
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    world.crash(QUEUE);
+    browser.wait(&format!("/^healed in \\d+/.test(document.querySelector('[data-unit={QUEUE}] .healed').innerText)"));
+    world.write_file("loud", "");
+    world.crash(VITE);
+    browser.wait(&format!("document.querySelector('[data-unit={VITE}] .word').innerText.startsWith('gave-up')"));
+    let error = format!("document.querySelector('[data-unit={VITE}] .last-error')");
+    browser.wait(&format!("{error}.innerText.includes('word word')"));
+    browser.picture("long-error-light");
+    let lines = browser.run(&format!("{error}.clientHeight / parseFloat(getComputedStyle({error}).lineHeight)"));
+    let lines = lines.as_f64().expect("it is a number");
+    assert!(lines > 1.0 && (lines - lines.round()).abs() < 0.1, "{lines} lines");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn many_workers_are_lines_that_can_be_searched() {
+    let world = world();
+    let units: [String; 40] = std::array::from_fn(|number| format!("lerd-w{number:02}-shop"));
+    world.workers(units.each_ref().map(String::as_str));
+    world.start_daemon();
+    let page = Page::start(&world);
+    let mut browser = Browser::start();
+    browser.open(&page.url);
+    browser.wait("document.querySelectorAll('.compact .card').length === 43");
+    let height = browser.run("document.querySelector('#sites').offsetHeight");
+    assert!(height.as_f64().is_some_and(|height| height < 2500.0), "{height}");
+    break_down(&world);
+    assert_eq!(world.run(&["pause", "shop/w03"]).status, 0);
+    browser.wait("document.querySelectorAll('.card[data-tone=bad]').length === 2");
+    browser.wait("document.querySelectorAll('#notices .notice').length === 1");
+    axe::load(&mut browser);
+    for (width, device) in [(360, "phone"), (1280, "wide")] {
+        browser.size(width, 900);
+        for scheme in ["light", "dark"] {
+            browser.prefer(scheme);
+            axe::check(&mut browser, &format!("a list in {scheme}, {device}"));
+            browser.picture(&format!("many-{scheme}-{device}"));
+        }
+    }
+    browser.key("/");
+    browser.wait("document.activeElement.id === 'search'");
+    browser.call("Input.insertText", serde_json::json!({"text": "shop w1"}));
+    browser.wait("document.querySelectorAll('.card').length === 10");
+    assert_eq!(browser.text("#found"), "10 of 43");
+    browser.key("Escape");
+    browser.wait("document.querySelectorAll('.card').length === 43");
+    assert_eq!(browser.complaints, [""; 0]);
 }
 
 #[test]
@@ -110,7 +202,7 @@ fn the_keyboard_is_enough() {
     browser.wait("document.activeElement.innerText === '30 minutes'");
     browser.key("Tab");
     browser.key("Enter");
-    browser.wait("document.querySelector('#notices').innerText.includes('site shop is paused, for another 1h.')");
+    browser.wait("document.querySelector('#notices').innerText.includes('You paused the site shop for another 1h.')");
     // Once around.
     browser.run("document.activeElement.blur()");
     browser.run("document.querySelector('#main').focus()");
@@ -129,7 +221,7 @@ fn the_daemon_may_go_and_come_back() {
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
     world.crash(QUEUE);
-    browser.wait("document.querySelector('#log').innerText.includes('lerd-queue-myapp is up again')");
+    browser.wait("document.querySelector('#log').innerText.includes('myapp/queue is up again')");
     world.stop_unit(DAEMON);
     browser.wait("!document.querySelector('#gone').hidden");
     let said = browser.text("#gone");
@@ -141,7 +233,7 @@ fn the_daemon_may_go_and_come_back() {
     browser.wait("document.querySelector('#gone').hidden");
     browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word')?.innerText !== 'up'"));
     world.crash(QUEUE);
-    browser.wait("document.querySelector('#log').innerText.split('lerd-queue-myapp is up again').length === 3");
+    browser.wait("document.querySelector('#log').innerText.split('myapp/queue is up again').length === 3");
     unharmed(&mut browser);
 }
 

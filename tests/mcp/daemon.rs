@@ -11,7 +11,7 @@ fn pauses_need_the_daemon_and_say_so() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut assistant = Assistant::of(&world);
-    for tool in ["workers_pause", "workers_resume"] {
+    for tool in ["workers_list", "workers_events", "workers_pause", "workers_resume"] {
         let answer = assistant.call(tool, json!({}));
         let complaint = answer.complaint();
         assert!(complaint.starts_with("no daemon answers at /run/user/0/workerheal/api.sock"), "{complaint}");
@@ -54,6 +54,42 @@ fn what_is_paused_stays_down_until_it_is_resumed() {
 
     let answer = assistant.call("worker_logs", json!({"target": "myapp/queue"}));
     assert!(answer.text().contains("workerheal: lerd-queue-myapp is up again and has stayed up"), "{}", answer.text());
+    assistant.end();
+}
+
+#[test]
+fn all_workers_are_listed_with_what_happened_to_them_and_can_be_stopped() {
+    let world = World::new();
+    world.workers([QUEUE, VITE]);
+    let mut events = world.start_daemon();
+    let mut assistant = Assistant::of(&world);
+    let answer = assistant.call("workers_list", json!({}));
+    assert_eq!(answer.facts()["workers"].as_array().map(Vec::len), Some(2));
+    assert_eq!(answer.text(), "myapp/queue: up\nshop/vite: up");
+    let answer = assistant.call("workers_events", json!({}));
+    assert_eq!((answer.facts(), answer.text()), (&json!({"events": []}), "No events."));
+
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    let answer = assistant.call("workers_events", json!({"target": "myapp/queue", "since": "1h"}));
+    let happened = answer.facts()["events"].as_array().expect("they are a list");
+    let phases: Vec<_> = happened.iter().map(|event| &event["phase"]).collect();
+    assert_eq!(phases, ["detected", "starting", "healed"]);
+    assert!(happened[2]["downtime_ms"].is_u64(), "{happened:?}");
+    assert!(answer.text().ends_with("ms") && answer.text().contains("healed: lerd-queue-myapp is up again"));
+    let answer = assistant.call("workers_events", json!({"limit": 1}));
+    assert_eq!((&answer.facts()["events"][0]["phase"], &answer.facts()["left_out"]), (&json!("healed"), &json!(2)));
+    let answer = assistant.call("workers_events", json!({"target": "shop"}));
+    assert_eq!(answer.facts()["events"], json!([]));
+
+    let answer = assistant.call("workers_stop", json!({"target": "shop/vite"}));
+    assert_eq!(answer.text(), "lerd-vite-shop is stopped, and stays so until it is started.");
+    assert_eq!((&answer.facts()["stopped"][0]["unit"], &answer.facts()["failed"]), (&json!(VITE), &json!([])));
+    let answer = assistant.call("workers_list", json!({"target": "shop"}));
+    assert_eq!(answer.facts()["workers"][0]["phase"], "stopped");
+    assert!(answer.text().starts_with("shop/vite: stopped; "), "{}", answer.text());
+    let answer = assistant.call("workers_heal", json!({"target": "shop/vite"}));
+    assert_eq!(answer.facts()["summary"], "Healed 1 worker(s).");
     assistant.end();
 }
 

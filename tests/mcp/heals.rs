@@ -31,7 +31,7 @@ fn each_step_is_told_in_order() {
         for mode in MODES {
             world.crash_for_good([QUEUE, VITE]);
             let mut assistant = Assistant::begin(&world, mode);
-            let answer = assistant.call("workers_heal", json!({"unit": "myapp/queue"}));
+            let answer = assistant.call("workers_heal", json!({"target": "myapp/queue"}));
             assert_eq!(answer.facts()["summary"], "Healed 1 worker(s).", "{answer:?}");
             assert_eq!(answer.facts()["healed"][0]["unit"], QUEUE);
             assert_eq!(answer.facts()["failed"], json!([]));
@@ -68,12 +68,29 @@ fn everything_is_healed_if_nothing_is_named() {
 }
 
 #[test]
+fn a_dry_run_says_what_would_be_healed_and_starts_nothing() {
+    for with_daemon in [false, true] {
+        let world = world(with_daemon);
+        let mut assistant = Assistant::of(&world);
+        let answer = assistant.call("workers_heal", json!({"dry_run": true}));
+        assert_eq!(answer.text(), "No unhealthy workers.");
+        world.crash_for_good([QUEUE]);
+        let answer = assistant.call("workers_heal", json!({"target": QUEUE, "dry_run": true}));
+        assert_eq!(answer.facts()["summary"], "Would heal 1 worker.", "{answer:?}");
+        assert_eq!(answer.facts()["would_heal"][0]["unit"], QUEUE);
+        assert_eq!(answer.text(), "Would heal 1 worker.\nlerd-queue-myapp would be healed (failed).");
+        assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "failed");
+        assistant.end();
+    }
+}
+
+#[test]
 fn two_at_once_do_not_mix() {
     for with_daemon in [false, true] {
         let world = world(with_daemon);
         world.crash_for_good([QUEUE, VITE]);
         let mut assistant = Assistant::of(&world);
-        let calls = [QUEUE, VITE].map(|unit| (unit, assistant.begin_call("workers_heal", json!({"unit": unit}))));
+        let calls = [QUEUE, VITE].map(|unit| (unit, assistant.begin_call("workers_heal", json!({"target": unit}))));
         let health = assistant.call("workers_health", json!({}));
         assert_eq!(health.result["isError"], false, "others are answered meanwhile");
         for (unit, call) in calls {

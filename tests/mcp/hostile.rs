@@ -105,7 +105,7 @@ fn what_is_not_known_is_refused() {
     assert_eq!(answer["error"]["code"], -32601, "{answer}");
     let answer = session.ask("resources/list", &json!({}));
     assert!(answer["error"]["code"] == -32601 || answer["result"]["resources"] == json!([]), "{answer}");
-    let answer = session.ask("tools/call", &json!({"name": "workers_stop"}));
+    let answer = session.ask("tools/call", &json!({"name": "workers_restart"}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     let arguments = [
         json!({"unit": {"$ref": "#"}}),

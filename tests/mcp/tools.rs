@@ -102,7 +102,7 @@ fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
     world.start_unit("private.service");
     let mut assistant = Assistant::of(&world);
     let unknown = |name: &str, hint: &str| format!("no worker named {name:?}; {hint}");
-    for tool in ["workers_heal", "worker_explain", "worker_logs"] {
+    for tool in ["workers_heal", "worker_explain", "worker_logs", "workers_stop"] {
         let answer = assistant.call(tool, json!({"target": "myap/queue"}));
         assert_eq!(answer.complaint(), unknown("myap/queue", "did you mean \"myapp/queue\"?"), "{tool}");
         let answer = assistant.call(tool, json!({"target": "private"}));
@@ -111,6 +111,8 @@ fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
         assert!(answer.complaint().starts_with("no worker named \"\""), "{tool}: empty is not everything");
     }
     for (tool, arguments, complaint) in [
+        ("workers_stop", json!({}), "`target` is missing: name a unit, SITE/WORKER or a site"),
+        ("workers_heal", json!({"dry_run": "no"}), "`dry_run` has to be true or false, not \"no\""),
         ("worker_logs", json!({}), "`target` is missing: name a unit, SITE/WORKER or a site"),
         (
             "worker_logs",
@@ -127,8 +129,8 @@ fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
     ] {
         assert_eq!(assistant.call(tool, arguments.clone()).complaint(), complaint, "{tool} {arguments}");
     }
-    let answer = assistant.call("workers_stop", json!({}));
-    assert_eq!(answer.error, "there is no tool \"workers_stop\"", "that is no call of a tool");
+    let answer = assistant.call("workers_restart", json!({}));
+    assert_eq!(answer.error, "there is no tool \"workers_restart\"", "that is no call of a tool");
     world.config("refresh: soon\n");
     let answer = assistant.call("workers_health", json!({}));
     assert!(answer.complaint().contains("config.yaml:1:10: "), "{}", answer.complaint());

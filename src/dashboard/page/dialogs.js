@@ -1,12 +1,13 @@
-// The two dialogs: why a worker is as it is, and for how long to pause.
+// The dialogs: why a worker is as it is, for how long to pause, and whether to stop it.
 
 import * as calls from "./calls.js";
 import { element, nameOf, say, sign } from "./words.js";
 
 const explain = document.getElementById("explain");
 const pause = document.getElementById("pause");
+const stop = document.getElementById("stop");
 
-for (const dialog of [explain, pause]) {
+for (const dialog of [explain, pause, stop]) {
   dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
   // A click beside it.
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
@@ -71,4 +72,27 @@ export function askPause(target, name, done) {
   }
   pause.showModal();
   pause.querySelector("[data-for]").focus();
+}
+
+// Asks whether to stop a worker, and does.
+export function askStop(worker, done) {
+  const [yes, no, problem] = ["stop-yes", "stop-no", "stop-error"].map((id) => document.getElementById(id));
+  say(document.getElementById("stop-title"), `Stop ${nameOf(worker)}?`);
+  say(problem, "");
+  yes.disabled = false;
+  no.onclick = () => stop.close();
+  yes.onclick = async () => {
+    yes.disabled = true;
+    try {
+      const { failed } = await calls.post("/api/stop", { targets: [worker.unit] });
+      if (failed.length) throw new Error(failed[0].error);
+      stop.close();
+      done();
+    } catch (error) {
+      say(problem, `It is not stopped: ${error.message}.`);
+    }
+    yes.disabled = false;
+  };
+  stop.showModal();
+  no.focus();
 }

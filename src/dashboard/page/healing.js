@@ -46,7 +46,7 @@ export async function heal(targets, refresh) {
     await calls.heal(targets, ({ name, data }) => {
       if (name === "plan") {
         for (const worker of data.unhealthy) step(worker.unit, nameOf(worker), "in line");
-        for (const { worker, reason } of data.left_alone) step(worker.unit, nameOf(worker), "left alone", reason);
+        for (const { worker, reason } of data.left_alone) step(worker.unit, nameOf(worker), "not healed", reason);
       } else if (name === "result") {
         const { healed, failed } = data;
         summary = !healed.length && !failed.length
@@ -98,7 +98,7 @@ const STEPS = {
   starting: ["play", "busy", "started, has to stay up"],
   healed: ["check", "good", "healed"],
   failed: ["cross", "bad", "failed"],
-  "left alone": ["bars", "quiet", "left alone"],
+  "not healed": ["bars", "quiet", "not healed"],
   "not known": ["question", "bad", "not known"],
 };
 
@@ -114,7 +114,7 @@ function draw() {
     say(more, "");
   } else if (healing) {
     const done = [...steps.values()].filter(({ step }) => step === "healed" || step === "failed").length;
-    const all = [...steps.values()].filter(({ step }) => step !== "left alone").length;
+    const all = [...steps.values()].filter(({ step }) => step !== "not healed").length;
     say(title, "Healing…");
     say(more, all ? `${done} of ${all} done` : "");
   } else if (unhealthy.length) {

@@ -8,7 +8,7 @@ import * as dialogs from "./dialogs.js";
 import * as healing from "./healing.js";
 import * as timeline from "./timeline.js";
 import * as grid from "./workers.js";
-import { PHASES, clock, element, isFailing, keep, moment, plural, say, sign, time } from "./words.js";
+import { PHASES, clock, element, isFailing, keep, moment, nameOf, plural, say, sign, time } from "./words.js";
 
 // How many events are kept, and shown.
 const KEPT = 10_000;
@@ -24,6 +24,7 @@ const at = (id) => document.getElementById(id);
 
 const actions = {
   heal: (worker) => healing.heal([worker.unit], refresh),
+  stop: (worker) => dialogs.askStop(worker, refresh),
   explain: (worker) => dialogs.showExplanation(worker),
   async pauseOrResume(target, paused, name = target) {
     if (!paused) return dialogs.askPause(target, name || "everything", refresh);
@@ -126,7 +127,7 @@ function gone({ status, message }) {
   known.lost ??= Date.now();
   const bar = at("gone");
   const title = status === 403 ? "This page is of an earlier dashboard" : status === 0 ? "The dashboard is gone" : "The daemon is gone";
-  const hint = status === 403 ? "" : " What is shown is the last that was known; it goes on by itself.";
+  const hint = status === 403 ? "" : " You see the last that was known; the page goes on by itself.";
   keep(bar, ["title", "why"], (it) => it, (it) => element(it === "title" ? "strong" : "span"));
   say(bar.children[0], title);
   say(bar.children[1], `${sentenceCase(message)}.${hint}`);
@@ -155,19 +156,37 @@ function draw() {
   document.title = failing.length ? `(${failing.length}) failing – workerheal` : "workerheal";
   icon(failing.length ? "#c4314b" : "#1f8a55");
   notices(status);
-  grid.show(workers, status.pauses, actions);
+  drawWorkers();
   drawPast();
+}
+
+function drawWorkers() {
+  if (known.status) grid.show(known.workers, known.status.pauses, actions, healed());
+}
+
+// For each unit that was down and came back, how long that took.
+function healed() {
+  const units = new Map();
+  for (const { data } of known.events.values()) {
+    const { unit, phase, downtime_ms: downtime } = data;
+    if (phase === "healed" && downtime !== undefined) units.set(unit, `healed in ${time(downtime)}`);
+    else if (phase === "recovered" && downtime !== undefined) units.set(unit, `recovered in ${time(downtime)}`);
+    else units.delete(unit);
+  }
+  return units;
 }
 
 function notices(status) {
   const all = status.pauses.map((pause) => {
-    const what = { everything: "Healing of everything", site: `Healing of the site ${pause.name}`, unit: `Healing of ${pause.name}` }[pause.kind];
-    const left = pause.ends_in_ms === undefined ? "until it is resumed" : `for another ${roughly(pause.ends_in_ms)}`;
-    return { key: `${pause.kind} ${pause.name ?? ""}`, text: `${what} is paused, ${left}.`, target: pause.name ?? "" };
+    const what = { everything: "everything", site: `the site ${pause.name}`, unit: called(pause.name) }[pause.kind];
+    const left = pause.ends_in_ms === undefined ? "until you resume it" : `for another ${roughly(pause.ends_in_ms)}`;
+    return { key: `${pause.kind} ${pause.name ?? ""}`, text: `You paused ${what} ${left}.`, target: pause.name ?? "" };
   });
   if (status.stop_marker) all.unshift({ key: "marker", text: "Everything was stopped on purpose: nothing is healed." });
   if (!status.manager.reachable)
     all.unshift({ key: "manager", bad: true, text: `The service manager cannot be reached, nothing is healed: ${status.manager.error}` });
+  if (status.config_error)
+    all.unshift({ key: "config", bad: true, text: `The configuration cannot be used, an earlier one is: ${status.config_error}` });
   if (status.registry.error)
     all.unshift({ key: "registry", bad: true, text: `The registry cannot be used, an earlier one is: ${status.registry.error}` });
   for (const warning of status.registry.warnings ?? []) all.push({ key: `registry ${warning}`, text: warning });
@@ -186,6 +205,15 @@ function notices(status) {
   const paused = status.pauses.some(({ kind }) => kind === "everything");
   at("pause-all").hidden = paused;
 }
+
+// What people call the worker of a unit.
+function called(unit) {
+  const worker = known.workers.find((worker) => worker.unit === unit);
+  return worker ? nameOf(worker) : unit;
+}
+
+// The sentence of an event, which begins with the unit.
+const inWords = ({ unit, text }) => (unit && text.startsWith(unit) ? called(unit) + text.slice(unit.length) : text);
 
 // A long time without its seconds, which nobody waits for.
 const roughly = (ms) => (ms > 90_000 ? time(Math.ceil(ms / 60_000) * 60_000) : time(Math.ceil(ms / 1000) * 1000));
@@ -207,7 +235,7 @@ function line({ data }) {
     element("time", { datetime: data.time }, moment(when)),
     sign(picture),
     element("span.word", {}, data.phase),
-    element("span.sentence", {}, data.text),
+    element("span.sentence", {}, inWords(data)),
   );
 }
 
@@ -226,6 +254,7 @@ function tell(text) {
 }
 
 healing.listen(refresh);
+grid.listen(drawWorkers);
 icon("#1f8a55");
 at("pause-all").addEventListener("click", () => actions.pauseOrResume("", false, "everything"));
 let resized;

@@ -8,20 +8,56 @@ const sites = document.getElementById("sites");
 // Which pause holds a target, if any: "unit", "site" or "everything".
 const pausedBy = (pauses, kind, name) => pauses.find((pause) => pause.kind === kind && pause.name === name);
 
-// `actions`: heal, pause, resume and explain, each for a worker or a site.
-export function show(workers, pauses, actions) {
+// From this many workers on, each is a line in place of a card, and can be searched for.
+const MANY = 30;
+
+const [find, search, found] = ["find", "search", "found"].map((id) => document.getElementById(id));
+
+// Has the list shown again when what is searched for changes; `/` goes there, and Escape shows all.
+export function listen(again) {
+  find.addEventListener("submit", (event) => event.preventDefault());
+  search.addEventListener("input", again);
+  search.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    search.value = "";
+    again();
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, dialog") || event.ctrlKey || event.metaKey || event.altKey;
+    if (event.key !== "/" || typing || find.hidden) return;
+    event.preventDefault();
+    search.select();
+    search.focus();
+  });
+}
+
+// Whether each word that is searched for is in what is seen of a worker.
+function matches(worker, words) {
+  const seen = [nameOf(worker), worker.unit, stateOf(worker), worker.reason, isFailing(worker) ? "failing" : ""];
+  const text = seen.join(" ").toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+// `actions`: heal, pause, resume, stop and explain, each for a worker or a site. `healed`: how long it took.
+export function show(all, pauses, actions, healed) {
+  const many = all.length >= MANY;
+  find.hidden = !many;
+  sites.classList.toggle("compact", many);
+  const words = many ? search.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
+  const workers = words.length ? all.filter((worker) => matches(worker, words)) : all;
+  say(found, words.length ? `${workers.length} of ${all.length}` : "");
   const groups = new Map();
   for (const worker of workers) {
     if (!groups.has(worker.site)) groups.set(worker.site, []);
     groups.get(worker.site).push(worker);
   }
-  say(document.getElementById("no-workers"), workers.length ? "" : "No worker is loaded that the configuration covers.");
+  say(document.getElementById("no-workers"), workers.length ? "" : all.length ? "No worker matches." : "No workers found; see `workerheal check`.");
   keep(
     sites,
     [...groups],
     ([site]) => `site ${site}`,
     ([site]) => group(site, actions),
-    (node, [site, members]) => updateGroup(node, site, members, pauses, actions),
+    (node, [site, members]) => updateGroup(node, site, members, pauses, actions, healed),
   );
   tick();
 }
@@ -36,7 +72,7 @@ function group(site, actions) {
   return node;
 }
 
-function updateGroup(node, site, members, pauses, actions) {
+function updateGroup(node, site, members, pauses, actions, healed) {
   const failing = members.filter(isFailing).length;
   say(node.querySelector(".count"), failing ? `${failing} of ${members.length} failing` : plural(members.length, "worker"));
   node.paused = Boolean(pausedBy(pauses, "site", site));
@@ -47,7 +83,7 @@ function updateGroup(node, site, members, pauses, actions) {
     members,
     (worker) => worker.unit,
     (worker) => card(worker, actions),
-    (node, worker) => updateCard(node, worker, pauses),
+    (node, worker) => updateCard(node, worker, pauses, healed.get(worker.unit)),
   );
 }
 
@@ -68,7 +104,7 @@ function card(worker, actions) {
   const name = nameOf(worker);
   const node = element("li.card", { "data-unit": worker.unit });
   const state = element("p.state", {}, element("span.sign-place"), element("span.word"));
-  const facts = element("p.facts", {}, element("span.wait"), element("span.tries"), element("span.uptime"));
+  const facts = element("p.facts", {}, element("span.wait"), element("span.tries"), element("span.uptime"), element("span.healed"));
   node.append(
     element("div.card-head", {}, element("h4", { title: worker.unit }, taskOf(worker)), state),
     facts,
@@ -79,13 +115,14 @@ function card(worker, actions) {
       {},
       button("Heal", `Heal ${name}`, "heal", () => actions.heal(node.worker)),
       button("Pause", `Pause ${name}`, "pause", () => actions.pauseOrResume(node.worker.unit, node.paused, name)),
+      button("Stop", `Stop ${name}`, "stop", () => actions.stop(node.worker)),
       button("Explain", `Explain ${name}`, "explain", () => actions.explain(node.worker)),
     ),
   );
   return node;
 }
 
-function updateCard(node, worker, pauses) {
+function updateCard(node, worker, pauses, healed) {
   node.worker = worker;
   node.paused = Boolean(pausedBy(pauses, "unit", worker.unit));
   say(node.querySelector("h4"), taskOf(worker));
@@ -99,11 +136,13 @@ function updateCard(node, worker, pauses) {
   say(node.querySelector(".word"), stateOf(worker));
   say(node.querySelector(".tries"), worker.attempts && worker.phase !== "gave-up" ? plural(worker.attempts, "attempt") : "");
   say(node.querySelector(".last-error"), worker.phase === "up" ? "" : (worker.last_error ?? ""));
-  const [heal, pause] = node.querySelectorAll("button");
+  say(node.querySelector(".healed"), worker.phase === "up" ? (healed ?? "") : "");
+  const [heal, pause, stop] = node.querySelectorAll("button");
   const busy = ["starting", "proving"].includes(worker.phase);
   heal.hidden = worker.phase === "up" && !isFailing(worker);
   heal.disabled = busy;
   label(pause, verb(node), `${verb(node)} ${nameOf(worker)}`);
+  stop.hidden = ["stopped", "down"].includes(worker.phase);
 }
 
 // Brings countdowns and uptimes up to date.

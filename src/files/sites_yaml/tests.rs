@@ -298,8 +298,8 @@ proptest! {
             let entries: Vec<String> = names.iter().map(|name| format!("- name: {name}\n")).collect();
             entries.concat()
         };
-        // Indented, so that it is all of one entry.
-        let broken: Vec<String> = broken.replace('\r', "").lines().map(|line| format!("  {line}\n")).collect();
+        // Indented, so that it is all of one entry. (YAML 1.1 ends lines with all of these.)
+        let broken: Vec<String> = broken.replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "").lines().map(|line| format!("  {line}\n")).collect();
         let broken = broken.concat();
         let text = format!("sites:\n{}- x: 1\n{broken}{}", entries(&before), entries(&after));
         if let Ok(registry) = parse(&text) {

@@ -127,10 +127,11 @@ pub(super) fn events(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock
     }
     for (event, row) in model.events.iter().skip(model.events.len().saturating_sub(room)).zip(rows) {
         let time = event.time.map(|time| clock.time_of_day(time)).unwrap_or_default();
+        let sentence = model.in_words(event).to_string();
         let line = Line::from_iter([
             Span::styled(format!(" {time:8}  "), palette.faint()),
             Span::styled(format!("{:9}  ", event.phase.as_str()), palette.phase(event.phase)),
-            Span::styled(cut(&event.to_string(), usize::from(row.width).saturating_sub(22)), palette.plain()),
+            Span::styled(cut(&sentence, usize::from(row.width).saturating_sub(22)), palette.plain()),
         ]);
         frame.render_widget(line, row);
     }

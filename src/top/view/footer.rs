@@ -12,21 +12,23 @@ use crate::top::model::{Mode, Model, Pane, Tone};
 /// A key and its meaning. With little room, a letter is shown as the first letter of the word that it stands for.
 type Key = (&'static str, &'static str);
 
-const COMMANDS: [Key; 10] = [
+const COMMANDS: [Key; 11] = [
     ("e", "explain"),
     ("h", "heal"),
     ("H", "heal all"),
+    ("s", "stop"),
     ("p", "pause"),
     ("r", "resume"),
     ("l", "logs"),
     ("/", "filter"),
-    ("s", "sort"),
+    ("o", "order"),
     ("?", "help"),
     ("q", "quit"),
 ];
 const IN_PANE: [Key; 7] =
     [("↑↓", "scroll"), ("esc", "back"), ("e", "explain"), ("l", "logs"), ("h", "heal"), ("?", "help"), ("q", "quit")];
 const IN_FILTER: [Key; 3] = [("enter", "keep"), ("esc", "undo"), ("↑↓", "select")];
+const IN_QUESTION: [Key; 2] = [("y", "yes"), ("n", "no")];
 const IN_MENU: [Key; 4] = [("↑↓", "how long"), ("tab", "what"), ("enter", "pause"), ("esc", "back")];
 
 /// Maximum number of lines of a notice.
@@ -40,6 +42,7 @@ pub(super) fn keys(frame: &mut Frame, area: Rect, model: &Model, palette: Palett
             return;
         }
         (Mode::Pause(_), _) => &IN_MENU,
+        (Mode::Confirm(_), _) => &IN_QUESTION,
         (Mode::Commands, Pane::None) => &COMMANDS,
         (Mode::Commands, _) => &IN_PANE,
     };

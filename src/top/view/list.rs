@@ -10,45 +10,56 @@ use super::palette::{Palette, cut, fit, fit_right, width};
 use crate::api::PauseKind;
 use crate::core::report::{Stage, WorkerReport};
 use crate::top::model::Model;
-use crate::top::rows::{Order, Row};
+use crate::top::rows::{Order, Row, is_ill};
 use crate::top::timeline::{Mark, Scale};
 
-const STATE_WIDTH: usize = 8;
-const UPTIME_WIDTH: usize = 7;
+/// The sign and the word of a state.
+const STATE_WIDTH: usize = 10;
+/// Width of the reasons where there are none but short ones, and with little room.
+const WHY_WIDTH: usize = 16;
+const NARROW_WHY_WIDTH: usize = 10;
+const MAX_WHY_WIDTH: usize = 48;
 const ATTEMPTS_WIDTH: usize = 5;
-const NEXT_WIDTH: usize = 10;
 /// Width of names before the timeline gets any.
 const NAME_WIDTH: usize = 20;
 /// Width below which that is halved.
 const NARROW_WIDTH: usize = 45;
-/// Minimum width of a timeline.
+/// Minimum width of a timeline, and its width beside long reasons.
 const MIN_TIMELINE_WIDTH: usize = 10;
+const SHORT_TIMELINE_WIDTH: usize = 12;
 
 /// The width of each column; 0 if it is left out.
 struct Columns {
     name: usize,
-    up: usize,
     tries: usize,
-    next: usize,
+    why: usize,
     timeline: usize,
 }
 
 impl Columns {
-    /// The best layout for this width and this longest name.
-    fn of(room: usize, longest: usize) -> Self {
+    /// The best layout for this width and this longest name. Long reasons get room at the cost of the timeline.
+    fn of(room: usize, longest: usize, long_reasons: bool) -> Self {
         // The marker, and the state with the gap before it.
         let room = room.saturating_sub(2 + 1 + STATE_WIDTH);
         let least = longest.clamp(8, if room < NARROW_WIDTH { NAME_WIDTH / 2 } else { NAME_WIDTH });
-        let mut columns = Self { name: 0, up: 0, tries: 0, next: 0, timeline: 0 };
+        let mut columns = Self { name: 0, tries: 0, why: 0, timeline: 0 };
         let mut left = room.saturating_sub(least);
         let mut take = |wide: usize, gap: usize| {
             let fits = left >= wide + gap;
             left -= if fits { wide + gap } else { 0 };
             if fits { wide } else { 0 }
         };
-        columns.next = take(NEXT_WIDTH, 2);
-        columns.up = take(UPTIME_WIDTH, 2);
+        columns.why = take(WHY_WIDTH, 2);
+        if columns.why == 0 {
+            columns.why = take(NARROW_WHY_WIDTH, 2);
+        }
         columns.tries = take(ATTEMPTS_WIDTH, 1);
+        if long_reasons && columns.why > 0 {
+            let timeline = if left >= SHORT_TIMELINE_WIDTH + 2 { SHORT_TIMELINE_WIDTH + 2 } else { 0 };
+            let more = (left - timeline).min(MAX_WHY_WIDTH - columns.why);
+            columns.why += more;
+            left -= more;
+        }
         if left >= MIN_TIMELINE_WIDTH + 2 {
             columns.timeline = Scale::new(left - 2, std::time::UNIX_EPOCH).columns;
             left -= columns.timeline + 2;
@@ -68,7 +79,8 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
         Row::Worker(worker) => Some(width(&name(worker))),
         Row::Site(..) => None,
     });
-    let columns = Columns::of(usize::from(area.width), longest.max().unwrap_or(0));
+    let is_long = |row: &Row<'_>| matches!(row, Row::Worker(worker) if width(&reason(worker)) > WHY_WIDTH);
+    let columns = Columns::of(usize::from(area.width), longest.max().unwrap_or(0), rows.iter().any(is_long));
     let mut lines = area.rows();
     if let Some(line) = lines.next() {
         frame.render_widget(heading(&columns).style(palette.faint()), line);
@@ -107,15 +119,14 @@ fn cut_site(worker: &WorkerReport, room: usize) -> String {
 }
 
 fn heading(columns: &Columns) -> Line<'static> {
-    let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("STATE", STATE_WIDTH));
-    if columns.up > 0 {
-        text.push_str(&format!("  {}", fit_right("UP", columns.up)));
-    }
+    let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("  STATE", STATE_WIDTH));
     if columns.tries > 0 {
         text.push_str(&format!(" {}", fit_right("TRIES", columns.tries)));
     }
-    if columns.next > 0 {
-        text.push_str(&format!("  {}", fit("NEXT", columns.next)));
+    match columns.why {
+        0 => {}
+        wide @ ..WHY_WIDTH => text.push_str(&format!("  {}", fit("UP OR WHY", wide))),
+        wide => text.push_str(&format!("  {}", fit("UP FOR, OR WHY", wide))),
     }
     match columns.timeline {
         0 => {}
@@ -134,7 +145,7 @@ fn site_line(site: &str, count: usize, model: &Model, clock: &Clock, palette: Pa
     if let Some(pause) = pauses.iter().find(|pause| pause.kind == PauseKind::Site && pause.name == site) {
         let text = match model.ends_at(pause) {
             Some(end) => format!("  paused for another {}", clock.left(end)),
-            None => "  paused until it is resumed".to_owned(),
+            None => "  paused until you resume it".to_owned(),
         };
         line.push_span(Span::styled(text, palette.busy()));
     }
@@ -151,21 +162,18 @@ fn worker_line(
     palette: Palette,
 ) -> Line<'static> {
     let style = palette.worker(worker);
-    let mut line = Line::from_iter([
-        Span::styled(fit(name, columns.name), palette.plain()),
-        Span::styled(format!(" {}", fit(worker.phase.as_str(), STATE_WIDTH)), style),
-    ]);
+    let state = format!(" {} {}", sign(worker), fit(worker.phase.as_str(), STATE_WIDTH - 2));
+    let mut line =
+        Line::from_iter([Span::styled(fit(name, columns.name), palette.plain()), Span::styled(state, style)]);
     let mut cell = |text: String, style| line.push_span(Span::styled(text, style));
-    if columns.up > 0 {
-        let up = worker.up_since.map(|since| clock.up_for(since)).unwrap_or_default();
-        cell(format!("  {}", fit_right(&up, columns.up)), palette.plain());
-    }
     if columns.tries > 0 {
         let tries = if worker.attempts > 0 { worker.attempts.to_string() } else { String::new() };
         cell(format!(" {}", fit_right(&tries, columns.tries)), palette.plain());
     }
-    if columns.next > 0 {
-        cell(format!("  {}", fit(&next(worker, model, clock), columns.next)), style);
+    if columns.why > 0 {
+        let is_well = worker.phase == Stage::Up && worker.reason.is_empty();
+        let style = if is_well { palette.plain() } else { style };
+        cell(format!("  {}", fit(&why(worker, model, clock), columns.why)), style);
     }
     if columns.timeline > 0 {
         clock.changes_at(scale.moves_at());
@@ -180,18 +188,52 @@ fn worker_line(
     line
 }
 
-/// What happens next: the countdown, or the reason for holding.
-fn next(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
-    let pause = model.pause_of(worker);
+/// The sign of a state: its shape tells what the colour tells too.
+fn sign(worker: &WorkerReport) -> &'static str {
     match worker.phase {
-        Stage::Waiting => match model.retry_at(worker) {
-            Some(at) if at > clock.now => format!("in {}", clock.left(at)),
-            _ => "now".to_owned(),
-        },
-        Stage::Due => "now".to_owned(),
-        Stage::Held | Stage::Up if pause.is_some() => "paused".to_owned(),
-        _ => String::new(),
+        _ if worker.on_purpose => "○",
+        Stage::GaveUp => "✗",
+        Stage::Unknown => "?",
+        Stage::Up if worker.healthy => "●",
+        Stage::Held | Stage::Up | Stage::Down if is_ill(worker) => "!",
+        Stage::Waiting | Stage::Due | Stage::Starting | Stage::Proving | Stage::Changing => "◐",
+        Stage::Up => "●",
+        Stage::Held | Stage::Down | Stage::Stopped => "○",
     }
+}
+
+/// For how long it has been up; or what happens next, and why it is not up.
+fn why(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
+    let mut parts = Vec::new();
+    parts.extend(worker.up_since.map(|since| clock.up_for(since)));
+    match worker.phase {
+        Stage::Waiting => parts.push(match model.retry_at(worker) {
+            Some(at) if at > clock.now => format!("again in {}", clock.left(at)),
+            _ => "again now".to_owned(),
+        }),
+        Stage::Due => parts.push("now".to_owned()),
+        // Nothing says that it should be up.
+        Stage::Down if worker.state.is_none() && worker.reason.is_empty() => parts.push("not expected up".to_owned()),
+        Stage::Up if model.pause_of(worker).is_some() => parts.push("paused".to_owned()),
+        Stage::Up if !worker.reason.is_empty() => parts.push(worker.reason.clone()),
+        _ => {}
+    }
+    let separator = if worker.phase == Stage::Up { ", " } else { "; " };
+    let reason = reason(worker);
+    parts.extend((!reason.is_empty()).then_some(reason));
+    parts.join(separator)
+}
+
+/// The reason and the error of a worker that is not up. What happened before to one that is down on purpose is of no
+/// account.
+fn reason(worker: &WorkerReport) -> String {
+    if worker.phase == Stage::Up {
+        return String::new();
+    }
+    let is_meant = worker.on_purpose || matches!(worker.phase, Stage::Stopped | Stage::Down);
+    let error = if is_meant { "" } else { &worker.last_error };
+    let parts: Vec<&str> = [worker.reason.as_str(), error].into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("; ")
 }
 
 /// The block of a condition: also distinguishable by its height alone.

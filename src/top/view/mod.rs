@@ -130,8 +130,10 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
     pane::draw(frame, places.pane, model, clock, palette);
     footer::notice(frame, places.notice, model, clock, palette);
     footer::keys(frame, places.keys, model, palette);
-    if let Mode::Pause(choice) = &model.mode {
-        menu::draw(frame, area, choice, palette);
+    match &model.mode {
+        Mode::Pause(choice) => menu::draw(frame, area, choice, palette),
+        Mode::Confirm(question) => menu::draw_question(frame, area, question, palette),
+        Mode::Commands | Mode::Filter(_) => {}
     }
 }
 
@@ -139,11 +141,9 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
 fn nothing(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
     let text = match (&model.snapshot, &model.daemon) {
         (None, DaemonLink::Trying | DaemonLink::Up) => "Asking the daemon …".to_owned(),
-        (None, DaemonLink::Gone(..)) => {
-            "It is looked for; what it knows appears here as soon as it answers.".to_owned()
-        }
+        (None, DaemonLink::Gone(..)) => "Trying again; the workers appear here as soon as it answers.".to_owned(),
         (Some(snapshot), _) if snapshot.workers.is_empty() => {
-            format!("No worker is loaded that the configuration covers ({}).", snapshot.status.config)
+            format!("No workers found in {}; see `workerheal check`.", snapshot.status.config)
         }
         (Some(_), _) => format!("No worker matches \"{}\"; Esc shows all.", model.filter),
     };

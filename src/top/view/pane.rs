@@ -93,19 +93,20 @@ fn log_lines(log: &FollowedLog, clock: &Clock, palette: Palette, room: usize) ->
 }
 
 /// The keys and their meanings.
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 15] = [
     ("↑ ↓  j k", "select a worker, or scroll the pane that is open"),
     ("PgUp PgDn", "the same by a page; Home and End go to the ends"),
     ("Enter  e", "explain: why the worker is, or is not, being healed"),
     ("l", "logs: follow the log of the worker"),
     ("h", "heal the worker now"),
-    ("H", "heal all that is unhealthy now"),
-    ("p", "pause healing: of the worker, its site or everything; for a time or until it is resumed"),
-    ("r", "resume what is paused; try anew what was given up"),
+    ("H", "heal all that is unhealthy now; asks first"),
+    ("s", "stop the worker, which stays stopped until you start it (h); asks first"),
+    ("p", "pause healing: of the worker, its site or everything; for a time or until you resume it"),
+    ("r", "resume what is paused; try again what was given up"),
     ("/", "filter: show workers with all these words in their name, unit or state"),
-    ("s", "sort by site, trouble, uptime or attempts"),
+    ("o", "order by trouble, site, uptime or attempts"),
     ("Esc", "back: close the pane, then the filter"),
-    ("Ctrl-L", "draw the screen anew"),
+    ("Ctrl-L", "draw the screen again"),
     ("Ctrl-Z", "back to the shell; `fg` returns"),
     ("q", "quit"),
 ];

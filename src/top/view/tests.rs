@@ -116,7 +116,7 @@ fn trouble() -> Model {
             state: Some(State::Failed),
             attempts: 3,
             retry_in: Some(Duration::from_millis(11_500)),
-            last_error: format!("died right after its start: {ERROR}"),
+            last_error: format!("exited right after starting: {ERROR}"),
             ..plain(Stage::Waiting)
         },
     );
@@ -134,13 +134,17 @@ fn trouble() -> Model {
         "lerd-horizon-blog",
         WorkerReport {
             state: Some(State::Failed),
-            reason: "healing of the site blog is paused".into(),
+            on_purpose: true,
+            reason: "you paused the site blog".into(),
+            since: Some(ago(9)),
             retry_in: Some(Duration::from_secs(28 * 60)),
             ..plain(Stage::Held)
         },
     );
     change("lerd-scheduler-docs", WorkerReport { attempts: 1, ..plain(Stage::Starting) });
-    change("lerd-vite-docs", plain(Stage::Stopped));
+    let stopped = WorkerReport { reason: "you stopped it".into(), ..plain(Stage::Stopped) };
+    change("lerd-vite-docs", stopped);
+    change("lerd-horizon-docs", plain(Stage::Down));
     let scheduled = |attempt, error: &str, wait, time| {
         [
             Event { attempt: Some(attempt), error: error.into(), ..event(Phase::Failed, FAILING, time) },
@@ -257,8 +261,9 @@ fn each_trouble_is_seen() {
     let mut model = trouble();
     model.explained = Some(explained());
     see("trouble_200x60", &mut model, 200, 60);
-    press(&mut model, &[KeyCode::Char('s')]);
-    see("trouble_sorted_100x30", &mut model, 100, 30);
+    see("trouble_160x50", &mut model, 160, 50);
+    press(&mut model, &[KeyCode::Char('o')]);
+    see("trouble_by_site_100x30", &mut model, 100, 30);
     see("trouble_40x10", &mut model, 40, 10);
     see("too_small", &mut model, 39, 9);
 }
@@ -305,7 +310,11 @@ fn what_is_typed_and_chosen_is_seen() {
     see("filter", &mut model, 80, 24);
     press(&mut model, &[KeyCode::Char('p'), KeyCode::Tab, KeyCode::Down]);
     see("pause_menu", &mut model, 80, 24);
-    press(&mut model, &[KeyCode::Esc, KeyCode::Char('/'), KeyCode::Char('x')]);
+    press(&mut model, &[KeyCode::Esc, KeyCode::Char('s')]);
+    see("stop_asks", &mut model, 80, 24);
+    press(&mut model, &[KeyCode::Char('n'), KeyCode::Char('H')]);
+    see("heal_all_asks", &mut model, 40, 12);
+    press(&mut model, &[KeyCode::Char('n'), KeyCode::Char('/'), KeyCode::Char('x')]);
     see("nothing_matches", &mut model, 80, 24);
 }
 
@@ -314,7 +323,7 @@ fn what_was_done_is_told() {
     let mut model = trouble();
     model.tell(Tone::Busy, "Healing shop/queue", now());
     see("healing", &mut model, 80, 24);
-    model.tell(Tone::Bad, format!("lerd-queue-shop could not be healed: died right after its start: {ERROR}"), now());
+    model.tell(Tone::Bad, format!("shop/queue could not be healed: exited right after starting: {ERROR}"), now());
     see("not_healed", &mut model, 80, 24);
 }
 
@@ -342,6 +351,11 @@ fn what_holds_for_all_is_told() {
     status.stop_marker = true;
     status.pauses.push(PauseReport { kind: PauseKind::Everything, name: String::new(), ends_in: None });
     see("banners", &mut model, 80, 24);
+    let mut model = self::model(well(), Vec::new());
+    let path = "/home/ann/.config/workerheal/config.yaml";
+    model.snapshot.as_mut().unwrap().status.config_error =
+        format!("{path}:2:9: unknown key `backof`; did you mean `backoff`?");
+    see("configuration_rejected", &mut model, 80, 24);
     see("no_workers", &mut self::model(Vec::new(), Vec::new()), 80, 24);
 }
 

@@ -56,7 +56,7 @@ fn choices(model: &Model) -> String {
     let is_typed = matches!(model.mode, Mode::Filter(_));
     let filter = Some(&model.filter).filter(|filter| !filter.is_empty() && !is_typed);
     let filter = filter.map(|filter| format!(" filter: {} ", cut(filter, 20)));
-    let order = (model.order != Order::Site).then(|| format!(" by {} ", model.order.words()));
+    let order = (model.order != Order::default()).then(|| format!(" by {} ", model.order.words()));
     [filter, order].into_iter().flatten().collect()
 }
 
@@ -85,7 +85,10 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
     if let DaemonLink::Gone(why, since) = &model.daemon {
         let since = clock.time_of_day(*since);
         if model.snapshot.is_some() {
-            say(true, format!("The daemon is gone since {since}; what is below is of then. It is looked for."));
+            say(
+                true,
+                format!("The daemon has not answered since {since}, and this is what it said then. Trying again."),
+            );
         }
         say(true, sentence(why));
     }
@@ -96,6 +99,9 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
     }
     if status.stop_marker {
         say(false, "Everything was stopped on purpose, nothing is healed.".to_owned());
+    }
+    if !status.config_error.is_empty() {
+        say(true, format!("The configuration cannot be used, an earlier one is: {}", status.config_error));
     }
     if !status.registry.error.is_empty() {
         say(true, format!("The registry cannot be used, an earlier one is: {}", status.registry.error));
@@ -109,8 +115,8 @@ fn said(model: &Model, clock: &Clock) -> Vec<Banner> {
         say(
             false,
             match model.ends_at(pause) {
-                Some(end) => format!("Healing of everything is paused, for another {}.", clock.left(end)),
-                None => "Healing of everything is paused, until it is resumed.".to_owned(),
+                Some(end) => format!("You paused everything: nothing is healed for another {}.", clock.left(end)),
+                None => "You paused everything: nothing is healed until you resume it.".to_owned(),
             },
         );
     }
