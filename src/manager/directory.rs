@@ -14,6 +14,7 @@ pub(crate) fn is_gone(path: &Path) -> bool {
 
 /// The directory of a `podman exec` command: `-w DIR`, `--workdir DIR` or `--workdir=DIR`, before the name of the
 /// container.
+#[cfg(any(target_os = "linux", test))]
 pub(super) fn of_container_command(command: &[String]) -> Option<PathBuf> {
     /// Options of podman-exec(1) with a separate value.
     const TAKE_A_WORD: [&str; 9] =

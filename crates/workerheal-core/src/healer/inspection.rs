@@ -88,9 +88,7 @@ impl Healer {
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
         let is_proving = self.incidents.get(name).is_some_and(|incident| incident.attempt_under_way);
-        let was_stopped = matches!(seen.stop, None | Some(StopEvidence::Requested));
-        let has_ended = seen.active == ActiveState::Inactive && !was_stopped;
-        if is_proving && has_ended && !seen.has_job && !taken_along && !in_doubt {
+        if is_proving && ended_by_itself(&seen) && !taken_along && !in_doubt {
             return self.ended(now, name);
         }
         if !in_doubt && verdict != Verdict::Stopped {
@@ -135,11 +133,7 @@ impl Healer {
                 self.wake_group(now, &parent);
             }
         }
-        if let Some(state) = state
-            && !matches!(&verdict, Verdict::Stopped | Verdict::GivenUp)
-            && !matches!(&verdict, Verdict::Held(refusal) if refusal.is_intent())
-            && verdict != Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped))
-        {
+        if let Some(state) = state.filter(|_| is_worth_an_event(&verdict)) {
             self.announce(name, state, &seen);
         }
         if state == Some(State::CrashLooping) {
@@ -248,6 +242,22 @@ impl Healer {
             self.reinspect_in_doubt(now, name);
         }
     }
+}
+
+/// Whether a detected problem is reported: not if a person or an earlier report is behind it.
+fn is_worth_an_event(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Stopped | Verdict::GivenUp => false,
+        Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)) => false,
+        Verdict::Held(refusal) => !refusal.is_intent(),
+        _ => true,
+    }
+}
+
+/// Whether it is down without an error, and nothing shows that it was stopped.
+fn ended_by_itself(seen: &Inspection) -> bool {
+    let was_stopped = matches!(seen.stop, None | Some(StopEvidence::Requested));
+    seen.active == ActiveState::Inactive && !seen.has_job && !was_stopped
 }
 
 /// Whether the signals do not show if it was stopped, or this inspection not if it is enabled, and the verdict depends
