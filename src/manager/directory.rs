@@ -1,7 +1,9 @@
 //! Working directories of units, in the file system and in commands.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(any(target_os = "linux", test))]
+use std::path::PathBuf;
 
 /// Whether there is definitely no such directory (`ENOENT`), or something else in its place (`ENOTDIR`). If it cannot
 /// be accessed, it may exist. This may block on a file system that does not answer.
