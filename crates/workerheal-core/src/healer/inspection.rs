@@ -235,6 +235,10 @@ impl Healer {
             return self.dismiss(now, name, "its failure was cleared, and it is not enabled");
         }
         if self.incidents.get(name).is_some_and(|incident| incident.is_public() || incident.given_up.is_some()) {
+            if seen.oneshot && seen.stop != Some(StopEvidence::Requested) {
+                // Its work is done, by a run that the manager or a person started.
+                return self.recovered(now, name);
+            }
             return self.dismiss(now, name, "it has ended without error");
         }
         self.enter(name, Phase::Off);
@@ -257,7 +261,7 @@ fn is_worth_an_event(verdict: &Verdict) -> bool {
 /// Whether it is down without an error, and nothing shows that it was stopped.
 fn ended_by_itself(seen: &Inspection) -> bool {
     let was_stopped = matches!(seen.stop, None | Some(StopEvidence::Requested));
-    seen.active == ActiveState::Inactive && !seen.has_job && !was_stopped
+    seen.active == ActiveState::Inactive && !seen.has_job && !seen.oneshot && !was_stopped
 }
 
 /// Whether the signals do not show if it was stopped, or this inspection not if it is enabled, and the verdict depends

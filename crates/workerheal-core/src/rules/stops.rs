@@ -70,7 +70,9 @@ impl Case<'_> {
     /// Whether it needs a unit that is up and of which it is unknown when it last went down.
     #[must_use]
     pub fn may_have_been_taken_along(&self) -> bool {
+        // Of one that took its time, that is asked with the first inspection.
         self.history.trigger == Trigger::Automatic
+            && self.seen.deactivation.is_none_or(Deactivation::was_sudden)
             && self.seen.parents.iter().any(|parent| parent.active.is_up() && !parent.stopping && parent.left.is_none())
     }
 

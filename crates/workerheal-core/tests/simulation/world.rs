@@ -600,6 +600,7 @@ impl World {
                 let oneshot = self.manager.is_oneshot(unit);
                 let proof = self.laws.units[unit].proof.unwrap_or_default();
                 if event.phase == Phase::Recovered
+                    && !oneshot
                     && proof < self.policy.stable_after
                     && !self.manager.has_been_up_for(unit, self.policy.stable_after)
                 {
