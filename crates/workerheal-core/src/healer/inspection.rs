@@ -113,7 +113,7 @@ impl Healer {
         }
         incident.taken_along =
             (taken_along && incident.trigger == Trigger::Automatic).then(|| seen.deactivation.unwrap_or_default());
-        incident.stopped_after = seen.run.clone().or(incident.run.clone()).filter(|_| was_told_to_stop);
+        incident.stopped_after = seen.run.clone().filter(|_| was_told_to_stop);
         incident.oneshot = seen.oneshot;
         incident.diagnosed = state;
         if state.is_some() && seen.active.is_down() {
