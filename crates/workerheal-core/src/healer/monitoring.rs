@@ -222,8 +222,7 @@ impl Healer {
             self.saved_state_changed = true;
         }
         let Some(incident) = self.incidents.get_mut(name) else { return };
-        let another_run =
-            has_run_since(incident.run.as_deref().or(incident.stopped_after.as_deref()), seen.run.as_deref());
+        let another_run = has_run_since(incident.run.as_deref(), seen.run.as_deref());
         self.saved_state_changed |= incident.file.is_none() || incident.run.is_none();
         incident.note_file(&seen);
         if incident.run.is_none() {

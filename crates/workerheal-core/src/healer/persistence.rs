@@ -137,7 +137,8 @@ impl Incident {
             }
             SavedPhase::Stopped { run, certain } => {
                 incident.phase = Phase::Stopped;
-                (incident.run, incident.stop_is_certain) = (run, certain);
+                // The stop may have been told before its run was asked for.
+                (incident.run, incident.stop_is_certain) = (run.or(incident.stopped_after.clone()), certain);
             }
         }
         incident

@@ -199,7 +199,7 @@ impl Healer {
         if std::mem::take(&mut unit.stop_ends) || unit.reloads {
             // It took the unit down, perhaps as a dependency: that is known from elsewhere. Unless an inspection shows
             // that the unit had been down for a while by then.
-            unit.job_done = now.earlier(TOLD_WITHIN).filter(|_| !unit.reloads);
+            unit.job_done = unit.job_done.or(now.earlier(TOLD_WITHIN).filter(|_| !unit.reloads));
             return;
         }
         if unit.active.is_up() && !unit.has_job {
