@@ -905,7 +905,8 @@ impl Manager {
         (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
         (truth.taken_along, truth.with_group) = (false, false);
         truth.last_stop = Some(now);
-        if truth.asked {
+        // Of one that its parent takes down in the same moment, it cannot be known whether it was meant.
+        if truth.asked && !lost_its_parent {
             truth.obey = Some(now);
         }
     }
