@@ -48,9 +48,9 @@ happens again and again. workers_heal starts what has failed and waits until it 
 says what it would start. If a heal fails, the cause has to be fixed first, which the log tells: healing again does \
 not help. Every tool that is about a worker takes its name as target.
 
-A worker that is paused, or that its user stopped, is down on purpose, and is not listed as unhealthy; workers_list \
+A worker that is paused, or that the user stopped, is down on purpose, and is not listed as unhealthy; workers_list \
 has all. Leave it so, unless the user asks for it. workers_stop stops a worker for good, workers_pause keeps \
-workerheal from starting things while somebody works on them, and workers_resume lets it go on. workers_list, \
+workerheal from starting things while someone works on them, and workers_resume lets it go on. workers_list, \
 workers_events, workers_pause and workers_resume need workerheal's daemon, the other tools do without.";
 
 /// Why an assistant cannot be served.

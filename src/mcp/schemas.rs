@@ -50,7 +50,7 @@ pub(super) fn list() -> Value {
     let more = object(json!({
         "healthy": flag("Whether nothing is wrong with it. A worker that was stopped counts as healthy."),
         "on_purpose": flag("It is meant not to be healed: leave it so. Left out if not."),
-        "phase": { "enum": Stage::ALL, "description": "What is being done about it. up: it works; down, stopped: down as it should be; held: not healed, see `reason`; waiting: tried again in `retry_in_ms`; gave-up: needs somebody to fix the cause." },
+        "phase": { "enum": Stage::ALL, "description": "What is being done about it. up: it works; down, stopped: down as it should be; held: not healed, see `reason`; waiting: tried again in `retry_in_ms`; gave-up: needs you to fix the cause." },
         "attempts": number("Attempts so far."),
         "retry_in_ms": number("Milliseconds until the next attempt, or until the pause that holds it ends."),
         "reason": text("Why it is not healed, or would not be if it failed now."),

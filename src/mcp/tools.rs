@@ -131,7 +131,7 @@ fn actors() -> Vec<Tool> {
              That usually takes a few seconds, with a progress notification for each start and each end; a worker \
              that is slow to start may take a minute and a half. Without `target` it heals everything that is \
              unhealthy, also what had been given up after too many attempts, but nothing that is down on purpose. \
-             With `target` it also starts what its user stopped, as naming it asks for that; never what is paused \
+             With `target` it also starts what the user stopped, as naming it asks for that; never what is paused \
              or masked. A worker that is up is not touched. If the call is cancelled, what has begun goes on. What \
              could not be healed is in `failed` with the reason: read its log then, instead of healing again. With \
              `dry_run` nothing is started, and `would_heal` says what would be.",
@@ -151,7 +151,7 @@ fn actors() -> Vec<Tool> {
             STOP,
             "Stop workers",
             "Stops a worker, or all of a site, and remembers that this was meant: it stays stopped, also after a \
-             restart, until somebody starts it, which `workers_heal` does when it is named. Only for when the user \
+             restart, until it is started, which `workers_heal` does when it is named. Only for when the user \
              wants it down.",
             &json!({ "target": target("What to stop.") }),
             &["target"],

@@ -82,7 +82,7 @@ fn matches(worker: &WorkerReport, filter: &str) -> bool {
     filter.to_lowercase().split_whitespace().all(|word| seen.contains(word))
 }
 
-/// Whether something is wrong with a worker that nobody meant to be so.
+/// Whether something is wrong with a worker, and not on purpose.
 pub(super) fn is_ill(worker: &WorkerReport) -> bool {
     worker.state.is_some() && !worker.healthy && !worker.on_purpose
 }

@@ -19,7 +19,7 @@ lower=$(readlink -f "${2:-/}")
 here=$(readlink -f "$(dirname "$0")")
 
 if [ "${BOOTED_INSIDE:-}" = '' ]; then
-    # Mounts are seen by nobody else, and gone with the last process.
+    # Mounts are private, and gone with the last process.
     BOOTED_INSIDE=1 exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$program" "$lower"
 fi
 

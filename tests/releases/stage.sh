@@ -6,7 +6,7 @@
 set -eu
 
 if [ "${STAGE_INSIDE:-}" = '' ]; then
-    # Mounts are seen by nobody else, and gone with the last process.
+    # Mounts are private, and gone with the last process.
     STAGE_INSIDE=1 exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$@"
 fi
 lower=$(readlink -f "$1")

@@ -10,7 +10,7 @@ use crate::cli::term::{self, Style};
 pub(super) enum Level {
     /// As it should be.
     Ok,
-    /// Healing works, with a limit that its user should know of.
+    /// Healing works, with a limit that you should know about.
     Warning,
     /// Something is not healed.
     Problem,

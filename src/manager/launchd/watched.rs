@@ -103,7 +103,7 @@ mod tests {
         let seen = history.of(&unit, at(9));
         assert_eq!((seen.up_for, seen.last_run), (None, Some(Duration::from_secs(8))));
         history.saw(&unit, None, Some(2), at(12));
-        assert_eq!(history.of(&unit, at(12)).last_run, None, "one that nobody saw was short");
+        assert_eq!(history.of(&unit, at(12)).last_run, None, "an unseen run was short");
         history.saw(&unit, Some(8), None, at(20));
         history.saw(&unit, Some(9), None, at(23));
         let seen = history.of(&unit, at(24));

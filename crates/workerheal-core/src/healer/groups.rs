@@ -30,11 +30,10 @@ pub(super) struct Group {
 
 impl Healer {
     /// Adds a worker to the group of a unit. Returns whether it is one of many, so that a summary follows.
-    /// many, so that a summary follows.
     pub(super) fn join(&mut self, now: Timestamp, name: &UnitName, parent: &Parent) -> bool {
         self.leave(name);
         let group = self.groups.entry(parent.name.clone()).or_default();
-        // One look is for all of them; but one that failed may bring the unit back where one that was stopped may not.
+        // One inspection serves all of them; but a failed worker may bring the unit back where a stopped one may not.
         let is_news = (group.state, group.left) != (parent.state(), parent.left);
         let others_look = is_news && parent.stops_when_unneeded;
         let others = if others_look { group.children.clone() } else { BTreeSet::new() };

@@ -38,11 +38,10 @@ impl Healer {
         let witnessed = self.units.get(name).is_some_and(|unit| unit.witnessed) && !incident.needs_stop_evidence;
         // Right after its failure it cannot have been disabled, and there is no time to ask.
         let fresh = self.units.get(name).is_some_and(|unit| unit.fresh) && witnessed && incident.attempts == 0;
-        let suspected = incident.suspected;
+        let (suspected, has_stopped_run) = (incident.suspected, incident.stopped_after.is_some());
         if let Some(unit) = self.units.get_mut(name) {
             unit.fresh = false;
         }
-        let has_stopped_run = self.incidents.get(name).is_some_and(|incident| incident.stopped_after.is_some());
         self.enter(name, Phase::Inspecting);
         let detail = Detail {
             stop: !witnessed,
@@ -84,7 +83,7 @@ impl Healer {
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
         let was_told_to_stop = case.was_told_to_stop();
         let group = case.stopped_group().map(ToOwned::to_owned);
-        let is_certain = group.is_some() || case.was_told_to_stop() || seen.stop == Some(StopEvidence::Requested);
+        let is_certain = group.is_some() || was_told_to_stop || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
         let is_proving = self.incidents.get(name).is_some_and(|incident| incident.attempt_under_way);

@@ -301,7 +301,7 @@ impl Manager {
                 };
             }
             ActiveState::Inactive | ActiveState::Failed => {
-                // A start that was refused: whoever asked for it, no person wants it stopped any longer.
+                // A refused start shows that it is wanted up: the stop before it is history.
                 truth.stopped &= !is_refused || truth.asked;
                 truth.down.get_or_insert(now);
                 truth.by_manager = false;

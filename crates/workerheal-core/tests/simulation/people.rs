@@ -399,7 +399,7 @@ impl World {
                 let chosen = above.get(self.people.chance.usize(..=above.len())).copied().unwrap_or(unit);
                 self.people.after(wait, now, Later::Stop(chosen));
                 if self.people.chance.bool() && self.alive {
-                    // And nobody watches.
+                    // And no daemon sees it.
                     let leaves = wait.mul_f64(self.people.chance.f64());
                     self.people.after(leaves, now, Later::NoDaemon(3 * wait));
                 }

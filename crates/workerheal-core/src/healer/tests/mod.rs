@@ -125,7 +125,7 @@ impl Harness {
     #[track_caller]
     fn answers_inspection(&mut self, name: &str, purpose: Purpose, result: Result<Inspection, String>) -> Vec<String> {
         let id = self.healer.incidents.get(&unit(name)).and_then(|incident| incident.inspections.under_way(purpose));
-        self.observe(Fact::Inspected(unit(name), id.expect("nobody wants to look at it"), result))
+        self.observe(Fact::Inspected(unit(name), id.expect("no inspection is under way"), result))
     }
 
     fn list(&mut self, units: &[(&str, ActiveState)]) -> Vec<String> {
