@@ -1,6 +1,6 @@
 # make demo     build, start a private service manager, and watch crashed workers being healed
 # make test     all tests (installs the Debian packages that they need)
-# make simulate a million simulated days, in which no law of healing may be broken
+# make simulate a million simulated days; ends with the first law of healing that is broken
 # make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
 # make fuzz     anything at all for all that reads from outside, a minute each; FUZZ_SECONDS=1200 is longer
 # make chaos    kills the daemon at every step, several hundred points, and sees what becomes of each
