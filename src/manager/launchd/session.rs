@@ -36,7 +36,7 @@ pub(super) enum Request {
 /// The result of a task.
 enum Found {
     List(Result<Vec<(UnitName, ListedState)>, ManagerError>),
-    InspectionId(UnitName, Detail, Answer<Inspection>, Result<Seen, ManagerError>),
+    Inspected(UnitName, Detail, Answer<Inspection>, Result<Seen, ManagerError>),
     Start(UnitName, Start),
 }
 
@@ -129,7 +129,7 @@ impl Session {
             Request::Inspect(unit, detail, answer) => {
                 self.tasks.spawn(async move {
                     let seen = inspector.inspect(&unit, detail).await;
-                    Found::InspectionId(unit, detail, answer, seen)
+                    Found::Inspected(unit, detail, answer, seen)
                 });
             }
             Request::Start { unit, restart, timeout } => {
@@ -165,7 +165,7 @@ impl Session {
     fn found(&mut self, found: Found) {
         match found {
             Found::List(result) => self.listed(result),
-            Found::InspectionId(unit, detail, answer, seen) => {
+            Found::Inspected(unit, detail, answer, seen) => {
                 let seen = seen.map(|seen| self.inspected(&unit, &seen, detail));
                 // The requester may be gone.
                 let _ = answer.send(seen);

@@ -76,7 +76,7 @@ pub(super) enum Signal {
     /// A socket's state changed; whether it has failed.
     Socket(String, bool),
     /// A change without details.
-    InspectionId,
+    Invalidated,
     /// A unit was unloaded.
     Removed(String),
     /// A job was queued for a unit that shuts down the manager.
@@ -204,7 +204,7 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
             }
             let (_, changed, invalidated): (&str, Changed, Vec<&str>) = body.deserialize().ok()?;
             let Changed { active: Some(active), job, auto_restart } = changed else {
-                return invalidated.contains(&"ActiveState").then_some(Signal::InspectionId);
+                return invalidated.contains(&"ActiveState").then_some(Signal::Invalidated);
             };
             match (unit, socket) {
                 (Some(name), _) => {

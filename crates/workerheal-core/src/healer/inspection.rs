@@ -205,17 +205,23 @@ impl Healer {
         let Some(unit) = self.units.get(name) else { return };
         let (condition, was_cleared) = (unit.condition(), unit.cleared == Some(ClearedBy::Person));
         let checked_until = unit.checked_until.filter(|_| seen.transition.is_some());
+        // Signals are newer than the inspection, or on their way.
+        let contradicts = match condition {
+            UnitCondition::Unhealthy => true,
+            UnitCondition::Down => seen.active.is_up(),
+            _ => false,
+        };
         match suspected {
             Some(State::CrashLooping) => self.no_loop(now, name),
             _ if seen.active == ActiveState::Inactive && condition == UnitCondition::Down => {
                 self.is_down_as_it_should_be(now, name, seen, was_cleared);
             }
-            _ if seen.active.is_up() => self.comes_up(now, name),
+            _ if seen.active.is_up() && !contradicts => self.comes_up(now, name),
             // The manager is about to restart it, or it is coming up: signals decide.
             _ => {
                 self.enter(name, Phase::Proving);
-                // Reported late, or for an instant only: if it lasts, inspect again.
-                if condition == UnitCondition::Unhealthy {
+                // If it lasts, inspect again.
+                if contradicts {
                     let Some(incident) = self.incidents.get_mut(name) else { return };
                     let wait =
                         TIMEOUT_MARGIN.saturating_mul(1 << incident.contradictions.min(6)).min(CONTRADICTION_DELAY);

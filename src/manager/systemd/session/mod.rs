@@ -344,7 +344,7 @@ impl Following {
                 let _ = session.changes.send(Change::Unit(status));
                 Ok(())
             }
-            Signal::InspectionId => self.list(session).await,
+            Signal::Invalidated => self.list(session).await,
             Signal::Removed(name) => {
                 let is_aliased = || session.aliases.borrow().values().any(|unit| unit.as_str() == name);
                 if self.covered.iter().any(|pattern| pattern.matches(&name)) || is_aliased() {

@@ -378,3 +378,17 @@ fn an_attempt_that_nobody_saw_the_end_of_spaces_the_next_one_too() {
     harness.sites(both_sites());
     assert_eq!(harness.shows("queue", crashed()).last().map(String::as_str), Some("scheduled queue #2 in 1s"));
 }
+
+#[test]
+fn a_worker_that_dies_while_an_inspection_still_shows_it_up_is_inspected_again() {
+    for end in [ActiveState::Failed, ActiveState::Inactive] {
+        let mut harness = Harness::new();
+        assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+        assert!(harness.goes("queue", ActiveState::Active).is_empty());
+        assert!(harness.goes("queue", end).is_empty());
+        assert!(harness.shows("queue", up(Duration::ZERO)).is_empty());
+        // No list and no further signal is needed for that.
+        let did = harness.after(SECOND);
+        assert!(did.iter().any(|did| did.starts_with("look at queue")), "{end}: {did:?}");
+    }
+}
