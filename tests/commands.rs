@@ -108,7 +108,7 @@ fn logs_are_told_apart_by_worker_and_followed() {
 fn status_and_events_can_be_asked_of_some_workers() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     world.workers([VITE]);
-    world.wait_until("the newcomer", SOON, || row(&world, &[], "shop/vite"));
+    world.wait_until("the newcomer, up", SOON, || row(&world, &[], "shop/vite").filter(|row| row.contains("  up ")));
     let shown = |args: &[&str]| {
         let ran = world.run(&[&["status"], args].concat());
         assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
