@@ -208,12 +208,12 @@ impl Healer {
         // Signals are newer than the inspection, or on their way.
         let contradicts = match condition {
             UnitCondition::Unhealthy => true,
-            UnitCondition::Down => seen.active.is_up(),
+            UnitCondition::Down => seen.active.is_up() || seen.has_job,
             _ => false,
         };
         match suspected {
             Some(State::CrashLooping) => self.no_loop(now, name),
-            _ if seen.active == ActiveState::Inactive && condition == UnitCondition::Down => {
+            _ if seen.active == ActiveState::Inactive && condition == UnitCondition::Down && !contradicts => {
                 self.is_down_as_it_should_be(now, name, seen, was_cleared);
             }
             _ if seen.active.is_up() && !contradicts => self.comes_up(now, name),

@@ -202,6 +202,8 @@ fn stage(unit: &Unit, incident: Option<&Incident>) -> Stage {
         Some(Phase::Proving | Phase::Verifying) if incident.is_some_and(|incident| incident.given_up.is_some()) => {
             Stage::GaveUp
         }
+        // An inspection that is to come shows why it is down.
+        Some(Phase::Proving | Phase::Verifying) if by_itself == Stage::Down => Stage::Changing,
         Some(Phase::Proving | Phase::Verifying) if !unit.active.is_up() => by_itself,
         Some(Phase::Proving | Phase::Verifying) => Stage::Proving,
         Some(Phase::Waiting { .. }) => Stage::Waiting,

@@ -392,3 +392,15 @@ fn a_worker_that_dies_while_an_inspection_still_shows_it_up_is_inspected_again()
         assert!(did.iter().any(|did| did.starts_with("look at queue")), "{end}: {did:?}");
     }
 }
+
+#[test]
+fn a_worker_that_is_stopped_while_an_inspection_still_shows_its_start_is_inspected_again() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert!(harness.goes("queue", ActiveState::Active).is_empty());
+    assert!(harness.goes("queue", ActiveState::Inactive).is_empty());
+    let starting = Inspection { active: ActiveState::Inactive, has_job: true, deactivation: None, ..crashed() };
+    assert!(harness.shows("queue", starting).is_empty());
+    let did = harness.after(SECOND);
+    assert!(did.iter().any(|did| did.starts_with("look at queue")), "{did:?}");
+}
