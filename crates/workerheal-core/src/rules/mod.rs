@@ -231,7 +231,10 @@ impl Case<'_> {
         let held = |refusal: Option<Refusal>| refusal.map(Verdict::Held);
         match rule {
             // A missing directory is worth reporting even for a stopped worker.
-            Rule::Stop => (by_rule && state != State::Orphaned && self.was_stopped()).then_some(Verdict::Stopped),
+            Rule::Stop => {
+                let is_stopped = (by_rule && self.was_stopped()) || self.is_in_a_stopping_group();
+                (state != State::Orphaned && is_stopped).then_some(Verdict::Stopped)
+            }
             Rule::Marker => held(self.context.marker()),
             Rule::Pause => held(self.context.pause(self.unit, self.worker)),
             Rule::Registry => held(self.context.registered(self.worker)),

@@ -42,6 +42,11 @@ impl Case<'_> {
         self.seen.stopped_group().filter(|_| !self.seen.active.is_up())
     }
 
+    /// Whether a group that it is part of is being stopped at this moment, which may be newer than a request to heal it.
+    pub(super) fn is_in_a_stopping_group(&self) -> bool {
+        !self.seen.active.is_up() && self.seen.stopped_groups.iter().any(|group| group.left.is_none())
+    }
+
     /// Whether a start was requested since it was stopped, and refused.
     fn was_refused_since(&self) -> bool {
         // A socket starts it again right after a stop, and by no person's wish.

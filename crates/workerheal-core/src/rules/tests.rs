@@ -1,12 +1,10 @@
 //! The rules, one at a time and against each other.
 
 use super::*;
-use crate::pauses::Pauses;
-use crate::pauses::Target;
+use crate::pauses::{Pauses, Target};
 use crate::policy::Policy;
 use crate::registry::{Registry, Site};
-use crate::units::Restarts;
-use crate::units::{Deactivation, Parent};
+use crate::units::{Deactivation, Parent, Restarts, StoppedGroup};
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -301,12 +299,23 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             conflicts: conflict.then(|| "maint.service".to_owned()).into_iter().collect(),
             triggers: triggered.then(|| "job.timer".to_owned()).into_iter().collect(),
             stopped_groups: grouped
-                .then(|| crate::units::StoppedGroup { name: "app.target".into(), left: None })
+                .then(|| StoppedGroup { name: "app.target".into(), left: None })
                 .into_iter()
                 .collect(),
             ..Inspection::crashed()
         }
     })
+}
+
+#[test]
+fn a_request_overrules_an_earlier_stop_of_the_group_but_not_one_that_is_under_way() {
+    let by_hand = |left| {
+        let group = StoppedGroup { name: "app.target".into(), left };
+        let unit = Inspection { stopped_groups: vec![group], ..crashed() };
+        judged(&unit, History { trigger: Trigger::Request, ..History::default() }).verdict
+    };
+    assert_eq!(by_hand(Some(Duration::from_secs(30))), Verdict::Start);
+    assert_eq!(by_hand(None), Verdict::Stopped);
 }
 
 proptest! {
