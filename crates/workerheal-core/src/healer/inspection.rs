@@ -148,6 +148,10 @@ impl Healer {
                 self.stopped(now, name, &reason.unwrap_or_default());
                 if let Some(incident) = self.incidents.get_mut(name) {
                     incident.stop_is_certain = is_certain;
+                    if seen.stop == Some(StopEvidence::Requested) {
+                        // The journal names the run that the stop ended.
+                        incident.run = seen.run;
+                    }
                 }
             }
             Verdict::Held(refusal) => self.hold(now, name, refusal),

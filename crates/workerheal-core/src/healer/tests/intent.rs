@@ -599,3 +599,19 @@ fn a_start_by_hand_that_fails_at_once_ends_a_stop() {
     let refused = Inspection { result: ServiceResult::StartLimitHit, stop: Some(StopEvidence::Requested), ..crashed() };
     assert_eq!(harness.shows("queue", refused).last().map(String::as_str), Some("start queue"));
 }
+
+#[test]
+fn a_stop_ends_with_the_run_after_it_whenever_the_daemon_is_restarted() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Inactive);
+    let stop = Some(StopEvidence::Requested);
+    let stopped = Inspection { active: ActiveState::Inactive, stop, run: Some("1".into()), ..crashed() };
+    harness.shows("queue", stopped);
+
+    // Before any further inspection; the worker was started and failed while no daemon ran.
+    let mut next = Harness::new();
+    next.healer.restore(harness.healer.saved_state());
+    next.list(&[("queue", ActiveState::Failed)]);
+    let failed = Inspection { stop: None, run: Some("2".into()), ..crashed() };
+    assert_eq!(next.rechecked("queue", failed), ["look at queue and its stop"]);
+}
