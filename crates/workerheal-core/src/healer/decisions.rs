@@ -40,6 +40,9 @@ impl Healer {
         self.leave(name);
         if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Cancelled) {
             self.emit(name, EventPhase::Failed, |event| CANCELLED.clone_into(&mut event.error));
+        } else {
+            // What became of an attempt under way is no longer of interest.
+            self.attempt_was_stopped(now, name);
         }
         let incident = self.incidents.entry(name.clone()).or_insert_with(|| Incident::new(now));
         if trigger == Trigger::Request || incident.phase == Phase::GaveUp {

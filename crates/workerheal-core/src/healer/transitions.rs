@@ -388,8 +388,6 @@ impl Healer {
                 | Phase::Resting,
             )
             | None => {
-                // What became of an attempt whose job was cancelled is unknown, and no longer of interest.
-                self.attempt_was_stopped(now, name);
                 let refuses = self.incidents.get(name).and_then(|incident| incident.refuses.clone());
                 let socket_failed = self.units.get(name).is_some_and(|unit| unit.socket_failed);
                 let suspected = match self.units.get(name).map(Unit::condition) {

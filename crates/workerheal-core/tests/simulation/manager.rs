@@ -50,7 +50,7 @@ struct Truth {
     looks_stopped: bool,
     /// Somebody has asked for a heal since it went down.
     wanted: bool,
-    /// It was disabled since it last came up.
+    /// It was disabled since it last began to come up.
     disabled: bool,
     /// It was disabled after it went down, and after its file had been looked at.
     disabled_while_down: bool,
@@ -292,6 +292,7 @@ impl Manager {
                     up_since: now,
                     longest_uptime: truth.longest_uptime,
                     last_stop: truth.last_stop,
+                    disabled: truth.disabled && truth.down.is_none(),
                     asked: truth.asked,
                     job: truth.job,
                     obey: truth.obey.filter(|_| truth.asked || truth.by_manager),
@@ -312,7 +313,7 @@ impl Manager {
                 truth.obey = truth.obey.filter(|_| truth.asked);
                 (truth.taken_along, truth.kept_seen, truth.reset) = (false, false, false);
                 truth.by_manager |= auto_restart;
-                (truth.disabled_while_down, truth.file_seen) = (false, false);
+                (truth.disabled, truth.disabled_while_down, truth.file_seen) = (false, false, false);
             }
             ActiveState::Deactivating => truth.down = None,
         }
