@@ -143,17 +143,7 @@ impl Healer {
                 self.dismiss(now, name, "its directory is back, and it is down");
             }
             Verdict::Well => self.found_well(now, name, &seen),
-            Verdict::Stopped => {
-                let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
-                self.stopped(now, name, &reason.unwrap_or_default());
-                if let Some(incident) = self.incidents.get_mut(name) {
-                    incident.stop_is_certain = is_certain;
-                    if seen.stop == Some(StopEvidence::Requested) {
-                        // The journal names the run that the stop ended.
-                        incident.run = seen.run;
-                    }
-                }
-            }
+            Verdict::Stopped => self.found_stopped(now, name, seen, group.as_deref(), is_certain),
             Verdict::Held(refusal) => self.hold(now, name, refusal),
             Verdict::GivenUp => self.enter(name, Phase::GaveUp),
             Verdict::Unrecoverable(why) => self.give_up(now, name, &why.to_string()),
@@ -235,6 +225,18 @@ impl Healer {
                     self.set_timer(name, checked_until);
                 }
             }
+        }
+    }
+
+    /// It was stopped, with the group if that was.
+    fn found_stopped(&mut self, now: Timestamp, name: &UnitName, seen: Inspection, group: Option<&str>, certain: bool) {
+        let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
+        self.stopped(now, name, &reason.unwrap_or_default());
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.stop_is_certain = certain;
+        if seen.stop == Some(StopEvidence::Requested) {
+            // The journal names the run that the stop ended.
+            incident.run = seen.run;
         }
     }
 

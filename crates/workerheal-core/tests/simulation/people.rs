@@ -84,6 +84,8 @@ pub struct People {
     pub silent_until: Duration,
     /// Somebody asks for a heal in the next moment in which a worker is looked at, or its start has been cancelled.
     pub heals_in_between: bool,
+    /// Somebody stops the next worker whose start is asked for, before or right after the manager hears of that.
+    pub stops_in_between: bool,
     registry: Arc<Registry>,
 }
 
@@ -105,6 +107,7 @@ impl People {
             journal_gone_until: Duration::ZERO,
             silent_until: Duration::ZERO,
             heals_in_between: false,
+            stops_in_between: false,
             registry: Arc::new(Registry::default()),
         };
         people.write_registry();
@@ -451,6 +454,7 @@ impl World {
                     self.heal_by_hand(unit)?;
                 }
             }
+            Kind::StopNow => self.people.stops_in_between = true,
             Kind::Connect => self.manager.connect(FIRST_HELPER),
         }
         Ok(())
@@ -478,6 +482,13 @@ impl World {
         let Some(unit) = (FIRST_WORKER..FIRST_HELPER).find(lasts_a_moment) else { return Ok(()) };
         self.people.heals_in_between = false;
         self.heal_by_hand(unit)
+    }
+
+    pub fn stop_in_between(&mut self, unit: usize) {
+        if std::mem::take(&mut self.people.stops_in_between) {
+            let soon = Duration::from_micros(self.people.chance.u64(0..3_000));
+            self.people.after(soon, self.now, Later::Stop(unit));
+        }
     }
 
     fn end(&mut self, later: Later) -> Result<(), Breach> {

@@ -252,11 +252,12 @@ pub enum Kind {
     Isolate,
     Shutdown,
     HealNow,
+    StopNow,
     Connect,
 }
 
 impl Kind {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Stop,
         Self::Start,
         Self::Restart,
@@ -297,6 +298,7 @@ impl Kind {
         Self::Isolate,
         Self::Shutdown,
         Self::HealNow,
+        Self::StopNow,
         Self::Connect,
     ];
 }

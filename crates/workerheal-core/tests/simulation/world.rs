@@ -587,6 +587,7 @@ impl World {
                 let told = self.told(unit);
                 self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
                 self.send(Message::Start(unit));
+                self.stop_in_between(unit);
                 self.send_at(self.now + self.policy.timeout, Message::Late(unit, number));
             }
             Action::Probe { unit, .. } => {
