@@ -241,6 +241,8 @@ impl Case<'_> {
             Rule::GivenUp => self.stays_given_up().then_some(Verdict::GivenUp),
             Rule::File => match self.seen.load {
                 LoadState::Masked => Some(Verdict::Held(Refusal::Masked)),
+                // It may still run, and is not started without its directory anyway.
+                LoadState::NotFound | LoadState::BadSetting | LoadState::Error if state == State::Orphaned => None,
                 LoadState::NotFound => Some(Verdict::Unrecoverable(Unrecoverable::NotFound)),
                 LoadState::BadSetting => Some(Verdict::Unrecoverable(Unrecoverable::BadSetting)),
                 LoadState::Error => Some(Verdict::Unrecoverable(Unrecoverable::Unreadable)),

@@ -213,7 +213,10 @@ fn a_worker_is_expected_to_be_up_if_it_is_enabled_and_nothing_else_decides() {
 fn without_its_directory_a_worker_is_an_orphan() {
     let gone = Inspection { directory_gone: true, working_directory: Some("/srv/gone".into()), ..crashed() };
     let held = Verdict::Held(Refusal::DirectoryGone("/srv/gone".into()));
-    assert_eq!(by_rule(&gone), is(State::Orphaned, held));
+    assert_eq!(by_rule(&gone), is(State::Orphaned, held.clone()));
+    // Its unit file went with the directory, and it still runs: neither is worth an attempt, nor a give-up.
+    let removed = Inspection { load: LoadState::NotFound, active: ActiveState::Active, ..gone };
+    assert_eq!(by_rule(&removed), is(State::Orphaned, held));
 }
 
 #[test]

@@ -227,8 +227,8 @@ impl World {
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
         let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
-        if self.people.slow_until >= self.now {
-            // Told seconds late, the end of one job is taken for that of another.
+        if self.people.slow_until >= self.now || self.people.noisy_until >= self.now {
+            // Told seconds late or out of order, the end of one job is taken for that of another.
             self.manager.nothing_need_be_obeyed();
         }
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
@@ -435,8 +435,9 @@ impl World {
                 self.send(Message::Tell(Fact::Inspected(self.names[unit].clone(), id, result)));
             }
             Message::Stop(unit) => {
-                // Of signals that are lost, the rest can look like those of a stop.
-                if !self.manager.stop(unit) && self.people.noisy_until + 10 * SECOND < self.now {
+                // Of signals that are lost or seconds late, the rest can look like those of a stop.
+                let in_doubt = self.people.noisy_until.max(self.people.slow_until) + 10 * SECOND >= self.now;
+                if !self.manager.stop(unit) && !in_doubt {
                     let how = "it was stopped, and no person had stopped it".to_owned();
                     return Err(Breach { law: "only a stop is taken further", how }.of(unit));
                 }
