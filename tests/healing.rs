@@ -412,5 +412,5 @@ fn a_worker_that_ends_without_error_is_not_started_again() {
     events.prove_alive_with(&world, VITE);
     assert_eq!(world.told(QUEUE), ["detected", "starting", "stopped"]);
     let stopped = world.journal(&["WORKERHEAL_UNIT=lerd-queue-myapp", "WORKERHEAL_PHASE=stopped"]);
-    assert!(!text(&stopped[0], "MESSAGE").contains("by its user"), "nobody did: {:#}", stopped[0]);
+    assert!(!text(&stopped[0], "MESSAGE").contains("by its user"), "no person did: {:#}", stopped[0]);
 }

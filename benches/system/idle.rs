@@ -1,7 +1,7 @@
 //! What it costs to watch over workers of which none fails.
 //!
 //! CPU time is that of the program itself, all its children included, and what the manager and the bus
-//! spend more than with nobody watching. Wake-ups are of all its threads. It has settled before the
+//! spend more than without a follower. Wake-ups are of all its threads. It has settled before the
 //! minute begins.
 
 use std::time::Duration;

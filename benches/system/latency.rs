@@ -4,7 +4,7 @@
 //! the kill nor the way of the news to this program counts.
 //!
 //! - **In turns**: each round kills one worker of each contender, one after the other is up again. The
-//!   order rotates, so that nobody always follows the same neighbour; the first rounds do not count.
+//!   order rotates, so that none always follows the same neighbour; the first rounds do not count.
 //! - **A fresh unit for each kill**, because a healer may remember earlier failures. It gets SIGKILL
 //!   straight from here, since a call to the manager would keep that busy at the very moment that
 //!   counts. Where only few units are to be loaded, a few at a time are brought and taken away.

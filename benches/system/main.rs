@@ -8,7 +8,7 @@
 //!   are there together, so that each works under the same load; absolute figures depend on the machine,
 //!   ratios hardly.
 //! - **systemd's own clock**: times are differences of its timestamps, CPU time is the kernel's
-//!   accounting. Nobody measures himself.
+//!   accounting. No process measures itself.
 //! - **The limit** is a client of the session bus that knows the unit and can do nothing else
 //!   ([`client`]).
 //! - **workerheal** is the optimised program as its users have it: its packaged unit, the default

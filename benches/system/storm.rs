@@ -12,9 +12,9 @@
 //! # Where the time goes
 //!
 //! Of 1,000 units, on two processors that share no cache (`perf sched`, `/proc/PID/schedstat`): the manager works
-//! for 2 s whoever asks it, 0.1 s more for workerheal. The rest is how long it waits for a processor meanwhile, 0.3 s
+//! for 2 s whichever client asks it, 0.1 s more for workerheal. The rest is how long it waits for a processor meanwhile, 0.3 s
 //! for the yardstick and 0.6 s for workerheal, though the other one is idle half of the time: whatever the manager
-//! wakes or forks is placed beside it more often when somebody else runs at that moment.
+//! wakes or forks is placed beside it more often when another process runs at that moment.
 //!
 //! - Woken by each message, workerheal pushed the manager aside 15,000 times a storm. With
 //!   `CPUSchedulingPolicy=batch` in its unit that is 3,000 times, and the ratio 1.17 to 1.20 instead of 1.20 to 1.30.

@@ -21,7 +21,7 @@ use crate::setup::Options;
 
 /// What tells this program that a shell asks.
 const VARIABLE: &str = "WORKERHEAL_COMPLETE";
-/// Nobody waits longer for a list.
+/// How long a completion may take to list workers.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
 /// A shell that completions are printed for.

@@ -24,7 +24,7 @@ impl Dashboard {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let page = Page::listen(options, self.listen).await?;
         let url = page.url();
-        let note = "Whoever has this address can heal and pause: keep it to yourself. Ctrl-C ends it.";
+        let note = "Anyone with this address can heal and pause: keep it private. Press Ctrl-C to stop.";
         term::print(format!("{}\n{}\n", style.strong(&url), style.faint(note)))?;
         if let Err(error) = DaemonClient::connect(options).await {
             term::complain(format!("{error}; the page goes on once it runs"));

@@ -99,7 +99,7 @@ pub(super) struct Model {
     pub snapshot: Option<Snapshot>,
     pub histories: HashMap<String, History>,
     pub events: VecDeque<Event>,
-    /// The selected unit, and whether anybody has used it: before that it is the first.
+    /// The selected unit, and whether it has been used; until then it is the first.
     pub selected: Option<String>,
     pub touched: bool,
     pub filter: String,

@@ -366,7 +366,7 @@ impl Outcome {
 /// Delays all operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slow {
-    Nobody,
+    None,
     Parent,
     Children,
     All,
@@ -386,9 +386,9 @@ impl Timing {
         const SHORT: Duration = Duration::from_millis(5);
         const LONG: Duration = Duration::from_millis(500);
         [
-            Self { slow: Slow::Nobody, latency: Duration::ZERO, whim: NO_WHIM },
-            Self { slow: Slow::Nobody, latency: Duration::ZERO, whim: Whim { last_job_first: true, ..NO_WHIM } },
-            Self { slow: Slow::Nobody, latency: Duration::ZERO, whim: Whim { jobs_wait: true, ..NO_WHIM } },
+            Self { slow: Slow::None, latency: Duration::ZERO, whim: NO_WHIM },
+            Self { slow: Slow::None, latency: Duration::ZERO, whim: Whim { last_job_first: true, ..NO_WHIM } },
+            Self { slow: Slow::None, latency: Duration::ZERO, whim: Whim { jobs_wait: true, ..NO_WHIM } },
             Self { slow: Slow::Parent, latency: SHORT, whim: NO_WHIM },
             Self { slow: Slow::Parent, latency: LONG, whim: NO_WHIM },
             Self { slow: Slow::Children, latency: SHORT, whim: NO_WHIM },
@@ -399,7 +399,7 @@ impl Timing {
 
     fn latency_of(self, unit: UnitId) -> Duration {
         let is_slow = match self.slow {
-            Slow::Nobody => false,
+            Slow::None => false,
             Slow::Parent => unit.0 == 0,
             Slow::Children => unit.0 > 0,
             Slow::All => true,

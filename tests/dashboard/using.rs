@@ -185,7 +185,7 @@ fn the_keyboard_is_enough() {
             browser.key("Tab");
             let at = browser.run("document.activeElement.ariaLabel ?? document.activeElement.innerText");
             let visible = browser.run("getComputedStyle(document.activeElement).outlineStyle !== 'none'");
-            assert_eq!(visible, true, "nobody sees that the focus is on {at}");
+            assert_eq!(visible, true, "the focus on {at} is not visible");
             path.push(at.clone());
             if at == name {
                 return;

@@ -1,5 +1,5 @@
 //! No worker that is meant to be up is forgotten: not one that went down with another unit, nor one whose failure
-//! somebody cleared, nor one whose socket no longer listens.
+//! a person cleared, nor one whose socket no longer listens.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -286,7 +286,7 @@ fn wait_until_looked_for(world: &World, unit: &str) {
 }
 
 /// A worker starts and fails while journald does not get to write, in a way of which only the journal knows whether
-/// somebody asked for it (systemd issue 16315).
+/// a start was requested (systemd issue 16315).
 #[test]
 fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_goes_on() {
     let world = world();

@@ -55,7 +55,7 @@ fn a_killed_unit_is_seen_to_fail() {
 #[test]
 fn the_journal_says_which_unit_wrote_what() {
     let sandbox = start();
-    // It goes on: of a process that is gone before journald looks, nobody can tell the unit, and of one that systemd
+    // It goes on: the unit of a process that is gone before journald looks cannot be known, and of one that systemd
     // has not yet moved into its control group, journald believes for a second that it is the manager's.
     let script = r"while echo $HOME; printf 'two\033[1m parts\377\n'; printf '<3>last\n'; do sleep 0.2; done";
     sandbox.write_file("work.sh", script);

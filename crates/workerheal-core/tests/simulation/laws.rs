@@ -10,7 +10,8 @@ use workerheal_core::policy::Policy;
 
 use crate::scenario::{NAMES, SECOND, UNITS};
 
-/// Whoever flaps is given up or waited for, and what the manager refuses is not asked for at once again.
+/// Maximum number of starts of one unit in a quarter of an hour: a worker that flaps is given up or waited for, and a
+/// refused start is not requested again at once.
 const MOST_IN_A_QUARTER: u32 = 300;
 
 /// So soon after a worker is stuck that has to be told.
@@ -36,7 +37,7 @@ pub struct Seen {
     pub stopped_by_user: bool,
     pub masked: bool,
     pub disabled_while_down: bool,
-    pub somebodys_job: bool,
+    pub foreign_job: bool,
     pub parent_down: bool,
     pub partner_up: bool,
     /// It has failed, and its author said that it is not to be started again for that.
@@ -137,13 +138,13 @@ impl Laws {
             return broken("intent wins", "its site, it itself or everything is paused");
         }
         let Some(seen) = record.seen.take() else {
-            return broken("a look before each start", "nobody has looked");
+            return broken("a look before each start", "it was not inspected");
         };
         let against = [
             (seen.stopped_by_user, "its user stopped it"),
             (seen.masked, "it is masked"),
             (seen.disabled_while_down, "it was disabled while it was down"),
-            (seen.somebodys_job, "a job of somebody else is pending"),
+            (seen.foreign_job, "a job of another client is pending"),
             (seen.parent_down, "a unit that it needs is down"),
             (seen.partner_up, "a unit that it conflicts with is up"),
             (seen.left_to_others, "its unit leaves that to others"),
@@ -193,7 +194,7 @@ impl Laws {
         }
     }
 
-    /// The start was refused for somebody else's sake: it was no attempt.
+    /// The start was refused because of another unit: it was no attempt.
     pub fn no_attempt(&mut self, unit: usize) {
         let record = &mut self.units[unit];
         record.attempts = record.attempts.saturating_sub(1);
@@ -307,7 +308,7 @@ impl Laws {
         Ok(())
     }
 
-    /// Whether a worker is stuck, and nobody has heard of that. `since`: when it became so.
+    /// Whether a worker is stuck, and that was not reported. `since`: when it became so.
     pub fn stuck(&mut self, now: Duration, unit: usize, since: Option<Duration>) -> Result<(), Breach> {
         let record = &mut self.units[unit];
         let Some(since) = since else {

@@ -45,7 +45,7 @@
 //! | pause not asked before a start | intent wins |
 //! | refused start asked for again at once | no storm of starts |
 //! | registry not asked before a start | intent wins |
-//! | signals trusted that nobody stopped it | intent wins |
+//! | signals trusted that it was not stopped | intent wins |
 //! | slot not given back | no failed worker is forgotten |
 //! | stop of a worker that is down ignored | intent wins |
 //! | stop of long ago taken for the containers | intent wins |
@@ -159,7 +159,7 @@ fn no_law_is_broken_in_ten_thousand_days() {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while failed.lock().expect("nobody panics with it").len() < enough {
+                while failed.lock().expect("no thread panics while it holds the lock").len() < enough {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
                         break;
@@ -170,18 +170,20 @@ fn no_law_is_broken_in_ten_thousand_days() {
                     match live(Plan::new(seed, life), false) {
                         Ok((more, cells)) => {
                             starts.fetch_add(more, Ordering::Relaxed);
-                            reached.lock().expect("nobody panics with it").merge(cells);
+                            reached.lock().expect("no thread panics while it holds the lock").merge(cells);
                         }
                         Err((breach, ..)) => {
                             eprintln!("seed {seed} breaks the law \"{}\": {}", breach.law, breach.how);
-                            failed.lock().expect("nobody panics with it").push((seed, breach));
+                            failed.lock().expect("no thread panics while it holds the lock").push((seed, breach));
                         }
                     }
                 }
             });
         }
     });
-    if let Some((seed, breach)) = failed.into_inner().expect("nobody panics with it").into_iter().next() {
+    if let Some((seed, breach)) =
+        failed.into_inner().expect("no thread panics while it holds the lock").into_iter().next()
+    {
         let plan = shrunk(Plan::new(seed, life), breach.law);
         let kinds: Vec<Kind> = plan.kinds().collect();
         let Err((breach, at, past)) = live(plan, true) else { panic!("seed {seed} does not replay: {breach:?}") };
@@ -191,7 +193,7 @@ fn no_law_is_broken_in_ten_thousand_days() {
     let (days, took) = ((seeds.end - seeds.start) * LIFE_DAYS, begin.elapsed());
     let a_second = u128::from(days) * 1000 / took.as_millis().max(1);
     println!("{days} simulated days with {starts} starts in {took:.1?}: {a_second} days per second");
-    let (never, table) = reached.into_inner().expect("nobody panics with it").summary();
+    let (never, table) = reached.into_inner().expect("no thread panics while it holds the lock").summary();
     println!("facts, and the phases that they were taken in:\n{table}never reached: {never:?}");
     // A short run need not come everywhere.
     assert!(days < 10_000 || never.is_empty(), "never reached, and no reason is listed: {never:?}");

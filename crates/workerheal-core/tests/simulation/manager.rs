@@ -38,17 +38,17 @@ struct Truth {
     last_stop: Option<Duration>,
     /// Since when it is down.
     down: Option<Duration>,
-    /// Its user stopped it, and nobody has started it since.
+    /// A person stopped it, and it has not been started since.
     stopped: bool,
     /// That can be known: from the journal, or as the end of the stop was told.
     stop_can_be_known: bool,
     /// When the end of a stop was told that only this tells.
     stop_told: Option<Duration>,
-    /// Somebody cleared its failure, and nobody has started it since.
+    /// A person cleared its failure, and it has not been started since.
     cleared: bool,
     /// The end of a start was told while signals were lost or overtook each other, and looks like that of a stop.
     looks_stopped: bool,
-    /// Somebody has asked for a heal since it went down.
+    /// A heal was requested since it went down.
     wanted: bool,
     /// It was disabled since it last began to come up.
     disabled: bool,
@@ -60,7 +60,7 @@ struct Truth {
     job: Option<JobId>,
     /// The manager restarts it by itself, or has done so since it was last down for good.
     by_manager: bool,
-    /// Somebody's start of it ended because a unit that it needs did not come up.
+    /// A person's start of it ended because a unit that it needs did not come up.
     kept: bool,
     directory_gone: bool,
     /// A unit that it needs took it along, as the healer could see.
@@ -216,7 +216,7 @@ impl Manager {
                 }
                 Signal::Reloading(reloading) => self.reloading = reloading,
                 Signal::JobRemoved { unit, kind: JobKind::Stop, result: JobResult::Canceled, .. } => {
-                    // Somebody wants it up after all, unless that was the healer's doing.
+                    // A person wants it up after all, unless the healer did this.
                     if self.overriding == Some(unit.0) {
                         self.truth[unit.0].obey.get_or_insert(now);
                     } else {
@@ -228,7 +228,7 @@ impl Manager {
                     let truth = &mut self.truth[unit.0];
                     truth.kept = true;
                     truth.kept_seen = is_watched[unit.0] && is_kept_loaded && !truth.asked;
-                    // Somebody wanted it up since, which this alone tells of one that was stopped.
+                    // A person wanted it up since, which this alone tells of one that was stopped.
                     truth.looks_stopped |= truth.stopped && !truth.asked && !truth.kept_seen;
                     truth.stopped &= truth.asked;
                 }
@@ -307,7 +307,7 @@ impl Manager {
                 truth.down.get_or_insert(now);
                 truth.by_manager = false;
             }
-            // Somebody has it started, be it for the sake of another unit: that is newer.
+            // It is started, be it for the sake of another unit: that is newer.
             ActiveState::Activating => {
                 (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
                 truth.obey = truth.obey.filter(|_| truth.asked);
@@ -331,7 +331,7 @@ impl Manager {
         is_about_to || (unit.active() != ActiveState::Active && has_just_gone)
     }
 
-    /// A unit goes down. Of a child that is stopped at the same time nobody could tell whether it was meant.
+    /// A unit goes down. Whether a child that is stopped at the same time was meant cannot be known.
     fn takes_along(&mut self, parent: UnitId, active: ActiveState, now: Duration) {
         if active.is_up() {
             return;
@@ -541,7 +541,7 @@ impl Manager {
         !unit.active().is_down() || is_started
     }
 
-    /// The groups that it is part of, and that somebody has stopped or is stopping.
+    /// The groups that it is part of, and that were stopped or are being stopped.
     fn stopped_groups(&self, unit: &Unit) -> Vec<StoppedGroup> {
         let groups = unit.spec().parents.iter().filter(|it| it.bond == Bond::PartOf).map(|it| it.parent);
         let stopped = groups.filter_map(|group| {
@@ -570,7 +570,7 @@ impl Manager {
                 && !(truth.with_group && self.stopped_groups(unit).is_empty()),
             masked: unit.load() == LoadState::Masked,
             disabled_while_down: truth.disabled_while_down,
-            somebodys_job: unit.job().is_some(),
+            foreign_job: unit.job().is_some(),
             parent_down: unit.spec().parents.iter().filter(|it| is_need(it.bond)).any(|it| {
                 let parent = self.model.unit(it.parent);
                 let is_left = parent.spec().stop_when_unneeded && parent.active() == ActiveState::Inactive;
@@ -712,7 +712,7 @@ impl Manager {
             let changed =
                 is.runs() != was.runs() || is.job().is_some() || (was.active().is_up() && !is.active().is_up());
             let is_named = first.contains(&UnitId(other));
-            // What has become of it since the look nobody could know; and a socket fails with its service.
+            // What has become of it since the inspection cannot be known; and a socket fails with its service.
             let is_news = was.state_change() > self.inspected_at[index];
             // The manager stops a pool that nothing needs as soon as it looks, for whatever reason.
             let is_unneeded = was.spec().stop_when_unneeded && is.job().is_some_and(|job| job.kind == JobKind::Stop);
@@ -973,7 +973,7 @@ impl Manager {
         }
     }
 
-    /// What is down and somebody starts is no longer stopped once it is on its way up, see `signals`.
+    /// A unit that is down and is started is no longer stopped once it is on its way up, see `signals`.
     fn person_wants_it_up(&mut self, index: usize) {
         (self.truth[index].obey, self.truth[index].last_stop) = (None, None);
         let is_gone = self.model.unit(UnitId(index)).load() == LoadState::NotFound;
@@ -1037,7 +1037,7 @@ impl Manager {
         (since <= self.model.now()).then_some(since)
     }
 
-    /// Somebody asks for a heal: whatever they wanted before is history.
+    /// A heal is requested: earlier wishes are void.
     pub fn person_wants_it_healed(&mut self, index: usize) {
         let truth = &mut self.truth[index];
         (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
@@ -1063,7 +1063,7 @@ impl Manager {
         let Ok(job) = job else { return false };
         for (truth, state) in self.truth.iter_mut().zip(states) {
             if !state.is_down() {
-                // Whether that was meant for it, nobody can say.
+                // Whether that was meant for it cannot be known.
                 (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
             }
         }

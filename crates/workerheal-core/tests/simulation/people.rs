@@ -69,7 +69,7 @@ struct Wants {
 
 pub struct People {
     chance: Rng,
-    /// When somebody does something next.
+    /// When a person acts next.
     pub next: Duration,
     spontaneous: Duration,
     later: Vec<(Duration, Later)>,
@@ -82,9 +82,9 @@ pub struct People {
     pub slow_until: Duration,
     pub journal_gone_until: Duration,
     pub silent_until: Duration,
-    /// Somebody asks for a heal in the next moment in which a worker is looked at, or its start has been cancelled.
+    /// A person requests a heal in the next moment in which a worker is inspected, or its start has been cancelled.
     pub heals_in_between: bool,
-    /// Somebody stops the next worker whose start is asked for, before or right after the manager hears of that.
+    /// A person stops the next worker whose start is asked for, before or right after the manager hears of that.
     pub stops_in_between: bool,
     registry: Arc<Registry>,
 }
@@ -227,7 +227,7 @@ fn includes(target: &Target, unit: usize) -> bool {
 }
 
 impl World {
-    /// Somebody does something, or something ends.
+    /// A person acts, or an earlier act ends.
     pub fn act(&mut self) -> Result<(), Breach> {
         let now = self.now;
         if let Some(at) = self.people.later.iter().position(|(at, _)| *at <= now) {

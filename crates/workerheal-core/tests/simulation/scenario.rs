@@ -428,7 +428,7 @@ impl Lives {
         let lives_for = match (bad, self.oneshot[unit.0]) {
             (true, _) => Some(Duration::from_millis(chance.u64(1..4_000))),
             (false, true) => Some(Duration::from_millis(chance.u64(1..20_000))),
-            // Most live until somebody ends them, some for hours, some for less.
+            // Most live until they are ended, some for hours, some for less.
             (false, false) => match chance.u8(..10) {
                 0 => Some(interval(chance, MINUTE)),
                 1 | 2 => Some(interval(chance, 4 * HOUR)),

@@ -338,7 +338,7 @@ impl World {
             let Some(message) = self.manager.message(&signal, &self.names) else { continue };
             let may_be_disturbed =
                 !matches!(message, Message::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
-            // That somebody stopped a unit which was down already is told by the end of the job and by nothing
+            // The stop of a unit that was down already is told by the end of the job and by nothing
             // else. It can be lost; that it comes in its order has to be relied on, and D-Bus promises it.
             let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_)));
             let may_be_moved = may_be_disturbed && !is_job_done;

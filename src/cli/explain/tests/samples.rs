@@ -205,7 +205,7 @@ fn well() -> Vec<Sample> {
         Sample::inactive("inactive_oneshot", "It is down, since its work is done.").seen(|seen| seen.oneshot = true),
         Sample::inactive("inactive_stop_unknown", "It is down, and the journal has forgotten why.")
             .stop(StopEvidence::Unknown("the journal has no record of its last run".into())),
-        Sample::inactive("inactive_files_unknown", "It is down, and nobody asked what its files are like.")
+        Sample::inactive("inactive_files_unknown", "It is down, and its unit files were not inspected.")
             .seen(|seen| seen.file = None),
         Sample::inactive("inactive_masked", "It is down and masked.")
             .load(LoadState::Masked)
@@ -355,7 +355,7 @@ fn files() -> Vec<Sample> {
 fn elsewhere() -> Vec<Sample> {
     let redis = "lerd-redis.service";
     vec![
-        Sample::new("foreign_job", "Somebody else is doing something with it.").seen(|seen| seen.has_job = true),
+        Sample::new("foreign_job", "Another client has a job for it.").seen(|seen| seen.has_job = true),
         Sample::new("parent_failed", "What it needs has failed.").parent(redis, ActiveState::Failed, false),
         Sample::new("parent_inactive", "What it needs is down.").parent(redis, ActiveState::Inactive, false),
         Sample::new("parent_activating", "What it needs is on its way up.").parent(

@@ -1,7 +1,7 @@
 //! A model of how systemd treats units: their states, their jobs, and what they do to each other.
 //!
 //! Pure and deterministic: no I/O, no clock, no randomness. Time is a `Duration` since an origin and passes only in
-//! [`Model::advance`]. What a process does is not decided here: whoever advances time or performs an operation is
+//! [`Model::advance`]. What a process does is not decided here: the caller that advances time or performs an operation is
 //! asked for the [`Life`] of each process that is spawned. All that the manager would signal is collected in order, see
 //! [`Model::drain_signals`].
 //!
@@ -434,7 +434,7 @@ impl Model {
     }
 
     /// Changes are signalled when there is nothing else to do, or when a unit's job ends, or when it goes down: of what
-    /// lasts for no time besides, nobody hears.
+    /// lasts for no time besides is not signalled.
     fn signal_changes(&mut self) {
         while let Some(unit) = self.changed.pop() {
             self.signal_change(unit);

@@ -269,7 +269,7 @@ fn a_masked_unit_runs_on_without_its_settings() {
     assert_eq!(model.unit(unit).active(), ActiveState::Failed);
     model.unmask(unit, &mut nothing);
     assert_eq!(model.unit(unit).spec().restart, Restart::Always);
-    assert_eq!(model.unit(unit).active(), ActiveState::Failed, "nobody restarts it now");
+    assert_eq!(model.unit(unit).active(), ActiveState::Failed, "nothing restarts it now");
 }
 
 #[test]

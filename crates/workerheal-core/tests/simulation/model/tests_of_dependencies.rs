@@ -56,7 +56,7 @@ fn a_start_stops_what_conflicts_in_either_direction() {
         assert_eq!(model.unit(started).active(), ActiveState::Active);
         assert_eq!(model.unit(stopped).active(), ActiveState::Inactive);
     }
-    assert!(model.unit(partner).is_stop_logged(1), "as one that somebody asked for");
+    assert!(model.unit(partner).is_stop_logged(1), "like one that was requested");
     model.start(unit, Mode::IgnoreRequirements, &mut good).unwrap();
     assert_eq!(model.unit(partner).active(), ActiveState::Active);
     assert_eq!(model.unit(unit).active(), ActiveState::Active);

@@ -17,7 +17,7 @@ use screen::{Screen, Worker};
 use workerheal_sandbox::{Entry, Sandbox};
 
 const INTRO: &str = "\
-A background worker that has failed stays down until somebody starts it again:
+A background worker that has failed stays down until it is started by hand:
 workerheal does. In the next 20 seconds six workers of three web sites get into
 trouble, each in its own way, and the real daemon deals with it under a systemd
 in a private sandbox: nothing of yours is read, started, stopped or changed.
