@@ -44,6 +44,8 @@ struct Soak<'a> {
     world: &'a World,
     random: fastrand::Rng,
     crashes: Vec<usize>,
+    /// The run of each unit that was killed last: a second kill before the manager has noticed is no further failure.
+    killed: Vec<String>,
     followers: Vec<UnixStream>,
 }
 
@@ -55,8 +57,10 @@ impl Soak<'_> {
     fn crash(&mut self) {
         let at = self.random.usize(..UNITS.len());
         if self.is_up(UNITS[at]) {
+            let run = self.world.show(&service_of(UNITS[at]), "InvocationID");
             self.world.crash(UNITS[at]);
-            self.crashes[at] += 1;
+            self.crashes[at] += usize::from(run != self.killed[at]);
+            self.killed[at] = run;
         }
     }
 
@@ -155,6 +159,7 @@ fn under_faults_of_every_kind_it_accounts_for_each_failure_and_does_not_grow() {
         world: &world,
         random: fastrand::Rng::with_seed(seed),
         crashes: vec![0; UNITS.len()],
+        killed: vec![String::new(); UNITS.len()],
         followers: Vec::new(),
     };
     let begin = Instant::now();
