@@ -48,6 +48,8 @@ pub(super) fn router(options: Options, auth: Auth) -> Router {
         .route("/calls.js", get(async || js(include_str!("page/calls.js"))))
         .route("/words.js", get(async || js(include_str!("page/words.js"))))
         .route("/workers.js", get(async || js(include_str!("page/workers.js"))))
+        .route("/history.js", get(async || js(include_str!("page/history.js"))))
+        .route("/figures.js", get(async || js(include_str!("page/figures.js"))))
         .route("/timeline.js", get(async || js(include_str!("page/timeline.js"))))
         .route("/healing.js", get(async || js(include_str!("page/healing.js"))))
         .route("/dialogs.js", get(async || js(include_str!("page/dialogs.js"))));

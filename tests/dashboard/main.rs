@@ -10,6 +10,7 @@ mod axe;
 mod browser;
 mod healing;
 mod page;
+mod past;
 mod refused;
 mod using;
 

@@ -5,7 +5,9 @@
 
 import * as calls from "./calls.js";
 import * as dialogs from "./dialogs.js";
+import * as figures from "./figures.js";
 import * as healing from "./healing.js";
+import * as history from "./history.js";
 import * as timeline from "./timeline.js";
 import * as grid from "./workers.js";
 import { PHASES, clock, element, isFailing, keep, moment, nameOf, plural, say, sign, time } from "./words.js";
@@ -115,7 +117,7 @@ function take({ name, id, data }) {
   }
   if (name) return;
   known.last = id;
-  known.events.set(id, { id, data });
+  known.events.set(id, { id, data, at: Date.parse(data.time) });
   for (const oldest of known.events.keys()) {
     if (known.events.size <= KEPT) break;
     known.events.delete(oldest);
@@ -220,7 +222,13 @@ const roughly = (ms) => (ms > 90_000 ? time(Math.ceil(ms / 60_000) * 60_000) : t
 
 function drawPast() {
   const events = [...known.events.values()];
-  timeline.show(events, { ...known, width: Math.max(280, at("timeline").clientWidth) });
+  const now = Date.now();
+  const units = history.histories(events);
+  history.close(units, known.workers, now);
+  // Where no more events are kept, nothing is known of the time before the first.
+  const since = events.length < KEPT ? known.since : Math.max(known.since, events[0].at);
+  if (known.status) figures.show(history.figures(units, known.workers, now), known.workers.length, since, now);
+  timeline.show(units, { workers: known.workers, gaps: known.gaps, since, width: Math.max(280, at("timeline").clientWidth), now });
   const latest = events.slice(-SHOWN).reverse();
   at("no-events").hidden = events.length > 0;
   const note = events.length > SHOWN ? `the latest ${SHOWN} of ${events.length}` : "";
