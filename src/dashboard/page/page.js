@@ -158,24 +158,31 @@ function draw() {
   document.title = failing.length ? `(${failing.length}) failing – workerheal` : "workerheal";
   icon(failing.length ? "#c4314b" : "#1f8a55");
   notices(status);
-  drawWorkers();
   drawPast();
+  drawWorkers();
 }
 
 function drawWorkers() {
-  if (known.status) grid.show(known.workers, known.status.pauses, actions, healed());
+  if (known.status) grid.show(known.workers, known.status.pauses, actions, told);
 }
 
-// For each unit that was down and came back, how long that took.
-function healed() {
-  const units = new Map();
-  for (const { data } of known.events.values()) {
-    const { unit, phase, downtime_ms: downtime } = data;
-    if (phase === "healed" && downtime !== undefined) units.set(unit, `healed in ${time(downtime)}`);
-    else if (phase === "recovered" && downtime !== undefined) units.set(unit, `recovered in ${time(downtime)}`);
-    else units.delete(unit);
-  }
-  return units;
+// What the events tell, as of the last look: see `history.js`.
+let past = { units: new Map() };
+const told = {
+  // How long the last failure of a worker took, if it came back since.
+  healed({ unit }) {
+    const { end, downtime } = past.units.get(unit)?.failures.at(-1) ?? {};
+    return downtime === undefined ? "" : `${end} in ${time(downtime)}`;
+  },
+  bar: (worker) => history.bar(past.units.get(worker.unit), worker, past),
+};
+
+function lookBack(events) {
+  const [now, units] = [Date.now(), history.histories(events)];
+  history.close(units, known.workers, now);
+  // Where no more events are kept, nothing is known of the time before the first.
+  const since = events.length < KEPT ? known.since : Math.max(known.since, events[0].at);
+  past = { units, now, since, gaps: known.gaps };
 }
 
 function notices(status) {
@@ -222,13 +229,10 @@ const roughly = (ms) => (ms > 90_000 ? time(Math.ceil(ms / 60_000) * 60_000) : t
 
 function drawPast() {
   const events = [...known.events.values()];
-  const now = Date.now();
-  const units = history.histories(events);
-  history.close(units, known.workers, now);
-  // Where no more events are kept, nothing is known of the time before the first.
-  const since = events.length < KEPT ? known.since : Math.max(known.since, events[0].at);
+  lookBack(events);
+  const { units, now, since } = past;
   if (known.status) figures.show(history.figures(units, known.workers, now), known.workers.length, since, now);
-  timeline.show(units, { workers: known.workers, gaps: known.gaps, since, width: Math.max(280, at("timeline").clientWidth), now });
+  timeline.show(past, known.workers, Math.max(280, at("timeline").clientWidth));
   const latest = events.slice(-SHOWN).reverse();
   at("no-events").hidden = events.length > 0;
   const note = events.length > SHOWN ? `the latest ${SHOWN} of ${events.length}` : "";

@@ -1,7 +1,7 @@
 // The timeline of failures and heals: what the events of the last 24 hours make of each worker, drawn, and as a
 // table that can be read aloud.
 
-import { DAY } from "./history.js";
+import { DAY, timeDown } from "./history.js";
 import { drawn, element, hour, moment, nameOf, plural, say, time } from "./words.js";
 
 const MINUTE = 60 * 1000;
@@ -16,12 +16,12 @@ const ROWS = 24;
 
 // Draws it. `units`: what was seen of each, closed; `since`: from when anything is known; `gaps`: [from, to] of which
 // nothing is.
-export function show(units, { workers, since, gaps, width, now }) {
+export function show({ units, since, gaps, now }, workers, width) {
   const known = new Map(workers.map((worker) => [worker.unit, worker]));
   const rows = [];
   for (const [unit, { failures }] of units) {
     const worker = known.get(unit);
-    const recent = failures.filter((failure) => failure.to > now - DAY);
+    const recent = failures.filter(({ to, asked }) => to > now - DAY && !asked);
     if (recent.length) rows.push({ unit, name: worker ? nameOf(worker) : unit, list: recent });
   }
   rows.sort((a, b) => a.name.localeCompare(b.name));
@@ -67,7 +67,7 @@ function picture(rows, begin, now, blind, width) {
     svg.append(bar("quiet", begin, now));
     for (const [start, end] of blind) if (end > begin) svg.append(bar("unknown", start, end));
     for (const failure of list) {
-      svg.append(bar(failure.end === "stopped" ? "stopped" : "down", failure.from, failure.to));
+      svg.append(bar(failure.end === "stopped" ? "stopped" : "down", ...timeDown(failure)));
       for (const at of failure.tries) {
         if (at > begin) svg.append(drawn("rect", { class: "trying", x: x(at), y: y + 5, width: 4, height: ROW - 10 }));
       }
@@ -102,14 +102,16 @@ function table(rows, now) {
   lines.sort((a, b) => b.from - a.from);
   const body = document.querySelector("#timeline-table tbody");
   body.replaceChildren(
-    ...lines.slice(0, 200).map(({ name, from, to, end, tries }) =>
-      element("tr", {},
+    ...lines.slice(0, 200).map(({ name, ...failure }) => {
+      const { to, end, tries } = failure;
+      const [down, up] = timeDown(failure);
+      return element("tr", {},
         element("th", { scope: "row" }, name),
-        element("td", {}, moment(from)),
-        element("td", {}, time(to - from)),
+        element("td", {}, moment(down)),
+        element("td", {}, time(up - down)),
         element("td", {}, String(tries.length)),
         element("td", {}, ENDS[end] ?? (to === now ? "still down" : "not known")),
-      ),
-    ),
+      );
+    }),
   );
 }

@@ -1,6 +1,7 @@
 // The grid of workers, by site. Cards stay the same elements while they are there: whoever has the focus
 // on one keeps it.
 
+import { drawBar, emptyBar } from "./figures.js";
 import { element, isFailing, keep, nameOf, plural, say, sign, stage, stateOf, taskOf, time } from "./words.js";
 
 const sites = document.getElementById("sites");
@@ -38,8 +39,9 @@ function matches(worker, words) {
   return words.every((word) => text.includes(word));
 }
 
-// `actions`: heal, pause, resume, stop and explain, each for a worker or a site. `healed`: how long it took.
-export function show(all, pauses, actions, healed) {
+// `actions`: heal, pause, resume, stop and explain, each for a worker or a site. `told`: what the events tell of a worker,
+// `healed`, in how much time, and `bar`.
+export function show(all, pauses, actions, told) {
   const many = all.length >= MANY;
   find.hidden = !many;
   sites.classList.toggle("compact", many);
@@ -57,7 +59,7 @@ export function show(all, pauses, actions, healed) {
     [...groups],
     ([site]) => `site ${site}`,
     ([site]) => group(site, actions),
-    (node, [site, members]) => updateGroup(node, site, members, pauses, actions, healed),
+    (node, [site, members]) => updateGroup(node, site, members, pauses, actions, told),
   );
   tick();
 }
@@ -72,7 +74,7 @@ function group(site, actions) {
   return node;
 }
 
-function updateGroup(node, site, members, pauses, actions, healed) {
+function updateGroup(node, site, members, pauses, actions, told) {
   const failing = members.filter(isFailing).length;
   say(node.querySelector(".count"), failing ? `${failing} of ${members.length} failing` : plural(members.length, "worker"));
   node.paused = Boolean(pausedBy(pauses, "site", site));
@@ -83,7 +85,7 @@ function updateGroup(node, site, members, pauses, actions, healed) {
     members,
     (worker) => worker.unit,
     (worker) => card(worker, actions),
-    (node, worker) => updateCard(node, worker, pauses, healed.get(worker.unit)),
+    (node, worker) => updateCard(node, worker, pauses, told),
   );
 }
 
@@ -110,6 +112,7 @@ function card(worker, actions) {
     facts,
     element("p.reason"),
     element("p.last-error"),
+    emptyBar(),
     element(
       "div.card-actions",
       {},
@@ -122,7 +125,7 @@ function card(worker, actions) {
   return node;
 }
 
-function updateCard(node, worker, pauses, healed) {
+function updateCard(node, worker, pauses, told) {
   node.worker = worker;
   node.paused = Boolean(pausedBy(pauses, "unit", worker.unit));
   say(node.querySelector("h4"), taskOf(worker));
@@ -136,7 +139,8 @@ function updateCard(node, worker, pauses, healed) {
   say(node.querySelector(".word"), stateOf(worker));
   say(node.querySelector(".tries"), worker.attempts && worker.phase !== "gave-up" ? plural(worker.attempts, "attempt") : "");
   say(node.querySelector(".last-error"), worker.phase === "up" ? "" : (worker.last_error ?? ""));
-  say(node.querySelector(".healed"), worker.phase === "up" ? (healed ?? "") : "");
+  say(node.querySelector(".healed"), worker.phase === "up" ? told.healed(worker) : "");
+  drawBar(node.querySelector(".bar"), told.bar(worker));
   const [heal, pause, stop] = node.querySelectorAll("button");
   const busy = ["starting", "proving"].includes(worker.phase);
   heal.hidden = worker.phase === "up" && !isFailing(worker);
