@@ -9,6 +9,7 @@ mod common;
 mod axe;
 mod browser;
 mod healing;
+mod many;
 mod page;
 mod past;
 mod refused;

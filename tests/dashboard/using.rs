@@ -1,6 +1,5 @@
 //! What else is done on the page: pausing, asking why, by mouse and by keyboard; and a daemon that comes and goes.
 
-use crate::axe;
 use crate::browser::Browser;
 use crate::common::{DAEMON, SOON, World};
 use crate::page::Page;
@@ -113,41 +112,6 @@ fn a_card_tells_how_long_the_last_failure_took_and_no_line_of_an_error_is_cut_th
     let lines = lines.as_f64().expect("it is a number");
     assert!(lines > 1.0 && (lines - lines.round()).abs() < 0.1, "{lines} lines");
     unharmed(&mut browser);
-}
-
-#[test]
-fn many_workers_are_lines_that_can_be_searched() {
-    let world = world();
-    let units: [String; 40] = std::array::from_fn(|number| format!("lerd-w{number:02}-shop"));
-    world.workers(units.each_ref().map(String::as_str));
-    world.start_daemon();
-    let page = Page::start(&world);
-    let mut browser = Browser::start();
-    browser.open(&page.url);
-    browser.wait("document.querySelectorAll('.compact .card').length === 43");
-    let height = browser.run("document.querySelector('#sites').offsetHeight");
-    assert!(height.as_f64().is_some_and(|height| height < 2500.0), "{height}");
-    break_down(&world);
-    assert_eq!(world.run(&["pause", "shop/w03"]).status, 0);
-    browser.wait("document.querySelectorAll('.card[data-tone=bad]').length === 2");
-    browser.wait("document.querySelectorAll('#notices .notice').length === 1");
-    axe::load(&mut browser);
-    for (width, device) in [(360, "phone"), (1280, "wide")] {
-        browser.size(width, 900);
-        for scheme in ["light", "dark"] {
-            browser.prefer(scheme);
-            axe::check(&mut browser, &format!("a list in {scheme}, {device}"));
-            browser.picture(&format!("many-{scheme}-{device}"));
-        }
-    }
-    browser.key("/");
-    browser.wait("document.activeElement.id === 'search'");
-    browser.call("Input.insertText", serde_json::json!({"text": "shop w1"}));
-    browser.wait("document.querySelectorAll('.card').length === 10");
-    assert_eq!(browser.text("#found"), "10 of 43");
-    browser.key("Escape");
-    browser.wait("document.querySelectorAll('.card').length === 43");
-    assert_eq!(browser.complaints, [""; 0]);
 }
 
 #[test]

@@ -28,16 +28,20 @@ const actions = {
   heal: (worker) => healing.heal([worker.unit], refresh),
   stop: (worker) => dialogs.askStop(worker, refresh),
   explain: (worker) => dialogs.showExplanation(worker),
-  async pauseOrResume(target, paused, name = target) {
-    if (!paused) return dialogs.askPause(target, name || "everything", refresh);
-    try {
-      await calls.post("/api/resume", { targets: target ? [target] : [] });
-    } catch (error) {
-      tell(error.message);
-    }
-    refresh();
-  },
+  pause: (worker, paused) => pauseOrResume(worker.unit, paused, nameOf(worker)),
+  pauseSite: (site, paused) => pauseOrResume(site, paused),
 };
+
+// Nothing as the target is everything.
+async function pauseOrResume(target, paused, name = target) {
+  if (!paused) return dialogs.askPause(target, name || "everything", refresh);
+  try {
+    await calls.post("/api/resume", { targets: target ? [target] : [] });
+  } catch (error) {
+    tell(error.message);
+  }
+  refresh();
+}
 
 // Asks how things are. One question at a time: who asks meanwhile has it asked once more.
 let asking;
@@ -137,7 +141,7 @@ function gone({ status, message }) {
   document.body.dataset.state = "gone";
   say(at("summary"), known.status ? `last heard of at ${clock(known.lost)}` : "");
   if (!known.status) say(at("no-workers"), "Nothing is known of any worker yet.");
-  for (const button of document.querySelectorAll("main button, header button")) button.setAttribute("data-off", "");
+  for (const button of document.querySelectorAll("#heal, #pause-all, #notices button, .site [data-act]:not([data-act=fold])")) button.setAttribute("data-off", "");
 }
 
 const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -163,7 +167,7 @@ function draw() {
 }
 
 function drawWorkers() {
-  if (known.status) grid.show(known.workers, known.status.pauses, actions, told);
+  if (known.status) grid.show(known.workers, known.status.pauses, told);
 }
 
 // What the events tell, as of the last look: see `history.js`.
@@ -203,7 +207,7 @@ function notices(status) {
     const node = element(`div.notice.${bad ? "bad" : "busy"}`, {}, sign(bad ? "bang" : "bars"), element("p"));
     if (target !== undefined) {
       const resume = element("button", { type: "button", "aria-label": `Resume ${target || "everything"}` }, "Resume");
-      resume.addEventListener("click", () => actions.pauseOrResume(target, true));
+      resume.addEventListener("click", () => pauseOrResume(target, true));
       node.append(resume);
     }
     return node;
@@ -266,9 +270,9 @@ function tell(text) {
 }
 
 healing.listen(refresh);
-grid.listen(drawWorkers);
+grid.listen(drawWorkers, actions);
 icon("#1f8a55");
-at("pause-all").addEventListener("click", () => actions.pauseOrResume("", false, "everything"));
+at("pause-all").addEventListener("click", () => pauseOrResume("", false));
 let resized;
 addEventListener("resize", () => {
   clearTimeout(resized);
