@@ -1,5 +1,7 @@
 //! A worker fails, and is healed on the page.
 
+use serde_json::json;
+
 use crate::browser::Browser;
 use crate::page::Page;
 use crate::{break_down, repair, world};
@@ -15,13 +17,16 @@ fn a_failure_is_seen_and_healed_without_a_reload() {
     assert_eq!(browser.run("location.href"), format!("http://{}/", page.host));
     assert_eq!(browser.text("#banner"), "");
     assert_eq!(browser.run("document.title"), "workerheal");
+    let icon = browser.run("document.querySelector('#icon').href");
     browser.run("window.same = true");
     browser.picture("well-light");
 
     break_down(&world);
     browser.wait("document.querySelector('#banner-title').textContent === '2 workers are failing'");
     browser.wait("document.querySelectorAll('.card[data-tone=bad]').length === 2");
+    // A tab in the background tells it, by its title and by another icon.
     browser.wait("document.title === '(2) failing – workerheal'");
+    assert_ne!(browser.run("document.querySelector('#icon').href"), icon);
     browser.picture("failing-light");
     repair(&world);
     browser.click("#heal");
@@ -32,6 +37,7 @@ fn a_failure_is_seen_and_healed_without_a_reload() {
     browser.wait("document.querySelectorAll('.card[data-tone=good]').length === 3");
     browser.picture("healed-light");
     assert_eq!(browser.text("#heal"), "");
+    assert_eq!(browser.run("[document.title, document.querySelector('#icon').href]"), json!(["workerheal", icon]));
     browser.click("#dismiss");
     browser.wait("document.querySelector('#banner').hidden");
     assert_eq!(browser.run("window.same"), true);

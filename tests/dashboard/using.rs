@@ -1,7 +1,8 @@
 //! What else is done on the page: pausing, asking why, by mouse and by keyboard; and a daemon that comes and goes.
 
+use crate::axe;
 use crate::browser::Browser;
-use crate::common::{DAEMON, SOON, World};
+use crate::common::{DAEMON, LIVES, SOON, World};
 use crate::page::Page;
 use crate::{MAIL, QUEUE, VITE, break_down, repair, world};
 
@@ -46,6 +47,7 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
     browser.click("#pause-all");
     browser.click("#pause [data-for='']");
     browser.wait("document.querySelector('#notices').innerText.includes('You paused everything until you resume it.')");
+    browser.wait("document.title === 'Paused – workerheal'");
     assert_eq!(paused(), "Paused everything until you resume it");
     // What fails now stays down, and is nothing to worry about.
     world.crash_for_good([MAIL]);
@@ -190,15 +192,43 @@ fn the_daemon_may_go_and_come_back() {
     browser.wait("!document.querySelector('#gone').hidden");
     let said = browser.text("#gone");
     assert!(said.contains("The daemon is gone") && said.contains("systemctl --user start workerheal"), "{said}");
+    assert_eq!(browser.run("document.title"), "Daemon gone – workerheal");
     browser.picture("gone-light");
     // Changes in the meantime cause no event, and are visible as soon as it is back.
     world.control(&["disable", "--now", MAIL]);
     world.start_unit(DAEMON);
     browser.wait("document.querySelector('#gone').hidden");
+    browser.wait("document.title === 'workerheal'");
     browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word')?.innerText !== 'up'"));
     world.crash(QUEUE);
     browser.wait("document.querySelector('#log').innerText.split('myapp/queue is up again').length === 3");
     unharmed(&mut browser);
+}
+
+#[test]
+fn where_nothing_is_watched_the_page_says_how_to_begin_and_shows_what_is_added() {
+    let world = World::new();
+    world.registry("sites: []\n");
+    world.start_daemon();
+    let page = Page::start(&world);
+    let mut browser = Browser::start();
+    browser.open(&page.url);
+    browser.wait("document.querySelector('#nothing').checkVisibility()");
+    let says = browser.text("#nothing");
+    let config = world.path(".config/workerheal/config.yaml");
+    assert!(says.contains(&format!("no units in {config}")) && says.contains("workerheal init"), "{says}");
+    axe::load(&mut browser);
+    for (width, device) in [(360, "phone"), (1280, "wide")] {
+        browser.size(width, 800);
+        axe::check(&mut browser, &format!("nothing to watch, {device}"));
+        browser.picture(&format!("nothing-light-{device}"));
+    }
+    // As it says.
+    world.worker("my-bot", LIVES);
+    world.config("also_watch:\n  - \"my-bot.service\"\n");
+    browser.wait("document.querySelector('[data-unit=my-bot] .word')?.innerText === 'up'");
+    assert_eq!(browser.text("#nothing"), "");
+    assert_eq!(browser.complaints, [""; 0]);
 }
 
 #[test]

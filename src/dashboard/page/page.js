@@ -139,9 +139,9 @@ function gone({ status, message }) {
   say(bar.children[1], `${sentenceCase(message)}.${hint}`);
   bar.hidden = false;
   document.body.dataset.state = "gone";
+  tab("gone", { 0: "Dashboard gone", 403: "Out of date" }[status] ?? "Daemon gone");
   say(at("summary"), known.status ? `last heard of at ${clock(known.lost)}` : "");
   if (!known.status) say(at("no-workers"), "Nothing is known of any worker yet.");
-  for (const button of document.querySelectorAll("#heal, #pause-all, #notices button, .site [data-act]:not([data-act=fold])")) button.setAttribute("data-off", "");
 }
 
 const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -150,7 +150,6 @@ function here() {
   if (document.body.dataset.state === "here") return;
   document.body.dataset.state = "here";
   at("gone").hidden = true;
-  for (const button of document.querySelectorAll("[data-off]")) button.removeAttribute("data-off");
 }
 
 function draw() {
@@ -158,10 +157,14 @@ function draw() {
   const sites = new Set(workers.map((worker) => worker.site).filter(Boolean)).size;
   const failing = healing.know(workers);
   const where = sites > 0 ? ` on ${plural(sites, "site")}` : "";
-  say(at("summary"), `${plural(workers.length, "worker")}${where}, watched for ${time(status.uptime_ms ?? 0)}`);
-  document.title = failing.length ? `(${failing.length}) failing – workerheal` : "workerheal";
-  icon(failing.length ? "#c4314b" : "#1f8a55");
+  const count = workers.length ? `${plural(workers.length, "worker")}${where}, ` : "";
+  say(at("summary"), `${count}watched for ${time(status.uptime_ms ?? 0)}`);
+  const paused = status.stop_marker || status.pauses.some(({ kind }) => kind === "everything");
+  if (failing.length) tab("failing", `(${failing.length}) failing`);
+  else if (paused) tab("paused", "Paused");
+  else tab("well");
   notices(status);
+  nothing(status, workers);
   drawPast();
   drawWorkers();
 }
@@ -215,8 +218,7 @@ function notices(status) {
   const had = at("notices").contains(document.activeElement);
   keep(at("notices"), all, ({ key }) => key, make, (node, { text }) => say(node.querySelector("p"), text));
   if (had && document.activeElement === document.body) at("main").focus();
-  const paused = status.pauses.some(({ kind }) => kind === "everything");
-  at("pause-all").hidden = paused;
+  at("pause-all").hidden = status.pauses.some(({ kind }) => kind === "everything");
 }
 
 // What people call the worker of a unit.
@@ -255,11 +257,37 @@ function line({ data }) {
   );
 }
 
-function icon(color) {
-  const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="9" fill="${color}"/><path d="M5 17h6l3-8 5 15 3-7h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>`;
-  const link = at("icon");
+// What a tab in the background shows: by colour, shape and word.
+const TABS = {
+  well: ["#1f8a55", "M5 17h6l3-8 5 15 3-7h5"],
+  failing: ["#c4314b", "M16 6v12M16 25v.5"],
+  paused: ["#8a5a00", "M12 9v14M20 9v14"],
+  gone: ["#5b616a", "M6 17h20"],
+};
+
+function tab(state, word) {
+  const title = word ? `${word} – workerheal` : "workerheal";
+  if (document.title !== title) document.title = title;
+  const [color, shape] = TABS[state];
+  const width = state === "well" ? 2.6 : 4;
+  const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="9" fill="${color}"/><path d="${shape}" fill="none" stroke="#fff" stroke-width="${width}" stroke-linecap="round" stroke-linejoin="round"/></svg>`;
   const url = `data:image/svg+xml,${encodeURIComponent(picture)}`;
-  if (link.href !== url) link.href = url;
+  if (at("icon").href !== url) at("icon").href = url;
+}
+
+// What to do where there is nothing to watch.
+function nothing({ registry, config }, workers) {
+  const none = workers.length === 0;
+  at("nothing").hidden = !none;
+  for (const id of ["past", "events"]) at(id).hidden = none && known.events.size === 0;
+  if (!none) return;
+  say(
+    at("nothing-why"),
+    registry.sites
+      ? `There ${registry.sites === 1 ? "is" : "are"} ${plural(registry.sites, "site")} in ${registry.path}, but none of their workers is known to the service manager.`
+      : `There are no sites in ${registry.path}, and no units in ${config}.`,
+  );
+  say(at("nothing-config"), config);
 }
 
 let quiet;
@@ -271,7 +299,7 @@ function tell(text) {
 
 healing.listen(refresh);
 grid.listen(drawWorkers, actions);
-icon("#1f8a55");
+tab("well");
 at("pause-all").addEventListener("click", () => pauseOrResume("", false));
 let resized;
 addEventListener("resize", () => {

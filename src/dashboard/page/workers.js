@@ -4,7 +4,7 @@
 import { drawBar, emptyBar } from "./figures.js";
 import { element, isFailing, keep, nameOf, plural, say, sign, stage, stateOf, taskOf, time } from "./words.js";
 
-const [sites, empty] = ["sites", "no-workers"].map((id) => document.getElementById(id));
+const [sites, marks, empty] = ["sites", "marks", "no-workers"].map((id) => document.getElementById(id));
 
 // Which pause holds a target, if any: "unit", "site" or "everything".
 const pausedBy = (pauses, kind, name) => pauses.find((pause) => pause.kind === kind && pause.name === name);
@@ -121,6 +121,7 @@ export function show(all, pauses, told) {
       updateGroup(node, members, isShown, (card, worker) => updateCard(card, worker, pauses, told));
     },
   );
+  marks.hidden = open === 0;
   foldAll.hidden = groups.size < 2;
   foldAll.dataset.open = String(open > 0);
   say(foldAll, open > 0 ? "Collapse all" : "Expand all");
