@@ -2,7 +2,7 @@
 
 use crate::axe;
 use crate::browser::Browser;
-use crate::common::{DAEMON, LIVES, SOON, World};
+use crate::common::{DAEMON, LIVES, Ran, SOON, World};
 use crate::page::Page;
 use crate::{MAIL, QUEUE, VITE, break_down, repair, world};
 
@@ -134,6 +134,33 @@ fn it_can_be_asked_why() {
     browser.wait("!document.querySelector('#explain').open");
     // The focus is where it was.
     assert_eq!(browser.run("document.activeElement.ariaLabel"), "Explain myapp/queue");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn the_log_of_a_worker_is_followed_until_its_dialog_is_closed() {
+    let world = World::new();
+    world.workers([QUEUE, MAIL]);
+    world.worker(
+        VITE,
+        "ExecStart=sh -c 'echo \"<b>begun</b>\"; until test -e %h/more; do sleep 0.05; done; echo more; sleep infinity'",
+    );
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    browser.click(&format!("[data-unit={VITE}] [data-act=explain]"));
+    browser.wait("document.querySelector('#lines').innerText.includes('<b>begun</b>')");
+    world.write_file("more", "");
+    browser.wait("/\\d\\s*more$/.test(document.querySelector('#lines [data-by=worker]:last-child')?.innerText)");
+    browser.picture("log-light");
+    // Nothing goes on reading.
+    let readers = || Ran::of(world.command("pgrep").args(["-c", "journalctl"])).out;
+    world.wait_until("the reader alone", SOON, || (readers().trim() == "1").then_some(()));
+    browser.key("Escape");
+    world.wait_until("the end of the reader", SOON, || (readers().trim() == "0").then_some(()));
+    // What is no worker has no log here.
+    let strange =
+        "fetch('/api/workers/dbus.service/log', {headers: {'x-workerheal-token': localStorage.getItem('token')}})";
+    assert_eq!(browser.run(&format!("{strange}.then((answer) => answer.status)")), 404);
     unharmed(&mut browser);
 }
 
