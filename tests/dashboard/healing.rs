@@ -9,6 +9,8 @@ use crate::{break_down, repair, world};
 #[test]
 fn a_failure_is_seen_and_healed_without_a_reload() {
     let world = world();
+    // What is being healed is to be seen, however busy the machine is.
+    world.config("refresh: 100ms\nheal: {stable_after: 2s, give_up_after: 3, backoff: {initial: 50ms}}\n");
     world.start_daemon();
     let page = Page::start(&world);
     let mut browser = Browser::start();
