@@ -109,10 +109,11 @@ fn mend(world: &World) {
 fn a_worker_is_seen_explained_and_healed() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
-    let screen = terminal.wait_for_line(&["queue", "waiting", "1", "in 4m "]);
-    assert!(has_line(&screen, &["2 workers: 1 waiting, 1 up"]), "{screen}");
-    assert!(has_line(&screen, &["vite", "up", "<1m"]), "{screen}");
-    assert!(has_line(&screen, &["scheduled", "myapp/queue will be started again in 5m"]), "{screen}");
+    // A busy machine does not tell an uptime at the first look.
+    terminal.wait_for_line(&["queue", "waiting", "1", "in 4m "]);
+    terminal.wait_for_line(&["2 workers: 1 waiting, 1 up"]);
+    terminal.wait_for_line(&["vite", "up", "<1m"]);
+    terminal.wait_for_line(&["scheduled", "myapp/queue will be started again in 5m"]);
     // It is the first, and so it is selected.
     terminal.wait_for_line(&["── myapp/queue (lerd-queue-myapp)"]);
     terminal.wait_for_line(&["waiting (failed), tried once, again in 4m "]);

@@ -1,10 +1,10 @@
-//! Streams of the dashboard, passed on from the daemon.
+//! Streams of the dashboard: what the daemon tells, and the log of a worker.
 //!
-//! A slow browser delays no other: only as much is read from the daemon as the browser has taken, and both ends
-//! disconnect a follower that falls behind.
+//! A slow browser delays no other: only as much is read as the browser has taken, and both ends disconnect a follower
+//! that falls behind.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use crate::api::Refused;
 use crate::client::daemon::{DaemonError, DaemonHealing, Events, StreamItem};
-use crate::core::event::Event as Happening;
+use crate::client::log::{Author, Log};
+use crate::core::event::{Event as Happening, rfc3339};
 
 /// How often an idle stream sends a comment, so that both ends notice a lost connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -49,6 +50,37 @@ pub(super) fn heal(healing: DaemonHealing) -> Response {
     let stream = stream::unfold(Step::Plan(healing), async |step| {
         let (event, next) = step.take().await?;
         Some((Ok::<_, Infallible>(event), next))
+    });
+    server_sent(stream)
+}
+
+/// A line of a log, as the page gets it.
+#[derive(Serialize)]
+struct Line {
+    #[serde(skip_serializing_if = "Option::is_none", with = "rfc3339")]
+    time: Option<SystemTime>,
+    /// `worker`, `manager` or `workerheal`.
+    by: &'static str,
+    text: String,
+}
+
+/// The lines of a log as they come; `error` if it cannot be read any further. Reading ends with the stream.
+pub(super) fn log(log: Log) -> Response {
+    let stream = stream::unfold(Some(log), async |log| {
+        let mut log = log?;
+        match log.next().await {
+            Ok(line) => {
+                let line = line?;
+                let by = match line.author {
+                    Author::Worker => "worker",
+                    Author::Manager => "manager",
+                    Author::Workerheal => "workerheal",
+                };
+                let line = message("", &Line { time: line.time, by, text: line.text });
+                Some((Ok::<_, Infallible>(line), Some(log)))
+            }
+            Err(error) => Some((Ok(message("error", &Refused { error: error.to_string() })), None)),
+        }
     });
     server_sent(stream)
 }

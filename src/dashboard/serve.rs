@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::auth::{Auth, HEADERS, Verdict};
 use super::feed;
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
+use crate::client;
 use crate::client::daemon::{DaemonClient, DaemonError, EventFilter};
 use crate::core::event::UnhealthyWorker;
 use crate::core::report::WorkerReport;
@@ -28,6 +29,8 @@ use crate::setup::Options;
 const MAX_BODY_BYTES: usize = 16 * 1024;
 /// How much of the past the page shows.
 const HISTORY: &str = "24h";
+/// How many past lines of a log it shows.
+const LOG_LINES: usize = 200;
 
 struct DashboardState {
     options: Options,
@@ -48,6 +51,8 @@ pub(super) fn router(options: Options, auth: Auth) -> Router {
         .route("/calls.js", get(async || js(include_str!("page/calls.js"))))
         .route("/words.js", get(async || js(include_str!("page/words.js"))))
         .route("/workers.js", get(async || js(include_str!("page/workers.js"))))
+        .route("/history.js", get(async || js(include_str!("page/history.js"))))
+        .route("/figures.js", get(async || js(include_str!("page/figures.js"))))
         .route("/timeline.js", get(async || js(include_str!("page/timeline.js"))))
         .route("/healing.js", get(async || js(include_str!("page/healing.js"))))
         .route("/dialogs.js", get(async || js(include_str!("page/dialogs.js"))));
@@ -55,6 +60,7 @@ pub(super) fn router(options: Options, auth: Auth) -> Router {
         .route("/api/workers", get(workers))
         .route("/api/unhealthy", get(unhealthy))
         .route("/api/workers/{unit}/explain", get(explain))
+        .route("/api/workers/{unit}/log", get(log))
         .route("/api/events", get(events))
         .route("/api/heal", post(heal))
         .route("/api/pause", post(pause))
@@ -121,6 +127,17 @@ async fn unhealthy(State(state): Shared) -> Result<Json<Vec<UnhealthyWorker>>, R
 async fn explain(State(state): Shared, Path(unit): Path<String>) -> Result<Json<Explained>, Rejection> {
     let explained = state.daemon().await?.explain(&[unit]).await?.pop();
     explained.map(Json).ok_or_else(|| Rejection::new(StatusCode::NOT_FOUND, "this worker is gone"))
+}
+
+async fn log(State(state): Shared, Path(unit): Path<String>) -> Result<Response, Rejection> {
+    // Only of a worker that is covered.
+    let units = state.daemon().await?.select(std::slice::from_ref(&unit)).await?;
+    let [unit] = &units[..] else {
+        return Err(Rejection::new(StatusCode::NOT_FOUND, format!("{unit:?} is not one worker")));
+    };
+    let log = client::log::follow(&state.options, unit, LOG_LINES).await;
+    let log = log.map_err(|error| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    Ok(feed::log(log))
 }
 
 #[derive(Deserialize)]

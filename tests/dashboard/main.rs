@@ -9,7 +9,9 @@ mod common;
 mod axe;
 mod browser;
 mod healing;
+mod many;
 mod page;
+mod past;
 mod refused;
 mod using;
 

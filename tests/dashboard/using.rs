@@ -2,7 +2,7 @@
 
 use crate::axe;
 use crate::browser::Browser;
-use crate::common::{DAEMON, SOON, World};
+use crate::common::{DAEMON, LIVES, Ran, SOON, World};
 use crate::page::Page;
 use crate::{MAIL, QUEUE, VITE, break_down, repair, world};
 
@@ -47,6 +47,7 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
     browser.click("#pause-all");
     browser.click("#pause [data-for='']");
     browser.wait("document.querySelector('#notices').innerText.includes('You paused everything until you resume it.')");
+    browser.wait("document.title === 'Paused – workerheal'");
     assert_eq!(paused(), "Paused everything until you resume it");
     // What fails now stays down, and is nothing to worry about.
     world.crash_for_good([MAIL]);
@@ -116,41 +117,6 @@ fn a_card_tells_how_long_the_last_failure_took_and_no_line_of_an_error_is_cut_th
 }
 
 #[test]
-fn many_workers_are_lines_that_can_be_searched() {
-    let world = world();
-    let units: [String; 40] = std::array::from_fn(|number| format!("lerd-w{number:02}-shop"));
-    world.workers(units.each_ref().map(String::as_str));
-    world.start_daemon();
-    let page = Page::start(&world);
-    let mut browser = Browser::start();
-    browser.open(&page.url);
-    browser.wait("document.querySelectorAll('.compact .card').length === 43");
-    let height = browser.run("document.querySelector('#sites').offsetHeight");
-    assert!(height.as_f64().is_some_and(|height| height < 2500.0), "{height}");
-    break_down(&world);
-    assert_eq!(world.run(&["pause", "shop/w03"]).status, 0);
-    browser.wait("document.querySelectorAll('.card[data-tone=bad]').length === 2");
-    browser.wait("document.querySelectorAll('#notices .notice').length === 1");
-    axe::load(&mut browser);
-    for (width, device) in [(360, "phone"), (1280, "wide")] {
-        browser.size(width, 900);
-        for scheme in ["light", "dark"] {
-            browser.prefer(scheme);
-            axe::check(&mut browser, &format!("a list in {scheme}, {device}"));
-            browser.picture(&format!("many-{scheme}-{device}"));
-        }
-    }
-    browser.key("/");
-    browser.wait("document.activeElement.id === 'search'");
-    browser.call("Input.insertText", serde_json::json!({"text": "shop w1"}));
-    browser.wait("document.querySelectorAll('.card').length === 10");
-    assert_eq!(browser.text("#found"), "10 of 43");
-    browser.key("Escape");
-    browser.wait("document.querySelectorAll('.card').length === 43");
-    assert_eq!(browser.complaints, [""; 0]);
-}
-
-#[test]
 fn it_can_be_asked_why() {
     let world = world();
     world.start_daemon();
@@ -168,6 +134,33 @@ fn it_can_be_asked_why() {
     browser.wait("!document.querySelector('#explain').open");
     // The focus is where it was.
     assert_eq!(browser.run("document.activeElement.ariaLabel"), "Explain myapp/queue");
+    unharmed(&mut browser);
+}
+
+#[test]
+fn the_log_of_a_worker_is_followed_until_its_dialog_is_closed() {
+    let world = World::new();
+    world.workers([QUEUE, MAIL]);
+    world.worker(
+        VITE,
+        "ExecStart=sh -c 'echo \"<b>begun</b>\"; until test -e %h/more; do sleep 0.05; done; echo more; sleep infinity'",
+    );
+    world.start_daemon();
+    let (_page, mut browser) = shown(&world);
+    browser.click(&format!("[data-unit={VITE}] [data-act=explain]"));
+    browser.wait("document.querySelector('#lines').innerText.includes('<b>begun</b>')");
+    world.write_file("more", "");
+    browser.wait("/\\d\\s*more$/.test(document.querySelector('#lines [data-by=worker]:last-child')?.innerText)");
+    browser.picture("log-light");
+    // Nothing goes on reading.
+    let readers = || Ran::of(world.command("pgrep").args(["-c", "journalctl"])).out;
+    world.wait_until("the reader alone", SOON, || (readers().trim() == "1").then_some(()));
+    browser.key("Escape");
+    world.wait_until("the end of the reader", SOON, || (readers().trim() == "0").then_some(()));
+    // What is no worker has no log here.
+    let strange =
+        "fetch('/api/workers/dbus.service/log', {headers: {'x-workerheal-token': localStorage.getItem('token')}})";
+    assert_eq!(browser.run(&format!("{strange}.then((answer) => answer.status)")), 404);
     unharmed(&mut browser);
 }
 
@@ -226,15 +219,43 @@ fn the_daemon_may_go_and_come_back() {
     browser.wait("!document.querySelector('#gone').hidden");
     let said = browser.text("#gone");
     assert!(said.contains("The daemon is gone") && said.contains("systemctl --user start workerheal"), "{said}");
+    assert_eq!(browser.run("document.title"), "Daemon gone – workerheal");
     browser.picture("gone-light");
     // Changes in the meantime cause no event, and are visible as soon as it is back.
     world.control(&["disable", "--now", MAIL]);
     world.start_unit(DAEMON);
     browser.wait("document.querySelector('#gone').hidden");
+    browser.wait("document.title === 'workerheal'");
     browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word')?.innerText !== 'up'"));
     world.crash(QUEUE);
     browser.wait("document.querySelector('#log').innerText.split('myapp/queue is up again').length === 3");
     unharmed(&mut browser);
+}
+
+#[test]
+fn where_nothing_is_watched_the_page_says_how_to_begin_and_shows_what_is_added() {
+    let world = World::new();
+    world.registry("sites: []\n");
+    world.start_daemon();
+    let page = Page::start(&world);
+    let mut browser = Browser::start();
+    browser.open(&page.url);
+    browser.wait("document.querySelector('#nothing').checkVisibility()");
+    let says = browser.text("#nothing");
+    let config = world.path(".config/workerheal/config.yaml");
+    assert!(says.contains(&format!("no units in {config}")) && says.contains("workerheal init"), "{says}");
+    axe::load(&mut browser);
+    for (width, device) in [(360, "phone"), (1280, "wide")] {
+        browser.size(width, 800);
+        axe::check(&mut browser, &format!("nothing to watch, {device}"));
+        browser.picture(&format!("nothing-light-{device}"));
+    }
+    // As it says.
+    world.worker("my-bot", LIVES);
+    world.config("also_watch:\n  - \"my-bot.service\"\n");
+    browser.wait("document.querySelector('[data-unit=my-bot] .word')?.innerText === 'up'");
+    assert_eq!(browser.text("#nothing"), "");
+    assert_eq!(browser.complaints, [""; 0]);
 }
 
 #[test]

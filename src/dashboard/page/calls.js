@@ -55,11 +55,18 @@ export async function follow(after, begun, take) {
 // Heals, and tells each step to `take`.
 export const heal = (targets, take) => read("/api/heal", posting({ targets }), () => {}, take);
 
-async function read(path, options, begun, take) {
+// Follows the log of a unit until `end`, a signal, is aborted.
+export async function log(unit, end, take) {
+  const path = `/api/workers/${encodeURIComponent(unit)}/log`;
+  await read(path, { headers: headers(), signal: end }, () => {}, take);
+}
+
+async function read(path, { signal, ...options }, begun, take) {
   const silence = new AbortController();
+  signal?.addEventListener("abort", () => silence.abort());
   let timer = setTimeout(() => silence.abort(), SILENCE);
   try {
-    const answer = await ask(path, { signal: silence.signal, ...options });
+    const answer = await ask(path, { ...options, signal: silence.signal });
     begun();
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new Parser(take);

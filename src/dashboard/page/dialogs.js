@@ -1,7 +1,7 @@
-// The dialogs: why a worker is as it is, for how long to pause, and whether to stop it.
+// The dialogs: why a worker is as it is, with its log; for how long to pause; and whether to stop it.
 
 import * as calls from "./calls.js";
-import { element, nameOf, say, sign } from "./words.js";
+import { element, moment, nameOf, say, sign } from "./words.js";
 
 const explain = document.getElementById("explain");
 const pause = document.getElementById("pause");
@@ -26,6 +26,7 @@ export async function showExplanation(worker) {
   body.replaceChildren(element("p.faint", {}, "Asking the daemon…"));
   explain.showModal();
   document.getElementById("explain-title").focus();
+  followLog(worker.unit);
   try {
     const told = await calls.get(`/api/workers/${encodeURIComponent(worker.unit)}/explain`);
     body.replaceChildren(...explanation(told));
@@ -48,9 +49,43 @@ function explanation({ unit, summary, chain, change, last_words: words, log }) {
     parts.push(element("ul.change", {}, ...change.map((step) => element("li", {}, step))));
   }
   if (words) parts.push(element("h3", {}, "Its last words"), element("p.last-error", {}, words));
-  parts.push(element("h3", {}, "Its log"), element("p.last-error", {}, log));
-  parts.push(element("p.faint.unit", {}, unit));
+  parts.push(element("p.faint.unit", {}, `${unit}; in a terminal: `, element("code", {}, log)));
   return parts;
+}
+
+// How many lines of a log are kept.
+const LINES = 1000;
+let ending = new AbortController();
+explain.addEventListener("close", () => ending.abort());
+
+// Shows what a worker logs, as it does, until the dialog is closed.
+async function followLog(unit) {
+  ending.abort();
+  ending = new AbortController();
+  const { signal } = ending;
+  const [list, note] = ["lines", "lines-note"].map((id) => document.getElementById(id));
+  list.replaceChildren();
+  say(note, "Nothing has been logged yet.");
+  try {
+    await calls.log(unit, signal, ({ name, data }) => {
+      if (signal.aborted) return;
+      if (name === "error") throw new calls.Refused(0, data.error);
+      say(note, "");
+      // Who reads further up is not taken away from there.
+      const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
+      list.append(logLine(data));
+      while (list.children.length > LINES) list.firstElementChild.remove();
+      if (atEnd) list.scrollTop = list.scrollHeight;
+    });
+    if (!signal.aborted) say(note, "The log has ended.");
+  } catch (error) {
+    if (!signal.aborted) say(note, `The log does not go on: ${error.message}.`);
+  }
+}
+
+function logLine({ time, by, text }) {
+  const when = time ? element("time", { datetime: time }, moment(Date.parse(time))) : "";
+  return element("div", { "data-by": by }, when, by === "workerheal" ? `workerheal: ${text}` : text);
 }
 
 // Asks for how long, and pauses: a target, or everything if it is empty.

@@ -5,7 +5,9 @@
 
 import * as calls from "./calls.js";
 import * as dialogs from "./dialogs.js";
+import * as figures from "./figures.js";
 import * as healing from "./healing.js";
+import * as history from "./history.js";
 import * as timeline from "./timeline.js";
 import * as grid from "./workers.js";
 import { PHASES, clock, element, isFailing, keep, moment, nameOf, plural, say, sign, time } from "./words.js";
@@ -26,16 +28,20 @@ const actions = {
   heal: (worker) => healing.heal([worker.unit], refresh),
   stop: (worker) => dialogs.askStop(worker, refresh),
   explain: (worker) => dialogs.showExplanation(worker),
-  async pauseOrResume(target, paused, name = target) {
-    if (!paused) return dialogs.askPause(target, name || "everything", refresh);
-    try {
-      await calls.post("/api/resume", { targets: target ? [target] : [] });
-    } catch (error) {
-      tell(error.message);
-    }
-    refresh();
-  },
+  pause: (worker, paused) => pauseOrResume(worker.unit, paused, nameOf(worker)),
+  pauseSite: (site, paused) => pauseOrResume(site, paused),
 };
+
+// Nothing as the target is everything.
+async function pauseOrResume(target, paused, name = target) {
+  if (!paused) return dialogs.askPause(target, name || "everything", refresh);
+  try {
+    await calls.post("/api/resume", { targets: target ? [target] : [] });
+  } catch (error) {
+    tell(error.message);
+  }
+  refresh();
+}
 
 // Asks how things are. One question at a time: who asks meanwhile has it asked once more.
 let asking;
@@ -115,7 +121,7 @@ function take({ name, id, data }) {
   }
   if (name) return;
   known.last = id;
-  known.events.set(id, { id, data });
+  known.events.set(id, { id, data, at: Date.parse(data.time) });
   for (const oldest of known.events.keys()) {
     if (known.events.size <= KEPT) break;
     known.events.delete(oldest);
@@ -133,9 +139,9 @@ function gone({ status, message }) {
   say(bar.children[1], `${sentenceCase(message)}.${hint}`);
   bar.hidden = false;
   document.body.dataset.state = "gone";
+  tab("gone", { 0: "Dashboard gone", 403: "Out of date" }[status] ?? "Daemon gone");
   say(at("summary"), known.status ? `last heard of at ${clock(known.lost)}` : "");
   if (!known.status) say(at("no-workers"), "Nothing is known of any worker yet.");
-  for (const button of document.querySelectorAll("main button, header button")) button.setAttribute("data-off", "");
 }
 
 const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -144,7 +150,6 @@ function here() {
   if (document.body.dataset.state === "here") return;
   document.body.dataset.state = "here";
   at("gone").hidden = true;
-  for (const button of document.querySelectorAll("[data-off]")) button.removeAttribute("data-off");
 }
 
 function draw() {
@@ -152,28 +157,39 @@ function draw() {
   const sites = new Set(workers.map((worker) => worker.site).filter(Boolean)).size;
   const failing = healing.know(workers);
   const where = sites > 0 ? ` on ${plural(sites, "site")}` : "";
-  say(at("summary"), `${plural(workers.length, "worker")}${where}, watched for ${time(status.uptime_ms ?? 0)}`);
-  document.title = failing.length ? `(${failing.length}) failing – workerheal` : "workerheal";
-  icon(failing.length ? "#c4314b" : "#1f8a55");
+  const count = workers.length ? `${plural(workers.length, "worker")}${where}, ` : "";
+  say(at("summary"), `${count}watched for ${time(status.uptime_ms ?? 0)}`);
+  const paused = status.stop_marker || status.pauses.some(({ kind }) => kind === "everything");
+  if (failing.length) tab("failing", `(${failing.length}) failing`);
+  else if (paused) tab("paused", "Paused");
+  else tab("well");
   notices(status);
-  drawWorkers();
+  nothing(status, workers);
   drawPast();
+  drawWorkers();
 }
 
 function drawWorkers() {
-  if (known.status) grid.show(known.workers, known.status.pauses, actions, healed());
+  if (known.status) grid.show(known.workers, known.status.pauses, told);
 }
 
-// For each unit that was down and came back, how long that took.
-function healed() {
-  const units = new Map();
-  for (const { data } of known.events.values()) {
-    const { unit, phase, downtime_ms: downtime } = data;
-    if (phase === "healed" && downtime !== undefined) units.set(unit, `healed in ${time(downtime)}`);
-    else if (phase === "recovered" && downtime !== undefined) units.set(unit, `recovered in ${time(downtime)}`);
-    else units.delete(unit);
-  }
-  return units;
+// What the events tell, as of the last look: see `history.js`.
+let past = { units: new Map() };
+const told = {
+  // How long the last failure of a worker took, if it came back since.
+  healed({ unit }) {
+    const { end, downtime } = past.units.get(unit)?.failures.at(-1) ?? {};
+    return downtime === undefined ? "" : `${end} in ${time(downtime)}`;
+  },
+  bar: (worker) => history.bar(past.units.get(worker.unit), worker, past),
+};
+
+function lookBack(events) {
+  const [now, units] = [Date.now(), history.histories(events)];
+  history.close(units, known.workers, now);
+  // Where no more events are kept, nothing is known of the time before the first.
+  const since = events.length < KEPT ? known.since : Math.max(known.since, events[0].at);
+  past = { units, now, since, gaps: known.gaps };
 }
 
 function notices(status) {
@@ -194,7 +210,7 @@ function notices(status) {
     const node = element(`div.notice.${bad ? "bad" : "busy"}`, {}, sign(bad ? "bang" : "bars"), element("p"));
     if (target !== undefined) {
       const resume = element("button", { type: "button", "aria-label": `Resume ${target || "everything"}` }, "Resume");
-      resume.addEventListener("click", () => actions.pauseOrResume(target, true));
+      resume.addEventListener("click", () => pauseOrResume(target, true));
       node.append(resume);
     }
     return node;
@@ -202,8 +218,7 @@ function notices(status) {
   const had = at("notices").contains(document.activeElement);
   keep(at("notices"), all, ({ key }) => key, make, (node, { text }) => say(node.querySelector("p"), text));
   if (had && document.activeElement === document.body) at("main").focus();
-  const paused = status.pauses.some(({ kind }) => kind === "everything");
-  at("pause-all").hidden = paused;
+  at("pause-all").hidden = status.pauses.some(({ kind }) => kind === "everything");
 }
 
 // What people call the worker of a unit.
@@ -220,7 +235,10 @@ const roughly = (ms) => (ms > 90_000 ? time(Math.ceil(ms / 60_000) * 60_000) : t
 
 function drawPast() {
   const events = [...known.events.values()];
-  timeline.show(events, { ...known, width: Math.max(280, at("timeline").clientWidth) });
+  lookBack(events);
+  const { units, now, since } = past;
+  if (known.status) figures.show(history.figures(units, known.workers, now), known.workers.length, since, now);
+  timeline.show(past, known.workers, Math.max(280, at("timeline").clientWidth));
   const latest = events.slice(-SHOWN).reverse();
   at("no-events").hidden = events.length > 0;
   const note = events.length > SHOWN ? `the latest ${SHOWN} of ${events.length}` : "";
@@ -239,11 +257,37 @@ function line({ data }) {
   );
 }
 
-function icon(color) {
-  const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="9" fill="${color}"/><path d="M5 17h6l3-8 5 15 3-7h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>`;
-  const link = at("icon");
+// What a tab in the background shows: by colour, shape and word.
+const TABS = {
+  well: ["#1f8a55", "M5 17h6l3-8 5 15 3-7h5"],
+  failing: ["#c4314b", "M16 6v12M16 25v.5"],
+  paused: ["#8a5a00", "M12 9v14M20 9v14"],
+  gone: ["#5b616a", "M6 17h20"],
+};
+
+function tab(state, word) {
+  const title = word ? `${word} – workerheal` : "workerheal";
+  if (document.title !== title) document.title = title;
+  const [color, shape] = TABS[state];
+  const width = state === "well" ? 2.6 : 4;
+  const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="9" fill="${color}"/><path d="${shape}" fill="none" stroke="#fff" stroke-width="${width}" stroke-linecap="round" stroke-linejoin="round"/></svg>`;
   const url = `data:image/svg+xml,${encodeURIComponent(picture)}`;
-  if (link.href !== url) link.href = url;
+  if (at("icon").href !== url) at("icon").href = url;
+}
+
+// What to do where there is nothing to watch.
+function nothing({ registry, config }, workers) {
+  const none = workers.length === 0;
+  at("nothing").hidden = !none;
+  for (const id of ["past", "events"]) at(id).hidden = none && known.events.size === 0;
+  if (!none) return;
+  say(
+    at("nothing-why"),
+    registry.sites
+      ? `There ${registry.sites === 1 ? "is" : "are"} ${plural(registry.sites, "site")} in ${registry.path}, but none of their workers is known to the service manager.`
+      : `There are no sites in ${registry.path}, and no units in ${config}.`,
+  );
+  say(at("nothing-config"), config);
 }
 
 let quiet;
@@ -254,9 +298,9 @@ function tell(text) {
 }
 
 healing.listen(refresh);
-grid.listen(drawWorkers);
-icon("#1f8a55");
-at("pause-all").addEventListener("click", () => actions.pauseOrResume("", false, "everything"));
+grid.listen(drawWorkers, actions);
+tab("well");
+at("pause-all").addEventListener("click", () => pauseOrResume("", false));
 let resized;
 addEventListener("resize", () => {
   clearTimeout(resized);

@@ -1,10 +1,10 @@
 // The timeline of failures and heals: what the events of the last 24 hours make of each worker, drawn, and as a
 // table that can be read aloud.
 
+import { DAY, timeDown } from "./history.js";
 import { drawn, element, hour, moment, nameOf, plural, say, time } from "./words.js";
 
 const MINUTE = 60 * 1000;
-const DAY = 24 * 60 * MINUTE;
 // What is drawn at least: of a daemon that was just started no more is known.
 const LEAST = 5 * MINUTE;
 // Between lines, the first that leaves them room.
@@ -14,55 +14,14 @@ const TOP = 22;
 // How many workers are drawn; the table has all.
 const ROWS = 24;
 
-// What was seen of each unit: {from, to, end, attempts, tries: [time]} per failure, the oldest first. `end` is
-// healed, recovered, stopped, gave-up, or nothing while it is down. Without I/O or clock.
-export function failures(events) {
-  const units = new Map();
-  for (const { data } of events) {
-    const at = Date.parse(data.time);
-    if (!data.unit || Number.isNaN(at)) continue;
-    if (!units.has(data.unit)) units.set(data.unit, []);
-    const list = units.get(data.unit);
-    let open = list.at(-1);
-    if (open?.to !== undefined && open.end !== "gave-up") open = undefined;
-    switch (data.phase) {
-      case "detected":
-        if (open && open.end === undefined) break;
-        if (open) open.to = at;
-        list.push({ from: at, tries: [], end: undefined });
-        break;
-      case "starting":
-        if (!open) list.push((open = { from: at, tries: [], end: undefined }));
-        open.tries.push(at);
-        break;
-      case "healed":
-      case "recovered":
-      case "stopped":
-        if (open) Object.assign(open, { to: at, end: data.phase });
-        break;
-      case "gave-up":
-        if (open) Object.assign(open, { gaveUp: at, end: "gave-up" });
-        break;
-    }
-  }
-  for (const [unit, list] of units) if (!list.length) units.delete(unit);
-  return units;
-}
-
-// Draws it. `since`: from when anything is known; `gaps`: [from, to] of which nothing is; `up`: units that are.
-export function show(events, { workers, since, gaps, width }) {
-  const now = Date.now();
-  const units = failures(events);
+// Draws it. `units`: what was seen of each, closed; `since`: from when anything is known; `gaps`: [from, to] of which
+// nothing is.
+export function show({ units, since, gaps, now }, workers, width) {
   const known = new Map(workers.map((worker) => [worker.unit, worker]));
   const rows = [];
-  for (const [unit, list] of units) {
+  for (const [unit, { failures }] of units) {
     const worker = known.get(unit);
-    for (const failure of list) {
-      // What came back untold ended when it was last heard of.
-      const last = failure.gaveUp ?? failure.tries.at(-1) ?? failure.from;
-      failure.to ??= worker && worker.phase !== "up" ? now : last;
-    }
-    const recent = list.filter((failure) => failure.to > now - DAY);
+    const recent = failures.filter(({ to, asked }) => to > now - DAY && !asked);
     if (recent.length) rows.push({ unit, name: worker ? nameOf(worker) : unit, list: recent });
   }
   rows.sort((a, b) => a.name.localeCompare(b.name));
@@ -108,7 +67,7 @@ function picture(rows, begin, now, blind, width) {
     svg.append(bar("quiet", begin, now));
     for (const [start, end] of blind) if (end > begin) svg.append(bar("unknown", start, end));
     for (const failure of list) {
-      svg.append(bar(failure.end === "stopped" ? "stopped" : "down", failure.from, failure.to));
+      svg.append(bar(failure.end === "stopped" ? "stopped" : "down", ...timeDown(failure)));
       for (const at of failure.tries) {
         if (at > begin) svg.append(drawn("rect", { class: "trying", x: x(at), y: y + 5, width: 4, height: ROW - 10 }));
       }
@@ -143,14 +102,16 @@ function table(rows, now) {
   lines.sort((a, b) => b.from - a.from);
   const body = document.querySelector("#timeline-table tbody");
   body.replaceChildren(
-    ...lines.slice(0, 200).map(({ name, from, to, end, tries }) =>
-      element("tr", {},
+    ...lines.slice(0, 200).map(({ name, ...failure }) => {
+      const { to, end, tries } = failure;
+      const [down, up] = timeDown(failure);
+      return element("tr", {},
         element("th", { scope: "row" }, name),
-        element("td", {}, moment(from)),
-        element("td", {}, time(to - from)),
+        element("td", {}, moment(down)),
+        element("td", {}, time(up - down)),
         element("td", {}, String(tries.length)),
         element("td", {}, ENDS[end] ?? (to === now ? "still down" : "not known")),
-      ),
-    ),
+      );
+    }),
   );
 }

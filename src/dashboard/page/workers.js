@@ -1,26 +1,49 @@
-// The grid of workers, by site. Cards stay the same elements while they are there: whoever has the focus
-// on one keeps it.
+// The workers, by site: cards, or lines where there are many. They stay the same elements while they are there:
+// whoever has the focus on one keeps it.
 
+import { drawBar, emptyBar } from "./figures.js";
 import { element, isFailing, keep, nameOf, plural, say, sign, stage, stateOf, taskOf, time } from "./words.js";
 
-const sites = document.getElementById("sites");
+const [sites, marks, empty] = ["sites", "marks", "no-workers"].map((id) => document.getElementById(id));
 
 // Which pause holds a target, if any: "unit", "site" or "everything".
 const pausedBy = (pauses, kind, name) => pauses.find((pause) => pause.kind === kind && pause.name === name);
 
-// From this many workers on, each is a line in place of a card, and can be searched for.
+// From this many workers on, each is a line in place of a card, they can be searched, and sites where nothing fails
+// begin collapsed.
 const MANY = 30;
 
-const [find, search, found] = ["find", "search", "found"].map((id) => document.getElementById(id));
+const [find, search, found, states, foldAll] = ["find", "search", "found", "states", "fold-all"].map((id) =>
+  document.getElementById(id),
+);
 
-// Has the list shown again when what is searched for changes; `/` goes there, and Escape shows all.
-export function listen(again) {
+// What can be chosen to be shown.
+const STATES = {
+  all: ["All", () => true],
+  failing: ["Failing", isFailing],
+  up: ["Up", (worker) => worker.phase === "up" && !isFailing(worker)],
+  rest: ["Stopped or held", (worker) => worker.phase !== "up" && !isFailing(worker)],
+};
+let state = "all";
+
+// Which sites were opened and closed: among all, and among what is searched for.
+const folds = { all: new Map(), narrow: new Map() };
+const isNarrow = () => !find.hidden && (state !== "all" || search.value.trim() !== "");
+const fold = (site, open) => (isNarrow() ? folds.narrow : folds.all).set(site, open);
+
+// Has the list shown again when something else is to be seen; `/` goes to the search, and Escape shows all. `act` is told
+// what is pressed: a kind of action, and the worker or site that it is for.
+export function listen(again, act) {
+  const narrow = () => {
+    folds.narrow.clear();
+    again();
+  };
   find.addEventListener("submit", (event) => event.preventDefault());
-  search.addEventListener("input", again);
+  search.addEventListener("input", narrow);
   search.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     search.value = "";
-    again();
+    narrow();
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, dialog") || event.ctrlKey || event.metaKey || event.altKey;
@@ -28,6 +51,31 @@ export function listen(again) {
     event.preventDefault();
     search.select();
     search.focus();
+  });
+  states.addEventListener("click", ({ target }) => {
+    const chosen = target.closest("button");
+    if (!chosen) return;
+    state = chosen.dataset.key;
+    narrow();
+  });
+  foldAll.addEventListener("click", () => {
+    const open = foldAll.dataset.open !== "true";
+    for (const node of sites.children) fold(node.site, open);
+    again();
+  });
+  // One listener for all buttons, of which there may be thousands.
+  sites.addEventListener("click", ({ target }) => {
+    const pressed = target.closest("button");
+    if (!pressed) return;
+    const group = pressed.closest(".site");
+    if (pressed.dataset.act === "fold") {
+      fold(group.site, pressed.getAttribute("aria-expanded") !== "true");
+      again();
+    } else {
+      const { worker, paused } = pressed.closest(".card") ?? {};
+      if (worker) act[pressed.dataset.act](worker, paused);
+      else act.pauseSite(group.site, group.paused);
+    }
   });
 }
 
@@ -38,123 +86,163 @@ function matches(worker, words) {
   return words.every((word) => text.includes(word));
 }
 
-// `actions`: heal, pause, resume, stop and explain, each for a worker or a site. `healed`: how long it took.
-export function show(all, pauses, actions, healed) {
+// `told`: what the events tell of a worker, `healed`, in how much time, and `bar`.
+export function show(all, pauses, told) {
   const many = all.length >= MANY;
   find.hidden = !many;
   sites.classList.toggle("compact", many);
-  const words = many ? search.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
-  const workers = words.length ? all.filter((worker) => matches(worker, words)) : all;
-  say(found, words.length ? `${workers.length} of ${all.length}` : "");
+  if (many) showStates(all);
+  const narrow = isNarrow();
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const workers = narrow ? all.filter((worker) => STATES[state][1](worker) && matches(worker, words)) : all;
+  say(found, narrow ? `${workers.length} of ${all.length}` : "");
+  say(empty, workers.length || !all.length ? "" : "No worker matches.");
   const groups = new Map();
   for (const worker of workers) {
     if (!groups.has(worker.site)) groups.set(worker.site, []);
     groups.get(worker.site).push(worker);
   }
-  say(document.getElementById("no-workers"), workers.length ? "" : all.length ? "No worker matches." : "No workers found; see `workerheal check`.");
+  const isOpen = (site, members) => {
+    if (narrow || !many || groups.size === 1) return (narrow ? folds.narrow : folds.all).get(site) ?? true;
+    // What has opened by itself stays open: it is being looked at.
+    if (!folds.all.has(site) && members.some(isFailing)) folds.all.set(site, true);
+    return folds.all.get(site) ?? false;
+  };
+  let open = 0;
   keep(
     sites,
     [...groups],
     ([site]) => `site ${site}`,
-    ([site]) => group(site, actions),
-    (node, [site, members]) => updateGroup(node, site, members, pauses, actions, healed),
+    ([site]) => group(site),
+    (node, [site, members]) => {
+      node.paused = Boolean(pausedBy(pauses, "site", site));
+      const isShown = isOpen(site, members);
+      open += isShown;
+      updateGroup(node, members, isShown, (card, worker) => updateCard(card, worker, pauses, told));
+    },
   );
+  marks.hidden = open === 0;
+  foldAll.hidden = groups.size < 2;
+  foldAll.dataset.open = String(open > 0);
+  say(foldAll, open > 0 ? "Collapse all" : "Expand all");
   tick();
 }
 
-function group(site, actions) {
-  const title = element("h3", {}, site || "Without a site");
-  const count = element("span.faint.count");
-  const node = element("section.site", { "aria-label": site || "Without a site" });
-  const head = element("div.site-head", {}, title, count);
-  if (site) head.append(button("Pause site", `Pause site ${site}`, "pause", () => actions.pauseOrResume(site, node.paused)));
-  node.append(head, element("ul.grid"));
-  return node;
-}
-
-function updateGroup(node, site, members, pauses, actions, healed) {
-  const failing = members.filter(isFailing).length;
-  say(node.querySelector(".count"), failing ? `${failing} of ${members.length} failing` : plural(members.length, "worker"));
-  node.paused = Boolean(pausedBy(pauses, "site", site));
-  const pause = node.querySelector(".site-head button");
-  if (pause) label(pause, `${verb(node)} site`, `${verb(node)} site ${site}`);
+function showStates(all) {
+  const counts = Object.entries(STATES).map(([key, [name, is]]) => ({ key, name, count: all.filter(is).length }));
   keep(
-    node.querySelector(".grid"),
-    members,
-    (worker) => worker.unit,
-    (worker) => card(worker, actions),
-    (node, worker) => updateCard(node, worker, pauses, healed.get(worker.unit)),
+    states,
+    counts.filter(({ key, count }) => count > 0 || key === state || key === "all"),
+    ({ key }) => key,
+    () => element("button", { type: "button" }, element("span"), " ", element("span.count")),
+    (node, { key, name, count }) => {
+      node.setAttribute("aria-pressed", String(key === state));
+      say(node.firstElementChild, name);
+      say(node.lastElementChild, String(count));
+    },
   );
 }
 
-function button(text, name, kind, act) {
-  const node = element("button", { type: "button", "aria-label": name, "data-act": kind }, text);
-  node.addEventListener("click", act);
+function group(site) {
+  const name = site || "Without a site";
+  const title = button(name, "", "fold");
+  title.removeAttribute("aria-label");
+  title.prepend(sign("chevron"));
+  const node = element("section.site", { "aria-label": name });
+  const head = element("div.site-head", {}, element("h3", {}, title), element("span.faint.count"));
+  if (site) head.append(button("Pause site", `Pause site ${site}`, "pause"));
+  node.append(head, element("ul.grid"));
+  node.site = site;
   return node;
 }
+
+function updateGroup(node, members, open, update) {
+  const { site } = node;
+  const failing = members.filter(isFailing).length;
+  const up = members.filter(STATES.up[1]).length;
+  const rest = up === members.length ? "all up" : `${up} up`;
+  say(node.querySelector(".count"), failing ? `${failing} of ${members.length} failing` : `${plural(members.length, "worker")}, ${rest}`);
+  node.querySelector(".count").dataset.tone = failing ? "bad" : "quiet";
+  const pause = node.querySelector("[data-act=pause]");
+  if (pause) label(pause, `${verb(node)} site`, `${verb(node)} site ${site}`);
+  node.querySelector("[data-act=fold]").setAttribute("aria-expanded", String(open));
+  const grid = node.querySelector(".grid");
+  grid.hidden = !open;
+  // What is out of sight is not laid out; this is how much room it takes meanwhile.
+  node.style.setProperty("--rows", open ? members.length : 0);
+  keep(grid, open ? members : [], (worker) => worker.unit, card, update);
+}
+
+const button = (text, name, kind) =>
+  element("button", { type: "button", "aria-label": name, "data-act": kind }, text);
 
 const verb = ({ paused }) => (paused ? "Resume" : "Pause");
 
 function label(node, text, name) {
   say(node, text);
-  node.setAttribute("aria-label", name);
+  if (node.getAttribute("aria-label") !== name) node.setAttribute("aria-label", name);
 }
 
-function card(worker, actions) {
-  const name = nameOf(worker);
-  const node = element("li.card", { "data-unit": worker.unit });
-  const state = element("p.state", {}, element("span.sign-place"), element("span.word"));
-  const facts = element("p.facts", {}, element("span.wait"), element("span.tries"), element("span.uptime"), element("span.healed"));
-  node.append(
-    element("div.card-head", {}, element("h4", { title: worker.unit }, taskOf(worker)), state),
-    facts,
+// What every card is a copy of: that takes a third of the time of making each.
+const PATTERN = element(
+  "li.card",
+  {},
+  element("div.card-head", {}, element("h4"), element("p.state", {}, element("span.sign-place"), element("span.word"))),
+  element(
+    "div.told",
+    {},
+    element("p.facts", {}, element("span.wait"), element("span.tries"), element("span.uptime"), element("span.healed")),
     element("p.reason"),
     element("p.last-error"),
-    element(
-      "div.card-actions",
-      {},
-      button("Heal", `Heal ${name}`, "heal", () => actions.heal(node.worker)),
-      button("Pause", `Pause ${name}`, "pause", () => actions.pauseOrResume(node.worker.unit, node.paused, name)),
-      button("Stop", `Stop ${name}`, "stop", () => actions.stop(node.worker)),
-      button("Explain", `Explain ${name}`, "explain", () => actions.explain(node.worker)),
-    ),
-  );
+  ),
+  emptyBar(),
+  element("div.card-actions", {}, ...["Heal", "Pause", "Stop", "Explain"].map((name) => button(name, name, name.toLowerCase()))),
+);
+const PARTS = ["h4", "sign-place", "word", "facts", "wait", "tries", "uptime", "healed", "reason", "last-error", "bar"];
+
+function card(worker) {
+  const node = PATTERN.cloneNode(true);
+  node.dataset.unit = worker.unit;
+  node.parts = Object.fromEntries(PARTS.map((name) => [name, node.querySelector(name === "h4" ? name : `.${name}`)]));
+  node.buttons = [...node.querySelectorAll("button")];
+  node.parts.h4.title = worker.unit;
+  const [heal, , stop, explain] = node.buttons;
+  for (const [it, what] of [[heal, "Heal"], [stop, "Stop"], [explain, "Explain"]]) label(it, what, `${what} ${nameOf(worker)}`);
   return node;
 }
 
-function updateCard(node, worker, pauses, healed) {
+function updateCard(node, worker, pauses, told) {
+  const { parts } = node;
   node.worker = worker;
   node.paused = Boolean(pausedBy(pauses, "unit", worker.unit));
-  say(node.querySelector("h4"), taskOf(worker));
+  say(parts.h4, taskOf(worker));
   const [picture, tone] = stage(worker);
   node.dataset.tone = tone;
-  const place = node.querySelector(".sign-place");
+  const place = parts["sign-place"];
   if (place.dataset.sign !== picture) {
     place.dataset.sign = picture;
     place.replaceChildren(sign(picture));
   }
-  say(node.querySelector(".word"), stateOf(worker));
-  say(node.querySelector(".tries"), worker.attempts && worker.phase !== "gave-up" ? plural(worker.attempts, "attempt") : "");
-  say(node.querySelector(".last-error"), worker.phase === "up" ? "" : (worker.last_error ?? ""));
-  say(node.querySelector(".healed"), worker.phase === "up" ? (healed ?? "") : "");
-  const [heal, pause, stop] = node.querySelectorAll("button");
-  const busy = ["starting", "proving"].includes(worker.phase);
+  say(parts.word, stateOf(worker));
+  say(parts.tries, worker.attempts && worker.phase !== "gave-up" ? plural(worker.attempts, "attempt") : "");
+  say(parts["last-error"], worker.phase === "up" ? "" : (worker.last_error ?? ""));
+  say(parts.healed, worker.phase === "up" ? told.healed(worker) : "");
+  drawBar(parts.bar, told.bar(worker));
+  const [heal, pause, stop] = node.buttons;
   heal.hidden = worker.phase === "up" && !isFailing(worker);
-  heal.disabled = busy;
+  heal.disabled = ["starting", "proving"].includes(worker.phase);
   label(pause, verb(node), `${verb(node)} ${nameOf(worker)}`);
   stop.hidden = ["stopped", "down"].includes(worker.phase);
 }
 
 // Brings countdowns and uptimes up to date.
 export function tick() {
-  for (const node of sites.querySelectorAll(".card")) {
-    const { worker } = node;
+  for (const { worker, parts } of sites.querySelectorAll(".card")) {
     const [until, reason] = waiting(worker);
-    say(node.querySelector(".wait"), until);
-    say(node.querySelector(".reason"), reason);
-    say(node.querySelector(".uptime"), worker.up_since ? `up ${uptime(worker)}` : "");
-    const facts = node.querySelector(".facts");
-    facts.hidden = [...facts.children].every((fact) => fact.hidden);
+    say(parts.wait, until);
+    say(parts.reason, reason);
+    say(parts.uptime, worker.up_since ? `up ${uptime(worker)}` : "");
+    parts.facts.hidden = [...parts.facts.children].every((fact) => fact.hidden);
   }
 }
 
