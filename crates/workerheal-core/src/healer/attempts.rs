@@ -28,7 +28,7 @@ impl Healer {
         incident.told = None;
         incident.scheduled = None;
         incident.answered = false;
-        (incident.attempt_under_way, incident.stop_asked) = (true, false);
+        (incident.attempt_under_way, incident.stop_asked, incident.stop_took_effect) = (true, false, false);
         if start.restart {
             incident.suspected = Some(State::Unreachable);
         } else if incident.suspected == Some(State::Unreachable) {
@@ -175,6 +175,14 @@ impl Healer {
         let must_stop = incident.attempt_under_way && (incident.stop_asked || gives_way);
         let (attempt_under_way, proving_time) = (incident.attempt_under_way, self.proving_time(name));
         match seen.up_for.filter(|_| seen.active.is_up()) {
+            Some(_) if must_stop && incident.stop_took_effect => {
+                // Another client has started it since: that is newer.
+                self.attempt_was_stopped(now, name);
+                if let Some(incident) = self.incidents.get_mut(name) {
+                    incident.stop_asked = false;
+                }
+                self.prove_on(now, name);
+            }
             Some(_) if must_stop => {
                 if let Some(incident) = self.incidents.get_mut(name) {
                     incident.stop_asked = true;

@@ -126,6 +126,8 @@ pub(super) struct Incident {
     pub attempt_under_way: bool,
     /// A stop was requested while our start was under way.
     pub stop_asked: bool,
+    /// That stop has taken it down.
+    pub stop_took_effect: bool,
     /// That its failure was cleared has been handled.
     pub cleared_seen: bool,
     /// How often in a row an inspection showed it coming up although it had been reported as failed.
@@ -177,6 +179,7 @@ impl Incident {
             attempt_open: false,
             attempt_under_way: false,
             stop_asked: false,
+            stop_took_effect: false,
             cleared_seen: false,
             contradictions: 0,
             fell: None,
@@ -214,7 +217,7 @@ impl Incident {
         self.restored = false;
         self.attempt_open = false;
         self.attempt_under_way = false;
-        self.stop_asked = false;
+        (self.stop_asked, self.stop_took_effect) = (false, false);
         self.doubts = 0;
         (self.trigger, self.awaited) = (Trigger::Automatic, false);
     }

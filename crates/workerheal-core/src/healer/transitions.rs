@@ -85,6 +85,9 @@ impl Healer {
         }
         self.notice_a_cleared_failure(now, name);
         let Some(unit) = self.units.get(name) else { return };
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.stop_took_effect |= incident.stop_asked && unit.active == ActiveState::Deactivating;
+        }
         let incident = self.incidents.get(name);
         let condition = unit.condition_of(incident);
         let suspicion = self.suspicion(now, unit);
@@ -207,10 +210,14 @@ impl Healer {
             unit.stop_possible = true;
             unit.job_done = now.earlier(TOLD_WITHIN);
         }
-        if self.frozen || !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
+        if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
         }
         unit.job_done = Some(now);
+        if self.frozen {
+            // The list that ends the uncertainty shows whether it came up with that job.
+            return;
+        }
         // An inspection shows whether it has been down since before that. (One that is under way takes this into
         // account.)
         let is_masked = unit.load == LoadState::Masked && matches!(unit.resolution, Resolution::Worker(_));
@@ -295,8 +302,17 @@ impl Healer {
         if let (false, Some(incident)) = (matches!(outcome, Outcome::Refused(..)), self.incidents.get_mut(name)) {
             incident.refused = 0;
         }
-        if self.incidents.get(name).is_some_and(|incident| incident.stop_asked) && outcome != Outcome::Cancelled {
-            return if outcome == Outcome::Done { self.prove_on(now, name) } else { self.stopped(now, name, "") };
+        if let Some(incident) = self.incidents.get(name).filter(|incident| incident.stop_asked)
+            && outcome != Outcome::Cancelled
+        {
+            if outcome != Outcome::Done {
+                return self.stopped(now, name, "");
+            }
+            if !incident.stop_took_effect && self.units.get(name).is_some_and(|unit| unit.active.is_up()) {
+                // The second stop came between two steps of the start.
+                self.actions.push(Action::Stop(name.clone()));
+            }
+            return self.prove_on(now, name);
         }
         match outcome {
             Outcome::Done => {

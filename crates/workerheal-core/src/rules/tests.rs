@@ -119,6 +119,7 @@ fn a_stop_that_took_a_parent_down_was_not_meant_for_the_worker() {
         ..Parent::default()
     };
     let deactivation = Some(Deactivation { left: Duration::from_secs(50), down: Duration::from_secs(60) });
+    // It may also wait for another unit that it takes along.
     for left in [49, 55, 61] {
         let down =
             Inspection { stop: Some(StopEvidence::Requested), deactivation, parents: vec![parent(left)], ..crashed() };

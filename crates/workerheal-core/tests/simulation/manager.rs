@@ -24,6 +24,8 @@ use crate::world::Message;
 
 /// A start of the healer's may overtake a stop that was asked for so long before.
 const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
+/// What happens within this time reaches the healer in one batch of signals.
+const SAME_MOMENT: Duration = Duration::from_millis(50);
 
 /// The truth about one unit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,7 +156,7 @@ impl Manager {
             *truth = Truth { directory_gone: truth.directory_gone, ..Truth::default() };
             (self.starting[index], self.told_jobs[index]) = (None, None);
         }
-        self.isolating = None;
+        (self.isolating, self.isolated) = (None, None);
         for index in 0..UNITS {
             let (unit, was) = (UnitId(index), before.units().get(index));
             if was.is_some_and(Unit::is_masked) {
@@ -203,6 +205,7 @@ impl Manager {
     /// which units the healer gets to see all of it.
     pub fn signals(&mut self, now: Duration, is_watched: [bool; UNITS]) -> Vec<Signal> {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
+        self.isolated = None;
         for signal in &signals {
             if let Signal::JobRemoved { job, .. } = *signal
                 && self.isolating == Some(job)
@@ -340,7 +343,7 @@ impl Manager {
             if self.truth[index].down.is_none_or(|down| now <= down + SECOND)
                 && self.needs(index).any(|it| it == parent)
             {
-                self.truth[index].stop_can_be_known = false;
+                (self.truth[index].stop_can_be_known, self.truth[index].obey) = (false, None);
             }
         }
     }
@@ -975,7 +978,10 @@ impl Manager {
 
     /// A unit that is down and is started is no longer stopped once it is on its way up, see `signals`.
     fn person_wants_it_up(&mut self, index: usize) {
-        (self.truth[index].obey, self.truth[index].last_stop) = (None, None);
+        let now = self.model.now();
+        self.truth[index].obey = None;
+        // That the start came right after the stop cannot be told from a start of the healer's that the stop overtook.
+        self.truth[index].last_stop = self.truth[index].last_stop.filter(|at| now <= *at + SAME_MOMENT);
         let is_gone = self.model.unit(UnitId(index)).load() == LoadState::NotFound;
         if is_gone && self.family.origin(index) == Origin::Transient {
             // `systemd-run` once more.
@@ -1039,9 +1045,12 @@ impl Manager {
 
     /// A heal is requested: earlier wishes are void.
     pub fn person_wants_it_healed(&mut self, index: usize) {
+        let has_job = self.model.unit(UnitId(index)).job().is_some();
         let truth = &mut self.truth[index];
         (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
         truth.obey = None;
+        // The end of a stop that is still pending looks like a newer one.
+        truth.looks_stopped |= has_job;
         (truth.wanted, truth.file_seen) = (true, false);
     }
 
@@ -1066,6 +1075,8 @@ impl Manager {
                 // Whether that was meant for it cannot be known.
                 (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
             }
+            // What waits to be restarted with another unit waits no longer, and the end of that job looks like a stop.
+            truth.looks_stopped |= truth.taken_along;
         }
         let goes_on = self.model.unit(UnitId(index)).job().is_some_and(|it| it.id == job);
         self.isolating = goes_on.then_some(job);
@@ -1131,6 +1142,11 @@ impl Manager {
     }
 
     pub fn edit(&mut self, index: usize, file: Option<File>) {
+        let is_unreadable = !matches!(file, None | Some(File::Good(_)));
+        if is_unreadable && self.model.unit(UnitId(index)).active() == ActiveState::Deactivating {
+            // What takes it down can no longer be read from its file.
+            self.truth[index].looks_stopped = true;
+        }
         let file = file.unwrap_or_else(|| File::Good(self.specs[index].clone()));
         self.model.edit(UnitId(index), file);
         self.with(|model, lives| model.daemon_reload(lives));

@@ -488,6 +488,7 @@ impl World {
         if std::mem::take(&mut self.people.stops_in_between) {
             let soon = Duration::from_micros(self.people.chance.u64(0..3_000));
             self.people.after(soon, self.now, Later::Stop(unit));
+            self.people.plan_next(self.now);
         }
     }
 

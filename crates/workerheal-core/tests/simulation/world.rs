@@ -357,6 +357,7 @@ impl World {
             };
             match self.chance.u8(..100) {
                 0..20 if may_be_disturbed && self.plan.has(Kind::LostSignals) => {
+                    self.note(|| format!("lost: {signal:?}"));
                     if is_job_done {
                         self.manager.end_of_job_is_lost(unit);
                     }

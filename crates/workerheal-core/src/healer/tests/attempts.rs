@@ -104,7 +104,8 @@ fn a_stop_that_our_start_overtook_is_obeyed() {
         let mut harness = Harness::with_starting_queue();
         assert_eq!(harness.observe(stop), ["stop queue"]);
         harness.goes("queue", ActiveState::Active);
-        assert!(harness.ends("queue", Outcome::Done).is_empty());
+        // The start may take two steps, and the stop have come between them.
+        assert_eq!(harness.ends("queue", Outcome::Done), ["stop queue"]);
         harness.goes_with_job("queue", ActiveState::Deactivating);
         assert_eq!(harness.goes("queue", ActiveState::Inactive), ["stopped queue"]);
         assert!(harness.after(3600 * SECOND).is_empty());

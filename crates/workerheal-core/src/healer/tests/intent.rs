@@ -615,3 +615,33 @@ fn a_stop_ends_with_the_run_after_it_whenever_the_daemon_is_restarted() {
     let failed = Inspection { stop: None, run: Some("2".into()), ..crashed() };
     assert_eq!(next.rechecked("queue", failed), ["look at queue and its stop"]);
 }
+
+#[test]
+fn a_stop_that_is_told_during_a_reload_is_obeyed() {
+    let mut harness = Harness::with_starting_queue();
+    harness.goes_with_job("queue", ActiveState::Failed);
+    harness.ends("queue", Outcome::Cancelled);
+    harness.observe(Fact::Frozen);
+    harness.observe(Fact::JobDone(unit("queue")));
+    let did = harness.list(&[("queue", ActiveState::Failed)]);
+    assert_eq!(did.last().map(String::as_str), Some("look at queue and its stop"));
+    // The run before it ended by itself: the journal knows of no stop.
+    let crash = Inspection { stop: Some(StopEvidence::NotRequested), down_for: Some(SECOND), ..crashed() };
+    assert_eq!(harness.shows("queue", crash), ["stopped queue"]);
+}
+
+#[test]
+fn a_worker_that_was_started_by_hand_after_a_stop_is_not_stopped_again() {
+    let mut harness = Harness::with_starting_queue();
+    harness.goes_with_job("queue", ActiveState::Failed);
+    // A stop overtook the start, and is requested once more.
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["stop queue"]);
+    harness.goes("queue", ActiveState::Active);
+    harness.ends("queue", Outcome::Done);
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes_with_job("queue", ActiveState::Active);
+    harness.goes("queue", ActiveState::Active);
+    harness.after(10 * SECOND);
+    let did = harness.answers_inspection("queue", Purpose::Proof, Ok(up(9 * SECOND)));
+    assert!(!did.contains(&"stop queue".to_owned()), "{did:?}");
+}
