@@ -3,6 +3,9 @@
 use crate::rules::Case;
 use crate::units::{ActiveState, LoadState, StopEvidence};
 
+/// Why a worker is down that is masked, not enabled, or without a file.
+pub(crate) const NOT_EXPECTED: &str = "nothing says that it should be up";
+
 /// What a healthy worker is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rest {
@@ -40,6 +43,20 @@ impl Rest {
     /// Whether the worker is down for good, rather than up or on its way.
     pub(super) fn is_down(&self) -> bool {
         !matches!(self, Self::Up | Self::Restarting | Self::Starting | Self::Stopping)
+    }
+
+    /// Why it is down, as a clause; empty if it is not, or if that is unknown. The summary of an explanation and every
+    /// list of workers say the same.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Masked | Self::NoFile | Self::NotEnabled => NOT_EXPECTED.to_owned(),
+            Self::OnDemand => "it is down until it is wanted".to_owned(),
+            Self::Once => "it has done its work".to_owned(),
+            Self::PerhapsStopped(_) => "it may have been stopped on purpose".to_owned(),
+            Self::LeftTo(left_to) => left_to.clone(),
+            Self::NotLoaded(_) | Self::Unclear(_) => "its state is not clear".to_owned(),
+            Self::Up | Self::Restarting | Self::Starting | Self::Stopping | Self::FilesUnknown => String::new(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod rules;
 
-use super::rest::Rest;
+use super::rest::{NOT_EXPECTED, Rest};
 use super::times::{exactly, roughly, rounded};
 use super::{Line, Mark, References};
 use crate::diagnosis::{Refusal, State, Unrecoverable};
@@ -81,9 +81,7 @@ impl Wording<'_> {
             Rest::Restarting => format!("{name} is about to be restarted by the service manager itself."),
             Rest::Starting => format!("{name} is on its way up."),
             Rest::Stopping => format!("{name} is being stopped."),
-            Rest::Masked | Rest::NoFile | Rest::NotEnabled => {
-                format!("{name} is down, and nothing says that it should be up.")
-            }
+            Rest::Masked | Rest::NoFile | Rest::NotEnabled => format!("{name} is down, and {NOT_EXPECTED}."),
             Rest::OnDemand => format!("{name} is down until it is wanted."),
             Rest::Once => format!("{name} has done its work."),
             Rest::PerhapsStopped(_) => format!("{name} is not healed, as it may have been stopped on purpose."),
