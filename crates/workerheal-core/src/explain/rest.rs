@@ -45,9 +45,8 @@ impl Rest {
         !matches!(self, Self::Up | Self::Restarting | Self::Starting | Self::Stopping)
     }
 
-    /// Why it is down, as a clause; empty if it is not, or if that is unknown. The summary of an explanation and every
-    /// list of workers say the same.
-    pub(crate) fn reason(&self) -> String {
+    /// Why it is down, as a clause; empty if it is not, or if that is unknown.
+    fn reason(&self) -> String {
         match self {
             Self::Masked | Self::NoFile | Self::NotEnabled => NOT_EXPECTED.to_owned(),
             Self::OnDemand => "it is down until it is wanted".to_owned(),
@@ -61,6 +60,23 @@ impl Rest {
 }
 
 impl Case<'_> {
+    /// Why it is down although nothing is wrong with it, as a clause; empty if it is not down, or if that is unknown.
+    /// The summary of an explanation and every list of workers say the same.
+    pub(crate) fn why_down(&self) -> String {
+        let rest = self.rest();
+        match self.stopped_group() {
+            _ if !self.rests_stopped() => rest.reason(),
+            Some(group) => format!("{group} was stopped, which it is part of"),
+            None => "you stopped it".to_owned(),
+        }
+    }
+
+    /// Whether it is down because it was stopped, whatever else says that it need not be up.
+    pub(super) fn rests_stopped(&self) -> bool {
+        // A oneshot is down after a start too: that a job has ended shows no stop.
+        self.rest().is_down() && self.was_stopped() && (!self.seen.oneshot || self.stop_requested())
+    }
+
     /// What starts it, if that is not workerheal and the manager says so.
     pub(super) fn left_to(&self) -> Option<&str> {
         self.seen.said.as_ref()?.left_to.as_deref()

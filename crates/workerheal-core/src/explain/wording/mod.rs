@@ -76,6 +76,9 @@ impl Wording<'_> {
         {
             return format!("{name} is down, as it should be: {}.", in_short(&refusal));
         }
+        if self.case.rests_stopped() {
+            return format!("{name} is down, as it should be: {}.", self.case.why_down());
+        }
         match rest {
             Rest::Up => format!("{name} is up and well."),
             Rest::Restarting => format!("{name} is about to be restarted by the service manager itself."),
@@ -255,6 +258,9 @@ impl Wording<'_> {
             && let Some(refusal) = self.case.intent()
         {
             lines.push(Line { mark: Mark::Objects, ..found(&in_short(&refusal), self.evidence_of(&refusal)) });
+        }
+        if self.case.rests_stopped() {
+            lines.push(self.objects(Mark::Objects, &Verdict::Stopped));
         }
         lines
     }

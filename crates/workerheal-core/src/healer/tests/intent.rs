@@ -599,3 +599,17 @@ fn a_start_by_hand_that_fails_at_once_ends_a_stop() {
     let refused = Inspection { result: ServiceResult::StartLimitHit, stop: Some(StopEvidence::Requested), ..crashed() };
     assert_eq!(harness.shows("queue", refused).last().map(String::as_str), Some("start queue"));
 }
+
+#[test]
+fn a_worker_that_is_not_enabled_and_is_stopped_while_it_comes_up_is_told_as_stopped() {
+    let disabled = Some(UnitFile { enabled: false, ..ENABLED });
+    let mut harness = Harness::with_proving_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["look at queue"]);
+    let seen = Inspection { active: ActiveState::Inactive, file: disabled, ..crashed() };
+    assert_eq!(
+        harness.shows("queue", seen),
+        ["failed queue #1: it was stopped while it was coming up", "stopped queue"],
+        "and not as ended by itself"
+    );
+}

@@ -84,6 +84,12 @@ fn an_idle_oneshot_is_none_of_our_business() {
     assert!(harness.goes("queue", ActiveState::Inactive).is_empty());
     assert!(harness.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is looked at once");
     assert_eq!(reported(&harness), [(Stage::Down, "it has done its work".to_owned())]);
+    // Its start is a job that leaves it down, as a stop would.
+    harness.now = harness.now + SECOND;
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    let idle = Inspection { active: ActiveState::Inactive, oneshot: true, down_for: Some(SECOND), ..crashed() };
+    harness.shows("queue", idle);
+    assert_eq!(reported(&harness), [(Stage::Down, "it has done its work".to_owned())]);
 }
 
 fn reported(harness: &Harness) -> Vec<(Stage, String)> {
@@ -101,7 +107,8 @@ fn a_list_says_why_a_worker_is_down_as_an_explanation_does() {
             Inspection { file: Some(UnitFile { on_demand: true, ..ENABLED }), ..down.clone() },
             "it is down until it is wanted",
         ),
-        (Inspection { stop: unsure, ..down }, "it may have been stopped on purpose"),
+        (Inspection { stop: unsure, ..down.clone() }, "it may have been stopped on purpose"),
+        (Inspection { file: Some(file), stop: Some(StopEvidence::Requested), ..down }, "you stopped it"),
     ] {
         let mut harness = Harness::new();
         harness.list(&[("queue", ActiveState::Inactive)]);
