@@ -11,13 +11,13 @@
 # make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
 # make lint     formatting, clippy, documentation, dependencies
 # make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
-# make install  the program; `workerheal install` then makes it a service
+# make install  the program, its manual pages and completions; `workerheal install` then makes it a service
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary install packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary install install-files packages
 
 # What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
@@ -106,9 +106,24 @@ deny:
 
 install:
 	$(CARGO) build --release --locked --bin workerheal
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(TARGET)/release/workerheal $(DESTDIR)$(PREFIX)/bin/workerheal
+	@$(MAKE) --no-print-directory install-files PROGRAM=$(TARGET)/release/workerheal
 	@echo "Installed. Start it now and at each login: $(PREFIX)/bin/workerheal install"
+
+# The program writes its own pages and completions, in the places where man and the shells look for them.
+PROGRAM ?= $(TARGET)/release/workerheal
+BELOW := $(DESTDIR)$(PREFIX)
+PAGES := $(BELOW)/share/man
+COMPLETIONS := $(BELOW)/share/bash-completion/completions $(BELOW)/share/zsh/site-functions \
+	$(BELOW)/share/fish/vendor_completions.d
+
+install-files:
+	install -d $(BELOW)/bin $(PAGES)/man1 $(PAGES)/man5 $(COMPLETIONS)
+	install -m 755 $(PROGRAM) $(BELOW)/bin/workerheal
+	$(PROGRAM) man >$(PAGES)/man1/workerheal.1
+	$(PROGRAM) man config >$(PAGES)/man5/workerheal.yaml.5
+	$(PROGRAM) completions bash >$(word 1,$(COMPLETIONS))/workerheal
+	$(PROGRAM) completions zsh >$(word 2,$(COMPLETIONS))/_workerheal
+	$(PROGRAM) completions fish >$(word 3,$(COMPLETIONS))/workerheal.fish
 
 packages:
 	@tests/sandbox/install-packages.sh

@@ -43,6 +43,37 @@ fn a_stop_is_known_from_the_journal_and_a_pause_from_its_line() {
 }
 
 #[test]
+fn status_and_explain_give_one_reason_for_a_worker_that_is_down() {
+    let world = World::new();
+    let daemon = world.start_daemon();
+    // Enabled or not, started and stopped in one go, or never run.
+    let workers = ["lerd-a-myapp", "lerd-b-myapp", "lerd-c-myapp", "lerd-d-myapp"];
+    for unit in workers {
+        world.write_worker(unit, LIVES);
+    }
+    world.write_worker("lerd-d-myapp", "Type=oneshot\nExecStart=true");
+    world.control(&["enable", "--now", "lerd-a-myapp"]);
+    world.control(&["start", "lerd-b-myapp", "lerd-c-myapp"]);
+    world.control(&["stop", "lerd-a-myapp", "lerd-b-myapp"]);
+    world.control(&["enable", "lerd-d-myapp"]);
+    world.control(&["start", "lerd-d-myapp"]);
+    world.crash("lerd-c-myapp");
+    world.control(&["stop", "lerd-c-myapp"]);
+    for (unit, reason) in
+        workers.into_iter().zip(["you stopped it", "you stopped it", "you stopped it", "it has done its work"])
+    {
+        let site = |ran: &Ran| ran.out.lines().any(|line| line.contains(&unit[5..6]) && line.ends_with(reason));
+        world.wait_until(&format!("status to say that {unit} is down: {reason}"), SOON, || {
+            site(&world.run(&["status", unit])).then_some(())
+        });
+        let summary = world.run(&["explain", unit]).out;
+        let says = reason.trim_start_matches("it ");
+        assert!(summary.lines().next().is_some_and(|line| line.contains(says)), "{unit}: {summary}");
+    }
+    drop(daemon);
+}
+
+#[test]
 fn what_the_daemon_has_written_down_is_told() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 1s, backoff: {initial: 5m}, give_up_after: 2}\n");

@@ -30,6 +30,8 @@ fn lines_are_in_order_and_say_who_wrote_them() {
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
     world.stop_unit("lerd-queue-myapp.service");
+    // The last line is about that.
+    events.wait("stopped", QUEUE);
 
     let lines = last(&world, QUEUE, 100);
     let said = |text: &str| {

@@ -82,8 +82,8 @@ impl<'a> Terminal<'a> {
         self.wait_for("prompt below the command", |screen| {
             screen.contains(" top") && screen.trim_end().ends_with("ready>")
         });
-        let state = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]);
-        assert_eq!(state.trim(), "0 1", "the other screen, and no cursor");
+        let state = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag} #{mouse_any_flag}"]);
+        assert_eq!(state.trim(), "0 1 0", "the other screen, no cursor, or the mouse");
         self.run("stty -a | tr ' ' '\\n' | grep -xE -e '-?(icanon|echo|isig);?' | xargs echo settings");
         self.wait_for_line(&["settings isig icanon echo"]);
     }
@@ -206,6 +206,24 @@ fn a_worker_and_a_site_are_paused_and_resumed() {
     // What others do is seen too.
     assert_eq!(world.run(&["pause"]).status, 0);
     terminal.wait_for_line(&["You paused everything: nothing is healed until you resume it."]);
+}
+
+#[test]
+fn a_worker_is_selected_with_the_mouse_and_what_it_takes_is_seen() {
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
+    let terminal = Terminal::with_top(&world, 80, 24);
+    let screen = terminal.wait_for_line(&["▸ myapp/queue"]);
+    let row = screen.lines().position(|line| line.contains("shop/vite")).expect("it is there") + 1;
+    // As a terminal tells of a click: the button, the column and the row, from 1.
+    terminal.tmux(&["send-keys", "-l", &format!("\x1b[<0;5;{row}M")]);
+    terminal.wait_for_line(&["▸ shop/vite"]);
+    terminal.wait_for_line(&[&format!("PID {}", world.show("lerd-vite-shop.service", "MainPID"))]);
+    terminal.tmux(&["send-keys", "-l", &format!("\x1b[<64;5;{row}M")]);
+    terminal.wait_for_line(&["▸ myapp/queue"]);
+    terminal.keys(&["f"]);
+    terminal.wait_for("list without what is up", |screen| {
+        has_line(screen, &["only unhealthy"]) && !has_line(screen, &["vite", "up"])
+    });
 }
 
 #[test]

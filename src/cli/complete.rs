@@ -51,6 +51,13 @@ _workerheal() {
 complete -o nospace -o bashdefault -F _workerheal workerheal
 "#;
 
+/// Zsh loads a script from its `fpath` when it is first needed: what has to be completed then is not to be lost.
+const FIRST_OF_ZSH: &str = r#"
+if [[ ${funcstack[1]} == _workerheal ]]; then
+    _clap_dynamic_completer_workerheal "$@"
+fi
+"#;
+
 /// Answers the shell and ends the process, if it is a shell that asks.
 pub(super) fn answer() {
     CompleteEnv::with_factory(Cli::command).var(VARIABLE).bin("workerheal").complete();
@@ -72,8 +79,10 @@ pub(super) fn script(shell: Shell) -> io::Result<String> {
     let mut script = Vec::new();
     registration.write_registration(VARIABLE, "workerheal", "workerheal", "workerheal", &mut script)?;
     let mut script = String::from_utf8_lossy(&script).into_owned();
-    if shell == Shell::Bash {
-        script.push_str(WORDS_OF_BASH);
+    match shell {
+        Shell::Bash => script.push_str(WORDS_OF_BASH),
+        Shell::Zsh => script.push_str(FIRST_OF_ZSH),
+        Shell::Elvish | Shell::Fish | Shell::Powershell => {}
     }
     Ok(script)
 }

@@ -164,7 +164,9 @@ fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Optio
         Some(time) if follow => time_of_day(time, true),
         Some(time) => ago(time, now),
     };
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(22).max(20));
+    // `23h 59m ago`, or a time of day.
+    let ahead = if follow { 9 } else { 11 };
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(ahead + 13).max(20));
     let sentence = term::fit(&event.to_string(), room);
     let phase = format!("{:9}", event.phase.as_str());
     let phase = match event.phase {
@@ -174,5 +176,35 @@ fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Optio
         Phase::Starting | Phase::Done => phase,
         Phase::Stopped => style.faint(phase),
     };
-    format!("{}  {phase}  {sentence}\n", style.faint(format!("{time:>9}")))
+    format!("{}  {phase}  {sentence}\n", style.faint(format!("{time:>ahead$}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn sentences_are_cut_where_there_is_no_room() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100_000);
+        let event = |phase, seconds| Event {
+            unit: "the-shop-of-a-customer/queue".into(),
+            time: Some(now - Duration::from_secs(seconds)),
+            ..Event::new(phase)
+        };
+        let error = "exited right after starting: RedisException: Connection refused [tcp://127.0.0.1:6379]";
+        let events = [
+            Event { reason: "failed".into(), ..event(Phase::Detected, 8000) },
+            Event { attempt: Some(1), error: error.into(), ..event(Phase::Failed, 90) },
+            Event { attempt: Some(2), retry_in: Some(Duration::from_secs(60)), ..event(Phase::Scheduled, 89) },
+            Event { downtime: Some(Duration::from_secs(80)), ..event(Phase::Healed, 0) },
+        ];
+        for width in [60, 80, 120, 200] {
+            let lines: String =
+                events.iter().map(|event| line(event, false, now, Style::default(), Some(width))).collect();
+            assert!(lines.lines().all(|line| line.chars().count() <= width), "{lines}");
+            insta::assert_snapshot!(format!("{width}"), lines);
+        }
+    }
 }

@@ -1,6 +1,8 @@
-//! Generates shell completions and the man page.
+//! Generates shell completions and the manual pages.
 
-use clap::{Args, CommandFactory};
+mod settings;
+
+use clap::{Args, CommandFactory, ValueEnum};
 
 use super::complete::{self, Shell};
 use super::{Cli, Status, term};
@@ -20,14 +22,30 @@ impl Completions {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Man {}
+pub(super) struct Man {
+    /// Which page: of the program, or of its configuration
+    #[arg(value_enum, default_value_t = Page::Workerheal)]
+    page: Page,
+}
+
+/// A manual page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Page {
+    /// workerheal(1)
+    Workerheal,
+    /// workerheal.yaml(5)
+    Config,
+}
 
 /// What the manual page has besides commands and their options, roff.
 const SECTIONS: &str = include_str!("papers/sections.roff");
 
 impl Man {
-    #[expect(clippy::unused_self, reason = "all commands are run alike")]
     pub fn run(self) -> anyhow::Result<Status> {
+        if self.page == Page::Config {
+            term::print(settings::page())?;
+            return Ok(Status::Done);
+        }
         let mut page = Vec::new();
         let mut program = Cli::command().name("workerheal");
         program.build();

@@ -170,9 +170,6 @@ fn why(worker: &WorkerReport) -> String {
             None => worker.reason.clone(),
         });
     }
-    if why.is_empty() && worker.phase == Stage::Down && worker.state.is_none() {
-        why.push("nothing says that it should be up".to_owned());
-    }
     if !worker.last_error.is_empty() && worker.phase != Stage::Up && !is_at_rest(worker) {
         why.push(worker.last_error.clone());
     }
@@ -221,7 +218,11 @@ mod tests {
                 last_error: "exit-code: of before".into(),
                 ..WorkerReport::plain("horizon", Stage::Stopped)
             },
-            WorkerReport { last_error: "exit-code: of before".into(), ..WorkerReport::plain("scheduler", Stage::Down) },
+            WorkerReport {
+                reason: "nothing says that it should be up".into(),
+                last_error: "exit-code: of before".into(),
+                ..WorkerReport::plain("scheduler", Stage::Down)
+            },
         ]
     }
 

@@ -31,7 +31,7 @@ use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
 use crate::core::target::{self};
 use crate::core::units::UnitName;
-use crate::manager::Scope;
+use crate::manager::{Scope, Usage};
 use crate::setup::Options;
 
 /// How long the daemon may take to begin a response. Its own limits are shorter.
@@ -174,6 +174,15 @@ impl DaemonClient {
         Ok(explanations)
     }
 
+    /// What a worker takes of the machine now.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or the unit is no covered worker.
+    pub async fn usage(&self, unit: &str) -> Result<Usage, DaemonError> {
+        self.get(&format!("/v1/workers/{}/usage", escaped(unit))).await
+    }
+
     /// The units of the workers that the targets name. Only the daemon knows aliases.
     pub(crate) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
         let workers = self.named_workers().await?;
@@ -297,7 +306,7 @@ fn json(request: &impl Serialize) -> Bytes {
 }
 
 /// Escapes a text for a path or a query.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -28,6 +28,12 @@ impl Rejection {
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: plain(&error.into()) }
     }
+
+    /// No worker is called that.
+    pub fn not_covered(name: &str) -> Self {
+        let name: String = name.chars().take(100).collect();
+        Self::new(StatusCode::NOT_FOUND, format!("no worker named {name:?}"))
+    }
 }
 
 impl IntoResponse for Rejection {

@@ -12,6 +12,7 @@ pub mod launchd;
 pub mod log;
 #[cfg(target_os = "linux")]
 pub mod systemd;
+mod usage;
 
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]
 pub(crate) use journal::fuzz as fuzz_journal;
@@ -28,6 +29,7 @@ use crate::core::selector::Aliases;
 use crate::core::units::{Detail, Inspection, Location, UnitName, UnitStatus};
 pub(crate) use directory::is_gone as directory_is_gone;
 use log::{Log, WantedLines};
+pub use usage::Usage;
 
 /// The service manager of this platform, chosen only here.
 #[cfg(target_os = "linux")]
@@ -188,6 +190,12 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
             let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
             SystemTime::now().checked_sub(up_for)
         }
+    }
+
+    /// What the unit's processes take of the machine; a manager that does not count it says nothing.
+    fn usage(&self, unit: &UnitName) -> impl Future<Output = Result<Usage, ManagerError>> + Send {
+        let _ = unit;
+        std::future::ready(Ok(Usage::default()))
     }
 
     /// Commands to the manager about the unit, for users; `None` for systemd's commands for the scope.

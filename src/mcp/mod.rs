@@ -12,16 +12,21 @@
 //!
 //! - [`tools`]: the tools' descriptions; [`schemas`]: the schemas of their results.
 //! - [`arguments`]: reads a call's arguments. [`calls`]: performs it. [`render`]: its result as text.
+//! - [`resources`]: what can be read of each worker. [`prompts`]: questions to pick from a list.
 
 mod arguments;
 mod calls;
+mod prompts;
 mod render;
+mod resources;
 mod schemas;
 mod tools;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, GetPromptRequestParams,
+    GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer, ServerInitializeError, ServiceExt};
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -96,7 +101,8 @@ impl ServerHandler for Server {
         let mut this = Implementation::new("workerheal", env!("CARGO_PKG_VERSION"));
         this.title = Some("workerheal".to_owned());
         this.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
-        let mut config = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        let mut config =
+            ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().build());
         config.server_info = this;
         config.instructions = Some(INSTRUCTIONS.to_owned());
         config
@@ -108,6 +114,47 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items(tools::all()))
+    }
+
+    async fn list_resources(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let list = unless_cancelled(&context, resources::list(&self.options)).await?;
+        Ok(ListResourcesResult::with_all_items(list))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        Ok(unless_cancelled(&context, resources::read(&self.options, &request.uri)).await?.into())
+    }
+
+    async fn list_prompts(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(ListPromptsResult::with_all_items(prompts::all()))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        Ok(prompts::get(&request.name, request.arguments.as_ref())?.into())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -135,13 +182,10 @@ impl ServerHandler for Server {
                 _ => Err(calls::CallError::NoSuchTool),
             }
         };
-        let told = tell(context.peer, context.meta.get_progress_token(), taken);
-        let answer = tokio::select! {
-            // All steps are reported before the result.
-            (answer, ()) = async { tokio::join!(call, told) } => answer,
-            // A cancelled call has no result.
-            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the call was cancelled", None)),
-        };
+        let told = tell(context.peer.clone(), context.meta.get_progress_token(), taken);
+        // All steps are reported before the result.
+        let both = async { Ok(tokio::join!(call, told)) };
+        let (answer, ()) = Box::pin(unless_cancelled(&context, both)).await?;
         match answer {
             Ok(Answer { text, facts }) => {
                 let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
@@ -153,6 +197,17 @@ impl ServerHandler for Server {
             }
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(error.to_string())]).into()),
         }
+    }
+}
+
+/// The result of a request; a cancelled one has none.
+async fn unless_cancelled<T>(
+    context: &RequestContext<RoleServer>,
+    result: impl Future<Output = Result<T, ErrorData>>,
+) -> Result<T, ErrorData> {
+    tokio::select! {
+        result = result => result,
+        () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
     }
 }
 

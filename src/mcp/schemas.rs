@@ -53,7 +53,7 @@ pub(super) fn list() -> Value {
         "phase": { "enum": Stage::ALL, "description": "What is being done about it. up: it works; down, stopped: down as it should be; held: not healed, see `reason`; waiting: tried again in `retry_in_ms`; gave-up: needs you to fix the cause." },
         "attempts": number("Attempts so far."),
         "retry_in_ms": number("Milliseconds until the next attempt, or until the pause that holds it ends."),
-        "reason": text("Why it is not healed, or would not be if it failed now."),
+        "reason": text("Why it is not healed, is down, or would not be healed if it failed now."),
         "since": time("When its last event was."),
         "up_since": time("When it came up."),
     }));

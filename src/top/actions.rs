@@ -1,6 +1,6 @@
 //! Actions of the user, performed by the daemon in the background, and their results.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 
@@ -13,6 +13,7 @@ use crate::client::log::{Log, follow};
 use crate::core::batch::Plan;
 use crate::core::event::Report;
 use crate::core::units::UnitName;
+use crate::manager::Usage;
 use crate::setup::Options;
 
 /// Number of past lines shown of a log.
@@ -25,6 +26,8 @@ pub(super) enum Done {
     Told(Tone, String),
     /// The explanation of a worker, or an error.
     Explained(Answer),
+    /// What a unit takes of the machine, and when it was asked; `None` if that is unknown.
+    Measured(String, Option<Usage>, Instant),
     /// The log of a unit was opened.
     Opened(String, Result<Log, String>),
 }
@@ -109,6 +112,15 @@ impl Actions {
                 Err(error) => Err(error.to_string()),
             };
             Done::Explained(Answer { unit, at: SystemTime::now(), says: answer })
+        });
+    }
+
+    pub fn measure(&mut self, unit: String) {
+        let options = self.options.clone();
+        self.tasks.spawn(async move {
+            let usage = async { DaemonClient::connect(&options).await?.usage(&unit).await }.await;
+            // An earlier daemon does not know the question, and others have failed by the next one.
+            Done::Measured(unit, usage.ok(), Instant::now())
         });
     }
 

@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::menu::{PauseMenu, Question, Target};
 use super::model::{DaemonLink, FollowedLog, Mode, Model, Pane};
+use super::rows::Shown;
 use crate::api::PauseKind;
 use crate::core::report::{Stage, WorkerReport};
 
@@ -121,13 +122,18 @@ impl Model {
                 self.order = self.order.next();
                 self.top = 0;
             }
+            KeyCode::Char('f') => {
+                self.shown = self.shown.next();
+                self.top = 0;
+                self.keep_selection();
+            }
             KeyCode::Char('s') => return self.ask_to_stop(),
             KeyCode::Char('h') => {
                 return Some(self.at_hand().map_or_else(|why| why, |worker| Effect::Heal(Target::worker(worker))));
             }
             KeyCode::Char('H') => return self.ask_to_heal_all(),
             KeyCode::Char('p') => return self.open_pause_menu(),
-            KeyCode::Char('r') => return Some(self.resume()),
+            KeyCode::Char('r') => return self.ask_to_resume(),
             key => return self.go(key),
         }
         None
@@ -147,19 +153,23 @@ impl Model {
         };
         match self.pane {
             Pane::None => self.select(by),
-            // A log is scrolled from its end.
-            Pane::Log => self.scroll = self.scroll.saturating_add_signed(by.saturating_neg()).min(self.scroll_end),
-            Pane::Explanation | Pane::Help => {
-                self.scroll = self.scroll.saturating_add_signed(by).min(self.scroll_end);
-            }
+            Pane::Log | Pane::Explanation | Pane::Help => self.scroll_by(by),
         }
         None
     }
 
-    /// Closes what is open; if nothing is, clears the filter.
+    /// Scrolls the pane.
+    pub(super) fn scroll_by(&mut self, lines: isize) {
+        // A log is scrolled from its end.
+        let by = if self.pane == Pane::Log { lines.saturating_neg() } else { lines };
+        self.scroll = self.scroll.saturating_add_signed(by).min(self.scroll_end);
+    }
+
+    /// Closes what is open; if nothing is, shows all workers.
     fn back(&mut self) {
         if self.pane == Pane::None {
             self.filter.clear();
+            self.shown = Shown::All;
             self.keep_selection();
         }
         self.close();
@@ -224,6 +234,17 @@ impl Model {
                 self.mode = Mode::Confirm(Question::heal_all(count));
                 None
             }
+        }
+    }
+
+    /// Asks first before it ends a pause of everything, of which the selected worker is only one.
+    fn ask_to_resume(&mut self) -> Option<Effect> {
+        match self.resume() {
+            Effect::Resume(target) if target == Target::everything() => {
+                self.mode = Mode::Confirm(Question::resume_all());
+                None
+            }
+            effect => Some(effect),
         }
     }
 

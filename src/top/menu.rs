@@ -54,6 +54,12 @@ impl Question {
         Self { title: "Stop", text, yes: "stop it", effect: Effect::Stop(Target::worker(worker)) }
     }
 
+    /// Whether to end the pause of everything.
+    pub fn resume_all() -> Self {
+        let text = "You paused everything. Resume healing of all workers?".to_owned();
+        Self { title: "Resume all", text, yes: "resume", effect: Effect::Resume(Target::everything()) }
+    }
+
     /// Whether to heal so many workers.
     pub fn heal_all(count: usize) -> Self {
         let workers = if count == 1 { "worker" } else { "workers" };

@@ -8,10 +8,12 @@ mod actions;
 mod keys;
 mod menu;
 mod model;
+mod mouse;
 mod rows;
 mod sync;
 mod terminal;
 mod timeline;
+mod usage;
 mod view;
 
 use std::io;
@@ -43,6 +45,8 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(30);
 const REDRAW_MARGIN: Duration = Duration::from_millis(2);
 /// How long a selection has to rest before its explanation is requested.
 const EXPLAIN_DELAY: Duration = Duration::from_millis(150);
+/// How often the selected worker's use of the machine is asked for.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the kernel may take to stop this process.
 const STOP_TIMEOUT: Duration = Duration::from_millis(100);
 /// Maximum number of unprocessed news from the daemon.
@@ -113,6 +117,10 @@ struct App {
     /// The worker whose explanation was requested, and when to request the next.
     asked: Option<WorkerReport>,
     ask_at: Option<Instant>,
+    /// When the selected worker was last measured, when it is next, and whether that is under way.
+    measured: Option<Instant>,
+    measure_at: Option<Instant>,
+    measuring: bool,
     draw_at: Option<Instant>,
     drawn: Option<Instant>,
     daemon: JoinSet<()>,
@@ -133,6 +141,9 @@ impl App {
             log: None,
             asked: None,
             ask_at: None,
+            measured: None,
+            measure_at: None,
+            measuring: false,
             draw_at: Some(Instant::now()),
             drawn: None,
             daemon,
@@ -142,6 +153,10 @@ impl App {
     fn input(&mut self, input: &Input) -> Option<Effect> {
         match input {
             Input::Key(key) if key.kind != KeyEventKind::Release => self.model.press(*key),
+            Input::Mouse(event) => {
+                self.model.point(*event);
+                None
+            }
             _ => None,
         }
     }
@@ -184,6 +199,13 @@ impl App {
                     self.actions.explain(worker.unit.clone());
                 }
             }
+            () = reached(self.measure_at) => {
+                (self.measure_at, self.measured) = (None, Some(Instant::now()));
+                if let Some(unit) = self.model.to_measure() {
+                    self.measuring = true;
+                    self.actions.measure(unit.to_owned());
+                }
+            }
         }
     }
 
@@ -209,6 +231,12 @@ impl App {
                 let _ = self.pokes.try_send(());
             }
             Done::Explained(answer) => self.model.explained = Some(answer),
+            Done::Measured(unit, usage, at) => {
+                self.measuring = false;
+                if let Some(usage) = usage {
+                    self.model.measure(unit, usage, at);
+                }
+            }
             Done::Opened(unit, log) => {
                 // The pane may have been closed in the meantime.
                 let Some(pane) = self.model.log.as_mut().filter(|pane| pane.unit == unit) else { return };
@@ -232,7 +260,7 @@ impl App {
         }
     }
 
-    /// Redraws if needed, and requests a missing explanation.
+    /// Redraws if needed, and requests a missing explanation and the next measurement.
     fn draw_soon(&mut self) {
         if self.model.log.is_none() {
             self.log = None;
@@ -241,6 +269,12 @@ impl App {
         if question.is_some() && question != self.asked {
             self.asked = question;
             self.ask_at = Some(Instant::now() + EXPLAIN_DELAY);
+        }
+        if self.model.to_measure().is_none() {
+            self.measure_at = None;
+        } else if self.measure_at.is_none() && !self.measuring {
+            let rested = Instant::now() + EXPLAIN_DELAY;
+            self.measure_at = Some(self.measured.map_or(rested, |last| rested.max(last + MEASURE_INTERVAL)));
         }
         let soonest = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_INTERVAL);
         self.draw_at = Some(self.draw_at.map_or(soonest, |at| at.min(soonest)));

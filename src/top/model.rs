@@ -2,14 +2,18 @@
 //! keys change it; it knows no terminal, socket or clock.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use ratatui::layout::Rect;
 
 use super::menu::{PauseMenu, Question};
-use super::rows::{Order, Row, is_ill, rows};
+use super::rows::{Order, Row, Shown, is_ill, rows};
 use super::timeline::History;
+use super::usage::Measurement;
 use crate::api::{DaemonStatus, Explained, PauseKind, PauseReport};
 use crate::core::event::Event;
-use crate::core::report::WorkerReport;
+use crate::core::report::{Stage, WorkerReport};
+use crate::manager::Usage;
 use crate::manager::log::LogLine;
 
 /// Maximum number of events, and of lines of a log.
@@ -103,6 +107,7 @@ pub(super) struct Model {
     pub selected: Option<String>,
     pub touched: bool,
     pub filter: String,
+    pub shown: Shown,
     pub order: Order,
     pub mode: Mode,
     pub pane: Pane,
@@ -117,6 +122,11 @@ pub(super) struct Model {
     pub page: usize,
     /// The maximum scroll position of the pane.
     pub scroll_end: usize,
+    /// Where the rows of the list and the pane were drawn last.
+    pub list_at: Rect,
+    pub pane_at: Rect,
+    /// The last measurement of a worker.
+    measured: Option<Measurement>,
     /// The time from which on no event is missing.
     known_from: Option<SystemTime>,
     gap: bool,
@@ -132,6 +142,7 @@ impl Model {
             selected: None,
             touched: false,
             filter: String::new(),
+            shown: Shown::default(),
             order: Order::default(),
             mode: Mode::Commands,
             pane: Pane::None,
@@ -142,6 +153,9 @@ impl Model {
             scroll: 0,
             page: 10,
             scroll_end: 0,
+            list_at: Rect::ZERO,
+            pane_at: Rect::ZERO,
+            measured: None,
             known_from: None,
             gap: false,
         }
@@ -238,7 +252,7 @@ impl Model {
 
     /// The list from top to bottom.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        rows(self.workers(), &self.filter, self.order)
+        rows(self.workers(), &self.filter, self.shown, self.order)
     }
 
     pub fn selected(&self) -> Option<&WorkerReport> {
@@ -266,6 +280,25 @@ impl Model {
     pub fn question(&self) -> Option<WorkerReport> {
         let worker = self.selected().filter(|_| self.daemon == DaemonLink::Up)?;
         Some(WorkerReport { retry_in: None, since: None, ..worker.clone() })
+    }
+
+    /// The unit whose use of the machine is to be measured: the selected one, while its details are visible and it has
+    /// processes.
+    pub fn to_measure(&self) -> Option<&str> {
+        let worker = self.selected().filter(|_| self.daemon == DaemonLink::Up && self.pane == Pane::None)?;
+        let runs = matches!(worker.phase, Stage::Up | Stage::Proving | Stage::Starting | Stage::Changing);
+        runs.then_some(&worker.unit)
+    }
+
+    /// Takes in a measurement.
+    pub fn measure(&mut self, unit: String, usage: Usage, at: Instant) {
+        self.measured = Some(Measurement::after(self.measured.as_ref(), unit, usage, at));
+    }
+
+    /// What the selected worker takes of the machine, if known.
+    pub fn usage(&self) -> Option<&Measurement> {
+        let unit = self.to_measure()?;
+        self.measured.as_ref().filter(|measured| measured.unit == unit)
     }
 
     /// When the worker's next attempt is made, or its pause ends.

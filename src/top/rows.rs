@@ -37,6 +37,50 @@ impl Order {
     }
 }
 
+/// Which workers are shown, by their state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Shown {
+    #[default]
+    All,
+    /// Those that need somebody, or are being healed.
+    Unhealthy,
+    /// Those that are down as they should be.
+    OnPurpose,
+    Up,
+}
+
+impl Shown {
+    pub fn next(self) -> Self {
+        match self {
+            Self::All => Self::Unhealthy,
+            Self::Unhealthy => Self::OnPurpose,
+            Self::OnPurpose => Self::Up,
+            Self::Up => Self::All,
+        }
+    }
+
+    /// To follow "workers that are".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::All => "anything",
+            Self::Unhealthy => "unhealthy",
+            Self::OnPurpose => "down on purpose",
+            Self::Up => "up",
+        }
+    }
+
+    fn includes(self, worker: &WorkerReport) -> bool {
+        let is_down = matches!(worker.phase, Stage::Held | Stage::Stopped | Stage::Down);
+        let is_unhealthy = trouble(worker) < HELD_ON_PURPOSE;
+        match self {
+            Self::All => true,
+            Self::Unhealthy => is_unhealthy,
+            Self::OnPurpose => is_down && !is_unhealthy,
+            Self::Up => worker.phase == Stage::Up,
+        }
+    }
+}
+
 /// A line of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Row<'a> {
@@ -56,8 +100,9 @@ impl<'a> Row<'a> {
 }
 
 /// The list from top to bottom.
-pub(super) fn rows<'a>(workers: &'a [WorkerReport], filter: &str, order: Order) -> Vec<Row<'a>> {
-    let mut shown: Vec<&WorkerReport> = workers.iter().filter(|worker| matches(worker, filter)).collect();
+pub(super) fn rows<'a>(workers: &'a [WorkerReport], filter: &str, shown: Shown, order: Order) -> Vec<Row<'a>> {
+    let is_shown = |worker: &&WorkerReport| shown.includes(worker) && matches(worker, filter);
+    let mut shown: Vec<&WorkerReport> = workers.iter().filter(is_shown).collect();
     match order {
         Order::Site => {}
         Order::Trouble => shown.sort_by_key(|worker| trouble(worker)),
@@ -87,11 +132,14 @@ pub(super) fn is_ill(worker: &WorkerReport) -> bool {
     worker.state.is_some() && !worker.healthy && !worker.on_purpose
 }
 
+/// The urgency of what is held on purpose: below it is what is unhealthy.
+const HELD_ON_PURPOSE: u8 = 8;
+
 /// The urgency of a worker; the lowest value comes first: what needs a person, what is being healed, what is held on
 /// purpose, what is well.
 fn trouble(worker: &WorkerReport) -> u8 {
     match worker.phase {
-        Stage::Held if worker.on_purpose || worker.healthy => 8,
+        Stage::Held if worker.on_purpose || worker.healthy => HELD_ON_PURPOSE,
         Stage::Up | Stage::Down if is_ill(worker) => weight(Stage::Held),
         // A paused worker that is up comes before other workers that are up.
         Stage::Up if !worker.reason.is_empty() => weight(Stage::Up) - 1,
@@ -134,7 +182,7 @@ mod tests {
             Row::Site(site, count) => format!("{site}: {count}"),
             Row::Worker(worker) => worker.name(),
         };
-        rows(&workers, filter, order).into_iter().map(line).collect()
+        rows(&workers, filter, Shown::All, order).into_iter().map(line).collect()
     }
 
     #[test]
@@ -166,7 +214,7 @@ mod tests {
             ill_but_up,
             WorkerReport::plain("given-up", Stage::GaveUp),
         ];
-        let rows = rows(&workers, "", Order::default());
+        let rows = super::rows(&workers, "", Shown::All, Order::default());
         let names: Vec<String> =
             rows.iter().filter_map(Row::unit).map(|unit| unit.replace("lerd-", "").replace("-myapp", "")).collect();
         assert_eq!(names, ["given-up", "stuck", "unreachable", "waiting", "paused", "up-but-paused", "up", "stopped"]);
@@ -178,9 +226,9 @@ mod tests {
         let epoch = std::time::SystemTime::UNIX_EPOCH;
         workers[0].up_since = Some(epoch);
         workers[2].up_since = Some(epoch + std::time::Duration::from_secs(1));
-        let names: Vec<_> = rows(&workers, "", Order::Uptime).iter().filter_map(Row::unit).collect();
+        let names: Vec<_> = rows(&workers, "", Shown::All, Order::Uptime).iter().filter_map(Row::unit).collect();
         assert_eq!(names, ["lerd-queue-myapp", "lerd-queue-myapp", "lerd-vite-myapp"]);
-        assert_eq!(rows(&workers, "", Order::Uptime)[0], Row::Worker(&workers[2]));
+        assert_eq!(rows(&workers, "", Shown::All, Order::Uptime)[0], Row::Worker(&workers[2]));
     }
 
     #[test]
@@ -189,6 +237,30 @@ mod tests {
         assert_eq!(listed("shop que", Order::Site), ["shop: 1", "shop/queue"]);
         assert_eq!(listed("waiting", Order::Trouble), ["myapp/vite"]);
         assert_eq!(listed("nothing", Order::Site), [""; 0]);
+    }
+
+    #[test]
+    fn a_choice_of_states_comes_round_and_leaves_no_worker_out() {
+        let stopped = WorkerReport::plain("stopped", Stage::Stopped);
+        let paused = WorkerReport { on_purpose: true, ..WorkerReport::plain("paused", Stage::Held) };
+        let stuck = WorkerReport::plain("stuck", Stage::Held);
+        let workers = [vec![stopped, paused, stuck], workers()].concat();
+        let mut shown = Shown::All;
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            shown = shown.next();
+            let rows = rows(&workers, "", shown, Order::default());
+            seen.push(rows.iter().filter_map(Row::unit).map(ToOwned::to_owned).collect::<Vec<_>>());
+        }
+        assert_eq!(shown.next(), Shown::All);
+        assert_eq!(
+            seen,
+            [
+                vec!["lerd-queue-myapp", "lerd-stuck-myapp", "lerd-vite-myapp"],
+                vec!["lerd-paused-myapp", "lerd-stopped-myapp"],
+                vec!["lerd-queue-myapp"]
+            ]
+        );
     }
 
     #[test]

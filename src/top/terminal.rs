@@ -6,6 +6,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::{Hide, Show};
+use crossterm::style::Print;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
     enable_raw_mode,
@@ -14,6 +15,11 @@ use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::{Frame, Terminal};
+
+/// Reports of buttons and the wheel, as numbers (xterm's modes 1000 and 1006). crossterm's own command also asks for
+/// every movement of the pointer, each of which would wake this program.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
 /// Whether the terminal has to be restored. A panic can happen anywhere, so this is global.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -44,7 +50,9 @@ impl Screen {
 
     fn enter() -> io::Result<()> {
         TAKEN.store(true, Ordering::SeqCst);
-        enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen, Hide)).inspect_err(|_| give_back())
+        enable_raw_mode()
+            .and_then(|()| execute!(io::stdout(), EnterAlternateScreen, Hide, Print(MOUSE_ON)))
+            .inspect_err(|_| give_back())
     }
 
     /// Draws the screen. Only differences to the current content are written.
@@ -84,7 +92,7 @@ impl Drop for Screen {
 /// Restores the terminal if it is set up. Nothing can be done if that fails.
 pub(super) fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
+        let _ = execute!(io::stdout(), Print(MOUSE_OFF), Show, LeaveAlternateScreen);
         let _ = io::stdout().flush();
         let _ = disable_raw_mode();
     }

@@ -1,19 +1,20 @@
 //! How news and keys change the model.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Rect;
 
 use super::keys::Effect;
 use super::menu::Target;
 use super::model::{DaemonLink, Mode, Model, Pane, Snapshot};
-use super::rows::Order;
+use super::rows::{Order, Shown};
 use crate::api::{DaemonStatus, ManagerStatus, PauseKind, PauseReport, RegistryStatus};
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
 use crate::core::report::{Stage, WorkerReport};
-use crate::manager::Scope;
 use crate::manager::log::{Author, LogLine};
+use crate::manager::{Scope, Usage};
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 const QUEUE: &str = "lerd-queue-myapp";
@@ -150,6 +151,72 @@ fn a_worker_is_stopped_after_a_question() {
 }
 
 #[test]
+fn a_pause_of_everything_ends_after_a_question() {
+    let mut model = model();
+    let pause = PauseReport { kind: PauseKind::Everything, name: String::new(), ends_in: None };
+    model.learn(snapshot(model.workers().to_vec(), vec![pause]));
+    assert_eq!(letters(&mut model, "r"), [], "it asks");
+    assert_eq!(letters(&mut model, "n"), []);
+    assert_eq!(letters(&mut model, "ry"), [Effect::Resume(Target::everything())]);
+}
+
+#[test]
+fn a_click_selects_and_the_wheel_moves_the_selection_or_scrolls() {
+    let mut model = model();
+    model.list_at = Rect { x: 0, y: 2, width: 40, height: 8 };
+    let mouse = |model: &mut Model, kind, row| {
+        model.point(MouseEvent { kind, column: 3, row, modifiers: KeyModifiers::NONE });
+    };
+    let left = MouseEventKind::Down(MouseButton::Left);
+    // The first row is the heading of the site.
+    mouse(&mut model, left, 4);
+    assert_eq!(model.selected.as_deref(), Some(VITE));
+    for row in [2, 5, 30] {
+        mouse(&mut model, left, row);
+        assert_eq!(model.selected.as_deref(), Some(VITE), "there is no worker");
+    }
+    mouse(&mut model, MouseEventKind::ScrollUp, 4);
+    assert_eq!(model.selected.as_deref(), Some(QUEUE));
+    mouse(&mut model, MouseEventKind::ScrollDown, 4);
+    assert_eq!(model.selected.as_deref(), Some(VITE));
+
+    letters(&mut model, "?");
+    (model.pane_at, model.scroll_end) = (Rect { x: 0, y: 2, width: 40, height: 8 }, 20);
+    mouse(&mut model, MouseEventKind::ScrollDown, 4);
+    assert_eq!((model.scroll, model.selected.as_deref()), (3, Some(VITE)));
+    letters(&mut model, "?s");
+    mouse(&mut model, left, 3);
+    assert_eq!(model.selected.as_deref(), Some(VITE), "a question is answered with a key");
+}
+
+#[test]
+fn workers_are_shown_by_their_state() {
+    let mut model = model();
+    letters(&mut model, "f");
+    assert_eq!((model.rows().len(), model.selected.as_deref()), (2, Some(VITE)));
+    letters(&mut model, "f");
+    assert_eq!((model.rows().len(), model.selected.as_deref()), (0, None));
+    press(&mut model, KeyCode::Esc);
+    assert_eq!((model.shown, model.selected.as_deref()), (Shown::All, Some(QUEUE)));
+}
+
+#[test]
+fn only_what_runs_and_is_seen_is_measured() {
+    let mut model = model();
+    assert_eq!(model.to_measure(), Some(QUEUE));
+    let usage = Usage { pid: Some(42), ..Usage::default() };
+    model.measure(QUEUE.into(), usage, Instant::now());
+    assert_eq!(model.usage().unwrap().words(), "PID 42");
+    letters(&mut model, "e");
+    assert_eq!(model.to_measure(), None, "its details are hidden");
+    letters(&mut model, "ej");
+    assert_eq!((model.to_measure(), model.usage()), (None, None), "it was given up");
+    letters(&mut model, "k");
+    model.lost("it has ended".into(), NOW);
+    assert_eq!(model.to_measure(), None);
+}
+
+#[test]
 fn what_is_paused_and_for_how_long_is_chosen() {
     let mut model = model();
     letters(&mut model, "p");
@@ -178,7 +245,9 @@ fn resuming_ends_the_narrowest_pause_or_tries_anew_what_was_given_up() {
     letters(&mut model, "k");
     for target in [unit("queue"), Target::site("myapp"), Target::everything()] {
         model.learn(snapshot(model.workers().to_vec(), pauses.clone()));
-        assert_eq!(letters(&mut model, "r"), [Effect::Resume(target)]);
+        let is_everything = target == Target::everything();
+        let effects = letters(&mut model, if is_everything { "ry" } else { "r" });
+        assert_eq!(effects, [Effect::Resume(target)]);
         pauses.pop();
     }
 }

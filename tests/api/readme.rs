@@ -39,6 +39,7 @@ fn each_curl_of_the_readme_answers() {
         };
         let expected = match example {
             it if it.contains("/v1/status") => "\"manager\":{\"scope\":\"user\",\"reachable\":true}",
+            it if it.contains("/usage") => "{\"pid\":",
             it if it.contains("/explain") => "\"summary\":\"myapp/queue has failed",
             it if it.contains("/v1/workers") => "\"phase\":\"waiting\"",
             it if it.contains("/v1/unhealthy") => "\"unit\":\"lerd-queue-myapp\"",

@@ -95,6 +95,13 @@ impl Assistant {
         self.wait(call).result
     }
 
+    /// Has the client do something else, and waits for what becomes of it.
+    #[track_caller]
+    pub fn ask(&mut self, command: Value) -> Answer {
+        let call = self.give(command);
+        self.wait(call)
+    }
+
     /// Calls a tool, and waits for what becomes of it.
     #[track_caller]
     pub fn call(&mut self, tool: &str, arguments: Value) -> Answer {

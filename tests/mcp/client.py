@@ -8,6 +8,10 @@ Each command has an `id`, which its answers carry; commands run side by side:
     {"id": 1, "do": "list"}                                       the tools
     {"id": 2, "do": "call", "tool": .., "arguments": {..}}        a call; {"progress": [..]} comes before its result
     {"id": 3, "do": "cancel", "call": 2}                          cancels it
+    {"id": 4, "do": "resources"}                                  the resources, and the forms of their URIs
+    {"id": 5, "do": "read", "uri": ..}                            a resource
+    {"id": 6, "do": "prompts"}                                    the prompts
+    {"id": 7, "do": "prompt", "name": .., "arguments": {..}}      a prompt
 
 The end of the commands ends the session.
 """
@@ -44,6 +48,15 @@ async def perform(client, command, calls):
                     say(id, result=as_json(result))
                 if scope.cancelled_caught:
                     say(id, cancelled=True)
+            case "resources":
+                listed, forms = await client.list_resources(), await client.list_resource_templates()
+                say(id, result={**as_json(listed), **as_json(forms)})
+            case "read":
+                say(id, result=as_json(await client.read_resource(command["uri"])))
+            case "prompts":
+                say(id, result=as_json(await client.list_prompts()))
+            case "prompt":
+                say(id, result=as_json(await client.get_prompt(command["name"], command.get("arguments"))))
             case "cancel":
                 calls[command["call"]].cancel()
                 say(id, result={})

@@ -103,8 +103,16 @@ fn what_is_not_known_is_refused() {
     let mut session = Session::begun(&world);
     let answer = session.ask("workers/destroy", &json!({}));
     assert_eq!(answer["error"]["code"], -32601, "{answer}");
-    let answer = session.ask("resources/list", &json!({}));
-    assert!(answer["error"]["code"] == -32601 || answer["result"]["resources"] == json!([]), "{answer}");
+    let answer = session.ask("resources/subscribe", &json!({ "uri": "workerheal://worker/lerd-queue-myapp/log" }));
+    assert_eq!(answer["error"]["code"], -32601, "{answer}");
+    for uri in
+        ["", "file:///etc/passwd", "workerheal://worker/..%2F..%2Fetc%2Fpasswd/log", "workerheal://worker/ssh/log"]
+    {
+        let answer = session.ask("resources/read", &json!({ "uri": uri }));
+        assert_eq!(answer["error"]["code"], -32002, "{uri}: {answer}");
+    }
+    let answer = session.ask("prompts/get", &json!({ "name": "whats_wrong", "arguments": { "target": ["myapp"] } }));
+    assert_eq!(answer["error"]["code"], -32602, "{answer}");
     let answer = session.ask("tools/call", &json!({"name": "workers_restart"}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     let arguments = [

@@ -12,6 +12,7 @@ mod daemon;
 mod heals;
 mod hostile;
 mod raw;
+mod resources;
 mod tools;
 
 const QUEUE: &str = "lerd-queue-myapp";

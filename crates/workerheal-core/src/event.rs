@@ -191,6 +191,7 @@ impl fmt::Display for Event {
             Phase::Detected => match self.reason.parse() {
                 Ok(State::Unreachable) => write!(f, "{unit} is up but does not answer")?,
                 Ok(State::CrashLooping) => write!(f, "{unit} crashes again and again")?,
+                Ok(State::Stuck) => write!(f, "{unit} is stuck")?,
                 _ => write!(f, "{unit} is down ({})", self.reason)?,
             },
             Phase::Scheduled => {

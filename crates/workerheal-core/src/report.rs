@@ -109,7 +109,7 @@ pub struct WorkerReport {
     /// Milliseconds until the next attempt, or until the pause that holds it ends.
     #[serde(default, rename = "retry_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub retry_in: Option<Duration>,
-    /// Why it is held, was given up, or would not be healed if it failed now.
+    /// Why it is held, was given up, is down, or would not be healed if it failed now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// How the last attempt failed, or what it logged last, as one line.

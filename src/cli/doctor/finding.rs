@@ -100,6 +100,9 @@ mod tests {
             "warning  linger  your services end when you log out; to keep\n                 them: loginctl enable-linger\n\
              1 warning.\n"
         );
+        for width in [60, 80, 120, 200] {
+            insta::assert_snapshot!(format!("{width}"), text(&findings, Style::default(), Some(width)));
+        }
         assert_eq!(
             serde_json::to_value(&findings[1]).unwrap(),
             serde_json::json!({

@@ -19,14 +19,16 @@ use super::{counts, heal, stop};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
 use crate::core::event::UnhealthyWorker;
 use crate::core::report::WorkerReport;
+use crate::core::selector::Worker;
 use crate::core::time::Timestamp;
 use crate::core::units::{Detail, UnitName};
 use crate::daemon::metrics::CONTENT_TYPE;
 use crate::daemon::requests::{DaemonRequest, PauseReceipt};
+use crate::detect::Detector;
 use crate::detect::references::references_for;
 use crate::http::request::{self, Rejection, duration};
 use crate::http::sse::server_sent;
-use crate::manager::ServiceManager;
+use crate::manager::{ServiceManager, Usage};
 use crate::text::explanation::text;
 use crate::text::style::Style;
 
@@ -41,6 +43,7 @@ pub(super) fn router<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router {
         .route("/v1/status", get(status::<M>))
         .route("/v1/workers", get(workers::<M>))
         .route("/v1/workers/{unit}/explain", get(explain::<M>))
+        .route("/v1/workers/{unit}/usage", get(usage::<M>))
         .route("/v1/unhealthy", get(unhealthy::<M>))
         .route("/v1/events", get(events::<M>))
         .route("/v1/heal", post(heal::<M>))
@@ -83,24 +86,35 @@ async fn unhealthy<M: ServiceManager>(State(state): Shared<M>) -> Result<Json<Ve
     Ok(Json(workers))
 }
 
-async fn explain<M: ServiceManager>(
-    State(state): Shared<M>,
-    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
-) -> Result<Json<Explained>, Rejection> {
+/// The unit in a path.
+type NamedUnit = Result<Path<String>, axum::extract::rejection::PathRejection>;
+
+/// The worker that a path names.
+async fn named<M: ServiceManager>(
+    state: &ApiState<M>,
+    path: NamedUnit,
+) -> Result<(Detector<M>, UnitName, Worker), Rejection> {
     let Path(name) = path.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-    let not_covered = || {
-        let name: String = name.chars().take(100).collect();
-        Rejection::new(StatusCode::NOT_FOUND, format!("no worker named {name:?}"))
-    };
     let detector = state.detector().await?;
-    let unit = UnitName::parse(&detector.context.selector.own_name(&name)).map_err(|_| not_covered())?;
-    let worker = state.ask(|reply| DaemonRequest::Covers(unit.clone(), reply)).await?.ok_or_else(not_covered)?;
+    let unit =
+        UnitName::parse(&detector.context.selector.own_name(&name)).map_err(|_| Rejection::not_covered(&name))?;
+    let worker = state.ask(|reply| DaemonRequest::Covers(unit.clone(), reply)).await?;
+    Ok((detector, unit, worker.ok_or_else(|| Rejection::not_covered(&name))?))
+}
+
+async fn usage<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) -> Result<Json<Usage>, Rejection> {
+    let (_, unit, _) = named(&state, path).await?;
+    Ok(Json(state.manager.usage(&unit).await?))
+}
+
+async fn explain<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) -> Result<Json<Explained>, Rejection> {
+    let (detector, unit, worker) = named(&state, path).await?;
     let seen = detector.inspect(&unit, Detail::ALL).await?;
     let files = (&state.paths, &*detector.context.registry);
     let references = references_for(files, (&state.manager, state.scope), (&unit, &worker), Timestamp::default()).await;
     let explanation =
         state.ask(|reply| DaemonRequest::Explain(unit.clone(), Box::new((seen, references)), reply)).await?;
-    let explanation = explanation.ok_or_else(not_covered)?;
+    let explanation = explanation.ok_or_else(|| Rejection::not_covered(unit.short()))?;
     let last_words = detector.last_words(&unit).await;
     let text = text(&explanation, last_words.as_deref(), Style::default());
     Ok(Json(Explained { explanation, last_words, text }))

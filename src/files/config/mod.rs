@@ -489,5 +489,25 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
     deserializer.deserialize_any(Listen)
 }
 
+/// Every key that can be written, with the keys that it is under: `heal.states`.
+#[cfg(test)]
+pub(crate) fn known_keys() -> Vec<String> {
+    fn of<T: serde::de::DeserializeOwned>(parent: &str) -> Vec<String> {
+        // Only the refusal of a key that does not exist lists those that do.
+        let refusal = serde_yaml::from_str::<T>("no_such_key: 1").err().expect("it is unknown").to_string();
+        let known = refusal.split('`').skip(3).step_by(2).map(|key| format!("{parent}{key}")).collect::<Vec<_>>();
+        assert!(!known.is_empty(), "{refusal}");
+        known
+    }
+    [
+        of::<RawConfig>(""),
+        of::<RawHeal>("heal."),
+        of::<RawBackoff>("heal.backoff."),
+        of::<RawProbe>("probes."),
+        of::<RawMetrics>("metrics."),
+    ]
+    .concat()
+}
+
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ use zbus::{Message, OwnedVariant, Variant};
 use super::directory::is_gone;
 use super::journal::{End, Journal};
 use super::log::{Log, WantedLines};
-use super::{Changes, ManagerError, Scope, ServiceManager};
+use super::{Changes, ManagerError, Scope, ServiceManager, Usage};
 use crate::blocking::FILES;
 use crate::core::rules::Start;
 use crate::core::selector::Aliases;
@@ -348,6 +348,23 @@ impl ServiceManager for Systemd {
     async fn up_since(&self, unit: &UnitName) -> Option<SystemTime> {
         // Also for a unit that is no longer up: the caller checks that it is.
         self.connection().ok()?.realtime(unit.as_str(), "ActiveEnterTimestamp").await.ok()?
+    }
+
+    async fn usage(&self, unit: &UnitName) -> Result<Usage, ManagerError> {
+        let connection = self.connection()?;
+        let of_service = |key| connection.property(unit.as_str(), wire::SERVICE, key);
+        let ask = async {
+            let (pid, memory, cpu) =
+                tokio::try_join!(of_service("MainPID"), of_service("MemoryCurrent"), of_service("CPUUsageNSec"))?;
+            // Accounting that is off, or a unit without processes, is the largest number.
+            let counted = |value| u64::try_from(value).ok().filter(|value| *value != u64::MAX);
+            Ok(Usage {
+                pid: u32::try_from(pid).ok().filter(|pid| *pid != 0),
+                memory: counted(memory),
+                cpu: counted(cpu).map(Duration::from_nanos),
+            })
+        };
+        timeout(CALL_TIMEOUT, ask).await.unwrap_or_else(|_| Err(ManagerError::Unreachable("no answer".to_owned())))
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {

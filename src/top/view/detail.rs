@@ -9,6 +9,7 @@ use super::explanation::explanation;
 use super::palette::{Palette, cut, width, wrap};
 use crate::core::report::{Stage, WorkerReport};
 use crate::top::model::Model;
+use crate::top::usage::Measurement;
 
 /// A horizontal line with a title.
 pub(super) fn rule(frame: &mut Frame, area: Rect, name: &str, palette: Palette) {
@@ -61,6 +62,9 @@ fn lines(
         lines.extend(wrap(text, room).into_iter().map(|line| Line::styled(line, style)));
     };
     say(&state(worker, model, clock), palette.worker(worker));
+    if let Some(usage) = model.usage().map(Measurement::words).filter(|words| !words.is_empty()) {
+        say(&usage, palette.plain());
+    }
     if !worker.last_error.is_empty() && worker.phase != Stage::Up {
         say(&format!("Last error: {}", worker.last_error), palette.plain());
     }
@@ -92,6 +96,8 @@ fn state(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
     }
     match worker.attempts {
         0 => {}
+        // The reason says how many.
+        _ if worker.phase == Stage::GaveUp => {}
         1 => text.push_str(", tried once"),
         tries => text.push_str(&format!(", tried {tries} times")),
     }

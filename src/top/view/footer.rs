@@ -12,7 +12,7 @@ use crate::top::model::{Mode, Model, Pane, Tone};
 /// A key and its meaning. With little room, a letter is shown as the first letter of the word that it stands for.
 type Key = (&'static str, &'static str);
 
-const COMMANDS: [Key; 11] = [
+const COMMANDS: [Key; 12] = [
     ("e", "explain"),
     ("h", "heal"),
     ("H", "heal all"),
@@ -22,6 +22,7 @@ const COMMANDS: [Key; 11] = [
     ("l", "logs"),
     ("/", "filter"),
     ("o", "order"),
+    ("f", "states"),
     ("?", "help"),
     ("q", "quit"),
 ];

@@ -212,8 +212,6 @@ fn why(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
             _ => "again now".to_owned(),
         }),
         Stage::Due => parts.push("now".to_owned()),
-        // Nothing says that it should be up.
-        Stage::Down if worker.state.is_none() && worker.reason.is_empty() => parts.push("not expected up".to_owned()),
         Stage::Up if model.pause_of(worker).is_some() => parts.push("paused".to_owned()),
         Stage::Up if !worker.reason.is_empty() => parts.push(worker.reason.clone()),
         _ => {}

@@ -52,7 +52,8 @@ impl Places {
         let nowhere = Rect { width: 0, height: 0, ..body };
         let places = Self { title, banners, list: body, detail: nowhere, events: nowhere, pane: nowhere, notice, keys };
         let is_open = model.pane != Pane::None;
-        if body.width >= WIDE {
+        // The lines of a log are long.
+        if body.width >= WIDE && model.pane != Pane::Log {
             let right = body.width * 2 / 5;
             let [list, _, right] =
                 Layout::horizontal([Constraint::Fill(1), Constraint::Length(2), Constraint::Length(right)]).areas(body);
@@ -97,6 +98,9 @@ pub(super) fn settle(area: Rect, model: &mut Model, clock: &Clock, palette: Pale
         _ => places.pane.height.saturating_sub(1),
     };
     let scroll_end = pane::scroll_end(places.pane, model, clock, palette);
+    let Rect { y, height, .. } = places.list;
+    model.list_at = Rect { y: y.saturating_add(1), height: height.saturating_sub(1), ..places.list };
+    model.pane_at = places.pane;
     model.settle(usize::from(page), scroll_end);
 }
 
@@ -145,6 +149,7 @@ fn nothing(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
         (Some(snapshot), _) if snapshot.workers.is_empty() => {
             format!("No workers found in {}; see `workerheal check`.", snapshot.status.config)
         }
+        (Some(_), _) if model.filter.is_empty() => format!("No worker is {}; Esc shows all.", model.shown.words()),
         (Some(_), _) => format!("No worker matches \"{}\"; Esc shows all.", model.filter),
     };
     let lines = palette::wrap(&text, usize::from(area.width.saturating_sub(4)));

@@ -93,19 +93,21 @@ fn log_lines(log: &FollowedLog, clock: &Clock, palette: Palette, room: usize) ->
 }
 
 /// The keys and their meanings.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 17] = [
     ("↑ ↓  j k", "select a worker, or scroll the pane that is open"),
     ("PgUp PgDn", "the same by a page; Home and End go to the ends"),
     ("Enter  e", "explain: why the worker is, or is not, being healed"),
     ("l", "logs: follow the log of the worker"),
     ("h", "heal the worker now"),
     ("H", "heal all that is unhealthy now; asks first"),
-    ("s", "stop the worker, which stays stopped until you start it (h); asks first"),
-    ("p", "pause healing: of the worker, its site or everything; for a time or until you resume it"),
+    ("s", "stop the worker until you start it again (h); asks first"),
+    ("p", "pause healing of the worker, its site or everything, for a time"),
     ("r", "resume what is paused; try again what was given up"),
     ("/", "filter: show workers with all these words in their name, unit or state"),
+    ("f", "states: all workers, or only those in some states"),
     ("o", "order by trouble, site, uptime or attempts"),
-    ("Esc", "back: close the pane, then the filter"),
+    ("Esc", "back: close the pane, then show all workers"),
+    ("mouse", "click to select, wheel to scroll; hold Shift to mark text"),
     ("Ctrl-L", "draw the screen again"),
     ("Ctrl-Z", "back to the shell; `fg` returns"),
     ("q", "quit"),

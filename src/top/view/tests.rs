@@ -1,6 +1,6 @@
 //! The screens of the states, as they are drawn at a fixed time: `snapshots/` has them to read.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent};
 use insta::{Settings, assert_snapshot};
@@ -13,8 +13,8 @@ use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
 use crate::core::explain::{Explanation, Line as Rule, Mark};
 use crate::core::report::{Stage, WorkerReport};
-use crate::manager::Scope;
 use crate::manager::log::{Author, LogLine};
+use crate::manager::{Scope, Usage};
 use crate::top::model::{Answer, Snapshot, Tone};
 
 /// 2026-11-25 09:41:07.
@@ -144,7 +144,8 @@ fn trouble() -> Model {
     change("lerd-scheduler-docs", WorkerReport { attempts: 1, ..plain(Stage::Starting) });
     let stopped = WorkerReport { reason: "you stopped it".into(), ..plain(Stage::Stopped) };
     change("lerd-vite-docs", stopped);
-    change("lerd-horizon-docs", plain(Stage::Down));
+    let down = WorkerReport { reason: "nothing says that it should be up".into(), ..plain(Stage::Down) };
+    change("lerd-horizon-docs", down);
     let scheduled = |attempt, error: &str, wait, time| {
         [
             Event { attempt: Some(attempt), error: error.into(), ..event(Phase::Failed, FAILING, time) },
@@ -251,6 +252,8 @@ fn see(name: &str, model: &mut Model, columns: u16, rows: u16) {
 
 #[test]
 fn all_is_well() {
+    see("all_well_60x24", &mut model(well(), Vec::new()), 60, 24);
+    see("all_well_120x30", &mut model(well(), Vec::new()), 120, 30);
     see("all_well_80x24", &mut model(well(), Vec::new()), 80, 24);
     see("all_well_200x60", &mut model(well(), Vec::new()), 200, 60);
 }
@@ -258,6 +261,8 @@ fn all_is_well() {
 #[test]
 fn each_trouble_is_seen() {
     see("trouble_80x24", &mut trouble(), 80, 24);
+    see("trouble_60x24", &mut trouble(), 60, 24);
+    see("trouble_120x30", &mut trouble(), 120, 30);
     let mut model = trouble();
     model.explained = Some(explained());
     see("trouble_200x60", &mut model, 200, 60);
@@ -266,6 +271,30 @@ fn each_trouble_is_seen() {
     see("trouble_by_site_100x30", &mut model, 100, 30);
     see("trouble_40x10", &mut model, 40, 10);
     see("too_small", &mut model, 39, 9);
+}
+
+#[test]
+fn what_the_selected_worker_takes_is_seen() {
+    let mut model = trouble();
+    model.selected = Some("lerd-queue-myapp".into());
+    let usage = |cpu| Usage { pid: Some(4242), memory: Some(47_400_000), cpu: Some(Duration::from_millis(cpu)) };
+    let begin = Instant::now();
+    model.measure("lerd-queue-myapp".into(), usage(1000), begin);
+    model.measure("lerd-queue-myapp".into(), usage(1046), begin + Duration::from_secs(2));
+    see("usage_60x24", &mut model, 60, 24);
+    see("usage_120x30", &mut model, 120, 30);
+}
+
+#[test]
+fn only_workers_in_some_states_are_seen() {
+    let mut model = trouble();
+    press(&mut model, &[KeyCode::Char('f')]);
+    see("unhealthy_60x24", &mut model, 60, 24);
+    press(&mut model, &[KeyCode::Char('f')]);
+    see("on_purpose_120x30", &mut model, 120, 30);
+    let mut model = self::model(well(), Vec::new());
+    press(&mut model, &[KeyCode::Char('f')]);
+    see("none_unhealthy", &mut model, 80, 24);
 }
 
 #[test]
@@ -296,6 +325,7 @@ fn panes_open_instead_of_the_overview_or_beside_it() {
     see("log", &mut model, 80, 24);
     press(&mut model, &[KeyCode::Up, KeyCode::Up]);
     see("log_scrolled", &mut model, 80, 24);
+    see("log_160x50", &mut model, 160, 50);
     press(&mut model, &[KeyCode::Char('?')]);
     see("help", &mut model, 80, 24);
     see("help_40x12", &mut model, 40, 12);

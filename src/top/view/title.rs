@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::palette::{Palette, cut, width, wrap};
 use crate::api::PauseKind;
 use crate::top::model::{DaemonLink, Mode, Model, Snapshot};
-use crate::top::rows::{Order, weight};
+use crate::top::rows::{Order, Shown, weight};
 
 /// Draws the first line.
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, palette: Palette) {
@@ -51,13 +51,14 @@ fn shortened(mut line: Line<'static>, room: usize) -> Line<'static> {
     line
 }
 
-/// The filter and the order, if they are not the usual ones.
+/// The filters and the order, if they are not the usual ones.
 fn choices(model: &Model) -> String {
     let is_typed = matches!(model.mode, Mode::Filter(_));
     let filter = Some(&model.filter).filter(|filter| !filter.is_empty() && !is_typed);
     let filter = filter.map(|filter| format!(" filter: {} ", cut(filter, 20)));
+    let shown = (model.shown != Shown::All).then(|| format!(" only {} ", model.shown.words()));
     let order = (model.order != Order::default()).then(|| format!(" by {} ", model.order.words()));
-    [filter, order].into_iter().flatten().collect()
+    [filter, shown, order].into_iter().flatten().collect()
 }
 
 /// Maximum number of lines of a banner.

@@ -3,6 +3,9 @@
 use crate::rules::Case;
 use crate::units::{ActiveState, LoadState, StopEvidence};
 
+/// Why a worker is down that is masked, not enabled, or without a file.
+pub(crate) const NOT_EXPECTED: &str = "nothing says that it should be up";
+
 /// What a healthy worker is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rest {
@@ -41,9 +44,39 @@ impl Rest {
     pub(super) fn is_down(&self) -> bool {
         !matches!(self, Self::Up | Self::Restarting | Self::Starting | Self::Stopping)
     }
+
+    /// Why it is down, as a clause; empty if it is not, or if that is unknown.
+    fn reason(&self) -> String {
+        match self {
+            Self::Masked | Self::NoFile | Self::NotEnabled => NOT_EXPECTED.to_owned(),
+            Self::OnDemand => "it is down until it is wanted".to_owned(),
+            Self::Once => "it has done its work".to_owned(),
+            Self::PerhapsStopped(_) => "it may have been stopped on purpose".to_owned(),
+            Self::LeftTo(left_to) => left_to.clone(),
+            Self::NotLoaded(_) | Self::Unclear(_) => "its state is not clear".to_owned(),
+            Self::Up | Self::Restarting | Self::Starting | Self::Stopping | Self::FilesUnknown => String::new(),
+        }
+    }
 }
 
 impl Case<'_> {
+    /// Why it is down although nothing is wrong with it, as a clause; empty if it is not down, or if that is unknown.
+    /// The summary of an explanation and every list of workers say the same.
+    pub(crate) fn why_down(&self) -> String {
+        let rest = self.rest();
+        match self.stopped_group() {
+            _ if !self.rests_stopped() => rest.reason(),
+            Some(group) => format!("{group} was stopped, which it is part of"),
+            None => "you stopped it".to_owned(),
+        }
+    }
+
+    /// Whether it is down because it was stopped, whatever else says that it need not be up.
+    pub(super) fn rests_stopped(&self) -> bool {
+        // A oneshot is down after a start too: that a job has ended shows no stop.
+        self.rest().is_down() && self.was_stopped() && (!self.seen.oneshot || self.stop_requested())
+    }
+
     /// What starts it, if that is not workerheal and the manager says so.
     pub(super) fn left_to(&self) -> Option<&str> {
         self.seen.said.as_ref()?.left_to.as_deref()

@@ -74,6 +74,8 @@ pub(super) struct Incident {
     pub suspected: Option<State>,
     /// What is wrong with it by the last inspection before an attempt.
     pub diagnosed: Option<State>,
+    /// Why it is down by that inspection, if nothing is wrong with it; may be empty.
+    pub off_because: String,
     /// How long it has to stay up to count as healed, if the request says so.
     pub proving_time: Option<Duration>,
     /// Attempts since the history was last reset.
@@ -152,6 +154,7 @@ impl Incident {
             phase: Phase::Resting,
             suspected: None,
             diagnosed: None,
+            off_because: String::new(),
             proving_time: None,
             attempts: 0,
             not_before: now,

@@ -86,6 +86,7 @@ impl Healer {
         let is_certain = group.is_some() || was_told_to_stop || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
+        let off_because = if verdict == Verdict::Well { case.why_down() } else { String::new() };
         let is_proving = self.incidents.get(name).is_some_and(|incident| incident.attempt_under_way);
         if is_proving && ended_by_itself(&seen) && !taken_along && !in_doubt {
             return self.ended(now, name);
@@ -115,6 +116,7 @@ impl Healer {
         incident.stopped_after = seen.run.clone().filter(|_| was_told_to_stop);
         incident.oneshot = seen.oneshot;
         incident.diagnosed = state;
+        incident.off_because = off_because;
         if state.is_some() && seen.active.is_down() {
             incident.fell = incident.fell.or(seen.deactivation.map(|deactivation| deactivation.down));
         }
@@ -202,6 +204,7 @@ impl Healer {
         // Signals are newer than the inspection, or on their way.
         let contradicts = match condition {
             UnitCondition::Unhealthy => true,
+            // A job that was under way has ended since, and the end of a stop says more than this inspection.
             UnitCondition::Down => seen.active.is_up() || seen.has_job,
             _ => false,
         };
@@ -250,7 +253,9 @@ impl Healer {
                 // Its work is done, by a run that the manager or a person started.
                 return self.recovered(now, name);
             }
-            return self.dismiss(now, name, "it has ended without error");
+            let was_stopped = seen.stop == Some(StopEvidence::Requested) || self.stop_seen(name);
+            // Without a reason it is told as stopped by hand.
+            return self.dismiss(now, name, if was_stopped { "" } else { "it has ended without error" });
         }
         self.enter(name, Phase::Off);
         if matches!(seen.stop, Some(StopEvidence::Unknown(_))) && !seen.never_ran() {

@@ -357,7 +357,8 @@ impl Healer {
         self.settle_resolution(name, &seen.location());
         let case = self.case(now, name, seen)?;
         let (explanation, has_changed) = (case.explain(references), case.has_changed_since_given_up());
-        if has_changed {
+        let is_off = self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Off);
+        if has_changed || (is_off && explanation.state.is_some()) {
             // What is said and what is done must agree.
             self.set_timer(name, Some(now));
         }

@@ -8,10 +8,11 @@ use super::{Healer, Timestamp, Unit};
 use crate::batch::{LeftAlone, Plan};
 use crate::diagnosis::{Refusal, State};
 use crate::event::UnhealthyWorker;
+use crate::explain::rest::NOT_EXPECTED;
 use crate::pauses::Pauses;
 use crate::report::{Stage, WorkerReport};
 use crate::selector::{Resolution, Worker};
-use crate::units::{ActiveState, UnitName};
+use crate::units::{ActiveState, LoadState, UnitName};
 
 impl Healer {
     /// Every worker, sorted by site, then worker.
@@ -162,6 +163,9 @@ impl Healer {
         if let (true, Some(against)) = (reason.is_empty(), &against) {
             (reason, retry_at) = (against.to_string(), retry_at.or(pause_end(against)));
         }
+        if reason.is_empty() {
+            reason = why(phase, unit, incident);
+        }
         let meant_to_be = match incident.map(|incident| &incident.phase) {
             Some(Phase::Held(refusal)) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
             _ => against.is_some(),
@@ -224,6 +228,23 @@ fn is_unhealthy(stage: Stage) -> bool {
 fn wrong(unit: &Unit, incident: &Incident) -> Option<State> {
     let by_itself = (unit.active == ActiveState::Failed).then_some(State::Failed);
     incident.diagnosed.or(incident.suspected).or(by_itself)
+}
+
+/// Why it is not up although nothing is wrong with it, as an explanation says it; empty if that says itself, or is
+/// unknown.
+fn why(stage: Stage, unit: &Unit, incident: Option<&Incident>) -> String {
+    let why = match (stage, unit.active) {
+        (Stage::Down, _) => match incident {
+            Some(incident) if incident.phase == Phase::Off => &incident.off_because,
+            _ if matches!(unit.load, LoadState::Masked | LoadState::NotFound) => NOT_EXPECTED,
+            _ => "",
+        },
+        (Stage::Changing, ActiveState::Activating) if unit.auto_restart => "the service manager is about to restart it",
+        (Stage::Changing, ActiveState::Activating) => "it is on its way up",
+        (Stage::Changing, ActiveState::Deactivating) => "it is being stopped",
+        _ => "",
+    };
+    why.to_owned()
 }
 
 /// The last error, if known.

@@ -56,7 +56,7 @@ impl Case<'_> {
     }
 
     /// Whether a requested stop ended its last run, even if it was meant for another unit.
-    pub(super) fn stop_requested(&self) -> bool {
+    pub(crate) fn stop_requested(&self) -> bool {
         self.history.stop_seen || self.seen.stop == Some(StopEvidence::Requested)
     }
 

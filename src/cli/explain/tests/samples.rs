@@ -200,6 +200,9 @@ fn well() -> Vec<Sample> {
         Sample::new("starting", "It is on its way up.").seen(|seen| seen.active = ActiveState::Activating),
         Sample::new("stopping", "It is on its way down.").seen(|seen| seen.active = ActiveState::Deactivating),
         Sample::inactive("inactive_not_enabled", "It is down and not enabled.").seen(|seen| seen.file = Some(DISABLED)),
+        Sample::inactive("inactive_not_enabled_stopped", "It is not enabled, and was stopped.")
+            .seen(|seen| seen.file = Some(DISABLED))
+            .stop(StopEvidence::Requested),
         Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.")
             .seen(|seen| seen.file = Some(UnitFile { on_demand: true, ..ENABLED })),
         Sample::inactive("inactive_oneshot", "It is down, since its work is done.").seen(|seen| seen.oneshot = true),

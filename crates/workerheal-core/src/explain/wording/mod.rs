@@ -2,7 +2,7 @@
 
 mod rules;
 
-use super::rest::Rest;
+use super::rest::{NOT_EXPECTED, Rest};
 use super::times::{exactly, roughly, rounded};
 use super::{Line, Mark, References};
 use crate::diagnosis::{Refusal, State, Unrecoverable};
@@ -76,14 +76,15 @@ impl Wording<'_> {
         {
             return format!("{name} is down, as it should be: {}.", in_short(&refusal));
         }
+        if self.case.rests_stopped() {
+            return format!("{name} is down, as it should be: {}.", self.case.why_down());
+        }
         match rest {
             Rest::Up => format!("{name} is up and well."),
             Rest::Restarting => format!("{name} is about to be restarted by the service manager itself."),
             Rest::Starting => format!("{name} is on its way up."),
             Rest::Stopping => format!("{name} is being stopped."),
-            Rest::Masked | Rest::NoFile | Rest::NotEnabled => {
-                format!("{name} is down, and nothing says that it should be up.")
-            }
+            Rest::Masked | Rest::NoFile | Rest::NotEnabled => format!("{name} is down, and {NOT_EXPECTED}."),
             Rest::OnDemand => format!("{name} is down until it is wanted."),
             Rest::Once => format!("{name} has done its work."),
             Rest::PerhapsStopped(_) => format!("{name} is not healed, as it may have been stopped on purpose."),
@@ -257,6 +258,9 @@ impl Wording<'_> {
             && let Some(refusal) = self.case.intent()
         {
             lines.push(Line { mark: Mark::Objects, ..found(&in_short(&refusal), self.evidence_of(&refusal)) });
+        }
+        if self.case.rests_stopped() {
+            lines.push(self.objects(Mark::Objects, &Verdict::Stopped));
         }
         lines
     }

@@ -645,3 +645,17 @@ fn a_worker_that_was_started_by_hand_after_a_stop_is_not_stopped_again() {
     let did = harness.answers_inspection("queue", Purpose::Proof, Ok(up(9 * SECOND)));
     assert!(!did.contains(&"stop queue".to_owned()), "{did:?}");
 }
+
+#[test]
+fn a_worker_that_is_not_enabled_and_is_stopped_while_it_comes_up_is_told_as_stopped() {
+    let disabled = Some(UnitFile { enabled: false, ..ENABLED });
+    let mut harness = Harness::with_proving_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["look at queue"]);
+    let seen = Inspection { active: ActiveState::Inactive, file: disabled, ..crashed() };
+    assert_eq!(
+        harness.shows("queue", seen),
+        ["failed queue #1: it was stopped while it was coming up", "stopped queue"],
+        "and not as ended by itself"
+    );
+}

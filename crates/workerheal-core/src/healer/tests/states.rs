@@ -1,6 +1,7 @@
 //! What is wrong with a worker, other than that it failed.
 
 use super::*;
+use crate::report::Stage;
 
 #[test]
 fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
@@ -82,6 +83,69 @@ fn an_idle_oneshot_is_none_of_our_business() {
     assert!(harness.shows("queue", idle).is_empty());
     assert!(harness.goes("queue", ActiveState::Inactive).is_empty());
     assert!(harness.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is looked at once");
+    assert_eq!(reported(&harness), [(Stage::Down, "it has done its work".to_owned())]);
+    // Its start is a job that leaves it down, as a stop would.
+    harness.now = harness.now + SECOND;
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    let idle = Inspection { active: ActiveState::Inactive, oneshot: true, down_for: Some(SECOND), ..crashed() };
+    harness.shows("queue", idle);
+    assert_eq!(reported(&harness), [(Stage::Down, "it has done its work".to_owned())]);
+}
+
+fn reported(harness: &Harness) -> Vec<(Stage, String)> {
+    harness.healer.reports(harness.now).into_iter().map(|report| (report.phase, report.reason)).collect()
+}
+
+#[test]
+fn a_list_says_why_a_worker_is_down_as_an_explanation_does() {
+    let file = UnitFile { enabled: false, ..ENABLED };
+    let down = Inspection { active: ActiveState::Inactive, ..crashed() };
+    let unsure = Some(StopEvidence::Unknown("no journal".into()));
+    for (seen, reason) in [
+        (Inspection { file: Some(file), ..down.clone() }, "nothing says that it should be up"),
+        (
+            Inspection { file: Some(UnitFile { on_demand: true, ..ENABLED }), ..down.clone() },
+            "it is down until it is wanted",
+        ),
+        (Inspection { stop: unsure, ..down.clone() }, "it may have been stopped on purpose"),
+        (Inspection { file: Some(file), stop: Some(StopEvidence::Requested), ..down }, "you stopped it"),
+    ] {
+        let mut harness = Harness::new();
+        harness.list(&[("queue", ActiveState::Inactive)]);
+        harness.shows("queue", seen);
+        assert_eq!(reported(&harness), [(Stage::Down, reason.to_owned())]);
+        harness.sites([paused_site("myapp")]);
+        assert_eq!(reported(&harness), [(Stage::Down, "the site myapp is paused".to_owned())]);
+    }
+}
+
+#[test]
+fn a_list_says_where_a_worker_is_on_its_way_to() {
+    for (active, auto_restart, reason) in [
+        (ActiveState::Activating, false, "it is on its way up"),
+        (ActiveState::Activating, true, "the service manager is about to restart it"),
+        (ActiveState::Deactivating, false, "it is being stopped"),
+    ] {
+        let mut harness = Harness::new();
+        harness.observe(Fact::Units(vec![UnitStatus { auto_restart, ..status("queue", active) }]));
+        assert_eq!(reported(&harness), [(Stage::Changing, reason.to_owned())]);
+    }
+}
+
+#[test]
+fn a_worker_that_its_user_started_and_stopped_during_an_inspection_is_inspected_again() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    // The inspection sees the start, but both jobs have ended when its result arrives.
+    let starting = Inspection { active: ActiveState::Inactive, has_job: true, ..crashed() };
+    harness.goes_with_job("queue", ActiveState::Inactive);
+    harness.goes("queue", ActiveState::Active);
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Inactive);
+    assert_eq!(harness.shows("queue", starting), [""; 0]);
+    assert_eq!(harness.after(SECOND), ["look at queue"]);
+    harness.shows("queue", Inspection { active: ActiveState::Inactive, has_job: false, ..crashed() });
+    assert_eq!(reported(&harness), [(Stage::Stopped, "you stopped it".to_owned())]);
 }
 
 #[test]
