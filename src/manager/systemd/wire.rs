@@ -396,7 +396,8 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
     const FORBIDDEN: [&str; 2] =
         ["org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"];
     if FORBIDDEN.contains(&error_name) {
-        return Outcome::Refused(Refusal::Forbidden(text.clone()), text);
+        let why = text.trim_end_matches('.').to_owned();
+        return Outcome::Refused(Refusal::Forbidden(why.clone()), why);
     }
     match error_name.strip_prefix("org.freedesktop.systemd1.") {
         Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
