@@ -99,7 +99,7 @@ rpm_lint() {
 }
 
 check "the sums" sums
-check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh packaging/debian/*.postrm \
+check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh packaging/debian/*.prerm packaging/debian/*.postrm \
     tests/*/*.sh
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 for archive in "$made"/*.tar.gz; do

@@ -53,6 +53,8 @@ pid() {
     systemctl show --property=MainPID --value "$1"
 }
 
+# Images of containers have this, and with it no package restarts anything.
+rm -f /usr/sbin/policy-rc.d
 begun=$(date +%s)
 apt-get install --quiet --quiet --yes --no-install-recommends /root/workerheal.deb >/dev/null 2>&1 || fail "apt does not install it"
 [ "$(workerheal --version)" = "workerheal $(dpkg-query --show --showformat='${Version}' workerheal)" ] || fail "another version"
@@ -104,6 +106,8 @@ journalctl --quiet -t workerheal UNIT=my-bot.service -o cat
 said=$(journalctl --quiet -x -t workerheal WORKERHEAL_PHASE=healed UNIT=my-bot.service)
 says 'Subject: Worker my-bot was healed'
 says 'man:workerheal(1)'
+said=$(workerheal --system logs my-bot)
+says 'has stayed up'
 
 # What it covers it may start, stop and restart; nothing else, and nothing else with what it covers.
 may_not RestartUnit ss other.service replace
@@ -136,23 +140,23 @@ said=$(workerheal --system install)
 wait_for "the worker to be healed once that is permitted" healed 2
 
 # Who may do what.
-for name in reader operator stranger; do
+for name in ann bob eve; do
     userdel --remove $name 2>/dev/null || true
     useradd --create-home $name
 done
-usermod --append --groups workerheal reader
-usermod --append --groups workerheal-operators operator
-said=$(as_user reader workerheal --system status)
+usermod --append --groups workerheal ann
+usermod --append --groups workerheal-operators bob
+said=$(as_user ann workerheal --system status)
 says my-bot
-refuses workerheal-operators as_user reader workerheal --system pause my-bot
-refuses workerheal-operators as_user reader workerheal --system stop my-bot
-said=$(as_user operator workerheal --system pause my-bot)
-said=$(as_user operator workerheal --system resume my-bot)
-said=$(as_user operator workerheal --system stop my-bot)
+refuses workerheal-operators as_user ann workerheal --system pause my-bot
+refuses workerheal-operators as_user ann workerheal --system stop my-bot
+said=$(as_user bob workerheal --system pause my-bot)
+said=$(as_user bob workerheal --system resume my-bot)
+said=$(as_user bob workerheal --system stop my-bot)
 systemctl is-active --quiet my-bot && fail "the operator could not stop it"
-said=$(as_user operator workerheal --system heal my-bot)
+said=$(as_user bob workerheal --system heal my-bot)
 systemctl is-active --quiet my-bot || fail "the operator could not start it"
-refuses 'may not ask it' as_user stranger workerheal --system status
+refuses 'may not ask it' as_user eve workerheal --system status
 
 # An upgrade restarts the daemon, and no worker; a failure meanwhile is not missed.
 before=$(pid workerheal)

@@ -17,7 +17,7 @@ use crate::setup::SetupError;
 /// Who may connect, besides the daemon's own user and root. The kernel checks it, by the permissions of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
-    /// Nobody else.
+    /// No other user.
     Own,
     /// Members of the group with this number.
     Group(u32),
@@ -134,4 +134,26 @@ pub(in crate::daemon) fn prepare(directory: &Path) -> io::Result<()> {
         fs::set_permissions(directory, fs::Permissions::from_mode(mode))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_open_to_its_group_and_to_no_other_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = rustix::process::getegid().as_raw();
+        for (door, mode) in [(Door::Own, 0o600), (Door::Group(own), 0o660)] {
+            let path = directory.path().join("workerheal/api.sock");
+            let socket = Socket::open(&Entrance { path: path.clone(), door, reads_only: false }).unwrap();
+            let found = fs::symlink_metadata(&path).unwrap();
+            assert_eq!((found.permissions().mode() & 0o777, found.gid()), (mode, own), "{door:?}");
+            assert!(socket.is_there());
+            drop(socket);
+            assert!(!path.exists());
+        }
+        let held = fs::symlink_metadata(directory.path().join("workerheal")).unwrap();
+        assert_eq!(held.permissions().mode() & 0o777, 0o700, "only that of the system is open");
+    }
 }
