@@ -11,13 +11,16 @@
 # make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
 # make lint     formatting, clippy, documentation, dependencies
 # make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
+# make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
+# make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
+# make test-package  installs the .deb on a whole machine that boots in a container, and has it heal (as root)
 # make install  the program, its manual pages and completions; `workerheal install` then makes it a service
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary install install-files packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary dist check-dist test-package install install-files packages
 
 # What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
@@ -98,6 +101,18 @@ macos:
 MACOS_PROFILE ?= release
 macos-binary:
 	packaging/macos/build.sh $(MACOS_PROFILE)
+
+# Not part of the tests: it builds everything for two targets.
+dist:
+	@tests/sandbox/install-packages.sh packaging/packages.txt
+	packaging/dist.sh $(ARCHS)
+
+check-dist:
+	@tests/sandbox/install-packages.sh packaging/packages.txt
+	packaging/check.sh $(TARGET)/dist
+
+test-package:
+	tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / package.sh
 
 # Advisories need the network: a machine without it checks the rest.
 deny:

@@ -169,8 +169,6 @@ fn refused(world: &World, arguments: &[&str], status: i32, words: &[&str]) {
 fn what_stands_in_the_way_is_said_before_anything_is_changed() {
     let world = bare();
     let unit = world.home().join(UNIT);
-    refused(&world, &["--system", "install"], 2, &["your own user only"]);
-    refused(&world, &["--system", "uninstall"], 2, &["your own user only"]);
     world.config("helth: {}\n");
     refused(&world, &["install"], 2, &["config.yaml:1:1", "helth"]);
     world.config(QUICK);

@@ -176,10 +176,18 @@ async fn of_service(options: &Options) -> Vec<Finding> {
     use crate::manager::systemd::self_unit::SelfUnit;
 
     let Ok(name) = UnitName::parse("workerheal") else { return Vec::new() };
-    let own = async { SelfUnit::connect(name).await?.state().await };
+    let own = async { SelfUnit::connect(name, options.scope).await?.state().await };
     let Ok(state) = own.await else { return Vec::new() };
     match (options.scope, state.file.as_str()) {
-        (Scope::System, _) => Vec::new(),
+        (Scope::System, "") => {
+            let remedy = "sudo workerheal --system install";
+            vec![Finding::warning("service", "workerheal is not installed as a service of the system", remedy)]
+        }
+        (Scope::System, file) if file.starts_with("enabled") => vec![Finding::ok("service", "starts at boot")],
+        (Scope::System, file) => {
+            let says = format!("workerheal.service is {file}, so it does not start at boot");
+            vec![Finding::warning("service", says, "sudo workerheal --system install")]
+        }
         (Scope::User, "") => {
             vec![Finding::warning("service", "workerheal is not installed as a service", "workerheal install")]
         }

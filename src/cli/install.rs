@@ -1,4 +1,4 @@
-//! `workerheal install` and `workerheal uninstall`: the service of the calling user.
+//! `workerheal install` and `workerheal uninstall`: the service of the calling user, or of the system.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use super::Status;
 use super::term::{self, Style};
 use crate::core::text;
 use crate::install::{self, Host, Native, Step};
+use crate::manager::Scope;
 use crate::setup::{Options, Setup};
 
 #[derive(Debug, Args)]
@@ -52,7 +53,7 @@ impl Install {
         if let Some(hint) = host.hint().await {
             term::print(format!("{}      {hint}\n", style.faint("Note:")))?;
         }
-        term::print(nothing_to_watch(&setup, style))?;
+        term::print(nothing_to_watch(&setup, options.scope, style))?;
         Ok(Status::Done)
     }
 }
@@ -60,7 +61,7 @@ impl Install {
 impl Uninstall {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let host = Native::connect(options).await?;
-        let leftovers: Vec<PathBuf> = install::leftovers()?.into_iter().chain(host.leftovers()).collect();
+        let leftovers: Vec<PathBuf> = install::leftovers(options.scope)?.into_iter().chain(host.leftovers()).collect();
         let purged = if self.purge { leftovers.as_slice() } else { &[] };
         let steps = install::to_uninstall(&host, purged).await?;
         if self.dry_run {
@@ -79,7 +80,12 @@ impl Uninstall {
         if !self.purge && !leftovers.is_empty() {
             let left: Vec<String> = leftovers.iter().map(|path| at_home(&path.display().to_string())).collect();
             let (are, them) = if left.len() == 1 { ("is", "it") } else { ("are", "them") };
-            let hint = format!("{} {are} left; to remove {them} too: workerheal uninstall --purge", left.join(" and "));
+            let uninstall = if options.scope == Scope::System {
+                "sudo workerheal --system uninstall"
+            } else {
+                "workerheal uninstall"
+            };
+            let hint = format!("{} {are} left; to remove {them} too: {uninstall} --purge", left.join(" and "));
             term::print(format!("{}\n", style.faint(hint)))?;
         }
         Ok(Status::Done)
@@ -87,14 +93,15 @@ impl Uninstall {
 }
 
 /// What to do where neither the registry nor the configuration has any workers.
-fn nothing_to_watch(setup: &Setup, style: Style) -> String {
+fn nothing_to_watch(setup: &Setup, scope: Scope, style: Style) -> String {
     if !setup.context.registry.is_empty() || setup.context.selector.may_name_aliases() {
         return String::new();
     }
     let [sites, config] = [&setup.paths.sites, &setup.paths.config].map(|path| at_home(&text::path(path)));
+    let init = if scope == Scope::System { "sudo workerheal --system init" } else { "workerheal init" };
     format!(
         "\n{} There are no sites in {sites}, and no units in {config}.\n\
-         Choose from your units with `workerheal init`, or write there, with a name of yours:\n\n    \
+         Choose from your units with `{init}`, or write there, with a name of yours:\n\n    \
          also_watch:\n      - \"my-bot.service\"\n\n\
          It takes effect at once.\n",
         style.busy("Nothing to watch yet.")

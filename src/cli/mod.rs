@@ -19,6 +19,7 @@ mod logs;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod pause;
+mod polkit;
 mod progress;
 mod status;
 mod stop;
@@ -116,10 +117,13 @@ enum Command {
     Mcp(mcp::Mcp),
     /// Choose units to watch from those that are enabled or have failed, and write the configuration
     Init(init::Init),
-    /// Install workerheal as a user service, enabled and started
+    /// Install workerheal as a service of the user or, with --system, of the system, enabled and started
     Install(install::Install),
     /// Stop and remove that service
     Uninstall(install::Uninstall),
+    /// Print the polkit rule for the units that are watched
+    #[command(hide = true)]
+    PolkitRule(polkit::PolkitRule),
     /// Print completions for a shell
     Completions(generate::Completions),
     /// Print the manual page
@@ -171,6 +175,7 @@ pub fn run() -> ExitCode {
         Command::Init(command) => block_on(command.run(&options, style)),
         Command::Install(command) => block_on(command.run(&options, style)),
         Command::Uninstall(command) => block_on(command.run(&options, style)),
+        Command::PolkitRule(command) => command.run(&options),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };

@@ -24,26 +24,27 @@ impl DaemonClient {
 async fn remedy(options: &Options) -> &'static str {
     match options.scope {
         _ if cfg!(target_os = "macos") => "install it with `workerheal install`",
-        Scope::System => "start it with `systemctl start workerheal`",
-        Scope::User if is_installed().await => "start it with `systemctl --user start workerheal`",
+        Scope::System if is_installed(options.scope).await => "start it with `sudo systemctl start workerheal`",
+        Scope::System => "install it with `sudo workerheal --system install`",
+        Scope::User if is_installed(options.scope).await => "start it with `systemctl --user start workerheal`",
         Scope::User => "install it with `workerheal install`",
     }
 }
 
 /// Whether there is a unit that can be started.
 #[cfg(target_os = "linux")]
-async fn is_installed() -> bool {
+async fn is_installed(scope: Scope) -> bool {
     use crate::core::units::UnitName;
     use crate::manager::systemd::self_unit::SelfUnit;
 
     let Ok(name) = UnitName::parse("workerheal") else { return false };
-    let state = async { SelfUnit::connect(name).await?.state().await };
+    let state = async { SelfUnit::connect(name, scope).await?.state().await };
     // Where the manager cannot be asked, installing it would not help either.
     state.await.map_or(true, |state| !state.file.is_empty())
 }
 
 /// `install` also starts what is installed.
 #[cfg(not(target_os = "linux"))]
-async fn is_installed() -> bool {
+async fn is_installed(_: Scope) -> bool {
     false
 }

@@ -44,6 +44,7 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 pub struct DaemonClient {
     socket: PathBuf,
     remedy: &'static str,
+    scope: Scope,
 }
 
 impl DaemonClient {
@@ -58,9 +59,18 @@ impl DaemonClient {
             Scope::User => "start it with `systemctl --user start workerheal`",
             Scope::System => "start it with `systemctl start workerheal`",
         };
-        let socket = options.paths().map(|paths| paths.socket).unwrap_or_default();
-        let daemon = Self { socket, remedy };
-        daemon.stream().await?;
+        let paths = options.paths().ok();
+        let socket = paths.as_ref().map(|paths| paths.socket.clone()).unwrap_or_default();
+        let mut daemon = Self { socket, remedy, scope: options.scope };
+        match (daemon.stream().await, paths) {
+            (Ok(_), _) => {}
+            // There is another socket for those who may only read.
+            (Err(DaemonError::Broken { .. }), Some(paths)) if options.scope == Scope::System => {
+                daemon.socket = paths.reading_socket();
+                daemon.stream().await?;
+            }
+            (Err(error), _) => return Err(error),
+        }
         Ok(daemon)
     }
 
@@ -242,7 +252,12 @@ impl DaemonClient {
     async fn stream(&self) -> Result<UnixStream, DaemonError> {
         UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
-                self.broken(&"you may not ask it; it answers its own user and root")
+                let groups = "you may not ask it; it answers root, and members of the groups workerheal, to read, and \
+                              workerheal-operators, to act";
+                self.broken(match self.scope {
+                    Scope::User => &"you may not ask it; it answers its own user and root",
+                    Scope::System => &groups,
+                })
             }
             _ => DaemonError::Absent { socket: self.socket.clone(), remedy: self.remedy },
         })

@@ -212,4 +212,27 @@ mod tests {
         }
         assert!(!text.contains("# UNIT") && !text.contains("# EOF"));
     }
+    #[test]
+    fn what_the_dashboard_and_the_rules_ask_for_is_there() {
+        let metrics = Metrics::new();
+        metrics.event(&Event { unit: "x".into(), ..Event::new(Phase::Starting) });
+        metrics.recovered(Duration::from_millis(18));
+        metrics.refreshed(Duration::from_millis(1));
+        let stages = Stage::ALL.map(|stage| (stage, 0));
+        let given_up = vec![(String::new(), "x".to_owned())];
+        let text = metrics.text(&Gauges { stages, given_up, pauses: 0, registry_age: None, reachable: true });
+        let is_there = |name: &str| {
+            text.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        };
+        let dashboard = include_str!("../../packaging/grafana/workerheal.json");
+        assert!(serde_json::from_str::<serde_json::Value>(dashboard).is_ok());
+        for file in [dashboard, include_str!("../../packaging/prometheus/workerheal.rules.yml")] {
+            let words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let names: Vec<&str> = words.filter(|word| word.starts_with("workerheal_")).collect();
+            assert!(!names.is_empty());
+            for name in names {
+                assert!(is_there(name), "{name}\n{text}");
+            }
+        }
+    }
 }

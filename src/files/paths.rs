@@ -13,6 +13,9 @@ use crate::core::parse_error::ParseError;
 use crate::core::text;
 use crate::files::yaml::MAX_BYTES;
 
+/// The directory of the socket for units of the system.
+pub const SYSTEM_RUNTIME: &str = "/run/workerheal";
+
 /// Paths from the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -77,11 +80,17 @@ impl Paths {
             below("XDG_STATE_HOME", ".local/state")?.join("workerheal/state.json")
         };
         let socket = if overrides.system {
-            PathBuf::from("/run/workerheal/api.sock")
+            Path::new(SYSTEM_RUNTIME).join("api.sock")
         } else {
             runtime_directory(absolute).join("workerheal/api.sock")
         };
         Ok(Self { config, sites, stop_marker, state, socket })
+    }
+
+    /// The socket that serves only calls that change nothing. There is one for units of the system.
+    #[must_use]
+    pub fn reading_socket(&self) -> PathBuf {
+        self.socket.with_file_name("read.sock")
     }
 }
 

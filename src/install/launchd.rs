@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tokio::time::{Instant, sleep};
 
 use super::{Host, InstallError, POLL_INTERVAL, START_TIMEOUT, Seen, Service, Step};
+use crate::manager::Scope;
 use crate::manager::launchd::LABEL;
 use crate::manager::launchd::self_job::SelfJob;
 pub use crate::manager::launchd::self_job::Trouble;
@@ -48,13 +49,16 @@ impl Agent {
     ///
     /// If it cannot be run, or it is not known where the user's files are.
     pub async fn connect_through(launchctl: &Path, options: &Options) -> Result<Self, InstallError> {
+        if options.scope == Scope::System {
+            return Err(InstallError::System);
+        }
         let (program, arguments) = super::command(options)?;
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
         let home = home.ok_or(InstallError::NoHome)?;
         let directory = home.join("Library/LaunchAgents");
         let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
         let text = text(&program, &arguments, &log);
-        let service = Service { file, text, program };
+        let service = Service { file, text, program, more: Vec::new() };
         let runtime = options.paths()?.socket.parent().map(Path::to_owned);
         let job = SelfJob::connect(launchctl, directory).await?;
         Ok(Self { job, service, log, runtime, begin: Cell::new(0) })
@@ -101,9 +105,14 @@ impl Host for Agent {
                 self.job.start(Instant::now() + START_TIMEOUT).await?;
             }
             Step::Stop => self.job.stop(Instant::now() + START_TIMEOUT).await?,
-            Step::Enable => self.job.enable().await?,
+            Step::Enable(_) => self.job.enable().await?,
             // A job that was booted out is gone; its file, which would start it at the next login, is removed.
-            Step::Disable | Step::Reload | Step::Write { .. } | Step::Remove(_) => {}
+            Step::Disable
+            | Step::Accounts
+            | Step::Reload
+            | Step::Write { .. }
+            | Step::WriteMore(_)
+            | Step::Remove(_) => {}
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Installs workerheal as a service of the calling user, and uninstalls it.
+//! Installs workerheal as a service of the calling user, or of the system, and uninstalls it.
 //!
 //! The steps are planned first, as a list of [`Step`]s that can be shown, and then performed through the service
 //! manager's own interface. What is right already is no step, so that installing twice does nothing, and an upgrade
@@ -6,9 +6,11 @@
 //!
 //! - [`plan`]: from the current state to the steps.
 //! - [`systemd`], [`launchd`]: the unit and the agent.
+//! - [`polkit`]: the rule that lets the service of the system start units.
 
 pub mod launchd;
 mod plan;
+pub mod polkit;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
@@ -31,7 +33,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The host of this platform.
 #[cfg(target_os = "linux")]
-pub type Native = systemd::UserUnit;
+pub type Native = systemd::ServiceUnit;
 /// The host of this platform.
 #[cfg(not(target_os = "linux"))]
 pub type Native = launchd::Agent;
@@ -45,11 +47,26 @@ pub enum InstallError {
     /// The service manager cannot be reached, or refuses a step.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// Only services of users are installed.
-    #[error(
-        "install works for your own user only; for units of the system, let a unit of your own run `workerheal --system daemon`"
-    )]
+    /// Where launchd manages services, only those of users are installed.
+    #[error("install works for your own user only")]
     System,
+    /// A service of the system is for root to install.
+    #[error("a service of the system is installed and uninstalled by root: sudo workerheal --system ...")]
+    NotRoot,
+    /// The service of the system runs as a user of its own, and its program belongs to root.
+    #[error(
+        "the service of the system cannot run {program}: {why}; copy it first: sudo install -m 755 {program} \
+         /usr/local/bin/workerheal, and let that install it"
+    )]
+    Private {
+        /// The program.
+        program: String,
+        /// What is wrong with its place.
+        why: String,
+    },
+    /// The accounts of the service cannot be created.
+    #[error("cannot create the user workerheal and its groups: {0}")]
+    Accounts(String),
     /// The path of the service's file is unknown.
     #[error("cannot tell where your files are; set $HOME")]
     NoHome,
@@ -60,8 +77,8 @@ pub enum InstallError {
     #[error("{} is a link, so it is managed elsewhere; change what it points to, or remove it", .0.display())]
     Link(PathBuf),
     /// The user has masked it.
-    #[error("workerheal.service is masked; to let it run: systemctl --user unmask workerheal")]
-    Masked,
+    #[error("workerheal.service is masked; to let it run: {0}")]
+    Masked(&'static str),
     /// A file cannot be written or removed.
     #[error("cannot {what} {}: {why}", path.display())]
     File {
@@ -91,6 +108,8 @@ pub struct Service {
     pub text: String,
     /// The program that it runs.
     pub program: PathBuf,
+    /// Further files that it needs, with their content.
+    pub more: Vec<(PathBuf, String)>,
 }
 
 impl Service {
@@ -101,6 +120,12 @@ impl Service {
             Ok(_) => Installed::Other,
             Err(_) => Installed::Missing,
         }
+    }
+
+    /// Further files that are missing, or have other content.
+    fn outdated(&self) -> impl Iterator<Item = &PathBuf> {
+        let differs = |(path, text): &&(PathBuf, String)| fs::read_to_string(path).ok().as_ref() != Some(text);
+        self.more.iter().filter(differs).map(|(path, _)| path)
     }
 }
 
@@ -120,6 +145,16 @@ pub trait Host {
 
     /// Waits until it is up, and returns its status.
     fn wait_until_up(&self) -> impl Future<Output = Result<String, InstallError>>;
+
+    /// When it is started, once it is enabled.
+    fn starts(&self) -> &'static str {
+        "at each login"
+    }
+
+    /// Whether accounts that it needs are missing.
+    fn lacks_accounts(&self) -> bool {
+        false
+    }
 
     /// The command that shows its log.
     fn log_command(&self) -> String;
@@ -170,6 +205,10 @@ pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec
 pub async fn perform(host: &impl Host, step: &Step) -> Result<(), InstallError> {
     match step {
         Step::Write { path, .. } => write(path, &host.service().text).map_err(|why| failed("write", path, why)),
+        Step::WriteMore(path) => {
+            let text = host.service().more.iter().find(|(file, _)| file == path).map_or("", |(_, text)| text);
+            write(path, text).map_err(|why| failed("write", path, why))
+        }
         Step::Remove(path) => match fs::symlink_metadata(path) {
             Ok(data) if data.is_dir() => fs::remove_dir_all(path),
             Ok(_) => fs::remove_file(path),
@@ -177,7 +216,7 @@ pub async fn perform(host: &impl Host, step: &Step) -> Result<(), InstallError> 
         }
         .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
         .map_err(|why| failed("remove", path, why)),
-        Step::Reload | Step::Enable | Step::Start | Step::Restart | Step::Stop | Step::Disable => {
+        Step::Accounts | Step::Reload | Step::Enable(_) | Step::Start | Step::Restart | Step::Stop | Step::Disable => {
             host.perform(step).await
         }
     }
@@ -188,8 +227,8 @@ pub async fn perform(host: &impl Host, step: &Step) -> Result<(), InstallError> 
 /// # Errors
 ///
 /// If their paths are unknown.
-pub fn leftovers() -> Result<Vec<PathBuf>, InstallError> {
-    let paths = Options::default().paths()?;
+pub fn leftovers(scope: Scope) -> Result<Vec<PathBuf>, InstallError> {
+    let paths = Options { scope, ..Options::default() }.paths()?;
     let directories = [paths.config, paths.state].into_iter().filter_map(|path| path.parent().map(Path::to_owned));
     Ok(directories.filter(|path| path.exists()).collect())
 }
@@ -198,16 +237,16 @@ pub fn leftovers() -> Result<Vec<PathBuf>, InstallError> {
 ///
 /// # Errors
 ///
-/// If the options are for the system, or the path of this program is unknown.
+/// If the path of this program is unknown.
 pub fn command(options: &Options) -> Result<(PathBuf, Vec<String>), InstallError> {
-    if options.scope == Scope::System {
-        return Err(InstallError::System);
-    }
     let program = std::env::current_exe().map_err(|error| InstallError::Program(error.to_string()))?;
     if !program.is_file() {
         return Err(InstallError::Program(format!("{} is gone", program.display())));
     }
     let mut arguments = Vec::new();
+    if options.scope == Scope::System {
+        arguments.push("--system".to_owned());
+    }
     for (name, path) in [("--config", &options.config), ("--sites", &options.sites)] {
         let Some(path) = path else { continue };
         let path = std::path::absolute(path).map_err(|why| failed("find", path, why))?;
@@ -244,9 +283,12 @@ fn failed(what: &'static str, path: &Path, why: io::Error) -> InstallError {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Write { path, .. } => write!(f, "write    {}", path.display()),
+            Self::Write { path, .. } | Self::WriteMore(path) => write!(f, "write    {}", path.display()),
+            Self::Accounts => {
+                f.write_str("create   the user workerheal, the groups workerheal and workerheal-operators")
+            }
             Self::Reload => f.write_str("reload   the service manager's files"),
-            Self::Enable => f.write_str("enable   workerheal, at each login"),
+            Self::Enable(when) => write!(f, "enable   workerheal, {when}"),
             Self::Start => f.write_str("start    workerheal"),
             Self::Restart => f.write_str("restart  workerheal, as what it runs is another now"),
             Self::Stop => f.write_str("stop     workerheal"),

@@ -14,10 +14,14 @@ pub enum Step {
         /// The program in it.
         runs: PathBuf,
     },
+    /// Write one of the further files of the service.
+    WriteMore(PathBuf),
+    /// Create the accounts that it needs.
+    Accounts,
     /// Make the manager read its files.
     Reload,
-    /// Start the service at each login.
-    Enable,
+    /// Start the service from now on; says when.
+    Enable(&'static str),
     /// Start it now.
     Start,
     /// Restart it now.
@@ -60,11 +64,15 @@ pub struct Seen {
 pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
     let Service { file, program, .. } = host.service();
     let mut steps = Vec::new();
-    let writes = seen.file != Installed::Same;
-    if writes {
+    let more: Vec<Step> = host.service().outdated().cloned().map(Step::WriteMore).collect();
+    let writes_unit = seen.file != Installed::Same;
+    let writes = writes_unit || !more.is_empty();
+    if writes_unit {
         steps.push(Step::Write { path: file.clone(), runs: program.clone() });
     }
-    steps.extend((!seen.enabled).then_some(Step::Enable));
+    steps.extend(more);
+    steps.extend(host.lacks_accounts().then_some(Step::Accounts));
+    steps.extend((!seen.enabled).then_some(Step::Enable(host.starts())));
     // Last, as enabling creates links: until systemd reads them, it warns about units that changed on disk.
     steps.extend((H::RELOADS && (writes || !seen.enabled)).then_some(Step::Reload));
     if !seen.up || seen.stalled {
@@ -76,12 +84,14 @@ pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
 }
 
 pub(super) fn uninstall<H: Host>(seen: Seen, host: &H, leftovers: &[PathBuf]) -> Vec<Step> {
-    let file = &host.service().file;
+    let Service { file, more, .. } = host.service();
     let mut steps = Vec::new();
     steps.extend(seen.up.then_some(Step::Stop));
     steps.extend((seen.enabled && seen.file != Installed::Missing).then_some(Step::Disable));
-    if file.exists() {
-        steps.push(Step::Remove(file.clone()));
+    let files = std::iter::once(file).chain(more.iter().map(|(path, _)| path)).filter(|path| path.exists());
+    let removals: Vec<Step> = files.cloned().map(Step::Remove).collect();
+    if !removals.is_empty() {
+        steps.extend(removals);
         steps.extend(H::RELOADS.then_some(Step::Reload));
     }
     steps.extend(leftovers.iter().cloned().map(Step::Remove));

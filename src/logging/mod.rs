@@ -261,3 +261,23 @@ impl Visit for Fields {
         self.put(field, format!("{value:?}").into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_catalogue_explains_every_message_id_and_no_other() {
+        let catalogue = include_str!("../../packaging/journald/workerheal.catalog");
+        let explained: BTreeSet<&str> = catalogue.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
+        assert_eq!(explained, Phase::ALL.map(message_id).into_iter().collect());
+        // Of these fields it is made; others would stay as they are written.
+        let fields = ["UNIT", "REASON", "ERROR", "ATTEMPT", "RETRY_IN_MS"].map(|field| format!("WORKERHEAL_{field}"));
+        let named = catalogue.split('@').skip(1).step_by(2);
+        for name in named {
+            assert!(fields.iter().any(|field| field == name), "{name}");
+        }
+    }
+}

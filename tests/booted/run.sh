@@ -3,7 +3,10 @@
 # a persistent journal. It is a container made of this very system, or of the one in a root directory, on a tmpfs: what
 # happens in it leaves no trace.
 #
-# usage: run.sh [PROGRAM [ROOT]]    as root; needs systemd-nspawn (Debian package systemd-container)
+# usage: run.sh [PROGRAM [ROOT [SCRIPT]]]    as root; needs systemd-nspawn (Debian package systemd-container)
+#
+# PROGRAM may be a .deb too, which SCRIPT finds as /root/workerheal.deb. SCRIPT, in this directory, is what happens on
+# the machine: inside.sh, or package.sh.
 set -eu
 
 fail() {
@@ -12,15 +15,19 @@ fail() {
 }
 
 program=$(readlink -f "${1:-target/debug/workerheal}")
-[ -x "$program" ] || fail "there is no $program; build it first"
+case $program in
+*.deb) [ -e "$program" ] || fail "there is no $program; make it first: make dist" ;;
+*) [ -x "$program" ] || fail "there is no $program; build it first" ;;
+esac
 [ "$(id -u)" = 0 ] || fail "a container takes root"
 command -v systemd-nspawn >/dev/null || fail "systemd-nspawn is missing (Debian package systemd-container)"
 lower=$(readlink -f "${2:-/}")
+script=${3:-inside.sh}
 here=$(readlink -f "$(dirname "$0")")
 
 if [ "${BOOTED_INSIDE:-}" = '' ]; then
     # Mounts are private, and gone with the last process.
-    BOOTED_INSIDE=1 exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$program" "$lower"
+    BOOTED_INSIDE=1 exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$program" "$lower" "$script"
 fi
 
 mount --make-rprivate /
@@ -31,8 +38,14 @@ mount -t overlay overlay -o "lowerdir=$lower,upperdir=$base/upper,workdir=$base/
 root=$base/root
 rm -rf "$root/run" "$root/var/log/journal" "$root/var/lib/systemd/linger"
 mkdir -p "$root/run" "$root/var/log/journal"
-install -m 755 "$program" "$root/usr/local/bin/workerheal"
-install -m 755 "$here/inside.sh" "$root/usr/local/bin/inside"
+case $program in
+*.deb)
+    rm -f "$root/usr/local/bin/workerheal"
+    install -m 644 "$program" "$root/root/workerheal.deb"
+    ;;
+*) install -m 755 "$program" "$root/usr/local/bin/workerheal" ;;
+esac
+install -m 755 "$here/$script" "$root/usr/local/bin/inside"
 
 # Releases since 2025 know no other hierarchy of cgroups.
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot >"$base/console" 2>&1 </dev/null &

@@ -5,6 +5,9 @@
 #
 # usage: run.sh TARGET [RELEASE...]    as root; TARGET is cargo's target directory
 #
+# Where `make dist` has left a .deb in TARGET/dist, that is installed too (tests/booted/package.sh), but for Debian 11,
+# whose polkit does not know the rules that the daemon for units of the system needs.
+#
 # Root directories and the logs of the runs are kept in TARGET/releases: remove a root to have a new one made.
 # RELEASES_DEADLINE: seconds after which a set of tests has failed. WORKERHEAL_SEED repeats a run of the model.
 set -eu
@@ -55,6 +58,12 @@ make_root() {
     mv "$root.new" "$root"
 }
 
+needs_polkit() { # in a root that was made before the package was tried there
+    [ -e "$kept/$1/usr/lib/polkit-1/polkitd" ] || chroot "$kept/$1" \
+        sh -c 'apt-get update && apt-get install --yes --no-install-recommends polkitd' >>"$kept/$1.log" 2>&1 ||
+        fail "polkit cannot be had in $1: $kept/$1.log"
+}
+
 run() { # a name for the log, and a command
     name=$1
     log=$kept/$release.$name.log
@@ -77,14 +86,21 @@ run() { # a name for the log, and a command
 }
 
 status=0
-table='| release | systemd | install | reports | cases | agreement |
-| --- | --- | --- | --- | --- | --- |'
+package=$(find "$target/dist" -name 'workerheal_*_amd64.deb' 2>/dev/null || true)
+table='| release | systemd | install | package | reports | cases | agreement |
+| --- | --- | --- | --- | --- | --- | --- |'
 for release in "$@"; do
     make_root "$release"
     systemd=$(chroot "$kept/$release" systemctl --version | sed -n '1s/.*(\(.*\))/\1/p')
     row="| $release | $systemd"
     echo "releases: $release, systemd $systemd" >&2
     run install tests/booted/run.sh "$target/$triple/debug/workerheal" "$kept/$release"
+    row="$row | $result"
+    result=-
+    if [ -n "$package" ] && [ "$release" != bullseye ]; then
+        needs_polkit "$release"
+        run package tests/booted/run.sh "$package" "$kept/$release" package.sh
+    fi
     row="$row | $result"
     for test in reports shared agreement; do
         run $test "$here/stage.sh" "$kept/$release" "$target/$triple/debug" "$(binary $test)"

@@ -121,6 +121,8 @@ pub enum Refusal {
     StateNotHealed(State),
     /// The manager refuses to start it now because of another unit; says why.
     Declined(String),
+    /// workerheal may not start it: it lacks a permission; the manager's message.
+    Forbidden(String),
     /// The manager did not answer an inspection; says why.
     Unreadable(String),
 }
@@ -135,7 +137,7 @@ impl Refusal {
             (Self::ParentDown(this), Self::ParentDown(that)) => this.name == that.name,
             (Self::Stuck(this, _), Self::Stuck(that, _)) => this == that,
             // The missing evidence may differ.
-            (Self::StopUnknown(_), Self::StopUnknown(_)) => true,
+            (Self::StopUnknown(_), Self::StopUnknown(_)) | (Self::Forbidden(_), Self::Forbidden(_)) => true,
             (this, that) => this == that,
         }
     }
@@ -162,6 +164,7 @@ impl Refusal {
             | Self::DirectoryGone(_)
             | Self::StateNotHealed(_)
             | Self::Declined(_)
+            | Self::Forbidden(_)
             | Self::Unreadable(_) => false,
         }
     }
@@ -215,6 +218,10 @@ impl fmt::Display for Refusal {
             Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", text::path(path)),
             Self::StateNotHealed(state) => write!(f, "the configuration does not heal the state {state}"),
             Self::Declined(why) => write!(f, "the service manager does not start it now: {why}"),
+            Self::Forbidden(why) => write!(
+                f,
+                "workerheal has no permission to start it ({why}); to permit it: sudo workerheal --system install"
+            ),
             Self::Unreadable(why) => write!(f, "its state cannot be read: {why}"),
         }
     }

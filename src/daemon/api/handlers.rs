@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::event_buffer::EventFilter;
+use super::groups::OPERATORS;
 use super::state::{ApiState, Shared};
 use super::{counts, heal, stop};
 use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
@@ -56,6 +57,19 @@ pub(super) fn router<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router {
             Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "this call has another method")
         })
         .with_state(state)
+}
+
+/// Only the calls that change nothing.
+pub(super) fn reading<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router {
+    router(state).layer(axum::middleware::from_fn(refuse_changes))
+}
+
+async fn refuse_changes(request: Request, next: axum::middleware::Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let why = format!("you may only read here; root and members of the group {OPERATORS} may do that");
+    Rejection::new(StatusCode::FORBIDDEN, why).into_response()
 }
 
 pub(super) fn metrics_only<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::handlers;
-use super::socket::{Socket, may_come_in};
+use super::socket::{Entrance, Socket};
 use super::state::ApiState;
 use crate::core::text;
 use crate::http::connection_limit::{Accepting, ConnectionLimit};
@@ -22,16 +22,22 @@ const MAX_CONNECTIONS: usize = 512;
 /// Delay before a failed attempt to create the socket is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Serves the API on the daemon's socket, which is created again when `check` finds it gone. `opened` is notified after
-/// the first attempt to create it.
-pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &Notify, opened: &SyncSender<()>) {
-    let router = handlers::router(Arc::clone(state));
-    let path = &state.paths.socket;
+/// Serves the API on a socket, which is created again when it is gone at a `check`. `opened` is notified after the first
+/// attempt to create it.
+pub(super) async fn serve<M: ServiceManager>(
+    state: &Arc<ApiState<M>>,
+    entrance: &Entrance,
+    mut check: watch::Receiver<()>,
+    opened: &SyncSender<()>,
+) {
+    let router =
+        if entrance.reads_only { handlers::reading(Arc::clone(state)) } else { handlers::router(Arc::clone(state)) };
+    let path = &entrance.path;
     let mut connections = ConnectionLimit::new(MAX_CONNECTIONS);
     let mut accepting = Accepting::default();
     let mut failing = String::new();
     loop {
-        let opening = Socket::open(path);
+        let opening = Socket::open(entrance);
         // Only the first attempt is waited for.
         let _ = opened.try_send(());
         let socket = match opening {
@@ -43,7 +49,7 @@ pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &N
                     failing = error;
                 }
                 tokio::select! {
-                    () = check.notified() => {}
+                    () = checked(&mut check) => {}
                     () = sleep(RETRY_DELAY) => {}
                 }
                 continue;
@@ -55,16 +61,23 @@ pub(super) async fn serve<M: ServiceManager>(state: &Arc<ApiState<M>>, check: &N
         loop {
             tokio::select! {
                 accepted = socket.listener.accept() => match accepting.take(accepted).await {
-                    Some((stream, _)) if may_come_in(&stream) => connections.admit(stream, &router).await,
+                    Some((stream, _)) if socket.may_come_in(&stream) => connections.admit(stream, &router).await,
                     Some((stream, _)) => connections.turn_away(stream, "403 Forbidden", "this daemon answers its own user and root"),
                     None => {}
                 },
-                () = check.notified() => if !socket.is_there() {
+                () = checked(&mut check) => if !socket.is_there() {
                     tracing::warn!("{} was removed, and is made anew", text::path(path));
                     break;
                 },
             }
         }
+    }
+}
+
+/// Waits for the next check; for ever, if there are no more.
+async fn checked(check: &mut watch::Receiver<()>) {
+    if check.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

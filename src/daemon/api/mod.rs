@@ -3,7 +3,7 @@
 //! It has a thread of its own, so that no number of clients takes time from healing, and sends
 //! [`requests`](super::requests) to the loop. Events come to it by one channel, however many followers there are.
 //!
-//! - [`socket`]: the socket and its permissions.
+//! - [`socket`]: the sockets and their permissions; [`groups`]: who may use them besides the own user and root.
 //! - [`listener`]: accepts connections; [`connection_limit`](crate::http::connection_limit) bounds them.
 //! - [`handlers`]: one function for each call; [`state`]: what they share. [`counts`]: the counts in their answers.
 //! - [`heal`]: the call that streams a heal. [`stop`]: the call that stops workers.
@@ -11,6 +11,7 @@
 
 mod counts;
 mod event_buffer;
+mod groups;
 mod handlers;
 mod heal;
 mod listener;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::metrics::Metrics;
 use super::requests::RequestSender;
@@ -30,6 +31,7 @@ use crate::core::event::Event;
 use crate::files::paths::Paths;
 use crate::manager::{Scope, ServiceManager};
 use event_buffer::EventBuffer;
+use socket::Entrance;
 pub(super) use socket::prepare;
 use state::ApiState;
 
@@ -37,7 +39,7 @@ use state::ApiState;
 pub(super) struct Api {
     thread: Option<std::thread::JoinHandle<()>>,
     ending: watch::Sender<bool>,
-    recheck: Arc<Notify>,
+    recheck: watch::Sender<()>,
     /// Events to publish.
     pub events: mpsc::UnboundedSender<Event>,
 }
@@ -71,15 +73,22 @@ impl Api {
             journal_slots: tokio::sync::Semaphore::new(1),
         });
         let (opened, open) = std::sync::mpsc::sync_channel(1);
-        let recheck = Arc::new(Notify::new());
-        let check = Arc::clone(&recheck);
+        let (recheck, check) = watch::channel(());
         let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let mut ends = ends;
                 tokio::spawn(event_buffer::keep(Arc::clone(&state.buffer), queue));
                 tokio::spawn(listener::metrics_over_tcp(Arc::clone(&state), listen));
+                let (acting, reading) = Entrance::all(&state.paths, state.scope);
+                let reads = async {
+                    match &reading {
+                        Some(entrance) => listener::serve(&state, entrance, check.clone(), &opened).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
-                    () = listener::serve(&state, &check, &opened) => {}
+                    () = listener::serve(&state, &acting, check.clone(), &opened) => {}
+                    () = reads => {}
                     _ = ends.changed() => {}
                 }
                 // Followers notice the end of their streams.
@@ -92,7 +101,7 @@ impl Api {
 
     /// Checks whether the socket still exists, and creates it again if not.
     pub fn check(&self) {
-        self.recheck.notify_one();
+        self.recheck.send_replace(());
     }
 
     /// Stops accepting connections, and ends the open ones.

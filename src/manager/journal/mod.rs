@@ -281,9 +281,11 @@ impl Journal {
     }
 
     /// Matches lines of the unit's own processes, and lines about it by authorized processes: its manager, and all that
-    /// run as the same user, such as our daemon.
+    /// run as the same user, such as our daemon. For units of the system that is another user, and known by its unit.
     fn about(&self, unit: &UnitName) -> Vec<String> {
-        self.own(unit).into_iter().chain([or()]).chain(self.told_of(unit)).collect()
+        let ours = [or(), format!("UNIT={}", unit.as_str()), "_SYSTEMD_UNIT=workerheal.service".to_owned()];
+        let ours = ours.into_iter().filter(|_| self.scope == Scope::System);
+        self.own(unit).into_iter().chain([or()]).chain(self.told_of(unit)).chain(ours).collect()
     }
 
     /// Matches lines about the unit by authorized processes.

@@ -22,6 +22,7 @@ const LOGIND_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct SelfUnit {
     connection: ManagerConnection,
     name: UnitName,
+    scope: Scope,
 }
 
 /// The state of the unit.
@@ -44,9 +45,9 @@ pub(crate) struct SelfState {
 impl SelfUnit {
     /// # Errors
     ///
-    /// If the user's manager cannot be reached.
-    pub async fn connect(name: UnitName) -> Result<Self, ManagerError> {
-        Ok(Self { connection: session::connect(&Address::of(Scope::User)).await?, name })
+    /// If the manager cannot be reached.
+    pub async fn connect(name: UnitName, scope: Scope) -> Result<Self, ManagerError> {
+        Ok(Self { connection: session::connect(&Address::of(scope)).await?, name, scope })
     }
 
     pub async fn state(&self) -> Result<SelfState, ManagerError> {
@@ -96,7 +97,7 @@ impl SelfUnit {
     pub async fn last_error(&self) -> Option<String> {
         let search = async {
             let run = self.connection.failed_run(self.name.as_str()).await.ok()??;
-            Journal::new(Scope::User).what_went_wrong(&self.name, &run).await
+            Journal::new(self.scope).what_went_wrong(&self.name, &run).await
         };
         timeout(CALL_TIMEOUT, search).await.ok()?
     }
@@ -128,8 +129,11 @@ async fn ask_logind() -> zbus::Result<bool> {
     bool::try_from(linger)
 }
 
-/// The directory of the calling user's own unit files.
-pub(crate) fn unit_directory() -> Option<PathBuf> {
+/// The directory of the unit files that an administrator, or the calling user, writes.
+pub(crate) fn unit_directory(scope: Scope) -> Option<PathBuf> {
+    if scope == Scope::System {
+        return Some(PathBuf::from("/etc/systemd/system"));
+    }
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
     Some(config.join("systemd/user"))

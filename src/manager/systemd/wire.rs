@@ -392,6 +392,13 @@ impl<'de> Deserialize<'de> for Statuses {
 
 /// The meaning of an error response to `StartUnit`.
 pub(super) fn refused(error_name: &str, text: String) -> Outcome {
+    // What polkit does not permit, and what would need a password that a daemon has not.
+    const FORBIDDEN: [&str; 2] =
+        ["org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"];
+    if FORBIDDEN.contains(&error_name) {
+        let why = text.trim_end_matches('.').to_owned();
+        return Outcome::Refused(Refusal::Forbidden(why.clone()), why);
+    }
     match error_name.strip_prefix("org.freedesktop.systemd1.") {
         Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
         Some("UnitMasked") => Outcome::Refused(Refusal::Masked, text),

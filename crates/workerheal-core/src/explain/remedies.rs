@@ -207,6 +207,7 @@ impl Wording<'_> {
                     }
                     ways
                 }
+                Refusal::Forbidden(_) => vec!["permit it: sudo workerheal --system install".to_owned()],
                 Refusal::Declined(_) | Refusal::Unreadable(_) => {
                     vec![format!("see what is the matter: {}", commands.status(&unit))]
                 }

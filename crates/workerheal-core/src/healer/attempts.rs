@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::incident::{CONTRADICTION_DELAY, Phase, RECHECK_INTERVAL};
+use super::incident::{CONTRADICTION_DELAY, Incident, Phase, RECHECK_INTERVAL};
 use super::unit::{Unit, UnitCondition};
 use super::{Action, Healer, Mode, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
@@ -21,11 +21,13 @@ const MIN_PROOF: Duration = Duration::from_millis(50);
 
 impl Healer {
     pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, start: Start) {
+        // Until a permission is there, each start is refused alike: that was told once, with the first.
+        let quietly = self.was_told_forbidden(name);
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.attempts += 1;
         // Counted again from its end, once that is known.
         incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
-        incident.told = None;
+        incident.told = incident.told.take().filter(|_| quietly);
         incident.scheduled = None;
         incident.answered = false;
         (incident.attempt_under_way, incident.stop_asked, incident.stop_took_effect) = (true, false, false);
@@ -44,7 +46,9 @@ impl Healer {
             unit.refusals = 0;
         }
         self.enter(name, Phase::Starting);
-        self.emit(name, EventPhase::Starting, |_| {});
+        if !quietly {
+            self.emit(name, EventPhase::Starting, |_| {});
+        }
         self.actions.push(Action::Start(start));
     }
 
@@ -57,11 +61,21 @@ impl Healer {
         incident.attempt_under_way = false;
         incident.refused = incident.refused.saturating_add(1);
         let wait = self.policy.backoff.wait(incident.refused, self.random.f64());
+        if matches!(refusal, Refusal::Forbidden(_)) {
+            // The wait of the attempt that was none would be told.
+            incident.not_before = now;
+        }
         // The masked unit may be one that the worker needs.
         let refusal = if refusal == Refusal::Masked && !is_masked { Refusal::Declined(error) } else { refusal };
         self.hold(now, name, refusal);
         self.set_timer(name, Some(now + wait));
         self.consider(now, name);
+    }
+
+    /// Whether the last that was told is that starting it is not permitted, and no person waits for an answer.
+    pub(super) fn was_told_forbidden(&self, name: &UnitName) -> bool {
+        let told = |incident: &Incident| !incident.awaited && matches!(incident.told, Some(Refusal::Forbidden(_)));
+        self.incidents.get(name).is_some_and(told)
     }
 
     pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {

@@ -69,8 +69,10 @@ impl Healer {
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
             // Its timer decides when the manager is asked again.
-            (Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_)), None)
-                if incident.refused > 0 => {}
+            (
+                Phase::Held(Refusal::JobPending | Refusal::Masked | Refusal::Declined(_) | Refusal::Forbidden(_)),
+                None,
+            ) if incident.refused > 0 => {}
             (Phase::Held(refusal), None) if self.has_passed(name, refusal) => self.make_due(name),
             (Phase::Waiting { until }, None) if *until <= now => self.make_due(name),
             (_, None) => {}
@@ -125,7 +127,7 @@ impl Healer {
             | Refusal::IdleSuspended(_) => true,
             Refusal::Masked => self.units.get(name).is_some_and(|unit| unit.load == LoadState::Loaded),
             // That it is unhealthy already means that no job is under way.
-            Refusal::JobPending | Refusal::Declined(_) | Refusal::Unreadable(_) => true,
+            Refusal::JobPending | Refusal::Declined(_) | Refusal::Forbidden(_) | Refusal::Unreadable(_) => true,
             Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
                 Some(unit) => unit.active.is_up(),
                 // The unit is not in the list: inspect it.

@@ -27,6 +27,7 @@ impl Refusal {
             | Self::OneshotEnded
             | Self::JobPending
             | Self::Declined(_)
+            | Self::Forbidden(_)
             | Self::Unreadable(_) => true,
             Self::StopMarker
             | Self::Paused(_)
@@ -61,6 +62,7 @@ impl Refusal {
             | Self::CrashLooping(_)
             | Self::StateNotHealed(_)
             | Self::Declined(_)
+            | Self::Forbidden(_)
             | Self::Unreadable(_) => false,
         }
     }
@@ -338,7 +340,9 @@ impl Healer {
             }
             Outcome::Refused(refusal, error) => {
                 // The faster client has priority; this was no attempt.
-                self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
+                if !self.was_told_forbidden(name) {
+                    self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
+                }
                 self.refused(now, name, refusal, error);
             }
             Outcome::Cancelled => {

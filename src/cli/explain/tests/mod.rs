@@ -81,13 +81,14 @@ kinds! {
         Refusal::DirectoryGone(_) => "directory gone",
         Refusal::StateNotHealed(_) => "state not healed",
         Refusal::Declined(_) => "declined",
+        Refusal::Forbidden(_) => "forbidden",
         Refusal::Unreadable(_) => "unreadable",
     }
 }
 
 /// No rule says these: they are what the healer makes of a look that failed, with which `explain` fails
 /// too, and of a start that the manager would not have.
-const NO_RULE_SAYS: [&str; 3] = ["declined", "unreadable", "not by hand"];
+const NO_RULE_SAYS: [&str; 4] = ["declined", "forbidden", "unreadable", "not by hand"];
 
 kinds! {
     /// Why a worker does not count as ill.

@@ -110,7 +110,8 @@ async fn installed(launchctl: &Path, command: &str) -> anyhow::Result<()> {
     let steps = match command {
         "uninstall" => install::to_uninstall(&host, &[]).await?,
         "uninstall-purge" => {
-            let leftovers: Vec<PathBuf> = install::leftovers()?.into_iter().chain(host.leftovers()).collect();
+            let leftovers: Vec<PathBuf> =
+                install::leftovers(workerheal::manager::Scope::User)?.into_iter().chain(host.leftovers()).collect();
             install::to_uninstall(&host, &leftovers).await?
         }
         _ => install::to_install(&host).await?,

@@ -206,7 +206,9 @@ impl Wording<'_> {
                 "its plist, or the script in that, goes there",
             ),
             Refusal::StateNotHealed(_) => self.states(),
-            Refusal::StopUnknown(_) | Refusal::Declined(_) | Refusal::Unreadable(_) => String::new(),
+            Refusal::StopUnknown(_) | Refusal::Declined(_) | Refusal::Forbidden(_) | Refusal::Unreadable(_) => {
+                String::new()
+            }
         }
     }
 }

@@ -310,6 +310,32 @@ fn a_start_that_the_manager_refuses_for_a_job_is_no_attempt() {
 }
 
 #[test]
+fn a_missing_permission_is_told_once_and_is_no_attempt() {
+    let mut harness = Harness::with_starting_queue();
+    let denied = || Outcome::Refused(Refusal::Forbidden("Access denied".into()), "Access denied".into());
+    assert_eq!(
+        harness.ends("queue", denied()),
+        [
+            "failed queue #1: Access denied",
+            "held queue: workerheal has no permission to start it (Access denied); \
+             to permit it: sudo workerheal --system install"
+        ]
+    );
+    // It is tried again, as nothing tells that the permission is there: less and less often, in silence, and without
+    // an end.
+    for _ in 0..30 {
+        let looks = harness.after(400 * SECOND);
+        assert_eq!(looks, ["look at queue"]);
+        assert_eq!(harness.shows("queue", crashed()), ["start queue"]);
+        assert!(harness.ends("queue", denied()).is_empty());
+    }
+    assert_eq!(harness.after(400 * SECOND), ["look at queue"]);
+    assert_eq!(harness.shows("queue", crashed()), ["start queue"]);
+    // What ends it is told.
+    assert_eq!(harness.fails("queue", "boom"), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
+}
+
+#[test]
 fn while_the_manager_reloads_nothing_is_decided() {
     let mut harness = Harness::with_healthy_queue();
     harness.observe(Fact::Frozen);

@@ -1,0 +1,133 @@
+#!/bin/sh
+# Checks what packaging/dist.sh has made: packaging/check.sh DIRECTORY
+#
+# What the tools of Debian and of rpm say of the packages, whether the programs need any library, whether they start
+# (under emulation where that is needed), whether they name their dependencies, whether the manual page and the
+# completions load, and whether the units, accounts and messages are accepted.
+set -eu
+
+cd "$(dirname "$0")/.."
+made=$(readlink -f "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+
+check() { # what, and a command that succeeds without a word
+    what=$1
+    shift
+    if said=$("$@" 2>&1) && [ -z "$said" ]; then
+        echo "ok      $what"
+    else
+        echo "FAILED  $what"
+        echo "$said" | head -n 40
+        status=1
+    fi
+}
+
+sums() { (cd "$made" && sha256sum --check --quiet SHA256SUMS); }
+
+is_static() {
+    case $(LC_ALL=C ldd "$1" 2>&1 || true) in
+    *"not a dynamic executable"* | *"statically linked"*) ;;
+    *) LC_ALL=C ldd "$1" ;;
+    esac
+    if readelf --dynamic "$1" 2>/dev/null | grep NEEDED; then return 1; fi
+}
+
+starts() { # the program, with what emulates its processor
+    case $1 in
+    *aarch64*) qemu-aarch64-static "$1" --version ;;
+    *) "$1" --version ;;
+    esac | grep -v "^workerheal $2\$" || true
+}
+
+# cargo auditable has put a list of dependencies into a section of the program.
+names_dependencies() {
+    # objcopy knows programs of this machine's processor only.
+    # shellcheck disable=SC2046 # two numbers
+    set -- "$1" $(readelf --wide --section-headers "$1" | sed -n 's/.* \.dep-v0 *[A-Z]* *[0-9a-f]* \([0-9a-f]*\) \([0-9a-f]*\) .*/\1 \2/p')
+    python3 -c 'import json, sys, zlib
+begin, size = (int(number, 16) for number in sys.argv[2:])
+section = open(sys.argv[1], "rb").read()[begin:begin + size]
+names = {it["name"] for it in json.loads(zlib.decompress(section))["packages"]}
+missing = {"workerheal", "workerheal-core", "tokio", "zbus"} - names
+if missing: print("not in the list:", missing)' "$@"
+}
+
+man_page() {
+    MANROFFSEQ='' MANWIDTH=100 man --warnings --encoding=UTF-8 --local-file --troff-device=utf8 "$1" >/dev/null
+    # Without a pager, man hides what groff says of macros.
+    zcat "$1" | groff -man -Tutf8 -ww -rHY=0 -z
+}
+
+units() {
+    # Units and programs of others are not in the tree.
+    systemd-analyze verify --man=no --root="$1" "$1"/usr/lib/systemd/system/workerheal* 2>&1 |
+        grep -E 'workerheal' | grep -Ev 'Failed to create .* Unit sysinit.target not found|Command /bin/kill is not executable' || true
+}
+
+exposure() { # of the unit of the system: at most 2.0
+    systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/workerheal.service" >/dev/null
+    systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/workerheal-polkit.service" >/dev/null
+}
+
+accounts() {
+    rm -rf "$work/root"
+    mkdir -p "$work/root/etc"
+    printf 'root:x:0:0::/root:/bin/sh\n' >"$work/root/etc/passwd"
+    printf 'root:x:0:\n' >"$work/root/etc/group"
+    systemd-sysusers --root="$work/root" "$1/usr/lib/sysusers.d/workerheal.conf" >/dev/null 2>&1
+    for name in workerheal workerheal-operators; do
+        grep -q "^$name:" "$work/root/etc/group" || echo "there is no group $name"
+    done
+    grep -q '^workerheal-operators:.*:workerheal$' "$work/root/etc/group" || echo "the daemon is not among its operators"
+}
+
+catalogue() {
+    mkdir -p "$work/root/usr/lib/systemd/catalog" "$work/root/var/lib/systemd/catalog"
+    cp "$1/usr/lib/systemd/catalog/workerheal.catalog" "$work/root/usr/lib/systemd/catalog/"
+    journalctl --root="$work/root" --update-catalog
+    listed=$(journalctl --root="$work/root" --list-catalog | grep -c ' workerheal: \|Worker \|attempt\|heal' || true)
+    [ "$listed" -ge 10 ] || echo "$listed of 10 messages are listed"
+}
+
+completions() {
+    bash -n "$1/usr/share/bash-completion/completions/workerheal"
+    bash -c 'source "$0" && complete -p workerheal' "$1/usr/share/bash-completion/completions/workerheal" >/dev/null
+    zsh -f -c 'autoload -Uz compinit && compinit -D && source "$0" && (( $+_comps[workerheal] ))' \
+        "$(find "$1/usr/share/zsh" -name _workerheal)"
+    fish --no-config -c "source $1/usr/share/fish/vendor_completions.d/workerheal.fish; and complete -c workerheal" >/dev/null
+}
+
+rpm_lint() {
+    rpmlint --config packaging/rpm/rpmlint.toml "$1" 2>&1 | grep -E '(: E: |[1-9][0-9]* errors)' || true
+}
+
+check "the sums" sums
+check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh packaging/debian/*.prerm packaging/debian/*.postrm \
+    tests/*/*.sh
+version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+for archive in "$made"/*.tar.gz; do
+    name=$(basename "$archive" .tar.gz)
+    tar --extract --file="$archive" --directory="$work"
+    program=$work/$name/bin/workerheal
+    check "$name: it needs no library" is_static "$program"
+    check "$name: it starts" starts "$program" "$version"
+    check "$name: it names its dependencies" names_dependencies "$program"
+done
+for package in "$made"/*.deb; do
+    name=$(basename "$package")
+    tree=$work/$name.tree
+    dpkg-deb --extract "$package" "$tree"
+    check "$name: lintian" lintian --allow-root --fail-on error --display-level '>=error' --quiet "$package"
+    check "$name: manual page" man_page "$tree/usr/share/man/man1/workerheal.1.gz"
+    check "$name: completions" completions "$tree"
+    check "$name: units" units "$tree"
+    check "$name: exposure of the system's units" exposure "$tree"
+    check "$name: accounts" accounts "$tree"
+    check "$name: catalogue" catalogue "$tree"
+done
+for package in "$made"/*.rpm; do
+    check "$(basename "$package"): rpmlint" rpm_lint "$package"
+done
+exit $status

@@ -1,0 +1,154 @@
+//! The polkit rule that lets the daemon for units of the system, which runs as a user of its own, start what it covers.
+//!
+//! polkit asks for each start, stop, restart and reset of a unit with its name and the verb (the action
+//! `org.freedesktop.systemd1.manage-units`). The rule is made of the configuration, by a unit of root that is started
+//! with the daemon and whenever the configuration is written: `workerheal-polkit.path`.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use crate::core::selector::Selector;
+
+/// The file of the rule.
+pub const RULE_FILE: &str = "/etc/polkit-1/rules.d/60-workerheal.rules";
+
+const BEFORE: &str = r#"// Made by workerheal of its configuration, and made again when that is changed: do not edit it.
+polkit.addRule(function (action, subject) {
+    if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== "workerheal") {
+        return polkit.Result.NOT_HANDLED;
+    }
+    var verbs = ["start", "restart", "stop", "reset-failed"];
+    var units = [
+"#;
+const AFTER: &str = r#"    ];
+    var unit = String(action.lookup("unit")), verb = String(action.lookup("verb"));
+    var isCovered = units.some(function (pattern) { return pattern.test(unit); });
+    return verbs.indexOf(verb) >= 0 && isCovered ? polkit.Result.YES : polkit.Result.NO;
+});
+"#;
+
+/// The rule for the units that the selector can cover.
+#[must_use]
+pub fn rule(selector: &Selector) -> String {
+    let mut text = BEFORE.to_owned();
+    for pattern in selector.patterns() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "        /^{}$/,", expression(&pattern));
+    }
+    text.push_str(AFTER);
+    text
+}
+
+/// Writes the rule, unless it is there already. Returns whether it was written.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn write(path: &Path, rule: &str) -> io::Result<bool> {
+    if std::fs::read_to_string(path).is_ok_and(|there| there == rule) {
+        return Ok(false);
+    }
+    // polkit reads it as another user.
+    super::write(path, rule).map(|()| true)
+}
+
+/// A glob as a regular expression of JavaScript, with the meaning that the `glob` crate gives it.
+fn expression(glob: &str) -> String {
+    let mut expression = String::new();
+    let mut rest = glob;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '*' => expression.push_str(".*"),
+            '?' => expression.push('.'),
+            '[' => {
+                let (class, after) = class(rest);
+                expression.push_str(&class);
+                rest = after;
+            }
+            c => push_literal(&mut expression, c),
+        }
+    }
+    expression
+}
+
+/// The class at the beginning of a text that follows a `[`, and the text behind it. Its first character is never its
+/// end.
+fn class(text: &str) -> (String, &str) {
+    let (negation, body) = text.strip_prefix('!').map_or(("", text), |body| ("^", body));
+    let first = body.chars().next().map_or(0, char::len_utf8);
+    let end = body[first..].find(']').map_or(body.len(), |at| first + at);
+    let after = body.get(end + 1..).unwrap_or_default();
+    let characters: Vec<char> = body[..end].chars().collect();
+    let mut class = format!("[{negation}");
+    let mut left = characters.as_slice();
+    while let [from, others @ ..] = left {
+        match others {
+            ['-', to, others @ ..] => {
+                // A range that runs backwards has nothing in it, and would be an error in JavaScript.
+                if from <= to {
+                    push_literal(&mut class, *from);
+                    class.push('-');
+                    push_literal(&mut class, *to);
+                }
+                left = others;
+            }
+            others => {
+                push_literal(&mut class, *from);
+                left = others;
+            }
+        }
+    }
+    class.push(']');
+    (class, after)
+}
+
+fn push_literal(expression: &mut String, c: char) {
+    if !c.is_ascii_alphanumeric() {
+        expression.push('\\');
+    }
+    expression.push(c);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_has_the_units_of_the_prefix_and_of_also_watch_and_is_written_once() {
+        let also = ["celery@*.service", r"my\x2dbot", "web-[0-9].service"].map(str::to_owned);
+        let selector = Selector::new("lerd-", [], &also).unwrap();
+        let rule = rule(&selector);
+        for line in [
+            r"        /^lerd\-.*\.service$/,",
+            r"        /^celery\@.*\.service$/,",
+            r"        /^my\\x2dbot\.service$/,",
+            r"        /^web\-[0-9]\.service$/,",
+        ] {
+            assert!(rule.lines().any(|it| it == line), "{line}\n{rule}");
+        }
+        assert_eq!(rule.matches("/^").count(), 4);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("rules.d/60-workerheal.rules");
+        assert!(write(&file, &rule).unwrap());
+        assert!(!write(&file, &rule).unwrap());
+        assert_eq!(std::fs::read_to_string(file).unwrap(), rule);
+    }
+
+    #[test]
+    fn classes_mean_what_they_mean_in_a_glob() {
+        for (glob, expected) in [
+            ("a[!0-9]", r"a[^0-9]"),
+            ("a[]x]", r"a[\]x]"),
+            ("a[!]x]b", r"a[^\]x]b"),
+            ("a[z-a]", r"a[]"),
+            ("a[a-c-e]", r"a[a-c\-e]"),
+            ("a[x-]", r"a[x\-]"),
+            ("?", "."),
+        ] {
+            assert_eq!(expression(glob), expected, "{glob}");
+            assert!(glob::Pattern::new(glob).is_ok(), "{glob}");
+        }
+    }
+}
