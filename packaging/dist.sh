@@ -59,9 +59,11 @@ make_stage() {
     made=$work/made
     mkdir -p "$made"
     "$native" man >"$made/workerheal.1"
+    "$native" man config >"$made/workerheal.yaml.5"
     for shell in bash zsh fish; do "$native" completions "$shell" >"$made/$shell"; done
     put 644 "$made/workerheal.1" usr/share/man/man1/workerheal.1
-    gzip -9n "$stage/usr/share/man/man1/workerheal.1"
+    put 644 "$made/workerheal.yaml.5" usr/share/man/man5/workerheal.yaml.5
+    gzip -9n "$stage"/usr/share/man/man?/*
     put 644 "$made/bash" usr/share/bash-completion/completions/workerheal
     put 644 "$made/zsh" usr/share/zsh/site-functions/_workerheal
     put 644 "$made/fish" usr/share/fish/vendor_completions.d/workerheal.fish
@@ -112,7 +114,7 @@ make_deb() {
     cp -a packaging/debian "$source/debian"
     # The manual page and the change log are compressed by the tools of Debian.
     cp -a "$stage" "$source/stage"
-    gunzip "$source"/stage/usr/share/man/man1/*.gz
+    gunzip "$source"/stage/usr/share/man/man?/*.gz
     rm "$source/stage/usr/share/doc/workerheal/CHANGELOG.md"
     cat >"$source/debian/changelog" <<END
 workerheal ($version) unstable; urgency=medium

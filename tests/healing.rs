@@ -142,18 +142,19 @@ fn without_any_signal_everything_works_but_slower() {
 }
 
 #[test]
-fn a_worker_whose_start_got_lost_after_its_failure_was_cleared_is_not_forgotten() {
+fn a_worker_that_may_not_be_started_is_told_once_and_healed_when_it_may() {
     let world = World::new();
     world.workers([QUEUE]);
     world.hide_private_socket();
     let mut events = world.start_daemon();
-    // As when the manager executes itself anew between the two calls: only the first gets through.
     on_the_bus(&world, r#"<deny send_interface="org.freedesktop.systemd1.Manager" send_member="StartUnit"/>"#);
     world.crash(QUEUE);
-    events.wait("failed", QUEUE);
-    events.wait("failed", QUEUE);
+    let held = events.wait("held", QUEUE);
+    assert!(text(&held, "WORKERHEAL_REASON").contains("no permission"), "{held:#}");
     on_the_bus(&world, "");
-    events.wait("healed", QUEUE);
+    let healed = events.wait("healed", QUEUE);
+    assert_eq!(text(&healed, "WORKERHEAL_ATTEMPT"), "1", "refusals are no attempts: {healed:#}");
+    assert_eq!(world.told(QUEUE).iter().filter(|phase| *phase == "held").count(), 1);
 }
 
 /// Puts a rule of policy into force on the session bus, in the place of the one before: so it swallows signals as an
