@@ -88,6 +88,7 @@ fn each_configuration_of_the_readme_is_accepted() {
     world.write_unit("celery@.service", "[Service]\nExecStart=true\n");
     world.write_unit("my-app-mail.service", "[Service]\nExecStart=true\n");
     world.write_unit("my-api.service", "[Service]\nExecStart=true\n");
+    world.write_unit("mailer.service", "[Service]\nExecStart=true\n");
     let blocks: Vec<&str> = blocks(README, "yaml").collect();
     assert!(blocks.len() >= 5, "{blocks:?}");
     for block in blocks {
