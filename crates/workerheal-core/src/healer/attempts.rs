@@ -158,6 +158,11 @@ impl Healer {
 
     /// It ended soon after its start, and without error.
     pub(super) fn ended(&mut self, now: Timestamp, name: &UnitName) {
+        if self.units.get(name).is_some_and(|unit| unit.kept_from_starting) {
+            // It was being restarted with a unit that it needs, which did not come up.
+            self.attempt_was_stopped(now, name);
+            return self.went_down(name);
+        }
         if self.incidents.get(name).is_some_and(|incident| incident.suspected == Some(State::ExpectedButStopped)) {
             self.attempt_failed(now, name, "ended without error right after its start".to_owned());
         } else {

@@ -304,9 +304,13 @@ impl Healer {
         if let (false, Some(incident)) = (matches!(outcome, Outcome::Refused(..)), self.incidents.get_mut(name)) {
             incident.refused = 0;
         }
-        if let Some(incident) = self.incidents.get(name).filter(|incident| incident.stop_asked)
+        if let Some(incident) = self.incidents.get_mut(name).filter(|incident| incident.stop_asked)
             && outcome != Outcome::Cancelled
         {
+            if matches!(outcome, Outcome::Refused(..)) {
+                // This was no attempt.
+                incident.attempts = incident.attempts.saturating_sub(1);
+            }
             if outcome != Outcome::Done {
                 return self.stopped(now, name, "");
             }

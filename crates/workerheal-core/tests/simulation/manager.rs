@@ -1075,8 +1075,8 @@ impl Manager {
                 // Whether that was meant for it cannot be known.
                 (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
             }
-            // What waits to be restarted with another unit waits no longer, and the end of that job looks like a stop.
-            truth.looks_stopped |= truth.taken_along;
+            // What waits to be started waits no longer, and the end of that job looks like a stop.
+            truth.looks_stopped |= truth.taken_along || truth.asked;
         }
         let goes_on = self.model.unit(UnitId(index)).job().is_some_and(|it| it.id == job);
         self.isolating = goes_on.then_some(job);

@@ -431,3 +431,35 @@ fn a_worker_that_is_stopped_while_an_inspection_still_shows_its_start_is_inspect
     let did = harness.after(SECOND);
     assert!(did.iter().any(|did| did.starts_with("look at queue")), "{did:?}");
 }
+
+#[test]
+fn a_refused_start_that_a_stop_overtook_is_no_attempt() {
+    let mut harness = Harness::with_starting_queue();
+    harness.observe(Fact::JobDone(unit("queue")));
+    let refused = Outcome::Refused(Refusal::JobPending, "a stop job is queued".into());
+    assert_eq!(harness.ends("queue", refused), ["stopped queue"]);
+    // Started by hand, and failed again.
+    harness.goes("queue", ActiveState::Active);
+    harness.goes("queue", ActiveState::Failed);
+    let did = harness.shows("queue", crashed());
+    assert!(did.contains(&"starting queue #1".to_owned()), "{did:?}");
+}
+
+#[test]
+fn a_worker_that_is_kept_from_starting_during_its_proof_waits_for_what_it_needs() {
+    let mut harness = Harness::with_proving_queue();
+    // It is restarted with its parent, which does not come up again.
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes_with_job("queue", ActiveState::Inactive);
+    harness.observe(Fact::KeptFromStarting(unit("queue")));
+    let did = harness.goes("queue", ActiveState::Inactive);
+    assert!(!did.iter().any(|did| did.starts_with("stopped")), "{did:?}");
+    let down = fpm(ActiveState::Failed, false);
+    let kept = Inspection { active: ActiveState::Inactive, parents: vec![down], ..crashed() };
+    assert_eq!(
+        harness.shows("queue", kept.clone()),
+        ["failed queue #1: it was stopped while it was coming up", "look at queue"]
+    );
+    let did = harness.shows("queue", kept);
+    assert!(did.last().is_some_and(|did| did.starts_with("held queue")), "{did:?}");
+}
