@@ -2,8 +2,8 @@
 # Makes the files of a release: packaging/dist.sh [ARCH...], of x86_64 and aarch64; without one, both.
 #
 # For each: a program that is linked statically, and of that a .deb, an .rpm and an archive, with completions, manual
-# page, units, and what else belongs to it. SHA256SUMS and a list of dependencies (CycloneDX) are beside them.
-# Everything is in target/dist. Two runs on one commit give the same bytes, wherever the checkout is: times are the
+# page, units, and what else belongs to it. SHA256SUMS and a list of dependencies are beside them.
+# Everything is in target/dist. Packaging the same programs twice gives the same bytes, wherever the checkout is: times are the
 # commit's, or $SOURCE_DATE_EPOCH, and paths are replaced.
 #
 # Needs Rust and Debian's dpkg-dev, debhelper and rpm; a format whose tools are missing is left out, and said so.

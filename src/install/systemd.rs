@@ -267,7 +267,7 @@ fn belongs_to_root(program: &Path) -> Result<(), InstallError> {
     }
     let is_open = |path: &Path, mode: u32| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & mode == mode);
     if !is_open(program, 0o005) || program.ancestors().skip(1).any(|directory| !is_open(directory, 0o001)) {
-        return Err(private("its user may not reach it"));
+        return Err(private("the user workerheal cannot reach it"));
     }
     Ok(())
 }

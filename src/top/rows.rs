@@ -42,7 +42,7 @@ impl Order {
 pub(super) enum Shown {
     #[default]
     All,
-    /// Those that need somebody, or are being healed.
+    /// Those that need attention, or are being healed.
     Unhealthy,
     /// Those that are down as they should be.
     OnPurpose,

@@ -1,5 +1,5 @@
 // The workers, by site: cards, or lines where there are many. They stay the same elements while they are there:
-// whoever has the focus on one keeps it.
+// the focus stays where it is.
 
 import { drawBar, emptyBar } from "./figures.js";
 import { element, isFailing, keep, nameOf, plural, say, sign, stage, stateOf, taskOf, time } from "./words.js";

@@ -22,7 +22,13 @@
 //! - a stop of a worker whose parent is being stopped in the same second;
 //! - a start whose end is told between signals that are lost or late, and looks like that of a stop;
 //! - a stop of a group that is up again, for a worker that was down before it;
-//! - a late signal that says "up", which looks like a start by a person.
+//! - a late signal that says "up", which looks like a start by a person;
+//! - a stop while signals are lost, out of order or seconds late: it need not be taken further;
+//! - a stop of a worker while a unit that it needs goes down;
+//! - a person's start within 50 ms of their own stop, in the moment of a start by the healer;
+//! - a disable while the worker comes up, which counts as one while it was down;
+//! - the end of a job that an isolate cancels, or that was pending when a heal was requested: it looks like a stop;
+//! - what a unit that went down needed, if its file became unreadable at that moment.
 //!
 //! # Whether it would find a mistake
 //!
