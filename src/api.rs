@@ -240,6 +240,16 @@ pub struct StoppedWorker {
     pub worktree: Option<String>,
     /// Its unit, without `.service`.
     pub unit: String,
+    /// The unit has no file: it was transient, and is gone now that it is down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
+    /// Whether its unit is enabled, so that naming its site is enough to have it started again.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A worker that could not be stopped.
@@ -260,6 +270,8 @@ impl StoppedWorker {
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
             unit: unit.short().to_owned(),
+            gone: false,
+            enabled: true,
         }
     }
 

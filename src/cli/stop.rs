@@ -39,9 +39,21 @@ fn text(report: &StopReport, targets: &[String], style: Style) -> String {
     for failure in &report.failed {
         text.push_str(&format!("{}\n", style.bad(format!("✗ {}: {}", failure.worker.name(), failure.error))));
     }
-    let targets: Vec<String> = targets.iter().map(|target| quoted(target)).collect();
+    let (gone, stay): (Vec<_>, Vec<_>) = report.stopped.iter().partition(|worker| worker.gone);
+    for worker in gone {
+        text.push_str(&format!(
+            "Stopped {}; its unit was transient and is gone, so start it again as you did before\n",
+            worker.name()
+        ));
+    }
+    let targets: Vec<String> = if stay.iter().all(|worker| worker.enabled) {
+        targets.iter().map(|target| quoted(target)).collect()
+    } else {
+        // A site's name does not mean those that are not enabled.
+        stay.iter().map(|worker| quoted(&worker.name())).collect()
+    };
     let start = format!("workerheal heal {}", targets.join(" "));
-    match report.stopped.as_slice() {
+    match stay.as_slice() {
         [] => {}
         [worker] => {
             text.push_str(&format!("Stopped {}; it stays stopped until you start it: {start}\n", worker.name()));
@@ -62,7 +74,14 @@ mod tests {
     use crate::api::{NotStopped, StoppedWorker};
 
     fn worker(name: &str) -> StoppedWorker {
-        StoppedWorker { site: "shop".into(), worker: name.into(), worktree: None, unit: format!("lerd-{name}-shop") }
+        StoppedWorker {
+            site: "shop".into(),
+            worker: name.into(),
+            worktree: None,
+            unit: format!("lerd-{name}-shop"),
+            gone: false,
+            enabled: true,
+        }
     }
 
     #[test]
@@ -72,6 +91,17 @@ mod tests {
         assert_eq!(
             shown(&one, "shop/queue"),
             "Stopped shop/queue; it stays stopped until you start it: workerheal heal shop/queue\n"
+        );
+        let gone = StopReport { stopped: vec![StoppedWorker { gone: true, ..worker("once") }], failed: vec![] };
+        assert_eq!(
+            shown(&gone, "shop/once"),
+            "Stopped shop/once; its unit was transient and is gone, so start it again as you did before\n"
+        );
+        let static_one = StoppedWorker { enabled: false, ..worker("c") };
+        let some = StopReport { stopped: vec![worker("a"), static_one], failed: vec![] };
+        assert_eq!(
+            shown(&some, "shop"),
+            "Stopped shop/a\nStopped shop/c\nThey stay stopped until you start them: workerheal heal shop/a shop/c\n"
         );
         let failed = NotStopped { worker: worker("vite"), error: "it is still stopping after 20 s".into() };
         let several = StopReport { stopped: vec![worker("a"), worker("b")], failed: vec![failed] };

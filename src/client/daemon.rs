@@ -193,23 +193,44 @@ impl DaemonClient {
         self.get(&format!("/v1/workers/{}/usage", escaped(unit))).await
     }
 
-    /// The units of the workers that the targets name. Only the daemon knows aliases.
+    /// The units of the workers that the targets name, in their order.
     pub(crate) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
         let workers = self.named_workers().await?;
         let mut units = Vec::new();
         for target in targets {
             match target::select(std::slice::from_ref(target), &workers) {
                 Ok(named) => units.extend(named),
-                Err(unknown) => units.push(self.own_name(target).await.ok_or(unknown)?),
+                Err(unknown) => units.push(self.unlisted(target).await.ok_or(unknown)?.0),
             }
         }
         Ok(units)
     }
 
-    async fn own_name(&self, alias: &str) -> Option<UnitName> {
-        let alias = UnitName::parse(alias).ok()?;
-        let explained: Explained = self.get(&format!("/v1/workers/{}/explain", escaped(alias.as_str()))).await.ok()?;
-        UnitName::parse(&explained.explanation.unit).ok()
+    /// The workers that the targets name, each once, sorted by site, then worker; all if there is no target.
+    pub(super) async fn named(&self, targets: &[String]) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
+        let workers = self.named_workers().await?;
+        if targets.is_empty() {
+            return Ok(workers);
+        }
+        let mut named = Vec::new();
+        for target in targets {
+            match target::select(std::slice::from_ref(target), &workers) {
+                Ok(units) => named.extend(workers.iter().filter(|(unit, _)| units.contains(unit)).cloned()),
+                Err(unknown) => named.push(self.unlisted(target).await.ok_or(unknown)?),
+            }
+        }
+        named.sort_by(|(_, a), (_, b)| a.cmp(b));
+        named.dedup();
+        Ok(named)
+    }
+
+    /// The worker that a target names which is not in the list: by an alias, or not loaded. Only the daemon knows.
+    async fn unlisted(&self, target: &str) -> Option<(UnitName, Worker)> {
+        let path = format!("/v1/workers/{}/explain", escaped(target));
+        let Explained { explanation, .. } = self.get(&path).await.ok()?;
+        let unit = UnitName::parse(&explanation.unit).ok()?;
+        let worker = Worker { site: explanation.site, name: explanation.worker, worktree: explanation.worktree };
+        Some((unit, worker))
     }
 
     /// Every worker with the names that a target can use.

@@ -23,7 +23,7 @@ use tokio::task::spawn_blocking;
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Report, UnhealthyWorker};
-use crate::core::target::{self, UnknownTarget};
+use crate::core::target::UnknownTarget;
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
 use crate::detect::PlanError;
@@ -138,8 +138,9 @@ impl Access {
         match self {
             Self::Daemon(daemon) => Ok(daemon.select(targets).await?),
             Self::Standalone(standalone) => {
-                let selector = &standalone.client.detector().context.selector;
-                Ok(target::select(&selector.by_own_names(targets), &standalone.client.workers().await?)?)
+                let workers = standalone.client.workers().await?;
+                let named = standalone.client.detector().named(targets, &workers).await?;
+                Ok(named.into_iter().map(|(unit, _)| unit).collect())
             }
         }
     }
@@ -226,15 +227,14 @@ impl Access {
 impl ConfiguredStandalone {
     async fn explain(&self, targets: &[String]) -> Result<Vec<Explained>, ClientError> {
         let detector = self.client.detector();
-        let workers = detector.workers().await?;
+        let named = detector.named(targets, &detector.workers().await?).await?;
         let mut explanations = Vec::new();
-        for unit in target::select(&detector.context.selector.by_own_names(targets), &workers)? {
-            let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
+        for (unit, worker) in named {
             let Setup { paths, scope, context, .. } = &self.setup;
             // The saved state was read with this clock.
             let files = (paths, &*context.registry);
             let references =
-                references_for(files, (&detector.manager, *scope), (&unit, worker), Timestamp::default()).await;
+                references_for(files, (&detector.manager, *scope), (&unit, &worker), Timestamp::default()).await;
             let Some(explanation) = detector.explain(&unit, &references).await? else { continue };
             let last_words = detector.manager.last_error(&unit).await;
             let text = text(&explanation, last_words.as_deref(), Style::default());

@@ -4,7 +4,6 @@ use super::{Access, ClientError};
 use crate::core::batch::LeftAlone;
 use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
-use crate::core::target;
 use crate::core::units::UnitName;
 
 impl Access {
@@ -43,16 +42,17 @@ impl Access {
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
     pub async fn named(&self, targets: &[String]) -> Result<Vec<(UnitName, Worker)>, ClientError> {
-        let (workers, units) = match self {
-            Self::Daemon(daemon) => (daemon.named_workers().await?, daemon.select(targets).await?),
+        match self {
+            Self::Daemon(daemon) => Ok(daemon.named(targets).await?),
             Self::Standalone(standalone) => {
                 let workers = standalone.client.workers().await?;
-                let selector = &standalone.client.detector().context.selector;
-                let units = target::select(&selector.by_own_names(targets), &workers)?;
-                (workers, units)
+                if targets.is_empty() {
+                    return Ok(workers);
+                }
+                let mut named = standalone.client.detector().named(targets, &workers).await?;
+                named.sort_by(|(_, a), (_, b)| a.cmp(b));
+                Ok(named)
             }
-        };
-        // In their order.
-        Ok(workers.into_iter().filter(|(unit, _)| targets.is_empty() || units.contains(unit)).collect())
+        }
     }
 }

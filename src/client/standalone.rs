@@ -18,7 +18,7 @@ use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
-use crate::core::units::{Detail, Inspection, UnitName};
+use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::deadline;
 use crate::detect::{Detector, PlanError, refused_often};
 use crate::manager::{Changes, ManagerError, ServiceManager};
@@ -185,7 +185,10 @@ impl<M: ServiceManager> Standalone<M> {
         };
         // From now on, changes are received.
         healing.client.detector.manager.refresh();
-        let list = healing.client.detector.manager.list().await?;
+        let mut list = healing.client.detector.manager.list().await?;
+        let unloaded = units.iter().filter(|unit| !list.iter().any(|status| status.name == **unit));
+        let unloaded: Vec<UnitStatus> = unloaded.cloned().map(UnitStatus::gone).collect();
+        list.extend(unloaded);
         healing.observe(Fact::StopMarker(stop_marker)).await;
         healing.observe(Fact::Units(list)).await;
         for worker in plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable) {

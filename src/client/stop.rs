@@ -6,7 +6,6 @@ use super::daemon::DaemonClient;
 use super::{Access, ClientError, ConfiguredStandalone};
 use crate::api::{NotStopped, StopReport, StoppedWorker};
 use crate::core::saved_state::SavedPhase;
-use crate::core::target;
 use crate::core::units::{Detail, UnitName};
 use crate::files::state_file::{Clocks, StateFile};
 use crate::manager::ServiceManager;
@@ -29,22 +28,20 @@ impl Access {
 impl ConfiguredStandalone {
     async fn stop(&self, options: &Options, targets: &[String]) -> Result<StopReport, ClientError> {
         let detector = self.client.detector();
-        let workers = detector.workers().await?;
+        let named = detector.named(targets, &detector.workers().await?).await?;
         let mut report = StopReport::default();
         let mut stopped = Vec::new();
-        let mut units = target::select(&detector.context.selector.by_own_names(targets), &workers)?;
-        let mut seen = std::collections::HashSet::new();
-        units.retain(|unit| seen.insert(unit.clone()));
-        let ends = join_all(units.iter().map(|unit| detector.manager.end(unit))).await;
-        for (unit, end) in units.into_iter().zip(ends) {
-            let Some((_, worker)) = workers.iter().find(|(name, _)| *name == unit) else { continue };
-            let worker = StoppedWorker::of(&unit, worker);
+        let ends = join_all(named.iter().map(|(unit, _)| detector.manager.end(unit))).await;
+        for ((unit, worker), end) in named.into_iter().zip(ends) {
             match end {
                 Ok(()) => {
-                    report.stopped.push(worker);
+                    report.stopped.push(detector.stopped(&unit, &worker).await);
                     stopped.push(unit);
                 }
-                Err(error) => report.failed.push(NotStopped { worker, error: error.to_string() }),
+                Err(error) => {
+                    let worker = StoppedWorker::of(&unit, &worker);
+                    report.failed.push(NotStopped { worker, error: error.to_string() });
+                }
             }
         }
         // A daemon that runs has noticed, and writes that down itself.

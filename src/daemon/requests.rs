@@ -25,7 +25,7 @@ use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::text;
-use crate::core::units::{Inspection, UnitName};
+use crate::core::units::{Inspection, UnitName, UnitStatus};
 use crate::detect::refused_often;
 use crate::manager::ServiceManager;
 
@@ -157,6 +157,7 @@ impl<M: ServiceManager> Daemon<M> {
             DaemonRequest::Explain(unit, it, reply) => {
                 let (seen, references) = *it;
                 let references = References { now: SystemTime::now(), clock: now, ..references };
+                self.learn(&unit);
                 drop(reply.send(self.healer.explain(now, &unit, &seen, &references)));
             }
             DaemonRequest::Covers(unit, reply) => drop(reply.send(self.healer.worker_of(&unit).cloned())),
@@ -210,6 +211,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn heal(&mut self, HealCommand { units, silent, prove, updates, begun }: HealCommand) {
+        units.iter().for_each(|unit| self.learn(unit));
         // The set of workers may have changed since the request was made.
         let (units, strangers): (Vec<_>, Vec<_>) =
             units.into_iter().partition(|unit| self.healer.worker_of(unit).is_some());
@@ -225,6 +227,13 @@ impl<M: ServiceManager> Daemon<M> {
             for unit in &units {
                 self.healer.prove_within(unit, time);
             }
+        }
+    }
+
+    /// Has the healer know a unit that is not loaded. The next list drops it again, unless something is done about it.
+    fn learn(&mut self, unit: &UnitName) {
+        if self.healer.worker_of(unit).is_none() {
+            self.observe(Fact::Changed(UnitStatus::gone(unit.clone())));
         }
     }
 

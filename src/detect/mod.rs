@@ -5,11 +5,11 @@
 //! are judged by the same rules.
 
 mod inquiry;
+mod named;
 mod preview;
 pub mod probe;
 pub mod references;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,21 +183,21 @@ impl<M: ServiceManager> Detector<M> {
         Ok(healer.reports(Timestamp::default()).iter().filter_map(WorkerReport::unhealthy).collect())
     }
 
-    /// Judges these workers, each of which was named: a request overrules an earlier stop, but no pause.
+    /// Judges named workers: a request overrules an earlier stop, but no pause.
     ///
     /// # Errors
     ///
     /// If the service manager cannot be reached or does not answer.
-    async fn find(&self, units: &[UnitName]) -> Result<Findings, ManagerError> {
-        let named: HashSet<&UnitName> = units.iter().collect();
+    async fn find(&self, targets: &[String], named: &[(UnitName, Worker)]) -> Result<Findings, ManagerError> {
         let mut inspections = Vec::new();
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS));
-        for status in self.manager.list().await? {
-            if !named.contains(&status.name) {
-                continue;
-            }
+        let listed = self.manager.list().await?;
+        for (unit, worker) in named {
+            let status = listed.iter().find(|status| status.name == *unit);
+            let status = status.cloned().unwrap_or_else(|| UnitStatus::gone(unit.clone()));
+            let named_itself = target::names_itself(targets, unit, worker);
             let (detail, question) = self.curiosity(&status);
-            let (this, places, unit) = (self.clone(), Arc::clone(&places), status.name);
+            let (this, places, unit) = (self.clone(), Arc::clone(&places), unit.clone());
             inspections.push(tokio::spawn(async move {
                 let _place = places.acquire().await;
                 let refuses = match question {
@@ -207,23 +207,26 @@ impl<M: ServiceManager> Detector<M> {
                     None => None,
                 };
                 let seen = this.inspect(&unit, detail).await;
-                (unit, seen, refuses)
+                (unit, named_itself, seen, refuses)
             }));
         }
         let mut findings = Findings::default();
         for inspection in inspections {
-            let Ok((unit, seen, refuses)) = inspection.await else { continue };
-            self.judge(&unit, &seen?, refuses.as_deref(), &mut findings);
+            let Ok((unit, named_itself, seen, refuses)) = inspection.await else { continue };
+            let seen = seen?;
+            if named_itself || !rests_disabled(&seen) {
+                self.judge(&unit, &seen, refuses.as_deref(), &mut findings);
+            }
         }
         findings.unhealthy.sort_by_cached_key(order);
         findings.shown.sort_by_cached_key(|shown| order(&shown.worker));
         Ok(findings)
     }
 
-    /// Inspects a named unit, and probes it if it is up.
+    /// What to inspect of a named unit, and how to probe it if it is up.
     fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
         let Context { selector, registry, policy, .. } = &self.context;
-        let detail = Detail { file: status.active == ActiveState::Inactive, ..Detail::default() };
+        let detail = Detail { file: status.active == ActiveState::Inactive, restarts: true, ..Detail::default() };
         let Resolution::Worker(worker) = selector.resolve(registry, &status.name) else { return (detail, None) };
         let question = policy.probe_of(registry, &worker).filter(|_| status.active.is_up());
         let site = registry.site(&worker.site).filter(|_| worker.worktree.is_none());
@@ -291,13 +294,16 @@ impl<M: ServiceManager> Detector<M> {
     ///
     /// If the service manager cannot be reached.
     pub async fn explain(&self, unit: &UnitName, references: &References) -> Result<Option<Explanation>, ManagerError> {
-        let list = self.manager.list().await?;
+        let mut list = self.manager.list().await?;
         let question = list.iter().find(|status| status.name == *unit).and_then(|status| self.curiosity(status).1);
         let seen = self.inspect(unit, Detail::ALL).await?;
         let Context { selector, policy, registry, stop_marker, saved_state } = self.context.clone();
         let grace = policy.stable_after;
         let mut healer = Healer::new(Mode::Automatic, selector, policy, registry, fastrand::Rng::new());
         healer.restore(saved_state);
+        if !list.iter().any(|status| status.name == *unit) {
+            list.push(UnitStatus::gone(unit.clone()));
+        }
         let mut facts = vec![Fact::StopMarker(stop_marker), Fact::Units(list)];
         if let Some((question, directory)) = question
             && let Some(place) = refuses(&self.manager, unit, &question, directory, grace).await
@@ -321,18 +327,18 @@ impl<M: ServiceManager> Detector<M> {
         if targets.is_empty() {
             return Ok(inquiry::judge(self).await?.plan(Timestamp::default()));
         }
-        let workers = self.workers().await?;
-        let targets = self.context.selector.by_own_names(targets);
-        Ok(self.plan_for(&target::select(&targets, &workers)?).await?)
+        let named = self.named(targets, &self.workers().await?).await?;
+        Ok(self.plan_for(targets, &named).await?)
     }
 
-    /// What to heal of these named workers.
+    /// What to heal of the workers that these targets name.
     ///
     /// # Errors
     ///
     /// If the service manager cannot be reached.
-    pub async fn plan_for(&self, units: &[UnitName]) -> Result<Plan, ManagerError> {
-        let Findings { unhealthy, shown, refused } = self.find(units).await?;
+    pub async fn plan_for(&self, targets: &[String], named: &[(UnitName, Worker)]) -> Result<Plan, ManagerError> {
+        let Findings { unhealthy, shown, refused } =
+            self.find(&self.context.selector.by_own_names(targets), named).await?;
         let refused = refused.into_iter().chain(shown);
         let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }).collect();
         Ok(Plan { unhealthy, refused, ..Plan::default() })
@@ -342,6 +348,11 @@ impl<M: ServiceManager> Detector<M> {
     pub async fn last_words(&self, unit: &UnitName) -> Option<String> {
         timeout_at(Instant::now() + ENRICH_TIMEOUT, self.manager.last_error(unit)).await.ok().flatten()
     }
+}
+
+/// Whether nothing says that it should be up: its site's name does not mean it.
+fn rests_disabled(seen: &Inspection) -> bool {
+    seen.active == ActiveState::Inactive && seen.file.is_some_and(|file| !file.enabled)
 }
 
 /// Facts for the healer that make a worker unreachable: as many refused probes as that takes.

@@ -84,7 +84,15 @@ pub fn pausable(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Ve
     Ok(named)
 }
 
-fn names(target: &str, unit: &UnitName, worker: &Worker) -> bool {
+/// Whether one of the targets names this very worker, not just its site.
+#[must_use]
+pub fn names_itself(targets: &[String], unit: &UnitName, worker: &Worker) -> bool {
+    targets.iter().any(|target| *target != worker.site && names(target, unit, worker))
+}
+
+/// Whether the target names this worker.
+#[must_use]
+pub fn names(target: &str, unit: &UnitName, worker: &Worker) -> bool {
     match target.split_once('/') {
         Some((site, task)) => !site.is_empty() && worker.site == site && is_task(task, worker),
         None => target == unit.short() || target == unit.as_str() || (!target.is_empty() && target == worker.site),

@@ -110,9 +110,11 @@ async fn named<M: ServiceManager>(
 ) -> Result<(Detector<M>, UnitName, Worker), Rejection> {
     let Path(name) = path.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let detector = state.detector().await?;
-    let unit =
-        UnitName::parse(&detector.context.selector.own_name(&name)).map_err(|_| Rejection::not_covered(&name))?;
-    let worker = state.ask(|reply| DaemonRequest::Covers(unit.clone(), reply)).await?;
+    let unit = detector.context.selector.unit_of(&name).ok_or_else(|| Rejection::not_covered(&name))?;
+    let worker = match state.ask(|reply| DaemonRequest::Covers(unit.clone(), reply)).await? {
+        Some(worker) => Some(worker),
+        None => detector.unloaded(&name).await?.map(|(_, worker)| worker),
+    };
     Ok((detector, unit, worker.ok_or_else(|| Rejection::not_covered(&name))?))
 }
 

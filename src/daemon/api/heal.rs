@@ -14,7 +14,6 @@ use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
-use crate::core::target;
 use crate::core::units::UnitName;
 use crate::daemon::requests::{DaemonRequest, HealCommand, HealUpdate};
 use crate::detect::Detector;
@@ -38,10 +37,9 @@ pub(super) async fn heal<M: ServiceManager>(
         // The healer knows best what to heal.
         state.ask(DaemonRequest::Plan).await?
     } else {
-        let workers = state.ask(DaemonRequest::Covered).await?;
-        let targets = detector.context.selector.by_own_names(&request.targets);
-        let units = target::select(&targets, &workers)?;
-        let mut plan = detector.plan_for(&units).await?;
+        let named = detector.named(&request.targets, &state.ask(DaemonRequest::Covered).await?).await?;
+        let mut plan = detector.plan_for(&request.targets, &named).await?;
+        let units = named.into_iter().map(|(unit, _)| unit).collect();
         // Workers that are coming up already are waited for.
         let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));

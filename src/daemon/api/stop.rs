@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep};
 use super::state::ApiState;
 use crate::api::{NotStopped, StopReport, StopRequest, StoppedWorker};
 use crate::core::report::{Stage, WorkerReport};
-use crate::core::target;
 use crate::core::units::UnitName;
 use crate::daemon::requests::DaemonRequest;
 use crate::http::request::Rejection;
@@ -28,21 +27,19 @@ pub(super) async fn stop<M: ServiceManager>(
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "name what to stop: a unit, SITE/WORKER or a site"));
     }
     let detector = state.detector().await?;
-    let covered = state.ask(DaemonRequest::Covered).await?;
-    let mut units = target::select(&detector.context.selector.by_own_names(&request.targets), &covered)?;
-    let mut seen = std::collections::HashSet::new();
-    units.retain(|unit| seen.insert(unit.clone()));
+    let mut named = detector.named(&request.targets, &state.ask(DaemonRequest::Covered).await?).await?;
+    named.sort_by(|(_, a), (_, b)| a.cmp(b));
+    let units: Vec<UnitName> = named.iter().map(|(unit, _)| unit.clone()).collect();
     let ends = join_all(units.iter().map(|unit| state.manager.end(unit))).await;
     wait_until_known(&state, &units).await?;
     let mut report = StopReport::default();
-    let mut ends: Vec<_> = units.iter().zip(ends).collect();
-    ends.sort_by_key(|(unit, _)| covered.iter().find(|(name, _)| name == *unit).map(|(_, worker)| worker));
-    for (unit, end) in ends {
-        let Some((_, worker)) = covered.iter().find(|(name, _)| name == unit) else { continue };
-        let worker = StoppedWorker::of(unit, worker);
+    for ((unit, worker), end) in named.iter().zip(ends) {
         match end {
-            Ok(()) => report.stopped.push(worker),
-            Err(error) => report.failed.push(NotStopped { worker, error: error.to_string() }),
+            Ok(()) => report.stopped.push(detector.stopped(unit, worker).await),
+            Err(error) => {
+                let worker = StoppedWorker::of(unit, worker);
+                report.failed.push(NotStopped { worker, error: error.to_string() });
+            }
         }
     }
     Ok(report)

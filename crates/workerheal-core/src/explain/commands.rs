@@ -75,12 +75,12 @@ impl Commands {
         self.verb("enable", unit, |job| job.control("enable"))
     }
 
-    /// Enables and starts a unit, in one step or in two.
-    pub(super) fn enable_and_start(&self, unit: &str) -> Vec<String> {
+    /// Steps to start a unit that is not enabled, if it has to be enabled for that.
+    pub(super) fn enable_and_start(&self, unit: &str) -> Option<[String; 2]> {
         match &self.manager {
-            Manager::Systemd { systemctl, .. } => vec![format!("enable and start it: {systemctl} enable --now {unit}")],
+            Manager::Systemd { .. } => None,
             Manager::Launchd(_) => {
-                vec![format!("enable it: {}", self.enable(unit)), format!("start it: {}", self.start(unit))]
+                Some([format!("enable it: {}", self.enable(unit)), format!("start it: {}", self.start(unit))])
             }
         }
     }

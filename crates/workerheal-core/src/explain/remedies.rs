@@ -51,7 +51,14 @@ impl Wording<'_> {
                 steps.push(vec![format!("start it: {}", commands.start(&unit))]);
             }
             Rest::NoFile => steps.push(self.remedy(&Verdict::Unrecoverable(Unrecoverable::NotFound))),
-            Rest::NotEnabled => steps.extend(commands.enable_and_start(&unit).into_iter().map(|step| vec![step])),
+            Rest::NotEnabled => match commands.enable_and_start(&unit) {
+                // launchd starts nothing that is disabled.
+                Some(both) => steps.extend(both.into_iter().map(|step| vec![step])),
+                None if self.by_hand().state().is_some() => {
+                    steps.push(vec![format!("start it: {}", self.heal_command())]);
+                }
+                None => steps.push(vec![format!("start it: {}", commands.start(&unit))]),
+            },
             Rest::NotLoaded(_) | Rest::Unclear(_) => {
                 steps.push(vec![format!("see what is the matter: {}", commands.status(&unit))]);
             }

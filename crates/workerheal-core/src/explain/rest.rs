@@ -102,8 +102,8 @@ impl Case<'_> {
             ActiveState::Inactive => match (seen.load, seen.file, &seen.stop) {
                 (LoadState::Masked, ..) => Rest::Masked,
                 (LoadState::NotFound, ..) => Rest::NoFile,
+                (_, Some(file), _) if file.on_demand && (file.enabled || !seen.triggers.is_empty()) => Rest::OnDemand,
                 (_, Some(file), _) if !file.enabled => Rest::NotEnabled,
-                (_, Some(file), _) if file.on_demand => Rest::OnDemand,
                 _ if seen.oneshot => Rest::Once,
                 (_, _, Some(StopEvidence::Unknown(why))) => Rest::PerhapsStopped(why.clone()),
                 _ => Rest::FilesUnknown,

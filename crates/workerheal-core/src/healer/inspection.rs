@@ -7,7 +7,7 @@ use super::unit::UnitCondition;
 use super::{Healer, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
-use crate::units::{ActiveState, Detail, Inspection, StopEvidence, UnitName, has_run_since};
+use crate::units::{ActiveState, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
 
 /// A start or stop is stuck when it exceeds its limit by this much. Also how soon to inspect again when an inspection
 /// contradicts a signal.
@@ -256,6 +256,14 @@ impl Healer {
             let was_stopped = seen.stop == Some(StopEvidence::Requested) || self.stop_seen(name);
             // Without a reason it is told as stopped by hand.
             return self.dismiss(now, name, if was_stopped { "" } else { "it has ended without error" });
+        }
+        if seen.load == LoadState::NotFound {
+            // A transient unit is gone with its run.
+            self.rest(now, name);
+            if !self.incidents.contains_key(name) {
+                self.units.remove(name);
+            }
+            return;
         }
         self.enter(name, Phase::Off);
         if matches!(seen.stop, Some(StopEvidence::Unknown(_))) && !seen.never_ran() {

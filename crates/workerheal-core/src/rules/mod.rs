@@ -330,8 +330,8 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a worker that is down without having failed should be up: it is enabled or was taken down with another
-    /// unit, nothing else decides when it runs, and the reason why it is down is known.
+    /// Whether a worker that is down without having failed should be up: it is enabled, was taken down with another unit,
+    /// or a person names it; nothing else decides when it runs, and the reason why it is down is known.
     fn is_expected(&self) -> bool {
         let Some(file) = self.seen.file else { return false };
         let known = self.was_stopped()
@@ -339,8 +339,11 @@ impl Case<'_> {
             || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)))
             || self.history.taken_along
             || self.history.trigger == Trigger::Request;
+        // A request names the worker, so it is wanted whether or not it is enabled.
+        let is_asked_for = self.history.trigger == Trigger::Request;
+        let is_wanted =
+            (file.enabled || is_asked_for || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot;
         // A pending job may be about to start it.
-        let is_wanted = (file.enabled || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot;
         is_wanted && known && !self.seen.has_job
     }
 

@@ -162,6 +162,16 @@ impl Selector {
         unit.map_or(target, UnitName::short).to_owned()
     }
 
+    /// The unit that a target may name, whether or not it is loaded: `SITE/WORKER` is that of the main checkout.
+    #[must_use]
+    pub fn unit_of(&self, target: &str) -> Option<UnitName> {
+        let unit = match target.split_once('/') {
+            Some((site, task)) => UnitName::parse(&format!("{}{task}-{site}", self.prefix)),
+            None => UnitName::parse(&self.own_name(target)),
+        };
+        unit.ok().filter(|unit| self.may_cover(unit))
+    }
+
     /// Whether a glob of `also_watch` matches the unit, by its name or an alias.
     fn matches_also_watch(&self, unit: &UnitName) -> bool {
         self.also.iter().any(|glob| glob.matches(unit.as_str())) || self.aliases.values().any(|it| it == unit)

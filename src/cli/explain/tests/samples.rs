@@ -204,6 +204,11 @@ fn well() -> Vec<Sample> {
             .seen(|seen| seen.file = Some(DISABLED))
             .stop(StopEvidence::Requested),
         Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.")
+            .seen(|seen| {
+                seen.file = Some(UnitFile { on_demand: true, ..DISABLED });
+                seen.triggers = vec!["lerd-queue-myapp.timer".to_owned()];
+            }),
+        Sample::inactive("inactive_condition", "It is down, and its condition does not hold.")
             .seen(|seen| seen.file = Some(UnitFile { on_demand: true, ..ENABLED })),
         Sample::inactive("inactive_oneshot", "It is down, since its work is done.").seen(|seen| seen.oneshot = true),
         Sample::inactive("inactive_stop_unknown", "It is down, and the journal has forgotten why.")

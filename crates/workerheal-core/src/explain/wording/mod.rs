@@ -233,13 +233,19 @@ impl Wording<'_> {
                 let evidence = self.by_manager("UnitFileState is not enabled".to_owned(), "launchctl print-disabled");
                 vec![down(), found("it is not enabled", evidence)]
             }
-            Rest::OnDemand => vec![
-                down(),
-                found(
-                    "something else decides when it runs",
-                    "TriggeredBy=, or a Condition...= that does not hold".to_owned(),
-                ),
-            ],
+            Rest::OnDemand => {
+                let (says, evidence) = match seen.triggers.as_slice() {
+                    [] => {
+                        ("something else decides when it runs".to_owned(), "a Condition...= does not hold".to_owned())
+                    }
+                    triggers => {
+                        let decide = if triggers.len() == 1 { "decides" } else { "decide" };
+                        let triggers = triggers.join(" ");
+                        (format!("{triggers} {decide} when it runs"), format!("TriggeredBy={triggers}"))
+                    }
+                };
+                vec![down(), found(&says, evidence)]
+            }
             Rest::Once => vec![down(), found("it does its work once, and ends", "Type=oneshot".to_owned())],
             Rest::PerhapsStopped(why) => {
                 vec![down(), found("it is unknown whether it was stopped on purpose", why.clone())]

@@ -1,0 +1,62 @@
+//! Workers that a person names: those that are loaded, and those that the service manager has unloaded.
+//!
+//! systemd unloads a unit that is down and that nothing refers to, for example a worker that was stopped and is not
+//! enabled. It is still a worker, as its file says.
+
+use super::{Detector, PlanError};
+use crate::api::StoppedWorker;
+use crate::core::selector::Worker;
+use crate::core::target;
+use crate::core::units::{Detail, LoadState, UnitName};
+use crate::manager::{ManagerError, ServiceManager};
+
+impl<M: ServiceManager> Detector<M> {
+    /// The workers that the targets name, each once: among these that are loaded, else among the unit files.
+    ///
+    /// # Errors
+    ///
+    /// If a target names no covered worker, or the service manager cannot be reached.
+    pub async fn named(
+        &self,
+        targets: &[String],
+        loaded: &[(UnitName, Worker)],
+    ) -> Result<Vec<(UnitName, Worker)>, PlanError> {
+        let mut named = Vec::new();
+        for target in &self.context.selector.by_own_names(targets) {
+            let found = match target::select(std::slice::from_ref(target), loaded) {
+                Ok(units) => loaded.iter().filter(|(unit, _)| units.contains(unit)).cloned().collect(),
+                Err(unknown) => vec![self.unloaded(target).await?.ok_or(unknown)?],
+            };
+            for worker in found {
+                if !named.contains(&worker) {
+                    named.push(worker);
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// The worker that a target names, if its unit has a file.
+    ///
+    /// # Errors
+    ///
+    /// If the service manager cannot be reached or does not answer.
+    pub async fn unloaded(&self, target: &str) -> Result<Option<(UnitName, Worker)>, ManagerError> {
+        let Some(unit) = self.context.selector.unit_of(target) else { return Ok(None) };
+        let Some(worker) = self.resolve(&unit).await? else { return Ok(None) };
+        if !target::names(target, &unit, &worker) {
+            return Ok(None);
+        }
+        let seen = self.inspect(&unit, Detail::default()).await?;
+        let has_file = matches!(seen.load, LoadState::Loaded | LoadState::Masked);
+        Ok(has_file.then_some((unit, worker)))
+    }
+
+    /// A worker that was stopped, and what that leaves of its unit.
+    pub async fn stopped(&self, unit: &UnitName, worker: &Worker) -> StoppedWorker {
+        let seen = self.inspect(unit, Detail { file: true, ..Detail::default() }).await.ok();
+        let gone = seen.as_ref().is_some_and(|seen| seen.load == LoadState::NotFound);
+        let enabled = seen.and_then(|seen| seen.file).is_none_or(|file| file.enabled);
+        StoppedWorker { gone, enabled, ..StoppedWorker::of(unit, worker) }
+    }
+}
