@@ -8,7 +8,7 @@ use clap_complete::engine::ArgValueCompleter;
 use super::Status;
 use super::complete::targets;
 use super::term::{self, Style};
-use super::time::{duration, until};
+use super::time::{some_time, until};
 use crate::api::{PauseKind, PauseReport, Paused};
 use crate::client::daemon::DaemonClient;
 use crate::core::report::{Stage, WorkerReport};
@@ -20,7 +20,7 @@ pub(super) struct Pause {
     #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
     /// For how long, such as 30m [default: until it is resumed]
-    #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+    #[arg(long = "for", value_parser = some_time, value_name = "TIME")]
     time: Option<Duration>,
     /// Print what is paused as JSON
     #[arg(long)]

@@ -6,16 +6,24 @@ use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZon
 
 /// Up to this long ago or ahead, the time of day says enough.
 const SAME_DAY: Duration = Duration::from_secs(12 * 3600);
+/// Below this, the minute does not say enough.
+const SOON: Duration = Duration::from_secs(120);
 
 /// `14:05:07`; with the day before it unless only the time of day is wanted.
 pub(super) fn time_of_day(time: SystemTime, only: bool) -> String {
     DateTime::<Local>::from(time).format(if only { "%H:%M:%S" } else { "%b %e %H:%M:%S" }).to_string()
 }
 
-/// The time at which something ends: `14:05`, with its day unless that is clear.
+/// The time at which something ends: `14:05`, with its day unless that is clear, with seconds if it is soon.
 pub(super) fn until(time: SystemTime, now: SystemTime) -> String {
     let apart = time.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
-    let format = if apart <= SAME_DAY { "%H:%M" } else { "%b %e %H:%M" };
+    let format = if apart < SOON {
+        "%H:%M:%S"
+    } else if apart <= SAME_DAY {
+        "%H:%M"
+    } else {
+        "%b %e %H:%M"
+    };
     DateTime::<Local>::from(time).format(format).to_string()
 }
 
@@ -26,6 +34,15 @@ pub(super) fn until(time: SystemTime, now: SystemTime) -> String {
 /// If it is none, says how one is written.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim()).map_err(|_| "write 30m, 2h or 1d".to_owned())
+}
+
+/// Reads a duration that is not zero.
+///
+/// # Errors
+///
+/// If it is none, says how one is written.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("write 30m, 2h or 1d".to_owned()) } else { Ok(time) })
 }
 
 /// Reads how long something has to stay up.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::stream::{self as streams, StreamExt};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -34,6 +35,8 @@ pub(super) struct Locator {
     round_at: Instant,
     /// Pending lookups.
     pub asked: JoinSet<Vec<Located>>,
+    /// Requests that wait for a round.
+    waiting: Vec<oneshot::Sender<()>>,
     /// The round that is under way: whether each directory is gone.
     pub round: JoinSet<BTreeMap<PathBuf, bool>>,
 }
@@ -45,6 +48,7 @@ impl Locator {
             restless: HashSet::new(),
             round_at: Instant::now() + ROUND_INTERVAL,
             asked: JoinSet::new(),
+            waiting: Vec::new(),
             round: JoinSet::new(),
         }
     }
@@ -91,9 +95,29 @@ impl Locator {
         } else {
             restless.iter().filter_map(|unit| self.known.get(unit)?.directory.clone()).collect()
         };
-        if !paths.is_empty() {
+        if !paths.is_empty() || !self.waiting.is_empty() {
             self.round
                 .spawn_blocking(|| paths.into_iter().map(|path| (path.clone(), directory_is_gone(&path))).collect());
+        }
+    }
+
+    /// Has all directories checked now, and replies once that is done.
+    pub fn check_for(&mut self, reply: oneshot::Sender<()>) {
+        self.waiting.push(reply);
+        self.round_at = Instant::now();
+        self.check();
+    }
+
+    /// A round has ended, and what it found has been passed on: replies, or begins the round that is waited for.
+    pub fn round_ended(&mut self) {
+        if !self.waiting.is_empty() && self.round_at <= Instant::now() {
+            self.check();
+        }
+        if self.round.is_empty() {
+            for reply in self.waiting.drain(..) {
+                // The requester may be gone, which is no error.
+                let _ = reply.send(());
+            }
         }
     }
 

@@ -124,10 +124,14 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 }
                 Err(_) => continue,
             },
-            Some(seen) = daemon.locator.round.join_next() => match seen.map(|seen| daemon.locator.changes(&seen)) {
-                Ok(changes) if !changes.is_empty() => Fact::Located(changes),
-                Ok(_) | Err(_) => continue,
-            },
+            Some(seen) = daemon.locator.round.join_next() => {
+                let changes = seen.map(|seen| daemon.locator.changes(&seen)).unwrap_or_default();
+                if !changes.is_empty() {
+                    daemon.observe(Fact::Located(changes));
+                }
+                daemon.locator.round_ended();
+                continue;
+            }
             Some(answer) = daemon.probes.join_next() => match answer {
                 Ok((unit, result)) => Fact::Probed(unit, result),
                 Err(_) => continue,

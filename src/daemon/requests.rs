@@ -57,6 +57,8 @@ pub(super) enum DaemonRequest {
     WithoutUptime(oneshot::Sender<UptimeQuery>),
     /// Since when these workers are up.
     Uptimes(UptimeQuery, Vec<Option<SystemTime>>),
+    /// Replies once every working directory has been checked, as nothing signals that one has vanished.
+    Directories(oneshot::Sender<()>),
     /// The number of workers at each stage, and further gauges.
     Gauges(oneshot::Sender<Gauges>),
     /// The current settings, including the pauses.
@@ -152,12 +154,12 @@ impl<M: ServiceManager> Daemon<M> {
                 drop(reply.send(self.uptimes.unknown(self.healer.up(), Instant::now())));
             }
             DaemonRequest::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
+            DaemonRequest::Directories(reply) => self.locator.check_for(reply),
             DaemonRequest::Gauges(reply) => drop(reply.send(self.gauges())),
             DaemonRequest::Context(reply) => drop(reply.send(self.context())),
             DaemonRequest::Explain(unit, it, reply) => {
                 let (seen, references) = *it;
                 let references = References { now: SystemTime::now(), clock: now, ..references };
-                self.learn(&unit);
                 drop(reply.send(self.healer.explain(now, &unit, &seen, &references)));
             }
             DaemonRequest::Covers(unit, reply) => drop(reply.send(self.healer.worker_of(&unit).cloned())),
@@ -211,7 +213,9 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn heal(&mut self, HealCommand { units, silent, prove, updates, begun }: HealCommand) {
-        units.iter().for_each(|unit| self.learn(unit));
+        for unit in &units {
+            self.learn(unit);
+        }
         // The set of workers may have changed since the request was made.
         let (units, strangers): (Vec<_>, Vec<_>) =
             units.into_iter().partition(|unit| self.healer.worker_of(unit).is_some());

@@ -257,6 +257,7 @@ impl Member {
             restart_prevent: if rng.bool() { vec![Exit::Code(2)] } else { Vec::new() },
             remain_after_exit: rng.u8(0..if self.kind == Type::Oneshot { 2 } else { 8 }) == 0,
             stop_when_unneeded: self.stop_when_unneeded,
+            wanted_elsewhere: false,
             refuse_manual_start: rng.u8(0..16) == 0,
             can_reload: self.can_reload,
             elapses: self.elapses,

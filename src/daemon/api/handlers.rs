@@ -85,12 +85,14 @@ async fn status<M: ServiceManager>(State(state): Shared<M>) -> Result<Json<Daemo
 
 async fn workers<M: ServiceManager>(State(state): Shared<M>) -> Result<Json<Vec<WorkerReport>>, Rejection> {
     state.learn_uptimes().await?;
+    state.check_directories().await?;
     let mut reports = state.ask(DaemonRequest::Workers).await?;
     counts::of_reports(&state.manager, &mut reports).await;
     Ok(Json(reports))
 }
 
 async fn unhealthy<M: ServiceManager>(State(state): Shared<M>) -> Result<Json<Vec<UnhealthyWorker>>, Rejection> {
+    state.check_directories().await?;
     let reports = state.ask(DaemonRequest::Workers).await?;
     let mut workers: Vec<_> = reports.iter().filter_map(WorkerReport::unhealthy).collect();
     if !workers.is_empty() {
@@ -128,8 +130,12 @@ async fn explain<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) ->
     let seen = detector.inspect(&unit, Detail::ALL).await?;
     let files = (&state.paths, &*detector.context.registry);
     let references = references_for(files, (&state.manager, state.scope), (&unit, &worker), Timestamp::default()).await;
-    let explanation =
-        state.ask(|reply| DaemonRequest::Explain(unit.clone(), Box::new((seen, references)), reply)).await?;
+    let findings = Box::new((seen, references.clone()));
+    let explanation = match state.ask(|reply| DaemonRequest::Explain(unit.clone(), findings, reply)).await? {
+        Some(explanation) => Some(explanation),
+        // The loop does not know it, as the manager has unloaded it.
+        None => detector.explain(&unit, &references).await?,
+    };
     let explanation = explanation.ok_or_else(|| Rejection::not_covered(unit.short()))?;
     let last_words = detector.last_words(&unit).await;
     let text = text(&explanation, last_words.as_deref(), Style::default());

@@ -13,7 +13,7 @@ use super::state::{ApiState, unread};
 use crate::api::HealRequest;
 use crate::core::batch::{Batch, Plan};
 use crate::core::diagnosis::State;
-use crate::core::event::{Event, Phase};
+use crate::core::event::{Event, Phase, UnhealthyWorker};
 use crate::core::units::UnitName;
 use crate::daemon::requests::{DaemonRequest, HealCommand, HealUpdate};
 use crate::detect::Detector;
@@ -33,6 +33,7 @@ pub(super) async fn heal<M: ServiceManager>(
         return Err(unread(&why));
     }
     let detector = state.detector().await?;
+    state.check_directories().await?;
     let mut plan = if request.targets.is_empty() {
         // The healer knows best what to heal.
         state.ask(DaemonRequest::Plan).await?
@@ -43,7 +44,8 @@ pub(super) async fn heal<M: ServiceManager>(
         // Workers that are coming up already are waited for.
         let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
-        plan.unhealthy.extend(under_way);
+        let is_refused = |it: &UnhealthyWorker| plan.refused.iter().any(|refused| refused.worker.unit == it.unit);
+        plan.unhealthy.extend(under_way.into_iter().filter(|it| !is_refused(it)));
         plan
     };
     counts::of_plan(&detector.manager, &mut plan).await;

@@ -21,6 +21,8 @@ use crate::manager::{ManagerError, Scope, ServiceManager};
 /// Maximum number of concurrent questions about uptimes, and the time for all of them.
 const MAX_CONCURRENT_UPTIMES: usize = 32;
 const UPTIMES_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum time of a check of all directories before workers are listed.
+const DIRECTORIES_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The state that all handlers share.
 pub(super) struct ApiState<M> {
@@ -65,6 +67,15 @@ impl<M: ServiceManager> ApiState<M> {
             }
         }
         Ok(())
+    }
+
+    /// Has vanished and returned directories noticed before workers are listed. A file system that does not answer is
+    /// not waited for.
+    pub async fn check_directories(&self) -> Result<(), Rejection> {
+        match timeout(DIRECTORIES_TIMEOUT, self.ask(DaemonRequest::Directories)).await {
+            Ok(answer) => answer,
+            Err(_) => Ok(()),
+        }
     }
 
     /// A detector with the current settings.

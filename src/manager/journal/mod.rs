@@ -395,9 +395,10 @@ impl Journal {
         entries.iter().any(|entry| entry.source.is_some() && u128::from(entry.sent()) > at.as_micros())
     }
 
-    /// For a unit without a run since the manager began, in microseconds since 1970: whether its last start ended
-    /// because a unit that it needs did not come up.
-    pub async fn was_kept_from_starting(&self, unit: &UnitName, began: u64) -> Result<bool, StopEvidence> {
+    /// For a unit of which the manager knows no run since it began, in microseconds since 1970: whether its last start
+    /// ended because a unit that it needs did not come up, or it was stopped and has been unloaded since. `None` if
+    /// neither.
+    pub async fn end_of_last_job(&self, unit: &UnitName, began: u64) -> Result<Option<StopEvidence>, StopEvidence> {
         let mut matches = Vec::from(self.told_of(unit));
         if self.scope == Scope::System {
             matches.push("_PID=1".to_owned());
@@ -406,8 +407,10 @@ impl Journal {
         matches.push(format!("--since=@{}", began / 1_000_000));
         let entries = self.search(&matches, 20).await.map_err(|why| unreadable(&why))?;
         let last = entries.iter().find(|entry| entry.sent() >= began && entry.job_result.is_some());
-        Ok(last.is_some_and(|last| {
-            last.job_type.as_deref() != Some("stop") && last.job_result.as_deref() == Some("dependency")
+        Ok(last.and_then(|last| match (last.job_type.as_deref(), last.job_result.as_deref()) {
+            (Some("stop"), Some("done")) => Some(StopEvidence::Requested),
+            (Some("start" | "restart"), Some("dependency")) => Some(StopEvidence::KeptFromStarting),
+            _ => None,
         }))
     }
 

@@ -194,18 +194,18 @@ impl Systemd {
     async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>, end: End) -> StopEvidence {
         match run {
             Some(run) if !run.is_empty() => self.journal.stop_evidence(run, end).await,
-            _ => match self.was_kept_from_starting(unit).await {
-                Ok(true) => StopEvidence::KeptFromStarting,
-                Ok(false) => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
+            _ => match self.end_of_last_job(unit).await {
+                Ok(Some(evidence)) => evidence,
+                Ok(None) => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
                 Err(unknown) => unknown,
             },
         }
     }
 
-    async fn was_kept_from_starting(&self, unit: &UnitName) -> Result<bool, StopEvidence> {
+    async fn end_of_last_job(&self, unit: &UnitName) -> Result<Option<StopEvidence>, StopEvidence> {
         let began = async { self.connection()?.began().await };
         match began.await {
-            Ok(began) => self.journal.was_kept_from_starting(unit, began).await,
+            Ok(began) => self.journal.end_of_last_job(unit, began).await,
             Err(error) => Err(StopEvidence::Unknown(error.to_string())),
         }
     }

@@ -159,7 +159,11 @@ fn is_an_echo(rule: Rule, objections: &[Objection]) -> bool {
         Rule::States => [Rule::Stop, Rule::Manager, Rule::Directory, Rule::Stuck, Rule::Once].into_iter().any(objects),
         // A worker that was given up waits for nothing.
         Rule::Attempts => objects(Rule::GivenUp),
-        Rule::Backoff => objects(Rule::GivenUp) || objects(Rule::Attempts) || objects(Rule::Manager),
+        // What is not to be started waits for no attempt.
+        Rule::Backoff => {
+            let lasting = [Rule::GivenUp, Rule::Attempts, Rule::Manager, Rule::Stop, Rule::Marker, Rule::Pause];
+            lasting.into_iter().any(objects) || objects(Rule::Registry) || objects(Rule::Enabled)
+        }
         Rule::Stop
         | Rule::Marker
         | Rule::Pause

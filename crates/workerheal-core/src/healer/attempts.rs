@@ -7,6 +7,7 @@ use super::unit::{Unit, UnitCondition};
 use super::{Action, Healer, Mode, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
+use crate::explain::times::rounded;
 use crate::rules::{ClearedBy, GivenUp, Start};
 use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
@@ -249,6 +250,9 @@ impl Healer {
 
     pub(super) fn healed(&mut self, now: Timestamp, name: &UnitName) {
         self.emit(name, EventPhase::Healed, |_| {});
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.came_up = true;
+        }
         self.rest(now, name);
     }
 
@@ -265,9 +269,13 @@ impl Healer {
     }
 
     pub(super) fn exhausted(&mut self, now: Timestamp, name: &UnitName) {
-        let attempts = self.incidents.get(name).map_or(0, |incident| incident.attempts);
-        let attempts = format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" });
-        self.give_up(now, name, &format!("{attempts} failed"));
+        let Some(Incident { attempts, came_up, .. }) = self.incidents.get(name) else { return };
+        let attempts = format!("{attempts} attempt{}", if *attempts == 1 { "" } else { "s" });
+        let reason = match came_up {
+            true => format!("{attempts}, and it never stayed up for {}", rounded(self.policy.reset_after)),
+            false => format!("{attempts} failed"),
+        };
+        self.give_up(now, name, &reason);
     }
 
     pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {

@@ -44,7 +44,7 @@ impl Healer {
         }
         let incident = self.incidents.entry(name.clone()).or_insert_with(|| Incident::new(now));
         if trigger == Trigger::Request || incident.phase == Phase::GaveUp {
-            incident.attempts = 0;
+            incident.forget_attempts();
         }
         incident.begins_anew();
         incident.suspected = suspected;
@@ -184,7 +184,8 @@ impl Healer {
             incident.trigger = Trigger::Automatic;
             (incident.file, incident.taken_along, incident.stopped_after) = (None, None, None);
             if incident.given_up.take().is_some() {
-                (incident.attempts, incident.not_before) = (0, now);
+                incident.forget_attempts();
+                incident.not_before = now;
             }
         }
         if is_up && incident.attempts == 0 && incident.given_up.is_none() && !incident.is_public() {
@@ -232,6 +233,7 @@ impl Healer {
         self.leave(name);
         self.enter(name, Phase::Stopped);
         let Some(incident) = self.incidents.get_mut(name) else { return };
+        reason.clone_into(&mut incident.off_because);
         (incident.attempt_under_way, incident.stop_asked, incident.awaited) = (false, false, false);
         (incident.announced, incident.told, incident.scheduled) = (false, None, None);
         // A run that was recorded before the stop may be an earlier one.
@@ -258,7 +260,7 @@ impl Healer {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         if incident.phase == Phase::GaveUp || incident.given_up.is_some() {
             // Something else succeeded where our attempts failed: the next incident gets a new series.
-            incident.attempts = 0;
+            incident.forget_attempts();
         }
         self.leave(name);
         let Some(incident) = self.incidents.get_mut(name) else { return };

@@ -74,12 +74,14 @@ pub(super) struct Incident {
     pub suspected: Option<State>,
     /// What is wrong with it by the last inspection before an attempt.
     pub diagnosed: Option<State>,
-    /// Why it is down by that inspection, if nothing is wrong with it; may be empty.
+    /// Why it is down, if nothing is wrong with it or it was stopped; may be empty.
     pub off_because: String,
     /// How long it has to stay up to count as healed, if the request says so.
     pub proving_time: Option<Duration>,
     /// Attempts since the history was last reset.
     pub attempts: u32,
+    /// Whether one of them brought it up, although not for long enough to reset the history.
+    pub came_up: bool,
     /// No attempt is made before this time.
     pub not_before: Timestamp,
     /// How many starts in a row the manager has refused.
@@ -157,6 +159,7 @@ impl Incident {
             off_because: String::new(),
             proving_time: None,
             attempts: 0,
+            came_up: false,
             not_before: now,
             refused: 0,
             timer: None,
@@ -197,6 +200,7 @@ impl Incident {
     /// Resets what belongs to one incident, and keeps the history of attempts.
     pub fn ends(&mut self) {
         self.begins_anew();
+        self.last_failure.clear();
         self.file = None;
         self.taken_along = None;
         self.stopped_after = None;
@@ -223,6 +227,11 @@ impl Incident {
         (self.stop_asked, self.stop_took_effect) = (false, false);
         self.doubts = 0;
         (self.trigger, self.awaited) = (Trigger::Automatic, false);
+    }
+
+    /// Forgets the attempts so far: the next one is the first.
+    pub fn forget_attempts(&mut self) {
+        (self.attempts, self.came_up) = (0, false);
     }
 
     /// Whether an event has reported a problem, so that its end has to be reported too.

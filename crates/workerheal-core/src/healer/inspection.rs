@@ -109,7 +109,8 @@ impl Healer {
             incident.contradictions = 0;
         }
         if has_changed {
-            (incident.attempts, incident.given_up) = (0, None);
+            incident.forget_attempts();
+            incident.given_up = None;
         }
         incident.taken_along =
             (taken_along && incident.trigger == Trigger::Automatic).then(|| seen.deactivation.unwrap_or_default());
@@ -161,6 +162,7 @@ impl Healer {
         let unit = self.units.get(name);
         let mut history = History {
             stop_seen: unit.is_some_and(|unit| unit.stop_seen),
+            was_up: unit.is_some_and(|unit| unit.was_up),
             seen_down_for: unit.and_then(|unit| unit.went_down).map(|at| now.from_now(at)),
             cleared: unit.and_then(|unit| unit.cleared),
             kept_from_starting: unit.is_some_and(|unit| unit.kept_from_starting),
@@ -181,6 +183,7 @@ impl Healer {
                     && seen.run.is_some()
                     && !has_run_since(incident.stopped_after.as_deref(), seen.run.as_deref()),
                 refuses: incident.refuses.as_deref(),
+                proving: matches!(incident.phase, Phase::Proving | Phase::Verifying).then(|| self.proving_time(name)),
                 ..history
             };
         }
@@ -265,8 +268,9 @@ impl Healer {
             }
             return;
         }
+        let never_ran = self.case(now, name, seen).is_none_or(|case| case.never_ran());
         self.enter(name, Phase::Off);
-        if matches!(seen.stop, Some(StopEvidence::Unknown(_))) && !seen.never_ran() {
+        if matches!(seen.stop, Some(StopEvidence::Unknown(_))) && !never_ran {
             self.reinspect_in_doubt(now, name);
         }
     }

@@ -246,6 +246,9 @@ impl Healer {
         references: &References,
     ) -> Option<Explanation> {
         self.settle_resolution(name, &seen.location());
+        if self.units.get(name).is_some_and(|unit| unit.directory_gone != seen.directory_gone) {
+            self.located(now, vec![(name.clone(), Ok(seen.location()))]);
+        }
         let case = self.case(now, name, seen)?;
         let (explanation, has_changed) = (case.explain(references), case.has_changed_since_given_up());
         let is_off = self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Off);

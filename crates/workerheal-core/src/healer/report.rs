@@ -154,7 +154,10 @@ impl Healer {
                 incident.and_then(|incident| incident.given_up.as_ref()).map_or(String::new(), |it| it.reason.clone()),
                 None,
             ),
-            Some(Phase::Stopped) => ("you stopped it".to_owned(), None),
+            Some(Phase::Stopped) => match incident.map_or("", |incident| incident.off_because.as_str()) {
+                "" => ("you stopped it".to_owned(), None),
+                because => (because.to_owned(), None),
+            },
             _ => (String::new(), None),
         };
         if reason.is_empty() && orphaned.is_some() && against.is_none() {

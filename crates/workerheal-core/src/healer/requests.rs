@@ -52,7 +52,7 @@ impl Healer {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.awaited = true;
         if incident.given_up.take().is_some() {
-            incident.attempts = 0;
+            incident.forget_attempts();
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Unit {
     pub restarted_by_manager: bool,
     /// The pending job is a reload: its end says nothing about a stop.
     pub reloads: bool,
+    /// It was seen up: a manager that knows of no run has forgotten it.
+    pub was_up: bool,
     /// When it was seen to go down.
     pub went_down: Option<Timestamp>,
     /// When it was seen to begin starting or stopping.
@@ -90,6 +92,7 @@ impl Unit {
             kept_from_starting: false,
             restarted_by_manager: auto_restart,
             reloads: active == ActiveState::Reloading && has_job,
+            was_up: active.is_up(),
             went_down: None,
             changing_since: changes(active, auto_restart).then_some(now),
             checked_until: None,
@@ -144,6 +147,7 @@ impl Unit {
             let cleared_now = (self.active == ActiveState::Failed && !has_job).then_some(ClearedBy::Person);
             self.cleared = self.cleared.or(cleared_now).filter(|_| active == ActiveState::Inactive);
         }
+        self.was_up |= active.is_up();
         if !is_down {
             self.went_down = None;
         } else if live && ran {

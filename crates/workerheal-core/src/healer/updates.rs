@@ -21,7 +21,9 @@ impl Healer {
         }
         let gone: Vec<UnitName> = self.units.keys().filter(|name| !listed.contains(*name)).cloned().collect();
         for name in gone {
-            if self.incidents.contains_key(&name) {
+            // One that was up went down unseen, and an inspection shows why.
+            let was_up = self.units.get(&name).is_some_and(|unit| !unit.active.is_down());
+            if was_up || self.incidents.contains_key(&name) {
                 self.note(now, UnitStatus::gone(name), false);
             } else {
                 self.units.remove(&name);

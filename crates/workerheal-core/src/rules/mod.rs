@@ -56,6 +56,8 @@ pub struct History<'a> {
     pub given_up: Option<&'a GivenUp>,
     /// A requested stop was seen under way since it was last up.
     pub stop_seen: bool,
+    /// It was seen up since the manager began, whatever the manager still knows of that.
+    pub was_up: bool,
     /// For how long it has been down, if it was seen to go down.
     pub seen_down_for: Option<Duration>,
     /// You stopped it this long before the inspection: a job of yours succeeded, and it was down.
@@ -72,6 +74,8 @@ pub struct History<'a> {
     pub cleared: Option<ClearedBy>,
     /// The address at which it has refused its health probe often enough.
     pub refuses: Option<&'a str>,
+    /// It is coming up, and has to stay up for this long.
+    pub proving: Option<Duration>,
 }
 
 impl Default for History<'_> {
@@ -83,6 +87,7 @@ impl Default for History<'_> {
             at_failure: None,
             given_up: None,
             stop_seen: false,
+            was_up: false,
             seen_down_for: None,
             job_done_before: None,
             told_after_run: false,
@@ -91,6 +96,7 @@ impl Default for History<'_> {
             kept_from_starting: false,
             cleared: None,
             refuses: None,
+            proving: None,
         }
     }
 }
@@ -272,7 +278,7 @@ impl Case<'_> {
                 exit.map(|exit| Verdict::Unrecoverable(Unrecoverable::RestartPrevented(exit)))
             }
             Rule::Doubt => match &self.seen.stop {
-                Some(StopEvidence::Unknown(why)) if by_rule && !self.history.taken_along && !self.seen.never_ran() => {
+                Some(StopEvidence::Unknown(why)) if by_rule && !self.history.taken_along && !self.never_ran() => {
                     Some(Verdict::Held(Refusal::StopUnknown(why.clone())))
                 }
                 _ => None,
@@ -335,7 +341,7 @@ impl Case<'_> {
     fn is_expected(&self) -> bool {
         let Some(file) = self.seen.file else { return false };
         let known = self.was_stopped()
-            || self.seen.never_ran()
+            || self.never_ran()
             || !matches!(self.seen.stop, Some(StopEvidence::Unknown(_)))
             || self.history.taken_along
             || self.history.trigger == Trigger::Request;
@@ -400,6 +406,12 @@ impl Case<'_> {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         if self.has_changed_since_given_up() { 0 } else { self.history.attempts }
+    }
+
+    /// Whether it has not been started since the manager began. A manager that has unloaded it has forgotten its runs.
+    #[must_use]
+    pub fn never_ran(&self) -> bool {
+        self.seen.never_ran() && !self.history.was_up
     }
 
     fn was_disabled(&self) -> bool {

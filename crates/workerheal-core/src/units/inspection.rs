@@ -277,7 +277,7 @@ impl Inspection {
         self.stopped_groups.iter().find(since).map(|group| group.name.as_str())
     }
 
-    /// Whether the unit has not been started since the manager began.
+    /// Whether the manager knows of no run of the unit since it began.
     #[must_use]
     pub fn never_ran(&self) -> bool {
         self.deactivation.is_none() && self.run.as_deref().is_some_and(str::is_empty)

@@ -166,6 +166,7 @@ impl Family {
                 specs[HELPER].parents = vec![line(ONE, Bond::Wants, false)];
                 specs[ONE].parents = vec![line(HELPER, Bond::PartOf, after)];
                 specs[TWO].parents = vec![line(OTHER, Bond::PartOf, after), line(HELPER, Bond::PartOf, after)];
+                specs[TWO].wanted_elsewhere = chance.bool();
             }
             Self::Passing => {}
             Self::Refusing => {

@@ -203,11 +203,10 @@ fn well() -> Vec<Sample> {
         Sample::inactive("inactive_not_enabled_stopped", "It is not enabled, and was stopped.")
             .seen(|seen| seen.file = Some(DISABLED))
             .stop(StopEvidence::Requested),
-        Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.")
-            .seen(|seen| {
-                seen.file = Some(UnitFile { on_demand: true, ..DISABLED });
-                seen.triggers = vec!["lerd-queue-myapp.timer".to_owned()];
-            }),
+        Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.").seen(|seen| {
+            seen.file = Some(UnitFile { on_demand: true, ..DISABLED });
+            seen.triggers = vec!["lerd-queue-myapp.timer".to_owned()];
+        }),
         Sample::inactive("inactive_condition", "It is down, and its condition does not hold.")
             .seen(|seen| seen.file = Some(UnitFile { on_demand: true, ..ENABLED })),
         Sample::inactive("inactive_oneshot", "It is down, since its work is done.").seen(|seen| seen.oneshot = true),

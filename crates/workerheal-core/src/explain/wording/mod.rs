@@ -80,7 +80,12 @@ impl Wording<'_> {
             return format!("{name} is down, as it should be: {}.", self.case.why_down());
         }
         match rest {
-            Rest::Up => format!("{name} is up and well."),
+            Rest::Up => match self.case.history.proving {
+                Some(time) => {
+                    format!("{name} is up, and counts as healed once it has stayed up for {}.", rounded(time))
+                }
+                None => format!("{name} is up and well."),
+            },
             Rest::Restarting => format!("{name} is about to be restarted by the service manager itself."),
             Rest::Starting => format!("{name} is on its way up."),
             Rest::Stopping => format!("{name} is being stopped."),
@@ -281,7 +286,7 @@ impl Wording<'_> {
         format!("heal.states is [{}]", states.join(", "))
     }
 
-    fn reason_of_giving_up(&self) -> &str {
+    pub(super) fn reason_of_giving_up(&self) -> &str {
         self.case.history.given_up.map(|given_up| given_up.reason.as_str()).unwrap_or_default()
     }
 

@@ -115,9 +115,9 @@ impl Wording<'_> {
                 None => "you stopped it".to_owned(),
             },
             Verdict::Held(refusal) => in_short(refusal),
-            Verdict::GivenUp => match case.history.attempts {
-                0 => "it was given up; nothing changed since".to_owned(),
-                count => format!("{} failed; nothing changed since", attempts(count)),
+            Verdict::GivenUp => match self.reason_of_giving_up() {
+                "" => "it was given up; nothing changed since".to_owned(),
+                reason => format!("{reason}; nothing changed since"),
             },
             Verdict::Unrecoverable(why) => why.to_string(),
             Verdict::Exhausted(count) => format!("{} failed", attempts(*count)),
@@ -137,7 +137,7 @@ impl Wording<'_> {
                 _ => "the stop was seen".to_owned(),
             },
             Verdict::Held(refusal) => self.evidence_of(refusal),
-            Verdict::GivenUp => "its unit's file and its last run are the same".to_owned(),
+            Verdict::GivenUp => "its unit's file is the same, and it has not run since".to_owned(),
             Verdict::Unrecoverable(Unrecoverable::RestartPrevented(exit)) => {
                 format!("the last exit was {exit}, RestartPreventExitStatus= lists it")
             }

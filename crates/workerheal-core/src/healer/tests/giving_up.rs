@@ -171,3 +171,24 @@ fn a_heal_by_hand_in_the_middle_of_a_look_ends_it_too() {
     let seen = Inspection { down_for: Some(60 * SECOND), ..crashed() };
     assert_eq!(harness.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
 }
+
+#[test]
+fn attempts_that_brought_it_up_are_not_called_failed() {
+    let mut harness = Harness::with(Policy { give_up_after: Some(2), ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    for attempt in 1..=2 {
+        harness.goes("queue", ActiveState::Failed);
+        harness.shows("queue", crashed());
+        if attempt > 1 {
+            harness.after(harness.due_in().unwrap());
+            harness.shows("queue", crashed());
+        }
+        harness.goes("queue", ActiveState::Active);
+        harness.ends("queue", Outcome::Done);
+        assert_eq!(harness.after(10 * SECOND), ["look at queue"]);
+        assert_eq!(harness.shows("queue", up(10 * SECOND)), [format!("healed queue #{attempt}")]);
+    }
+    harness.goes("queue", ActiveState::Failed);
+    let told = harness.shows("queue", crashed());
+    assert_eq!(told.last().unwrap(), "gave-up queue #2: 2 attempts, and it never stayed up for 10m");
+}

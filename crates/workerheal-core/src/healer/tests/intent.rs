@@ -659,3 +659,31 @@ fn a_worker_that_is_not_enabled_and_is_stopped_while_it_comes_up_is_told_as_stop
         "and not as ended by itself"
     );
 }
+
+#[test]
+fn a_worker_that_was_stopped_and_unloaded_is_not_taken_for_one_that_never_ran() {
+    let states = vec![State::Failed, State::ExpectedButStopped];
+    let mut harness = Harness::with(Policy { states, ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    // Its group was stopped and is unloaded, and so is the worker. Both signals came as one.
+    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["look at queue"]);
+    let unloaded = Inspection {
+        active: ActiveState::Inactive,
+        result: ServiceResult::Success,
+        run: Some(String::new()),
+        deactivation: None,
+        began: None,
+        ..crashed()
+    };
+    assert_eq!(harness.shows("queue", unloaded.clone()), ["look at queue and its stop"]);
+    let unknown = StopEvidence::Unknown("the service manager does not know its last run".into());
+    let told = harness.shows("queue", Inspection { stop: Some(unknown), ..unloaded.clone() });
+    assert!(!told.iter().any(|it| it == "start queue"), "{told:?}");
+    // The journal may have it.
+    let mut harness = Harness::with(Policy { states: vec![State::ExpectedButStopped], ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Inactive);
+    harness.shows("queue", unloaded.clone());
+    let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..unloaded });
+    assert_eq!(told, ["stopped queue"]);
+}

@@ -53,6 +53,9 @@ impl Manager {
         let is_down = unit.active().is_down();
         let stop = detail.stop.then(|| match unit.invocation() {
             _ if no_journal => StopEvidence::Unknown("the journal is gone".to_owned()),
+            None if unit.runs() > 0 && unit.is_stop_logged(unit.runs()) && !self.truth[index].kept => {
+                StopEvidence::Requested
+            }
             None if self.truth[index].kept => StopEvidence::KeptFromStarting,
             None => StopEvidence::Unknown("it never ran".to_owned()),
             Some(run) if unit.is_stop_logged(run) => StopEvidence::Requested,

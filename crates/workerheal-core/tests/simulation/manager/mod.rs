@@ -255,6 +255,10 @@ impl Manager {
         self.model.unit(UnitId(index)).is_enabled() && self.is_down(index)
     }
 
+    pub fn is_target(&self, index: usize) -> bool {
+        self.specs[index].kind == Type::Target
+    }
+
     pub fn is_down(&self, index: usize) -> bool {
         self.model.unit(UnitId(index)).active().is_down()
     }

@@ -153,6 +153,8 @@ pub struct Spec {
     pub remain_after_exit: bool,
     /// `StopWhenUnneeded=`.
     pub stop_when_unneeded: bool,
+    /// If it is enabled, then for a target that is not loaded: nothing keeps it in memory while it is down.
+    pub wanted_elsewhere: bool,
     /// `RefuseManualStart=`.
     pub refuse_manual_start: bool,
     /// `ExecReload=`: it can be reloaded.
@@ -178,6 +180,7 @@ impl Default for Spec {
             restart_prevent: Vec::new(),
             remain_after_exit: false,
             stop_when_unneeded: false,
+            wanted_elsewhere: false,
             refuse_manual_start: false,
             can_reload: false,
             elapses: Elapses::Every(Duration::from_secs(24 * 3600)),

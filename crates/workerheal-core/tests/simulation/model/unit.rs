@@ -188,7 +188,7 @@ impl Unit {
             _ if !self.spec.kind.is_service() => Spec { kind: self.spec.kind, ..Spec::default() },
             _ => Spec::default(),
         };
-        self.wanted = self.enabled;
+        self.wanted = self.enabled && !self.spec.wanted_elsewhere;
     }
 
     #[must_use]

@@ -334,10 +334,18 @@ impl World {
             Later::Container(parent) => self.manager.person_starts(parent),
             Later::Stop(unit) => self.manager.person_stops(unit),
             Later::Helper(helper, starts) => {
+                // The job of a target may isolate it: until that is known, and the units are listed, all is in doubt.
+                let is_in_doubt = self.alive && self.connected && self.manager.is_target(helper);
+                if is_in_doubt {
+                    self.send(Message::Tell(Fact::Frozen));
+                }
                 if starts {
                     self.manager.person_starts(helper);
                 } else {
                     self.manager.person_stops(helper);
+                }
+                if is_in_doubt {
+                    self.send(Message::List);
                 }
             }
             Later::Boot => self.boot()?,
