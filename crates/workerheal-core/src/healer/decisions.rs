@@ -48,7 +48,7 @@ impl Healer {
         }
         incident.begins_anew();
         incident.suspected = suspected;
-        (incident.trigger, incident.awaited) = (trigger, trigger == Trigger::Request);
+        (incident.trigger, incident.awaited, incident.requested_at) = (trigger, trigger == Trigger::Request, now);
         incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
         self.make_due(name);
         self.consider(now, name);

@@ -120,6 +120,8 @@ pub(super) struct Incident {
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub trigger: Trigger,
+    /// When a person requested it, if that is the trigger.
+    pub requested_at: Timestamp,
     /// A person requested it and is to be informed of the result, whatever brought it about.
     pub awaited: bool,
     /// It is known from before this daemon started, and its wait continues.
@@ -180,6 +182,7 @@ impl Incident {
             waits_for: None,
             oneshot: false,
             trigger: Trigger::Automatic,
+            requested_at: now,
             awaited: false,
             restored: false,
             attempt_open: false,

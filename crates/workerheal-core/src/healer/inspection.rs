@@ -171,6 +171,7 @@ impl Healer {
         if let Some(incident) = self.incidents.get(name) {
             history = History {
                 trigger: incident.trigger,
+                requested_before: incident.inspected_at.from_now(incident.requested_at),
                 attempts: incident.attempts,
                 wait: incident.not_before.from_now(now),
                 at_failure: incident.file.or(seen.file),

@@ -224,8 +224,11 @@ impl Healer {
 
     /// A client acts on a worker that waits: that is newer than a request to heal it.
     fn somebody_acts(&mut self, name: &UnitName) {
-        if let Some(incident) = self.incidents.get_mut(name) {
-            incident.trigger = Trigger::Automatic;
+        let Some((unit, incident)) = self.units.get(name).zip(self.incidents.get_mut(name)) else { return };
+        incident.trigger = Trigger::Automatic;
+        if unit.active == ActiveState::Activating && !unit.restarted_by_manager {
+            // This start is newer than a disable.
+            incident.file = None;
         }
     }
 

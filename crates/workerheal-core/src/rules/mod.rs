@@ -46,6 +46,8 @@ pub enum ClearedBy {
 pub struct History<'a> {
     /// What triggered the heal.
     pub trigger: Trigger,
+    /// If a person triggered it, how long before the inspection.
+    pub requested_before: Duration,
     /// Attempts since the history was last reset.
     pub attempts: u32,
     /// How long until the next attempt may be made.
@@ -82,6 +84,7 @@ impl Default for History<'_> {
     fn default() -> Self {
         Self {
             trigger: Trigger::Automatic,
+            requested_before: Duration::ZERO,
             attempts: 0,
             wait: Duration::ZERO,
             at_failure: None,
@@ -238,7 +241,7 @@ impl Case<'_> {
         match rule {
             // A missing directory is worth reporting even for a stopped worker.
             Rule::Stop => {
-                let is_stopped = (by_rule && self.was_stopped()) || self.is_in_a_stopping_group();
+                let is_stopped = (by_rule && self.was_stopped()) || self.group_was_stopped_since_the_request();
                 (state != State::Orphaned && is_stopped).then_some(Verdict::Stopped)
             }
             Rule::Marker => held(self.context.marker()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Case;
 use crate::diagnosis::{State, Trigger};
-use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence};
+use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence, StoppedGroup};
 
 /// A unit and the units that it takes down go down within this time. systemd does it in one transaction, which takes a
 /// while for many units. A stop of just the one unit within the same second looks the same.
@@ -42,9 +42,14 @@ impl Case<'_> {
         self.seen.stopped_group().filter(|_| !self.seen.active.is_up())
     }
 
-    /// Whether a group that it is part of is being stopped at this moment, which may be newer than a request to heal it.
-    pub(super) fn is_in_a_stopping_group(&self) -> bool {
-        !self.seen.active.is_up() && self.seen.stopped_groups.iter().any(|group| group.left.is_none())
+    /// Whether a group that it is part of is being stopped at this moment, which may be newer than a request to heal
+    /// it, or was stopped after that.
+    pub(super) fn group_was_stopped_since_the_request(&self) -> bool {
+        let is_requested = self.history.trigger == Trigger::Request;
+        let requested_at = self.seen.at.saturating_sub(self.history.requested_before);
+        let since = self.seen.began.map_or(requested_at, |began| began.max(requested_at));
+        let is_newer = |group: &StoppedGroup| group.left.is_none_or(|left| is_requested && left > since);
+        !self.seen.active.is_up() && self.seen.stopped_groups.iter().any(is_newer)
     }
 
     /// Whether a start was requested since it was stopped, and refused.

@@ -687,3 +687,46 @@ fn a_worker_that_was_stopped_and_unloaded_is_not_taken_for_one_that_never_ran() 
     let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..unloaded });
     assert_eq!(told, ["stopped queue"]);
 }
+
+#[test]
+fn a_stop_of_its_group_after_a_heal_was_requested_is_newer_than_that() {
+    let seen = |harness: &Harness, left: u64| Inspection {
+        active: ActiveState::Inactive,
+        at: Duration::from_secs(1000) + harness.now.since_origin(),
+        stop: Some(StopEvidence::Requested),
+        stopped_groups: vec![StoppedGroup { name: "workers.target".into(), left: Some(Duration::from_secs(left)) }],
+        ..crashed()
+    };
+    for (left, outcome) in
+        [(1004, "start queue"), (1030, "stopped queue: workers.target was stopped, which it is part of")]
+    {
+        let mut harness = Harness::new();
+        harness.list(&[("queue", ActiveState::Inactive)]);
+        harness.observe(Fact::StopMarker(true));
+        harness.after(10 * SECOND);
+        harness.observe(Fact::Heal(vec![unit("queue")]));
+        harness.after(50 * SECOND);
+        assert_eq!(harness.observe(Fact::StopMarker(false)), ["look at queue and its stop"]);
+        let told = harness.shows("queue", seen(&harness, left));
+        assert_eq!(told.last().map(String::as_str), Some(outcome), "{told:?}");
+    }
+}
+
+#[test]
+fn a_disable_while_it_was_down_is_history_once_it_was_started_again() {
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Active)]);
+    // It ends by itself, is disabled, and is then started, for another unit's sake.
+    harness.goes("queue", ActiveState::Inactive);
+    let down = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::NotRequested), ..crashed() };
+    harness.shows("queue", down.clone());
+    harness.observe(Fact::Frozen);
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    let file = Some(UnitFile { enabled: false, ..ENABLED });
+    harness.shows("queue", Inspection { file, ..down });
+    harness.goes_with_job("queue", ActiveState::Activating);
+    harness.goes_with_job("queue", ActiveState::Failed);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    let told = harness.shows("queue", Inspection { file, ..crashed() });
+    assert_eq!(told.last().map(String::as_str), Some("start queue"), "{told:?}");
+}

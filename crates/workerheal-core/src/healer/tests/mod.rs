@@ -23,7 +23,7 @@ use crate::report::WorkerReport;
 use crate::rules::Start;
 use crate::units::{
     ActiveState, Deactivation, LoadState, Location, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
-    UnitFile, UnitStatus,
+    StoppedGroup, UnitFile, UnitStatus,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
