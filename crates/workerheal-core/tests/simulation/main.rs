@@ -19,6 +19,7 @@
 //!
 //! - a stop that is told to a daemon which ends in that moment, or whose connection does;
 //! - a stop that only a lost signal would have told, or that a slow manager tells seconds late;
+//! - a stop that waits for others, of a worker that dies meanwhile, if a slow manager tells that seconds late;
 //! - a stop of a worker whose parent is being stopped in the same second;
 //! - a start whose end is told between signals that are lost or late, and looks like that of a stop;
 //! - a stop of a group that is up again, for a worker that was down before it;

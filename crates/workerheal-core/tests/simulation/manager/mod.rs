@@ -35,6 +35,8 @@ pub struct Manager {
     isolating: Option<JobId>,
     isolated: Option<JobId>,
     pub reloading: bool,
+    /// What it says takes seconds.
+    pub is_slow: bool,
     /// How often the machine was booted.
     boots: u64,
     whim: Whim,
@@ -61,6 +63,7 @@ impl Manager {
             isolating: None,
             isolated: None,
             reloading: false,
+            is_slow: false,
             boots: 0,
             whim,
             inspected_at: [Duration::ZERO; UNITS],

@@ -89,7 +89,7 @@ impl Manager {
             && !(0..UNITS).any(|it| self.triggers(it, unit.0));
         let truth = &mut self.truth[unit.0];
         truth.taken_along |= loses_parent && !truth.stopped && is_watched;
-        if truth.up && active == ActiveState::Failed && !is_watched {
+        if truth.up && active == ActiveState::Failed && (!is_watched || self.is_slow) {
             // It died before the stop began: only what is signalled of that job tells.
             truth.stop_can_be_known = false;
         }

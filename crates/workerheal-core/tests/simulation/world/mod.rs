@@ -153,7 +153,8 @@ impl World {
     /// Whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
         let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
-        if self.people.slow_until >= self.now || self.people.noisy_until >= self.now {
+        self.manager.is_slow = self.people.slow_until >= self.now;
+        if self.manager.is_slow || self.people.noisy_until >= self.now {
             // Told seconds late or out of order, the end of one job is taken for that of another.
             self.manager.nothing_need_be_obeyed();
         }
