@@ -267,7 +267,7 @@ fn a_rejected_configuration_is_told_until_it_is_corrected() {
     assert!(banner.contains("config.yaml:1:1: unknown key `helth`"), "{ran:?}");
     let ran = world.run(&["doctor"]);
     assert_eq!(ran.status, 1);
-    assert!(ran.out.contains("problem  in force"), "{ran:?}");
+    assert!(ran.out.contains("warning  in force"), "{ran:?}");
     world.config(QUICK);
     world
         .wait_until("the banner to go", SOON, || (!world.run(&["status"]).out.contains("configuration")).then_some(()));

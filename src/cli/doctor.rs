@@ -63,7 +63,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
         Ok(daemon) => Some(daemon.status().await),
         Err(_) => None,
     };
-    findings.extend(of_daemon(status, options, &paths).await);
+    findings.extend(of_daemon(status, options, &paths, config.is_err()).await);
     findings.extend(of_service(options).await);
 
     let (config, registry) = (config.unwrap_or_default(), registry.unwrap_or_default());
@@ -89,7 +89,8 @@ fn of_registry(registry: &Read<Registry>, config: &Read<Config>, paths: &Paths) 
         Ok(registry) => registry,
         Err(error) => return vec![Finding::problem("registry", error.to_string(), "Lerd writes it; start Lerd again")],
     };
-    let watches_more = config.as_ref().is_ok_and(|config| config.selector.may_name_aliases());
+    // Of a configuration that cannot be read it is unknown.
+    let watches_more = config.as_ref().map_or(true, |config| config.selector.may_name_aliases());
     let path = shown(&paths.sites);
     let mut findings: Vec<Finding> = warnings(&paths.sites, registry)
         .into_iter()
@@ -102,6 +103,7 @@ fn of_registry(registry: &Read<Registry>, config: &Read<Config>, paths: &Paths) 
         findings.push(Finding::ok(
             "registry",
             match registry.len() {
+                0 if config.is_err() => format!("no sites in {path}"),
                 0 => format!("no sites in {path}; units are named by also_watch"),
                 1 => format!("1 site in {path}"),
                 sites => format!("{sites} sites in {path}"),
@@ -116,6 +118,7 @@ async fn of_daemon(
     status: Option<Result<DaemonStatus, DaemonError>>,
     options: &Options,
     paths: &Paths,
+    config_is_wrong: bool,
 ) -> Vec<Finding> {
     let status = match status {
         Some(Ok(status)) => status,
@@ -144,6 +147,9 @@ async fn of_daemon(
         findings.push(Finding::warning("in force", says, "name that file with --config, or install again"));
     } else if status.config_error.is_empty() {
         findings.push(Finding::ok("in force", "the daemon has read the configuration as it is"));
+    } else if config_is_wrong {
+        let says = "the daemon goes on with the configuration from before that mistake";
+        findings.push(Finding::warning("in force", says, "correct it: it takes effect when it is saved"));
     } else {
         let says = format!("the daemon uses an earlier configuration: {}", status.config_error);
         findings.push(Finding::problem("in force", says, "correct it: it takes effect when it is saved"));

@@ -7,6 +7,7 @@ use super::Status;
 use super::complete::targets;
 use super::term::{self, Style};
 use crate::client::Access;
+use crate::client::daemon::DaemonClient;
 use crate::core::explain::Explanation;
 use crate::setup::Options;
 use crate::text::explanation::text;
@@ -33,6 +34,9 @@ impl Explain {
         for (at, it) in explained.iter().enumerate() {
             let gap = if at > 0 { "\n" } else { "" };
             term::print(format!("{gap}{}", text(&it.explanation, it.last_words.as_deref(), style)))?;
+        }
+        if matches!(access, Access::Standalone(_)) && DaemonClient::connect(options).await.is_err() {
+            term::complain("no daemon is running, so nothing is healed automatically; see `workerheal doctor`");
         }
         Ok(Status::Done)
     }

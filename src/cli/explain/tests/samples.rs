@@ -283,6 +283,7 @@ fn ill() -> Vec<Sample> {
             .seen(|seen| seen.active = ActiveState::Inactive)
             .remembers(|it| it.cleared = Some(ClearedBy::Person)),
         Sample::new("orphaned", "Its directory is gone.").seen(|seen| seen.directory_gone = true),
+        Sample::up("orphaned_up", "Its directory is gone, and it still runs.").seen(|seen| seen.directory_gone = true),
         Sample::inactive("orphaned_inactive", "Its directory was gone when it was to be started.")
             .seen(|seen| seen.directory_gone = true),
     ]
@@ -312,6 +313,7 @@ fn stopped() -> Vec<Sample> {
         Sample::new("group_stopped", "The target that it is part of was stopped while it waited.").seen(|seen| {
             let left = Some(Duration::from_secs(70));
             seen.began = Some(Duration::from_secs(50));
+            seen.at = Duration::from_secs(100);
             seen.stopped_groups = vec![StoppedGroup { name: "app.target".into(), left }];
         }),
         Sample::new("stop_unknown", "The journal has forgotten its last run.")

@@ -159,11 +159,12 @@ impl Wording<'_> {
                 evidence.extend(self.property(format!("Result={}, Restart={}", seen.result, seen.restart)));
                 format!("it crashed too often; the service manager gave up{ago}")
             }
-            State::ExpectedButStopped => {
+            State::ExpectedButStopped if seen.file.is_some_and(|file| file.enabled) => {
                 evidence.extend(self.property("UnitFileState=enabled".to_owned()));
                 format!("it is enabled, but has been down{down_for}")
             }
-            State::Failed | State::Orphaned => format!("it has been down{down_for}"),
+            State::Orphaned if seen.active.is_up() => format!("it has been up{down_for}"),
+            State::Failed | State::Orphaned | State::ExpectedButStopped => format!("it has been down{down_for}"),
             State::Unreachable => {
                 evidence.clear();
                 evidence.extend(self.case.history.refuses.map(|place| format!("refused at {place}")));

@@ -17,6 +17,7 @@ impl Wording<'_> {
         let is_left = objects(Rule::Manager) || objects(Rule::Directory) || objects(Rule::File);
         match rule {
             Rule::Stop if matches!(state, State::Unreachable | State::CrashLooping) => None,
+            Rule::Stop if case.seen.active.is_up() => None,
             Rule::Stop if case.was_taken_along() => {
                 let down: Vec<&str> = self.down_parents().map(|parent| parent.name.as_str()).collect();
                 let evidence = match down.as_slice() {
