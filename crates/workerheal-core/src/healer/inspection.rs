@@ -214,6 +214,14 @@ impl Healer {
         };
         match suspected {
             Some(State::CrashLooping) => self.no_loop(now, name),
+            // It was inspected as one that has failed, and its stop has come in between: its files are of interest now.
+            None if seen.active == ActiveState::Inactive
+                && seen.file.is_none()
+                && seen.load == LoadState::Loaded
+                && condition == UnitCondition::Down =>
+            {
+                self.went_down(name);
+            }
             _ if seen.active == ActiveState::Inactive && condition == UnitCondition::Down && !contradicts => {
                 self.is_down_as_it_should_be(now, name, seen, was_cleared);
             }

@@ -129,9 +129,13 @@ impl Unit {
             self.stop_possible = true;
             self.stop_ends = true;
         }
+        if has_stop_job && (self.auto_restart || auto_restart) && !active.is_up() {
+            // A stop ends the wait for an automatic restart: its own, or that of a unit that it needs.
+            self.stop_ends = true;
+        }
         let is_down = matches!(active, ActiveState::Failed | ActiveState::Inactive);
         let is_over = is_down && (!live || (!has_job && active == self.active));
-        if active.is_up() || active == ActiveState::Activating || is_over {
+        if active.is_up() || (active == ActiveState::Activating && !auto_restart) || is_over {
             // A stop ends when the unit is down, and its end is reported before any other change of the unit: it was
             // missed, or the job is a restart.
             self.stop_ends = false;

@@ -120,3 +120,31 @@ fn one_look_is_not_for_all_when_a_pool_can_be_brought_back_by_some() {
     let did = harness.shows("lerd-b-myapp", dead(ActiveState::Inactive));
     assert!(did.contains(&"start b".to_owned()), "{did:?}");
 }
+
+/// All processes of a container are killed: the worker dies some milliseconds before the container does, waits for its
+/// automatic restart, and is then stopped with the container.
+#[test]
+fn what_dies_just_before_what_it_needs_and_is_then_stopped_with_that_comes_back() {
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Failed);
+    let restarting = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
+    harness.observe(Fact::Changed(restarting.clone()));
+    harness.observe(Fact::Changed(UnitStatus { has_job: true, ..restarting }));
+    harness.goes_with_job("queue", ActiveState::Inactive);
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.goes("queue", ActiveState::Inactive);
+    let died = 60 * SECOND - Duration::from_millis(7);
+    let stopped = Inspection {
+        active: ActiveState::Inactive,
+        began: Some(SECOND),
+        deactivation: Some(Deactivation { left: died, down: 60 * SECOND + Duration::from_millis(1) }),
+        down_for: Some(Duration::from_millis(300)),
+        run: Some("a".into()),
+        parents: vec![fpm(ActiveState::Failed, false)],
+        stop: Some(StopEvidence::Requested),
+        ..crashed()
+    };
+    let told = harness.shows("queue", stopped);
+    assert!(told.last().is_some_and(|it| it.starts_with("held queue: it needs lerd-php85-fpm")), "{told:?}");
+}

@@ -58,6 +58,8 @@ pub(super) struct Truth {
     pub(super) with_group: bool,
     /// When its user stopped it while a start of the healer's was on its way or under way.
     pub(super) obey: Option<Duration>,
+    /// It waits for an automatic restart.
+    pub(super) waits: bool,
 }
 
 impl Manager {
@@ -73,7 +75,9 @@ impl Manager {
         if let Some(starting) = &mut self.starting[unit.0] {
             starting.began |= !active.is_down();
         }
-        let loses_parent = self.truth[unit.0].up && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
+        // A stop with its parent also ends the wait for an automatic restart.
+        let ran = self.truth[unit.0].up || (self.truth[unit.0].waits && active == ActiveState::Inactive);
+        let loses_parent = ran && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
         if active == ActiveState::Active && !self.truth[unit.0].up {
             // The group is up again: of one that was down before it, that is all that can be seen.
             for member in 0..UNITS {
@@ -98,6 +102,7 @@ impl Manager {
             truth.longest_uptime = truth.longest_uptime.max(truth.last_uptime);
         }
         truth.up &= active.is_up();
+        truth.waits = auto_restart;
         match active {
             // It may also have got a job, and be up as before; or have lost that, and not be stopped.
             ActiveState::Reloading => {}

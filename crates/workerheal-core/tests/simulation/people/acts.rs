@@ -205,8 +205,14 @@ impl World {
             }
             Kind::KillFamily => {
                 let parent = [0, 1, FIRST_HELPER, FIRST_HELPER][self.people.chance.usize(..4)];
-                for unit in self.manager.family_of(parent) {
+                // The processes of one control group die in any order, within some milliseconds.
+                let dies_last = self.people.chance.bool();
+                for unit in self.manager.family_of(parent).into_iter().filter(|it| !dies_last || *it != parent) {
                     self.manager.kill(unit);
+                }
+                if dies_last {
+                    let wait = Duration::from_micros(self.people.chance.u64(100..20_000));
+                    self.people.after(wait, now, Later::Kill(parent));
                 }
                 self.people.after(time, now, Later::Container(parent));
             }
@@ -333,6 +339,7 @@ impl World {
             }
             Later::Container(parent) => self.manager.person_starts(parent),
             Later::Stop(unit) => self.manager.person_stops(unit),
+            Later::Kill(unit) => self.manager.kill(unit),
             Later::Helper(helper, starts) => {
                 // The job of a target may isolate it: until that is known, and the units are listed, all is in doubt.
                 let is_in_doubt = self.alive && self.connected && self.manager.is_target(helper);

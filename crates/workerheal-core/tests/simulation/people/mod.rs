@@ -45,6 +45,7 @@ enum Later {
     Daemon,
     Container(usize),
     Stop(usize),
+    Kill(usize),
     Helper(usize, bool),
     Boot,
     Everything,
