@@ -367,7 +367,7 @@ async fn errors_are_told_where_lerd_tells_them() {
         site: "foo".into(),
         worker: "queue".into(),
         worktree: None,
-        unit: unit.into(),
+        unit: UnitName::parse(unit).unwrap(),
         state,
         last_error: last_error.into(),
     };
@@ -408,7 +408,7 @@ fn summaries_and_json_are_those_of_lerd() {
         site: "myapp".into(),
         worker: worker.into(),
         worktree: None,
-        unit: format!("lerd-{worker}-myapp"),
+        unit: UnitName::parse(&format!("lerd-{worker}-myapp")).unwrap(),
         state: State::Failed,
         last_error: String::new(),
     };
@@ -419,7 +419,8 @@ fn summaries_and_json_are_those_of_lerd() {
         serde_json::to_string(&report).unwrap(),
         r#"{"healed":[{"site":"myapp","worker":"queue","unit":"lerd-queue-myapp","state":"failed"}],"failed":[{"worker":{"site":"myapp","worker":"reverb","unit":"lerd-reverb-myapp","state":"failed"},"error":"boom"}]}"#
     );
-    let event = Event { site: "myapp".into(), unit: "lerd-queue-myapp".into(), ..Event::new(Phase::Starting) };
+    let event =
+        Event { site: "myapp".into(), unit: UnitName::parse("lerd-queue-myapp").ok(), ..Event::new(Phase::Starting) };
     assert_eq!(
         serde_json::to_string(&event).unwrap(),
         r#"{"phase":"starting","site":"myapp","unit":"lerd-queue-myapp"}"#

@@ -209,14 +209,16 @@ impl DaemonClient {
     async fn own_name(&self, alias: &str) -> Option<UnitName> {
         let alias = UnitName::parse(alias).ok()?;
         let explained: Explained = self.get(&format!("/v1/workers/{}/explain", escaped(alias.as_str()))).await.ok()?;
-        UnitName::parse(&explained.explanation.unit).ok()
+        Some(explained.explanation.unit)
     }
 
     /// Every worker with the names that a target can use.
     pub(super) async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
-        let workers = self.workers().await?.into_iter().filter_map(|it| {
-            Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: it.worktree }))
-        });
+        let workers = self
+            .workers()
+            .await?
+            .into_iter()
+            .map(|it| (it.unit, Worker { site: it.site, name: it.worker, worktree: it.worktree }));
         Ok(workers.collect())
     }
 

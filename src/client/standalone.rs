@@ -189,8 +189,7 @@ impl<M: ServiceManager> Standalone<M> {
         healing.observe(Fact::StopMarker(stop_marker)).await;
         healing.observe(Fact::Units(list)).await;
         for worker in plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable) {
-            let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
-            for fact in refused_often(&unit, "its address") {
+            for fact in refused_often(&worker.unit, "its address") {
                 healing.observe(fact).await;
             }
         }
@@ -314,13 +313,13 @@ impl<M: ServiceManager> Healing<'_, M> {
 
     /// Passes an event of the healer to the batch.
     async fn tell(&mut self, event: Event) {
-        let Ok(unit) = UnitName::parse(&event.unit) else { return };
-        let last_words = if event.phase == Phase::Failed && self.batch.awaits(&unit) {
-            self.client.detector.last_words(&unit).await
+        let Some(unit) = &event.unit else { return };
+        let last_words = if event.phase == Phase::Failed && self.batch.awaits(unit) {
+            self.client.detector.last_words(unit).await
         } else {
             None
         };
-        self.batch.tell(&event, self.healer.held_for(&unit), last_words);
+        self.batch.tell(&event, self.healer.held_for(unit), last_words);
     }
 }
 

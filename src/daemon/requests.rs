@@ -187,12 +187,12 @@ impl<M: ServiceManager> Daemon<M> {
         if self.subscribers.is_empty() {
             return;
         }
-        let Ok(unit) = UnitName::parse(&event.unit) else { return };
-        let held_for = self.healer.held_for(&unit);
+        let Some(unit) = &event.unit else { return };
+        let held_for = self.healer.held_for(unit);
         self.subscribers.retain(|subscriber| {
             let updates = || HealUpdate::Event(Box::new(event.clone()), held_for.cloned());
             !subscriber.updates.is_closed()
-                && (!subscriber.units.contains(&unit) || subscriber.updates.send(updates()).is_ok())
+                && (!subscriber.units.contains(unit) || subscriber.updates.send(updates()).is_ok())
         });
     }
 

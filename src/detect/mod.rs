@@ -74,7 +74,7 @@ fn says_why(state: State) -> bool {
 
 /// The order of lists: by site, then worker.
 fn order(worker: &UnhealthyWorker) -> (String, String, String) {
-    (worker.site.clone(), worker.worker.clone(), worker.unit.clone())
+    (worker.site.clone(), worker.worker.clone(), worker.unit.short().to_owned())
 }
 
 /// Why there is no plan.
@@ -240,7 +240,7 @@ impl<M: ServiceManager> Detector<M> {
             site: worker.site.clone(),
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
-            unit: unit.short().to_owned(),
+            unit: unit.clone(),
             state,
             last_error: String::new(),
         };
@@ -269,8 +269,7 @@ impl<M: ServiceManager> Detector<M> {
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES));
         let mut searches = JoinSet::new();
         for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| says_why(worker.state)) {
-            let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
-            let (manager, places) = (self.manager.clone(), Arc::clone(&places));
+            let (unit, manager, places) = (worker.unit.clone(), self.manager.clone(), Arc::clone(&places));
             searches.spawn(async move {
                 let _place = places.acquire().await;
                 (at, manager.last_error(&unit).await)

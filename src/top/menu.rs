@@ -25,7 +25,7 @@ pub(super) struct Target {
 
 impl Target {
     pub fn worker(worker: &WorkerReport) -> Self {
-        Self { name: worker.name(), targets: vec![worker.unit.clone()] }
+        Self { name: worker.name(), targets: vec![worker.unit.to_string()] }
     }
 
     pub fn site(site: &str) -> Self {

@@ -37,11 +37,10 @@ pub(super) async fn of_plan<M: ServiceManager>(manager: &M, plan: &mut Plan) {
 }
 
 /// Why these units are left alone, with the counts of now; what is not known in time is missing.
-async fn reasons<M: ServiceManager>(manager: &M, units: Vec<String>) -> Vec<Option<String>> {
+async fn reasons<M: ServiceManager>(manager: &M, units: Vec<UnitName>) -> Vec<Option<String>> {
     let lookups = streams::iter(units).map(|unit| {
         let manager = manager.clone();
         async move {
-            let unit = UnitName::parse(&unit).ok()?;
             let seen = manager.inspect(&unit, Detail { restarts: true, ..Detail::default() }).await.ok()?;
             let restarts = seen.restarts.filter(|restarts| restarts.count > 0)?;
             Some(Refusal::CrashLooping(restarts.count).to_string())

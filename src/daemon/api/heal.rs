@@ -57,7 +57,7 @@ pub(super) async fn heal<M: ServiceManager>(
     let batch = Batch::new(&plan);
     let (updates, events) = mpsc::unbounded_channel();
     let silent = plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable);
-    let silent = silent.filter_map(|worker| UnitName::parse(&worker.unit).ok()).collect();
+    let silent = silent.map(|worker| worker.unit.clone()).collect();
     let strangers = state
         .ask(|begun| DaemonRequest::Heal(HealCommand { units: batch.units().to_vec(), silent, prove, updates, begun }))
         .await?;
@@ -90,8 +90,8 @@ async fn tell<M: ServiceManager>(
         }
         match timeout(KEEP_ALIVE_INTERVAL, events.recv()).await {
             Ok(Some(HealUpdate::Event(event, held_for))) => {
-                let last_words = match UnitName::parse(&event.unit) {
-                    Ok(unit) if event.phase == Phase::Failed && batch.awaits(&unit) => detector.last_words(&unit).await,
+                let last_words = match &event.unit {
+                    Some(unit) if event.phase == Phase::Failed && batch.awaits(unit) => detector.last_words(unit).await,
                     _ => None,
                 };
                 batch.tell(&event, held_for.as_ref(), last_words);

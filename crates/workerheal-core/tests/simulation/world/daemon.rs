@@ -107,7 +107,7 @@ impl World {
             }
             Action::Emit(event) => {
                 self.note(|| format!("    {}: {event}", event.phase.as_str()));
-                let Some(unit) = NAMES.iter().position(|name| *name == event.unit) else { return Ok(()) };
+                let Some(unit) = NAMES.iter().position(|name| *name == event.unit_name()) else { return Ok(()) };
                 let oneshot = self.manager.is_oneshot(unit);
                 let proof = self.laws.units[unit].proof.unwrap_or_default();
                 if event.phase == Phase::Recovered
