@@ -32,11 +32,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::checkout;
 use crate::core::event::{Event, Phase};
-use crate::core::healer::{Action, Fact, Healer, InspectionId, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, InspectionId, Purpose, Timestamp};
 use crate::core::probe::ProbeResult;
 use crate::core::selector::Aliases;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
+use crate::detect::Inspections;
 use crate::detect::probe::probe;
 use crate::files::watch::{FileEvent, Watch};
 use crate::manager::{Changes, ServiceManager};
@@ -197,6 +198,10 @@ struct Daemon<M> {
     /// Origin of the healer's clock.
     origin: Instant,
     inspections: JoinSet<(UnitName, InspectionId, Result<Inspection, String>)>,
+    /// What was seen of units when the last heal of named workers was planned.
+    inspected: Inspections,
+    /// When something last happened to a unit, as far as is known.
+    disturbed_at: Instant,
     probes: JoinSet<(UnitName, ProbeResult)>,
     /// The aliases that the manager last reported.
     aliases: Aliases,
@@ -248,6 +253,10 @@ impl<M: ServiceManager> Daemon<M> {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
         self.telemetry.fact(&fact, &self.healer);
+        self.inspected.outdate(&fact);
+        if Inspections::is_outdated_by(&fact) {
+            self.disturbed_at = Instant::now();
+        }
         // Calls first: the log can wait, a worker that is down should not.
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
@@ -283,7 +292,12 @@ impl<M: ServiceManager> Daemon<M> {
             Action::Inspect { unit, id, detail } => {
                 let (manager, context) = (self.manager.clone(), &self.setup.context);
                 let rivals = context.selector.rival_checkouts(&context.registry, &unit);
+                let decides = id.purpose == Purpose::Attempt;
+                let known = decides.then(|| self.inspected.take(&unit, detail)).flatten();
                 self.inspections.spawn(async move {
+                    if let Some(seen) = known {
+                        return (unit, id, Ok(seen));
+                    }
                     let seen = match manager.inspect(&unit, detail).await {
                         Ok(seen) => Ok(checkout::inspection_spelt_as_registered(seen, rivals).await),
                         Err(error) => Err(error.to_string()),

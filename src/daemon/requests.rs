@@ -26,7 +26,7 @@ use crate::core::selector::Worker;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::text;
 use crate::core::units::{Inspection, UnitName};
-use crate::detect::refused_often;
+use crate::detect::{Inspections, refused_often};
 use crate::manager::ServiceManager;
 
 /// Maximum number of waiting requests; further senders wait.
@@ -106,6 +106,8 @@ pub(super) struct Gauges {
 pub(super) struct HealCommand {
     /// The units, in order.
     pub units: Vec<UnitName>,
+    /// What was seen of them a moment ago.
+    pub inspections: Inspections,
     /// Those of them that are up but refuse their health probe.
     pub silent: Vec<UnitName>,
     /// How long they have to stay up.
@@ -209,7 +211,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.subscribers.retain(|subscriber| !subscriber.units.is_empty());
     }
 
-    fn heal(&mut self, HealCommand { units, silent, prove, updates, begun }: HealCommand) {
+    fn heal(&mut self, HealCommand { units, inspections, silent, prove, updates, begun }: HealCommand) {
         // The set of workers may have changed since the request was made.
         let (units, strangers): (Vec<_>, Vec<_>) =
             units.into_iter().partition(|unit| self.healer.worker_of(unit).is_some());
@@ -220,6 +222,8 @@ impl<M: ServiceManager> Daemon<M> {
         }
         self.subscribers.push(HealSubscriber { units: units.iter().cloned().collect(), updates });
         drop(begun.send(strangers));
+        self.inspected = inspections;
+        self.inspected.forget_before(self.disturbed_at);
         self.observe(Fact::Heal(units.clone()));
         if let Some(time) = prove {
             for unit in &units {

@@ -5,6 +5,7 @@
 //! are judged by the same rules.
 
 mod inquiry;
+mod inspections;
 mod preview;
 pub mod probe;
 pub mod references;
@@ -33,6 +34,7 @@ use crate::core::target::{self, UnknownTarget};
 use crate::core::units::{ActiveState, Detail, Inspection, Location, UnitName, UnitStatus};
 use crate::detect::probe::probe;
 use crate::manager::{ManagerError, ServiceManager};
+pub(crate) use inspections::Inspections;
 
 /// Maximum time of [`Detector::enrich`] for all workers together.
 pub(crate) const ENRICH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -179,7 +181,7 @@ impl<M: ServiceManager> Detector<M> {
     /// # }
     /// ```
     pub async fn detect(&self) -> Result<Vec<UnhealthyWorker>, ManagerError> {
-        let healer = inquiry::judge(self).await?;
+        let (healer, _) = inquiry::judge(self).await?;
         Ok(healer.reports(Timestamp::default()).iter().filter_map(WorkerReport::unhealthy).collect())
     }
 
@@ -188,8 +190,9 @@ impl<M: ServiceManager> Detector<M> {
     /// # Errors
     ///
     /// If the service manager cannot be reached or does not answer.
-    async fn find(&self, units: &[UnitName]) -> Result<Findings, ManagerError> {
+    async fn find(&self, units: &[UnitName]) -> Result<(Findings, Inspections), ManagerError> {
         let named: HashSet<&UnitName> = units.iter().collect();
+        let asked_at = Instant::now();
         let mut inspections = Vec::new();
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS));
         for status in self.manager.list().await? {
@@ -207,23 +210,27 @@ impl<M: ServiceManager> Detector<M> {
                     None => None,
                 };
                 let seen = this.inspect(&unit, detail).await;
-                (unit, seen, refuses)
+                (unit, detail, seen, refuses)
             }));
         }
-        let mut findings = Findings::default();
+        let (mut findings, mut made) = (Findings::default(), Inspections::default());
         for inspection in inspections {
-            let Ok((unit, seen, refuses)) = inspection.await else { continue };
-            self.judge(&unit, &seen?, refuses.as_deref(), &mut findings);
+            let Ok((unit, detail, seen, refuses)) = inspection.await else { continue };
+            let seen = seen?;
+            self.judge(&unit, &seen, refuses.as_deref(), &mut findings);
+            made.add(unit, asked_at, detail, seen);
         }
         findings.unhealthy.sort_by_cached_key(order);
         findings.shown.sort_by_cached_key(|shown| order(&shown.worker));
-        Ok(findings)
+        Ok((findings, made))
     }
 
     /// Inspects a named unit, and probes it if it is up.
     fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
         let Context { selector, registry, policy, .. } = &self.context;
-        let detail = Detail { file: status.active == ActiveState::Inactive, ..Detail::default() };
+        // The healer wants to know its file before it starts it.
+        let is_down = matches!(status.active, ActiveState::Inactive | ActiveState::Failed);
+        let detail = Detail { file: is_down, ..Detail::default() };
         let Resolution::Worker(worker) = selector.resolve(registry, &status.name) else { return (detail, None) };
         let question = policy.probe_of(registry, &worker).filter(|_| status.active.is_up());
         let site = registry.site(&worker.site).filter(|_| worker.worktree.is_none());
@@ -317,24 +324,26 @@ impl<M: ServiceManager> Detector<M> {
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
     pub async fn plan(&self, targets: &[String]) -> Result<Plan, PlanError> {
+        Ok(self.plan_to_heal(targets).await?.0)
+    }
+
+    /// What to heal, as [`plan`](Self::plan), with the inspections that show it.
+    pub(crate) async fn plan_to_heal(&self, targets: &[String]) -> Result<(Plan, Inspections), PlanError> {
         if targets.is_empty() {
-            return Ok(inquiry::judge(self).await?.plan(Timestamp::default()));
+            let (healer, inspections) = inquiry::judge(self).await?;
+            return Ok((healer.plan(Timestamp::default()), inspections));
         }
         let workers = self.workers().await?;
         let targets = self.context.selector.by_own_names(targets);
         Ok(self.plan_for(&target::select(&targets, &workers)?).await?)
     }
 
-    /// What to heal of these named workers.
-    ///
-    /// # Errors
-    ///
-    /// If the service manager cannot be reached.
-    pub async fn plan_for(&self, units: &[UnitName]) -> Result<Plan, ManagerError> {
-        let Findings { unhealthy, shown, refused } = self.find(units).await?;
+    /// What to heal of these named workers, with the inspections that show it.
+    pub(crate) async fn plan_for(&self, units: &[UnitName]) -> Result<(Plan, Inspections), ManagerError> {
+        let (Findings { unhealthy, shown, refused }, inspections) = self.find(units).await?;
         let refused = refused.into_iter().chain(shown);
         let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }).collect();
-        Ok(Plan { unhealthy, refused, ..Plan::default() })
+        Ok((Plan { unhealthy, refused, ..Plan::default() }, inspections))
     }
 
     /// The last line that a unit has logged, if it is found in time.

@@ -17,7 +17,7 @@ use crate::core::event::{Event, Phase};
 use crate::core::target;
 use crate::core::units::UnitName;
 use crate::daemon::requests::{DaemonRequest, HealCommand, HealUpdate};
-use crate::detect::Detector;
+use crate::detect::{Detector, Inspections};
 use crate::http::request::{Rejection, duration};
 use crate::http::sse::stream;
 use crate::manager::ServiceManager;
@@ -34,19 +34,19 @@ pub(super) async fn heal<M: ServiceManager>(
         return Err(unread(&why));
     }
     let detector = state.detector().await?;
-    let mut plan = if request.targets.is_empty() {
+    let (mut plan, inspections) = if request.targets.is_empty() {
         // The healer knows best what to heal.
-        state.ask(DaemonRequest::Plan).await?
+        (state.ask(DaemonRequest::Plan).await?, Inspections::default())
     } else {
         let workers = state.ask(DaemonRequest::Covered).await?;
         let targets = detector.context.selector.by_own_names(&request.targets);
         let units = target::select(&targets, &workers)?;
-        let mut plan = detector.plan_for(&units).await?;
+        let (mut plan, inspections) = detector.plan_for(&units).await?;
         // Workers that are coming up already are waited for.
         let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
         plan.unhealthy.extend(under_way);
-        plan
+        (plan, inspections)
     };
     counts::of_plan(&detector.manager, &mut plan).await;
     if request.dry_run {
@@ -58,8 +58,9 @@ pub(super) async fn heal<M: ServiceManager>(
     let (updates, events) = mpsc::unbounded_channel();
     let silent = plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable);
     let silent = silent.map(|worker| worker.unit.clone()).collect();
+    let units = batch.units().to_vec();
     let strangers = state
-        .ask(|begun| DaemonRequest::Heal(HealCommand { units: batch.units().to_vec(), silent, prove, updates, begun }))
+        .ask(|begun| DaemonRequest::Heal(HealCommand { units, inspections, silent, prove, updates, begun }))
         .await?;
     let (frames, body) = mpsc::channel(MAX_UNSENT_FRAMES);
     tokio::spawn(tell(detector, plan, batch, strangers, events, frames));
