@@ -31,8 +31,8 @@ demo: packages
 SIMULATION := $(CARGO) test --profile sim --locked --package workerheal-core --test simulation --
 
 test: packages
-	@tests/mcp/install-client.sh $(TARGET)
-	@tests/dashboard/fetch-axe.sh $(TARGET)/tmp
+	@tests/it/mcp/install-client.sh $(TARGET)
+	@tests/it/dashboard/fetch-axe.sh $(TARGET)/tmp
 	$(CARGO) test --workspace --locked
 	$(SIMULATION) --nocapture no_law
 
@@ -56,10 +56,10 @@ fuzz:
 	done
 
 chaos: packages
-	WORKERHEAL_CHAOS=all $(CARGO) test --locked --test faults -- --nocapture killed::
+	WORKERHEAL_CHAOS=all $(CARGO) test --locked --test it -- --nocapture faults::killed::
 
 soak: packages
-	WORKERHEAL_SOAK=$${WORKERHEAL_SOAK:-3600} $(CARGO) test --locked --test faults -- --nocapture soak::
+	WORKERHEAL_SOAK=$${WORKERHEAL_SOAK:-3600} $(CARGO) test --locked --test it -- --nocapture faults::soak::
 
 booted:
 	$(CARGO) build --locked --quiet --bin workerheal
@@ -95,7 +95,7 @@ public-api:
 	@.ci/public-api.sh
 
 # What is not for Linux only compiles for macOS: only a machine that has Rust's library for it can tell
-# (rustup target add aarch64-apple-darwin); tests/platform.rs looks for what would not on any other.
+# (rustup target add aarch64-apple-darwin); tests/it/platform.rs looks for what would not on any other.
 macos:
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/aarch64-apple-darwin" ]; then \
 		$(CARGO) check --locked --quiet --target aarch64-apple-darwin --package workerheal --package workerheal-launchd; \

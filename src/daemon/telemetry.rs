@@ -107,7 +107,7 @@ mod tests {
     fn of_ever_more_workers_not_ever_more_is_remembered_and_of_those_known_nothing_is_lost() {
         let mut telemetry = Telemetry::new(Arc::new(Metrics::new()));
         let mut tell = |unit: usize| {
-            telemetry.event(&Event { unit: UnitName::parse(&unit.to_string()).ok(), ..Event::new(Phase::Detected) })
+            telemetry.event(&Event { unit: UnitName::parse(&unit.to_string()).ok(), ..Event::new(Phase::Detected) });
         };
         (0..MAX_REMEMBERED).for_each(&mut tell);
         tell(0);

@@ -118,7 +118,7 @@ impl Actions {
     pub fn measure(&mut self, unit: UnitName) {
         let options = self.options.clone();
         self.tasks.spawn(async move {
-            let usage = async { DaemonClient::connect(&options).await?.usage(unit.as_str()).await }.await;
+            let usage = async { DaemonClient::connect(&options).await?.usage(unit.short()).await }.await;
             // An earlier daemon does not know the question, and others have failed by the next one.
             Done::Measured(unit, usage.ok(), Instant::now())
         });
