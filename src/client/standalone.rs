@@ -64,7 +64,7 @@ impl<M: ServiceManager> Standalone<M> {
         &self.detector
     }
 
-    /// Every covered worker, whatever its state: see [`Detector::workers`].
+    /// Every covered worker in any state: see [`Detector::workers`].
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ pub struct Healing<'a, M> {
     healer: Healer,
     start_timeout: Duration,
     origin: Instant,
-    /// When to request a list, whatever was signalled.
+    /// When to request a list, signals or not.
     refresh: Instant,
     /// The inspections of the plan.
     inspected: Inspections,

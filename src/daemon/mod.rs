@@ -1,6 +1,6 @@
 //! The daemon: turns what happens into facts, and the healer's actions into calls.
 //!
-//! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets [`Healer::observe`]
+//! One loop owns all state. It waits for the next input, makes a [`Fact`] of it, lets [`Healer::observe`]
 //! decide, and performs the actions. Nothing in the loop blocks: inspections run as tasks, starts and lists belong to
 //! the manager, events are written by [`log`], [`requests`] are answered, [`telemetry`] is recorded. A panic anywhere
 //! ends the process, so that its own service manager restarts it.
@@ -179,7 +179,7 @@ pub async fn wait_for_turn(socket: &Path) {
     }
 }
 
-/// Opens the API. Without it, healing works all the same.
+/// Opens the API. Healing works without it.
 fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Option<Api> {
     Api::start(parts).inspect_err(|error| tracing::error!("no request can be answered, healing goes on: {error}")).ok()
 }

@@ -100,7 +100,7 @@ pub struct Detector<M> {
 }
 
 impl<M: ServiceManager> Detector<M> {
-    /// Every covered worker, whatever its state. If a unit's name is ambiguous, the manager is asked for its directory.
+    /// Every covered worker in any state. If a unit's name is ambiguous, the manager is asked for its directory.
     ///
     /// # Errors
     ///

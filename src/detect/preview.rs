@@ -15,7 +15,7 @@ use crate::core::units::{ActiveState, Detail, UnitName};
 use crate::manager::ServiceManager;
 
 impl<M: ServiceManager> Detector<M> {
-    /// The plan, with those taken out of it whose start would be refused now.
+    /// The plan without the workers whose start would be refused now; these are listed as refused.
     pub async fn preview(&self, mut plan: Plan) -> Plan {
         let planned: HashSet<UnitName> = plan.unhealthy.iter().map(|worker| worker.unit.clone()).collect();
         let planned = Arc::new(planned);

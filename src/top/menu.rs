@@ -60,7 +60,7 @@ impl Question {
         Self { title: "Resume all", text, yes: "resume", effect: Effect::Resume(Target::everything()) }
     }
 
-    /// Whether to heal so many workers.
+    /// Whether to heal this many workers.
     pub fn heal_all(count: usize) -> Self {
         let workers = if count == 1 { "worker" } else { "workers" };
         let text = format!("Heal {count} unhealthy {workers} now, without waiting for the next attempt?");

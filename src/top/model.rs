@@ -187,7 +187,7 @@ impl Model {
         self.keep_selection();
     }
 
-    /// Adds an event. Events of units that are no longer workers are shown all the same.
+    /// Adds an event. Events of units that are no longer workers are shown, too.
     pub fn happened(&mut self, event: Event) {
         if std::mem::take(&mut self.gap) {
             self.known_from = event.time;

@@ -19,7 +19,7 @@ pub(super) enum Phase {
     Held(Refusal),
     /// The start job is under way.
     Starting,
-    /// It is coming up, for whatever reason, and has to stay up for `stable_after`. While the manager restarts it
+    /// It is coming up for any reason, and has to stay up for `stable_after`. While the manager restarts it
     /// automatically it stays in this phase.
     Proving,
     /// The inspection at the end of the proving time is under way.
@@ -118,7 +118,7 @@ pub(super) struct Incident {
     /// Whether its work is done once it has ended (`Type=oneshot`).
     pub oneshot: bool,
     pub trigger: Trigger,
-    /// A person requested it and is to be informed of the result, whatever brought it about.
+    /// A person requested it, and gets the result in any case.
     pub awaited: bool,
     /// It is known from before this daemon started, and its wait continues.
     pub restored: bool,

@@ -1,4 +1,4 @@
-//! Letters between the manager and the healer: what is on its way, and when it is delivered.
+//! Messages between the manager and the healer, with their latency and their faults.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::World;
 use crate::model::{ActiveState, JobResult, Signal};
 use crate::scenario::{Kind, SECOND};
 
-/// Something on its way.
+/// A message under way.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "each is boxed by the post")]
 pub enum Message {
@@ -25,19 +25,19 @@ pub enum Message {
     Tell(Fact),
     /// The result of a start job.
     Ended(usize, u64, JobResult),
-    /// The end of a start, as the connection to the manager makes it out, and which start that was.
+    /// The end of a start, as the connection to the manager reports it, and the number of the start.
     Finished(usize, Outcome),
     /// A start takes too long.
     Late(usize, u64),
 }
 
-/// A letter with the time of its delivery; of those for the same time the first one written comes first.
+/// A message with the time of its delivery; messages for the same time are delivered in the order of sending.
 pub(super) struct Envelope {
     pub(super) at: Duration,
     pub(super) number: u64,
-    /// Letters of a lost connection, or to a daemon that is gone, are not delivered.
+    /// Messages of a lost connection, or to a daemon that is gone, are not delivered.
     pub(super) connection: u32,
-    /// Boxed, as the heap moves its entries about.
+    /// Boxed, as the heap moves its entries.
     pub(super) message: Box<Message>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct LastSignals {
 }
 
 impl World {
-    /// How long a letter takes.
+    /// The latency of the next message.
     fn latency(&mut self) -> Duration {
         if self.people.slow_until > self.now {
             return Duration::from_millis(self.chance.u64(100..5_000));
@@ -86,7 +86,7 @@ impl World {
         self.send_at(at, message);
     }
 
-    /// When a letter arrives that is sent now and not disturbed.
+    /// When a message that is sent now arrives, unless it is disturbed.
     fn in_turn(&mut self) -> Duration {
         self.in_order = (self.now + self.latency()).max(self.in_order);
         self.in_order
@@ -94,16 +94,16 @@ impl World {
 
     pub fn send_at(&mut self, at: Duration, message: Message) {
         let message = Box::new(message);
-        self.letters += 1;
-        self.mailbox.push(Reverse(Envelope { at, number: self.letters, connection: self.connection, message }));
+        self.sent += 1;
+        self.mailbox.push(Reverse(Envelope { at, number: self.sent, connection: self.connection, message }));
     }
 
-    /// Signals of the manager become letters; some are lost, late or come twice.
+    /// Sends the signals of the manager as messages; some are lost, late or repeated.
     pub(super) fn collect_signals(&mut self) {
         if !self.manager.has_signals() {
             return;
         }
-        // In doubt signals are not listened to: a list says what they said, but not in which order.
+        // In doubt, signals are ignored: a list has their content, but not their order.
         let is_quiet = self.people.noisy_until <= self.now && !self.laws.frozen;
         let is_watched = self.alive && self.connected && is_quiet;
         let is_watched = std::array::from_fn(|unit| is_watched && self.people.covers(unit));
@@ -124,7 +124,7 @@ impl World {
             if let Signal::UnitRemoved(unit) = signal
                 && !self.manager.model.unit(unit).is_in_memory()
             {
-                // What the manager has forgotten begins anew.
+                // A unit that the manager has unloaded has no history.
                 self.laws.units[unit.0].forgiven += 1;
             }
             if !(self.alive && self.connected) {
@@ -133,8 +133,8 @@ impl World {
             let Some(message) = self.manager.message(&signal, &self.names) else { continue };
             let may_be_disturbed =
                 !matches!(message, Message::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
-            // The stop of a unit that was down already is told by the end of the job and by nothing
-            // else. It can be lost; that it comes in its order has to be relied on, and D-Bus promises it.
+            // Only the end of the job reports the stop of a unit that was down already. It can be lost, but its order has to
+            // be relied on, which D-Bus promises.
             let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_)));
             let may_be_moved = may_be_disturbed && !is_job_done;
             if is_job_done
@@ -174,8 +174,7 @@ impl World {
         }
     }
 
-    /// Sends a signal of a unit. Those of its state may overtake each other, but not the end of a job, which stays
-    /// where it was between them.
+    /// Sends a signal of a unit. Signals of its state may overtake each other, but not the end of a job.
     fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, message: Message) {
         let last = &mut self.last_signals[unit];
         let at = at.max(if is_job_done { last.any } else { last.job_done });
