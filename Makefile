@@ -9,7 +9,7 @@
 # make test-releases  the same on Debian 11, 12, 13 and testing, each with its systemd (as root); RELEASES="trixie" is one
 # make bench    all measurements, about 40 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
 # make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
-# make lint     formatting, clippy, documentation, dependencies
+# make lint     formatting, clippy, documentation, dependencies, public API
 # make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
 # make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
 # make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
@@ -20,7 +20,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary dist check-dist test-package install install-files packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist check-dist test-package install install-files packages
 
 # What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
@@ -31,8 +31,8 @@ demo: packages
 SIMULATION := $(CARGO) test --profile sim --locked --package workerheal-core --test simulation --
 
 test: packages
-	@tests/mcp/install-client.sh $(TARGET)
-	@tests/dashboard/fetch-axe.sh $(TARGET)/tmp
+	@tests/it/mcp/install-client.sh $(TARGET)
+	@tests/it/dashboard/fetch-axe.sh $(TARGET)/tmp
 	$(CARGO) test --workspace --locked
 	$(SIMULATION) --nocapture no_law
 
@@ -56,10 +56,10 @@ fuzz:
 	done
 
 chaos: packages
-	WORKERHEAL_CHAOS=all $(CARGO) test --locked --test faults -- --nocapture killed::
+	WORKERHEAL_CHAOS=all $(CARGO) test --locked --test it -- --nocapture faults::killed::
 
 soak: packages
-	WORKERHEAL_SOAK=$${WORKERHEAL_SOAK:-3600} $(CARGO) test --locked --test faults -- --nocapture soak::
+	WORKERHEAL_SOAK=$${WORKERHEAL_SOAK:-3600} $(CARGO) test --locked --test it -- --nocapture faults::soak::
 
 booted:
 	$(CARGO) build --locked --quiet --bin workerheal
@@ -85,13 +85,17 @@ bench: packages
 bench-compare:
 	$(CARGO) bench --locked --bench system -- compare $(BEFORE)
 
-lint: deny macos
+lint: deny macos public-api
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
 
+# What of the libraries other programs can use, compared with docs/public-api (installs cargo-public-api).
+public-api:
+	@.ci/public-api.sh
+
 # What is not for Linux only compiles for macOS: only a machine that has Rust's library for it can tell
-# (rustup target add aarch64-apple-darwin); tests/platform.rs looks for what would not on any other.
+# (rustup target add aarch64-apple-darwin); tests/it/platform.rs looks for what would not on any other.
 macos:
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/aarch64-apple-darwin" ]; then \
 		$(CARGO) check --locked --quiet --target aarch64-apple-darwin --package workerheal --package workerheal-launchd; \

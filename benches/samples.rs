@@ -12,7 +12,7 @@ use workerheal::core::units::{ActiveState, Inspection, LoadState, ServiceResult,
 use workerheal::files::sites_yaml;
 use zbus::{Message, ObjectPath, Variant};
 
-/// The text of a registry with so many sites, as Lerd writes it.
+/// The text of a registry with this many sites, as Lerd writes it.
 pub fn registry(sites: usize) -> String {
     let mut text = "sites:\n".to_owned();
     for site in 0..sites {
@@ -29,7 +29,7 @@ pub fn sites(count: usize) -> Registry {
     sites_yaml::parse(registry(count).as_bytes()).unwrap_or_default()
 }
 
-/// So many healthy workers, each of a site of its own.
+/// This many healthy workers, each of a site of its own.
 pub fn units(count: usize) -> Vec<UnitStatus> {
     let name = |site: usize| UnitName::parse(&format!("lerd-queue-site{site:05}")).ok();
     let status = |name: UnitName| UnitStatus {

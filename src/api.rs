@@ -238,8 +238,8 @@ pub struct StoppedWorker {
     /// The git worktree that it serves, if it is one's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
-    /// Its unit, without `.service`.
-    pub unit: String,
+    /// Its unit; in JSON without `.service`.
+    pub unit: UnitName,
     /// The unit has no file: it was transient, and is gone now that it is down.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
@@ -269,7 +269,7 @@ impl StoppedWorker {
             site: worker.site.clone(),
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
-            unit: unit.short().to_owned(),
+            unit: unit.clone(),
             gone: false,
             enabled: true,
         }

@@ -22,27 +22,40 @@
 //! | `UnhealthyWorker`, `Event`, `Failure` | [`UnhealthyWorker`], [`Event`], [`Failure`], with the same JSON |
 //! | `Result`, `Summary` | [`Report`], which displays as the summary |
 //!
+//! # What to use
+//!
+//! - [`connect`] returns a [`Standalone`], which detects and heals through the service manager, without a daemon.
+//! - [`Access`] goes through the daemon if one is running, and is what the commands use.
+//! - [`DaemonClient`] is a client of the daemon: its status, its workers, its stream of events, pauses. [`api`] has the
+//!   values that it exchanges.
+//! - [`core`] has the decisions, without I/O: drive its [`Healer`](core::healer::Healer) with facts of your own.
+//!
+//! [`examples/`](https://github.com/workerheal/workerheal/tree/main/examples) has a program for each of the first three.
+//!
 //! # Structure
 //!
 //! Each module depends only on those below it:
 //!
-//! - [`cli`]: one thin file for each command; beside it the optional surfaces: the terminal (`top`), the web page
+//! - `cli`: one thin file for each command; beside it the optional surfaces: the terminal (`top`), the web page
 //!   (`dashboard`), the tools for assistants (`mcp`).
 //! - [`client`] performs one operation, [`daemon`] is the service; [`api`] is their protocol, `http` limits and reads
-//!   requests, [`detect`] finds unhealthy workers for both. [`install`] installs the service.
-//! - `checkout`: compares directories by identity; `frameworks`: Lerd's definitions of health probes; [`text`]: colours
+//!   requests, [`detect`] finds unhealthy workers for both. `install` installs the service.
+//! - `checkout`: compares directories by identity; `frameworks`: Lerd's definitions of health probes; `text`: colours
 //!   and layout.
-//! - [`setup`], [`files`], [`logging`], [`manager`]: everything that touches the operating system.
+//! - [`setup`], [`files`], `logging`, [`manager`]: everything that touches the operating system.
 //! - [`core`]: the decisions.
+//!
+//! The modules that are not linked here are public for the program and its tests only, or private.
 
 pub mod api;
 mod blocking;
 mod checkout;
+#[doc(hidden)]
 pub mod cli;
 pub mod client;
 pub mod daemon;
 #[cfg(feature = "dashboard")]
-pub mod dashboard;
+mod dashboard;
 mod deadline;
 pub mod detect;
 pub mod files;
@@ -50,15 +63,19 @@ mod frameworks;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod http;
+#[doc(hidden)]
 pub mod install;
 mod log_file;
+#[doc(hidden)]
 pub mod logging;
 pub mod manager;
 #[cfg(feature = "mcp")]
 mod mcp;
 pub mod setup;
+#[doc(hidden)]
 pub mod text;
 #[cfg(feature = "top")]
+#[doc(hidden)]
 pub mod top;
 
 pub use workerheal_core as core;

@@ -35,18 +35,18 @@ pub fn unit(prefix: &str, number: usize) -> String {
     format!("{prefix}-queue{}-site{:05}.service", number % TO_A_SITE, number / TO_A_SITE)
 }
 
-/// The names of so many workers.
+/// The names of this many workers.
 pub fn units(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| unit(prefix, number)).collect()
 }
 
 impl Stage {
-    /// A stage with so many of workerheal's workers, all up, and a registry with their sites.
+    /// A stage with this many workers, all up, and a registry with their sites.
     pub fn with_workers(count: usize) -> anyhow::Result<Self> {
         Self::with_room(count, 0)
     }
 
-    /// The same, with sites in the registry for so many workers more.
+    /// The same, with sites in the registry for this many more workers.
     pub fn with_room(count: usize, further: usize) -> anyhow::Result<Self> {
         let sandbox = Sandbox::start()?;
         let staff = Staff::of(&sandbox)?;
@@ -160,7 +160,7 @@ impl Stage {
     }
 }
 
-/// So many milliseconds.
+/// In milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

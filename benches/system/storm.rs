@@ -6,7 +6,7 @@
 //! waited. CPU time is that of everything in the sandbox, from before the kills until all are up and
 //! have been logged, and of `systemctl`.
 //!
-//! Storms take turns. workerheal is started anew for each, with nothing remembered, and its log tells
+//! Storms take turns. workerheal is started again for each, with nothing remembered, and its log tells
 //! that each unit was started once.
 //!
 //! # Where the time goes
@@ -160,7 +160,7 @@ fn monotonic() -> anyhow::Result<u64> {
     Ok(u64::try_from(now.as_micros())?)
 }
 
-/// Waits until so many units are in one of the states.
+/// Waits until this many units are in one of the states.
 async fn until(client: &mut Client, what: &str, states: &[&str], done: impl Fn(usize) -> bool) -> anyhow::Result<()> {
     let begin = Instant::now();
     while !done(client.count(states, AT_ALL).await?) {

@@ -75,6 +75,7 @@ pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usi
 mod tests {
     use super::*;
     use crate::core::diagnosis::State;
+    use crate::core::units::UnitName;
 
     #[test]
     fn the_table_fits_the_terminal() {
@@ -82,7 +83,7 @@ mod tests {
             site: site.into(),
             worker: worker.into(),
             worktree: None,
-            unit: format!("lerd-{worker}-{site}"),
+            unit: UnitName::parse(&format!("lerd-{worker}-{site}")).unwrap(),
             state,
             last_error: last_error.into(),
         };

@@ -64,7 +64,7 @@ impl Events {
         term::patiently(names.learn(&daemon)).await?;
         let units = daemon.select(&self.targets).await?;
         let is_wanted =
-            |event: &Event| self.targets.is_empty() || units.iter().any(|unit: &UnitName| unit.short() == event.unit);
+            |event: &Event| self.targets.is_empty() || event.unit.as_ref().is_some_and(|unit| units.contains(unit));
 
         let (past, last) = self.past(&daemon).await?;
         let mut past: Vec<Event> = past.into_iter().filter(is_wanted).collect();
@@ -126,8 +126,7 @@ impl Events {
         if self.json {
             return term::print(format!("{}\n", serde_json::to_string(event)?));
         }
-        let event = names.in_words(event);
-        term::print(line(&event, self.follow, SystemTime::now(), style, term::width()))
+        term::print(line(event, names.of(event), self.follow, SystemTime::now(), style, term::width()))
     }
 }
 
@@ -137,7 +136,7 @@ fn as_text(time: SystemTime) -> String {
 
 /// What people call the workers of units.
 #[derive(Debug, Default)]
-struct Names(HashMap<String, String>);
+struct Names(HashMap<UnitName, String>);
 
 impl Names {
     async fn learn(&mut self, daemon: &DaemonClient) -> Result<(), DaemonError> {
@@ -147,18 +146,18 @@ impl Names {
 
     /// Asks again if the event is about a worker that is new.
     async fn learn_of(&mut self, event: &Event, daemon: &DaemonClient) -> Result<(), DaemonError> {
-        if event.unit.is_empty() || self.0.contains_key(&event.unit) { Ok(()) } else { self.learn(daemon).await }
+        let is_new = event.unit.as_ref().is_some_and(|unit| !self.0.contains_key(unit));
+        if is_new { self.learn(daemon).await } else { Ok(()) }
     }
 
-    /// The event with the worker's name in the place of its unit's.
-    fn in_words(&self, event: &Event) -> Event {
-        let unit = self.0.get(&event.unit).unwrap_or(&event.unit).clone();
-        Event { unit, ..event.clone() }
+    /// The name of the worker that the event is about; its unit's if it is unknown.
+    fn of<'a>(&'a self, event: &'a Event) -> &'a str {
+        event.unit.as_ref().and_then(|unit| self.0.get(unit)).map_or_else(|| event.unit_name(), String::as_str)
     }
 }
 
 /// An event as a line. While following, lines stay on the screen, so they have the time of day.
-fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
+fn line(event: &Event, name: &str, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let time = match event.time {
         None => String::new(),
         Some(time) if follow => time_of_day(time, true),
@@ -167,7 +166,7 @@ fn line(event: &Event, follow: bool, now: SystemTime, style: Style, width: Optio
     // `23h 59m ago`, or a time of day.
     let ahead = if follow { 9 } else { 11 };
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(ahead + 13).max(20));
-    let sentence = term::fit(&event.to_string(), room);
+    let sentence = term::fit(&event.sentence(name), room);
     let phase = format!("{:9}", event.phase.as_str());
     let phase = match event.phase {
         Phase::Healed | Phase::Recovered => style.good(phase),
@@ -189,7 +188,7 @@ mod tests {
     fn sentences_are_cut_where_there_is_no_room() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100_000);
         let event = |phase, seconds| Event {
-            unit: "the-shop-of-a-customer/queue".into(),
+            unit: UnitName::parse("lerd-queue-shop").ok(),
             time: Some(now - Duration::from_secs(seconds)),
             ..Event::new(phase)
         };
@@ -201,8 +200,10 @@ mod tests {
             Event { downtime: Some(Duration::from_secs(80)), ..event(Phase::Healed, 0) },
         ];
         for width in [60, 80, 120, 200] {
-            let lines: String =
-                events.iter().map(|event| line(event, false, now, Style::default(), Some(width))).collect();
+            let lines: String = events
+                .iter()
+                .map(|event| line(event, "the-shop-of-a-customer/queue", false, now, Style::default(), Some(width)))
+                .collect();
             assert!(lines.lines().all(|line| line.chars().count() <= width), "{lines}");
             insta::assert_snapshot!(format!("{width}"), lines);
         }

@@ -142,13 +142,14 @@ fn line(worker: &UnhealthyWorker, why: &str, style: Style) -> String {
 mod tests {
     use super::*;
     use crate::core::diagnosis::{Refusal, State};
+    use crate::core::units::UnitName;
 
     fn shown(site: &str, worker: &str, state: State, refusal: &Refusal) -> LeftAlone {
         let worker = UnhealthyWorker {
             site: site.into(),
             worker: worker.into(),
             worktree: None,
-            unit: format!("lerd-{worker}-{site}"),
+            unit: UnitName::parse(&format!("lerd-{worker}-{site}")).unwrap(),
             state,
             last_error: String::new(),
         };

@@ -61,7 +61,7 @@ impl Resume {
     async fn retried(&self, daemon: &DaemonClient, workers: &[WorkerReport]) -> Vec<String> {
         let named = daemon.select(&self.targets).await.unwrap_or_default();
         let is_meant = |worker: &&WorkerReport| {
-            let is_named = self.targets.is_empty() || named.iter().any(|unit| unit.short() == worker.unit);
+            let is_named = self.targets.is_empty() || named.contains(&worker.unit);
             worker.phase == Stage::GaveUp && is_named
         };
         workers.iter().filter(is_meant).map(WorkerReport::name).collect()
@@ -105,7 +105,7 @@ fn subject(pause: &PauseReport, workers: &[WorkerReport]) -> String {
         PauseKind::Everything => "everything".to_owned(),
         PauseKind::Site => format!("the site {}", pause.name),
         PauseKind::Unit => {
-            let worker = workers.iter().find(|worker| worker.unit == pause.name);
+            let worker = workers.iter().find(|worker| worker.unit == *pause.name);
             worker.map_or_else(|| pause.name.clone(), WorkerReport::name)
         }
     }

@@ -8,6 +8,7 @@ use super::term::{self, Style};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Failure, Phase};
 use crate::core::explain::times::rounded;
+use crate::core::units::UnitName;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -27,11 +28,11 @@ pub(super) struct Progress {
     /// Redraw in place.
     live: bool,
     /// What people call the workers of units.
-    names: HashMap<String, String>,
+    names: HashMap<UnitName, String>,
     /// Width of the longest name.
     width: usize,
     /// Workers under way, with the time of their start.
-    under_way: Vec<(String, Instant)>,
+    under_way: Vec<(UnitName, Instant)>,
     frame: usize,
     /// The number of lines to redraw.
     drawn: usize,
@@ -93,7 +94,7 @@ impl Progress {
 
     /// Records an event; returns the lines of workers that it finishes.
     fn step(&mut self, event: &Event) -> String {
-        let unit = &event.unit;
+        let Some(unit) = &event.unit else { return String::new() };
         match event.phase {
             Phase::Starting if self.is_refused(unit) => String::new(),
             Phase::Failed if self.is_refused(unit) => self.refusal(unit, &event.error),
@@ -122,27 +123,27 @@ impl Progress {
         }
     }
 
-    fn is_refused(&self, unit: &str) -> bool {
-        self.refused.iter().any(|failure| failure.worker.unit == unit)
+    fn is_refused(&self, unit: &UnitName) -> bool {
+        self.refused.iter().any(|failure| failure.worker.unit == *unit)
     }
 
-    fn refusal(&mut self, unit: &str, error: &str) -> String {
+    fn refusal(&mut self, unit: &UnitName, error: &str) -> String {
         let outcome = format!("{}: {error}", self.style.bad("not healed"));
         let line = self.line(&self.style.bad("✗"), unit, &outcome);
         self.failures.add(error, line)
     }
 
-    fn line(&self, sign: &str, unit: &str, outcome: &str) -> String {
+    fn line(&self, sign: &str, unit: &UnitName, outcome: &str) -> String {
         format!("{sign} {:width$}  {outcome}\n", self.name(unit), width = self.width)
     }
 
     /// What people call the worker.
-    fn name<'a>(&'a self, unit: &'a str) -> &'a str {
-        self.names.get(unit).map_or(unit, String::as_str)
+    fn name<'a>(&'a self, unit: &'a UnitName) -> &'a str {
+        self.names.get(unit).map_or(unit.short(), String::as_str)
     }
 
     /// Removes a worker from those under way; returns how long it was one.
-    fn finish(&mut self, unit: &str) -> Duration {
+    fn finish(&mut self, unit: &UnitName) -> Duration {
         let begun = self.under_way.iter().position(|(name, _)| name == unit).map(|at| self.under_way.remove(at).1);
         begun.map_or(Duration::ZERO, |begun| begun.elapsed())
     }
@@ -233,11 +234,11 @@ mod tests {
     }
 
     fn failed(unit: &str, error: &str) -> Event {
-        Event { unit: unit.into(), error: error.into(), ..Event::new(Phase::Failed) }
+        Event { unit: UnitName::parse(unit).ok(), error: error.into(), ..Event::new(Phase::Failed) }
     }
 
     fn healed(unit: &str) -> Event {
-        Event { unit: unit.into(), ..Event::new(Phase::Healed) }
+        Event { unit: UnitName::parse(unit).ok(), ..Event::new(Phase::Healed) }
     }
 
     /// Everything that is printed for these events.
@@ -286,7 +287,9 @@ mod tests {
     #[test]
     fn what_is_refused_is_counted_too() {
         let mut progress = progress();
-        let lines: String = ["a", "b", "c"].map(|unit| progress.refusal(unit, "the site shop is paused")).concat();
+        let lines: String = ["a", "b", "c"]
+            .map(|unit| progress.refusal(&UnitName::parse(unit).unwrap(), "the site shop is paused"))
+            .concat();
         assert_eq!(
             lines + &progress.failures.rest(),
             "✗ a  not healed: the site shop is paused\n  and 2 more for the same reason\n"

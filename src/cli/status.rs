@@ -75,7 +75,7 @@ impl Status {
         }
         let units = daemon.select(&self.targets).await?;
         let is_wanted = |worker: &&WorkerReport| {
-            let is_named = self.targets.is_empty() || units.iter().any(|unit| unit.short() == worker.unit);
+            let is_named = self.targets.is_empty() || units.contains(&worker.unit);
             let is_of_site = self.site.as_ref().is_none_or(|site| worker.site == *site);
             is_named && is_of_site && !(self.failed && worker.healthy)
         };

@@ -72,13 +72,14 @@ fn text(report: &StopReport, targets: &[String], style: Style) -> String {
 mod tests {
     use super::*;
     use crate::api::{NotStopped, StoppedWorker};
+    use crate::core::units::UnitName;
 
     fn worker(name: &str) -> StoppedWorker {
         StoppedWorker {
             site: "shop".into(),
             worker: name.into(),
             worktree: None,
-            unit: format!("lerd-{name}-shop"),
+            unit: UnitName::parse(&format!("lerd-{name}-shop")).unwrap(),
             gone: false,
             enabled: true,
         }

@@ -228,16 +228,17 @@ impl DaemonClient {
     async fn unlisted(&self, target: &str) -> Option<(UnitName, Worker)> {
         let path = format!("/v1/workers/{}/explain", escaped(target));
         let Explained { explanation, .. } = self.get(&path).await.ok()?;
-        let unit = UnitName::parse(&explanation.unit).ok()?;
         let worker = Worker { site: explanation.site, name: explanation.worker, worktree: explanation.worktree };
-        Some((unit, worker))
+        Some((explanation.unit, worker))
     }
 
     /// Every worker with the names that a target can use.
     pub(super) async fn named_workers(&self) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
-        let workers = self.workers().await?.into_iter().filter_map(|it| {
-            Some((UnitName::parse(&it.unit).ok()?, Worker { site: it.site, name: it.worker, worktree: it.worktree }))
-        });
+        let workers = self
+            .workers()
+            .await?
+            .into_iter()
+            .map(|it| (it.unit, Worker { site: it.site, name: it.worker, worktree: it.worktree }));
         Ok(workers.collect())
     }
 

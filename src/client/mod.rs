@@ -204,8 +204,8 @@ impl Access {
                     let time = humantime::parse_duration(prove).map_err(|_| ClientError::Duration(prove.clone()))?;
                     standalone.client.prove_within(time);
                 }
-                let plan = standalone.client.detector().plan(&request.targets).await?;
-                let healing = standalone.client.heal(&plan).await?;
+                let (plan, inspections) = standalone.client.detector().plan_to_heal(&request.targets).await?;
+                let healing = standalone.client.heal_inspected(&plan, inspections).await?;
                 Ok(Heal::Standalone(Box::new((plan, healing))))
             }
         }

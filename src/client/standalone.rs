@@ -14,13 +14,13 @@ use crate::core::batch::{Batch, Plan};
 use crate::core::context::Context;
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase, Report, UnhealthyWorker};
-use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Purpose, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
 use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
 use crate::deadline;
-use crate::detect::{Detector, PlanError, refused_often};
+use crate::detect::{Detector, Inspections, PlanError, refused_often};
 use crate::manager::{Changes, ManagerError, ServiceManager};
 
 /// How often the units are listed while workers are being healed.
@@ -64,7 +64,7 @@ impl<M: ServiceManager> Standalone<M> {
         &self.detector
     }
 
-    /// Every covered worker, whatever its state: see [`Detector::workers`].
+    /// Every covered worker in any state: see [`Detector::workers`].
     ///
     /// # Errors
     ///
@@ -113,11 +113,12 @@ impl<M: ServiceManager> Standalone<M> {
         if self.detector.resolve(unit).await?.is_none() {
             return Err(HealError::NotCovered(unit.clone()));
         }
-        let plan = self.detector.plan(&[unit.as_str().to_owned()]).await.map_err(|error| match error {
+        let planned = self.detector.plan_to_heal(&[unit.as_str().to_owned()]).await;
+        let (plan, inspections) = planned.map_err(|error| match error {
             PlanError::Target(_) => HealError::NotCovered(unit.clone()),
             PlanError::Manager(error) => HealError::Manager(error),
         })?;
-        let mut healing = self.heal(&plan).await?;
+        let mut healing = self.heal_inspected(&plan, inspections).await?;
         while healing.next().await.is_some() {}
         match healing.into_report().failed.pop() {
             Some(failure) => Err(HealError::Failed(failure.error)),
@@ -145,13 +146,13 @@ impl<M: ServiceManager> Standalone<M> {
     /// # }
     /// ```
     pub async fn heal_all(&mut self, mut emit: impl FnMut(Event)) -> Result<Report, ManagerError> {
-        let plan = match self.detector.plan(&[]).await {
-            Ok(plan) => plan,
+        let (plan, inspections) = match self.detector.plan_to_heal(&[]).await {
+            Ok(planned) => planned,
             Err(PlanError::Manager(error)) => return Err(error),
             // There are no targets.
-            Err(PlanError::Target(_)) => Plan::default(),
+            Err(PlanError::Target(_)) => Default::default(),
         };
-        let mut healing = self.heal(&plan).await?;
+        let mut healing = self.heal_inspected(&plan, inspections).await?;
         while let Some(event) = healing.next().await {
             emit(event);
         }
@@ -165,6 +166,15 @@ impl<M: ServiceManager> Standalone<M> {
     ///
     /// If the service manager cannot be reached.
     pub async fn heal(&mut self, plan: &Plan) -> Result<Healing<'_, M>, ManagerError> {
+        self.heal_inspected(plan, Inspections::default()).await
+    }
+
+    /// As [`heal`](Self::heal), without a second inspection of what the plan was made from a moment ago.
+    pub(crate) async fn heal_inspected(
+        &mut self,
+        plan: &Plan,
+        inspected: Inspections,
+    ) -> Result<Healing<'_, M>, ManagerError> {
         let Context { selector, policy, registry, stop_marker, saved_state } = self.detector.context.clone();
         let policy = Policy { give_up_after: Some(1), ..policy };
         let start_timeout = policy.timeout;
@@ -177,6 +187,7 @@ impl<M: ServiceManager> Standalone<M> {
             start_timeout,
             origin: Instant::now(),
             refresh: Instant::now() + LIST_INTERVAL,
+            inspected,
             inspections: VecDeque::new(),
             batch,
             begun: false,
@@ -192,8 +203,7 @@ impl<M: ServiceManager> Standalone<M> {
         healing.observe(Fact::StopMarker(stop_marker)).await;
         healing.observe(Fact::Units(list)).await;
         for worker in plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable) {
-            let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
-            for fact in refused_often(&unit, "its address") {
+            for fact in refused_often(&worker.unit, "its address") {
                 healing.observe(fact).await;
             }
         }
@@ -227,8 +237,10 @@ pub struct Healing<'a, M> {
     healer: Healer,
     start_timeout: Duration,
     origin: Instant,
-    /// When to request a list, whatever was signalled.
+    /// When to request a list, signals or not.
     refresh: Instant,
+    /// The inspections of the plan.
+    inspected: Inspections,
     /// Answered in order, so that the workers are started in order.
     inspections: VecDeque<JoinHandle<InspectionOutcome>>,
     batch: Batch,
@@ -287,13 +299,19 @@ impl<M: ServiceManager> Healing<'_, M> {
 
     async fn observe(&mut self, fact: Fact) {
         let now = Timestamp::from_origin(self.origin.elapsed());
+        self.inspected.outdate(&fact);
         for action in self.healer.observe(now, fact) {
             match action {
                 Action::Inspect { unit, id, detail } => {
+                    // A request overrules an earlier stop: no need to search for it.
+                    let detail = Detail { stop: false, ..detail };
+                    let decides = id.purpose == Purpose::Attempt;
+                    let known = decides.then(|| self.inspected.take(&unit, detail)).flatten();
                     let detector = self.client.detector.clone();
                     self.inspections.push_back(tokio::spawn(async move {
-                        // A request overrules an earlier stop: no need to search for it.
-                        let detail = Detail { stop: false, ..detail };
+                        if let Some(seen) = known {
+                            return (unit, id, Ok(seen));
+                        }
                         let seen = detector.inspect(&unit, detail).await.map_err(|error| error.to_string());
                         (unit, id, seen)
                     }));
@@ -317,13 +335,13 @@ impl<M: ServiceManager> Healing<'_, M> {
 
     /// Passes an event of the healer to the batch.
     async fn tell(&mut self, event: Event) {
-        let Ok(unit) = UnitName::parse(&event.unit) else { return };
-        let last_words = if event.phase == Phase::Failed && self.batch.awaits(&unit) {
-            self.client.detector.last_words(&unit).await
+        let Some(unit) = &event.unit else { return };
+        let last_words = if event.phase == Phase::Failed && self.batch.awaits(unit) {
+            self.client.detector.last_words(unit).await
         } else {
             None
         };
-        self.batch.tell(&event, self.healer.held_for(&unit), last_words);
+        self.batch.tell(&event, self.healer.held_for(unit), last_words);
     }
 }
 

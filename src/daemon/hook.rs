@@ -54,7 +54,10 @@ impl Hook {
             return;
         }
         let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            tracing::warn!("on_event was not run for {}: {MAX_WAITING} of its runs are waiting already", event.unit);
+            tracing::warn!(
+                "on_event was not run for {}: {MAX_WAITING} of its runs are waiting already",
+                event.unit_name()
+            );
             return;
         };
         let Ok(mut input) = serde_json::to_vec(event) else { return };
@@ -67,7 +70,7 @@ impl Hook {
         }
         // Its child processes end with it: they are in its process group.
         command.process_group(0);
-        let (running, program, unit) = (Arc::clone(&self.running), text::plain(program), event.unit.clone());
+        let (running, program, unit) = (Arc::clone(&self.running), text::plain(program), event.unit_name().to_owned());
         tokio::spawn(async move {
             let _turn = running.acquire().await;
             match timeout(COMMAND_TIMEOUT, feed(&mut command, &input)).await {

@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout};
 use super::hook::Hook;
 use super::state_writer::Ticket;
 use crate::core::event::{Event, Phase};
-use crate::core::units::UnitName;
 use crate::logging::log_event;
 use crate::manager::{Scope, ServiceManager};
 
@@ -91,8 +90,8 @@ impl EventLog {
 }
 
 async fn add_last_words(manager: &impl ServiceManager, event: &mut Event) {
-    let Ok(unit) = UnitName::parse(&event.unit) else { return };
-    if let Ok(Some(line)) = timeout(LAST_LINE_TIMEOUT, manager.last_error(&unit)).await {
+    let Some(unit) = &event.unit else { return };
+    if let Ok(Some(line)) = timeout(LAST_LINE_TIMEOUT, manager.last_error(unit)).await {
         event.error = format!("{}: {line}", event.error);
     }
 }

@@ -117,7 +117,7 @@ impl Metrics {
     pub fn event(&self, event: &Event) {
         match event.phase {
             Phase::Starting => {
-                let worker = ByWorker { site: event.site.clone(), unit: event.unit.clone() };
+                let worker = ByWorker { site: event.site.clone(), unit: event.unit_name().to_owned() };
                 self.attempts.get_or_create(&worker).inc();
             }
             Phase::Healed => drop(self.heals.get_or_create(&ByOutcome { outcome: "healed" }).inc()),
@@ -189,11 +189,16 @@ fn classic(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::units::UnitName;
 
     #[test]
     fn the_text_is_that_of_the_classic_format() {
         let metrics = Metrics::new();
-        metrics.event(&Event { site: "myapp".into(), unit: "lerd-queue-myapp".into(), ..Event::new(Phase::Starting) });
+        metrics.event(&Event {
+            site: "myapp".into(),
+            unit: UnitName::parse("lerd-queue-myapp").ok(),
+            ..Event::new(Phase::Starting)
+        });
         metrics.recovered(Duration::from_millis(18));
         let stages = Stage::ALL.map(|stage| (stage, usize::from(stage == Stage::Up)));
         let given_up = vec![("shop".to_owned(), "lerd-\"x\"".to_owned())];
@@ -215,7 +220,7 @@ mod tests {
     #[test]
     fn what_the_dashboard_and_the_rules_ask_for_is_there() {
         let metrics = Metrics::new();
-        metrics.event(&Event { unit: "x".into(), ..Event::new(Phase::Starting) });
+        metrics.event(&Event { unit: UnitName::parse("x").ok(), ..Event::new(Phase::Starting) });
         metrics.recovered(Duration::from_millis(18));
         metrics.refreshed(Duration::from_millis(1));
         let stages = Stage::ALL.map(|stage| (stage, 0));

@@ -1,6 +1,6 @@
 //! The daemon: turns what happens into facts, and the healer's actions into calls.
 //!
-//! One loop owns all state. It waits for whatever happens first, makes a [`Fact`] of it, lets [`Healer::observe`]
+//! One loop owns all state. It waits for the next input, makes a [`Fact`] of it, lets [`Healer::observe`]
 //! decide, and performs the actions. Nothing in the loop blocks: inspections run as tasks, starts and lists belong to
 //! the manager, events are written by [`log`], [`requests`] are answered, [`telemetry`] is recorded. A panic anywhere
 //! ends the process, so that its own service manager restarts it.
@@ -32,11 +32,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::checkout;
 use crate::core::event::{Event, Phase};
-use crate::core::healer::{Action, Fact, Healer, InspectionId, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, InspectionId, Purpose, Timestamp};
 use crate::core::probe::ProbeResult;
 use crate::core::selector::Aliases;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
+use crate::detect::Inspections;
 use crate::detect::probe::probe;
 use crate::files::watch::{FileEvent, Watch};
 use crate::manager::{Changes, ServiceManager};
@@ -182,7 +183,7 @@ pub async fn wait_for_turn(socket: &Path) {
     }
 }
 
-/// Opens the API. Without it, healing works all the same.
+/// Opens the API. Healing works without it.
 fn open_to_others<M: ServiceManager>(parts: Parts<M>) -> Option<Api> {
     Api::start(parts).inspect_err(|error| tracing::error!("no request can be answered, healing goes on: {error}")).ok()
 }
@@ -201,6 +202,10 @@ struct Daemon<M> {
     /// Origin of the healer's clock.
     origin: Instant,
     inspections: JoinSet<(UnitName, InspectionId, Result<Inspection, String>)>,
+    /// What was seen of units when the last heal of named workers was planned.
+    inspected: Inspections,
+    /// When something last happened to a unit, as far as is known.
+    disturbed_at: Instant,
     probes: JoinSet<(UnitName, ProbeResult)>,
     /// The aliases that the manager last reported.
     aliases: Aliases,
@@ -252,6 +257,10 @@ impl<M: ServiceManager> Daemon<M> {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
         self.telemetry.fact(&fact, &self.healer);
+        self.inspected.outdate(&fact);
+        if Inspections::is_outdated_by(&fact) {
+            self.disturbed_at = Instant::now();
+        }
         // Calls first: the log can wait, a worker that is down should not.
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
@@ -287,7 +296,12 @@ impl<M: ServiceManager> Daemon<M> {
             Action::Inspect { unit, id, detail } => {
                 let (manager, context) = (self.manager.clone(), &self.setup.context);
                 let rivals = context.selector.rival_checkouts(&context.registry, &unit);
+                let decides = id.purpose == Purpose::Attempt;
+                let known = decides.then(|| self.inspected.take(&unit, detail)).flatten();
                 self.inspections.spawn(async move {
+                    if let Some(seen) = known {
+                        return (unit, id, Ok(seen));
+                    }
                     let seen = match manager.inspect(&unit, detail).await {
                         Ok(seen) => Ok(checkout::inspection_spelt_as_registered(seen, rivals).await),
                         Err(error) => Err(error.to_string()),

@@ -26,7 +26,7 @@ use crate::core::selector::Worker;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::text;
 use crate::core::units::{Inspection, UnitName, UnitStatus};
-use crate::detect::refused_often;
+use crate::detect::{Inspections, refused_often};
 use crate::manager::ServiceManager;
 
 /// Maximum number of waiting requests; further senders wait.
@@ -108,6 +108,8 @@ pub(super) struct Gauges {
 pub(super) struct HealCommand {
     /// The units, in order.
     pub units: Vec<UnitName>,
+    /// What was seen of them a moment ago.
+    pub inspections: Inspections,
     /// Those of them that are up but refuse their health probe.
     pub silent: Vec<UnitName>,
     /// How long they have to stay up.
@@ -190,12 +192,12 @@ impl<M: ServiceManager> Daemon<M> {
         if self.subscribers.is_empty() {
             return;
         }
-        let Ok(unit) = UnitName::parse(&event.unit) else { return };
-        let held_for = self.healer.held_for(&unit);
+        let Some(unit) = &event.unit else { return };
+        let held_for = self.healer.held_for(unit);
         self.subscribers.retain(|subscriber| {
             let updates = || HealUpdate::Event(Box::new(event.clone()), held_for.cloned());
             !subscriber.updates.is_closed()
-                && (!subscriber.units.contains(&unit) || subscriber.updates.send(updates()).is_ok())
+                && (!subscriber.units.contains(unit) || subscriber.updates.send(updates()).is_ok())
         });
     }
 
@@ -212,7 +214,7 @@ impl<M: ServiceManager> Daemon<M> {
         self.subscribers.retain(|subscriber| !subscriber.units.is_empty());
     }
 
-    fn heal(&mut self, HealCommand { units, silent, prove, updates, begun }: HealCommand) {
+    fn heal(&mut self, HealCommand { units, inspections, silent, prove, updates, begun }: HealCommand) {
         for unit in &units {
             self.learn(unit);
         }
@@ -226,6 +228,8 @@ impl<M: ServiceManager> Daemon<M> {
         }
         self.subscribers.push(HealSubscriber { units: units.iter().cloned().collect(), updates });
         drop(begun.send(strangers));
+        self.inspected = inspections;
+        self.inspected.forget_before(self.disturbed_at);
         self.observe(Fact::Heal(units.clone()));
         if let Some(time) = prove {
             for unit in &units {

@@ -22,6 +22,7 @@ use crate::core::event::Event;
 use crate::core::healer::{Fact, Healer, Mode};
 use crate::core::saved_state::SavedState;
 use crate::core::selector::Aliases;
+use crate::detect::Inspections;
 use crate::files::state_file::{LoadOutcome, StateFile};
 use crate::files::watch::Watch;
 use crate::manager::ServiceManager;
@@ -70,6 +71,8 @@ impl<M: ServiceManager> Daemon<M> {
             healer,
             origin,
             inspections: JoinSet::new(),
+            inspected: Inspections::default(),
+            disturbed_at: origin,
             probes: JoinSet::new(),
             aliases: Aliases::new(),
             locator: Locator::new(),

@@ -50,7 +50,7 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// If it could not be written, or not in time; says why. Writing continues all the same.
+    /// If it could not be written, or not in time; says why. Writing continues in any case.
     pub async fn written(mut self, within: Duration) -> Result<(), String> {
         let version = self.version;
         let tried = self.progress.wait_for(|it| it.written >= version || it.tried >= version);

@@ -26,7 +26,7 @@ pub(super) struct LastTold {
 #[derive(Debug)]
 pub(super) struct Telemetry {
     metrics: Arc<Metrics>,
-    last_told: HashMap<String, LastTold>,
+    last_told: HashMap<UnitName, LastTold>,
     /// When workers that are down were seen to fail.
     failed_at: HashMap<UnitName, Instant>,
     /// When the pending list of units was requested.
@@ -76,14 +76,15 @@ impl Telemetry {
     pub fn event(&mut self, event: &Event) {
         self.metrics.event(event);
         if matches!(event.phase, Phase::Recovered | Phase::Stopped | Phase::GaveUp)
-            && let Ok(unit) = UnitName::parse(&event.unit)
+            && let Some(unit) = &event.unit
         {
-            self.failed_at.remove(&unit);
+            self.failed_at.remove(unit);
         }
-        if self.last_told.len() >= MAX_REMEMBERED && !self.last_told.contains_key(&event.unit) {
+        let Some(unit) = &event.unit else { return };
+        if self.last_told.len() >= MAX_REMEMBERED && !self.last_told.contains_key(unit) {
             self.last_told.clear();
         }
-        let last = self.last_told.entry(event.unit.clone()).or_default();
+        let last = self.last_told.entry(unit.clone()).or_default();
         last.at = Some(SystemTime::now());
         match event.phase {
             Phase::Failed => event.error.clone_into(&mut last.failure),
@@ -93,7 +94,7 @@ impl Telemetry {
     }
 
     /// The last event of a unit.
-    pub fn last_told(&self, unit: &str) -> Option<&LastTold> {
+    pub fn last_told(&self, unit: &UnitName) -> Option<&LastTold> {
         self.last_told.get(unit)
     }
 }
@@ -105,11 +106,13 @@ mod tests {
     #[test]
     fn of_ever_more_workers_not_ever_more_is_remembered_and_of_those_known_nothing_is_lost() {
         let mut telemetry = Telemetry::new(Arc::new(Metrics::new()));
-        let mut tell = |unit: usize| telemetry.event(&Event { unit: unit.to_string(), ..Event::new(Phase::Detected) });
+        let mut tell = |unit: usize| {
+            telemetry.event(&Event { unit: UnitName::parse(&unit.to_string()).ok(), ..Event::new(Phase::Detected) });
+        };
         (0..MAX_REMEMBERED).for_each(&mut tell);
         tell(0);
         assert_eq!(telemetry.last_told.len(), MAX_REMEMBERED);
-        telemetry.event(&Event { unit: "another".into(), ..Event::new(Phase::Detected) });
+        telemetry.event(&Event { unit: UnitName::parse("another").ok(), ..Event::new(Phase::Detected) });
         assert_eq!(telemetry.last_told.len(), 1);
     }
 }

@@ -13,8 +13,7 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 /// Known uptimes. Owned by the loop.
 #[derive(Debug, Default)]
 pub(super) struct Uptimes {
-    /// By the names of units without `.service`.
-    known: HashMap<String, Known>,
+    known: HashMap<UnitName, Known>,
     /// The number of queries, to distinguish answers to earlier ones.
     asked: u64,
 }
@@ -37,7 +36,7 @@ pub(super) struct UptimeQuery {
 impl Uptimes {
     /// Forgets a unit that changed, and pending answers about it.
     pub fn changed(&mut self, unit: &UnitName) {
-        self.known.remove(unit.short());
+        self.known.remove(unit);
     }
 
     /// Forgets everything.
@@ -50,7 +49,7 @@ impl Uptimes {
         self.asked += 1;
         let mut units = Vec::new();
         for unit in up {
-            let known = self.known.entry(unit.short().to_owned()).or_default();
+            let known = self.known.entry(unit.clone()).or_default();
             if known.since.is_none_or(|(_, learned)| now >= learned + MAX_AGE) {
                 known.asked = self.asked;
                 units.push(unit.clone());
@@ -62,14 +61,14 @@ impl Uptimes {
     /// Records answers, in the order of the query, except for units that have changed since.
     pub fn learn(&mut self, question: &UptimeQuery, answers: Vec<Option<SystemTime>>, now: Instant) {
         for (unit, since) in question.units.iter().zip(answers) {
-            if let Some(known) = self.known.get_mut(unit.short()).filter(|known| known.asked == question.number) {
+            if let Some(known) = self.known.get_mut(unit).filter(|known| known.asked == question.number) {
                 known.since = since.map(|since| (since, now));
             }
         }
     }
 
-    /// When the unit, named without `.service`, came up.
-    pub fn of(&self, unit: &str) -> Option<SystemTime> {
+    /// When the unit came up.
+    pub fn of(&self, unit: &UnitName) -> Option<SystemTime> {
         self.known.get(unit)?.since.map(|(since, _)| since)
     }
 }
@@ -84,9 +83,9 @@ mod tests {
         let (since, now) = (SystemTime::UNIX_EPOCH, Instant::now());
         let mut uptimes = Uptimes::default();
         let question = uptimes.unknown([&unit].into_iter(), now);
-        assert_eq!((question.units.len(), uptimes.of(unit.short())), (1, None));
+        assert_eq!((question.units.len(), uptimes.of(&unit)), (1, None));
         uptimes.learn(&question, vec![Some(since)], now);
-        assert_eq!(uptimes.of(unit.short()), Some(since));
+        assert_eq!(uptimes.of(&unit), Some(since));
         assert!(uptimes.unknown([&unit].into_iter(), now).units.is_empty());
         assert_eq!(uptimes.unknown([&unit].into_iter(), now + MAX_AGE).units.len(), 1);
 
@@ -94,11 +93,11 @@ mod tests {
         let earlier = uptimes.unknown([&unit].into_iter(), now);
         uptimes.changed(&unit);
         uptimes.learn(&earlier, vec![Some(since)], now);
-        assert_eq!(uptimes.of(unit.short()), None, "it has changed since");
+        assert_eq!(uptimes.of(&unit), None, "it has changed since");
         let later = uptimes.unknown([&unit].into_iter(), now);
         uptimes.learn(&earlier, vec![Some(since)], now);
-        assert_eq!(uptimes.of(unit.short()), None, "that was asked before it changed");
+        assert_eq!(uptimes.of(&unit), None, "that was asked before it changed");
         uptimes.learn(&later, vec![Some(since)], now);
-        assert_eq!(uptimes.of(unit.short()), Some(since));
+        assert_eq!(uptimes.of(&unit), Some(since));
     }
 }

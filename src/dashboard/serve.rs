@@ -1,6 +1,6 @@
 //! The handlers of the dashboard: its page, and its calls, each passed on to the daemon.
 //!
-//! Each call connects to the daemon again, so that a restart of it in between makes no difference. Every response that
+//! Each call connects to the daemon again, so that restarting the daemon in between makes no difference. Every response that
 //! is not a success is `{"error": "…"}`; 503 means that there is no daemon.
 
 use std::sync::Arc;

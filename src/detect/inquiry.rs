@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::Instant;
 
-use super::{Detector, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
+use super::{Detector, Inspections, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
 use crate::core::context::Context;
-use crate::core::healer::{Action, Fact, Healer, Mode, Purpose, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Purpose, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::probe::{ProbeAnswer, ProbeResult};
 use crate::core::selector::Resolution;
-use crate::core::units::{UnitName, UnitStatus};
+use crate::core::units::{Detail, UnitName, UnitStatus};
 use crate::manager::{ManagerError, ServiceManager, directory_is_gone};
 
-/// The healer, once it has no more questions.
+/// The healer, once it has no more questions, and the inspections that answered them.
 ///
 /// # Errors
 ///
 /// If the service manager does not answer.
-pub(super) async fn judge<M: ServiceManager>(detector: &Detector<M>) -> Result<Healer, ManagerError> {
+pub(super) async fn judge<M: ServiceManager>(detector: &Detector<M>) -> Result<(Healer, Inspections), ManagerError> {
     let list = detector.manager.list().await?;
     let suspects = with_lost_homes(detector, &list).await;
     let deaf = detector.manager.failed_sockets().await?;
@@ -50,6 +51,9 @@ async fn with_lost_homes<M: ServiceManager>(detector: &Detector<M>, list: &[Unit
 struct Inquiry<'s, M> {
     detector: &'s Detector<M>,
     healer: Healer,
+    /// When pending inspections were requested, and with which details.
+    requested: HashMap<InspectionId, (Instant, Detail)>,
+    inspections: Inspections,
     /// Pending answers to the healer, in order.
     answers: JoinSet<Result<Vec<Fact>, ManagerError>>,
     turns: Arc<Semaphore>,
@@ -62,7 +66,14 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
         let policy = Policy { max_concurrent: usize::MAX, ..policy };
         let mut healer = Healer::new(Mode::Inquiry, selector, policy, registry, fastrand::Rng::new());
         healer.restore(saved_state);
-        Self { detector, healer, answers: JoinSet::new(), turns: Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS)) }
+        Self {
+            detector,
+            healer,
+            requested: HashMap::new(),
+            inspections: Inspections::default(),
+            answers: JoinSet::new(),
+            turns: Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS)),
+        }
     }
 
     /// Passes on the list, the locations of these units, and failed sockets.
@@ -71,7 +82,7 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
         list: Vec<UnitStatus>,
         suspects: Vec<UnitName>,
         deaf: Vec<UnitName>,
-    ) -> Result<Healer, ManagerError> {
+    ) -> Result<(Healer, Inspections), ManagerError> {
         self.observe(Fact::StopMarker(self.detector.context.stop_marker));
         self.observe(Fact::Units(list));
         if !deaf.is_empty() {
@@ -92,10 +103,15 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
             // Only a panic ends a question without an answer.
             let Ok(facts) = answer else { continue };
             for fact in facts? {
+                if let Fact::Inspected(unit, id, Ok(seen)) = &fact
+                    && let Some((at, detail)) = self.requested.remove(id)
+                {
+                    self.inspections.add(unit.clone(), at, detail, seen.clone());
+                }
                 self.observe(fact);
             }
         }
-        Ok(self.healer)
+        Ok((self.healer, self.inspections))
     }
 
     fn ask(&mut self, question: impl Future<Output = Result<Vec<Fact>, ManagerError>> + Send + 'static) {
@@ -112,6 +128,7 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
                 // Not needed here.
                 Action::Inspect { id, .. } if matches!(id.purpose, Purpose::Baseline | Purpose::Uptime) => {}
                 Action::Inspect { unit, id, detail } => {
+                    self.requested.insert(id, (Instant::now(), detail));
                     let detector = self.detector.clone();
                     self.ask(async move {
                         let seen = detector.inspect(&unit, detail).await?;

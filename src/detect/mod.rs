@@ -5,6 +5,7 @@
 //! are judged by the same rules.
 
 mod inquiry;
+mod inspections;
 mod named;
 mod preview;
 pub mod probe;
@@ -33,6 +34,7 @@ use crate::core::target::{self, UnknownTarget};
 use crate::core::units::{ActiveState, Detail, Inspection, Location, UnitName, UnitStatus};
 use crate::detect::probe::probe;
 use crate::manager::{ManagerError, ServiceManager};
+pub(crate) use inspections::Inspections;
 
 /// Maximum time of [`Detector::enrich`] for all workers together.
 pub(crate) const ENRICH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -74,7 +76,7 @@ fn says_why(state: State) -> bool {
 
 /// The order of lists: by site, then worker.
 fn order(worker: &UnhealthyWorker) -> (String, String, String) {
-    (worker.site.clone(), worker.worker.clone(), worker.unit.clone())
+    (worker.site.clone(), worker.worker.clone(), worker.unit.short().to_owned())
 }
 
 /// Why there is no plan.
@@ -98,7 +100,7 @@ pub struct Detector<M> {
 }
 
 impl<M: ServiceManager> Detector<M> {
-    /// Every covered worker, whatever its state. If a unit's name is ambiguous, the manager is asked for its directory.
+    /// Every covered worker in any state. If a unit's name is ambiguous, the manager is asked for its directory.
     ///
     /// # Errors
     ///
@@ -179,7 +181,7 @@ impl<M: ServiceManager> Detector<M> {
     /// # }
     /// ```
     pub async fn detect(&self) -> Result<Vec<UnhealthyWorker>, ManagerError> {
-        let healer = inquiry::judge(self).await?;
+        let (healer, _) = inquiry::judge(self).await?;
         Ok(healer.reports(Timestamp::default()).iter().filter_map(WorkerReport::unhealthy).collect())
     }
 
@@ -188,7 +190,12 @@ impl<M: ServiceManager> Detector<M> {
     /// # Errors
     ///
     /// If the service manager cannot be reached or does not answer.
-    async fn find(&self, targets: &[String], named: &[(UnitName, Worker)]) -> Result<Findings, ManagerError> {
+    async fn find(
+        &self,
+        targets: &[String],
+        named: &[(UnitName, Worker)],
+    ) -> Result<(Findings, Inspections), ManagerError> {
+        let asked_at = Instant::now();
         let mut inspections = Vec::new();
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS));
         let listed = self.manager.list().await?;
@@ -207,26 +214,29 @@ impl<M: ServiceManager> Detector<M> {
                     None => None,
                 };
                 let seen = this.inspect(&unit, detail).await;
-                (unit, named_itself, seen, refuses)
+                (unit, named_itself, detail, seen, refuses)
             }));
         }
-        let mut findings = Findings::default();
+        let (mut findings, mut made) = (Findings::default(), Inspections::default());
         for inspection in inspections {
-            let Ok((unit, named_itself, seen, refuses)) = inspection.await else { continue };
+            let Ok((unit, named_itself, detail, seen, refuses)) = inspection.await else { continue };
             let seen = seen?;
             if named_itself || !rests_disabled(&seen) {
                 self.judge(&unit, &seen, refuses.as_deref(), &mut findings);
             }
+            made.add(unit, asked_at, detail, seen);
         }
         findings.unhealthy.sort_by_cached_key(order);
         findings.shown.sort_by_cached_key(|shown| order(&shown.worker));
-        Ok(findings)
+        Ok((findings, made))
     }
 
     /// What to inspect of a named unit, and how to probe it if it is up.
     fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
         let Context { selector, registry, policy, .. } = &self.context;
-        let detail = Detail { file: status.active == ActiveState::Inactive, restarts: true, ..Detail::default() };
+        // The healer wants to know its file before it starts it.
+        let is_down = matches!(status.active, ActiveState::Inactive | ActiveState::Failed);
+        let detail = Detail { file: is_down, restarts: true, ..Detail::default() };
         let Resolution::Worker(worker) = selector.resolve(registry, &status.name) else { return (detail, None) };
         let question = policy.probe_of(registry, &worker).filter(|_| status.active.is_up());
         let site = registry.site(&worker.site).filter(|_| worker.worktree.is_none());
@@ -243,7 +253,7 @@ impl<M: ServiceManager> Detector<M> {
             site: worker.site.clone(),
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
-            unit: unit.short().to_owned(),
+            unit: unit.clone(),
             state,
             last_error: String::new(),
         };
@@ -272,8 +282,7 @@ impl<M: ServiceManager> Detector<M> {
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES));
         let mut searches = JoinSet::new();
         for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| says_why(worker.state)) {
-            let Ok(unit) = UnitName::parse(&worker.unit) else { continue };
-            let (manager, places) = (self.manager.clone(), Arc::clone(&places));
+            let (unit, manager, places) = (worker.unit.clone(), self.manager.clone(), Arc::clone(&places));
             searches.spawn(async move {
                 let _place = places.acquire().await;
                 (at, manager.last_error(&unit).await)
@@ -324,24 +333,34 @@ impl<M: ServiceManager> Detector<M> {
     ///
     /// If a target names no covered worker, or the service manager cannot be reached.
     pub async fn plan(&self, targets: &[String]) -> Result<Plan, PlanError> {
+        Ok(self.plan_to_heal(targets).await?.0)
+    }
+
+    /// What to heal, as [`plan`](Self::plan), with the inspections that show it.
+    pub(crate) async fn plan_to_heal(&self, targets: &[String]) -> Result<(Plan, Inspections), PlanError> {
         if targets.is_empty() {
-            return Ok(inquiry::judge(self).await?.plan(Timestamp::default()));
+            let (healer, inspections) = inquiry::judge(self).await?;
+            return Ok((healer.plan(Timestamp::default()), inspections));
         }
         let named = self.named(targets, &self.workers().await?).await?;
         Ok(self.plan_for(targets, &named).await?)
     }
 
-    /// What to heal of the workers that these targets name.
+    /// What to heal of the workers that these targets name, with the inspections that show it.
     ///
     /// # Errors
     ///
     /// If the service manager cannot be reached.
-    pub async fn plan_for(&self, targets: &[String], named: &[(UnitName, Worker)]) -> Result<Plan, ManagerError> {
-        let Findings { unhealthy, shown, refused } =
+    pub(crate) async fn plan_for(
+        &self,
+        targets: &[String],
+        named: &[(UnitName, Worker)],
+    ) -> Result<(Plan, Inspections), ManagerError> {
+        let (Findings { unhealthy, shown, refused }, inspections) =
             self.find(&self.context.selector.by_own_names(targets), named).await?;
         let refused = refused.into_iter().chain(shown);
         let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }).collect();
-        Ok(Plan { unhealthy, refused, ..Plan::default() })
+        Ok((Plan { unhealthy, refused, ..Plan::default() }, inspections))
     }
 
     /// The last line that a unit has logged, if it is found in time.

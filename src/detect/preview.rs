@@ -15,9 +15,9 @@ use crate::core::units::{ActiveState, Detail, UnitName};
 use crate::manager::ServiceManager;
 
 impl<M: ServiceManager> Detector<M> {
-    /// The plan, with those taken out of it whose start would be refused now.
+    /// The plan without the workers whose start would be refused now; these are listed as refused.
     pub async fn preview(&self, mut plan: Plan) -> Plan {
-        let planned: HashSet<String> = plan.unhealthy.iter().map(|worker| worker.unit.clone()).collect();
+        let planned: HashSet<UnitName> = plan.unhealthy.iter().map(|worker| worker.unit.clone()).collect();
         let planned = Arc::new(planned);
         let looks = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
             let (detector, planned) = (self.clone(), Arc::clone(&planned));
@@ -36,16 +36,15 @@ impl<M: ServiceManager> Detector<M> {
     }
 
     /// Why a start of this worker would be refused, if so. What cannot be found out is left to the heal.
-    async fn refusal(&self, found: &UnhealthyWorker, planned: &HashSet<String>) -> Option<String> {
-        let unit = UnitName::parse(&found.unit).ok()?;
-        let worker = self.resolve(&unit).await.ok()??;
-        let seen = self.inspect(&unit, Detail { file: true, ..Detail::default() }).await.ok()?;
+    async fn refusal(&self, found: &UnhealthyWorker, planned: &HashSet<UnitName>) -> Option<String> {
+        let unit = &found.unit;
+        let worker = self.resolve(unit).await.ok()??;
+        let seen = self.inspect(unit, Detail { file: true, ..Detail::default() }).await.ok()?;
         if !matches!(seen.active, ActiveState::Failed | ActiveState::Inactive) {
             return None;
         }
         let history = History { trigger: Trigger::Request, ..History::default() };
-        let judgement =
-            Case { context: self.context.view(), unit: &unit, worker: &worker, seen: &seen, history }.judge();
+        let judgement = Case { context: self.context.view(), unit, worker: &worker, seen: &seen, history }.judge();
         match judgement.verdict {
             // It ends by itself, or with what is healed too.
             Verdict::Held(Refusal::JobPending | Refusal::StateNotHealed(_)) => None,
@@ -57,6 +56,6 @@ impl<M: ServiceManager> Detector<M> {
     }
 }
 
-fn is_planned(name: &str, planned: &HashSet<String>) -> bool {
-    UnitName::parse(name).is_ok_and(|unit| planned.contains(unit.short()))
+fn is_planned(name: &str, planned: &HashSet<UnitName>) -> bool {
+    UnitName::parse(name).is_ok_and(|unit| planned.contains(&unit))
 }

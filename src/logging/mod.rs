@@ -100,14 +100,14 @@ fn message_id(phase: Phase) -> &'static str {
 /// Logs an event at its level, with its values as fields.
 pub fn log_event(event: &Event, scope: Scope) {
     // The journal then shows the crash and its healing in one log of the unit.
-    let full = format!("{}.service", event.unit);
+    let full = event.unit.as_ref().map_or("", |unit| unit.as_str());
     // For units of the system it is another field, as a plain `UNIT=` counts only from the manager itself
     // (journalctl(1), `-u`).
     let (user_unit, unit) = match scope {
         // The event is about several workers.
-        _ if event.unit.is_empty() => (None, None),
-        Scope::User => (Some(full.as_str()), None),
-        Scope::System => (None, Some(full.as_str())),
+        _ if event.unit.is_none() => (None, None),
+        Scope::User => (Some(full), None),
+        Scope::System => (None, Some(full)),
     };
     let optional = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
     // The event's time: a failure is written later, as it waits for its worker's last log line.
@@ -122,7 +122,7 @@ pub fn log_event(event: &Event, scope: Scope) {
                 workerheal_time = time.as_deref(),
                 workerheal_phase = event.phase.as_str(),
                 workerheal_site = optional(&event.site),
-                workerheal_unit = optional(&event.unit),
+                workerheal_unit = optional(event.unit_name()),
                 workerheal_attempt = event.attempt,
                 workerheal_error = optional(&event.error),
                 workerheal_reason = optional(&event.reason),

@@ -86,7 +86,7 @@ pub(super) async fn list(options: &Options, mut arguments: Arguments) -> Result<
     let daemon = DaemonClient::connect(options).await?;
     let units = daemon.select(&targets).await?;
     let mut workers = daemon.workers().await?;
-    workers.retain(|worker| targets.is_empty() || units.iter().any(|unit| unit.short() == worker.unit));
+    workers.retain(|worker| targets.is_empty() || units.contains(&worker.unit));
     Ok(Answer { text: render::workers(&workers), facts: json!({ "workers": workers }) })
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn events(options: &Options, mut arguments: Arguments) -> Resul
     let mut events = Vec::new();
     while let Some(item) = stream.next().await? {
         let StreamItem::Event { event, .. } = item else { continue };
-        if targets.is_empty() || units.iter().any(|unit| unit.short() == event.unit) {
+        if targets.is_empty() || event.unit.as_ref().is_some_and(|unit| units.contains(unit)) {
             events.push(*event);
         }
     }
@@ -136,7 +136,7 @@ pub(super) async fn heal(
     let mut number = 0;
     while let Some(event) = heal.next().await? {
         // The end of the call is its result.
-        if event.unit.is_empty() {
+        if event.unit.is_none() {
             continue;
         }
         number += 1;

@@ -122,7 +122,7 @@ mod tests {
             site,
             worker,
             worktree: None,
-            unit: unit.to_owned(),
+            unit: UnitName::parse(unit).unwrap(),
             state: State::Failed,
             last_error: String::new(),
         }

@@ -103,7 +103,7 @@ pub(super) async fn read(options: &Options, uri: &str) -> Result<ReadResourceRes
     match answer {
         Ok(answer) => {
             let content = ResourceContents::text(answer.text, uri).with_mime_type(TEXT);
-            // What is read is of this moment.
+            // Only the lines until now are read.
             Ok(ReadResourceResult::new(vec![content]).with_ttl_ms(0))
         }
         Err(error) if is_unreachable(&error) => Err(ErrorData::internal_error(error.to_string(), None)),
@@ -121,7 +121,7 @@ fn is_unreachable(error: &CallError) -> bool {
     }
 }
 
-/// The unit that a URI names, and what of it.
+/// The unit and the resource that a URI names.
 fn parse(uri: &str) -> Option<(String, Part)> {
     let (unit, part) = uri.strip_prefix(SCHEME)?.rsplit_once('/')?;
     let part = Part::ALL.into_iter().find(|it| it.name() == part)?;

@@ -27,9 +27,9 @@ pub(super) enum Done {
     /// The explanation of a worker, or an error.
     Explained(Answer),
     /// What a unit takes of the machine, and when it was asked; `None` if that is unknown.
-    Measured(String, Option<Usage>, Instant),
+    Measured(UnitName, Option<Usage>, Instant),
     /// The log of a unit was opened.
-    Opened(String, Result<Log, String>),
+    Opened(UnitName, Result<Log, String>),
 }
 
 /// Runs actions.
@@ -101,11 +101,11 @@ impl Actions {
         });
     }
 
-    pub fn explain(&mut self, unit: String) {
+    pub fn explain(&mut self, unit: UnitName) {
         let options = self.options.clone();
         self.tasks.spawn(async move {
-            let asked = std::slice::from_ref(&unit);
-            let answer = async { DaemonClient::connect(&options).await?.explain(asked).await }.await;
+            let asked = [unit.to_string()];
+            let answer = async { DaemonClient::connect(&options).await?.explain(&asked).await }.await;
             let answer = match answer.map(|mut explained| explained.pop()) {
                 Ok(Some(explained)) => Ok(Box::new(explained)),
                 Ok(None) => Err(format!("no worker named {unit} any more")),
@@ -115,24 +115,20 @@ impl Actions {
         });
     }
 
-    pub fn measure(&mut self, unit: String) {
+    pub fn measure(&mut self, unit: UnitName) {
         let options = self.options.clone();
         self.tasks.spawn(async move {
-            let usage = async { DaemonClient::connect(&options).await?.usage(&unit).await }.await;
+            let usage = async { DaemonClient::connect(&options).await?.usage(unit.short()).await }.await;
             // An earlier daemon does not know the question, and others have failed by the next one.
             Done::Measured(unit, usage.ok(), Instant::now())
         });
     }
 
-    pub fn follow(&mut self, unit: String) {
+    pub fn follow(&mut self, unit: UnitName) {
         let options = self.options.clone();
         self.tasks.spawn(async move {
-            let log = match UnitName::parse(&unit) {
-                Ok(name) => {
-                    follow(&options, &name, PAST_LINES).await.map_err(|error| client::ClientError::to_string(&error))
-                }
-                Err(error) => Err(error.to_string()),
-            };
+            let log = follow(&options, &unit, PAST_LINES).await;
+            let log = log.map_err(|error| client::ClientError::to_string(&error));
             Done::Opened(unit, log)
         });
     }
@@ -183,7 +179,7 @@ mod tests {
             site: "shop".into(),
             worker: worker.into(),
             worktree: None,
-            unit: format!("lerd-{worker}-shop"),
+            unit: UnitName::parse(&format!("lerd-{worker}-shop")).unwrap(),
             state: State::Failed,
             last_error: String::new(),
         };
@@ -206,7 +202,7 @@ mod tests {
             site: "shop".into(),
             worker: "queue".into(),
             worktree: None,
-            unit: "lerd-queue-shop".into(),
+            unit: UnitName::parse("lerd-queue-shop").unwrap(),
             state: State::Failed,
             last_error: String::new(),
         };

@@ -5,10 +5,13 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::menu::{PauseMenu, Question, Target};
+use std::collections::VecDeque;
+
 use super::model::{DaemonLink, FollowedLog, Mode, Model, Pane};
 use super::rows::Shown;
 use crate::api::PauseKind;
 use crate::core::report::{Stage, WorkerReport};
+use crate::core::units::UnitName;
 
 /// An effect outside of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(super) enum Effect {
     /// Without a pause, the worker is only tried again.
     Resume(Target),
     /// Follow the log of this unit.
-    Follow(String),
+    Follow(UnitName),
     /// An action that is impossible; says why.
     Refuse(String),
 }
@@ -196,7 +199,7 @@ impl Model {
         if pane != Pane::Log {
             return None;
         }
-        self.log = Some(FollowedLog { unit: unit.clone(), ..FollowedLog::default() });
+        self.log = Some(FollowedLog { unit: unit.clone(), lines: VecDeque::new(), error: None });
         Some(Effect::Follow(unit))
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Target {
 
 impl Target {
     pub fn worker(worker: &WorkerReport) -> Self {
-        Self { name: worker.name(), targets: vec![worker.unit.clone()] }
+        Self { name: worker.name(), targets: vec![worker.unit.to_string()] }
     }
 
     pub fn site(site: &str) -> Self {
@@ -60,7 +60,7 @@ impl Question {
         Self { title: "Resume all", text, yes: "resume", effect: Effect::Resume(Target::everything()) }
     }
 
-    /// Whether to heal so many workers.
+    /// Whether to heal this many workers.
     pub fn heal_all(count: usize) -> Self {
         let workers = if count == 1 { "worker" } else { "workers" };
         let text = format!("Heal {count} unhealthy {workers} now, without waiting for the next attempt?");

@@ -13,6 +13,7 @@ use super::usage::Measurement;
 use crate::api::{DaemonStatus, Explained, PauseKind, PauseReport};
 use crate::core::event::Event;
 use crate::core::report::{Stage, WorkerReport};
+use crate::core::units::UnitName;
 use crate::manager::Usage;
 use crate::manager::log::LogLine;
 
@@ -78,9 +79,9 @@ pub(super) enum Pane {
 }
 
 /// The followed log.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct FollowedLog {
-    pub unit: String,
+    pub unit: UnitName,
     pub lines: VecDeque<LogLine>,
     /// Why it ended.
     pub error: Option<String>,
@@ -89,7 +90,7 @@ pub(super) struct FollowedLog {
 /// The explanation of a worker.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    pub unit: String,
+    pub unit: UnitName,
     /// The time of the explanation.
     pub at: SystemTime,
     /// The daemon's answer or error.
@@ -101,10 +102,10 @@ pub(super) struct Answer {
 pub(super) struct Model {
     pub daemon: DaemonLink,
     pub snapshot: Option<Snapshot>,
-    pub histories: HashMap<String, History>,
+    pub histories: HashMap<UnitName, History>,
     pub events: VecDeque<Event>,
     /// The selected unit, and whether it has been used; until then it is the first.
-    pub selected: Option<String>,
+    pub selected: Option<UnitName>,
     pub touched: bool,
     pub filter: String,
     pub shown: Shown,
@@ -186,13 +187,13 @@ impl Model {
         self.keep_selection();
     }
 
-    /// Adds an event. Events of units that are no longer workers are shown all the same.
+    /// Adds an event. Events of units that are no longer workers are shown, too.
     pub fn happened(&mut self, event: Event) {
         if std::mem::take(&mut self.gap) {
             self.known_from = event.time;
         }
-        if let Some(time) = event.time.filter(|_| !event.unit.is_empty()) {
-            let history = self.histories.entry(event.unit.clone()).or_default();
+        if let (Some(time), Some(unit)) = (event.time, &event.unit) {
+            let history = self.histories.entry(unit.clone()).or_default();
             history.event(event.phase, time, self.known_from);
         }
         self.events.push_back(event);
@@ -265,10 +266,10 @@ impl Model {
         self.workers().iter().filter(|worker| is_ill(worker)).count()
     }
 
-    /// The event with what people call the worker in the place of its unit.
-    pub fn in_words(&self, event: &Event) -> Event {
-        let worker = self.workers().iter().find(|worker| worker.unit == event.unit);
-        Event { unit: worker.map_or_else(|| event.unit.clone(), WorkerReport::name), ..event.clone() }
+    /// The event as a sentence, with the worker's name instead of its unit's.
+    pub fn sentence(&self, event: &Event) -> String {
+        let worker = self.workers().iter().find(|worker| Some(&worker.unit) == event.unit.as_ref());
+        worker.map_or_else(|| event.to_string(), |worker| event.sentence(&worker.name()))
     }
 
     /// The explanation of the selected worker, if known.
@@ -284,21 +285,21 @@ impl Model {
 
     /// The unit whose use of the machine is to be measured: the selected one, while its details are visible and it has
     /// processes.
-    pub fn to_measure(&self) -> Option<&str> {
+    pub fn to_measure(&self) -> Option<&UnitName> {
         let worker = self.selected().filter(|_| self.daemon == DaemonLink::Up && self.pane == Pane::None)?;
         let runs = matches!(worker.phase, Stage::Up | Stage::Proving | Stage::Starting | Stage::Changing);
         runs.then_some(&worker.unit)
     }
 
     /// Takes in a measurement.
-    pub fn measure(&mut self, unit: String, usage: Usage, at: Instant) {
+    pub fn measure(&mut self, unit: UnitName, usage: Usage, at: Instant) {
         self.measured = Some(Measurement::after(self.measured.as_ref(), unit, usage, at));
     }
 
     /// What the selected worker takes of the machine, if known.
     pub fn usage(&self) -> Option<&Measurement> {
         let unit = self.to_measure()?;
-        self.measured.as_ref().filter(|measured| measured.unit == unit)
+        self.measured.as_ref().filter(|measured| measured.unit == *unit)
     }
 
     /// When the worker's next attempt is made, or its pause ends.
@@ -310,7 +311,7 @@ impl Model {
     pub fn pause_of(&self, worker: &WorkerReport) -> Option<&PauseReport> {
         let pauses = &self.snapshot.as_ref()?.status.pauses;
         let about = |kind, name: &str| pauses.iter().find(|pause| pause.kind == kind && pause.name == name);
-        about(PauseKind::Unit, &worker.unit)
+        about(PauseKind::Unit, worker.unit.short())
             .or_else(|| about(PauseKind::Site, &worker.site).filter(|_| !worker.site.is_empty()))
             .or_else(|| about(PauseKind::Everything, ""))
     }
@@ -322,19 +323,19 @@ impl Model {
 
     /// Keeps the selection on its worker; if that is gone, selects the first.
     pub fn keep_selection(&mut self) {
-        let units: Vec<&str> = self.rows().iter().filter_map(Row::unit).collect();
-        let is_there = self.selected.as_ref().is_some_and(|unit| units.contains(&unit.as_str()));
+        let units: Vec<&UnitName> = self.rows().iter().filter_map(Row::unit).collect();
+        let is_there = self.selected.as_ref().is_some_and(|unit| units.contains(&unit));
         if !is_there || !self.touched {
-            self.selected = units.first().map(|unit| (*unit).to_owned());
+            self.selected = units.first().copied().cloned();
         }
     }
 
     /// Moves the selection by this many workers.
     pub fn select(&mut self, by: isize) {
-        let units: Vec<&str> = self.rows().iter().filter_map(Row::unit).collect();
-        let at = self.selected.as_ref().and_then(|unit| units.iter().position(|it| it == unit)).unwrap_or(0);
+        let units: Vec<&UnitName> = self.rows().iter().filter_map(Row::unit).collect();
+        let at = self.selected.as_ref().and_then(|unit| units.iter().position(|it| *it == unit)).unwrap_or(0);
         let to = at.saturating_add_signed(by).min(units.len().saturating_sub(1));
-        self.selected = units.get(to).map(|unit| (*unit).to_owned());
+        self.selected = units.get(to).copied().cloned();
     }
 
     /// Scrolls so that the selected row is among the `page` visible rows, below the heading of its site if there is
@@ -342,7 +343,7 @@ impl Model {
     pub fn settle(&mut self, page: usize, scroll_end: usize) {
         let rows = self.rows();
         let count = rows.len();
-        let selected = self.selected.as_deref();
+        let selected = self.selected.as_ref();
         let at = rows.iter().position(|row| selected.is_some() && row.unit() == selected).unwrap_or(0);
         let heading = if at > 0 && rows[at - 1].unit().is_none() { at - 1 } else { at };
         self.page = page.max(1);

@@ -1,6 +1,7 @@
 //! The list of workers: filter, order, and headings. Pure.
 
 use crate::core::report::{Stage, WorkerReport};
+use crate::core::units::UnitName;
 
 /// The order of workers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub(super) enum Row<'a> {
 
 impl<'a> Row<'a> {
     /// The unit, if the line is a worker.
-    pub fn unit(&self) -> Option<&'a str> {
+    pub fn unit(&self) -> Option<&'a UnitName> {
         match self {
             Self::Site(..) => None,
             Self::Worker(worker) => Some(&worker.unit),
@@ -215,8 +216,11 @@ mod tests {
             WorkerReport::plain("given-up", Stage::GaveUp),
         ];
         let rows = super::rows(&workers, "", Shown::All, Order::default());
-        let names: Vec<String> =
-            rows.iter().filter_map(Row::unit).map(|unit| unit.replace("lerd-", "").replace("-myapp", "")).collect();
+        let names: Vec<String> = rows
+            .iter()
+            .filter_map(Row::unit)
+            .map(|unit| unit.short().replace("lerd-", "").replace("-myapp", ""))
+            .collect();
         assert_eq!(names, ["given-up", "stuck", "unreachable", "waiting", "paused", "up-but-paused", "up", "stopped"]);
     }
 

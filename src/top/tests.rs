@@ -13,6 +13,7 @@ use crate::api::{DaemonStatus, ManagerStatus, PauseKind, PauseReport, RegistrySt
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
 use crate::core::report::{Stage, WorkerReport};
+use crate::core::units::UnitName;
 use crate::manager::log::{Author, LogLine};
 use crate::manager::{Scope, Usage};
 
@@ -68,17 +69,17 @@ fn unit(name: &str) -> Target {
 #[test]
 fn the_selection_stays_with_its_worker_and_within_the_list() {
     let mut model = model();
-    assert_eq!(model.selected.as_deref(), Some(QUEUE));
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(QUEUE));
     letters(&mut model, "kj");
-    assert_eq!(model.selected.as_deref(), Some(VITE));
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE));
     press(&mut model, KeyCode::Down);
-    assert_eq!(model.selected.as_deref(), Some(VITE));
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE));
     let mut workers = model.workers().to_vec();
     workers.insert(0, WorkerReport::plain("horizon", Stage::Up));
     model.learn(snapshot(workers, Vec::new()));
-    assert_eq!(model.selected.as_deref(), Some(VITE));
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE));
     model.learn(snapshot(vec![WorkerReport::plain("queue", Stage::Up)], Vec::new()));
-    assert_eq!(model.selected.as_deref(), Some(QUEUE), "the other is gone");
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(QUEUE), "the other is gone");
     model.learn(snapshot(Vec::new(), Vec::new()));
     assert_eq!(model.selected, None);
     for key in ["j", "G", "e", "l", "h", "r", "p"] {
@@ -94,10 +95,10 @@ fn the_first_is_selected_until_a_key_is_pressed() {
     model.learn(snapshot(workers(Stage::Up), Vec::new()));
     let vite_fails = vec![WorkerReport::plain("queue", Stage::Up), WorkerReport::plain("vite", Stage::GaveUp)];
     model.learn(snapshot(vite_fails, Vec::new()));
-    assert_eq!(model.selected.as_deref(), Some(VITE), "trouble is first");
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE), "trouble is first");
     letters(&mut model, "e");
     model.learn(snapshot(workers(Stage::GaveUp), Vec::new()));
-    assert_eq!(model.selected.as_deref(), Some(VITE), "it is being read about");
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE), "it is being read about");
 }
 
 #[test]
@@ -170,42 +171,42 @@ fn a_click_selects_and_the_wheel_moves_the_selection_or_scrolls() {
     let left = MouseEventKind::Down(MouseButton::Left);
     // The first row is the heading of the site.
     mouse(&mut model, left, 4);
-    assert_eq!(model.selected.as_deref(), Some(VITE));
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE));
     for row in [2, 5, 30] {
         mouse(&mut model, left, row);
-        assert_eq!(model.selected.as_deref(), Some(VITE), "there is no worker");
+        assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE), "there is no worker");
     }
     mouse(&mut model, MouseEventKind::ScrollUp, 4);
-    assert_eq!(model.selected.as_deref(), Some(QUEUE));
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(QUEUE));
     mouse(&mut model, MouseEventKind::ScrollDown, 4);
-    assert_eq!(model.selected.as_deref(), Some(VITE));
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE));
 
     letters(&mut model, "?");
     (model.pane_at, model.scroll_end) = (Rect { x: 0, y: 2, width: 40, height: 8 }, 20);
     mouse(&mut model, MouseEventKind::ScrollDown, 4);
-    assert_eq!((model.scroll, model.selected.as_deref()), (3, Some(VITE)));
+    assert_eq!((model.scroll, model.selected.as_ref().map(UnitName::short)), (3, Some(VITE)));
     letters(&mut model, "?s");
     mouse(&mut model, left, 3);
-    assert_eq!(model.selected.as_deref(), Some(VITE), "a question is answered with a key");
+    assert_eq!(model.selected.as_ref().map(UnitName::short), Some(VITE), "a question is answered with a key");
 }
 
 #[test]
 fn workers_are_shown_by_their_state() {
     let mut model = model();
     letters(&mut model, "f");
-    assert_eq!((model.rows().len(), model.selected.as_deref()), (2, Some(VITE)));
+    assert_eq!((model.rows().len(), model.selected.as_ref().map(UnitName::short)), (2, Some(VITE)));
     letters(&mut model, "f");
-    assert_eq!((model.rows().len(), model.selected.as_deref()), (0, None));
+    assert_eq!((model.rows().len(), model.selected.as_ref().map(UnitName::short)), (0, None));
     press(&mut model, KeyCode::Esc);
-    assert_eq!((model.shown, model.selected.as_deref()), (Shown::All, Some(QUEUE)));
+    assert_eq!((model.shown, model.selected.as_ref().map(UnitName::short)), (Shown::All, Some(QUEUE)));
 }
 
 #[test]
 fn only_what_runs_and_is_seen_is_measured() {
     let mut model = model();
-    assert_eq!(model.to_measure(), Some(QUEUE));
+    assert_eq!(model.to_measure().map(UnitName::short), Some(QUEUE));
     let usage = Usage { pid: Some(42), ..Usage::default() };
-    model.measure(QUEUE.into(), usage, Instant::now());
+    model.measure(UnitName::parse(QUEUE).unwrap(), usage, Instant::now());
     assert_eq!(model.usage().unwrap().words(), "PID 42");
     letters(&mut model, "e");
     assert_eq!(model.to_measure(), None, "its details are hidden");
@@ -257,7 +258,7 @@ fn a_filter_is_typed_kept_and_dropped() {
     let mut model = model();
     letters(&mut model, "/viq");
     press(&mut model, KeyCode::Backspace);
-    assert_eq!((model.filter.as_str(), model.selected.as_deref()), ("vi", Some(VITE)));
+    assert_eq!((model.filter.as_str(), model.selected.as_ref().map(UnitName::short)), ("vi", Some(VITE)));
     press(&mut model, KeyCode::Enter);
     letters(&mut model, "/x");
     press(&mut model, KeyCode::Esc);
@@ -273,7 +274,7 @@ fn panes_open_close_and_take_each_others_place() {
     assert_eq!(model.pane, Pane::Explanation);
     letters(&mut model, "e");
     assert_eq!(model.pane, Pane::None);
-    assert_eq!(letters(&mut model, "el"), [Effect::Follow(QUEUE.into())]);
+    assert_eq!(letters(&mut model, "el"), [Effect::Follow(UnitName::parse(QUEUE).unwrap())]);
     assert!(model.log.is_some());
     letters(&mut model, "?");
     assert_eq!((model.pane, model.log.is_some()), (Pane::Help, false));
@@ -317,7 +318,11 @@ fn keys_with_control_and_those_right_after_esc() {
 fn what_has_happened_is_kept_up_to_a_point() {
     let mut model = model();
     for _ in 0..2000 {
-        model.happened(Event { unit: "a-stranger".into(), time: Some(NOW), ..Event::new(Phase::Healed) });
+        model.happened(Event {
+            unit: UnitName::parse("a-stranger").ok(),
+            time: Some(NOW),
+            ..Event::new(Phase::Healed)
+        });
     }
     assert_eq!(model.events.len(), 1000);
     model.learn(snapshot(model.workers().to_vec(), Vec::new()));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::core::units::UnitName;
 use crate::manager::Usage;
 
 const KIB: u64 = 1024;
@@ -9,7 +10,7 @@ const KIB: u64 = 1024;
 /// A measurement of a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Measurement {
-    pub unit: String,
+    pub unit: UnitName,
     usage: Usage,
     at: Instant,
     /// How many processors it has used on average since the measurement before, if there was one of the same run.
@@ -18,7 +19,7 @@ pub(super) struct Measurement {
 
 impl Measurement {
     /// The measurement that follows another one.
-    pub fn after(before: Option<&Self>, unit: String, usage: Usage, at: Instant) -> Self {
+    pub fn after(before: Option<&Self>, unit: UnitName, usage: Usage, at: Instant) -> Self {
         let before = before.filter(|before| before.unit == unit && before.usage.pid == usage.pid);
         let processors = before.and_then(|before| {
             let used = usage.cpu?.checked_sub(before.usage.cpu?)?;
@@ -69,17 +70,17 @@ mod tests {
     fn the_processor_time_between_two_measurements_of_a_run_is_shown() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        let first = Measurement::after(None, "queue".into(), usage(42, 1000), at(0));
+        let first = Measurement::after(None, UnitName::parse("queue").unwrap(), usage(42, 1000), at(0));
         assert_eq!(first.words(), "PID 42, memory 45 MiB");
-        let second = Measurement::after(Some(&first), "queue".into(), usage(42, 1046), at(2));
+        let second = Measurement::after(Some(&first), UnitName::parse("queue").unwrap(), usage(42, 1046), at(2));
         assert_eq!(second.words(), "PID 42, memory 45 MiB, CPU 2.3 %");
-        let busy = Measurement::after(Some(&second), "queue".into(), usage(42, 6046), at(4));
+        let busy = Measurement::after(Some(&second), UnitName::parse("queue").unwrap(), usage(42, 6046), at(4));
         assert_eq!(busy.words(), "PID 42, memory 45 MiB, CPU 250 %");
-        let restarted = Measurement::after(Some(&busy), "queue".into(), usage(43, 7000), at(6));
+        let restarted = Measurement::after(Some(&busy), UnitName::parse("queue").unwrap(), usage(43, 7000), at(6));
         assert_eq!(restarted.words(), "PID 43, memory 45 MiB", "that was another run");
-        let other = Measurement::after(Some(&restarted), "vite".into(), usage(43, 8000), at(8));
+        let other = Measurement::after(Some(&restarted), UnitName::parse("vite").unwrap(), usage(43, 8000), at(8));
         assert_eq!(other.words(), "PID 43, memory 45 MiB", "that was another worker");
-        assert_eq!(Measurement::after(None, "queue".into(), Usage::default(), at(0)).words(), "");
+        assert_eq!(Measurement::after(None, UnitName::parse("queue").unwrap(), Usage::default(), at(0)).words(), "");
     }
 
     #[test]

@@ -180,7 +180,7 @@ macro_rules! play_all {
     ($stage:ty: $($case:ident,)*) => {
         $(#[test]
         fn $case() {
-            cases::$case(&<$stage as cases::Stage>::new());
+            $crate::cases::$case(&<$stage as $crate::cases::Stage>::new());
         })*
     };
 }

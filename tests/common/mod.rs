@@ -1,6 +1,5 @@
 //! A world for one test: a sandbox with a registry, workers, and the daemon as a real unit in it.
 
-#![expect(dead_code, reason = "each test file uses a part of it")]
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 
 use std::fs;

@@ -71,10 +71,8 @@ impl Batch {
             batch.report.failed.push(failure.clone());
         }
         for worker in &plan.unhealthy {
-            if let Ok(unit) = UnitName::parse(&worker.unit) {
-                batch.order.push(unit.clone());
-                batch.pending.insert(unit, worker.clone());
-            }
+            batch.order.push(worker.unit.clone());
+            batch.pending.insert(worker.unit.clone(), worker.clone());
         }
         batch
     }
@@ -111,16 +109,16 @@ impl Batch {
     /// Processes an event of the healer: `held_for` is what a held worker waits for, `last_words` the last log line of
     /// a failed one.
     pub fn tell(&mut self, event: &Event, held_for: Option<&Refusal>, last_words: Option<String>) {
-        let Ok(unit) = UnitName::parse(&event.unit) else { return };
-        let Some(worker) = self.pending.get_mut(&unit) else { return };
+        let Some(unit) = &event.unit else { return };
+        let Some(worker) = self.pending.get_mut(unit) else { return };
         if let Some(line) = &last_words {
             worker.last_error.clone_from(line);
         }
-        self.held.remove(&unit);
+        self.held.remove(unit);
         match event.phase {
-            Phase::Starting => self.begin(&unit),
+            Phase::Starting => self.begin(unit),
             Phase::Healed | Phase::Recovered => {
-                self.conclude(&unit, None);
+                self.conclude(unit, None);
                 if let Some(told) = self.events.back_mut().filter(|told| told.unit == event.unit) {
                     told.downtime = event.downtime;
                 }
@@ -130,19 +128,19 @@ impl Batch {
                     Some(line) => format!("{}: {line}", event.error),
                     None => event.error.clone(),
                 };
-                self.conclude(&unit, Some(error));
+                self.conclude(unit, Some(error));
             }
             Phase::Held => {
                 if let Some(refusal) = held_for {
                     self.held.insert(unit.clone(), refusal.clone());
                 }
-                if !self.is_worth_waiting_for(&unit) {
-                    self.conclude(&unit, Some(event.reason.clone()));
+                if !self.is_worth_waiting_for(unit) {
+                    self.conclude(unit, Some(event.reason.clone()));
                 }
             }
-            Phase::GaveUp => self.conclude(&unit, Some(event.reason.clone())),
-            Phase::Stopped if event.reason.is_empty() => self.conclude(&unit, Some("you stopped it".to_owned())),
-            Phase::Stopped => self.conclude(&unit, Some(event.reason.clone())),
+            Phase::GaveUp => self.conclude(unit, Some(event.reason.clone())),
+            Phase::Stopped if event.reason.is_empty() => self.conclude(unit, Some("you stopped it".to_owned())),
+            Phase::Stopped => self.conclude(unit, Some(event.reason.clone())),
             Phase::Detected | Phase::Scheduled | Phase::Done => {}
         }
     }
@@ -223,7 +221,7 @@ fn needs(refusal: &Refusal, unit: &UnitName) -> bool {
 }
 
 fn event(worker: &UnhealthyWorker, phase: Phase) -> Event {
-    Event { site: worker.site.clone(), unit: worker.unit.clone(), ..Event::new(phase) }
+    Event { site: worker.site.clone(), unit: Some(worker.unit.clone()), ..Event::new(phase) }
 }
 
 #[cfg(test)]
@@ -237,7 +235,7 @@ mod tests {
             site: "myapp".into(),
             worker: unit.trim_start_matches("lerd-").into(),
             worktree: None,
-            unit: unit.into(),
+            unit: UnitName::parse(unit).unwrap(),
             state: State::Failed,
             last_error: String::new(),
         }
@@ -248,19 +246,19 @@ mod tests {
     }
 
     fn tell(batch: &mut Batch, phase: Phase, unit: &str) {
-        batch.tell(&Event { unit: unit.into(), error: "boom".into(), ..Event::new(phase) }, None, None);
+        batch.tell(&Event { unit: UnitName::parse(unit).ok(), error: "boom".into(), ..Event::new(phase) }, None, None);
     }
 
     fn hold(batch: &mut Batch, unit: &str, parent: &str) {
         let parent = Parent { name: parent.into(), active: ActiveState::Failed, ..Parent::default() };
         let refusal = Refusal::ParentDown(parent);
-        let event = Event { unit: unit.into(), reason: refusal.to_string(), ..Event::new(Phase::Held) };
+        let event = Event { unit: UnitName::parse(unit).ok(), reason: refusal.to_string(), ..Event::new(Phase::Held) };
         batch.tell(&event, Some(&refusal), None);
     }
 
     fn told(batch: &mut Batch) -> String {
         let events = std::iter::from_fn(|| batch.take());
-        events.map(|event| format!("{} {}", event.phase.as_str(), event.unit)).collect::<Vec<_>>().join(", ")
+        events.map(|event| format!("{} {}", event.phase.as_str(), event.unit_name())).collect::<Vec<_>>().join(", ")
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnosis::State;
 use super::selector::display_name;
 use super::text::plain;
+use super::units::UnitName;
 
 /// An unhealthy worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +23,8 @@ pub struct UnhealthyWorker {
     /// Its git worktree, if it does not run in the site's main checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
-    /// Its unit, without `.service`.
-    pub unit: String,
+    /// Its unit; in JSON without `.service`.
+    pub unit: UnitName,
     /// What is wrong.
     pub state: State,
     /// The last line it logged, cleaned up by [`excerpt`]; empty if unknown.
@@ -134,9 +135,9 @@ pub struct Event {
     /// The worker's site.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub site: String,
-    /// Its unit, without `.service`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub unit: String,
+    /// Its unit, in JSON without `.service`; `None` if it is about several workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
     /// What went wrong, as one line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
@@ -167,7 +168,7 @@ impl Event {
         Self {
             phase,
             site: String::new(),
-            unit: String::new(),
+            unit: None,
             error: String::new(),
             time: None,
             attempt: None,
@@ -177,12 +178,32 @@ impl Event {
             one_of_many: false,
         }
     }
+
+    /// The name of the unit without `.service`; empty if the event is about several workers.
+    #[must_use]
+    pub fn unit_name(&self) -> &str {
+        self.unit.as_ref().map_or("", UnitName::short)
+    }
 }
 
 /// The event as a sentence for the log, without its time.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = &self.unit;
+        self.write(f, self.unit_name())
+    }
+}
+
+impl Event {
+    /// The event as a sentence in which the worker has this name, instead of its unit's.
+    #[must_use]
+    pub fn sentence(&self, name: &str) -> String {
+        let mut sentence = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(&mut sentence, name);
+        sentence
+    }
+
+    fn write(&self, f: &mut impl fmt::Write, unit: &str) -> fmt::Result {
         let again = match self.attempt {
             None | Some(0 | 1) => String::new(),
             Some(attempt) => format!(" (attempt {attempt})"),
@@ -200,7 +221,7 @@ impl fmt::Display for Event {
                     write!(f, " in {}", rounded(wait))?;
                 }
             }
-            Phase::Held if unit.is_empty() => f.write_str(&self.reason)?,
+            Phase::Held if self.unit.is_none() => f.write_str(&self.reason)?,
             Phase::Held => {
                 write!(f, "{unit} is not healed: {}", self.reason)?;
                 if let Some(wait) = self.retry_in {
@@ -338,7 +359,7 @@ mod tests {
             site: "myapp".into(),
             worker: "queue".into(),
             worktree: None,
-            unit: "lerd-queue-myapp".into(),
+            unit: UnitName::parse("lerd-queue-myapp").unwrap(),
             state: State::Failed,
             last_error: "boom".into(),
         }
@@ -350,7 +371,11 @@ mod tests {
             serde_json::to_value(worker()).unwrap(),
             json!({"site": "myapp", "worker": "queue", "unit": "lerd-queue-myapp", "state": "failed", "last_error": "boom"})
         );
-        let event = Event { site: "myapp".into(), unit: "lerd-queue-myapp".into(), ..Event::new(Phase::Starting) };
+        let event = Event {
+            site: "myapp".into(),
+            unit: UnitName::parse("lerd-queue-myapp").ok(),
+            ..Event::new(Phase::Starting)
+        };
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
             r#"{"phase":"starting","site":"myapp","unit":"lerd-queue-myapp"}"#
@@ -377,16 +402,16 @@ mod tests {
     #[test]
     fn a_heal_tells_for_how_long_it_was_down() {
         let healed = Event {
-            unit: "shop/queue".into(),
+            unit: UnitName::parse("lerd-queue-shop").ok(),
             attempt: Some(2),
             downtime: Some(Duration::from_millis(14)),
             ..Event::new(Phase::Healed)
         };
-        let says = "shop/queue is up again and has stayed up (attempt 2); it was down for 14ms";
+        let says = "lerd-queue-shop is up again and has stayed up (attempt 2); it was down for 14ms";
         assert_eq!(healed.to_string(), says);
         assert_eq!(serde_json::to_value(&healed).unwrap()["downtime_ms"], 14);
         let unknown = Event { downtime: None, ..healed };
-        assert_eq!(unknown.to_string(), "shop/queue is up again and has stayed up (attempt 2)");
+        assert_eq!(unknown.to_string(), "lerd-queue-shop is up again and has stayed up (attempt 2)");
     }
 
     #[test]

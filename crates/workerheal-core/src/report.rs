@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnosis::State;
 use super::event::{UnhealthyWorker, milliseconds, rfc3339};
 use super::selector::display_name;
+use super::units::UnitName;
 
 /// What is being done about a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,8 +91,8 @@ pub struct WorkerReport {
     /// Its git worktree, if it does not run in the site's main checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
-    /// Its unit, without `.service`.
-    pub unit: String,
+    /// Its unit; in JSON without `.service`.
+    pub unit: UnitName,
     /// Whether nothing is wrong with it. A worker that was stopped counts as healthy: it is as it should be.
     pub healthy: bool,
     /// A person, the registry or the unit's own files say that it is not to be healed: whatever is wrong with it is no
@@ -163,13 +164,17 @@ impl WorkerReport {
 #[cfg(any(test, feature = "samples"))]
 impl WorkerReport {
     /// A worker of the site myapp with all optional fields empty, for tests to vary.
+    ///
+    /// # Panics
+    ///
+    /// If the name cannot be part of a unit name.
     #[must_use]
     pub fn plain(worker: &str, phase: Stage) -> Self {
         Self {
             site: "myapp".into(),
             worker: worker.into(),
             worktree: None,
-            unit: format!("lerd-{worker}-myapp"),
+            unit: UnitName::parse(&format!("lerd-{worker}-myapp")).unwrap_or_else(|error| panic!("{worker}: {error}")),
             healthy: phase == Stage::Up,
             on_purpose: false,
             phase,

@@ -130,7 +130,7 @@ fn nearest(target: &str, workers: &[(UnitName, Worker)]) -> Option<String> {
     let mut best: Option<(usize, String)> = None;
     for name in names {
         let other = name.chars().count();
-        // More than half of it has to match.
+        // More than half of the name has to match.
         let most = length.max(other).div_ceil(2);
         if length.abs_diff(other) >= most {
             continue;
@@ -230,7 +230,7 @@ mod tests {
             let begin = std::time::Instant::now();
             let error = select(&[target], &crowd).unwrap_err().to_string();
             assert!(error.ends_with("name a unit, SITE/WORKER or a site"), "{error}");
-            // All of it would take minutes.
+            // Comparing everything would take minutes.
             assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());
         }
     }

@@ -12,7 +12,7 @@ use crate::core::report::{Stage, WorkerReport};
 use crate::core::units::{Detail, UnitName};
 use crate::manager::ServiceManager;
 
-/// So many are asked about at once, and for so long.
+/// Maximum number of concurrent inspections, and maximum time of all.
 const AT_ONCE: usize = 32;
 const WITHIN: Duration = Duration::from_secs(1);
 
@@ -36,12 +36,11 @@ pub(super) async fn of_plan<M: ServiceManager>(manager: &M, plan: &mut Plan) {
     }
 }
 
-/// Why these units are left alone, with the counts of now; what is not known in time is missing.
-async fn reasons<M: ServiceManager>(manager: &M, units: Vec<String>) -> Vec<Option<String>> {
+/// Why these units are left alone, with current counts. Answers that do not come in time are missing.
+async fn reasons<M: ServiceManager>(manager: &M, units: Vec<UnitName>) -> Vec<Option<String>> {
     let lookups = streams::iter(units).map(|unit| {
         let manager = manager.clone();
         async move {
-            let unit = UnitName::parse(&unit).ok()?;
             let seen = manager.inspect(&unit, Detail { restarts: true, ..Detail::default() }).await.ok()?;
             let restarts = seen.restarts.filter(|restarts| restarts.count > 0)?;
             Some(Refusal::CrashLooping(restarts.count).to_string())

@@ -226,12 +226,13 @@ pub(super) fn frame(id: Option<&str>, name: Option<&str>, data: &impl Serialize)
 mod tests {
     use super::*;
     use crate::core::event::Phase;
+    use crate::core::units::UnitName;
 
     fn buffer(events: std::ops::RangeInclusive<u64>) -> Arc<EventBuffer> {
         let buffer = EventBuffer::new();
         for number in events {
             let event = Event {
-                unit: format!("w{number}"),
+                unit: UnitName::parse(&format!("w{number}")).ok(),
                 time: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(number)),
                 ..Event::new(Phase::Healed)
             };
@@ -254,7 +255,7 @@ mod tests {
     fn units(text: &str) -> Vec<String> {
         let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
         let events = lines.filter_map(|line| serde_json::from_str::<Event>(line).ok());
-        events.map(|event| event.unit).collect()
+        events.map(|event| event.unit_name().to_owned()).collect()
     }
 
     fn filter() -> EventFilter {

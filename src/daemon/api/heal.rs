@@ -16,7 +16,7 @@ use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase, UnhealthyWorker};
 use crate::core::units::UnitName;
 use crate::daemon::requests::{DaemonRequest, HealCommand, HealUpdate};
-use crate::detect::Detector;
+use crate::detect::{Detector, Inspections};
 use crate::http::request::{Rejection, duration};
 use crate::http::sse::stream;
 use crate::manager::ServiceManager;
@@ -34,19 +34,19 @@ pub(super) async fn heal<M: ServiceManager>(
     }
     let detector = state.detector().await?;
     state.check_directories().await?;
-    let mut plan = if request.targets.is_empty() {
+    let (mut plan, inspections) = if request.targets.is_empty() {
         // The healer knows best what to heal.
-        state.ask(DaemonRequest::Plan).await?
+        (state.ask(DaemonRequest::Plan).await?, Inspections::default())
     } else {
         let named = detector.named(&request.targets, &state.ask(DaemonRequest::Covered).await?).await?;
-        let mut plan = detector.plan_for(&request.targets, &named).await?;
+        let (mut plan, inspections) = detector.plan_for(&request.targets, &named).await?;
         let units = named.into_iter().map(|(unit, _)| unit).collect();
         // Workers that are coming up already are waited for.
         let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
         let is_refused = |it: &UnhealthyWorker| plan.refused.iter().any(|refused| refused.worker.unit == it.unit);
         plan.unhealthy.extend(under_way.into_iter().filter(|it| !is_refused(it)));
-        plan
+        (plan, inspections)
     };
     counts::of_plan(&detector.manager, &mut plan).await;
     if request.dry_run {
@@ -57,9 +57,10 @@ pub(super) async fn heal<M: ServiceManager>(
     let batch = Batch::new(&plan);
     let (updates, events) = mpsc::unbounded_channel();
     let silent = plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable);
-    let silent = silent.filter_map(|worker| UnitName::parse(&worker.unit).ok()).collect();
+    let silent = silent.map(|worker| worker.unit.clone()).collect();
+    let units = batch.units().to_vec();
     let strangers = state
-        .ask(|begun| DaemonRequest::Heal(HealCommand { units: batch.units().to_vec(), silent, prove, updates, begun }))
+        .ask(|begun| DaemonRequest::Heal(HealCommand { units, inspections, silent, prove, updates, begun }))
         .await?;
     let (frames, body) = mpsc::channel(MAX_UNSENT_FRAMES);
     tokio::spawn(tell(detector, plan, batch, strangers, events, frames));
@@ -90,8 +91,8 @@ async fn tell<M: ServiceManager>(
         }
         match timeout(KEEP_ALIVE_INTERVAL, events.recv()).await {
             Ok(Some(HealUpdate::Event(event, held_for))) => {
-                let last_words = match UnitName::parse(&event.unit) {
-                    Ok(unit) if event.phase == Phase::Failed && batch.awaits(&unit) => detector.last_words(&unit).await,
+                let last_words = match &event.unit {
+                    Some(unit) if event.phase == Phase::Failed && batch.awaits(unit) => detector.last_words(unit).await,
                     _ => None,
                 };
                 batch.tell(&event, held_for.as_ref(), last_words);

@@ -74,7 +74,7 @@ pub(super) async fn serve<M: ServiceManager>(
     }
 }
 
-/// Waits for the next check; for ever, if there are no more.
+/// Waits for the next check; forever if there are no more.
 async fn checked(check: &mut watch::Receiver<()>) {
     if check.changed().await.is_err() {
         std::future::pending::<()>().await;

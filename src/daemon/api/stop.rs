@@ -50,7 +50,7 @@ async fn wait_until_known<M: ServiceManager>(state: &ApiState<M>, units: &[UnitN
     let latest = Instant::now() + KNOWN_WITHIN;
     let is_open = |worker: &WorkerReport| {
         let rests = matches!(worker.phase, Stage::Stopped | Stage::Down | Stage::Held | Stage::Unknown);
-        !rests && units.iter().any(|unit| unit.short() == worker.unit)
+        !rests && units.contains(&worker.unit)
     };
     while Instant::now() < latest && state.ask(DaemonRequest::Workers).await?.iter().any(is_open) {
         sleep(POLL).await;

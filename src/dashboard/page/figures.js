@@ -5,7 +5,7 @@ import { drawn, element, keep, moment, plural, say, time } from "./words.js";
 
 const strip = document.getElementById("figures");
 
-// Shows them. `since`: from when anything is known.
+// Shows the figures. `since`: the beginning of what is known.
 export function show({ failures, healed, recovered, median, needYou }, workers, since, now) {
   strip.hidden = workers === 0 && failures === 0;
   say(strip.querySelector("h2"), since > now - DAY ? `Since ${moment(since)}` : "Last 24 hours");
@@ -18,7 +18,7 @@ export function show({ failures, healed, recovered, median, needYou }, workers, 
   ];
   keep(
     strip.querySelector("dl"),
-    // What came back by itself is rare.
+    // Recoveries without a heal are rare.
     shown.filter(([key]) => key !== "recovered" || recovered > 0),
     ([key]) => key,
     () => element("div", {}, element("dt"), element("dd")),
@@ -30,11 +30,11 @@ export function show({ failures, healed, recovered, median, needYou }, workers, 
   );
 }
 
-// A mark of a bar is so wide, with a gap; and so high.
+// Width of a mark, gap between marks, and height, in pixels.
 const WIDE = 5;
 const GAP = 1.25;
 const HIGH = 16;
-// What is told of a mark, from top to bottom: where it begins, and how high it is. What failed for a moment is seen too.
+// The parts of a mark, from top to bottom: where each begins, and its height. Even a short failure is visible.
 const LEAST = 6;
 const SHAPES = {
   up: () => [["up", 0, HIGH]],
@@ -46,13 +46,13 @@ const SHAPES = {
   },
 };
 
-// An empty bar, to be drawn. Three paths at most, however many marks: there may be a thousand bars.
+// An empty bar. It has at most three paths for all marks, as there may be a thousand bars.
 export function emptyBar() {
   const view = { viewBox: `0 0 ${MARKS * WIDE - GAP} ${HIGH}`, preserveAspectRatio: "none" };
   return drawn("svg", { class: "bar", role: "img", ...view }, drawn("title"));
 }
 
-// Draws what `history.bar` tells, if that is something else than before.
+// Draws the result of `history.bar`, if it has changed.
 export function drawBar(svg, { marks, down, known, failures }) {
   const title = svg.firstElementChild;
   const words = inWords(down, known, failures);

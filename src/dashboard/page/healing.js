@@ -1,4 +1,4 @@
-// The banner: who fails, the button that heals them, how that goes, and what came of it.
+// The banner: the failing workers, the button that heals them, the progress, and the result.
 
 import * as calls from "./calls.js";
 import { element, isFailing, keep, nameOf, plural, say, sign, stateOf } from "./words.js";
@@ -7,21 +7,21 @@ const [banner, title, more, button, dismiss, failing, progress] = [
   "banner", "banner-title", "banner-more", "heal", "dismiss", "failing", "progress",
 ].map((id) => document.getElementById(id));
 
-// How many of those who fail the banner has room for; the grid has all.
+// Maximum number of failing workers in the banner; the list has all of them.
 const NAMES = 3;
 const LINES = 6;
-// How long good news stay.
+// How long a success is shown.
 const NEWS = 8000;
 
 let unhealthy = [];
 let names = new Map();
-// What is being healed, or was: unit to {name, step, error}; and how many heals are under way.
+// Workers that are being healed or were, by unit: {name, step, error}; and the number of heals under way.
 const steps = new Map();
 let running = 0;
 let summary = "";
 let tidy;
 
-// Tells the banner how the workers are. Answers those who fail.
+// Updates the banner. Returns the failing workers.
 export function know(workers) {
   unhealthy = workers.filter(isFailing);
   names = new Map(workers.map((worker) => [worker.unit, nameOf(worker)]));
@@ -29,7 +29,7 @@ export function know(workers) {
   return unhealthy;
 }
 
-// Heals the targets, all if there are none. `refresh` asks how the workers are, and ends when that is known.
+// Heals the targets, or everything. `refresh` requests the state of the workers, and resolves once it is known.
 export async function heal(targets, refresh) {
   clearTimeout(tidy);
   if (running === 0) steps.clear();
@@ -65,7 +65,7 @@ export async function heal(targets, refresh) {
       if (now === "starting" || now === "in line") steps.get(unit).step = "not known";
     }
   }
-  // So that the news is not that they are healed and still failing.
+  // Otherwise the banner could say that workers were healed and still fail.
   await refresh();
   running -= 1;
   draw();
@@ -76,7 +76,7 @@ export async function heal(targets, refresh) {
 
 function close() {
   if (running) return;
-  // What is being read or pressed stays.
+  // An element with the pointer or the focus stays.
   if (banner.matches(":hover, :focus-within") && document.activeElement !== dismiss && document.activeElement !== button) {
     tidy = setTimeout(close, NEWS);
     return;
@@ -88,7 +88,7 @@ function close() {
 
 dismiss.addEventListener("click", close);
 
-// Has the button heal everything.
+// Connects the button, which heals everything.
 export function listen(refresh) {
   button.addEventListener("click", () => running === 0 && heal([], refresh));
 }

@@ -37,7 +37,7 @@ export function histories(events) {
         break;
       case "healed":
       case "recovered":
-        // Its beginning may be older than the events.
+        // It may have begun before the first event.
         if (!open && downtime !== undefined) failures.push((open = { from: at - downtime, tries: [] }));
         if (open) Object.assign(open, { to: at, end: phase, downtime });
         break;
@@ -117,7 +117,7 @@ export function bar(history, worker, { since, gaps, now }) {
   ];
   const marks = knows.map((some, at) => {
     const length = Math.min(MARK, now - (end - DAY + at * MARK)) || 1;
-    // How it is now is known even if it has only just been looked at.
+    // The current state is known even right after the start.
     const rest = some >= length / 2 || (at === MARKS - 1 && some > down[at]) ? "up" : "unknown";
     if (down[at] > 0) return { down: Math.min(1, down[at] / length), rest };
     return stopped[at] >= length / 2 ? "stopped" : rest;
@@ -144,7 +144,7 @@ function union(intervals) {
   return result;
 }
 
-// What is in both.
+// The intersection.
 function common(some, others) {
   const result = [];
   let first = 0;

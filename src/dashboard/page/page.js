@@ -1,7 +1,7 @@
-// The page: what is known, how it is kept up to date, and who draws what of it.
+// The page: its state, how the state is updated, and which module draws which part.
 //
-// Events come as they happen and say that something has changed; how things are then is asked for. A slow question
-// every few seconds finds what no event tells. While the daemon is gone the last that was known stays, dimmed.
+// An event means that something has changed, and the state is requested again. A request every few seconds finds
+// changes without an event. While the daemon is gone, the last known state stays on the page, dimmed.
 
 import * as calls from "./calls.js";
 import * as dialogs from "./dialogs.js";
@@ -15,10 +15,10 @@ import { PHASES, clock, element, isFailing, keep, moment, nameOf, plural, say, s
 // How many events are kept, and shown.
 const KEPT = 10_000;
 const SHOWN = 100;
-// Between questions: after an event, and without any.
+// Time between requests: after an event, and without one.
 const SOON = 60;
 const REGULARLY = 4000;
-// Between attempts to reach what is gone.
+// Time between attempts to reconnect.
 const RETRY = 1000;
 
 const known = { status: undefined, workers: [], events: new Map(), gaps: [], since: undefined, last: "" };
@@ -32,7 +32,7 @@ const actions = {
   pauseSite: (site, paused) => pauseOrResume(site, paused),
 };
 
-// Nothing as the target is everything.
+// No target means everything.
 async function pauseOrResume(target, paused, name = target) {
   if (!paused) return dialogs.askPause(target, name || "everything", refresh);
   try {
@@ -43,7 +43,7 @@ async function pauseOrResume(target, paused, name = target) {
   refresh();
 }
 
-// Asks how things are. One question at a time: who asks meanwhile has it asked once more.
+// Requests the state. One request at a time: a call in the meantime leads to another request after it.
 let asking;
 let again = false;
 function refresh() {
@@ -101,7 +101,7 @@ function refreshSoon() {
   }, SOON);
 }
 
-// Follows the events for ever.
+// Follows the events, and reconnects.
 async function follow() {
   for (;;) {
     try {
@@ -187,7 +187,7 @@ const told = {
 function lookBack(events) {
   const [now, units] = [Date.now(), history.histories(events)];
   history.close(units, known.workers, now);
-  // Where no more events are kept, nothing is known of the time before the first.
+  // If older events were dropped, nothing is known about the time before the first.
   const since = events.length < KEPT ? known.since : Math.max(known.since, events[0].at);
   past = { units, now, since, gaps: known.gaps };
 }
@@ -221,7 +221,7 @@ function notices(status) {
   at("pause-all").hidden = status.pauses.some(({ kind }) => kind === "everything");
 }
 
-// What people call the worker of a unit.
+// The display name of a unit's worker.
 function called(unit) {
   const worker = known.workers.find((worker) => worker.unit === unit);
   return worker ? nameOf(worker) : unit;
@@ -230,7 +230,7 @@ function called(unit) {
 // The sentence of an event, which begins with the unit.
 const inWords = ({ unit, text }) => (unit && text.startsWith(unit) ? called(unit) + text.slice(unit.length) : text);
 
-// A long time without its seconds, which nobody waits for.
+// A long time without its seconds, which do not matter.
 const roughly = (ms) => (ms > 90_000 ? time(Math.ceil(ms / 60_000) * 60_000) : time(Math.ceil(ms / 1000) * 1000));
 
 function drawPast() {
@@ -257,7 +257,7 @@ function line({ data }) {
   );
 }
 
-// What a tab in the background shows: by colour, shape and word.
+// The icon and title of the tab, for a page in the background.
 const TABS = {
   well: ["#1f8a55", "M5 17h6l3-8 5 15 3-7h5"],
   failing: ["#c4314b", "M16 6v12M16 25v.5"],
@@ -275,7 +275,7 @@ function tab(state, word) {
   if (at("icon").href !== url) at("icon").href = url;
 }
 
-// What to do where there is nothing to watch.
+// Instructions for a machine without workers.
 function nothing({ registry, config }, workers) {
   const none = workers.length === 0;
   at("nothing").hidden = !none;

@@ -5,13 +5,13 @@ import { DAY, timeDown } from "./history.js";
 import { drawn, element, hour, moment, nameOf, plural, say, time } from "./words.js";
 
 const MINUTE = 60 * 1000;
-// What is drawn at least: of a daemon that was just started no more is known.
+// Minimum time span: a daemon that was just started knows no more.
 const LEAST = 5 * MINUTE;
-// Between lines, the first that leaves them room.
+// Intervals between grid lines; the first with enough room is used.
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360].map((minutes) => minutes * MINUTE);
 const ROW = 30;
 const TOP = 22;
-// How many workers are drawn; the table has all.
+// Maximum number of workers that are drawn; the table has all.
 const ROWS = 24;
 
 // Draws it. `units`: what was seen of each, closed; `since`: from when anything is known; `gaps`: [from, to] of which
@@ -72,7 +72,7 @@ function picture(rows, begin, now, blind, width) {
         if (at > begin) svg.append(drawn("rect", { class: "trying", x: x(at), y: y + 5, width: 4, height: ROW - 10 }));
       }
     }
-    // On top of them all, as these are what is looked for.
+    // Drawn last, so that nothing covers them.
     for (const { end, to, gaveUp } of list) {
       if (end === "healed" || end === "recovered") svg.append(drawn("circle", { class: "healed", cx: x(to), cy: y + ROW / 2, r: 5 }));
       if (gaveUp && gaveUp > begin) {
@@ -84,7 +84,7 @@ function picture(rows, begin, now, blind, width) {
   return svg;
 }
 
-// Times for lines: even ones of the local day, at most so many.
+// Times of grid lines: round local times, up to a maximum number.
 function lines(begin, now, most) {
   const every = STEPS.find((step) => (now - begin) / step <= most) ?? STEPS.at(-1);
   const midnight = new Date(begin).setHours(0, 0, 0, 0);

@@ -1,4 +1,4 @@
-// Words, signs and elements: how things are said and drawn. Text only ever gets into the page as text.
+// Words, icons and elements. Text is only ever inserted as text, never as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -19,7 +19,7 @@ export function drawn(name, attributes = {}, ...children) {
   return node;
 }
 
-// Sets a text if it is another: what is read aloud is read once.
+// Sets a text if it has changed, so that a screen reader reads it once.
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
   if (node.hidden !== (text === "")) node.hidden = text === "";
@@ -44,7 +44,7 @@ export function keep(parent, items, key, make, update) {
   for (const node of old.values()) node.remove();
 }
 
-// Signs, on a field of 16 by 16.
+// Icons, 16 by 16 units.
 const SIGNS = {
   check: "M3.5 8.5l3 3 6-7",
   cross: "M4 4l8 8M12 4l-8 8",
@@ -63,7 +63,7 @@ const SIGNS = {
 export const sign = (name) =>
   drawn("svg", { class: "sign", viewBox: "0 0 16 16", "aria-hidden": "true" }, drawn("path", { d: SIGNS[name] }));
 
-// What is being done about a worker: its sign, and how serious that is.
+// Stages of a worker: the icon and the severity of each.
 const STAGES = {
   up: ["check", "good"],
   down: ["circle", "quiet"],
@@ -128,7 +128,7 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const HOUR = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
-// Times of day, in the zone of whoever looks; with the day if it is not today.
+// Times of day in the local time zone; with the date if it is not today.
 export const clock = (at) => CLOCK.format(at);
 export const hour = (at) => HOUR.format(at);
 export const moment = (at) =>

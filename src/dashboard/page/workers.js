@@ -17,7 +17,7 @@ const [find, search, found, states, foldAll] = ["find", "search", "found", "stat
   document.getElementById(id),
 );
 
-// What can be chosen to be shown.
+// The choices of what is shown.
 const STATES = {
   all: ["All", () => true],
   failing: ["Failing", isFailing],
@@ -26,7 +26,7 @@ const STATES = {
 };
 let state = "all";
 
-// Which sites were opened and closed: among all, and among what is searched for.
+// The sites that were opened and closed, in the full list and in search results.
 const folds = { all: new Map(), narrow: new Map() };
 const isNarrow = () => !find.hidden && (state !== "all" || search.value.trim() !== "");
 const fold = (site, open) => (isNarrow() ? folds.narrow : folds.all).set(site, open);
@@ -104,7 +104,7 @@ export function show(all, pauses, told) {
   }
   const isOpen = (site, members) => {
     if (narrow || !many || groups.size === 1) return (narrow ? folds.narrow : folds.all).get(site) ?? true;
-    // What has opened by itself stays open: it is being looked at.
+    // A site that opened automatically stays open, as it may be in use.
     if (!folds.all.has(site) && members.some(isFailing)) folds.all.set(site, true);
     return folds.all.get(site) ?? false;
   };
@@ -183,7 +183,7 @@ function label(node, text, name) {
   if (node.getAttribute("aria-label") !== name) node.setAttribute("aria-label", name);
 }
 
-// What every card is a copy of: that takes a third of the time of making each.
+// The template of all cards: cloning takes a third of the time of creating each.
 const PATTERN = element(
   "li.card",
   {},
@@ -246,13 +246,13 @@ export function tick() {
   }
 }
 
-// In whole seconds, as it runs.
+// In whole seconds, as it counts down.
 const uptime = ({ up_since: since }) => time(Math.max(1000, Date.now() - Date.parse(since)));
 
-// What it waits for: until when it is tried again, and why it is not.
+// When it is tried again, and why it is held.
 function waiting({ phase, until, reason = "" }) {
   if (until === undefined) return ["", reason];
-  // In whole seconds, as it runs.
+  // In whole seconds, as it counts down.
   const left = Math.ceil((until - Date.now()) / 1000) * 1000;
   if (phase === "waiting") return [left > 0 ? `again in ${time(left)}` : "again now", reason];
   return ["", left > 0 && reason ? `${reason}, for another ${time(left)}` : reason];

@@ -6,7 +6,7 @@
 //!
 //! Each file has a thread of its own that owns its state, as a file system may never answer: then nothing else is
 //! blocked, and [`Watch::is_silent`] reports it. The watcher's own thread only decides whether an event can concern a
-//! file, and wakes that file's thread, so that nothing piles up whatever happens in the directories.
+//! file, and wakes that file's thread, so that nothing piles up when much happens in the directories.
 
 mod content;
 mod notifier;

@@ -21,7 +21,7 @@ pub(super) struct Guard {
     pub script: Option<(PathBuf, Vec<u8>)>,
     /// The worker's directory.
     pub directory: Option<PathBuf>,
-    /// Whether Podman runs it, whatever launchd says.
+    /// Whether Podman runs it, even if launchd says otherwise.
     pub by_podman: bool,
 }
 

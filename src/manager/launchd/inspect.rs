@@ -213,7 +213,7 @@ impl Inspector {
         Ok(Seen { disabled: disabled?, is_new, directory_gone, age, job, domain, file })
     }
 
-    /// Whether the unit's job is disabled: its plist decides unless `launchctl` was told otherwise.
+    /// Whether the unit's job is disabled: its plist decides unless `launchctl` was used to override it.
     pub async fn is_disabled(&self, unit: &UnitName, agent: Option<&Agent>) -> Result<bool, ManagerError> {
         const WHAT: &str = "print-disabled";
         let text = self.launchctl.print_disabled().await.map_err(|failure| (WHAT, failure))?;

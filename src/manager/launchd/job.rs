@@ -17,7 +17,7 @@ use crate::core::units::{
     UnitName, UnitStatus,
 };
 
-/// Signals and exit statuses of a job that was told to end: `launchctl stop` and `launchctl kill` send SIGTERM, a
+/// Signals and exit statuses of a job that was asked to end: `launchctl stop` and `launchctl kill` send SIGTERM, a
 /// terminal SIGINT; a shell passes that on as a status. A crash is none of these.
 const TOLD_TO_END: [End; 4] = [End::Signal(15), End::Signal(2), End::Code(143), End::Code(130)];
 

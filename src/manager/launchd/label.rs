@@ -6,7 +6,7 @@
 use crate::core::units::UnitName;
 
 const LERD: &str = "com.lerd.";
-/// The prefix of units of Lerd's jobs, whatever prefix is configured.
+/// The prefix of units of Lerd's jobs, for any configured prefix.
 const LERDS: &str = "lerd-";
 
 /// Whether the unit's job is one of Lerd's.

@@ -44,7 +44,7 @@ pub(super) struct Agent {
     pub sessions: Vec<String>,
     /// Whether others can write the file, so that launchd refuses it.
     pub is_open_to_others: bool,
-    /// Whether Podman runs it, whatever launchd says.
+    /// Whether Podman runs it, even if launchd says otherwise.
     pub by_podman: bool,
     pub working_directory: Option<PathBuf>,
     /// Files with its last log lines, the best first.

@@ -48,12 +48,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let records = Records(directory.path().join("out"));
         let unit = UnitName::parse("lerd-queue-myapp").unwrap();
-        assert_eq!(records.read(), []);
+        assert!(records.read().is_empty());
         records.add(&unit).unwrap();
         assert_eq!(records.read(), std::slice::from_ref(&unit));
         let file = fs::File::options().write(true).open(records.0.join("lerd-queue-myapp")).unwrap();
         file.set_modified(std::time::SystemTime::now() - MAX_AGE).unwrap();
-        assert_eq!(records.read(), []);
+        assert!(records.read().is_empty());
         records.remove(&unit);
         assert!(!records.0.join("lerd-queue-myapp").exists());
     }

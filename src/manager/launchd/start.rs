@@ -179,7 +179,7 @@ impl Starter<'_> {
         if self.order.enable && self.is_disabled(agent).await {
             self.enable(domain).await?;
         }
-        // From now on it should be up, whatever booted it out.
+        // From now on it should be up, even if another client booted it out.
         self.taken_out = Some(true);
         let mut waits = Waits::until(self.order.deadline);
         loop {
@@ -198,7 +198,7 @@ impl Starter<'_> {
             }
             match failure {
                 Failure::Busy | Failure::Redundant | Failure::InProgress | Failure::Disabled | Failure::Slow => {
-                    // It may be loaded all the same, or be about to go.
+                    // It may still be loaded, or be about to be removed.
                     if self.inspect().await?.is_some_and(|job| !job.is_going()) {
                         break;
                     }

@@ -74,7 +74,7 @@ impl Ends {
             End::Code(0) => self.success,
             End::Code(_) => self.error,
             End::Signal(_) | End::Reason(_) => self.crash,
-            // Whatever it was.
+            // Every kind of end.
             End::Unknown => self == Self::ALL,
             End::Never => false,
         }
@@ -107,9 +107,9 @@ impl Starts {
         match plist.get("KeepAlive") {
             Some(plist::Value::Boolean(true)) => starts.again_after = Ends::ALL,
             Some(plist::Value::Dictionary(conditions)) => starts.read_conditions(conditions),
-            // The key that there was before, and means the contrary.
+            // The older key, which means the opposite.
             None if on_demand == Some(false) => starts.again_after = Ends::ALL,
-            // The manual knows no other form; what is no boolean and no dictionary keeps nothing alive.
+            // The manual has no other form: anything else keeps nothing alive.
             _ => {}
         }
         starts.at_load |= starts.again_after != Ends::default() && !starts.after_demand;
@@ -138,12 +138,12 @@ impl Starts {
         self.again_after == Ends::ALL
     }
 
-    /// Whether something else than its load decides when it runs.
+    /// Whether anything but its load decides when it runs.
     pub fn waits(&self) -> bool {
         !self.is_kept_up() && (self.condition.is_some() || self.trigger.is_some() || self.after_demand)
     }
 
-    /// What it is meant to be doing, as it does not run, after so many runs of which the last ended so.
+    /// What the job should be doing while it does not run, given the number of its runs and how the last one ended.
     pub fn meant(&self, end: &End, runs: u32) -> Meant {
         if self.after_demand && runs == 0 {
             return Meant::Condition("AfterInitialDemand");
@@ -230,7 +230,7 @@ mod tests {
             ("<key>LaunchEvents</key><dict><key>x</key><dict/></dict>".to_owned(), [Trigger("LaunchEvents"); 4]),
             (at_load.to_owned(), [Up, Down, Down, Down]),
             (format!("{at_load}<key>WatchPaths</key><array/><key>StartOnMount</key><false/>"), [Up, Down, Down, Down]),
-            // No form that the manual knows: launchd keeps nothing alive for it.
+            // The manual has no such form: launchd keeps nothing alive for it.
             (format!("{at_load}<key>KeepAlive</key><string>true</string>"), [Up, Down, Down, Down]),
             ("<key>KeepAlive</key><false/>".to_owned(), [Down; 4]),
             (String::new(), [Down; 4]),

@@ -1,4 +1,4 @@
-//! A stop that a person asks for: the job is taken out, which is what counts as stopped.
+//! A stop that a person requests: the job is booted out, which counts as stopped.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::launchctl::Failure;
 use crate::core::units::UnitName;
 use crate::manager::ManagerError;
 
-/// How long is waited for the end of a job, which may ignore its signal up to `ExitTimeOut`.
+/// Maximum time to wait for the end of a job, which may ignore its signal up to `ExitTimeOut`.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 
 impl Launchd {
-    /// Takes the job of the unit out, and waits until it is gone.
+    /// Boots the unit's job out, and waits until it is gone.
     pub(super) async fn end_unit(&self, unit: &UnitName) -> Result<(), ManagerError> {
         const WHAT: &str = "the stop";
         let found = self.inspector.job(unit).await?;

@@ -2,7 +2,6 @@
 //!
 //! A table must be complete, or it is ignored. A line about a job that is not as expected still names the job, which is
 //! then inspected by itself.
-//! names the job: it is then asked for by itself.
 
 use std::collections::HashMap;
 

@@ -41,7 +41,7 @@ pub(super) const MATCHES: [&str; 6] = [
 /// job id, job type, job path.
 type RawLine<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
 
-/// A unit in a list, of whatever type.
+/// A unit of any type in a list.
 #[derive(Debug)]
 pub(super) struct Line {
     pub name: String,
@@ -85,7 +85,7 @@ pub(super) enum Signal {
     JobNew {
         /// The job's path.
         path: String,
-        /// Full name of its unit, of whatever type.
+        /// Full name of its unit, which can be of any type.
         unit: String,
     },
     /// A job ended.

@@ -33,7 +33,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
         return;
     };
     let name = worker.name();
-    let title = if worker.unit == name { name } else { format!("{name} ({})", worker.unit) };
+    let title = if worker.unit == *name { name } else { format!("{name} ({})", worker.unit) };
     rule(frame, head, &title, palette);
     let room = usize::from(area.width.saturating_sub(2));
     let inside = |row: Rect| Rect { x: row.x + 1, width: row.width.saturating_sub(1), ..row };
@@ -133,7 +133,7 @@ pub(super) fn events(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock
     }
     for (event, row) in model.events.iter().skip(model.events.len().saturating_sub(room)).zip(rows) {
         let time = event.time.map(|time| clock.time_of_day(time)).unwrap_or_default();
-        let sentence = model.in_words(event).to_string();
+        let sentence = model.sentence(event);
         let line = Line::from_iter([
             Span::styled(format!(" {time:8}  "), palette.faint()),
             Span::styled(format!("{:9}  ", event.phase.as_str()), palette.phase(event.phase)),

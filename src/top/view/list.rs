@@ -94,7 +94,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
             Row::Worker(worker) => {
                 let named = short(worker, columns.name);
                 let mut shown = worker_line(worker, &named, &columns, scale, model, clock, palette);
-                let is_selected = model.selected.as_deref() == Some(&worker.unit);
+                let is_selected = model.selected.as_ref() == Some(&worker.unit);
                 shown.spans.insert(0, Span::raw(if is_selected { "▸ " } else { "  " }));
                 frame.render_widget(shown, line);
                 if is_selected {

@@ -24,7 +24,7 @@ fn name(model: &Model, clock: &Clock) -> String {
             format!("why {worker} is as it is{}", as_of.unwrap_or_default())
         }
         Pane::Log => {
-            let unit = model.log.as_ref().map(|log| log.unit.as_str()).unwrap_or_default();
+            let unit = model.log.as_ref().map(|log| log.unit.short()).unwrap_or_default();
             let back = match model.scroll {
                 0 => String::new(),
                 lines => format!(", {lines} line{} back", if lines == 1 { "" } else { "s" }),

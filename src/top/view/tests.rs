@@ -13,6 +13,7 @@ use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase};
 use crate::core::explain::{Explanation, Line as Rule, Mark};
 use crate::core::report::{Stage, WorkerReport};
+use crate::core::units::UnitName;
 use crate::manager::log::{Author, LogLine};
 use crate::manager::{Scope, Usage};
 use crate::top::model::{Answer, Snapshot, Tone};
@@ -34,7 +35,7 @@ fn worker(site: &str, worker: &str, phase: Stage) -> WorkerReport {
     let up_since = (phase == Stage::Up).then(|| ago(185));
     WorkerReport {
         site: site.into(),
-        unit: format!("lerd-{worker}-{site}"),
+        unit: UnitName::parse(&format!("lerd-{worker}-{site}")).unwrap(),
         up_since,
         ..WorkerReport::plain(worker, phase)
     }
@@ -46,7 +47,8 @@ fn well() -> Vec<WorkerReport> {
     let workers = ["horizon", "queue", "scheduler", "vite"];
     let mut all: Vec<_> = sites.iter().flat_map(|site| workers.map(|it| worker(site, it, Stage::Up))).collect();
     all.push(worker("the-shop-of-a-customer-with-a-long-name", "queue", Stage::Up));
-    all.push(worker("商店", "工作队列", Stage::Up));
+    let wide = WorkerReport { site: "商店".into(), worker: "工作队列".into(), ..worker("cn", "jobs", Stage::Up) };
+    all.push(wide);
     all
 }
 
@@ -78,7 +80,7 @@ fn status(workers: &[WorkerReport]) -> DaemonStatus {
 }
 
 fn event(phase: Phase, unit: &str, time: SystemTime) -> Event {
-    Event { unit: unit.into(), time: Some(time), ..Event::new(phase) }
+    Event { unit: UnitName::parse(unit).ok(), time: Some(time), ..Event::new(phase) }
 }
 
 /// A model that has learned this.
@@ -174,7 +176,7 @@ fn trouble() -> Model {
     let mut model = model(workers, events);
     let pause = PauseReport { kind: PauseKind::Site, name: "blog".into(), ends_in: Some(Duration::from_secs(28 * 60)) };
     model.snapshot.as_mut().unwrap().status.pauses.push(pause);
-    model.selected = Some(FAILING.into());
+    model.selected = Some(UnitName::parse(FAILING).unwrap());
     model
 }
 
@@ -184,7 +186,7 @@ fn explained() -> Answer {
         site: "shop".into(),
         worker: "queue".into(),
         worktree: None,
-        unit: FAILING.into(),
+        unit: UnitName::parse(FAILING).unwrap(),
         state: Some(State::Failed),
         summary: "shop/queue has failed, and is tried again in 12s.".into(),
         chain: vec![
@@ -197,7 +199,7 @@ fn explained() -> Answer {
         log: "journalctl --user -u lerd-queue-shop".into(),
     };
     let says = Explained { explanation, last_words: Some(ERROR.into()), text: String::new() };
-    Answer { unit: FAILING.into(), at: now() - Duration::from_secs(3), says: Ok(Box::new(says)) }
+    Answer { unit: UnitName::parse(FAILING).unwrap(), at: now() - Duration::from_secs(3), says: Ok(Box::new(says)) }
 }
 
 fn press(model: &mut Model, keys: &[KeyCode]) {
@@ -276,11 +278,11 @@ fn each_trouble_is_seen() {
 #[test]
 fn what_the_selected_worker_takes_is_seen() {
     let mut model = trouble();
-    model.selected = Some("lerd-queue-myapp".into());
+    model.selected = Some(UnitName::parse("lerd-queue-myapp").unwrap());
     let usage = |cpu| Usage { pid: Some(4242), memory: Some(47_400_000), cpu: Some(Duration::from_millis(cpu)) };
     let begin = Instant::now();
-    model.measure("lerd-queue-myapp".into(), usage(1000), begin);
-    model.measure("lerd-queue-myapp".into(), usage(1046), begin + Duration::from_secs(2));
+    model.measure(UnitName::parse("lerd-queue-myapp").unwrap(), usage(1000), begin);
+    model.measure(UnitName::parse("lerd-queue-myapp").unwrap(), usage(1046), begin + Duration::from_secs(2));
     see("usage_60x24", &mut model, 60, 24);
     see("usage_120x30", &mut model, 120, 30);
 }
@@ -301,7 +303,7 @@ fn only_workers_in_some_states_are_seen() {
 fn what_is_held_or_given_up_says_why() {
     for (name, unit) in [("held", "lerd-horizon-blog"), ("given_up", "lerd-vite-shop"), ("stopped", "lerd-vite-docs")] {
         let mut model = trouble();
-        model.selected = Some(unit.into());
+        model.selected = Some(UnitName::parse(unit).unwrap());
         see(name, &mut model, 80, 24);
     }
 }

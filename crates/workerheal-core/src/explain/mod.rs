@@ -22,6 +22,7 @@ use self::wording::Wording;
 use super::diagnosis::{Refusal, State};
 use super::rules::{Case, Judgement, Rule, Verdict};
 use super::time::Timestamp;
+use super::units::UnitName;
 
 /// What an explanation refers to: paths, lines, commands, and the current time.
 #[derive(Debug, Clone)]
@@ -77,8 +78,8 @@ pub struct Explanation {
     /// Its git worktree, if it does not run in the site's main checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
-    /// Its unit, without `.service`.
-    pub unit: String,
+    /// Its unit; in JSON without `.service`.
+    pub unit: UnitName,
     /// What is wrong with it, if anything.
     pub state: Option<State>,
     /// The answer in one sentence.
@@ -124,7 +125,7 @@ impl Case<'_> {
             site: self.worker.site.clone(),
             worker: self.worker.name.clone(),
             worktree: self.worker.worktree.clone(),
-            unit: self.unit.short().to_owned(),
+            unit: self.unit.clone(),
             state,
             summary: wording.summary(state, &verdict),
             chain,

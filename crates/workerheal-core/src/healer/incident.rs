@@ -19,7 +19,7 @@ pub(super) enum Phase {
     Held(Refusal),
     /// The start job is under way.
     Starting,
-    /// It is coming up, for whatever reason, and has to stay up for `stable_after`. While the manager restarts it
+    /// It is coming up for any reason, and has to stay up for `stable_after`. While the manager restarts it
     /// automatically it stays in this phase.
     Proving,
     /// The inspection at the end of the proving time is under way.
@@ -122,7 +122,7 @@ pub(super) struct Incident {
     pub trigger: Trigger,
     /// When a person requested it, if that is the trigger.
     pub requested_at: Timestamp,
-    /// A person requested it and is to be informed of the result, whatever brought it about.
+    /// A person requested it, and gets the result in any case.
     pub awaited: bool,
     /// It is known from before this daemon started, and its wait continues.
     pub restored: bool,

@@ -266,7 +266,7 @@ impl Healer {
                 return self.recovered(now, name);
             }
             let was_stopped = seen.stop == Some(StopEvidence::Requested) || self.stop_seen(name);
-            // Without a reason it is told as stopped by hand.
+            // Without a reason it is reported as stopped by hand.
             return self.dismiss(now, name, if was_stopped { "" } else { "it has ended without error" });
         }
         if seen.load == LoadState::NotFound {
@@ -331,7 +331,7 @@ fn suspected(state: Option<State>, before: Option<State>) -> Option<State> {
             | State::Stuck
             | State::Unreachable
             | State::ExpectedButStopped
-            // Whatever becomes of the unit, this stays true until its directory is back.
+            // This stays true until the directory is back, in any state of the unit.
             | State::Orphaned,
         ) => state,
         Some(State::Failed | State::StartLimitHit) => None,

@@ -44,8 +44,8 @@ pub enum Fact {
     StopMarker(bool),
     /// New settings.
     Settings(Selector, Policy),
-    /// Locations of units: of those that [`Healer::take_unlocated`] returns, and again of those whose directories have
-    /// vanished or come back.
+    /// Locations of units: of those that [`Healer::take_unlocated`](super::Healer::take_unlocated) returns, and again of
+    /// those whose directories have vanished or come back.
     Located(Vec<Located>),
     /// The result of [`Action::Probe`].
     Probed(UnitName, ProbeResult),

@@ -128,7 +128,7 @@ impl Healer {
             }
             Some(Phase::Proving | Phase::Verifying) => {
                 if let Some(incident) = self.incidents.get_mut(name) {
-                    // That it is up is no recovery, whatever it was started for.
+                    // That it is up is no recovery, no matter why it was started.
                     incident.suspected = Some(State::Unreachable);
                 }
                 self.attempt_failed(now, name, format!("it is up, but refuses connections to {place}"));

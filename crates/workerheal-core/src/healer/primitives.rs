@@ -79,7 +79,7 @@ impl Healer {
         if let Some(worker) = self.worker(name) {
             worker.site.clone_into(&mut event.site);
         }
-        name.short().clone_into(&mut event.unit);
+        event.unit = Some(name.clone());
         if matches!(phase, EventPhase::Starting | EventPhase::Healed | EventPhase::Failed | EventPhase::GaveUp) {
             event.attempt = self.incidents.get(name).map(|incident| incident.attempts).filter(|attempts| *attempts > 0);
         }

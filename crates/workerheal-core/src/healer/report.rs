@@ -20,7 +20,7 @@ impl Healer {
     pub fn reports(&self, now: Timestamp) -> Vec<WorkerReport> {
         let mut reports: Vec<WorkerReport> =
             self.workers().map(|(name, unit, worker)| self.report(now, name, unit, worker)).collect();
-        reports.sort_by(|a, b| (&a.site, &a.worker, &a.unit).cmp(&(&b.site, &b.worker, &b.unit)));
+        reports.sort_by(|a, b| (&a.site, &a.worker, a.unit.short()).cmp(&(&b.site, &b.worker, b.unit.short())));
         reports
     }
 
@@ -30,7 +30,7 @@ impl Healer {
     pub fn plan(&self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         for report in self.reports(now) {
-            let held_for = UnitName::parse(&report.unit).ok().and_then(|unit| self.held_for(&unit).cloned());
+            let held_for = self.held_for(&report.unit).cloned();
             let Some(worker) = report.unhealthy() else {
                 if let (Some(worker), Some(Refusal::Paused(_) | Refusal::StopMarker)) = (report.ill(), held_for) {
                     plan.paused.push(LeftAlone { worker, reason: report.reason });
@@ -64,7 +64,7 @@ impl Healer {
                 site: worker.site.clone(),
                 worker: worker.name.clone(),
                 worktree: worker.worktree.clone(),
-                unit: name.short().to_owned(),
+                unit: name.clone(),
                 state: self.incidents.get(name)?.diagnosed.unwrap_or(State::Failed),
                 last_error: String::new(),
             })
@@ -178,7 +178,7 @@ impl Healer {
             site: worker.site.clone(),
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
-            unit: name.short().to_owned(),
+            unit: name.clone(),
             healthy,
             on_purpose: meant_to_be && !healthy,
             phase,

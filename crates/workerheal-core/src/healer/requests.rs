@@ -8,7 +8,7 @@ use crate::pauses::Target;
 use crate::units::UnitName;
 
 impl Healer {
-    /// A person requests to heal the unit now, whatever was tried before.
+    /// A person requests to heal the unit now. Earlier attempts do not count.
     pub(super) fn heal_on_request(&mut self, now: Timestamp, name: &UnitName) {
         match self.incidents.get(name).map(|incident| &incident.phase) {
             Some(Phase::Starting | Phase::Proving | Phase::Verifying) => self.heal_is_under_way(name),

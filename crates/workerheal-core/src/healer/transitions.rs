@@ -11,8 +11,8 @@ use crate::event::Phase as EventPhase;
 use crate::selector::Resolution;
 use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
 
-/// So soon the manager tells of what has happened, however much there is to do.
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// Maximum delay of the manager's signals, even under load.
+const MAX_SIGNAL_DELAY: Duration = Duration::from_secs(10);
 
 impl Healer {
     /// Brings a worker's phase in line with the state of its unit. Does nothing if it already is.
@@ -67,9 +67,9 @@ impl Healer {
                 Settling | ComingUp,
             ) => match suspicion {
                 Some(suspicion) => self.suspect(name, suspicion),
-                None => self.somebody_acts(name),
+                None => self.other_client_acts(name),
             },
-            // It may have been started and hang since, while nothing was seen of it.
+            // It may have been started unnoticed, and hang.
             (Some(Phase::Stopped), Settling) if suspicion.is_some() => self.stays_down(now, name),
             (Some(Phase::Stopped), Settling) => {}
             // It has failed since: a start was refused, or has failed so fast that nothing else was seen.
@@ -142,21 +142,21 @@ impl Healer {
         }
     }
 
-    /// Another client's job succeeded. If the unit is down all the same and not coming up, it was a stop: nothing else
-    /// shows that for a unit that was down already.
+    /// Another client's job succeeded. If the unit is still down and not coming up, the job was a stop: for a unit that
+    /// was down already, nothing else shows that.
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
-        self.somebody_acts(name);
+        self.other_client_acts(name);
         let Some(unit) = self.units.get_mut(name) else { return };
         if std::mem::take(&mut unit.stop_ends) || unit.reloads {
-            // It took the unit down, perhaps as a dependency: that is known from elsewhere. Unless an inspection shows
-            // that the unit had been down for a while by then.
-            unit.job_done = unit.job_done.or(now.earlier(TOLD_WITHIN).filter(|_| !unit.reloads));
+            // It took the unit down, perhaps as a dependency, which other signals show. It counts only if an inspection
+            // shows that the unit had been down for a while by then.
+            unit.job_done = unit.job_done.or(now.earlier(MAX_SIGNAL_DELAY).filter(|_| !unit.reloads));
             return;
         }
         if unit.active.is_up() && !unit.has_job {
-            // If it is up without a job, as far as is known, something was missed: that it has gone down, perhaps.
+            // It is said to be up and to have no job, so a signal was missed: it may have gone down.
             unit.stop_possible = true;
-            unit.job_done = now.earlier(TOLD_WITHIN);
+            unit.job_done = now.earlier(MAX_SIGNAL_DELAY);
         }
         if !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
             return;
@@ -223,7 +223,7 @@ impl Healer {
     }
 
     /// A client acts on a worker that waits: that is newer than a request to heal it.
-    fn somebody_acts(&mut self, name: &UnitName) {
+    fn other_client_acts(&mut self, name: &UnitName) {
         let Some((unit, incident)) = self.units.get(name).zip(self.incidents.get_mut(name)) else { return };
         incident.trigger = Trigger::Automatic;
         if unit.active == ActiveState::Activating && !unit.restarted_by_manager {
@@ -243,7 +243,7 @@ impl Healer {
         if matches!(outcome, Outcome::Done | Outcome::Failed(_) | Outcome::Cancelled)
             && let Some(unit) = self.units.get_mut(name)
         {
-            // Both halves have happened.
+            // The failure was cleared and the start was made.
             unit.cleared = None;
             if outcome != Outcome::Cancelled {
                 // It ended by itself, so the job that was seen was this one.

@@ -25,7 +25,7 @@ pub(super) struct Unit {
     pub job_done: Option<Timestamp>,
     /// Its failure was cleared, and it has not come up or failed since.
     pub cleared: Option<ClearedBy>,
-    /// A start of it ended because a unit that it needs did not come up, and it has not run since.
+    /// Its start ended because a unit that it needs did not come up, and it has not run since.
     pub kept_from_starting: bool,
     /// The manager restarts it automatically, or has done so since it was last down for good.
     pub restarted_by_manager: bool,

@@ -23,7 +23,7 @@ pub const MAX_WORKERS: usize = 150_000;
 /// Maximum number of skipped entries that are reported; further ones are only counted.
 const MAX_REPORTED: usize = 50;
 
-/// All sites, in the order of the file. Two registries are equal if they have the same content, whatever its lines.
+/// All sites, in the order of the file. Two registries with the same content are equal, on whichever lines it is.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     sites: Vec<Site>,

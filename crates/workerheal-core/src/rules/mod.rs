@@ -70,7 +70,7 @@ pub struct History<'a> {
     pub stays_stopped: bool,
     /// A unit that it needs went down and took it down: the stop was not meant for it.
     pub taken_along: bool,
-    /// A start of it ended because a unit that it needs did not come up, and nothing happened to it since.
+    /// Its start ended because a unit that it needs did not come up, and nothing has happened to it since.
     pub kept_from_starting: bool,
     /// Its failure was cleared, and nothing happened to it since.
     pub cleared: Option<ClearedBy>,

@@ -177,7 +177,7 @@ impl Selector {
         self.also.iter().any(|glob| glob.matches(unit.as_str())) || self.aliases.values().any(|it| it == unit)
     }
 
-    /// Whether the unit's name can be covered, whatever the registry says.
+    /// Whether the unit's name can be covered, without regard to the registry.
     #[must_use]
     pub fn may_cover(&self, unit: &UnitName) -> bool {
         unit.as_str().starts_with(&self.prefix) || self.matches_also_watch(unit)

@@ -110,6 +110,19 @@ pub fn is_unit_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@')
 }
 
+/// Compares with a name without `.service`, as in the JSON interface.
+impl PartialEq<str> for UnitName {
+    fn eq(&self, short: &str) -> bool {
+        self.short() == short
+    }
+}
+
+impl PartialEq<&str> for UnitName {
+    fn eq(&self, short: &&str) -> bool {
+        self == *short
+    }
+}
+
 impl fmt::Display for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.short())

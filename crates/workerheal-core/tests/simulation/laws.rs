@@ -1,4 +1,4 @@
-//! The laws: what must never happen, and what must happen in the end, whatever else does.
+//! The laws: what must never happen, and what must happen in the end.
 //!
 //! Judged by the truth, which only the simulation knows, as far as the healer could know it. Each law
 //! names the rule that it comes from.
@@ -14,10 +14,10 @@ use crate::scenario::{NAMES, SECOND, UNITS};
 /// refused start is not requested again at once.
 const MOST_IN_A_QUARTER: u32 = 300;
 
-/// So soon after a worker is stuck that has to be told.
+/// Maximum delay until a stuck worker is reported.
 const STUCK_TOLD_WITHIN: Duration = Duration::from_secs(180);
 
-/// That a law was broken: which, and how.
+/// A breach of a law.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
     pub law: &'static str,
@@ -25,7 +25,7 @@ pub struct Breach {
 }
 
 impl Breach {
-    /// Names the unit that it is about.
+    /// Adds the name of the unit.
     pub fn of(self, unit: usize) -> Self {
         Self { how: format!("{}: {}", NAMES[unit], self.how), ..self }
     }
@@ -40,14 +40,14 @@ pub struct Seen {
     pub foreign_job: bool,
     pub parent_down: bool,
     pub partner_up: bool,
-    /// It has failed, and its author said that it is not to be started again for that.
+    /// It has failed, and its author excluded it from restarts.
     pub left_to_others: bool,
     pub socket_failed: bool,
     pub directory_gone: bool,
     pub down: bool,
 }
 
-/// What people want, as far as it has been told to the healer.
+/// What people want, as far as the healer knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Told {
     pub paused: bool,
@@ -60,16 +60,16 @@ pub struct Record {
     pub seen: Option<Seen>,
     /// How long it had been up at the last look that was to prove it.
     pub proof: Option<Duration>,
-    /// A start was asked for and has not ended.
+    /// A start was requested and has not ended.
     pub starting: bool,
     attempt_open: bool,
     /// An earlier daemon may have begun an attempt.
     attempt_maybe_open: bool,
     attempts: u32,
     last_start: Option<Duration>,
-    /// Starts asked for in the current quarter of an hour, and which it is.
+    /// Starts in the current quarter of an hour, and its number.
     in_quarter: (u64, u32),
-    /// How often something has happened that lets attempts be counted anew, and a give-up be told once more.
+    /// How often something has happened that resets the attempts and permits another give-up.
     pub forgiven: u32,
     forgiven_at_start: u32,
     forgiven_at_give_up: u32,
@@ -97,9 +97,9 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Laws {
     pub units: [Record; UNITS],
-    /// The healer knows that what it knows may be wrong.
+    /// The healer knows that its knowledge is uncertain.
     pub frozen: bool,
-    /// A clock was turned: waits may be shorter than they were.
+    /// The clock was changed: waits may be shorter.
     pub clock_turned: bool,
     pub under_way: usize,
 }
@@ -201,7 +201,7 @@ impl Laws {
         record.last_start = None;
     }
 
-    /// The healer tells something.
+    /// The healer emits an event.
     pub fn event(
         &mut self,
         now: Duration,

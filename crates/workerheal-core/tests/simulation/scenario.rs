@@ -70,7 +70,7 @@ pub enum Family {
     Refusing,
     /// They hang while they start or stop.
     Hanging,
-    /// The manager restarts them for ever, slower or faster than its start limit allows.
+    /// The manager restarts them forever, slower or faster than its start limit allows.
     Restarting,
     /// One is started by its socket.
     Socket,
@@ -330,13 +330,13 @@ impl Plan {
         Kind::ALL.into_iter().filter(move |kind| self.has(*kind))
     }
 
-    /// A source of chance for one concern.
+    /// A random number generator for one concern.
     pub fn chance(self, concern: u64) -> Rng {
         Rng::with_seed(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ concern)
     }
 }
 
-/// How long until the next of things that happen so often on average.
+/// A random time until the next event, for a mean interval.
 pub fn interval(chance: &mut Rng, mean: Duration) -> Duration {
     mean.mul_f64(-(1.0 - chance.f64()).ln())
 }
@@ -400,7 +400,7 @@ pub fn install(model: &mut Model, specs: &[Spec], family: Family) {
     }
 }
 
-/// Decides what each process does, from how its unit is doing.
+/// Decides what each process does, by the state of its unit.
 #[derive(Debug)]
 pub struct Lives {
     chance: Rng,

@@ -58,7 +58,7 @@ proptest! {
             ..without_jitter()
         });
         let (mut inspecting, mut starting, mut asked) = (Vec::new(), HashSet::new(), HashSet::new());
-        let mut open_attempts: HashMap<String, bool> = HashMap::new();
+        let mut open_attempts: HashMap<Option<UnitName>, bool> = HashMap::new();
         let (mut paused, mut marked, mut frozen) = (false, false, true);
         for happening in life {
             let fact = match happening {

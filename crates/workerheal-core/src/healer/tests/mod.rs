@@ -214,7 +214,7 @@ fn in_words(action: &Action) -> String {
         Action::Stop(unit) => format!("stop {}", short(unit.short())),
         Action::Probe { unit, .. } => format!("ask {}", short(unit.short())),
         Action::Emit(event) => {
-            let mut words = format!("{} {}", event.phase.as_str(), short(&event.unit));
+            let mut words = format!("{} {}", event.phase.as_str(), short(event.unit_name()));
             if let Some(attempt) = event.attempt {
                 words.push_str(&format!(" #{attempt}"));
             }

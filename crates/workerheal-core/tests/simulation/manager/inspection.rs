@@ -44,7 +44,7 @@ impl Manager {
         list
     }
 
-    /// What a close look shows.
+    /// Inspects a unit.
     pub fn inspect(&self, index: usize, detail: Detail, no_journal: bool) -> Inspection {
         let unit = self.model.unit(UnitId(index));
         let (spec, now) = (unit.spec(), self.model.now());
@@ -113,7 +113,7 @@ impl Manager {
         }
     }
 
-    /// The manager's id of a run: another one after each boot.
+    /// The manager's id of a run, which is unique across boots.
     fn run_of(&self, unit: &Unit) -> String {
         unit.invocation().map(|run| format!("{}-{run}", self.boots)).unwrap_or_default()
     }
@@ -146,7 +146,7 @@ impl Manager {
         }
     }
 
-    /// What a start would start as well, though it is only wanted.
+    /// Wanted units that a start would start, too.
     fn pulls_in(&self, unit: &Unit) -> impl Iterator<Item = UnitId> {
         let wanted = unit.spec().parents.iter().filter(|it| it.bond == Bond::Wants).map(|it| it.parent);
         wanted.filter(|it| {
@@ -199,7 +199,7 @@ impl Manager {
     }
 }
 
-/// How long a start or stop goes on, and may: three steps may each take as long as the unit's file says.
+/// How long a start or stop has taken, and may take: three steps, each as long as the unit's file allows.
 pub(super) fn transition(unit: &Unit, now: Duration) -> Transition {
     let (spec, is_start) = (unit.spec(), unit.active() == ActiveState::Activating);
     let steps = if is_start { spec.timeout_start } else { spec.timeout_stop }.map(|timeout| timeout * 3);

@@ -1,5 +1,5 @@
-//! The edge to the model of systemd: what the real edge reads from D-Bus is read from the model here,
-//! and beside it the truth is kept that the laws judge by.
+//! The edge to the model of systemd: what the real edge reads over D-Bus, it reads from the model. Beside that it keeps
+//! the truth by which the laws judge.
 
 mod inspection;
 mod persons;
@@ -27,9 +27,9 @@ pub struct Manager {
     specs: Vec<Spec>,
     starting: [Option<Starting>; UNITS],
     starts: u64,
-    /// The last job that each unit was told to have.
+    /// The last job that was signalled for each unit.
     told_jobs: [Option<JobId>; UNITS],
-    /// The unit whose start is just being queued in the place of other jobs.
+    /// The unit whose start is being queued in place of other jobs.
     overriding: Option<usize>,
     /// The job that isolates a target, and the last that has.
     isolating: Option<JobId>,
@@ -91,7 +91,7 @@ impl Manager {
                 self.with(|model, lives| model.enable(unit, lives));
             }
         }
-        // Sockets and targets come before what they are for.
+        // Sockets and targets come before their units.
         for index in (FIRST_HELPER..UNITS).chain(0..FIRST_HELPER) {
             let starts = index < scenario::FIRST_OF_FAMILY || self.family.starts(index);
             if starts && (self.boots == 1 || self.model.unit(UnitId(index)).is_enabled()) {
@@ -114,7 +114,7 @@ impl Manager {
         self.model.next_event()
     }
 
-    /// Lets time pass. Answers whether anything was due.
+    /// Lets time pass. Returns whether anything was due.
     pub fn advance(&mut self, to: Duration) -> bool {
         let due = self.model.next_event().is_some_and(|at| at <= to);
         self.with(|model, lives| model.advance(to, lives));
@@ -185,11 +185,11 @@ impl Manager {
         is_about_to || (unit.active() != ActiveState::Active && has_just_gone)
     }
 
-    /// A signal as the connection to the manager makes it out.
+    /// A signal as the connection to the manager reports it.
     pub fn message(&mut self, signal: &Signal, names: &[UnitName; UNITS]) -> Option<Message> {
         match *signal {
             Signal::Changed { unit, active, .. } if unit.0 >= FIRST_HELPER => {
-                // Of other units only failed sockets are followed.
+                // Among other units only failed sockets are followed.
                 let is_socket = self.specs[unit.0].kind == Type::Socket;
                 (is_socket && active != ActiveState::Activating).then_some(Message::List)
             }
@@ -224,7 +224,7 @@ impl Manager {
         }
     }
 
-    /// Whether a list is no answer to what goes on: everything is being stopped.
+    /// Whether a list would be misleading: everything is being stopped.
     pub fn is_frozen(&self) -> bool {
         self.model.is_shutting_down() || self.isolating.is_some()
     }

@@ -1,4 +1,4 @@
-//! What people do to units, and what is true of these from then on.
+//! What people do to units, and how that changes the truth about them.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Manager {
 
     fn is_stopped_by_person(&mut self, index: usize, state: ActiveState, lost_its_parent: bool, now: Duration) {
         self.takes_along(UnitId(index), ActiveState::Inactive, now);
-        // What is part of it is stopped with it, whatever state it is in.
+        // Its parts are stopped with it, in any state.
         let is_part =
             |it: &usize| self.specs[*it].parents.iter().any(|it| it.bond == Bond::PartOf && it.parent == UnitId(index));
         for member in (0..UNITS).filter(is_part).collect::<Vec<_>>() {
@@ -67,7 +67,7 @@ impl Manager {
         self.truth[index].last_stop = self.truth[index].last_stop.filter(|at| now <= *at + SAME_MOMENT);
         let is_gone = self.model.unit(UnitId(index)).load() == LoadState::NotFound;
         if is_gone && self.family.origin(index) == Origin::Transient {
-            // `systemd-run` once more.
+            // `systemd-run` again.
             self.model.edit(UnitId(index), File::Good(self.specs[index].clone()));
         }
         if !self.model.unit(UnitId(index)).active().is_down() {
@@ -100,7 +100,7 @@ impl Manager {
         truth.cleared = !truth.reset;
     }
 
-    /// A heal is requested: earlier wishes are void.
+    /// Requests a heal, which supersedes earlier requests.
     pub fn person_wants_it_healed(&mut self, index: usize) {
         let has_job = self.model.unit(UnitId(index)).job().is_some();
         let truth = &mut self.truth[index];
@@ -122,7 +122,7 @@ impl Manager {
         let _ = self.with(|model, lives| model.reload(UnitId(index), Mode::Replace, lives));
     }
 
-    /// Isolates a unit: everything else is stopped. Answers whether that has begun, and goes on.
+    /// Isolates a unit: everything else is stopped. Returns whether that has begun, and goes on.
     pub fn person_isolates(&mut self, index: usize) -> bool {
         let states: Vec<ActiveState> = self.model.units().iter().map(Unit::active).collect();
         let job = self.with(|model, lives| model.start(UnitId(index), Mode::Isolate, lives));
@@ -180,7 +180,7 @@ impl Manager {
     pub fn edit(&mut self, index: usize, file: Option<File>) {
         let is_unreadable = !matches!(file, None | Some(File::Good(_)));
         if is_unreadable && self.model.unit(UnitId(index)).active() == ActiveState::Deactivating {
-            // What takes it down can no longer be read from its file.
+            // Its file no longer shows what takes it down.
             self.truth[index].looks_stopped = true;
         }
         let file = file.unwrap_or_else(|| File::Good(self.specs[index].clone()));

@@ -11,7 +11,7 @@ use crate::laws::Breach;
 use crate::model::{ActiveState, JobId, JobKind, JobResult, LoadState, Mode, Refusal as Refused, Unit, UnitId};
 use crate::scenario::{self, NAMES, UNITS};
 
-/// A start of the healer's may overtake a stop that was asked for so long before.
+/// How long before a start of the healer's a stop may have been requested that the start overtakes.
 const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
 
 /// A start of the healer's, as the connection to the manager performs it.
@@ -19,9 +19,9 @@ const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
 pub(super) struct Starting {
     start: Start,
     step: Step,
-    /// The unit has been seen to do more than to be down.
+    /// The unit has been in a state other than down.
     pub(super) began: bool,
-    /// Which of its starts it is.
+    /// The number of the start.
     number: u64,
 }
 
@@ -30,12 +30,12 @@ enum Step {
     /// It is taken down, so that what has to be up before it can be started.
     Stop,
     Start,
-    /// Its failure was cleared, and it is started once more.
+    /// Its failure was cleared, and it is started again.
     StartCleared,
 }
 
 impl Manager {
-    /// The healer wants a start. Answers its number.
+    /// The healer requests a start. Returns its number.
     pub fn start_is_asked_for(&mut self, start: Start) -> Option<(usize, u64)> {
         let index = NAMES.iter().position(|name| *name == start.unit.short())?;
         self.starts += 1;
@@ -50,7 +50,7 @@ impl Manager {
         self.starting[index].as_ref().is_some_and(|starting| starting.number == number)
     }
 
-    /// Takes the result of a job of the healer's. Answers how its start ended, or nothing if another step follows.
+    /// Handles the result of a job of the healer's. Returns how the start ended; `None` if another step follows.
     pub fn next_step(&mut self, index: usize, result: JobResult) -> Option<Outcome> {
         let Some(starting) = &mut self.starting[index] else { return Some(outcome(result)) };
         match starting.step {
@@ -64,7 +64,7 @@ impl Manager {
         None
     }
 
-    /// The healer takes back a start that overtook a stop. Answers whether a person had stopped it.
+    /// The healer stops a unit whose start overtook a stop. Returns whether a person had stopped it.
     pub fn stop(&mut self, index: usize) -> bool {
         let stopped_at = self.truth[index].last_stop;
         let was_meant = stopped_at.is_some_and(|at| self.model.now() <= at + OVERTAKEN_WITHIN);
@@ -78,7 +78,7 @@ impl Manager {
         !self.truth[index].asked && !self.truth[index].by_manager
     }
 
-    /// The next step of a start of the healer's reaches the manager. Answers how it ended if there is no job for it.
+    /// The next step of a start of the healer's reaches the manager. Returns how it ended if there is no job for it.
     pub fn start(&mut self, index: usize) -> Result<Option<Outcome>, Breach> {
         let unit = UnitId(index);
         let Some(Starting { start, step, .. }) = self.starting[index].clone() else { return Ok(None) };
@@ -134,14 +134,14 @@ impl Manager {
                 }
                 continue;
             }
-            // What waited for this one goes on.
+            // Units that waited for this one continue.
             let had_job = was.job().is_some();
             let changed =
                 is.runs() != was.runs() || is.job().is_some() || (was.active().is_up() && !is.active().is_up());
             let is_named = first.contains(&UnitId(other));
             // What has become of it since the inspection cannot be known; and a socket fails with its service.
             let is_news = was.state_change() > self.inspected_at[index];
-            // The manager stops a pool that nothing needs as soon as it looks, for whatever reason.
+            // The manager stops a pool that nothing needs as soon as it checks, for any reason.
             let is_unneeded = was.spec().stop_when_unneeded && is.job().is_some_and(|job| job.kind == JobKind::Stop);
             if changed && !had_job && !is_named && !is_news && !is_unneeded && !self.triggers(other, index) {
                 let how = format!("a start of {} changes {name}", NAMES[index]);
@@ -196,7 +196,7 @@ impl Manager {
     }
 }
 
-/// What the result of a start job means, as the real edge makes it out.
+/// The outcome that the real edge derives from the result of a start job.
 fn outcome(result: JobResult) -> Outcome {
     match result {
         JobResult::Done => Outcome::Done,

@@ -15,23 +15,23 @@ use crate::scenario::{SECOND, UNITS};
 pub(super) struct Truth {
     pub(super) up: bool,
     pub(super) up_since: Duration,
-    /// For how long it was up when it last was.
+    /// Duration of the last run.
     pub(super) last_uptime: Duration,
-    /// The longest of its uptimes that have ended and not been asked for.
+    /// The longest run that has ended and was not taken yet.
     pub(super) longest_uptime: Duration,
     /// When a person last stopped it.
     pub(super) last_stop: Option<Duration>,
-    /// Since when it is down.
+    /// When it went down.
     pub(super) down: Option<Duration>,
     /// A person stopped it, and it has not been started since.
     pub(super) stopped: bool,
-    /// That can be known: from the journal, or as the end of the stop was told.
+    /// The healer can know that: from the journal, or from the end of the stop.
     pub(super) stop_can_be_known: bool,
-    /// When the end of a stop was told that only this tells.
+    /// When the end of a stop was reported that nothing else shows.
     pub(super) stop_told: Option<Duration>,
     /// A person cleared its failure, and it has not been started since.
     pub(super) cleared: bool,
-    /// The end of a start was told while signals were lost or overtook each other, and looks like that of a stop.
+    /// The end of a start was reported while signals were lost or overtook each other, and looks like that of a stop.
     pub(super) looks_stopped: bool,
     /// A heal was requested since it went down.
     pub(super) wanted: bool,
@@ -40,7 +40,7 @@ pub(super) struct Truth {
     /// It was disabled after it went down, and after its file had been looked at.
     pub(super) disabled_while_down: bool,
     pub(super) file_seen: bool,
-    /// A start of the healer's is on its way or under way; its job.
+    /// A start of the healer's is under way; its job.
     pub(super) asked: bool,
     pub(super) job: Option<JobId>,
     /// The manager restarts it by itself, or has done so since it was last down for good.
@@ -50,13 +50,13 @@ pub(super) struct Truth {
     pub(super) directory_gone: bool,
     /// A unit that it needs took it along, as the healer could see.
     pub(super) taken_along: bool,
-    /// As that, and the healer could see it.
+    /// The healer could see that.
     pub(super) kept_seen: bool,
-    /// A person cleared the mark of its failure while it was enabled, and the healer could see that.
+    /// A person cleared its failure while it was enabled, and the healer could see that.
     pub(super) reset: bool,
     /// It was stopped with a group that it is part of.
     pub(super) with_group: bool,
-    /// When its user stopped it while a start of the healer's was on its way or under way.
+    /// When its user stopped it during a start of the healer's.
     pub(super) obey: Option<Duration>,
     /// It waits for an automatic restart.
     pub(super) waits: bool,
@@ -123,12 +123,12 @@ impl Manager {
                 };
             }
             ActiveState::Inactive | ActiveState::Failed => {
-                // A refused start shows that it is wanted up: the stop before it is history.
+                // A refused start shows that it should be up, and supersedes the stop before it.
                 truth.stopped &= !is_refused || truth.asked;
                 truth.down.get_or_insert(now);
                 truth.by_manager = false;
             }
-            // It is started, be it for the sake of another unit: that is newer.
+            // It is started, perhaps as a dependency: that is newer.
             ActiveState::Activating => {
                 (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
                 truth.obey = truth.obey.filter(|_| truth.asked);
@@ -154,13 +154,13 @@ impl Manager {
         }
     }
 
-    /// The truth at the moment of a look that decides about a start.
+    /// The truth at the moment of an inspection that decides about a start.
     pub fn seen(&mut self, index: usize) -> Seen {
         self.inspected_at[index] = self.model.now();
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active().is_up();
         Seen {
-            // Of a group that is up again nothing is left to see.
+            // A group that is up again shows nothing.
             stopped_by_user: truth.stopped
                 && truth.stop_can_be_known
                 && !(truth.with_group && self.stopped_groups(unit).is_empty()),
@@ -183,19 +183,19 @@ impl Manager {
         }
     }
 
-    /// The healer learns that the unit was enabled when it had been down since this fall.
+    /// The healer learns that the unit was enabled after this deactivation.
     pub fn file_was_seen(&mut self, index: usize, deactivation: Option<Deactivation>) {
         let truth = &mut self.truth[index];
         truth.file_seen |= truth.down.is_some() && deactivation.map(|deactivation| deactivation.down) == truth.down;
     }
 
-    /// A late signal looks like a start by a person: of one that was disabled before that, nothing is left to know.
+    /// A late signal looks like a start by a person, which supersedes an earlier disable.
     pub fn looks_started(&mut self, index: usize) {
         let truth = &mut self.truth[index];
         (truth.file_seen, truth.disabled_while_down) = (false, false);
     }
 
-    /// Whether its author said that it is not to be started again when it has failed.
+    /// Whether its author excluded it from restarts after a failure.
     fn is_left_to_others(&self, index: usize) -> bool {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let is_triggered = (0..UNITS).any(|it| self.triggers(it, index));
@@ -213,7 +213,7 @@ impl Manager {
     pub fn has_been_up_for(&self, index: usize, time: Duration) -> bool {
         let truth = &self.truth[index];
         let uptime = if truth.up { self.model.now() - truth.up_since } else { truth.last_uptime };
-        // What is told a moment later had been so a moment ago.
+        // A report may be a moment late.
         uptime + SECOND >= time
     }
 
@@ -244,7 +244,7 @@ impl Manager {
         self.needs(index).any(|it| took_along(self.model.unit(it)))
     }
 
-    /// Whether nothing stands against healing it, for all that can be known.
+    /// Whether nothing that can be known prevents healing it.
     pub fn is_healable(&self, index: usize) -> bool {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
@@ -261,7 +261,7 @@ impl Manager {
             ActiveState::Inactive if truth.taken_along => logged && self.lost_its_parent(index),
             // Its parent did not come up in time, and has since.
             ActiveState::Inactive if truth.kept_seen => !ran,
-            // A person cleared the mark of its failure, and nothing else.
+            // A person cleared its failure, and did nothing else.
             _ => truth.reset && ran && !logged,
         };
         let parent_is_fine = |it: UnitId| {
@@ -317,7 +317,7 @@ impl Manager {
         self.truth[index].looks_stopped = true;
     }
 
-    /// The daemon is gone, and what it was told last it may not have got to look into.
+    /// The daemon is gone, and may not have handled the last signals.
     pub fn listener_is_gone(&mut self) {
         let now = self.model.now();
         for (truth, unit) in self.truth.iter_mut().zip(self.model.units()) {
@@ -331,7 +331,7 @@ impl Manager {
         }
     }
 
-    /// The daemon was killed before it had written down what it knew.
+    /// The daemon was killed before it had saved its state.
     pub fn memory_is_lost(&mut self) {
         for (index, truth) in self.truth.iter_mut().enumerate() {
             let unit = self.model.unit(UnitId(index));
@@ -351,10 +351,10 @@ impl Manager {
         }
         // A oneshot works while it is starting.
         let works = unit.spec().kind == Type::Oneshot && unit.active() == ActiveState::Activating;
-        // A stop that its user asked for is theirs to wait for.
+        // A stop that its user requested is not reported as stuck.
         let is_stopped = unit.job().is_some_and(|job| job.kind == JobKind::Stop)
             || unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
-        // One without its directory is told as that, whatever becomes of it meanwhile.
+        // A worker without its directory is reported as orphaned in any state.
         let is_told_otherwise = is_stopped || self.truth[index].directory_gone;
         if is_told_otherwise || unit.is_auto_restart() || works || unit.load() != LoadState::Loaded {
             return None;

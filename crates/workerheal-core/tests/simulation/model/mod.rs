@@ -6,7 +6,7 @@
 //! [`Model::drain_signals`].
 //!
 //! The rules follow systemd 252: its man pages (systemd.service(5), systemd.unit(5)), its sources, whose functions the
-//! comments name, and what has been seen of it. `tests/agreement/` puts the model beside a real manager.
+//! comments name, and what has been seen of it. `tests/it/agreement/` puts the model beside a real manager.
 //!
 //! Where things are: [`transaction`] has what a job brings with it and when it is refused; [`jobs`] the jobs and their
 //! queue; [`service`] the life cycle of a service; [`effects`] what that does to others; [`triggers`] timers and

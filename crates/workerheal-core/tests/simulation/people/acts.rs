@@ -1,4 +1,4 @@
-//! What people do and what goes wrong, act by act, and how each ends.
+//! The acts of people and the faults, and how each ends.
 
 use std::time::Duration;
 
@@ -263,7 +263,7 @@ impl World {
         self.observe(Fact::Heal(vec![self.names[unit].clone()]))
     }
 
-    /// What lasts for a moment only, people do not meet by chance.
+    /// Heals during phases that are too short to be hit by chance.
     pub fn heal_in_between(&mut self) -> Result<(), Breach> {
         if !self.people.heals_in_between {
             return Ok(());
@@ -367,7 +367,7 @@ impl World {
         Ok(())
     }
 
-    /// A daemon begins after another has ended: what that one was told is remembered.
+    /// Starts a daemon after another has ended, and checks that the pauses have survived.
     pub fn daemon_is_back(&mut self) -> Result<(), Breach> {
         let turned = self.turned_since_written() != 0;
         self.laws.clock_turned = turned;
@@ -384,7 +384,7 @@ impl World {
             let how = format!("nothing is known of the pause of {target}");
             return Err(Breach { law: "pauses survive a restart", how });
         }
-        // A turned clock may have made them shorter, and a killed daemon may not have written the last.
+        // A changed clock may have made them shorter, and a killed daemon may not have saved the last.
         let until = |pause: &Pause| pause.until.map_or(Duration::MAX, |at| self.now + at.since_origin());
         self.people.pauses = kept.iter().map(|pause| (pause.target.clone(), until(&pause))).collect();
         Ok(())

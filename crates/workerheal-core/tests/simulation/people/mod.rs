@@ -19,14 +19,14 @@ const SITES: [(&str, &[(usize, &str)]); 3] = [
     ("gamma", &[(7, "one"), (8, "two")]),
 ];
 
-/// Something that people want becomes known.
+/// An intent of people that becomes known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
     Registry,
     Marker,
 }
 
-/// What ends, or becomes known, later.
+/// An event in the future.
 #[derive(Debug, Clone, Copy)]
 enum Later {
     Tell(Intent),
@@ -76,7 +76,7 @@ pub struct People {
     now: Wants,
     told: Wants,
     pub marker: bool,
-    /// What is paused by command, and until when.
+    /// Pauses by command, with their ends.
     pauses: Vec<(Target, Duration)>,
     pub noisy_until: Duration,
     pub slow_until: Duration,
@@ -84,7 +84,7 @@ pub struct People {
     pub silent_until: Duration,
     /// A person requests a heal in the next moment in which a worker is inspected, or its start has been cancelled.
     pub heals_in_between: bool,
-    /// A person stops the next worker whose start is asked for, before or right after the manager hears of that.
+    /// A person stops the next worker that the healer starts, before or right after the manager receives the start.
     pub stops_in_between: bool,
     registry: Arc<Registry>,
 }
@@ -118,7 +118,7 @@ impl People {
         Arc::clone(&self.registry)
     }
 
-    /// The workers of those sites of which the registry says something else than the healer has been told.
+    /// The workers of the sites whose entries have changed since the healer read them.
     pub fn workers_of_edited_sites(&self) -> impl Iterator<Item = usize> {
         let sites = SITES.into_iter().zip(self.told.sites.into_iter().zip(self.now.sites));
         let edited = sites.filter(|(_, (told, now))| told != now);
@@ -143,13 +143,13 @@ impl People {
         [self.noisy_until, self.slow_until, self.journal_gone_until].into_iter().all(|until| now >= until)
     }
 
-    /// What was to end later because the machine was not well has ended with a boot.
+    /// Faults end with a boot.
     pub fn is_booted(&mut self, now: Duration) {
         self.later.retain(|(_, later)| !matches!(later, Later::Bus | Later::NoDaemon(_) | Later::Daemon | Later::Boot));
         (self.noisy_until, self.slow_until) = (now, now);
     }
 
-    /// What people want of a unit, as far as the healer has been told.
+    /// What people want for a unit, as far as the healer knows.
     pub fn told(&self, unit: usize, now: Duration) -> Told {
         let by_command = self.pauses.iter().any(|(target, until)| now < *until && includes(target, unit));
         let mut told =
@@ -163,7 +163,7 @@ impl People {
         told
     }
 
-    /// Whether the healer takes the unit for a worker.
+    /// Whether the healer covers the unit.
     pub fn covers(&self, unit: usize) -> bool {
         self.told(unit, Duration::ZERO).covered
     }
@@ -190,7 +190,7 @@ impl People {
 
     fn plan_next(&mut self, now: Duration) {
         if self.spontaneous <= now {
-            // Often one thing leads to another.
+            // Acts often come in quick succession.
             let wait = match self.chance.u8(..10) {
                 0..2 => Duration::from_millis(self.chance.u64(1..50)),
                 2..4 => Duration::from_millis(self.chance.u64(50..20_000)),
@@ -226,5 +226,5 @@ fn includes(target: &Target, unit: usize) -> bool {
     }
 }
 
-/// The worker with a probe is one of those that are asked about.
+/// The unit with a probe is a worker.
 const _: () = assert!(PROBED < UNITS && PROBED >= FIRST_WORKER);

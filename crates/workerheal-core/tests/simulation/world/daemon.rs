@@ -1,5 +1,5 @@
-//! The daemon: it hands facts to the healer and does what that answers, writes down what has to survive, begins, ends,
-//! and loses its connection.
+//! The daemon: it hands facts to the healer and performs its actions, saves its state, starts, ends, and loses its
+//! connection.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use workerheal_core::time::Timestamp;
 use workerheal_core::units::UnitName;
 
 use super::World;
-use super::mail::Message;
+use super::messages::Message;
 use super::past::in_short;
 use crate::laws::Breach;
 use crate::people::Intent;
 use crate::scenario::{self, NAMES, PROBED};
 
-/// So soon a daemon has written down what has changed.
+/// Maximum delay until a changed state is saved.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
 
-/// What a daemon has written down, and when.
+/// The saved state, and when it was saved.
 pub(super) struct Written {
     pub(super) saved_state: SavedState,
     pub(super) origin: Duration,
     pub(super) at: Duration,
-    /// As the clock was turned then.
+    /// How far the wall clock had been set then.
     pub(super) turned: i64,
 }
 
 impl World {
-    /// Tells the healer a fact and does what it answers.
+    /// Hands a fact to the healer and performs its actions.
     pub fn observe(&mut self, fact: Fact) -> Result<(), Breach> {
         if !self.alive {
             return Ok(());
@@ -50,7 +50,7 @@ impl World {
             && !matches!(fact, Fact::Deadline | Fact::Inspected(_, InspectionId { purpose: Purpose::Recheck, .. }, _))
         {
             let line = in_short(&fact);
-            // What is told again and again is told once.
+            // Repeated lines are written once.
             if self.last_told != line {
                 self.note(|| format!("  fact {line}"));
                 self.last_told = line;
@@ -107,7 +107,7 @@ impl World {
             }
             Action::Emit(event) => {
                 self.note(|| format!("    {}: {event}", event.phase.as_str()));
-                let Some(unit) = NAMES.iter().position(|name| *name == event.unit) else { return Ok(()) };
+                let Some(unit) = NAMES.iter().position(|name| *name == event.unit_name()) else { return Ok(()) };
                 let oneshot = self.manager.is_oneshot(unit);
                 let proof = self.laws.units[unit].proof.unwrap_or_default();
                 if event.phase == Phase::Recovered
@@ -135,7 +135,7 @@ impl World {
         Ok(())
     }
 
-    /// What the healer knows is on disk.
+    /// Saves the healer's state.
     fn write(&mut self) -> Result<(), Breach> {
         self.unwritten_since = None;
         if let Some(saved_state) = self.healer.saved_state_if_changed() {
@@ -151,12 +151,12 @@ impl World {
         Ok(())
     }
 
-    /// By how much the wall clock was turned since the memory was written, in seconds.
+    /// How far the wall clock was set since the state was saved, in seconds.
     pub fn turned_since_written(&self) -> i64 {
         self.written.as_ref().map_or(0, |written| self.turned - written.turned)
     }
 
-    /// A daemon begins: it reads its memory and the files, connects, and lists.
+    /// Starts a daemon: it restores the saved state, reads the files, connects, and requests a list.
     pub fn start_daemon(&mut self) -> Result<(), Breach> {
         self.origin = self.now;
         self.alive = true;
@@ -183,7 +183,7 @@ impl World {
         Ok(())
     }
 
-    /// The daemon ends. One that is killed has not written down the last that it knew.
+    /// Ends the daemon. A killed one has not saved its last changes.
     pub fn end_daemon(&mut self, killed: bool) -> Result<(), Breach> {
         self.note(|| format!("the daemon {}", if killed { "is killed" } else { "ends" }));
         let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + WRITTEN_WITHIN);
@@ -204,7 +204,7 @@ impl World {
         Ok(())
     }
 
-    /// The machine is booted: the manager begins anew, and so does the daemon.
+    /// Boots the machine: the manager and the daemon start again.
     pub fn boot(&mut self) -> Result<(), Breach> {
         if self.alive {
             self.end_daemon(false)?;
@@ -217,7 +217,7 @@ impl World {
         self.daemon_is_back()
     }
 
-    /// The connection is lost: what was on its way is lost with it.
+    /// Loses the connection, and the messages that are under way.
     pub fn lose_bus(&mut self) -> Result<(), Breach> {
         self.note(|| "the bus is lost".to_owned());
         self.connected = false;
@@ -277,12 +277,12 @@ impl World {
         }
     }
 
-    /// What a person wants becomes known to the healer, by way of a file or a command.
+    /// The healer learns what a person wants, from a file or a command.
     pub fn tell(&mut self, intent: Intent) -> Result<(), Breach> {
         match intent {
             Intent::Registry => {
                 let registry = self.people.registry();
-                // An edit of its site's entry lets a worker that was given up be tried anew.
+                // A worker that was given up is tried again after an edit of its site's entry.
                 for unit in self.people.workers_of_edited_sites() {
                     self.laws.units[unit].forgiven += 1;
                 }
@@ -303,7 +303,7 @@ pub(super) fn new_healer(policy: &Policy, registry: &Arc<Registry>, chance: Rng)
     Healer::new(Mode::Automatic, selector, policy.clone(), Arc::clone(registry), chance)
 }
 
-/// A memory as a later daemon reads it, whose clock begins anew: as the store does it.
+/// The saved state as a later daemon reads it, whose clock has another origin: as the state file does it.
 fn aged(saved_state: &SavedState, then: Duration, away: Duration) -> SavedState {
     let then = Timestamp::from_origin(then);
     let age = |at: Timestamp| {

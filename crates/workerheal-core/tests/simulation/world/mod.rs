@@ -1,11 +1,10 @@
 //! The simulated world: a service manager, people, faults, and the real healer in the middle.
 //!
-//! What goes between the manager and the healer are letters that take their time, as calls and signals
-//! do on a bus. The world hands them over, asks the healer what to do, does it, and has the [laws](Laws)
-//! look at every step.
+//! The manager and the healer exchange messages with a latency, like calls and signals on a bus. The world delivers
+//! them, performs the healer's actions, and has the [laws](Laws) check every step.
 
 mod daemon;
-mod mail;
+mod messages;
 mod past;
 
 use std::cmp::Reverse;
@@ -23,8 +22,8 @@ use crate::people::People;
 use crate::reached::Reached;
 use crate::scenario::{self, NAMES, Plan, SECOND, UNITS};
 use daemon::{Written, new_healer};
-pub use mail::Message;
-use mail::{Envelope, LastSignals};
+pub use messages::Message;
+use messages::{Envelope, LastSignals};
 use past::self_seen;
 
 pub struct World {
@@ -36,35 +35,35 @@ pub struct World {
     pub policy: Policy,
     pub names: [UnitName; UNITS],
     pub healer: Healer,
-    /// Where the healer's clock begins.
+    /// The origin of the healer's clock.
     origin: Duration,
     /// A daemon runs.
     pub alive: bool,
     /// The bus connects it with the manager.
     pub connected: bool,
-    /// A list is asked for, and has to be asked for again after that.
+    /// A list was requested, and another one has to be requested after it.
     listing: bool,
     list_again: bool,
     connection: u32,
     written: Option<Written>,
-    /// Since when the healer knows other things than are written down.
+    /// Since when the saved state is outdated.
     unwritten_since: Option<Duration>,
     mailbox: BinaryHeap<Reverse<Envelope>>,
-    letters: u64,
-    /// Letters are delivered in the order in which they were written, unless they are lost on the way.
+    sent: u64,
+    /// When the last message in order is delivered: messages arrive in the order of sending, unless they are disturbed.
     in_order: Duration,
     last_signals: [LastSignals; UNITS],
     refresh: Option<Duration>,
     refreshes: u8,
     chance: Rng,
-    /// By how much the wall clock was turned in all, in seconds.
+    /// How far the wall clock was set back or forward in total, in seconds.
     pub turned: i64,
     past: VecDeque<String>,
     last_told: String,
     pub trace: bool,
     pub starts: u64,
     pub reached: Reached,
-    /// What was told of failed sockets last.
+    /// The failed sockets that were reported last.
     failed_sockets: Vec<UnitName>,
 }
 
@@ -94,7 +93,7 @@ impl World {
             written: None,
             unwritten_since: None,
             mailbox: BinaryHeap::new(),
-            letters: 0,
+            sent: 0,
             in_order: Duration::ZERO,
             last_signals: [LastSignals::default(); UNITS],
             refresh: None,
@@ -155,7 +154,7 @@ impl World {
         let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
         self.manager.is_slow = self.people.slow_until >= self.now;
         if self.manager.is_slow || self.people.noisy_until >= self.now {
-            // Told seconds late or out of order, the end of one job is taken for that of another.
+            // If it is reported seconds late or out of order, the end of one job is taken for that of another.
             self.manager.nothing_need_be_obeyed();
         }
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
@@ -173,13 +172,13 @@ impl World {
         Ok(())
     }
 
-    /// What people want of a unit, as far as the healer has been told.
+    /// What people want for a unit, as far as the healer knows.
     fn told(&self, unit: usize) -> Told {
         self.people.told(unit, self.now)
     }
 
     /// Something has happened: the next two refreshes are made, and those after them skipped until
-    /// something happens again. A list that tells nothing new leads to nothing, which is a law by itself.
+    /// something happens again. A list without news leads to nothing, which is a law of its own.
     pub fn stir(&mut self) {
         self.refreshes = 3;
         if self.refresh.is_none() {
@@ -191,7 +190,7 @@ impl World {
         self.refreshes = self.refreshes.saturating_sub(1);
         let goes_on = self.manager.is_any_changing();
         if goes_on {
-            // That it takes too long is seen by these alone.
+            // Only lists show that it takes too long.
             self.refreshes = self.refreshes.max(1);
         }
         let wait = if self.refreshes > 1 { 3 * SECOND } else { 20 * SECOND };
@@ -237,7 +236,7 @@ impl World {
                     _ => {}
                 }
                 let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
-                    // It is asked again after the next refresh.
+                    // It is requested again after the next refresh.
                     self.stir();
                     Err("no answer".to_owned())
                 } else {
@@ -246,7 +245,7 @@ impl World {
                 self.send(Message::Tell(Fact::Inspected(self.names[unit].clone(), id, result)));
             }
             Message::Stop(unit) => {
-                // Of signals that are lost or seconds late, the rest can look like those of a stop.
+                // If signals are lost or seconds late, the others can look like those of a stop.
                 let in_doubt = self.people.noisy_until.max(self.people.slow_until) + 10 * SECOND >= self.now;
                 if !self.manager.stop(unit) && !in_doubt {
                     let how = "it was stopped, and no person had stopped it".to_owned();
@@ -289,7 +288,7 @@ impl World {
         Ok(())
     }
 
-    /// What the healer knows from now on, and can be judged by.
+    /// Records what the healer knows from now on, and can be judged by.
     fn note_what_is_told(&mut self, fact: &Fact) {
         if let Fact::JobDone(name) = fact
             && !self.laws.frozen
@@ -304,7 +303,7 @@ impl World {
             && !status.active.is_down()
             && let Some(unit) = self.names.iter().position(|it| *it == status.name)
         {
-            // One that is late cannot be told from a new start.
+            // A late signal cannot be distinguished from a new start.
             self.laws.somebody_cared(unit);
             self.manager.looks_started(unit);
         }

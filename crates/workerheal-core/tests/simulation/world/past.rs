@@ -1,4 +1,4 @@
-//! What has happened, in words: a breach of a law is told with it.
+//! The log of a life, which is printed with a breach of a law.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use workerheal_core::healer::Fact;
 
 use super::World;
 
-/// How many lines of the past a breach is told with.
+/// Maximum number of lines of the log.
 const PAST: usize = 500_000;
 
 impl World {

@@ -1,0 +1,157 @@
+//! The inspections that a plan was made from, so that a heal that follows at once does not repeat them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::core::healer::Fact;
+use crate::core::units::{Detail, Inspection, UnitName};
+
+/// An inspection that is older decides about no start.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Recent inspections of units to which nothing is known to have happened since.
+#[derive(Debug, Default)]
+pub(crate) struct Inspections(HashMap<UnitName, Recent>);
+
+#[derive(Debug)]
+struct Recent {
+    at: Instant,
+    detail: Detail,
+    seen: Inspection,
+}
+
+impl Inspections {
+    /// Adds the result of an inspection that was requested at this time.
+    pub fn add(&mut self, unit: UnitName, at: Instant, detail: Detail, seen: Inspection) {
+        self.0.insert(unit, Recent { at, detail, seen });
+    }
+
+    /// Drops all that were requested before this time.
+    pub fn forget_before(&mut self, time: Instant) {
+        self.0.retain(|_, recent| recent.at >= time);
+    }
+
+    /// The inspection of a unit, if it is recent enough and has at least these details. It is returned once.
+    pub fn take(&mut self, unit: &UnitName, detail: Detail) -> Option<Inspection> {
+        let Recent { at, detail: has, seen } = self.0.remove(unit)?;
+        let lacks = |wanted: bool, has: bool| wanted && !has;
+        let is_short = lacks(detail.stop, has.stop)
+            || lacks(detail.file, has.file)
+            || lacks(detail.restarts, has.restarts)
+            || lacks(detail.times, has.times);
+        (at.elapsed() <= MAX_AGE && !is_short).then_some(seen)
+    }
+
+    /// Whether the fact says that something has just happened to units.
+    pub fn is_outdated_by(fact: &Fact) -> bool {
+        match fact {
+            Fact::Changed(_)
+            | Fact::Frozen
+            | Fact::Finished(..)
+            | Fact::JobDone(_)
+            | Fact::StopOverridden(_)
+            | Fact::KeptFromStarting(_)
+            | Fact::Registry(_)
+            | Fact::Settings(..) => true,
+            Fact::Units(_)
+            | Fact::Inspected(..)
+            | Fact::FailedSockets(_)
+            | Fact::StopMarker(_)
+            | Fact::Located(_)
+            | Fact::Probed(..)
+            | Fact::Heal(_)
+            | Fact::Pause(..)
+            | Fact::Resume(_)
+            | Fact::Deadline => false,
+        }
+    }
+
+    /// Drops the inspections that the fact may have made outdated.
+    pub fn outdate(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Units(list) => self.0.retain(|unit, recent| {
+                let status = list.iter().find(|status| status.name == *unit);
+                status.is_some_and(|it| {
+                    it.active == recent.seen.active
+                        && it.has_job == recent.seen.has_job
+                        && it.load.is_none_or(|load| load == recent.seen.load)
+                })
+            }),
+            Fact::Changed(status) => drop(self.0.remove(&status.name)),
+            Fact::Finished(unit, _)
+            | Fact::JobDone(unit)
+            | Fact::StopOverridden(unit)
+            | Fact::KeptFromStarting(unit) => {
+                self.0.remove(unit);
+            }
+            Fact::Frozen | Fact::Registry(_) | Fact::Settings(..) => self.0.clear(),
+            Fact::Inspected(..)
+            | Fact::FailedSockets(_)
+            | Fact::StopMarker(_)
+            | Fact::Located(_)
+            | Fact::Probed(..)
+            | Fact::Heal(_)
+            | Fact::Pause(..)
+            | Fact::Resume(_)
+            | Fact::Deadline => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::units::{ActiveState, LoadState, UnitStatus};
+
+    const FILE: Detail = Detail { file: true, stop: false, restarts: false, times: false };
+
+    fn inspections() -> (UnitName, Inspections) {
+        let unit = UnitName::parse("lerd-queue-myapp").unwrap();
+        let mut inspections = Inspections::default();
+        inspections.add(unit.clone(), Instant::now(), FILE, Inspection::crashed());
+        (unit, inspections)
+    }
+
+    fn status(unit: &UnitName, active: ActiveState, has_job: bool) -> UnitStatus {
+        UnitStatus { name: unit.clone(), load: Some(LoadState::Loaded), active, has_job, auto_restart: false }
+    }
+
+    #[test]
+    fn an_inspection_is_used_once_and_only_if_it_says_enough() {
+        let (unit, mut inspections) = inspections();
+        assert!(inspections.take(&unit, Detail::default()).is_some());
+        assert!(inspections.take(&unit, Detail::default()).is_none());
+        let (unit, mut inspections) = self::inspections();
+        assert!(inspections.take(&unit, Detail { stop: true, ..FILE }).is_none());
+    }
+
+    #[test]
+    fn an_inspection_of_long_ago_is_made_again() {
+        let (unit, mut inspections) = inspections();
+        inspections.forget_before(Instant::now() + MAX_AGE);
+        assert!(inspections.take(&unit, FILE).is_none());
+        let long_ago = Instant::now().checked_sub(MAX_AGE + Duration::from_millis(1)).unwrap();
+        inspections.add(unit.clone(), long_ago, FILE, Inspection::crashed());
+        assert!(inspections.take(&unit, FILE).is_none());
+    }
+
+    #[test]
+    fn what_happens_to_the_unit_outdates_its_inspection() {
+        let still = |fact: &dyn Fn(UnitName) -> Fact| {
+            let (unit, mut inspections) = inspections();
+            inspections.outdate(&fact(unit.clone()));
+            inspections.take(&unit, FILE).is_some()
+        };
+        let other = UnitName::parse("lerd-vite-myapp").unwrap();
+        assert!(still(&|unit| Fact::Units(vec![status(&unit, ActiveState::Failed, false)])));
+        assert!(still(&|_| Fact::JobDone(other.clone())));
+        assert!(!still(&|unit| Fact::Units(vec![status(&unit, ActiveState::Failed, true)])));
+        assert!(!still(&|unit| Fact::Units(vec![status(&unit, ActiveState::Active, false)])));
+        assert!(!still(&|_| Fact::Units(Vec::new())));
+        assert!(!still(&|unit| Fact::Changed(status(&unit, ActiveState::Failed, false))));
+        assert!(!still(&Fact::JobDone));
+        assert!(!still(&|_| Fact::Frozen));
+    }
+}

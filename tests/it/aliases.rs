@@ -1,0 +1,68 @@
+//! Units that the configuration covers by another name of theirs (`Alias=`), and names that are of no unit.
+
+use crate::common::{QUICK, SOON, World, service_of};
+
+const CELERY: &str = "app-celery";
+const UNIT: &str = "[Unit]\nStartLimitBurst=100\n[Service]\nExecStart=sleep infinity\n\
+    [Install]\nAlias=celeryd.service\nWantedBy=default.target\n";
+
+/// A world whose configuration names `celeryd.service`, the other name of `app-celery.service`.
+fn world() -> World {
+    let world = World::new();
+    world.config(&format!("also_watch: [celeryd.service]\n{QUICK}"));
+    world.write_unit(&service_of(CELERY), UNIT);
+    world
+}
+
+#[test]
+fn a_worker_is_covered_by_another_name_of_its_unit_and_can_be_named_by_either() {
+    let world = world();
+    world.control(&["enable", "--now", CELERY]);
+    world.crash_for_good([CELERY]);
+    assert_eq!(world.diagnosis(CELERY).as_deref(), Some("failed"));
+    for name in [CELERY, "celeryd", "celeryd.service"] {
+        let ran = world.run(&["explain", name]);
+        assert!(ran.status == 0 && ran.out.contains(CELERY), "{name} {ran:?}");
+    }
+    let ran = world.run(&["heal", "celeryd"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    world.wait_for_state(&service_of(CELERY), "active", SOON);
+
+    let mut events = world.start_daemon();
+    world.crash(CELERY);
+    events.wait("healed", CELERY);
+    for command in ["explain", "pause", "resume", "heal"] {
+        let ran = world.run(&[command, "celeryd.service"]);
+        assert_eq!(ran.status, 0, "{command} {ran:?}");
+    }
+    assert_ne!(world.run(&["explain", "celery"]).status, 0);
+}
+
+#[test]
+fn another_name_given_while_the_daemon_runs_counts_from_then_on() {
+    let world = world();
+    let mut events = world.start_daemon();
+    world.control(&["start", CELERY]);
+    // That makes the link, and reloads the manager.
+    world.enable(&service_of(CELERY));
+    world.wait_until("it to be covered", SOON, || world.run(&["status", "--json"]).out.contains(CELERY).then_some(()));
+    world.crash(CELERY);
+    events.wait("healed", CELERY);
+}
+
+#[test]
+fn a_name_that_fits_nothing_is_warned_of() {
+    let world = world();
+    world.enable(&service_of(CELERY));
+    world.write_unit("mail@.service", "[Service]\nExecStart=sleep infinity\n");
+    let fits = ["celeryd.service", "app-*.service", "mail@a.service", "mail@*.service", "dbus.service"];
+    world.config(&format!("also_watch: [{}]\n", fits.join(", ").replace("app-*.service", "\"app-*.service\"")));
+    let ran = world.run(&["check"]);
+    assert!(ran.status == 0 && !ran.err.contains("warning"), "{ran:?}");
+    world.config("also_watch: [celeryd.service, celery.service, \"nothing@*.service\"]\n");
+    let ran = world.run(&["check"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let warned: Vec<&str> = ran.err.lines().collect();
+    assert!(warned.len() == 2 && warned[0].contains("celery.service") && warned[1].contains("nothing@"), "{ran:?}");
+    assert_eq!(ran.out.lines().count(), 2, "{ran:?}");
+}

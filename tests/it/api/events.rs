@@ -1,0 +1,85 @@
+//! Following the events, and going on where one was.
+
+use std::time::SystemTime;
+
+use crate::api::http::{Follower, get, messages};
+use crate::api::{QUEUE, world};
+use crate::common::{DAEMON, World};
+
+#[track_caller]
+fn crash_and_heal(world: &World, follower: &Follower) -> String {
+    world.crash(QUEUE);
+    follower.wait("the healing", |message| message.is("healed", QUEUE)).id
+}
+
+#[test]
+fn events_come_as_they_happen_and_are_those_of_the_journal() {
+    let world = world();
+    let follower = Follower::new(&world, "", "");
+    world.crash(QUEUE);
+    let told: Vec<_> =
+        ["detected", "starting", "healed"].map(|phase| follower.wait(phase, |message| message.is(phase, QUEUE))).into();
+    assert!(told.iter().all(|message| message.name.is_empty() && !message.id.is_empty()), "{told:#?}");
+    assert!(told[0].data["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{told:#?}");
+    assert_eq!(told[1].data["attempt"], 1, "{told:#?}");
+    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+}
+
+#[test]
+fn a_follower_goes_on_after_the_last_event_it_has_seen() {
+    let world = world();
+    let follower = Follower::new(&world, "", "");
+    let first = crash_and_heal(&world, &follower);
+    drop(follower);
+    // Missed.
+    let other = Follower::new(&world, "", "");
+    let last = crash_and_heal(&world, &other);
+    for (query, header) in [(String::new(), first.as_str()), (format!("?after={first}"), "")] {
+        let follower = Follower::new(&world, &query, header);
+        for phase in ["detected", "scheduled", "starting", "healed"] {
+            let message = follower.wait("the next event", |_| true);
+            assert!(message.is(phase, QUEUE), "{message:#?}");
+        }
+    }
+    let rest = messages(&get(&world, &format!("/v1/events?after={last}&follow=false")));
+    assert_eq!(rest.len(), 0, "{rest:#?}");
+}
+
+#[test]
+fn an_id_of_an_earlier_daemon_brings_everything_that_is_known_once() {
+    let world = world();
+    let follower = Follower::new(&world, "", "");
+    let id = crash_and_heal(&world, &follower);
+    world.control(&["restart", DAEMON]);
+    follower.rest();
+    let other = Follower::new(&world, "", "");
+    crash_and_heal(&world, &other);
+    let told = messages(&get(&world, &format!("/v1/events?after={id}&follow=false")));
+    assert_eq!(told[0].name, "gap", "{told:#?}");
+    assert!(told[1].is("detected", QUEUE), "{told:#?}");
+    assert_eq!(told.len(), 5, "{told:#?}");
+    // And with the new id there is no gap, and nothing twice.
+    let told = messages(&get(&world, &format!("/v1/events?after={}&follow=false", told[1].id)));
+    assert_eq!(told.len(), 3, "{told:#?}");
+}
+
+#[test]
+fn the_past_is_bounded_as_asked() {
+    let world = world();
+    let follower = Follower::new(&world, "", "");
+    crash_and_heal(&world, &follower);
+    let middle = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
+    crash_and_heal(&world, &follower);
+    let count = |query: &str| messages(&get(&world, &format!("/v1/events?follow=false{query}"))).len();
+    // Three for the first crash; of the second one a wait is told too, unless it is over by then.
+    let all = count("");
+    assert!((6..=7).contains(&all), "{all}");
+    assert_eq!(count("&since=1h"), all);
+    assert_eq!(count("&limit=2"), 2);
+    assert_eq!(count(&format!("&since={middle}")), all - 3);
+    assert_eq!(count("&since=0s"), 0);
+    // Of the past and then of what is to come.
+    let follower = Follower::new(&world, "?limit=1", "");
+    assert!(follower.wait("the last one", |_| true).is("healed", QUEUE));
+    crash_and_heal(&world, &follower);
+}

@@ -1,0 +1,384 @@
+//! Commands that show, stop and follow workers: what they print, and that it is so.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::common::{DAEMON, LIVES, LIVES_UNLESS_BROKEN, QUICK, Ran, SOON, World};
+
+const QUEUE: &str = "lerd-queue-myapp";
+const VITE: &str = "lerd-vite-shop";
+const BROKEN: &str = "lerd-broken-shop";
+
+#[track_caller]
+fn printed(world: &World, args: &[&str], out: &str) {
+    let ran = world.run(args);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (0, out, ""), "{args:?}");
+}
+
+/// What `status` says of a worker; nothing if it is not listed.
+fn row(world: &World, args: &[&str], worker: &str) -> Option<String> {
+    let ran = world.run(&[&["status"], args].concat());
+    ran.out.lines().find(|line| line.starts_with(worker)).map(str::to_owned)
+}
+
+#[test]
+fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
+    let world = World::with_a_waiting_worker(BROKEN, QUEUE);
+    world.workers([VITE]);
+    world.wait_until("the newcomer", SOON, || row(&world, &[], "shop/vite"));
+    // Through the daemon: one that is up, and one that has failed.
+    printed(
+        &world,
+        &["stop", "myapp/queue"],
+        "Stopped myapp/queue; it stays stopped until you start it: workerheal heal myapp/queue\n",
+    );
+    printed(
+        &world,
+        &["stop", "shop", "shop/broken"],
+        "Stopped shop/broken\nStopped shop/vite\nThey stay stopped until you start them: workerheal heal shop shop/broken\n",
+    );
+    assert_eq!(world.show("lerd-vite-shop.service", "ActiveState"), "inactive");
+    printed(&world, &["detect"], "No unhealthy workers.\n");
+    for worker in ["myapp/queue", "shop/broken", "shop/vite"] {
+        let row = row(&world, &[], worker).unwrap();
+        assert!(row.contains("stopped") && row.ends_with("you stopped it"), "{row}");
+    }
+    // A restart of the daemon makes no difference.
+    world.control(&["restart", DAEMON]);
+    assert!(row(&world, &[], "shop/broken").unwrap().ends_with("you stopped it"));
+    let ran = world.run(&["heal", "myapp/queue", "--prove", "50ms"]);
+    assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 1 worker(s).")), "{ran:?}");
+
+    // Without a daemon: what had failed leaves no trace of its stop in the journal.
+    world.control(&["stop", DAEMON]);
+    world.control(&["start", VITE]);
+    world.crash_for_good([QUEUE]);
+    let ran = world.run(&["stop", "myapp/queue", "shop/vite", "--json"]);
+    assert_eq!((ran.status, ran.json()["failed"].as_array().unwrap().len()), (0, 0), "{ran:?}");
+    assert_eq!(ran.json()["stopped"][0]["unit"], QUEUE, "{ran:?}");
+    printed(&world, &["detect"], "No unhealthy workers.\n");
+    world.control(&["start", DAEMON]);
+    for worker in ["myapp/queue", "shop/vite"] {
+        let row = row(&world, &[], worker).unwrap();
+        assert!(row.contains("stopped") && row.ends_with("you stopped it"), "{row}");
+    }
+    let ran = world.run(&["stop", "dbus"]);
+    assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");
+    assert!(ran.err.contains("no worker named \"dbus\""), "{ran:?}");
+    assert_eq!(world.run(&["stop"]).status, 2);
+}
+
+#[test]
+fn logs_are_told_apart_by_worker_and_followed() {
+    let world = World::new();
+    // Once it has started, so that systemd's line about that comes before.
+    let says_two = "until test -e %h/started; do sleep 0.02; done; echo two";
+    world.worker(QUEUE, &format!("ExecStart=sh -c 'echo one; {says_two}; exec sleep infinity'"));
+    world.worker(VITE, "ExecStart=sh -c 'echo built; exec sleep infinity'");
+    world.write_file("started", "");
+    let logged = |args: &[&str]| world.run(&[&["logs"], args].concat());
+    world.wait_until("both logs", SOON, || {
+        let out = logged(&[]).out;
+        (out.contains("two") && out.contains("built")).then_some(())
+    });
+    let both = logged(&[]);
+    assert_eq!((both.status, both.err.as_str()), (0, ""));
+    let line = |out: &str, words: &str| out.lines().any(|line| line.ends_with(words));
+    assert!(line(&both.out, " myapp/queue  two") && line(&both.out, " shop/vite    built"), "{both:?}");
+    let one = logged(&["myapp/queue", "-n", "1"]);
+    assert_eq!(one.out.lines().count(), 1, "{one:?}");
+    assert!(line(&one.out, " two") && !one.out.contains("myapp/queue"), "{one:?}");
+    assert_eq!(logged(&["nothing"]).status, 2);
+
+    let mut command = world.command_line(&["logs", "--follow", "-n", "5"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().ends_with("built")));
+    world.control(&["restart", QUEUE]);
+    assert!(lines.any(|line| line.unwrap().ends_with("myapp/queue  two")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn status_and_events_can_be_asked_of_some_workers() {
+    let world = World::with_a_waiting_worker(BROKEN, QUEUE);
+    world.workers([VITE]);
+    world.wait_until("the newcomer, up", SOON, || row(&world, &[], "shop/vite").filter(|row| row.contains("  up ")));
+    let shown = |args: &[&str]| {
+        let ran = world.run(&[&["status"], args].concat());
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+        let rows = ran.out.lines().skip_while(|line| !line.starts_with("WORKER")).skip(1);
+        rows.map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&[]), ["myapp/queue", "shop/broken", "shop/vite"]);
+    assert_eq!(shown(&["myapp/queue", "shop/vite"]), ["myapp/queue", "shop/vite"]);
+    assert_eq!(shown(&["--failed"]), ["shop/broken"]);
+    assert_eq!(shown(&["--site", "shop"]), ["shop/broken", "shop/vite"]);
+    assert!(world.run(&["status", "--failed", "myapp"]).out.ends_with("\nNo unhealthy workers.\n"));
+    let json = world.run(&["status", "--json", "--failed"]).json();
+    assert_eq!((json.as_array().unwrap().len(), &json[0]["unit"]), (1, &BROKEN.into()));
+    for (args, says) in [
+        (["status", "nothing"], "no worker named \"nothing\""),
+        (["status", "--site=nothing"], "no site named \"nothing\""),
+        (["events", "nothing"], "no worker named \"nothing\""),
+    ] {
+        let ran = world.run(&args);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.err.contains(says), "{ran:?}");
+    }
+
+    let mut events = world.events();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    let told = |args: &[&str]| world.run(&[&["events"], args].concat());
+    world.wait_until("the event", SOON, || told(&["myapp/queue"]).out.contains("healed").then_some(()));
+    // People read SITE/WORKER, programs the unit.
+    let queue = told(&["myapp/queue"]);
+    assert!(queue.out.contains("  myapp/queue is up again"), "{queue:?}");
+    assert!(!queue.out.contains(QUEUE) && !queue.out.contains("broken"), "{queue:?}");
+    assert!(told(&["--json", "myapp"]).out.contains(QUEUE));
+    assert_eq!(told(&["myapp", "-n", "2"]).out.lines().count(), 2);
+    for since in ["1h", "yesterday", "today", "2026-01-01"] {
+        assert!(told(&["--since", since]).out.contains("shop/broken"), "{since}");
+    }
+    let ran = told(&["--since", "2099-01-01"]);
+    assert!(ran.status == 2 && ran.err.contains("that has not come yet"), "{ran:?}");
+    let ran = told(&["--since", "soon"]);
+    assert!(ran.status == 2 && ran.err.contains("write 2h, yesterday, 14:05"), "{ran:?}");
+}
+
+#[test]
+fn a_heal_tells_for_how_long_the_worker_was_down_by_the_managers_clock() {
+    let world = World::new();
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    let at = |timestamp| world.since_boot(QUEUE, timestamp);
+    let down = at("ActiveEnterTimestamp").checked_sub(at("InactiveEnterTimestamp")).unwrap();
+    let healed = world.wait_until("the event", SOON, || {
+        let told = world.run(&["events", "--json"]).out;
+        told.lines().find(|line| line.contains("\"healed\"")).map(str::to_owned)
+    });
+    let healed: serde_json::Value = serde_json::from_str(&healed).unwrap();
+    let told = Duration::from_millis(healed["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{healed:#}")));
+    // It is asked when it was up a little after it is asked for how long.
+    assert!(told.abs_diff(down) < Duration::from_millis(100), "{told:?} {down:?}");
+    let text = world.run(&["events"]).out;
+    assert!(text.contains("myapp/queue is up again and has stayed up; it was down for "), "{text}");
+}
+
+#[test]
+fn what_a_pause_holds_back_is_counted_and_resuming_says_what_it_does() {
+    let world = World::with_a_waiting_worker(BROKEN, QUEUE);
+    let ran = world.run(&["pause"]);
+    assert_eq!((ran.status, ran.out.as_str()), (0, "Paused everything until you resume it\n"));
+    let held = "Healing is paused (shop/broken: you paused everything): 1 unhealthy worker not healed.\n";
+    world.wait_until("the pause to be known", SOON, || (world.run(&["detect"]).out == held).then_some(()));
+    printed(&world, &["heal"], &format!("{held}Healed 0 worker(s).\n"));
+    printed(&world, &["heal", "--dry-run"], held);
+    let json = world.run(&["status", "--json", "shop/broken"]).json();
+    assert_eq!((&json[0]["state"], &json[0]["healthy"]), (&"failed".into(), &false.into()), "{json:#}");
+    assert_eq!(json[0]["on_purpose"], true, "{json:#}");
+    let ran = world.run(&["pause", "shop", "--for", "soon"]);
+    assert!(ran.status == 2 && ran.err.contains("write 30m, 2h or 1d"), "{ran:?}");
+    let ran = world.run(&["pause", "myapp/queue", "--for", "30m"]);
+    assert!(ran.out.contains("\nPaused myapp/queue until "), "{ran:?}");
+    printed(&world, &["resume", "myapp/queue"], "Resumed myapp/queue.\nPaused everything until you resume it\n");
+    printed(&world, &["resume"], "Resumed everything.\n");
+    printed(&world, &["resume"], "Nothing was paused or given up.\n");
+
+    // Without a daemon it is the same.
+    world.run(&["pause"]);
+    world.control(&["stop", DAEMON]);
+    printed(&world, &["detect"], held);
+    printed(&world, &["heal"], &format!("{held}Healed 0 worker(s).\n"));
+}
+
+#[test]
+fn resuming_tries_again_what_was_given_up_and_names_it() {
+    let world = World::new();
+    world.config("refresh: 100ms\nheal: {give_up_after: 1, stable_after: 50ms}\n");
+    world.worker(BROKEN, LIVES_UNLESS_BROKEN);
+    let mut events = world.start_daemon();
+    world.write_file("broken", "");
+    world.crash(BROKEN);
+    events.wait("gave-up", BROKEN);
+    printed(&world, &["resume"], "Trying 1 worker that was given up again: shop/broken.\n");
+}
+
+#[test]
+fn a_dry_run_promises_nothing_that_the_heal_refuses() {
+    let world = World::new();
+    world.config("refresh: 100ms\nheal: {stable_after: 50ms, states: [failed]}\n");
+    world.workers(["redis"]);
+    let bound = "[Unit]\nBindsTo=redis.service\nAfter=redis.service\n";
+    let rest = format!("[Service]\n{LIVES}\n[Install]\nWantedBy=default.target\n");
+    world.write_unit("lerd-queue-myapp.service", &format!("{bound}{rest}"));
+    world.control(&["enable", "--now", QUEUE]);
+    world.crash_for_good([QUEUE]);
+    world.control(&["stop", "redis"]);
+    let refused = "– myapp/queue is not healed: it needs redis.service, which is down\n";
+    printed(&world, &["heal", "--dry-run"], refused);
+    let heal = || {
+        let ran = world.run(&["heal"]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.out.contains("it needs redis.service, which is down"), "{ran:?}");
+    };
+    heal();
+    let mut events = world.start_daemon();
+    events.wait("held", QUEUE);
+    printed(&world, &["heal", "--dry-run"], refused);
+    printed(&world, &["heal", "--dry-run", "myapp"], refused);
+    heal();
+}
+
+#[test]
+fn who_names_a_worker_that_is_being_proven_is_told_so() {
+    let world = World::new();
+    world.config("refresh: 100ms\nheal: {stable_after: 4s}\n");
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    world.crash(QUEUE);
+    events.wait("starting", QUEUE);
+    world.wait_for_state("lerd-queue-myapp.service", "active", SOON);
+    let ran = world.run(&["heal", "myapp/queue"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let says = "– myapp/queue is being proven, attempt 1; waiting for the end of that\n";
+    assert!(ran.out.starts_with(says) && ran.out.ends_with("Healed 1 worker(s).\n"), "{ran:?}");
+}
+
+#[test]
+fn a_rejected_configuration_is_told_until_it_is_corrected() {
+    let world = World::new();
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    assert!(!world.run(&["status"]).out.contains("configuration"));
+    world.config("helth: {}\n");
+    events.wait_for_log(&["helth", "stays in force"]);
+    let ran = world.run(&["status"]);
+    let banner = ran.out.lines().nth(1).unwrap();
+    assert!(banner.starts_with("The configuration cannot be used, an earlier one is: "), "{ran:?}");
+    assert!(banner.contains("config.yaml:1:1: unknown key `helth`"), "{ran:?}");
+    let ran = world.run(&["doctor"]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.out.contains("warning  in force"), "{ran:?}");
+    world.config(QUICK);
+    world
+        .wait_until("the banner to go", SOON, || (!world.run(&["status"]).out.contains("configuration")).then_some(()));
+}
+
+#[test]
+fn the_count_of_a_crash_loop_goes_on() {
+    let world = World::new();
+    let unit = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=50ms\nExecStart=false\n\
+                [Install]\nWantedBy=default.target\n";
+    world.write_unit("lerd-broken-shop.service", unit);
+    world.control(&["enable", "--now", BROKEN]);
+    let _events = world.start_daemon();
+    let count = || {
+        let row = row(&world, &[], "shop/broken")?;
+        let words: Vec<&str> = row.split(' ').collect();
+        words[words.iter().position(|word| *word == "times")? - 1].parse::<u64>().ok()
+    };
+    let first = world.wait_until("a crash loop", SOON, count);
+    world.wait_until("a later count", SOON, || count().filter(|count| *count > first));
+}
+
+#[test]
+fn doctor_names_what_is_wrong_with_its_remedy() {
+    let world = World::new();
+    fs::remove_file(world.home().join(".config/systemd/user/workerheal.service")).unwrap();
+    world.daemon_reload();
+    world.config("refresh: 100ms\nalso_watch: [\"nothing-*.service\"]\n");
+    let ran = world.run(&["doctor"]);
+    assert_eq!((ran.status, ran.err.as_str()), (1, ""), "{ran:?}");
+    for line in [
+        "ok       registry  2 sites in ~/.local/share/lerd/sites.yaml",
+        "ok       manager   the service manager answers",
+        "ok       journal   can be read",
+        "install it with `workerheal install`",
+        "warning  patterns  also_watch: \"nothing-*.service\" matches no unit, and no file of one; correct its name",
+    ] {
+        assert!(ran.out.contains(line), "{line}: {ran:?}");
+    }
+    world.config(QUICK);
+    assert_eq!(world.run(&["install"]).status, 0);
+    let ran = world.run(&["doctor"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.out.ends_with("All checks passed.\n"), "{ran:?}");
+    let json = world.run(&["doctor", "--json"]).json();
+    let levels = json.as_array().unwrap().iter().map(|check| check["level"].as_str().unwrap());
+    assert!(levels.clone().count() > 5 && levels.clone().all(|level| level == "ok"), "{json:#}");
+    world.config("also_watch: bot\n");
+    assert_eq!(world.run(&["doctor"]).status, 1);
+    let ran = Ran::of(world.command_line(&["doctor"]).env("XDG_RUNTIME_DIR", "/nowhere"));
+    assert!(ran.status == 1 && ran.out.contains("problem  manager"), "{ran:?}");
+}
+
+#[test]
+fn where_no_daemon_runs_it_is_said_at_once_how_to_get_one() {
+    let world = World::new();
+    let ran = world.run(&["status"]);
+    assert_eq!((ran.status, ran.out.as_str()), (3, ""), "{ran:?}");
+    assert!(ran.err.ends_with("start it with `systemctl --user start workerheal`\n"), "{ran:?}");
+    fs::remove_file(world.home().join(".config/systemd/user/workerheal.service")).unwrap();
+    world.daemon_reload();
+    for command in ["status", "events", "pause", "resume"] {
+        let ran = world.run(&[command]);
+        assert_eq!((ran.status, ran.out.as_str()), (3, ""), "{ran:?}");
+        assert!(ran.err.ends_with("install it with `workerheal install`\n"), "{ran:?}");
+    }
+}
+
+/// What a real bash offers for a line that ends at the cursor.
+fn offered_by_bash(world: &World, line: &str) -> Vec<String> {
+    let script = r#"
+        PATH=$(dirname "$0"):$PATH
+        eval "$(workerheal completions bash)"
+        COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9 COMP_WORDBREAKS=$' \t\n"\'@><=;|&(:'
+        COMP_WORDS=($1) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _workerheal workerheal "" "" && printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let mut command = world.command("bash");
+    let ran = Ran::of(command.args(["--norc", "-c", script, crate::common::WORKERHEAL, line]));
+    // Outside of a completion bash warns that it cannot set its options.
+    ran.out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_completes_commands_sites_and_workers() {
+    let world = World::new();
+    let checkout = world.home().join("shop-feat-x");
+    fs::create_dir_all(&checkout).unwrap();
+    world.config("refresh: 100ms\nalso_watch: [\"celery@*.service\"]\n");
+    world.write_unit("celery@.service", &format!("[Service]\n{LIVES}\n"));
+    world.control(&["start", "celery@mail"]);
+    world.workers([QUEUE, VITE]);
+    for with_daemon in [false, true] {
+        if with_daemon {
+            drop(world.start_daemon());
+        }
+        let offered = |line: &str| offered_by_bash(&world, line);
+        assert_eq!(offered("workerheal sta"), ["status"]);
+        assert_eq!(offered("workerheal heal s"), ["shop", "shop/vite"]);
+        assert_eq!(offered("workerheal explain myapp/"), ["myapp/queue"]);
+        assert_eq!(offered("workerheal status --site m"), ["myapp"]);
+        // Bash has put what is in front of the `@` there already.
+        assert_eq!(offered("workerheal stop celery@"), ["mail"]);
+    }
+}
+
+#[test]
+fn the_manual_page_has_examples_exit_statuses_and_files_and_names_no_other_page() {
+    let world = World::new();
+    let ran = world.run(&["man"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    for part in [".SH EXAMPLES", ".SH \"EXIT STATUS\"", ".SH FILES", ".SS doctor", ".SS logs", ".SS stop", ".SS init"] {
+        assert!(ran.out.contains(&part.replace('"', "")) || ran.out.contains(part), "{part}");
+    }
+    assert!(!ran.out.contains("workerheal\\-heal(1)"), "there is no such page");
+}

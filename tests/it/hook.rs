@@ -1,0 +1,108 @@
+//! The command of `on_event`: for what it is run, what it is given, and that healing does not notice it.
+
+use std::fs;
+
+use crate::common::{DAEMON, LIVES_UNLESS_BROKEN, QUICK, SOON, World, service_of};
+use serde_json::{Value, json};
+
+const QUEUE: &str = "lerd-queue-myapp";
+const BOT: &str = "bot";
+const BROKEN: &str = "lerd-broken-shop";
+
+#[test]
+fn the_command_is_given_what_was_healed_and_what_was_given_up_as_a_line_of_json_each() {
+    let world = World::new();
+    let told = world.path("told");
+    world.config(&format!(
+        "refresh: 100ms\nheal: {{stable_after: 50ms, give_up_after: 2, backoff: {{initial: 20ms}}}}\n\
+         also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{told}\"]\n"
+    ));
+    world.workers([QUEUE, BOT]);
+    world.write_file("broken", "");
+    world.worker(BROKEN, LIVES_UNLESS_BROKEN);
+    let lines = || -> Vec<Value> {
+        let text = fs::read_to_string(&told).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+
+    // On the way to this there are a detected, two starting, two failed and a scheduled.
+    let mut events = world.start_daemon();
+    events.wait("gave-up", BROKEN);
+    let given_up = world.wait_until("the first line", SOON, || lines().pop());
+    assert_eq!([&given_up["phase"], &given_up["unit"], &given_up["site"]], ["gave-up", BROKEN, "shop"], "{given_up:#}");
+    assert_eq!([&given_up["attempt"], &given_up["reason"]], [&json!(2), &json!("2 attempts failed")]);
+    assert!(given_up["error"].as_str().is_some_and(|error| !error.is_empty()), "{given_up:#}");
+    assert!(given_up["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{given_up:#}");
+
+    for (unit, site) in [(QUEUE, json!("myapp")), (BOT, Value::Null)] {
+        world.crash(unit);
+        events.wait("healed", unit);
+        let healed = world.wait_until("one more line", SOON, || lines().into_iter().find(|line| line["unit"] == unit));
+        assert_eq!([&healed["phase"], &healed["unit"], &healed["site"]], [&json!("healed"), &json!(unit), &site]);
+    }
+    assert_eq!(lines().len(), 3, "{:#?}", lines());
+
+    // Another command takes its place as soon as it is saved, and none is none.
+    let elsewhere = world.path("elsewhere");
+    world.config(&format!("{QUICK}also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{elsewhere}\"]\n"));
+    events.wait_for_log(&["new configuration"]);
+    world.crash(QUEUE);
+    world
+        .wait_until("the other file", SOON, || fs::read_to_string(&elsewhere).ok().filter(|text| text.ends_with('\n')));
+    assert_eq!(lines().len(), 3, "{:#?}", lines());
+}
+
+#[test]
+fn a_command_that_fails_or_is_missing_is_told_once_for_each_event_and_disturbs_nothing() {
+    for (command, why) in [
+        ("[\"false\"]", "on_event: false for lerd-queue-myapp ended with exit status: 1"),
+        ("[/nowhere/alert]", "on_event: /nowhere/alert cannot be run for lerd-queue-myapp: No such file or directory"),
+        ("[sh, -c, \"kill -KILL $$\"]", "on_event: sh for lerd-queue-myapp ended with signal: 9"),
+    ] {
+        let world = World::new();
+        world.config(&format!("{QUICK}on_event: {command}\n"));
+        world.workers([QUEUE]);
+        let mut events = world.start_daemon();
+        for _ in 0..2 {
+            world.crash(QUEUE);
+            events.wait("healed", QUEUE);
+            let warning = events.wait_for_log(&["on_event"]);
+            assert_eq!(warning["PRIORITY"], "4", "{warning:#}");
+            assert!(warning["MESSAGE"].as_str().unwrap().starts_with(why), "{warning:#}");
+        }
+        let warnings = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=4"]);
+        assert_eq!(warnings.len(), 2, "{warnings:#?}");
+        assert_eq!(world.told(QUEUE).iter().filter(|phase| *phase == "healed").count(), 2);
+    }
+}
+
+#[test]
+fn commands_that_never_end_hold_up_neither_healing_nor_the_end_of_the_daemon() {
+    let world = World::new();
+    let (running, told) = (world.path("running"), world.path("told"));
+    // They do not read what they are given, either.
+    world.config(&format!("{QUICK}on_event: [sh, -c, \"echo >>{running}; exec sleep infinity\"]\n"));
+    world.workers([QUEUE, "lerd-other-shop"]);
+    let mut events = world.start_daemon();
+    // More than may run at once.
+    for _ in 0..4 {
+        for unit in [QUEUE, "lerd-other-shop"] {
+            world.crash(unit);
+            events.wait("healed", unit);
+        }
+    }
+    let runs = || fs::read_to_string(&running).unwrap_or_default().lines().count();
+    world.wait_until("as many of them as may", SOON, || (runs() == 4).then_some(()));
+    events.prove_alive_with(&world, QUEUE);
+    assert_eq!(runs(), 4);
+
+    world.stop_unit(DAEMON);
+    assert_eq!(world.show(DAEMON, "Result"), "success");
+    // Nothing is left of them for the next daemon.
+    world.config(&format!("{QUICK}on_event: [sh, -c, \"cat >>{told}\"]\n"));
+    let mut events = world.start_daemon();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    world.wait_until("its line", SOON, || fs::read_to_string(&told).ok().filter(|text| text.ends_with('\n')));
+    assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "active");
+}

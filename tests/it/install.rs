@@ -1,0 +1,201 @@
+//! Installing, upgrading and taking away the service.
+
+#![expect(clippy::unwrap_used, reason = "this is for tests only")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::common::{DAEMON, QUICK, Ran, SOON, WORKERHEAL, World};
+
+const QUEUE: &str = "lerd-queue-myapp";
+const UNIT: &str = ".config/systemd/user/workerheal.service";
+
+/// A world in which workerheal never was installed.
+fn bare() -> World {
+    let world = World::new();
+    fs::remove_file(world.home().join(UNIT)).unwrap();
+    world.daemon_reload();
+    world
+}
+
+fn pid(world: &World) -> String {
+    world.show(DAEMON, "MainPID")
+}
+
+#[test]
+fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
+    let world = bare();
+    world.workers([QUEUE]);
+    let planned = world.run(&["install", "--dry-run"]);
+    assert_eq!(planned.status, 0, "{planned:?}");
+    assert_eq!(
+        planned.out,
+        format!(
+            "This would be done:\n  write    ~/{UNIT}\n  it runs  {WORKERHEAL}\n  \
+             enable   workerheal, at each login\n  reload   the service manager's files\n  start    workerheal\n"
+        )
+    );
+    assert!(!world.home().join(UNIT).exists());
+
+    let ran = world.run(&["install"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+    let (steps, end) = ran.out.split_at(ran.out.find("workerheal 0").unwrap());
+    assert_eq!(steps.lines().filter(|line| line.starts_with("  ✓ ")).count(), 4, "{ran:?}");
+    assert!(end.contains("is installed and running: watching over 1 worker.\n"), "{ran:?}");
+    assert!(end.contains("journalctl --user -u workerheal -f"), "{ran:?}");
+    assert_eq!(world.show(DAEMON, "ActiveState"), "active");
+    assert_eq!(world.show(DAEMON, "UnitFileState"), "enabled");
+    let mut events = world.events();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    // It counts its workers a little later than it tells of one of them.
+    let status = || world.show(DAEMON, "StatusText");
+    world.wait_until("all is well", SOON, || status().ends_with("over 1 worker").then_some(()));
+
+    let before = pid(&world);
+    let again = world.run(&["install"]);
+    assert_eq!(again.status, 0, "{again:?}");
+    assert!(again.out.contains("is installed already, and running: watching over 1 worker.\n"), "{again:?}");
+    assert!(!again.out.contains('✓'), "{again:?}");
+    assert_eq!(pid(&world), before);
+    let planned = world.run(&["install", "--dry-run"]);
+    assert_eq!(planned.out, "It is installed and running: there is nothing to do.\n");
+}
+
+#[test]
+fn an_older_one_is_replaced_and_what_its_user_added_stays() {
+    let world = World::new();
+    world.write_file(".config/systemd/user/workerheal.service.d/mine.conf", "[Service]\nEnvironment=MINE=1\n");
+    world.start_daemon();
+    let before = pid(&world);
+    let planned = world.run(&["install", "--dry-run"]);
+    assert!(planned.out.contains("restart"), "{planned:?}");
+    assert_eq!(pid(&world), before);
+    let ran = world.run(&["install"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_ne!(pid(&world), before);
+    assert_eq!(world.show(DAEMON, "UnitFileState"), "enabled");
+    assert_eq!(world.show(DAEMON, "Environment"), "MINE=1");
+    let text = fs::read_to_string(world.home().join(UNIT)).unwrap();
+    assert!(text.contains("WatchdogSec=30s") && text.contains(&format!("ExecStart={WORKERHEAL} daemon\n")), "{text}");
+}
+
+#[test]
+fn a_program_that_was_replaced_is_restarted_whatever_its_path() {
+    let world = bare();
+    let program = world.home().join("my tools 50%/workerheal");
+    let put = || {
+        let new = program.with_extension("new");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::copy(WORKERHEAL, &new).unwrap();
+        fs::rename(&new, &program).unwrap();
+    };
+    put();
+    world.sites(&["{name: myapp}"]);
+    let registry = world.home().join("sites $X.yaml");
+    fs::rename(world.home().join(".local/share/lerd/sites.yaml"), &registry).unwrap();
+    // Named from where its user is.
+    let script = "cd ~ && exec \"$0\" install --sites 'sites $X.yaml'";
+    let install = || Ran::of(world.command("sh").args(["-c", script]).arg(&program));
+    let ran = install();
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let before = pid(&world);
+    assert!(install().out.contains("already"));
+    assert_eq!(pid(&world), before);
+    put();
+    let ran = install();
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.out.contains("restart") && !ran.out.contains("write"), "{ran:?}");
+    assert_ne!(pid(&world), before);
+
+    let odd = world.home().join("it's/workerheal");
+    fs::create_dir_all(odd.parent().unwrap()).unwrap();
+    fs::copy(WORKERHEAL, &odd).unwrap();
+    let ran = Ran::of(world.command(&odd).args(["install", "--dry-run"]));
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("quotes"), "{ran:?}");
+}
+
+#[test]
+fn taken_away_it_is_gone_and_its_files_only_if_that_is_asked() {
+    let world = bare();
+    world.workers([QUEUE]);
+    assert_eq!(world.run(&["install"]).status, 0);
+    let mut events = world.events();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    let state = world.home().join(".local/state/workerheal/state.json");
+    world.wait_until("what it remembers", SOON, || state.exists().then_some(()));
+
+    let planned = world.run(&["uninstall", "--dry-run", "--purge"]);
+    let expected = "This would be done:\n  stop     workerheal\n  disable  workerheal\n  remove   ~/.config/systemd/user/workerheal.service\n  \
+                    reload   the service manager's files\n  remove   ~/.config/workerheal\n  remove   ~/.local/state/workerheal\n";
+    assert_eq!(planned.out, expected);
+    assert_eq!(world.show(DAEMON, "ActiveState"), "active");
+
+    let ran = world.run(&["uninstall"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert!(ran.out.contains("--purge"), "{ran:?}");
+    assert_eq!(world.show(DAEMON, "LoadState"), "not-found");
+    assert!(!world.home().join(UNIT).exists());
+    let link = world.home().join(".config/systemd/user/default.target.wants/workerheal.service");
+    assert!(fs::symlink_metadata(link).is_err(), "it is still enabled");
+    assert!(state.exists() && world.home().join(".config/workerheal/config.yaml").exists());
+    assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "active");
+
+    let again = world.run(&["uninstall"]);
+    assert_eq!(again.status, 0);
+    assert!(again.out.starts_with("workerheal is not installed.\n"), "{again:?}");
+    assert_eq!(world.run(&["uninstall", "--purge"]).status, 0);
+    assert!(!state.parent().unwrap().exists() && !world.home().join(".config/workerheal").exists());
+    assert!(world.home().join(".local/share/lerd/sites.yaml").exists(), "that is Lerd's");
+    let again = world.run(&["uninstall", "--purge"]);
+    assert_eq!(again.out, "workerheal is not installed.\n");
+}
+
+/// What stands in the way is said in a sentence, before anything is changed.
+#[track_caller]
+fn refused(world: &World, arguments: &[&str], status: i32, words: &[&str]) {
+    let ran = world.run(arguments);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.lines().count()), (status, "", 1), "{ran:?}");
+    for word in words {
+        assert!(ran.err.contains(word), "{word}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_before_anything_is_changed() {
+    let world = bare();
+    let unit = world.home().join(UNIT);
+    world.config("helth: {}\n");
+    refused(&world, &["install"], 2, &["config.yaml:1:1", "helth"]);
+    world.config(QUICK);
+    world.registry("sites: {}\n");
+    refused(&world, &["install"], 2, &["sites.yaml:1:8", "list"]);
+    world.sites(&["{name: myapp}"]);
+    assert!(!unit.exists());
+
+    world.write_file("elsewhere", "[Service]\nExecStart=true\n");
+    symlink(world.home().join("elsewhere"), &unit).unwrap();
+    refused(&world, &["install"], 2, &["is a link"]);
+    fs::remove_file(&unit).unwrap();
+    symlink("/dev/null", &unit).unwrap();
+    world.daemon_reload();
+    refused(&world, &["install"], 2, &["masked", "systemctl --user unmask workerheal"]);
+    fs::remove_file(&unit).unwrap();
+
+    let ran = Ran::of(world.command_line(&["install"]).env("XDG_RUNTIME_DIR", "/nowhere"));
+    assert_eq!(ran.status, 3, "{ran:?}");
+    assert!(!unit.exists());
+}
+
+#[test]
+fn one_that_does_not_come_up_is_no_success() {
+    let world = bare();
+    let refuses = "[Service]\nExecStart=\nExecStart=sh -c 'echo not today >&2; exit 1'\n";
+    world.write_file(".config/systemd/user/workerheal.service.d/refuses.conf", refuses);
+    let ran = world.run(&["install"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.err.contains("did not come up") && ran.err.contains("not today"), "{ran:?}");
+    assert!(ran.err.contains("journalctl --user -u workerheal"), "{ran:?}");
+}

@@ -1,0 +1,243 @@
+//! What is told as a worker's last error: what went wrong in the run that failed, read from a real journal.
+//!
+//! It is asked for inside the sandbox by this very program, as the test that is ignored otherwise.
+
+#![expect(clippy::unwrap_used, reason = "this is for tests only")]
+
+use crate::common::{LIVES, SOON, World, service_of};
+use workerheal::UnitName;
+use workerheal::manager::{Native, Scope, ServiceManager};
+
+const QUEUE: &str = "lerd-queue-myapp";
+
+/// The last error of a worker with this `[Service]` section, once it has failed.
+#[track_caller]
+fn after_failing(service: &str) -> String {
+    let world = World::new();
+    world.write_worker(QUEUE, service);
+    fail(&world);
+    last_error(&world)
+}
+
+/// Starts the worker, which fails then, at once or later.
+#[track_caller]
+fn fail(world: &World) {
+    let _ = world.systemctl(&["start", QUEUE]);
+    world.wait_for_state(&service_of(QUEUE), "failed", SOON);
+}
+
+/// What a caller of the library is told; nothing reads as empty.
+#[track_caller]
+fn last_error(world: &World) -> String {
+    world.journal(&[]);
+    let mut asks = world.command(std::env::current_exe().unwrap());
+    asks.args(["--ignored", "--exact", "last_error::asks_for_another_test", "--nocapture"]).env("UNIT", QUEUE);
+    let output = asks.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    out.lines().find_map(|line| line.split_once("ERROR ")).unwrap().1.to_owned()
+}
+
+#[tokio::test]
+#[ignore = "is what the other tests run inside their sandboxes"]
+async fn asks_for_another_test() {
+    let unit = UnitName::parse(&std::env::var("UNIT").unwrap()).unwrap();
+    let (manager, _changes) = Native::connect(Scope::User, Vec::new()).await.unwrap();
+    println!("ERROR {}", manager.last_error(&unit).await.unwrap_or_default());
+}
+
+#[track_caller]
+fn assert_error(service: &str, wanted: &str) {
+    let error = after_failing(service);
+    assert!(error.contains(wanted), "wanted {wanted:?}, told {error:?}, of {service:?}");
+}
+
+#[test]
+fn a_missing_environment_file_is_named() {
+    assert_error(
+        "EnvironmentFile=/nonexistent/env\nExecStart=sleep infinity",
+        "Failed to load environment files: No such file or directory",
+    );
+}
+
+#[test]
+fn a_start_that_took_too_long_says_so() {
+    assert_error("Type=notify\nTimeoutStartSec=1s\nExecStart=sleep infinity", "start operation timed out");
+}
+
+#[test]
+fn of_a_worker_that_said_nothing_the_exit_status_is_told() {
+    assert_error("ExecStart=sh -c 'exit 42'", "Main process exited, code=exited, status=42");
+}
+
+#[test]
+fn of_a_worker_that_said_nothing_the_signal_is_told() {
+    assert_error("ExecStart=sh -c 'kill -SEGV $$$$'", "status=11/SEGV");
+}
+
+#[test]
+fn what_runs_after_the_worker_or_stops_it_is_not_its_last_word() {
+    for post in ["echo cleaning up", "/bin/echo cleaning up; true", "logger cleaning up; true"] {
+        let service = format!("ExecStart=sh -c 'sleep 0.3; echo no database >&2; exit 1'\nExecStopPost=sh -c '{post}'");
+        assert_eq!(after_failing(&service), "no database", "{post}");
+        let service = format!("ExecStart=sh -c 'exit 42'\nExecStopPost=sh -c '{post}'");
+        assert!(after_failing(&service).contains("status=42"), "{post}");
+    }
+    let world = World::new();
+    world.write_worker(
+        QUEUE,
+        "ExecStart=sh -c 'trap \"echo interrupted; exit 3\" TERM; echo begun; sleep infinity & wait'\n\
+         ExecStop=sh -c 'echo asking it to stop; kill $MAINPID'",
+    );
+    world.control(&["enable", "--now", QUEUE]);
+    world.wait_for_journal("its output", SOON, |entry| entry["MESSAGE"] == "begun");
+    world.control(&["stop", QUEUE]);
+    world.wait_for_state(&service_of(QUEUE), "failed", SOON);
+    assert_eq!(last_error(&world), "interrupted");
+}
+
+#[test]
+fn many_lines_of_what_runs_after_the_worker_do_not_hide_its_last_word() {
+    let service = "ExecStart=sh -c 'echo no database; sleep 0.3; exit 1'\nExecStopPost=seq 2000";
+    assert_eq!(after_failing(service), "no database");
+}
+
+#[test]
+fn a_failure_of_what_runs_after_a_clean_end_is_told_as_that() {
+    let service = "ExecStart=sh -c 'echo all done'\nExecStopPost=sh -c 'exit 9'";
+    assert_error(service, "Control process exited, code=exited, status=9");
+}
+
+#[test]
+fn a_last_line_longer_than_the_journal_prints_by_itself_is_told() {
+    let service =
+        "ExecStart=sh -c 'echo the line before; head -c 5000 /dev/zero | tr \"\\\\0\" x; echo; sleep 0.1; exit 1'";
+    let world = World::new();
+    world.write_worker(QUEUE, service);
+    fail(&world);
+    let error = last_error(&world);
+    assert!(error.starts_with("xxxx"), "{error} {:#?}", world.journal(&["SYSLOG_IDENTIFIER=sh"]));
+}
+
+#[test]
+fn what_prepares_a_start_and_fails_is_told_by_its_own_words_or_by_its_status() {
+    let says = "ExecStartPre=sh -c 'echo cannot migrate; sleep 0.1; exit 5'\nExecStart=sleep infinity";
+    assert_eq!(after_failing(says), "cannot migrate");
+    let silent = "ExecStartPre=sh -c 'exit 5'\nExecStart=sleep infinity";
+    assert_error(silent, "Control process exited, code=exited, status=5");
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    for before in ["", "ExecStartPre=echo prepared\n"] {
+        assert_error(&format!("{before}ExecStart=/nonexistent/worker"), "/nonexistent/worker");
+    }
+}
+
+#[test]
+fn a_watchdog_that_ran_out_is_told() {
+    let service = "Type=notify\nNotifyAccess=all\nWatchdogSec=500ms\nWatchdogSignal=KILL\n\
+        ExecStart=sh -c 'systemd-notify --ready; sleep infinity'";
+    assert_error(service, "Watchdog timeout");
+}
+
+#[test]
+fn a_start_refused_for_its_number_is_told_only_where_no_run_failed() {
+    let limited = |service: &str| {
+        let world = World::new();
+        let text = format!(
+            "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n[Service]\n{service}\n[Install]\nWantedBy=default.target\n"
+        );
+        world.write_unit(&service_of(QUEUE), &text);
+        // Otherwise the manager would forget it, and how often it was started, as soon as it is down.
+        world.enable(&service_of(QUEUE));
+        world
+    };
+    let world = limited("Restart=always\nRestartSec=10ms\nExecStart=sh -c 'sleep 0.1; echo no database; exit 1'");
+    fail(&world);
+    assert_eq!(last_error(&world), "no database");
+
+    let world = limited("Restart=always\nRestartSec=10ms\nExecStart=sh -c 'exit 42'");
+    fail(&world);
+    let error = last_error(&world);
+    assert!(error.contains("status=42"), "{error}");
+
+    let world = limited("Type=oneshot\nExecStart=sh -c 'sleep 0.1; echo done'");
+    for _ in 0..3 {
+        let _ = world.systemctl(&["start", QUEUE]);
+    }
+    world.wait_for_state(&service_of(QUEUE), "failed", SOON);
+    let error = last_error(&world);
+    assert!(error.contains("Start request repeated too quickly"), "{error}");
+}
+
+#[test]
+fn a_worker_that_is_up_or_has_ended_cleanly_has_no_error() {
+    let world = World::new();
+    world.write_worker(QUEUE, "ExecStart=sh -c 'echo Processing job 7; exec sleep infinity'\nExecReload=true");
+    world.control(&["enable", "--now", QUEUE]);
+    assert_eq!(last_error(&world), "", "it has been started");
+    world.control(&["reload", QUEUE]);
+    assert_eq!(last_error(&world), "", "it has been reloaded");
+    world.control(&["stop", QUEUE]);
+    assert_eq!(last_error(&world), "", "it was stopped");
+
+    world.write_worker(QUEUE, "ExecStart=sh -c 'echo Processing job 7; sleep 0.1'");
+    world.daemon_reload();
+    world.control(&["start", QUEUE]);
+    world.wait_for_state(&service_of(QUEUE), "inactive", SOON);
+    assert_eq!(last_error(&world), "", "it has ended");
+}
+
+#[test]
+fn an_earlier_run_is_not_what_went_wrong_now() {
+    let world = World::new();
+    world.write_worker(QUEUE, "ExecStart=sh -c 'sleep 0.1; echo no database; exit 1'");
+    fail(&world);
+    assert_eq!(last_error(&world), "no database");
+
+    world.write_worker(QUEUE, "ExecStart=sh -c 'sleep 0.1; exit 42'");
+    world.daemon_reload();
+    fail(&world);
+    let error = last_error(&world);
+    assert!(error.contains("status=42"), "{error}");
+
+    world.write_worker(QUEUE, LIVES);
+    world.daemon_reload();
+    world.control(&["start", QUEUE]);
+    assert_eq!(last_error(&world), "");
+
+    world.write_worker(QUEUE, "ExecStartPre=sh -c 'exit 5'\nExecStart=sleep infinity");
+    world.daemon_reload();
+    let _ = world.systemctl(&["restart", QUEUE]);
+    world.wait_for_state(&service_of(QUEUE), "failed", SOON);
+    let error = last_error(&world);
+    assert!(error.contains("Control process exited, code=exited, status=5"), "{error}");
+}
+
+#[test]
+fn while_the_manager_waits_to_restart_it_the_run_that_failed_counts() {
+    let world = World::new();
+    world.write_worker(QUEUE, "Restart=always\nRestartSec=1h\nExecStart=sh -c 'sleep 0.1; echo no database; exit 1'");
+    let _ = world.systemctl(&["start", QUEUE]);
+    world.wait_until("the wait for a restart", SOON, || {
+        (world.show(&service_of(QUEUE), "SubState") == "auto-restart").then_some(())
+    });
+    assert_eq!(last_error(&world), "no database");
+}
+
+#[test]
+fn a_worker_that_died_before_the_journal_knew_it_is_known_by_its_process() {
+    let world = World::new();
+    world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'\nExecStopPost=sh -c 'echo cleaning up'");
+    for _ in 0..3 {
+        let signal = |signal| {
+            let sent = world.command("pkill").args([signal, "-x", "systemd-journal"]).status().unwrap();
+            assert!(sent.success(), "there is a journald");
+        };
+        signal("-STOP");
+        fail(&world);
+        signal("-CONT");
+        assert_eq!(last_error(&world), "no database");
+    }
+}

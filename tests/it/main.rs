@@ -1,0 +1,44 @@
+//! The tests of the program: in the sandbox, in the browser, and of the repository's files.
+//!
+//! They are one program, as each would link all that the others do. A test that runs this program again names itself with
+//! its module: `log::reads_for_another_test`.
+
+#[path = "../cases/mod.rs"]
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+
+mod agreement;
+mod aliases;
+mod api;
+mod cli;
+mod commands;
+mod dashboard;
+mod definition;
+mod evidence;
+mod explain;
+mod faults;
+mod files;
+mod fleet;
+mod healing;
+mod hook;
+mod init;
+mod install;
+mod intent;
+mod last_error;
+mod lerd;
+mod log;
+mod make_install;
+mod mcp;
+mod memory;
+mod named;
+mod one_look;
+mod platform;
+mod recipes;
+mod reports;
+mod service;
+mod shared;
+mod states;
+#[cfg(feature = "top")]
+mod top;
+mod whose;

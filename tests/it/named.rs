@@ -1,0 +1,103 @@
+//! Workers that a person names: not enabled, unloaded, transient, or in a crash loop.
+
+use crate::common::{DAEMON, LIVES, Ran, SOON, World};
+
+const QUEUE: &str = "lerd-queue-myapp";
+const VITE: &str = "lerd-vite-myapp";
+
+#[track_caller]
+fn heals(world: &World, target: &str) -> Ran {
+    let ran = world.run(&["heal", target, "--prove", "50ms"]);
+    assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 1 worker(s).")), "{target}: {ran:?}");
+    ran
+}
+
+/// A worker that is up, and not enabled.
+fn start_without_enabling(world: &World, unit: &str) {
+    world.write_worker(unit, LIVES);
+    world.daemon_reload();
+    world.control(&["start", unit]);
+}
+
+#[test]
+fn a_stopped_worker_that_is_not_enabled_is_started_by_its_name() {
+    let world = World::new();
+    start_without_enabling(&world, QUEUE);
+    // Never started: that a site is named does not mean it.
+    world.write_worker(VITE, LIVES);
+    world.daemon_reload();
+    let daemon = world.start_daemon();
+    let ran = world.run(&["stop", "myapp/queue"]);
+    assert_eq!(ran.out, "Stopped myapp/queue; it stays stopped until you start it: workerheal heal myapp/queue\n");
+    heals(&world, "myapp/queue");
+
+    // By its site's name it is stopped too, but that would not start what never was up.
+    let ran = world.run(&["stop", "myapp"]);
+    assert_eq!(ran.out, "Stopped myapp/queue; it stays stopped until you start it: workerheal heal myapp/queue\n");
+    assert_eq!(world.run(&["heal", "myapp"]).out, "No unhealthy workers.\n");
+    heals(&world, "myapp/queue");
+    world.control(&["stop", QUEUE]);
+    heals(&world, "myapp/queue");
+    assert_eq!(world.show(&format!("{VITE}.service"), "ActiveState"), "inactive");
+
+    // Nor is it forgotten with the daemon, when the manager has unloaded it.
+    assert_eq!(world.run(&["stop", "myapp/queue"]).status, 0);
+    drop(daemon);
+    world.control(&["restart", DAEMON]);
+    let ran = world.run(&["explain", "myapp/queue"]);
+    assert!(ran.status == 0 && ran.out.contains("start it: workerheal heal myapp/queue"), "{ran:?}");
+    assert_eq!(world.run(&["logs", QUEUE]).status, 0);
+    heals(&world, QUEUE);
+
+    // And without a daemon.
+    world.control(&["stop", DAEMON, QUEUE]);
+    let ran = world.run(&["explain", QUEUE]);
+    assert!(ran.status == 0 && ran.out.contains("myapp/queue is down"), "{ran:?}");
+    heals(&world, "myapp/queue");
+    assert_eq!(world.run(&["stop", QUEUE]).status, 0);
+    heals(&world, QUEUE);
+    let ran = world.run(&["heal", "lerd-other-myapp"]);
+    assert!(ran.status == 2 && ran.err.contains("no worker named"), "{ran:?}");
+}
+
+#[test]
+fn a_transient_worker_is_gone_once_it_is_stopped() {
+    let world = World::new();
+    let _events = world.start_daemon();
+    let ran = Ran::of(world.command("systemd-run").args(["--user", "--unit", QUEUE, "sleep", "infinity"]));
+    assert_eq!(ran.status, 0, "{ran:?}");
+    world.wait_until("it is known", SOON, || world.run(&["status", QUEUE]).out.contains("up").then_some(()));
+    let ran = world.run(&["stop", QUEUE]);
+    assert_eq!(
+        ran.out,
+        "Stopped myapp/queue; its unit was transient and is gone, so start it again as you did before\n"
+    );
+    world.wait_until("it is forgotten", SOON, || (world.run(&["explain", QUEUE]).status == 2).then_some(()));
+    for command in ["heal", "stop", "explain", "logs"] {
+        let ran = world.run(&[command, QUEUE]);
+        assert!(ran.status == 2 && ran.err.contains("no worker named"), "{command}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_worker_in_a_crash_loop_is_not_healed_by_its_name_and_that_is_said() {
+    let world = World::new();
+    world.write_unit(
+        &format!("{QUEUE}.service"),
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=20ms\nExecStart=false\n[Install]\nWantedBy=default.target\n",
+    );
+    let _events = world.start_daemon();
+    world.control(&["enable", "--now", "--no-block", QUEUE]);
+    world.wait_until("the crash loop", SOON, || {
+        world.run(&["status"]).out.contains("the service manager itself restarts it").then_some(())
+    });
+    for daemon in [true, false] {
+        if !daemon {
+            world.control(&["stop", DAEMON]);
+        }
+        let ran = world.run(&["heal", "myapp/queue"]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.out.contains("the service manager itself restarts it"), "{ran:?}");
+        assert_eq!(ran.out.lines().last(), Some("Healed 0 worker(s), 1 failed."), "{ran:?}");
+    }
+}

@@ -1,0 +1,345 @@
+//! A worker that went down because a unit that it is bound to did was not stopped: it comes back with that unit.
+
+use std::fs;
+
+use crate::common::{Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, SOON, World, service_of};
+use crate::reports::stage::{
+    count, enable, is_held_by, is_left_down, pass_time, phases, run, told_none_of, try_to_start, wait_for_diagnosis,
+    world, world_with_waits_of, write,
+};
+
+const FPM: &str = "lerd-php85-fpm";
+/// `[Unit]` of a worker in the container [`FPM`].
+const IN_FPM: &str = "BindsTo=lerd-php85-fpm.service\nAfter=lerd-php85-fpm.service";
+/// `[Service]` of a worker of Lerd's.
+const LERDS: &str = "Restart=always\nRestartSec=5\nSuccessExitStatus=1 130 143\nExecStart=sleep infinity";
+
+/// Waits until a worker is up and is told as healed or recovered, after it was told as taken along.
+#[track_caller]
+fn comes_back(world: &World, unit: &str) {
+    world.wait_for_state(&service_of(unit), "active", SOON);
+    world.wait_until(&format!("{unit} to be told as up"), SOON, || {
+        matches!(phases(world, unit).last()?.as_str(), "healed" | "recovered").then_some(())
+    });
+    told_none_of(world, unit, &["stopped", "failed", "gave-up"]);
+    assert_eq!(world.diagnosis(unit), None, "{unit}");
+    assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
+}
+
+/// A container is killed and restarted by systemd; the worker that is bound to it is stopped by systemd itself, with a
+/// stop job that looks like a person's (Lerd's own units).
+#[test]
+fn a_worker_comes_back_with_its_container_that_crashed_and_was_restarted_by_systemd() {
+    let world = world();
+    run(&world, FPM, "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=1");
+    run(&world, "lerd-queue-myapp", IN_FPM, LERDS);
+    let mut events = world.start_daemon();
+    world.crash(FPM);
+    let detected = events.wait_any(&["detected", "stopped"], "lerd-queue-myapp");
+    assert_eq!(detected["WORKERHEAL_REASON"], "expected-but-stopped", "{detected:#}");
+    comes_back(&world, "lerd-queue-myapp");
+}
+
+/// The container and all of its workers are killed in one moment, and it is started again (systemd issues 7136 and
+/// 2824).
+#[test]
+fn six_workers_that_were_killed_together_with_their_container_all_come_back_with_it() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    let units: Vec<String> = (0..6).map(|n| format!("lerd-w{n}-myapp")).collect();
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    for unit in &units {
+        enable(&world, unit, IN_FPM, LERDS);
+    }
+    world.control(&[&["start"], &names[..]].concat());
+    let mut events = world.start_daemon();
+    for _ in 0..2 {
+        world.control(&[&["kill", "--signal=KILL", FPM], &names[..]].concat());
+        world.wait_for_state(&service_of(FPM), "failed", SOON);
+        for unit in &units {
+            world.wait_until(&format!("{unit} to be down"), SOON, || {
+                (world.show(&service_of(unit), "ActiveState") != "active").then_some(())
+            });
+        }
+        pass_time(&world, &mut events, 1);
+        world.control(&["start", FPM]);
+        for unit in &units {
+            comes_back(&world, unit);
+        }
+    }
+}
+
+/// The same of workers whose failure systemd does not restart.
+#[test]
+fn six_workers_that_systemd_does_not_restart_all_come_back_with_their_container() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    let units: Vec<String> = (0..6).map(|n| format!("lerd-w{n}-myapp")).collect();
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    for unit in &units {
+        enable(&world, unit, IN_FPM, LIVES);
+    }
+    world.control(&[&["start"], &names[..]].concat());
+    let mut events = world.start_daemon();
+    world.control(&[&["kill", "--signal=KILL", FPM], &names[..]].concat());
+    world.wait_for_state(&service_of(FPM), "failed", SOON);
+    pass_time(&world, &mut events, 1);
+    world.control(&["start", FPM]);
+    for unit in &units {
+        comes_back(&world, unit);
+    }
+}
+
+/// Lets a container go down and come up by these calls of systemctl, and sees its workers come back: two that are bound
+/// to it, and one that requires it.
+#[track_caller]
+fn come_back_after(calls: &[&[&str]], events: impl for<'a> Fn(&'a World) -> Option<Events<'a>>) {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    let requires = IN_FPM.replace("BindsTo", "Requires");
+    let workers = [("lerd-queue-myapp", IN_FPM, LERDS), ("lerd-mail-myapp", IN_FPM, FAILS_WHEN_STOPPED)];
+    for (unit, needs, service) in workers.into_iter().chain([("lerd-vite-shop", requires.as_str(), LIVES)]) {
+        run(&world, unit, needs, service);
+    }
+    let followed = events(&world);
+    for call in calls {
+        world.control(call);
+    }
+    if followed.is_none() {
+        world.start_daemon();
+    }
+    for unit in ["lerd-queue-myapp", "lerd-mail-myapp", "lerd-vite-shop"] {
+        world.wait_for_state(&service_of(unit), "active", SOON);
+        world.wait_until(&format!("{unit} to be proven"), SOON, || {
+            let told = phases(&world, unit);
+            told.last().is_none_or(|last| matches!(last.as_str(), "healed" | "recovered")).then_some(())
+        });
+        told_none_of(&world, unit, &["stopped", "gave-up"]);
+    }
+}
+
+/// A person stops a container and starts it again (podman issue 18926).
+#[test]
+fn enabled_workers_come_back_with_a_container_that_is_stopped_and_started() {
+    come_back_after(&[&["stop", FPM], &["start", FPM]], |world| Some(world.start_daemon()));
+}
+
+/// A person restarts a container (podman issue 18926).
+#[test]
+fn enabled_workers_come_back_with_a_container_that_is_restarted() {
+    come_back_after(&[&["restart", FPM]], |world| Some(world.start_daemon()));
+}
+
+/// A restart of one that is down is a start: systemd has nothing to restart the workers for.
+#[test]
+fn enabled_workers_come_back_with_a_stopped_container_that_is_restarted() {
+    come_back_after(&[&["stop", FPM], &["restart", FPM]], |world| Some(world.start_daemon()));
+}
+
+/// The same while the daemon was down.
+#[test]
+fn enabled_workers_come_back_with_a_container_that_was_stopped_and_started_before_the_daemon() {
+    come_back_after(&[&["stop", FPM], &["start", FPM]], |_| None);
+}
+
+/// The daemon finds them down together, and nothing in the journal of one that crashed with it but systemd's own stop.
+#[test]
+fn workers_that_went_down_with_their_container_before_the_daemon_come_back_with_it() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    run(&world, "lerd-queue-myapp", IN_FPM, LERDS);
+    run(&world, "lerd-mail-myapp", IN_FPM, LIVES);
+    world.control(&["kill", "--signal=KILL", FPM, "lerd-mail-myapp"]);
+    for (unit, states) in [(FPM, "failed"), ("lerd-queue-myapp", "inactive"), ("lerd-mail-myapp", "inactive failed")] {
+        world.wait_until(&format!("{unit} to be down"), SOON, || {
+            states.contains(&world.show(&service_of(unit), "ActiveState")).then_some(())
+        });
+    }
+    let mut events = world.start_daemon();
+    for unit in ["lerd-queue-myapp", "lerd-mail-myapp"] {
+        is_held_by(&world, unit, FPM);
+    }
+    pass_time(&world, &mut events, 1);
+    world.control(&["start", FPM]);
+    for unit in ["lerd-queue-myapp", "lerd-mail-myapp"] {
+        comes_back(&world, unit);
+    }
+}
+
+/// One worker is bound to another, and a third one to that: what is healed takes the others up with it.
+#[test]
+fn workers_that_are_bound_to_a_worker_come_back_after_that_is_healed() {
+    let world = world();
+    run(&world, "app-a", "", LIVES);
+    run(&world, "app-b", "BindsTo=app-a.service\nAfter=app-a.service", LIVES);
+    run(&world, "app-c", "BindsTo=app-b.service\nAfter=app-b.service", LIVES);
+    let _events = world.start_daemon();
+    world.crash("app-a");
+    world.wait_for_healed("app-a");
+    for unit in ["app-b", "app-c"] {
+        comes_back(&world, unit);
+    }
+}
+
+/// While the container is stopped, its workers are shown as what they are, and wait for it.
+#[test]
+fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    run(&world, "lerd-queue-myapp", IN_FPM, LIVES);
+    let mut events = world.start_daemon();
+    world.control(&["stop", FPM]);
+    is_held_by(&world, "lerd-queue-myapp", "lerd-php85-fpm.service");
+    wait_for_diagnosis(&world, "lerd-queue-myapp", "expected-but-stopped");
+    let untouched = world.picture(&[FPM, "lerd-queue-myapp"]);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&[FPM, "lerd-queue-myapp"]), untouched);
+    // The next to name it by hand is told the same.
+    let ran = world.run(&["heal", "lerd-queue-myapp"]);
+    assert!(ran.status == 1 && ran.out.contains(FPM), "{ran:?}");
+    world.control(&["start", FPM]);
+    comes_back(&world, "lerd-queue-myapp");
+}
+
+/// The same of a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
+#[test]
+fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is_up() {
+    let world = world_with_waits_of("1s");
+    run(&world, FPM, "", LIVES);
+    world.write_file("broken", "");
+    enable(&world, "lerd-queue-myapp", IN_FPM, LIVES_UNLESS_BROKEN);
+    try_to_start(&world, "lerd-queue-myapp");
+    let mut events = world.start_daemon();
+    events.wait("scheduled", "lerd-queue-myapp");
+    world.control(&["stop", FPM]);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    is_held_by(&world, "lerd-queue-myapp", FPM);
+    pass_time(&world, &mut events, 1);
+    assert_eq!(world.show(&service_of(FPM), "ActiveState"), "inactive");
+    world.control(&["start", FPM]);
+    events.wait("healed", "lerd-queue-myapp");
+    told_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
+}
+
+/// Nothing keeps a unit loaded that is not enabled and down: only the daemon knows that it was up.
+#[test]
+fn a_worker_that_was_up_without_being_enabled_comes_back_with_its_container() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    write(&world, "lerd-queue-myapp", IN_FPM, LIVES);
+    world.control(&["start", "lerd-queue-myapp"]);
+    let mut events = world.start_daemon();
+    world.crash(FPM);
+    world.wait_for_state(&service_of(FPM), "failed", SOON);
+    pass_time(&world, &mut events, 1);
+    world.control(&["start", FPM]);
+    comes_back(&world, "lerd-queue-myapp");
+}
+
+/// A stop that is meant for the worker itself wins over what its container does before and after.
+#[test]
+fn a_worker_that_was_stopped_by_itself_does_not_come_back_with_its_container() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    run(&world, "lerd-before-myapp", IN_FPM, LIVES);
+    run(&world, "lerd-after-myapp", IN_FPM, LIVES);
+    run(&world, "lerd-proof-myapp", IN_FPM, LIVES);
+    let mut events = world.start_daemon();
+    world.control(&["stop", "lerd-before-myapp"]);
+    world.control(&["stop", FPM]);
+    is_held_by(&world, "lerd-after-myapp", FPM);
+    world.control(&["stop", "lerd-after-myapp"]);
+    let both = ["lerd-before-myapp", "lerd-after-myapp"];
+    let untouched = world.picture(&both);
+    world.control(&["start", FPM]);
+    comes_back(&world, "lerd-proof-myapp");
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&both), untouched);
+    for unit in both {
+        is_left_down(&world, unit);
+    }
+}
+
+/// At boot the container's first start fails, so that the worker's job ends with `dependency` (podman issue 23077).
+#[test]
+fn a_worker_whose_container_failed_at_boot_comes_up_once_that_does() {
+    let world = world();
+    let service = "ExecStartPre=sh -c 'test ! -e %h/broken'\nExecStart=sleep infinity";
+    enable(&world, FPM, "", service);
+    enable(&world, "lerd-queue-myapp", IN_FPM, LIVES);
+    world.write_file("broken", "");
+    let refused = world.systemctl(&["start", FPM, "lerd-queue-myapp"]).unwrap_err().to_string();
+    assert!(refused.contains("dependency"), "{refused}");
+    let mut events = world.start_daemon();
+    is_held_by(&world, "lerd-queue-myapp", FPM);
+    wait_for_diagnosis(&world, "lerd-queue-myapp", "expected-but-stopped");
+    pass_time(&world, &mut events, 1);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    world.control(&["start", FPM]);
+    comes_back(&world, "lerd-queue-myapp");
+}
+
+/// The same while the daemon watches.
+#[test]
+fn a_worker_whose_container_fails_to_start_comes_up_once_that_does() {
+    let world = world();
+    let service = "ExecStartPre=sh -c 'test ! -e %h/broken'\nExecStart=sleep infinity";
+    let mut events = world.start_daemon();
+    enable(&world, FPM, "", service);
+    enable(&world, "lerd-queue-myapp", IN_FPM, LIVES);
+    world.write_file("broken", "");
+    assert!(world.systemctl(&["start", FPM, "lerd-queue-myapp"]).is_err());
+    pass_time(&world, &mut events, 1);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    world.control(&["start", FPM]);
+    comes_back(&world, "lerd-queue-myapp");
+}
+
+/// A worker and the pool that it requires, which systemd stops when it is not needed.
+fn world_with_a_pool() -> World {
+    let world = world();
+    world.write_unit("pool.service", &format!("[Unit]\nStopWhenUnneeded=yes\n[Service]\n{LIVES}\n"));
+    run(&world, "app-q", "Requires=pool.service\nAfter=pool.service", LIVES);
+    assert_eq!(world.show("pool.service", "ActiveState"), "active");
+    world
+}
+
+/// The worker is killed, so that systemd stops the pool that nothing else needs (systemd issues 7377 and 1154).
+#[test]
+fn a_pool_that_systemd_stopped_as_unneeded_comes_back_with_the_worker_that_needs_it() {
+    let world = world_with_a_pool();
+    let mut events = world.start_daemon();
+    for _ in 0..2 {
+        world.crash("app-q");
+        events.wait("healed", "app-q");
+        for unit in ["app-q.service", "pool.service"] {
+            assert_eq!(world.show(unit, "ActiveState"), "active", "{unit}");
+        }
+    }
+    told_none_of(&world, "app-q", &["stopped", "gave-up"]);
+}
+
+/// The same while the daemon was down.
+#[test]
+fn a_pool_that_systemd_stopped_as_unneeded_before_the_daemon_comes_back_with_its_worker() {
+    let world = world_with_a_pool();
+    world.crash_for_good(["app-q"]);
+    world.wait_for_state("pool.service", "inactive", SOON);
+    let _events = world.start_daemon();
+    world.wait_for_healed("app-q");
+    assert_eq!(world.show("pool.service", "ActiveState"), "active");
+}
+
+/// A person stops the pool: both stay down.
+#[test]
+fn a_pool_that_a_person_stopped_stays_down_and_holds_its_worker() {
+    let world = world_with_a_pool();
+    let mut events = world.start_daemon();
+    world.control(&["stop", "pool"]);
+    world.wait_for_state("app-q.service", "inactive", SOON);
+    is_held_by(&world, "app-q", "pool.service");
+    let untouched = world.picture(&["app-q", "pool"]);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-q", "pool"]), untouched);
+    assert_eq!(count(&phases(&world, "app-q"), "starting"), 0);
+}

@@ -1,0 +1,255 @@
+//! What a person or the manager stops stays down: by itself, with others, with its group, in the moment of our start, and
+//! while everything goes down.
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use crate::common::{FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World, service_of};
+use crate::reports::stage::{
+    FAILS_WHEN_TOLD, SETTINGS, count, enable, is_left_down, pass_time, phases, refreshes, run, try_to_start,
+    wait_for_phase, world, world_with_waits_of,
+};
+
+/// Ten workers end with an error when their server goes; a person stops it and them in one call, so that their stop
+/// jobs end while the failures are looked into.
+#[test]
+fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
+    let world = world();
+    // The workers read what the server writes: all of them see at once that it has gone.
+    let fifo = world.path("fifo");
+    assert_eq!(Ran::of(world.command("mkfifo").arg(&fifo)).status, 0);
+    world.write_unit("server.service", "[Service]\nExecStart=sh -c 'exec 9<>%h/fifo; exec sleep infinity'\n");
+    let workers: Vec<String> = (0..10).map(|n| format!("app-w{n}")).collect();
+    let names: Vec<&str> = workers.iter().map(String::as_str).collect();
+    for worker in &workers {
+        let service = "Type=notify\nNotifyAccess=all\n\
+            ExecStart=sh -c 'exec 8<%h/fifo; systemd-notify --ready; read line <&8; exit 1'";
+        enable(&world, worker, "StartLimitIntervalSec=0", service);
+    }
+    let all = [&["server"], &names[..]].concat();
+    let mut events = world.start_daemon();
+    for round in 0..5 {
+        world.control(&[&["start"], &all[..]].concat());
+        // None of the stops is cancelled, or this fails.
+        world.control(&[&["stop"], &all[..]].concat());
+        pass_time(&world, &mut events, 1);
+        for worker in &workers {
+            let state = world.show(&service_of(worker), "ActiveState");
+            assert!(matches!(state.as_str(), "inactive" | "failed"), "{worker} is {state} after stop {round}");
+        }
+    }
+    for worker in &workers {
+        is_left_down(&world, worker);
+    }
+}
+
+/// A worker that waits for its next attempt once it was started, one that dies when told, and a unit that is stopped before
+/// them, which takes until it is told to end.
+fn start_a_slow_stage(world: &World) {
+    world.write_file("broken", "");
+    enable(world, "app-waits", "", LIVES_UNLESS_BROKEN);
+    run(world, "app-dies", "", FAILS_WHEN_TOLD);
+    let slow = format!("{LIVES}\nExecStop=sh -c 'until test -e %h/go; do sleep 0.02; done'");
+    run(world, "slow", "After=app-dies.service app-waits.service", &slow);
+}
+
+/// Lets the one die while the slow unit is being stopped, and sees that no event comes of it, nor of the wait of the
+/// other; what that one was told by then.
+#[track_caller]
+fn nothing_is_concluded_while_it_is_slow(world: &World) -> Vec<String> {
+    world.wait_for_state("slow.service", "deactivating", SOON);
+    let told = phases(world, "app-waits");
+    world.write_file("app-dies.fail", "");
+    world.wait_for_state("app-dies.service", "failed", SOON);
+    let since = refreshes(world);
+    world.wait_until("some refreshes", SOON, || (refreshes(world) > since + 10).then_some(()));
+    assert_eq!(phases(world, "app-dies"), [""; 0]);
+    assert_eq!(phases(world, "app-waits"), told);
+    told
+}
+
+/// The user's manager goes down while a worker waits for its next attempt and another one dies; the daemon is not one
+/// of its units, so that it is there to see it.
+#[test]
+fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
+    let world = world_with_waits_of("1s");
+    start_a_slow_stage(&world);
+    let log = File::create(world.home().join("log")).unwrap();
+    let mut daemon = world.command(WORKERHEAL);
+    daemon.arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut daemon = daemon.spawn().unwrap();
+    world.wait_until("the daemon", SOON, || (world.run(&["status"]).status == 0).then_some(()));
+    try_to_start(&world, "app-waits");
+    wait_for_phase(&world, "app-waits", "waiting");
+    world.control(&["--no-block", "--job-mode=replace-irreversibly", "start", "exit.target"]);
+    let told = nothing_is_concluded_while_it_is_slow(&world);
+
+    // Nor when it has gone.
+    world.write_file("go", "");
+    world.wait_until("the manager to end", SOON, || {
+        world.systemctl(&["show", "--property=Version"]).is_err().then_some(())
+    });
+    assert_eq!(phases(&world, "app-dies"), [""; 0]);
+    assert_eq!(phases(&world, "app-waits"), told);
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
+/// The manager isolates a target, in which the daemon is, but no worker.
+#[test]
+fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
+    let world = world_with_waits_of("1s");
+    world.write_unit("only.target", "[Unit]\nAllowIsolate=yes\nWants=workerheal.service dbus.service\n");
+    start_a_slow_stage(&world);
+    let mut events = world.start_daemon();
+    try_to_start(&world, "app-waits");
+    events.wait("scheduled", "app-waits");
+    world.control(&["--no-block", "isolate", "only.target"]);
+    nothing_is_concluded_while_it_is_slow(&world);
+    assert_eq!(world.show("app-dies.service", "ActiveState"), "failed");
+}
+
+/// Lets a worker wait for its next attempt, and a person stop the group that it is in: nothing is to be done for a unit
+/// that is down, so that only the group shows the stop.
+#[track_caller]
+fn stays_down_with_its_group(unit: &str, service: &str, group: &str, group_text: &str) {
+    let world = world_with_waits_of("1s");
+    world.write_file("broken", "");
+    world.write_unit(group, group_text);
+    enable(&world, "app-w", unit, &format!("{service}\n{LIVES_UNLESS_BROKEN}"));
+    world.start_unit(group);
+    try_to_start(&world, "app-w");
+    let mut events = world.start_daemon();
+    events.wait("scheduled", "app-w");
+    world.stop_unit(group);
+    fs::remove_file(world.home().join("broken")).unwrap();
+    let untouched = world.picture(&["app-w", group]);
+    let told = phases(&world, "app-w");
+    pass_time(&world, &mut events, 4);
+    assert_eq!(world.picture(&["app-w", group]), untouched);
+    assert_eq!(world.show(group, "ActiveState"), "inactive");
+    assert_eq!(count(&phases(&world, "app-w"), "starting"), count(&told, "starting"));
+    wait_for_phase(&world, "app-w", "stopped");
+    assert_eq!(world.diagnosis("app-w"), None);
+}
+
+/// A target that a waiting worker is part of is stopped (systemd issues 13841 and 13848).
+#[test]
+fn a_waiting_worker_stays_down_when_the_target_that_it_is_part_of_is_stopped() {
+    let target = "[Unit]\nWants=app-w.service\n";
+    stays_down_with_its_group("PartOf=group.target", "", "group.target", target);
+}
+
+/// A service that a waiting worker is part of is stopped (systemd issue 13848).
+#[test]
+fn a_waiting_worker_stays_down_when_the_service_that_it_is_part_of_is_stopped() {
+    stays_down_with_its_group("PartOf=group.service", "", "group.service", &format!("[Service]\n{LIVES}\n"));
+}
+
+/// A slice that a waiting worker is in is stopped (systemd issue 1312).
+#[test]
+fn a_waiting_worker_stays_down_when_its_slice_is_stopped() {
+    stays_down_with_its_group("", "Slice=group.slice", "group.slice", "[Slice]\n");
+}
+
+/// Workers that run are stopped with their groups, and end with an error.
+#[test]
+fn workers_that_are_stopped_with_their_groups_stay_down() {
+    let world = world();
+    let service = format!("[Service]\n{LIVES}\n");
+    let groups = [("group.target", "[Unit]\n"), ("group.service", service.as_str()), ("group.slice", "[Slice]\n")];
+    for (group, text) in groups {
+        world.write_unit(group, text);
+        world.start_unit(group);
+    }
+    run(&world, "app-a", "PartOf=group.target", FAILS_WHEN_STOPPED);
+    run(&world, "app-b", "PartOf=group.service", FAILS_WHEN_STOPPED);
+    run(&world, "app-c", "", &format!("Slice=group.slice\n{FAILS_WHEN_STOPPED}"));
+    let mut events = world.start_daemon();
+    for (group, _) in groups {
+        world.stop_unit(group);
+    }
+    let all = ["app-a", "app-b", "app-c", "group.target", "group.service", "group.slice"];
+    for unit in &all[..3] {
+        world.wait_for_state(&service_of(unit), "failed", SOON);
+    }
+    let untouched = world.picture(&all);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&all), untouched);
+    for unit in &all[..3] {
+        is_left_down(&world, unit);
+    }
+}
+
+/// A person stops a worker while our start of it is under way: it is down in the end, and the stop was not cancelled.
+#[test]
+fn a_stop_in_the_moment_of_our_start_is_obeyed() {
+    let world = world();
+    world.config(&SETTINGS.replace("refresh: 200ms", "refresh: 1h"));
+    let units: Vec<String> = (0..8).map(|n| format!("app-s{n}")).collect();
+    for unit in &units {
+        run(&world, unit, "", LIVES);
+    }
+    let mut events = world.start_daemon();
+    for (n, unit) in units.iter().enumerate() {
+        // Somewhat later each time: before the look, during it, during the start, after it.
+        let script = format!(
+            "systemctl --user kill --signal=KILL {unit}; sleep 0.0{:02}; exec systemctl --user stop {unit}",
+            n * 3
+        );
+        let ran = Ran::of(world.command("sh").args(["-c", &script]));
+        assert_eq!(ran.status, 0, "{unit}: {ran:?}");
+    }
+    pass_time(&world, &mut events, 2);
+    for unit in &units {
+        is_left_down(&world, unit);
+    }
+}
+
+/// A person stops a worker that systemd was about to restart by itself.
+#[test]
+fn a_stop_while_systemd_waits_to_restart_a_worker_is_obeyed() {
+    let world = world();
+    run(&world, "app-w", "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=1h");
+    let mut events = world.start_daemon();
+    world.crash("app-w");
+    world.wait_for_state("app-w.service", "activating", SOON);
+    world.stop_unit("app-w.service");
+    let untouched = world.picture(&["app-w"]);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-w"]), untouched);
+    is_left_down(&world, "app-w");
+}
+
+/// A person stops a worker that waits for its next attempt.
+#[test]
+fn a_waiting_worker_that_is_stopped_by_itself_stays_down() {
+    let world = world_with_waits_of("1s");
+    world.write_file("broken", "");
+    enable(&world, "app-w", "", LIVES_UNLESS_BROKEN);
+    try_to_start(&world, "app-w");
+    let mut events = world.start_daemon();
+    events.wait("scheduled", "app-w");
+    world.stop_unit("app-w.service");
+    fs::remove_file(world.home().join("broken")).unwrap();
+    events.wait("stopped", "app-w");
+    let untouched = world.picture(&["app-w"]);
+    pass_time(&world, &mut events, 4);
+    assert_eq!(world.picture(&["app-w"]), untouched);
+    assert_eq!(world.show("app-w.service", "ActiveState"), "failed");
+}
+
+/// A server crashes and is started again by hand; the worker that needs it goes on, and is stopped in the same second.
+#[test]
+fn a_worker_that_is_stopped_right_after_its_server_came_back_stays_down() {
+    let world = world();
+    world.write_unit("server.service", &format!("[Service]\n{LIVES}\n"));
+    enable(&world, "app-w", "Requires=server.service\nAfter=server.service", LIVES);
+    world.control(&["start", "app-w"]);
+    let _events = world.start_daemon();
+    world.control(&["kill", "-s", "KILL", "server"]);
+    world.wait_for_state("server.service", "failed", SOON);
+    world.control(&["start", "server"]);
+    world.control(&["stop", "app-w"]);
+    is_left_down(&world, "app-w");
+}

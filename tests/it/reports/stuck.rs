@@ -1,0 +1,117 @@
+//! What hangs is told as stuck, and is not taken for an illness before its time is over.
+
+use crate::common::{LIVES, SOON};
+use crate::reports::stage::{
+    HANGS, count, enable, explain, pass_time, phases, run, status, wait_for_diagnosis, wait_for_phase, world,
+    world_with, write,
+};
+
+/// The worker is never ready, and neither its unit nor anything else limits the time of its start.
+#[test]
+fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_stuck() {
+    let world = world_with(", timeout: 1s");
+    enable(&world, "app-n", "", HANGS);
+    world.control(&["start", "--no-block", "app-n"]);
+    world.wait_for_state("app-n.service", "activating", SOON);
+    world.crash_for_good(["app-n"]);
+    let mut events = world.start_daemon();
+    events.wait("starting", "app-n");
+    events.wait("failed", "app-n");
+    wait_for_diagnosis(&world, "app-n", "stuck");
+    assert!(explain(&world, "app-n").contains("stuck"), "{}", explain(&world, "app-n"));
+    // It is left as it is.
+    let untouched = world.picture(&["app-n"]);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-n"]), untouched);
+    assert_eq!(count(&phases(&world, "app-n"), "starting"), 1);
+    wait_for_diagnosis(&world, "app-n", "stuck");
+}
+
+/// The same of another client's start, which ends after all.
+#[test]
+fn a_start_by_somebody_else_that_hangs_is_told_as_stuck_until_the_worker_is_up() {
+    let world = world_with(", timeout: 1s");
+    let service = "Type=notify\nNotifyAccess=all\nTimeoutStartSec=infinity\n\
+        ExecStart=sh -c 'until test -e %h/go; do sleep 0.05; done; systemd-notify --ready; exec sleep infinity'";
+    enable(&world, "app-n", "", service);
+    let mut events = world.start_daemon();
+    world.control(&["start", "--no-block", "app-n"]);
+    wait_for_diagnosis(&world, "app-n", "stuck");
+    let untouched = world.picture(&["app-n"]);
+    pass_time(&world, &mut events, 1);
+    assert_eq!(world.picture(&["app-n"]), untouched);
+    assert_eq!(count(&phases(&world, "app-n"), "starting"), 0);
+    world.write_file("go", "");
+    events.wait("recovered", "app-n");
+    assert_eq!(world.diagnosis("app-n"), None);
+}
+
+/// The main process is killed, but a process that it left behind ignores SIGTERM, and the unit waits for that one for
+/// ever (video2commons issue 426, podman issue 26640).
+#[test]
+fn a_worker_whose_stop_never_ends_is_told_as_stuck() {
+    let world = world_with(", timeout: 1s");
+    let service = "TimeoutStopSec=infinity\n\
+        ExecStart=sh -c '(trap \"\" TERM; touch %h/deaf; exec sleep infinity) & exec sleep infinity'";
+    run(&world, "app-z", "", service);
+    world.wait_until("its child to be deaf", SOON, || world.home().join("deaf").exists().then_some(()));
+    let mut events = world.start_daemon();
+    let pid = world.show("app-z.service", "MainPID");
+    assert!(world.command("kill").args(["-KILL", &pid]).status().unwrap().success());
+    world.wait_for_state("app-z.service", "deactivating", SOON);
+    wait_for_diagnosis(&world, "app-z", "stuck");
+    assert!(explain(&world, "app-z").contains("stuck"), "{}", explain(&world, "app-z"));
+    let untouched = world.picture(&["app-z"]);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&["app-z"]), untouched);
+    assert_eq!(count(&phases(&world, "app-z"), "starting"), 0);
+    // Once it is down after all, it has failed like any other.
+    world.crash("app-z");
+    events.wait("healed", "app-z");
+    assert_eq!(world.diagnosis("app-z"), None);
+}
+
+/// A start that is slow, but within what the unit allows, is no illness.
+#[test]
+fn a_slow_start_within_the_units_own_time_limit_is_not_stuck() {
+    let world = world_with(", timeout: 500ms");
+    enable(&world, "app-n", "", &HANGS.replace("infinity\nExec", "30s\nExec"));
+    let mut events = world.start_daemon();
+    world.control(&["start", "--no-block", "app-n"]);
+    world.wait_for_state("app-n.service", "activating", SOON);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.show("app-n.service", "ActiveState"), "activating");
+    assert_eq!(world.diagnosis("app-n"), None);
+    assert_eq!(phases(&world, "app-n"), [""; 0]);
+}
+
+/// The unit limits the time of its job to less than its start takes (systemd issue 11521).
+#[test]
+fn a_start_whose_job_runs_out_of_time_is_told_and_so_is_that_it_came_up_after_all() {
+    let world = world();
+    run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
+    write(&world, "app-j", "JobTimeoutSec=300ms", "ExecStartPre=sleep 1\nExecStart=sleep infinity");
+    world.daemon_reload();
+    let mut events = world.start_daemon();
+    world.crash("app-j");
+    events.wait("starting", "app-j");
+    events.wait_any(&["healed", "recovered"], "app-j");
+    wait_for_phase(&world, "app-j", "up");
+    assert_eq!(world.show("app-j.service", "ActiveState"), "active");
+    assert_eq!(world.diagnosis("app-j"), None);
+}
+
+/// The same of a start that never ends.
+#[test]
+fn a_start_whose_job_runs_out_of_time_and_that_never_ends_is_told_as_stuck() {
+    let world = world_with(", timeout: 1s");
+    run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
+    write(&world, "app-j", "JobTimeoutSec=300ms", &format!("{HANGS}\n"));
+    world.daemon_reload();
+    let mut events = world.start_daemon();
+    world.crash("app-j");
+    events.wait("starting", "app-j");
+    events.wait("failed", "app-j");
+    wait_for_diagnosis(&world, "app-j", "stuck");
+    assert_ne!(status(&world, "app-j")["phase"], "waiting");
+}
