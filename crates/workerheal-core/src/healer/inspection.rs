@@ -124,7 +124,7 @@ impl Healer {
         let was_orphaned = incident.suspected == Some(State::Orphaned);
         // What is wrong now need not be wrong with the file of an earlier inspection.
         let earlier = incident.definition.filter(|_| !matches!(verdict, Verdict::Unrecoverable(_)));
-        incident.definition = seen.file.map(|file| file.definition).or(earlier);
+        incident.definition = seen.definition().or(earlier);
         // Not requested right after a failure; then the known run is an earlier one.
         incident.run.clone_from(&seen.run);
         incident.suspected = suspected(state, incident.suspected);

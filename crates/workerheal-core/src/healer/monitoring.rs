@@ -225,18 +225,17 @@ impl Healer {
         let another_run = has_run_since(incident.run.as_deref(), seen.run.as_deref());
         self.saved_state_changed |= incident.file.is_none() || incident.run.is_none();
         incident.note_file(&seen);
+        let definition = seen.definition();
         if incident.run.is_none() {
             incident.run = seen.run;
         }
-        let another_file = match (&incident.given_up, seen.file) {
-            (Some(given_up), Some(file)) => {
-                given_up.definition.is_some_and(|then| is_another_definition(then, file.definition))
-            }
+        let another_file = match (&incident.given_up, definition) {
+            (Some(given_up), Some(now)) => given_up.definition.is_some_and(|then| is_another_definition(then, now)),
             _ => false,
         };
-        if let (Some(given_up), Some(file)) = (&mut incident.given_up, seen.file) {
+        if let (Some(given_up), Some(_)) = (&mut incident.given_up, definition) {
             // Also replaces the hash of an earlier version, which is of another kind.
-            given_up.definition = Some(file.definition);
+            given_up.definition = definition;
             given_up.run.clone_from(&incident.run);
         }
         let condition = self.units.get(name).map(Unit::condition);

@@ -32,7 +32,7 @@ impl Healer {
     pub(super) fn baseline_inspected(&mut self, name: &UnitName, result: Result<Inspection, String>) {
         let (Some(incident), Ok(seen)) = (self.incidents.get_mut(name), result) else { return };
         incident.note_file(&seen);
-        incident.definition = incident.definition.or(seen.file.map(|file| file.definition));
+        incident.definition = incident.definition.or(seen.definition());
         self.saved_state_changed = true;
     }
 

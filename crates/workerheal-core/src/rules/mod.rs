@@ -392,8 +392,8 @@ impl Case<'_> {
     /// Whether it was given up, and neither its unit nor its last run has changed since.
     fn stays_given_up(&self) -> bool {
         let Some(then) = self.history.given_up else { return false };
-        let same_definition = match (then.definition, self.seen.file) {
-            (Some(then), Some(now)) => !is_another_definition(then, now.definition),
+        let same_definition = match (then.definition, self.seen.definition()) {
+            (Some(then), Some(now)) => !is_another_definition(then, now),
             _ => true,
         };
         same_definition && !has_run_since(then.run.as_deref(), self.seen.run.as_deref())

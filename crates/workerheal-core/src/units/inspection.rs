@@ -277,6 +277,14 @@ impl Inspection {
         self.stopped_groups.iter().find(since).map(|group| group.name.as_str())
     }
 
+    /// A hash of what defines the unit: see [`UnitFile::definition`]. A file that the manager could not load is another
+    /// definition once it can, as an edit takes effect with the next reload only.
+    #[must_use]
+    pub fn definition(&self) -> Option<u64> {
+        let is_unusable = matches!(self.load, LoadState::NotFound | LoadState::BadSetting | LoadState::Error);
+        self.file.map(|file| file.definition ^ u64::from(is_unusable))
+    }
+
     /// Whether the manager knows of no run of the unit since it began.
     #[must_use]
     pub fn never_ran(&self) -> bool {

@@ -192,3 +192,28 @@ fn attempts_that_brought_it_up_are_not_called_failed() {
     let told = harness.shows("queue", crashed());
     assert_eq!(told.last().unwrap(), "gave-up queue #2: 2 attempts, and it never stayed up for 10m");
 }
+
+#[test]
+fn a_file_that_was_mended_and_looked_at_before_the_manager_read_it_is_tried_once_it_has() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    let refused = |definition| Inspection {
+        load: LoadState::BadSetting,
+        file: Some(UnitFile { definition, ..ENABLED }),
+        ..crashed()
+    };
+    let told = harness.shows("queue", refused(1));
+    assert!(told[1].starts_with("gave-up queue"), "{told:?}");
+    harness.rechecked("queue", refused(1));
+    // Edited, and found so before `daemon-reload`.
+    harness.after(RECHECK_INTERVAL);
+    harness.rechecked("queue", refused(2));
+    let told = harness.shows("queue", refused(2));
+    assert!(told.iter().all(|it| !it.starts_with("start")), "{told:?}");
+    harness.rechecked("queue", refused(2));
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    let mended = Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() };
+    assert_eq!(harness.rechecked("queue", mended.clone()), ["look at queue and its stop"]);
+    assert_eq!(harness.shows("queue", mended).last().map(String::as_str), Some("start queue"));
+}
