@@ -32,10 +32,15 @@
 //! decisions if every change was missed, and workers that are left alone are inspected from time to time. A signal is
 //! never proof that a worker was not stopped: that takes its timestamps, or the journal.
 //!
+//! - [`interface`]: the facts and the actions.
 //! - [`transitions`]: what each phase makes of each fact; start reading here.
+//! - [`requests`]: what a person requests.
+//! - [`updates`]: what lists, signals and new files mean for all workers.
 //! - [`inspection`]: the inspection before every attempt, and what follows from its result.
 //! - [`attempts`]: how an attempt begins, and how it ends.
-//! - [`decisions`]: to begin, to wait, to hold, to leave alone; and the few functions that change state.
+//! - [`decisions`]: to begin, to wait, to hold, to leave alone.
+//! - [`primitives`]: the few functions that change state.
+//! - [`refusals`]: how a worker that is held gets another inspection.
 //! - [`monitoring`]: health probes, and repeated inspections of workers that are left alone.
 //! - [`groups`]: workers that wait for the same unit.
 //! - [`persistence`]: what survives a restart.
@@ -49,153 +54,39 @@ mod decisions;
 mod groups;
 mod incident;
 mod inspection;
+mod interface;
 mod locate;
 mod monitoring;
 mod persistence;
+mod primitives;
+mod refusals;
 mod report;
+mod requests;
 mod transitions;
 mod unit;
+mod updates;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::context::ContextRef;
-use super::diagnosis::{Refusal, Trigger, Unrecoverable};
-use super::event::Event;
+use super::diagnosis::Refusal;
 use super::explain::{Explanation, References};
-use super::pauses::{Pauses, Target};
+use super::pauses::Pauses;
 use super::policy::Policy;
-use super::probe::{Probe, ProbeResult};
 use super::registry::Registry;
-use super::rules::Start;
 use super::selector::{Resolution, Selector};
-use super::units::{ActiveState, Detail, Inspection, UnitName, UnitStatus};
+use super::units::{Inspection, UnitName};
 use groups::Group;
 use incident::{Incident, Phase};
 use unit::{Unit, UnitCondition};
 
 pub use super::time::Timestamp;
+pub use interface::{Action, Fact, InspectionId, Outcome, Purpose};
 pub use locate::Located;
-
-/// An input of the healer.
-#[derive(Debug, Clone)]
-pub enum Fact {
-    /// All loaded units that can be covered. The list is complete: a unit that is missing is gone. Ends the uncertainty
-    /// that [`Fact::Frozen`] began.
-    Units(Vec<UnitStatus>),
-    /// One unit has just changed.
-    Changed(UnitStatus),
-    /// The known states of units may be wrong until the next [`Fact::Units`]: the manager reloads its files, or cannot
-    /// be reached.
-    Frozen,
-    /// The result of [`Action::Inspect`]; an error says why there is none.
-    Inspected(UnitName, InspectionId, Result<Inspection, String>),
-    /// How the start of [`Action::Start`] ended.
-    Finished(UnitName, Outcome),
-    /// Another client's job succeeded, and was not one without effect (`try-restart` of a unit that is down).
-    JobDone(UnitName),
-    /// Our start replaced a requested stop.
-    StopOverridden(UnitName),
-    /// Another client's start ended because a unit that this one needs did not come up.
-    KeptFromStarting(UnitName),
-    /// All units with a failed socket.
-    FailedSockets(Vec<UnitName>),
-    /// The registry's new content.
-    Registry(Arc<Registry>),
-    /// Whether the stop marker exists.
-    StopMarker(bool),
-    /// New settings.
-    Settings(Selector, Policy),
-    /// Locations of units: of those that [`Healer::take_unlocated`] returns, and again of those whose directories have
-    /// vanished or come back.
-    Located(Vec<Located>),
-    /// The result of [`Action::Probe`].
-    Probed(UnitName, ProbeResult),
-    /// A person requests to heal these units now.
-    Heal(Vec<UnitName>),
-    /// A person pauses healing, for this long or until it is resumed.
-    Pause(Vec<Target>, Option<Duration>),
-    /// A person ends pauses. Workers that were given up are tried again.
-    Resume(Vec<Target>),
-    /// Only time has passed.
-    Deadline,
-}
-
-/// How a start ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The start job is done. The worker still has to stay up.
-    Done,
-    /// The start job did not succeed; says why.
-    Failed(String),
-    /// There was no start, or that is unknown; says why.
-    NotStarted(String),
-    /// The manager refused the start for now, because of another client; says why.
-    Refused(Refusal, String),
-    /// Another client's job replaced the start.
-    Cancelled,
-    /// The manager will refuse every start until the unit is changed.
-    Impossible(Unrecoverable),
-}
-
-/// An output of the healer, for the caller to perform.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Inspect a unit and answer with [`Fact::Inspected`].
-    Inspect {
-        /// The unit.
-        unit: UnitName,
-        /// Identifies the inspection; part of the answer.
-        id: InspectionId,
-        /// What to find out.
-        detail: Detail,
-    },
-    /// Start or restart a unit; answer with [`Fact::Finished`].
-    Start(Start),
-    /// Stop a unit that was started although a stop was requested.
-    Stop(UnitName),
-    /// Probe the health of a worker that is up; answer with [`Fact::Probed`].
-    Probe {
-        /// The unit.
-        unit: UnitName,
-        /// The probe.
-        probe: Probe,
-        /// Its directory; `None` is the unit's `WorkingDirectory=`.
-        directory: Option<PathBuf>,
-    },
-    /// Publish an event.
-    Emit(Event),
-}
-
-/// Identifies an inspection. A result is ignored when its inspection is no longer pending: it may be about an earlier
-/// run of the worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct InspectionId {
-    /// Its purpose.
-    pub purpose: Purpose,
-    ticket: u32,
-}
-
-/// The purpose of an inspection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// Decides about an attempt.
-    Attempt,
-    /// Proves that the worker has stayed up.
-    Proof,
-    /// Records the unit files, to detect later changes. Done once the worker has been down for longer: before the first
-    /// attempt there is no time.
-    Baseline,
-    /// Checks whether anything has changed for a worker that is left alone: its files, or its last run.
-    Recheck,
-    /// Checks whether the worker has been up for long.
-    Uptime,
-}
 
 /// Whether the healer acts on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -410,136 +301,6 @@ impl Healer {
             }
         }
         counts
-    }
-
-    fn listed(&mut self, now: Timestamp, list: Vec<UnitStatus>) {
-        let thawed = std::mem::take(&mut self.frozen);
-        let mut listed = HashSet::with_capacity(list.len());
-        for status in list {
-            listed.insert(status.name.clone());
-            self.note(now, status, false);
-        }
-        let gone: Vec<UnitName> = self.units.keys().filter(|name| !listed.contains(*name)).cloned().collect();
-        for name in gone {
-            if self.incidents.contains_key(&name) {
-                self.note(now, UnitStatus::gone(name), false);
-            } else {
-                self.units.remove(&name);
-            }
-        }
-        if thawed {
-            for unit in self.units.values_mut() {
-                // It may have come up and gone down again in between.
-                (unit.witnessed, unit.fresh) = (false, false);
-            }
-            self.forget_the_unlisted();
-            self.wake(now, |phase| match phase {
-                // It may have been started and have gone down again meanwhile, with another unit.
-                Phase::Held(Refusal::StateNotHealed(_)) => true,
-                Phase::Held(refusal) => refusal.may_pass_with_a_reload(),
-                // It may have been masked, disabled, enabled, or changed.
-                phase => matches!(phase, Phase::Waiting { .. } | Phase::Off),
-            });
-            self.recheck_all();
-        }
-        self.consider_all(now);
-        self.recheck_some_given_up();
-        self.probe_healthy();
-    }
-
-    fn changed(&mut self, now: Timestamp, status: UnitStatus) {
-        if self.frozen {
-            // The list that ends the uncertainty includes it.
-            return;
-        }
-        let (name, is_up) = (status.name.clone(), status.active.is_up());
-        self.note(now, status, true);
-        self.consider(now, &name);
-        if is_up {
-            self.wake_group(now, name.as_str());
-        }
-    }
-
-    fn sockets_failed(&mut self, now: Timestamp, failed: &[UnitName]) {
-        for (name, unit) in &mut self.units {
-            unit.socket_failed = failed.contains(name);
-        }
-        self.wake(now, |phase| matches!(phase, Phase::Off));
-        self.consider_all(now);
-    }
-
-    /// Records a status, if the unit can be covered. `live`: it was signalled as it happened, not found in a list.
-    fn note(&mut self, now: Timestamp, status: UnitStatus, live: bool) {
-        if !self.selector.may_cover(&status.name) {
-            return;
-        }
-        if let Some(unit) = self.units.get_mut(&status.name) {
-            return unit.take_in(now, &status, live);
-        }
-        let resolution = self.selector.resolve(&self.registry, &status.name);
-        let unit = Unit::new(now, &status, resolution);
-        self.has_newcomers = true;
-        self.units.insert(status.name, unit);
-    }
-
-    fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {
-        let before = std::mem::replace(&mut self.registry, registry);
-        self.resolve_all();
-        // An edited registry entry is worth new attempts.
-        let edited: Vec<UnitName> = self
-            .incidents
-            .iter()
-            .filter(|(name, incident)| {
-                incident.phase == Phase::GaveUp
-                    && self
-                        .worker(name)
-                        .is_some_and(|worker| before.site(&worker.site) != self.registry.site(&worker.site))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in edited {
-            self.begin(now, &name, None, Trigger::Automatic);
-        }
-        self.consider_all(now);
-    }
-
-    /// Resolves every unit again, and drops the incidents of units that are no longer covered.
-    fn resolve_all(&mut self) {
-        for (name, unit) in &mut self.units {
-            unit.resolution = self.selector.resolve(&self.registry, name);
-            unit.located = false;
-        }
-        self.has_newcomers = true;
-        let uncovered: Vec<UnitName> = self
-            .incidents
-            .keys()
-            .filter(|name| self.units.get(*name).is_none_or(|unit| unit.resolution == Resolution::NotAWorker))
-            // What is under way is dismissed when it ends, so that it is not begun a second time.
-            .filter(|name| {
-                self.incidents.get(*name).is_some_and(|incident| !incident.phase.takes_a_slot() && !incident.restored)
-            })
-            .cloned()
-            .collect();
-        for name in uncovered {
-            self.shelve(&name);
-        }
-    }
-
-    fn consider_all(&mut self, now: Timestamp) {
-        let mut names: Vec<UnitName> = self
-            .units
-            .iter()
-            .filter(|(name, unit)| {
-                unit.active == ActiveState::Failed
-                    || self.suspicion(now, unit).is_some()
-                    || self.incidents.contains_key(*name)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.sort_unstable();
-        for name in names {
-            self.consider(now, &name);
-        }
     }
 
     fn run_timers(&mut self, now: Timestamp) {

@@ -9,17 +9,21 @@ mod parents;
 mod states;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::incident::RECHECK_INTERVAL;
 use super::*;
 use crate::backoff::Backoff;
-use crate::diagnosis::State;
+use crate::diagnosis::{State, Unrecoverable};
 use crate::event::Phase as EventPhase;
-use crate::probe::ProbeAnswer;
+use crate::pauses::Target;
+use crate::probe::{Probe, ProbeAnswer, ProbeResult};
 use crate::registry::Site;
 use crate::report::WorkerReport;
+use crate::rules::Start;
 use crate::units::{
-    Deactivation, LoadState, Location, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
+    ActiveState, Deactivation, LoadState, Location, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
+    UnitFile, UnitStatus,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

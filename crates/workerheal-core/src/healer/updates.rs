@@ -1,0 +1,144 @@
+//! What lists, signals and new files mean for all workers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::incident::Phase;
+use super::unit::Unit;
+use super::{Healer, Timestamp};
+use crate::diagnosis::{Refusal, Trigger};
+use crate::registry::Registry;
+use crate::selector::Resolution;
+use crate::units::{ActiveState, UnitName, UnitStatus};
+
+impl Healer {
+    pub(super) fn listed(&mut self, now: Timestamp, list: Vec<UnitStatus>) {
+        let thawed = std::mem::take(&mut self.frozen);
+        let mut listed = HashSet::with_capacity(list.len());
+        for status in list {
+            listed.insert(status.name.clone());
+            self.note(now, status, false);
+        }
+        let gone: Vec<UnitName> = self.units.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+        for name in gone {
+            if self.incidents.contains_key(&name) {
+                self.note(now, UnitStatus::gone(name), false);
+            } else {
+                self.units.remove(&name);
+            }
+        }
+        if thawed {
+            for unit in self.units.values_mut() {
+                // It may have come up and gone down again in between.
+                (unit.witnessed, unit.fresh) = (false, false);
+            }
+            self.forget_the_unlisted();
+            self.wake(now, |phase| match phase {
+                // It may have been started and have gone down again meanwhile, with another unit.
+                Phase::Held(Refusal::StateNotHealed(_)) => true,
+                Phase::Held(refusal) => refusal.may_pass_with_a_reload(),
+                // It may have been masked, disabled, enabled, or changed.
+                phase => matches!(phase, Phase::Waiting { .. } | Phase::Off),
+            });
+            self.recheck_all();
+        }
+        self.consider_all(now);
+        self.recheck_some_given_up();
+        self.probe_healthy();
+    }
+
+    pub(super) fn changed(&mut self, now: Timestamp, status: UnitStatus) {
+        if self.frozen {
+            // The list that ends the uncertainty includes it.
+            return;
+        }
+        let (name, is_up) = (status.name.clone(), status.active.is_up());
+        self.note(now, status, true);
+        self.consider(now, &name);
+        if is_up {
+            self.wake_group(now, name.as_str());
+        }
+    }
+
+    pub(super) fn sockets_failed(&mut self, now: Timestamp, failed: &[UnitName]) {
+        for (name, unit) in &mut self.units {
+            unit.socket_failed = failed.contains(name);
+        }
+        self.wake(now, |phase| matches!(phase, Phase::Off));
+        self.consider_all(now);
+    }
+
+    /// Records a status, if the unit can be covered. `live`: it was signalled as it happened, not found in a list.
+    fn note(&mut self, now: Timestamp, status: UnitStatus, live: bool) {
+        if !self.selector.may_cover(&status.name) {
+            return;
+        }
+        if let Some(unit) = self.units.get_mut(&status.name) {
+            return unit.take_in(now, &status, live);
+        }
+        let resolution = self.selector.resolve(&self.registry, &status.name);
+        let unit = Unit::new(now, &status, resolution);
+        self.has_newcomers = true;
+        self.units.insert(status.name, unit);
+    }
+
+    pub(super) fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {
+        let before = std::mem::replace(&mut self.registry, registry);
+        self.resolve_all();
+        // An edited registry entry is worth new attempts.
+        let edited: Vec<UnitName> = self
+            .incidents
+            .iter()
+            .filter(|(name, incident)| {
+                incident.phase == Phase::GaveUp
+                    && self
+                        .worker(name)
+                        .is_some_and(|worker| before.site(&worker.site) != self.registry.site(&worker.site))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in edited {
+            self.begin(now, &name, None, Trigger::Automatic);
+        }
+        self.consider_all(now);
+    }
+
+    /// Resolves every unit again, and drops the incidents of units that are no longer covered.
+    pub(super) fn resolve_all(&mut self) {
+        for (name, unit) in &mut self.units {
+            unit.resolution = self.selector.resolve(&self.registry, name);
+            unit.located = false;
+        }
+        self.has_newcomers = true;
+        let uncovered: Vec<UnitName> = self
+            .incidents
+            .keys()
+            .filter(|name| self.units.get(*name).is_none_or(|unit| unit.resolution == Resolution::NotAWorker))
+            // What is under way is dismissed when it ends, so that it is not begun a second time.
+            .filter(|name| {
+                self.incidents.get(*name).is_some_and(|incident| !incident.phase.takes_a_slot() && !incident.restored)
+            })
+            .cloned()
+            .collect();
+        for name in uncovered {
+            self.shelve(&name);
+        }
+    }
+
+    pub(super) fn consider_all(&mut self, now: Timestamp) {
+        let mut names: Vec<UnitName> = self
+            .units
+            .iter()
+            .filter(|(name, unit)| {
+                unit.active == ActiveState::Failed
+                    || self.suspicion(now, unit).is_some()
+                    || self.incidents.contains_key(*name)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort_unstable();
+        for name in names {
+            self.consider(now, &name);
+        }
+    }
+}

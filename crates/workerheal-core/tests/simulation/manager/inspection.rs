@@ -1,0 +1,236 @@
+//! What the real edge reads over D-Bus, read from the model: the list of units, the failed sockets, an inspection, and a
+//! probe.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use workerheal_core::probe::{ProbeAnswer, ProbeResult};
+use workerheal_core::units::{
+    self, Deactivation, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, StoppedGroup,
+    Transition, UnitFile, UnitName, UnitStatus,
+};
+
+use super::{Manager, is_need};
+use crate::model::{ActiveState, Bond, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
+use crate::scenario::{self, FIRST_HELPER, SECOND, UNITS};
+
+impl Manager {
+    /// The units whose socket has failed.
+    pub fn failed_sockets(&self, names: &[UnitName; UNITS]) -> Vec<UnitName> {
+        let failed = (0..UNITS).filter(|socket| {
+            let unit = self.model.unit(UnitId(*socket));
+            unit.spec().kind == Type::Socket && unit.active() == ActiveState::Failed
+        });
+        failed
+            .flat_map(|socket| self.specs[socket].parents.iter().filter(|it| it.bond == Bond::Triggers))
+            .map(|it| names[it.parent.0].clone())
+            .collect()
+    }
+
+    pub fn list(&mut self, names: &[UnitName; UNITS]) -> Vec<UnitStatus> {
+        let loaded = self.model.units().iter().zip(names).take(FIRST_HELPER).filter(|(unit, _)| unit.is_in_memory());
+        let list = loaded
+            .map(|(unit, name)| UnitStatus {
+                name: name.clone(),
+                load: Some(load(unit.load())),
+                active: state(unit.active()),
+                has_job: unit.job().is_some(),
+                auto_restart: unit.is_auto_restart(),
+            })
+            .collect();
+        for (told, unit) in self.told_jobs.iter_mut().zip(self.model.units()) {
+            *told = unit.job().map(|job| job.id).or(*told);
+        }
+        list
+    }
+
+    /// What a close look shows.
+    pub fn inspect(&self, index: usize, detail: Detail, no_journal: bool) -> Inspection {
+        let unit = self.model.unit(UnitId(index));
+        let (spec, now) = (unit.spec(), self.model.now());
+        let active = state(unit.active());
+        let is_up = active.is_up();
+        let is_down = unit.active().is_down();
+        let stop = detail.stop.then(|| match unit.invocation() {
+            _ if no_journal => StopEvidence::Unknown("the journal is gone".to_owned()),
+            None if self.truth[index].kept => StopEvidence::KeptFromStarting,
+            None => StopEvidence::Unknown("it never ran".to_owned()),
+            Some(run) if unit.is_stop_logged(run) => StopEvidence::Requested,
+            Some(_) => StopEvidence::NotRequested,
+        });
+        let last_run = unit.active_exit().zip(unit.active_enter()).and_then(|(exit, enter)| exit.checked_sub(enter));
+        let deactivation =
+            unit.active_exit().zip(unit.inactive_enter()).map(|(left, down)| Deactivation { left, down });
+        let with_history = is_down && (detail.stop || !deactivation.is_some_and(Deactivation::was_sudden));
+        let parents = spec.parents.iter().filter(|it| is_need(it.bond));
+        let parents = parents.map(|it| self.parent(unit, it.parent, with_history, stop.as_ref())).collect();
+        let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
+        let restarts = unit.active() == ActiveState::Failed && spec.restart != Restart::No;
+        let triggers: Vec<usize> = (0..UNITS).filter(|it| self.triggers(*it, index)).collect();
+        let full_name = |index: &usize| scenario::full_name(*index, &self.specs[*index]);
+        let has_failed = |index: &&usize| self.model.unit(UnitId(**index)).active() == ActiveState::Failed;
+        let is_socket = |index: &&usize| self.specs[**index].kind == Type::Socket;
+        Inspection {
+            load: load(unit.load()),
+            active,
+            has_job: unit.job().is_some(),
+            up_for: unit.active_enter().filter(|_| is_up).map(|since| now - since),
+            down_for: unit.inactive_enter().filter(|_| is_down).map(|since| now - since),
+            at: now,
+            began: unit.inactive_exit(),
+            transition: (changes && !unit.is_auto_restart()).then(|| transition(unit, now)),
+            deactivation,
+            result: result(unit.result()),
+            restart: restart(spec.restart),
+            restart_prevented: (restarts && unit.is_restart_prevented()).then(|| "status 1".to_owned()),
+            oneshot: spec.kind == Type::Oneshot,
+            file: (detail.file && !unit.is_masked()).then(|| UnitFile {
+                enabled: unit.is_enabled(),
+                on_demand: !triggers.is_empty(),
+                definition: unit.definition(),
+            }),
+            run: (detail.file || detail.stop).then(|| self.run_of(unit)),
+            restarts: (detail.restarts || unit.is_auto_restart())
+                .then(|| Restarts { count: unit.n_restarts(), last_run }),
+            auto_restart: unit.is_auto_restart(),
+            since: None,
+            working_directory: Some(PathBuf::from("/srv")),
+            directory_gone: self.truth[index].directory_gone,
+            container: false,
+            parents,
+            pulls_in: self.pulls_in(unit).map(|it| full_name(&it.0)).collect(),
+            conflicts: self.partners(index).filter(|it| self.is_up_or_coming(*it)).map(|it| full_name(&it.0)).collect(),
+            has_conflicts: self.partners(index).next().is_some(),
+            stopped_groups: self.stopped_groups(unit),
+            failed_sockets: triggers.iter().filter(is_socket).filter(has_failed).map(full_name).collect(),
+            triggers: triggers.iter().map(full_name).collect(),
+            clearable: unit.origin() != Origin::Transient && unit.load() != LoadState::NotFound,
+            stop,
+            said: None,
+        }
+    }
+
+    /// The manager's id of a run: another one after each boot.
+    fn run_of(&self, unit: &Unit) -> String {
+        unit.invocation().map(|run| format!("{}-{run}", self.boots)).unwrap_or_default()
+    }
+
+    pub(super) fn triggers(&self, trigger: usize, service: usize) -> bool {
+        self.specs[trigger].parents.iter().any(|it| it.bond == Bond::Triggers && it.parent == UnitId(service))
+    }
+
+    fn parent(&self, child: &Unit, parent: UnitId, with_history: bool, stop: Option<&StopEvidence>) -> Parent {
+        let unit = self.model.unit(parent);
+        let spec = unit.spec();
+        let (active, is_down) = (unit.active(), unit.active().is_down());
+        let left = unit.active_exit().filter(|_| with_history || !active.is_up());
+        let stops = child.last_stop().zip(unit.last_stop());
+        let stopped_later = stop == Some(&StopEvidence::Requested)
+            && left.is_some()
+            && stops.is_some_and(|((job, at), (other, then))| job < other && at.max(then) - at.min(then) <= 2 * SECOND);
+        Parent {
+            name: scenario::full_name(parent.0, &self.specs[parent.0]),
+            active: state(active),
+            stopping: unit.job().is_some_and(|job| job.kind == JobKind::Stop),
+            left,
+            since: unit.active_enter().filter(|_| with_history && active.is_up()),
+            finished: active == ActiveState::Inactive
+                && spec.kind == Type::Oneshot
+                && unit.result() == crate::model::ServiceResult::Success
+                && unit.inactive_exit().is_some(),
+            stops_when_unneeded: is_down && spec.stop_when_unneeded,
+            stopped_later,
+        }
+    }
+
+    /// What a start would start as well, though it is only wanted.
+    fn pulls_in(&self, unit: &Unit) -> impl Iterator<Item = UnitId> {
+        let wanted = unit.spec().parents.iter().filter(|it| it.bond == Bond::Wants).map(|it| it.parent);
+        wanted.filter(|it| {
+            let it = self.model.unit(*it);
+            !it.active().is_up() || it.job().is_some_and(|job| job.kind == JobKind::Stop)
+        })
+    }
+
+    /// The units that it conflicts with, by its own file or by theirs.
+    pub(super) fn partners(&self, index: usize) -> impl Iterator<Item = UnitId> {
+        let own = self.specs[index].parents.iter().filter(|it| it.bond == Bond::Conflicts).map(|it| it.parent);
+        let conflicts = move |it: &usize| {
+            self.specs[*it].parents.iter().any(|it| it.bond == Bond::Conflicts && it.parent == UnitId(index))
+        };
+        own.chain((0..UNITS).filter(conflicts).map(UnitId))
+    }
+
+    pub(super) fn is_up_or_coming(&self, unit: UnitId) -> bool {
+        let unit = self.model.unit(unit);
+        let is_started = unit.job().is_some_and(|job| matches!(job.kind, JobKind::Start | JobKind::Restart));
+        !unit.active().is_down() || is_started
+    }
+
+    /// The groups that it is part of, and that were stopped or are being stopped.
+    pub(super) fn stopped_groups(&self, unit: &Unit) -> Vec<StoppedGroup> {
+        let groups = unit.spec().parents.iter().filter(|it| it.bond == Bond::PartOf).map(|it| it.parent);
+        let stopped = groups.filter_map(|group| {
+            let (it, name) = (self.model.unit(group), scenario::full_name(group.0, &self.specs[group.0]));
+            if !it.active().is_down() {
+                let is_stopped = it.job().is_some_and(|job| job.kind == JobKind::Stop);
+                return is_stopped.then_some(StoppedGroup { name, left: None });
+            }
+            let left = it.active_exit()?;
+            let was_stopped =
+                it.spec().kind == Type::Target || it.invocation().is_some_and(|run| it.is_stop_logged(run));
+            was_stopped.then_some(StoppedGroup { name, left: Some(left) })
+        });
+        stopped.collect()
+    }
+
+    pub fn probe(&self, index: usize, silent: bool) -> ProbeResult {
+        let unit = self.model.unit(UnitId(index));
+        let up = unit.active_enter().filter(|_| unit.active() == ActiveState::Active);
+        let answer = match up {
+            Some(_) if silent => ProbeAnswer::Refused("127.0.0.1:5173".to_owned()),
+            Some(_) => ProbeAnswer::Accepted,
+            None => ProbeAnswer::Refused("127.0.0.1:5173".to_owned()),
+        };
+        ProbeResult { answer, up_for: up.map(|since| self.model.now() - since), file_age: None }
+    }
+}
+
+/// How long a start or stop goes on, and may: three steps may each take as long as the unit's file says.
+pub(super) fn transition(unit: &Unit, now: Duration) -> Transition {
+    let (spec, is_start) = (unit.spec(), unit.active() == ActiveState::Activating);
+    let steps = if is_start { spec.timeout_start } else { spec.timeout_stop }.map(|timeout| timeout * 3);
+    let job = spec.job_timeout.filter(|_| is_start);
+    Transition { lasts: now - unit.state_change(), limit: steps.into_iter().chain(job).min() }
+}
+
+pub(super) fn state(active: ActiveState) -> units::ActiveState {
+    match active {
+        ActiveState::Inactive => units::ActiveState::Inactive,
+        ActiveState::Failed => units::ActiveState::Failed,
+        ActiveState::Activating => units::ActiveState::Activating,
+        ActiveState::Active => units::ActiveState::Active,
+        ActiveState::Reloading => units::ActiveState::Reloading,
+        ActiveState::Deactivating => units::ActiveState::Deactivating,
+    }
+}
+
+fn load(load: LoadState) -> units::LoadState {
+    units::LoadState::from(load.as_str())
+}
+
+fn result(result: crate::model::ServiceResult) -> ServiceResult {
+    ServiceResult::from(result.as_str())
+}
+
+fn restart(policy: Restart) -> RestartPolicy {
+    match policy {
+        Restart::No => RestartPolicy::No,
+        Restart::OnSuccess => RestartPolicy::OnSuccess,
+        Restart::OnFailure => RestartPolicy::OnFailure,
+        Restart::OnAbnormal => RestartPolicy::OnAbnormal,
+        Restart::OnAbort => RestartPolicy::OnAbort,
+        Restart::OnWatchdog => RestartPolicy::OnWatchdog,
+        Restart::Always => RestartPolicy::Always,
+    }
+}

@@ -1,0 +1,198 @@
+//! What people do to units, and what is true of these from then on.
+
+use std::time::Duration;
+
+use super::Manager;
+use crate::model::{ActiveState, Bond, File, LoadState, Mode, Origin, Type, Unit, UnitId};
+use crate::scenario::UNITS;
+
+/// What happens within this time reaches the healer in one batch of signals.
+const SAME_MOMENT: Duration = Duration::from_millis(50);
+
+impl Manager {
+    pub fn person_stops(&mut self, index: usize) {
+        let unit = UnitId(index);
+        let state = self.model.unit(unit).active();
+        let now = self.model.now();
+        let lost_its_parent = self.needs(index).any(|it| self.goes_down(it));
+        if self.with(|model, lives| model.stop(unit, Mode::Replace, lives)).is_ok() {
+            self.is_stopped_by_person(index, state, lost_its_parent, now);
+        }
+    }
+
+    fn is_stopped_by_person(&mut self, index: usize, state: ActiveState, lost_its_parent: bool, now: Duration) {
+        self.takes_along(UnitId(index), ActiveState::Inactive, now);
+        // What is part of it is stopped with it, whatever state it is in.
+        let is_part =
+            |it: &usize| self.specs[*it].parents.iter().any(|it| it.bond == Bond::PartOf && it.parent == UnitId(index));
+        for member in (0..UNITS).filter(is_part).collect::<Vec<_>>() {
+            let truth = &mut self.truth[member];
+            (truth.stopped, truth.stop_can_be_known) = (true, state == ActiveState::Active);
+            truth.last_stop = Some(now);
+            truth.with_group = true;
+            truth.obey = truth.asked.then_some(now).filter(|_| state == ActiveState::Active);
+        }
+        // Of one that is down already only the end of the stop tells, see `stop_was_told`; and of one that its
+        // parent takes down just now, nothing does.
+        // What has no good file is not looked at, and is forgotten with its unit.
+        let is_readable = self.model.unit(UnitId(index)).load() == LoadState::Loaded;
+        let known = matches!(state, ActiveState::Active | ActiveState::Activating) && !lost_its_parent && is_readable;
+        let truth = &mut self.truth[index];
+        (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
+        (truth.taken_along, truth.with_group) = (false, false);
+        truth.last_stop = Some(now);
+        // Of one that its parent takes down in the same moment, it cannot be known whether it was meant.
+        if truth.asked && !lost_its_parent {
+            truth.obey = Some(now);
+        }
+    }
+
+    /// All of them are stopped with one command.
+    pub fn person_stops_many(&mut self, indices: &[usize]) {
+        let now = self.model.now();
+        let units: Vec<UnitId> = indices.iter().map(|index| UnitId(*index)).collect();
+        let states: Vec<ActiveState> = units.iter().map(|unit| self.model.unit(*unit).active()).collect();
+        let _ = self.with(|model, lives| model.stop_together(&units, Mode::Replace, lives));
+        for (index, state) in indices.iter().zip(states) {
+            let lost_its_parent = self.needs(*index).any(|it| self.goes_down(it));
+            self.is_stopped_by_person(*index, state, lost_its_parent, now);
+        }
+    }
+
+    /// A unit that is down and is started is no longer stopped once it is on its way up, see `signals`.
+    fn person_wants_it_up(&mut self, index: usize) {
+        let now = self.model.now();
+        self.truth[index].obey = None;
+        // That the start came right after the stop cannot be told from a start of the healer's that the stop overtook.
+        self.truth[index].last_stop = self.truth[index].last_stop.filter(|at| now <= *at + SAME_MOMENT);
+        let is_gone = self.model.unit(UnitId(index)).load() == LoadState::NotFound;
+        if is_gone && self.family.origin(index) == Origin::Transient {
+            // `systemd-run` once more.
+            self.model.edit(UnitId(index), File::Good(self.specs[index].clone()));
+        }
+        if !self.model.unit(UnitId(index)).active().is_down() {
+            (self.truth[index].stopped, self.truth[index].cleared) = (false, false);
+        }
+    }
+
+    pub fn person_starts(&mut self, index: usize) {
+        self.person_wants_it_up(index);
+        let _ = self.with(|model, lives| model.start(UnitId(index), Mode::Replace, lives));
+        if self.model.unit(UnitId(index)).result() == crate::model::ServiceResult::StartLimitHit {
+            // It was refused: wanted it is all the same. Of one that had failed before, nothing shows that.
+            let truth = &mut self.truth[index];
+            truth.looks_stopped |= truth.stopped;
+            truth.stopped = false;
+        }
+    }
+
+    pub fn person_restarts(&mut self, index: usize) {
+        self.person_wants_it_up(index);
+        let _ = self.with(|model, lives| model.restart(UnitId(index), Mode::Replace, lives));
+    }
+
+    pub fn person_resets(&mut self, index: usize, is_watched: bool) {
+        let unit = self.model.unit(UnitId(index));
+        let was_failed = unit.active() == ActiveState::Failed && unit.job().is_none() && unit.is_enabled();
+        let _ = self.with(|model, lives| model.reset_failed(UnitId(index), lives));
+        let truth = &mut self.truth[index];
+        truth.reset |= was_failed && is_watched && !truth.asked;
+        truth.cleared = !truth.reset;
+    }
+
+    /// A heal is requested: earlier wishes are void.
+    pub fn person_wants_it_healed(&mut self, index: usize) {
+        let has_job = self.model.unit(UnitId(index)).job().is_some();
+        let truth = &mut self.truth[index];
+        (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
+        truth.obey = None;
+        // The end of a stop that is still pending looks like a newer one.
+        truth.looks_stopped |= has_job;
+        (truth.wanted, truth.file_seen) = (true, false);
+    }
+
+    pub fn person_tries_restart(&mut self, index: usize) {
+        if !self.model.unit(UnitId(index)).active().is_down() {
+            self.person_wants_it_up(index);
+        }
+        let _ = self.with(|model, lives| model.try_restart(UnitId(index), Mode::Replace, lives));
+    }
+
+    pub fn person_reloads(&mut self, index: usize) {
+        let _ = self.with(|model, lives| model.reload(UnitId(index), Mode::Replace, lives));
+    }
+
+    /// Isolates a unit: everything else is stopped. Answers whether that has begun, and goes on.
+    pub fn person_isolates(&mut self, index: usize) -> bool {
+        let states: Vec<ActiveState> = self.model.units().iter().map(Unit::active).collect();
+        let job = self.with(|model, lives| model.start(UnitId(index), Mode::Isolate, lives));
+        let Ok(job) = job else { return false };
+        for (truth, state) in self.truth.iter_mut().zip(states) {
+            if !state.is_down() {
+                // Whether that was meant for it cannot be known.
+                (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
+            }
+            // What waits to be started waits no longer, and the end of that job looks like a stop.
+            truth.looks_stopped |= truth.taken_along || truth.asked;
+        }
+        let goes_on = self.model.unit(UnitId(index)).job().is_some_and(|it| it.id == job);
+        self.isolating = goes_on.then_some(job);
+        true
+    }
+
+    /// The session ends: everything is stopped.
+    pub fn shut_down(&mut self) {
+        self.with(|model, lives| model.shut_down(lives));
+    }
+
+    pub fn connect(&mut self, index: usize) {
+        if self.specs[index].kind == Type::Socket {
+            let _ = self.with(|model, lives| model.connect(UnitId(index), lives));
+        }
+    }
+
+    pub fn kill(&mut self, index: usize) {
+        self.model.kill_all(UnitId(index));
+    }
+
+    pub fn mask(&mut self, index: usize, masked: bool) {
+        let unit = UnitId(index);
+        if masked {
+            self.with(|model, lives| model.mask(unit, lives));
+        } else {
+            self.with(|model, lives| model.unmask(unit, lives));
+        }
+    }
+
+    pub fn enable(&mut self, index: usize, enabled: bool) {
+        let unit = UnitId(index);
+        if enabled {
+            (self.truth[index].disabled, self.truth[index].disabled_while_down) = (false, false);
+            self.with(|model, lives| model.enable(unit, lives));
+        } else {
+            let truth = &mut self.truth[index];
+            truth.disabled = true;
+            truth.disabled_while_down |= truth.down.is_some() && truth.file_seen;
+            self.with(|model, lives| model.disable(unit, lives));
+        }
+    }
+
+    pub fn edit(&mut self, index: usize, file: Option<File>) {
+        let is_unreadable = !matches!(file, None | Some(File::Good(_)));
+        if is_unreadable && self.model.unit(UnitId(index)).active() == ActiveState::Deactivating {
+            // What takes it down can no longer be read from its file.
+            self.truth[index].looks_stopped = true;
+        }
+        let file = file.unwrap_or_else(|| File::Good(self.specs[index].clone()));
+        self.model.edit(UnitId(index), file);
+        self.with(|model, lives| model.daemon_reload(lives));
+    }
+
+    pub fn reload(&mut self) {
+        self.with(|model, lives| model.daemon_reload(lives));
+    }
+
+    pub fn lose_directory(&mut self, index: usize, gone: bool) {
+        self.truth[index].directory_gone = gone;
+    }
+}

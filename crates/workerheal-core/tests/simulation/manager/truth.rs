@@ -1,0 +1,360 @@
+//! The truth about each unit, which the laws judge by.
+
+use std::time::Duration;
+
+use workerheal_core::units::Deactivation;
+
+use super::inspection::transition;
+use super::{Manager, is_need};
+use crate::laws::Seen;
+use crate::model::{ActiveState, Bond, JobId, JobKind, LoadState, Restart, Type, Unit, UnitId};
+use crate::scenario::{SECOND, UNITS};
+
+/// The truth about one unit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Truth {
+    pub(super) up: bool,
+    pub(super) up_since: Duration,
+    /// For how long it was up when it last was.
+    pub(super) last_uptime: Duration,
+    /// The longest of its uptimes that have ended and not been asked for.
+    pub(super) longest_uptime: Duration,
+    /// When a person last stopped it.
+    pub(super) last_stop: Option<Duration>,
+    /// Since when it is down.
+    pub(super) down: Option<Duration>,
+    /// A person stopped it, and it has not been started since.
+    pub(super) stopped: bool,
+    /// That can be known: from the journal, or as the end of the stop was told.
+    pub(super) stop_can_be_known: bool,
+    /// When the end of a stop was told that only this tells.
+    pub(super) stop_told: Option<Duration>,
+    /// A person cleared its failure, and it has not been started since.
+    pub(super) cleared: bool,
+    /// The end of a start was told while signals were lost or overtook each other, and looks like that of a stop.
+    pub(super) looks_stopped: bool,
+    /// A heal was requested since it went down.
+    pub(super) wanted: bool,
+    /// It was disabled since it last began to come up.
+    pub(super) disabled: bool,
+    /// It was disabled after it went down, and after its file had been looked at.
+    pub(super) disabled_while_down: bool,
+    pub(super) file_seen: bool,
+    /// A start of the healer's is on its way or under way; its job.
+    pub(super) asked: bool,
+    pub(super) job: Option<JobId>,
+    /// The manager restarts it by itself, or has done so since it was last down for good.
+    pub(super) by_manager: bool,
+    /// A person's start of it ended because a unit that it needs did not come up.
+    pub(super) kept: bool,
+    pub(super) directory_gone: bool,
+    /// A unit that it needs took it along, as the healer could see.
+    pub(super) taken_along: bool,
+    /// As that, and the healer could see it.
+    pub(super) kept_seen: bool,
+    /// A person cleared the mark of its failure while it was enabled, and the healer could see that.
+    pub(super) reset: bool,
+    /// It was stopped with a group that it is part of.
+    pub(super) with_group: bool,
+    /// When its user stopped it while a start of the healer's was on its way or under way.
+    pub(super) obey: Option<Duration>,
+}
+
+impl Manager {
+    pub(super) fn changed(
+        &mut self,
+        unit: UnitId,
+        active: ActiveState,
+        job: Option<JobId>,
+        auto_restart: bool,
+        is_watched: bool,
+        now: Duration,
+    ) {
+        if let Some(starting) = &mut self.starting[unit.0] {
+            starting.began |= !active.is_down();
+        }
+        let loses_parent = self.truth[unit.0].up && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
+        if active == ActiveState::Active && !self.truth[unit.0].up {
+            // The group is up again: of one that was down before it, that is all that can be seen.
+            for member in 0..UNITS {
+                let is_part = self.specs[member].parents.iter().any(|it| it.bond == Bond::PartOf && it.parent == unit);
+                if is_part && self.truth[member].with_group {
+                    (self.truth[member].stop_can_be_known, self.truth[member].obey) = (false, None);
+                }
+            }
+        }
+        let is_refused = active == ActiveState::Failed
+            && self.model.unit(unit).result() == crate::model::ServiceResult::StartLimitHit
+            && self.model.unit(unit).state_change() == now
+            && !(0..UNITS).any(|it| self.triggers(it, unit.0));
+        let truth = &mut self.truth[unit.0];
+        truth.taken_along |= loses_parent && !truth.stopped && is_watched;
+        if truth.up && active == ActiveState::Failed && !is_watched {
+            // It died before the stop began: only what is signalled of that job tells.
+            truth.stop_can_be_known = false;
+        }
+        if truth.up && !active.is_up() {
+            truth.last_uptime = now - truth.up_since;
+            truth.longest_uptime = truth.longest_uptime.max(truth.last_uptime);
+        }
+        truth.up &= active.is_up();
+        match active {
+            // It may also have got a job, and be up as before; or have lost that, and not be stopped.
+            ActiveState::Reloading => {}
+            ActiveState::Active if truth.up => truth.stopped &= job.is_some(),
+            ActiveState::Active => {
+                *truth = Truth {
+                    up: true,
+                    up_since: now,
+                    longest_uptime: truth.longest_uptime,
+                    last_stop: truth.last_stop,
+                    disabled: truth.disabled && truth.down.is_none(),
+                    asked: truth.asked,
+                    job: truth.job,
+                    obey: truth.obey.filter(|_| truth.asked || truth.by_manager),
+                    by_manager: truth.by_manager,
+                    directory_gone: truth.directory_gone,
+                    ..Truth::default()
+                };
+            }
+            ActiveState::Inactive | ActiveState::Failed => {
+                // A refused start shows that it is wanted up: the stop before it is history.
+                truth.stopped &= !is_refused || truth.asked;
+                truth.down.get_or_insert(now);
+                truth.by_manager = false;
+            }
+            // It is started, be it for the sake of another unit: that is newer.
+            ActiveState::Activating => {
+                (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
+                truth.obey = truth.obey.filter(|_| truth.asked);
+                (truth.taken_along, truth.kept_seen, truth.reset) = (false, false, false);
+                truth.by_manager |= auto_restart;
+                (truth.disabled, truth.disabled_while_down, truth.file_seen) = (false, false, false);
+            }
+            ActiveState::Deactivating => truth.down = None,
+        }
+    }
+
+    /// A unit goes down. Whether a child that is stopped at the same time was meant cannot be known.
+    pub(super) fn takes_along(&mut self, parent: UnitId, active: ActiveState, now: Duration) {
+        if active.is_up() {
+            return;
+        }
+        for index in 0..UNITS {
+            if self.truth[index].down.is_none_or(|down| now <= down + SECOND)
+                && self.needs(index).any(|it| it == parent)
+            {
+                (self.truth[index].stop_can_be_known, self.truth[index].obey) = (false, None);
+            }
+        }
+    }
+
+    /// The truth at the moment of a look that decides about a start.
+    pub fn seen(&mut self, index: usize) -> Seen {
+        self.inspected_at[index] = self.model.now();
+        let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
+        let up = |id: UnitId| self.model.unit(id).active().is_up();
+        Seen {
+            // Of a group that is up again nothing is left to see.
+            stopped_by_user: truth.stopped
+                && truth.stop_can_be_known
+                && !(truth.with_group && self.stopped_groups(unit).is_empty()),
+            masked: unit.load() == LoadState::Masked,
+            disabled_while_down: truth.disabled_while_down,
+            foreign_job: unit.job().is_some(),
+            parent_down: unit.spec().parents.iter().filter(|it| is_need(it.bond)).any(|it| {
+                let parent = self.model.unit(it.parent);
+                let is_left = parent.spec().stop_when_unneeded && parent.active() == ActiveState::Inactive;
+                let is_done = parent.spec().kind == Type::Oneshot && parent.active() == ActiveState::Inactive;
+                !up(it.parent) && !is_left && !is_done
+            }),
+            partner_up: self.partners(index).any(|it| self.model.unit(it).active().is_up()),
+            left_to_others: self.is_left_to_others(index),
+            socket_failed: (0..UNITS)
+                .any(|it| self.triggers(it, index) && self.model.unit(UnitId(it)).active() == ActiveState::Failed),
+            directory_gone: truth.directory_gone,
+            // A person may have one started that is stuck.
+            down: unit.active().is_down() || truth.wanted,
+        }
+    }
+
+    /// The healer learns that the unit was enabled when it had been down since this fall.
+    pub fn file_was_seen(&mut self, index: usize, deactivation: Option<Deactivation>) {
+        let truth = &mut self.truth[index];
+        truth.file_seen |= truth.down.is_some() && deactivation.map(|deactivation| deactivation.down) == truth.down;
+    }
+
+    /// A late signal looks like a start by a person: of one that was disabled before that, nothing is left to know.
+    pub fn looks_started(&mut self, index: usize) {
+        let truth = &mut self.truth[index];
+        (truth.file_seen, truth.disabled_while_down) = (false, false);
+    }
+
+    /// Whether its author said that it is not to be started again when it has failed.
+    fn is_left_to_others(&self, index: usize) -> bool {
+        let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
+        let is_triggered = (0..UNITS).any(|it| self.triggers(it, index));
+        let oneshot = unit.spec().kind == Type::Oneshot && (is_triggered || unit.spec().restart == Restart::No);
+        let prevented = unit.spec().restart != Restart::No && unit.is_restart_prevented();
+        unit.active() == ActiveState::Failed && (oneshot || prevented) && !truth.wanted
+    }
+
+    /// The longest of its uptimes that have ended since this was last asked.
+    pub fn take_longest_uptime(&mut self, index: usize) -> Duration {
+        std::mem::take(&mut self.truth[index].longest_uptime)
+    }
+
+    /// Whether it has been up for so long without a break, or had been when it went down.
+    pub fn has_been_up_for(&self, index: usize, time: Duration) -> bool {
+        let truth = &self.truth[index];
+        let uptime = if truth.up { self.model.now() - truth.up_since } else { truth.last_uptime };
+        // What is told a moment later had been so a moment ago.
+        uptime + SECOND >= time
+    }
+
+    pub fn nothing_need_be_obeyed(&mut self) {
+        self.truth.iter_mut().for_each(|truth| truth.obey = None);
+    }
+
+    /// Whether its user stopped it while the healer's start was under way, so long ago that it has to be down again.
+    pub fn disobeys(&self, index: usize, patience: Duration) -> bool {
+        let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
+        truth.obey.is_some_and(|since| self.model.now() > since + patience)
+            && unit.active() == ActiveState::Active
+            && unit.job().is_none()
+    }
+
+    /// Whether a unit that it needs went down when it did. Of a stop of that unit which was called off before its turn
+    /// came nothing is left that could be known.
+    fn lost_its_parent(&self, index: usize) -> bool {
+        let unit = self.model.unit(UnitId(index));
+        // That its failure was cleared is told as another end, by the manager.
+        let Some((left, down)) = unit.active_exit().zip(self.truth[index].down) else { return false };
+        let took_along = |parent: &Unit| {
+            let went = parent.active_exit().is_some_and(|it| left <= it && it <= down);
+            // A stop of that unit which gave way to another one looks as if it had come after that of the worker.
+            let stops = unit.last_stop().zip(parent.last_stop());
+            went && stops.is_none_or(|((own, _), (other, _))| own >= other)
+        };
+        self.needs(index).any(|it| took_along(self.model.unit(it)))
+    }
+
+    /// Whether nothing stands against healing it, for all that can be known.
+    pub fn is_healable(&self, index: usize) -> bool {
+        let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
+        let up = |id: UnitId| self.model.unit(id).active() == ActiveState::Active;
+        if !matches!(unit.active(), ActiveState::Failed | ActiveState::Inactive) {
+            return false;
+        }
+        let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
+        let ran = unit.invocation().is_some() && unit.active_exit().is_some();
+        let is_oneshot = unit.spec().kind == Type::Oneshot;
+        let needs_it = match unit.active() {
+            ActiveState::Failed => ran && !logged,
+            _ if is_oneshot => false,
+            // Its parent took it along, and is back.
+            ActiveState::Inactive if truth.taken_along => logged && self.lost_its_parent(index),
+            // Its parent did not come up in time, and has since.
+            ActiveState::Inactive if truth.kept_seen => !ran,
+            // A person cleared the mark of its failure, and nothing else.
+            _ => truth.reset && ran && !logged,
+        };
+        let parent_is_fine = |it: UnitId| {
+            let parent = self.model.unit(it);
+            let is_done =
+                parent.spec().kind == Type::Oneshot && parent.result() == crate::model::ServiceResult::Success;
+            let is_left = parent.spec().stop_when_unneeded
+                && !self.truth[it.0].stopped
+                && unit.active() == ActiveState::Failed
+                && parent.active_exit() >= unit.active_exit();
+            let comes_back = parent.active() == ActiveState::Inactive
+                && parent.job().is_none()
+                && parent.active_exit().is_some()
+                && (is_done || is_left);
+            up(it) || comes_back
+        };
+        needs_it
+            && unit.load() == LoadState::Loaded
+            && unit.job().is_none()
+            && (unit.is_enabled() || (unit.active() == ActiveState::Failed && !truth.disabled))
+            && !truth.stopped
+            && truth.obey.is_none()
+            && !truth.cleared
+            && !truth.looks_stopped
+            && !truth.directory_gone
+            && self.needs(index).all(parent_is_fine)
+            && !self.is_left_to_others(index)
+            && !unit.spec().refuse_manual_start
+            && self.stopped_groups(unit).is_empty()
+            && !self.partners(index).any(|it| self.is_up_or_coming(it))
+    }
+
+    /// The end of a stop reached the healer while the unit had been down for a while, so that it cannot be taken for
+    /// anything else.
+    pub fn stop_was_told(&mut self, index: usize) {
+        let now = self.model.now();
+        let truth = &mut self.truth[index];
+        // What was to be restarted with a unit that it needs, and then was stopped with that, is told of by the same.
+        truth.looks_stopped |= !truth.stopped && truth.down.is_some_and(|since| now > since + SECOND);
+        if truth.stopped && truth.down.is_some_and(|since| now > since + 10 * SECOND) {
+            truth.stop_can_be_known = true;
+            truth.stop_told = Some(now);
+        }
+    }
+
+    /// The end of a job was lost: nothing else tells that a person stopped what was down already.
+    pub fn end_of_job_is_lost(&mut self, index: usize) {
+        let truth = &mut self.truth[index];
+        truth.obey = truth.obey.filter(|_| truth.stop_can_be_known);
+    }
+
+    pub fn end_of_job_may_mislead(&mut self, index: usize) {
+        self.truth[index].looks_stopped = true;
+    }
+
+    /// The daemon is gone, and what it was told last it may not have got to look into.
+    pub fn listener_is_gone(&mut self) {
+        let now = self.model.now();
+        for (truth, unit) in self.truth.iter_mut().zip(self.model.units()) {
+            (truth.taken_along, truth.obey) = (false, None);
+            (truth.kept_seen, truth.reset) = (false, false);
+            // Of one that was not enabled nothing is kept in mind, and the manager has forgotten its run.
+            truth.stop_can_be_known &= unit.invocation().is_some();
+            if truth.stop_told.is_some_and(|told| now <= told + 10 * SECOND) {
+                truth.stop_can_be_known = false;
+            }
+        }
+    }
+
+    /// The daemon was killed before it had written down what it knew.
+    pub fn memory_is_lost(&mut self) {
+        for (index, truth) in self.truth.iter_mut().enumerate() {
+            let unit = self.model.unit(UnitId(index));
+            let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
+            truth.stop_can_be_known &= logged;
+            // That wish may not have been written down, and an earlier stop may.
+            truth.cleared |= truth.wanted;
+            truth.disabled_while_down = false;
+        }
+    }
+
+    /// Since when it starts or stops for longer than its file or the settings allow.
+    pub fn is_stuck_since(&self, index: usize, timeout: Duration) -> Option<Duration> {
+        let unit = self.model.unit(UnitId(index));
+        if !matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating) {
+            return None;
+        }
+        // A oneshot works while it is starting.
+        let works = unit.spec().kind == Type::Oneshot && unit.active() == ActiveState::Activating;
+        // A stop that its user asked for is theirs to wait for.
+        let is_stopped = unit.job().is_some_and(|job| job.kind == JobKind::Stop)
+            || unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
+        // One without its directory is told as that, whatever becomes of it meanwhile.
+        let is_told_otherwise = is_stopped || self.truth[index].directory_gone;
+        if is_told_otherwise || unit.is_auto_restart() || works || unit.load() != LoadState::Loaded {
+            return None;
+        }
+        let since = unit.state_change() + transition(unit, self.model.now()).limit.unwrap_or(timeout);
+        (since <= self.model.now()).then_some(since)
+    }
+}

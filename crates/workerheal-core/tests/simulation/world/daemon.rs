@@ -1,0 +1,320 @@
+//! The daemon: it hands facts to the healer and does what that answers, writes down what has to survive, begins, ends,
+//! and loses its connection.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use workerheal_core::event::Phase;
+use workerheal_core::healer::{Action, Fact, Healer, InspectionId, Mode, Outcome, Purpose};
+use workerheal_core::pauses::{Pause, Pauses};
+use workerheal_core::policy::Policy;
+use workerheal_core::registry::Registry;
+use workerheal_core::saved_state::{SavedPhase, SavedState};
+use workerheal_core::selector::Selector;
+use workerheal_core::time::Timestamp;
+use workerheal_core::units::UnitName;
+
+use super::World;
+use super::mail::Message;
+use super::past::in_short;
+use crate::laws::Breach;
+use crate::people::Intent;
+use crate::scenario::{self, NAMES, PROBED};
+
+/// So soon a daemon has written down what has changed.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
+
+/// What a daemon has written down, and when.
+pub(super) struct Written {
+    pub(super) saved_state: SavedState,
+    pub(super) origin: Duration,
+    pub(super) at: Duration,
+    /// As the clock was turned then.
+    pub(super) turned: i64,
+}
+
+impl World {
+    /// Tells the healer a fact and does what it answers.
+    pub fn observe(&mut self, fact: Fact) -> Result<(), Breach> {
+        if !self.alive {
+            return Ok(());
+        }
+        match &fact {
+            Fact::Frozen => self.laws.frozen = true,
+            Fact::Units(_) => self.laws.frozen = false,
+            _ => {}
+        }
+        if self.trace
+            && !matches!(fact, Fact::Deadline | Fact::Inspected(_, InspectionId { purpose: Purpose::Recheck, .. }, _))
+        {
+            let line = in_short(&fact);
+            // What is told again and again is told once.
+            if self.last_told != line {
+                self.note(|| format!("  fact {line}"));
+                self.last_told = line;
+            }
+        }
+        if self.unwritten_since.is_some_and(|since| self.now >= since + WRITTEN_WITHIN) {
+            self.write()?;
+        }
+        let now = Timestamp::from_origin(self.now - self.origin);
+        self.reached.note(&self.healer, &fact);
+        let actions = self.healer.observe(now, fact);
+        if self.healer.saved_state_changed() {
+            self.unwritten_since.get_or_insert(self.now);
+        }
+        for action in actions {
+            self.perform(action)?;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, action: Action) -> Result<(), Breach> {
+        let unit_of = |world: &Self, unit: &UnitName| world.names.iter().position(|name| name == unit);
+        match action {
+            Action::Inspect { unit, id, detail } => {
+                let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
+                if self.connected {
+                    self.send(Message::Inspect(unit, id, detail));
+                } else {
+                    let at = self.now + Duration::from_micros(10);
+                    let fact = Fact::Inspected(self.names[unit].clone(), id, Err("not connected".to_owned()));
+                    self.send_at(at, Message::Tell(fact));
+                }
+            }
+            Action::Stop(ref name) => {
+                let Some(unit) = unit_of(self, name) else { return Ok(()) };
+                self.note(|| format!("stop {}", NAMES[unit]));
+                self.send(Message::Stop(unit));
+            }
+            Action::Start(start) => {
+                self.note(|| format!("{start:?}"));
+                self.starts += 1;
+                let restart = start.restart;
+                let Some((unit, number)) = self.manager.start_is_asked_for(start) else { return Ok(()) };
+                let told = self.told(unit);
+                self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
+                self.send(Message::Start(unit));
+                self.stop_in_between(unit);
+                self.send_at(self.now + self.policy.timeout, Message::Late(unit, number));
+            }
+            Action::Probe { unit, .. } => {
+                let Some(unit) = unit_of(self, &unit) else { return Ok(()) };
+                debug_assert_eq!(unit, PROBED);
+                self.send(Message::Probe(unit));
+            }
+            Action::Emit(event) => {
+                self.note(|| format!("    {}: {event}", event.phase.as_str()));
+                let Some(unit) = NAMES.iter().position(|name| *name == event.unit) else { return Ok(()) };
+                let oneshot = self.manager.is_oneshot(unit);
+                let proof = self.laws.units[unit].proof.unwrap_or_default();
+                if event.phase == Phase::Recovered
+                    && !oneshot
+                    && proof < self.policy.stable_after
+                    && !self.manager.has_been_up_for(unit, self.policy.stable_after)
+                {
+                    let how = "it has not been up for stable_after".to_owned();
+                    return Err(Breach { law: "recovered means proven", how }.of(unit));
+                }
+                if self.manager.has_been_up_for(unit, self.policy.reset_after) {
+                    self.laws.units[unit].forgiven += 1;
+                }
+                self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
+                match event.phase {
+                    Phase::Held => self.reached.note_refusal(&self.healer, &self.names[unit]),
+                    Phase::GaveUp => self.reached.note_give_up(&event.reason),
+                    _ => {}
+                }
+                if matches!(event.phase, Phase::Held | Phase::Stopped | Phase::GaveUp | Phase::Scheduled) {
+                    self.laws.units[unit].healable_since = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the healer knows is on disk.
+    fn write(&mut self) -> Result<(), Breach> {
+        self.unwritten_since = None;
+        if let Some(saved_state) = self.healer.saved_state_if_changed() {
+            for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
+                let condition = saved_state.workers.get(&self.names[unit]).map(|worker| &worker.phase);
+                let is_given_up = matches!(condition, Some(SavedPhase::GivenUp(_)));
+                if self.told(unit).covered {
+                    self.laws.give_up_stands(unit, is_given_up).map_err(|breach| breach.of(unit))?;
+                }
+            }
+            self.written = Some(Written { saved_state, origin: self.origin, at: self.now, turned: self.turned });
+        }
+        Ok(())
+    }
+
+    /// By how much the wall clock was turned since the memory was written, in seconds.
+    pub fn turned_since_written(&self) -> i64 {
+        self.written.as_ref().map_or(0, |written| self.turned - written.turned)
+    }
+
+    /// A daemon begins: it reads its memory and the files, connects, and lists.
+    pub fn start_daemon(&mut self) -> Result<(), Breach> {
+        self.origin = self.now;
+        self.alive = true;
+        self.connection += 1;
+        (self.listing, self.list_again) = (false, false);
+        self.failed_sockets.clear();
+        self.laws.frozen = true;
+        let chance = self.chance.fork();
+        self.healer = new_healer(&self.policy, &self.people.registry(), chance);
+        if let Some(written) = &self.written {
+            let away = self.now - written.at;
+            let turned = self.turned_since_written();
+            let by = Duration::from_secs(turned.unsigned_abs());
+            let away = if turned < 0 { away.saturating_sub(by) } else { away + by };
+            self.healer.restore(aged(&written.saved_state, written.at - written.origin, away));
+        }
+        self.people.everything_is_told();
+        let marker = self.people.marker;
+        self.note(|| "the daemon starts".to_owned());
+        self.observe(Fact::StopMarker(marker))?;
+        if self.connected {
+            self.send(Message::List);
+        }
+        Ok(())
+    }
+
+    /// The daemon ends. One that is killed has not written down the last that it knew.
+    pub fn end_daemon(&mut self, killed: bool) -> Result<(), Breach> {
+        self.note(|| format!("the daemon {}", if killed { "is killed" } else { "ends" }));
+        let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + WRITTEN_WITHIN);
+        if is_lost {
+            for record in &mut self.laws.units {
+                record.uncertain = true;
+                record.forgiven += 1;
+            }
+            self.manager.memory_is_lost();
+        } else {
+            self.write()?;
+        }
+        self.alive = false;
+        self.connection += 1;
+        self.manager.forget_starts();
+        self.manager.listener_is_gone();
+        self.laws.daemon_gone();
+        Ok(())
+    }
+
+    /// The machine is booted: the manager begins anew, and so does the daemon.
+    pub fn boot(&mut self) -> Result<(), Breach> {
+        if self.alive {
+            self.end_daemon(false)?;
+        }
+        self.note(|| "the machine is booted".to_owned());
+        self.manager.boot(self.now);
+        self.laws.booted();
+        self.people.is_booted(self.now);
+        self.connected = true;
+        self.daemon_is_back()
+    }
+
+    /// The connection is lost: what was on its way is lost with it.
+    pub fn lose_bus(&mut self) -> Result<(), Breach> {
+        self.note(|| "the bus is lost".to_owned());
+        self.connected = false;
+        self.manager.listener_is_gone();
+        if !self.alive {
+            return Ok(());
+        }
+        let waiting: Vec<Message> = self
+            .mailbox
+            .drain()
+            .filter(|Reverse(mailbox)| mailbox.connection == self.connection)
+            .map(|Reverse(mailbox)| *mailbox.message)
+            .collect();
+        self.connection += 1;
+        (self.listing, self.list_again) = (false, false);
+        self.observe(Fact::Frozen)?;
+        for unit in self.manager.starts_under_way() {
+            self.manager.end_of_start_told(unit);
+            self.laws.start_ended(unit);
+            let lost = Outcome::NotStarted("the connection was lost".to_owned());
+            self.observe(Fact::Finished(self.names[unit].clone(), lost))?;
+        }
+        for message in waiting {
+            match message {
+                Message::Inspect(unit, id, _) => {
+                    self.observe(Fact::Inspected(self.names[unit].clone(), id, Err("lost".to_owned())))?;
+                }
+                Message::Tell(Fact::Inspected(name, id, _)) => {
+                    self.observe(Fact::Inspected(name, id, Err("lost".to_owned())))?;
+                }
+                // Files and people need no bus.
+                Message::Tell(fact @ (Fact::Registry(_) | Fact::StopMarker(_) | Fact::Heal(_) | Fact::Probed(..))) => {
+                    let at = self.now + Duration::from_millis(1);
+                    self.send_at(at, Message::Tell(fact));
+                }
+                Message::Probe(unit) => {
+                    let at = self.now + Duration::from_millis(1);
+                    self.send_at(at, Message::Probe(unit));
+                }
+                Message::Tell(_)
+                | Message::List
+                | Message::Start(_)
+                | Message::Stop(_)
+                | Message::Ended(..)
+                | Message::Finished(..)
+                | Message::Late(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub fn find_bus(&mut self) {
+        self.note(|| "the bus is back".to_owned());
+        self.connected = true;
+        if self.alive {
+            self.send(Message::List);
+        }
+    }
+
+    /// What a person wants becomes known to the healer, by way of a file or a command.
+    pub fn tell(&mut self, intent: Intent) -> Result<(), Breach> {
+        match intent {
+            Intent::Registry => {
+                let registry = self.people.registry();
+                // An edit of its site's entry lets a worker that was given up be tried anew.
+                for unit in self.people.workers_of_edited_sites() {
+                    self.laws.units[unit].forgiven += 1;
+                }
+                self.people.is_told(intent);
+                self.observe(Fact::Registry(registry))
+            }
+            Intent::Marker => {
+                self.people.is_told(intent);
+                let marker = self.people.marker;
+                self.observe(Fact::StopMarker(marker))
+            }
+        }
+    }
+}
+
+pub(super) fn new_healer(policy: &Policy, registry: &Arc<Registry>, chance: Rng) -> Healer {
+    let selector = Selector::new("lerd-", [], &["db.service".to_owned()]).expect("it is good");
+    Healer::new(Mode::Automatic, selector, policy.clone(), Arc::clone(registry), chance)
+}
+
+/// A memory as a later daemon reads it, whose clock begins anew: as the store does it.
+fn aged(saved_state: &SavedState, then: Duration, away: Duration) -> SavedState {
+    let then = Timestamp::from_origin(then);
+    let age = |at: Timestamp| {
+        let left = at.from_now(then);
+        Timestamp::from_origin(left.saturating_sub(away).min(left))
+    };
+    let mut aged = saved_state.clone();
+    for remembered in aged.workers.values_mut() {
+        remembered.not_before = age(remembered.not_before);
+    }
+    let pauses = saved_state.pauses.iter().map(|pause| Pause { until: pause.until.map(age), ..pause });
+    aged.pauses = pauses.filter(|pause| pause.until.is_none_or(|at| at > Timestamp::default())).collect::<Pauses>();
+    aged
+}

@@ -1,0 +1,188 @@
+//! Letters between the manager and the healer: what is on its way, and when it is delivered.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use workerheal_core::healer::{Fact, InspectionId, Outcome};
+use workerheal_core::units::Detail;
+
+use super::World;
+use crate::model::{ActiveState, JobResult, Signal};
+use crate::scenario::{Kind, SECOND};
+
+/// Something on its way.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "each is boxed by the post")]
+pub enum Message {
+    /// To the manager.
+    List,
+    Inspect(usize, InspectionId, Detail),
+    /// The next step of a start.
+    Start(usize),
+    Stop(usize),
+    Probe(usize),
+    /// To the healer.
+    Tell(Fact),
+    /// The result of a start job.
+    Ended(usize, u64, JobResult),
+    /// The end of a start, as the connection to the manager makes it out, and which start that was.
+    Finished(usize, Outcome),
+    /// A start takes too long.
+    Late(usize, u64),
+}
+
+/// A letter with the time of its delivery; of those for the same time the first one written comes first.
+pub(super) struct Envelope {
+    pub(super) at: Duration,
+    pub(super) number: u64,
+    /// Letters of a lost connection, or to a daemon that is gone, are not delivered.
+    pub(super) connection: u32,
+    /// Boxed, as the heap moves its entries about.
+    pub(super) message: Box<Message>,
+}
+
+impl PartialEq for Envelope {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+
+impl Eq for Envelope {}
+
+impl PartialOrd for Envelope {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Envelope {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// When the last signals of a unit are delivered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LastSignals {
+    pub(super) any: Duration,
+    pub(super) job_done: Duration,
+}
+
+impl World {
+    /// How long a letter takes.
+    fn latency(&mut self) -> Duration {
+        if self.people.slow_until > self.now {
+            return Duration::from_millis(self.chance.u64(100..5_000));
+        }
+        Duration::from_micros(self.chance.u64(200..2_000))
+    }
+
+    pub fn send(&mut self, message: Message) {
+        if matches!(message, Message::List) && std::mem::replace(&mut self.listing, true) {
+            self.list_again = true;
+            return;
+        }
+        let at = self.in_turn();
+        self.send_at(at, message);
+    }
+
+    /// When a letter arrives that is sent now and not disturbed.
+    fn in_turn(&mut self) -> Duration {
+        self.in_order = (self.now + self.latency()).max(self.in_order);
+        self.in_order
+    }
+
+    pub fn send_at(&mut self, at: Duration, message: Message) {
+        let message = Box::new(message);
+        self.letters += 1;
+        self.mailbox.push(Reverse(Envelope { at, number: self.letters, connection: self.connection, message }));
+    }
+
+    /// Signals of the manager become letters; some are lost, late or come twice.
+    pub(super) fn collect_signals(&mut self) {
+        if !self.manager.has_signals() {
+            return;
+        }
+        // In doubt signals are not listened to: a list says what they said, but not in which order.
+        let is_quiet = self.people.noisy_until <= self.now && !self.laws.frozen;
+        let is_watched = self.alive && self.connected && is_quiet;
+        let is_watched = std::array::from_fn(|unit| is_watched && self.people.covers(unit));
+        let signals = self.manager.signals(self.now, is_watched);
+        self.stir();
+        for signal in signals {
+            if let Signal::Changed { unit, active: ActiveState::Active | ActiveState::Activating, .. } = signal
+                && self.manager.is_started_by_others(unit.0)
+            {
+                self.laws.somebody_cared(unit.0);
+            }
+            if let Signal::Changed { unit, .. } = signal
+                && (self.manager.has_been_up_for(unit.0, self.policy.reset_after)
+                    || self.manager.take_longest_uptime(unit.0) + SECOND >= self.policy.reset_after)
+            {
+                self.laws.units[unit.0].forgiven += 1;
+            }
+            if let Signal::UnitRemoved(unit) = signal
+                && !self.manager.model.unit(unit).is_in_memory()
+            {
+                // What the manager has forgotten begins anew.
+                self.laws.units[unit.0].forgiven += 1;
+            }
+            if !(self.alive && self.connected) {
+                continue;
+            }
+            let Some(message) = self.manager.message(&signal, &self.names) else { continue };
+            let may_be_disturbed =
+                !matches!(message, Message::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
+            // The stop of a unit that was down already is told by the end of the job and by nothing
+            // else. It can be lost; that it comes in its order has to be relied on, and D-Bus promises it.
+            let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_)));
+            let may_be_moved = may_be_disturbed && !is_job_done;
+            if is_job_done
+                && self.people.noisy_until > self.now
+                && let Signal::JobRemoved { unit, .. } = signal
+            {
+                self.manager.end_of_job_may_mislead(unit.0);
+            }
+            let unit = match signal {
+                Signal::Changed { unit, .. } | Signal::JobRemoved { unit, .. } => unit.0,
+                Signal::UnitNew(_) | Signal::UnitRemoved(_) | Signal::Reloading(_) => {
+                    self.send(message);
+                    continue;
+                }
+            };
+            match self.chance.u8(..100) {
+                0..20 if may_be_disturbed && self.plan.has(Kind::LostSignals) => {
+                    self.note(|| format!("lost: {signal:?}"));
+                    if is_job_done {
+                        self.manager.end_of_job_is_lost(unit);
+                    }
+                }
+                20..30 if may_be_moved && self.plan.has(Kind::LateSignals) => {
+                    let at = self.now + Duration::from_millis(self.chance.u64(1..5_000));
+                    self.send_signal(unit, at, is_job_done, message);
+                }
+                30..40 if may_be_moved && self.plan.has(Kind::TwiceSignals) => {
+                    let at = self.in_turn();
+                    self.send_signal(unit, at, is_job_done, message.clone());
+                    self.send_signal(unit, at, is_job_done, message);
+                }
+                _ => {
+                    let at = self.in_turn();
+                    self.send_signal(unit, at, is_job_done, message);
+                }
+            }
+        }
+    }
+
+    /// Sends a signal of a unit. Those of its state may overtake each other, but not the end of a job, which stays
+    /// where it was between them.
+    fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, message: Message) {
+        let last = &mut self.last_signals[unit];
+        let at = at.max(if is_job_done { last.any } else { last.job_done });
+        last.any = last.any.max(at);
+        if is_job_done {
+            last.job_done = at;
+        }
+        self.send_at(at, message);
+    }
+}

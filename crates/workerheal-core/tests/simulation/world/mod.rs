@@ -1,0 +1,339 @@
+//! The simulated world: a service manager, people, faults, and the real healer in the middle.
+//!
+//! What goes between the manager and the healer are letters that take their time, as calls and signals
+//! do on a bus. The world hands them over, asks the healer what to do, does it, and has the [laws](Laws)
+//! look at every step.
+
+mod daemon;
+mod mail;
+mod past;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use fastrand::Rng;
+use workerheal_core::healer::{Fact, Healer, Outcome, Purpose};
+use workerheal_core::policy::Policy;
+use workerheal_core::units::UnitName;
+
+use crate::laws::{Breach, Laws, Told};
+use crate::manager::Manager;
+use crate::people::People;
+use crate::reached::Reached;
+use crate::scenario::{self, NAMES, Plan, SECOND, UNITS};
+use daemon::{Written, new_healer};
+pub use mail::Message;
+use mail::{Envelope, LastSignals};
+use past::self_seen;
+
+pub struct World {
+    pub plan: Plan,
+    pub now: Duration,
+    pub manager: Manager,
+    pub people: People,
+    pub laws: Laws,
+    pub policy: Policy,
+    pub names: [UnitName; UNITS],
+    pub healer: Healer,
+    /// Where the healer's clock begins.
+    origin: Duration,
+    /// A daemon runs.
+    pub alive: bool,
+    /// The bus connects it with the manager.
+    pub connected: bool,
+    /// A list is asked for, and has to be asked for again after that.
+    listing: bool,
+    list_again: bool,
+    connection: u32,
+    written: Option<Written>,
+    /// Since when the healer knows other things than are written down.
+    unwritten_since: Option<Duration>,
+    mailbox: BinaryHeap<Reverse<Envelope>>,
+    letters: u64,
+    /// Letters are delivered in the order in which they were written, unless they are lost on the way.
+    in_order: Duration,
+    last_signals: [LastSignals; UNITS],
+    refresh: Option<Duration>,
+    refreshes: u8,
+    chance: Rng,
+    /// By how much the wall clock was turned in all, in seconds.
+    pub turned: i64,
+    past: VecDeque<String>,
+    last_told: String,
+    pub trace: bool,
+    pub starts: u64,
+    pub reached: Reached,
+    /// What was told of failed sockets last.
+    failed_sockets: Vec<UnitName>,
+}
+
+impl World {
+    pub fn new(plan: Plan) -> Self {
+        let mut chance = plan.chance(1);
+        let policy = scenario::policy(&mut chance);
+        let names = NAMES.map(|name| UnitName::parse(name).expect("it is one"));
+        let manager = Manager::new(plan, &mut chance);
+        let people = People::new(plan);
+        let healer = new_healer(&policy, &people.registry(), chance.fork());
+        let mut world = Self {
+            plan,
+            now: Duration::ZERO,
+            manager,
+            people,
+            laws: Laws { frozen: true, ..Laws::default() },
+            policy,
+            names,
+            healer,
+            origin: Duration::ZERO,
+            alive: false,
+            connected: true,
+            listing: false,
+            list_again: false,
+            connection: 0,
+            written: None,
+            unwritten_since: None,
+            mailbox: BinaryHeap::new(),
+            letters: 0,
+            in_order: Duration::ZERO,
+            last_signals: [LastSignals::default(); UNITS],
+            refresh: None,
+            refreshes: 0,
+            chance,
+            turned: 0,
+            past: VecDeque::new(),
+            last_told: String::new(),
+            trace: false,
+            starts: 0,
+            reached: Reached::default(),
+            failed_sockets: Vec::new(),
+        };
+        world.manager.boot(Duration::ZERO);
+        world
+    }
+
+    /// Lives to the end of the plan, or to the first breach of a law.
+    pub fn live(&mut self) -> Result<(), Breach> {
+        self.start_daemon()?;
+        while self.now < self.plan.length {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), Breach> {
+        let deadline = self.healer.next_deadline().filter(|_| self.alive).map(|at| self.origin + at.since_origin());
+        let message = self.mailbox.peek().map(|Reverse(mailbox)| mailbox.at);
+        let (model, people, refresh) = (self.manager.next_event(), Some(self.people.next), self.refresh);
+        let next = [message, model, deadline, refresh, people].into_iter().flatten().min().expect("people never end");
+        let next = next.max(self.now).min(self.plan.length);
+        self.now = next;
+        if self.manager.advance(next) {
+            self.stir();
+        }
+        self.collect_signals();
+        if message.is_some_and(|at| at <= next) {
+            let Some(Reverse(mailbox)) = self.mailbox.pop() else { return Ok(()) };
+            if mailbox.connection == self.connection {
+                self.deliver(*mailbox.message)?;
+                self.heal_in_between()?;
+            }
+        } else if refresh.is_some_and(|at| at <= next) {
+            self.refresh_now();
+        } else if deadline.is_some_and(|at| at <= next) {
+            self.observe(Fact::Deadline)?;
+        } else if self.people.next <= next {
+            self.act()?;
+            self.stir();
+        }
+        self.collect_signals();
+        self.judge()
+    }
+
+    /// Whether any worker has been forgotten.
+    fn judge(&mut self) -> Result<(), Breach> {
+        let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
+        if self.people.slow_until >= self.now || self.people.noisy_until >= self.now {
+            // Told seconds late or out of order, the end of one job is taken for that of another.
+            self.manager.nothing_need_be_obeyed();
+        }
+        for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
+            if is_watched && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
+                let how = "its user stopped it while it was being started, and it is up".to_owned();
+                return Err(Breach { law: "a stop is obeyed", how }.of(unit));
+            }
+            let may_act = is_watched && !self.manager.is_frozen();
+            let is_free = || may_act && !self.told(unit).paused && self.told(unit).covered;
+            let stuck = self.manager.is_stuck_since(unit, self.policy.timeout).filter(|_| is_free());
+            let healable = self.manager.is_healable(unit) && is_free();
+            self.laws.stuck(self.now, unit, stuck).map_err(|breach| breach.of(unit))?;
+            self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
+        }
+        Ok(())
+    }
+
+    /// What people want of a unit, as far as the healer has been told.
+    fn told(&self, unit: usize) -> Told {
+        self.people.told(unit, self.now)
+    }
+
+    /// Something has happened: the next two refreshes are made, and those after them skipped until
+    /// something happens again. A list that tells nothing new leads to nothing, which is a law by itself.
+    pub fn stir(&mut self) {
+        self.refreshes = 3;
+        if self.refresh.is_none() {
+            self.refresh = Some(self.now + Duration::from_millis(self.chance.u64(1..3_000)));
+        }
+    }
+
+    fn refresh_now(&mut self) {
+        self.refreshes = self.refreshes.saturating_sub(1);
+        let goes_on = self.manager.is_any_changing();
+        if goes_on {
+            // That it takes too long is seen by these alone.
+            self.refreshes = self.refreshes.max(1);
+        }
+        let wait = if self.refreshes > 1 { 3 * SECOND } else { 20 * SECOND };
+        self.refresh = (self.refreshes > 0).then(|| self.now + wait);
+        if self.alive && self.connected {
+            self.send(Message::List);
+        }
+    }
+
+    fn deliver(&mut self, message: Message) -> Result<(), Breach> {
+        match message {
+            Message::List => {
+                self.listing = false;
+                if std::mem::take(&mut self.list_again) {
+                    self.send(Message::List);
+                }
+                for (unit, outcome) in self.manager.missed_ends() {
+                    self.send(Message::Finished(unit, outcome));
+                }
+                if self.manager.is_frozen() {
+                    self.send(Message::Tell(Fact::Frozen));
+                    return Ok(());
+                }
+                if self.manager.reloading {
+                    return Ok(());
+                }
+                let list = self.manager.list(&self.names);
+                self.send(Message::Tell(Fact::Units(list)));
+                let sockets = self.manager.failed_sockets(&self.names);
+                if sockets != self.failed_sockets {
+                    self.failed_sockets.clone_from(&sockets);
+                    self.send(Message::Tell(Fact::FailedSockets(sockets)));
+                }
+            }
+            Message::Inspect(unit, id, detail) => {
+                let seen = self.manager.inspect(unit, detail, self.people.journal_gone_until > self.now);
+                match id.purpose {
+                    Purpose::Attempt => {
+                        self.laws.units[unit].seen = Some(self.manager.seen(unit));
+                        self.note(|| format!("looked at {}: {:?}", NAMES[unit], self_seen(&seen)));
+                    }
+                    Purpose::Proof | Purpose::Uptime => self.laws.units[unit].proof = seen.up_for,
+                    _ => {}
+                }
+                let result = if self.chance.u8(..200) == 0 && self.people.noisy_until > self.now {
+                    // It is asked again after the next refresh.
+                    self.stir();
+                    Err("no answer".to_owned())
+                } else {
+                    Ok(seen)
+                };
+                self.send(Message::Tell(Fact::Inspected(self.names[unit].clone(), id, result)));
+            }
+            Message::Stop(unit) => {
+                // Of signals that are lost or seconds late, the rest can look like those of a stop.
+                let in_doubt = self.people.noisy_until.max(self.people.slow_until) + 10 * SECOND >= self.now;
+                if !self.manager.stop(unit) && !in_doubt {
+                    let how = "it was stopped, and no person had stopped it".to_owned();
+                    return Err(Breach { law: "only a stop is taken further", how }.of(unit));
+                }
+                self.collect_signals();
+            }
+            Message::Start(unit) => {
+                let ended = self.manager.start(unit)?;
+                self.collect_signals();
+                self.manager.start_is_queued();
+                if let Some(outcome) = ended {
+                    self.send(Message::Finished(unit, outcome));
+                }
+            }
+            Message::Probe(unit) => {
+                let result = self.manager.probe(unit, self.people.silent_until > self.now);
+                self.send(Message::Tell(Fact::Probed(self.names[unit].clone(), result)));
+            }
+            Message::Ended(unit, job, result) => {
+                if !self.manager.is_awaited(unit, job) {
+                    return Ok(());
+                }
+                match self.manager.next_step(unit, result) {
+                    Some(outcome) => self.start_ended(unit, outcome)?,
+                    None => self.send(Message::Start(unit)),
+                }
+            }
+            Message::Finished(unit, outcome) => self.start_ended(unit, outcome)?,
+            Message::Late(unit, number) => {
+                if self.manager.is_late(unit, number) {
+                    self.start_ended(unit, Outcome::NotStarted("its start took too long".to_owned()))?;
+                }
+            }
+            Message::Tell(fact) => {
+                self.note_what_is_told(&fact);
+                self.observe(fact)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the healer knows from now on, and can be judged by.
+    fn note_what_is_told(&mut self, fact: &Fact) {
+        if let Fact::JobDone(name) = fact
+            && !self.laws.frozen
+            && let Some(unit) = self.names.iter().position(|it| it == name)
+            && !self.laws.units[unit].starting
+            && self.told(unit).covered
+        {
+            self.manager.stop_was_told(unit);
+        }
+        if let Fact::Changed(status) = fact
+            && self.people.noisy_until + 10 * SECOND > self.now
+            && !status.active.is_down()
+            && let Some(unit) = self.names.iter().position(|it| *it == status.name)
+        {
+            // One that is late cannot be told from a new start.
+            self.laws.somebody_cared(unit);
+            self.manager.looks_started(unit);
+        }
+        if let Fact::Inspected(name, _, Ok(seen)) = fact
+            && seen.file.is_some_and(|file| file.enabled)
+            && let Some(unit) = self.names.iter().position(|it| it == name)
+        {
+            self.manager.file_was_seen(unit, seen.deactivation);
+        }
+        if let Fact::Probed(name, result) = fact
+            && let Some(unit) = self.names.iter().position(|it| it == name)
+        {
+            use workerheal_core::probe::ProbeVerdict;
+            match result.verdict(self.policy.stable_after) {
+                ProbeVerdict::Reachable => self.laws.units[unit].refusals = 0,
+                ProbeVerdict::Refused(_) => self.laws.units[unit].refusals += 1,
+                ProbeVerdict::Nothing(_) => {}
+            }
+        }
+    }
+
+    fn start_ended(&mut self, unit: usize, outcome: Outcome) -> Result<(), Breach> {
+        if !self.manager.is_asked(unit) {
+            return Ok(());
+        }
+        self.manager.end_of_start_told(unit);
+        self.laws.start_ended(unit);
+        if matches!(outcome, Outcome::Refused(..)) {
+            self.laws.no_attempt(unit);
+        }
+        self.observe(Fact::Finished(self.names[unit].clone(), outcome))
+    }
+}
