@@ -12,7 +12,7 @@ use rustix::process::{Signal, kill_process};
 use crate::Sizes;
 use crate::machine::threads;
 use crate::report::{Table, figure, median, quantile};
-use crate::stage::{DEFAULTS, HEALER, PROGRAM, Stage, units};
+use crate::stage::{DEFAULTS, HEALER, Stage, program, units};
 
 const SIZES: [usize; 3] = [10, 1000, 5000];
 const CALLS: usize = 40;
@@ -53,7 +53,7 @@ pub fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
         )?;
     }
     #[expect(clippy::cast_precision_loss, reason = "a file")]
-    let size = fs::metadata(PROGRAM).context("the program is gone")?.len() as f64 / 1024.0 / 1024.0;
+    let size = fs::metadata(program()).context("the program is gone")?.len() as f64 / 1024.0 / 1024.0;
     table.row("program", "workerheal", [figure("MiB", size, 2).at_most(BINARY_MIB)]);
     table.finish()
 }
@@ -67,7 +67,8 @@ fn calls(
     options: &[&str],
     target: f64,
 ) -> anyhow::Result<()> {
-    let ours = options.iter().map(|option| format!("{PROGRAM} detect --json{option}"));
+    let program = program();
+    let ours = options.iter().map(|option| format!("{program} detect --json{option}"));
     let commands: Vec<String> = others.iter().map(|other| (*other).to_owned()).chain(ours).collect();
     let mut script = format!("for call in $(seq {}); do\n", CALLS + 1);
     for (number, command) in commands.iter().enumerate() {
@@ -90,7 +91,7 @@ fn calls(
         let label = if command == BY_HAND {
             "systemctl and journalctl for each".to_owned()
         } else {
-            command.replace(PROGRAM, "workerheal")
+            command.replace(&program, "workerheal")
         };
         let target = (number >= others.len() && !label.contains("no-errors")).then_some(target);
         let columns = [

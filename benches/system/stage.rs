@@ -23,8 +23,10 @@ const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.ser
 const SCHEDULING: &str = "CPUSchedulingPolicy=batch\n";
 /// The configuration that its users begin with.
 pub const DEFAULTS: &str = "";
-/// The program that is measured.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_workerheal");
+/// The program that is measured: another one, to compare with, if `WORKERHEAL_BENCH_PROGRAM` names it.
+pub fn program() -> String {
+    std::env::var("WORKERHEAL_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_workerheal").to_owned())
+}
 
 /// How workerheal's unit shares the processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl Stage {
         let stage = Self { sandbox, staff };
         stage.write_registry((count + further).div_ceil(TO_A_SITE))?;
         ensure!(PACKAGED.contains(SCHEDULING), "the packaged unit has another scheduling");
-        stage.sandbox.write_unit(HEALER, &PACKAGED.replace("/usr/bin/workerheal", PROGRAM));
+        stage.sandbox.write_unit(HEALER, &PACKAGED.replace("/usr/bin/workerheal", &program()));
         stage.add(&units("lerd", count), |_| WORKER.to_owned())?;
         Ok(stage)
     }

@@ -275,6 +275,10 @@ impl ServiceManager for Systemd {
         let _ = self.requests.send(Request::Refresh);
     }
 
+    fn list_all(&self) {
+        let _ = self.requests.send(Request::ListAll);
+    }
+
     fn cover(&self, patterns: Vec<String>) {
         self.patterns.send_replace(patterns.clone());
         let _ = self.requests.send(Request::Cover(patterns));

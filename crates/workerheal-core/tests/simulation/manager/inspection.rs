@@ -27,8 +27,10 @@ impl Manager {
             .collect()
     }
 
-    pub fn list(&mut self, names: &[UnitName; UNITS]) -> Vec<UnitStatus> {
-        let loaded = self.model.units().iter().zip(names).take(FIRST_HELPER).filter(|(unit, _)| unit.is_in_memory());
+    /// The units in memory: all, or those that are not up.
+    pub fn list(&mut self, names: &[UnitName; UNITS], all: bool) -> Vec<UnitStatus> {
+        let is_listed = |unit: &Unit| unit.is_in_memory() && (all || unit.active() != ActiveState::Active);
+        let loaded = self.model.units().iter().zip(names).take(FIRST_HELPER).filter(|(unit, _)| is_listed(unit));
         let list = loaded
             .map(|(unit, name)| UnitStatus {
                 name: name.clone(),
@@ -38,7 +40,7 @@ impl Manager {
                 auto_restart: unit.is_auto_restart(),
             })
             .collect();
-        for (told, unit) in self.told_jobs.iter_mut().zip(self.model.units()) {
+        for (told, unit) in self.told_jobs.iter_mut().zip(self.model.units()).filter(|(_, unit)| is_listed(unit)) {
             *told = unit.job().map(|job| job.id).or(*told);
         }
         list

@@ -220,7 +220,7 @@ impl World {
                 if self.manager.person_isolates(FIRST_HELPER) {
                     if self.alive && self.connected {
                         self.send(Message::Tell(Fact::Frozen));
-                        self.send(Message::List);
+                        self.send(Message::List { all: true });
                     }
                     self.people.after(time, now, Later::Everything);
                 }
