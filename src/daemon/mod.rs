@@ -15,7 +15,9 @@ mod log;
 mod metrics;
 mod notify;
 mod requests;
+mod start;
 mod state_writer;
+mod stock;
 mod telemetry;
 mod uptimes;
 
@@ -30,14 +32,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::checkout;
 use crate::core::event::{Event, Phase};
-use crate::core::healer::{Action, Counts, Fact, Healer, InspectionId, Mode, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, InspectionId, Timestamp};
 use crate::core::probe::ProbeResult;
-use crate::core::saved_state::SavedState;
 use crate::core::selector::Aliases;
 use crate::core::units::{Inspection, UnitName};
 use crate::deadline;
 use crate::detect::probe::probe;
-use crate::files::state_file::{LoadOutcome, StateFile};
 use crate::files::watch::{FileEvent, Watch};
 use crate::manager::{Changes, ServiceManager};
 use crate::setup::{Setup, SetupError};
@@ -48,16 +48,10 @@ use lock::Lock;
 use log::EventLog;
 use metrics::Metrics;
 use notify::Notify;
-use state_writer::{StateWriter, clocks};
+use state_writer::StateWriter;
+use stock::{MIN_SAVE_DELAY, watched};
 use telemetry::Telemetry;
 use uptimes::Uptimes;
-
-/// Delay before changes are saved and counted: a storm of changes is saved once.
-const MIN_SAVE_DELAY: Duration = Duration::from_millis(100);
-/// Additional delay for each worker in the saved state. All are written each time: without this, a storm of 5,000
-/// workers is mostly writing. At most a second in all, so that a daemon that is killed loses no more than that.
-const SAVE_DELAY_PER_WORKER: Duration = Duration::from_micros(200);
-const MAX_SAVE_DELAY: Duration = Duration::from_secs(1);
 /// How long running tasks may delay the end of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -250,96 +244,6 @@ struct Daemon<M> {
 }
 
 impl<M: ServiceManager> Daemon<M> {
-    fn start(
-        manager: M,
-        setup: Setup,
-        metrics: Arc<Metrics>,
-        publish: Option<mpsc::UnboundedSender<Event>>,
-        listen: watch::Sender<Option<std::net::SocketAddr>>,
-    ) -> (Self, Inputs) {
-        let paths = &setup.paths;
-        let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
-        let (watch, contents, files) = Watch::start(followed);
-        let context = setup.context.clone();
-        for line in setup.warnings() {
-            tracing::warn!("{line}");
-        }
-        let random = fastrand::Rng::new();
-        let mut healer = Healer::new(Mode::Automatic, context.selector, context.policy, context.registry, random);
-        let origin = Instant::now();
-        let file = StateFile::new(paths.state.clone());
-        let (rereads, reread) = mpsc::unbounded_channel();
-        let (known, unread) = match file.load(clocks(origin)) {
-            LoadOutcome::Known(saved_state) => (saved_state, None),
-            LoadOutcome::SetAside(warning) => {
-                tracing::warn!("{warning}");
-                (SavedState::default(), None)
-            }
-            LoadOutcome::Unread(why) => {
-                tracing::error!("{why}; trying again, and until then nothing is healed that may be paused or stopped");
-                tokio::spawn(state_writer::reread(file.clone(), origin, rereads.clone()));
-                (SavedState::default(), Some(why))
-            }
-        };
-        healer.restore(known.clone());
-        let mut daemon = Self {
-            log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
-            state_writer: StateWriter::start(file, known, origin),
-            stock_at: None,
-            stock_within: MIN_SAVE_DELAY,
-            recount: false,
-            manager,
-            healer,
-            origin,
-            inspections: JoinSet::new(),
-            probes: JoinSet::new(),
-            aliases: Aliases::new(),
-            locator: Locator::new(),
-            watch,
-            silent: [false; FOLLOWED.len()],
-            rereads,
-            notify: Notify::open(),
-            told: String::new(),
-            unread,
-            ready: false,
-            early: Vec::new(),
-            listed: false,
-            trouble: None,
-            shutting_down: false,
-            telemetry: Telemetry::new(metrics),
-            uptimes: Uptimes::default(),
-            listen,
-            subscribers: Vec::new(),
-            registry_read: Some(SystemTime::now()),
-            registry_error: None,
-            config_flaw: None,
-            setup,
-        };
-        daemon.observe(Fact::StopMarker(context.stop_marker));
-        // Changes since the setup was read.
-        for (file, content) in FOLLOWED.into_iter().zip(contents) {
-            daemon.file_changed(file, content);
-        }
-        (daemon, Inputs { files, rereads: reread })
-    }
-
-    /// Restores the saved state, which could not be read at the start.
-    fn state_recovered(&mut self, found: LoadOutcome) {
-        let known = match found {
-            LoadOutcome::Known(saved_state) => saved_state,
-            LoadOutcome::SetAside(warning) => {
-                tracing::warn!("{warning}");
-                SavedState::default()
-            }
-            LoadOutcome::Unread(_) => return,
-        };
-        tracing::info!("the state can be read now; healing begins");
-        self.unread = None;
-        self.healer.restore(known.clone());
-        self.state_writer.restart(StateFile::new(self.setup.paths.state.clone()), known, self.origin);
-        self.refresh();
-    }
-
     fn observe(&mut self, fact: Fact) {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
@@ -371,40 +275,6 @@ impl<M: ServiceManager> Daemon<M> {
             }
             self.notify.ready();
             tracing::info!("workerheal {} watches over {}", env!("CARGO_PKG_VERSION"), watched(&self.healer.counts()));
-        }
-    }
-
-    /// Saves the state and counts workers, once for all changes within a short time.
-    fn take_stock(&mut self) {
-        self.stock_at = None;
-        self.save_state();
-        if self.recount {
-            self.count();
-        }
-    }
-
-    /// Saves the state that has to survive a restart.
-    fn save_state(&mut self) {
-        if self.unread.is_some() {
-            // The content of the file is unknown, and must not be overwritten.
-            return;
-        }
-        if let Some(saved_state) = self.healer.saved_state_if_changed() {
-            let workers = u32::try_from(saved_state.workers.len()).unwrap_or(u32::MAX);
-            let later = SAVE_DELAY_PER_WORKER.saturating_mul(workers);
-            self.stock_within = (MIN_SAVE_DELAY + later).min(MAX_SAVE_DELAY);
-            self.state_writer.keep(saved_state);
-        }
-    }
-
-    /// Updates the status line.
-    fn count(&mut self) {
-        self.recount = false;
-        let trouble = self.trouble.as_ref().or(self.unread.as_ref());
-        let line = status(&self.healer.counts(), trouble.map(String::as_str));
-        if line != self.told {
-            self.notify.status(&line);
-            self.told = line;
         }
     }
 
@@ -472,30 +342,6 @@ impl<M: ServiceManager> Daemon<M> {
 /// Whether an event reports something that has to survive a restart, as it is reported only once.
 fn is_promise(event: &Event) -> bool {
     matches!(event.phase, Phase::GaveUp | Phase::Stopped)
-}
-
-/// The line that `systemctl status` shows.
-fn status(counts: &Counts, trouble: Option<&str>) -> String {
-    use std::fmt::Write as _;
-    if let Some(why) = trouble {
-        return format!("Paused: {why}");
-    }
-    let mut line = format!("Watching over {}", watched(counts));
-    for (count, what) in [
-        (counts.healing, "being healed"),
-        (counts.waiting, "waiting for the next attempt"),
-        (counts.held, "held"),
-        (counts.gave_up, "given up"),
-    ] {
-        if count > 0 {
-            let _ = write!(line, ", {count} {what}");
-        }
-    }
-    line
-}
-
-fn watched(counts: &Counts) -> String {
-    format!("{} worker{}", counts.workers, if counts.workers == 1 { "" } else { "s" })
 }
 
 fn ticker(period: Duration) -> tokio::time::Interval {

@@ -1,6 +1,10 @@
 //! What a configuration may say, and how its mistakes are told.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::core::policy::DefinedProbes;
+use crate::core::probe::Probe;
 use proptest::prelude::*;
 
 const DOCUMENTED: &str = include_str!("../../../config/workerheal.yaml");

@@ -8,25 +8,23 @@
 //! blocked, and [`Watch::is_silent`] reports it. The watcher's own thread only decides whether an event can concern a
 //! file, and wakes that file's thread, so that nothing piles up whatever happens in the directories.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, FileType};
+mod content;
+mod notifier;
+
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
-use crate::blocking::FILES;
-use crate::core::parse_error::ParseError;
-use crate::files::paths::{FileError, read_bounded};
+pub(crate) use content::read_within;
+pub use content::{FileContent, read};
+use notifier::{Notifier, Places};
 
 /// A file is read once it has not changed for this long,
 const QUIET_TIME: Duration = Duration::from_millis(60);
@@ -36,67 +34,8 @@ const MAX_QUIET_WAIT: Duration = Duration::from_millis(250);
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum time for reading the files at the start.
 const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of links in a row: more than any system follows.
-const MAX_LINKS: usize = 40;
 /// Maximum number of changes of directories while watches are being set.
 const MAX_ROUNDS: usize = 10;
-
-/// The content of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileContent {
-    /// There is no such file.
-    Missing,
-    /// The complete content.
-    Present(Vec<u8>),
-    /// It is there and cannot be read.
-    Unreadable(FileError),
-    /// Its file system does not answer: the content is unknown.
-    Silent,
-}
-
-impl FileContent {
-    /// Parses the content.
-    ///
-    /// # Errors
-    ///
-    /// If there is no content, or it is invalid.
-    pub fn parse<T>(self, path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, ParseError>) -> Result<T, FileError> {
-        match self {
-            Self::Missing => Err(FileError::missing(path)),
-            Self::Present(bytes) => parse(&bytes).map_err(|error| FileError::malformed(path, error)),
-            Self::Unreadable(error) => Err(error),
-            Self::Silent => Err(FileError::silent(path)),
-        }
-    }
-}
-
-/// Reads what there is in the file now.
-#[must_use]
-pub fn read(path: &Path) -> FileContent {
-    match read_bounded(path) {
-        Ok(bytes) => FileContent::Present(bytes),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            FileContent::Missing
-        }
-        Err(error) if is_of_the_file_system(&error) => FileContent::Silent,
-        Err(error) => FileContent::Unreadable(FileError::unreadable(path, &error)),
-    }
-}
-
-/// Whether the file system failed, which says nothing about the file: the server of a mount is gone (`ENOTCONN` of
-/// FUSE, `ESTALE` of NFS), or a disk cannot be read.
-fn is_of_the_file_system(error: &io::Error) -> bool {
-    use io::ErrorKind::{NotConnected, StaleNetworkFileHandle, TimedOut};
-    matches!(error.kind(), NotConnected | StaleNetworkFileHandle | TimedOut)
-        || error.raw_os_error().is_some_and(|number| number == rustix::io::Errno::IO.raw_os_error())
-}
-
-/// Reads the file, if that succeeds within the time.
-pub(crate) async fn read_within(time: Duration, path: &Path) -> FileContent {
-    let file = path.to_owned();
-    let content = FILES.within(time, move || read(&file)).await;
-    content.unwrap_or(FileContent::Silent)
-}
 
 /// News of a [`Watch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -380,149 +319,6 @@ impl Followed {
 fn stamp(path: &Path) -> Option<Stamp> {
     let data = fs::metadata(path).ok()?;
     Some((data.dev(), data.ino(), data.len(), (data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec())))
-}
-
-/// The identity of a directory: another one with the same name may replace it, even with its inode.
-type Identity = (u64, u64, Option<SystemTime>);
-
-/// Where a change can concern a file.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Places {
-    /// Existing directories to be watched; there are no links in their paths.
-    directories: BTreeMap<PathBuf, Option<Identity>>,
-    /// Paths of which an event is of interest: the file, links on the way to it, what is missing on
-    /// the way to it, and the watched directories themselves.
-    paths: HashSet<PathBuf>,
-}
-
-impl Places {
-    /// Adds the places for one file: the directory of each link on the way to it, and the one that
-    /// the file itself is in, or the nearest to it that exists.
-    fn add(&mut self, file: &Path) {
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        let parts = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
-        // What is left of the way, the next part last.
-        let mut rest = parts(&file);
-        let mut here = PathBuf::new();
-        let mut links = 0;
-        while let Some(part) = rest.pop() {
-            if part == ".." {
-                here.pop();
-                continue;
-            }
-            let inside = here.join(part);
-            let kind = fs::symlink_metadata(&inside).map(|data| data.file_type());
-            if kind.as_ref().is_ok_and(FileType::is_dir) && !rest.is_empty() {
-                here = inside;
-                continue;
-            }
-            self.directories.insert(here.clone(), identity(&here));
-            self.paths.extend([here.clone(), inside.clone()]);
-            links += 1;
-            match fs::read_link(&inside) {
-                // An absolute target begins with the root, which replaces `here`.
-                Ok(target) if links <= MAX_LINKS => rest.extend(parts(&target)),
-                _ => return,
-            }
-        }
-    }
-}
-
-fn identity(directory: &Path) -> Option<Identity> {
-    let data = fs::metadata(directory).ok()?;
-    Some((data.dev(), data.ino(), data.created().ok()))
-}
-
-/// The system's notifications, reduced to "something of interest happened".
-struct Notifier {
-    watcher: RecommendedWatcher,
-    watched: BTreeMap<PathBuf, Option<Identity>>,
-    wake: Arc<Notify>,
-    interest: Arc<Mutex<Interest>>,
-}
-
-/// What the watcher's thread has to know, and what it found out.
-#[derive(Default)]
-struct Interest {
-    paths: HashSet<PathBuf>,
-    /// Of these, what was removed or renamed: a directory among them is no longer watched.
-    gone: HashSet<PathBuf>,
-    /// Whether notifications were lost.
-    lost: bool,
-}
-
-impl Notifier {
-    fn new() -> notify::Result<Self> {
-        let (wake, interest) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Interest::default())));
-        let (waker, shared) = (Arc::clone(&wake), Arc::clone(&interest));
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let mut interest = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if interest.takes(event) {
-                waker.notify_one();
-            }
-        })?;
-        Ok(Self { watcher, watched: BTreeMap::new(), wake, interest })
-    }
-
-    /// Watches exactly these places. Tells whether that is a change.
-    fn watch(&mut self, wanted: Places) -> notify::Result<bool> {
-        let gone = {
-            let mut interest = self.interest.lock().unwrap_or_else(PoisonError::into_inner);
-            interest.paths = wanted.paths;
-            let gone = mem::take(&mut interest.gone);
-            if mem::take(&mut interest.lost) { self.watched.keys().cloned().collect() } else { gone }
-        };
-        let stale = |(path, identity): &(&PathBuf, &Option<Identity>)| {
-            gone.contains(*path) || wanted.directories.get(*path) != Some(*identity)
-        };
-        let stale: Vec<PathBuf> = self.watched.iter().filter(stale).map(|(path, _)| path.clone()).collect();
-        for path in &stale {
-            // It fails where the directory is gone, and the watch with it.
-            let _ = self.watcher.unwatch(path);
-            self.watched.remove(path);
-        }
-        let mut changed = !stale.is_empty();
-        let mut problem = None;
-        for (path, identity) in wanted.directories {
-            if self.watched.contains_key(&path) {
-                continue;
-            }
-            match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    self.watched.insert(path, identity);
-                    changed = true;
-                }
-                // It was there a moment ago, so try again.
-                Err(_) if !path.exists() => changed = true,
-                Err(error) => problem = Some(error),
-            }
-        }
-        problem.map_or(Ok(changed), Err)
-    }
-}
-
-impl Interest {
-    /// Takes note of an event. Tells whether it may concern a file.
-    fn takes(&mut self, event: notify::Result<Event>) -> bool {
-        let Some(event) = event.ok().filter(|event| !event.need_rescan()) else {
-            self.lost = true;
-            return true;
-        };
-        // Reading is no change, least of all our own.
-        if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
-            return false;
-        }
-        let mut concerned = false;
-        for path in event.paths {
-            if self.paths.contains(&path) {
-                concerned = true;
-                if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
-                    self.gone.insert(path);
-                }
-            }
-        }
-        concerned
-    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Bench {
     }
 }
 
-fn present(text: &str) -> FileContent {
+pub(super) fn present(text: &str) -> FileContent {
     FileContent::Present(text.as_bytes().to_vec())
 }
 
@@ -193,22 +193,6 @@ async fn what_is_no_file_is_unreadable_and_not_missing() {
     bench.until_text("one").await;
 }
 
-#[test]
-fn content_is_parsed_or_the_reason_why_not_is_told() {
-    let parse = |content: FileContent| {
-        content.parse(Path::new("/f"), |bytes| match bytes {
-            b"" => Err(ParseError::whole("the file is empty", None)),
-            bytes => Ok(bytes.len()),
-        })
-    };
-    assert_eq!(parse(present("four")), Ok(4));
-    assert_eq!(parse(present("")).unwrap_err().to_string(), "/f: the file is empty");
-    let missing = parse(FileContent::Missing).unwrap_err().to_string();
-    assert!(missing.starts_with("cannot read /f: there is no such file; "), "{missing}");
-    let other = FileError::malformed(Path::new("/g"), ParseError::whole("x", None));
-    assert_eq!(parse(FileContent::Unreadable(other.clone())), Err(other));
-}
-
 #[tokio::test]
 async fn a_restless_file_is_told_of_now_and_then() {
     let mut bench = Bench::new(&["f"], |root| fs::write(root.join("f"), "").unwrap());
@@ -265,33 +249,4 @@ async fn a_watch_that_is_dropped_ends() {
     let Bench { watch, mut events, .. } = bench;
     drop(watch);
     assert_eq!(tokio::time::timeout(DEADLINE, events.recv()).await, Ok(None));
-}
-
-#[test]
-fn reading_is_no_event_and_lost_events_are_one() {
-    let mut interest = Interest { paths: ["/d/f".into(), "/d".into()].into(), ..Interest::default() };
-    let event = |kind, path: &str| Ok(Event::new(kind).add_path(path.into()));
-    for access in [AccessKind::Open(AccessMode::Any), AccessKind::Read, AccessKind::Close(AccessMode::Read)] {
-        assert!(!interest.takes(event(EventKind::Access(access), "/d/f")));
-    }
-    let modified = EventKind::Modify(ModifyKind::Any);
-    assert!(!interest.takes(event(modified, "/d/other")));
-    assert!(interest.takes(event(modified, "/d/f")));
-    assert!(interest.takes(event(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/d/f")));
-    assert!(interest.gone.is_empty() && !interest.lost);
-    assert!(interest.takes(event(EventKind::Remove(notify::event::RemoveKind::Folder), "/d")));
-    assert_eq!(interest.gone, ["/d".into()].into());
-    assert!(interest.takes(Ok(Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan))));
-    assert!(interest.lost);
-}
-
-/// A stop marker on it has not come into being by that.
-#[test]
-fn the_end_of_a_mount_says_nothing_about_its_files() {
-    for number in [rustix::io::Errno::NOTCONN, rustix::io::Errno::STALE, rustix::io::Errno::IO] {
-        assert!(is_of_the_file_system(&io::Error::from(number)), "{number}");
-    }
-    for number in [rustix::io::Errno::ACCESS, rustix::io::Errno::ISDIR, rustix::io::Errno::LOOP] {
-        assert!(!is_of_the_file_system(&io::Error::from(number)), "{number}");
-    }
 }
