@@ -26,7 +26,7 @@ const WITH_MONIT: usize = 1000;
 const TIME: Duration = Duration::from_secs(60);
 /// The manager alone hardly does anything.
 const TIME_ALONE: Duration = Duration::from_secs(20);
-const SETTLES: Duration = Duration::from_secs(7);
+const SETTLES: Duration = Duration::from_secs(15);
 /// Most resident memory at 1,000 workers, and for each further one.
 const MEMORY_MIB: f64 = 10.0;
 const MEMORY_A_WORKER_KIB: f64 = 0.5;

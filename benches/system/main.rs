@@ -73,6 +73,7 @@ fn main() -> anyhow::Result<()> {
 pub struct Sizes(Vec<usize>);
 
 impl Sizes {
+    /// Whether this one is to be measured.
     pub fn include(&self, size: usize) -> bool {
         self.0.is_empty() || self.0.contains(&size)
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use workerheal_core::probe::{ProbeAnswer, ProbeResult};
 use workerheal_core::units::{
-    self, Deactivation, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, StoppedGroup,
-    Transition, UnitFile, UnitName, UnitStatus,
+    self, Deactivation, Depth, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
+    StoppedGroup, Transition, UnitFile, UnitName, UnitStatus,
 };
 
 use super::{Manager, is_need};
@@ -72,7 +72,7 @@ impl Manager {
         let full_name = |index: &usize| scenario::full_name(*index, &self.specs[*index]);
         let has_failed = |index: &&usize| self.model.unit(UnitId(**index)).active() == ActiveState::Failed;
         let is_socket = |index: &&usize| self.specs[**index].kind == Type::Socket;
-        Inspection {
+        let seen = Inspection {
             load: load(unit.load()),
             active,
             has_job: unit.job().is_some(),
@@ -109,6 +109,16 @@ impl Manager {
             clearable: unit.origin() != Origin::Transient && unit.load() != LoadState::NotFound,
             stop,
             said: None,
+        };
+        let Inspection { load, active, has_job, auto_restart, up_for, at, .. } = seen;
+        let state = Inspection { load, active, has_job, auto_restart, up_for, at, ..Inspection::default() };
+        match detail.depth {
+            Depth::Decision => seen,
+            Depth::Proof => {
+                let Inspection { began, conflicts, stopped_groups, .. } = seen;
+                Inspection { began, conflicts, stopped_groups, ..state }
+            }
+            Depth::Uptime => state,
         }
     }
 
