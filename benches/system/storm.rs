@@ -18,6 +18,16 @@
 //!
 //! - Woken by each message, workerheal pushed the manager aside 15,000 times a storm. With
 //!   `CPUSchedulingPolicy=batch` in its unit that is 3,000 times, and the ratio 1.17 to 1.20 instead of 1.20 to 1.30.
+//! - By a pass over 1,000 loaded units, one after the other, the manager takes 7 to 8 µs for each property that is
+//!   asked of it, 9 µs for a list of one unit, 117 µs for all properties of a unit's interface `Unit` and 194 µs for
+//!   those of `Service` (so these are not cheaper than the fifteen that are needed), and 742 µs for the first
+//!   `UnitFileState` of a unit after a reload. A look before a start asks 20 to 22 questions: 0.17 ms, of 2 ms for the
+//!   start itself. The look that proves a worker asks 11 instead of 22, and the one for its uptime 2.
+//! - A cache of what a unit's definition says would leave 6 questions, but it has to be filled before the storm: 0.1 ms
+//!   of the manager's for each unit after each start and each reload, whether or not a storm follows.
+//! - The questions of a look are written to the manager's socket together, and log entries to the journal's in bursts of
+//!   20 ms while there are many. That spares writes and wake-ups; its effect on the time was not measured on a machine
+//!   with nothing else to do.
 //! - What made no difference that could be told from noise (0.04): to start all at once instead of eight at a time,
 //!   seven questions less in the look before each start, calls written together (a third of the writes), the log
 //!   written in bursts, `Nice=5`. To read only every 1 to 4 ms made it slower.
