@@ -22,10 +22,11 @@ PREFIX ?= $(HOME)/.local
 
 .PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist check-dist test-package install install-files packages
 
-# What plays it unwinds when the sandbox fails, which optimised programs do not.
+# In a profile of its own and without the surfaces, none of which it shows: both take most of the time to build.
 demo: packages
-	$(CARGO) build --release --locked --quiet --bin workerheal
-	$(CARGO) run --locked --quiet --package workerheal-sandbox --bin demo -- $(TARGET)/release/workerheal
+	$(CARGO) build --profile demo --no-default-features --locked --quiet \
+		--package workerheal --bin workerheal --package workerheal-sandbox --bin demo
+	$(TARGET)/demo/demo $(TARGET)/demo/workerheal
 
 # The simulation is in a profile of its own, as it is ten times as fast there.
 SIMULATION := $(CARGO) test --profile sim --locked --package workerheal-core --test simulation --

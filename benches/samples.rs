@@ -126,7 +126,7 @@ pub fn heal(healer: &mut Healer, unit: &UnitName) -> usize {
                     pending.push((second(2), status(active)));
                 }
                 Action::Emit(_) => events += 1,
-                Action::Stop(_) | Action::Probe { .. } => {}
+                Action::Stop(_) | Action::Probe { .. } | Action::ListAll => {}
             }
         }
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::machine::monotonic;
 use anyhow::Context;
 use futures_core::Stream;
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +17,15 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, ObjectPath, Variant};
 
 const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit";
+
+/// For how long a worker was down.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    /// From failed to active.
+    pub down: Duration,
+    /// From the kill to active.
+    pub whole: Duration,
+}
 
 pub struct Client {
     connection: Connection,
@@ -43,10 +53,11 @@ impl Client {
         Ok(client)
     }
 
-    /// Kills a worker, and heals it too if that is asked. Returns for how long it was down.
-    pub async fn kill(&mut self, unit: &str, process: Pid, mut heal: bool) -> anyhow::Result<Duration> {
+    /// Kills a worker, and heals it too if that is asked. Returns when it is up again.
+    pub async fn kill(&mut self, unit: &str, process: Pid, mut heal: bool) -> anyhow::Result<Outage> {
         let path = unit_path(unit);
         let cure = [to_manager("ResetFailedUnit", &unit)?, to_manager("StartUnit", &(unit, "fail"))?];
+        let killed = monotonic()?;
         kill_process(process, Signal::KILL)?;
         loop {
             let message = self.next().await?;
@@ -56,7 +67,8 @@ impl Client {
                     self.connection.send_all(&cure).await?;
                 }
                 Some(News { state, down, up, .. }) if state == "active" && up > down && down > 0 => {
-                    return Ok(Duration::from_micros(up - down));
+                    let [down, whole] = [down, killed].map(|since| Duration::from_micros(up.saturating_sub(since)));
+                    return Ok(Outage { down, whole });
                 }
                 Some(_) | None => {}
             }

@@ -2,29 +2,34 @@
 //!
 //! CPU time is that of the program itself, all its children included, and what the manager and the bus
 //! spend more than without a follower. Wake-ups are of all its threads. It has settled before the
-//! minute begins.
+//! minute begins, in which one of the lists is complete. The yardstick at each size is a shell loop that looks for
+//! failed units as often as workerheal refreshes.
 
 use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::time::sleep;
 
-use crate::contenders;
 use crate::machine::{cpu, memory, threads, wake_ups};
-use crate::report::{Table, figure};
-use crate::stage::{DEFAULTS, HEALER, Stage, ms, units};
+use crate::report::{Figure, Table, figure};
+use crate::stage::{DEFAULTS, HEALER, Scheduling, Stage, ms, units};
+use crate::{Sizes, contenders};
 
-/// Workers, and the target for workerheal and the manager together, in percent of a core.
-const SIZES: [(usize, Option<f64>); 3] = [(10, None), (1000, Some(0.2)), (5000, Some(0.6))];
-/// The size at which the others are measured too.
-const WITH_OTHERS: usize = 1000;
+/// Workers.
+const SIZES: [usize; 4] = [100, 1000, 5000, 10_000];
+/// From this size on the target applies: below it, both are hardly anything.
+const TARGET_FROM: usize = 1000;
+/// The target for workerheal and the manager together, to what the shell loop and the manager take.
+const TARGET: f64 = 0.2;
+/// The size at which monit is measured too.
+const WITH_MONIT: usize = 1000;
 const TIME: Duration = Duration::from_secs(60);
 /// The manager alone hardly does anything.
 const TIME_ALONE: Duration = Duration::from_secs(20);
-const SETTLES: Duration = Duration::from_secs(7);
+const SETTLES: Duration = Duration::from_secs(15);
 /// Most resident memory at 1,000 workers, and for each further one.
 const MEMORY_MIB: f64 = 10.0;
-const MEMORY_A_WORKER_KIB: f64 = 1.0;
+const MEMORY_A_WORKER_KIB: f64 = 0.5;
 
 /// Shares of a core in percent.
 struct Load {
@@ -33,50 +38,60 @@ struct Load {
     bus: f64,
 }
 
-pub async fn measure(machine: &str) -> anyhow::Result<()> {
+pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
     let mut table = Table::new("idle", "Idle: what watching over healthy workers costs, over 60 s", machine);
     let mut resident = Vec::new();
-    for (size, target) in SIZES {
+    for size in SIZES.into_iter().filter(|size| sizes.include(*size)) {
         let group = format!("{size} workers");
         let stage = Stage::with_workers(size)?;
         let alone = during(&stage, None, TIME_ALONE).await?;
 
-        let healer = stage.start_healer(DEFAULTS)?;
+        contenders::start_loop(&stage, "lerd-*");
         sleep(SETTLES).await;
-        let woken = wake_ups(healer)?;
-        let load = during(&stage, Some(HEALER), TIME).await?.beyond(&alone);
-        let woken = wake_ups(healer)? - woken;
-        let (rss, anonymous) = memory(healer)?;
-        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-        let (woken, threads, rss, anonymous) =
-            (woken as f64 / TIME.as_secs_f64(), threads(healer)?.len() as f64, rss as f64, anonymous as f64);
-        resident.push(rss);
-        let columns = load.columns(target).into_iter().chain([
-            figure("wake-ups a s", woken, 1),
-            figure("threads", threads, 0),
-            figure("RSS MiB", rss / 1024.0, 1).at_most_if((size == 1000).then_some(MEMORY_MIB)),
-            figure("of it anonymous", anonymous / 1024.0, 1),
-        ]);
-        table.row(&group, "workerheal", columns);
-        stage.stop_healer()?;
+        let of_loop = during(&stage, Some(contenders::LOOP), TIME).await?.beyond(&alone);
+        table.row(&group, "shell loop, 3 s", of_loop.columns(None, None));
+        stage.call("stop", &[contenders::LOOP.to_owned()])?;
 
-        if size == WITH_OTHERS {
-            contenders::start_loop(&stage, "lerd-*");
+        for (who, scheduling) in
+            [("workerheal", Scheduling::Packaged), ("workerheal, default scheduling", Scheduling::Default)]
+        {
+            stage.schedule(scheduling)?;
+            let healer = stage.start_healer(DEFAULTS)?;
             sleep(SETTLES).await;
-            let load = during(&stage, Some(contenders::LOOP), TIME).await?.beyond(&alone);
-            table.row(&group, "shell loop, 3 s", load.columns(None));
-            stage.call("stop", &[contenders::LOOP.to_owned()])?;
+            let woken = wake_ups(healer)?;
+            let load = during(&stage, Some(HEALER), TIME).await?.beyond(&alone);
+            let woken = wake_ups(healer)? - woken;
+            let (rss, anonymous) = memory(healer)?;
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let (woken, threads, rss, anonymous) =
+                (woken as f64 / TIME.as_secs_f64(), threads(healer)?.len() as f64, rss as f64, anonymous as f64);
+            if scheduling == Scheduling::Packaged {
+                resident.push((size, rss));
+            }
+            let target = (size >= TARGET_FROM && scheduling == Scheduling::Packaged).then_some(TARGET);
+            let columns = load.columns(Some(&of_loop), target).into_iter().chain([
+                figure("wake-ups a s", woken, 1),
+                figure("threads", threads, 0),
+                figure("RSS MiB", rss / 1024.0, 1).at_most_if((size == 1000).then_some(MEMORY_MIB)),
+                figure("of it anonymous", anonymous / 1024.0, 1),
+            ]);
+            table.row(&group, who, columns);
+            stage.stop_healer()?;
+        }
 
+        if size == WITH_MONIT {
             write_pid_files(&stage)?;
             contenders::start_monit(&stage, &units("lerd", size))?;
             sleep(SETTLES).await;
             let load = during(&stage, Some(contenders::MONIT), TIME).await?.beyond(&alone);
-            table.row(&group, "monit, 3 s", load.columns(None));
+            table.row(&group, "monit, 3 s", load.columns(Some(&of_loop), None));
         }
     }
-    if let [_, at_1000, at_5000] = resident[..] {
-        let each = (at_5000 - at_1000) / 4000.0;
-        table.row("growth", "workerheal", [figure("KiB a further worker", each, 2).at_most(MEMORY_A_WORKER_KIB)]);
+    if let [(smallest, least), .., (largest, most)] = resident[..] {
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let each = (most - least) / (largest - smallest) as f64;
+        let group = format!("growth, {smallest} to {largest}");
+        table.row(&group, "workerheal", [figure("KiB a further worker", each, 2).at_most(MEMORY_A_WORKER_KIB)]);
     }
     table.finish()
 }
@@ -87,11 +102,17 @@ impl Load {
         Self { itself: *itself, manager: (manager - other.manager).max(0.0), bus: (bus - other.bus).max(0.0) }
     }
 
-    fn columns(&self, target: Option<f64>) -> [crate::report::Figure; 4] {
+    /// Of itself and of the manager for it.
+    fn both(&self) -> f64 {
+        self.itself + self.manager
+    }
+
+    fn columns(&self, yardstick: Option<&Self>, target: Option<f64>) -> [Figure; 5] {
         [
             figure("itself %", self.itself, 3),
             figure("manager %", self.manager, 3),
-            figure("both %", self.itself + self.manager, 2).at_most_if(target),
+            figure("both %", self.both(), 3),
+            figure("to the loop's", yardstick.map_or(1.0, |it| self.both() / it.both()), 2).at_most_if(target),
             figure("bus %", self.bus, 3),
         ]
     }

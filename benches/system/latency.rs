@@ -1,7 +1,10 @@
 //! For how long a failed worker is down.
 //!
 //! A figure is `ActiveEnterTimestampMonotonic` less `InactiveEnterTimestampMonotonic` of a unit: neither
-//! the kill nor the way of the news to this program counts.
+//! the kill nor the way of the news to this program counts. The whole outage begins with the kill.
+//!
+//! Of the contenders that take turns, the manager's CPU time for each kill is counted too: from the kill until the lull
+//! after it, so with all that it is asked and told.
 //!
 //! - **In turns**: each round kills one worker of each contender, one after the other is up again. The
 //!   order rotates, so that none always follows the same neighbour; the first rounds do not count.
@@ -22,9 +25,11 @@ use anyhow::Context;
 use rustix::process::{Signal, kill_process};
 use tokio::time::{Instant, interval, sleep, timeout};
 
+use crate::Sizes;
 use crate::client::Client;
 use crate::contenders::{self, PERIOD};
-use crate::report::{Table, figure, median, quantile};
+use crate::machine::cpu;
+use crate::report::{Figure, Table, figure, median, quantile};
 use crate::stage::{DEFAULTS, Stage, WORKER, ms, unit};
 
 const KILLS: usize = 100;
@@ -32,6 +37,8 @@ const WARM_UP: usize = 3;
 const ROUNDS: usize = WARM_UP + KILLS;
 /// Loaded workers, and the targets for the ratios to the limit's.
 const SIZES: [(usize, f64); 3] = [(10, 1.15), (1000, 1.15), (5000, 1.3)];
+/// The target for the manager's CPU time for a kill, to the limit's.
+const MANAGER: f64 = 1.3;
 /// The size at which crash upon crash is measured too.
 const PACED: usize = 1000;
 const LULL: Duration = Duration::from_millis(250);
@@ -52,10 +59,10 @@ const IN_TURNS: [(&str, &str, &str); 4] = [
     ("OnFailure= and systemctl", "then", contenders::ON_FAILURE),
 ];
 
-pub async fn measure(machine: &str) -> anyhow::Result<()> {
+pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
     let title = "Latency: time from failed to active by systemd's timestamps";
     let mut table = Table::new("latency", title, machine);
-    for (size, target) in SIZES {
+    for (size, target) in SIZES.into_iter().filter(|(size, _)| sizes.include(*size)) {
         let stage = Stage::with_room(size, 2 * ROUNDS)?;
         contenders::install_on_failure(&stage);
         stage.start_healer(DEFAULTS)?;
@@ -68,9 +75,10 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
         }
         stage.stop_healer()?;
         let polling = now_and_then(&stage).await?;
-        let limit = [median(&lone[0].1), quantile(&lone[0].1, 0.95)];
+        let limit = [median(&lone[0].down), quantile(&lone[0].down, 0.95)];
         for (who, figures) in &polling {
-            add_row(&mut table, &group, who, figures, limit, None);
+            table.row(&group, who, down_for(figures, limit, None));
+            table.raw(&format!("{group}, {who}, ms"), figures.clone());
         }
     }
     table.note(
@@ -80,37 +88,59 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     table.finish()
 }
 
-fn add(table: &mut Table, group: &str, contenders: &[(&str, Vec<f64>)], target: Option<f64>) {
-    let limit = [median(&contenders[0].1), quantile(&contenders[0].1, 0.95)];
-    for (who, figures) in contenders {
-        add_row(table, group, who, figures, limit, target.filter(|_| *who == IN_TURNS[1].0));
+/// The kills of one contender, in ms.
+#[derive(Default)]
+struct Kills {
+    /// From failed to active.
+    down: Vec<f64>,
+    /// From the kill to active.
+    whole: Vec<f64>,
+    /// The manager's CPU time.
+    manager: Vec<f64>,
+}
+
+fn add(table: &mut Table, group: &str, contenders: &[Kills; IN_TURNS.len()], target: Option<f64>) {
+    let limit = &contenders[0];
+    let down_limit = [median(&limit.down), quantile(&limit.down, 0.95)];
+    for ((who, ..), kills) in IN_TURNS.into_iter().zip(contenders) {
+        let target = target.filter(|_| who == IN_TURNS[1].0);
+        table.row(group, who, down_for(&kills.down, down_limit, target));
+        table.raw(&format!("{group}, {who}, ms"), kills.down.clone());
+    }
+    for ((who, ..), kills) in IN_TURNS.into_iter().zip(contenders) {
+        let target = target.filter(|_| who == IN_TURNS[1].0);
+        let manager = median(&kills.manager);
+        let columns = [
+            figure("median ms", median(&kills.whole), 1),
+            figure("p95 ms", quantile(&kills.whole, 0.95), 1),
+            figure("p99 ms", quantile(&kills.whole, 0.99), 1),
+            figure("manager's CPU ms", manager, 2),
+            figure("to limit's", manager / median(&limit.manager), 2).at_most_if(target.map(|_| MANAGER)),
+        ];
+        table.row(&format!("{group}, from the kill on"), who, columns);
+        table.raw(&format!("{group}, {who}, from the kill on, ms"), kills.whole.clone());
+        table.raw(&format!("{group}, {who}, the manager's CPU, ms"), kills.manager.clone());
     }
 }
 
-fn add_row(table: &mut Table, group: &str, who: &str, figures: &[f64], limit: [f64; 2], target: Option<f64>) {
+fn down_for(figures: &[f64], limit: [f64; 2], target: Option<f64>) -> [Figure; 7] {
     let [median, p95] = [median(figures), quantile(figures, 0.95)];
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let kills = figures.len() as f64;
-    let columns = [
+    [
         figure("kills", kills, 0),
         figure("median ms", median, 1),
         figure("p95 ms", p95, 1),
+        figure("p99 ms", quantile(figures, 0.99), 1),
         figure("max ms", quantile(figures, 1.0), 1),
         figure("median to limit's", median / limit[0], 2).at_most_if(target),
         figure("p95 to limit's", p95 / limit[1], 2).at_most_if(target),
-    ];
-    table.row(group, who, columns);
-    table.raw(&format!("{group}, {who}, ms"), figures);
+    ]
 }
 
 /// The kills of the contenders that take turns, of units whose numbers begin at `first`.
-async fn in_turns(
-    stage: &Stage,
-    lull: Duration,
-    size: usize,
-    first: usize,
-) -> anyhow::Result<Vec<(&'static str, Vec<f64>)>> {
-    let mut figures = IN_TURNS.map(|(who, ..)| (who, Vec::new()));
+async fn in_turns(stage: &Stage, lull: Duration, size: usize, first: usize) -> anyhow::Result<[Kills; IN_TURNS.len()]> {
+    let mut seen = IN_TURNS.map(|_| Kills::default());
     let at_once = ROUNDS_AT_ONCE.min(size / 5);
     let mut round = 0;
     while round < ROUNDS {
@@ -126,22 +156,28 @@ async fn in_turns(
         let processes = stage.processes(&names)?;
         // A new one each time: a reload can cost a client its subscription (systemd issue 27697).
         let mut client = Client::listening(&stage.sandbox.runtime_dir().join("bus")).await?;
+        sleep(lull).await;
         for number in 0..count {
             for turn in 0..IN_TURNS.len() {
                 let who = (round + turn) % IN_TURNS.len();
                 let at = who * count + number;
+                let before = cpu(stage.staff.manager)?;
+                let outage = timeout(DEADLINE, client.kill(&names[at], processes[at], who == 0)).await;
+                let outage =
+                    outage.with_context(|| format!("{} was not up again within {DEADLINE:?}", names[at]))??;
+                // What it is asked and told after that belongs to it.
                 sleep(lull).await;
-                let down = timeout(DEADLINE, client.kill(&names[at], processes[at], who == 0)).await;
-                let down = down.with_context(|| format!("{} was not up again within {DEADLINE:?}", names[at]))??;
                 if round >= WARM_UP {
-                    figures[who].1.push(ms(down));
+                    seen[who].down.push(ms(outage.down));
+                    seen[who].whole.push(ms(outage.whole));
+                    seen[who].manager.push(ms(cpu(stage.staff.manager)?.saturating_sub(before)));
                 }
             }
             round += 1;
         }
         stage.remove(&names)?;
     }
-    Ok(figures.into())
+    Ok(seen)
 }
 
 /// Kills of the workers of contenders that poll, which work at the same time.

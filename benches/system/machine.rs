@@ -158,3 +158,9 @@ pub fn cpu_of_children() -> anyhow::Result<Duration> {
     let ticks = [13, 14].into_iter().filter_map(|at| fields.get(at)?.parse::<u32>().ok()).sum::<u32>();
     Ok(TICK * ticks)
 }
+
+/// The time of the monotonic clock in microseconds.
+pub fn monotonic() -> anyhow::Result<u64> {
+    let now = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))?;
+    Ok(u64::try_from(now.as_micros())?)
+}

@@ -1,6 +1,7 @@
 //! Measurements on a real systemd: workerheal beside what people would otherwise use, and beside the
-//! limit. `make bench` runs them all, `make bench BENCH="latency storm"` some, `make bench-compare`
-//! compares the last run with the one before. They need what the sandbox needs, and monit.
+//! limit. `make bench` runs them all, `make bench BENCH="latency storm"` some, `make bench BENCH=idle=1000,5000`
+//! one with some of its sizes, `make bench-compare` compares the last run with the one before. They need what the
+//! sandbox needs, and monit.
 //!
 //! # How it is measured
 //!
@@ -35,7 +36,7 @@ mod storm;
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, ensure};
 
 const TABLES: [&str; 6] = ["latency", "storm", "idle", "process", "flapping", "micro"];
 
@@ -52,20 +53,36 @@ fn main() -> anyhow::Result<()> {
         [] => TABLES.to_vec(),
         names => names.iter().map(String::as_str).filter(|name| *name != "none").collect(),
     };
-    if let Some(unknown) = wanted.iter().find(|name| !TABLES.contains(name)) {
-        bail!("there is no measurement {unknown}; there are {}", TABLES.join(", "));
-    }
+    let wanted = wanted.into_iter().map(wish).collect::<anyhow::Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for name in wanted {
+    for (name, sizes) in wanted {
         let machine = machine::description()?;
         match name {
-            "latency" => runtime.block_on(latency::measure(&machine))?,
-            "storm" => runtime.block_on(storm::measure(&machine))?,
-            "idle" => runtime.block_on(idle::measure(&machine))?,
-            "process" => process::measure(&machine)?,
+            "latency" => runtime.block_on(latency::measure(&machine, &sizes))?,
+            "storm" => runtime.block_on(storm::measure(&machine, &sizes))?,
+            "idle" => runtime.block_on(idle::measure(&machine, &sizes))?,
+            "process" => process::measure(&machine, &sizes)?,
             "flapping" => runtime.block_on(flapping::measure(&machine))?,
             _ => micro::measure(&machine)?,
         }
     }
     Ok(())
+}
+
+/// Sizes to measure; all of a measurement if there are none.
+pub struct Sizes(Vec<usize>);
+
+impl Sizes {
+    /// Whether this one is to be measured.
+    pub fn include(&self, size: usize) -> bool {
+        self.0.is_empty() || self.0.contains(&size)
+    }
+}
+
+/// A measurement, and its sizes after `=`.
+fn wish(wish: &str) -> anyhow::Result<(&str, Sizes)> {
+    let (name, sizes) = wish.split_once('=').unwrap_or((wish, ""));
+    ensure!(TABLES.contains(&name), "there is no measurement {name}; there are {}", TABLES.join(", "));
+    let sizes = sizes.split(',').filter(|size| !size.is_empty()).map(str::parse).collect::<Result<_, _>>();
+    Ok((name, Sizes(sizes.with_context(|| format!("not sizes: {wish}"))?)))
 }

@@ -9,9 +9,10 @@ use std::fs;
 use anyhow::Context;
 use rustix::process::{Signal, kill_process};
 
+use crate::Sizes;
 use crate::machine::threads;
 use crate::report::{Table, figure, median, quantile};
-use crate::stage::{DEFAULTS, HEALER, PROGRAM, Stage, units};
+use crate::stage::{DEFAULTS, HEALER, Stage, program, units};
 
 const SIZES: [usize; 3] = [10, 1000, 5000];
 const CALLS: usize = 40;
@@ -23,15 +24,20 @@ const SYSTEMCTL: &str = "systemctl --user list-units --failed";
 const BY_HAND: &str = "for unit in $(systemctl --user list-units --failed --plain --no-legend | cut -d ' ' -f 1); do \
     run=$(systemctl --user show --property=Result,Restart,BindsTo,InvocationID $unit | sed -n s/InvocationID=//p); \
     journalctl --quiet --lines=100 USER_INVOCATION_ID=$run; journalctl --quiet --lines=1 _SYSTEMD_USER_UNIT=$unit; done";
+/// The target for a call that a daemon answers.
+const ASKED: f64 = 0.7;
 const READY_MS: f64 = 50.0;
 const BINARY_MIB: f64 = 8.0;
 
-pub fn measure(machine: &str) -> anyhow::Result<()> {
+pub fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
     let mut table = Table::new("process", "Processes: calls, the daemon's start, the program's size", machine);
-    for size in SIZES {
+    for size in SIZES.into_iter().filter(|size| sizes.include(*size)) {
         let stage = Stage::with_workers(size)?;
-        calls(&stage, &mut table, &format!("{size} workers, none failed"), &[SYSTEMCTL], &[""])?;
+        calls(&stage, &mut table, &format!("{size} workers, none failed"), &[SYSTEMCTL], &[""], 1.0)?;
         starts(&stage, &mut table, size)?;
+        stage.start_healer(DEFAULTS)?;
+        calls(&stage, &mut table, &format!("{size} workers, none failed, with a daemon"), &[SYSTEMCTL], &[""], ASKED)?;
+        stage.stop_healer()?;
         let failed = units("lerd", FAILED);
         stage.processes(&failed)?.into_iter().try_for_each(|process| kill_process(process, Signal::KILL))?;
         for unit in &failed {
@@ -43,17 +49,26 @@ pub fn measure(machine: &str) -> anyhow::Result<()> {
             &format!("{size} workers, {FAILED} failed"),
             &[BY_HAND, SYSTEMCTL],
             &["", " --no-errors"],
+            1.0,
         )?;
     }
     #[expect(clippy::cast_precision_loss, reason = "a file")]
-    let size = fs::metadata(PROGRAM).context("the program is gone")?.len() as f64 / 1024.0 / 1024.0;
+    let size = fs::metadata(program()).context("the program is gone")?.len() as f64 / 1024.0 / 1024.0;
     table.row("program", "workerheal", [figure("MiB", size, 2).at_most(BINARY_MIB)]);
     table.finish()
 }
 
 /// The first of the others is the yardstick.
-fn calls(stage: &Stage, table: &mut Table, group: &str, others: &[&str], options: &[&str]) -> anyhow::Result<()> {
-    let ours = options.iter().map(|option| format!("{PROGRAM} detect --json{option}"));
+fn calls(
+    stage: &Stage,
+    table: &mut Table,
+    group: &str,
+    others: &[&str],
+    options: &[&str],
+    target: f64,
+) -> anyhow::Result<()> {
+    let program = program();
+    let ours = options.iter().map(|option| format!("{program} detect --json{option}"));
     let commands: Vec<String> = others.iter().map(|other| (*other).to_owned()).chain(ours).collect();
     let mut script = format!("for call in $(seq {}); do\n", CALLS + 1);
     for (number, command) in commands.iter().enumerate() {
@@ -76,9 +91,9 @@ fn calls(stage: &Stage, table: &mut Table, group: &str, others: &[&str], options
         let label = if command == BY_HAND {
             "systemctl and journalctl for each".to_owned()
         } else {
-            command.replace(PROGRAM, "workerheal")
+            command.replace(&program, "workerheal")
         };
-        let target = (number >= others.len() && !label.contains("no-errors")).then_some(1.0);
+        let target = (number >= others.len() && !label.contains("no-errors")).then_some(target);
         let columns = [
             figure("median ms", median(&figures), 2),
             figure("p95 ms", quantile(&figures, 0.95), 2),

@@ -19,10 +19,23 @@ pub const WORKER: &str = "[Service]\nExecStart=sleep infinity\n[Install]\nWanted
 const TO_A_SITE: usize = 5;
 pub const HEALER: &str = "workerheal.service";
 const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
+/// Of the packaged unit, what decides how it shares the processors.
+const SCHEDULING: &str = "CPUSchedulingPolicy=batch\n";
 /// The configuration that its users begin with.
 pub const DEFAULTS: &str = "";
-/// The program that is measured.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_workerheal");
+/// The program that is measured: another one, to compare with, if `WORKERHEAL_BENCH_PROGRAM` names it.
+pub fn program() -> String {
+    std::env::var("WORKERHEAL_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_workerheal").to_owned())
+}
+
+/// How workerheal's unit shares the processors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduling {
+    /// As its package has it.
+    Packaged,
+    /// As a unit without any setting for that, like those of the others.
+    Default,
+}
 
 /// A sandbox with workers.
 pub struct Stage {
@@ -52,8 +65,8 @@ impl Stage {
         let staff = Staff::of(&sandbox)?;
         let stage = Self { sandbox, staff };
         stage.write_registry((count + further).div_ceil(TO_A_SITE))?;
-        let text = PACKAGED.replace("/usr/bin/workerheal", PROGRAM);
-        stage.sandbox.write_unit(HEALER, &text);
+        ensure!(PACKAGED.contains(SCHEDULING), "the packaged unit has another scheduling");
+        stage.sandbox.write_unit(HEALER, &PACKAGED.replace("/usr/bin/workerheal", &program()));
         stage.add(&units("lerd", count), |_| WORKER.to_owned())?;
         Ok(stage)
     }
@@ -115,6 +128,18 @@ impl Stage {
     pub fn processes(&self, units: &[String]) -> anyhow::Result<Vec<Pid>> {
         let all = machine::processes(&self.sandbox)?;
         units.iter().map(|unit| all.get(unit).copied().with_context(|| format!("{unit} has no process"))).collect()
+    }
+
+    /// Lets workerheal's unit share the processors in this way from its next start on.
+    pub fn schedule(&self, scheduling: Scheduling) -> anyhow::Result<()> {
+        let drop_in = ".config/systemd/user/workerheal.service.d/scheduling.conf";
+        let text = match scheduling {
+            Scheduling::Packaged => "",
+            Scheduling::Default => "[Service]\nCPUSchedulingPolicy=other\n",
+        };
+        self.sandbox.write_file(drop_in, text);
+        self.sandbox.daemon_reload();
+        Ok(())
     }
 
     /// Starts workerheal by its packaged unit, with a configuration. It remembers nothing.

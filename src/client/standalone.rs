@@ -318,6 +318,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                 }
                 Action::Start(start) => self.client.detector.manager.start(&start, self.start_timeout),
                 Action::Stop(unit) => self.client.detector.manager.stop(&unit),
+                Action::ListAll => self.client.detector.manager.list_all(),
                 // Probes are for monitoring, not for a requested heal.
                 Action::Probe { .. } => {}
                 Action::Emit(event) => self.tell(event).await,

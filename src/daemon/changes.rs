@@ -29,6 +29,7 @@ impl<M: ServiceManager> Daemon<M> {
                 }
                 self.locator.keep(list);
             }
+            Change::NotActive(list) => list.iter().for_each(|status| self.locator.changed(status)),
             Change::Unit(status) => {
                 self.locator.changed(status);
                 self.uptimes.changed(&status.name);

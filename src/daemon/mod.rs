@@ -318,6 +318,7 @@ impl<M: ServiceManager> Daemon<M> {
             }
             Action::Start(start) => self.manager.start(&start, self.setup.context.policy.timeout),
             Action::Stop(unit) => self.manager.stop(&unit),
+            Action::ListAll => self.manager.list_all(),
             Action::Emit(event) => self.tell(event),
         }
     }

@@ -67,7 +67,7 @@ impl Telemetry {
                     self.metrics.recovered(failed_at.elapsed());
                 }
             }
-            Fact::Units(_) => self.listed(),
+            Fact::Units(_) | Fact::NotActive(_) => self.listed(),
             _ => {}
         }
     }

@@ -146,7 +146,7 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
                     });
                 }
                 // These would be performed or published.
-                Action::Start(_) | Action::Stop(_) | Action::Emit(_) => {}
+                Action::Start(_) | Action::Stop(_) | Action::ListAll | Action::Emit(_) => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::healer::Fact;
-use crate::core::units::{Detail, Inspection, UnitName};
+use crate::core::units::{ActiveState, Depth, Detail, Inspection, UnitName, UnitStatus};
 
 /// An inspection that is older decides about no start.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -20,6 +20,14 @@ struct Recent {
     at: Instant,
     detail: Detail,
     seen: Inspection,
+}
+
+impl Recent {
+    fn agrees_with(&self, status: &UnitStatus) -> bool {
+        status.active == self.seen.active
+            && status.has_job == self.seen.has_job
+            && status.load.is_none_or(|load| load == self.seen.load)
+    }
 }
 
 impl Inspections {
@@ -37,7 +45,8 @@ impl Inspections {
     pub fn take(&mut self, unit: &UnitName, detail: Detail) -> Option<Inspection> {
         let Recent { at, detail: has, seen } = self.0.remove(unit)?;
         let lacks = |wanted: bool, has: bool| wanted && !has;
-        let is_short = lacks(detail.stop, has.stop)
+        let is_short = (has.depth != Depth::Decision && has.depth != detail.depth)
+            || lacks(detail.stop, has.stop)
             || lacks(detail.file, has.file)
             || lacks(detail.restarts, has.restarts)
             || lacks(detail.times, has.times);
@@ -56,6 +65,7 @@ impl Inspections {
             | Fact::Registry(_)
             | Fact::Settings(..) => true,
             Fact::Units(_)
+            | Fact::NotActive(_)
             | Fact::Inspected(..)
             | Fact::FailedSockets(_)
             | Fact::StopMarker(_)
@@ -73,11 +83,12 @@ impl Inspections {
         match fact {
             Fact::Units(list) => self.0.retain(|unit, recent| {
                 let status = list.iter().find(|status| status.name == *unit);
-                status.is_some_and(|it| {
-                    it.active == recent.seen.active
-                        && it.has_job == recent.seen.has_job
-                        && it.load.is_none_or(|load| load == recent.seen.load)
-                })
+                status.is_some_and(|status| recent.agrees_with(status))
+            }),
+            // Those that are missing are up.
+            Fact::NotActive(list) => self.0.retain(|unit, recent| {
+                let status = list.iter().find(|status| status.name == *unit);
+                status.map_or(recent.seen.active == ActiveState::Active, |status| recent.agrees_with(status))
             }),
             Fact::Changed(status) => drop(self.0.remove(&status.name)),
             Fact::Finished(unit, _)
@@ -103,9 +114,9 @@ impl Inspections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::units::{ActiveState, LoadState, UnitStatus};
+    use crate::core::units::LoadState;
 
-    const FILE: Detail = Detail { file: true, stop: false, restarts: false, times: false };
+    const FILE: Detail = Detail { depth: Depth::Decision, file: true, stop: false, restarts: false, times: false };
 
     fn inspections() -> (UnitName, Inspections) {
         let unit = UnitName::parse("lerd-queue-myapp").unwrap();

@@ -82,6 +82,9 @@ impl Socket {
 }
 
 impl Sink for Socket {
+    /// Entries in a datagram are separated by an empty line, as in the export format.
+    const TOGETHER: (usize, &'static [u8]) = (64, b"\n");
+
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         // By its path each time: it may have been created again.
         self.0.send_to(line, SOCKET).map(drop)

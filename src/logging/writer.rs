@@ -1,6 +1,9 @@
 //! Writes log lines from a thread of its own, the only one that blocks: journald may hang, and standard error may be a
 //! pipe that is not read. Lines wait in a queue of limited length; lines that do not fit are counted, and the count is
 //! written once there is room.
+//!
+//! A line is written at once. While many come, as in a storm, they are gathered for some milliseconds and written
+//! together, if the destination takes that: each write wakes the journal, which then competes with the service manager.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,12 +14,19 @@ use std::time::{Duration, Instant};
 const MAX_QUEUED_LINES: usize = 16 * 1024;
 /// Maximum size of queued lines, in bytes.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
+/// Maximum size of what is written together, in bytes: it has to fit into one datagram, by far.
+const MAX_TOGETHER_BYTES: usize = 32 * 1024;
+/// For how long lines are gathered after several were written together.
+const GATHER_TIME: Duration = Duration::from_millis(20);
 /// Delay before a failed write is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// A destination of lines.
 pub(super) trait Sink: Send + 'static {
-    /// Writes a line, however long that takes.
+    /// Maximum number of lines that it takes in one write, and what separates them.
+    const TOGETHER: (usize, &'static [u8]) = (1, b"");
+
+    /// Writes a line, or several, however long that takes.
     fn write(&mut self, line: &[u8]) -> io::Result<()>;
 
     /// Whether to try the same line again after this error.
@@ -56,10 +66,17 @@ impl Queue {
         self.lines.push_back(line);
     }
 
-    fn take(&mut self) -> Option<Vec<u8>> {
-        let line = self.lines.pop_front()?;
-        self.bytes -= line.len();
-        Some(line)
+    /// As many lines as fit together; none only if there is none.
+    fn take_together(&mut self, most: usize) -> Vec<Vec<u8>> {
+        let mut bytes = 0;
+        let fits = |line: &&Vec<u8>| {
+            bytes += line.len();
+            bytes <= MAX_TOGETHER_BYTES
+        };
+        let count = self.lines.iter().take(most).take_while(fits).count().max(1).min(self.lines.len());
+        let lines: Vec<Vec<u8>> = self.lines.drain(..count).collect();
+        self.bytes -= lines.iter().map(Vec::len).sum::<usize>();
+        lines
     }
 }
 
@@ -98,33 +115,49 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_all(&self, mut sink: impl Sink) {
+    fn write_all<S: Sink>(&self, mut sink: S) {
         loop {
-            let line = self.next(&sink);
-            while let Err(error) = sink.write(&line) {
-                if !sink.may_pass(&error) {
-                    break;
-                }
-                std::thread::sleep(RETRY_DELAY);
+            let lines = self.next(&sink);
+            if let [line] = lines.as_slice() {
+                write(&mut sink, line);
+                continue;
             }
+            if !write(&mut sink, &lines.join(S::TOGETHER.1)) {
+                for line in &lines {
+                    let _ = write(&mut sink, line);
+                }
+            }
+            std::thread::sleep(GATHER_TIME);
         }
     }
 
-    /// The next line; waits until there is one.
-    fn next(&self, sink: &impl Sink) -> Vec<u8> {
+    /// The next lines; waits until there is one.
+    fn next<S: Sink>(&self, sink: &S) -> Vec<Vec<u8>> {
         let mut queue = self.queue();
         loop {
-            if let Some(line) = queue.take() {
+            let lines = queue.take_together(S::TOGETHER.0);
+            if !lines.is_empty() {
                 queue.busy = true;
-                return line;
+                return lines;
             }
             if queue.missing > 0 {
                 queue.busy = true;
-                return sink.missing(std::mem::take(&mut queue.missing));
+                return vec![sink.missing(std::mem::take(&mut queue.missing))];
             }
             queue.busy = false;
             self.emptied.notify_all();
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Writes, again and again while that may help. Returns whether it is written.
+fn write(sink: &mut impl Sink, bytes: &[u8]) -> bool {
+    loop {
+        match sink.write(bytes) {
+            Ok(()) => return true,
+            Err(error) if !sink.may_pass(&error) => return false,
+            Err(_) => std::thread::sleep(RETRY_DELAY),
         }
     }
 }
@@ -152,7 +185,46 @@ mod tests {
         }
     }
 
+    /// A sink that takes several lines at once, but not all of them.
+    struct Wide(Sender<String>);
+
+    impl Sink for Wide {
+        const TOGETHER: (usize, &'static [u8]) = (3, b"+");
+
+        fn write(&mut self, line: &[u8]) -> io::Result<()> {
+            let text = String::from_utf8_lossy(line).into_owned();
+            if text.contains('+') && text.contains("wrong") {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            self.0.send(text).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn may_pass(&self, error: &io::Error) -> bool {
+            error.kind() == io::ErrorKind::NotFound
+        }
+
+        fn missing(&self, lines: u64) -> Vec<u8> {
+            format!("{lines} missing").into_bytes()
+        }
+    }
+
     const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn what_comes_while_lines_are_written_is_written_together_and_each_line_once() {
+        let (tell, told) = mpsc::channel();
+        let writer = Writer::start(Wide(tell)).unwrap();
+        let large = "x".repeat(MAX_TOGETHER_BYTES);
+        // None is taken before all are there.
+        let mut queue = writer.0.queue();
+        for line in ["1", "2", "3", "4", "wrong", "5", &large, "6"] {
+            queue.put(line.as_bytes().to_vec());
+        }
+        drop(queue);
+        writer.0.filled.notify_one();
+        writer.flush(SOON);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1+2+3", "4", "wrong", "5", &large, "6"]);
+    }
 
     #[test]
     fn nothing_waits_for_one_who_takes_nothing_and_what_is_missing_is_said() {

@@ -53,6 +53,8 @@ pub enum Scope {
 pub enum Change {
     /// All loaded units that match the patterns.
     Units(Vec<UnitStatus>),
+    /// All loaded units that match the patterns and are not simply `active`.
+    NotActive(Vec<UnitStatus>),
     /// One unit has just changed.
     Unit(UnitStatus),
     /// The manager reloads its files: earlier reports may be wrong until the next [`Change::Units`].
@@ -80,6 +82,7 @@ impl From<Change> for Fact {
     fn from(change: Change) -> Self {
         match change {
             Change::Units(list) => Self::Units(list),
+            Change::NotActive(list) => Self::NotActive(list),
             Change::Unit(status) => Self::Changed(status),
             Change::Reloading | Change::Lost(_) | Change::ShuttingDown => Self::Frozen,
             Change::Finished(unit, outcome) => Self::Finished(unit, outcome),
@@ -137,9 +140,14 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// Requests a list, which arrives as [`Change::Units`]. Before the first call, a manager need not report changes,
-    /// which would be a waste for a single question.
+    /// Requests a list, which arrives as [`Change::Units`] or [`Change::NotActive`]. Before the first call, a manager
+    /// need not report changes, which would be a waste for a single question.
     fn refresh(&self);
+
+    /// Requests a complete list, which arrives as [`Change::Units`].
+    fn list_all(&self) {
+        self.refresh();
+    }
 
     /// Replaces the patterns of units to list, and asks for a list.
     fn cover(&self, patterns: Vec<String>);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::common::{BY_SIGNALS, DAEMON, LIVES_UNLESS_BROKEN, SOON, World, number, service_of, text, written};
+use crate::common::{BY_SIGNALS, DAEMON, LIVES_UNLESS_BROKEN, Ran, SOON, World, number, service_of, text, written};
 
 const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
@@ -412,4 +412,73 @@ fn a_worker_that_ends_without_error_is_not_started_again() {
     assert_eq!(world.told(QUEUE), ["detected", "starting", "stopped"]);
     let stopped = world.journal(&["WORKERHEAL_UNIT=lerd-queue-myapp", "WORKERHEAL_PHASE=stopped"]);
     assert!(!text(&stopped[0], "MESSAGE").contains("by its user"), "no person did: {:#}", stopped[0]);
+}
+
+/// A world whose daemon is told of nothing: it has its lists, five a second, and every twentieth is a complete one.
+fn without_signals() -> World {
+    let world = World::new();
+    world.config("refresh: 200ms\nheal: {stable_after: 50ms}\n");
+    on_the_bus(&world, r#"<deny receive_type="signal" receive_sender="org.freedesktop.systemd1"/>"#);
+    world.hide_private_socket();
+    world
+}
+
+/// Runs `workerheal` where that daemon is found.
+fn ask(world: &World, args: &[&str]) -> Ran {
+    Ran::of(world.command_line(args).env("XDG_RUNTIME_DIR", "/run/user/0/elsewhere"))
+}
+
+/// The units that the daemon knows of.
+fn known(world: &World) -> Vec<String> {
+    let workers = ask(world, &["status", "--json"]).json();
+    workers.as_array().unwrap().iter().map(|worker| worker["unit"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_worker_that_was_unloaded_unnoticed_is_not_listed_for_long() {
+    let world = without_signals();
+    world.workers([QUEUE, VITE]);
+    world.control(&["disable", "--quiet", VITE]);
+    let mut events = world.start_daemon();
+    assert_eq!(known(&world).len(), 2);
+    world.stop_unit(&service_of(VITE));
+    world.wait_until("it to be gone", SOON, || (known(&world).len() == 1).then_some(()));
+    // And the other one is watched over all the same.
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+}
+
+#[test]
+fn a_worker_that_was_renamed_unnoticed_is_known_by_its_new_name_only_and_healed() {
+    let world = without_signals();
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    let units = world.path(".config/systemd/user");
+    let (old, new) = (service_of(QUEUE), service_of("lerd-mail-myapp"));
+    let script = format!(
+        "systemctl --user disable --now --quiet {old} && mv {units}/{old} {units}/{new} && \
+         systemctl --user daemon-reload && systemctl --user enable --now --quiet {new}"
+    );
+    assert!(world.command("sh").args(["-c", &script]).status().unwrap().success());
+    world.wait_until("only the new name to be known", SOON, || (known(&world) == ["lerd-mail-myapp"]).then_some(()));
+    world.crash("lerd-mail-myapp");
+    events.wait("healed", "lerd-mail-myapp");
+}
+
+#[test]
+fn a_failure_that_was_cleared_and_unloaded_unnoticed_is_healed_no_longer() {
+    let world = without_signals();
+    world.workers([QUEUE]);
+    world.control(&["disable", "--quiet", QUEUE]);
+    let mut events = world.start_daemon();
+    ask(&world, &["pause"]);
+    world.crash(QUEUE);
+    events.wait("held", QUEUE);
+    world.control(&["reset-failed", QUEUE]);
+    ask(&world, &["resume"]);
+    world.wait_until("it to be left down", SOON, || {
+        let workers = ask(&world, &["status", "--json"]).json();
+        (workers[0]["healthy"] == true && workers[0]["phase"] == "down").then_some(())
+    });
+    assert!(!world.told(QUEUE).contains(&"starting".to_owned()));
 }

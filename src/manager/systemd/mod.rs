@@ -32,11 +32,11 @@ use crate::blocking::FILES;
 use crate::core::rules::Start;
 use crate::core::selector::Aliases;
 use crate::core::units::{
-    ActiveState, Deactivation, Detail, Inspection, LoadState, Location, RestartPolicy, ServiceResult, StopEvidence,
-    UnitName, UnitStatus,
+    ActiveState, Deactivation, Depth, Detail, Inspection, LoadState, Location, RestartPolicy, ServiceResult,
+    StopEvidence, UnitName, UnitStatus,
 };
 use connection::{Address, CALL_TIMEOUT, ManagerConnection, monotonic, since_then};
-use related::Dependencies;
+use related::{Dependencies, Related};
 use session::{Request, Session};
 
 /// Maximum time to look at files.
@@ -94,9 +94,44 @@ impl Systemd {
         with_aliased(&self.patterns.borrow(), &self.aliases.borrow())
     }
 
+    /// Reads its state, and what it has to give way to if that is asked.
+    async fn inspect_state(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
+        let connection = self.connection()?;
+        let (name, names) = (unit.as_str(), [unit.as_str().to_owned()]);
+        let of_others = when(detail.depth == Depth::Proof, async {
+            let (partners, began) = tokio::try_join!(
+                Dependencies::to_give_way_to(&connection, name),
+                connection.moment(name, "InactiveExitTimestampMonotonic"),
+            )?;
+            Ok((self.related(&connection, &partners, false).await?, began))
+        });
+        let (listed, since, related) = tokio::try_join!(
+            connection.list_names(&names),
+            connection.moment(name, "ActiveEnterTimestampMonotonic"),
+            of_others,
+        )?;
+        let seen = listed.into_iter().next().ok_or_else(nothing_listed)?;
+        let (Related { conflicts, stopped_groups, .. }, began) = related.unwrap_or_default();
+        Ok(Inspection {
+            load: seen.load,
+            active: seen.active,
+            has_job: seen.job.is_some(),
+            auto_restart: seen.auto_restart,
+            up_for: since.filter(|_| seen.active.is_up()).and_then(since_then),
+            at: monotonic(),
+            began,
+            conflicts,
+            stopped_groups,
+            ..Inspection::default()
+        })
+    }
+
     /// Reads single properties, all at once: for a whole interface, systemd would also read files and control groups
     /// that are not needed, which takes longer than a start.
     async fn inspect_untimed(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
+        if detail.depth != Depth::Decision {
+            return self.inspect_state(unit, detail).await;
+        }
         let connection = self.connection()?;
         let name = unit.as_str();
         let of_service = |key| connection.property(name, wire::SERVICE, key);
@@ -115,10 +150,7 @@ impl Systemd {
             of_service("Type"),
             of_service("WorkingDirectory"),
         )?;
-        let seen = listed.into_iter().next().ok_or_else(|| ManagerError::Unexpected {
-            what: "ListUnitsByNames",
-            why: "the list is empty".to_owned(),
-        })?;
+        let seen = listed.into_iter().next().ok_or_else(nothing_listed)?;
         let restart = RestartPolicy::from(text(&restart));
         let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
         let is_down = seen.active.is_down();
@@ -211,6 +243,10 @@ impl Systemd {
     }
 }
 
+fn nothing_listed() -> ManagerError {
+    ManagerError::Unexpected { what: "ListUnitsByNames", why: "the list is empty".to_owned() }
+}
+
 /// Whether podman's generator creates units from this file, podman-systemd.unit(5).
 fn is_container(source: &str) -> bool {
     [".container", ".pod", ".kube"].iter().any(|kind| source.ends_with(kind))
@@ -273,6 +309,10 @@ impl ServiceManager for Systemd {
     fn refresh(&self) {
         // The task ends only after the last handle.
         let _ = self.requests.send(Request::Refresh);
+    }
+
+    fn list_all(&self) {
+        let _ = self.requests.send(Request::ListAll);
     }
 
     fn cover(&self, patterns: Vec<String>) {

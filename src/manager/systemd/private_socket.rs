@@ -20,6 +20,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
 use zbus::Message;
 use zbus::connection::Builder;
 use zbus::connection::socket::{ReadHalf, Split, WriteHalf};
@@ -31,6 +32,8 @@ const SENDER: &[u8] = b"\x07\x01s\x00\x18\x00\x00\x00org.freedesktop.systemd1\x0
 const UNIQUE: &[u8] = b"\x07\x01s\x00\x18\x00\x00\x00:systemd1.private-socket\x00";
 /// The beginning of a message: byte order, type, flags, version, lengths of body and header, serial.
 const FIXED: usize = 16;
+/// Maximum number of messages in one write.
+const MAX_TOGETHER: usize = 256;
 /// Maximum capacity to keep after a long list.
 const KEPT: usize = 64 * 1024;
 
@@ -41,7 +44,9 @@ pub(super) fn builder(path: &Path) -> io::Result<Builder<'static>> {
     socket.set_nonblocking(true)?;
     let (read, write) = UnixStream::from_std(socket)?.into_split();
     let read: Box<dyn ReadHalf> = Box::new(Reader { socket: read, buffer: Vec::new(), begin: 0, end: 0 });
-    Ok(Builder::socket(Split::new(read, Box::new(Writer(write)) as Box<dyn WriteHalf>)).p2p())
+    let (sender, queue) = mpsc::unbounded_channel();
+    tokio::spawn(write_together(write, queue));
+    Ok(Builder::socket(Split::new(read, Box::new(Writer(Some(sender))) as Box<dyn WriteHalf>)).p2p())
 }
 
 /// Passes on complete messages, with another sender.
@@ -107,26 +112,49 @@ fn lengths(message: &[u8]) -> Option<(usize, usize)> {
     Some((header, header.checked_next_multiple_of(8)?.checked_add(body)?))
 }
 
+/// Queues what is to be written.
 #[derive(Debug)]
-struct Writer(OwnedWriteHalf);
+struct Writer(Option<mpsc::UnboundedSender<Vec<u8>>>);
+
+impl Writer {
+    fn queue(&self, bytes: Vec<u8>) -> io::Result<()> {
+        let queued = self.0.as_ref().is_some_and(|queue| queue.send(bytes).is_ok());
+        if queued { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+}
 
 #[async_trait]
 impl WriteHalf for Writer {
     async fn sendmsg(&mut self, bytes: &[u8], _: &[BorrowedFd<'_>]) -> io::Result<usize> {
         // File descriptors are not negotiated, so there are none.
-        self.0.write(bytes).await
+        self.queue(bytes.to_vec()).map(|()| bytes.len())
     }
 
     /// Everything in one write: a daemon that is killed has sent all or none of what belongs together, such as clearing
     /// a failure and the start after it.
     async fn send_messages(&mut self, messages: &[Message]) -> zbus::Result<()> {
-        let bytes: Vec<u8> = messages.iter().flat_map(|message| message.data().bytes()).copied().collect();
-        self.0.write_all(&bytes).await.map_err(|error| zbus::Error::InputOutput(Arc::new(error)))
+        let bytes = messages.iter().flat_map(|message| message.data().bytes()).copied().collect();
+        self.queue(bytes).map_err(|error| zbus::Error::InputOutput(Arc::new(error)))
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
+        self.0 = None;
+        Ok(())
     }
+}
+
+/// Writes what is queued until the queue ends, and all that there is in one write: the questions of an inspection, or of
+/// several. Each write wakes the manager, or interrupts it.
+async fn write_together(mut socket: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Vec<u8>>) {
+    let mut queued = Vec::new();
+    while queue.recv_many(&mut queued, MAX_TOGETHER).await > 0 {
+        if socket.write_all(&queued.concat()).await.is_err() {
+            // Nothing arrives from the manager either, which ends the connection.
+            return;
+        }
+        queued.clear();
+    }
+    let _ = socket.shutdown().await;
 }
 
 #[cfg(test)]

@@ -70,6 +70,26 @@ impl Dependencies {
         })
     }
 
+    /// Only those that a unit which is up has to give way to: conflicts, and groups.
+    pub async fn to_give_way_to(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
+        let of_unit = |key| connection.property(unit, wire::UNIT, key);
+        let (binds_to, requires, requisite, conflicts, conflicted_by, part_of) = tokio::try_join!(
+            of_unit("BindsTo"),
+            of_unit("Requires"),
+            of_unit("Requisite"),
+            of_unit("Conflicts"),
+            of_unit("ConflictedBy"),
+            of_unit("PartOf"),
+        )?;
+        let all = |lists: Vec<OwnedVariant>| lists.into_iter().flat_map(names);
+        let slices = all(vec![binds_to, requires, requisite]).filter(|name| kind(name) == "slice");
+        Ok(Self {
+            conflicts: all(vec![conflicts, conflicted_by]).filter(|name| !is_shutdown(name)).collect(),
+            groups: slices.chain(names(part_of)).collect(),
+            ..Self::default()
+        })
+    }
+
     /// Whether it conflicts with any unit.
     pub fn has_conflicts(&self) -> bool {
         !self.conflicts.is_empty()

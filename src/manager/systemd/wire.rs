@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use zbus::message::{Builder, Flags, Type};
+use zbus::message::{Builder, Type};
 use zbus::{Message, ObjectPath, Variant};
 
 use crate::core::diagnosis::{Refusal, Unrecoverable};
@@ -24,6 +24,9 @@ const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
 /// Targets whose start ends the manager: each way to shut down goes through the second. Every list has a line of each.
 pub(super) const SHUTDOWN: [&str; 2] = ["exit.target", "shutdown.target"];
+
+/// Sockets: every list has those that have failed.
+pub(super) const SOCKETS: &str = "*.socket";
 
 /// The relevant signals.
 pub(super) const MATCHES: [&str; 6] = [
@@ -113,9 +116,9 @@ where
     to_manager(member).build(body)
 }
 
-/// `Subscribe`, whose response is not needed: a repeated subscription is an error.
-pub(super) fn subscribe() -> zbus::Result<Message> {
-    to_manager("Subscribe").with_flags(Flags::NO_REPLY_EXPECTED).build(&())
+/// The words for all states but `active`, to list units by.
+pub(super) fn not_active() -> Vec<&'static str> {
+    ActiveState::ALL.iter().filter(|state| **state != ActiveState::Active).map(|state| state.as_str()).collect()
 }
 
 /// A call that reads one property of a unit.
@@ -343,6 +346,7 @@ pub(super) fn statuses(message: &Message) -> zbus::Result<Statuses> {
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
     pub units: Vec<UnitStatus>,
+    pub failed_sockets: Vec<String>,
     /// The jobs of units that have one.
     pub jobs: Vec<(UnitName, u32)>,
     /// Whether a job shuts down the manager.
@@ -370,6 +374,9 @@ impl<'de> Deserialize<'de> for Statuses {
                 let mut statuses = Statuses::default();
                 while let Some((name, _, load, active, sub, _, _, job, _, _)) = seq.next_element::<Line<'de>>()? {
                     statuses.shutting_down |= job != 0 && SHUTDOWN.contains(&name);
+                    if name.ends_with(".socket") && ActiveState::from(active) == ActiveState::Failed {
+                        statuses.failed_sockets.push(name.to_owned());
+                    }
                     let Ok(name) = UnitName::parse(name) else { continue };
                     if job != 0 {
                         statuses.jobs.push((name.clone(), job));

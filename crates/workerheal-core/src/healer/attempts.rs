@@ -9,7 +9,7 @@ use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::explain::times::rounded;
 use crate::rules::{ClearedBy, GivenUp, Start};
-use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, UnitName};
 
 /// The error of an attempt whose start job was replaced by another.
 pub(super) const CANCELLED: &str = "its start was cancelled by another client";
@@ -180,7 +180,7 @@ impl Healer {
             incident.inspected_at = now;
         }
         self.enter(name, Phase::Verifying);
-        self.inspect(name, Purpose::Proof, Detail::default());
+        self.inspect(name, Purpose::Proof, Detail::of(Depth::Proof));
     }
 
     /// Handles the result of that inspection.

@@ -7,7 +7,7 @@ use super::{Healer, Mode, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::rules::ClearedBy;
-use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, UnitName};
 
 impl Healer {
     pub(super) fn became_unhealthy(&mut self, now: Timestamp, name: &UnitName, suspected: Option<State>) {
@@ -287,7 +287,7 @@ impl Healer {
             }
             // It may have been up for long already.
             incident.ends();
-            return self.inspect(name, Purpose::Uptime, Detail::default());
+            return self.inspect(name, Purpose::Uptime, Detail::of(Depth::Uptime));
         }
         self.count_uptime(now, name);
     }

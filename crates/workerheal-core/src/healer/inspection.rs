@@ -7,7 +7,7 @@ use super::unit::UnitCondition;
 use super::{Healer, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
-use crate::units::{ActiveState, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
+use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
 
 /// A start or stop is stuck when it exceeds its limit by this much. Also how soon to inspect again when an inspection
 /// contradicts a signal.
@@ -44,6 +44,7 @@ impl Healer {
         }
         self.enter(name, Phase::Inspecting);
         let detail = Detail {
+            depth: Depth::Decision,
             stop: !witnessed,
             file: !fresh || suspected.is_some() || has_stopped_run,
             restarts: suspected == Some(State::CrashLooping),

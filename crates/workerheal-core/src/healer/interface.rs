@@ -21,6 +21,9 @@ pub enum Fact {
     /// All loaded units that can be covered. The list is complete: a unit that is missing is gone. Ends the uncertainty
     /// that [`Fact::Frozen`] began.
     Units(Vec<UnitStatus>),
+    /// All loaded units that can be covered and are not simply `active`. It does not say which of the others are up,
+    /// and which are gone: what it leaves open about a unit that is not known to be up leads to [`Action::ListAll`].
+    NotActive(Vec<UnitStatus>),
     /// One unit has just changed.
     Changed(UnitStatus),
     /// The known states of units may be wrong until the next [`Fact::Units`]: the manager reloads its files, or cannot
@@ -101,6 +104,8 @@ pub enum Action {
         /// Its directory; `None` is the unit's `WorkingDirectory=`.
         directory: Option<PathBuf>,
     },
+    /// Answer with [`Fact::Units`] soon: a [`Fact::NotActive`] has left something open.
+    ListAll,
     /// Publish an event.
     Emit(Event),
 }

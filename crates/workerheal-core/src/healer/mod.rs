@@ -28,8 +28,8 @@
 //! another one ends it, so that a worker that died and was restarted in between does not count as healed. The
 //! [rules](super::rules) judge the result of an inspection; this module draws the consequences.
 //!
-//! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next [`Fact::Units`] leads to the same
-//! decisions if every change was missed, and workers that are left alone are inspected from time to time. A signal is
+//! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next [`Fact::NotActive`] or
+//! [`Fact::Units`] leads to the same decisions if every change was missed, and workers that are left alone are inspected from time to time. A signal is
 //! never proof that a worker was not stopped: that takes its timestamps, or the journal.
 //!
 //! - [`interface`]: the facts and the actions.
@@ -186,6 +186,7 @@ impl Healer {
     pub fn observe(&mut self, now: Timestamp, fact: Fact) -> Vec<Action> {
         match fact {
             Fact::Units(list) => self.listed(now, list),
+            Fact::NotActive(list) => self.listed_not_active(now, list),
             Fact::Changed(status) => self.changed(now, status),
             Fact::Frozen => self.frozen = true,
             Fact::Inspected(unit, id, result) => self.inspected(now, &unit, id, result),

@@ -9,7 +9,7 @@ use super::{Action, Healer, InspectionId, Outcome, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::selector::Resolution;
-use crate::units::{ActiveState, Detail, Inspection, LoadState, UnitName};
+use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, UnitName};
 
 /// Maximum delay of the manager's signals, even under load.
 const MAX_SIGNAL_DELAY: Duration = Duration::from_secs(10);
@@ -334,7 +334,7 @@ impl Healer {
             }
             Phase::Off => self.make_due(name),
             Phase::Resting | Phase::Held(Refusal::CrashLooping(_)) => {
-                self.inspect(name, Purpose::Uptime, Detail::default());
+                self.inspect(name, Purpose::Uptime, Detail::of(Depth::Uptime));
             }
             Phase::Held(_) => {
                 self.make_due(name);

@@ -57,6 +57,8 @@ pub(super) struct Unit {
     pub located: bool,
     /// Its directory is gone.
     pub directory_gone: bool,
+    /// It is not loaded, as a complete list showed.
+    pub gone: bool,
 }
 
 /// What the state of a unit means for healing.
@@ -105,6 +107,7 @@ impl Unit {
             probed: false,
             located: false,
             directory_gone: false,
+            gone: false,
         }
     }
 
@@ -167,6 +170,7 @@ impl Unit {
             self.refusals = 0;
         }
         self.restarts_seen = self.restarts_seen.saturating_add(i16::from(auto_restart));
+        self.gone = false;
         self.load = load.unwrap_or(self.load);
         self.active = active;
         self.has_job = has_job;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::incident::Phase;
 use super::unit::Unit;
-use super::{Healer, Timestamp};
+use super::{Action, Healer, Timestamp};
 use crate::diagnosis::{Refusal, Trigger};
 use crate::registry::Registry;
 use crate::selector::Resolution;
@@ -24,7 +24,10 @@ impl Healer {
             // One that was up went down unseen, and an inspection shows why.
             let was_up = self.units.get(&name).is_some_and(|unit| !unit.active.is_down());
             if was_up || self.incidents.contains_key(&name) {
-                self.note(now, UnitStatus::gone(name), false);
+                self.note(now, UnitStatus::gone(name.clone()), false);
+                if let Some(unit) = self.units.get_mut(&name) {
+                    unit.gone = true;
+                }
             } else {
                 self.units.remove(&name);
             }
@@ -44,6 +47,33 @@ impl Healer {
             });
             self.recheck_all();
         }
+        self.look_around(now);
+    }
+
+    /// Handles a list of those that are not up. Signals have told of the others, and a complete list will tell what
+    /// they did not. But a unit that is known to be down and is missing has come up or is gone, and its signal was
+    /// lost: which of both it is decides, so the complete list is due at once.
+    pub(super) fn listed_not_active(&mut self, now: Timestamp, list: Vec<UnitStatus>) {
+        if self.frozen {
+            // Only a complete list ends the uncertainty.
+            self.actions.push(Action::ListAll);
+            return;
+        }
+        let mut listed = HashSet::with_capacity(list.len());
+        for status in list {
+            listed.insert(status.name.clone());
+            self.note(now, status, false);
+        }
+        let is_missing =
+            |name: &UnitName, unit: &Unit| unit.active != ActiveState::Active && !unit.gone && !listed.contains(name);
+        if self.units.iter().any(|(name, unit)| is_missing(name, unit)) {
+            self.actions.push(Action::ListAll);
+        }
+        self.look_around(now);
+    }
+
+    /// What is done with each list, whatever it says.
+    fn look_around(&mut self, now: Timestamp) {
         self.consider_all(now);
         self.recheck_some_given_up();
         self.probe_healthy();

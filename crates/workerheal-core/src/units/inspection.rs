@@ -140,10 +140,24 @@ pub fn has_run_since(then: Option<&str>, now: Option<&str>) -> bool {
     then.zip(now).is_some_and(|(then, now)| !now.is_empty() && then != now)
 }
 
-/// What an inspection should find out besides the unit's state.
+/// How much of a unit's state an inspection shows. Nothing may be concluded from the rest of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// All that a decision about a start depends on.
+    #[default]
+    Decision,
+    /// Whether it is up, for how long, when it began, and whether it has to give way: a job, conflicts, stopped groups.
+    Proof,
+    /// Whether it is up, and for how long.
+    Uptime,
+}
+
+/// What an inspection should find out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct Detail {
+    /// How much of the unit's state. A manager may always show all of it.
+    pub depth: Depth,
     /// Whether a request ended the last run, which costs a search in the journal.
     pub stop: bool,
     /// The unit files, which cost the manager a search in directories; and the last run.
@@ -156,7 +170,13 @@ pub struct Detail {
 
 impl Detail {
     /// All details.
-    pub const ALL: Self = Self { stop: true, file: true, restarts: true, times: true };
+    pub const ALL: Self = Self { depth: Depth::Decision, stop: true, file: true, restarts: true, times: true };
+
+    /// Nothing but the unit's state, so much of it.
+    #[must_use]
+    pub fn of(depth: Depth) -> Self {
+        Self { depth, ..Self::default() }
+    }
 }
 
 /// Where a unit works.
@@ -174,7 +194,7 @@ pub struct Location {
 }
 
 /// The result of inspecting one unit, right before a decision about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
 pub struct Inspection {
     /// Whether the unit file could be read.

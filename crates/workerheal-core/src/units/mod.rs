@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use inspection::{
-    Deactivation, Detail, Inspection, Location, Parent, Restarts, Said, StopEvidence, StoppedGroup, Transition,
+    Deactivation, Depth, Detail, Inspection, Location, Parent, Restarts, Said, StopEvidence, StoppedGroup, Transition,
     UnitFile, has_run_since, is_another_definition,
 };
 

@@ -14,6 +14,9 @@ use crate::scenario::{NAMES, SECOND, UNITS};
 /// refused start is not requested again at once.
 const MOST_IN_A_QUARTER: u32 = 300;
 
+/// Maximum delay until the healer knows of a failure, whatever became of the signal.
+const FOUND_WITHIN: Duration = Duration::from_secs(10);
+
 /// Maximum delay until a stuck worker is reported.
 const STUCK_TOLD_WITHIN: Duration = Duration::from_secs(180);
 
@@ -84,6 +87,8 @@ pub struct Record {
     given_up_for: String,
     /// Since when it could have been healed, without a break.
     pub healable_since: Option<Duration>,
+    /// Since when it could have been healed and the healer takes it for well, without a break.
+    unfound_since: Option<Duration>,
     /// Since when it is seen to be stuck, without a break, and when anything was last told of it.
     stuck_since: Option<Duration>,
     told_at: Duration,
@@ -304,6 +309,23 @@ impl Laws {
             record.forgiven > record.forgiven_when_given_up || record.cared > record.cared_at_start || record.uncertain;
         if record.gave_up && !is_forgiven && !is_given_up {
             return broken("a give-up stands", "it is given up no longer, and nothing has changed");
+        }
+        Ok(())
+    }
+
+    /// Whether the healer takes a worker for well that has failed, longer than until the second list after that.
+    pub fn found(&mut self, now: Duration, unit: usize, is_unfound: bool) -> Result<(), Breach> {
+        let record = &mut self.units[unit];
+        if !is_unfound {
+            record.unfound_since = None;
+            return Ok(());
+        }
+        let since = *record.unfound_since.get_or_insert(now);
+        if now > since + FOUND_WITHIN {
+            return broken(
+                "a failure is found by the next list",
+                format!("it is taken for well for {:?}", now - since),
+            );
         }
         Ok(())
     }

@@ -36,6 +36,6 @@ impl Following {
         }
         self.aliases.clone_from(&aliases);
         let _ = session.changes.send(Change::Aliases(aliases));
-        self.list(session).await
+        self.list_all(session).await
     }
 }

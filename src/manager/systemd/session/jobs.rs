@@ -19,6 +19,7 @@ impl Following {
     pub(super) async fn job_queued(&mut self, session: &Session, path: String, unit: &str) -> zbus::Result<()> {
         match self.isolation.queued(path, unit, Instant::now()) {
             Some(target_job) => {
+                self.lists.doubt();
                 let _ = session.changes.send(Change::Reloading);
                 let question = wire::property_of(unit, wire::UNIT, "AllowIsolate")?;
                 self.calls.insert(question.primary_header().serial_num(), Call::AllowIsolate(target_job));
@@ -29,7 +30,7 @@ impl Following {
     }
 
     pub(super) async fn isolation_ended(&mut self, session: &Session, has_ended: bool) -> zbus::Result<()> {
-        if has_ended { self.list(session).await } else { Ok(()) }
+        if has_ended { self.list_all(session).await } else { Ok(()) }
     }
 
     /// Handles the end of a job, ours or another client's.
@@ -73,6 +74,12 @@ impl Following {
         let is_it =
             |call: &Call| matches!(call, Call::Start(starting) if starting.unit() == unit && starting.overrides_jobs());
         self.calls.values().any(is_it)
+    }
+
+    /// Whether a start of ours may have ended without its signal: its job is not listed.
+    pub(super) fn has_missed_ends(&self, lines: &[Line]) -> bool {
+        let is_listed = |path: &String| lines.iter().any(|line| line.job.as_ref().is_some_and(|job| job.path == *path));
+        !self.jobs.keys().all(is_listed)
     }
 
     /// Ends of starts whose signal was lost: their job is no longer listed.

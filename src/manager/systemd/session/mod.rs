@@ -8,6 +8,7 @@
 mod aliases;
 mod isolation;
 mod jobs;
+mod lists;
 mod reconnect;
 mod sockets;
 mod starts;
@@ -22,7 +23,6 @@ use zbus::{Connection, Message, MessageStream};
 
 use super::connection::ManagerConnection;
 use super::wire::{self, Signal};
-use super::with_aliased;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
 use crate::core::selector::Aliases;
@@ -30,6 +30,7 @@ use crate::core::units::UnitName;
 use crate::deadline;
 use crate::manager::Change;
 use isolation::Isolation;
+use lists::{Extent, Lists};
 use reconnect::{End, lost};
 pub(super) use reconnect::{Session, connect};
 use starts::Starting;
@@ -40,6 +41,7 @@ const MAX_RELOAD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Request {
     Refresh,
+    ListAll,
     Cover(Vec<String>),
     Start(Start, Duration),
     Stop(UnitName),
@@ -48,9 +50,8 @@ pub(super) enum Request {
 /// A pending call.
 #[derive(Debug)]
 enum Call {
-    List,
-    /// Which sockets have failed.
-    Sockets,
+    List(Extent),
+    Subscribe,
     /// What a failed socket starts.
     Triggers(String),
     /// Whether the target of this job can be isolated.
@@ -66,9 +67,12 @@ impl Call {
     fn start(self) -> Option<Starting> {
         match self {
             Self::Start(starting) => Some(starting),
-            Self::List | Self::Sockets | Self::Triggers(_) | Self::AllowIsolate(_) | Self::Files | Self::Names(_) => {
-                None
-            }
+            Self::List(_)
+            | Self::Subscribe
+            | Self::Triggers(_)
+            | Self::AllowIsolate(_)
+            | Self::Files
+            | Self::Names(_) => None,
         }
     }
 }
@@ -95,8 +99,7 @@ struct Following {
     covered: Vec<glob::Pattern>,
     /// The aliases that were last reported.
     aliases: Aliases,
-    listing: bool,
-    list_again: bool,
+    lists: Lists,
     reloading_until: Option<Instant>,
 }
 
@@ -125,8 +128,7 @@ impl Following {
             isolation: Isolation::default(),
             covered: Vec::new(),
             aliases: Aliases::new(),
-            listing: false,
-            list_again: false,
+            lists: Lists::default(),
             reloading_until: None,
         };
         following.cover(&session.patterns);
@@ -138,7 +140,7 @@ impl Following {
     async fn follow(&mut self, session: &mut Session, first: Option<Request>) -> End {
         match first {
             // The following has begun with that.
-            None | Some(Request::Refresh) => {}
+            None | Some(Request::Refresh | Request::ListAll) => {}
             Some(request) => {
                 if let Err(error) = self.perform(session, request).await {
                     return End::Lost(error.to_string());
@@ -175,10 +177,11 @@ impl Following {
     async fn perform(&mut self, session: &mut Session, request: Request) -> zbus::Result<()> {
         match request {
             Request::Refresh => self.list(session).await,
+            Request::ListAll => self.list_all(session).await,
             Request::Cover(patterns) => {
                 self.cover(&patterns);
                 session.patterns = patterns;
-                self.list(session).await?;
+                self.list_all(session).await?;
                 self.look_for_aliases(session).await
             }
             Request::Start(start, timeout) => self.start(Starting::new(start, Instant::now() + timeout)).await,
@@ -207,19 +210,19 @@ impl Following {
             Type::MethodReturn | Type::Error => {
                 let call = message.header().reply_serial().and_then(|serial| self.calls.remove(&serial));
                 match call {
-                    Some(Call::List) => {
+                    Some(Call::List(extent)) => {
                         // The sender of the response is the manager, in case the name changed its owner unnoticed.
                         self.owner =
                             message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
-                        self.listed(session, message).await
+                        self.listed(session, message, extent).await
                     }
+                    Some(Call::Subscribe) => self.subscribed(session, message).await,
                     Some(Call::Files) => self.found_files(message).await,
                     Some(Call::Names(names)) => self.found_names(session, message, &names).await,
                     Some(Call::Start(starting)) => {
                         self.queued(session, message, starting);
                         Ok(())
                     }
-                    Some(Call::Sockets) => self.sockets_listed(session, message).await,
                     Some(Call::AllowIsolate(path)) => {
                         let ended = !wire::is_true(message) && self.isolation.is_none_of(&path);
                         self.isolation_ended(session, ended).await
@@ -252,11 +255,11 @@ impl Following {
                 let _ = session.changes.send(Change::Unit(status));
                 Ok(())
             }
-            Signal::Invalidated => self.list(session).await,
+            Signal::Invalidated => self.list_all(session).await,
             Signal::Removed(name) => {
                 let is_aliased = || session.aliases.borrow().values().any(|unit| unit.as_str() == name);
                 if self.covered.iter().any(|pattern| pattern.matches(&name)) || is_aliased() {
-                    self.list(session).await?;
+                    self.list_all(session).await?;
                 }
                 Ok(())
             }
@@ -271,69 +274,30 @@ impl Following {
             Signal::ShuttingDown => {
                 self.shutting_down = true;
                 let _ = session.changes.send(Change::ShuttingDown);
-                self.list(session).await
+                self.list_all(session).await
             }
             Signal::Reloading(true) => {
                 self.reloading_until = Some(Instant::now() + MAX_RELOAD);
+                self.lists.doubt();
                 let _ = session.changes.send(Change::Reloading);
                 Ok(())
             }
             Signal::Reloading(false) => {
                 self.reloading_until = None;
-                self.list(session).await?;
+                self.list_all(session).await?;
                 self.look_for_aliases(session).await
             }
             Signal::Owner(None) => {
                 self.owner = None;
+                self.lists.doubt();
                 let _ = session.changes.send(Change::Lost("the service manager has left the bus".to_owned()));
                 Ok(())
             }
             Signal::Owner(owner @ Some(_)) => {
                 self.owner = owner;
-                self.list(session).await
+                self.list_all(session).await
             }
         }
-    }
-
-    /// Requests a list; if one is pending, another one after it.
-    async fn list(&mut self, session: &Session) -> zbus::Result<()> {
-        if std::mem::replace(&mut self.listing, true) {
-            self.list_again = true;
-            return Ok(());
-        }
-        self.list_again = false;
-        // A subscription can be lost without notice (systemd issue 27697): renew it each time.
-        let subscribe = wire::subscribe()?;
-        let sockets = wire::call("ListUnitsByPatterns", &(vec!["failed"], vec!["*.socket"]))?;
-        let patterns = with_aliased(&session.patterns, &session.aliases.borrow());
-        let patterns: Vec<&str> = patterns.iter().map(String::as_str).chain(wire::SHUTDOWN).collect();
-        let list = wire::call("ListUnitsByPatterns", &(Vec::<&str>::new(), patterns))?;
-        self.calls.insert(sockets.primary_header().serial_num(), Call::Sockets);
-        self.calls.insert(list.primary_header().serial_num(), Call::List);
-        self.connection.send_all(&[subscribe, sockets, list]).await
-    }
-
-    async fn listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
-        self.listing = false;
-        if message.message_type() == Type::Error {
-            return Err(zbus::Error::from(message.clone()));
-        }
-        if self.reloading_until.is_none() {
-            if !self.jobs.is_empty() {
-                self.missed_ends(session, &wire::lines(message)?);
-            }
-            let listed = wire::statuses(message)?;
-            self.told_jobs.extend(listed.jobs);
-            self.shutting_down = listed.shutting_down;
-            if self.shutting_down {
-                let _ = session.changes.send(Change::ShuttingDown);
-            } else if self.isolation.is_under_way() {
-                let _ = session.changes.send(Change::Reloading);
-            } else {
-                let _ = session.changes.send(Change::Units(listed.units));
-            }
-        }
-        if self.list_again { self.list(session).await } else { Ok(()) }
     }
 
     fn cover(&mut self, patterns: &[String]) {
@@ -343,9 +307,12 @@ impl Following {
     fn next_deadline(&self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(|call| match call {
             Call::Start(starting) => Some(starting.deadline),
-            Call::List | Call::Sockets | Call::Triggers(_) | Call::AllowIsolate(_) | Call::Files | Call::Names(_) => {
-                None
-            }
+            Call::List(_)
+            | Call::Subscribe
+            | Call::Triggers(_)
+            | Call::AllowIsolate(_)
+            | Call::Files
+            | Call::Names(_) => None,
         });
         self.jobs
             .values()
@@ -367,7 +334,7 @@ impl Following {
         self.isolation.expire(now);
         if self.reloading_until.is_some_and(|until| until <= now) {
             self.reloading_until = None;
-            self.list(session).await?;
+            self.list_all(session).await?;
         }
         Ok(())
     }

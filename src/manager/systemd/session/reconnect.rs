@@ -72,7 +72,7 @@ impl Session {
                     request = self.requests.recv() => match request? {
                         Request::Cover(patterns) => self.patterns = patterns,
                         Request::Start(start, _) => self.finished(start.unit, lost()),
-                        Request::Stop(_) | Request::Refresh => {}
+                        Request::Stop(_) | Request::Refresh | Request::ListAll => {}
                     },
                     () = sleep_until(at) => break,
                 }

@@ -1,7 +1,6 @@
 //! Failed sockets: the clients of what they start reach nothing.
 
 use zbus::Message;
-use zbus::message::Type;
 
 use super::super::wire;
 use super::{Call, Following, Session};
@@ -9,12 +8,8 @@ use crate::core::units::UnitName;
 use crate::manager::Change;
 
 impl Following {
-    /// Requests the failed sockets. For new ones, what they start is requested too.
-    pub(super) async fn sockets_listed(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
-        if message.message_type() == Type::Error {
-            return Ok(());
-        }
-        let failed: Vec<String> = wire::lines(message)?.into_iter().map(|line| line.name).collect();
+    /// Handles all failed sockets. Of new ones, what they start is requested.
+    pub(super) async fn sockets_listed(&mut self, session: &Session, failed: Vec<String>) -> zbus::Result<()> {
         let before = self.failed_sockets.len();
         self.failed_sockets.retain(|socket, _| failed.contains(socket));
         let some_are_well = self.failed_sockets.len() < before;

@@ -11,6 +11,7 @@ use super::*;
 enum Happening {
     Changes(usize, ActiveState, bool),
     Lists(Vec<(usize, ActiveState, bool)>),
+    ListsNotActive(Vec<(usize, ActiveState, bool)>),
     Freezes,
     Answers(usize, bool, ActiveState),
     Ends(usize, usize),
@@ -30,6 +31,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         6 => (who.clone(), states.clone(), any::<bool>()).prop_map(|(w, s, j)| Happening::Changes(w, s, j)),
         2 => prop::collection::vec((who.clone(), states.clone(), any::<bool>()), 0..6).prop_map(Happening::Lists),
+        2 => prop::collection::vec((who.clone(), states.clone(), any::<bool>()), 0..6).prop_map(Happening::ListsNotActive),
         1 => Just(Happening::Freezes),
         6 => (who.clone(), any::<bool>(), states).prop_map(|(w, ok, s)| Happening::Answers(w, ok, s)),
         6 => (who.clone(), 0usize..6).prop_map(|(w, o)| Happening::Ends(w, o)),
@@ -69,6 +71,11 @@ proptest! {
                     frozen = false;
                     let units = list.into_iter().map(|(who, active, has_job)| UnitStatus { has_job, ..status(NAMES[who], active) });
                     Fact::Units(units.collect())
+                }
+                Happening::ListsNotActive(list) => {
+                    let listed = list.into_iter().filter(|(_, active, _)| *active != ActiveState::Active);
+                    let units = listed.map(|(who, active, has_job)| UnitStatus { has_job, ..status(NAMES[who], active) });
+                    Fact::NotActive(units.collect())
                 }
                 Happening::Freezes => { frozen = true; Fact::Frozen }
                 Happening::Answers(who, ok, active) => {
@@ -124,7 +131,7 @@ proptest! {
                         prop_assert!(starting.len() <= 2, "more starts at once than allowed");
                     }
                     // A stop that was asked for while the start was under way.
-                    Action::Stop(_) => {}
+                    Action::Stop(_) | Action::ListAll => {}
                     Action::Emit(event) => {
                         let open = open_attempts.entry(event.unit.clone()).or_default();
                         match event.phase {
@@ -164,7 +171,7 @@ proptest! {
                             let gone = UnitStatus { load: Some(LoadState::Loaded), ..UnitStatus::gone(unit) };
                             facts.push_back(Fact::Changed(gone));
                         }
-                        Action::Emit(_) | Action::Probe { .. } => {}
+                        Action::Emit(_) | Action::Probe { .. } | Action::ListAll => {}
                     }
                 }
             }

@@ -4,6 +4,7 @@
 mod attempts;
 mod giving_up;
 mod intent;
+mod lists;
 mod lives;
 mod parents;
 mod states;
@@ -136,6 +137,11 @@ impl Harness {
         self.observe(Fact::Units(units.iter().map(|(name, active)| status(name, *active)).collect()))
     }
 
+    /// A list of those that are not up.
+    fn list_not_active(&mut self, units: &[(&str, ActiveState)]) -> Vec<String> {
+        self.observe(Fact::NotActive(units.iter().map(|(name, active)| status(name, *active)).collect()))
+    }
+
     fn goes(&mut self, name: &str, active: ActiveState) -> Vec<String> {
         self.observe(Fact::Changed(status(name, active)))
     }
@@ -211,6 +217,7 @@ fn in_words(action: &Action) -> String {
         Action::Start(Start { unit, restart: true, .. }) => format!("restart {}", short(unit.short())),
         Action::Start(Start { unit, alone: true, .. }) => format!("start {} alone", short(unit.short())),
         Action::Start(Start { unit, .. }) => format!("start {}", short(unit.short())),
+        Action::ListAll => "list all".to_owned(),
         Action::Stop(unit) => format!("stop {}", short(unit.short())),
         Action::Probe { unit, .. } => format!("ask {}", short(unit.short())),
         Action::Emit(event) => {

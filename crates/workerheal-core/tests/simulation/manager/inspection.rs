@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use workerheal_core::probe::{ProbeAnswer, ProbeResult};
 use workerheal_core::units::{
-    self, Deactivation, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence, StoppedGroup,
-    Transition, UnitFile, UnitName, UnitStatus,
+    self, Deactivation, Depth, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
+    StoppedGroup, Transition, UnitFile, UnitName, UnitStatus,
 };
 
 use super::{Manager, is_need};
@@ -27,8 +27,10 @@ impl Manager {
             .collect()
     }
 
-    pub fn list(&mut self, names: &[UnitName; UNITS]) -> Vec<UnitStatus> {
-        let loaded = self.model.units().iter().zip(names).take(FIRST_HELPER).filter(|(unit, _)| unit.is_in_memory());
+    /// The units in memory: all, or those that are not up.
+    pub fn list(&mut self, names: &[UnitName; UNITS], all: bool) -> Vec<UnitStatus> {
+        let is_listed = |unit: &Unit| unit.is_in_memory() && (all || unit.active() != ActiveState::Active);
+        let loaded = self.model.units().iter().zip(names).take(FIRST_HELPER).filter(|(unit, _)| is_listed(unit));
         let list = loaded
             .map(|(unit, name)| UnitStatus {
                 name: name.clone(),
@@ -38,7 +40,7 @@ impl Manager {
                 auto_restart: unit.is_auto_restart(),
             })
             .collect();
-        for (told, unit) in self.told_jobs.iter_mut().zip(self.model.units()) {
+        for (told, unit) in self.told_jobs.iter_mut().zip(self.model.units()).filter(|(_, unit)| is_listed(unit)) {
             *told = unit.job().map(|job| job.id).or(*told);
         }
         list
@@ -73,7 +75,7 @@ impl Manager {
         let full_name = |index: &usize| scenario::full_name(*index, &self.specs[*index]);
         let has_failed = |index: &&usize| self.model.unit(UnitId(**index)).active() == ActiveState::Failed;
         let is_socket = |index: &&usize| self.specs[**index].kind == Type::Socket;
-        Inspection {
+        let seen = Inspection {
             load: load(unit.load()),
             active,
             has_job: unit.job().is_some(),
@@ -110,6 +112,16 @@ impl Manager {
             clearable: unit.origin() != Origin::Transient && unit.load() != LoadState::NotFound,
             stop,
             said: None,
+        };
+        let Inspection { load, active, has_job, auto_restart, up_for, at, .. } = seen;
+        let state = Inspection { load, active, has_job, auto_restart, up_for, at, ..Inspection::default() };
+        match detail.depth {
+            Depth::Decision => seen,
+            Depth::Proof => {
+                let Inspection { began, conflicts, stopped_groups, .. } = seen;
+                Inspection { began, conflicts, stopped_groups, ..state }
+            }
+            Depth::Uptime => state,
         }
     }
 

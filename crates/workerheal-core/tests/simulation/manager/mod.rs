@@ -191,7 +191,7 @@ impl Manager {
             Signal::Changed { unit, active, .. } if unit.0 >= FIRST_HELPER => {
                 // Among other units only failed sockets are followed.
                 let is_socket = self.specs[unit.0].kind == Type::Socket;
-                (is_socket && active != ActiveState::Activating).then_some(Message::List)
+                (is_socket && active != ActiveState::Activating).then_some(Message::List { all: false })
             }
             Signal::Changed { unit, active, auto_restart, job } => {
                 self.told_jobs[unit.0] = job.or(self.told_jobs[unit.0]);
@@ -203,7 +203,7 @@ impl Manager {
             Signal::JobRemoved { job, unit, result, .. } => {
                 let is_told = self.told_jobs[unit.0].take_if(|told| *told == job).is_some();
                 if self.isolated.take_if(|isolated| *isolated == job).is_some() {
-                    return Some(Message::List);
+                    return Some(Message::List { all: true });
                 }
                 if self.truth[unit.0].job == Some(job) {
                     return Some(Message::Ended(unit.0, job.0, result));
@@ -219,7 +219,7 @@ impl Manager {
                 }
             }
             Signal::Reloading(true) => Some(Message::Tell(Fact::Frozen)),
-            Signal::Reloading(false) | Signal::UnitRemoved(_) => Some(Message::List),
+            Signal::Reloading(false) | Signal::UnitRemoved(_) => Some(Message::List { all: true }),
             Signal::UnitNew(_) => None,
         }
     }

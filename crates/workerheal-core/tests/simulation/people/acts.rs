@@ -226,7 +226,7 @@ impl World {
                 if self.manager.person_isolates(FIRST_HELPER) {
                     if self.alive && self.connected {
                         self.send(Message::Tell(Fact::Frozen));
-                        self.send(Message::List);
+                        self.send(Message::List { all: true });
                     }
                     self.people.after(time, now, Later::Everything);
                 }
@@ -352,7 +352,7 @@ impl World {
                     self.manager.person_stops(helper);
                 }
                 if is_in_doubt {
-                    self.send(Message::List);
+                    self.send(Message::List { all: true });
                 }
             }
             Later::Boot => self.boot()?,

@@ -105,6 +105,8 @@ impl World {
                 debug_assert_eq!(unit, PROBED);
                 self.send(Message::Probe(unit));
             }
+            Action::ListAll if self.connected => self.send(Message::List { all: true }),
+            Action::ListAll => {}
             Action::Emit(event) => {
                 self.note(|| format!("    {}: {event}", event.phase.as_str()));
                 let Some(unit) = NAMES.iter().position(|name| *name == event.unit_name()) else { return Ok(()) };
@@ -161,7 +163,7 @@ impl World {
         self.origin = self.now;
         self.alive = true;
         self.connection += 1;
-        (self.listing, self.list_again) = (false, false);
+        (self.listing, self.list_again, self.needs_all) = (false, false, false);
         self.failed_sockets.clear();
         self.laws.frozen = true;
         let chance = self.chance.fork();
@@ -178,7 +180,7 @@ impl World {
         self.note(|| "the daemon starts".to_owned());
         self.observe(Fact::StopMarker(marker))?;
         if self.connected {
-            self.send(Message::List);
+            self.send(Message::List { all: true });
         }
         Ok(())
     }
@@ -232,7 +234,7 @@ impl World {
             .map(|Reverse(mailbox)| *mailbox.message)
             .collect();
         self.connection += 1;
-        (self.listing, self.list_again) = (false, false);
+        (self.listing, self.list_again, self.needs_all) = (false, false, false);
         self.observe(Fact::Frozen)?;
         for unit in self.manager.starts_under_way() {
             self.manager.end_of_start_told(unit);
@@ -258,7 +260,7 @@ impl World {
                     self.send_at(at, Message::Probe(unit));
                 }
                 Message::Tell(_)
-                | Message::List
+                | Message::List { .. }
                 | Message::Start(_)
                 | Message::Stop(_)
                 | Message::Ended(..)
@@ -273,7 +275,7 @@ impl World {
         self.note(|| "the bus is back".to_owned());
         self.connected = true;
         if self.alive {
-            self.send(Message::List);
+            self.send(Message::List { all: true });
         }
     }
 

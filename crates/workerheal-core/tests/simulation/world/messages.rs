@@ -14,8 +14,10 @@ use crate::scenario::{Kind, SECOND};
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "each is boxed by the post")]
 pub enum Message {
-    /// To the manager.
-    List,
+    /// To the manager: a list of all units, or of those that are not up.
+    List {
+        all: bool,
+    },
     Inspect(usize, InspectionId, Detail),
     /// The next step of a start.
     Start(usize),
@@ -77,10 +79,14 @@ impl World {
         Duration::from_micros(self.chance.u64(200..2_000))
     }
 
-    pub fn send(&mut self, message: Message) {
-        if matches!(message, Message::List) && std::mem::replace(&mut self.listing, true) {
-            self.list_again = true;
-            return;
+    pub fn send(&mut self, mut message: Message) {
+        if let Message::List { all } = &mut message {
+            self.needs_all |= *all;
+            if std::mem::replace(&mut self.listing, true) {
+                self.list_again = true;
+                return;
+            }
+            *all = std::mem::take(&mut self.needs_all) || self.now >= self.all_due;
         }
         let at = self.in_turn();
         self.send_at(at, message);

@@ -26,6 +26,9 @@ pub use messages::Message;
 use messages::{Envelope, LastSignals};
 use past::self_seen;
 
+/// How often the daemon asks for a complete list.
+const ALL_EVERY: Duration = Duration::from_secs(60);
+
 pub struct World {
     pub plan: Plan,
     pub now: Duration,
@@ -44,6 +47,9 @@ pub struct World {
     /// A list was requested, and another one has to be requested after it.
     listing: bool,
     list_again: bool,
+    /// The next list has to be complete, as has the first one from this time on.
+    needs_all: bool,
+    all_due: Duration,
     connection: u32,
     written: Option<Written>,
     /// Since when the saved state is outdated.
@@ -89,6 +95,8 @@ impl World {
             connected: true,
             listing: false,
             list_again: false,
+            needs_all: false,
+            all_due: Duration::ZERO,
             connection: 0,
             written: None,
             unwritten_since: None,
@@ -166,6 +174,9 @@ impl World {
             let is_free = || may_act && !self.told(unit).paused && self.told(unit).covered;
             let stuck = self.manager.is_stuck_since(unit, self.policy.timeout).filter(|_| is_free());
             let healable = self.manager.is_healable(unit) && is_free();
+            let phase = self.healer.phase_of(&self.names[unit]);
+            let is_unfound = healable && !self.laws.frozen && matches!(phase, None | Some("resting"));
+            self.laws.found(self.now, unit, is_unfound).map_err(|breach| breach.of(unit))?;
             self.laws.stuck(self.now, unit, stuck).map_err(|breach| breach.of(unit))?;
             self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
         }
@@ -177,54 +188,76 @@ impl World {
         self.people.told(unit, self.now)
     }
 
-    /// Something has happened: the next two refreshes are made, and those after them skipped until
-    /// something happens again. A list without news leads to nothing, which is a law of its own.
+    /// Something has happened: the next two refreshes are made, and the next one whose list is complete. Those after
+    /// it are skipped until something happens again. A list without news leads to nothing, which is a law of its own.
     pub fn stir(&mut self) {
         self.refreshes = 3;
-        if self.refresh.is_none() {
+        if self.refresh.is_none_or(|at| at > self.now + 3 * SECOND) {
             self.refresh = Some(self.now + Duration::from_millis(self.chance.u64(1..3_000)));
         }
     }
 
     fn refresh_now(&mut self) {
         self.refreshes = self.refreshes.saturating_sub(1);
+        let is_asked = self.alive && self.connected;
+        // That something takes too long is seen by refreshes alone.
         let goes_on = self.manager.is_any_changing();
-        if goes_on {
-            // Only lists show that it takes too long.
+        if goes_on || (is_asked && self.now < self.all_due) {
             self.refreshes = self.refreshes.max(1);
         }
-        let wait = if self.refreshes > 1 { 3 * SECOND } else { 20 * SECOND };
+        let wait = match self.refreshes {
+            2.. => 3 * SECOND,
+            _ if goes_on => 20 * SECOND,
+            _ => self.all_due.saturating_sub(self.now).max(3 * SECOND),
+        };
         self.refresh = (self.refreshes > 0).then(|| self.now + wait);
-        if self.alive && self.connected {
-            self.send(Message::List);
+        if is_asked {
+            self.send(Message::List { all: false });
+        }
+    }
+
+    /// The manager answers with a list, as the connection to it makes that out.
+    fn list(&mut self, all: bool) {
+        self.listing = false;
+        // Since it was asked for, it has turned out that it does not suffice.
+        let suffices = all || !self.needs_all;
+        if std::mem::take(&mut self.list_again) {
+            self.send(Message::List { all: false });
+        }
+        let missed_ends = self.manager.missed_ends();
+        if all {
+            for (unit, outcome) in missed_ends {
+                self.send(Message::Finished(unit, outcome));
+            }
+        } else if !missed_ends.is_empty() {
+            // How they ended is seen in a complete list only.
+            self.send(Message::List { all: true });
+        }
+        if self.manager.is_frozen() {
+            self.needs_all = true;
+            self.send(Message::Tell(Fact::Frozen));
+            return;
+        }
+        if self.manager.reloading || !suffices {
+            return;
+        }
+        let list = self.manager.list(&self.names, all);
+        if all {
+            self.all_due = self.now + ALL_EVERY;
+            self.send(Message::Tell(Fact::Units(list)));
+        } else {
+            self.send(Message::Tell(Fact::NotActive(list)));
+        }
+        let sockets = self.manager.failed_sockets(&self.names);
+        if sockets != self.failed_sockets {
+            self.failed_sockets.clone_from(&sockets);
+            self.send(Message::Tell(Fact::FailedSockets(sockets)));
         }
     }
 
     fn deliver(&mut self, message: Message) -> Result<(), Breach> {
         match message {
-            Message::List => {
-                self.listing = false;
-                if std::mem::take(&mut self.list_again) {
-                    self.send(Message::List);
-                }
-                for (unit, outcome) in self.manager.missed_ends() {
-                    self.send(Message::Finished(unit, outcome));
-                }
-                if self.manager.is_frozen() {
-                    self.send(Message::Tell(Fact::Frozen));
-                    return Ok(());
-                }
-                if self.manager.reloading {
-                    return Ok(());
-                }
-                let list = self.manager.list(&self.names);
-                self.send(Message::Tell(Fact::Units(list)));
-                let sockets = self.manager.failed_sockets(&self.names);
-                if sockets != self.failed_sockets {
-                    self.failed_sockets.clone_from(&sockets);
-                    self.send(Message::Tell(Fact::FailedSockets(sockets)));
-                }
-            }
+            Message::List { all } => self.list(all),
             Message::Inspect(unit, id, detail) => {
                 let seen = self.manager.inspect(unit, detail, self.people.journal_gone_until > self.now);
                 match id.purpose {

@@ -46,7 +46,7 @@ pub(super) fn self_seen(seen: &workerheal_core::units::Inspection) -> String {
 
 pub(super) fn in_short(fact: &Fact) -> String {
     match fact {
-        Fact::Units(list) => {
+        Fact::Units(list) | Fact::NotActive(list) => {
             let units: Vec<String> = list
                 .iter()
                 .map(|status| format!("{}={}{}", status.name, status.active, if status.has_job { "+job" } else { "" }))
