@@ -12,6 +12,7 @@
 # make lint     formatting, clippy, documentation, dependencies
 # make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
 # make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
+# make dist-twice  the same from two clones, and whether both are the same byte for byte; takes twice as long
 # make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
 # make test-package  installs the .deb on a whole machine that boots in a container, and has it heal (as root)
 # make install  the program, its manual pages and completions; `workerheal install` then makes it a service
@@ -20,7 +21,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary dist check-dist test-package install install-files packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny macos macos-binary dist dist-twice dist-tools check-dist test-package install install-files packages
 
 # What plays it unwinds when the sandbox fails, which optimised programs do not.
 demo: packages
@@ -103,9 +104,16 @@ macos-binary:
 	packaging/macos/build.sh $(MACOS_PROFILE)
 
 # Not part of the tests: it builds everything for two targets.
-dist:
-	@tests/sandbox/install-packages.sh packaging/packages.txt
+dist: dist-tools
 	packaging/dist.sh $(ARCHS)
+
+dist-twice: dist-tools
+	packaging/dist-twice.sh $(ARCHS)
+
+dist-tools:
+	@tests/sandbox/install-packages.sh packaging/packages.txt
+	@$(CARGO) auditable --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-auditable@^0.7
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-cyclonedx@^0.5
 
 check-dist:
 	@tests/sandbox/install-packages.sh packaging/packages.txt
