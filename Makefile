@@ -14,7 +14,7 @@
 # make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
 # make dist-twice  the same from two clones, and whether both are the same byte for byte; takes twice as long
 # make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
-# make test-package  installs the .deb on a whole machine that boots in a container, and has it heal (as root)
+# make test-package  installs the .deb on whole machines that boot in a container, and has it heal (as root)
 # make install  the program, its manual pages and completions; `workerheal install` then makes it a service
 
 CARGO ?= cargo
@@ -121,6 +121,7 @@ check-dist:
 
 test-package:
 	tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / package.sh
+	tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / system.sh
 
 # Advisories need the network: a machine without it checks the rest.
 deny:
