@@ -41,17 +41,22 @@ starts() { # the program, with what emulates its processor
     esac | grep -v "^workerheal $2\$" || true
 }
 
-# cargo auditable has put a list of dependencies into a section of the program.
-names_dependencies() {
-    # objcopy knows programs of this machine's processor only.
-    # shellcheck disable=SC2046 # two numbers
-    set -- "$1" $(readelf --wide --section-headers "$1" | sed -n 's/.* \.dep-v0 *[A-Z]* *[0-9a-f]* \([0-9a-f]*\) \([0-9a-f]*\) .*/\1 \2/p')
-    python3 -c 'import json, sys, zlib
-begin, size = (int(number, 16) for number in sys.argv[2:])
-section = open(sys.argv[1], "rb").read()[begin:begin + size]
-names = {it["name"] for it in json.loads(zlib.decompress(section))["packages"]}
-missing = {"workerheal", "workerheal-core", "tokio", "zbus"} - names
-if missing: print("not in the list:", missing)' "$@"
+# Against the published schema, which comes with a library of PyPI.
+sbom_is_valid() {
+    tools=${CARGO_TARGET_DIR:-target}/check-tools
+    [ -x "$tools/bin/python" ] || python3 -m venv "$tools"
+    "$tools/bin/python" -c 'import cyclonedx' 2>/dev/null ||
+        "$tools/bin/pip" install --quiet --disable-pip-version-check 'cyclonedx-python-lib[json-validation]~=11.0'
+    "$tools/bin/python" - "$1" <<'END'
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(file.read())
+if error:
+    print(error)
+END
 }
 
 man_page() {
@@ -62,13 +67,14 @@ man_page() {
 
 units() {
     # Units and programs of others are not in the tree.
-    systemd-analyze verify --man=no --root="$1" "$1"/usr/lib/systemd/system/workerheal* 2>&1 |
-        grep -E 'workerheal' | grep -Ev 'Failed to create .* Unit sysinit.target not found|Command /bin/kill is not executable' || true
+    systemd-analyze verify --man=no --root="$1" "$1"/usr/lib/systemd/system/workerheal* 2>&1 | grep -E 'workerheal' |
+        grep -Ev 'Failed to create .* Unit sysinit.target not found|Command /bin/kill is not executable' || true
 }
 
 exposure() { # of the unit of the system: at most 2.0
-    systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/workerheal.service" >/dev/null
-    systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/workerheal-polkit.service" >/dev/null
+    for unit in workerheal workerheal-polkit; do
+        systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/$unit.service" >/dev/null
+    done
 }
 
 accounts() {
@@ -80,7 +86,8 @@ accounts() {
     for name in workerheal workerheal-operators; do
         grep -q "^$name:" "$work/root/etc/group" || echo "there is no group $name"
     done
-    grep -q '^workerheal-operators:.*:workerheal$' "$work/root/etc/group" || echo "the daemon is not among its operators"
+    grep -q '^workerheal-operators:.*:workerheal$' "$work/root/etc/group" ||
+        echo "the daemon is not among its operators"
 }
 
 catalogue() {
@@ -96,7 +103,8 @@ completions() {
     bash -c 'source "$0" && complete -p workerheal' "$1/usr/share/bash-completion/completions/workerheal" >/dev/null
     zsh -f -c 'autoload -Uz compinit && compinit -D && source "$0" && (( $+_comps[workerheal] ))' \
         "$(find "$1/usr/share/zsh" -name _workerheal)"
-    fish --no-config -c "source $1/usr/share/fish/vendor_completions.d/workerheal.fish; and complete -c workerheal" >/dev/null
+    fish=$1/usr/share/fish/vendor_completions.d/workerheal.fish
+    fish --no-config -c "source $fish; and complete -c workerheal" >/dev/null
 }
 
 rpm_lint() {
@@ -104,8 +112,10 @@ rpm_lint() {
 }
 
 check "the sums" sums
-check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh packaging/debian/*.prerm packaging/debian/*.postrm \
-    tests/*/*.sh
+check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh \
+    packaging/debian/*.prerm packaging/debian/*.postrm tests/*/*.sh
+sbom=$(find "$made" -name '*.cdx.json')
+check "the SBOM is valid" sbom_is_valid "$sbom"
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 for archive in "$made"/*.tar.gz; do
     name=$(basename "$archive" .tar.gz)
@@ -113,7 +123,7 @@ for archive in "$made"/*.tar.gz; do
     program=$work/$name/bin/workerheal
     check "$name: it needs no library" is_static "$program"
     check "$name: it starts" starts "$program" "$version"
-    check "$name: it names its dependencies" names_dependencies "$program"
+    check "$name: it names its dependencies, as the SBOM does" packaging/dependencies.py "$program" "$sbom"
 done
 for package in "$made"/*.deb; do
     name=$(basename "$package")

@@ -2,8 +2,8 @@
 # Makes the files of a release twice, from two clones in different directories, and compares them byte by byte:
 # packaging/dist-twice.sh [ARCH...], as packaging/dist.sh. What is not committed is not in the clones.
 #
-# Nothing is shared by the two but Rust and the sources of dependencies in cargo's home. The second checkout has a longer
-# path, and a target directory outside. What differs is kept in target/dist-twice, together with a list of it.
+# Nothing is shared by the two but Rust and the sources of dependencies in cargo's home. The second checkout has a
+# longer path, and a target directory outside. What differs is kept in target/dist-twice, together with a list of it.
 set -eu
 
 cd "$(dirname "$0")/.."

@@ -6,8 +6,8 @@
 # Everything is in target/dist. The same commit, compiler and tools give the same bytes, wherever the checkout is: times
 # are the commit's, or $SOURCE_DATE_EPOCH, and paths are replaced. packaging/dist-twice.sh compares two builds.
 #
-# Needs Rust, cargo-auditable, cargo-cyclonedx, and Debian's dpkg-dev, debhelper and rpm. A package format whose tools are
-# missing is left out, and said so.
+# Needs Rust, cargo-auditable, cargo-cyclonedx, and Debian's dpkg-dev, debhelper and rpm. A package format whose tools
+# are missing is left out, and said so.
 # $DIST_PROFILE is another profile of cargo than release; $DIST_OUT another directory for the result.
 set -eu
 

@@ -16,7 +16,8 @@ make_worker() { # name
 
 begun=$(date +%s)
 install_package || fail "apt does not install it"
-[ "$(workerheal --version)" = "workerheal $(dpkg-query --show --showformat='${Version}' workerheal)" ] || fail "another version"
+version=$(dpkg-query --show --showformat='${Version}' workerheal)
+[ "$(workerheal --version)" = "workerheal $version" ] || fail "another version"
 systemctl is-enabled --quiet workerheal && fail "it is enabled without being asked"
 systemctl is-active --quiet workerheal && fail "it runs without being asked"
 getent group workerheal-operators | grep -q ':workerheal$' || fail "the accounts are missing"
@@ -101,8 +102,9 @@ if has_rules; then
     systemctl restart polkit
     watch_starts
     systemctl kill --signal=KILL my-bot
-    held() { journalctl --quiet -t workerheal WORKERHEAL_PHASE=held UNIT=my-bot.service -o cat | grep -q 'no permission'; }
-    wait_for "the missing permission to be told" held
+    wait_for "the missing permission to be told" told_at_least 1 held my-bot
+    said=$(journalctl --quiet -t workerheal WORKERHEAL_PHASE=held UNIT=my-bot.service -o cat)
+    says 'no permission'
     wait_for "it to be tried again" starts_at_least 4 my-bot
     [ "$(told held my-bot)" = 1 ] || fail "it was told $(told held my-bot) times"
     said=$(workerheal --system status my-bot --json)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs workerheal as a user does, on a whole machine that has booted: a real systemd for a user who lingers, logind, and
-# a persistent journal. It is a container made of this very system, or of the one in a root directory, on a tmpfs: what
-# happens in it leaves no trace.
+# Installs workerheal as a user does, on a whole machine that has booted: a real systemd for a user who lingers, logind,
+# and a persistent journal. It is a container made of this very system, or of the one in a root directory, on a tmpfs:
+# what happens in it leaves no trace.
 #
 # usage: run.sh [PROGRAM [ROOT [SCRIPT]]]    as root; needs systemd-nspawn (Debian package systemd-container)
 #
@@ -51,7 +51,8 @@ install -m 755 "$here/$script" "$root/usr/local/bin/inside"
 install -m 644 "$here/steps.sh" "$root/usr/local/bin/steps.sh"
 
 # Releases since 2025 know no other hierarchy of cgroups.
-SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot >"$base/console" 2>&1 </dev/null &
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --boot \
+    >"$base/console" 2>&1 </dev/null &
 nspawn=$!
 tries=0
 leader=''
