@@ -120,8 +120,9 @@ check-dist:
 	packaging/check.sh $(TARGET)/dist
 
 test-package:
-	tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / package.sh
-	tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / system.sh
+	for script in readme package system; do \
+		tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / $$script.sh || exit 1; \
+	done
 
 # Advisories need the network: a machine without it checks the rest.
 deny:

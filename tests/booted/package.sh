@@ -1,6 +1,6 @@
 #!/bin/sh
-# What an administrator and users of the booted machine do with the package, see run.sh: install it, see the first
-# failure healed for a user and for the system, who may do what, upgrade, remove, purge.
+# What the administrator of the booted machine does with the package, see run.sh: install it for the system, see the
+# first failure healed, who may do what, upgrade, remove, purge.
 set -eu
 
 . "$(dirname "$0")/steps.sh"
@@ -14,7 +14,6 @@ make_worker() { # name
     printf '[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=%s\n' "${2:-multi-user.target}"
 }
 
-begun=$(date +%s)
 install_package || fail "apt does not install it"
 version=$(dpkg-query --show --showformat='${Version}' workerheal)
 [ "$(workerheal --version)" = "workerheal $version" ] || fail "another version"
@@ -22,26 +21,6 @@ systemctl is-enabled --quiet workerheal && fail "it is enabled without being ask
 systemctl is-active --quiet workerheal && fail "it runs without being asked"
 getent group workerheal-operators | grep -q ':workerheal$' || fail "the accounts are missing"
 
-# A user, with a worker of their own.
-make_user dev
-uid=$(id -u dev)
-systemctl start "user@$uid.service"
-wait_for "the user's manager" as_user dev systemctl --user is-system-running
-mkdir -p /home/dev/.config/systemd/user
-make_worker my-bot default.target >/home/dev/.config/systemd/user/my-bot.service
-chown -R dev: /home/dev
-as_user dev systemctl --user daemon-reload
-as_user dev systemctl --user enable --quiet --now my-bot
-as_user dev workerheal init my-bot >/dev/null
-said=$(as_user dev workerheal install)
-says 'watching over 1 worker'
-[ ! -e /home/dev/.config/systemd/user/workerheal.service ] || fail "the packaged unit would have done"
-as_user dev systemctl --user kill --signal=KILL my-bot
-# It is up again long before it counts as healed.
-wait_for "the user's worker to be up again" as_user dev systemctl --user is-active my-bot
-echo "package: from nothing to a healed worker in $(($(date +%s) - begun)) s"
-
-# The system's, as the administrator.
 for name in my-bot other; do make_worker $name >/etc/systemd/system/$name.service; done
 systemctl daemon-reload
 systemctl enable --quiet --now my-bot other
