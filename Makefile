@@ -14,7 +14,7 @@
 # make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
 # make dist-twice  the same from two clones, and whether both are the same byte for byte; takes twice as long
 # make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
-# make test-package  installs the .deb on whole machines that boot in a container, and has it heal (as root)
+# make test-package  installs .deb and .rpm on whole machines that boot in a container, and has it heal (as root)
 # make install  the program, its manual pages and completions; `workerheal install` then makes it a service
 
 CARGO ?= cargo
@@ -120,9 +120,11 @@ check-dist:
 	packaging/check.sh $(TARGET)/dist
 
 test-package:
+	@tests/sandbox/install-packages.sh packaging/packages.txt
 	for script in readme package system; do \
 		tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / $$script.sh || exit 1; \
 	done
+	tests/booted/run.sh $(TARGET)/dist/workerheal-*.x86_64.rpm / rpm.sh
 
 # Advisories need the network: a machine without it checks the rest.
 deny:

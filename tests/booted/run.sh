@@ -5,8 +5,8 @@
 #
 # usage: run.sh [PROGRAM [ROOT [SCRIPT]]]    as root; needs systemd-nspawn (Debian package systemd-container)
 #
-# PROGRAM may be a .deb too, which SCRIPT finds as /root/workerheal.deb. SCRIPT, in this directory, is what happens on
-# the machine: inside.sh, readme.sh, package.sh or system.sh; it finds steps.sh beside it. At the end the machine is powered off as
+# PROGRAM may be a .deb or .rpm too, which SCRIPT finds as /root/workerheal.deb or .rpm. SCRIPT, in this directory, is
+# what happens on the machine: inside.sh, readme.sh, package.sh, system.sh or rpm.sh; it finds steps.sh beside it. At the end the machine is powered off as
 # by its administrator; where SCRIPT has left a script in /root/after.sh, that then judges what is left of the machine,
 # from outside: its argument is the root directory.
 set -eu
@@ -18,7 +18,7 @@ fail() {
 
 program=$(readlink -f "${1:-target/debug/workerheal}")
 case $program in
-*.deb) [ -e "$program" ] || fail "there is no $program; make it first: make dist" ;;
+*.deb | *.rpm) [ -e "$program" ] || fail "there is no $program; make it first: make dist" ;;
 *) [ -x "$program" ] || fail "there is no $program; build it first" ;;
 esac
 [ "$(id -u)" = 0 ] || fail "a container takes root"
@@ -41,9 +41,9 @@ root=$base/root
 rm -rf "$root/run" "$root/var/log/journal" "$root/var/lib/systemd/linger"
 mkdir -p "$root/run" "$root/var/log/journal"
 case $program in
-*.deb)
+*.deb | *.rpm)
     rm -f "$root/usr/local/bin/workerheal"
-    install -m 644 "$program" "$root/root/workerheal.deb"
+    install -m 644 "$program" "$root/root/workerheal.${program##*.}"
     ;;
 *) install -m 755 "$program" "$root/usr/local/bin/workerheal" ;;
 esac
