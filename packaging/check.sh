@@ -11,6 +11,7 @@ made=$(readlink -f "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0
+version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 check() { # what, and a command that succeeds without a word
     what=$1
@@ -111,12 +112,37 @@ rpm_lint() {
     rpmlint --config packaging/rpm/rpmlint.toml "$1" 2>&1 | grep -E '(: E: |[1-9][0-9]* errors)' || true
 }
 
+# What is written by hand once more: the version, the address and who maintains it.
+recipes_agree() {
+    for place in "arch/PKGBUILD pkgver=$version" "homebrew/workerheal.rb /v$version.tar.gz" \
+        "../README.md workerheal_${version}_amd64.deb" "../README.md workerheal-$version-1.x86_64.rpm" \
+        "../README.md workerheal-$version-x86_64-unknown-linux-musl.tar.gz"; do
+        grep -qF -- "${place#* }" "packaging/${place%% *}" || echo "packaging/${place%% *} does not name ${place#* }"
+    done
+    address=$(sed -n 's/^repository = "\(https.*\)"/\1/p' Cargo.toml)
+    for recipe in arch/PKGBUILD homebrew/workerheal.rb nix/package.nix rpm/workerheal.spec debian/control \
+        debian/copyright; do
+        grep -qF "$address" "packaging/$recipe" || echo "packaging/$recipe does not name $address"
+    done
+    maintainers=$(sed -n 's/^Maintainer: //p' packaging/debian/control)
+    for recipe in arch/PKGBUILD rpm/workerheal.spec dist.sh; do
+        grep -qF "$maintainers" "packaging/$recipe" || echo "packaging/$recipe does not name $maintainers"
+    done
+}
+
+recipes_parse() { # these are run by no tool here
+    bash -n packaging/arch/PKGBUILD
+    ruby -c packaging/homebrew/workerheal.rb >/dev/null
+    for file in packaging/nix/*.nix; do nix-instantiate --option build-users-group '' --parse "$file" >/dev/null; done
+}
+
 check "the sums" sums
 check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh \
     packaging/debian/*.prerm packaging/debian/*.postrm tests/*/*.sh
 sbom=$(find "$made" -name '*.cdx.json')
 check "the SBOM is valid" sbom_is_valid "$sbom"
-version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+check "PKGBUILD, formula, flake and README name the same" recipes_agree
+check "PKGBUILD, formula and flake parse" recipes_parse
 for archive in "$made"/*.tar.gz; do
     name=$(basename "$archive" .tar.gz)
     tar --extract --file="$archive" --directory="$work"
@@ -130,7 +156,7 @@ for package in "$made"/*.deb; do
     tree=$work/$name.tree
     dpkg-deb --extract "$package" "$tree"
     check "$name: lintian" lintian --allow-root --fail-on error --display-level '>=error' --quiet "$package"
-    check "$name: manual page" man_page "$tree/usr/share/man/man1/workerheal.1.gz"
+    for page in "$tree"/usr/share/man/man?/*; do check "$name: $(basename "$page" .gz)" man_page "$page"; done
     check "$name: completions" completions "$tree"
     check "$name: units" units "$tree"
     check "$name: exposure of the system's units" exposure "$tree"
