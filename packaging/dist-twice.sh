@@ -11,10 +11,14 @@ target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-targe
 twice=$target/dist-twice
 unset CARGO_TARGET_DIR DIST_OUT
 rm -rf "$twice"
-mkdir -p "$twice/elsewhere"
+mkdir -p "$twice/a" "$twice/elsewhere"
+
+one=$twice/a/source
+other=$twice/elsewhere/another-checkout-of-workerheal
+# Of the same commit, whatever is committed meanwhile.
+for checkout in "$one" "$other"; do git clone --quiet --no-hardlinks . "$checkout"; done
 
 dist() { # the checkout, the target directory, and architectures
-    git clone --quiet --no-hardlinks . "$1"
     checkout=$1 build=$2
     shift 2
     begun=$(date +%s)
@@ -26,9 +30,8 @@ dist() { # the checkout, the target directory, and architectures
     echo "dist-twice: built in $(($(date +%s) - begun)) s"
 }
 
-mkdir "$twice/a"
-dist "$twice/a/source" "$twice/a/target" "$@"
-dist "$twice/elsewhere/another-checkout-of-workerheal" "$twice/elsewhere/built" "$@"
+dist "$one" "$twice/a/target" "$@"
+dist "$other" "$twice/elsewhere/built" "$@"
 if diff --recursive --brief "$twice/a/target/dist" "$twice/elsewhere/built/dist" >"$twice/differences"; then
     cat "$twice/a/target/dist/SHA256SUMS"
     echo "dist-twice: both are the same, byte for byte"
