@@ -33,9 +33,9 @@ const ACCOUNTS: &str = include_str!("../../packaging/sysusers.d/workerheal.conf"
 const ACCOUNTS_FILE: &str = "/etc/sysusers.d/workerheal.conf";
 /// The configuration in packaged units.
 const PACKAGED_CONFIG: &str = "/etc/workerheal/config.yaml";
-/// One of these is there if polkit knows rules: since 0.106. Older ones, as on Debian 11, could only be told to let the
-/// daemon do anything with any unit.
-const POLKIT_RULES: [&str; 2] = ["/usr/share/polkit-1/rules.d", "/etc/polkit-1/rules.d"];
+/// One of these is there if polkit knows rules: since 0.106. (Other packages bring rules, and so the directory, without.)
+/// Older ones, as on Debian 11, could only be told to let the daemon do anything with any unit.
+const POLKIT_RULES: [&str; 2] = ["/usr/share/polkit-1/rules.d/50-default.rules", "/etc/polkit-1/rules.d"];
 const NAME: &str = "workerheal.service";
 /// The directory of links of `systemctl --global enable`.
 const FOR_ALL_USERS: &str = "/etc/systemd/user";
@@ -224,7 +224,7 @@ fn is_packaged(service: &Service, scope: Scope) -> bool {
 }
 
 fn knows_rules() -> bool {
-    POLKIT_RULES.iter().any(|directory| Path::new(directory).is_dir())
+    POLKIT_RULES.iter().any(|path| Path::new(path).exists())
 }
 
 /// What the unit of the system needs besides.

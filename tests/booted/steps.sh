@@ -88,7 +88,7 @@ install_package() {
 
 # Whether polkit knows rules. It does since 0.106; before, as on Debian 11, it could not tell one unit from another.
 has_rules() {
-    [ -d /usr/share/polkit-1/rules.d ] || [ -d /etc/polkit-1/rules.d ]
+    [ -e /usr/share/polkit-1/rules.d/50-default.rules ] || [ -d /etc/polkit-1/rules.d ]
 }
 
 as_root_where_there_are_no_rules() { # as the README says
