@@ -128,6 +128,8 @@ workerheal ($version) unstable; urgency=medium
 
  -- the workerheal authors <maintainers@workerheal.invalid>  $(date --rfc-email --date="@$SOURCE_DATE_EPOCH")
 END
+    # A checkout may be older than the commit, and dpkg only replaces times that are newer.
+    find "$source" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     (
         cd "$source"
         DEB_BUILD_OPTIONS=nocheck STAGE=$source/stage CHANGELOG=$root/CHANGELOG.md CC=true \
