@@ -12,15 +12,16 @@
 # make lint     formatting, clippy, documentation, dependencies, public API
 # make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
 # make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
+# make dist-twice  the same from two clones, and whether both are the same byte for byte; takes twice as long
 # make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
-# make test-package  installs the .deb on a whole machine that boots in a container, and has it heal (as root)
+# make test-package  installs .deb and .rpm on whole machines that boot in a container, and has it heal (as root)
 # make install  the program, its manual pages and completions; `workerheal install` then makes it a service
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist check-dist test-package install install-files packages
+.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist dist-twice dist-tools check-dist test-package install install-files packages
 
 # In a profile of its own and without the surfaces, none of which it shows: both take most of the time to build.
 demo: packages
@@ -108,16 +109,27 @@ macos-binary:
 	packaging/macos/build.sh $(MACOS_PROFILE)
 
 # Not part of the tests: it builds everything for two targets.
-dist:
-	@tests/sandbox/install-packages.sh packaging/packages.txt
+dist: dist-tools
 	packaging/dist.sh $(ARCHS)
+
+dist-twice: dist-tools
+	packaging/dist-twice.sh $(ARCHS)
+
+dist-tools:
+	@tests/sandbox/install-packages.sh packaging/packages.txt
+	@$(CARGO) auditable --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-auditable@^0.7
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-cyclonedx@^0.5
 
 check-dist:
 	@tests/sandbox/install-packages.sh packaging/packages.txt
 	packaging/check.sh $(TARGET)/dist
 
 test-package:
-	tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / package.sh
+	@tests/sandbox/install-packages.sh packaging/packages.txt
+	for script in readme package system; do \
+		tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / $$script.sh || exit 1; \
+	done
+	tests/booted/run.sh $(TARGET)/dist/workerheal-*.x86_64.rpm / rpm.sh
 
 # Advisories need the network: a machine without it checks the rest.
 deny:

@@ -11,6 +11,7 @@ made=$(readlink -f "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0
+version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 check() { # what, and a command that succeeds without a word
     what=$1
@@ -41,17 +42,22 @@ starts() { # the program, with what emulates its processor
     esac | grep -v "^workerheal $2\$" || true
 }
 
-# cargo auditable has put a list of dependencies into a section of the program.
-names_dependencies() {
-    # objcopy knows programs of this machine's processor only.
-    # shellcheck disable=SC2046 # two numbers
-    set -- "$1" $(readelf --wide --section-headers "$1" | sed -n 's/.* \.dep-v0 *[A-Z]* *[0-9a-f]* \([0-9a-f]*\) \([0-9a-f]*\) .*/\1 \2/p')
-    python3 -c 'import json, sys, zlib
-begin, size = (int(number, 16) for number in sys.argv[2:])
-section = open(sys.argv[1], "rb").read()[begin:begin + size]
-names = {it["name"] for it in json.loads(zlib.decompress(section))["packages"]}
-missing = {"workerheal", "workerheal-core", "tokio", "zbus"} - names
-if missing: print("not in the list:", missing)' "$@"
+# Against the published schema, which comes with a library of PyPI.
+sbom_is_valid() {
+    tools=${CARGO_TARGET_DIR:-target}/check-tools
+    [ -x "$tools/bin/python" ] || python3 -m venv "$tools"
+    "$tools/bin/python" -c 'import cyclonedx' 2>/dev/null ||
+        "$tools/bin/pip" install --quiet --disable-pip-version-check 'cyclonedx-python-lib[json-validation]~=11.0'
+    "$tools/bin/python" - "$1" <<'END'
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(file.read())
+if error:
+    print(error)
+END
 }
 
 man_page() {
@@ -62,13 +68,14 @@ man_page() {
 
 units() {
     # Units and programs of others are not in the tree.
-    systemd-analyze verify --man=no --root="$1" "$1"/usr/lib/systemd/system/workerheal* 2>&1 |
-        grep -E 'workerheal' | grep -Ev 'Failed to create .* Unit sysinit.target not found|Command /bin/kill is not executable' || true
+    systemd-analyze verify --man=no --root="$1" "$1"/usr/lib/systemd/system/workerheal* 2>&1 | grep -E 'workerheal' |
+        grep -Ev 'Failed to create .* Unit sysinit.target not found|Command /bin/kill is not executable' || true
 }
 
 exposure() { # of the unit of the system: at most 2.0
-    systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/workerheal.service" >/dev/null
-    systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/workerheal-polkit.service" >/dev/null
+    for unit in workerheal workerheal-polkit; do
+        systemd-analyze security --offline=yes --threshold=20 "$1/usr/lib/systemd/system/$unit.service" >/dev/null
+    done
 }
 
 accounts() {
@@ -80,7 +87,8 @@ accounts() {
     for name in workerheal workerheal-operators; do
         grep -q "^$name:" "$work/root/etc/group" || echo "there is no group $name"
     done
-    grep -q '^workerheal-operators:.*:workerheal$' "$work/root/etc/group" || echo "the daemon is not among its operators"
+    grep -q '^workerheal-operators:.*:workerheal$' "$work/root/etc/group" ||
+        echo "the daemon is not among its operators"
 }
 
 catalogue() {
@@ -96,31 +104,59 @@ completions() {
     bash -c 'source "$0" && complete -p workerheal' "$1/usr/share/bash-completion/completions/workerheal" >/dev/null
     zsh -f -c 'autoload -Uz compinit && compinit -D && source "$0" && (( $+_comps[workerheal] ))' \
         "$(find "$1/usr/share/zsh" -name _workerheal)"
-    fish --no-config -c "source $1/usr/share/fish/vendor_completions.d/workerheal.fish; and complete -c workerheal" >/dev/null
+    fish=$1/usr/share/fish/vendor_completions.d/workerheal.fish
+    fish --no-config -c "source $fish; and complete -c workerheal" >/dev/null
 }
 
 rpm_lint() {
     rpmlint --config packaging/rpm/rpmlint.toml "$1" 2>&1 | grep -E '(: E: |[1-9][0-9]* errors)' || true
 }
 
+# What is written by hand once more: the version, the address and who maintains it.
+recipes_agree() {
+    for place in "arch/PKGBUILD pkgver=$version" "homebrew/workerheal.rb /v$version.tar.gz" \
+        "../README.md workerheal_${version}_amd64.deb" "../README.md workerheal-$version-1.x86_64.rpm" \
+        "../README.md workerheal-$version-x86_64-unknown-linux-musl.tar.gz"; do
+        grep -qF -- "${place#* }" "packaging/${place%% *}" || echo "packaging/${place%% *} does not name ${place#* }"
+    done
+    address=$(sed -n 's/^repository = "\(https.*\)"/\1/p' Cargo.toml)
+    for recipe in arch/PKGBUILD homebrew/workerheal.rb nix/package.nix rpm/workerheal.spec debian/control \
+        debian/copyright; do
+        grep -qF "$address" "packaging/$recipe" || echo "packaging/$recipe does not name $address"
+    done
+    maintainers=$(sed -n 's/^Maintainer: //p' packaging/debian/control)
+    for recipe in arch/PKGBUILD rpm/workerheal.spec dist.sh; do
+        grep -qF "$maintainers" "packaging/$recipe" || echo "packaging/$recipe does not name $maintainers"
+    done
+}
+
+recipes_parse() { # these are run by no tool here
+    bash -n packaging/arch/PKGBUILD
+    ruby -c packaging/homebrew/workerheal.rb >/dev/null
+    for file in packaging/nix/*.nix; do nix-instantiate --option build-users-group '' --parse "$file" >/dev/null; done
+}
+
 check "the sums" sums
-check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh packaging/debian/*.prerm packaging/debian/*.postrm \
-    tests/*/*.sh
-version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+check "shellcheck of the scripts" shellcheck --severity=warning packaging/*.sh packaging/*/*.sh \
+    packaging/debian/*.prerm packaging/debian/*.postrm tests/*/*.sh
+sbom=$(find "$made" -name '*.cdx.json')
+check "the SBOM is valid" sbom_is_valid "$sbom"
+check "PKGBUILD, formula, flake and README name the same" recipes_agree
+check "PKGBUILD, formula and flake parse" recipes_parse
 for archive in "$made"/*.tar.gz; do
     name=$(basename "$archive" .tar.gz)
     tar --extract --file="$archive" --directory="$work"
     program=$work/$name/bin/workerheal
     check "$name: it needs no library" is_static "$program"
     check "$name: it starts" starts "$program" "$version"
-    check "$name: it names its dependencies" names_dependencies "$program"
+    check "$name: it names its dependencies, as the SBOM does" packaging/dependencies.py "$program" "$sbom"
 done
 for package in "$made"/*.deb; do
     name=$(basename "$package")
     tree=$work/$name.tree
     dpkg-deb --extract "$package" "$tree"
     check "$name: lintian" lintian --allow-root --fail-on error --display-level '>=error' --quiet "$package"
-    check "$name: manual page" man_page "$tree/usr/share/man/man1/workerheal.1.gz"
+    for page in "$tree"/usr/share/man/man?/*; do check "$name: $(basename "$page" .gz)" man_page "$page"; done
     check "$name: completions" completions "$tree"
     check "$name: units" units "$tree"
     check "$name: exposure of the system's units" exposure "$tree"

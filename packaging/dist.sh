@@ -2,11 +2,12 @@
 # Makes the files of a release: packaging/dist.sh [ARCH...], of x86_64 and aarch64; without one, both.
 #
 # For each: a program that is linked statically, and of that a .deb, an .rpm and an archive, with completions, manual
-# page, units, and what else belongs to it. SHA256SUMS and a list of dependencies are beside them.
-# Everything is in target/dist. Packaging the same programs twice gives the same bytes, wherever the checkout is: times are the
-# commit's, or $SOURCE_DATE_EPOCH, and paths are replaced.
+# page, units, and what else belongs to it. SHA256SUMS and a list of dependencies (SBOM) are beside them.
+# Everything is in target/dist. The same commit, compiler and tools give the same bytes, wherever the checkout is: times
+# are the commit's, or $SOURCE_DATE_EPOCH, and paths are replaced. packaging/dist-twice.sh compares two builds.
 #
-# Needs Rust and Debian's dpkg-dev, debhelper and rpm; a format whose tools are missing is left out, and said so.
+# Needs Rust, cargo-auditable, cargo-cyclonedx, and Debian's dpkg-dev, debhelper and rpm. A package format whose tools
+# are missing is left out, and said so.
 # $DIST_PROFILE is another profile of cargo than release; $DIST_OUT another directory for the result.
 set -eu
 
@@ -16,6 +17,7 @@ profile=${DIST_PROFILE:-release}
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 out=${DIST_OUT:-$target/dist}
 work=$target/dist-work
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8 TZ=UTC
@@ -36,17 +38,20 @@ build() {
     [ -d "$(rustc --print sysroot)/lib/rustlib/$triple" ] || rustup target add "$triple"
     directory=$profile
     [ "$profile" = dev ] && directory=debug
-    # `cargo auditable` puts the list of dependencies into the program, where `cargo audit bin` and scanners read it.
-    auditable=''
-    has cargo-auditable && auditable=auditable
     # Rust brings a linker and a C library for these targets; nothing of this machine's is linked in.
     linker=CARGO_TARGET_$(echo "$triple" | tr 'a-z-' 'A-Z_')_LINKER
-    # shellcheck disable=SC2086 # no word, or one
+    # The last prefix that fits is replaced: the target directory may be inside the checkout, or elsewhere.
+    # `cargo auditable` puts the list of dependencies into the program, where `cargo audit bin` and scanners read it.
     env "$linker=rust-lld" \
-        RUSTFLAGS="--remap-path-prefix=$root=/workerheal --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
-        cargo $auditable build --locked --profile "$profile" --target "$triple" --bin workerheal
+        RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/workerheal \
+--remap-path-prefix=$target=/target" \
+        cargo auditable build --locked --profile "$profile" --target "$triple" --bin workerheal
     program=$target/$triple/$directory/workerheal
-    file "$program" | grep -Eq 'statically linked|static-pie linked' || fail "$program is not static: $(file "$program")"
+    kind=$(file "$program")
+    case $kind in
+    *'statically linked'* | *'static-pie linked'*) ;;
+    *) fail "$program is not static: $kind" ;;
+    esac
 }
 
 # Puts all files of a package where they are to be installed: $stage.
@@ -123,6 +128,8 @@ workerheal ($version) unstable; urgency=medium
 
  -- the workerheal authors <maintainers@workerheal.invalid>  $(date --rfc-email --date="@$SOURCE_DATE_EPOCH")
 END
+    # A checkout may be older than the commit, and dpkg only replaces times that are newer.
+    find "$source" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     (
         cd "$source"
         DEB_BUILD_OPTIONS=nocheck STAGE=$source/stage CHANGELOG=$root/CHANGELOG.md CC=true \
@@ -146,23 +153,21 @@ make_rpm() {
     mv "$top/RPMS/$1/workerheal-$version-1.$1.rpm" "$out"
 }
 
-# The dependencies of the program, as CycloneDX; where its tool is missing, as cargo tells them.
+# The dependencies of the program, as CycloneDX. Those of all architectures are the same.
 make_sbom() {
-    if has cargo-cyclonedx; then
-        sbom=$work/workerheal-$version.cdx.json
-        cargo cyclonedx --quiet --format json --target x86_64-unknown-linux-musl --override-filename workerheal-sbom \
-            --spec-version 1.5
-        sed "s|$root|/workerheal|g" workerheal-sbom.json >"$sbom"
-        find . -path ./target -prune -o -name workerheal-sbom.json -exec rm {} +
-    else
-        sbom=$work/workerheal-$version.dependencies.json
-        cargo metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-musl |
-            sed "s|$root|/workerheal|g; s|${CARGO_HOME:-$HOME/.cargo}|/cargo|g" >"$sbom"
-    fi
+    sbom=$work/workerheal-$version.cdx.json
+    # It writes beside the Cargo.toml of each package. With $SOURCE_DATE_EPOCH it makes up no serial number.
+    cargo cyclonedx --quiet --format json --spec-version 1.5 --target x86_64-unknown-linux-musl --no-build-deps \
+        --override-filename workerheal-sbom
+    sed "s|$root|/workerheal|g" workerheal-sbom.json >"$sbom"
+    git ls-files '*Cargo.toml' | while read -r manifest; do rm -f "${manifest%Cargo.toml}workerheal-sbom.json"; done
     cp "$sbom" "$out"
 }
 
 [ -n "$version" ] || fail "Cargo.toml names no version"
+for tool in auditable cyclonedx; do
+    has cargo-$tool || fail "cargo-$tool is missing: make dist installs it"
+done
 [ $# -gt 0 ] || set -- x86_64 aarch64
 rm -rf "$out" "$work"
 mkdir -p "$out" "$work"

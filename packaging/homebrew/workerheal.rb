@@ -13,6 +13,7 @@ class Workerheal < Formula
   def install
     system "cargo", "install", *std_cargo_args
     (man1/"workerheal.1").write Utils.safe_popen_read(bin/"workerheal", "man")
+    (man5/"workerheal.yaml.5").write Utils.safe_popen_read(bin/"workerheal", "man", "config")
     generate_completions_from_executable(bin/"workerheal", "completions")
     doc.install "config/workerheal.yaml" => "config.example.yaml"
   end

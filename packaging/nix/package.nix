@@ -1,4 +1,4 @@
-# The program, with its manual page, completions and user unit.
+# The program, with its manual pages, completions and user unit.
 { lib, stdenv, rustPlatform, installShellFiles }:
 
 rustPlatform.buildRustPackage {
@@ -12,7 +12,8 @@ rustPlatform.buildRustPackage {
   nativeBuildInputs = [ installShellFiles ];
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     $out/bin/workerheal man > workerheal.1
-    installManPage workerheal.1
+    $out/bin/workerheal man config > workerheal.yaml.5
+    installManPage workerheal.1 workerheal.yaml.5
     for shell in bash zsh fish; do
       $out/bin/workerheal completions $shell > workerheal.$shell
       installShellCompletion --cmd workerheal --$shell workerheal.$shell

@@ -1,8 +1,8 @@
 //! The file of the saved state, `state.json`.
 //!
 //! The file is replaced as a whole, by renaming, so that it is always complete, and only when the state has changed. A
-//! file of another program is set aside, never overwritten; one that cannot be read at the moment is kept, as pauses
-//! and give-ups may be in it. Its times are those of the wall clock, which may have been changed: no wait or pause
+//! file of another program is set aside, never overwritten; one that cannot be read at the moment, or that a newer
+//! version has written, is kept, as pauses and give-ups may be in it. Its times are those of the wall clock, which may have been changed: no wait or pause
 //! becomes longer because of that.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ use crate::files::paths::read_bounded;
 
 /// Identifies the file's format.
 const FORMAT: &str = "workerheal-state";
+/// To be increased with every change that an earlier version cannot read, a new key included: it then keeps the file, and
+/// heals nothing that the file may forbid.
 const VERSION: u32 = 1;
 
 /// The content of the file.
@@ -132,14 +134,14 @@ pub enum LoadOutcome {
     Known(SavedState),
     /// The content of the file is unusable, and the state is empty: the error, and the file's new path, as a sentence.
     SetAside(String),
-    /// The file cannot be read at the moment, says why: its content is unknown.
+    /// The file cannot be read at the moment, says why: its content is unknown, and it is still there.
     Unread(String),
 }
 
 /// Why the file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// It cannot be read now.
+    /// It cannot be read now, or not by this version.
     #[error("{0}")]
     Unread(String),
     /// This version cannot parse it.
@@ -166,7 +168,7 @@ impl StateFile {
         let path = self.path.clone();
         let read = blocking::within(READ_TIMEOUT, move || read_bounded(&path));
         match read.map_err(|silent| ReadError::Unread(silent.to_string()))? {
-            Ok(bytes) => parse(&bytes, clocks).map_err(|why| ReadError::Wrong(text::plain(&why))),
+            Ok(bytes) => parse(&bytes, clocks),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Ok(SavedState::default())
             }
@@ -247,22 +249,32 @@ impl StateDocument {
     }
 }
 
-fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, String> {
+fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, ReadError> {
     /// The part that identifies the format.
     #[derive(Deserialize)]
     struct Head {
         format: String,
         version: u32,
     }
+    let wrong = |why: &str| ReadError::Wrong(text::plain(why));
     let head: Head =
-        serde_json::from_slice(bytes).map_err(|error| format!("this is no state of workerheal ({error})"))?;
+        serde_json::from_slice(bytes).map_err(|error| wrong(&format!("this is no state of workerheal ({error})")))?;
     if head.format != FORMAT {
-        return Err("this is no state of workerheal".to_owned());
+        return Err(wrong("this is no state of workerheal"));
     }
-    if head.version != VERSION {
-        return Err(format!("this was written by another version of workerheal (format {})", head.version));
+    if head.version > VERSION {
+        let why = format!(
+            "a newer version of workerheal wrote it (format {}; this is {}, which reads format {VERSION}); install the \
+             newer version, or move the file away, which forgets its pauses, stops and attempts",
+            head.version,
+            env!("CARGO_PKG_VERSION"),
+        );
+        return Err(ReadError::Unread(why));
     }
-    let document: StateDocument = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if head.version < VERSION {
+        return Err(wrong(&format!("no version of workerheal has written this (format {})", head.version)));
+    }
+    let document: StateDocument = serde_json::from_slice(bytes).map_err(|error| wrong(&error.to_string()))?;
     let mut saved_state = SavedState::default();
     for written in document.pauses {
         let target = match written.target {
@@ -393,7 +405,7 @@ mod tests {
             ("{", "this is no state of workerheal"),
             ("[]", "this is no state of workerheal"),
             (r#"{"format": "other", "version": 1}"#, "this is no state of workerheal"),
-            (r#"{"format": "workerheal-state", "version": 2}"#, "another version"),
+            (r#"{"format": "workerheal-state", "version": 0}"#, "no version of workerheal"),
             (r#"{"format": "workerheal-state", "version": 1, "workers": {"../x": {}}}"#, "cannot contain"),
             (r#"{"format": "workerheal-state", "version": 1, "surprise": 1}"#, "surprise"),
         ] {
@@ -409,6 +421,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = StateFile::new(directory.path().join("state.json")).load(Clocks::at_origin());
         assert_eq!(missing, LoadOutcome::Known(SavedState::default()));
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        let text = r#"{"format": "workerheal-state", "version": 2, "surprise": []}"#;
+        fs::write(&path, text).unwrap();
+        let LoadOutcome::Unread(why) = StateFile::new(path.clone()).load(Clocks::at_origin()) else {
+            panic!("it is read")
+        };
+        assert!(why.contains("a newer version of workerheal wrote it (format 2;"), "{why}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[cfg(target_os = "linux")]

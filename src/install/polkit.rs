@@ -1,7 +1,8 @@
 //! The polkit rule that lets the daemon for units of the system, which runs as a user of its own, start what it covers.
 //!
 //! polkit asks for each start, stop, restart and reset of a unit with its name and the verb (the action
-//! `org.freedesktop.systemd1.manage-units`). The rule is made of the configuration, by a unit of root that is started
+//! `org.freedesktop.systemd1.manage-units`). Permitted are these for the units that the configuration names, and the
+//! start of a socket of the same name. The rule is made of the configuration, by a unit of root that is started
 //! with the daemon and whenever the configuration is written: `workerheal-polkit.path`.
 
 use std::fmt::Write as _;
@@ -23,7 +24,9 @@ polkit.addRule(function (action, subject) {
 "#;
 const AFTER: &str = r#"    ];
     var unit = String(action.lookup("unit")), verb = String(action.lookup("verb"));
-    var isCovered = units.some(function (pattern) { return pattern.test(unit); });
+    // A worker whose socket has failed is started after that.
+    var worker = verb === "start" ? unit.replace(/\.socket$/, ".service") : unit;
+    var isCovered = units.some(function (pattern) { return pattern.test(worker); });
     return verbs.indexOf(verb) >= 0 && isCovered ? polkit.Result.YES : polkit.Result.NO;
 });
 "#;

@@ -33,8 +33,9 @@ const ACCOUNTS: &str = include_str!("../../packaging/sysusers.d/workerheal.conf"
 const ACCOUNTS_FILE: &str = "/etc/sysusers.d/workerheal.conf";
 /// The configuration in packaged units.
 const PACKAGED_CONFIG: &str = "/etc/workerheal/config.yaml";
-/// Either directory is there if polkit is.
-const POLKIT: [&str; 2] = ["/etc/polkit-1", "/usr/share/polkit-1"];
+/// One of these is there if polkit knows rules: since 0.106. (Other packages bring rules, and so the directory, without.)
+/// Older ones, as on Debian 11, could only be told to let the daemon do anything with any unit.
+const POLKIT_RULES: [&str; 2] = ["/usr/share/polkit-1/rules.d/50-default.rules", "/etc/polkit-1/rules.d"];
 const NAME: &str = "workerheal.service";
 /// The directory of links of `systemctl --global enable`.
 const FOR_ALL_USERS: &str = "/etc/systemd/user";
@@ -187,12 +188,13 @@ impl Host for ServiceUnit {
     async fn hint(&self) -> Option<String> {
         if self.scope == Scope::System {
             return Some(
-                if has_polkit() {
+                if knows_rules() {
                     "members of the group workerheal may read what it knows, and of workerheal-operators also heal, \
                      stop and pause"
                 } else {
-                    "there is no polkit, which would let it start units; install that (on Debian the package \
-                     polkitd), and run this again"
+                    "there is no polkit 0.106 or later, which would let it start units: install that (on Debian 12 or \
+                     later the package polkitd) and run this again, or let it run as root, with [Service] and \
+                     User=root in `systemctl edit workerheal`"
                 }
                 .to_owned(),
             );
@@ -221,8 +223,8 @@ fn is_packaged(service: &Service, scope: Scope) -> bool {
     !service.file.exists() && fs::read_to_string(packaged).is_ok_and(|text| text == service.text)
 }
 
-fn has_polkit() -> bool {
-    POLKIT.iter().any(|directory| Path::new(directory).is_dir())
+fn knows_rules() -> bool {
+    POLKIT_RULES.iter().any(|path| Path::new(path).exists())
 }
 
 /// What the unit of the system needs besides.
@@ -240,7 +242,7 @@ fn further_files(
         (units.join("workerheal-polkit.service"), text(POLKIT_SERVICE, program, arguments)),
         (units.join("workerheal-polkit.path"), POLKIT_PATH.replace(PACKAGED_CONFIG, &watched)),
     ];
-    if has_polkit() {
+    if knows_rules() {
         let config = read_config(&config, options.config.is_some()).map_err(crate::setup::SetupError::from)?;
         files.push((PathBuf::from(polkit::RULE_FILE), polkit::rule(&config.selector)));
     }

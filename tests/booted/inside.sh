@@ -2,35 +2,13 @@
 # What a user of the booted machine does: see run.sh.
 set -eu
 
-fail() {
-    echo "booted: $*" >&2
-    exit 1
+. "$(dirname "$0")/steps.sh"
+
+as_dev() {
+    as_user dev "$@"
 }
 
-wait_for() { # what, and a test that becomes true
-    what=$1 tries=0
-    shift
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || fail "waited in vain for $what"
-        sleep 0.1
-    done
-}
-
-as_dev() { # as the user, in a fresh login
-    setpriv --reuid=dev --regid=dev --init-groups -- env -i HOME=/home/dev USER=dev LOGNAME=dev LANG=C.UTF-8 \
-        PATH=/usr/local/bin:/usr/bin:/bin XDG_RUNTIME_DIR=/run/user/$uid "$@"
-}
-
-says() { # a word that the last command has to have said
-    case $said in
-    *"$1"*) ;;
-    *) fail "it does not say \"$1\": $said" ;;
-    esac
-}
-
-userdel --remove dev 2>/dev/null || true
-useradd --create-home dev
+make_user dev
 uid=$(id -u dev)
 # A session without lingering, first.
 systemctl start user@$uid.service

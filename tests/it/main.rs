@@ -41,4 +41,5 @@ mod shared;
 mod states;
 #[cfg(feature = "top")]
 mod top;
+mod upgrade;
 mod whose;

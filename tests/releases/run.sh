@@ -5,8 +5,8 @@
 #
 # usage: run.sh TARGET [RELEASE...]    as root; TARGET is cargo's target directory
 #
-# Where `make dist` has left a .deb in TARGET/dist, that is installed too (tests/booted/package.sh), but for Debian 11,
-# whose polkit does not know the rules that the daemon for units of the system needs.
+# Where `make dist` has left a .deb in TARGET/dist, that is installed too, and works as the system's service
+# (tests/booted/readme.sh, package.sh and system.sh); on Debian 11, whose polkit knows no rules, as root.
 #
 # Root directories and the logs of the runs are kept in TARGET/releases: remove a root to have a new one made.
 # RELEASES_DEADLINE: seconds after which a set of tests has failed. WORKERHEAL_SEED repeats a run of the model.
@@ -58,9 +58,11 @@ make_root() {
     mv "$root.new" "$root"
 }
 
-needs_polkit() { # in a root that was made before the package was tried there
-    [ -e "$kept/$1/usr/lib/polkit-1/polkitd" ] || chroot "$kept/$1" \
-        sh -c 'apt-get update && apt-get install --yes --no-install-recommends polkitd' >>"$kept/$1.log" 2>&1 ||
+needs_polkit() { # in a root that was made before the package was tried there; a mirror may be of some weeks ago
+    name=polkitd
+    [ "$1" != bullseye ] || name=policykit-1
+    [ -e "$kept/$1/usr/share/polkit-1" ] || chroot "$kept/$1" sh -c 'apt-get -o Acquire::Check-Valid-Until=false update &&
+        apt-get install --yes --no-install-recommends "$0"' $name >>"$kept/$1.log" 2>&1 ||
         fail "polkit cannot be had in $1: $kept/$1.log"
 }
 
@@ -87,8 +89,8 @@ run() { # a name for the log, and a command
 
 status=0
 package=$(find "$target/dist" -name 'workerheal_*_amd64.deb' 2>/dev/null || true)
-table='| release | systemd | install | package | reports | cases | agreement |
-| --- | --- | --- | --- | --- | --- | --- |'
+table='| release | systemd | install | readme | package | system | reports | cases | agreement |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |'
 for release in "$@"; do
     make_root "$release"
     systemd=$(chroot "$kept/$release" systemctl --version | sed -n '1s/.*(\(.*\))/\1/p')
@@ -97,11 +99,14 @@ for release in "$@"; do
     run install tests/booted/run.sh "$target/$triple/debug/workerheal" "$kept/$release"
     row="$row | $result"
     result=-
-    if [ -n "$package" ] && [ "$release" != bullseye ]; then
+    if [ -n "$package" ]; then
         needs_polkit "$release"
-        run package tests/booted/run.sh "$package" "$kept/$release" package.sh
     fi
-    row="$row | $result"
+    for script in readme package system; do
+        result=-
+        [ -z "$package" ] || run $script tests/booted/run.sh "$package" "$kept/$release" $script.sh
+        row="$row | $result"
+    done
     for test in reports shared agreement; do
         run $test "$here/stage.sh" "$kept/$release" "$target/$triple/debug" "$(binary it)" $test::
         row="$row | $result"

@@ -156,6 +156,20 @@ fn a_worker_whose_socket_has_failed_is_unreachable_and_healed_with_its_socket() 
     is_reached(&world);
 }
 
+/// The same of a worker that may not be started again so soon: it is stopped for the socket, and must not stay so.
+#[test]
+fn a_worker_whose_socket_has_failed_is_healed_although_its_start_limit_is_reached() {
+    let world = world_with_a_failed_socket();
+    world.control(&["reset-failed", "app-web.service"]);
+    for verb in ["start", "restart", "restart"] {
+        world.control(&[verb, "app-web.service"]);
+    }
+    let mut events = world.start_daemon();
+    events.wait("healed", "app-web");
+    told_none_of(&world, "app-web", &["stopped"]);
+    is_reached(&world);
+}
+
 /// The same where both have failed.
 #[test]
 fn a_worker_that_failed_together_with_its_socket_is_healed_together_with_it() {

@@ -57,6 +57,7 @@ impl Isolation {
 
     /// Records the end of a job. Returns whether that was the last one of an isolation.
     pub fn job_ended(&mut self, path: &str) -> bool {
+        self.recent.retain(|(_, job)| job != path);
         self.jobs.remove(path).is_some() && self.jobs.is_empty()
     }
 
@@ -91,6 +92,16 @@ mod tests {
         assert!(!isolation.job_ended("2") && !isolation.job_ended("1") && isolation.is_under_way());
         assert!(isolation.job_ended("3"));
         assert!(!isolation.is_under_way());
+    }
+
+    #[test]
+    fn a_job_that_has_ended_before_the_target_was_queued_does_not_prolong_it() {
+        let now = Instant::now();
+        let mut isolation = Isolation::default();
+        isolation.queued("1".into(), "a.service", now);
+        assert!(!isolation.job_ended("1"));
+        isolation.queued("2".into(), "only.target", now);
+        assert!(isolation.job_ended("2"));
     }
 
     #[test]

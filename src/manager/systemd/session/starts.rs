@@ -77,7 +77,8 @@ impl Starting {
     /// The next step after its job has ended with this result, if there is one.
     pub fn next(mut self, result: &str) -> Result<Self, Self> {
         match self.step {
-            Step::Stop if result == "done" => self.step = Step::Start,
+            // It is down now: a start that the start limit refuses would leave it so.
+            Step::Stop if result == "done" => (self.step, self.began) = (Step::Start, false),
             Step::Start if result == "failed" && !self.began && self.start.clearable => self.step = Step::StartCleared,
             Step::Stop | Step::Start | Step::StartCleared => return Err(self),
         }

@@ -24,8 +24,9 @@ fn of_one_that_was_down_and_is_not_in_it_a_complete_list_says_whether_it_is_up_o
         harness.list(&[("queue", ActiveState::Activating)]);
         assert_eq!(harness.list_not_active(&[]), ["list all"]);
         let rest: &[_] = if is_gone { &[] } else { &[("queue", ActiveState::Active)] };
-        harness.list(rest);
-        assert_eq!(harness.healer.counts().workers, usize::from(!is_gone));
+        let told = harness.list(rest);
+        // Why it is gone, an inspection shows.
+        assert_eq!(told.iter().any(|it| it.starts_with("look at queue")), is_gone, "{told:?}");
         assert!(harness.list_not_active(&[]).is_empty(), "it is known now");
     }
 }
