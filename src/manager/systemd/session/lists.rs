@@ -32,6 +32,7 @@ pub(super) enum Extent {
 
 /// What is requested, and what is to be requested next.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 pub(super) struct Lists {
     pending: bool,
     /// Another one was requested while one is pending.

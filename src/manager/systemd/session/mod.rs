@@ -78,7 +78,6 @@ impl Call {
 }
 
 /// The state that lasts as long as one connection.
-#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Following {
     connection: Connection,
     /// Whether it is the manager's private socket.
