@@ -79,7 +79,7 @@ fn pauses_attempts_give_ups_stops_and_the_configuration_of_0_1_are_in_force() {
     let wait = Duration::from_millis(worker(WAITING)["retry_in_ms"].as_u64().unwrap());
     assert!(wait > Duration::from_secs(200) && wait <= Duration::from_secs(300), "{workers:#}");
     assert_eq!(worker(STOPPED)["phase"], "stopped", "{workers:#}");
-    let pauses = common::Ran::of(&mut world.command_line(&["status"])).out;
+    let pauses = crate::common::Ran::of(&mut world.command_line(&["status"])).out;
     assert!(pauses.contains("myapp") && pauses.contains("mail"), "{pauses}");
 
     // What was paused is healed once that is resumed.
