@@ -1,5 +1,7 @@
 //! How news and keys change the model.
 
+mod measured;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -205,7 +207,7 @@ fn only_what_runs_and_is_seen_is_measured() {
     let mut model = model();
     assert_eq!(model.to_measure(), Some(QUEUE));
     let usage = Usage { pid: Some(42), ..Usage::default() };
-    model.measure(QUEUE.into(), usage, Instant::now());
+    model.measure(QUEUE, usage, Instant::now());
     assert_eq!(model.usage().unwrap().words(), "PID 42");
     letters(&mut model, "e");
     assert_eq!(model.to_measure(), None, "its details are hidden");
