@@ -21,6 +21,9 @@ use crate::core::selector::{Worker, display_name};
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 
+/// Maximum number of units in one `GET /v1/usage`.
+pub const MAX_USAGE_UNITS: usize = 200;
+
 /// `GET /v1/status`: the daemon's status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonStatus {

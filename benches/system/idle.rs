@@ -55,7 +55,7 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
         for (who, scheduling) in
             [("workerheal", Scheduling::Packaged), ("workerheal, default scheduling", Scheduling::Default)]
         {
-            stage.schedule(scheduling)?;
+            stage.schedule(scheduling);
             let healer = stage.start_healer(DEFAULTS)?;
             sleep(SETTLES).await;
             let woken = wake_ups(healer)?;

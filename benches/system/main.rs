@@ -74,6 +74,7 @@ pub struct Sizes(Vec<usize>);
 
 impl Sizes {
     /// Whether this one is to be measured.
+    #[must_use]
     pub fn include(&self, size: usize) -> bool {
         self.0.is_empty() || self.0.contains(&size)
     }

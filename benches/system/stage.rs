@@ -131,7 +131,7 @@ impl Stage {
     }
 
     /// Lets workerheal's unit share the processors in this way from its next start on.
-    pub fn schedule(&self, scheduling: Scheduling) -> anyhow::Result<()> {
+    pub fn schedule(&self, scheduling: Scheduling) {
         let drop_in = ".config/systemd/user/workerheal.service.d/scheduling.conf";
         let text = match scheduling {
             Scheduling::Packaged => "",
@@ -139,7 +139,6 @@ impl Stage {
         };
         self.sandbox.write_file(drop_in, text);
         self.sandbox.daemon_reload();
-        Ok(())
     }
 
     /// Starts workerheal by its packaged unit, with a configuration. It remembers nothing.

@@ -84,7 +84,7 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
                     seen.push(storm(&stage, &mut client, size, false).await?);
                     continue;
                 };
-                stage.schedule(scheduling)?;
+                stage.schedule(scheduling);
                 stage.start_healer(DEFAULTS)?;
                 seen.push(storm(&stage, &mut client, size, true).await?);
                 check_attempts(&stage, size).await?;

@@ -261,7 +261,7 @@ impl DaemonClient {
         Ok(Events::new(self.messages(response)))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DaemonError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DaemonError> {
         let response = self.call(Method::GET, path, Bytes::new()).await?;
         self.read(&self.body(response).await?)
     }

@@ -15,6 +15,7 @@ mod sse;
 pub mod standalone;
 mod stop;
 mod stream;
+mod usage;
 
 use std::panic::resume_unwind;
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Daemon;
 use crate::checkout;
-use crate::core::healer::Located;
+use crate::core::healer::{Fact, Located};
 use crate::core::units::{Location, UnitName, UnitStatus};
 use crate::manager::{ServiceManager, directory_is_gone};
 
@@ -137,6 +137,15 @@ impl Locator {
 }
 
 impl<M: ServiceManager> Daemon<M> {
+    /// Passes on what a round has found.
+    pub(super) fn round_ended(&mut self, seen: &BTreeMap<PathBuf, bool>) {
+        let changes = self.locator.changes(seen);
+        if !changes.is_empty() {
+            self.observe(Fact::Located(changes));
+        }
+        self.locator.round_ended();
+    }
+
     /// Looks up the locations of new units.
     pub(super) fn locate_newcomers(&mut self) {
         let units = self.healer.take_unlocated();

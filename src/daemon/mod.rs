@@ -126,11 +126,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 Err(_) => continue,
             },
             Some(seen) = daemon.locator.round.join_next() => {
-                let changes = seen.map(|seen| daemon.locator.changes(&seen)).unwrap_or_default();
-                if !changes.is_empty() {
-                    daemon.observe(Fact::Located(changes));
-                }
-                daemon.locator.round_ended();
+                daemon.round_ended(&seen.unwrap_or_default());
                 continue;
             }
             Some(answer) = daemon.probes.join_next() => match answer {

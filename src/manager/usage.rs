@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::event::milliseconds;
 
-/// What a worker takes of the machine now: the answer to `GET /v1/workers/UNIT/usage`. What the service manager does
-/// not know is left out.
+/// What a worker takes of the machine now: the answer to `GET /v1/workers/UNIT/usage`, and for each unit in that to
+/// `GET /v1/usage?units=UNIT,UNIT`. What the service manager does not know is left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// The id of its main process.

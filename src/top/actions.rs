@@ -1,5 +1,6 @@
 //! Actions of the user, performed by the daemon in the background, and their results.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
@@ -28,6 +29,8 @@ pub(super) enum Done {
     Explained(Answer),
     /// What a unit takes of the machine, and when it was asked; `None` if that is unknown.
     Measured(UnitName, Option<Usage>, Instant),
+    /// What these units take of the machine, and when it was asked; `None` if the daemon did not answer.
+    MeasuredList(Vec<String>, Option<BTreeMap<String, Usage>>, Instant),
     /// The log of a unit was opened.
     Opened(UnitName, Result<Log, String>),
 }
@@ -121,6 +124,19 @@ impl Actions {
             let usage = async { DaemonClient::connect(&options).await?.usage(unit.short()).await }.await;
             // An earlier daemon does not know the question, and others have failed by the next one.
             Done::Measured(unit, usage.ok(), Instant::now())
+        });
+    }
+
+    /// Asks for all units in one call.
+    pub fn measure_list(&mut self, units: Vec<String>) {
+        let options = self.options.clone();
+        self.tasks.spawn(async move {
+            let usages = match async { DaemonClient::connect(&options).await?.usages(&units).await }.await {
+                // An earlier daemon does not know the question: it knows nothing of any unit.
+                Err(DaemonError::Refused { .. }) => Some(BTreeMap::new()),
+                usages => usages.ok(),
+            };
+            Done::MeasuredList(units, usages, Instant::now())
         });
     }
 

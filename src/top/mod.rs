@@ -6,10 +6,12 @@
 
 mod actions;
 mod keys;
+mod measured;
 mod menu;
 mod model;
 mod mouse;
 mod rows;
+mod schedule;
 mod sync;
 mod terminal;
 mod timeline;
@@ -36,6 +38,7 @@ use crate::setup::Options;
 use actions::{Actions, Done};
 use keys::Effect;
 use model::{Model, Tone};
+use schedule::Schedule;
 use sync::News;
 use view::{Clock, Palette};
 
@@ -47,6 +50,8 @@ const REDRAW_MARGIN: Duration = Duration::from_millis(2);
 const EXPLAIN_DELAY: Duration = Duration::from_millis(150);
 /// How often the selected worker's use of the machine is asked for.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
+/// How often that of all visible workers is asked for.
+const MEASURE_LIST_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the kernel may take to stop this process.
 const STOP_TIMEOUT: Duration = Duration::from_millis(100);
 /// Maximum number of unprocessed news from the daemon.
@@ -87,7 +92,12 @@ pub async fn run(options: &Options, colored: bool) -> io::Result<()> {
                 // The terminal is gone.
                 Some(Err(_)) | None => return Ok(()),
             },
-            () = app.changed() => {}
+            is_changed = app.changed() => {
+                if !is_changed {
+                    app.plan_measurements();
+                    continue;
+                }
+            }
             () = reached(draw_at) => {
                 app.draw(&mut screen)?;
                 continue;
@@ -117,10 +127,9 @@ struct App {
     /// The worker whose explanation was requested, and when to request the next.
     asked: Option<WorkerReport>,
     ask_at: Option<Instant>,
-    /// When the selected worker was last measured, when it is next, and whether that is under way.
-    measured: Option<Instant>,
-    measure_at: Option<Instant>,
-    measuring: bool,
+    /// When the selected worker is measured, and when all visible ones are.
+    selected_measured: Schedule,
+    list_measured: Schedule,
     draw_at: Option<Instant>,
     drawn: Option<Instant>,
     daemon: JoinSet<()>,
@@ -141,9 +150,8 @@ impl App {
             log: None,
             asked: None,
             ask_at: None,
-            measured: None,
-            measure_at: None,
-            measuring: false,
+            selected_measured: Schedule::default(),
+            list_measured: Schedule::default(),
             draw_at: Some(Instant::now()),
             drawn: None,
             daemon,
@@ -181,11 +189,11 @@ impl App {
         }
     }
 
-    /// Waits until something has changed the model.
-    async fn changed(&mut self) {
+    /// Waits until something has happened, and returns whether the screen may have changed.
+    async fn changed(&mut self) -> bool {
         tokio::select! {
             Some(news) = self.news.recv() => self.hear(news),
-            done = self.actions.next() => self.done(done),
+            done = self.actions.next() => return self.done(done),
             // The task only ends with a panic, which is passed on.
             Some(Err(ended)) = self.daemon.join_next() => {
                 if let Ok(panic) = ended.try_into_panic() {
@@ -198,15 +206,27 @@ impl App {
                 if let Some(worker) = &self.asked {
                     self.actions.explain(worker.unit.clone());
                 }
+                return false;
             }
-            () = reached(self.measure_at) => {
-                (self.measure_at, self.measured) = (None, Some(Instant::now()));
+            () = reached(self.selected_measured.next()) => {
+                self.selected_measured.cancel();
                 if let Some(unit) = self.model.to_measure() {
-                    self.measuring = true;
+                    self.selected_measured.ask(Instant::now());
                     self.actions.measure(unit.to_owned());
                 }
+                return false;
+            }
+            () = reached(self.list_measured.next()) => {
+                self.list_measured.cancel();
+                let units = self.model.to_measure_in_list();
+                if !units.is_empty() {
+                    self.list_measured.ask(Instant::now());
+                    self.actions.measure_list(units);
+                }
+                return false;
             }
         }
+        true
     }
 
     fn hear(&mut self, news: News) {
@@ -223,7 +243,8 @@ impl App {
         }
     }
 
-    fn done(&mut self, done: Done) {
+    /// Takes in the result of an action, and returns whether the screen may have changed.
+    fn done(&mut self, done: Done) -> bool {
         match done {
             Done::Told(tone, text) => {
                 self.model.tell(tone, text, SystemTime::now());
@@ -232,20 +253,23 @@ impl App {
             }
             Done::Explained(answer) => self.model.explained = Some(answer),
             Done::Measured(unit, usage, at) => {
-                self.measuring = false;
-                if let Some(usage) = usage {
-                    self.model.measure(unit, usage, at);
-                }
+                self.selected_measured.answered();
+                return usage.is_some_and(|usage| self.model.measure(unit.short(), usage, at));
+            }
+            Done::MeasuredList(units, usages, at) => {
+                self.list_measured.answered();
+                return usages.is_some_and(|usages| self.model.measure_list(&units, &usages, at));
             }
             Done::Opened(unit, log) => {
                 // The pane may have been closed in the meantime.
-                let Some(pane) = self.model.log.as_mut().filter(|pane| pane.unit == unit) else { return };
+                let Some(pane) = self.model.log.as_mut().filter(|pane| pane.unit == unit) else { return false };
                 match log {
                     Ok(log) => self.log = Some(log),
                     Err(why) => pane.error = Some(why),
                 }
             }
         }
+        true
     }
 
     fn read(&mut self, line: Result<LogLine, String>) {
@@ -260,7 +284,7 @@ impl App {
         }
     }
 
-    /// Redraws if needed, and requests a missing explanation and the next measurement.
+    /// Redraws if needed, and requests a missing explanation.
     fn draw_soon(&mut self) {
         if self.model.log.is_none() {
             self.log = None;
@@ -270,14 +294,25 @@ impl App {
             self.asked = question;
             self.ask_at = Some(Instant::now() + EXPLAIN_DELAY);
         }
-        if self.model.to_measure().is_none() {
-            self.measure_at = None;
-        } else if self.measure_at.is_none() && !self.measuring {
-            let rested = Instant::now() + EXPLAIN_DELAY;
-            self.measure_at = Some(self.measured.map_or(rested, |last| rested.max(last + MEASURE_INTERVAL)));
-        }
         let soonest = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_INTERVAL);
         self.draw_at = Some(self.draw_at.map_or(soonest, |at| at.min(soonest)));
+    }
+
+    /// Plans to measure what is visible.
+    fn plan_measurements(&mut self) {
+        let now = Instant::now();
+        if self.model.to_measure().is_none() {
+            self.selected_measured.cancel();
+        } else {
+            self.selected_measured.plan(now, EXPLAIN_DELAY, MEASURE_INTERVAL);
+        }
+        if self.model.to_measure_in_list().is_empty() {
+            self.list_measured.cancel();
+        } else {
+            let lacks = self.model.lacks_measurements();
+            let interval = if lacks { MEASURE_INTERVAL } else { MEASURE_LIST_INTERVAL };
+            self.list_measured.plan(now, EXPLAIN_DELAY, interval);
+        }
     }
 
     fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
@@ -292,6 +327,7 @@ impl App {
         self.drawn = Some(drawn);
         let next = clock.next().map(|next| next.duration_since(now).unwrap_or_default());
         self.draw_at = next.map(|next| drawn + next + REDRAW_MARGIN);
+        self.plan_measurements();
         Ok(())
     }
 }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ratatui::layout::Rect;
 
+use super::measured::has_processes;
 use super::menu::{PauseMenu, Question};
 use super::rows::{Order, Row, Shown, is_ill, rows};
 use super::timeline::History;
-use super::usage::Measurement;
+use super::usage::{Measurement, Measurements};
 use crate::api::{DaemonStatus, Explained, PauseKind, PauseReport};
 use crate::core::event::Event;
-use crate::core::report::{Stage, WorkerReport};
+use crate::core::report::WorkerReport;
 use crate::core::units::UnitName;
 use crate::manager::Usage;
 use crate::manager::log::LogLine;
@@ -126,8 +127,9 @@ pub(super) struct Model {
     /// Where the rows of the list and the pane were drawn last.
     pub list_at: Rect,
     pub pane_at: Rect,
-    /// The last measurement of a worker.
-    measured: Option<Measurement>,
+    /// Whether the screen has room for what each visible worker takes of the machine.
+    pub measures_list: bool,
+    pub(super) measured: Measurements,
     /// The time from which on no event is missing.
     known_from: Option<SystemTime>,
     gap: bool,
@@ -156,7 +158,8 @@ impl Model {
             scroll_end: 0,
             list_at: Rect::ZERO,
             pane_at: Rect::ZERO,
-            measured: None,
+            measures_list: false,
+            measured: Measurements::default(),
             known_from: None,
             gap: false,
         }
@@ -182,6 +185,7 @@ impl Model {
             let history = self.histories.entry(worker.unit.clone()).or_default();
             history.report(worker, snapshot.at, self.known_from);
         }
+        self.forget_ended_runs(&snapshot.workers);
         self.histories.retain(|unit, _| snapshot.workers.iter().any(|worker| worker.unit == *unit));
         self.snapshot = Some(snapshot);
         self.keep_selection();
@@ -287,19 +291,19 @@ impl Model {
     /// processes.
     pub fn to_measure(&self) -> Option<&UnitName> {
         let worker = self.selected().filter(|_| self.daemon == DaemonLink::Up && self.pane == Pane::None)?;
-        let runs = matches!(worker.phase, Stage::Up | Stage::Proving | Stage::Starting | Stage::Changing);
-        runs.then_some(&worker.unit)
+        has_processes(worker).then_some(&worker.unit)
     }
 
-    /// Takes in a measurement.
-    pub fn measure(&mut self, unit: UnitName, usage: Usage, at: Instant) {
-        self.measured = Some(Measurement::after(self.measured.as_ref(), unit, usage, at));
+    /// Takes in a measurement, and returns whether a visible text has changed.
+    pub fn measure(&mut self, unit: &str, usage: Usage, at: Instant) -> bool {
+        let is_changed = self.measured.add(unit, usage, at);
+        self.forget_hidden();
+        is_changed
     }
 
     /// What the selected worker takes of the machine, if known.
     pub fn usage(&self) -> Option<&Measurement> {
-        let unit = self.to_measure()?;
-        self.measured.as_ref().filter(|measured| measured.unit == *unit)
+        self.measured.get(self.to_measure()?.short())
     }
 
     /// When the worker's next attempt is made, or its pause ends.

@@ -1,5 +1,7 @@
 //! How news and keys change the model.
 
+mod measured;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -206,7 +208,7 @@ fn only_what_runs_and_is_seen_is_measured() {
     let mut model = model();
     assert_eq!(model.to_measure().map(UnitName::short), Some(QUEUE));
     let usage = Usage { pid: Some(42), ..Usage::default() };
-    model.measure(UnitName::parse(QUEUE).unwrap(), usage, Instant::now());
+    model.measure(QUEUE, usage, Instant::now());
     assert_eq!(model.usage().unwrap().words(), "PID 42");
     letters(&mut model, "e");
     assert_eq!(model.to_measure(), None, "its details are hidden");

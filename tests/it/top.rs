@@ -225,6 +225,21 @@ fn a_worker_is_selected_with_the_mouse_and_what_it_takes_is_seen() {
 }
 
 #[test]
+fn a_wide_list_tells_what_each_worker_that_is_up_takes() {
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
+    let terminal = Terminal::with_top(&world, 170, 40);
+    terminal.wait_for_line(&["TRIES", "PID", "MEM", "CPU", "UP FOR, OR WHY"]);
+    // The other one is selected, as it is the first.
+    terminal.wait_for_line(&["▸ myapp/queue", "◐ waiting"]);
+    let pid = || world.show("lerd-vite-shop.service", "MainPID");
+    terminal.wait_for_line(&["  shop/vite", "● up", &format!(" {} ", pid()), "<1m"]);
+    world.control(&["restart", VITE]);
+    terminal.wait_for_line(&["  shop/vite", "● up", &format!(" {} ", pid())]);
+    terminal.tmux(&["resize-window", "-x", "159", "-y", "40"]);
+    terminal.wait_for("list without the columns", |screen| screen.contains("shop/vite") && !screen.contains("MEM"));
+}
+
+#[test]
 fn workers_are_filtered_and_sorted_and_the_screen_can_be_resized() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);

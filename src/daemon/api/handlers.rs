@@ -1,5 +1,6 @@
 //! The handlers of the API: read the request, ask the loop, write the response.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,9 @@ use super::event_buffer::EventFilter;
 use super::groups::OPERATORS;
 use super::state::{ApiState, Shared};
 use super::{counts, heal, stop};
-use crate::api::{DaemonStatus, Explained, HealRequest, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest};
+use crate::api::{
+    DaemonStatus, Explained, HealRequest, MAX_USAGE_UNITS, PauseRequest, Paused, ResumeRequest, StopReport, StopRequest,
+};
 use crate::core::event::UnhealthyWorker;
 use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
@@ -45,6 +48,7 @@ pub(super) fn router<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router {
         .route("/v1/workers", get(workers::<M>))
         .route("/v1/workers/{unit}/explain", get(explain::<M>))
         .route("/v1/workers/{unit}/usage", get(usage::<M>))
+        .route("/v1/usage", get(usages::<M>))
         .route("/v1/unhealthy", get(unhealthy::<M>))
         .route("/v1/events", get(events::<M>))
         .route("/v1/heal", post(heal::<M>))
@@ -123,6 +127,27 @@ async fn named<M: ServiceManager>(
 async fn usage<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) -> Result<Json<Usage>, Rejection> {
     let (_, unit, _) = named(&state, path).await?;
     Ok(Json(state.manager.usage(&unit).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsageQuery {
+    units: String,
+}
+
+/// Units that are no covered workers are left out, as they may be gone since the client has listed them.
+async fn usages<M: ServiceManager>(
+    State(state): Shared<M>,
+    query: Result<Query<UsageQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<BTreeMap<String, Usage>>, Rejection> {
+    let Query(query) = query.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let names: Vec<&str> = query.units.split(',').collect();
+    if names.len() > MAX_USAGE_UNITS {
+        let why = format!("ask about at most {MAX_USAGE_UNITS} units at once");
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, why));
+    }
+    let units: BTreeSet<UnitName> = names.into_iter().filter_map(|name| UnitName::parse(name).ok()).collect();
+    Ok(Json(state.usages(units).await?))
 }
 
 async fn explain<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) -> Result<Json<Explained>, Rejection> {

@@ -1,5 +1,6 @@
 //! The state that all handlers share, and how they send requests to the loop.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,20 +8,24 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::stream::{self as streams, StreamExt};
 use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::event_buffer::EventBuffer;
 use crate::core::target::UnknownTarget;
+use crate::core::units::UnitName;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::requests::{DaemonRequest, PauseError, RequestSender};
 use crate::detect::{Detector, PlanError};
 use crate::files::paths::Paths;
 use crate::http::request::Rejection;
-use crate::manager::{ManagerError, Scope, ServiceManager};
+use crate::manager::{ManagerError, Scope, ServiceManager, Usage};
 
 /// Maximum number of concurrent questions about uptimes, and the time for all of them.
 const MAX_CONCURRENT_UPTIMES: usize = 32;
 const UPTIMES_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for questions about what workers take of the machine.
+const MAX_CONCURRENT_USAGES: usize = 32;
+const USAGES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum time of a check of all directories before workers are listed.
 const DIRECTORIES_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -67,6 +72,20 @@ impl<M: ServiceManager> ApiState<M> {
             }
         }
         Ok(())
+    }
+
+    /// What the covered ones of these units take of the machine. What the service manager does not tell in time is left
+    /// out.
+    pub async fn usages(&self, mut units: BTreeSet<UnitName>) -> Result<BTreeMap<String, Usage>, Rejection> {
+        let covered = self.ask(DaemonRequest::Covered).await?;
+        let covered: HashSet<UnitName> = covered.into_iter().map(|(unit, _)| unit).collect();
+        units.retain(|unit| covered.contains(unit));
+        let lookups = streams::iter(units).map(|unit| {
+            let manager = self.manager.clone();
+            async move { manager.usage(&unit).await.ok().map(|usage| (unit.short().to_owned(), usage)) }
+        });
+        let answers = lookups.buffer_unordered(MAX_CONCURRENT_USAGES).take_until(sleep(USAGES_TIMEOUT));
+        Ok(answers.filter_map(std::future::ready).collect().await)
     }
 
     /// Has vanished and returned directories noticed before workers are listed. A file system that does not answer is

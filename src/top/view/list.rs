@@ -12,6 +12,7 @@ use crate::core::report::{Stage, WorkerReport};
 use crate::top::model::Model;
 use crate::top::rows::{Order, Row, is_ill};
 use crate::top::timeline::{Mark, Scale};
+use crate::top::usage::Measurement;
 
 /// The sign and the word of a state.
 const STATE_WIDTH: usize = 10;
@@ -19,7 +20,14 @@ const STATE_WIDTH: usize = 10;
 const WHY_WIDTH: usize = 16;
 const NARROW_WHY_WIDTH: usize = 10;
 const MAX_WHY_WIDTH: usize = 48;
+/// Minimum width of reasons beside what workers take of the machine.
+const WHY_WIDTH_WITH_USAGE: usize = 30;
 const ATTEMPTS_WIDTH: usize = 5;
+/// Widths of a process id, of memory as `1023M`, and of processor time as `12800%`.
+const PID_WIDTH: usize = 7;
+const MEMORY_WIDTH: usize = 5;
+const CPU_WIDTH: usize = 6;
+const USAGE_WIDTH: usize = PID_WIDTH + 1 + MEMORY_WIDTH + 1 + CPU_WIDTH;
 /// Width of names before the timeline gets any.
 const NAME_WIDTH: usize = 20;
 /// Width below which that is halved.
@@ -27,22 +35,27 @@ const NARROW_WIDTH: usize = 45;
 /// Minimum width of a timeline, and its width beside long reasons.
 const MIN_TIMELINE_WIDTH: usize = 10;
 const SHORT_TIMELINE_WIDTH: usize = 12;
+/// Width of a list in which what workers take of the machine displaces nothing else.
+pub(super) const WIDTH_WITH_USAGE: u16 = 106;
 
 /// The width of each column; 0 if it is left out.
 struct Columns {
     name: usize,
     tries: usize,
+    /// What the worker takes of the machine.
+    usage: usize,
     why: usize,
     timeline: usize,
 }
 
 impl Columns {
-    /// The best layout for this width and this longest name. Long reasons get room at the cost of the timeline.
-    fn of(room: usize, longest: usize, long_reasons: bool) -> Self {
+    /// The best layout for this width and this longest name. Long reasons get room at the cost of the timeline. What
+    /// workers take of the machine is shown if wanted, and if reasons keep enough room.
+    fn of(room: usize, longest: usize, long_reasons: bool, usage_wanted: bool) -> Self {
         // The marker, and the state with the gap before it.
         let room = room.saturating_sub(2 + 1 + STATE_WIDTH);
         let least = longest.clamp(8, if room < NARROW_WIDTH { NAME_WIDTH / 2 } else { NAME_WIDTH });
-        let mut columns = Self { name: 0, tries: 0, why: 0, timeline: 0 };
+        let mut columns = Self { name: 0, tries: 0, usage: 0, why: 0, timeline: 0 };
         let mut left = room.saturating_sub(least);
         let mut take = |wide: usize, gap: usize| {
             let fits = left >= wide + gap;
@@ -54,6 +67,12 @@ impl Columns {
             columns.why = take(NARROW_WHY_WIDTH, 2);
         }
         columns.tries = take(ATTEMPTS_WIDTH, 1);
+        let more = WHY_WIDTH_WITH_USAGE.saturating_sub(columns.why);
+        if usage_wanted && columns.why > 0 && left >= USAGE_WIDTH + 1 + more {
+            columns.usage = USAGE_WIDTH;
+            columns.why += more;
+            left -= USAGE_WIDTH + 1 + more;
+        }
         if long_reasons && columns.why > 0 {
             let timeline = if left >= SHORT_TIMELINE_WIDTH + 2 { SHORT_TIMELINE_WIDTH + 2 } else { 0 };
             let more = (left - timeline).min(MAX_WHY_WIDTH - columns.why);
@@ -70,7 +89,7 @@ impl Columns {
 }
 
 /// Draws the visible part of the list, below its heading.
-pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette) {
+pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette, usage: bool) {
     let rows = model.rows();
     let grouped = model.order == Order::Site;
     let name = |worker: &WorkerReport| if grouped { format!("  {}", worker.task()) } else { worker.name() };
@@ -80,7 +99,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, 
         Row::Site(..) => None,
     });
     let is_long = |row: &Row<'_>| matches!(row, Row::Worker(worker) if width(&reason(worker)) > WHY_WIDTH);
-    let columns = Columns::of(usize::from(area.width), longest.max().unwrap_or(0), rows.iter().any(is_long));
+    let columns = Columns::of(usize::from(area.width), longest.max().unwrap_or(0), rows.iter().any(is_long), usage);
     let mut lines = area.rows();
     if let Some(line) = lines.next() {
         frame.render_widget(heading(&columns).style(palette.faint()), line);
@@ -122,6 +141,9 @@ fn heading(columns: &Columns) -> Line<'static> {
     let mut text = format!("  {} {}", fit("WORKER", columns.name), fit("  STATE", STATE_WIDTH));
     if columns.tries > 0 {
         text.push_str(&format!(" {}", fit_right("TRIES", columns.tries)));
+    }
+    if columns.usage > 0 {
+        text.push_str(&usage_cells(&["PID", "MEM", "CPU"]));
     }
     match columns.why {
         0 => {}
@@ -170,6 +192,10 @@ fn worker_line(
         let tries = if worker.attempts > 0 { worker.attempts.to_string() } else { String::new() };
         cell(format!(" {}", fit_right(&tries, columns.tries)), palette.plain());
     }
+    if columns.usage > 0 {
+        let cells = model.usage_of(worker).map(Measurement::cells).unwrap_or_default();
+        cell(usage_cells(&cells.each_ref().map(String::as_str)), palette.plain());
+    }
     if columns.why > 0 {
         let is_well = worker.phase == Stage::Up && worker.reason.is_empty();
         let style = if is_well { palette.plain() } else { style };
@@ -186,6 +212,13 @@ fn worker_line(
         }
     }
     line
+}
+
+/// PID, memory and CPU, each behind a gap.
+fn usage_cells(cells: &[&str; 3]) -> String {
+    let [pid, memory, cpu] = cells;
+    let (pid, memory, cpu) = (fit_right(pid, PID_WIDTH), fit_right(memory, MEMORY_WIDTH), fit_right(cpu, CPU_WIDTH));
+    format!(" {pid} {memory} {cpu}")
 }
 
 /// The sign of a state: its shape tells what the colour tells too.
@@ -242,5 +275,27 @@ pub(super) fn block(mark: Mark, palette: Palette) -> (&'static str, ratatui::sty
         Mark::Up => ("▂", palette.good()),
         Mark::Healing => ("▅", palette.busy()),
         Mark::Failed => ("█", palette.bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_workers_take_gives_way_before_names_and_reasons() {
+        let of = |room: u16, longest| Columns::of(usize::from(room), longest, true, true);
+        let enough = of(WIDTH_WITH_USAGE, 100);
+        assert_eq!((enough.name, enough.tries, enough.usage), (NAME_WIDTH, ATTEMPTS_WIDTH, USAGE_WIDTH));
+        assert_eq!((enough.why, enough.timeline), (WHY_WIDTH_WITH_USAGE, SHORT_TIMELINE_WIDTH));
+        for room in 0..300 {
+            let columns = of(room, 100);
+            assert!(columns.usage == 0 || columns.why >= WHY_WIDTH_WITH_USAGE, "{room}: {}", columns.why);
+            let without = Columns::of(usize::from(room), 100, true, false);
+            assert!(columns.name >= without.name.min(NAME_WIDTH), "{room}: {}", columns.name);
+        }
+        assert_eq!(of(WIDTH_WITH_USAGE - 20, 100).usage, 0, "the names are long");
+        assert_eq!(of(WIDTH_WITH_USAGE - 20, 8).usage, USAGE_WIDTH);
+        assert_eq!(Columns::of(200, 8, true, false).usage, 0, "it is not wanted");
     }
 }

@@ -23,6 +23,8 @@ use super::model::{DaemonLink, Mode, Model, Pane};
 const LEAST: (u16, u16) = (40, 10);
 /// Width from which on the details are beside the list.
 const WIDE: u16 = 120;
+/// Width from which on the list tells what each worker takes of the machine.
+const WIDE_WITH_USAGE: u16 = 160;
 
 /// The areas of the screen.
 struct Places {
@@ -55,6 +57,11 @@ impl Places {
         // The lines of a log are long.
         if body.width >= WIDE && model.pane != Pane::Log {
             let right = body.width * 2 / 5;
+            let right = if lists_usage(body.width, model) {
+                right.min(body.width.saturating_sub(list::WIDTH_WITH_USAGE + 2))
+            } else {
+                right
+            };
             let [list, _, right] =
                 Layout::horizontal([Constraint::Fill(1), Constraint::Length(2), Constraint::Length(right)]).areas(body);
             // The events get the rows that a short list leaves.
@@ -89,6 +96,11 @@ impl Places {
     }
 }
 
+/// Whether the list tells what each worker takes of the machine, on a screen of this width.
+fn lists_usage(width: u16, model: &Model) -> bool {
+    width >= WIDE_WITH_USAGE && model.measured.are_counted()
+}
+
 /// Fits the model to a screen of this size, so that the selection is visible.
 pub(super) fn settle(area: Rect, model: &mut Model, clock: &Clock, palette: Palette) {
     let places = Places::of(area, title::banners(model, clock, area).len(), model);
@@ -101,6 +113,7 @@ pub(super) fn settle(area: Rect, model: &mut Model, clock: &Clock, palette: Pale
     let Rect { y, height, .. } = places.list;
     model.list_at = Rect { y: y.saturating_add(1), height: height.saturating_sub(1), ..places.list };
     model.pane_at = places.pane;
+    model.measures_list = area.width >= WIDE_WITH_USAGE && model.list_at.height > 0;
     model.settle(usize::from(page), scroll_end);
 }
 
@@ -127,7 +140,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
     if model.rows().is_empty() {
         nothing(frame, places.list, model, palette);
     } else {
-        list::draw(frame, places.list, model, then, old);
+        list::draw(frame, places.list, model, then, old, lists_usage(area.width, model));
     }
     detail::draw(frame, places.detail, model, then, old, area.width >= WIDE);
     detail::events(frame, places.events, model, clock, old);

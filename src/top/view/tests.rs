@@ -1,6 +1,8 @@
 //! The screens of the states, as they are drawn at a fixed time: `snapshots/` has them to read.
 
-use std::time::{Duration, Instant, SystemTime};
+mod usage;
+
+use std::time::{Duration, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent};
 use insta::{Settings, assert_snapshot};
@@ -14,8 +16,8 @@ use crate::core::event::{Event, Phase};
 use crate::core::explain::{Explanation, Line as Rule, Mark};
 use crate::core::report::{Stage, WorkerReport};
 use crate::core::units::UnitName;
+use crate::manager::Scope;
 use crate::manager::log::{Author, LogLine};
-use crate::manager::{Scope, Usage};
 use crate::top::model::{Answer, Snapshot, Tone};
 
 /// 2026-11-25 09:41:07.
@@ -273,18 +275,6 @@ fn each_trouble_is_seen() {
     see("trouble_by_site_100x30", &mut model, 100, 30);
     see("trouble_40x10", &mut model, 40, 10);
     see("too_small", &mut model, 39, 9);
-}
-
-#[test]
-fn what_the_selected_worker_takes_is_seen() {
-    let mut model = trouble();
-    model.selected = Some(UnitName::parse("lerd-queue-myapp").unwrap());
-    let usage = |cpu| Usage { pid: Some(4242), memory: Some(47_400_000), cpu: Some(Duration::from_millis(cpu)) };
-    let begin = Instant::now();
-    model.measure(UnitName::parse("lerd-queue-myapp").unwrap(), usage(1000), begin);
-    model.measure(UnitName::parse("lerd-queue-myapp").unwrap(), usage(1046), begin + Duration::from_secs(2));
-    see("usage_60x24", &mut model, 60, 24);
-    see("usage_120x30", &mut model, 120, 30);
 }
 
 #[test]

@@ -87,6 +87,19 @@ fn a_worker_is_up_since_its_last_start() {
 }
 
 #[test]
+fn what_covered_workers_take_is_told_in_one_call() {
+    let world = World::with_a_waiting_worker(QUEUE, VITE);
+    let answer = get(&world, &format!("/v1/usage?units={VITE},nginx,{QUEUE}.service,,a%20b,{VITE}"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let usages = answer.json();
+    let units: Vec<&String> = usages.as_object().into_iter().flatten().map(|(unit, _)| unit).collect();
+    assert_eq!(units, [QUEUE, VITE], "{usages:#}");
+    assert_eq!(usages[VITE]["pid"].to_string(), world.show("lerd-vite-shop.service", "MainPID"));
+    assert_eq!(usages[QUEUE]["pid"], Value::Null, "{usages:#}");
+    assert_eq!(get(&world, "/v1/usage?units=").json(), json!({}));
+}
+
+#[test]
 fn an_explanation_is_the_same_with_and_without_the_daemon() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let answer = get(&world, &format!("/v1/workers/{QUEUE}/explain"));
@@ -284,6 +297,11 @@ fn what_cannot_be_read_is_refused_with_a_sentence() {
     refused("GET", "/v1/events?since=yesterday", "", 400);
     refused("GET", "/v1/events?limit=many", "", 400);
     refused("GET", "/v1/events?sinse=1h", "", 400);
+    refused("GET", "/v1/usage", "", 400);
+    refused("GET", "/v1/usage?unit=a", "", 400);
+    let error = refused("GET", &format!("/v1/usage?units=a{}", ",a".repeat(200)), "", 400);
+    assert_eq!(error, "ask about at most 200 units at once");
+    refused("POST", "/v1/usage?units=a", "", 405);
     refused("POST", "/v1/stop", "{}", 400);
     refused("POST", "/v1/stop", "{\"targets\": [\"dbus\"]}", 404);
     refused("GET", "/v1/stop", "", 405);

@@ -111,7 +111,8 @@ impl Sample {
     }
 
     pub fn given_up(mut self, reason: &str) -> Self {
-        self.given_up = Some(GivenUp { reason: reason.into(), definition: Some(1), run: Some(RUN.into()) });
+        let definition = Inspection { file: Some(ENABLED), ..self.seen.clone() }.definition();
+        self.given_up = Some(GivenUp { reason: reason.into(), definition, run: Some(RUN.into()) });
         self
     }
 
@@ -407,8 +408,8 @@ fn attempts() -> Vec<Sample> {
             .given_up("10 attempts failed")
             .remembers(|it| it.attempts = 10),
         Sample::new("given_up_without_a_file", "It was given up, since its file is gone.")
-            .given_up("the unit has no file any more")
-            .load(LoadState::NotFound),
+            .load(LoadState::NotFound)
+            .given_up("the unit has no file any more"),
         Sample::new("given_up_but_changed", "It was given up, and its unit has changed since.")
             .given_up("10 attempts failed")
             .seen(|seen| seen.file = Some(UnitFile { definition: 2, ..ENABLED }))

@@ -134,7 +134,7 @@ fn what_dies_just_before_what_it_needs_and_is_then_stopped_with_that_comes_back(
     harness.goes_with_job("queue", ActiveState::Inactive);
     harness.observe(Fact::JobDone(unit("queue")));
     harness.goes("queue", ActiveState::Inactive);
-    let died = 60 * SECOND - Duration::from_millis(7);
+    let died = Duration::from_millis(59_993);
     let stopped = Inspection {
         active: ActiveState::Inactive,
         began: Some(SECOND),
