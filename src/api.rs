@@ -22,7 +22,7 @@ use crate::core::units::UnitName;
 use crate::manager::Scope;
 
 /// Maximum number of units in one `GET /v1/usage`.
-pub const MAX_USAGE_UNITS: usize = 200;
+pub(crate) const MAX_USAGE_UNITS: usize = 200;
 
 /// `GET /v1/status`: the daemon's status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

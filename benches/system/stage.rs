@@ -73,10 +73,14 @@ impl Stage {
 
     fn write_registry(&self, sites: usize) -> anyhow::Result<()> {
         let mut text = "sites:\n".to_owned();
+        // If its directory did not exist, a site's workers would be looked up one by one.
+        let code = self.sandbox.home().join("Code");
         for site in 0..sites {
+            fs::create_dir_all(code.join(format!("site{site:05}")))?;
+            let path = code.display();
             write!(
                 text,
-                "    - name: site{site:05}\n      domains: [site{site:05}.test]\n      path: /home/dev/Code/site{site:05}\n\
+                "    - name: site{site:05}\n      domains: [site{site:05}.test]\n      path: {path}/site{site:05}\n\
                  \x20     php_version: \"8.5\"\n      node_version: \"22\"\n      secured: true\n      framework: laravel\n"
             )?;
         }

@@ -81,6 +81,9 @@ impl FromStr for State {
 #[error("there is no such state")]
 pub struct UnknownState;
 
+/// The command that permits the daemon of the system to start the units that it covers.
+pub(crate) const PERMIT: &str = "sudo workerheal --system install";
+
 /// Why a worker that is down is not started now. Each reason can go away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -218,10 +221,9 @@ impl fmt::Display for Refusal {
             Self::DirectoryGone(path) => write!(f, "its working directory {} is gone", text::path(path)),
             Self::StateNotHealed(state) => write!(f, "the configuration does not heal the state {state}"),
             Self::Declined(why) => write!(f, "the service manager does not start it now: {why}"),
-            Self::Forbidden(why) => write!(
-                f,
-                "workerheal has no permission to start it ({why}); to permit it: sudo workerheal --system install"
-            ),
+            Self::Forbidden(why) => {
+                write!(f, "workerheal has no permission to start it ({why}); to permit it: {PERMIT}")
+            }
             Self::Unreadable(why) => write!(f, "its state cannot be read: {why}"),
         }
     }

@@ -75,6 +75,11 @@ impl Commands {
         self.verb("enable", unit, |job| job.control("enable"))
     }
 
+    /// Whether they are for units of the system.
+    pub(super) fn are_of_the_system(&self) -> bool {
+        matches!(&self.manager, Manager::Systemd { systemctl, .. } if !systemctl.contains("--user"))
+    }
+
     /// Steps to start a unit that is not enabled, if it has to be enabled for that.
     pub(super) fn enable_and_start(&self, unit: &str) -> Option<[String; 2]> {
         match &self.manager {

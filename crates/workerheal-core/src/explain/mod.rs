@@ -96,7 +96,8 @@ impl Case<'_> {
     /// Explains the case.
     #[must_use]
     pub fn explain(&self, references: &References) -> Explanation {
-        let Judgement { state, verdict } = self.judge();
+        let Judgement { state, mut verdict } = self.judge();
+        let forbidden = self.history.forbidden.filter(|_| matches!(verdict, Verdict::Start | Verdict::Restart));
         let wording = Wording { case: self, references };
         let objections = state.map(|state| self.objections(state)).unwrap_or_default();
         let mut chain = vec![wording.covered()];
@@ -117,7 +118,12 @@ impl Case<'_> {
             };
             chain.extend(line);
         }
+        if let Some(why) = forbidden {
+            verdict = Verdict::Held(Refusal::Forbidden(why.to_owned()));
+            chain.push(wording.objects(Mark::Decides, &verdict));
+        }
         let change = match state {
+            Some(_) if forbidden.is_some() => wording.remedy(&verdict),
             Some(_) => wording.remedies(&objections),
             None => wording.ways_out_of_rest(&self.rest()),
         };

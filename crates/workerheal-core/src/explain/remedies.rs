@@ -6,7 +6,7 @@ use super::commands::quoted;
 use super::rest::Rest;
 use super::wording::Wording;
 use super::{Commands, Objection};
-use crate::diagnosis::{Refusal, Trigger, Unrecoverable};
+use crate::diagnosis::{PERMIT, Refusal, Trigger, Unrecoverable};
 use crate::pauses::{Pause, Target};
 use crate::rules::{Case, History, Rule, Verdict};
 use crate::text;
@@ -139,7 +139,7 @@ impl Wording<'_> {
     }
 
     /// Removes an objection that `workerheal heal` does not overrule, or any other if needed.
-    fn remedy(&self, objection: &Verdict) -> Vec<String> {
+    pub(super) fn remedy(&self, objection: &Verdict) -> Vec<String> {
         let (unit, commands) = (self.unit(), self.commands());
         match objection {
             Verdict::Unrecoverable(Unrecoverable::NotFound) => vec![commands.write_the_file_again()],
@@ -214,7 +214,10 @@ impl Wording<'_> {
                     }
                     ways
                 }
-                Refusal::Forbidden(_) => vec!["permit it: sudo workerheal --system install".to_owned()],
+                Refusal::Forbidden(_) if commands.are_of_the_system() => {
+                    vec![format!("permit it: {PERMIT}")]
+                }
+                Refusal::Forbidden(_) => vec![format!("see who may start it: {}", commands.status(&unit))],
                 Refusal::Declined(_) | Refusal::Unreadable(_) => {
                     vec![format!("see what is the matter: {}", commands.status(&unit))]
                 }

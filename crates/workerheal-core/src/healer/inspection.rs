@@ -185,6 +185,10 @@ impl Healer {
                     && seen.run.is_some()
                     && !has_run_since(incident.stopped_after.as_deref(), seen.run.as_deref()),
                 refuses: incident.refuses.as_deref(),
+                forbidden: match &incident.phase {
+                    Phase::Held(Refusal::Forbidden(why)) => Some(why),
+                    _ => None,
+                },
                 proving: matches!(incident.phase, Phase::Proving | Phase::Verifying).then(|| self.proving_time(name)),
                 ..history
             };

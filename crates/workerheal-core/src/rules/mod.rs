@@ -78,6 +78,8 @@ pub struct History<'a> {
     pub refuses: Option<&'a str>,
     /// It is coming up, and has to stay up for this long.
     pub proving: Option<Duration>,
+    /// Why the manager did not permit the last start, if it did not. That is no rule: each attempt asks again.
+    pub forbidden: Option<&'a str>,
 }
 
 impl Default for History<'_> {
@@ -100,6 +102,7 @@ impl Default for History<'_> {
             cleared: None,
             refuses: None,
             proving: None,
+            forbidden: None,
         }
     }
 }

@@ -414,6 +414,10 @@ fn attempts() -> Vec<Sample> {
             .given_up("10 attempts failed")
             .seen(|seen| seen.file = Some(UnitFile { definition: 2, ..ENABLED }))
             .remembers(|it| it.attempts = 10),
+        Sample::new("forbidden_user", "The manager of a user refuses to start it.")
+            .remembers(|it| it.forbidden = Some("Access denied")),
+        system(Sample::new("forbidden", "polkit does not permit its start.").without_site("celery@mail"))
+            .remembers(|it| it.forbidden = Some("Interactive authentication required.")),
         system(Sample::new("system_unit", "It is a unit of the system, not of a user.").without_site("celery@mail"))
             .given_up("10 attempts failed")
             .remembers(|it| it.attempts = 10),

@@ -319,6 +319,7 @@ fn in_short(refusal: &Refusal) -> String {
         Refusal::StopMarker => "everything was stopped on purpose".to_owned(),
         Refusal::WorkerPaused(_) => "it is paused in Lerd".to_owned(),
         Refusal::IdleSuspended(_) => "it sleeps until its site is used again".to_owned(),
+        Refusal::Forbidden(_) => "workerheal has no permission to start it".to_owned(),
         refusal => refusal.to_string(),
     }
 }

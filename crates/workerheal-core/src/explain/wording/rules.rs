@@ -207,9 +207,8 @@ impl Wording<'_> {
                 "its plist, or the script in that, goes there",
             ),
             Refusal::StateNotHealed(_) => self.states(),
-            Refusal::StopUnknown(_) | Refusal::Declined(_) | Refusal::Forbidden(_) | Refusal::Unreadable(_) => {
-                String::new()
-            }
+            Refusal::Forbidden(why) => why.clone(),
+            Refusal::StopUnknown(_) | Refusal::Declined(_) | Refusal::Unreadable(_) => String::new(),
         }
     }
 }
