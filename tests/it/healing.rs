@@ -435,14 +435,18 @@ fn known(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_worker_that_was_unloaded_unnoticed_is_not_listed_for_long() {
+fn a_worker_that_was_stopped_and_unloaded_unnoticed_is_known_to_be_down() {
     let world = without_signals();
     world.workers([QUEUE, VITE]);
     world.control(&["disable", "--quiet", VITE]);
     let mut events = world.start_daemon();
     assert_eq!(known(&world).len(), 2);
     world.stop_unit(&service_of(VITE));
-    world.wait_until("it to be gone", SOON, || (known(&world).len() == 1).then_some(()));
+    world.wait_until("it to be known as down", SOON, || {
+        let listed = ask(&world, &["status"]).out;
+        listed.lines().any(|line| line.starts_with("shop/vite") && line.contains(" down ")).then_some(())
+    });
+    assert_eq!(known(&world).len(), 2);
     // And the other one is watched over all the same.
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
