@@ -125,7 +125,10 @@ impl Case<'_> {
         };
         // A unit that is up again came back since, or is about to go down.
         let went = |parent: &&Parent| parent.left.is_some() || !parent.is_up();
-        self.history.taken_along || (self.stop_requested() && self.seen.parents.iter().filter(went).any(took_along))
+        // Of a run that the manager has forgotten, the journal does not tell for whose sake it was stopped.
+        let stop_is_of_last_run = self.history.stop_seen || !self.seen.never_ran();
+        self.history.taken_along
+            || (self.stop_requested() && stop_is_of_last_run && self.seen.parents.iter().filter(went).any(took_along))
     }
 
     /// Whether it is down only because a unit that it needs went down or did not come up.

@@ -351,3 +351,29 @@ proptest! {
         }
     }
 }
+
+/// Found by the simulation: a worker went down with its container, was disabled, and was thereby unloaded. The journal
+/// still has its stop, but neither when it went down nor for whose sake.
+#[test]
+fn a_stop_of_a_forgotten_run_is_not_that_of_a_parent_which_is_up_now() {
+    let parent = |active| Parent {
+        name: "lerd-php85-fpm.service".into(),
+        active,
+        left: Some(Duration::from_secs(60)),
+        ..Parent::default()
+    };
+    for active in [ActiveState::Failed, ActiveState::Active] {
+        let unloaded = Inspection {
+            active: ActiveState::Inactive,
+            deactivation: None,
+            began: None,
+            run: Some(String::new()),
+            file: Some(DISABLED),
+            stop: Some(StopEvidence::Requested),
+            parents: vec![parent(active)],
+            ..crashed()
+        };
+        let history = History { was_up: true, ..unknown() };
+        assert_eq!(judged(&unloaded, history), WELL, "{active:?}");
+    }
+}

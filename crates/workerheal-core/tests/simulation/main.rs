@@ -26,6 +26,7 @@
 //! - a late signal that says "up", which looks like a start by a person;
 //! - a stop while signals are lost, out of order or seconds late: it need not be taken further;
 //! - a stop of a worker while a unit that it needs goes down;
+//! - a stop of a unit that is not loaded, while a requested heal is about to start it;
 //! - a person's start within 50 ms of their own stop, in the moment of a start by the healer;
 //! - a disable while the worker comes up, which counts as one while it was down;
 //! - the end of a job that an isolate cancels, or that was pending when a heal was requested: it looks like a stop;

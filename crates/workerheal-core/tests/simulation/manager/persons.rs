@@ -12,15 +12,21 @@ const SAME_MOMENT: Duration = Duration::from_millis(50);
 impl Manager {
     pub fn person_stops(&mut self, index: usize) {
         let unit = UnitId(index);
-        let state = self.model.unit(unit).active();
+        let before = (self.model.unit(unit).active(), self.model.unit(unit).is_in_memory());
         let now = self.model.now();
         let lost_its_parent = self.needs(index).any(|it| self.goes_down(it));
         if self.with(|model, lives| model.stop(unit, Mode::Replace, lives)).is_ok() {
-            self.is_stopped_by_person(index, state, lost_its_parent, now);
+            self.is_stopped_by_person(index, before, lost_its_parent, now);
         }
     }
 
-    fn is_stopped_by_person(&mut self, index: usize, state: ActiveState, lost_its_parent: bool, now: Duration) {
+    fn is_stopped_by_person(
+        &mut self,
+        index: usize,
+        (state, was_loaded): (ActiveState, bool),
+        lost_its_parent: bool,
+        now: Duration,
+    ) {
         self.takes_along(UnitId(index), ActiveState::Inactive, now);
         // Its parts are stopped with it, in any state.
         let is_part =
@@ -42,7 +48,8 @@ impl Manager {
         (truth.taken_along, truth.with_group) = (false, false);
         truth.last_stop = Some(now);
         // Of one that its parent takes down in the same moment, it cannot be known whether it was meant.
-        if truth.asked && !lost_its_parent {
+        // A stop of what is not even loaded yet leaves nothing.
+        if truth.asked && !lost_its_parent && was_loaded {
             truth.obey = Some(now);
         }
     }
@@ -51,11 +58,12 @@ impl Manager {
     pub fn person_stops_many(&mut self, indices: &[usize]) {
         let now = self.model.now();
         let units: Vec<UnitId> = indices.iter().map(|index| UnitId(*index)).collect();
-        let states: Vec<ActiveState> = units.iter().map(|unit| self.model.unit(*unit).active()).collect();
+        let before = |unit: &UnitId| (self.model.unit(*unit).active(), self.model.unit(*unit).is_in_memory());
+        let before: Vec<(ActiveState, bool)> = units.iter().map(before).collect();
         let _ = self.with(|model, lives| model.stop_together(&units, Mode::Replace, lives));
-        for (index, state) in indices.iter().zip(states) {
+        for (index, before) in indices.iter().zip(before) {
             let lost_its_parent = self.needs(*index).any(|it| self.goes_down(it));
-            self.is_stopped_by_person(*index, state, lost_its_parent, now);
+            self.is_stopped_by_person(*index, before, lost_its_parent, now);
         }
     }
 
