@@ -77,7 +77,7 @@ const GIVEN_UP: [&str; 5] = [
 
 /// A cell that is not demanded of ten thousand days, and why: it cannot be reached, or takes more of them, or the world
 /// does not have it yet. `*` is any phase.
-const NOT_DEMANDED: [(&str, &str); 13] = [
+const NOT_DEMANDED: [(&str, &str); 14] = [
     ("* looked", "an answer is taken in the phase that asked for it"),
     ("* proof", "an answer is taken in the phase that asked for it"),
     ("* recheck", "an answer is taken in the phase that asked for it"),
@@ -88,6 +88,7 @@ const NOT_DEMANDED: [(&str, &str); 13] = [
     ("* refused", "only a start that is under way ends"),
     ("waiting heal", "few people heal a worker in the seconds for which it waits"),
     ("waiting kept from starting", "a person starts it in the seconds for which it waits, and what it needs fails"),
+    ("starting kept from starting", "the same, in the milliseconds in which our own start is under way"),
     ("verifying kept from starting", "the same, in the millisecond in which a look is answered"),
     ("cancelled kept from starting", "the same, in the moment in which our start is cancelled"),
     (
