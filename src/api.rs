@@ -251,7 +251,8 @@ pub struct StoppedWorker {
     pub enabled: bool,
 }
 
-fn yes() -> bool {
+/// The default of a field that is true if it is left out.
+pub(crate) fn yes() -> bool {
     true
 }
 

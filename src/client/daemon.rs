@@ -196,14 +196,7 @@ impl DaemonClient {
     /// The units of the workers that the targets name, in their order.
     pub(crate) async fn select(&self, targets: &[String]) -> Result<Vec<UnitName>, DaemonError> {
         let workers = self.named_workers().await?;
-        let mut units = Vec::new();
-        for target in targets {
-            match target::select(std::slice::from_ref(target), &workers) {
-                Ok(named) => units.extend(named),
-                Err(unknown) => units.push(self.unlisted(target).await.ok_or(unknown)?.0),
-            }
-        }
-        Ok(units)
+        Ok(self.find(targets, &workers).await?.into_iter().map(|(unit, _)| unit).collect())
     }
 
     /// The workers that the targets name, each once, sorted by site, then worker; all if there is no target.
@@ -212,16 +205,25 @@ impl DaemonClient {
         if targets.is_empty() {
             return Ok(workers);
         }
-        let mut named = Vec::new();
-        for target in targets {
-            match target::select(std::slice::from_ref(target), &workers) {
-                Ok(units) => named.extend(workers.iter().filter(|(unit, _)| units.contains(unit)).cloned()),
-                Err(unknown) => named.push(self.unlisted(target).await.ok_or(unknown)?),
-            }
-        }
+        let mut named = self.find(targets, &workers).await?;
         named.sort_by(|(_, a), (_, b)| a.cmp(b));
         named.dedup();
         Ok(named)
+    }
+
+    async fn find(
+        &self,
+        targets: &[String],
+        workers: &[(UnitName, Worker)],
+    ) -> Result<Vec<(UnitName, Worker)>, DaemonError> {
+        let mut found = Vec::new();
+        for target in targets {
+            match target::find(target, workers) {
+                Ok(named) => found.extend(named.into_iter().cloned()),
+                Err(unknown) => found.push(self.unlisted(target).await.ok_or(unknown)?),
+            }
+        }
+        Ok(found)
     }
 
     /// The worker that a target names which is not in the list: by an alias, or not loaded. Only the daemon knows.

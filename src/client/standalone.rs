@@ -4,7 +4,7 @@
 //! [`Standalone::detect`] uses the daemon's own judgement, and [`Standalone::heal`] drives the daemon's own state
 //! machine, with one attempt for each worker.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -197,9 +197,8 @@ impl<M: ServiceManager> Standalone<M> {
         // From now on, changes are received.
         healing.client.detector.manager.refresh();
         let mut list = healing.client.detector.manager.list().await?;
-        let unloaded = units.iter().filter(|unit| !list.iter().any(|status| status.name == **unit));
-        let unloaded: Vec<UnitStatus> = unloaded.cloned().map(UnitStatus::gone).collect();
-        list.extend(unloaded);
+        let listed: HashSet<UnitName> = list.iter().map(|status| status.name.clone()).collect();
+        list.extend(units.iter().filter(|unit| !listed.contains(*unit)).cloned().map(UnitStatus::gone));
         healing.observe(Fact::StopMarker(stop_marker)).await;
         healing.observe(Fact::Units(list)).await;
         for worker in plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable) {

@@ -253,8 +253,7 @@ impl<M: ServiceManager> Daemon<M> {
         let now = Timestamp::from_origin(self.origin.elapsed());
         let listed = matches!(fact, Fact::Units(_));
         self.telemetry.fact(&fact, &self.healer);
-        self.inspected.outdate(&fact);
-        if Inspections::is_outdated_by(&fact) {
+        if self.inspected.outdate(&fact) {
             self.disturbed_at = Instant::now();
         }
         // Calls first: the log can wait, a worker that is down should not.

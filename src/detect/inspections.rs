@@ -53,20 +53,32 @@ impl Inspections {
         (at.elapsed() <= MAX_AGE && !is_short).then_some(seen)
     }
 
-    /// Whether the fact says that something has just happened to units.
-    pub fn is_outdated_by(fact: &Fact) -> bool {
+    /// Drops the inspections that the fact may have made outdated. Returns whether it says that something has just
+    /// happened to units: an inspection that was requested before, and is not here yet, is outdated by that too.
+    pub fn outdate(&mut self, fact: &Fact) -> bool {
         match fact {
-            Fact::Changed(_)
-            | Fact::Frozen
-            | Fact::Finished(..)
-            | Fact::JobDone(_)
-            | Fact::StopOverridden(_)
-            | Fact::KeptFromStarting(_)
-            | Fact::Registry(_)
-            | Fact::Settings(..) => true,
-            Fact::Units(_)
-            | Fact::NotActive(_)
-            | Fact::Inspected(..)
+            Fact::Changed(UnitStatus { name: unit, .. })
+            | Fact::Finished(unit, _)
+            | Fact::JobDone(unit)
+            | Fact::StopOverridden(unit)
+            | Fact::KeptFromStarting(unit) => {
+                self.0.remove(unit);
+                true
+            }
+            Fact::Frozen | Fact::Registry(_) | Fact::Settings(..) => {
+                self.0.clear();
+                true
+            }
+            Fact::Units(list) => {
+                self.keep_if_listed(list, |_| false);
+                false
+            }
+            // Those that are missing are up.
+            Fact::NotActive(list) => {
+                self.keep_if_listed(list, |recent| recent.seen.active == ActiveState::Active);
+                false
+            }
+            Fact::Inspected(..)
             | Fact::FailedSockets(_)
             | Fact::StopMarker(_)
             | Fact::Located(_)
@@ -78,36 +90,13 @@ impl Inspections {
         }
     }
 
-    /// Drops the inspections that the fact may have made outdated.
-    pub fn outdate(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Units(list) => self.0.retain(|unit, recent| {
-                let status = list.iter().find(|status| status.name == *unit);
-                status.is_some_and(|status| recent.agrees_with(status))
-            }),
-            // Those that are missing are up.
-            Fact::NotActive(list) => self.0.retain(|unit, recent| {
-                let status = list.iter().find(|status| status.name == *unit);
-                status.map_or(recent.seen.active == ActiveState::Active, |status| recent.agrees_with(status))
-            }),
-            Fact::Changed(status) => drop(self.0.remove(&status.name)),
-            Fact::Finished(unit, _)
-            | Fact::JobDone(unit)
-            | Fact::StopOverridden(unit)
-            | Fact::KeptFromStarting(unit) => {
-                self.0.remove(unit);
-            }
-            Fact::Frozen | Fact::Registry(_) | Fact::Settings(..) => self.0.clear(),
-            Fact::Inspected(..)
-            | Fact::FailedSockets(_)
-            | Fact::StopMarker(_)
-            | Fact::Located(_)
-            | Fact::Probed(..)
-            | Fact::Heal(_)
-            | Fact::Pause(..)
-            | Fact::Resume(_)
-            | Fact::Deadline => {}
+    /// Drops the inspections that the list contradicts; `missing` says whether one of a unit that is not listed stays.
+    fn keep_if_listed(&mut self, list: &[UnitStatus], missing: impl Fn(&Recent) -> bool) {
+        if self.0.is_empty() {
+            return;
         }
+        let listed: HashMap<&UnitName, &UnitStatus> = list.iter().map(|status| (&status.name, status)).collect();
+        self.0.retain(|unit, recent| listed.get(unit).map_or(missing(recent), |status| recent.agrees_with(status)));
     }
 }
 

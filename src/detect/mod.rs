@@ -11,6 +11,7 @@ mod preview;
 pub mod probe;
 pub mod references;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,10 +199,11 @@ impl<M: ServiceManager> Detector<M> {
         let asked_at = Instant::now();
         let mut inspections = Vec::new();
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT_INSPECTIONS));
-        let listed = self.manager.list().await?;
+        let list = self.manager.list().await?;
+        let mut listed: HashMap<UnitName, UnitStatus> =
+            list.into_iter().map(|status| (status.name.clone(), status)).collect();
         for (unit, worker) in named {
-            let status = listed.iter().find(|status| status.name == *unit);
-            let status = status.cloned().unwrap_or_else(|| UnitStatus::gone(unit.clone()));
+            let status = listed.remove(unit).unwrap_or_else(|| UnitStatus::gone(unit.clone()));
             let named_itself = target::names_itself(targets, unit, worker);
             let (detail, question) = self.curiosity(&status);
             let (this, places, unit) = (self.clone(), Arc::clone(&places), unit.clone());

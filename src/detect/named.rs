@@ -3,6 +3,8 @@
 //! systemd unloads a unit that is down and that nothing refers to, for example a worker that was stopped and is not
 //! enabled. It is still a worker, as its file says.
 
+use std::collections::HashSet;
+
 use super::{Detector, PlanError};
 use crate::api::StoppedWorker;
 use crate::core::selector::Worker;
@@ -21,18 +23,15 @@ impl<M: ServiceManager> Detector<M> {
         targets: &[String],
         loaded: &[(UnitName, Worker)],
     ) -> Result<Vec<(UnitName, Worker)>, PlanError> {
-        let mut named = Vec::new();
+        let mut named: Vec<(UnitName, Worker)> = Vec::new();
         for target in &self.context.selector.by_own_names(targets) {
-            let found = match target::select(std::slice::from_ref(target), loaded) {
-                Ok(units) => loaded.iter().filter(|(unit, _)| units.contains(unit)).cloned().collect(),
-                Err(unknown) => vec![self.unloaded(target).await?.ok_or(unknown)?],
-            };
-            for worker in found {
-                if !named.contains(&worker) {
-                    named.push(worker);
-                }
+            match target::find(target, loaded) {
+                Ok(found) => named.extend(found.into_iter().cloned()),
+                Err(unknown) => named.push(self.unloaded(target).await?.ok_or(unknown)?),
             }
         }
+        let mut seen = HashSet::new();
+        named.retain(|(unit, _)| seen.insert(unit.clone()));
         Ok(named)
     }
 

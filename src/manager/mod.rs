@@ -130,11 +130,6 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// The loaded units that match the patterns given at connection.
     fn list(&self) -> impl Future<Output = Result<Vec<UnitStatus>, ManagerError>> + Send;
 
-    /// Those of them that are not simply up: usually very few. A manager that cannot select them lists all.
-    fn list_not_up(&self) -> impl Future<Output = Result<Vec<UnitStatus>, ManagerError>> + Send {
-        self.list()
-    }
-
     /// Units with a failed socket: their clients cannot reach them, although they may be up.
     fn failed_sockets(&self) -> impl Future<Output = Result<Vec<UnitName>, ManagerError>> + Send {
         std::future::ready(Ok(Vec::new()))

@@ -43,31 +43,24 @@ impl fmt::Display for UnknownTarget {
     }
 }
 
-/// The units that the targets name among all covered workers.
+/// The workers that the target names, of all these: one, or all of a site.
 ///
 /// # Errors
 ///
-/// If a target names none of them; suggests the nearest that exists.
-pub fn select(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Vec<UnitName>, UnknownTarget> {
-    let mut selected = Vec::new();
-    for target in targets {
-        let before = selected.len();
-        if target.len() <= MAX_TARGET_BYTES {
-            let named = workers.iter().filter(|(unit, worker)| names(target, unit, worker));
-            selected.extend(named.map(|(unit, _)| unit.clone()));
-        }
-        if selected.len() == before {
-            return Err(unknown(target, workers));
-        }
+/// If it names none of them; suggests the nearest that exists.
+pub fn find<'w>(target: &str, workers: &'w [(UnitName, Worker)]) -> Result<Vec<&'w (UnitName, Worker)>, UnknownTarget> {
+    if target.len() > MAX_TARGET_BYTES {
+        return Err(unknown(target, workers));
     }
-    Ok(selected)
+    let found: Vec<_> = workers.iter().filter(|(unit, worker)| names(target, unit, worker)).collect();
+    if found.is_empty() { Err(unknown(target, workers)) } else { Ok(found) }
 }
 
 /// What the targets name, for a pause: a site as a whole, else units; everything if there is no target.
 ///
 /// # Errors
 ///
-/// As [`select`].
+/// As [`find`].
 pub fn pausable(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Vec<Target>, UnknownTarget> {
     if targets.is_empty() {
         return Ok(vec![Target::Everything]);
@@ -78,7 +71,7 @@ pub fn pausable(targets: &[String], workers: &[(UnitName, Worker)]) -> Result<Ve
         if is_site {
             named.push(Target::Site(target.clone()));
         } else {
-            named.extend(select(std::slice::from_ref(target), workers)?.into_iter().map(Target::Unit));
+            named.extend(find(target, workers)?.into_iter().map(|(unit, _)| Target::Unit(unit.clone())));
         }
     }
     Ok(named)
@@ -161,8 +154,8 @@ mod tests {
     }
 
     fn selected(target: &str) -> Result<Vec<String>, UnknownTarget> {
-        let units = select(&[target.to_owned()], &workers())?;
-        Ok(units.iter().map(ToString::to_string).collect())
+        let workers = workers();
+        Ok(find(target, &workers)?.into_iter().map(|(unit, _)| unit.to_string()).collect())
     }
 
     #[test]
@@ -194,8 +187,8 @@ mod tests {
             worker("lerd-queue@1-myapp", "queue@1", None),
         ];
         let selected = |target: &str| -> Vec<String> {
-            let units = select(&[target.to_owned()], &workers).unwrap_or_default();
-            units.iter().map(ToString::to_string).collect()
+            let found = find(target, &workers).unwrap_or_default();
+            found.into_iter().map(|(unit, _)| unit.to_string()).collect()
         };
         assert_eq!(selected("myapp/queue"), ["lerd-queue-myapp"]);
         assert_eq!(selected("myapp/queue@feat-x"), ["lerd-queue-myapp-feat-x"]);
@@ -203,7 +196,7 @@ mod tests {
         assert_eq!(selected("myapp/queue@1"), ["lerd-queue@1-myapp"]);
         assert_eq!(selected("myapp").len(), 3);
         assert_eq!(selected("myapp/queue@"), [""; 0]);
-        let error = select(&["myapp/queue@feat-y".to_owned()], &workers).unwrap_err().to_string();
+        let error = find("myapp/queue@feat-y", &workers).unwrap_err().to_string();
         assert!(error.ends_with(r#"did you mean "myapp/queue@feat-x"?"#), "{error}");
         let paused = pausable(&["myapp/queue@feat-x".to_owned()], &workers).unwrap();
         assert_eq!(paused, [Target::Unit(UnitName::parse("lerd-queue-myapp-feat-x").unwrap())]);
@@ -228,7 +221,7 @@ mod tests {
             .collect();
         for target in ["u".repeat(MAX_SUGGESTED_BYTES), "u".repeat(MAX_TARGET_BYTES)] {
             let begin = std::time::Instant::now();
-            let error = select(&[target], &crowd).unwrap_err().to_string();
+            let error = find(&target, &crowd).unwrap_err().to_string();
             assert!(error.ends_with("name a unit, SITE/WORKER or a site"), "{error}");
             // Comparing everything would take minutes.
             assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());

@@ -173,12 +173,8 @@ struct EventsQuery {
     after: Option<String>,
     since: Option<String>,
     limit: Option<usize>,
-    #[serde(default = "yes")]
+    #[serde(default = "crate::api::yes")]
     follow: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 async fn events<M: ServiceManager>(

@@ -169,10 +169,10 @@ impl ManagerConnection {
         reply.body().deserialize().map_err(|error| unexpected(key, &error))
     }
 
-    /// The units that match the patterns and are in one of the states; an empty list means all states.
-    pub async fn list(&self, states: &[&str], patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
+    /// The units that match the patterns, in any state.
+    pub async fn list(&self, patterns: &[String]) -> Result<Vec<UnitStatus>, ManagerError> {
         const WHAT: &str = "ListUnitsByPatterns";
-        let reply = self.call(WHAT, &(states, patterns)).await?;
+        let reply = self.call(WHAT, &(Vec::<&str>::new(), patterns)).await?;
         wire::statuses(&reply).map(|statuses| statuses.units).map_err(|error| unexpected(WHAT, &error))
     }
 

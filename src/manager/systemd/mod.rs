@@ -294,12 +294,7 @@ impl Directory {
 
 impl ServiceManager for Systemd {
     async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        self.connection()?.list(&[], &self.listed()).await
-    }
-
-    async fn list_not_up(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        let states = ActiveState::ALL.iter().filter(|state| !state.is_up()).map(|state| state.as_str());
-        self.connection()?.list(&states.collect::<Vec<_>>(), &self.listed()).await
+        self.connection()?.list(&self.listed()).await
     }
 
     async fn failed_sockets(&self) -> Result<Vec<UnitName>, ManagerError> {
@@ -330,8 +325,7 @@ impl ServiceManager for Systemd {
     async fn has_any(&self, pattern: &str) -> Option<bool> {
         let connection = self.connection().ok()?;
         let pattern = [pattern.to_owned()];
-        if !connection.list(&[], &pattern).await.ok()?.is_empty()
-            || !connection.unit_files(&pattern).await.ok()?.is_empty()
+        if !connection.list(&pattern).await.ok()?.is_empty() || !connection.unit_files(&pattern).await.ok()?.is_empty()
         {
             return Some(true);
         }

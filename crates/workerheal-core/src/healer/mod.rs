@@ -29,8 +29,8 @@
 //! [rules](super::rules) judge the result of an inspection; this module draws the consequences.
 //!
 //! Everything is level-triggered: [`Fact::Changed`] makes the healer fast, the next [`Fact::NotActive`] or
-//! [`Fact::Units`] leads to the same decisions if every change was missed, and workers that are left alone are inspected from time to time. A signal is
-//! never proof that a worker was not stopped: that takes its timestamps, or the journal.
+//! [`Fact::Units`] leads to the same decisions if every change was missed, and workers that are left alone are inspected
+//! from time to time. A signal is never proof that a worker was not stopped: that takes its timestamps, or the journal.
 //!
 //! - [`interface`]: the facts and the actions.
 //! - [`transitions`]: what each phase makes of each fact; start reading here.
@@ -247,9 +247,6 @@ impl Healer {
         references: &References,
     ) -> Option<Explanation> {
         self.settle_resolution(name, &seen.location());
-        if self.units.get(name).is_some_and(|unit| unit.directory_gone != seen.directory_gone) {
-            self.located(now, vec![(name.clone(), Ok(seen.location()))]);
-        }
         let case = self.case(now, name, seen)?;
         let (explanation, has_changed) = (case.explain(references), case.has_changed_since_given_up());
         let is_off = self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Off);
