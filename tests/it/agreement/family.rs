@@ -381,13 +381,14 @@ struct Timing {
 }
 
 impl Timing {
-    const ALL: [Self; 8] = {
-        const NO_WHIM: Whim = Whim { last_job_first: false, jobs_wait: false };
+    const ALL: [Self; 9] = {
+        const NO_WHIM: Whim = Whim { last_job_first: false, freed_job_first: false, jobs_wait: false };
         const SHORT: Duration = Duration::from_millis(5);
         const LONG: Duration = Duration::from_millis(500);
         [
             Self { slow: Slow::None, latency: Duration::ZERO, whim: NO_WHIM },
             Self { slow: Slow::None, latency: Duration::ZERO, whim: Whim { last_job_first: true, ..NO_WHIM } },
+            Self { slow: Slow::None, latency: Duration::ZERO, whim: Whim { freed_job_first: true, ..NO_WHIM } },
             Self { slow: Slow::None, latency: Duration::ZERO, whim: Whim { jobs_wait: true, ..NO_WHIM } },
             Self { slow: Slow::Parent, latency: SHORT, whim: NO_WHIM },
             Self { slow: Slow::Parent, latency: LONG, whim: NO_WHIM },

@@ -48,7 +48,7 @@ impl Manager {
     pub fn new(plan: Plan, chance: &mut Rng) -> Self {
         let family = Family::of(plan);
         let specs = scenario::units(chance, family);
-        let whim = Whim { last_job_first: chance.bool(), jobs_wait: chance.bool() };
+        let whim = Whim { last_job_first: chance.bool(), freed_job_first: chance.bool(), jobs_wait: chance.bool() };
         let lives = Lives::new(plan.chance(2), &specs, family);
         Self {
             model: Model::new(),

@@ -35,8 +35,8 @@ impl JobKind {
         }
     }
 
-    /// One job that does the work of both; `None` if they contradict each other.
-    pub(super) fn merged(self, other: Self) -> Option<Self> {
+    /// One job that does the work of both, for a unit in this state; `None` if they contradict each other in any state.
+    pub(super) fn merged(self, other: Self, active: ActiveState) -> Option<Self> {
         use JobKind::{Nop, Reload, Restart, Start, Stop, VerifyActive};
         match (self, other) {
             _ if self == other => Some(self),
@@ -44,14 +44,14 @@ impl JobKind {
             (Stop, _) | (_, Stop) => None,
             (Restart, _) | (_, Restart) => Some(Restart),
             (Reload, VerifyActive) | (VerifyActive, Reload) => Some(Reload),
-            // A reload-or-start, which is a start of what does not run.
-            (Reload, _) | (_, Reload) => Some(Start),
-            (Start | VerifyActive, Start | VerifyActive) => Some(Start),
+            // A reload-or-start.
+            (Reload, Start) | (Start, Reload) if active.is_up() => Some(Reload),
+            (Start | VerifyActive | Reload, Start | VerifyActive | Reload) => Some(Start),
         }
     }
 
     pub(super) fn conflicts(self, other: Self) -> bool {
-        self.merged(other).is_none()
+        self.merged(other, ActiveState::Inactive).is_none()
     }
 
     pub(super) fn is_redundant(self, active: ActiveState) -> bool {
@@ -167,7 +167,7 @@ impl Model {
         }
         let job = match self[unit].run.job {
             Some(old) => {
-                let merged = old.kind.merged(kind).unwrap_or(kind);
+                let merged = old.kind.merged(kind, self[unit].active()).unwrap_or(kind);
                 // What was read before a reload was asked for is not enough.
                 let covers = merged == old.kind && kind != JobKind::Reload;
                 Job { kind: merged, running: old.running && covers, ..old }
@@ -264,6 +264,8 @@ impl Model {
                     self.finish_job(unit, JobResult::Done, true);
                     (self[unit].stops, self[unit].last_stop) = (stops, last_stop);
                 } else {
+                    // Even if it has been: an announcement of the unit may have had the job too.
+                    self.signal_state(unit);
                     let logs = self.stop_unit(unit);
                     // Told only if the job is still there, as a stop is not if the unit was down at once.
                     if logs && self[unit].run.job.is_some_and(|still| still.id == job.id) {
@@ -348,14 +350,22 @@ impl Model {
         for index in 0..self[unit].spec.parents.len() {
             let dependency = self[unit].spec.parents[index];
             if dependency.after || dependency.bond == Bond::Triggers {
-                self.queue(dependency.parent);
+                self.queue_freed(dependency.parent);
             }
         }
         for index in 0..self.children[unit.0].len() {
             let child = self.children[unit.0][index];
             if child.after || child.bond == Bond::Triggers {
-                self.queue(child.unit);
+                self.queue_freed(child.unit);
             }
+        }
+    }
+
+    fn queue_freed(&mut self, unit: UnitId) {
+        let count = self.run_queue.len();
+        self.queue(unit);
+        if self.whim.freed_job_first && self.run_queue.len() > count {
+            self.run_queue.rotate_right(1);
         }
     }
 

@@ -58,6 +58,7 @@ impl Model {
             if it.in_memory || it.enabled {
                 it.read_file();
                 it.in_memory = true;
+                it.is_untold = false;
                 it.run.limit = None;
                 it.run.limit_hit = false;
             }
@@ -66,14 +67,22 @@ impl Model {
         for unit in all().take(count) {
             if self[unit].in_memory {
                 self.load_parents(unit);
-                self[unit].is_untold = false;
-                self.signals.push(Signal::UnitNew(unit));
                 self.maybe_garbage.push(unit);
                 self.maybe_unbound.push(unit);
                 self.maybe_unneeded.push(unit);
                 self.rearm(unit);
                 self.arm_job(unit);
                 self.queue(unit);
+            }
+        }
+        // What these stop has its job when it is announced, and no change is signalled besides.
+        self.stop_unbound();
+        self.stop_unneeded();
+        for unit in all().take(count) {
+            let it = &mut self[unit];
+            if it.in_memory && !it.is_untold {
+                it.signalled = it.to_signal();
+                self.signals.push(Signal::UnitNew(unit));
             }
         }
         self.signals.push(Signal::Reloading(false));

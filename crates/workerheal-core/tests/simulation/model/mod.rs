@@ -110,11 +110,14 @@ pub enum Signal {
     Reloading(bool),
 }
 
-/// What systemd leaves open, or to chance. What depends on it is a race.
+/// What systemd leaves open, or to chance. What depends on it is a race. (Its run queue is a heap, in which jobs of the
+/// same priority have no order.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Whim {
     /// Of jobs that need not wait for each other, the last one is run first.
     pub last_job_first: bool,
+    /// Those that may have waited for a job that has ended are put before the others.
+    pub freed_job_first: bool,
     /// Of what happens at the same time, everything is noticed before a job is run.
     pub jobs_wait: bool,
 }
@@ -444,11 +447,16 @@ impl Model {
     }
 
     fn signal_change(&mut self, unit: UnitId) {
+        if self[unit].signalled != self[unit].to_signal() {
+            self.signal_state(unit);
+        }
+    }
+
+    fn signal_state(&mut self, unit: UnitId) {
         let it = &mut self[unit];
-        let current = (it.active(), it.is_auto_restart(), it.run.job.map(|job| job.id));
-        if it.in_memory && !it.is_untold && it.signalled != current {
-            it.signalled = current;
-            let (active, auto_restart, job) = current;
+        if it.in_memory && !it.is_untold {
+            it.signalled = it.to_signal();
+            let (active, auto_restart, job) = it.signalled;
             self.signals.push(Signal::Changed { unit, active, auto_restart, job });
         }
     }

@@ -78,7 +78,7 @@ impl Transaction {
     }
 
     /// `transaction_merge_jobs`: one job a unit. Of two that contradict each other, one goes that does not matter.
-    fn merge(&mut self) -> Result<(), Refusal> {
+    fn merge(&mut self, active: impl Fn(UnitId) -> ActiveState) -> Result<(), Refusal> {
         while let Some((one, other)) = self.contradiction() {
             let [first, second] = [self.wishes[one], self.wishes[other]];
             let dropped = match (first.matters, second.matters) {
@@ -95,8 +95,9 @@ impl Transaction {
         let wishes = &mut self.wishes;
         for index in 0..wishes.len() {
             for other in index + 1..wishes.len() {
-                if wishes[index].kept && wishes[other].kept && wishes[index].unit == wishes[other].unit {
-                    wishes[index].kind = wishes[index].kind.merged(wishes[other].kind).unwrap_or(wishes[index].kind);
+                let [one, another] = [wishes[index], wishes[other]];
+                if one.kept && another.kept && one.unit == another.unit {
+                    wishes[index].kind = one.kind.merged(another.kind, active(one.unit)).unwrap_or(one.kind);
                     wishes[other].kept = false;
                 }
             }
@@ -252,7 +253,7 @@ impl Model {
         if mode != Mode::Isolate {
             transaction.drop_unneeded();
         }
-        transaction.merge()?;
+        transaction.merge(|unit| self[unit].active())?;
         self.drop_redundant(transaction);
         let in_the_way = |wish: &&Wish| {
             let job = self[wish.unit].run.job.filter(|job| job.kind.conflicts(wish.kind));

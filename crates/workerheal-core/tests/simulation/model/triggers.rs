@@ -113,7 +113,12 @@ impl Model {
     }
 
     fn notify_timer(&mut self, timer: UnitId, service: UnitId) {
-        if self[timer].run.sub == SubState::Running && self[service].active().is_down() {
+        let waits_anew = match self[timer].run.sub {
+            SubState::Waiting | SubState::Elapsed => true,
+            SubState::Running => self[service].active().is_down(),
+            _ => false,
+        };
+        if waits_anew {
             self.wait_for_time(timer, false);
         }
     }

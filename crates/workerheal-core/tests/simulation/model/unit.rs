@@ -233,6 +233,11 @@ impl Unit {
         self.run.sub == SubState::AutoRestart
     }
 
+    /// What a signal of a change tells.
+    pub(super) fn to_signal(&self) -> (ActiveState, bool, Option<JobId>) {
+        (self.active(), self.is_auto_restart(), self.run.job.map(|job| job.id))
+    }
+
     #[must_use]
     pub fn result(&self) -> ServiceResult {
         self.run.result
