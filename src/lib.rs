@@ -39,7 +39,8 @@
 //! - `cli`: one thin file for each command; beside it the optional surfaces: the terminal (`top`), the web page
 //!   (`dashboard`), the tools for assistants (`mcp`).
 //! - [`client`] performs one operation, [`daemon`] is the service; [`api`] is their protocol, `http` limits and reads
-//!   requests, [`detect`] finds unhealthy workers for both. `install` installs the service.
+//!   requests, `actions` performs what a healer decides and [`detect`] finds unhealthy workers for both. `install` installs
+//!   the service.
 //! - `checkout`: compares directories by identity; `frameworks`: Lerd's definitions of health probes; `text`: colours
 //!   and layout.
 //! - [`setup`], [`files`], `logging`, [`manager`]: everything that touches the operating system.
@@ -47,6 +48,7 @@
 //!
 //! The modules that are not linked here are public for the program and its tests only, or private.
 
+mod actions;
 pub mod api;
 mod blocking;
 mod checkout;

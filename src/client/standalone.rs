@@ -10,15 +10,16 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::actions::{self, InspectionOutcome, Rest};
 use crate::core::batch::{Batch, Plan};
 use crate::core::context::Context;
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase, Report, UnhealthyWorker};
-use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Purpose, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, Mode, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
-use crate::core::units::{Detail, Inspection, UnitName, UnitStatus};
+use crate::core::units::{UnitName, UnitStatus};
 use crate::deadline;
 use crate::detect::{Detector, Inspections, PlanError, refused_often};
 use crate::manager::{Changes, ManagerError, ServiceManager};
@@ -226,9 +227,6 @@ pub enum HealError {
     Manager(#[from] ManagerError),
 }
 
-/// The result of an inspection.
-type InspectionOutcome = (UnitName, InspectionId, Result<Inspection, String>);
-
 /// Workers being healed. If this is dropped early, it starts nothing further.
 #[derive(Debug)]
 pub struct Healing<'a, M> {
@@ -299,28 +297,17 @@ impl<M: ServiceManager> Healing<'_, M> {
     async fn observe(&mut self, fact: Fact) {
         let now = Timestamp::from_origin(self.origin.elapsed());
         self.inspected.outdate(&fact);
-        for action in self.healer.observe(now, fact) {
-            match action {
-                Action::Inspect { unit, id, detail } => {
-                    // A request overrules an earlier stop: no need to search for it.
-                    let detail = Detail { stop: false, ..detail };
-                    let decides = id.purpose == Purpose::Attempt;
-                    let known = decides.then(|| self.inspected.take(&unit, detail)).flatten();
-                    let detector = self.client.detector.clone();
-                    self.inspections.push_back(tokio::spawn(async move {
-                        if let Some(seen) = known {
-                            return (unit, id, Ok(seen));
-                        }
-                        let seen = detector.inspect(&unit, detail).await.map_err(|error| error.to_string());
-                        (unit, id, seen)
-                    }));
-                }
-                Action::Start(start) => self.client.detector.manager.start(&start, self.start_timeout),
-                Action::Stop(unit) => self.client.detector.manager.stop(&unit),
-                Action::ListAll => self.client.detector.manager.list_all(),
+        for mut action in self.healer.observe(now, fact) {
+            if let Action::Inspect { detail, .. } = &mut action {
+                // A request overrules an earlier stop: no need to search for it.
+                detail.stop = false;
+            }
+            let Detector { manager, context } = &self.client.detector;
+            match actions::perform(action, manager, context, &mut self.inspected, self.start_timeout) {
+                Rest::Inspection(task) => self.inspections.push_back(tokio::spawn(task)),
                 // Probes are for monitoring, not for a requested heal.
-                Action::Probe { .. } => {}
-                Action::Emit(event) => self.tell(event).await,
+                Rest::Nothing | Rest::Probe(_) => {}
+                Rest::Event(event) => self.tell(event).await,
             }
         }
         for unit in self.batch.units().to_vec() {

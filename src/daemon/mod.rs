@@ -30,15 +30,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::checkout;
+use crate::actions::{self, InspectionOutcome, Rest};
 use crate::core::event::{Event, Phase};
-use crate::core::healer::{Action, Fact, Healer, InspectionId, Purpose, Timestamp};
+use crate::core::healer::{Action, Fact, Healer, Timestamp};
 use crate::core::probe::ProbeResult;
 use crate::core::selector::Aliases;
-use crate::core::units::{Inspection, UnitName};
+use crate::core::units::UnitName;
 use crate::deadline;
 use crate::detect::Inspections;
-use crate::detect::probe::probe;
 use crate::files::watch::{FileEvent, Watch};
 use crate::manager::{Changes, ServiceManager};
 use crate::setup::{Setup, SetupError};
@@ -53,6 +52,7 @@ use state_writer::StateWriter;
 use stock::{MIN_SAVE_DELAY, watched};
 use telemetry::Telemetry;
 use uptimes::Uptimes;
+
 /// How long running tasks may delay the end of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -197,7 +197,7 @@ struct Daemon<M> {
     healer: Healer,
     /// Origin of the healer's clock.
     origin: Instant,
-    inspections: JoinSet<(UnitName, InspectionId, Result<Inspection, String>)>,
+    inspections: JoinSet<InspectionOutcome>,
     /// What was seen of units when the last heal of named workers was planned.
     inspected: Inspections,
     /// When something last happened to a unit, as far as is known.
@@ -287,34 +287,16 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn perform(&mut self, action: Action) {
-        match action {
-            Action::Inspect { unit, id, detail } => {
-                let (manager, context) = (self.manager.clone(), &self.setup.context);
-                let rivals = context.selector.rival_checkouts(&context.registry, &unit);
-                let decides = id.purpose == Purpose::Attempt;
-                let known = decides.then(|| self.inspected.take(&unit, detail)).flatten();
-                self.inspections.spawn(async move {
-                    if let Some(seen) = known {
-                        return (unit, id, Ok(seen));
-                    }
-                    let seen = match manager.inspect(&unit, detail).await {
-                        Ok(seen) => Ok(checkout::inspection_spelt_as_registered(seen, rivals).await),
-                        Err(error) => Err(error.to_string()),
-                    };
-                    (unit, id, seen)
-                });
+        let context = &self.setup.context;
+        match actions::perform(action, &self.manager, context, &mut self.inspected, context.policy.timeout) {
+            Rest::Nothing => {}
+            Rest::Inspection(task) => {
+                self.inspections.spawn(task);
             }
-            Action::Probe { unit, probe: question, directory } => {
-                let manager = self.manager.clone();
-                self.probes.spawn(async move {
-                    let result = probe(&manager, &unit, &question, directory).await;
-                    (unit, result)
-                });
+            Rest::Probe(task) => {
+                self.probes.spawn(task);
             }
-            Action::Start(start) => self.manager.start(&start, self.setup.context.policy.timeout),
-            Action::Stop(unit) => self.manager.stop(&unit),
-            Action::ListAll => self.manager.list_all(),
-            Action::Emit(event) => self.tell(event),
+            Rest::Event(event) => self.tell(event),
         }
     }
 

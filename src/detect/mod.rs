@@ -66,6 +66,18 @@ pub struct Findings {
     pub refused: Vec<Refused>,
 }
 
+/// Inspects a unit. The directory that it runs in is spelt like that of the site.
+pub(crate) fn inspect<M: ServiceManager>(
+    manager: &M,
+    context: &Context,
+    unit: &UnitName,
+    detail: Detail,
+) -> impl Future<Output = Result<Inspection, ManagerError>> + Send + use<M> {
+    let rivals = context.selector.rival_checkouts(&context.registry, unit);
+    let (manager, unit) = (manager.clone(), unit.clone());
+    async move { Ok(checkout::inspection_spelt_as_registered(manager.inspect(&unit, detail).await?, rivals).await) }
+}
+
 /// Whether the last log line of a worker in this state says what went wrong: not if it ended cleanly, cannot start, or
 /// continues to run.
 fn says_why(state: State) -> bool {
@@ -153,8 +165,7 @@ impl<M: ServiceManager> Detector<M> {
     ///
     /// If the service manager cannot be reached or does not answer.
     pub async fn inspect(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
-        let rivals = self.context.selector.rival_checkouts(&self.context.registry, unit);
-        Ok(checkout::inspection_spelt_as_registered(self.manager.inspect(unit, detail).await?, rivals).await)
+        inspect(&self.manager, &self.context, unit, detail).await
     }
 
     /// Every unhealthy worker that is not down on purpose, sorted by site, then worker: what a daemon's healer would

@@ -157,6 +157,7 @@ impl Model {
             // It has a place of its own beside the unit's job, and ends as soon as it runs.
             let id = self.next_job();
             self.signals.push(Signal::JobRemoved { job: id, unit, kind, result: JobResult::Done });
+            self.notify_triggers(unit);
             self.queue_neighbours(unit);
             return id;
         }
