@@ -103,6 +103,9 @@ pub(super) struct Incident {
     pub given_up: Option<GivenUp>,
     /// The deactivation in which a unit that it needs took it down: that stop was not meant for it.
     pub taken_along: Option<Deactivation>,
+    /// The deactivation in which it went down together with a unit that it needs and waits for, whatever ended it. Later
+    /// the manager may no longer know what it needs, as when its file has become unreadable.
+    pub fell_with_parent: Option<Deactivation>,
     /// The run after which you stopped it while it was down. The journal does not record such a stop.
     pub stopped_after: Option<String>,
     /// When the current inspection was requested.
@@ -173,6 +176,7 @@ impl Incident {
             stop_is_certain: false,
             given_up: None,
             taken_along: None,
+            fell_with_parent: None,
             stopped_after: None,
             inspected_at: now,
             started_at: now,
@@ -205,7 +209,7 @@ impl Incident {
         self.begins_anew();
         self.last_failure.clear();
         self.file = None;
-        self.taken_along = None;
+        (self.taken_along, self.fell_with_parent) = (None, None);
         self.stopped_after = None;
     }
 

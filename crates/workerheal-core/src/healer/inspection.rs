@@ -81,6 +81,8 @@ impl Healer {
             return self.shelve(name);
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
+        let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
+        let fell_with_parent = held_by_parent && case.fell_with_parent();
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
         let was_told_to_stop = case.was_told_to_stop();
         let group = case.stopped_group().map(ToOwned::to_owned);
@@ -115,6 +117,9 @@ impl Healer {
         }
         incident.taken_along =
             (taken_along && incident.trigger == Trigger::Automatic).then(|| seen.deactivation.unwrap_or_default());
+        if fell_with_parent {
+            incident.fell_with_parent = seen.deactivation;
+        }
         incident.stopped_after = seen.run.clone().filter(|_| was_told_to_stop);
         incident.oneshot = seen.oneshot;
         incident.diagnosed = state;
@@ -129,7 +134,6 @@ impl Healer {
         // Not requested right after a failure; then the known run is an earlier one.
         incident.run.clone_from(&seen.run);
         incident.suspected = suspected(state, incident.suspected);
-        let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         if !held_by_parent && let Some(parent) = incident.waits_for.clone() {
             self.leave(name);
             if needs_nothing {
@@ -181,6 +185,7 @@ impl Healer {
                 stays_stopped: incident.was_stopped_in(seen),
                 taken_along: incident.taken_along.is_some()
                     && incident.taken_along == Some(seen.deactivation.unwrap_or_default()),
+                fell_with_parent: incident.fell_with_parent.is_some() && incident.fell_with_parent == seen.deactivation,
                 told_after_run: incident.stopped_after.is_some()
                     && seen.run.is_some()
                     && !has_run_since(incident.stopped_after.as_deref(), seen.run.as_deref()),

@@ -23,6 +23,8 @@ pub(super) struct Unit {
     pub stop_ends: bool,
     /// When another client's job was reported as successful while the unit was down.
     pub job_done: Option<Timestamp>,
+    /// It was signalled as not down while signals decide nothing, until the next list.
+    pub up_while_frozen: bool,
     /// Its failure was cleared, and it has not come up or failed since.
     pub cleared: Option<ClearedBy>,
     /// Its start ended because a unit that it needs did not come up, and it has not run since.
@@ -90,6 +92,7 @@ impl Unit {
             stop_possible: active == ActiveState::Deactivating && has_job,
             stop_ends: false,
             job_done: None,
+            up_while_frozen: false,
             cleared: None,
             kept_from_starting: false,
             restarted_by_manager: auto_restart,
@@ -170,7 +173,7 @@ impl Unit {
             self.refusals = 0;
         }
         self.restarts_seen = self.restarts_seen.saturating_add(i16::from(auto_restart));
-        self.gone = false;
+        (self.gone, self.up_while_frozen) = (false, false);
         self.load = load.unwrap_or(self.load);
         self.active = active;
         self.has_job = has_job;

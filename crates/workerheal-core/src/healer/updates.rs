@@ -81,7 +81,10 @@ impl Healer {
 
     pub(super) fn changed(&mut self, now: Timestamp, status: UnitStatus) {
         if self.frozen {
-            // The list that ends the uncertainty includes it.
+            // The list that ends the uncertainty includes it. But a job that ends while it is up is no stop of it.
+            if let Some(unit) = self.units.get_mut(&status.name) {
+                unit.up_while_frozen = !status.active.is_down();
+            }
             return;
         }
         let (name, is_up) = (status.name.clone(), status.active.is_up());

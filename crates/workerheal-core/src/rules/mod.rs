@@ -70,6 +70,8 @@ pub struct History<'a> {
     pub stays_stopped: bool,
     /// A unit that it needs went down and took it down: the stop was not meant for it.
     pub taken_along: bool,
+    /// It went down together with a unit that it needs, as an earlier inspection showed.
+    pub fell_with_parent: bool,
     /// Its start ended because a unit that it needs did not come up, and nothing has happened to it since.
     pub kept_from_starting: bool,
     /// Its failure was cleared, and nothing happened to it since.
@@ -98,6 +100,7 @@ impl Default for History<'_> {
             told_after_run: false,
             stays_stopped: false,
             taken_along: false,
+            fell_with_parent: false,
             kept_from_starting: false,
             cleared: None,
             refuses: None,

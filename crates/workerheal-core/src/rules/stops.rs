@@ -86,9 +86,20 @@ impl Case<'_> {
             && self.seen.parents.iter().any(|parent| parent.active.is_up() && !parent.stopping && parent.left.is_none())
     }
 
-    /// Whether it went down with a unit that it needs: that unit is about to be stopped, or went down at the same time.
+    /// Whether a unit that it needs took it down, so that the stop was not meant for the worker.
     #[must_use]
     pub fn was_taken_along(&self) -> bool {
+        // Of a run that the manager has forgotten, the journal does not tell for whose sake it was stopped.
+        let stop_is_of_last_run = self.history.stop_seen || !self.seen.never_ran();
+        self.history.taken_along
+            || (self.stop_requested()
+                && stop_is_of_last_run
+                && (self.history.fell_with_parent || self.fell_with_parent()))
+    }
+
+    /// Whether it went down with a unit that it needs, whatever ended it: that unit is about to be stopped, or went down
+    /// at the same time.
+    pub(crate) fn fell_with_parent(&self) -> bool {
         // A unit that is not enabled is unloaded once it is down, and the manager forgets when that was.
         let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
         let deactivation = self.seen.deactivation.or(seen_down.map(|down| Deactivation { left: down, down }));
@@ -125,10 +136,7 @@ impl Case<'_> {
         };
         // A unit that is up again came back since, or is about to go down.
         let went = |parent: &&Parent| parent.left.is_some() || !parent.is_up();
-        // Of a run that the manager has forgotten, the journal does not tell for whose sake it was stopped.
-        let stop_is_of_last_run = self.history.stop_seen || !self.seen.never_ran();
-        self.history.taken_along
-            || (self.stop_requested() && stop_is_of_last_run && self.seen.parents.iter().filter(went).any(took_along))
+        self.seen.parents.iter().filter(went).any(took_along)
     }
 
     /// Whether it is down only because a unit that it needs went down or did not come up.

@@ -341,7 +341,12 @@ fn a_heal_by_hand_is_history_once_the_worker_has_run_again() {
     // While the bus was lost it was started and stopped.
     harness.observe(Fact::Frozen);
     harness.list(&[("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Active)]);
-    let stopped = Inspection { run: Some("b".into()), stop: Some(StopEvidence::Requested), ..crashed() };
+    let stopped = Inspection {
+        run: Some("b".into()),
+        stop: Some(StopEvidence::Requested),
+        deactivation: Some(Deactivation { left: 99 * SECOND, down: 99 * SECOND }),
+        ..crashed()
+    };
     assert_eq!(harness.shows("queue", stopped), ["stopped queue"]);
 }
 
@@ -729,4 +734,20 @@ fn a_disable_while_it_was_down_is_history_once_it_was_started_again() {
     assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
     let told = harness.shows("queue", Inspection { file, ..crashed() });
     assert_eq!(told.last().map(String::as_str), Some("start queue"), "{told:?}");
+}
+
+#[test]
+fn the_end_of_a_start_during_an_isolation_is_no_stop_of_what_dies_before_the_next_list() {
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    harness.observe(Fact::Frozen);
+    for active in [ActiveState::Activating, ActiveState::Active] {
+        harness.goes_with_job("queue", active);
+    }
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.goes("queue", ActiveState::Failed);
+    // The manager is slow: it died before any of that was received.
+    harness.list(&[("queue", ActiveState::Failed)]);
+    let told = harness.shows("queue", Inspection { down_for: Some(SECOND), ..crashed() });
+    assert!(!told.iter().any(|told| told.starts_with("stopped")), "{told:?}");
 }

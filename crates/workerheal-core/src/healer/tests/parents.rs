@@ -41,6 +41,32 @@ fn a_worker_that_its_parent_took_along_comes_back_with_it() {
 }
 
 #[test]
+fn a_worker_that_went_down_with_its_parent_is_not_stopped_if_its_file_cannot_be_read_later() {
+    // It died a moment before its parent, so no stop of it was seen, and waited for its automatic restart.
+    let mut harness = Harness::with_healthy_queue();
+    let down = Deactivation { left: SECOND, down: 3 * SECOND };
+    harness.goes("queue", ActiveState::Inactive);
+    let parent = Parent { left: Some(3 * SECOND), ..fpm(ActiveState::Deactivating, true) };
+    let seen = Inspection {
+        active: ActiveState::Inactive,
+        deactivation: Some(down),
+        stop: None,
+        file: Some(ENABLED),
+        ..crashed()
+    };
+    let told = harness.shows("queue", Inspection { parents: vec![parent], ..seen.clone() });
+    assert!(told.iter().any(|told| told.starts_with("held queue: it needs lerd-php85-fpm")), "{told:?}");
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Inactive)]);
+    // What it needs is not known without its file.
+    let told = harness.shows(
+        "queue",
+        Inspection { load: LoadState::BadSetting, stop: Some(StopEvidence::Requested), parents: Vec::new(), ..seen },
+    );
+    assert!(!told.iter().any(|told| told.starts_with("stopped")), "{told:?}");
+}
+
+#[test]
 fn a_parent_that_is_waited_for_is_told_once_whatever_becomes_of_it() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
