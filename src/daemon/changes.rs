@@ -60,6 +60,7 @@ impl<M: ServiceManager> Daemon<M> {
             }
             Change::Finished(..)
             | Change::JobDone(_)
+            | Change::JobCancelled(_)
             | Change::StopOverridden(_)
             | Change::KeptFromStarting(_)
             | Change::FailedSockets(_) => {}

@@ -60,6 +60,7 @@ impl Inspections {
             Fact::Changed(UnitStatus { name: unit, .. })
             | Fact::Finished(unit, _)
             | Fact::JobDone(unit)
+            | Fact::JobCancelled(unit)
             | Fact::StopOverridden(unit)
             | Fact::KeptFromStarting(unit) => {
                 self.0.remove(unit);

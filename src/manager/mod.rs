@@ -68,6 +68,8 @@ pub enum Change {
     Finished(UnitName, Outcome),
     /// Another client's job succeeded that had an effect on the unit, or would have had one.
     JobDone(UnitName),
+    /// Another client's job was cancelled: a contrary one replaces it.
+    JobCancelled(UnitName),
     /// A start of ours replaced another client's stop.
     StopOverridden(UnitName),
     /// Another client's start ended because a unit that this one needs did not come up.
@@ -87,6 +89,7 @@ impl From<Change> for Fact {
             Change::Reloading | Change::Lost(_) | Change::ShuttingDown => Self::Frozen,
             Change::Finished(unit, outcome) => Self::Finished(unit, outcome),
             Change::JobDone(unit) => Self::JobDone(unit),
+            Change::JobCancelled(unit) => Self::JobCancelled(unit),
             Change::StopOverridden(unit) => Self::StopOverridden(unit),
             Change::KeptFromStarting(unit) => Self::KeptFromStarting(unit),
             Change::FailedSockets(units) => Self::FailedSockets(units),

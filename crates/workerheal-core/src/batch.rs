@@ -167,9 +167,20 @@ impl Batch {
     fn is_worth_waiting_for(&self, unit: &UnitName) -> bool {
         match self.held.get(unit) {
             Some(Refusal::JobPending) => true,
-            Some(Refusal::ParentDown(parent)) => self.pending.contains_key(parent.name.as_str()),
+            Some(Refusal::ParentDown(parent)) => {
+                self.pending.contains_key(parent.name.as_str()) && !self.waits_for_itself(unit)
+            }
             _ => false,
         }
+    }
+
+    /// Whether the unit that it needs waits for this one, at once or through others: neither would end.
+    fn waits_for_itself(&self, unit: &UnitName) -> bool {
+        let next = |unit: &&str| match self.held.get(*unit)? {
+            Refusal::ParentDown(parent) => Some(parent.name.as_str()),
+            _ => None,
+        };
+        std::iter::successors(Some(unit.as_str()), next).skip(1).take(self.held.len()).any(|it| it == unit.as_str())
     }
 
     /// Reports that a worker is being started, after all workers before it that are not on hold.

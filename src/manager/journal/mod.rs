@@ -336,8 +336,8 @@ impl Journal {
 
     /// Whether the stop that ended this run was requested before that of another unit, which went down at about the
     /// same time: jobs are numbered in the order in which they are created, and those of dependencies are created after
-    /// the requested one.
-    pub async fn was_stopped_before(&self, run: &str, other: &str) -> bool {
+    /// the requested one. `pending` is the other unit's stop if that has not begun, which is not in the journal yet.
+    pub async fn was_stopped_before(&self, run: &str, other: &str, pending: Option<u64>) -> bool {
         const TOLERANCE_MICROS: u64 = 2_000_000;
         let matches = match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={run}"), format!("_UID={}", self.uid)],
@@ -354,6 +354,9 @@ impl Journal {
             stops.find_map(|entry| Some((entry.job_id.as_deref()?.parse::<u64>().ok()?, entry.sent())))
         };
         let Some((job, at)) = stop(self.search(&matches, 100).await.unwrap_or_default(), None) else { return false };
+        if let Some(pending) = pending {
+            return job < pending;
+        }
         let others = self.search(&of_other, 100).await.unwrap_or_default();
         stop(others, Some(at)).is_some_and(|(other, _)| job < other)
     }

@@ -152,7 +152,6 @@ impl Systemd {
         )?;
         let seen = listed.into_iter().next().ok_or_else(nothing_listed)?;
         let restart = RestartPolicy::from(text(&restart));
-        let restarts = seen.active == ActiveState::Failed && restart != RestartPolicy::No;
         let is_down = seen.active.is_down();
         let changes = matches!(seen.active, ActiveState::Activating | ActiveState::Deactivating) && !seen.auto_restart;
         let deactivation = left.zip(down).map(|(left, down)| Deactivation { left, down });
@@ -162,7 +161,7 @@ impl Systemd {
         let directory = Directory::from(text(&directory));
         let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container) = tokio::try_join!(
             self.related(&connection, &dependencies, with_history),
-            when(restarts, connection.restart_prevented(name)),
+            when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
             when(changes, connection.transition(name, seen.active)),
             when(seen.active.is_up(), connection.uptime(name)),
             when(detail.file, connection.file(name)),
@@ -184,8 +183,9 @@ impl Systemd {
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
         let mut related = related;
         if let (Some(StopEvidence::Requested), Some(run)) = (&stop, &run) {
-            for parent in related.parents.iter_mut().filter(|parent| parent.left.is_some()) {
-                parent.stopped_later = self.journal.was_stopped_before(run, &parent.name).await;
+            for parent in related.parents.iter_mut().filter(|parent| parent.left.is_some() || parent.stopping) {
+                let stop_job = related.stop_jobs.get(&parent.name).copied();
+                parent.stopped_later = self.journal.was_stopped_before(run, &parent.name, stop_job).await;
             }
         }
         Ok(Inspection {

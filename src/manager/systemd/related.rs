@@ -4,13 +4,13 @@
 //! of all these units are read with one call, and further questions are asked only about those that are not as they
 //! should be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use zbus::OwnedVariant;
 
 use super::connection::ManagerConnection;
-use super::wire::{self, Line};
+use super::wire::{self, Line, ListedJob};
 use super::{Systemd, flag, names, text};
 use crate::core::units::{ActiveState, Parent, StopEvidence, StoppedGroup};
 use crate::manager::ManagerError;
@@ -34,6 +34,8 @@ pub(super) struct Dependencies {
 #[derive(Debug, Default)]
 pub(super) struct Related {
     pub parents: Vec<Parent>,
+    /// The numbers of the stop jobs that are queued or running for parents, by name.
+    pub stop_jobs: HashMap<String, u64>,
     pub pulls_in: Vec<String>,
     pub conflicts: Vec<String>,
     pub stopped_groups: Vec<StoppedGroup>,
@@ -133,6 +135,9 @@ impl Systemd {
                 related.stopped_groups.extend(self.stopped_group(connection, &line).await?);
             }
             if requires.contains(&line.name) {
+                if let Some(job) = line.job.as_ref().filter(|_| line.is_stopping()).and_then(ListedJob::number) {
+                    related.stop_jobs.insert(line.name.clone(), job);
+                }
                 related.parents.push(parent(connection, line, with_history).await?);
             }
         }
@@ -177,6 +182,7 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
         finished: false,
         stops_when_unneeded: false,
         stopped_later: false,
+        down: None,
     };
     if with_history || !parent.active.is_up() {
         parent.left = connection.moment(&parent.name, "ActiveExitTimestampMonotonic").await?;
@@ -185,6 +191,7 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
         parent.since = connection.moment(&parent.name, "ActiveEnterTimestampMonotonic").await?;
     }
     if parent.active.is_down() {
+        parent.down = connection.moment(&parent.name, "InactiveEnterTimestampMonotonic").await?;
         parent.stops_when_unneeded = flag(&connection.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
         parent.finished = parent.active != ActiveState::Failed
             && kind(&parent.name) == "service"

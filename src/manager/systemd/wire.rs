@@ -61,6 +61,13 @@ pub(super) struct ListedJob {
     pub path: String,
 }
 
+impl ListedJob {
+    /// The manager numbers jobs in the order in which it creates them.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.path.rsplit('/').next()?.parse().ok()
+    }
+}
+
 impl Line {
     pub(super) fn is_stopping(&self) -> bool {
         self.job.as_ref().is_some_and(|job| job.kind == "stop")

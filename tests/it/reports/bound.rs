@@ -26,6 +26,13 @@ fn comes_back(world: &World, unit: &str) {
     assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
 }
 
+#[track_caller]
+fn is_down(world: &World, unit: &str) {
+    world.wait_until(&format!("{unit} to be down"), SOON, || {
+        matches!(world.show(&service_of(unit), "ActiveState").as_str(), "inactive" | "failed").then_some(())
+    });
+}
+
 /// A container is killed and restarted by systemd; the worker that is bound to it is stopped by systemd itself, with a
 /// stop job that looks like a person's (Lerd's own units).
 #[test]
@@ -219,6 +226,91 @@ fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is
     world.control(&["start", FPM]);
     events.wait("healed", "lerd-queue-myapp");
     told_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
+}
+
+/// It is started by hand while its container is down; the container is stopped before it is up, which cancels that start
+/// and stops the worker as well. Only a stop of the worker itself would be meant for it.
+#[test]
+fn a_worker_that_waits_to_start_with_its_container_and_is_stopped_with_it_comes_back_with_it() {
+    let world = world();
+    let slow = "Type=notify\nNotifyAccess=all\nExecStart=sh -c 'while test -e %h/slow; do sleep 0.05; done; systemd-notify --ready; exec sleep infinity'";
+    run(&world, FPM, "", slow);
+    run(&world, "lerd-queue-myapp", IN_FPM, "ExecStart=sleep infinity");
+    let mut events = world.start_daemon();
+    world.crash("lerd-queue-myapp");
+    events.wait("healed", "lerd-queue-myapp");
+    world.write_file("slow", "");
+    world.crash(FPM);
+    is_held_by(&world, "lerd-queue-myapp", FPM);
+    world.control(&["start", "--no-block", "lerd-queue-myapp"]);
+    world.wait_for_state(&service_of(FPM), "activating", SOON);
+    world.control(&["stop", FPM]);
+    pass_time(&world, &mut events, 1);
+    told_none_of(&world, "lerd-queue-myapp", &["stopped"]);
+    fs::remove_file(world.home().join("slow")).unwrap();
+    world.control(&["start", FPM]);
+    world.wait_for_state("lerd-queue-myapp.service", "active", SOON);
+    told_none_of(&world, "lerd-queue-myapp", &["stopped"]);
+}
+
+/// A start of either brings both up; a heal by name ends.
+#[test]
+fn workers_that_need_each_other_come_back_together_and_a_heal_of_them_ends() {
+    let world = world();
+    write(&world, "lerd-one-myapp", "BindsTo=lerd-two-myapp.service", LIVES);
+    run(&world, "lerd-two-myapp", "BindsTo=lerd-one-myapp.service", LIVES);
+    let both = ["lerd-one-myapp", "lerd-two-myapp"];
+    let down = || {
+        world.crash("lerd-one-myapp");
+        both.iter().for_each(|unit| is_down(&world, unit));
+    };
+    down();
+    assert_eq!(world.run(&["heal", both[0], both[1]]).status, 0);
+    let mut events = world.start_daemon();
+    down();
+    for unit in both {
+        world.wait_for_state(&service_of(unit), "active", SOON);
+    }
+    pass_time(&world, &mut events, 1);
+    for unit in both {
+        told_none_of(&world, unit, &["failed", "gave-up", "stopped"]);
+    }
+}
+
+/// The worker was stopped by hand, and takes its time; that its container is stopped meanwhile changes nothing.
+#[test]
+fn a_worker_that_is_still_stopping_when_its_container_is_stopped_stays_down() {
+    let world = world();
+    run(&world, FPM, "", LIVES);
+    let slow = "TimeoutStopSec=1\nExecStart=sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'";
+    run(&world, "lerd-queue-myapp", IN_FPM, slow);
+    run(&world, "lerd-proof-myapp", IN_FPM, LIVES);
+    let mut events = world.start_daemon();
+    world.control(&["stop", "--no-block", "lerd-queue-myapp"]);
+    world.wait_for_state("lerd-queue-myapp.service", "deactivating", SOON);
+    world.control(&["stop", FPM]);
+    let untouched = world.picture(&["lerd-queue-myapp"]);
+    world.control(&["start", FPM]);
+    comes_back(&world, "lerd-proof-myapp");
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.picture(&["lerd-queue-myapp"]), untouched);
+    is_left_down(&world, "lerd-queue-myapp");
+}
+
+/// Each time the worker was healed: it is not its fault that its container is restarted often.
+#[test]
+fn a_worker_is_not_given_up_for_restarts_of_its_container() {
+    let world = world();
+    run(&world, FPM, "StartLimitIntervalSec=0", LIVES);
+    run(&world, "lerd-queue-myapp", IN_FPM, LIVES);
+    let mut events = world.start_daemon();
+    for _ in 0..6 {
+        world.control(&["stop", FPM]);
+        is_down(&world, "lerd-queue-myapp");
+        world.control(&["start", FPM]);
+        events.wait("healed", "lerd-queue-myapp");
+    }
+    told_none_of(&world, "lerd-queue-myapp", &["failed", "gave-up", "stopped", "scheduled"]);
 }
 
 /// Nothing keeps a unit loaded that is not enabled and down: only the daemon knows that it was up.

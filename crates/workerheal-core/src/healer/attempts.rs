@@ -252,6 +252,10 @@ impl Healer {
         self.emit(name, EventPhase::Healed, |_| {});
         if let Some(incident) = self.incidents.get_mut(name) {
             incident.came_up = true;
+            if incident.taken_along.is_some() {
+                // Not its own fault: it went down with another unit, and came back with it.
+                incident.attempts = incident.attempts.saturating_sub(1);
+            }
         }
         self.rest(now, name);
     }

@@ -84,13 +84,16 @@ impl Healer {
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         let fell_with_parent = held_by_parent && case.fell_with_parent();
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
-        let was_told_to_stop = case.was_told_to_stop();
+        let (was_told_to_stop, stop_was_of_parent) = (case.was_told_to_stop(), case.stop_was_of_parent());
         let group = case.stopped_group().map(ToOwned::to_owned);
         let is_certain = group.is_some() || was_told_to_stop || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
         let off_because = if verdict == Verdict::Well { case.why_down() } else { String::new() };
         let is_proving = self.incidents.get(name).is_some_and(|incident| incident.attempt_under_way);
+        if let Some(unit) = self.units.get_mut(name).filter(|_| stop_was_of_parent) {
+            unit.job_done = None;
+        }
         if is_proving && ended_by_itself(&seen) && !taken_along && !in_doubt {
             return self.ended(now, name);
         }
@@ -183,9 +186,15 @@ impl Healer {
                 given_up: incident.given_up.as_ref(),
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| incident.inspected_at.from_now(at)),
                 stays_stopped: incident.was_stopped_in(seen),
+                stop_replaced_start: unit.is_some_and(|unit| unit.stop_replaced_start),
                 taken_along: incident.taken_along.is_some()
                     && incident.taken_along == Some(seen.deactivation.unwrap_or_default()),
                 fell_with_parent: incident.fell_with_parent.is_some() && incident.fell_with_parent == seen.deactivation,
+                needs_it_too: seen
+                    .parents
+                    .iter()
+                    .map(|parent| parent.name.as_str())
+                    .find(|it| self.leads_back(it, name)),
                 told_after_run: incident.stopped_after.is_some()
                     && seen.run.is_some()
                     && !has_run_since(incident.stopped_after.as_deref(), seen.run.as_deref()),
@@ -199,6 +208,15 @@ impl Healer {
             };
         }
         Some(Case { context: self.context(), unit: name, worker, seen, history })
+    }
+
+    /// Whether the unit is a worker that is down and waits for `other`, at once or through others that wait.
+    fn leads_back(&self, unit: &str, other: &UnitName) -> bool {
+        let next = |unit: &&str| match &self.incidents.get(*unit)?.phase {
+            Phase::Held(Refusal::ParentDown(parent)) => Some(parent.name.as_str()),
+            _ => None,
+        };
+        std::iter::successors(Some(unit), next).skip(1).take(self.incidents.len()).any(|it| it == other.as_str())
     }
 
     /// A start or stop that is under way need not be inspected before it exceeds its limit.

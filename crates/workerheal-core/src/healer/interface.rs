@@ -35,6 +35,8 @@ pub enum Fact {
     Finished(UnitName, Outcome),
     /// Another client's job succeeded, and was not one without effect (`try-restart` of a unit that is down).
     JobDone(UnitName),
+    /// Another client's job was cancelled: a contrary one replaces it.
+    JobCancelled(UnitName),
     /// Our start replaced a requested stop.
     StopOverridden(UnitName),
     /// Another client's start ended because a unit that this one needs did not come up.

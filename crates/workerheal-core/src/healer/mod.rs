@@ -192,6 +192,7 @@ impl Healer {
             Fact::Inspected(unit, id, result) => self.inspected(now, &unit, id, result),
             Fact::Finished(unit, outcome) => self.finished(now, &unit, outcome),
             Fact::JobDone(unit) => self.foreign_job_done(now, &unit),
+            Fact::JobCancelled(unit) => self.foreign_job_cancelled(&unit),
             Fact::StopOverridden(unit) => self.stop_overtaken(&unit),
             Fact::KeptFromStarting(unit) => self.kept_from_starting(now, &unit),
             Fact::FailedSockets(units) => self.sockets_failed(now, &units),

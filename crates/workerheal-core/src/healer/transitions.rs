@@ -142,11 +142,19 @@ impl Healer {
         }
     }
 
+    /// Another client's job was cancelled. That of a unit which is down was a start: a stop of it would have ended at once.
+    pub(super) fn foreign_job_cancelled(&mut self, name: &UnitName) {
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.start_cancelled = unit.active.is_down();
+        }
+    }
+
     /// Another client's job succeeded. If the unit is still down and not coming up, the job was a stop: for a unit that
     /// was down already, nothing else shows that.
     pub(super) fn foreign_job_done(&mut self, now: Timestamp, name: &UnitName) {
         self.other_client_acts(name);
         let Some(unit) = self.units.get_mut(name) else { return };
+        unit.stop_replaced_start = std::mem::take(&mut unit.start_cancelled);
         if std::mem::take(&mut unit.stop_ends) || unit.reloads {
             // It took the unit down, perhaps as a dependency, which other signals show. It counts only if an inspection
             // shows that the unit had been down for a while by then.
@@ -245,7 +253,9 @@ impl Healer {
         {
             // The failure was cleared and the start was made.
             unit.cleared = None;
-            if outcome != Outcome::Cancelled {
+            if outcome == Outcome::Cancelled {
+                unit.start_cancelled = unit.active.is_down();
+            } else {
                 // It ended by itself, so the job that was seen was this one.
                 (unit.stop_seen, unit.stop_possible) = (false, false);
             }

@@ -23,6 +23,10 @@ pub(super) struct Unit {
     pub stop_ends: bool,
     /// When another client's job was reported as successful while the unit was down.
     pub job_done: Option<Timestamp>,
+    /// A start that waited was cancelled, and what replaces it has not ended yet.
+    pub start_cancelled: bool,
+    /// The job of [`job_done`](Self::job_done) was a stop that replaced such a start.
+    pub stop_replaced_start: bool,
     /// It was signalled as not down while signals decide nothing, until the next list.
     pub up_while_frozen: bool,
     /// Its failure was cleared, and it has not come up or failed since.
@@ -92,6 +96,8 @@ impl Unit {
             stop_possible: active == ActiveState::Deactivating && has_job,
             stop_ends: false,
             job_done: None,
+            start_cancelled: false,
+            stop_replaced_start: false,
             up_while_frozen: false,
             cleared: None,
             kept_from_starting: false,
@@ -124,7 +130,7 @@ impl Unit {
         if active.is_up() || active == ActiveState::Activating {
             // The job of a unit that is up may be a stop that waits.
             (self.stop_seen, self.stop_possible, self.job_done) = (false, active.is_up() && has_stop_job, None);
-            self.kept_from_starting = false;
+            (self.kept_from_starting, self.start_cancelled) = (false, false);
         } else if active == ActiveState::Deactivating && has_stop_job {
             // If the unit never came up, the job may also be the failed start.
             self.stop_seen |= self.active.is_up();

@@ -64,6 +64,8 @@ pub struct History<'a> {
     pub seen_down_for: Option<Duration>,
     /// You stopped it this long before the inspection: a job of yours succeeded, and it was down.
     pub job_done_before: Option<Duration>,
+    /// That job was a stop which replaced a start: it may have been meant for a unit that this one needs.
+    pub stop_replaced_start: bool,
     /// An earlier inspection found that you had stopped it after this run, while it was down.
     pub told_after_run: bool,
     /// You stopped it while it was down already, and it has not run since.
@@ -72,6 +74,8 @@ pub struct History<'a> {
     pub taken_along: bool,
     /// It went down together with a unit that it needs, as an earlier inspection showed.
     pub fell_with_parent: bool,
+    /// The unit that it needs and that itself waits for this worker: only a start of both brings them up.
+    pub needs_it_too: Option<&'a str>,
     /// Its start ended because a unit that it needs did not come up, and nothing has happened to it since.
     pub kept_from_starting: bool,
     /// Its failure was cleared, and nothing happened to it since.
@@ -97,10 +101,12 @@ impl Default for History<'_> {
             was_up: false,
             seen_down_for: None,
             job_done_before: None,
+            stop_replaced_start: false,
             told_after_run: false,
             stays_stopped: false,
             taken_along: false,
             fell_with_parent: false,
+            needs_it_too: None,
             kept_from_starting: false,
             cleared: None,
             refuses: None,
@@ -373,8 +379,19 @@ impl Case<'_> {
         }
     }
 
+    /// The socket whose connection it serves (`Accept=yes`, systemd.socket(5)): an instance of a template with the name of
+    /// that socket. A start would lack the connection.
+    fn connection_from(&self) -> Option<&str> {
+        let (template, _) = self.unit.as_str().split_once('@')?;
+        let is_its = |trigger: &&String| trigger.strip_suffix(".socket") == Some(template);
+        self.seen.triggers.iter().find(is_its).map(String::as_str)
+    }
+
     /// Why a failed oneshot is not run again automatically, if so.
     fn ran_once(&self) -> Option<Refusal> {
+        if let Some(socket) = self.connection_from() {
+            return Some(Refusal::LeftToTrigger(socket.to_owned()));
+        }
         if !self.seen.oneshot {
             return None;
         }

@@ -40,9 +40,12 @@ impl Case<'_> {
         }
     }
 
-    /// Units that it needs, that are down or about to be, and that its start would not bring back.
+    /// Units that it needs, that are down or about to be, and that its start would not or should not bring back.
     pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
-        self.seen.parents.iter().filter(|parent| !parent.is_up() && !parent.finished && !self.brings_back(parent))
+        self.seen.parents.iter().filter(|parent| {
+            let comes_along = self.brings_back(parent) || self.history.needs_it_too == Some(parent.name.as_str());
+            !parent.is_up() && !parent.finished && !comes_along
+        })
     }
 
     /// Whether the manager stopped that unit only because this worker was down. (If a person had stopped the unit, the

@@ -29,11 +29,27 @@ impl Case<'_> {
             return self.seen.active.is_down();
         }
         let Some(before) = self.history.job_done_before else { return false };
+        if self.stop_was_of_parent() {
+            return false;
+        }
         match self.seen.down_for {
             Some(down_for) => down_for >= before,
             // It never was up as far as the manager knows, so it was down then too.
             None => matches!(self.seen.active, ActiveState::Inactive | ActiveState::Failed),
         }
+    }
+
+    /// Whether the stop of a worker that waited to be started was that of a unit that it needs, which goes down at the
+    /// same time. Of a worker that is down and does not wait, the manager drops a stop that is not meant for it.
+    pub(crate) fn stop_was_of_parent(&self) -> bool {
+        let Some(before) = self.history.job_done_before.filter(|_| self.history.stop_replaced_start) else {
+            return false;
+        };
+        let ended = self.seen.at.saturating_sub(before);
+        self.seen.parents.iter().any(|parent| match parent.down {
+            Some(down) => down.abs_diff(ended) <= TAKEN_ALONG_WITHIN,
+            None => (parent.stopping || parent.active == ActiveState::Deactivating) && before <= TAKEN_ALONG_WITHIN,
+        })
     }
 
     /// The group that was stopped while the worker was down or waiting: that stop was meant for it too.

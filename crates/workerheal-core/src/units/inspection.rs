@@ -52,6 +52,8 @@ pub struct Parent {
     pub left: Option<Duration>,
     /// When it last came up, by the same clock; `None` if it is down, or unknown.
     pub since: Option<Duration>,
+    /// When it last went down, by the same clock; `None` if it is not down.
+    pub down: Option<Duration>,
     /// Whether it is a oneshot that has finished. It need not be up, and a start of the worker would run it again.
     pub finished: bool,
     /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`).

@@ -69,6 +69,10 @@ pub struct Record {
     /// An earlier daemon may have begun an attempt.
     attempt_maybe_open: bool,
     attempts: u32,
+    /// It was down because a unit that it needs was, when its last attempt began, and that attempt healed it: such an
+    /// attempt does not count.
+    along: bool,
+    healed_along: bool,
     last_start: Option<Duration>,
     /// Starts in the current quarter of an hour, and its number.
     in_quarter: (u64, u32),
@@ -213,6 +217,7 @@ impl Laws {
         unit: usize,
         event: &Event,
         oneshot: bool,
+        along: bool,
         policy: &Policy,
     ) -> Result<(), Breach> {
         let clock_turned = self.clock_turned;
@@ -230,6 +235,8 @@ impl Laws {
                 let attempt = event.attempt.unwrap_or(0);
                 let next = record.attempts + 1;
                 let known = attempt == next || (record.uncertain && attempt >= 1 && attempt <= next + 1);
+                let known = known || (record.healed_along && attempt == record.attempts);
+                (record.along, record.healed_along) = (along, false);
                 if !(known || (attempt == 1 && record.forgiven > record.forgiven_at_start)) {
                     return broken("attempts are remembered", format!("attempt {attempt} follows {}", record.attempts));
                 }
@@ -254,6 +261,7 @@ impl Laws {
                 if !std::mem::take(&mut record.attempt_open) && !maybe_open {
                     return broken("events in order", "it is healed, but no attempt was begun");
                 }
+                record.healed_along = record.along;
                 let proof = record.proof.take().unwrap_or_default();
                 if !oneshot && proof < policy.stable_after {
                     return broken("healed means proven", format!("it had been up for {proof:?}"));

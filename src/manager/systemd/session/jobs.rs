@@ -62,6 +62,7 @@ impl Following {
         let change = match result {
             "done" if was_told => Change::JobDone(unit),
             "canceled" if self.is_being_overridden(&unit) => Change::StopOverridden(unit),
+            "canceled" => Change::JobCancelled(unit),
             "dependency" => Change::KeptFromStarting(unit),
             _ => return Ok(()),
         };

@@ -112,6 +112,60 @@ fn a_stop_of_a_worker_that_waits_for_its_parent_is_a_stop() {
 }
 
 #[test]
+fn a_stop_that_cancels_a_waiting_start_is_the_parents_if_that_goes_down() {
+    for (is_stopped, replaces_start, expected) in
+        [(true, true, None), (true, false, Some("stopped queue")), (false, true, Some("stopped queue"))]
+    {
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes("queue", ActiveState::Failed);
+        harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+        if replaces_start {
+            // It was started by hand, and waits for its parent.
+            harness.goes_with_job("queue", ActiveState::Failed);
+            harness.observe(Fact::JobCancelled(unit("queue")));
+        }
+        harness.observe(Fact::JobDone(unit("queue")));
+        let active = if is_stopped { ActiveState::Deactivating } else { ActiveState::Activating };
+        let seen = Inspection { parents: vec![fpm(active, is_stopped)], down_for: Some(9 * SECOND), ..crashed() };
+        harness.goes("queue", ActiveState::Failed);
+        let told = harness.shows("queue", seen);
+        let stopped = told.iter().map(String::as_str).find(|told| told.starts_with("stopped"));
+        assert_eq!(stopped, expected, "stop of the parent: {is_stopped}, start cancelled: {replaces_start}");
+        if stopped.is_none() {
+            harness.goes("lerd-php85-fpm", ActiveState::Inactive);
+            assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+            let seen = Inspection { parents: vec![fpm(ActiveState::Active, false)], ..crashed() };
+            assert_eq!(harness.shows("queue", seen), ["starting queue #1", "start queue"]);
+        }
+    }
+}
+
+#[test]
+fn of_workers_that_need_each_other_one_is_started_unless_the_other_may_not_be() {
+    let other = |active| Parent { name: "lerd-mail-myapp.service".to_owned(), ..fpm(active, false) };
+    let queue = |active| Parent { name: "lerd-queue-myapp.service".to_owned(), ..fpm(active, false) };
+    let both = [("queue", ActiveState::Active), ("mail", ActiveState::Active)];
+    let mut harness = Harness::with_healthy_queue();
+    harness.list(&both);
+    harness.goes("queue", ActiveState::Failed);
+    harness.goes("mail", ActiveState::Failed);
+    let told = harness.shows("queue", Inspection { parents: vec![other(ActiveState::Failed)], ..crashed() });
+    assert!(told[1].starts_with("held queue: it needs lerd-mail-myapp.service"), "{told:?}");
+    let told = harness.shows("mail", Inspection { parents: vec![queue(ActiveState::Failed)], ..crashed() });
+    assert_eq!(told, ["detected mail: failed", "starting mail #1", "start mail"]);
+
+    // One that was stopped waits for nothing, so the other one is held by it.
+    let mut harness = Harness::with_healthy_queue();
+    harness.list(&both);
+    harness.goes_with_job("mail", ActiveState::Deactivating);
+    harness.goes("mail", ActiveState::Inactive);
+    harness.shows("mail", Inspection { active: ActiveState::Inactive, ..crashed() });
+    harness.goes("queue", ActiveState::Failed);
+    let told = harness.shows("queue", Inspection { parents: vec![other(ActiveState::Inactive)], ..crashed() });
+    assert!(told[1].starts_with("held queue: it needs lerd-mail-myapp.service"), "{told:?}");
+}
+
+#[test]
 fn one_look_is_not_for_all_when_a_pool_can_be_brought_back_by_some() {
     let pool = |active| Parent {
         name: "pool.service".into(),

@@ -11,7 +11,7 @@ use workerheal_core::units::{
 };
 
 use super::{Manager, is_need};
-use crate::model::{ActiveState, Bond, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
+use crate::model::{ActiveState, Bond, JobId, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
 use crate::scenario::{self, FIRST_HELPER, SECOND, UNITS};
 
 impl Manager {
@@ -87,7 +87,8 @@ impl Manager {
             deactivation,
             result: result(unit.result()),
             restart: restart(spec.restart),
-            restart_prevented: (restarts && unit.is_restart_prevented()).then(|| "status 1".to_owned()),
+            restart_prevented: (unit.active() == ActiveState::Failed && unit.is_restart_prevented())
+                .then(|| "status 1".to_owned()),
             oneshot: spec.kind == Type::Oneshot,
             file: (detail.file && !unit.is_masked()).then(|| UnitFile {
                 enabled: unit.is_enabled(),
@@ -140,9 +141,17 @@ impl Manager {
         let (active, is_down) = (unit.active(), unit.active().is_down());
         let left = unit.active_exit().filter(|_| with_history || !active.is_up());
         let stops = child.last_stop().zip(unit.last_stop());
+        let stop_job = unit.job().filter(|job| job.kind == JobKind::Stop);
         let stopped_later = stop == Some(&StopEvidence::Requested)
-            && left.is_some()
-            && stops.is_some_and(|((job, at), (other, then))| job < other && at.max(then) - at.min(then) <= 2 * SECOND);
+            && match (stop_job, child.last_stop()) {
+                (Some(pending), Some((job, _))) => job < pending.id,
+                _ => {
+                    let is_later = |((job, at), (other, then)): ((JobId, Duration), (JobId, Duration))| {
+                        job < other && at.max(then) - at.min(then) <= 2 * SECOND
+                    };
+                    left.is_some() && stops.is_some_and(is_later)
+                }
+            };
         Parent {
             name: scenario::full_name(parent.0, &self.specs[parent.0]),
             active: state(active),
@@ -155,6 +164,7 @@ impl Manager {
                 && unit.inactive_exit().is_some(),
             stops_when_unneeded: is_down && spec.stop_when_unneeded,
             stopped_later,
+            down: unit.inactive_enter().filter(|_| is_down),
         }
     }
 

@@ -214,6 +214,7 @@ impl Manager {
                     JobResult::Canceled if self.overriding == Some(unit.0) => {
                         Some(Message::Tell(Fact::StopOverridden(name)))
                     }
+                    JobResult::Canceled => Some(Message::Tell(Fact::JobCancelled(name))),
                     JobResult::Dependency => Some(Message::Tell(Fact::KeptFromStarting(name))),
                     _ => None,
                 }

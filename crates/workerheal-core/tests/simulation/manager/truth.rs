@@ -200,7 +200,7 @@ impl Manager {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
         let is_triggered = (0..UNITS).any(|it| self.triggers(it, index));
         let oneshot = unit.spec().kind == Type::Oneshot && (is_triggered || unit.spec().restart == Restart::No);
-        let prevented = unit.spec().restart != Restart::No && unit.is_restart_prevented();
+        let prevented = unit.is_restart_prevented();
         unit.active() == ActiveState::Failed && (oneshot || prevented) && !truth.wanted
     }
 
@@ -292,6 +292,18 @@ impl Manager {
             && !unit.spec().refuse_manual_start
             && self.stopped_groups(unit).is_empty()
             && !self.partners(index).any(|it| self.is_up_or_coming(it))
+    }
+
+    /// Whether a unit that it needs took it along, or was down at some time since a second before it began to go down.
+    pub fn went_with_a_parent(&self, index: usize) -> bool {
+        if self.truth[index].taken_along {
+            return true;
+        }
+        let unit = self.model.unit(UnitId(index));
+        let Some(down) = unit.inactive_enter().min(unit.active_exit()).or(unit.inactive_enter()) else { return false };
+        self.needs(index)
+            .map(|parent| self.model.unit(parent))
+            .any(|parent| !parent.active().is_up() || parent.active_enter().is_some_and(|since| since + SECOND >= down))
     }
 
     /// The end of a stop reached the healer while the unit had been down for a while, so that it cannot be taken for

@@ -123,7 +123,10 @@ impl World {
                 if self.manager.has_been_up_for(unit, self.policy.reset_after) {
                     self.laws.units[unit].forgiven += 1;
                 }
-                self.laws.event(self.now, unit, &event, oneshot, &self.policy).map_err(|breach| breach.of(unit))?;
+                let along = self.manager.went_with_a_parent(unit);
+                self.laws
+                    .event(self.now, unit, &event, oneshot, along, &self.policy)
+                    .map_err(|breach| breach.of(unit))?;
                 match event.phase {
                     Phase::Held => self.reached.note_refusal(&self.healer, &self.names[unit]),
                     Phase::GaveUp => self.reached.note_give_up(&event.reason),

@@ -141,7 +141,7 @@ impl World {
                 !matches!(message, Message::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
             // Only the end of the job reports the stop of a unit that was down already. It can be lost, but its order has to
             // be relied on, which D-Bus promises.
-            let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_)));
+            let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_) | Fact::JobCancelled(_)));
             let may_be_moved = may_be_disturbed && !is_job_done;
             if is_job_done
                 && self.people.noisy_until > self.now
