@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Color;
 pub(super) use crate::text::style::Style;
+pub(super) use crate::text::wrap;
 
 /// How to colour standard output.
 pub(super) fn style(color: Color) -> Style {
@@ -76,24 +77,6 @@ pub(super) async fn closed() {
 pub(super) fn complain(error: impl Display) {
     // Nothing can be done if this write fails.
     let _ = writeln!(io::stderr().lock(), "workerheal: {error}");
-}
-
-/// Breaks a text between words into lines of at most this many columns.
-pub(super) fn wrap(text: &str, columns: usize) -> String {
-    let (mut wrapped, mut used) = (String::new(), 0);
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > columns {
-            wrapped.push('\n');
-            used = 0;
-        } else if used > 0 {
-            wrapped.push(' ');
-            used += 1;
-        }
-        wrapped.push_str(word);
-        used += length;
-    }
-    wrapped
 }
 
 /// Cuts a text to this many columns, marking the cut with `…`.
