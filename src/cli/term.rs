@@ -27,8 +27,18 @@ pub(super) fn is_terminal() -> bool {
 
 /// The width of the terminal, or `None` if output goes elsewhere and must not be cut.
 pub(super) fn width() -> Option<usize> {
-    let size = is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+    is_terminal().then(|| columns_of(io::stdout())).flatten()
+}
+
+/// The width of the terminal that this is, if it is one.
+fn columns_of(terminal: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A text with its lines broken to the width of the terminal, if it goes to one.
+pub(super) fn wrapped(text: &str) -> String {
+    width().map_or_else(|| text.to_owned(), |columns| wrap(text, columns))
 }
 
 /// Writes to standard output. A closed pipe (`| head`) is not an error.
@@ -73,10 +83,14 @@ pub(super) async fn closed() {
     }
 }
 
-/// Prints an error to standard error, as one line.
+/// Prints an error to standard error, as one line; on a terminal, as many as it takes.
 pub(super) fn complain(error: impl Display) {
+    let mut line = format!("workerheal: {error}");
+    if let Some(columns) = columns_of(io::stderr()) {
+        line = wrap(&line, columns);
+    }
     // Nothing can be done if this write fails.
-    let _ = writeln!(io::stderr().lock(), "workerheal: {error}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Cuts a text to this many columns, marking the cut with `…`.
