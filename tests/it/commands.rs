@@ -323,8 +323,8 @@ fn doctor_names_what_is_wrong_with_its_remedy() {
 fn doctor_of_the_system_says_that_the_daemon_may_start_nothing() {
     let world = World::new();
     // In the place of the system's manager is the user's; there is no polkit rule of workerheal's, and perhaps no polkit.
-    let link = "ln -s $XDG_RUNTIME_DIR/systemd/private /run/systemd/private";
-    assert_eq!(Ran::of(world.command("sh").args(["-c", link])).status, 0);
+    let stand_in = "ln -s $XDG_RUNTIME_DIR/systemd/private /run/systemd/private";
+    assert_eq!(Ran::of(world.command("sh").args(["-c", stand_in])).status, 0);
     world.write_file("system.yaml", "also_watch: [bot]\n");
     let ran = world.run(&["--system", "doctor", "--config", &world.path("system.yaml")]);
     assert_eq!(ran.status, 1, "{ran:?}");
