@@ -1,4 +1,5 @@
 # make demo     build, start a private service manager, and watch crashed workers being healed
+# make recording  records docs/demo.svg: the program itself, in a sandbox, on a terminal of 80 columns
 # make test     all tests (installs the Debian packages that they need)
 # make simulate a million simulated days; ends with the first law of healing that is broken
 # make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
@@ -21,13 +22,17 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist dist-twice dist-tools check-dist test-package install install-files packages
+.PHONY: demo recording test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist dist-twice dist-tools check-dist test-package install install-files packages
 
 # In a profile of its own and without the surfaces, none of which it shows: both take most of the time to build.
 demo: packages
 	$(CARGO) build --profile demo --no-default-features --locked --quiet \
 		--package workerheal --bin workerheal --package workerheal-sandbox --bin demo
 	$(TARGET)/demo/demo $(TARGET)/demo/workerheal
+
+recording: packages
+	$(CARGO) build --profile demo --no-default-features --locked --quiet --package workerheal --bin workerheal
+	docs/record.py $(TARGET)/demo/workerheal docs/demo.svg
 
 # The simulation is in a profile of its own, as it is ten times as fast there.
 SIMULATION := $(CARGO) test --profile sim --locked --package workerheal-core --test simulation --

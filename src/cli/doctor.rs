@@ -1,6 +1,8 @@
 //! `workerheal doctor`: what keeps workerheal from working well here, with a remedy for each.
 
 mod finding;
+#[cfg(target_os = "linux")]
+mod permission;
 
 use clap::Args;
 
@@ -64,7 +66,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
         Err(_) => None,
     };
     findings.extend(of_daemon(status, options, &paths, config.is_err()).await);
-    findings.extend(of_service(options).await);
+    findings.extend(of_service(options, config.as_ref().ok()).await);
 
     let (config, registry) = (config.unwrap_or_default(), registry.unwrap_or_default());
     match Native::connect(options.scope, config.selector.patterns()).await {
@@ -176,38 +178,44 @@ async fn of_daemon(
     findings
 }
 
-/// Whether the service starts at login, and whether launchd keeps it from running.
+/// Whether the service starts at login or at boot, and whether that of the system may start what this configuration
+/// covers.
 #[cfg(target_os = "linux")]
-async fn of_service(options: &Options) -> Vec<Finding> {
+async fn of_service(options: &Options, config: Option<&Config>) -> Vec<Finding> {
     use crate::manager::systemd::self_unit::SelfUnit;
 
     let Ok(name) = UnitName::parse("workerheal") else { return Vec::new() };
     let own = async { SelfUnit::connect(name, options.scope).await?.state().await };
     let Ok(state) = own.await else { return Vec::new() };
-    match (options.scope, state.file.as_str()) {
+    let mut findings = Vec::new();
+    if options.scope == Scope::System && !state.file.is_empty() {
+        findings.extend(config.map(|config| permission::of_permission(state.pid, config)));
+    }
+    findings.push(match (options.scope, state.file.as_str()) {
         (Scope::System, "") => {
             let remedy = "sudo workerheal --system install";
-            vec![Finding::warning("service", "workerheal is not installed as a service of the system", remedy)]
+            Finding::warning("service", "workerheal is not installed as a service of the system", remedy)
         }
-        (Scope::System, file) if file.starts_with("enabled") => vec![Finding::ok("service", "starts at boot")],
+        (Scope::System, file) if file.starts_with("enabled") => Finding::ok("service", "starts at boot"),
         (Scope::System, file) => {
             let says = format!("workerheal.service is {file}, so it does not start at boot");
-            vec![Finding::warning("service", says, "sudo workerheal --system install")]
+            Finding::warning("service", says, "sudo workerheal --system install")
         }
         (Scope::User, "") => {
-            vec![Finding::warning("service", "workerheal is not installed as a service", "workerheal install")]
+            Finding::warning("service", "workerheal is not installed as a service", "workerheal install")
         }
-        (Scope::User, file) if file.starts_with("enabled") => vec![Finding::ok("service", "starts at login")],
+        (Scope::User, file) if file.starts_with("enabled") => Finding::ok("service", "starts at login"),
         (Scope::User, file) => {
             let says = format!("workerheal.service is {file}, so it does not start at login");
-            vec![Finding::warning("service", says, "workerheal install")]
+            Finding::warning("service", says, "workerheal install")
         }
-    }
+    });
+    findings
 }
 
 /// Whether the service starts at login, and whether launchd keeps it from running.
 #[cfg(not(target_os = "linux"))]
-async fn of_service(options: &Options) -> Vec<Finding> {
+async fn of_service(options: &Options, _: Option<&Config>) -> Vec<Finding> {
     use crate::install::Native as Agent;
 
     let trouble = async { Agent::connect(options).await?.trouble().await };

@@ -156,7 +156,7 @@ impl Names {
     }
 }
 
-/// An event as a line. While following, lines stay on the screen, so they have the time of day.
+/// An event as a line, or as several where a terminal is narrow. While following, lines stay on the screen, so they have the time of day.
 fn line(event: &Event, name: &str, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let time = match event.time {
         None => String::new(),
@@ -165,8 +165,9 @@ fn line(event: &Event, name: &str, follow: bool, now: SystemTime, style: Style, 
     };
     // `23h 59m ago`, or a time of day.
     let ahead = if follow { 9 } else { 11 };
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(ahead + 13).max(20));
-    let sentence = term::fit(&event.sentence(name), room);
+    let margin = ahead + 13;
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(margin).max(20));
+    let sentence = term::wrap(&event.sentence(name), room).replace('\n', &format!("\n{:margin$}", ""));
     let phase = format!("{:9}", event.phase.as_str());
     let phase = match event.phase {
         Phase::Healed | Phase::Recovered => style.good(phase),
@@ -185,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sentences_are_cut_where_there_is_no_room() {
+    fn sentences_are_broken_where_there_is_no_room() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100_000);
         let event = |phase, seconds| Event {
             unit: UnitName::parse("lerd-queue-shop").ok(),

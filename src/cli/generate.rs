@@ -58,7 +58,7 @@ impl Man {
         page.extend_from_slice(TARGETS.as_bytes());
         // One page has all: there are no others that it could name.
         page.extend_from_slice(b".SH COMMANDS\n");
-        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+        for command in program.get_subcommands().filter(|it| it.get_name() != "help" && !it.is_hide_set()) {
             let usage = command.clone().render_usage().to_string();
             let usage = usage.trim_start_matches("Usage: ");
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();

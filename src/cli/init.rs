@@ -103,7 +103,8 @@ impl Init {
         if self.yes {
             return Ok(Some(all()));
         }
-        term::print("Which ones shall be watched? Write numbers (1 3-5), names, or all; nothing ends this.\n")?;
+        let question = "Which ones shall be watched? Write numbers (1 3-5), names, or all; nothing ends this.";
+        term::print(term::wrapped(question) + "\n")?;
         loop {
             if io::stdin().is_terminal() {
                 term::print("> ")?;

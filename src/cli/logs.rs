@@ -50,7 +50,7 @@ impl Logs {
             term::print("No workers found; see `workerheal check`.\n")?;
             return Ok(Status::Done);
         }
-        let names = Names::of(&workers);
+        let names = Names::of(&workers, term::width());
         if !self.follow {
             return self.past(options, &workers, &names, style).await;
         }
@@ -119,13 +119,18 @@ async fn next(mut log: Log, at: usize) -> Option<((usize, Result<LogLine, LogErr
 struct Names(Vec<String>);
 
 impl Names {
-    fn of(workers: &[(UnitName, Worker)]) -> Self {
+    /// Their names in a column. On a terminal of so many columns, it takes at most a quarter of them.
+    fn of(workers: &[(UnitName, Worker)], terminal: Option<usize>) -> Self {
         if workers.len() < 2 {
             return Self(Vec::new());
         }
         let names: Vec<String> = workers.iter().map(|(_, worker)| worker.to_string()).collect();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(LONGEST_NAME);
-        Self(names.into_iter().map(|name| format!("{name:width$}  ")).collect())
+        let Some(columns) = terminal else {
+            return Self(names.into_iter().map(|name| format!("{name:width$}  ")).collect());
+        };
+        let width = width.min(columns / 4);
+        Self(names.into_iter().map(|name| format!("{:width$}  ", term::fit(&name, width))).collect())
     }
 
     fn of_worker(&self, at: usize) -> &str {
@@ -162,11 +167,14 @@ mod tests {
         };
         let line = |author, text: &str| LogLine { time: None, author, text: text.into() };
         let now = SystemTime::UNIX_EPOCH;
-        let names = Names::of(&[worker("queue"), worker("horizon")]);
+        let names = Names::of(&[worker("queue"), worker("horizon")], None);
         let print = |at, line: &LogLine| shown(names.of_worker(at), line, now, Style::default());
         assert_eq!(print(0, &line(Author::Worker, "boom")), "shop/queue    boom\n");
         assert_eq!(print(1, &line(Author::Workerheal, "it is up")), "shop/horizon  workerheal: it is up\n");
-        let alone = Names::of(&[worker("queue")]);
+        let alone = Names::of(&[worker("queue")], None);
         assert_eq!(shown(alone.of_worker(0), &line(Author::Manager, "exited"), now, Style::default()), "exited\n");
+        let narrow = Names::of(&[worker("queue"), worker("horizon")], Some(40));
+        assert_eq!(narrow.of_worker(0), "shop/queue  ");
+        assert_eq!(narrow.of_worker(1), "shop/hori…  ");
     }
 }

@@ -87,37 +87,38 @@ impl Status {
 fn head(status: &DaemonStatus, workers: &[WorkerReport], now: SystemTime, style: Style) -> String {
     let uptime = status.uptime.map_or(String::new(), |uptime| format!(", up for {}", roughly(uptime)));
     let count = format!("{} worker{}", status.workers, if status.workers == 1 { "" } else { "s" });
-    let counts: Vec<String> = status.counts.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
+    let counts: Vec<String> = status.counts.iter().map(|(stage, count)| format!("{count}\u{a0}{stage}")).collect();
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
     let version = format!("workerheal {}", status.version);
-    let mut head = format!("{version}{uptime}, {count}{counts}\n");
-    if let Some(width) = term::width() {
-        head = term::wrap(&head, width);
-    }
+    // A count stays with its word where the line is broken.
+    let mut head = term::wrapped(&format!("{version}{uptime}, {count}{counts}")).replace('\u{a0}', " ") + "\n";
     head = head.replacen(&version, &style.strong(&version), 1);
     if !status.manager.reachable {
         let why = format!("The service manager cannot be reached, nothing is healed: {}", status.manager.error);
-        head.push_str(&format!("{}\n", style.bad(why)));
+        head.push_str(&format!("{}\n", style.bad(term::wrapped(&why))));
     }
     if status.stop_marker {
         head.push_str(&format!("{}\n", style.busy("Everything was stopped on purpose, nothing is healed.")));
     }
     if !status.config_error.is_empty() {
         let why = format!("The configuration cannot be used, an earlier one is: {}", status.config_error);
-        head.push_str(&format!("{}\n", style.bad(why)));
+        head.push_str(&format!("{}\n", style.bad(term::wrapped(&why))));
     }
     if !status.registry.error.is_empty() {
         let why = format!("The registry cannot be used, an earlier one is: {}", status.registry.error);
-        head.push_str(&format!("{}\n", style.bad(why)));
+        head.push_str(&format!("{}\n", style.bad(term::wrapped(&why))));
     }
     for warning in &status.registry.warnings {
-        head.push_str(&format!("{}\n", style.busy(warning)));
+        head.push_str(&format!("{}\n", style.busy(term::wrapped(warning))));
     }
     if !status.state.error.is_empty() {
-        head.push_str(&format!("{}\n", style.bad(format!("What has to survive a restart: {}", status.state.error))));
+        head.push_str(&format!(
+            "{}\n",
+            style.bad(term::wrapped(&format!("What has to survive a restart: {}", status.state.error)))
+        ));
     }
     for pause in &status.pauses {
-        head.push_str(&format!("{}\n", style.busy(paused(pause, workers, now))));
+        head.push_str(&format!("{}\n", style.busy(term::wrapped(&paused(pause, workers, now)))));
     }
     head
 }

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Color;
 pub(super) use crate::text::style::Style;
+pub(super) use crate::text::wrap;
 
 /// How to colour standard output.
 pub(super) fn style(color: Color) -> Style {
@@ -26,8 +27,18 @@ pub(super) fn is_terminal() -> bool {
 
 /// The width of the terminal, or `None` if output goes elsewhere and must not be cut.
 pub(super) fn width() -> Option<usize> {
-    let size = is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+    is_terminal().then(|| columns_of(io::stdout())).flatten()
+}
+
+/// The width of the terminal that this is, if it is one.
+fn columns_of(terminal: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A text with its lines broken to the width of the terminal, if it goes to one.
+pub(super) fn wrapped(text: &str) -> String {
+    width().map_or_else(|| text.to_owned(), |columns| wrap(text, columns))
 }
 
 /// Writes to standard output. A closed pipe (`| head`) is not an error.
@@ -72,28 +83,14 @@ pub(super) async fn closed() {
     }
 }
 
-/// Prints an error to standard error, as one line.
+/// Prints an error to standard error, as one line; on a terminal, as many as it takes.
 pub(super) fn complain(error: impl Display) {
-    // Nothing can be done if this write fails.
-    let _ = writeln!(io::stderr().lock(), "workerheal: {error}");
-}
-
-/// Breaks a text between words into lines of at most this many columns.
-pub(super) fn wrap(text: &str, columns: usize) -> String {
-    let (mut wrapped, mut used) = (String::new(), 0);
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > columns {
-            wrapped.push('\n');
-            used = 0;
-        } else if used > 0 {
-            wrapped.push(' ');
-            used += 1;
-        }
-        wrapped.push_str(word);
-        used += length;
+    let mut line = format!("workerheal: {error}");
+    if let Some(columns) = columns_of(io::stderr()) {
+        line = wrap(&line, columns);
     }
-    wrapped
+    // Nothing can be done if this write fails.
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Cuts a text to this many columns, marking the cut with `…`.

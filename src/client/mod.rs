@@ -238,7 +238,7 @@ impl ConfiguredStandalone {
                 references_for(files, (&detector.manager, *scope), (&unit, &worker), Timestamp::default()).await;
             let Some(explanation) = detector.explain(&unit, &references).await? else { continue };
             let last_words = detector.manager.last_error(&unit).await;
-            let text = text(&explanation, last_words.as_deref(), Style::default());
+            let text = text(&explanation, last_words.as_deref(), Style::default(), None);
             explanations.push(Explained { explanation, last_words, text });
         }
         Ok(explanations)

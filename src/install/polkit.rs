@@ -14,6 +14,40 @@ use crate::core::selector::Selector;
 /// The file of the rule.
 pub const RULE_FILE: &str = "/etc/polkit-1/rules.d/60-workerheal.rules";
 
+/// One of these is there if polkit knows rules: since 0.106. (Other packages bring rules, and so the directory, without.)
+/// Older ones, as on Debian 11, could only be told to let the daemon do anything with any unit.
+const KNOW_RULES: [&str; 2] = ["/usr/share/polkit-1/rules.d/50-default.rules", "/etc/polkit-1/rules.d"];
+
+/// Whether there is a polkit that knows rules.
+#[must_use]
+pub fn knows_rules() -> bool {
+    KNOW_RULES.iter().any(|path| Path::new(path).exists())
+}
+
+/// How the rule that polkit has compares with what the configuration needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InForce {
+    /// It permits what the configuration covers.
+    Same,
+    /// It was made of another configuration, or by another version.
+    Outdated,
+    /// There is none.
+    Missing,
+    /// The caller may not read it, so it is not known: some distributions hide rules from users.
+    Hidden,
+}
+
+/// Compares the rule in this file with the one that is needed.
+#[must_use]
+pub fn in_force(path: &Path, needed: &str) -> InForce {
+    match std::fs::read(path) {
+        Ok(there) if there == needed.as_bytes() => InForce::Same,
+        Ok(_) => InForce::Outdated,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => InForce::Missing,
+        Err(_) => InForce::Hidden,
+    }
+}
+
 const BEFORE: &str = r#"// Made by workerheal of its configuration, and made again when that is changed: do not edit it.
 polkit.addRule(function (action, subject) {
     if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== "workerheal") {
@@ -137,6 +171,18 @@ mod tests {
         assert!(write(&file, &rule).unwrap());
         assert!(!write(&file, &rule).unwrap());
         assert_eq!(std::fs::read_to_string(file).unwrap(), rule);
+    }
+
+    #[test]
+    fn a_rule_that_is_missing_or_of_another_configuration_is_told_from_the_right_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("60-workerheal.rules");
+        let of = |also: &str| rule(&Selector::new("lerd-", [], &[also.to_owned()]).unwrap());
+        assert_eq!(in_force(&file, &of("bot")), InForce::Missing);
+        write(&file, &of("bot")).unwrap();
+        assert_eq!(in_force(&file, &of("bot")), InForce::Same);
+        assert_eq!(in_force(&file, &of("mailer")), InForce::Outdated);
+        assert_eq!(in_force(directory.path(), &of("bot")), InForce::Hidden, "it cannot be read");
     }
 
     #[test]

@@ -33,9 +33,6 @@ const ACCOUNTS: &str = include_str!("../../packaging/sysusers.d/workerheal.conf"
 const ACCOUNTS_FILE: &str = "/etc/sysusers.d/workerheal.conf";
 /// The configuration in packaged units.
 const PACKAGED_CONFIG: &str = "/etc/workerheal/config.yaml";
-/// One of these is there if polkit knows rules: since 0.106. (Other packages bring rules, and so the directory, without.)
-/// Older ones, as on Debian 11, could only be told to let the daemon do anything with any unit.
-const POLKIT_RULES: [&str; 2] = ["/usr/share/polkit-1/rules.d/50-default.rules", "/etc/polkit-1/rules.d"];
 const NAME: &str = "workerheal.service";
 /// The directory of links of `systemctl --global enable`.
 const FOR_ALL_USERS: &str = "/etc/systemd/user";
@@ -188,7 +185,7 @@ impl Host for ServiceUnit {
     async fn hint(&self) -> Option<String> {
         if self.scope == Scope::System {
             return Some(
-                if knows_rules() {
+                if polkit::knows_rules() {
                     "members of the group workerheal may read what it knows, and of workerheal-operators also heal, \
                      stop and pause"
                 } else {
@@ -223,10 +220,6 @@ fn is_packaged(service: &Service, scope: Scope) -> bool {
     !service.file.exists() && fs::read_to_string(packaged).is_ok_and(|text| text == service.text)
 }
 
-fn knows_rules() -> bool {
-    POLKIT_RULES.iter().any(|path| Path::new(path).exists())
-}
-
 /// What the unit of the system needs besides.
 fn further_files(
     options: &Options,
@@ -242,7 +235,7 @@ fn further_files(
         (units.join("workerheal-polkit.service"), text(POLKIT_SERVICE, program, arguments)),
         (units.join("workerheal-polkit.path"), POLKIT_PATH.replace(PACKAGED_CONFIG, &watched)),
     ];
-    if knows_rules() {
+    if polkit::knows_rules() {
         let config = read_config(&config, options.config.is_some()).map_err(crate::setup::SetupError::from)?;
         files.push((PathBuf::from(polkit::RULE_FILE), polkit::rule(&config.selector)));
     }

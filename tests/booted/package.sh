@@ -39,6 +39,8 @@ if ! has_rules; then
     as_root_where_there_are_no_rules
     systemctl restart workerheal
     runs_as root
+    said=$(workerheal --system doctor || true)
+    says 'not needed: the daemon runs as root'
 fi
 said=$(systemd-analyze security workerheal | tail -n 1)
 echo "package: $said"
@@ -88,7 +90,11 @@ if has_rules; then
     [ "$(told held my-bot)" = 1 ] || fail "it was told $(told held my-bot) times"
     said=$(workerheal --system status my-bot --json)
     says 'sudo workerheal --system install'
+    said=$(workerheal --system doctor || true)
+    says 'rules is missing, so the daemon has no permission'
     said=$(workerheal --system install)
+    said=$(workerheal --system doctor || true)
+    says 'permits what the configuration covers'
     wait_for "the worker to be healed once that is permitted" told_at_least 2 healed my-bot
 fi
 

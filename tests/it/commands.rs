@@ -320,6 +320,19 @@ fn doctor_names_what_is_wrong_with_its_remedy() {
 }
 
 #[test]
+fn doctor_of_the_system_says_that_the_daemon_may_start_nothing() {
+    let world = World::new();
+    // In the place of the system's manager is the user's; there is no polkit rule of workerheal's, and perhaps no polkit.
+    let stand_in = "ln -s $XDG_RUNTIME_DIR/systemd/private /run/systemd/private";
+    assert_eq!(Ran::of(world.command("sh").args(["-c", stand_in])).status, 0);
+    world.write_file("system.yaml", "also_watch: [bot]\n");
+    let ran = world.run(&["--system", "doctor", "--config", &world.path("system.yaml")]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    let line = ran.out.lines().find(|line| line.contains("polkit")).unwrap_or_else(|| panic!("{ran:?}"));
+    assert!(line.starts_with("problem  polkit ") && line.contains("sudo workerheal --system install"), "{line}");
+}
+
+#[test]
 fn where_no_daemon_runs_it_is_said_at_once_how_to_get_one() {
     let world = World::new();
     let ran = world.run(&["status"]);

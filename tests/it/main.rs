@@ -15,6 +15,7 @@ mod cli;
 mod commands;
 mod dashboard;
 mod definition;
+mod docs;
 mod evidence;
 mod explain;
 mod faults;

@@ -33,7 +33,7 @@ impl Explain {
         }
         for (at, it) in explained.iter().enumerate() {
             let gap = if at > 0 { "\n" } else { "" };
-            term::print(format!("{gap}{}", text(&it.explanation, it.last_words.as_deref(), style)))?;
+            term::print(format!("{gap}{}", text(&it.explanation, it.last_words.as_deref(), style, term::width())))?;
         }
         if matches!(access, Access::Standalone(_)) && DaemonClient::connect(options).await.is_err() {
             term::complain("no daemon is running, so nothing is healed automatically; see `workerheal doctor`");

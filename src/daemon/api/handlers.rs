@@ -163,7 +163,7 @@ async fn explain<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) ->
     };
     let explanation = explanation.ok_or_else(|| Rejection::not_covered(unit.short()))?;
     let last_words = detector.last_words(&unit).await;
-    let text = text(&explanation, last_words.as_deref(), Style::default());
+    let text = text(&explanation, last_words.as_deref(), Style::default(), None);
     Ok(Json(Explained { explanation, last_words, text }))
 }
 

@@ -46,6 +46,7 @@ fn each_curl_of_the_readme_answers() {
             it if it.contains("/v1/pause") => "\"name\":\"shop\"",
             it if it.contains("/v1/resume") => "{\"pauses\":[]}",
             it if it.contains("/v1/heal") => "event: result\ndata: {\"healed\":[{\"site\":\"myapp\"",
+            it if it.contains("/v1/stop") => "{\"stopped\":[{\"site\":\"shop\",\"worker\":\"vite\"",
             it if it.contains("/v1/events") => "data: {\"phase\":\"detected\"",
             it if it.contains("/metrics") => "workerheal_build_info{",
             other => panic!("what does {other:?} answer?"),

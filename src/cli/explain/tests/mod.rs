@@ -112,7 +112,7 @@ kinds! {
 
 fn plain(sample: &Sample) -> String {
     sample.with_case(|case| {
-        text(&case.explain(&sample.references()), Some("Redis::connect(): Connection refused"), Style::default())
+        text(&case.explain(&sample.references()), Some("Redis::connect(): Connection refused"), Style::default(), None)
     })
 }
 
@@ -186,6 +186,30 @@ fn explanations_are_short_and_do_not_repeat_themselves() {
     }
 }
 
+/// An explanation on a terminal of this many columns.
+fn on_terminal(sample: &Sample, columns: usize) -> String {
+    let last = "RedisException: Connection refused in /home/me/myapp/vendor/laravel/framework/src/Connector.php:170";
+    sample.with_case(|case| text(&case.explain(&sample.references()), Some(last), Style::default(), Some(columns)))
+}
+
+#[test]
+fn explanations_fit_on_the_terminal() {
+    for columns in [60, 80, 120, 200] {
+        for sample in samples() {
+            for line in on_terminal(&sample, columns).lines() {
+                let is_one_word = !line.trim().contains(' ');
+                assert!(line.chars().count() <= columns || is_one_word, "{} at {columns}: {line:?}", sample.name);
+            }
+        }
+        let sample = samples().into_iter().find(|sample| sample.name == "everything_at_once").unwrap();
+        let mut settings = Settings::new();
+        settings.set_snapshot_path("../widths");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(format!("columns_{columns}"), on_terminal(&sample, columns)));
+    }
+}
+
 #[test]
 fn heal_by_hand_is_suggested_only_where_it_helps() {
     for sample in samples() {
@@ -204,7 +228,8 @@ fn heal_by_hand_is_suggested_only_where_it_helps() {
 #[test]
 fn what_decides_is_red_and_evidence_is_faint() {
     let sample = samples().into_iter().find(|sample| sample.name == "site_paused").unwrap();
-    let painted = sample.with_case(|case| text(&case.explain(&sample.references()), None, Style { colored: true }));
+    let painted =
+        sample.with_case(|case| text(&case.explain(&sample.references()), None, Style { colored: true }, None));
     assert!(painted.starts_with("\u{1b}[31mmyapp/queue is not healed"), "{painted}");
     let decides = painted.lines().find(|line| line.contains("✗")).unwrap();
     assert!(decides.starts_with("  \u{1b}[31m✗ the site myapp is paused\u{1b}[0m  "), "{decides:?}");
