@@ -19,6 +19,7 @@ out=${DIST_OUT:-$target/dist}
 work=$target/dist-work
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+maintainer=$(sed -n 's/^authors = \["\(.*\)"\]/\1/p' Cargo.toml)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8 TZ=UTC
 umask 022
@@ -126,7 +127,7 @@ workerheal ($version) unstable; urgency=medium
 
   * See changelog.gz in this directory.
 
- -- the workerheal authors <maintainers@workerheal.invalid>  $(date --rfc-email --date="@$SOURCE_DATE_EPOCH")
+ -- $maintainer  $(date --rfc-email --date="@$SOURCE_DATE_EPOCH")
 END
     # A checkout may be older than the commit, and dpkg only replaces times that are newer.
     find "$source" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
@@ -165,6 +166,7 @@ make_sbom() {
 }
 
 [ -n "$version" ] || fail "Cargo.toml names no version"
+[ -n "$maintainer" ] || fail "Cargo.toml names no author"
 for tool in auditable cyclonedx; do
     has cargo-$tool || fail "cargo-$tool is missing: make dist installs it"
 done
