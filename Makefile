@@ -127,7 +127,7 @@ check-dist:
 
 test-package:
 	@tests/sandbox/install-packages.sh packaging/packages.txt
-	for script in readme package system; do \
+	for script in readme user package system; do \
 		tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / $$script.sh || exit 1; \
 	done
 	tests/booted/run.sh $(TARGET)/dist/workerheal-*.x86_64.rpm / rpm.sh
