@@ -120,6 +120,7 @@ make_deb() {
     cp -a packaging/debian "$source/debian"
     # The manual page and the change log are compressed by the tools of Debian.
     cp -a "$stage" "$source/stage"
+    cp CHANGELOG.md "$source"
     gunzip "$source"/stage/usr/share/man/man?/*.gz
     rm "$source/stage/usr/share/doc/workerheal/CHANGELOG.md"
     cat >"$source/debian/changelog" <<END
@@ -133,7 +134,7 @@ END
     find "$source" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     (
         cd "$source"
-        DEB_BUILD_OPTIONS=nocheck STAGE=$source/stage CHANGELOG=$root/CHANGELOG.md CC=true \
+        DEB_BUILD_OPTIONS=nocheck STAGE=$source/stage CHANGELOG=$source/CHANGELOG.md CC=true \
             dpkg-architecture --host-arch "$debian" --force --command debian/rules binary
     ) >"$work/$1/deb.log" 2>&1 || { cat "$work/$1/deb.log" >&2; fail "no .deb"; }
     mv "$work/$1/workerheal_${version}_$debian.deb" "$out"
