@@ -13,7 +13,8 @@
 # make lint     formatting, clippy, documentation, dependencies, public API
 # make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
 # make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
-# make dist-twice  the same from two clones, and whether both are the same byte for byte; takes twice as long
+# make dist-twice  the same from two clones, and whether both are the same byte for byte; takes twice as long;
+#               DIST_FIRST=target/dist compares one clone with what `make dist` has made of the same commit
 # make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
 # make test-package  installs .deb and .rpm on whole machines that boot in a container, and has it heal (as root)
 # make install  the program, its manual pages and completions; `workerheal install` then makes it a service
@@ -131,7 +132,7 @@ check-dist:
 
 test-package:
 	@tests/sandbox/install-packages.sh packaging/packages.txt
-	for script in readme package system; do \
+	for script in readme user package system; do \
 		tests/booted/run.sh $(TARGET)/dist/workerheal_*_amd64.deb / $$script.sh || exit 1; \
 	done
 	tests/booted/run.sh $(TARGET)/dist/workerheal-*.x86_64.rpm / rpm.sh

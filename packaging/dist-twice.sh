@@ -2,6 +2,9 @@
 # Makes the files of a release twice, from two clones in different directories, and compares them byte by byte:
 # packaging/dist-twice.sh [ARCH...], as packaging/dist.sh. What is not committed is not in the clones.
 #
+# $DIST_FIRST is a directory with files that packaging/dist.sh made of the same commit, here or on another machine: then
+# only one clone is built, and compared with those.
+#
 # Nothing is shared by the two but Rust and the sources of dependencies in cargo's home. The second checkout has a
 # longer path, and a target directory outside. What differs is kept in target/dist-twice, together with a list of it.
 set -eu
@@ -9,7 +12,8 @@ set -eu
 cd "$(dirname "$0")/.."
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 twice=$target/dist-twice
-unset CARGO_TARGET_DIR DIST_OUT
+first=${DIST_FIRST:+$(readlink -e "$DIST_FIRST")}
+unset CARGO_TARGET_DIR DIST_OUT DIST_FIRST
 rm -rf "$twice"
 mkdir -p "$twice/a" "$twice/elsewhere"
 
@@ -30,10 +34,13 @@ dist() { # the checkout, the target directory, and architectures
     echo "dist-twice: built in $(($(date +%s) - begun)) s"
 }
 
-dist "$one" "$twice/a/target" "$@"
+if [ -z "$first" ]; then
+    dist "$one" "$twice/a/target" "$@"
+    first=$twice/a/target/dist
+fi
 dist "$other" "$twice/elsewhere/built" "$@"
-if diff --recursive --brief "$twice/a/target/dist" "$twice/elsewhere/built/dist" >"$twice/differences"; then
-    cat "$twice/a/target/dist/SHA256SUMS"
+if diff --recursive --brief "$first" "$twice/elsewhere/built/dist" >"$twice/differences"; then
+    cat "$first/SHA256SUMS"
     echo "dist-twice: both are the same, byte for byte"
 else
     cat "$twice/differences" >&2

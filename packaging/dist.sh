@@ -19,6 +19,7 @@ out=${DIST_OUT:-$target/dist}
 work=$target/dist-work
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+maintainer=$(sed -n 's/^authors = \["\(.*\)"\]/\1/p' Cargo.toml)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8 TZ=UTC
 umask 022
@@ -119,6 +120,7 @@ make_deb() {
     cp -a packaging/debian "$source/debian"
     # The manual page and the change log are compressed by the tools of Debian.
     cp -a "$stage" "$source/stage"
+    cp CHANGELOG.md "$source"
     gunzip "$source"/stage/usr/share/man/man?/*.gz
     rm "$source/stage/usr/share/doc/workerheal/CHANGELOG.md"
     cat >"$source/debian/changelog" <<END
@@ -126,13 +128,13 @@ workerheal ($version) unstable; urgency=medium
 
   * See changelog.gz in this directory.
 
- -- the workerheal authors <maintainers@workerheal.invalid>  $(date --rfc-email --date="@$SOURCE_DATE_EPOCH")
+ -- $maintainer  $(date --rfc-email --date="@$SOURCE_DATE_EPOCH")
 END
     # A checkout may be older than the commit, and dpkg only replaces times that are newer.
     find "$source" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     (
         cd "$source"
-        DEB_BUILD_OPTIONS=nocheck STAGE=$source/stage CHANGELOG=$root/CHANGELOG.md CC=true \
+        DEB_BUILD_OPTIONS=nocheck STAGE=$source/stage CHANGELOG=$source/CHANGELOG.md CC=true \
             dpkg-architecture --host-arch "$debian" --force --command debian/rules binary
     ) >"$work/$1/deb.log" 2>&1 || { cat "$work/$1/deb.log" >&2; fail "no .deb"; }
     mv "$work/$1/workerheal_${version}_$debian.deb" "$out"
@@ -165,6 +167,7 @@ make_sbom() {
 }
 
 [ -n "$version" ] || fail "Cargo.toml names no version"
+[ -n "$maintainer" ] || fail "Cargo.toml names no author"
 for tool in auditable cyclonedx; do
     has cargo-$tool || fail "cargo-$tool is missing: make dist installs it"
 done

@@ -103,8 +103,10 @@ impl Host for ServiceUnit {
         }
         let file = if is_packaged(&self.service, self.scope) { Installed::Same } else { self.service.installed() };
         let up = matches!(state.active.as_str(), "active" | "activating" | "reloading");
+        // systemd starts it again later. What kept it from coming up may be corrected, so it is started now.
+        let stalled = state.waits_for_restart();
         let outdated = up && state.pid.is_some_and(|pid| runs_another(pid, &self.service.program));
-        Ok(Seen { file, enabled: state.file.starts_with("enabled"), up, stalled: false, outdated })
+        Ok(Seen { file, enabled: state.file.starts_with("enabled"), up, stalled, outdated })
     }
 
     fn service(&self) -> &Service {
@@ -115,8 +117,8 @@ impl Host for ServiceUnit {
         match step {
             Step::Reload => self.unit.reload().await?,
             Step::Enable(_) => self.unit.enable().await?,
-            Step::Start => self.unit.start().await?,
-            Step::Restart => self.unit.restart().await?,
+            // Where systemd is to start it again later, a start would wait for that; a restart does not.
+            Step::Start | Step::Restart => self.unit.restart().await?,
             Step::Disable => self.unit.disable().await?,
             Step::Stop => {
                 self.unit.stop().await?;
@@ -139,9 +141,8 @@ impl Host for ServiceUnit {
                 // It reports that it is ready once it knows all workers. While a job is pending, that may be the
                 // process that is about to be restarted.
                 ("active", _) if !state.has_job => return Ok(state.status),
-                ("failed", _) | (_, "auto-restart" | "auto-restart-queued") => {
-                    return Err(self.down("it ended at once").await);
-                }
+                ("failed", _) => return Err(self.down("it ended at once").await),
+                _ if state.waits_for_restart() && !state.has_job => return Err(self.down("it ended at once").await),
                 _ if Instant::now() >= latest => return Err(self.down("it does not get ready").await),
                 _ => sleep(POLL_INTERVAL).await,
             }

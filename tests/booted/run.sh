@@ -6,9 +6,9 @@
 # usage: run.sh [PROGRAM [ROOT [SCRIPT]]]    as root; needs systemd-nspawn (Debian package systemd-container)
 #
 # PROGRAM may be a .deb or .rpm too, which SCRIPT finds as /root/workerheal.deb or .rpm. SCRIPT, in this directory, is
-# what happens on the machine: inside.sh, readme.sh, package.sh, system.sh or rpm.sh; it finds steps.sh beside it. At the end the machine is powered off as
-# by its administrator; where SCRIPT has left a script in /root/after.sh, that then judges what is left of the machine,
-# from outside: its argument is the root directory.
+# what happens on the machine: inside.sh, readme.sh, user.sh, package.sh, system.sh or rpm.sh; it finds steps.sh beside
+# it. At the end the machine is powered off as by its administrator; where SCRIPT has left a script in /root/after.sh,
+# that then judges what is left of the machine, from outside: its argument is the root directory.
 set -eu
 
 fail() {

@@ -3,7 +3,7 @@
 
 fail() {
     echo "booted: $*" >&2
-    journalctl --quiet -u workerheal -u workerheal-polkit -n 30 >&2 || true
+    journalctl --quiet -u workerheal -u workerheal-polkit --user-unit workerheal -n 30 >&2 || true
     exit 1
 }
 

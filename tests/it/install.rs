@@ -192,10 +192,18 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
 #[test]
 fn one_that_does_not_come_up_is_no_success() {
     let world = bare();
-    let refuses = "[Service]\nExecStart=\nExecStart=sh -c 'echo not today >&2; exit 1'\n";
+    let refuses = "[Service]\nRestartSec=1h\nExecStart=\nExecStart=sh -c 'echo not today >&2; exit 1'\n";
     world.write_file(".config/systemd/user/workerheal.service.d/refuses.conf", refuses);
     let ran = world.run(&["install"]);
     assert_eq!(ran.status, 1, "{ran:?}");
     assert!(ran.err.contains("did not come up") && ran.err.contains("not today"), "{ran:?}");
     assert!(ran.err.contains("journalctl --user -u workerheal"), "{ran:?}");
+
+    // Once that is corrected it is started, although systemd would start it again by itself, later.
+    assert_eq!(world.show(DAEMON, "SubState"), "auto-restart");
+    world.write_file(".config/systemd/user/workerheal.service.d/refuses.conf", "[Service]\nRestartSec=1h\n");
+    world.daemon_reload();
+    let ran = world.run(&["install"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(world.show(DAEMON, "ActiveState"), "active");
 }

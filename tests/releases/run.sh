@@ -6,7 +6,7 @@
 # usage: run.sh TARGET [RELEASE...]    as root; TARGET is cargo's target directory
 #
 # Where `make dist` has left a .deb in TARGET/dist, that is installed too, and works as the system's service
-# (tests/booted/readme.sh, package.sh and system.sh); on Debian 11, whose polkit knows no rules, as root.
+# (tests/booted/readme.sh, user.sh, package.sh and system.sh); on Debian 11, whose polkit knows no rules, as root.
 #
 # Root directories and the logs of the runs are kept in TARGET/releases: remove a root to have a new one made.
 # RELEASES_DEADLINE: seconds after which a set of tests has failed. WORKERHEAL_SEED repeats a run of the model.
@@ -89,8 +89,8 @@ run() { # a name for the log, and a command
 
 status=0
 package=$(find "$target/dist" -name 'workerheal_*_amd64.deb' 2>/dev/null || true)
-table='| release | systemd | install | readme | package | system | reports | cases | agreement |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |'
+table='| release | systemd | install | readme | user | package | system | reports | cases | agreement |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
 for release in "$@"; do
     make_root "$release"
     systemd=$(chroot "$kept/$release" systemctl --version | sed -n '1s/.*(\(.*\))/\1/p')
@@ -102,7 +102,7 @@ for release in "$@"; do
     if [ -n "$package" ]; then
         needs_polkit "$release"
     fi
-    for script in readme package system; do
+    for script in readme user package system; do
         result=-
         [ -z "$package" ] || run $script tests/booted/run.sh "$package" "$kept/$release" $script.sh
         row="$row | $result"

@@ -42,6 +42,13 @@ pub(crate) struct SelfState {
     pub status: String,
 }
 
+impl SelfState {
+    /// Whether it has failed, and systemd is to start it again after `RestartSec=`.
+    pub fn waits_for_restart(&self) -> bool {
+        wire::is_auto_restart(&self.sub)
+    }
+}
+
 impl SelfUnit {
     /// # Errors
     ///
@@ -77,10 +84,7 @@ impl SelfUnit {
         self.connection.call("DisableUnitFiles", &([self.name.as_str()].as_slice(), false)).await.map(drop)
     }
 
-    pub async fn start(&self) -> Result<(), ManagerError> {
-        self.job("StartUnit").await
-    }
-
+    /// Starts it, too, if it is down.
     pub async fn restart(&self) -> Result<(), ManagerError> {
         self.job("RestartUnit").await
     }

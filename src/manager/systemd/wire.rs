@@ -303,7 +303,7 @@ pub(super) fn number_of_job(property: &Variant<'_>) -> u32 {
 }
 
 /// Whether a service's `SubState` means that it waits for an automatic restart.
-fn is_auto_restart(sub: &str) -> bool {
+pub(super) fn is_auto_restart(sub: &str) -> bool {
     // The second one from systemd 254 on, where the restart's job is queued already.
     matches!(sub, "auto-restart" | "auto-restart-queued")
 }
