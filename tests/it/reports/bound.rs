@@ -260,14 +260,12 @@ fn workers_that_need_each_other_come_back_together_and_a_heal_of_them_ends() {
     write(&world, "lerd-one-myapp", "BindsTo=lerd-two-myapp.service", LIVES);
     run(&world, "lerd-two-myapp", "BindsTo=lerd-one-myapp.service", LIVES);
     let both = ["lerd-one-myapp", "lerd-two-myapp"];
-    let down = || {
-        world.crash("lerd-one-myapp");
-        both.iter().for_each(|unit| is_down(&world, unit));
-    };
-    down();
+    world.crash("lerd-one-myapp");
+    both.iter().for_each(|unit| is_down(&world, unit));
     assert_eq!(world.run(&["heal", both[0], both[1]]).status, 0);
     let mut events = world.start_daemon();
-    down();
+    world.crash("lerd-one-myapp");
+    events.wait("detected", "lerd-one-myapp");
     for unit in both {
         world.wait_for_state(&service_of(unit), "active", SOON);
     }
