@@ -145,6 +145,14 @@ impl Refusal {
         }
     }
 
+    /// The same after a time has passed: what has been under way takes longer by then.
+    pub(crate) fn after(&self, time: Duration) -> Self {
+        match self {
+            Self::Stuck(active, lasts) => Self::Stuck(*active, lasts.saturating_add(time)),
+            other => other.clone(),
+        }
+    }
+
     /// Whether this was decided by a person (a pause, the registry, the stop marker) rather than by the unit's state.
     #[must_use]
     pub fn is_intent(&self) -> bool {
