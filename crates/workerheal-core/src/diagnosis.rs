@@ -248,8 +248,8 @@ pub enum Unrecoverable {
     Unreadable,
     /// Its last run ended in a way that its unit excludes from restarts (`RestartPreventExitStatus=`).
     RestartPrevented(String),
-    /// The service manager refuses manual starts (`RefuseManualStart=`); its message.
-    NotByHand(String),
+    /// The service manager refuses manual starts (`RefuseManualStart=`).
+    NotByHand,
 }
 
 impl fmt::Display for Unrecoverable {
@@ -261,7 +261,7 @@ impl fmt::Display for Unrecoverable {
             Self::RestartPrevented(exit) => {
                 write!(f, "its unit forbids a restart after {exit}")
             }
-            Self::NotByHand(why) => write!(f, "the service manager refuses to start it: {why}"),
+            Self::NotByHand => f.write_str("its unit refuses to be started by hand (RefuseManualStart=)"),
         }
     }
 }

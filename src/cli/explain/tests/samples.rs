@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::core::context::ContextRef;
-use crate::core::diagnosis::{State, Trigger};
+use crate::core::diagnosis::{State, Trigger, Unrecoverable};
 use crate::core::explain::{Commands, References};
 use crate::core::pauses::{Pauses, Target};
 use crate::core::policy::Policy;
@@ -204,6 +204,9 @@ fn well() -> Vec<Sample> {
         Sample::inactive("inactive_not_enabled_stopped", "It is not enabled, and was stopped.")
             .seen(|seen| seen.file = Some(DISABLED))
             .stop(StopEvidence::Requested),
+        Sample::inactive("inactive_unloaded_stopped", "It was stopped, and systemd has unloaded it.")
+            .seen(|seen| (seen.file, seen.run) = (Some(DISABLED), Some(String::new())))
+            .stop(StopEvidence::Requested),
         Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.").seen(|seen| {
             seen.file = Some(UnitFile { on_demand: true, ..DISABLED });
             seen.triggers = vec!["lerd-queue-myapp.timer".to_owned()];
@@ -261,6 +264,12 @@ fn ill() -> Vec<Sample> {
             seen.stop = None;
             seen.transition = Some(Transition { lasts: Duration::from_secs(600), limit: None });
         }),
+        Sample::new("stuck_starting_not_enabled", "It hangs on its way up, and is not enabled.")
+            .seen(|seen| {
+                (seen.active, seen.stop, seen.file) = (ActiveState::Activating, None, Some(DISABLED));
+                seen.transition = Some(Transition { lasts: Duration::from_secs(600), limit: None });
+            })
+            .remembers(|it| it.at_failure = Some(DISABLED)),
         Sample::new("stuck_stopping", "A process of it does not end.").seen(|seen| {
             seen.active = ActiveState::Deactivating;
             seen.stop = None;
@@ -410,6 +419,12 @@ fn attempts() -> Vec<Sample> {
         Sample::new("given_up_without_a_file", "It was given up, since its file is gone.")
             .load(LoadState::NotFound)
             .given_up("the unit has no file any more"),
+        Sample::new("given_up_without_a_file_enabled_before", "Its file is gone, and with that its being enabled.")
+            .load(LoadState::NotFound)
+            .given_up("the unit has no file any more")
+            .seen(|seen| seen.file = Some(UnitFile { enabled: false, ..ENABLED })),
+        Sample::new("given_up_not_by_hand", "It was given up, since only other units may start it.")
+            .given_up(&Unrecoverable::NotByHand.to_string()),
         Sample::new("given_up_but_changed", "It was given up, and its unit has changed since.")
             .given_up("10 attempts failed")
             .seen(|seen| seen.file = Some(UnitFile { definition: 2, ..ENABLED }))

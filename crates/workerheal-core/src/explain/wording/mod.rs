@@ -359,7 +359,11 @@ fn cause(result: ServiceResult) -> &'static str {
     }
 }
 
-/// The beginning of a run's id, long enough to find it.
-fn short(run: &str) -> &str {
-    run.get(..8).unwrap_or(run)
+/// The last run with the beginning of its id, long enough to find it. Of a unit that it has unloaded, the manager no
+/// longer knows the id.
+fn last_run(run: &str) -> String {
+    match run.get(..8).unwrap_or(run) {
+        "" => "its last run".to_owned(),
+        id => format!("its last run, {id}"),
+    }
 }
