@@ -45,10 +45,10 @@ impl Wording<'_> {
         };
         match verdict {
             Verdict::Well => format!("{name} is well."),
-            Verdict::Stopped => match self.case.stopped_group() {
-                Some(group) => format!("{name} is not healed: {group} was stopped, which it is part of."),
-                None => format!("{name} is not healed: you stopped it."),
-            },
+            Verdict::Stopped => {
+                let why = self.case.why_stopped_with_group().unwrap_or_else(|| "you stopped it".to_owned());
+                format!("{name} is not healed: {why}.")
+            }
             Verdict::Held(Refusal::StopUnknown(_)) => {
                 format!("{name} is not healed, as it may have been stopped on purpose.")
             }

@@ -332,3 +332,43 @@ fn a_hold_that_is_over_is_not_shown_while_the_worker_is_inspected() {
     harness.sites(both_sites());
     assert_eq!(reported(&harness), [(Stage::Due, String::new())]);
 }
+
+#[test]
+fn a_worker_whose_file_has_a_mistake_is_told_wherever_it_is_enabled() {
+    for (enabled, stage, reason) in [
+        (true, Stage::GaveUp, "the unit's file has a setting that the service manager refuses"),
+        (false, Stage::Down, "nothing says that it should be up"),
+    ] {
+        let mut harness = Harness::new();
+        let bad = UnitStatus { load: Some(LoadState::BadSetting), ..status("queue", ActiveState::Inactive) };
+        assert_eq!(harness.observe(Fact::Units(vec![bad])), ["look at queue and its stop"]);
+        let file = Some(UnitFile { enabled, ..ENABLED });
+        let (active, load, run) = (ActiveState::Inactive, LoadState::BadSetting, Some(String::new()));
+        harness.shows("queue", Inspection { active, load, run, file, ..crashed() });
+        assert_eq!(reported(&harness), [(stage, reason.to_owned())]);
+        let listed: &[&str] = if enabled { &["myapp/queue expected-but-stopped"] } else { &[] };
+        assert_eq!(unhealthy(&harness), listed);
+    }
+}
+
+#[test]
+fn a_restart_of_the_daemon_leaves_the_group_that_a_worker_was_stopped_with() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", crashed());
+    harness.goes("queue", ActiveState::Failed);
+    harness.fails("queue", "boom");
+    let stopped_groups = vec![StoppedGroup { name: "app.target".into(), left: Some(70 * SECOND) }];
+    let seen = Inspection { began: Some(50 * SECOND), at: 100 * SECOND, stopped_groups, ..crashed() };
+    harness.after(SECOND);
+    harness.shows("queue", seen.clone());
+    let stopped = [(Stage::Stopped, "app.target was stopped, which it is part of".to_owned())];
+    assert_eq!(reported(&harness), stopped);
+
+    let saved = harness.healer.saved_state();
+    let mut harness = Harness::new();
+    harness.healer.restore(saved);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.rechecked("queue", seen);
+    assert_eq!(reported(&harness), stopped);
+}
