@@ -37,6 +37,8 @@ pub struct References {
     pub stop_marker: String,
     /// Commands to the worker's service manager.
     pub commands: Commands,
+    /// Whether a daemon is running that would heal the worker.
+    pub daemon_runs: bool,
     /// The current time.
     pub now: SystemTime,
     /// The current time by the clock of pauses.

@@ -36,6 +36,7 @@ pub struct Sample {
     stop_marker: bool,
     pauses: Pauses,
     pub commands: Commands,
+    daemon_runs: bool,
     unit: UnitName,
     worker: Worker,
     seen: Inspection,
@@ -54,6 +55,7 @@ impl Sample {
             stop_marker: false,
             pauses: Pauses::default(),
             commands: Commands::USER,
+            daemon_runs: true,
             unit: UnitName::parse("lerd-queue-myapp").unwrap(),
             worker: Worker { site: "myapp".into(), name: "queue".into(), worktree: None },
             seen: Inspection {
@@ -177,6 +179,7 @@ impl Sample {
             config: "~/.config/workerheal/config.yaml".into(),
             stop_marker: "~/.local/share/lerd/run/stopped".into(),
             commands: self.commands.clone(),
+            daemon_runs: self.daemon_runs,
             now: SystemTime::UNIX_EPOCH + NOW,
             clock: Timestamp::from_origin(CLOCK),
         }
@@ -406,7 +409,17 @@ fn attempts() -> Vec<Sample> {
         sample.commands = Commands::SYSTEM;
         sample
     };
+    let alone = |mut sample: Sample| {
+        sample.daemon_runs = false;
+        sample
+    };
     vec![
+        alone(Sample::new("failed_without_a_daemon", "It ended with an error, and no daemon is running.")),
+        alone(Sample::new("waiting_without_a_daemon", "Three attempts have failed, and the daemon has ended."))
+            .remembers(|it| {
+                it.attempts = 3;
+                it.wait = Duration::from_millis(256_400);
+            }),
         Sample::new("waiting", "Three attempts have failed, and the next is due later.").remembers(|it| {
             it.attempts = 3;
             it.wait = Duration::from_millis(256_400);

@@ -61,6 +61,12 @@ impl Wording<'_> {
             Verdict::Unrecoverable(why @ Unrecoverable::RestartPrevented(_)) => format!("{name} is not healed: {why}."),
             Verdict::Unrecoverable(why) => format!("{name} cannot be healed: {why}."),
             Verdict::Exhausted(count) => format!("{name} is given up: {} failed.", attempts(*count)),
+            Verdict::Wait(_) if !self.references.daemon_runs => {
+                format!("{name} {is}, and no daemon is running that would try it again (attempt {next}{of}).")
+            }
+            Verdict::Start | Verdict::Restart if !self.references.daemon_runs => {
+                format!("{name} {is}, and no daemon is running that would start it (attempt {next}{of}).")
+            }
             Verdict::Wait(wait) => {
                 format!("{name} {is}, and is tried again in {} (attempt {next}{of}).", rounded(*wait))
             }
