@@ -36,6 +36,7 @@ mod one_look;
 mod platform;
 mod recipes;
 mod reports;
+mod said;
 mod service;
 mod shared;
 mod states;
