@@ -344,7 +344,7 @@ fn a_worker_whose_file_has_a_mistake_is_told_wherever_it_is_enabled() {
         assert_eq!(harness.observe(Fact::Units(vec![bad])), ["look at queue and its stop"]);
         let file = Some(UnitFile { enabled, ..ENABLED });
         let (active, load, run) = (ActiveState::Inactive, LoadState::BadSetting, Some(String::new()));
-        harness.shows("queue", Inspection { active, load, run, file, ..crashed() });
+        harness.shows("queue", Inspection { load, active, file, run, ..crashed() });
         assert_eq!(reported(&harness), [(stage, reason.to_owned())]);
         let listed: &[&str] = if enabled { &["myapp/queue expected-but-stopped"] } else { &[] };
         assert_eq!(unhealthy(&harness), listed);
