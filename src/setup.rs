@@ -105,7 +105,7 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// If one has an error or cannot be read. Both may be missing.
+    /// If one has an error or cannot be read. Both may be missing, unless an option names them.
     pub fn load(options: &Options) -> Result<Self, SetupError> {
         Configured::load(options)?.load_rest()
     }
@@ -116,6 +116,8 @@ impl Setup {
 pub struct Configured {
     scope: Scope,
     paths: Paths,
+    /// An option names the registry.
+    names_registry: bool,
     config: Config,
 }
 
@@ -128,7 +130,7 @@ impl Configured {
     pub fn load(options: &Options) -> Result<Self, SetupError> {
         let paths = options.paths()?;
         let config = read_config(&paths.config, options.config.is_some())?;
-        Ok(Self { scope: options.scope, paths, config })
+        Ok(Self { scope: options.scope, paths, names_registry: options.sites.is_some(), config })
     }
 
     /// The scope of units.
@@ -149,8 +151,8 @@ impl Configured {
     ///
     /// If the registry has an error or cannot be read.
     pub fn load_rest(self) -> Result<Setup, SetupError> {
-        let Self { scope, paths, config } = self;
-        let registry = read_registry(&paths.sites)?;
+        let Self { scope, paths, names_registry, config } = self;
+        let registry = read_registry(&paths.sites, names_registry)?;
         let (saved_state, state_unread) = match StateFile::new(paths.state.clone()).read(Clocks::at_origin()) {
             Ok(saved_state) => (saved_state, None),
             // The daemon reports what is wrong with it.
@@ -220,18 +222,18 @@ pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
     }
 }
 
-/// Reads the registry. A missing one has no sites: Lerd writes it with the first site.
+/// Reads the registry. A missing one has no sites, unless an option names it: Lerd writes it with the first site.
 ///
 /// # Errors
 ///
 /// If it is no registry or cannot be read.
-pub fn read_registry(path: &Path) -> Result<Registry, FileError> {
+pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError> {
     match read_at_start(path)? {
         Ok(bytes) => match sites_yaml::parse(&bytes) {
             Ok(registry) => Ok(frameworks::with_health(registry, path)),
             Err(error) => Err(FileError::malformed(path, error)),
         },
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error) if !required && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Registry::default())
         }
         Err(error) => Err(FileError::unreadable(path, &error)),

@@ -15,7 +15,7 @@ impl Check {
     pub async fn run(self, options: &Options, style: Style) -> anyhow::Result<Status> {
         let paths = options.paths()?;
         let config = read_config(&paths.config, options.config.is_some());
-        let registry = read_registry(&paths.sites);
+        let registry = read_registry(&paths.sites, options.sites.is_some());
 
         let config_path = paths.config.display();
         match &config {

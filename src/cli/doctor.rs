@@ -57,7 +57,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
         Ok(_) => Finding::ok("config", format!("{} is missing, so the defaults hold", shown(&paths.config))),
         Err(error) => Finding::problem("config", error.to_string(), "correct it: it takes effect when it is saved"),
     });
-    let registry = read_registry(&paths.sites);
+    let registry = read_registry(&paths.sites, options.sites.is_some());
     findings.extend(of_registry(&registry, &config, &paths));
 
     let daemon = DaemonClient::connect(options).await;
@@ -65,7 +65,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
         Ok(daemon) => Some(daemon.status().await),
         Err(_) => None,
     };
-    findings.extend(of_daemon(status, options, &paths, config.is_err()).await);
+    findings.extend(of_daemon(status, options, &paths, (config.is_err(), registry.is_err())).await);
     findings.extend(of_service(options, config.as_ref().ok()).await);
 
     let (config, registry) = (config.unwrap_or_default(), registry.unwrap_or_default());
@@ -120,7 +120,7 @@ async fn of_daemon(
     status: Option<Result<DaemonStatus, DaemonError>>,
     options: &Options,
     paths: &Paths,
-    config_is_wrong: bool,
+    (config_is_wrong, registry_is_wrong): (bool, bool),
 ) -> Vec<Finding> {
     let status = match status {
         Some(Ok(status)) => status,
@@ -129,7 +129,10 @@ async fn of_daemon(
             return vec![match DaemonClient::required(options).await {
                 Err(DaemonError::Absent { socket, remedy }) => {
                     let says = format!("none answers at {}, so nothing is healed by itself", shown(&socket));
-                    Finding::problem("daemon", says, remedy)
+                    // The mistake is a finding of its own.
+                    let is_kept_from_starting = config_is_wrong || registry_is_wrong;
+                    let none_can = || "none can start before the mistake above is corrected".into();
+                    Finding::problem("daemon", says, if is_kept_from_starting { none_can() } else { remedy })
                 }
                 Err(error) => Finding::problem("daemon", error.to_string(), ""),
                 Ok(_) => Finding::warning("daemon", "it has only just begun to answer", "ask again"),

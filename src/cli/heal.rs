@@ -50,9 +50,10 @@ impl Heal {
         let mut heal = Box::pin(access.heal(&request)).await?;
         let (left_alone, paused) = (heal.plan().left_alone.clone(), heal.plan().paused.clone());
         if self.form() == Form::Text {
-            term::print(under_way_lines(&reports, heal.plan(), style))?;
+            under_way(&reports, heal.plan()).try_for_each(|report| term::print(under_way_line(report, style)))?;
         }
-        let mut progress = Progress::new(self.form(), style, heal.plan());
+        let waited_for = under_way(&reports, heal.plan()).map(|report| report.unit.clone()).collect();
+        let mut progress = Progress::new(self.form(), style, heal.plan(), waited_for);
         while let Some(event) = progress.run(heal.next()).await?? {
             progress.show(&event)?;
         }
@@ -116,20 +117,21 @@ pub(super) fn paused_line(paused: &[LeftAlone], style: Style) -> String {
     format!("{}\n", style.busy(line))
 }
 
-/// A line for each worker that is waited for, as it was started before.
-fn under_way_lines(reports: &[WorkerReport], plan: &Plan, style: Style) -> String {
-    let line = |report: &WorkerReport| {
-        let attempt = report.attempts.max(1);
-        let is = if report.phase == Stage::Proving { "proven" } else { "started" };
-        let line = format!("– {} is being {is}, attempt {attempt}; waiting for the end of that", report.name());
-        format!("{}\n", style.faint(line))
-    };
+/// The workers that are waited for, as they were started before.
+fn under_way<'a>(reports: &'a [WorkerReport], plan: &'a Plan) -> impl Iterator<Item = &'a WorkerReport> {
     let is_planned = |report: &&WorkerReport| plan.unhealthy.iter().any(|worker| worker.unit == report.unit);
     let is_under_way = |report: &&WorkerReport| matches!(report.phase, Stage::Proving | Stage::Starting);
-    reports.iter().filter(is_under_way).filter(is_planned).map(line).collect()
+    reports.iter().filter(is_under_way).filter(is_planned)
 }
 
-/// The same for named workers that would be refused.
+fn under_way_line(report: &WorkerReport, style: Style) -> String {
+    let attempt = report.attempts.max(1);
+    let is = if report.phase == Stage::Proving { "proven" } else { "started" };
+    let line = format!("– {} is being {is}, attempt {attempt}; waiting for the end of that", report.name());
+    format!("{}\n", style.faint(line))
+}
+
+/// A line for each named worker that would be refused.
 fn refused_lines(refused: &[Failure], style: Style) -> String {
     refused.iter().map(|it| line(&it.worker, &it.error, style)).collect()
 }

@@ -33,6 +33,8 @@ pub(super) struct Progress {
     width: usize,
     /// Workers under way, with the time of their start.
     under_way: Vec<(UnitName, Instant)>,
+    /// Workers that were under way before, and since when they are waited for.
+    waited_for: (Vec<UnitName>, Instant),
     frame: usize,
     /// The number of lines to redraw.
     drawn: usize,
@@ -43,7 +45,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub fn new(form: Form, style: Style, plan: &Plan) -> Self {
+    /// `waited_for`: workers that were started before, whose result is all that is still to come.
+    pub fn new(form: Form, style: Style, plan: &Plan, waited_for: Vec<UnitName>) -> Self {
         let workers = plan.unhealthy.iter().chain(plan.refused.iter().map(|failure| &failure.worker));
         Self {
             form,
@@ -52,6 +55,7 @@ impl Progress {
             width: plan.unhealthy.iter().map(|worker| worker.name().chars().count()).max().unwrap_or(0),
             names: workers.map(|worker| (worker.unit.clone(), worker.name())).collect(),
             under_way: Vec::new(),
+            waited_for: (waited_for, Instant::now()),
             frame: 0,
             drawn: 0,
             refused: plan.refused.clone(),
@@ -145,6 +149,8 @@ impl Progress {
     /// Removes a worker from those under way; returns how long it was one.
     fn finish(&mut self, unit: &UnitName) -> Duration {
         let begun = self.under_way.iter().position(|(name, _)| name == unit).map(|at| self.under_way.remove(at).1);
+        let (waited_for, since) = &self.waited_for;
+        let begun = if waited_for.contains(unit) { Some(*since) } else { begun };
         begun.map_or(Duration::ZERO, |begun| begun.elapsed())
     }
 
@@ -230,7 +236,7 @@ mod tests {
     const NEEDS: &str = "it needs redis.service, which has failed";
 
     fn progress() -> Progress {
-        Progress { live: false, ..Progress::new(Form::Text, Style::default(), &Plan::default()) }
+        Progress { live: false, ..Progress::new(Form::Text, Style::default(), &Plan::default(), Vec::new()) }
     }
 
     fn failed(unit: &str, error: &str) -> Event {
@@ -276,6 +282,16 @@ mod tests {
             printed(&healed_between),
             format!("✗ a  failed: {NEEDS}\n✓ d  healed in 0.0s\n  and 2 more: {NEEDS}\n")
         );
+    }
+
+    #[test]
+    fn a_worker_that_was_started_before_took_as_long_as_it_was_waited_for() {
+        let waits = UnitName::parse("a").unwrap();
+        let since = Instant::now().checked_sub(Duration::from_secs(8)).unwrap();
+        let mut progress = Progress { waited_for: (vec![waits.clone()], since), ..progress() };
+        // Both are told in the end.
+        progress.step(&Event { unit: Some(waits), ..Event::new(Phase::Starting) });
+        assert_eq!(progress.step(&healed("a")), "✓ a  healed in 8.0s\n");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct Status {
     /// Which workers: a unit, SITE/WORKER, SITE/WORKER@WORKTREE or a site [default: all]
     #[arg(value_name = "TARGET", add = ArgValueCompleter::new(targets))]
     targets: Vec<String>,
-    /// Only workers that something is wrong with
+    /// Only unhealthy workers, without those that are down on purpose
     #[arg(long)]
     failed: bool,
     /// Only workers of this site
@@ -77,7 +77,7 @@ impl Status {
         let is_wanted = |worker: &&WorkerReport| {
             let is_named = self.targets.is_empty() || units.contains(&worker.unit);
             let is_of_site = self.site.as_ref().is_none_or(|site| worker.site == *site);
-            is_named && is_of_site && !(self.failed && worker.healthy)
+            is_named && is_of_site && (!self.failed || worker.unhealthy().is_some())
         };
         Ok(all.iter().filter(is_wanted).cloned().collect())
     }

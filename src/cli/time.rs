@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 
+use crate::http::request::MAX_DURATION;
+
 /// Up to this long ago or ahead, the time of day says enough.
 const SAME_DAY: Duration = Duration::from_secs(12 * 3600);
 /// Below this, the minute does not say enough.
@@ -36,13 +38,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim()).map_err(|_| "write 30m, 2h or 1d".to_owned())
 }
 
-/// Reads a duration that is not zero.
+/// Reads a duration that is not zero, and that the daemon accepts.
 ///
 /// # Errors
 ///
 /// If it is none, says how one is written.
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|time| if time.is_zero() { Err("write 30m, 2h or 1d".to_owned()) } else { Ok(time) })
+    match duration(text)? {
+        Duration::ZERO => Err("write 30m, 2h or 1d".to_owned()),
+        time if time > MAX_DURATION => Err("that is longer than 10 years".to_owned()),
+        time => Ok(time),
+    }
 }
 
 /// Reads how long something has to stay up.
@@ -132,5 +138,6 @@ mod tests {
             assert!(read(text).unwrap_err().starts_with("write 2h, yesterday"), "{text}");
         }
         assert_eq!(duration("1").unwrap_err(), "write 30m, 2h or 1d");
+        assert_eq!(some_time("99999999999h").unwrap_err(), "that is longer than 10 years");
     }
 }

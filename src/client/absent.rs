@@ -1,8 +1,12 @@
 //! What to do where no daemon answers: that depends on whether one is installed.
 
+use std::borrow::Cow;
+
+use tokio::task::spawn_blocking;
+
 use super::daemon::{DaemonClient, DaemonError};
 use crate::manager::Scope;
-use crate::setup::Options;
+use crate::setup::{Options, Setup, SetupError};
 
 impl DaemonClient {
     /// The daemon that the options are about, for what cannot be done without one.
@@ -21,14 +25,20 @@ impl DaemonClient {
 }
 
 /// How to get a daemon that runs, as a clause with the command.
-async fn remedy(options: &Options) -> &'static str {
-    match options.scope {
-        _ if cfg!(target_os = "macos") => "install it with `workerheal install`",
-        Scope::System if is_installed(options.scope).await => "start it with `sudo systemctl start workerheal`",
-        Scope::System => "install it with `sudo workerheal --system install`",
-        Scope::User if is_installed(options.scope).await => "start it with `systemctl --user start workerheal`",
-        Scope::User => "install it with `workerheal install`",
+async fn remedy(options: &Options) -> Cow<'static, str> {
+    let scope = options.scope;
+    let of_the_daemon = Options { scope, ..Options::default() };
+    let files = spawn_blocking(move || Setup::load(&of_the_daemon)).await;
+    if let Ok(Err(SetupError::File(mistake))) = files {
+        return format!("none can start before this is corrected: {mistake}").into();
     }
+    Cow::Borrowed(match scope {
+        _ if cfg!(target_os = "macos") => "install it with `workerheal install`",
+        Scope::System if is_installed(scope).await => "start it with `sudo systemctl start workerheal`",
+        Scope::System => "install it with `sudo workerheal --system install`",
+        Scope::User if is_installed(scope).await => "start it with `systemctl --user start workerheal`",
+        Scope::User => "install it with `workerheal install`",
+    })
 }
 
 /// Whether there is a unit that can be started.

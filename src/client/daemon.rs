@@ -283,7 +283,7 @@ impl DaemonClient {
                     Scope::System => &groups,
                 })
             }
-            _ => DaemonError::Absent { socket: self.socket.clone(), remedy: self.remedy },
+            _ => DaemonError::Absent { socket: self.socket.clone(), remedy: self.remedy.into() },
         })
     }
 

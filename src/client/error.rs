@@ -1,5 +1,6 @@
 //! Errors of the daemon's client.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ pub enum DaemonError {
         /// The path of the socket.
         socket: PathBuf,
         /// What to do about it, as a clause with the command.
-        remedy: &'static str,
+        remedy: Cow<'static, str>,
     },
     /// It ended, or does not follow the protocol.
     #[error("the daemon at {} did not answer: {why}", text::path(socket))]

@@ -24,6 +24,7 @@ use tokio::task::spawn_blocking;
 use crate::api::{Explained, HealRequest};
 use crate::core::batch::Plan;
 use crate::core::event::{Event, Report, UnhealthyWorker};
+use crate::core::explain::References;
 use crate::core::target::UnknownTarget;
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
@@ -81,6 +82,7 @@ pub enum Access {
 #[derive(Debug)]
 pub struct ConfiguredStandalone {
     setup: Setup,
+    daemon_runs: bool,
     client: Standalone<Native>,
 }
 
@@ -94,7 +96,7 @@ impl ConfiguredStandalone {
         let (manager, changes) = connected?;
         let mut client = Standalone::new(manager, changes, setup.context.clone());
         client.find_aliases().await?;
-        Ok(Self { setup, client })
+        Ok(Self { setup, daemon_runs: false, client })
     }
 }
 
@@ -118,7 +120,9 @@ impl Access {
         if !names_files && let Ok(daemon) = DaemonClient::connect(options).await {
             return Ok(Self::Daemon(daemon));
         }
-        Ok(Self::Standalone(Box::new(ConfiguredStandalone::open(options).await?)))
+        let mut standalone = ConfiguredStandalone::open(options).await?;
+        standalone.daemon_runs = names_files && DaemonClient::connect(options).await.is_ok();
+        Ok(Self::Standalone(Box::new(standalone)))
     }
 
     /// Warnings about the files that were read, a line each. The daemon's warnings are in its log.
@@ -234,8 +238,9 @@ impl ConfiguredStandalone {
             let Setup { paths, scope, context, .. } = &self.setup;
             // The saved state was read with this clock.
             let files = (paths, &*context.registry);
-            let references =
+            let of_files =
                 references_for(files, (&detector.manager, *scope), (&unit, &worker), Timestamp::default()).await;
+            let references = References { daemon_runs: self.daemon_runs, ..of_files };
             let Some(explanation) = detector.explain(&unit, &references).await? else { continue };
             let last_words = detector.manager.last_error(&unit).await;
             let text = text(&explanation, last_words.as_deref(), Style::default(), None);

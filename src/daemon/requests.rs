@@ -293,7 +293,7 @@ impl<M: ServiceManager> Daemon<M> {
             report.since = last.at;
             // The healer reported why it gave up, and no longer knows it.
             let is_an_error = !matches!(report.state, Some(State::ExpectedButStopped | State::Orphaned));
-            if report.last_error.is_empty() && is_an_error {
+            if report.last_error.is_empty() && is_an_error && last.failure != report.reason {
                 report.last_error.clone_from(&last.failure);
             }
         }

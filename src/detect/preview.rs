@@ -8,9 +8,9 @@ use futures_util::stream::{self as streams, StreamExt};
 
 use super::{Detector, MAX_CONCURRENT_INSPECTIONS};
 use crate::core::batch::Plan;
-use crate::core::diagnosis::{Refusal, Trigger};
+use crate::core::diagnosis::{Refusal, State, Trigger};
 use crate::core::event::{Failure, UnhealthyWorker};
-use crate::core::rules::{Case, History, Verdict};
+use crate::core::rules::{Case, History, Judgement, Verdict};
 use crate::core::units::{ActiveState, Detail, UnitName};
 use crate::manager::ServiceManager;
 
@@ -21,10 +21,7 @@ impl<M: ServiceManager> Detector<M> {
         let planned = Arc::new(planned);
         let looks = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
             let (detector, planned) = (self.clone(), Arc::clone(&planned));
-            async move {
-                let refusal = detector.refusal(&worker, &planned).await;
-                (worker, refusal)
-            }
+            async move { detector.look_closer(worker, &planned).await }
         });
         for (worker, refusal) in looks.buffered(MAX_CONCURRENT_INSPECTIONS).collect::<Vec<_>>().await {
             match refusal {
@@ -35,24 +32,40 @@ impl<M: ServiceManager> Detector<M> {
         plan
     }
 
-    /// Why a start of this worker would be refused, if so. What cannot be found out is left to the heal.
-    async fn refusal(&self, found: &UnhealthyWorker, planned: &HashSet<UnitName>) -> Option<String> {
-        let unit = &found.unit;
-        let worker = self.resolve(unit).await.ok()??;
-        let seen = self.inspect(unit, Detail { file: true, ..Detail::default() }).await.ok()?;
-        if !matches!(seen.active, ActiveState::Failed | ActiveState::Inactive) {
-            return None;
+    /// The worker, and why its start would be refused, if so. What cannot be found out is left to the heal.
+    async fn look_closer(
+        &self,
+        mut found: UnhealthyWorker,
+        planned: &HashSet<UnitName>,
+    ) -> (UnhealthyWorker, Option<String>) {
+        let Some(judgement) = self.judge_closely(&found).await else { return (found, None) };
+        if let Some(state @ State::Failed) = judgement.state {
+            // That it was not restarted was no refusal, but a stop.
+            found.state = state;
         }
-        let history = History { trigger: Trigger::Request, ..History::default() };
-        let judgement = Case { context: self.context.view(), unit, worker: &worker, seen: &seen, history }.judge();
-        match judgement.verdict {
+        let refusal = match judgement.verdict {
             // It ends by itself, or with what is healed too.
             Verdict::Held(Refusal::JobPending | Refusal::StateNotHealed(_)) => None,
             Verdict::Held(Refusal::ParentDown(parent)) if is_planned(&parent.name, planned) => None,
             Verdict::Held(refusal) => Some(refusal.to_string()),
             Verdict::Unrecoverable(why) => Some(why.to_string()),
             _ => None,
+        };
+        (found, refusal)
+    }
+
+    /// A judgement of a worker that is down, by the request to heal it.
+    async fn judge_closely(&self, found: &UnhealthyWorker) -> Option<Judgement> {
+        let unit = &found.unit;
+        let worker = self.resolve(unit).await.ok()??;
+        // Whether a restart was refused or the worker was stopped, only the journal may tell.
+        let stop = found.state == State::StartLimitHit;
+        let seen = self.inspect(unit, Detail { file: true, stop, ..Detail::default() }).await.ok()?;
+        if !matches!(seen.active, ActiveState::Failed | ActiveState::Inactive) {
+            return None;
         }
+        let history = History { trigger: Trigger::Request, ..History::default() };
+        Some(Case { context: self.context.view(), unit, worker: &worker, seen: &seen, history }.judge())
     }
 }
 

@@ -36,6 +36,7 @@ pub async fn references_for<M: ServiceManager>(
         config: shown(&paths.config),
         stop_marker: shown(&paths.stop_marker),
         commands,
+        daemon_runs: true,
         now: SystemTime::now(),
         clock,
     }

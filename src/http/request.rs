@@ -16,7 +16,7 @@ use crate::core::text::plain;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum duration of a pause, or of a look into the past.
-const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// A response that is not a success.
 pub(crate) struct Rejection {

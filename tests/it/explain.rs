@@ -142,7 +142,7 @@ fn a_failure_has_its_cause_and_its_last_words_and_nothing_is_done_about_it() {
     world.wait_for_journal("its last words", SOON, |entry| entry["MESSAGE"] == "boom");
     world.crash_for_good([QUEUE]);
     let untouched = world.picture(&[QUEUE]);
-    let summary = "myapp/queue has failed, and nothing speaks against starting it (attempt 1 of 10).";
+    let summary = "myapp/queue has failed, and no daemon is running that would start it (attempt 1 of 10).";
     says(&world, QUEUE, summary, &["it was killed", "Result=signal", "it was not stopped on purpose", "\n  boom\n"]);
     assert_eq!(world.picture(&[QUEUE]), untouched);
 }
@@ -209,7 +209,7 @@ fn a_worker_that_is_masked_or_needs_a_unit_that_is_down_is_left_alone_for_that()
         &["ActiveState=inactive", "systemctl --user start lerd-php85-fpm"],
     );
     world.control(&["start", "lerd-php85-fpm"]);
-    let summary = "myapp/queue has failed, and nothing speaks against starting it (attempt 1 of 10).";
+    let summary = "myapp/queue has failed, and no daemon is running that would start it (attempt 1 of 10).";
     says(&world, QUEUE, summary, &["what it needs is up"]);
 }
 

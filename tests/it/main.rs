@@ -37,6 +37,7 @@ mod one_look;
 mod platform;
 mod recipes;
 mod reports;
+mod said;
 mod service;
 mod shared;
 mod states;

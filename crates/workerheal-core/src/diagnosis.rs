@@ -145,6 +145,14 @@ impl Refusal {
         }
     }
 
+    /// The same after a time has passed: what has been under way takes longer by then.
+    pub(crate) fn after(&self, time: Duration) -> Self {
+        match self {
+            Self::Stuck(active, lasts) => Self::Stuck(*active, lasts.saturating_add(time)),
+            other => other.clone(),
+        }
+    }
+
     /// Whether this was decided by a person (a pause, the registry, the stop marker) rather than by the unit's state.
     #[must_use]
     pub fn is_intent(&self) -> bool {
@@ -240,8 +248,8 @@ pub enum Unrecoverable {
     Unreadable,
     /// Its last run ended in a way that its unit excludes from restarts (`RestartPreventExitStatus=`).
     RestartPrevented(String),
-    /// The service manager refuses manual starts (`RefuseManualStart=`); its message.
-    NotByHand(String),
+    /// The service manager refuses manual starts (`RefuseManualStart=`).
+    NotByHand,
 }
 
 impl fmt::Display for Unrecoverable {
@@ -253,7 +261,7 @@ impl fmt::Display for Unrecoverable {
             Self::RestartPrevented(exit) => {
                 write!(f, "its unit forbids a restart after {exit}")
             }
-            Self::NotByHand(why) => write!(f, "the service manager refuses to start it: {why}"),
+            Self::NotByHand => f.write_str("its unit refuses to be started by hand (RefuseManualStart=)"),
         }
     }
 }

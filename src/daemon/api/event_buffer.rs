@@ -114,10 +114,20 @@ impl EventBuffer {
     }
 
     fn number(&self, id: &str) -> Option<u64> {
-        let (instance, number) = id.split_once('-')?;
-        let number = number.parse().ok().filter(|number| *number < u64::MAX)?;
-        (u64::from_str_radix(instance, 16) == Ok(self.instance)).then_some(number)
+        let (instance, number) = parts(id)?;
+        (instance == self.instance && number < u64::MAX).then_some(number)
     }
+}
+
+/// The daemon and the number in an event's id.
+fn parts(id: &str) -> Option<(u64, u64)> {
+    let (instance, number) = id.split_once('-')?;
+    Some((u64::from_str_radix(instance, 16).ok()?, number.parse().ok()?))
+}
+
+/// Whether this may be the id of an event, of any daemon.
+pub(super) fn is_event_id(id: &str) -> bool {
+    parts(id).is_some()
 }
 
 /// Adds events to the buffer as they come.

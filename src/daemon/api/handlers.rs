@@ -14,7 +14,7 @@ use futures_util::stream as streams;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::event_buffer::EventFilter;
+use super::event_buffer::{EventFilter, is_event_id};
 use super::groups::OPERATORS;
 use super::state::{ApiState, Shared};
 use super::{counts, heal, stop};
@@ -184,6 +184,10 @@ async fn events<M: ServiceManager>(
 ) -> Result<Response, Rejection> {
     let Query(query) = query.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let last = headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    if let Some(id) = query.after.as_deref().filter(|id| !is_event_id(id)) {
+        let why = format!("{id:?} is not the id of an event");
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, why));
+    }
     let filter = EventFilter {
         after: last.or(query.after),
         since: query.since.as_deref().map(moment).transpose()?,

@@ -11,7 +11,7 @@ use super::counts;
 use super::event_buffer::{KEEP_ALIVE_INTERVAL, frame};
 use super::state::{ApiState, unread};
 use crate::api::HealRequest;
-use crate::core::batch::{Batch, Plan};
+use crate::core::batch::{Batch, LeftAlone, Plan};
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase, UnhealthyWorker};
 use crate::core::units::UnitName;
@@ -45,7 +45,14 @@ pub(super) async fn heal<M: ServiceManager>(
         let under_way = state.ask(|reply| DaemonRequest::UnderWay(units, reply)).await?;
         plan.unhealthy.retain(|worker| !under_way.iter().any(|it| it.unit == worker.unit));
         let is_refused = |it: &UnhealthyWorker| plan.refused.iter().any(|refused| refused.worker.unit == it.unit);
-        plan.unhealthy.extend(under_way.into_iter().filter(|it| !is_refused(it)));
+        let under_way: Vec<UnhealthyWorker> = under_way.into_iter().filter(|it| !is_refused(it)).collect();
+        if request.dry_run {
+            // What they were healed of is over; they may be up.
+            let reason = || "it has been started already, and has to stay up".to_owned();
+            plan.left_alone.extend(under_way.into_iter().map(|worker| LeftAlone { worker, reason: reason() }));
+        } else {
+            plan.unhealthy.extend(under_way);
+        }
         (plan, inspections)
     };
     counts::of_plan(&detector.manager, &mut plan).await;

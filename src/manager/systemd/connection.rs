@@ -262,7 +262,8 @@ impl ManagerConnection {
         let steps = limit(timeout).map(|timeout| timeout.saturating_mul(STEPS));
         let job = limit(job_timeout).filter(|_| active == ActiveState::Activating);
         let lasts = since.and_then(since_then);
-        Ok(lasts.map(|lasts| Transition { lasts, limit: steps.into_iter().chain(job).min() }))
+        // Without its job the start goes on, and systemd ends it by the limit of its steps, if there is one.
+        Ok(lasts.map(|lasts| Transition { lasts, limit: steps.or(job) }))
     }
 
     /// Whether the unit can be loaded again after it was unloaded: it is not transient, and its file exists.

@@ -419,7 +419,7 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
         Some("NoSuchUnit") => Outcome::Impossible(Unrecoverable::NotFound),
         Some("BadUnitSetting") => Outcome::Impossible(Unrecoverable::BadSetting),
         Some("LoadFailed") => Outcome::Impossible(Unrecoverable::Unreadable),
-        Some("OnlyByDependency") => Outcome::Impossible(Unrecoverable::NotByHand(text)),
+        Some("OnlyByDependency") => Outcome::Impossible(Unrecoverable::NotByHand),
         _ => Outcome::NotStarted(text),
     }
 }

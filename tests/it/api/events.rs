@@ -78,6 +78,7 @@ fn the_past_is_bounded_as_asked() {
     assert_eq!(count("&limit=2"), 2);
     assert_eq!(count(&format!("&since={middle}")), all - 3);
     assert_eq!(count("&since=0s"), 0);
+    assert_eq!(get(&world, "/v1/events?follow=false&after=zzz").status, 400);
     // Of the past and then of what is to come.
     let follower = Follower::new(&world, "?limit=1", "");
     assert!(follower.wait("the last one", |_| true).is("healed", QUEUE));

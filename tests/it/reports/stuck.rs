@@ -115,3 +115,20 @@ fn a_start_whose_job_runs_out_of_time_and_that_never_ends_is_told_as_stuck() {
     wait_for_diagnosis(&world, "app-j", "stuck");
     assert_ne!(status(&world, "app-j")["phase"], "waiting");
 }
+
+/// The same of one that the manager ends: until then every surface says that it is on its way.
+#[test]
+fn a_start_that_outlasts_its_job_within_its_own_time_limit_is_not_stuck() {
+    let world = world();
+    enable(&world, "app-j", "JobTimeoutSec=200ms", &HANGS.replace("infinity\nExec", "30s\nExec"));
+    let mut events = world.start_daemon();
+    world.control(&["start", "--no-block", "app-j"]);
+    world.wait_for_state("app-j.service", "activating", SOON);
+    pass_time(&world, &mut events, 2);
+    assert_eq!(world.show("app-j.service", "ActiveState"), "activating");
+    assert_eq!(status(&world, "app-j")["phase"], "changing");
+    let explained = world.run(&["explain", "app-j"]).out;
+    assert!(explained.starts_with("app-j is on its way up.\n"), "{explained}");
+    let ran = world.run(&["heal", "--dry-run", "app-j"]);
+    assert!(!ran.out.contains("stuck"), "{ran:?}");
+}

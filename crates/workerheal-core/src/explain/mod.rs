@@ -37,6 +37,8 @@ pub struct References {
     pub stop_marker: String,
     /// Commands to the worker's service manager.
     pub commands: Commands,
+    /// Whether a daemon is running that would heal the worker.
+    pub daemon_runs: bool,
     /// The current time.
     pub now: SystemTime,
     /// The current time by the clock of pauses.
@@ -105,10 +107,13 @@ impl Case<'_> {
             Some(state) => vec![wording.finding(state)],
             None => wording.rests(&self.rest()),
         });
+        let is_given_up = objections.iter().any(|(rule, _)| *rule == Rule::GivenUp);
         for rule in Rule::ALL {
             let Some(state) = state else { break };
             let line = match objections.iter().find(|(objecting, _)| *objecting == rule) {
                 Some(_) if is_an_echo(rule, &objections) => None,
+                // The line about the give-up says it.
+                Some(_) if rule == Rule::File && is_given_up && wording.is_said_by_the_file() => None,
                 Some((_, objection)) => {
                     let decides = objections.first().is_some_and(|(first, _)| *first == rule);
                     let mark = if decides { Mark::Decides } else { Mark::Objects };

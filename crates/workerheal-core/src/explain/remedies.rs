@@ -114,6 +114,9 @@ impl Wording<'_> {
         let (unit, commands) = (self.unit(), self.commands());
         let by_hand = self.heal_by_hand();
         match objection {
+            Verdict::GivenUp if self.reason_of_giving_up() == Unrecoverable::NotByHand.to_string() => {
+                self.remedy(&Verdict::Unrecoverable(Unrecoverable::NotByHand))
+            }
             Verdict::GivenUp | Verdict::Exhausted(_) => {
                 let registry = self.references.sites.rsplit('/').next().unwrap_or_default();
                 let site = match self.case.worker.site.as_str() {
@@ -149,7 +152,7 @@ impl Wording<'_> {
             Verdict::Unrecoverable(Unrecoverable::RestartPrevented(_)) => {
                 vec![format!("fix the cause, then {}", self.heal_by_hand())]
             }
-            Verdict::Unrecoverable(Unrecoverable::NotByHand(_)) => commands.start_by_others(&unit),
+            Verdict::Unrecoverable(Unrecoverable::NotByHand) => commands.start_by_others(&unit),
             Verdict::Held(refusal) => match refusal {
                 Refusal::ConflictUp(other) => vec![format!("stop {other}: {}", commands.stop(&quoted(other)))],
                 Refusal::LeftToTrigger(trigger) => {

@@ -63,12 +63,10 @@ impl Case<'_> {
     /// Why it is down although nothing is wrong with it, as a clause; empty if it is not down, or if that is unknown.
     /// The summary of an explanation and every list of workers say the same.
     pub(crate) fn why_down(&self) -> String {
-        let rest = self.rest();
-        match self.stopped_group() {
-            _ if !self.rests_stopped() => rest.reason(),
-            Some(group) => format!("{group} was stopped, which it is part of"),
-            None => "you stopped it".to_owned(),
+        if !self.rests_stopped() {
+            return self.rest().reason();
         }
+        self.why_stopped_with_group().unwrap_or_else(|| "you stopped it".to_owned())
     }
 
     /// Whether it is down because it was stopped, whatever else says that it need not be up.

@@ -308,6 +308,7 @@ impl Healer {
             false
         };
         let Some(incident) = self.incidents.get_mut(name) else { return };
+        incident.held_at = now;
         // A clean end that is left alone is shown in the state, and is not worth an event.
         let is_quiet = refusal == Refusal::StateNotHealed(State::ExpectedButStopped) && !incident.is_public();
         if !is_quiet && incident.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {

@@ -151,6 +151,10 @@ pub(super) struct Incident {
     pub announced: bool,
     /// The last reported reason for holding.
     pub told: Option<Refusal>,
+    /// What it was held for until the inspection that is due or under way.
+    pub held_before: Option<Refusal>,
+    /// When that was found, or what it is held for now.
+    pub held_at: Timestamp,
     /// The last reported time of the next attempt.
     pub scheduled: Option<Timestamp>,
 }
@@ -200,6 +204,8 @@ impl Incident {
             doubts: 0,
             announced: false,
             told: None,
+            held_before: None,
+            held_at: now,
             scheduled: None,
         }
     }
@@ -239,6 +245,16 @@ impl Incident {
     /// Forgets the attempts so far: the next one is the first.
     pub fn forget_attempts(&mut self) {
         (self.attempts, self.came_up) = (0, false);
+    }
+
+    /// What it is held for; while it is inspected for the next time, what it was held for before. A request is not made
+    /// to wait for that.
+    pub fn held_for(&self) -> Option<&Refusal> {
+        match &self.phase {
+            Phase::Held(refusal) => Some(refusal),
+            Phase::Due | Phase::Inspecting if self.trigger == Trigger::Automatic => self.held_before.as_ref(),
+            _ => None,
+        }
     }
 
     /// Whether an event has reported a problem, so that its end has to be reported too.

@@ -85,7 +85,7 @@ impl Healer {
         let fell_with_parent = held_by_parent && case.fell_with_parent();
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
         let (was_told_to_stop, stop_was_of_parent) = (case.was_told_to_stop(), case.stop_was_of_parent());
-        let group = case.stopped_group().map(ToOwned::to_owned);
+        let group = case.why_stopped_with_group();
         let is_certain = group.is_some() || was_told_to_stop || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
@@ -273,8 +273,7 @@ impl Healer {
 
     /// It was stopped, with the group if that was.
     fn found_stopped(&mut self, now: Timestamp, name: &UnitName, seen: Inspection, group: Option<&str>, certain: bool) {
-        let reason = group.map(|group| format!("{group} was stopped, which it is part of"));
-        self.stopped(now, name, &reason.unwrap_or_default());
+        self.stopped(now, name, group.unwrap_or_default());
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.stop_is_certain = certain;
         if seen.stop == Some(StopEvidence::Requested) {

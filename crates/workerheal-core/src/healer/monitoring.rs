@@ -46,7 +46,12 @@ impl Healer {
                     if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_STUCK_CHECK) };
                 (now >= unit.checked_until.unwrap_or(first)).then_some(State::Stuck)
             }
-            UnitCondition::Down if unit.load == LoadState::Loaded => Some(State::ExpectedButStopped),
+            // With a mistake in its file it is as little up as it should be.
+            UnitCondition::Down
+                if matches!(unit.load, LoadState::Loaded | LoadState::BadSetting | LoadState::Error) =>
+            {
+                Some(State::ExpectedButStopped)
+            }
             UnitCondition::Up | UnitCondition::Unhealthy | UnitCondition::Down | UnitCondition::Unknown => None,
         }
     }
@@ -195,6 +200,17 @@ impl Healer {
         }
     }
 
+    /// An earlier daemon knew with which group the worker was stopped, and did not save that.
+    fn note_stopped_group(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        let because = self.case(now, name, seen).and_then(|case| case.why_stopped_with_group());
+        if let (Some(because), Some(incident)) = (because, self.incidents.get_mut(name))
+            && incident.phase == Phase::Stopped
+            && incident.off_because.is_empty()
+        {
+            incident.off_because = because;
+        }
+    }
+
     /// Handles the result: another run means that the worker was started, other files that they were changed.
     pub(super) fn rechecked(&mut self, now: Timestamp, name: &UnitName, result: Result<Inspection, String>) {
         if self.incidents.get(name).is_none_or(|incident| !matches!(incident.phase, Phase::Stopped | Phase::GaveUp)) {
@@ -209,6 +225,8 @@ impl Healer {
         }
         // What looked like a stop may have been the first half of a restart whose second half failed. By the second
         // inspection the journal has been written.
+        self.note_stopped_group(now, name, &seen);
+        let Some(incident) = self.incidents.get_mut(name) else { return };
         let down_for = seen.down_for.unwrap_or(Duration::MAX);
         let was_told =
             self.units.get(name).and_then(|unit| unit.job_done).is_some_and(|at| now.from_now(at) <= down_for);

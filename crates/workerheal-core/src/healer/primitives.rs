@@ -50,7 +50,12 @@ impl Healer {
             if matches!(phase, Phase::Resting | Phase::Stopped | Phase::Off) {
                 (incident.fell, incident.downtime) = (None, None);
             }
-            incident.phase = phase;
+            let is_inspected_again = matches!(phase, Phase::Due | Phase::Inspecting);
+            match std::mem::replace(&mut incident.phase, phase) {
+                Phase::Held(refusal) if is_inspected_again => incident.held_before = Some(refusal),
+                _ if is_inspected_again => {}
+                _ => incident.held_before = None,
+            }
         }
     }
 

@@ -30,7 +30,7 @@ impl Healer {
     pub fn plan(&self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         for report in self.reports(now) {
-            let held_for = self.held_for(&report.unit).cloned();
+            let held_for = self.shown_refusal(&report.unit).cloned();
             let Some(worker) = report.unhealthy() else {
                 if let (Some(worker), Some(Refusal::Paused(_) | Refusal::StopMarker)) = (report.ill(), held_for) {
                     plan.paused.push(LeftAlone { worker, reason: report.reason });
@@ -77,7 +77,7 @@ impl Healer {
     pub fn stages(&self) -> [(Stage, usize); Stage::ALL.len()] {
         let mut counts = Stage::ALL.map(|stage| (stage, 0));
         for (name, unit, _) in self.workers() {
-            let stage = stage(unit, self.incidents.get(name));
+            let stage = self.stage(name, unit);
             counts.iter_mut().filter(|(it, _)| *it == stage).for_each(|(_, count)| *count += 1);
         }
         counts
@@ -140,15 +140,43 @@ impl Healer {
         })
     }
 
+    /// What the worker is held for, for reports: also while it is inspected once more, unless that is known to be gone.
+    fn shown_refusal(&self, name: &UnitName) -> Option<&Refusal> {
+        let (unit, incident) = (self.units.get(name)?, self.incidents.get(name)?);
+        let refusal = incident.held_for()?;
+        let is_up = |other: &str| self.units.get(other).is_some_and(|other| other.active.is_up());
+        let lasts = match refusal {
+            _ if matches!(incident.phase, Phase::Held(_)) => true,
+            Refusal::Masked => unit.load == LoadState::Masked,
+            Refusal::ParentDown(parent) => !is_up(&parent.name),
+            Refusal::ConflictUp(other) => self.units.get(other.as_str()).is_none_or(|other| other.active.is_up()),
+            Refusal::Stuck(..) => unit.changing_since.is_some(),
+            Refusal::JobPending => unit.has_job,
+            Refusal::DirectoryGone(_) => unit.directory_gone,
+            Refusal::StateNotHealed(state) => !self.policy.heals(*state),
+            refusal => !refusal.is_intent(),
+        };
+        lasts.then_some(refusal)
+    }
+
+    /// The stage of a worker, for reports.
+    fn stage(&self, name: &UnitName, unit: &Unit) -> Stage {
+        if self.shown_refusal(name).is_some() { Stage::Held } else { stage(unit, self.incidents.get(name)) }
+    }
+
     fn report(&self, now: Timestamp, name: &UnitName, unit: &Unit, worker: &Worker) -> WorkerReport {
         let incident = self.incidents.get(name);
-        let phase = stage(unit, incident);
+        let phase = self.stage(name, unit);
+        let refusal = self.shown_refusal(name);
         let orphaned = unit.directory_gone.then_some(State::Orphaned);
         let state =
             orphaned.or_else(|| incident.filter(|_| is_unhealthy(phase)).and_then(|incident| wrong(unit, incident)));
         let against = self.context().intent_against(name, worker);
         let (mut reason, mut retry_at) = match incident.map(|incident| &incident.phase) {
-            Some(Phase::Held(refusal)) => (refusal.to_string(), pause_end(refusal)),
+            _ if let Some(refusal) = refusal => {
+                let ago = incident.map_or(Duration::ZERO, |incident| now.from_now(incident.held_at));
+                (refusal.after(ago).to_string(), pause_end(refusal))
+            }
             Some(Phase::Waiting { until }) => (String::new(), Some(*until)),
             Some(Phase::GaveUp) => (
                 incident.and_then(|incident| incident.given_up.as_ref()).map_or(String::new(), |it| it.reason.clone()),
@@ -169,8 +197,8 @@ impl Healer {
         if reason.is_empty() {
             reason = why(phase, unit, incident);
         }
-        let meant_to_be = match incident.map(|incident| &incident.phase) {
-            Some(Phase::Held(refusal)) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
+        let meant_to_be = match refusal {
+            Some(refusal) => refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled),
             _ => against.is_some(),
         };
         let healthy = state.is_none() || !(is_unhealthy(phase) || orphaned.is_some());
@@ -193,7 +221,7 @@ impl Healer {
     }
 }
 
-/// The stage of a worker, for reports.
+/// The stage of a worker that is not held.
 fn stage(unit: &Unit, incident: Option<&Incident>) -> Stage {
     let by_itself = match unit.condition() {
         UnitCondition::Up => Stage::Up,

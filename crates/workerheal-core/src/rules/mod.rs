@@ -344,11 +344,7 @@ impl Case<'_> {
     }
 
     fn failure(&self) -> State {
-        if self.seen.stop != Some(StopEvidence::Requested) && refused_a_restart(self.seen) {
-            State::StartLimitHit
-        } else {
-            State::Failed
-        }
+        if !self.stop_requested() && refused_a_restart(self.seen) { State::StartLimitHit } else { State::Failed }
     }
 
     /// Whether a worker that is down without having failed should be up: it is enabled, was taken down with another unit,
@@ -441,7 +437,11 @@ impl Case<'_> {
     }
 
     fn was_disabled(&self) -> bool {
-        self.history.at_failure.is_some_and(|file| file.enabled) && self.seen.file.is_some_and(|file| !file.enabled)
+        // Without a readable file it counts as not enabled.
+        let is_readable = !matches!(self.seen.load, LoadState::NotFound | LoadState::BadSetting | LoadState::Error);
+        is_readable
+            && self.history.at_failure.is_some_and(|file| file.enabled)
+            && self.seen.file.is_some_and(|file| !file.enabled)
     }
 }
 

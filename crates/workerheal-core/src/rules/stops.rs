@@ -58,6 +58,11 @@ impl Case<'_> {
         self.seen.stopped_group().filter(|_| !self.seen.active.is_up())
     }
 
+    /// That it was stopped with its group, if it was, as a clause.
+    pub(crate) fn why_stopped_with_group(&self) -> Option<String> {
+        self.stopped_group().map(|group| format!("{group} was stopped, which it is part of"))
+    }
+
     /// Whether a group that it is part of is being stopped at this moment, which may be newer than a request to heal
     /// it, or was stopped after that.
     pub(super) fn group_was_stopped_since_the_request(&self) -> bool {

@@ -377,3 +377,11 @@ fn a_stop_of_a_forgotten_run_is_not_that_of_a_parent_which_is_up_now() {
         assert_eq!(judged(&unloaded, history), WELL, "{active:?}");
     }
 }
+
+#[test]
+fn a_stop_that_ended_in_a_timeout_is_no_refused_restart() {
+    let timed_out = Inspection { result: ServiceResult::Timeout, restart: RestartPolicy::OnFailure, ..crashed() };
+    assert_eq!(by_rule(&timed_out).state, Some(State::StartLimitHit));
+    let stopped = judged(&timed_out, History { stop_seen: true, ..unknown() });
+    assert_eq!(stopped, is(State::Failed, Verdict::Stopped));
+}

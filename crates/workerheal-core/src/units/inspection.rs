@@ -77,8 +77,8 @@ pub struct StoppedGroup {
 pub struct Transition {
     /// The time since the unit began to start or to stop.
     pub lasts: Duration,
-    /// The maximum that the unit's settings allow (`TimeoutStartSec=`, `TimeoutStopSec=`, `JobTimeoutSec=`); `None` is
-    /// unlimited.
+    /// The maximum that the unit's settings allow (`TimeoutStartSec=`, `TimeoutStopSec=`, or else `JobTimeoutSec=`);
+    /// `None` is unlimited.
     pub limit: Option<Duration>,
 }
 

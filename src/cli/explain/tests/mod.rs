@@ -46,7 +46,7 @@ kinds! {
         Verdict::Unrecoverable(Unrecoverable::BadSetting) => "bad setting",
         Verdict::Unrecoverable(Unrecoverable::Unreadable) => "unreadable file",
         Verdict::Unrecoverable(Unrecoverable::RestartPrevented(_)) => "restart prevented",
-        Verdict::Unrecoverable(Unrecoverable::NotByHand(_)) => "not by hand",
+        Verdict::Unrecoverable(Unrecoverable::NotByHand) => "not by hand",
         Verdict::Exhausted(_) => "exhausted",
         Verdict::Wait(_) => "wait",
         Verdict::Start => "start",

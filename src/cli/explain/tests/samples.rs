@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::core::context::ContextRef;
-use crate::core::diagnosis::{State, Trigger};
+use crate::core::diagnosis::{State, Trigger, Unrecoverable};
 use crate::core::explain::{Commands, References};
 use crate::core::pauses::{Pauses, Target};
 use crate::core::policy::Policy;
@@ -36,6 +36,7 @@ pub struct Sample {
     stop_marker: bool,
     pauses: Pauses,
     pub commands: Commands,
+    daemon_runs: bool,
     unit: UnitName,
     worker: Worker,
     seen: Inspection,
@@ -54,6 +55,7 @@ impl Sample {
             stop_marker: false,
             pauses: Pauses::default(),
             commands: Commands::USER,
+            daemon_runs: true,
             unit: UnitName::parse("lerd-queue-myapp").unwrap(),
             worker: Worker { site: "myapp".into(), name: "queue".into(), worktree: None },
             seen: Inspection {
@@ -177,6 +179,7 @@ impl Sample {
             config: "~/.config/workerheal/config.yaml".into(),
             stop_marker: "~/.local/share/lerd/run/stopped".into(),
             commands: self.commands.clone(),
+            daemon_runs: self.daemon_runs,
             now: SystemTime::UNIX_EPOCH + NOW,
             clock: Timestamp::from_origin(CLOCK),
         }
@@ -203,6 +206,9 @@ fn well() -> Vec<Sample> {
         Sample::inactive("inactive_not_enabled", "It is down and not enabled.").seen(|seen| seen.file = Some(DISABLED)),
         Sample::inactive("inactive_not_enabled_stopped", "It is not enabled, and was stopped.")
             .seen(|seen| seen.file = Some(DISABLED))
+            .stop(StopEvidence::Requested),
+        Sample::inactive("inactive_unloaded_stopped", "It was stopped, and systemd has unloaded it.")
+            .seen(|seen| (seen.file, seen.run) = (Some(DISABLED), Some(String::new())))
             .stop(StopEvidence::Requested),
         Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.").seen(|seen| {
             seen.file = Some(UnitFile { on_demand: true, ..DISABLED });
@@ -261,6 +267,12 @@ fn ill() -> Vec<Sample> {
             seen.stop = None;
             seen.transition = Some(Transition { lasts: Duration::from_secs(600), limit: None });
         }),
+        Sample::new("stuck_starting_not_enabled", "It hangs on its way up, and is not enabled.")
+            .seen(|seen| {
+                (seen.active, seen.stop, seen.file) = (ActiveState::Activating, None, Some(DISABLED));
+                seen.transition = Some(Transition { lasts: Duration::from_secs(600), limit: None });
+            })
+            .remembers(|it| it.at_failure = Some(DISABLED)),
         Sample::new("stuck_stopping", "A process of it does not end.").seen(|seen| {
             seen.active = ActiveState::Deactivating;
             seen.stop = None;
@@ -397,7 +409,17 @@ fn attempts() -> Vec<Sample> {
         sample.commands = Commands::SYSTEM;
         sample
     };
+    let alone = |mut sample: Sample| {
+        sample.daemon_runs = false;
+        sample
+    };
     vec![
+        alone(Sample::new("failed_without_a_daemon", "It ended with an error, and no daemon is running.")),
+        alone(Sample::new("waiting_without_a_daemon", "Three attempts have failed, and the daemon has ended."))
+            .remembers(|it| {
+                it.attempts = 3;
+                it.wait = Duration::from_millis(256_400);
+            }),
         Sample::new("waiting", "Three attempts have failed, and the next is due later.").remembers(|it| {
             it.attempts = 3;
             it.wait = Duration::from_millis(256_400);
@@ -410,6 +432,12 @@ fn attempts() -> Vec<Sample> {
         Sample::new("given_up_without_a_file", "It was given up, since its file is gone.")
             .load(LoadState::NotFound)
             .given_up("the unit has no file any more"),
+        Sample::new("given_up_without_a_file_enabled_before", "Its file is gone, and with that its being enabled.")
+            .load(LoadState::NotFound)
+            .given_up("the unit has no file any more")
+            .seen(|seen| seen.file = Some(UnitFile { enabled: false, ..ENABLED })),
+        Sample::new("given_up_not_by_hand", "It was given up, since only other units may start it.")
+            .given_up(&Unrecoverable::NotByHand.to_string()),
         Sample::new("given_up_but_changed", "It was given up, and its unit has changed since.")
             .given_up("10 attempts failed")
             .seen(|seen| seen.file = Some(UnitFile { definition: 2, ..ENABLED }))

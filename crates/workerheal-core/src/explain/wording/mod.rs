@@ -45,10 +45,10 @@ impl Wording<'_> {
         };
         match verdict {
             Verdict::Well => format!("{name} is well."),
-            Verdict::Stopped => match self.case.stopped_group() {
-                Some(group) => format!("{name} is not healed: {group} was stopped, which it is part of."),
-                None => format!("{name} is not healed: you stopped it."),
-            },
+            Verdict::Stopped => {
+                let why = self.case.why_stopped_with_group().unwrap_or_else(|| "you stopped it".to_owned());
+                format!("{name} is not healed: {why}.")
+            }
             Verdict::Held(Refusal::StopUnknown(_)) => {
                 format!("{name} is not healed, as it may have been stopped on purpose.")
             }
@@ -61,6 +61,12 @@ impl Wording<'_> {
             Verdict::Unrecoverable(why @ Unrecoverable::RestartPrevented(_)) => format!("{name} is not healed: {why}."),
             Verdict::Unrecoverable(why) => format!("{name} cannot be healed: {why}."),
             Verdict::Exhausted(count) => format!("{name} is given up: {} failed.", attempts(*count)),
+            Verdict::Wait(_) if !self.references.daemon_runs => {
+                format!("{name} {is}, and no daemon is running that would try it again (attempt {next}{of}).")
+            }
+            Verdict::Start | Verdict::Restart if !self.references.daemon_runs => {
+                format!("{name} {is}, and no daemon is running that would start it (attempt {next}{of}).")
+            }
             Verdict::Wait(wait) => {
                 format!("{name} {is}, and is tried again in {} (attempt {next}{of}).", rounded(*wait))
             }
@@ -359,7 +365,11 @@ fn cause(result: ServiceResult) -> &'static str {
     }
 }
 
-/// The beginning of a run's id, long enough to find it.
-fn short(run: &str) -> &str {
-    run.get(..8).unwrap_or(run)
+/// The last run with the beginning of its id, long enough to find it. Of a unit that it has unloaded, the manager no
+/// longer knows the id.
+fn last_run(run: &str) -> String {
+    match run.get(..8).unwrap_or(run) {
+        "" => "its last run".to_owned(),
+        id => format!("its last run, {id}"),
+    }
 }

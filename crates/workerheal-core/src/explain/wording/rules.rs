@@ -1,6 +1,6 @@
 //! The sentences of the rules: what one says that objects to a heal, and one that does not.
 
-use super::{Wording, attempts, by_name, found, in_short, listed, names, short};
+use super::{Wording, attempts, by_name, found, in_short, last_run, listed, names};
 use crate::diagnosis::{Refusal, State, Trigger, Unrecoverable};
 use crate::explain::times::{exactly, rounded};
 use crate::explain::{Line, Mark, Objection};
@@ -28,7 +28,7 @@ impl Wording<'_> {
             }
             Rule::Stop => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::NotRequested), Some(run)) => {
-                    let journal = format!("no stop in the journal of its last run, {}", short(run));
+                    let journal = format!("no stop in the journal of {}", last_run(run));
                     says(
                         "it was not stopped on purpose",
                         self.by_manager(journal, "it is neither disabled nor told to end"),
@@ -57,8 +57,13 @@ impl Wording<'_> {
                 (Some(_), Some(_)) if history.trigger == Trigger::Request => {
                     says("it is not enabled, but is wanted now", by_name())
                 }
+                // It has neither failed nor ended.
+                _ if !matches!(state, State::Failed | State::StartLimitHit | State::ExpectedButStopped) => None,
                 (Some(_), Some(_)) => says(
-                    "it is not enabled, nor was it when it failed",
+                    match state {
+                        State::ExpectedButStopped => "it is not enabled, nor was it when it went down",
+                        _ => "it is not enabled, nor was it when it failed",
+                    },
                     self.by_manager("UnitFileState is not enabled".to_owned(), "launchctl print-disabled"),
                 ),
                 _ => None,
@@ -118,6 +123,7 @@ impl Wording<'_> {
             Verdict::Held(refusal) => in_short(refusal),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => "it was given up; nothing changed since".to_owned(),
+                reason if self.is_said_by_the_file() => reason.to_owned(),
                 reason => format!("{reason}; nothing changed since"),
             },
             Verdict::Unrecoverable(why) => why.to_string(),
@@ -128,7 +134,7 @@ impl Wording<'_> {
         let evidence = match objection {
             Verdict::Stopped => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::Requested), Some(run)) => {
-                    let journal = format!("the stop is in the journal of its last run, {}", short(run));
+                    let journal = format!("the stop is in the journal of {}", last_run(run));
                     self.by_manager(journal, "it was taken out, disabled or told to end, or its plist is gone")
                 }
                 _ if case.stopped_group().is_some() => {
@@ -138,12 +144,13 @@ impl Wording<'_> {
                 _ => "the stop was seen".to_owned(),
             },
             Verdict::Held(refusal) => self.evidence_of(refusal),
+            Verdict::GivenUp if self.is_said_by_the_file() => self.load(),
             Verdict::GivenUp => "its unit's file is the same, and it has not run since".to_owned(),
             Verdict::Unrecoverable(Unrecoverable::RestartPrevented(exit)) => {
                 format!("the last exit was {exit}, RestartPreventExitStatus= lists it")
             }
-            Verdict::Unrecoverable(Unrecoverable::NotByHand(_)) => "RefuseManualStart=yes, or the like".to_owned(),
-            Verdict::Unrecoverable(_) => self.by_manager(format!("LoadState={}", case.seen.load), ""),
+            Verdict::Unrecoverable(Unrecoverable::NotByHand) => "RefuseManualStart=yes".to_owned(),
+            Verdict::Unrecoverable(_) => self.load(),
             Verdict::Exhausted(_) => match case.context.policy.give_up_after {
                 Some(limit) => format!("heal.give_up_after is {limit}"),
                 None => String::new(),
@@ -155,6 +162,11 @@ impl Wording<'_> {
             Verdict::Well | Verdict::Start | Verdict::Restart => String::new(),
         };
         Line { mark, says, evidence }
+    }
+
+    /// What the manager says about the unit's file.
+    fn load(&self) -> String {
+        self.by_manager(format!("LoadState={}", self.case.seen.load), "")
     }
 
     pub(super) fn evidence_of(&self, refusal: &Refusal) -> String {

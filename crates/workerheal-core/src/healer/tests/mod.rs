@@ -24,7 +24,7 @@ use crate::report::WorkerReport;
 use crate::rules::Start;
 use crate::units::{
     ActiveState, Deactivation, LoadState, Location, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
-    StoppedGroup, UnitFile, UnitStatus,
+    StoppedGroup, Transition, UnitFile, UnitStatus,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

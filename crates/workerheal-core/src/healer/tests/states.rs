@@ -289,3 +289,86 @@ fn an_inquiry_looks_at_what_the_manager_is_about_to_restart() {
     harness.shows("queue", looping);
     assert_eq!(unhealthy(&harness), ["myapp/queue crash-looping"]);
 }
+
+#[test]
+fn how_long_a_worker_is_stuck_is_said_as_of_now() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Activating);
+    harness.after(300 * SECOND);
+    assert_eq!(harness.list(&[("queue", ActiveState::Activating)]), ["look at queue"]);
+    let transition = Some(Transition { lasts: 300 * SECOND, limit: Some(250 * SECOND) });
+    harness.shows("queue", Inspection { active: ActiveState::Activating, transition, ..crashed() });
+    assert_eq!(reported(&harness), [(Stage::Held, "it has been starting for 5m".to_owned())]);
+    harness.after(7 * SECOND);
+    assert_eq!(reported(&harness), [(Stage::Held, "it has been starting for 5m 7s".to_owned())]);
+}
+
+#[test]
+fn a_held_worker_is_shown_as_held_while_it_is_inspected_again() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    let parents = vec![Parent { name: "dep.service".into(), active: ActiveState::Inactive, ..Parent::default() }];
+    let seen = Inspection { parents, ..crashed() };
+    harness.shows("queue", seen.clone());
+    let held = [(Stage::Held, "it needs dep.service, which is down".to_owned())];
+    assert_eq!(reported(&harness), held);
+    // Only an inspection shows whether that unit is up.
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(reported(&harness), held);
+    assert!(harness.healer.plan(harness.now).unhealthy.len() == 1);
+    harness.shows("queue", seen);
+    assert_eq!(reported(&harness), held);
+    // A request is newer.
+    harness.observe(Fact::Heal(vec![unit("queue")]));
+    assert_eq!(reported(&harness), [(Stage::Due, String::new())]);
+}
+
+#[test]
+fn a_hold_that_is_over_is_not_shown_while_the_worker_is_inspected() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.sites([paused_site("myapp")]);
+    harness.goes("queue", ActiveState::Failed);
+    assert_eq!(reported(&harness), [(Stage::Held, "the site myapp is paused".to_owned())]);
+    harness.sites(both_sites());
+    assert_eq!(reported(&harness), [(Stage::Due, String::new())]);
+}
+
+#[test]
+fn a_worker_whose_file_has_a_mistake_is_told_wherever_it_is_enabled() {
+    for (enabled, stage, reason) in [
+        (true, Stage::GaveUp, "the unit's file has a setting that the service manager refuses"),
+        (false, Stage::Down, "nothing says that it should be up"),
+    ] {
+        let mut harness = Harness::new();
+        let bad = UnitStatus { load: Some(LoadState::BadSetting), ..status("queue", ActiveState::Inactive) };
+        assert_eq!(harness.observe(Fact::Units(vec![bad])), ["look at queue and its stop"]);
+        let file = Some(UnitFile { enabled, ..ENABLED });
+        let (active, load, run) = (ActiveState::Inactive, LoadState::BadSetting, Some(String::new()));
+        harness.shows("queue", Inspection { load, active, file, run, ..crashed() });
+        assert_eq!(reported(&harness), [(stage, reason.to_owned())]);
+        let listed: &[&str] = if enabled { &["myapp/queue expected-but-stopped"] } else { &[] };
+        assert_eq!(unhealthy(&harness), listed);
+    }
+}
+
+#[test]
+fn a_restart_of_the_daemon_leaves_the_group_that_a_worker_was_stopped_with() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", crashed());
+    harness.goes("queue", ActiveState::Failed);
+    harness.fails("queue", "boom");
+    let stopped_groups = vec![StoppedGroup { name: "app.target".into(), left: Some(70 * SECOND) }];
+    let seen = Inspection { began: Some(50 * SECOND), at: 100 * SECOND, stopped_groups, ..crashed() };
+    harness.after(SECOND);
+    harness.shows("queue", seen.clone());
+    let stopped = [(Stage::Stopped, "app.target was stopped, which it is part of".to_owned())];
+    assert_eq!(reported(&harness), stopped);
+
+    let saved = harness.healer.saved_state();
+    let mut harness = Harness::new();
+    harness.healer.restore(saved);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    harness.rechecked("queue", seen);
+    assert_eq!(reported(&harness), stopped);
+}

@@ -226,7 +226,7 @@ pub(super) fn transition(unit: &Unit, now: Duration) -> Transition {
     let (spec, is_start) = (unit.spec(), unit.active() == ActiveState::Activating);
     let steps = if is_start { spec.timeout_start } else { spec.timeout_stop }.map(|timeout| timeout * 3);
     let job = spec.job_timeout.filter(|_| is_start);
-    Transition { lasts: now - unit.state_change(), limit: steps.into_iter().chain(job).min() }
+    Transition { lasts: now - unit.state_change(), limit: steps.or(job) }
 }
 
 pub(super) fn state(active: ActiveState) -> units::ActiveState {

@@ -114,9 +114,7 @@ impl Manager {
                 Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Unrecoverable::NotFound),
                 Refused::BadSetting => Outcome::Impossible(Unrecoverable::BadSetting),
                 Refused::NotApplicable => Outcome::NotStarted("the service manager refuses it".to_owned()),
-                Refused::OnlyByDependency => {
-                    Outcome::Impossible(Unrecoverable::NotByHand("it may be requested by dependency only".to_owned()))
-                }
+                Refused::OnlyByDependency => Outcome::Impossible(Unrecoverable::NotByHand),
                 Refused::Destructive | Refused::Contradiction => {
                     Outcome::Refused(Refusal::JobPending, "a job is in the way".to_owned())
                 }
