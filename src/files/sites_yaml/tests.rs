@@ -194,8 +194,10 @@ fn the_lines_of_keys_are_remembered() {
                 \x20   worktree_idle_suspended:\n      paused: [x]\n";
     let registry = parse(text).unwrap();
     let lines = |name: &str| {
-        let by_key = registry.lines(name).unwrap().by_key();
-        by_key.iter().map(|(key, line)| format!("{key} {line}")).collect::<Vec<_>>().join(", ")
+        let lines = registry.lines(name).unwrap();
+        let keys = ["name", "path", "paused", "paused_workers", "worktree_idle_suspended"];
+        let known = keys.into_iter().filter_map(|key| Some(format!("{key} {}", lines.line_of(key)?)));
+        known.collect::<Vec<_>>().join(", ")
     };
     assert_eq!(lines("a"), "name 4, paused 6");
     assert_eq!(lines("b"), "name 9, paused 10, paused_workers 10");
@@ -203,8 +205,8 @@ fn the_lines_of_keys_are_remembered() {
     assert_eq!(registry.lines("x"), None);
     // Also beside an entry that is skipped, and where the list is not in lines.
     let broken = parse("sites:\n- name: a b\n- name: c\n  paused: true\n").unwrap();
-    assert_eq!(broken.lines("c").unwrap().by_key().get("paused"), Some(&4));
-    assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().name(), None);
+    assert_eq!(broken.lines("c").unwrap().line_of("paused"), Some(4));
+    assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().line_of("name"), None);
     // Where something is said is no part of what is said.
     assert_eq!(parse("sites:\n\n- name: a\n"), parse("sites:\n- name: a\n"));
 }

@@ -350,7 +350,7 @@ fn slug(name: &str) -> String {
 /// The error of an entry whose name is already taken.
 fn repeated(site: &Site, lines: &Lines, first: &Lines) -> ParseError {
     let name = &site.name;
-    let message = match first.name() {
+    let message = match first.line_of("name") {
         Some(line) => format!("the site `{name}` is here again, it is in line {line} already"),
         None => format!("the site `{name}` is here twice"),
     };

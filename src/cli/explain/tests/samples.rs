@@ -173,7 +173,6 @@ impl Sample {
     pub fn references(&self) -> References {
         References {
             sites: "~/.local/share/lerd/sites.yaml".into(),
-            lines: sites_yaml::parse(self.registry.as_bytes()).unwrap().lines("myapp").unwrap().by_key(),
             config: "~/.config/workerheal/config.yaml".into(),
             stop_marker: "~/.local/share/lerd/run/stopped".into(),
             commands: self.commands.clone(),
