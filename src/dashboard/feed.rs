@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::api::Refused;
 use crate::client::daemon::{DaemonError, DaemonHealing, Events, StreamItem};
 use crate::client::log::{Author, Log};
-use crate::core::event::{Event as Happening, rfc3339};
+use crate::core::event::Event as Happening;
+use crate::core::time::rfc3339;
 
 /// How often an idle stream sends a comment, so that both ends notice a lost connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);

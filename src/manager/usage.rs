@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::event::milliseconds;
+use crate::core::time::milliseconds;
 
 /// What a worker takes of the machine now: the answer to `GET /v1/workers/UNIT/usage`, and for each unit in that to
 /// `GET /v1/usage?units=UNIT,UNIT`. What the service manager does not know is left out.

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::diagnosis::State;
-use super::event::{UnhealthyWorker, milliseconds, rfc3339};
+use super::event::UnhealthyWorker;
 use super::selector::display_name;
+use super::time::{milliseconds, rfc3339};
 use super::units::UnitName;
 
 /// What is being done about a worker.

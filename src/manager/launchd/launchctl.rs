@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::core::event::excerpt;
+use crate::core::text::excerpt;
 use crate::manager::{ManagerError, Scope};
 
 /// Maximum time of a call. `kickstart` may block for minutes, `print` when launchd is busy.

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::LOG_TIMEOUT;
-use crate::core::event::{excerpt, log_lines};
+use crate::core::text::{excerpt, log_lines};
 use crate::manager::log::{Author, Log, LogError, LogLine, Pen, Printed, WantedLines};
 
 /// How much of the end of a file is read, in bytes.

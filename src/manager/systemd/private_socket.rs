@@ -214,7 +214,7 @@ mod tests {
                     let _ = socket.write_all(answer.as_bytes()).await;
                 }
             };
-            let address = super::super::connection::Address::Private(path.clone());
+            let address = super::super::address::Address::Private(path.clone());
             let (connection, ()) = tokio::join!(address.connect(), other);
             assert!(connection.is_err(), "{answers:?}");
         }

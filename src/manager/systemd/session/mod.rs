@@ -22,7 +22,8 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
 use super::connection::ManagerConnection;
-use super::wire::{self, Signal};
+use super::signals::{self, Signal};
+use super::wire;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
 use crate::core::selector::Aliases;
@@ -110,7 +111,7 @@ impl Following {
             None
         } else {
             // All at once, and in this order: a later change of the name's owner is signalled.
-            let [units, removals, ends, jobs, reloads, owners] = wire::MATCHES.map(|rule| connection.follow(rule));
+            let [units, removals, ends, jobs, reloads, owners] = signals::MATCHES.map(|rule| connection.follow(rule));
             let (.., owner) = tokio::try_join!(units, removals, ends, jobs, reloads, owners, connection.owner())?;
             Some(owner)
         };
@@ -202,7 +203,7 @@ impl Following {
 
     async fn receive(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
         match message.message_type() {
-            Type::Signal if self.is_trusted(message) => match wire::signal(message) {
+            Type::Signal if self.is_trusted(message) => match signals::parse(message) {
                 Some(signal) => self.signalled(session, signal).await,
                 None => Ok(()),
             },

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::connection::{Address, CALL_TIMEOUT, ManagerConnection};
+use super::super::address::Address;
+use super::super::connection::{CALL_TIMEOUT, ManagerConnection};
 use super::{Following, Request};
 use crate::core::healer::Outcome;
 use crate::core::selector::Aliases;
