@@ -1,4 +1,4 @@
-//! People and faults: what happens to the machine, when, and for how long.
+//! People and faults: the events that happen to the machine, when, and for how long.
 
 mod acts;
 
@@ -19,7 +19,7 @@ const SITES: [(&str, &[(usize, &str)]); 3] = [
     ("gamma", &[(7, "one"), (8, "two")]),
 ];
 
-/// An intent of people that becomes known.
+/// An intent of people that the healer learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
     Registry,
@@ -51,7 +51,7 @@ enum Later {
     Everything,
 }
 
-/// What the registry says of a site.
+/// The registry's entry for a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Site {
     registered: bool,
@@ -125,12 +125,12 @@ impl People {
         edited.flat_map(|((_, workers), _)| workers.iter().map(|(unit, _)| *unit))
     }
 
-    /// The healer has read all files as they are now.
-    pub fn everything_is_told(&mut self) {
+    /// The healer has read the current content of all files.
+    pub fn all_files_are_read(&mut self) {
         self.told = self.now;
     }
 
-    /// The healer has read a file as it is now.
+    /// The healer has read the current content of a file.
     pub fn is_told(&mut self, intent: Intent) {
         match intent {
             Intent::Registry => self.told.sites = self.now.sites,
@@ -138,7 +138,7 @@ impl People {
         }
     }
 
-    /// Whether no fault is going on that excuses a delay.
+    /// Whether no fault is under way that excuses a delay.
     pub fn is_quiet(&self, now: Duration) -> bool {
         [self.noisy_until, self.slow_until, self.journal_gone_until].into_iter().all(|until| now >= until)
     }
@@ -201,7 +201,7 @@ impl People {
         self.next = self.later.iter().map(|(at, _)| *at).chain([self.spontaneous]).min().unwrap_or(self.spontaneous);
     }
 
-    /// How long it takes until a changed file is noticed.
+    /// The delay until a changed file is noticed.
     fn reading_time(&mut self) -> Duration {
         Duration::from_millis(self.chance.u64(60..3_000))
     }

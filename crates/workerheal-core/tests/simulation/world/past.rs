@@ -1,4 +1,4 @@
-//! The log of a life, which is printed with a breach of a law.
+//! The log of a run, printed with a breach of a law.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ impl World {
     }
 }
 
-pub(super) fn self_seen(seen: &workerheal_core::units::Inspection) -> String {
+pub(super) fn inspection_in_short(seen: &workerheal_core::units::Inspection) -> String {
     format!(
         "{} {} job={} fall={:?} stop={:?} run={:?} enabled={:?} began={:?} parents={:?} groups={:?} conflicts={:?}",
         seen.active,
