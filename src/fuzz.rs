@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_corpora_and_what_is_like_them_break_nothing() {
+    fn corpora_and_mutations_of_them_cause_no_panic() {
         type Target = fn(&[u8]);
         let targets: [(&str, Target); 8] = [
             ("config", config),

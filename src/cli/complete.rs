@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sites_and_workers_are_offered_by_what_they_begin_with() {
+    fn sites_and_workers_are_completed_by_prefix() {
         let worker = |site: &str, name: &str, worktree: Option<&str>| {
             let worker = Worker { site: site.into(), name: name.into(), worktree: worktree.map(str::to_owned) };
             (UnitName::parse(name).unwrap(), worker)

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_but_not_healed_has_a_faint_line() {
+    fn workers_that_are_only_shown_have_a_faint_line() {
         let shown = [
             shown("myapp", "vite", State::CrashLooping, &Refusal::CrashLooping(12)),
             shown("", "celery@mail", State::Orphaned, &Refusal::DirectoryGone("/srv/mail".into())),

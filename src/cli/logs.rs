@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_told_apart_where_there_are_several_workers() {
+    fn lines_are_labelled_if_there_are_several_workers() {
         let worker = |name: &str| {
             let worker = Worker { site: "shop".into(), name: name.into(), worktree: None };
             (UnitName::parse(&format!("lerd-{name}-shop")).unwrap(), worker)

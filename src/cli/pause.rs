@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn resuming_says_what_was_resumed_and_is_tried_again() {
+    fn resuming_lists_resumed_pauses_and_retried_workers() {
         let workers = [WorkerReport::plain("queue", Stage::GaveUp)];
         let ended = [pause(PauseKind::Site, "shop", None), pause(PauseKind::Unit, "lerd-queue-myapp", None)];
         assert_eq!(

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_counted_too() {
+    fn refused_workers_are_counted() {
         let mut progress = progress();
         let lines: String = ["a", "b", "c"]
             .map(|unit| progress.refusal(&UnitName::parse(unit).unwrap(), "the site shop is paused"))

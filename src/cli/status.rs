@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_has_a_line_with_what_it_waits_for() {
+    fn each_worker_has_a_line_with_its_reason() {
         assert_eq!(
             shown(None),
             "WORKER                           STATUS                     TRIES  CHANGED  WHY\n\

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_is_said_with_the_command_that_starts_it() {
+    fn stopped_workers_are_listed_with_the_command_that_starts_them() {
         let shown = |report: &StopReport, target: &str| text(report, &[target.to_owned()], Style::default());
         let one = StopReport { stopped: vec![worker("queue")], failed: vec![] };
         assert_eq!(

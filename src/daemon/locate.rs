@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn directories_are_looked_at_once_a_round_and_at_once_where_a_unit_is_restarted() {
+    async fn directories_are_checked_once_a_round_and_when_a_unit_is_restarted() {
         let home = tempfile::tempdir().unwrap();
         let unit = |name: &str| UnitName::parse(name).unwrap();
         let location = |dir: &str, required| {

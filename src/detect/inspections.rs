@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_to_the_unit_outdates_its_inspection() {
+    fn a_change_of_the_unit_outdates_its_inspection() {
         let still = |fact: &dyn Fn(UnitName) -> Fact| {
             let (unit, mut inspections) = inspections();
             inspections.outdate(&fact(unit.clone()));

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_waits_go_on() {
+    fn written_state_is_read_back_and_waits_continue() {
         let directory = tempfile::tempdir().unwrap();
         let store = StateFile::new(directory.path().join("deep/state.json"));
         let wall = SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE;
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_set_aside_and_never_overwritten() {
+    fn an_unusable_file_is_set_aside_and_never_overwritten() {
         for (text, why) in [
             ("", "this is no state of workerheal"),
             ("{", "this is no state of workerheal"),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_version_wrote_stays_where_it_is() {
+    fn a_newer_versions_file_is_left_in_place() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
         let text = r#"{"format": "workerheal-state", "version": 2, "surprise": []}"#;

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_mean_what_they_mean_in_a_glob() {
+    fn character_classes_match_as_in_a_glob() {
         for (glob, expected) in [
             ("a[!0-9]", r"a[^0-9]"),
             ("a[]x]", r"a[\]x]"),

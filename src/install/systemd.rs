@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(line, r#"ExecStart="/opt/my tools/workerheal" --config "/home/me/50%% $$of \"it\".yaml" daemon"#);
     }
     #[test]
-    fn the_system_runs_only_what_all_can_reach_and_only_root_can_change() {
+    fn a_system_service_requires_a_program_that_only_root_can_change() {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("workerheal");
         fs::write(&program, "").unwrap();

@@ -211,7 +211,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
 
     #[test]
-    fn what_comes_while_lines_are_written_is_written_together_and_each_line_once() {
+    fn lines_that_arrive_during_a_write_are_written_together_and_once() {
         let (tell, told) = mpsc::channel();
         let writer = Writer::start(Wide(tell)).unwrap();
         let large = "x".repeat(MAX_TOGETHER_BYTES);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_for_one_who_takes_nothing_and_what_is_missing_is_said() {
+    fn a_blocked_reader_blocks_nothing_and_lost_lines_are_reported() {
         let ((allow, allowed), (tell, told)) = (mpsc::channel(), mpsc::channel());
         let writer = Writer::start(Slow(allowed, tell)).unwrap();
         writer.put(b"first".to_vec());

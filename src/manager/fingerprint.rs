@@ -70,7 +70,7 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn only_what_is_in_the_files_counts() {
+    fn only_the_content_of_the_files_counts() {
         let directory = tempfile::tempdir().unwrap();
         let [unit, drop_in] = ["a.service", "b.conf"].map(|name| directory.path().join(name));
         let now = |files: &[&PathBuf]| of(files.iter().map(|path| path.as_path()));

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_listed_can_be_read_again() {
+    fn listed_resources_can_be_read() {
         let worker = Worker { site: String::new(), name: "celery@mail".into(), worktree: None };
         for name in ["celery@mail", "a\\x2db", "lerd-queue-myapp"] {
             let unit = UnitName::parse(name).unwrap();

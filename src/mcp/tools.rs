@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_reads_destroys_nothing_and_every_argument_is_described() {
+    fn read_only_tools_are_marked_and_every_argument_is_described() {
         let tools = all();
         assert_eq!(tools.len(), 9);
         for tool in tools {

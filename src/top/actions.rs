@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_healed_is_never_called_well() {
+    fn an_unhealed_worker_is_never_called_well() {
         let worker = UnhealthyWorker {
             site: "shop".into(),
             worker: "queue".into(),

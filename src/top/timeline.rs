@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_while_nobody_watched_is_unknown_unless_it_was_up_all_along() {
+    fn time_without_a_daemon_is_unknown_unless_the_worker_was_up_throughout() {
         let now = at(59);
         let mut history = History::default();
         history.report(&up(Some(at(0))), at(20), None);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_on_purpose_is_off_since_its_last_event() {
+    fn a_worker_held_on_purpose_is_off_since_its_last_event() {
         let held = WorkerReport { on_purpose: true, since: Some(at(30)), ..WorkerReport::plain("queue", Stage::Held) };
         let mut history = History::default();
         history.event(Phase::Detected, at(20), Some(at(0)));

@@ -151,28 +151,28 @@ pub trait Stage {
 macro_rules! play_all {
     ($stage:ty) => {
         $crate::play_all!($stage:
-            a_killed_worker_is_healed_and_each_step_is_told,
-            what_failed_while_the_daemon_was_down_is_healed_at_its_start,
-            what_crashes_again_and_again_is_tried_ever_more_slowly_and_given_up_loudly_once,
+            a_killed_worker_is_healed_and_each_step_is_reported,
+            failures_without_a_daemon_are_healed_when_it_starts,
+            a_crash_loop_is_retried_with_backoff_and_given_up_once,
             another_file_is_worth_new_attempts_after_giving_up,
             another_entry_in_the_registry_is_worth_new_attempts_after_giving_up,
-            what_comes_up_after_giving_up_is_watched_over_again,
+            a_given_up_worker_that_comes_up_is_watched_again,
             a_give_up_stands_when_the_daemon_is_restarted,
-            what_is_started_by_hand_and_dies_again_has_not_recovered,
-            what_ends_without_error_is_not_started_again,
-            what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is,
-            what_is_no_worker_is_never_touched,
+            a_manual_start_that_dies_again_is_no_recovery,
+            a_clean_exit_is_not_restarted,
+            paused_ignored_and_suspended_workers_are_left_alone,
+            other_jobs_are_never_touched,
             under_the_stop_marker_nothing_is_healed,
             a_stop_is_obeyed_and_a_start_ends_that,
             a_stop_while_the_daemon_was_down_is_obeyed,
             a_stop_while_an_attempt_is_waited_for_is_obeyed,
-            what_the_manager_keeps_alive_stays_down_when_its_user_stops_it,
-            what_is_disabled_while_an_attempt_is_waited_for_is_left_alone,
-            what_its_user_starts_first_is_not_started_again,
+            a_stopped_keep_alive_job_stays_down,
+            a_worker_disabled_before_its_attempt_is_left_alone,
+            a_worker_that_a_person_starts_first_is_not_started_again,
             a_site_that_is_added_is_covered,
-            a_crash_loop_of_the_managers_own_is_told_once_and_left_to_it,
+            a_crash_loop_of_the_manager_is_reported_once_and_left_to_it,
             without_its_directory_a_worker_is_shown_and_left_alone,
-            what_nobody_could_start_is_given_up_at_once,
+            an_unstartable_worker_is_given_up_at_once,
             a_worker_that_refuses_its_probe_is_restarted,
             attempts_survive_the_death_of_the_daemon,
         );
@@ -188,7 +188,7 @@ macro_rules! play_all {
 const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
 
-pub fn a_killed_worker_is_healed_and_each_step_is_told(stage: &impl Stage) {
+pub fn a_killed_worker_is_healed_and_each_step_is_reported(stage: &impl Stage) {
     stage.workers(&[QUEUE]);
     stage.start_daemon();
     stage.crash(QUEUE);
@@ -200,7 +200,7 @@ pub fn a_killed_worker_is_healed_and_each_step_is_told(stage: &impl Stage) {
     assert!(stage.is_up(QUEUE));
 }
 
-pub fn what_failed_while_the_daemon_was_down_is_healed_at_its_start(stage: &impl Stage) {
+pub fn failures_without_a_daemon_are_healed_when_it_starts(stage: &impl Stage) {
     stage.workers(&[QUEUE, OTHER]);
     stage.define("lerd-vite-shop", Kind::LivesUnlessBroken);
     stage.touch("broken");
@@ -231,7 +231,7 @@ pub fn what_failed_while_the_daemon_was_down_is_healed_at_its_start(stage: &impl
     });
 }
 
-pub fn what_crashes_again_and_again_is_tried_ever_more_slowly_and_given_up_loudly_once(stage: &impl Stage) {
+pub fn a_crash_loop_is_retried_with_backoff_and_given_up_once(stage: &impl Stage) {
     stage.config(
         "refresh: 100ms\nheal: {stable_after: 300ms, give_up_after: 3, backoff: {initial: 100ms, factor: 2, jitter: 0}}\n",
     );
@@ -280,7 +280,7 @@ pub fn another_entry_in_the_registry_is_worth_new_attempts_after_giving_up(stage
     stage.wait("healed", QUEUE);
 }
 
-pub fn what_comes_up_after_giving_up_is_watched_over_again(stage: &impl Stage) {
+pub fn a_given_up_worker_that_comes_up_is_watched_again(stage: &impl Stage) {
     given_up(stage);
     stage.start(QUEUE);
     stage.wait("recovered", QUEUE);
@@ -300,7 +300,7 @@ pub fn a_give_up_stands_when_the_daemon_is_restarted(stage: &impl Stage) {
     assert!(!after.iter().skip(before.len()).any(|phase| phase == "starting"), "{after:?}");
 }
 
-pub fn what_is_started_by_hand_and_dies_again_has_not_recovered(stage: &impl Stage) {
+pub fn a_manual_start_that_dies_again_is_no_recovery(stage: &impl Stage) {
     stage.config("refresh: 100ms\nheal: {stable_after: 5s, backoff: {initial: 2s, factor: 1, jitter: 0}}\n");
     stage.touch("broken");
     stage.define(QUEUE, Kind::LivesUnlessBroken);
@@ -318,7 +318,7 @@ pub fn what_is_started_by_hand_and_dies_again_has_not_recovered(stage: &impl Sta
     stage.wait_any(&["recovered", "healed"], QUEUE);
 }
 
-pub fn what_ends_without_error_is_not_started_again(stage: &impl Stage) {
+pub fn a_clean_exit_is_not_restarted(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     stage.touch("broken");
     stage.define(QUEUE, Kind::Ends);
@@ -331,7 +331,7 @@ pub fn what_ends_without_error_is_not_started_again(stage: &impl Stage) {
     assert_eq!(stage.told(QUEUE), ["detected", "starting", "stopped"]);
 }
 
-pub fn what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is(stage: &impl Stage) {
+pub fn paused_ignored_and_suspended_workers_are_left_alone(stage: &impl Stage) {
     stage.sites(&[
         "{name: shop}",
         "{name: resting, paused: true}",
@@ -353,7 +353,7 @@ pub fn what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is(stag
     });
 }
 
-pub fn what_is_no_worker_is_never_touched(stage: &impl Stage) {
+pub fn other_jobs_are_never_touched(stage: &impl Stage) {
     let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-cfpm-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
     stage.workers(&foreign);
     stage.workers(&[OTHER]);
@@ -416,7 +416,7 @@ pub fn a_stop_while_an_attempt_is_waited_for_is_obeyed(stage: &impl Stage) {
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
-pub fn what_the_manager_keeps_alive_stays_down_when_its_user_stops_it(stage: &impl Stage) {
+pub fn a_stopped_keep_alive_job_stays_down(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     stage.define(QUEUE, Kind::KeptAlive);
     stage.start(QUEUE);
@@ -431,7 +431,7 @@ pub fn what_the_manager_keeps_alive_stays_down_when_its_user_stops_it(stage: &im
     assert_eq!(stage.told(QUEUE), [""; 0]);
 }
 
-pub fn what_is_disabled_while_an_attempt_is_waited_for_is_left_alone(stage: &impl Stage) {
+pub fn a_worker_disabled_before_its_attempt_is_left_alone(stage: &impl Stage) {
     waiting_for_an_attempt(stage);
     stage.disable(QUEUE);
     let next = stage.wait_any(&["held", "stopped", "starting"], QUEUE);
@@ -439,7 +439,7 @@ pub fn what_is_disabled_while_an_attempt_is_waited_for_is_left_alone(stage: &imp
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
-pub fn what_its_user_starts_first_is_not_started_again(stage: &impl Stage) {
+pub fn a_worker_that_a_person_starts_first_is_not_started_again(stage: &impl Stage) {
     waiting_for_an_attempt(stage);
     stage.remove("broken");
     stage.start(QUEUE);
@@ -457,7 +457,7 @@ pub fn a_site_that_is_added_is_covered(stage: &impl Stage) {
     stage.wait("healed", "lerd-queue-late");
 }
 
-pub fn a_crash_loop_of_the_managers_own_is_told_once_and_left_to_it(stage: &impl Stage) {
+pub fn a_crash_loop_of_the_manager_is_reported_once_and_left_to_it(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     stage.start_daemon();
     stage.touch("broken");
@@ -487,7 +487,7 @@ pub fn without_its_directory_a_worker_is_shown_and_left_alone(stage: &impl Stage
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
-pub fn what_nobody_could_start_is_given_up_at_once(stage: &impl Stage) {
+pub fn an_unstartable_worker_is_given_up_at_once(stage: &impl Stage) {
     stage.workers(&[QUEUE, OTHER]);
     stage.crash_for_good(&[QUEUE]);
     stage.define(QUEUE, Kind::Wrong);

@@ -15,7 +15,7 @@ fn world() -> World {
 }
 
 #[test]
-fn a_worker_is_covered_by_another_name_of_its_unit_and_can_be_named_by_either() {
+fn a_worker_is_covered_by_an_alias_and_can_be_named_by_either_name() {
     let world = world();
     world.control(&["enable", "--now", CELERY]);
     world.crash_for_good([CELERY]);
@@ -39,7 +39,7 @@ fn a_worker_is_covered_by_another_name_of_its_unit_and_can_be_named_by_either() 
 }
 
 #[test]
-fn another_name_given_while_the_daemon_runs_counts_from_then_on() {
+fn an_alias_added_while_the_daemon_runs_takes_effect() {
     let world = world();
     let mut events = world.start_daemon();
     world.control(&["start", CELERY]);
@@ -51,7 +51,7 @@ fn another_name_given_while_the_daemon_runs_counts_from_then_on() {
 }
 
 #[test]
-fn a_name_that_fits_nothing_is_warned_of() {
+fn a_name_that_matches_no_unit_causes_a_warning() {
     let world = world();
     world.enable(&service_of(CELERY));
     world.write_unit("mail@.service", "[Service]\nExecStart=sleep infinity\n");

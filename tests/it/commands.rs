@@ -24,7 +24,7 @@ fn row(world: &World, args: &[&str], worker: &str) -> Option<String> {
 }
 
 #[test]
-fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
+fn a_worker_stopped_by_any_client_stays_stopped_until_it_is_started() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     world.workers([VITE]);
     world.wait_until("the newcomer", SOON, || row(&world, &[], "shop/vite"));
@@ -71,7 +71,7 @@ fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
 }
 
 #[test]
-fn logs_are_told_apart_by_worker_and_followed() {
+fn logs_are_labelled_by_worker_and_followed() {
     let world = World::new();
     // Once it has started, so that systemd's line about that comes before.
     let says_two = "until test -e %h/started; do sleep 0.02; done; echo two";
@@ -103,7 +103,7 @@ fn logs_are_told_apart_by_worker_and_followed() {
 }
 
 #[test]
-fn status_and_events_can_be_asked_of_some_workers() {
+fn status_and_events_can_be_limited_to_some_workers() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     world.workers([VITE]);
     world.wait_until("the newcomer, up", SOON, || row(&world, &[], "shop/vite").filter(|row| row.contains("  up ")));
@@ -151,7 +151,7 @@ fn status_and_events_can_be_asked_of_some_workers() {
 }
 
 #[test]
-fn a_heal_tells_for_how_long_the_worker_was_down_by_the_managers_clock() {
+fn a_heal_reports_the_downtime_by_the_managers_clock() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -172,7 +172,7 @@ fn a_heal_tells_for_how_long_the_worker_was_down_by_the_managers_clock() {
 }
 
 #[test]
-fn what_a_pause_holds_back_is_counted_and_resuming_says_what_it_does() {
+fn paused_workers_are_counted_and_resume_reports_its_effect() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     let ran = world.run(&["pause"]);
     assert_eq!((ran.status, ran.out.as_str()), (0, "Paused everything until you resume it\n"));
@@ -199,7 +199,7 @@ fn what_a_pause_holds_back_is_counted_and_resuming_says_what_it_does() {
 }
 
 #[test]
-fn resuming_tries_again_what_was_given_up_and_names_it() {
+fn resume_retries_given_up_workers_and_names_them() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {give_up_after: 1, stable_after: 50ms}\n");
     world.worker(BROKEN, LIVES_UNLESS_BROKEN);
@@ -211,7 +211,7 @@ fn resuming_tries_again_what_was_given_up_and_names_it() {
 }
 
 #[test]
-fn a_dry_run_promises_nothing_that_the_heal_refuses() {
+fn a_dry_run_lists_only_what_the_heal_would_start() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, states: [failed]}\n");
     world.workers(["redis"]);
@@ -237,7 +237,7 @@ fn a_dry_run_promises_nothing_that_the_heal_refuses() {
 }
 
 #[test]
-fn who_names_a_worker_that_is_being_proven_is_told_so() {
+fn a_heal_of_a_worker_that_is_being_proven_says_so() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 4s}\n");
     world.workers([QUEUE]);
@@ -252,7 +252,7 @@ fn who_names_a_worker_that_is_being_proven_is_told_so() {
 }
 
 #[test]
-fn a_rejected_configuration_is_told_until_it_is_corrected() {
+fn a_rejected_configuration_is_reported_until_it_is_corrected() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -272,7 +272,7 @@ fn a_rejected_configuration_is_told_until_it_is_corrected() {
 }
 
 #[test]
-fn the_count_of_a_crash_loop_goes_on() {
+fn the_count_of_a_crash_loop_continues() {
     let world = World::new();
     let unit = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=50ms\nExecStart=false\n\
                 [Install]\nWantedBy=default.target\n";
@@ -289,7 +289,7 @@ fn the_count_of_a_crash_loop_goes_on() {
 }
 
 #[test]
-fn doctor_names_what_is_wrong_with_its_remedy() {
+fn doctor_lists_problems_with_their_remedies() {
     let world = World::new();
     fs::remove_file(world.home().join(".config/systemd/user/workerheal.service")).unwrap();
     world.daemon_reload();
@@ -320,7 +320,7 @@ fn doctor_names_what_is_wrong_with_its_remedy() {
 }
 
 #[test]
-fn where_no_daemon_runs_it_is_said_at_once_how_to_get_one() {
+fn without_a_daemon_commands_say_how_to_start_one() {
     let world = World::new();
     let ran = world.run(&["status"]);
     assert_eq!((ran.status, ran.out.as_str()), (3, ""), "{ran:?}");
@@ -373,7 +373,7 @@ fn a_shell_completes_commands_sites_and_workers() {
 }
 
 #[test]
-fn the_manual_page_has_examples_exit_statuses_and_files_and_names_no_other_page() {
+fn the_manual_page_has_examples_exit_statuses_and_files() {
     let world = World::new();
     let ran = world.run(&["man"]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));

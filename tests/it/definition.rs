@@ -8,7 +8,7 @@ const OTHER: &str = "lerd-other-shop";
 const FAILS: &str = "ExecStart=sh -c 'exit 3'";
 
 #[test]
-fn a_file_written_anew_changes_nothing_and_a_changed_one_means_a_new_attempt() {
+fn only_changed_content_of_a_file_leads_to_a_new_attempt() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms, factor: 1}, give_up_after: 9}\n");
     world.workers([OTHER]);

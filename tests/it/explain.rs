@@ -76,7 +76,7 @@ fn status_and_explain_give_one_reason_for_a_worker_that_is_down() {
 }
 
 #[test]
-fn what_the_daemon_has_written_down_is_told() {
+fn an_explanation_uses_the_saved_state() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 1s, backoff: {initial: 5m}, give_up_after: 2}\n");
     world.worker(BROKEN, "ExecStart=sh -c 'echo out of luck >&2; sleep 0.2; exit 1'");
@@ -99,7 +99,7 @@ fn what_the_daemon_has_written_down_is_told() {
 }
 
 #[test]
-fn on_a_terminal_what_decides_is_red() {
+fn the_deciding_line_is_red_on_a_terminal() {
     let world = World::new();
     world.write_worker(QUEUE, &format!("Restart=no\n{LIVES}"));
     world.control(&["enable", "--now", QUEUE]);
@@ -125,7 +125,7 @@ fn says(world: &World, target: &str, summary: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_worker_is_explained_whichever_way_it_is_named() {
+fn a_worker_can_be_explained_by_each_of_its_names() {
     let world = World::new();
     world.workers([QUEUE]);
     for target in [QUEUE, "lerd-queue-myapp.service", "myapp/queue", "myapp"] {
@@ -136,7 +136,7 @@ fn a_worker_is_explained_whichever_way_it_is_named() {
 }
 
 #[test]
-fn a_failure_has_its_cause_and_its_last_words_and_nothing_is_done_about_it() {
+fn an_explanation_has_the_cause_and_the_last_error_and_starts_nothing() {
     let world = World::new();
     world.worker(QUEUE, "ExecStart=sh -c 'echo boom; exec sleep infinity'");
     world.wait_for_journal("its last words", SOON, |entry| entry["MESSAGE"] == "boom");
@@ -158,7 +158,7 @@ fn a_stop_that_ended_in_failure_is_a_stop() {
 }
 
 #[test]
-fn each_kind_of_pause_is_told_with_its_place() {
+fn each_kind_of_pause_is_explained_with_its_evidence() {
     let world = World::new();
     world.registry(
         "sites:\n- name: shop\n- name: myapp\n  path: /srv/myapp\n  paused: true\n\
@@ -190,7 +190,7 @@ fn each_kind_of_pause_is_told_with_its_place() {
 }
 
 #[test]
-fn a_worker_that_is_masked_or_needs_a_unit_that_is_down_is_left_alone_for_that() {
+fn a_mask_and_a_requirement_that_is_down_are_given_as_reasons() {
     let world = World::new();
     world.workers(["lerd-php85-fpm"]);
     // In a place where it can be masked.
@@ -214,7 +214,7 @@ fn a_worker_that_is_masked_or_needs_a_unit_that_is_down_is_left_alone_for_that()
 }
 
 #[test]
-fn what_ended_by_itself_is_told_how_it_would_be_healed() {
+fn a_clean_exit_is_explained_with_the_setting_that_heals_it() {
     let world = World::new();
     world.worker(QUEUE, ENDS);
     world.end(QUEUE);
@@ -228,7 +228,7 @@ fn what_ended_by_itself_is_told_how_it_would_be_healed() {
 }
 
 #[test]
-fn for_programs_there_is_an_array() {
+fn explain_json_is_an_array() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: shop, paused: true}"]);
     world.workers([QUEUE, VITE]);
@@ -250,7 +250,7 @@ fn for_programs_there_is_an_array() {
 }
 
 #[test]
-fn what_is_no_worker_cannot_be_explained() {
+fn only_workers_can_be_explained() {
     let world = World::new();
     world.workers([QUEUE, "bot"]);
     for targets in [&["bot"][..], &["unknown/queue"], &[QUEUE, "lerd-queue-unknown"], &["--json", "bot"], &[]] {

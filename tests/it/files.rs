@@ -92,7 +92,7 @@ fn missing(said: &str, path: &str, place: &str, word: &str) -> Option<String> {
 }
 
 #[test]
-fn a_mistake_ends_the_start_with_its_file_and_place() {
+fn an_invalid_file_ends_the_start_with_an_error_at_its_place() {
     let world = World::new();
     let check = |path: &str, content: &[u8], place: &str, word: &str| -> Vec<String> {
         let of_one = |command: &&str| {
@@ -122,7 +122,7 @@ fn a_mistake_ends_the_start_with_its_file_and_place() {
 }
 
 #[test]
-fn what_is_wrong_with_one_entry_is_told_and_the_other_sites_are_healed() {
+fn an_invalid_entry_is_reported_and_other_sites_are_healed() {
     let world = World::new();
     let sites = world.path(SITES);
     world.workers([QUEUE, "lerd-queue-shop"]);
@@ -158,7 +158,7 @@ fn what_is_wrong_with_one_entry_is_told_and_the_other_sites_are_healed() {
 }
 
 #[test]
-fn no_registry_yet_has_no_sites_and_is_followed_when_it_comes() {
+fn a_missing_registry_is_empty_and_is_read_once_it_appears() {
     let world = World::new();
     fs::remove_dir_all(world.home().join(".local/share/lerd")).unwrap();
     let ran = world.run(&["detect", "--json"]);
@@ -192,7 +192,7 @@ fn no_registry_yet_has_no_sites_and_is_followed_when_it_comes() {
 }
 
 #[test]
-fn as_a_unit_it_ends_with_status_2_and_one_line_in_the_journal() {
+fn an_invalid_file_ends_the_service_with_status_2_and_one_line_in_the_journal() {
     let world = World::new();
     world.registry("sites:\n  myapp: {}\n");
     assert!(world.systemctl(&["start", DAEMON]).is_err());
@@ -218,7 +218,7 @@ fn errors(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_file_that_turns_wrong_is_reported_once_and_the_last_good_one_stays_in_force() {
+fn a_file_that_becomes_invalid_is_reported_once_and_the_last_valid_one_is_kept() {
     let world = World::new();
     // Each crash is the first, so that no backoff takes time.
     world.config("refresh: 100ms\nheal: {stable_after: 10ms, reset_after: 1ms, backoff: {initial: 1ms}}\n");
@@ -267,7 +267,7 @@ fn a_file_that_turns_wrong_is_reported_once_and_the_last_good_one_stays_in_force
 }
 
 #[test]
-fn the_largest_registry_that_is_accepted_fits_into_the_memory() {
+fn the_largest_accepted_registry_fits_into_the_memory_limit() {
     let world = World::new();
     let sites: Vec<String> = (0..10_000)
         .map(|n| {
@@ -290,7 +290,7 @@ fn the_largest_registry_that_is_accepted_fits_into_the_memory() {
 }
 
 #[test]
-fn however_a_file_is_replaced_its_new_content_comes_into_force() {
+fn a_replaced_file_takes_effect_however_it_is_replaced() {
     let world = World::new();
     // Only by notification: there is no refresh.
     world.config("refresh: 1h\nheal: {stable_after: 50ms}\n");
@@ -330,7 +330,7 @@ fn however_a_file_is_replaced_its_new_content_comes_into_force() {
 }
 
 #[test]
-fn a_file_that_is_written_anew_without_a_change_changes_nothing() {
+fn a_file_rewritten_without_a_change_has_no_effect() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -346,7 +346,7 @@ fn a_file_that_is_written_anew_without_a_change_changes_nothing() {
 }
 
 #[test]
-fn a_config_written_later_is_in_force_at_once_and_deleted_it_is_the_default_again() {
+fn a_new_configuration_takes_effect_and_its_deletion_restores_the_default() {
     let world = World::new();
     fs::remove_dir_all(world.home().join(".config/workerheal")).unwrap();
     world.workers(["bot"]);

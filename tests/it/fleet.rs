@@ -82,7 +82,7 @@ fn machine(heal: &str) -> (World, SocketAddr) {
 }
 
 #[test]
-fn every_rule_is_tested_and_the_metrics_are_as_they_should_be() {
+fn every_alert_rule_is_tested_and_the_metrics_pass_the_linter() {
     for args in [["check", "rules", "workerheal.rules.yml"], ["test", "rules", "workerheal.rules.test.yml"]] {
         let ran = Ran::of(Command::new("promtool").args(args).current_dir(RULES));
         assert_eq!(ran.status, 0, "{ran:?}");

@@ -10,7 +10,7 @@ const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
 
 #[test]
-fn a_killed_worker_is_healed_and_each_step_is_told() {
+fn a_killed_worker_is_healed_and_each_step_is_reported() {
     let world = World::new();
     let proof = Duration::from_millis(400);
     world.config("refresh: 1h\nheal: {stable_after: 400ms}\n");
@@ -43,7 +43,7 @@ fn a_killed_worker_is_healed_and_each_step_is_told() {
 }
 
 #[test]
-fn what_failed_while_the_daemon_was_down_is_healed_at_its_start() {
+fn failures_without_a_daemon_are_healed_when_it_starts() {
     let world = World::new();
     world.config(BY_SIGNALS);
     world.workers([QUEUE]);
@@ -85,7 +85,7 @@ fn healing_needs_no_bus() {
 }
 
 #[test]
-fn what_fails_while_the_bus_is_gone_is_healed_when_it_is_back() {
+fn failures_without_a_bus_are_healed_when_it_is_back() {
     let world = World::new();
     world.config(BY_SIGNALS);
     world.workers([QUEUE, VITE]);
@@ -127,7 +127,7 @@ fn a_failure_whose_signal_is_lost_is_healed_within_the_refresh() {
 }
 
 #[test]
-fn without_any_signal_everything_works_but_slower() {
+fn healing_works_without_signals_but_more_slowly() {
     let world = World::new();
     world.workers([QUEUE]);
     on_the_bus(&world, r#"<deny receive_type="signal" receive_sender="org.freedesktop.systemd1"/>"#);
@@ -140,7 +140,7 @@ fn without_any_signal_everything_works_but_slower() {
 }
 
 #[test]
-fn a_worker_that_may_not_be_started_is_told_once_and_healed_when_it_may() {
+fn a_missing_permission_is_reported_once_and_the_worker_is_healed_once_granted() {
     let world = World::new();
     world.workers([QUEUE]);
     world.hide_private_socket();
@@ -168,7 +168,7 @@ fn on_the_bus(world: &World, rule: &str) {
 }
 
 #[test]
-fn what_fails_around_a_reexecution_of_the_manager_is_healed() {
+fn failures_around_a_reexecution_of_the_manager_are_healed() {
     let world = World::new();
     world.config(BY_SIGNALS);
     world.workers([QUEUE, VITE]);
@@ -191,7 +191,7 @@ fn what_fails_around_a_reexecution_of_the_manager_is_healed() {
 }
 
 #[test]
-fn a_storm_of_reloads_neither_hides_nor_doubles_a_failure() {
+fn repeated_reloads_neither_hide_nor_double_a_failure() {
     let world = World::new();
     let units = ["lerd-a-shop", "lerd-b-shop", "lerd-c-shop", "lerd-d-shop", "lerd-e-shop"];
     world.workers(units);
@@ -221,7 +221,7 @@ fn a_storm_of_reloads_neither_hides_nor_doubles_a_failure() {
 }
 
 #[test]
-fn a_crash_loop_is_tried_ever_more_slowly_and_then_given_up_loudly_once() {
+fn a_crash_loop_is_retried_with_backoff_and_given_up_with_one_error() {
     let world = World::new();
     world.config(
         "refresh: 100ms\nheal: {stable_after: 300ms, give_up_after: 6, \
@@ -277,7 +277,7 @@ fn given_up() -> World {
 }
 
 #[test]
-fn a_changed_unit_file_is_worth_new_attempts_after_giving_up() {
+fn a_changed_unit_file_ends_a_give_up() {
     let world = given_up();
     let mut events = world.events();
     world.write_worker(QUEUE, "ExecStart=sleep infinity");
@@ -286,7 +286,7 @@ fn a_changed_unit_file_is_worth_new_attempts_after_giving_up() {
 }
 
 #[test]
-fn attempts_are_remembered_until_the_worker_has_proven_itself() {
+fn attempts_are_remembered_until_the_worker_is_proven() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, reset_after: 1s, backoff: {initial: 300ms, jitter: 0}}\n");
     world.workers([QUEUE]);
@@ -376,7 +376,7 @@ fn a_oneshot_that_failed_is_healed_when_it_has_done_its_work() {
 }
 
 #[test]
-fn what_nobody_could_start_is_given_up_at_once() {
+fn an_unstartable_worker_is_given_up_at_once() {
     for (how, why) in [("gone", "file"), ("[Service]\nExecStart=\n", "setting")] {
         let world = World::new();
         world.workers([QUEUE, VITE]);
@@ -399,7 +399,7 @@ fn what_nobody_could_start_is_given_up_at_once() {
 }
 
 #[test]
-fn a_worker_that_ends_without_error_is_not_started_again() {
+fn a_clean_exit_is_not_restarted() {
     let world = World::new();
     world.workers([VITE]);
     world.write_file("broken", "");

@@ -10,7 +10,7 @@ const BOT: &str = "bot";
 const BROKEN: &str = "lerd-broken-shop";
 
 #[test]
-fn the_command_is_given_what_was_healed_and_what_was_given_up_as_a_line_of_json_each() {
+fn the_command_gets_healed_and_given_up_events_as_json() {
     let world = World::new();
     let told = world.path("told");
     world.config(&format!(
@@ -53,7 +53,7 @@ fn the_command_is_given_what_was_healed_and_what_was_given_up_as_a_line_of_json_
 }
 
 #[test]
-fn a_command_that_fails_or_is_missing_is_told_once_for_each_event_and_disturbs_nothing() {
+fn a_failed_or_missing_command_is_logged_once_per_event() {
     for (command, why) in [
         ("[\"false\"]", "on_event: false for lerd-queue-myapp ended with exit status: 1"),
         ("[/nowhere/alert]", "on_event: /nowhere/alert cannot be run for lerd-queue-myapp: No such file or directory"),
@@ -77,7 +77,7 @@ fn a_command_that_fails_or_is_missing_is_told_once_for_each_event_and_disturbs_n
 }
 
 #[test]
-fn commands_that_never_end_hold_up_neither_healing_nor_the_end_of_the_daemon() {
+fn commands_that_never_end_block_neither_healing_nor_shutdown() {
     let world = World::new();
     let (running, told) = (world.path("running"), world.path("told"));
     // They do not read what they are given, either.

@@ -41,7 +41,7 @@ fn config(world: &World) -> String {
 }
 
 #[test]
-fn without_lerd_units_are_chosen_installed_and_healed_and_no_file_is_edited_by_hand() {
+fn without_lerd_init_and_install_suffice_to_heal_units() {
     let world = fresh_account();
     let ran = init(&world, "2\n");
     assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
@@ -72,7 +72,7 @@ fn without_lerd_units_are_chosen_installed_and_healed_and_no_file_is_edited_by_h
 }
 
 #[test]
-fn where_nothing_is_watched_every_command_says_what_to_do() {
+fn commands_say_what_to_do_if_nothing_is_watched() {
     let world = fresh_account();
     let ran = world.run(&["check"]);
     assert!(ran.status == 0 && ran.err.contains("choose units: workerheal init"), "{ran:?}");
@@ -85,7 +85,7 @@ fn where_nothing_is_watched_every_command_says_what_to_do() {
 }
 
 #[test]
-fn installed_without_anything_to_watch_it_says_what_to_do_and_that_works() {
+fn an_installation_without_workers_says_what_to_do() {
     let world = fresh_account();
     let ran = world.run(&["install"]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
@@ -101,7 +101,7 @@ fn installed_without_anything_to_watch_it_says_what_to_do_and_that_works() {
 }
 
 #[test]
-fn what_is_in_the_configuration_stays_and_mistakes_change_nothing() {
+fn init_keeps_the_configuration_and_errors_change_nothing() {
     let world = fresh_account();
     let mine = "# mine\nrefresh: 5s # often\n";
     world.config(mine);

@@ -23,7 +23,7 @@ fn pid(world: &World) -> String {
 }
 
 #[test]
-fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
+fn an_installed_daemon_is_enabled_up_and_heals_and_installing_again_changes_nothing() {
     let world = bare();
     world.workers([QUEUE]);
     let planned = world.run(&["install", "--dry-run"]);
@@ -63,7 +63,7 @@ fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
 }
 
 #[test]
-fn an_older_one_is_replaced_and_what_its_user_added_stays() {
+fn an_older_installation_is_replaced_and_drop_ins_are_kept() {
     let world = World::new();
     world.write_file(".config/systemd/user/workerheal.service.d/mine.conf", "[Service]\nEnvironment=MINE=1\n");
     world.start_daemon();
@@ -117,7 +117,7 @@ fn a_program_that_was_replaced_is_restarted_whatever_its_path() {
 }
 
 #[test]
-fn taken_away_it_is_gone_and_its_files_only_if_that_is_asked() {
+fn uninstall_removes_the_service_and_its_files_only_on_request() {
     let world = bare();
     world.workers([QUEUE]);
     assert_eq!(world.run(&["install"]).status, 0);
@@ -164,7 +164,7 @@ fn refused(world: &World, arguments: &[&str], status: i32, words: &[&str]) {
 }
 
 #[test]
-fn what_stands_in_the_way_is_said_before_anything_is_changed() {
+fn obstacles_are_reported_before_anything_is_changed() {
     let world = bare();
     let unit = world.home().join(UNIT);
     world.config("helth: {}\n");
@@ -190,7 +190,7 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
 }
 
 #[test]
-fn one_that_does_not_come_up_is_no_success() {
+fn an_installation_that_does_not_come_up_is_an_error() {
     let world = bare();
     let refuses = "[Service]\nExecStart=\nExecStart=sh -c 'echo not today >&2; exit 1'\n";
     world.write_file(".config/systemd/user/workerheal.service.d/refuses.conf", refuses);

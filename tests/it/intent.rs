@@ -11,7 +11,7 @@ const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
 
 #[test]
-fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
+fn paused_ignored_and_suspended_workers_are_left_alone() {
     let world = World::new();
     world.sites(&[
         "{name: shop}",
@@ -67,7 +67,7 @@ fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
 }
 
 #[test]
-fn what_is_no_worker_is_never_touched() {
+fn other_jobs_are_never_touched() {
     let world = World::new();
     world.workers([OTHER]);
     // Containers, a global unit, a unit of no registered site, and an unrelated one.
@@ -277,7 +277,7 @@ fn waiting_for_an_attempt() -> World {
 }
 
 #[test]
-fn a_site_that_is_paused_or_removed_while_an_attempt_is_waited_for_is_left_alone() {
+fn a_site_paused_or_removed_before_an_attempt_is_left_alone() {
     for (sites, phase) in
         [(&["{name: myapp, paused: true}", "{name: shop}"][..], "held"), (&["{name: shop}"], "stopped")]
     {
@@ -293,7 +293,7 @@ fn a_site_that_is_paused_or_removed_while_an_attempt_is_waited_for_is_left_alone
 }
 
 #[test]
-fn a_worker_that_is_masked_while_down_waits_until_it_no_longer_is() {
+fn a_worker_masked_while_down_waits_for_its_unmasking() {
     let world = waiting_for_an_attempt();
     let mut events = world.events();
     world.control(&["mask", QUEUE]);
@@ -308,7 +308,7 @@ fn a_worker_that_is_masked_while_down_waits_until_it_no_longer_is() {
 }
 
 #[test]
-fn a_worker_that_is_disabled_while_down_waits_until_it_no_longer_is() {
+fn a_worker_disabled_while_down_waits_until_it_is_enabled() {
     let world = waiting_for_an_attempt();
     let mut events = world.events();
     world.control(&["disable", QUEUE]);
@@ -358,7 +358,7 @@ fn a_worker_whose_parent_is_down_is_held_until_its_user_starts_the_parent() {
 }
 
 #[test]
-fn a_parent_that_belongs_to_nobody_here_is_waited_for_too() {
+fn a_parent_that_is_no_worker_is_waited_for() {
     let world = World::new();
     world.workers([OTHER, "postgres"]);
     world.write_unit(
@@ -409,7 +409,7 @@ fn a_worker_that_its_user_stops_right_after_its_parent_stays_down() {
 }
 
 #[test]
-fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_together() {
+fn many_workers_that_wait_for_one_parent_are_reported_together() {
     let world = World::new();
     world.workers([OTHER, "lerd-php85-fpm"]);
     let units: Vec<String> = (0..12).map(|n| format!("lerd-w{n}-myapp")).collect();
@@ -460,7 +460,7 @@ fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_t
 }
 
 #[test]
-fn a_pending_job_of_somebody_else_is_not_cancelled() {
+fn a_pending_job_of_another_client_is_not_cancelled() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 300ms, jitter: 0}}\n");
     world.workers([OTHER]);
@@ -509,7 +509,7 @@ fn units_named_by_also_watch_are_covered_without_a_site() {
 }
 
 #[test]
-fn the_working_directory_tells_whose_worktree_a_worker_serves() {
+fn the_working_directory_determines_the_worktree() {
     let world = World::new();
     world.sites(&[
         &format!("{{name: shop, path: {}}}", world.path("shop")),
@@ -537,7 +537,7 @@ fn the_working_directory_tells_whose_worktree_a_worker_serves() {
 
 /// A target that nothing wants is unloaded once it is stopped, and its members with it.
 #[test]
-fn a_stop_of_a_target_is_one_of_its_members_although_all_of_them_are_unloaded() {
+fn a_stop_of_a_target_counts_for_its_unloaded_members() {
     let world = World::new();
     let states = "states: [failed, start-limit-hit, expected-but-stopped]";
     world.config(&format!("refresh: 100ms\nheal: {{stable_after: 50ms, {states}}}\n"));

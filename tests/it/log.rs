@@ -18,7 +18,7 @@ const QUEUE: &str = "lerd-queue-myapp";
 const SAYS: &str = "ExecStart=tail -n +1 -F %h/say";
 
 #[test]
-fn lines_are_in_order_and_say_who_wrote_them() {
+fn lines_are_in_order_with_their_author() {
     let world = World::new();
     world.write_file("say", "one\n  two\n\u{1b}[31mthree\u{1b}[0m\n");
     world.worker(QUEUE, SAYS);
@@ -55,7 +55,7 @@ fn lines_are_in_order_and_say_who_wrote_them() {
 }
 
 #[test]
-fn who_follows_sees_the_last_lines_and_each_new_one() {
+fn a_follower_gets_the_last_lines_and_each_new_one() {
     let world = World::new();
     world.write_file("say", "past\n");
     world.worker(QUEUE, SAYS);
@@ -97,7 +97,7 @@ fn start_unseen(world: &World) {
 }
 
 #[test]
-fn what_a_worker_said_that_died_at_once_is_its_own() {
+fn lines_of_a_worker_that_died_at_once_are_its_own() {
     let world = World::new();
     world.write_worker(QUEUE, DIES_AT_ONCE);
     start_unseen(&world);
@@ -108,7 +108,7 @@ fn what_a_worker_said_that_died_at_once_is_its_own() {
 }
 
 #[test]
-fn who_follows_sees_what_a_worker_said_that_died_at_once() {
+fn a_follower_gets_lines_of_a_worker_that_died_at_once() {
     let world = World::new();
     world.write_worker(QUEUE, DIES_AT_ONCE);
     start_unseen(&world);
@@ -128,7 +128,7 @@ fn who_follows_sees_what_a_worker_said_that_died_at_once() {
 }
 
 #[test]
-fn binary_and_endless_lines_are_made_fit() {
+fn binary_and_endless_lines_are_cleaned_and_cut() {
     let world = World::new();
     world.write_worker(QUEUE, SAYS);
     let long = "x".repeat(200_000);
@@ -145,7 +145,7 @@ fn binary_and_endless_lines_are_made_fit() {
 }
 
 #[test]
-fn a_name_with_a_backslash_is_taken_as_it_is() {
+fn a_name_with_a_backslash_is_matched_literally() {
     let world = World::new();
     let unit = r"lerd-a\x2db-myapp";
     world.write_file("say", "hello\n");
@@ -157,7 +157,7 @@ fn a_name_with_a_backslash_is_taken_as_it_is() {
 }
 
 #[test]
-fn there_may_be_no_line_yet() {
+fn a_log_may_be_empty() {
     let world = World::new();
     world.write_worker(QUEUE, LIVES);
     assert_eq!(last(&world, QUEUE, 50), [""; 0]);
@@ -218,14 +218,14 @@ fn said(line: &str) -> Option<String> {
 
 fn reader(world: &World, unit: &str, count: usize) -> Command {
     let mut command = world.command(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "log::reads_for_another_test", "--nocapture"]);
+    command.args(["--ignored", "--exact", "log::prints_the_log_for_another_test", "--nocapture"]);
     command.env("UNIT", unit).env("COUNT", count.to_string());
     command
 }
 
 #[tokio::test]
 #[ignore = "is what the other tests run inside their sandboxes"]
-async fn reads_for_another_test() {
+async fn prints_the_log_for_another_test() {
     let unit = UnitName::parse(&std::env::var("UNIT").unwrap()).unwrap();
     let count = std::env::var("COUNT").unwrap().parse().unwrap();
     let options = Options::default();

@@ -69,7 +69,7 @@ fn attempts_survive_a_restart_and_a_sudden_death_of_the_daemon() {
 }
 
 #[test]
-fn a_worker_that_was_given_up_stays_so_across_a_restart() {
+fn a_give_up_survives_a_restart() {
     let world = world_with_given_up_worker();
     let (untouched, told) = (world.picture(&[QUEUE]), world.told(QUEUE));
     let mut events = world.events();
@@ -93,7 +93,7 @@ fn a_worker_that_was_given_up_stays_so_across_a_restart() {
 }
 
 #[test]
-fn a_unit_that_was_edited_while_the_daemon_was_down_is_given_up_no_longer() {
+fn an_edit_while_the_daemon_was_down_ends_a_give_up() {
     let world = world_with_given_up_worker();
     world.stop_unit(DAEMON);
     world.write_worker(QUEUE, LIVES);
@@ -104,7 +104,7 @@ fn a_unit_that_was_edited_while_the_daemon_was_down_is_given_up_no_longer() {
 }
 
 #[test]
-fn a_stop_while_an_attempt_was_waited_for_survives_a_restart() {
+fn a_stop_before_an_attempt_survives_a_restart() {
     let world = world_with_broken_worker("backoff: {initial: 500ms, factor: 1, jitter: 0}");
     let mut events = world.start_daemon();
     events.wait("scheduled", QUEUE);
@@ -130,7 +130,7 @@ fn a_stop_while_an_attempt_was_waited_for_survives_a_restart() {
 }
 
 #[test]
-fn the_file_is_for_its_owner_only_and_written_only_when_something_has_changed() {
+fn the_file_is_private_and_written_only_on_changes() {
     // Two workers of which there is something to remember: one given up, one that waits.
     let world = world_with_given_up_worker();
     let waiting = "lerd-waiting-shop";
@@ -176,7 +176,7 @@ fn the_file_is_for_its_owner_only_and_written_only_when_something_has_changed() 
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_set_aside_and_the_daemon_goes_on_without_it() {
+fn an_unusable_file_is_set_aside_and_the_daemon_continues() {
     let pauses = r#""pauses": [{"target": "everything"}]"#;
     for (content, why) in [
         ("{\"format\": \"workerheal-st".to_owned(), "no state of workerheal"),
@@ -205,7 +205,7 @@ fn pause(world: &World, target: &str) {
 }
 
 #[test]
-fn what_is_paused_in_the_file_is_healed_neither_by_the_daemon_nor_by_hand() {
+fn a_saved_pause_holds_for_the_daemon_and_for_heals_by_hand() {
     for (target, what) in
         [(r#"{"target": {"site": "myapp"}}"#, "the site myapp"), (r#"{"target": {"unit": "lerd-queue-myapp"}}"#, "it")]
     {
@@ -239,7 +239,7 @@ fn what_is_paused_in_the_file_is_healed_neither_by_the_daemon_nor_by_hand() {
 }
 
 #[test]
-fn a_pause_of_everything_in_the_file_ends_when_its_time_has_come() {
+fn a_saved_pause_of_everything_ends_in_time() {
     let world = World::new();
     world.workers([QUEUE]);
     world.crash_for_good([QUEUE]);

@@ -20,7 +20,7 @@ fn start_without_enabling(world: &World, unit: &str) {
 }
 
 #[test]
-fn a_stopped_worker_that_is_not_enabled_is_started_by_its_name() {
+fn a_stopped_worker_that_is_not_enabled_can_be_healed_by_name() {
     let world = World::new();
     start_without_enabling(&world, QUEUE);
     // Never started: that a site is named does not mean it.
@@ -80,7 +80,7 @@ fn a_transient_worker_is_gone_once_it_is_stopped() {
 }
 
 #[test]
-fn a_worker_in_a_crash_loop_is_not_healed_by_its_name_and_that_is_said() {
+fn a_worker_in_a_crash_loop_is_refused_by_name_with_the_reason() {
     let world = World::new();
     world.write_unit(
         &format!("{QUEUE}.service"),

@@ -7,7 +7,7 @@ use crate::common::{DAEMON, NEVER_GETS_READY, QUICK, SOON, WORKERHEAL, World, nu
 const QUEUE: &str = "lerd-queue-myapp";
 
 #[test]
-fn it_is_ready_when_it_knows_the_workers_and_its_status_says_so() {
+fn the_daemon_is_ready_once_it_has_listed_the_workers() {
     let world = World::new();
     world.workers([QUEUE, "lerd-vite-shop"]);
     let mut events = world.start_daemon();
@@ -26,7 +26,7 @@ fn it_is_ready_when_it_knows_the_workers_and_its_status_says_so() {
 }
 
 #[test]
-fn nobody_is_told_that_it_is_ready_before_there_is_a_list() {
+fn readiness_is_not_reported_before_the_first_list() {
     let world = World::new();
     // The manager is too busy to answer: it is stopped before its new client can have asked for a list.
     let manager = text(&world.journal(&["MESSAGE=Queued start job for default target default.target."])[0], "_PID");
@@ -41,7 +41,7 @@ fn nobody_is_told_that_it_is_ready_before_there_is_a_list() {
 }
 
 #[test]
-fn a_hangup_makes_it_read_everything_again_and_say_so() {
+fn a_hangup_reloads_all_files_and_reports_it() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -61,7 +61,7 @@ fn a_hangup_makes_it_read_everything_again_and_say_so() {
 }
 
 #[test]
-fn it_ends_within_two_seconds_whatever_is_under_way() {
+fn the_daemon_ends_within_two_seconds_during_a_start() {
     let world = World::new();
     world.write_worker(QUEUE, NEVER_GETS_READY);
     world.control(&["enable", QUEUE]);
@@ -84,7 +84,7 @@ fn it_ends_within_two_seconds_whatever_is_under_way() {
 }
 
 #[test]
-fn it_ends_within_two_seconds_while_the_manager_does_not_answer() {
+fn the_daemon_ends_within_two_seconds_if_the_manager_hangs() {
     let world = World::new();
     world.workers([QUEUE]);
     let manager = text(&world.journal(&["MESSAGE=Queued start job for default target default.target."])[0], "_PID");

@@ -46,7 +46,7 @@ fn prove_that_it_starts_what_ended(world: &World, events: &mut Events<'_>, unit:
 }
 
 #[test]
-fn a_worker_that_ended_by_itself_is_shown_but_left_alone_unless_the_configuration_says_otherwise() {
+fn a_clean_exit_is_shown_and_healed_only_if_configured() {
     let world = World::new();
     world.workers([OTHER]);
     world.worker(QUEUE, ENDS);
@@ -78,7 +78,7 @@ fn a_worker_that_ended_by_itself_is_shown_but_left_alone_unless_the_configuratio
 }
 
 #[test]
-fn by_name_a_worker_that_ended_by_itself_is_healed_whatever_the_configuration_says() {
+fn a_clean_exit_is_healed_by_name_whatever_the_configuration() {
     let world = World::new();
     world.worker(QUEUE, ENDS);
     world.end(QUEUE);
@@ -89,7 +89,7 @@ fn by_name_a_worker_that_ended_by_itself_is_healed_whatever_the_configuration_sa
 }
 
 #[test]
-fn a_clean_stop_by_its_user_is_obeyed_where_what_ended_by_itself_is_started_again() {
+fn a_clean_stop_is_obeyed_where_clean_exits_are_healed() {
     let world = World::new();
     world.config(HEALS_WHAT_ENDED);
     let (live, later) = ("lerd-live-myapp", "lerd-later-myapp");
@@ -217,7 +217,7 @@ fn a_worker_that_went_down_cleanly_with_its_parent_comes_back_with_it() {
 }
 
 #[test]
-fn a_worker_that_systemd_will_not_restart_again_is_told_as_that_and_healed() {
+fn a_start_limit_is_reported_as_such_and_healed() {
     let world = World::new();
     world.write_file("broken", "");
     world.write_unit(
@@ -247,7 +247,7 @@ fn a_worker_that_systemd_will_not_restart_again_is_told_as_that_and_healed() {
 }
 
 #[test]
-fn a_crash_loop_of_systemds_own_is_told_once_and_left_to_systemd() {
+fn a_crash_loop_of_systemd_is_reported_once_and_left_to_it() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, reset_after: 1s, backoff: {initial: 50ms}}\n");
     world.workers([OTHER]);
@@ -344,7 +344,7 @@ fn a_worker_whose_directory_is_gone_is_held_until_it_is_back() {
 }
 
 #[test]
-fn only_a_directory_that_is_needed_makes_an_orphan_and_a_file_in_its_place_is_none() {
+fn only_a_missing_required_directory_makes_an_orphan() {
     let world = World::new();
     let (below_a_file, not_needed) = ("lerd-below-myapp", "lerd-optional-myapp");
     world.write_file("place/below/README", "");
@@ -413,7 +413,7 @@ fn a_worker_that_is_up_but_refuses_connections_is_restarted() {
 }
 
 #[test]
-fn a_worker_that_is_up_but_refuses_connections_is_found_and_healed_by_hand() {
+fn a_worker_that_refuses_connections_is_found_and_healed_by_hand() {
     let port = free_port();
     let world = world_with_server(port);
     world.config(&format!("{QUICK}probes: {{web: {{tcp: \"127.0.0.1:{port}\"}}}}\n"));
@@ -429,7 +429,7 @@ fn a_worker_that_is_up_but_refuses_connections_is_found_and_healed_by_hand() {
 }
 
 #[test]
-fn the_address_in_a_file_counts_if_the_worker_has_written_it_since_its_start() {
+fn an_address_file_is_used_only_if_written_since_the_start() {
     let world = world_with_server(0);
     let address = wait_for_its_address(&world);
     world.config(&format!("{QUICK}probes: {{web: {{url_file: public/hot}}}}\n"));

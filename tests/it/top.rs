@@ -104,7 +104,7 @@ fn mend(world: &World) {
 }
 
 #[test]
-fn a_worker_is_seen_explained_and_healed() {
+fn a_worker_is_listed_explained_and_healed() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     // A busy machine does not tell an uptime at the first look.
@@ -133,7 +133,7 @@ fn a_worker_is_seen_explained_and_healed() {
 }
 
 #[test]
-fn all_that_is_unhealthy_is_healed_with_one_key() {
+fn one_key_heals_all_unhealthy_workers() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 100, 30);
     terminal.wait_for_line(&["queue", "waiting"]);
@@ -146,7 +146,7 @@ fn all_that_is_unhealthy_is_healed_with_one_key() {
 }
 
 #[test]
-fn a_worker_is_stopped_after_a_question_and_stays_so() {
+fn a_worker_is_stopped_after_confirmation_and_stays_stopped() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     terminal.wait_for_line(&["▸ myapp/queue", "◐ waiting"]);
@@ -164,7 +164,7 @@ fn a_worker_is_stopped_after_a_question_and_stays_so() {
 }
 
 #[test]
-fn trouble_is_first_and_says_why_and_what_is_meant_is_calm() {
+fn trouble_is_listed_first_and_intended_states_are_not_highlighted() {
     let world = World::with_a_waiting_worker(VITE, QUEUE);
     let terminal = Terminal::with_top(&world, 160, 50);
     // It is of the second site.
@@ -207,7 +207,7 @@ fn a_worker_and_a_site_are_paused_and_resumed() {
 }
 
 #[test]
-fn a_worker_is_selected_with_the_mouse_and_what_it_takes_is_seen() {
+fn a_click_selects_a_worker_and_shows_its_usage() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     let screen = terminal.wait_for_line(&["▸ myapp/queue"]);
@@ -225,7 +225,7 @@ fn a_worker_is_selected_with_the_mouse_and_what_it_takes_is_seen() {
 }
 
 #[test]
-fn a_wide_list_tells_what_each_worker_that_is_up_takes() {
+fn a_wide_list_shows_the_usage_of_each_worker() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 170, 40);
     terminal.wait_for_line(&["TRIES", "PID", "MEM", "CPU", "UP FOR, OR WHY"]);
@@ -290,7 +290,7 @@ fn the_log_of_a_worker_is_followed() {
 }
 
 #[test]
-fn a_daemon_that_is_gone_is_told_and_found_again() {
+fn a_lost_daemon_is_shown_and_reconnected_to() {
     let world = World::new();
     world.workers([QUEUE]);
     let terminal = Terminal::with_top(&world, 80, 24);
@@ -312,7 +312,7 @@ fn a_daemon_that_is_gone_is_told_and_found_again() {
 }
 
 #[test]
-fn a_rejected_configuration_is_told_until_it_is_good_again() {
+fn a_rejected_configuration_is_shown_until_it_is_valid_again() {
     let world = World::new();
     world.config("refresh: 100ms\n");
     world.workers([QUEUE]);
@@ -329,7 +329,7 @@ fn a_rejected_configuration_is_told_until_it_is_good_again() {
 }
 
 #[test]
-fn the_terminal_is_given_back_however_it_ends() {
+fn the_terminal_is_restored_however_top_ends() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();
@@ -360,7 +360,7 @@ fn the_terminal_is_given_back_however_it_ends() {
 const PANIC: &str = "PANIC_ON_THE_SCREEN";
 
 #[test]
-fn a_panic_gives_the_terminal_back_and_is_seen() {
+fn a_panic_restores_the_terminal_and_is_shown() {
     if std::env::var_os(PANIC).is_some() {
         let _screen = workerheal::top::Screen::take().expect("it is on a terminal");
         std::thread::spawn(|| panic!("something is broken")).join().expect_err("it has panicked");
@@ -369,7 +369,7 @@ fn a_panic_gives_the_terminal_back_and_is_seen() {
     let world = World::new();
     let terminal = Terminal::with_shell(&world, 100, 30);
     let this = std::env::current_exe().expect("it has a path");
-    let name = "top::a_panic_gives_the_terminal_back_and_is_seen";
+    let name = "top::a_panic_restores_the_terminal_and_is_shown";
     terminal.run(&format!("{PANIC}=1 RUST_BACKTRACE=0 {} --exact {name} --nocapture # top", this.display()));
     terminal.wait_for_line(&["something is broken"]);
     terminal.wait_for_line(&["all is lost"]);
@@ -377,7 +377,7 @@ fn a_panic_gives_the_terminal_back_and_is_seen() {
 }
 
 #[test]
-fn it_needs_a_terminal() {
+fn top_requires_a_terminal() {
     let world = World::new();
     let ran = world.run(&["top"]);
     assert_eq!(ran.status, 2, "{ran:?}");
@@ -389,7 +389,7 @@ fn it_needs_a_terminal() {
 }
 
 #[test]
-fn colours_are_only_used_where_they_are_wanted() {
+fn colours_are_used_only_where_wanted() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();

@@ -49,7 +49,7 @@ fn as_if_just_written(world: &World) -> Value {
 }
 
 #[test]
-fn pauses_attempts_give_ups_stops_and_the_configuration_of_0_1_are_in_force() {
+fn the_state_and_configuration_of_0_1_take_effect() {
     let world = World::new();
     world.config(CONFIG_OF_0_1);
     world.workers([QUEUE, MAIL, OTHER]);
@@ -90,7 +90,7 @@ fn pauses_attempts_give_ups_stops_and_the_configuration_of_0_1_are_in_force() {
 }
 
 #[test]
-fn what_a_newer_version_has_saved_is_kept_and_nothing_is_healed_that_it_may_forbid() {
+fn the_state_of_a_newer_version_is_kept_and_healing_waits() {
     let world = World::new();
     world.workers([QUEUE, OTHER]);
     let newer = r#"{"format": "workerheal-state", "version": 2, "holds": [{"site": "myapp"}]}"#;
@@ -127,7 +127,7 @@ fn what_a_newer_version_has_saved_is_kept_and_nothing_is_healed_that_it_may_forb
 /// As needrestart does it once libraries are new, with the daemon among what is restarted. Workers that end with an
 /// error when they are stopped pass through `failed`.
 #[test]
-fn a_restart_of_all_services_is_no_crash_of_any() {
+fn a_restart_of_all_services_is_no_crash() {
     let world = World::new();
     let workers = ["lerd-a-shop", "lerd-b-shop", "lerd-c-shop", "lerd-d-shop"];
     for unit in workers {
@@ -149,7 +149,7 @@ fn a_restart_of_all_services_is_no_crash_of_any() {
 /// As the scripts of a package do it: the service is stopped, its files are replaced, the manager reads them or is
 /// replaced too, and then it is started.
 #[test]
-fn a_worker_that_is_stopped_for_an_upgrade_is_not_started_before_the_upgrade_does_it() {
+fn a_worker_stopped_for_an_upgrade_is_started_only_by_the_upgrade() {
     let world = World::new();
     world.worker(QUEUE, FAILS_WHEN_STOPPED);
     world.workers([OTHER]);

@@ -51,7 +51,7 @@ fn a_worker_without_a_directory_belongs_to_the_longest_site_at_the_end_of_its_na
 }
 
 #[test]
-fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_own() {
+fn a_worktree_is_recognized_by_the_last_part_of_its_directory() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: ws, paused: true}", "{name: feat}"]);
     let (healthy, paused) = ("lerd-queue-myapp-feat-x", "lerd-vite-ws-feat-x");
@@ -102,7 +102,7 @@ fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_ow
 }
 
 #[test]
-fn a_site_is_known_by_whatever_path_its_worker_works_in() {
+fn a_site_is_recognized_by_any_path_to_its_directory() {
     let world = World::new();
     fs::create_dir_all(world.home().join("code/shop")).unwrap();
     symlink(world.home().join("code"), world.home().join("link")).unwrap();
@@ -118,7 +118,7 @@ fn a_site_is_known_by_whatever_path_its_worker_works_in() {
 }
 
 #[test]
-fn containers_are_no_workers_and_workers_in_containers_tell_where_they_work() {
+fn containers_are_no_workers_but_workers_in_containers_are_recognized() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: express}", "{name: fpm}"]);
     let containers = ["lerd-mongo-express", "lerd-cfpm-myapp", "lerd-php85-fpm"];
@@ -194,7 +194,7 @@ fn a_worker_whose_checkout_is_removed_is_orphaned_whatever_the_manager_does_with
 }
 
 #[test]
-fn without_a_daemon_what_it_has_remembered_is_remembered() {
+fn the_saved_state_counts_without_a_daemon() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -219,7 +219,7 @@ fn without_a_daemon_what_it_has_remembered_is_remembered() {
 }
 
 #[test]
-fn a_worker_is_probed_as_its_framework_is_defined_unless_that_is_switched_off() {
+fn a_worker_is_probed_as_its_framework_defines_unless_switched_off() {
     let world = World::new();
     let site = world.home().join("myapp");
     fs::create_dir_all(site.join("public")).unwrap();

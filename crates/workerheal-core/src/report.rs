@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_what_applies_and_can_be_read_back() {
+    fn json_has_the_fields_that_apply_and_can_be_read_back() {
         let up = WorkerReport::plain("queue", Stage::Up);
         let text = serde_json::to_value(&up).unwrap();
         assert_eq!(

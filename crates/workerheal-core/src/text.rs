@@ -143,7 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn sequences_go_as_a_whole_and_what_is_said_stays() {
+    fn sequences_are_removed_as_a_whole_and_text_is_kept() {
         for (text, shown) in [
             ("a\u{1b}[1;31mred\u{1b}[0m\tb\u{7}", "ared b"),
             ("a\u{1b}]0;title\u{7}b", "ab"),
@@ -181,7 +181,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_harmful_is_left_and_what_is_harmless_is_not_touched(text in "[a\u{1b}\\[\\]\u{9b}\u{9d}\u{7}\\\\m;\u{202e}\u{200b}\u{2028}\\PC\\p{C}]*") {
+        fn harmful_characters_are_removed_and_plain_text_is_unchanged(text in "[a\u{1b}\\[\\]\u{9b}\u{9d}\u{7}\\\\m;\u{202e}\u{200b}\u{2028}\\PC\\p{C}]*") {
             let shown = plain(&text);
             let harmful = |c: char| c.is_control() || is_invisible(c) || ['\u{2028}', '\u{2029}'].contains(&c);
             prop_assert_eq!(shown.chars().find(|c| harmful(*c)), None);

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_are_one_choice_and_what_has_failed_comes_first() {
+    fn instances_are_one_choice_and_failed_units_come_first() {
         assert_eq!(
             list(&some(), Style::default()),
             "  1  celery@*.service  2 units, 1 failed\n  2  bot.service       active\n  3  mail@1.service    active\n"

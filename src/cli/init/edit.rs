@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_extended_is_not_touched() {
+    fn a_list_in_another_form_is_not_edited() {
         for text in [
             "{refresh: 5s}\n",
             "also_watch: [\n  a.service\n]\n",

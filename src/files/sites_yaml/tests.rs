@@ -43,7 +43,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_lerd_writes_is_read() {
+fn lerds_file_is_read() {
     let registry = parse(LERD).unwrap();
     assert_eq!(registry.sites().map(|site| site.name.as_str()).collect::<Vec<_>>(), ["myapp", "old-shop", "blog"]);
     let app = registry.site("myapp").unwrap();
@@ -59,7 +59,7 @@ fn what_lerd_writes_is_read() {
 }
 
 #[test]
-fn who_sleeps_is_known_by_worker_and_worktree() {
+fn suspended_workers_are_known_by_worker_and_worktree() {
     let registry = parse(LERD).unwrap();
     let app = registry.site("myapp").unwrap();
     assert!(app.is_worker_paused("queue") && !app.is_worker_paused("vite"));
@@ -73,7 +73,7 @@ fn who_sleeps_is_known_by_worker_and_worktree() {
 }
 
 #[test]
-fn no_sites_are_fine_but_no_registry_is_not() {
+fn an_empty_list_is_valid_but_other_documents_are_not() {
     for text in ["sites: []", "sites:", "sites: null\n", "sites:\n# none\n", "other: 1\nsites: ~\n"] {
         assert_eq!(parse(text), Ok(Registry::default()), "{text:?}");
     }
@@ -106,7 +106,7 @@ fn told(text: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn what_is_wrong_with_one_entry_costs_that_entry_and_is_told_with_its_place() {
+fn an_invalid_entry_is_skipped_and_reported_with_its_place() {
     for (entry, expected) in [
         ("myapp", "3:3: expected a site with `name:` and `path:`, found `myapp`"),
         ("path: /x", "3:3: the key `name` is missing; write `name:` here"),
@@ -132,7 +132,7 @@ fn what_is_wrong_with_one_entry_costs_that_entry_and_is_told_with_its_place() {
 }
 
 #[test]
-fn an_entry_that_is_no_yaml_costs_that_entry() {
+fn an_entry_with_invalid_yaml_is_skipped() {
     for (entry, place) in [
         ("name: \"b\n  path: /b", "3:1"),
         ("name: b: c", "3:10"),
@@ -157,7 +157,7 @@ fn an_entry_that_is_no_yaml_costs_that_entry() {
 }
 
 #[test]
-fn the_name_of_an_entry_that_cannot_be_used_is_that_of_no_other() {
+fn the_name_of_an_invalid_entry_is_reserved() {
     for entry in ["name: my-app\n  paused: yes", "name: \"my-app\"\n  path: \"", "{name: my-app, paused: 3}"] {
         let registry = parse(&format!("sites:\n- name: app\n- {entry}\n- name: c\n")).unwrap();
         assert_eq!((registry.site("my-app"), registry.claims("my-app")), (None, true), "{entry}");
@@ -166,7 +166,7 @@ fn the_name_of_an_entry_that_cannot_be_used_is_that_of_no_other() {
 }
 
 #[test]
-fn of_many_entries_that_cannot_be_used_some_are_told_and_all_are_counted() {
+fn of_many_invalid_entries_some_are_reported_and_all_are_counted() {
     let bad = repeat(1000, |i| format!("- {{name: 'b {i}', path: /x}}\n"));
     let registry = parse(&format!("sites:\n- name: a\n{bad}- name: c\n")).unwrap();
     assert_eq!(registry.len(), 2);
@@ -175,7 +175,7 @@ fn of_many_entries_that_cannot_be_used_some_are_told_and_all_are_counted() {
 }
 
 #[test]
-fn a_site_that_is_there_twice_is_told_with_both_places() {
+fn a_duplicate_site_is_reported_with_both_places() {
     let expected = "the site `b` is here again, it is in line 3 already; delete one";
     let (told_of, names) = told("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n");
     assert_eq!((told_of, names), (vec![format!("5:9: {expected}")], vec!["a".to_owned(), "b".to_owned()]));
@@ -188,7 +188,7 @@ fn a_site_that_is_there_twice_is_told_with_both_places() {
 }
 
 #[test]
-fn the_lines_of_keys_are_remembered() {
+fn the_lines_of_keys_are_recorded() {
     let text = "# written by lerd\nversion: 1\nsites:\n- name: a\n  path: /a\n  paused: true\n  other:\n  - name: x\n\
                 - {name: b,\n   paused: true, paused_workers: [queue]}\n-   path: /c\n    \"name\": \"c\"\n\
                 \x20   worktree_idle_suspended:\n      paused: [x]\n";
@@ -212,7 +212,7 @@ fn the_lines_of_keys_are_remembered() {
 }
 
 #[test]
-fn cutting_the_list_never_changes_what_it_says() {
+fn splitting_the_list_does_not_change_its_meaning() {
     // A text over lines of less indentation than it should have is cut in the middle.
     let padding = "x".repeat(40_000);
     let text = format!("sites:\n- name: a\n  x: \"{padding}\n- name: b\n\"\n- name: c\n");
@@ -238,7 +238,7 @@ fn ten_thousand_sites_are_read() {
 }
 
 #[test]
-fn what_is_kept_has_a_limit() {
+fn the_size_of_a_registry_is_limited() {
     let many = repeat(MAX_SITES + 1, |i| format!("- name: s{i}\n"));
     assert!(error(&format!("sites:\n{many}")).contains("too many sites; the limit is 40000"));
     let list = repeat(1000, |i| format!("w{i},"));
@@ -292,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_that_cannot_be_used_takes_no_other_with_it(
+    fn an_invalid_entry_does_not_affect_others(
         before in prop::collection::btree_set("a[a-z]{0,5}", 0..5), after in prop::collection::btree_set("c[a-z]{0,5}", 0..5),
         broken in yaml_like(),
     ) {
@@ -317,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn any_likely_text_means_the_same_in_pieces(text in yaml_like(), sites in any::<bool>()) {
+    fn text_parses_the_same_in_pieces_as_in_one(text in yaml_like(), sites in any::<bool>()) {
         let text = if sites { format!("sites:\n- name: {text}") } else { text };
         let names = |entries: Entries| entries.sites().to_vec();
         let whole = read_whole(text.as_bytes(), &[]);

@@ -71,7 +71,7 @@ mod tests {
     use crate::files::watch::tests::present;
 
     #[test]
-    fn content_is_parsed_or_the_reason_why_not_is_told() {
+    fn content_is_parsed_or_the_error_is_reported() {
         let parse = |content: FileContent| {
             content.parse(Path::new("/f"), |bytes| match bytes {
                 b"" => Err(ParseError::whole("the file is empty", None)),

@@ -76,7 +76,7 @@ async fn a_file_is_followed_through_rewriting_renaming_and_deletion() {
 }
 
 #[tokio::test]
-async fn what_does_not_change_a_file_is_not_told() {
+async fn events_without_a_change_are_ignored() {
     let mut bench = Bench::new(&["f", "last"], |root| fs::write(root.join("f"), "one").unwrap());
     bench.write("sibling", "x");
     bench.write("f.new", "one");
@@ -182,7 +182,7 @@ async fn a_directory_may_be_removed_replaced_and_come_back() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_unreadable_and_not_missing() {
+async fn a_path_that_is_no_file_is_unreadable_rather_than_missing() {
     let mut bench = Bench::new(&["f"], |root| fs::create_dir(root.join("f")).unwrap());
     let FileContent::Unreadable(why) = &bench.first[0] else { panic!("{:?}", bench.first) };
     let expected = "it is not a regular file; check that it is the right file";
@@ -194,7 +194,7 @@ async fn what_is_no_file_is_unreadable_and_not_missing() {
 }
 
 #[tokio::test]
-async fn a_restless_file_is_told_of_now_and_then() {
+async fn a_file_that_changes_constantly_is_reported_now_and_then() {
     let mut bench = Bench::new(&["f"], |root| fs::write(root.join("f"), "").unwrap());
     let path = bench.at("f");
     let (end, mut ended) = tokio::sync::oneshot::channel::<()>();

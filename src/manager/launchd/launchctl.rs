@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_exit_status_says_what_it_can_mean() {
+    fn each_exit_status_is_interpreted() {
         for (status, says) in [
             (1, "not permitted"),
             (3, "not loaded"),

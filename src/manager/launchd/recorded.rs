@@ -38,7 +38,7 @@ fn agent(keys: &str) -> Agent {
 type Reading = (ActiveState, bool, Option<&'static str>, bool);
 
 #[test]
-fn every_recorded_job_is_read_as_what_it_was() {
+fn every_recorded_job_is_interpreted_correctly() {
     let up = (Active, false, None, false);
     let rows: [((&str, &str), &str, Reading, End); 21] = [
         (recorded!("15-keepalive-dictionary-running"), AFTER_ERRORS, up, End::Signal(15)),
@@ -112,7 +112,7 @@ fn an_argument_that_looks_like_the_job_makes_it_unknown() {
 }
 
 #[test]
-fn every_recorded_end_is_told_from_the_others() {
+fn every_recorded_end_is_distinguished() {
     for (line, end) in [
         ("last exit code = 0", End::Code(0)),
         ("last exit code = 1", End::Code(1)),
@@ -134,7 +134,7 @@ fn every_recorded_end_is_told_from_the_others() {
 }
 
 #[test]
-fn recorded_tables_are_read_and_what_is_not_asked_for_any_more_is_refused() {
+fn recorded_tables_are_read_and_outdated_responses_are_refused() {
     let (_, domain) = recorded!("15-domain");
     let services = tables::services(domain).unwrap();
     let running: Vec<&str> = services.iter().filter(|job| job.pid.is_some()).map(|job| job.label.as_str()).collect();

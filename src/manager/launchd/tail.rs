@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_is_the_ends_of_its_files_and_what_is_added() {
+    async fn a_log_is_the_end_of_its_files_and_new_lines() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let paths = vec![path("err"), path("out"), path("err"), directory.path().to_owned()];

@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_workers_take_gives_way_before_names_and_reasons() {
+    fn usage_columns_give_way_before_names_and_reasons() {
         let of = |room: u16, longest| Columns::of(usize::from(room), longest, true, true);
         let enough = of(WIDTH_WITH_USAGE, 100);
         assert_eq!((enough.name, enough.tries, enough.usage), (NAME_WIDTH, ATTEMPTS_WIDTH, USAGE_WIDTH));

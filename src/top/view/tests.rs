@@ -255,7 +255,7 @@ fn see(name: &str, model: &mut Model, columns: u16, rows: u16) {
 }
 
 #[test]
-fn all_is_well() {
+fn assert_served_and_bounded() {
     see("all_well_60x24", &mut model(well(), Vec::new()), 60, 24);
     see("all_well_120x30", &mut model(well(), Vec::new()), 120, 30);
     see("all_well_80x24", &mut model(well(), Vec::new()), 80, 24);
@@ -290,7 +290,7 @@ fn only_workers_in_some_states_are_seen() {
 }
 
 #[test]
-fn what_is_held_or_given_up_says_why() {
+fn held_and_given_up_workers_show_the_reason() {
     for (name, unit) in [("held", "lerd-horizon-blog"), ("given_up", "lerd-vite-shop"), ("stopped", "lerd-vite-docs")] {
         let mut model = trouble();
         model.selected = Some(UnitName::parse(unit).unwrap());
@@ -324,7 +324,7 @@ fn panes_open_instead_of_the_overview_or_beside_it() {
 }
 
 #[test]
-fn what_is_typed_and_chosen_is_seen() {
+fn input_and_selection_are_shown() {
     let mut model = trouble();
     press(&mut model, &"/queue".chars().map(KeyCode::Char).collect::<Vec<_>>());
     see("filter_is_typed", &mut model, 80, 24);
@@ -341,7 +341,7 @@ fn what_is_typed_and_chosen_is_seen() {
 }
 
 #[test]
-fn what_was_done_is_told() {
+fn results_of_actions_are_shown() {
     let mut model = trouble();
     model.tell(Tone::Busy, "Healing shop/queue", now());
     see("healing", &mut model, 80, 24);
@@ -350,7 +350,7 @@ fn what_was_done_is_told() {
 }
 
 #[test]
-fn a_daemon_that_does_not_answer_is_told() {
+fn an_unreachable_daemon_is_shown() {
     const WHY: &str =
         "no daemon answers at /run/user/1000/workerheal/api.sock; start it with `systemctl --user start workerheal`";
     let mut model = Model::new();
@@ -365,7 +365,7 @@ fn a_daemon_that_does_not_answer_is_told() {
 }
 
 #[test]
-fn what_holds_for_all_is_told() {
+fn global_conditions_are_shown() {
     let mut model = model(well(), Vec::new());
     let status = &mut model.snapshot.as_mut().unwrap().status;
     status.manager = ManagerStatus { scope: Scope::User, reachable: false, error: "connection refused".into() };

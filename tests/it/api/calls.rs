@@ -15,7 +15,7 @@ fn worker(list: &Value, unit: &str) -> Value {
 }
 
 #[test]
-fn every_worker_is_shown_with_what_it_waits_for() {
+fn every_worker_is_listed_with_its_reason() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let answer = get(&world, "/v1/workers");
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -87,7 +87,7 @@ fn a_worker_is_up_since_its_last_start() {
 }
 
 #[test]
-fn what_covered_workers_take_is_told_in_one_call() {
+fn usage_of_covered_workers_is_returned_by_one_call() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let answer = get(&world, &format!("/v1/usage?units={VITE},nginx,{QUEUE}.service,,a%20b,{VITE}"));
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -122,7 +122,7 @@ fn an_explanation_is_the_same_with_and_without_the_daemon() {
 }
 
 #[test]
-fn a_heal_is_told_step_by_step_and_done_by_the_daemon() {
+fn a_heal_is_streamed_step_by_step_and_performed_by_the_daemon() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     std::fs::remove_file(world.home().join("broken")).expect("it is there");
     let plan = post(&world, "/v1/heal", &json!({"dry_run": true})).json();
@@ -207,7 +207,7 @@ fn a_pause_holds_until_it_ends_or_is_resumed_and_survives_a_restart() {
 }
 
 #[test]
-fn only_covered_workers_are_touched_by_whatever_name() {
+fn units_that_are_not_covered_are_refused_by_every_call() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     // Units of others, that are down and could be started.
@@ -277,7 +277,7 @@ fn only_covered_workers_are_touched_by_whatever_name() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_with_a_sentence() {
+fn invalid_requests_are_refused_with_a_sentence() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();

@@ -103,7 +103,7 @@ fn events_are_shown_and_followed() {
 }
 
 #[test]
-fn a_heal_goes_through_the_daemon_and_through_none_alike() {
+fn a_heal_gives_the_same_result_with_and_without_a_daemon() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 5m}}\n");
     world.worker(QUEUE, LIVES_UNLESS_BROKEN);

@@ -26,7 +26,7 @@ fn events_come_as_they_happen_and_are_those_of_the_journal() {
 }
 
 #[test]
-fn a_follower_goes_on_after_the_last_event_it_has_seen() {
+fn a_follower_continues_after_the_last_event_it_has_seen() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     let first = crash_and_heal(&world, &follower);
@@ -46,7 +46,7 @@ fn a_follower_goes_on_after_the_last_event_it_has_seen() {
 }
 
 #[test]
-fn an_id_of_an_earlier_daemon_brings_everything_that_is_known_once() {
+fn an_event_id_of_an_earlier_daemon_returns_all_known_events_once() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     let id = crash_and_heal(&world, &follower);
@@ -64,7 +64,7 @@ fn an_id_of_an_earlier_daemon_brings_everything_that_is_known_once() {
 }
 
 #[test]
-fn the_past_is_bounded_as_asked() {
+fn past_events_are_limited_as_requested() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     crash_and_heal(&world, &follower);

@@ -30,7 +30,7 @@ pub fn check(browser: &mut Browser, what: &str) {
 }
 
 #[test]
-fn everybody_can_use_it_in_light_and_dark_and_on_a_phone() {
+fn the_page_is_accessible_in_light_and_dark_and_on_a_phone() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);

@@ -7,7 +7,7 @@ use crate::dashboard::page::Page;
 use crate::dashboard::{break_down, repair, world};
 
 #[test]
-fn a_failure_is_seen_and_healed_without_a_reload() {
+fn a_failure_appears_and_is_healed_without_a_reload() {
     let world = world();
     // What is being healed is to be seen, however busy the machine is.
     world.config("refresh: 100ms\nheal: {stable_after: 2s, give_up_after: 3, backoff: {initial: 50ms}}\n");

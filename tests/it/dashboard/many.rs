@@ -57,7 +57,7 @@ fn many_workers_are_lines_that_can_be_searched() {
 }
 
 #[test]
-fn where_nothing_fails_a_site_begins_collapsed_and_what_fails_is_shown() {
+fn sites_begin_collapsed_and_failures_are_shown() {
     let (world, _page, mut browser) = many();
     assert_eq!(browser.run(CARDS), 0);
     break_down(&world);

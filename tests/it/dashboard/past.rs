@@ -92,7 +92,7 @@ fn the_figures_are_those_of_the_last_24_hours() {
 }
 
 #[test]
-fn a_bar_shows_when_a_worker_was_down_and_nothing_that_is_not_known() {
+fn a_bar_shows_downtime_and_marks_unknown_times() {
     let world = World::new();
     let mut functions = Functions::load(&world);
     // It is ten minutes past twelve: the last mark is under way, and the first one began 23 h 40 min ago.
@@ -147,7 +147,7 @@ fn a_bar_shows_when_a_worker_was_down_and_nothing_that_is_not_known() {
 }
 
 #[test]
-fn the_strip_on_top_tells_what_failed_what_came_back_and_what_is_left_to_you() {
+fn the_figures_count_failures_recoveries_and_open_problems() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);

@@ -25,7 +25,7 @@ fn ask(page: &Page, request: &str, headers: &[&str], body: &str) -> (u16, String
 }
 
 #[test]
-fn only_the_page_with_its_token_is_answered_and_nothing_else_heals() {
+fn requests_without_the_token_or_from_other_pages_are_refused() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);
@@ -105,7 +105,7 @@ fn follow(page: &Page, header: &str, word: &str) -> Vec<String> {
 }
 
 #[test]
-fn events_go_on_after_the_last_one_that_was_seen() {
+fn events_continue_after_the_last_seen_one() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);
@@ -118,7 +118,7 @@ fn events_go_on_after_the_last_one_that_was_seen() {
 }
 
 #[test]
-fn what_workers_and_files_say_is_text_and_nothing_else() {
+fn text_of_workers_and_files_is_not_interpreted_as_html() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 5s, give_up_after: 1}\n");
     let evil = "<img src=x onerror=window.evil=1><script>window.evil=1</script>";
@@ -148,7 +148,7 @@ fn what_workers_and_files_say_is_text_and_nothing_else() {
 }
 
 #[test]
-fn it_listens_on_this_machine_only_and_says_what_it_lacks() {
+fn the_dashboard_listens_on_loopback_only_and_explains_errors() {
     let world = World::new();
     for address in ["0.0.0.0:9478", "192.0.2.1:80", "[::]:0"] {
         let ran = world.run(&["dashboard", "--no-open", "--listen", address]);
@@ -163,7 +163,7 @@ fn it_listens_on_this_machine_only_and_says_what_it_lacks() {
 }
 
 #[test]
-fn a_browser_is_opened_with_an_address_that_is_good_for_once() {
+fn the_browser_is_opened_with_a_single_use_address() {
     let world = World::new();
     // Whatever would open a browser here notes what it was asked to open.
     world.write_file("bin/xdg-open", "#!/bin/sh\necho \"$1\" >~/opened.new; mv ~/opened.new ~/opened\n");
@@ -188,7 +188,7 @@ fn a_browser_is_opened_with_an_address_that_is_good_for_once() {
 }
 
 #[test]
-fn who_says_nothing_or_reads_nothing_holds_nobody_up() {
+fn silent_clients_and_slow_readers_block_no_other() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);

@@ -60,7 +60,7 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
 }
 
 #[test]
-fn a_rejected_configuration_is_told_until_it_is_good_again() {
+fn a_rejected_configuration_is_shown_until_it_is_valid_again() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -74,7 +74,7 @@ fn a_rejected_configuration_is_told_until_it_is_good_again() {
 }
 
 #[test]
-fn a_worker_is_stopped_after_a_question_and_stays_so() {
+fn a_worker_is_stopped_after_confirmation_and_stays_stopped() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -95,7 +95,7 @@ fn a_worker_is_stopped_after_a_question_and_stays_so() {
 }
 
 #[test]
-fn a_card_tells_how_long_the_last_failure_took_and_no_line_of_an_error_is_cut_through() {
+fn a_card_shows_the_last_downtime_and_whole_lines_of_the_error() {
     let world = world();
     let long = "word ".repeat(60);
     let says = format!("test ! -e %h/loud && exec sleep infinity; echo {long} >&2; sleep 0.2; exit 1");
@@ -117,7 +117,7 @@ fn a_card_tells_how_long_the_last_failure_took_and_no_line_of_an_error_is_cut_th
 }
 
 #[test]
-fn it_can_be_asked_why() {
+fn an_explanation_can_be_opened() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -165,7 +165,7 @@ fn the_log_of_a_worker_is_followed_until_its_dialog_is_closed() {
 }
 
 #[test]
-fn the_keyboard_is_enough() {
+fn the_page_can_be_used_with_the_keyboard_alone() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -209,7 +209,7 @@ fn the_keyboard_is_enough() {
 }
 
 #[test]
-fn the_daemon_may_go_and_come_back() {
+fn the_page_reconnects_to_a_restarted_daemon() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -233,7 +233,7 @@ fn the_daemon_may_go_and_come_back() {
 }
 
 #[test]
-fn where_nothing_is_watched_the_page_says_how_to_begin_and_shows_what_is_added() {
+fn an_empty_page_says_how_to_begin_and_shows_added_workers() {
     let world = World::new();
     world.registry("sites: []\n");
     world.start_daemon();
@@ -271,7 +271,7 @@ fn a_page_without_a_daemon_waits_for_one() {
 }
 
 #[test]
-fn a_reload_a_second_tab_and_a_later_run_go_on() {
+fn a_reload_a_second_tab_and_a_later_run_work() {
     let world = world();
     world.start_daemon();
     let (page, mut browser) = shown(&world);

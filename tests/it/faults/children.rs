@@ -7,7 +7,7 @@ use crate::faults::QUEUE;
 use crate::faults::shell;
 
 #[test]
-fn the_command_of_on_event_does_not_inherit_what_is_between_the_daemon_and_its_manager() {
+fn the_on_event_command_does_not_inherit_the_daemons_manager_variables() {
     let world = World::new();
     let told = world.path("told");
     world.config(&format!(

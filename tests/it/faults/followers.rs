@@ -11,7 +11,7 @@ use crate::faults::{QUEUE, shell};
 const PLACES: usize = 512;
 
 #[test]
-fn followers_that_never_read_make_room_for_others() {
+fn followers_that_never_read_are_disconnected_in_favour_of_others() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -34,7 +34,7 @@ fn followers_that_never_read_make_room_for_others() {
 }
 
 #[test]
-fn who_finds_no_place_is_told_so() {
+fn requests_beyond_the_limit_are_refused_as_busy() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();
@@ -61,7 +61,7 @@ fn who_finds_no_place_is_told_so() {
 }
 
 #[test]
-fn a_command_that_follows_ends_when_its_reader_does() {
+fn a_following_command_ends_when_its_pipe_is_closed() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();

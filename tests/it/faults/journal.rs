@@ -8,7 +8,7 @@ use crate::faults::{
 };
 
 #[test]
-fn a_journal_that_stands_still_stops_no_healing_and_loses_no_event() {
+fn a_blocked_journal_stops_no_healing_and_loses_no_event() {
     let world = World::new();
     let (mut events, before) = start_steady_daemon(&world);
 
@@ -33,7 +33,7 @@ fn a_journal_that_stands_still_stops_no_healing_and_loses_no_event() {
 }
 
 #[test]
-fn standard_error_that_nobody_reads_stops_no_healing() {
+fn blocked_standard_error_stops_no_healing() {
     let world = World::new();
     short_watchdog(&world);
     world.config(STEADY);

@@ -189,19 +189,19 @@ fn while_healing(step: &str, beside: impl Fn(&World)) {
 }
 
 #[test]
-fn killed_while_it_heals_it_forgets_nobody_and_starts_nobody_twice() {
+fn a_daemon_killed_during_a_heal_forgets_no_worker_and_starts_none_twice() {
     while_healing("heal", |_| ());
 }
 
 #[test]
-fn killed_while_the_manager_reloads_it_forgets_nobody_and_starts_nobody_twice() {
+fn a_daemon_killed_during_a_reload_forgets_no_worker_and_starts_none_twice() {
     while_healing("reload", |world| {
         world.control(&["daemon-reload"]);
     });
 }
 
 #[test]
-fn killed_while_its_user_stops_a_worker_it_does_not_start_that_again() {
+fn a_daemon_killed_during_a_stop_does_not_start_the_worker_again() {
     let world = world();
     world.workers([OTHER]);
     world.worker(QUEUE, "ExecStartPre=sleep 0.4\nExecStart=sleep infinity");
@@ -235,7 +235,7 @@ fn killed_while_its_user_stops_a_worker_it_does_not_start_that_again() {
 }
 
 #[test]
-fn killed_while_healing_is_paused_and_resumed_it_keeps_what_it_has_confirmed() {
+fn a_daemon_killed_during_pause_and_resume_keeps_confirmed_changes() {
     let world = world();
     world.workers([QUEUE]);
     world.start_daemon();

@@ -37,7 +37,7 @@ impl Drop for Dead {
 }
 
 #[test]
-fn a_registry_on_a_mount_that_does_not_answer_stops_nothing_and_the_last_good_one_stays() {
+fn a_registry_on_a_hung_mount_blocks_nothing_and_the_last_good_one_is_kept() {
     let world = World::new();
     short_watchdog(&world);
     world.config(STEADY);
@@ -77,7 +77,7 @@ fn a_registry_on_a_mount_that_does_not_answer_stops_nothing_and_the_last_good_on
 }
 
 #[test]
-fn working_directories_on_a_mount_that_does_not_answer_hold_up_nobody_elses_healing() {
+fn working_directories_on_a_hung_mount_do_not_block_the_healing_of_others() {
     let world = World::new();
     short_watchdog(&world);
     world.config(&format!("{STEADY}probes: {{vite: {{url_file: hot}}}}\n"));

@@ -144,7 +144,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn under_faults_of_every_kind_it_accounts_for_each_failure_and_does_not_grow() {
+fn every_failure_under_faults_is_accounted_for_and_resources_do_not_grow() {
     let time = Duration::from_secs(number("WORKERHEAL_SOAK").unwrap_or(120));
     let seed = number("WORKERHEAL_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("WORKERHEAL_SEED={seed}");

@@ -16,7 +16,7 @@ fn fill(world: &World) {
 }
 
 #[test]
-fn a_pause_that_cannot_be_written_down_is_not_called_done_and_is_written_when_there_is_room() {
+fn a_pause_that_cannot_be_saved_is_reported_and_saved_later() {
     let world = World::new();
     world.workers([QUEUE, OTHER]);
     with_a_full_state_directory(&world);
@@ -43,7 +43,7 @@ fn a_pause_that_cannot_be_written_down_is_not_called_done_and_is_written_when_th
 }
 
 #[test]
-fn what_was_confirmed_survives_a_kill_at_once() {
+fn confirmed_changes_survive_an_immediate_kill() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 4, backoff: {initial: 20ms, max: 20ms}}\n");
     world.workers([QUEUE, OTHER]);
@@ -73,7 +73,7 @@ fn what_was_confirmed_survives_a_kill_at_once() {
 }
 
 #[test]
-fn a_state_file_that_cannot_be_read_is_kept_and_nothing_is_healed_until_it_can_be() {
+fn an_unreadable_state_file_is_kept_and_healing_waits() {
     let world = World::new();
     world.workers([QUEUE, OTHER]);
     let state = r#"{"format": "workerheal-state", "version": 1, "pauses": [{"target": {"site": "myapp"}}]}"#;

@@ -20,7 +20,7 @@ fn assert_harmless(what: &str, text: &str) {
 const EVIL: &str = "a\u{1b}]0;owned\u{7}b\u{1b}[2Jc\u{9b}31md\u{202e}e\u{200b}f\u{2028}g";
 
 #[test]
-fn what_others_wrote_is_shown_without_what_it_would_do() {
+fn terminal_sequences_in_text_from_outside_are_removed() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 1, backoff: {initial: 50ms}}\n");
     world.workers([OTHER]);

@@ -7,7 +7,7 @@ use crate::mcp::assistant::{Assistant, MODES};
 use crate::mcp::{QUEUE, VITE};
 
 #[test]
-fn each_worker_can_be_read_about_with_a_daemon_or_without() {
+fn each_worker_is_a_resource_with_and_without_a_daemon() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {backoff: {initial: 5m}}\nalso_watch: [\"celery@*.service\"]\n");
     world.worker(QUEUE, "ExecStart=sh -c 'echo out of memory; exit 3'");
@@ -49,7 +49,7 @@ fn each_worker_can_be_read_about_with_a_daemon_or_without() {
 }
 
 #[test]
-fn what_is_wrong_can_be_asked_without_typing() {
+fn a_prompt_asks_for_unhealthy_workers() {
     let world = World::new();
     world.workers([VITE]);
     let mut assistant = Assistant::of(&world);

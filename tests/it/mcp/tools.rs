@@ -39,7 +39,7 @@ fn the_readme_says_how_it_is_started() {
 }
 
 #[test]
-fn health_is_what_detect_says() {
+fn workers_health_matches_detect() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     let mut assistant = Assistant::of(&world);
@@ -95,7 +95,7 @@ fn a_worker_is_explained_and_its_log_is_shown() {
 }
 
 #[test]
-fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
+fn invalid_calls_are_explained() {
     let world = World::new();
     world.workers([QUEUE, "lerd-vite-myapp"]);
     world.write_unit("private.service", "[Service]\nExecStart=sleep infinity\n");
@@ -138,7 +138,7 @@ fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
 }
 
 #[test]
-fn a_heal_says_what_it_left_alone_and_what_failed() {
+fn a_heal_reports_skipped_and_failed_workers() {
     let world = World::new();
     world.write_file("broken", "");
     world.write_worker(QUEUE, LIVES_UNLESS_BROKEN);

@@ -183,7 +183,7 @@ fn workers_that_are_bound_to_a_worker_come_back_after_that_is_healed() {
 
 /// While the container is stopped, its workers are shown as what they are, and wait for it.
 #[test]
-fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
+fn a_worker_whose_container_is_stopped_is_held_by_it() {
     let world = world();
     run(&world, FPM, "", LIVES);
     run(&world, "lerd-queue-myapp", IN_FPM, LIVES);
@@ -203,7 +203,7 @@ fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
 
 /// The same of a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
 #[test]
-fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is_up() {
+fn a_waiting_worker_whose_container_was_stopped_is_healed_once_that_is_up() {
     let world = world_with_waits_of("1s");
     run(&world, FPM, "", LIVES);
     world.write_file("broken", "");

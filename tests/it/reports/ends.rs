@@ -74,7 +74,7 @@ fn a_worker_whose_preparation_fails_stays_given_up_through_a_reload_and_a_restar
 /// A worker never says that it is ready, systemd ends each start when its time is up and tries again (systemd issue
 /// 11868).
 #[test]
-fn a_worker_that_never_is_ready_in_time_stays_given_up_through_a_reload_and_a_restart_of_the_daemon() {
+fn a_worker_that_never_becomes_ready_stays_given_up_through_a_reload_and_a_restart_of_the_daemon() {
     let world = world();
     let service = "Type=notify\nTimeoutStartSec=200ms\nExecStart=sleep infinity\nRestart=always";
     enable(&world, "app-s", "StartLimitBurst=2", service);
@@ -83,7 +83,7 @@ fn a_worker_that_never_is_ready_in_time_stays_given_up_through_a_reload_and_a_re
 
 /// A generator writes the unit's file anew at each reload, with the same text, as for quadlets (podman issue 23411).
 #[test]
-fn a_generated_unit_stays_given_up_until_its_text_is_another() {
+fn a_generated_unit_stays_given_up_until_its_text_changes() {
     let world = world();
     let text = "[Unit]\nDescription=Generated\n[Service]\nExecStart=";
     world.write_file("generated", &format!("{text}sh -c 'exit 3'\n"));
@@ -169,7 +169,7 @@ fn an_attempt_that_ends_with_a_status_that_forbids_restarts_is_the_last() {
 
 /// systemd restarts a worker by itself until its start limit, then refuses.
 #[test]
-fn a_start_limit_that_systemds_own_restarts_reach_is_noticed_like_any_failure() {
+fn a_start_limit_reached_by_systemds_restarts_is_noticed() {
     let world = World::new();
     world.config(&format!("also_watch: [\"app-*.service\"]\n{BY_SIGNALS}"));
     let mut events = world.start_daemon();
@@ -189,7 +189,7 @@ fn a_start_limit_that_systemds_own_restarts_reach_is_noticed_like_any_failure() 
 
 /// A setting of the unit is changed at run time, without a reload, after it was given up (OloEngineBase issue 1116).
 #[test]
-fn after_a_change_without_a_reload_what_is_said_and_what_is_done_about_a_given_up_worker_agree() {
+fn after_a_change_without_a_reload_explain_and_the_healer_agree() {
     let world = world();
     world.write_file("broken", "");
     enable(&world, "app-p", "", LIVES_UNLESS_BROKEN);
@@ -208,7 +208,7 @@ fn after_a_change_without_a_reload_what_is_said_and_what_is_done_about_a_given_u
 
 /// "Came back by itself" was told of a worker that lived for 25 ms (owntone issue 968).
 #[test]
-fn a_worker_that_its_user_starts_has_recovered_only_once_it_has_stayed_up() {
+fn a_manual_start_is_a_recovery_only_once_the_worker_has_stayed_up() {
     let world = World::with_a_waiting_worker("lerd-queue-myapp", "lerd-other-shop");
     let mut events = world.events();
     world.config(&SETTINGS.replace("initial: 250ms, max: 2s", "initial: 5m"));
@@ -314,7 +314,7 @@ fn a_worker_whose_assertion_fails_stays_failed_and_is_given_up() {
 
 /// A condition of the unit does not hold: a start does nothing, which is no success.
 #[test]
-fn a_worker_whose_condition_does_not_hold_is_never_told_as_healed_and_not_passed_over() {
+fn a_worker_with_an_unmet_condition_is_never_reported_as_healed() {
     let world = world();
     world.write_file("needed", "");
     run(&world, "app-p", "ConditionPathExists=%h/needed", LIVES);
@@ -352,7 +352,7 @@ fn a_resume_and_a_proven_uptime_each_end_a_give_up() {
 /// While systemd restarts a worker by itself, nothing is done beside it, and nothing is told as good before it has
 /// stayed up.
 #[test]
-fn a_worker_that_systemd_restarts_by_itself_is_left_to_it() {
+fn a_worker_that_systemd_restarts_is_left_to_it() {
     let world = world();
     run(&world, "app-s", "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=1");
     let mut events = world.start_daemon();

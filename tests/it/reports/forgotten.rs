@@ -14,7 +14,7 @@ use crate::reports::stage::{
 /// Scripts of packages restart what runs: a worker that is down is none of their business (snapd issue 11680, smfc issue
 /// 122).
 #[test]
-fn a_restart_of_what_runs_does_not_end_the_healing_of_a_worker_that_waits() {
+fn a_try_restart_does_not_end_the_healing_of_a_waiting_worker() {
     let world = world_with_waits_of("1s");
     let verbs = ["try-restart", "condrestart", "try-reload-or-restart"];
     let units = ["app-a", "app-b", "app-c"];
@@ -76,7 +76,7 @@ fn a_worker_that_a_reload_ends_is_shown_where_ends_are_not_healed() {
 /// A worker requires a oneshot that has done its work and is inactive since (afterburn issue 695, lokomotive issue
 /// 1371).
 #[test]
-fn a_worker_that_requires_a_finished_oneshot_is_healed_and_that_is_not_run_again() {
+fn healing_a_worker_does_not_rerun_a_finished_oneshot() {
     for by_hand in [false, true] {
         let world = world();
         world.write_unit("migrate.service", "[Service]\nType=oneshot\nExecStart=sh -c 'echo >>%h/runs'\n");
@@ -204,13 +204,13 @@ fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
 
 /// A person clears all failures while workers wait for their next attempt (systemd issue 10529).
 #[test]
-fn workers_that_wait_are_healed_on_after_all_failures_were_cleared() {
+fn waiting_workers_are_healed_after_all_failures_were_cleared() {
     are_healed_on_after(&["reset-failed"]);
 }
 
 /// The same of those that are named.
 #[test]
-fn workers_that_wait_are_healed_on_after_their_own_failures_were_cleared() {
+fn waiting_workers_are_healed_after_their_failures_were_cleared() {
     are_healed_on_after(&["reset-failed", "app-a", "app-b"]);
 }
 
@@ -242,7 +242,7 @@ fn are_healed_on_after(call: &[&str]) {
 
 /// The same of a worker that is not enabled: nothing says any more that it is meant to be up.
 #[test]
-fn a_worker_that_is_not_enabled_is_dismissed_with_an_event_when_its_failure_is_cleared() {
+fn clearing_the_failure_of_a_disabled_worker_ends_its_healing_with_an_event() {
     let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     write(&world, "app-a", "", LIVES_UNLESS_BROKEN);
@@ -302,7 +302,7 @@ fn wait_until_looked_for(world: &World, unit: &str) {
 /// A worker starts and fails while journald does not get to write, in a way of which only the journal knows whether
 /// a start was requested (systemd issue 16315).
 #[test]
-fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_goes_on() {
+fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_continues() {
     let world = world();
     world.write_file("broken", "");
     enable(&world, "app-f", "", &format!("{LIVES_UNLESS_BROKEN}\nExecStopPost=sleep 0.1"));

@@ -24,7 +24,7 @@ fn world_with_a_store() -> World {
 
 /// A person stops a unit that a worker wants, and the worker fails for it (systemd issue 39429).
 #[test]
-fn healing_a_worker_does_not_start_what_it_only_wants() {
+fn healing_a_worker_does_not_start_units_that_it_only_wants() {
     let world = world_with_a_store();
     let mut events = world.start_daemon();
     world.stop_unit("store.service");
@@ -39,7 +39,7 @@ fn healing_a_worker_does_not_start_what_it_only_wants() {
 
 /// The same for a heal by hand, without a daemon.
 #[test]
-fn healing_a_worker_by_hand_does_not_start_what_it_only_wants() {
+fn healing_a_worker_by_hand_does_not_start_units_that_it_only_wants() {
     let world = world_with_a_store();
     world.stop_unit("store.service");
     world.wait_for_state("app-b.service", "failed", SOON);
@@ -51,7 +51,7 @@ fn healing_a_worker_by_hand_does_not_start_what_it_only_wants() {
 
 /// The same if what it wants has failed: no heal of that was requested.
 #[test]
-fn healing_a_worker_does_not_start_what_it_only_wants_and_what_has_failed() {
+fn healing_a_worker_does_not_start_a_failed_unit_that_it_only_wants() {
     let world = world_with_a_store();
     let mut events = world.start_daemon();
     world.crash_for_good(["store"]);
@@ -121,19 +121,19 @@ fn maintenance_stays_up(worker: &str, maintenance: &str) {
 /// A person starts maintenance while a worker that conflicts with it waits for its next attempt (systemdlint issue 6,
 /// systemd issue 21195).
 #[test]
-fn a_worker_is_held_by_the_unit_that_it_conflicts_with_and_does_not_push_it_out() {
+fn a_worker_is_held_by_a_unit_that_it_conflicts_with() {
     maintenance_stays_up("Conflicts=maint.service", "");
 }
 
 /// The same where the other unit says it.
 #[test]
-fn a_worker_is_held_by_a_unit_that_conflicts_with_it_and_does_not_push_it_out() {
+fn a_worker_is_held_by_a_unit_that_conflicts_with_it() {
     maintenance_stays_up("", "Conflicts=app-c.service");
 }
 
 /// Maintenance is started in the moment in which the worker dies: our look may come before it, and our start after it.
 #[test]
-fn maintenance_that_is_started_as_the_worker_dies_is_not_pushed_out() {
+fn a_conflicting_unit_that_starts_as_the_worker_dies_is_not_stopped() {
     let world = world();
     run(&world, "app-c", "Conflicts=maint.service\nStartLimitIntervalSec=0", LIVES);
     world.write_unit("maint.service", &format!("[Service]\n{LIVES}\n"));
@@ -155,7 +155,7 @@ fn maintenance_that_is_started_as_the_worker_dies_is_not_pushed_out() {
 /// A worker that is up and is pushed out by maintenance comes back when that is over, or stays down; but it does not
 /// push maintenance out.
 #[test]
-fn a_worker_that_was_pushed_out_by_the_unit_that_it_conflicts_with_does_not_push_back() {
+fn a_worker_stopped_by_a_conflicting_unit_does_not_stop_that() {
     let world = world();
     run(&world, "app-c", "Conflicts=maint.service", LIVES);
     world.write_unit("maint.service", &format!("[Service]\n{LIVES}\n"));
@@ -180,7 +180,7 @@ fn start_a_job(world: &World) {
 /// A job that systemd-run started is killed; only as long as it is loaded it can be started again (cockpit issue 15802,
 /// bootupd issue 707).
 #[test]
-fn a_job_without_a_file_is_started_again_and_not_lost() {
+fn a_transient_unit_is_started_again_and_not_lost() {
     let world = world();
     let mut events = world.start_daemon();
     start_a_job(&world);
@@ -192,7 +192,7 @@ fn a_job_without_a_file_is_started_again_and_not_lost() {
 
 /// The same by hand, without a daemon.
 #[test]
-fn a_job_without_a_file_is_started_again_by_hand_and_not_lost() {
+fn a_transient_unit_is_started_again_by_hand_and_not_lost() {
     let world = world();
     start_a_job(&world);
     world.crash_for_good(["app-job"]);
@@ -204,7 +204,7 @@ fn a_job_without_a_file_is_started_again_by_hand_and_not_lost() {
 
 /// The same of one that systemd starts no more often: clearing that would unload it.
 #[test]
-fn a_job_without_a_file_that_has_reached_its_start_limit_is_not_lost() {
+fn a_transient_unit_at_its_start_limit_is_not_lost() {
     let world = world();
     let mut events = world.start_daemon();
     let job = ["--user", "--quiet", "--unit=app-job", "-p", "StartLimitBurst=1", "-p", "StartLimitIntervalSec=1h"];
@@ -246,7 +246,7 @@ fn a_worker_whose_file_was_deleted_while_it_ran_is_started_again_and_not_lost() 
 
 /// The same of a job that can no longer be healed.
 #[test]
-fn a_job_without_a_file_that_fails_for_good_is_given_up_and_still_there() {
+fn a_transient_unit_that_keeps_failing_is_given_up_and_not_lost() {
     let world = world();
     let mut events = world.start_daemon();
     start_a_job(&world);
@@ -302,7 +302,7 @@ fn a_worker_whose_start_by_hand_is_refused_stays_failed() {
 
 /// A oneshot that a timer starts at night fails; each run sends a bill (systemd issues 5440 and 28203).
 #[test]
-fn a_failed_oneshot_with_a_timer_or_a_path_is_shown_and_left_to_it() {
+fn a_failed_oneshot_with_a_timer_or_path_is_shown_and_left_to_that() {
     let world = world();
     let service = "Type=oneshot\nExecStart=sh -c 'echo >>%h/%N.runs; test ! -e %h/broken'";
     for unit in ["app-bill", "app-import"] {

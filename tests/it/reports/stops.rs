@@ -13,7 +13,7 @@ use crate::reports::stage::{
 /// Ten workers end with an error when their server goes; a person stops it and them in one call, so that their stop
 /// jobs end while the failures are looked into.
 #[test]
-fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
+fn workers_that_fail_while_all_are_being_stopped_stay_down() {
     let world = world();
     // The workers read what the server writes: all of them see at once that it has gone.
     let fifo = world.path("fifo");
@@ -56,7 +56,7 @@ fn start_a_slow_stage(world: &World) {
 /// Lets the one die while the slow unit is being stopped, and sees that no event comes of it, nor of the wait of the
 /// other; what that one was told by then.
 #[track_caller]
-fn nothing_is_concluded_while_it_is_slow(world: &World) -> Vec<String> {
+fn assert_no_events_while_it_is_slow(world: &World) -> Vec<String> {
     world.wait_for_state("slow.service", "deactivating", SOON);
     let told = phases(world, "app-waits");
     world.write_file("app-dies.fail", "");
@@ -71,7 +71,7 @@ fn nothing_is_concluded_while_it_is_slow(world: &World) -> Vec<String> {
 /// The user's manager goes down while a worker waits for its next attempt and another one dies; the daemon is not one
 /// of its units, so that it is there to see it.
 #[test]
-fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
+fn no_decision_is_made_while_the_manager_shuts_down() {
     let world = world_with_waits_of("1s");
     start_a_slow_stage(&world);
     let log = File::create(world.home().join("log")).unwrap();
@@ -82,7 +82,7 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
     try_to_start(&world, "app-waits");
     wait_for_phase(&world, "app-waits", "waiting");
     world.control(&["--no-block", "--job-mode=replace-irreversibly", "start", "exit.target"]);
-    let told = nothing_is_concluded_while_it_is_slow(&world);
+    let told = assert_no_events_while_it_is_slow(&world);
 
     // Nor when it has gone.
     world.write_file("go", "");
@@ -97,7 +97,7 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
 
 /// The manager isolates a target, in which the daemon is, but no worker.
 #[test]
-fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
+fn no_decision_is_made_while_a_target_is_isolated() {
     let world = world_with_waits_of("1s");
     world.write_unit("only.target", "[Unit]\nAllowIsolate=yes\nWants=workerheal.service dbus.service\n");
     start_a_slow_stage(&world);
@@ -105,7 +105,7 @@ fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
     try_to_start(&world, "app-waits");
     events.wait("scheduled", "app-waits");
     world.control(&["--no-block", "isolate", "only.target"]);
-    nothing_is_concluded_while_it_is_slow(&world);
+    assert_no_events_while_it_is_slow(&world);
     assert_eq!(world.show("app-dies.service", "ActiveState"), "failed");
 }
 
@@ -183,7 +183,7 @@ fn workers_that_are_stopped_with_their_groups_stay_down() {
 
 /// A person stops a worker while our start of it is under way: it is down in the end, and the stop was not cancelled.
 #[test]
-fn a_stop_in_the_moment_of_our_start_is_obeyed() {
+fn a_stop_during_our_start_is_obeyed() {
     let world = world();
     world.config(&SETTINGS.replace("refresh: 200ms", "refresh: 1h"));
     let units: Vec<String> = (0..8).map(|n| format!("app-s{n}")).collect();

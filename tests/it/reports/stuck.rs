@@ -8,7 +8,7 @@ use crate::reports::stage::{
 
 /// The worker is never ready, and neither its unit nor anything else limits the time of its start.
 #[test]
-fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_stuck() {
+fn a_hanging_attempt_times_out_and_the_worker_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     enable(&world, "app-n", "", HANGS);
     world.control(&["start", "--no-block", "app-n"]);
@@ -29,7 +29,7 @@ fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_s
 
 /// The same of another client's start, which ends after all.
 #[test]
-fn a_start_by_somebody_else_that_hangs_is_told_as_stuck_until_the_worker_is_up() {
+fn a_hanging_start_of_another_client_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     let service = "Type=notify\nNotifyAccess=all\nTimeoutStartSec=infinity\n\
         ExecStart=sh -c 'until test -e %h/go; do sleep 0.05; done; systemd-notify --ready; exec sleep infinity'";
@@ -49,7 +49,7 @@ fn a_start_by_somebody_else_that_hangs_is_told_as_stuck_until_the_worker_is_up()
 /// The main process is killed, but a process that it left behind ignores SIGTERM, and the unit waits for that one for
 /// ever (video2commons issue 426, podman issue 26640).
 #[test]
-fn a_worker_whose_stop_never_ends_is_told_as_stuck() {
+fn a_worker_whose_stop_never_ends_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     let service = "TimeoutStopSec=infinity\n\
         ExecStart=sh -c '(trap \"\" TERM; touch %h/deaf; exec sleep infinity) & exec sleep infinity'";
@@ -87,7 +87,7 @@ fn a_slow_start_within_the_units_own_time_limit_is_not_stuck() {
 
 /// The unit limits the time of its job to less than its start takes (systemd issue 11521).
 #[test]
-fn a_start_whose_job_runs_out_of_time_is_told_and_so_is_that_it_came_up_after_all() {
+fn a_job_timeout_and_a_late_recovery_are_reported() {
     let world = world();
     run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
     write(&world, "app-j", "JobTimeoutSec=300ms", "ExecStartPre=sleep 1\nExecStart=sleep infinity");
@@ -103,7 +103,7 @@ fn a_start_whose_job_runs_out_of_time_is_told_and_so_is_that_it_came_up_after_al
 
 /// The same of a start that never ends.
 #[test]
-fn a_start_whose_job_runs_out_of_time_and_that_never_ends_is_told_as_stuck() {
+fn a_job_timeout_of_an_endless_start_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
     write(&world, "app-j", "JobTimeoutSec=300ms", &format!("{HANGS}\n"));

@@ -125,7 +125,7 @@ fn the_manager_survives_reexecution_and_the_loss_of_its_bus() {
 }
 
 #[test]
-fn what_waits_in_vain_says_what_for_and_shows_the_state() {
+fn a_wait_that_times_out_names_its_condition_and_shows_the_state() {
     let sandbox = start();
     sandbox.write_unit("worker.service", WORKER);
     sandbox.start_unit("worker.service");

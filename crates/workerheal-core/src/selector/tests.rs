@@ -58,7 +58,7 @@ fn an_ignored_site_keeps_its_units_from_being_taken_for_those_of_another() {
 }
 
 #[test]
-fn worktrees_are_told_apart_by_their_directory() {
+fn worktrees_are_distinguished_by_their_directory() {
     let sites = ["shop", "feature"];
     assert_eq!(resolved(&sites, "lerd-queue-shop-feature"), "?");
     for (directory, who) in [

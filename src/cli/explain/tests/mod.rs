@@ -202,7 +202,7 @@ fn heal_by_hand_is_suggested_only_where_it_helps() {
 }
 
 #[test]
-fn what_decides_is_red_and_evidence_is_faint() {
+fn the_deciding_line_is_red_and_evidence_is_faint() {
     let sample = samples().into_iter().find(|sample| sample.name == "site_paused").unwrap();
     let painted = sample.with_case(|case| text(&case.explain(&sample.references()), None, Style { colored: true }));
     assert!(painted.starts_with("\u{1b}[31mmyapp/queue is not healed"), "{painted}");

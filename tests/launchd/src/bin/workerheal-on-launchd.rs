@@ -67,14 +67,12 @@ fn main() -> anyhow::Result<()> {
             "explain" => {
                 let client = Standalone::new(manager, changes, setup.context.clone());
                 let detector = client.detector();
-                for (unit, worker) in client.workers().await? {
+                for (unit, _) in client.workers().await? {
                     if !arguments.as_slice().contains(&unit.to_string()) {
                         continue;
                     }
-                    let files = (&setup.paths, &*setup.context.registry);
-                    let clock = Timestamp::default();
-                    let references =
-                        references_for(files, (&detector.manager, setup.scope), (&unit, &worker), clock).await;
+                    let manager = (&detector.manager, setup.scope);
+                    let references = references_for(&setup.paths, manager, &unit, Timestamp::default()).await;
                     let explanation = detector.explain(&unit, &references).await?.context("it is no worker")?;
                     print!("{}", text(&explanation, None, Style::default()));
                 }

@@ -112,7 +112,7 @@ fn an_agent_that_launchd_cannot_spawn_after_an_upgrade_is_loaded_anew() {
 }
 
 #[test]
-fn what_is_disabled_is_enabled_by_its_installation() {
+fn installation_enables_a_disabled_agent() {
     let stage = OnLaunchd::new();
     stage.launchd.control(&["disable", &format!("{}/{LABEL}", stage.launchd.domain())]);
     let said = run(&stage, "install");

@@ -101,7 +101,7 @@ fn a_worker_whose_directory_is_gone_is_orphaned_whatever_launchd_does_with_it() 
 }
 
 #[test]
-fn a_worker_of_a_worktree_is_told_by_the_directory_in_its_script() {
+fn a_worktree_is_recognized_by_the_directory_in_the_script() {
     let stage = OnLaunchd::new();
     stage.touch("Sites/myapp/file");
     stage.touch("trees/myapp/login/file");
@@ -121,7 +121,7 @@ fn a_worker_of_a_worktree_is_told_by_the_directory_in_its_script() {
 }
 
 #[test]
-fn what_podman_runs_is_left_to_podman() {
+fn podman_containers_are_left_to_podman() {
     let stage = OnLaunchd::new();
     stage.workers(&[OTHER]);
     write(&stage, QUEUE, "/srv/myapp", Mode::Container);

@@ -128,7 +128,7 @@ fn a_worker_that_cannot_be_brought_back_is_not_forgotten() {
 }
 
 #[test]
-fn a_daemon_that_is_told_to_end_brings_back_what_it_has_taken_out() {
+fn a_daemon_that_ends_loads_the_jobs_that_it_has_unloaded() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.drains = Duration::from_millis(400));
     stage.workers(&[QUEUE]);
@@ -142,7 +142,7 @@ fn a_daemon_that_is_told_to_end_brings_back_what_it_has_taken_out() {
 }
 
 #[test]
-fn what_a_daemon_had_taken_out_when_it_was_killed_is_brought_back_by_the_next() {
+fn jobs_that_a_killed_daemon_had_unloaded_are_loaded_by_the_next() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.drains = Duration::from_secs(1));
     stage.workers(&[QUEUE, OTHER]);
@@ -164,7 +164,7 @@ fn what_a_daemon_had_taken_out_when_it_was_killed_is_brought_back_by_the_next() 
 }
 
 #[test]
-fn what_does_not_start_when_it_is_loaded_is_kicked_however_long_that_blocks() {
+fn a_job_that_does_not_start_when_loaded_is_kicked_even_if_that_blocks() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.kickstart_blocks = true);
     let spec = workerheal_launchd::Spec { run_at_load: false, ..stage.spec(QUEUE, Kind::Lives) };
@@ -216,7 +216,7 @@ fn a_removed_plist_and_a_sigterm_are_stops() {
 }
 
 #[test]
-fn what_died_by_a_signal_has_no_exit_code_and_is_healed() {
+fn a_job_killed_by_a_signal_is_healed() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
@@ -225,7 +225,7 @@ fn what_died_by_a_signal_has_no_exit_code_and_is_healed() {
 }
 
 #[test]
-fn what_launchd_could_not_spawn_is_tried_again() {
+fn a_job_that_launchd_could_not_spawn_is_retried() {
     let stage = OnLaunchd::new();
     stage.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms}, give_up_after: 0}\n");
     let mut spec = stage.spec(QUEUE, Kind::Lives);
@@ -242,7 +242,7 @@ fn what_launchd_could_not_spawn_is_tried_again() {
 }
 
 #[test]
-fn what_cannot_be_read_is_never_acted_on() {
+fn unreadable_output_leads_to_no_action() {
     let decoys = [
         "",
         "Could not find service\n",

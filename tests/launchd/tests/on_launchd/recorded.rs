@@ -28,7 +28,7 @@ fn calls(stage: &OnLaunchd, verb: &str) -> usize {
 }
 
 #[test]
-fn what_launchd_keeps_alive_and_does_not_start_again_is_kicked() {
+fn a_keep_alive_job_that_launchd_does_not_restart_is_kicked() {
     for signal in ["SIGKILL", "SIGTERM"] {
         let stage = OnLaunchd::new();
         kept_alive(&stage, Kind::Lives, KeepAlive::Always(true));
@@ -43,7 +43,7 @@ fn what_launchd_keeps_alive_and_does_not_start_again_is_kicked() {
 }
 
 #[test]
-fn what_is_kept_alive_and_ended_without_error_is_ill_all_the_same() {
+fn a_keep_alive_job_that_ended_cleanly_is_unhealthy() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.pends_respawns = Some("semaphore"));
     let mut spec = Spec { keep_alive: Some(KeepAlive::Always(true)), ..stage.spec(QUEUE, Kind::Lives) };
@@ -60,7 +60,7 @@ fn what_is_kept_alive_and_ended_without_error_is_ill_all_the_same() {
 }
 
 #[test]
-fn what_was_loaded_and_never_started_is_kicked() {
+fn a_loaded_job_that_never_started_is_kicked() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.pends_loads = Some("speculative"));
     stage.define(QUEUE, Kind::Lives);
@@ -83,7 +83,7 @@ fn a_start_that_launchd_puts_off_after_the_load_is_demanded() {
 }
 
 #[test]
-fn what_launchd_cannot_spawn_any_more_is_loaded_anew() {
+fn a_job_that_launchd_cannot_spawn_is_loaded_again() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.macos = 26);
     kept_alive(&stage, Kind::Lives, KeepAlive::Always(true));
@@ -98,7 +98,7 @@ fn what_launchd_cannot_spawn_any_more_is_loaded_anew() {
 }
 
 #[test]
-fn what_is_kept_alive_after_an_error_only_is_done_after_a_clean_end() {
+fn a_job_kept_alive_only_after_errors_is_done_after_a_clean_end() {
     let stage = OnLaunchd::new();
     stage.workers(&[OTHER]);
     stage.touch("broken");
@@ -114,7 +114,7 @@ fn what_is_kept_alive_after_an_error_only_is_done_after_a_clean_end() {
 }
 
 #[test]
-fn what_waits_for_a_file_is_left_to_launchd() {
+fn a_job_that_waits_for_a_file_is_left_to_launchd() {
     let stage = OnLaunchd::new();
     stage.workers(&[OTHER]);
     let path_state = [(stage.path("wanted").display().to_string(), true)].into();
@@ -168,7 +168,7 @@ fn without_a_session_at_the_screen_the_users_domain_is_used() {
 }
 
 #[test]
-fn a_plist_that_launchd_refuses_is_told_for_what_it_is() {
+fn a_plist_that_launchd_refuses_is_reported_as_such() {
     // Of a session at the screen only, and there is none any more.
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
@@ -190,7 +190,7 @@ fn a_plist_that_launchd_refuses_is_told_for_what_it_is() {
 }
 
 #[test]
-fn only_what_is_disabled_is_enabled() {
+fn only_disabled_jobs_are_enabled() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
@@ -207,7 +207,7 @@ fn only_what_is_disabled_is_enabled() {
 }
 
 #[test]
-fn what_its_user_disables_during_a_heal_is_not_enabled() {
+fn a_job_disabled_during_a_heal_is_not_enabled() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.drains = Duration::from_millis(600));
     stage.workers(&[QUEUE, OTHER]);

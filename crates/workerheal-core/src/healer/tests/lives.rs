@@ -51,7 +51,7 @@ proptest! {
     /// once than allowed, none without a look that allowed it, none under a pause or the stop
     /// marker, none in doubt, and events in an order that makes sense.
     #[test]
-    fn what_must_never_happen_does_not(life in prop::collection::vec(any_happening(), 1..120)) {
+    fn invariants_hold_for_random_facts(life in prop::collection::vec(any_happening(), 1..120)) {
         let mut harness = Harness::with(Policy {
             max_concurrent: 2,
             give_up_after: Some(4),
