@@ -1,4 +1,4 @@
-//! Units that the configuration covers by another name of theirs (`Alias=`), and names that are of no unit.
+//! Units that the configuration covers by an alias (`Alias=`), and names that match no unit.
 
 use crate::common::{QUICK, SOON, World, service_of};
 
@@ -6,7 +6,7 @@ const CELERY: &str = "app-celery";
 const UNIT: &str = "[Unit]\nStartLimitBurst=100\n[Service]\nExecStart=sleep infinity\n\
     [Install]\nAlias=celeryd.service\nWantedBy=default.target\n";
 
-/// A world whose configuration names `celeryd.service`, the other name of `app-celery.service`.
+/// A world whose configuration names `celeryd.service`, an alias of `app-celery.service`.
 fn world() -> World {
     let world = World::new();
     world.config(&format!("also_watch: [celeryd.service]\n{QUICK}"));
@@ -43,7 +43,7 @@ fn an_alias_added_while_the_daemon_runs_takes_effect() {
     let world = world();
     let mut events = world.start_daemon();
     world.control(&["start", CELERY]);
-    // That makes the link, and reloads the manager.
+    // This creates the link, and reloads the manager.
     world.enable(&service_of(CELERY));
     world.wait_until("it to be covered", SOON, || world.run(&["status", "--json"]).out.contains(CELERY).then_some(()));
     world.crash(CELERY);

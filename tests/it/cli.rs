@@ -1,4 +1,4 @@
-//! The command line: what it prints, how it ends, and what it leaves alone.
+//! The command line: output, exit statuses, and no side effects.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const VITE: &str = "lerd-vite-shop";
 const BROKEN: &str = "lerd-broken-shop";
 const RED: &str = "\u{1b}[31m";
 
-/// A queue of myapp that was killed after it said `boom`, and a broken worker of shop, of which nothing helps.
+/// A queue of myapp that was killed after it printed `boom`, and a worker of shop that cannot be healed.
 fn world_with_two_failed_workers() -> World {
     let world = World::new();
     world.worker(QUEUE, "ExecStart=sh -c 'echo fine; printf \"\\033[31mboom\\033[0m\\n\" >&2; exec sleep infinity'");
@@ -58,7 +58,7 @@ fn a_bus_that_starts_on_demand_is_waited_for() {
     world.workers([QUEUE]);
     let elsewhere = world.hide_private_socket();
     for _ in 0..3 {
-        // Its socket stays, and the first to connect starts it. The manager joins it a little later.
+        // Its socket stays, and the first connection starts it. The manager joins it a little later.
         world.control(&["stop", "dbus.service"]);
         let ran = Ran::of(world.command_line(&["detect"]).env("XDG_RUNTIME_DIR", elsewhere));
         assert_eq!(ran.status, 0, "{ran:?}");
@@ -89,7 +89,7 @@ fn many_failed_workers_are_found() {
 fn detect_reports_that_no_worker_is_unhealthy() {
     let world = World::new();
     world.workers([QUEUE, "lerd-nginx"]);
-    // What is down on purpose is well; what is none of ours does not count.
+    // A worker that is down on purpose counts as healthy; other units do not count.
     world.sites(&["{name: myapp}", "{name: shop, paused: true}"]);
     world.workers([VITE]);
     world.crash_for_good([VITE, "lerd-nginx"]);
@@ -115,7 +115,7 @@ fn the_last_error_is_one_short_clean_line() {
     let world = World::new();
     let long = "é".repeat(300);
     world.write_file("words", &format!("first\n\u{1b}[1;31m{long}\u{7}\n \n"));
-    // The shell itself says them: journald may be too late to ask a child that ends at once for its unit.
+    // The shell itself prints it: journald may be too late to ask a child that ends at once for its unit.
     world
         .worker(QUEUE, "ExecStart=sh -c 'while read -r line; do echo \"$$line\"; done <%h/words; exec sleep infinity'");
     world.wait_for_journal("its words", SOON, |entry| entry["MESSAGE"].as_str().is_some_and(|m| m.contains("éé")));
@@ -153,7 +153,7 @@ fn heal_proves_that_a_worker_stays_up() {
     let ran = world.run(&["heal", "myapp"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert!(begin.elapsed() >= Duration::from_secs(1), "proven after {:?}", begin.elapsed());
-    // With less to prove, a worker that dies later counts as healed.
+    // With a shorter proving time, a worker that dies later counts as healed.
     let ran = world.run(&["heal", "shop", "--prove", "50ms"]);
     assert_eq!(ran.status, 0, "{ran:?}");
 }
@@ -214,10 +214,10 @@ fn a_target_is_a_unit_a_site_and_worker_or_a_site() {
         world.control(&["start", VITE]);
     }
     world.crash_for_good([QUEUE, VITE]);
-    // Twice named is not twice healed.
+    // A worker that is named twice is healed once.
     let ran = world.run(&["heal", "shop/vite", "myapp", QUEUE, "--prove", "50ms"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 2 worker(s).")), "{ran:?}");
-    // A worker that is well is no mistake.
+    // Naming a healthy worker is no error.
     let ran = world.run(&["heal", "shop/vite"]);
     assert_eq!((ran.status, ran.out.as_str()), (0, "No unhealthy workers.\n"));
 }
@@ -234,7 +234,7 @@ fn units_that_are_not_covered_are_refused() {
     for target in
         ["bot", "bot.service", "lerd-nginx", "lerd-fp-myapp", "unknown/queue", "dbus.service", "../x", "", "myapp/"]
     {
-        // Together with one that is covered, too: all or nothing.
+        // Together with a covered one too: all or nothing.
         let ran = world.run(&["heal", QUEUE, target]);
         assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{target:?}: {ran:?}");
         assert!(ran.err.contains(&format!("no worker named {target:?}")), "{ran:?}");
@@ -262,7 +262,7 @@ fn a_stopped_worker_is_healed_by_name_but_a_paused_one_is_not() {
     assert_eq!(ran.out.lines().last(), Some("Healed 0 worker(s), 1 failed."));
     let ran = world.run(&["heal", VITE, "--json"]);
     assert_eq!(ran.json()["failed"][0]["error"], "the site shop is paused");
-    // Each batch tells of a worker first that it starts, then how that ended.
+    // For each worker, a batch reports its start, then its result.
     let ran = world.run(&["heal", VITE, "--events"]);
     let phases = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["phase"].clone());
     assert_eq!(phases.collect::<Vec<_>>(), ["starting", "failed", "done"]);

@@ -1,4 +1,4 @@
-//! Commands that show, stop and follow workers: what they print, and that it is so.
+//! Commands that show, stop and follow workers.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,7 +17,7 @@ fn printed(world: &World, args: &[&str], out: &str) {
     assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (0, out, ""), "{args:?}");
 }
 
-/// What `status` says of a worker; nothing if it is not listed.
+/// The line of `status` for a worker; `None` if it is not listed.
 fn row(world: &World, args: &[&str], worker: &str) -> Option<String> {
     let ran = world.run(&[&["status"], args].concat());
     ran.out.lines().find(|line| line.starts_with(worker)).map(str::to_owned)
@@ -28,7 +28,7 @@ fn a_worker_stopped_by_any_client_stays_stopped_until_it_is_started() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     world.workers([VITE]);
     world.wait_until("the newcomer", SOON, || row(&world, &[], "shop/vite"));
-    // Through the daemon: one that is up, and one that has failed.
+    // Through the daemon: a worker that is up, and one that has failed.
     printed(
         &world,
         &["stop", "myapp/queue"],
@@ -51,7 +51,7 @@ fn a_worker_stopped_by_any_client_stays_stopped_until_it_is_started() {
     let ran = world.run(&["heal", "myapp/queue", "--prove", "50ms"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 1 worker(s).")), "{ran:?}");
 
-    // Without a daemon: what had failed leaves no trace of its stop in the journal.
+    // Without a daemon: the stop of a failed worker leaves no trace in the journal.
     world.control(&["stop", DAEMON]);
     world.control(&["start", VITE]);
     world.crash_for_good([QUEUE]);
@@ -73,7 +73,7 @@ fn a_worker_stopped_by_any_client_stays_stopped_until_it_is_started() {
 #[test]
 fn logs_are_labelled_by_worker_and_followed() {
     let world = World::new();
-    // Once it has started, so that systemd's line about that comes before.
+    // After it has started, so that systemd's line about that comes before.
     let says_two = "until test -e %h/started; do sleep 0.02; done; echo two";
     world.worker(QUEUE, &format!("ExecStart=sh -c 'echo one; {says_two}; exec sleep infinity'"));
     world.worker(VITE, "ExecStart=sh -c 'echo built; exec sleep infinity'");
@@ -135,7 +135,7 @@ fn status_and_events_can_be_limited_to_some_workers() {
     events.wait("healed", QUEUE);
     let told = |args: &[&str]| world.run(&[&["events"], args].concat());
     world.wait_until("the event", SOON, || told(&["myapp/queue"]).out.contains("healed").then_some(()));
-    // People read SITE/WORKER, programs the unit.
+    // The text shows SITE/WORKER, JSON the unit.
     let queue = told(&["myapp/queue"]);
     assert!(queue.out.contains("  myapp/queue is up again"), "{queue:?}");
     assert!(!queue.out.contains(QUEUE) && !queue.out.contains("broken"), "{queue:?}");
@@ -165,7 +165,7 @@ fn a_heal_reports_the_downtime_by_the_managers_clock() {
     });
     let healed: serde_json::Value = serde_json::from_str(&healed).unwrap();
     let told = Duration::from_millis(healed["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{healed:#}")));
-    // It is asked when it was up a little after it is asked for how long.
+    // Its uptime is checked a little after its downtime is computed.
     assert!(told.abs_diff(down) < Duration::from_millis(100), "{told:?} {down:?}");
     let text = world.run(&["events"]).out;
     assert!(text.contains("myapp/queue is up again and has stayed up; it was down for "), "{text}");
@@ -334,7 +334,7 @@ fn without_a_daemon_commands_say_how_to_start_one() {
     }
 }
 
-/// What a real bash offers for a line that ends at the cursor.
+/// Completions of a real bash for a line that ends at the cursor.
 fn offered_by_bash(world: &World, line: &str) -> Vec<String> {
     let script = r#"
         PATH=$(dirname "$0"):$PATH
@@ -367,7 +367,7 @@ fn a_shell_completes_commands_sites_and_workers() {
         assert_eq!(offered("workerheal heal s"), ["shop", "shop/vite"]);
         assert_eq!(offered("workerheal explain myapp/"), ["myapp/queue"]);
         assert_eq!(offered("workerheal status --site m"), ["myapp"]);
-        // Bash has put what is in front of the `@` there already.
+        // Bash already has the text before the `@`.
         assert_eq!(offered("workerheal stop celery@"), ["mail"]);
     }
 }

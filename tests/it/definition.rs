@@ -1,5 +1,5 @@
-//! A worker that was given up is tried anew when what its unit's files say changes, and not when they are only
-//! written anew.
+//! A worker that was given up is tried again when the content of its unit's files changes, but not when they are only
+//! rewritten.
 
 use crate::common::{World, service_of};
 
@@ -19,7 +19,7 @@ fn only_changed_content_of_a_file_leads_to_a_new_attempt() {
     events.wait("gave-up", QUEUE);
     let told = world.told(QUEUE);
     for _ in 0..2 {
-        // As a generator does it at each reload: another inode, another time.
+        // As a generator does on each reload: another inode, another time.
         let path = format!(".config/systemd/user/{}", service_of(QUEUE));
         let content = std::fs::read(world.home().join(&path)).unwrap_or_default();
         world.replace(&path, &content);

@@ -9,11 +9,11 @@ const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
 const BROKEN: &str = "lerd-broken-myapp";
 
-/// What is said after an explanation where no daemon runs.
+/// The note after an explanation if no daemon runs.
 const NO_DAEMON: &str =
     "workerheal: no daemon is running, so nothing is healed automatically; see `workerheal doctor`\n";
 
-/// The lines with this sign.
+/// The lines with this mark.
 fn marked<'a>(ran: &'a Ran, sign: &str) -> Vec<&'a str> {
     assert!(ran.status == 0 && ["", NO_DAEMON].contains(&ran.err.as_str()), "{ran:?}");
     ran.out.lines().filter(|line| line.trim_start().starts_with(sign)).collect()
@@ -48,7 +48,7 @@ fn a_stop_is_known_from_the_journal_and_a_pause_from_its_line() {
 fn status_and_explain_give_one_reason_for_a_worker_that_is_down() {
     let world = World::new();
     let daemon = world.start_daemon();
-    // Enabled or not, started and stopped in one go, or never run.
+    // Enabled or not, started and stopped at once, or never run.
     let workers = ["lerd-a-myapp", "lerd-b-myapp", "lerd-c-myapp", "lerd-d-myapp"];
     for unit in workers {
         world.write_worker(unit, LIVES);
@@ -113,7 +113,7 @@ fn the_deciding_line_is_red_on_a_terminal() {
     assert!(drawn.contains("\u{1b}[32m✓\u{1b}[0m "), "{drawn:?}");
 }
 
-/// That the worker is explained by a text with this first line, and with all these words in the others.
+/// Asserts that an explanation has this first line, and all these words in the others.
 #[track_caller]
 fn says(world: &World, target: &str, summary: &str, words: &[&str]) {
     let ran = world.run(&["explain", target]);
@@ -180,7 +180,7 @@ fn each_kind_of_pause_is_explained_with_its_evidence() {
     );
     let state = r#"{"format": "workerheal-state", "version": 1, "pauses": [{"target": {"site": "myapp"}}]}"#;
     world.write_file(".local/state/workerheal/state.json", state);
-    // A pause by hand weighs more; that of the registry is a reason too.
+    // A pause by hand has priority; that of the registry is a further reason.
     says(
         &world,
         QUEUE,
@@ -193,7 +193,7 @@ fn each_kind_of_pause_is_explained_with_its_evidence() {
 fn a_mask_and_a_requirement_that_is_down_are_given_as_reasons() {
     let world = World::new();
     world.workers(["lerd-php85-fpm"]);
-    // In a place where it can be masked.
+    // In a directory where it can be masked.
     let unit = format!("[Service]\n{LIVES}\n[Install]\nWantedBy=default.target\n");
     world.write_file(".local/share/systemd/user/lerd-vite-shop.service", &unit);
     world.write_unit(&service_of(QUEUE), &format!("[Unit]\nRequires=lerd-php85-fpm.service\n{unit}"));

@@ -1,4 +1,4 @@
-//! How a fleet is watched: real daemons, a real Prometheus that scrapes them, a real Alertmanager.
+//! Monitoring of a fleet: real daemons, a real Prometheus that scrapes them, a real Alertmanager.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 const QUEUE: &str = "lerd-queue-myapp";
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/prometheus");
-/// Three programs scrape, evaluate and tell each other in turns.
+/// Long enough for three programs that scrape, evaluate and notify in turn.
 const LATER: Duration = Duration::from_secs(60);
 
-/// A program that ends with the test.
+/// A program that is killed at the end of the test.
 struct Program(Child);
 
 impl Program {
@@ -45,7 +45,7 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a free port")
 }
 
-/// The body of an answer, if there is one.
+/// The body of a response, if there is one.
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(LATER)).ok()?;
@@ -55,7 +55,7 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
-/// Each alert that is told now, with the unit or the instance that it is about.
+/// Each active alert, with the unit or the instance that it is about.
 fn alerts(alertmanager: SocketAddr) -> Vec<(String, String)> {
     let answer = get(alertmanager, "/api/v2/alerts?active=true").unwrap_or_default();
     let alerts: Vec<Value> = serde_json::from_str(&answer).unwrap_or_default();
@@ -72,7 +72,7 @@ fn wait_for(what: &str, mut check: impl FnMut() -> bool) {
     }
 }
 
-/// A machine whose daemon serves metrics; its worker can be broken.
+/// A machine whose daemon serves metrics, with a worker that can be broken.
 fn machine(heal: &str) -> (World, SocketAddr) {
     let (world, address) = (World::new(), free_address());
     world.config(&format!("refresh: 100ms\nheal: {{stable_after: 50ms, {heal}}}\nmetrics: {{listen: '{address}'}}\n"));
@@ -125,7 +125,7 @@ fn alerts_fire_and_end_for_a_fleet_of_three() {
     let [(giving_up, first), (flapping, second), (gone, third)] = &fleet;
     let directory = tempfile::tempdir().expect("there is room");
     let at = |name: &str| directory.path().join(name).display().to_string();
-    // The rules as they are shipped, in a world that lives faster.
+    // The shipped rules, with shorter times.
     let rules = fs::read_to_string(Path::new(RULES).join("workerheal.rules.yml")).expect("it is there");
     let faster = rules.replace("[15m]", "[8s]").replace("for: 2m", "for: 1s");
     assert_ne!(rules, faster);
@@ -174,7 +174,7 @@ fn alerts_fire_and_end_for_a_fleet_of_three() {
     wait_for("the worker that was given up to be told", || told("WorkerGivenUp", first));
 
     let mut events = flapping.events();
-    // So that the first attempt is counted from something.
+    // So that there is a sample before the first attempt.
     wait_for("the flapping worker to be told", || {
         flapping.crash(QUEUE);
         events.wait("healed", QUEUE);

@@ -1,4 +1,4 @@
-//! That what fails is healed: seen or unseen, once or again and again, whatever happens meanwhile.
+//! Failures are healed: signalled or not, once or repeatedly, whatever happens meanwhile.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -36,7 +36,7 @@ fn a_killed_worker_is_healed_and_each_step_is_reported() {
     assert!(stayed_up >= proof, "told healed {stayed_up:?} after it came up");
     assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "active");
 
-    // One log has the crash and its healing.
+    // One log shows the crash and its healing.
     let log = world.journal(&["USER_UNIT=lerd-queue-myapp.service"]);
     let place = |what: &dyn Fn(&serde_json::Value) -> bool| log.iter().position(what).unwrap();
     assert!(place(&|entry| entry["UNIT_RESULT"] == "signal") < place(&|entry| entry["WORKERHEAL_PHASE"] == "healed"));
@@ -48,7 +48,7 @@ fn failures_without_a_daemon_are_healed_when_it_starts() {
     world.config(BY_SIGNALS);
     world.workers([QUEUE]);
     world.crash_for_good([QUEUE]);
-    // The manager starts this one again, until it has had enough.
+    // The manager restarts this one up to its start limit.
     world.write_unit(
         "lerd-vite-shop.service",
         "[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=1h\n[Service]\nRestart=always\nRestartSec=10ms\n\
@@ -93,14 +93,14 @@ fn failures_without_a_bus_are_healed_when_it_is_back() {
     let mut events = world.start_daemon();
     let daemon = world.show(DAEMON, "MainPID");
 
-    // Gone for a while, and nothing can bring it back.
+    // Gone for a while, and it cannot be restarted.
     world.control(&["stop", "dbus.socket", "dbus.service"]);
     events.wait_for_log(&["healing pauses"]);
     world.crash_for_good([QUEUE]);
     world.start_unit("dbus.socket");
     events.wait("healed", QUEUE);
 
-    // Gone, and back as soon as it is requested.
+    // Gone, and back on request.
     for unit in [VITE, QUEUE] {
         world.control(&["stop", "dbus.service"]);
         world.crash(unit);
@@ -155,8 +155,8 @@ fn a_missing_permission_is_reported_once_and_the_worker_is_healed_once_granted()
     assert_eq!(world.told(QUEUE).iter().filter(|phase| *phase == "held").count(), 1);
 }
 
-/// Puts a rule of policy into force on the session bus, in the place of the one before: so it swallows signals as an
-/// overflowing queue or a dropped subscription does, or calls.
+/// Installs a rule of policy on the session bus, in place of the previous one: it drops signals, like an overflowing
+/// queue or a dropped subscription, or calls.
 fn on_the_bus(world: &World, rule: &str) {
     world.write_file("rule.conf", &format!(r#"<busconfig><policy context="mandatory">{rule}</policy></busconfig>"#));
     let dir = "/etc/dbus-1/session.d";
@@ -241,7 +241,8 @@ fn a_crash_loop_is_retried_with_backoff_and_given_up_with_one_error() {
         let scheduled = events.wait("scheduled", QUEUE);
         assert_eq!(number(&scheduled, "WORKERHEAL_ATTEMPT"), attempt);
         let wait = number(&scheduled, "WORKERHEAL_RETRY_IN_MS");
-        // It is counted from the failure, and told once a look has shown that systemd does not restart it.
+        // The wait counts from the failure, and is reported once an inspection has shown that systemd does not restart
+        // it.
         assert!((expected / 4..=expected * 11 / 10 + 1).contains(&wait), "attempt {attempt} in {wait} ms");
         let starting = events.wait("starting", QUEUE);
         assert_eq!(number(&starting, "WORKERHEAL_ATTEMPT"), attempt);
@@ -254,10 +255,10 @@ fn a_crash_loop_is_retried_with_backoff_and_given_up_with_one_error() {
     let gave_up = events.wait("gave-up", QUEUE);
     assert_eq!(number(&gave_up, "WORKERHEAL_ATTEMPT"), 6);
     assert!(text(&gave_up, "MESSAGE").contains("6 attempts"), "{gave_up:#}");
-    // What the daemon itself has told of the worker is not what the worker said last.
+    // Messages of the daemon about the worker are not the worker's last line.
     assert!(!text(&gave_up, "WORKERHEAL_ERROR").contains("attempt"), "{gave_up:#}");
 
-    // One loud event, and quiet from then on.
+    // One error message, and silence from then on.
     let picture = world.picture(&["lerd-queue-myapp.service"]);
     events.prove_alive_with(&world, VITE);
     assert_eq!(world.picture(&["lerd-queue-myapp.service"]), picture);
@@ -265,7 +266,7 @@ fn a_crash_loop_is_retried_with_backoff_and_given_up_with_one_error() {
     assert_eq!(world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=3"]).len(), 1);
 }
 
-/// A world in which the daemon has given up the only worker, for the file `broken`.
+/// A world in which the daemon has given up the only worker, because of the file `broken`.
 fn given_up() -> World {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 2, backoff: {initial: 20ms}}\n");
@@ -391,7 +392,7 @@ fn an_unstartable_worker_is_given_up_at_once() {
         events.prove_alive_with(&world, VITE);
         assert_eq!(world.told(QUEUE), ["detected", "gave-up"]);
 
-        // Mended, it is healed.
+        // Once corrected, it is healed.
         world.write_worker(QUEUE, "ExecStart=sleep infinity");
         world.daemon_reload();
         events.wait("healed", QUEUE);
@@ -414,7 +415,7 @@ fn a_clean_exit_is_not_restarted() {
     assert!(!text(&stopped[0], "MESSAGE").contains("by its user"), "no person did: {:#}", stopped[0]);
 }
 
-/// A world whose daemon is told of nothing: it has its lists, five a second, and every twentieth is a complete one.
+/// A world whose daemon gets no signals: it has five lists a second, and every twentieth is complete.
 fn without_signals() -> World {
     let world = World::new();
     world.config("refresh: 200ms\nheal: {stable_after: 50ms}\n");
@@ -423,7 +424,7 @@ fn without_signals() -> World {
     world
 }
 
-/// Runs `workerheal` where that daemon is found.
+/// Runs `workerheal` with access to that daemon.
 fn ask(world: &World, args: &[&str]) -> Ran {
     Ran::of(world.command_line(args).env("XDG_RUNTIME_DIR", "/run/user/0/elsewhere"))
 }
@@ -447,7 +448,7 @@ fn a_worker_that_was_stopped_and_unloaded_unnoticed_is_known_to_be_down() {
         listed.lines().any(|line| line.starts_with("shop/vite") && line.contains(" down ")).then_some(())
     });
     assert_eq!(known(&world).len(), 2);
-    // And the other one is watched over all the same.
+    // The other one is still monitored.
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
 }

@@ -1,4 +1,4 @@
-//! The command of `on_event`: for what it is run, what it is given, and that healing does not notice it.
+//! The command of `on_event`: its triggers and input, and that healing does not depend on it.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn the_command_gets_healed_and_given_up_events_as_json() {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
 
-    // On the way to this there are a detected, two starting, two failed and a scheduled.
+    // Before this there are one detected, two starting, two failed and one scheduled event.
     let mut events = world.start_daemon();
     events.wait("gave-up", BROKEN);
     let given_up = world.wait_until("the first line", SOON, || lines().pop());
@@ -42,7 +42,7 @@ fn the_command_gets_healed_and_given_up_events_as_json() {
     }
     assert_eq!(lines().len(), 3, "{:#?}", lines());
 
-    // Another command takes its place as soon as it is saved, and none is none.
+    // A changed command takes effect as soon as it is saved, and so does its removal.
     let elsewhere = world.path("elsewhere");
     world.config(&format!("{QUICK}also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{elsewhere}\"]\n"));
     events.wait_for_log(&["new configuration"]);
@@ -80,11 +80,11 @@ fn a_failed_or_missing_command_is_logged_once_per_event() {
 fn commands_that_never_end_block_neither_healing_nor_shutdown() {
     let world = World::new();
     let (running, told) = (world.path("running"), world.path("told"));
-    // They do not read what they are given, either.
+    // They do not read their input either.
     world.config(&format!("{QUICK}on_event: [sh, -c, \"echo >>{running}; exec sleep infinity\"]\n"));
     world.workers([QUEUE, "lerd-other-shop"]);
     let mut events = world.start_daemon();
-    // More than may run at once.
+    // More than the limit.
     for _ in 0..4 {
         for unit in [QUEUE, "lerd-other-shop"] {
             world.crash(unit);
@@ -98,7 +98,7 @@ fn commands_that_never_end_block_neither_healing_nor_shutdown() {
 
     world.stop_unit(DAEMON);
     assert_eq!(world.show(DAEMON, "Result"), "success");
-    // Nothing is left of them for the next daemon.
+    // No process is left for the next daemon.
     world.config(&format!("{QUICK}on_event: [sh, -c, \"cat >>{told}\"]\n"));
     let mut events = world.start_daemon();
     world.crash(QUEUE);

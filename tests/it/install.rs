@@ -1,4 +1,4 @@
-//! Installing, upgrading and taking away the service.
+//! Installing, upgrading and uninstalling the service.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -10,7 +10,7 @@ use crate::common::{DAEMON, QUICK, Ran, SOON, WORKERHEAL, World};
 const QUEUE: &str = "lerd-queue-myapp";
 const UNIT: &str = ".config/systemd/user/workerheal.service";
 
-/// A world in which workerheal never was installed.
+/// A world in which workerheal was never installed.
 fn bare() -> World {
     let world = World::new();
     fs::remove_file(world.home().join(UNIT)).unwrap();
@@ -48,7 +48,7 @@ fn an_installed_daemon_is_enabled_up_and_heals_and_installing_again_changes_noth
     let mut events = world.events();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
-    // It counts its workers a little later than it tells of one of them.
+    // It counts its workers a little after it has reported one of them.
     let status = || world.show(DAEMON, "StatusText");
     world.wait_until("all is well", SOON, || status().ends_with("over 1 worker").then_some(()));
 
@@ -94,7 +94,7 @@ fn a_program_that_was_replaced_is_restarted_whatever_its_path() {
     world.sites(&["{name: myapp}"]);
     let registry = world.home().join("sites $X.yaml");
     fs::rename(world.home().join(".local/share/lerd/sites.yaml"), &registry).unwrap();
-    // Named from where its user is.
+    // With a path relative to the user's directory.
     let script = "cd ~ && exec \"$0\" install --sites 'sites $X.yaml'";
     let install = || Ran::of(world.command("sh").args(["-c", script]).arg(&program));
     let ran = install();
@@ -153,7 +153,7 @@ fn uninstall_removes_the_service_and_its_files_only_on_request() {
     assert_eq!(again.out, "workerheal is not installed.\n");
 }
 
-/// What stands in the way is said in a sentence, before anything is changed.
+/// Asserts that an obstacle is reported in a sentence before anything is changed.
 #[track_caller]
 fn refused(world: &World, arguments: &[&str], status: i32, words: &[&str]) {
     let ran = world.run(arguments);

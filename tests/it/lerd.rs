@@ -1,5 +1,5 @@
-//! The rows of Lerd 1.33's own tests of its worker healing, each with the value that its authors assert. Where
-//! workerheal answers otherwise on purpose, the row says what, and why.
+//! The cases of Lerd 1.33's own tests of its worker healing, each with the value that Lerd asserts. Intended
+//! differences are marked, with the reason.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 

@@ -1,4 +1,4 @@
-//! The real manager in the sandbox, asked and commanded over its bus.
+//! The real manager in the sandbox, over its bus.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// A unit in a list: name, description, load, active, sub, following, path, job id, job type, job path.
 type Line<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
 
-/// What the manager tells of a unit by itself.
+/// A signal of the manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     /// The result of a job that has ended.
@@ -68,7 +68,7 @@ impl Reality {
         reality
     }
 
-    /// Calls a method of the manager; an error is its name, less systemd's prefix.
+    /// Calls a method of the manager; an error is its name without systemd's prefix.
     pub fn call<B>(&self, method: &'static str, body: &B) -> Result<Message, String>
     where
         B: serde::Serialize + zbus::wire::DynamicType,
@@ -94,7 +94,7 @@ impl Reality {
         lines.into_iter().map(line).collect()
     }
 
-    /// The rest of the views, and the ids of the invocations; all asked for at once.
+    /// The other properties, and the invocation ids; all requested at once.
     pub fn look(&self, units: Vec<(String, View)>) -> Vec<(View, String)> {
         self.runtime.block_on(async {
             let look = |(unit, view)| tokio::spawn(look(self.connection.clone(), unit, view));
@@ -107,7 +107,7 @@ impl Reality {
         })
     }
 
-    /// What was told since the last call.
+    /// The signals since the last call.
     pub fn told(&self) -> Vec<Told> {
         self.told.try_iter().collect()
     }

@@ -1,4 +1,4 @@
-//! Every call, and what it refuses.
+//! Every call of the API, and the requests that it refuses.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::common::{DAEMON, SOON, World, service_of};
 
 const VITE: &str = "lerd-vite-shop";
 
-/// The worker of a unit in a list of them.
+/// The entry of a unit in a list of workers.
 fn worker(list: &Value, unit: &str) -> Value {
     let mut workers = list.as_array().into_iter().flatten();
     workers.find(|worker| worker["unit"] == unit).cloned().unwrap_or_default()
@@ -210,7 +210,7 @@ fn a_pause_holds_until_it_ends_or_is_resumed_and_survives_a_restart() {
 fn units_that_are_not_covered_are_refused_by_every_call() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
-    // Units of others, that are down and could be started.
+    // Units that are not covered, are down, and could be started.
     for unit in ["nginx", "lerd-nginx", "lerd-fp-myapp"] {
         world.write_worker(unit, "ExecStart=sh -c 'exit 1'");
         let _ = world.systemctl(&["start", &service_of(unit)]);
@@ -250,7 +250,7 @@ fn units_that_are_not_covered_are_refused_by_every_call() {
             assert_eq!(answer.status, 404, "{call} {name:?}: {answer:?}");
             let error = answer.error();
             assert!(error.contains("no worker") && error.len() < 1200, "{error}");
-            // Not even together with one that is.
+            // Not even together with a covered one.
             let answer = post(&world, call, &json!({"targets": ["myapp/queue", name]}));
             assert_eq!(answer.status, 404, "{call} {name:?}: {answer:?}");
         }
@@ -263,7 +263,7 @@ fn units_that_are_not_covered_are_refused_by_every_call() {
     events.prove_alive_with(&world, QUEUE);
     assert_eq!(world.picture(&["nginx.service", "lerd-nginx.service", "lerd-fp-myapp.service"]), before);
 
-    // What was covered a moment ago is no longer.
+    // A unit that is no longer covered is refused.
     assert_eq!(post(&world, "/v1/heal", &json!({"targets": ["shop/vite"]})).status, 200);
     world.sites(&["{name: myapp}"]);
     world.wait_until("the site to be gone", SOON, || {

@@ -1,4 +1,4 @@
-//! Following the events, and going on where one was.
+//! Following events, and resuming after the last one.
 
 use std::time::SystemTime;
 
@@ -31,7 +31,7 @@ fn a_follower_continues_after_the_last_event_it_has_seen() {
     let follower = Follower::new(&world, "", "");
     let first = crash_and_heal(&world, &follower);
     drop(follower);
-    // Missed.
+    // Missed by the follower.
     let other = Follower::new(&world, "", "");
     let last = crash_and_heal(&world, &other);
     for (query, header) in [(String::new(), first.as_str()), (format!("?after={first}"), "")] {
@@ -58,7 +58,7 @@ fn an_event_id_of_an_earlier_daemon_returns_all_known_events_once() {
     assert_eq!(told[0].name, "gap", "{told:#?}");
     assert!(told[1].is("detected", QUEUE), "{told:#?}");
     assert_eq!(told.len(), 5, "{told:#?}");
-    // And with the new id there is no gap, and nothing twice.
+    // With the new id there is no gap, and no event twice.
     let told = messages(&get(&world, &format!("/v1/events?after={}&follow=false", told[1].id)));
     assert_eq!(told.len(), 3, "{told:#?}");
 }
@@ -71,14 +71,14 @@ fn past_events_are_limited_as_requested() {
     let middle = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
     crash_and_heal(&world, &follower);
     let count = |query: &str| messages(&get(&world, &format!("/v1/events?follow=false{query}"))).len();
-    // Three for the first crash; of the second one a wait is told too, unless it is over by then.
+    // Three for the first crash; for the second one a wait is reported too, unless it is over by then.
     let all = count("");
     assert!((6..=7).contains(&all), "{all}");
     assert_eq!(count("&since=1h"), all);
     assert_eq!(count("&limit=2"), 2);
     assert_eq!(count(&format!("&since={middle}")), all - 3);
     assert_eq!(count("&since=0s"), 0);
-    // Of the past and then of what is to come.
+    // Past events, then new ones.
     let follower = Follower::new(&world, "?limit=1", "");
     assert!(follower.wait("the last one", |_| true).is("healed", QUEUE));
     crash_and_heal(&world, &follower);

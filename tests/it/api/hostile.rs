@@ -1,4 +1,4 @@
-//! Clients that mean no good: what they cost is bounded, and others are served throughout.
+//! Hostile clients: their cost is bounded, and other clients are served throughout.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,9 +8,9 @@ use crate::api::http::{Follower, answer, connect, get};
 use crate::api::{QUEUE, world};
 use crate::common::{DAEMON, SOON, World};
 
-/// What the daemon may come to need, in kB of resident memory. (It has some 15 MB in this build.)
+/// Maximum resident memory of the daemon, in kB. (It has some 15 MB in this build.)
 const MEMORY: u64 = 64 * 1024;
-/// The maximum time that another client may wait for a response meanwhile.
+/// Maximum response time for another client meanwhile.
 const PROMPTLY: Duration = Duration::from_secs(2);
 
 /// The daemon's resident memory in kB.
@@ -22,7 +22,7 @@ fn memory(world: &World) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("it is a number")
 }
 
-/// Other clients are served, and soon; and the daemon heals and has not grown.
+/// Asserts that other clients are served soon, and that the daemon heals and has not grown.
 #[track_caller]
 fn assert_served_and_bounded(world: &World) {
     for path in ["/v1/status", "/v1/workers", "/metrics"] {
@@ -34,7 +34,7 @@ fn assert_served_and_bounded(world: &World) {
     assert!(memory < MEMORY, "{memory} kB");
 }
 
-/// Whether the other end has closed this, or given it up.
+/// Whether the other end has closed or reset the connection.
 fn is_closed(stream: &mut UnixStream) -> bool {
     stream.set_nonblocking(true).expect("it can be");
     let mut buffer = [0; 4096];
@@ -52,11 +52,11 @@ fn a_client_that_does_not_finish_its_request_is_disconnected_and_blocks_no_other
     let world = world();
     let halves =
         ["", "G", "GET /v1/status HTTP/1.1\r\nhost: local", "POST /v1/heal HTTP/1.1\r\ncontent-length: 50\r\n\r\n{"];
-    // More than there may be at once.
+    // More connections than the limit.
     let mut streams: Vec<UnixStream> = Vec::new();
     for at in 0..700 {
         let mut stream = connect(&world);
-        // One that had to make room is closed already.
+        // A connection that was closed in favour of others.
         let _ = stream.write_all(halves[at % halves.len()].as_bytes());
         streams.push(stream);
         if at % 100 == 99 {
@@ -138,7 +138,7 @@ fn a_client_that_does_not_read_affects_no_other() {
         follower.wait("the healing", |message| message.is("healed", QUEUE));
         assert_served_and_bounded(&world);
     }
-    // They can still read what they asked for.
+    // They can still read their responses.
     let last = deaf.pop().expect("there are some");
     assert_eq!(answer(deaf.swap_remove(1)).status, 200);
     drop(last);

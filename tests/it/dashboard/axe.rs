@@ -1,4 +1,4 @@
-//! What keeps people from using the page, as axe-core finds it, and what the page looks like.
+//! Accessibility of the page, as axe-core checks it, and screenshots.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub fn load(browser: &mut Browser) {
     browser.run(&format!("{axe};0"));
 }
 
-/// Axe has to find nothing, and nothing may be wider than the window.
+/// Asserts that axe finds nothing, and that nothing is wider than the window.
 #[track_caller]
 pub fn check(browser: &mut Browser, what: &str) {
     let overflow = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth");

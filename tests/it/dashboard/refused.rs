@@ -10,7 +10,7 @@ use crate::dashboard::browser::Browser;
 use crate::dashboard::page::Page;
 use crate::dashboard::{QUEUE, VITE, break_down, repair, world};
 
-/// The status, and all of the answer.
+/// The status, and the whole response.
 #[track_caller]
 fn ask(page: &Page, request: &str, headers: &[&str], body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(&page.host).unwrap_or_else(|error| panic!("cannot connect: {error}"));
@@ -63,7 +63,7 @@ fn requests_without_the_token_or_from_other_pages_are_refused() {
     assert_eq!(status, 413, "{answer}");
     assert_eq!(world.picture(&[QUEUE, VITE]), before);
 
-    // With all that the page has it works: so it was for the reasons above that it did not.
+    // With everything that the page has, it works: the rejections above had the expected reasons.
     let localhost = format!("localhost:{port}");
     let ours = [&format!("host: {localhost}"), &token, json, &format!("origin: http://{localhost}")];
     let (status, answer) = ask(&page, heal, &ours, "{\"targets\":[]}");
@@ -80,7 +80,7 @@ fn requests_without_the_token_or_from_other_pages_are_refused() {
     assert_eq!(world.show(&format!("{QUEUE}.service"), "ActiveState"), "active");
 }
 
-/// Follows the events until one has this word, and answers the ids of all.
+/// Follows the events until one contains this word, and returns the ids of all.
 #[track_caller]
 fn follow(page: &Page, header: &str, word: &str) -> Vec<String> {
     let mut stream = TcpStream::connect(&page.host).unwrap_or_else(|error| panic!("cannot connect: {error}"));
@@ -123,7 +123,7 @@ fn text_of_workers_and_files_is_not_interpreted_as_html() {
     world.config("refresh: 100ms\nheal: {stable_after: 5s, give_up_after: 1}\n");
     let evil = "<img src=x onerror=window.evil=1><script>window.evil=1</script>";
     world.write_file("evil", &format!("{evil}\n"));
-    // The shell says it itself: what ends at once is gone before the journal has seen whose it was.
+    // The shell itself prints it: a process that ends at once is gone before the journal knows its unit.
     let says = "read -r line <%h/evil; echo \"$$line\" >&2; sleep 0.2; exit 1";
     world.worker(QUEUE, &format!("ExecStart=sh -c 'test ! -e %h/broken && exec sleep infinity; {says}'"));
     world.start_daemon();
@@ -165,7 +165,7 @@ fn the_dashboard_listens_on_loopback_only_and_explains_errors() {
 #[test]
 fn the_browser_is_opened_with_a_single_use_address() {
     let world = World::new();
-    // Whatever would open a browser here notes what it was asked to open.
+    // The fake browser records its arguments.
     world.write_file("bin/xdg-open", "#!/bin/sh\necho \"$1\" >~/opened.new; mv ~/opened.new ~/opened\n");
     let program = world.home().join("bin/xdg-open");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is there");
@@ -181,7 +181,7 @@ fn the_browser_is_opened_with_a_single_use_address() {
     assert!(answer.contains(&page.token), "{answer}");
     let (status, answer) = ask(&page, &format!("GET {path}"), &[&host], "");
     assert_eq!(status, 403, "{answer}");
-    // What was printed opens it as often as one likes.
+    // The printed address can be opened any number of times.
     for _ in 0..2 {
         assert_eq!(ask(&page, &format!("GET /?token={}", page.token), &[&host], "").0, 200);
     }

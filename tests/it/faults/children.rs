@@ -1,4 +1,4 @@
-//! What the daemon's children inherit, and what a manager of the system is told.
+//! The environment of the daemon's children, and the log of a unit of the system.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn the_on_event_command_does_not_inherit_the_daemons_manager_variables() {
 #[test]
 fn the_log_of_a_system_unit_shows_its_healing() {
     let world = World::new();
-    // To the daemon the manager in here is that of the system; it speaks no other language.
+    // To the daemon, the manager in the sandbox is that of the system; it uses the same interface.
     shell(&world, "ln -s /run/user/0/systemd/private /run/systemd/private");
     world.replace("config.yaml", b"refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot.service]\n");
     world.write_unit(

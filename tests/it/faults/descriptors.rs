@@ -1,4 +1,4 @@
-//! No file descriptors are left.
+//! Running out of file descriptors.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A journal that takes nothing.
+//! A journal that accepts nothing.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ fn a_blocked_journal_stops_no_healing_and_loses_no_event() {
     let world = World::new();
     let (mut events, before) = start_steady_daemon(&world);
 
-    // The manager waits 10 s for each line of its own, which is not what is asked here.
+    // The manager waits 10 s for each line of its own, which is not tested here.
     world.control(&["log-level", "emerg"]);
     shell(&world, "kill -STOP $(pidof systemd-journald)");
     let begin = Instant::now();

@@ -7,11 +7,11 @@ use crate::api::http::get;
 use crate::common::{SOON, World};
 use crate::faults::{LONGER_THAN_THE_WATCHDOG, OTHER, QUEUE, STEADY, crash_and_see_it_healed, pid, short_watchdog};
 
-/// A mount whose file system answers nothing, until this is dropped.
+/// A mount whose file system does not answer, until this is dropped.
 struct Dead(Child);
 
 impl Dead {
-    /// Takes the place of a directory.
+    /// Mounts it over a directory.
     #[track_caller]
     fn at(world: &World, directory: &str) -> Self {
         let path = world.path(directory);

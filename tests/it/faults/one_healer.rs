@@ -1,4 +1,4 @@
-//! The socket, its directory and the lock are taken away.
+//! Removal of the socket, its directory and the lock.
 
 use crate::api::http::socket;
 use crate::common::{Ran, SOON, World};

@@ -1,11 +1,11 @@
-//! A state file that cannot be written, or not be read.
+//! A state file that cannot be written or read.
 
 use crate::common::{DAEMON, SOON, World};
 use crate::faults::{OTHER, QUEUE, shell};
 
 const STATE: &str = ".local/state/workerheal";
 
-/// A directory for the state that holds next to nothing more.
+/// A directory for the state with almost no free space.
 fn with_a_full_state_directory(world: &World) {
     let directory = world.path(STATE);
     shell(world, &format!("mkdir -p {directory} && mount -t tmpfs -o size=16k,mode=700 none {directory}"));
@@ -30,7 +30,7 @@ fn a_pause_that_cannot_be_saved_is_reported_and_saved_later() {
     let answer = crate::api::http::post(&world, "/v1/pause", &serde_json::json!({"targets": ["shop"]}));
     assert!(answer.json()["not_saved"].as_str().is_some_and(|why| why.contains("No space left")), "{answer:?}");
 
-    // Nothing happens from here on that would be another reason to write.
+    // Nothing happens from here on that would cause another write.
     shell(&world, &format!("rm {}/fill", world.path(STATE)));
     events.wait_for_log(&["written down again"]);
     let ran = world.run(&["resume", "shop"]);
@@ -59,7 +59,7 @@ fn confirmed_changes_survive_an_immediate_kill() {
         assert_eq!(paused["pauses"][0]["name"], "myapp", "round {round}: {paused:#}");
         assert_eq!(world.run(&["resume", "myapp"]).status, 0);
     }
-    // Given up, and killed as soon as that is told.
+    // Given up, and killed as soon as that is reported.
     world.write_worker("lerd-broken-shop", "ExecStart=false");
     world.control(&["enable", "lerd-broken-shop"]);
     let _ = world.systemctl(&["start", "lerd-broken-shop"]);
@@ -80,11 +80,11 @@ fn an_unreadable_state_file_is_kept_and_healing_waits() {
     world.write_file(format!("{STATE}/state.json"), state);
     world.crash_for_good([QUEUE, OTHER]);
     let path = world.path(&format!("{STATE}/state.json"));
-    // A regular file, of which every read is an input/output error.
+    // A regular file whose reads are all input/output errors.
     shell(&world, &format!("mount --bind /proc/1/mem {path}"));
     let before = world.picture(&[QUEUE, OTHER]);
 
-    // Without a daemon nothing is healed either: what is paused is not known.
+    // Without a daemon nothing is healed either: it is unknown what is paused.
     let ran = world.run(&["heal"]);
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.err.contains(&path) && ran.err.contains("Input/output error"), "{ran:?}");
@@ -97,7 +97,7 @@ fn an_unreadable_state_file_is_kept_and_healing_waits() {
     let answer = crate::api::http::post(&world, "/v1/resume", &serde_json::json!({}));
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.error().contains("Input/output error"), "{answer:?}");
-    // It is told how it is, and some refreshes pass: nothing is started.
+    // The commands show the error, and during some refreshes nothing is started.
     let shown = world.run(&["status"]);
     assert!(shown.out.contains("Input/output error"), "{shown:?}");
     let status = world.show(DAEMON, "StatusText");

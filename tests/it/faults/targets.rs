@@ -1,4 +1,4 @@
-//! Targets that do not exist.
+//! Unknown targets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
