@@ -14,7 +14,7 @@ use workerheal::client::log::{self, LogLine};
 use workerheal::{Options, UnitName};
 
 const QUEUE: &str = "lerd-queue-myapp";
-/// Says what is in `~/say`, line by line, then waits for more.
+/// Prints the lines of `~/say`, then waits for more.
 const SAYS: &str = "ExecStart=tail -n +1 -F %h/say";
 
 #[test]
@@ -28,7 +28,7 @@ fn lines_are_in_order_with_their_author() {
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
     world.stop_unit("lerd-queue-myapp.service");
-    // The last line is about that.
+    // The last line is about the end.
     events.wait("stopped", QUEUE);
 
     let lines = last(&world, QUEUE, 100);
@@ -61,7 +61,7 @@ fn a_follower_gets_the_last_lines_and_each_new_one() {
     world.worker(QUEUE, SAYS);
     world.wait_for_journal("its output", SOON, |entry| entry["MESSAGE"] == "past");
     let mut follower = Follower::of(&world, QUEUE, 10);
-    // That it was started may be told before or after.
+    // The line about its start may come before or after.
     let mut next = || loop {
         let line = follower.next();
         if line.starts_with("Worker ") {
@@ -73,7 +73,7 @@ fn a_follower_gets_the_last_lines_and_each_new_one() {
         append(&world, &format!("{text}\n"));
         assert_eq!(next(), format!("Worker {text}"));
     }
-    // Dropped, it leaves no reader behind.
+    // Once it is dropped, no reader is left.
     let reads = || world.command("pgrep").args(["-x", "journalctl"]).output().unwrap().status.success();
     assert!(reads());
     follower.child.kill().unwrap();
@@ -82,7 +82,7 @@ fn a_follower_gets_the_last_lines_and_each_new_one() {
 
 const DIES_AT_ONCE: &str = "ExecStart=sh -c 'echo no database; exit 1'";
 
-/// Starts a worker that dies before journald has seen it, which then cannot tell whose its lines are.
+/// Starts a worker that dies before journald has seen it, so that journald cannot assign its lines.
 #[track_caller]
 fn start_unseen(world: &World) {
     let signal = |signal| {
@@ -211,7 +211,7 @@ impl Drop for Follower {
     }
 }
 
-/// What the reader says stands behind what the harness of tests says.
+/// The reader's output follows that of the test harness.
 fn said(line: &str) -> Option<String> {
     Some(line.split_once("LOG ")?.1.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The states that a worker can be ill with: how each is told, what is done about it, and what only looks like it.
+//! The unhealthy states: how each is reported and handled, and similar states that are healthy.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -12,16 +12,16 @@ use crate::common::{
 
 const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
-/// Ends without error now and then, to prove that what has ended is started again.
+/// Ends without error from time to time, to show that clean exits are healed.
 const PROOF: &str = "lerd-proof-shop";
 const PARENT: &str = "lerd-php85-fpm";
 const WEB: &str = "lerd-web-myapp";
 
-/// As [`QUICK`], and what has ended by itself is started again.
+/// [`QUICK`], with clean exits healed.
 const HEALS_WHAT_ENDED: &str = "refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms, factor: 1}, \
     states: [failed, start-limit-hit, expected-but-stopped]}\n";
 
-/// A server that makes known where it can be reached, and no longer listens once there is a file called `deaf`.
+/// A server that publishes its address, and stops listening once there is a file called `deaf`.
 const SERVER: &str = r#"
 use IO::Select;
 use IO::Socket::INET;
@@ -35,8 +35,8 @@ close $server;
 sleep;
 "#;
 
-/// Lets a worker end by itself and be started again, twice: whatever else the daemon was going to do about what went
-/// down before, it has had its chance, and it heals what has ended.
+/// Lets a worker end by itself and be healed, twice: by then the daemon has done whatever it was going to do about
+/// earlier ends, and it heals clean exits.
 #[track_caller]
 fn prove_that_it_starts_what_ended(world: &World, events: &mut Events<'_>, unit: &str) {
     for _ in 0..2 {
@@ -67,7 +67,7 @@ fn a_clean_exit_is_shown_and_healed_only_if_configured() {
     assert_eq!(events.wait("detected", QUEUE)["WORKERHEAL_REASON"], "expected-but-stopped");
     events.wait("healed", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
-    // Once more while the daemon watches, and while it does not.
+    // Again while the daemon runs, and while it does not.
     world.end(QUEUE);
     events.wait("healed", QUEUE);
     world.stop_unit(DAEMON);
@@ -103,7 +103,7 @@ fn a_clean_stop_is_obeyed_where_clean_exits_are_healed() {
     assert_eq!(world.picture(&[live]), untouched);
     assert_eq!(world.told(live), ["stopped"]);
 
-    // One that was stopped while the daemon was down, and the same for one that remembers nothing.
+    // A worker that was stopped while the daemon was down, with and without saved state.
     world.stop_unit(DAEMON);
     world.stop_unit(&service_of(later));
     let untouched = world.picture(&[live, later]);
@@ -119,7 +119,7 @@ fn a_clean_stop_is_obeyed_where_clean_exits_are_healed() {
         assert_eq!(world.diagnosis(unit), None);
     }
 
-    // Its user starts it again, and from then on it is watched over as before.
+    // A person starts it again, and from then on it is healed as before.
     world.write_file(
         format!(".config/systemd/user/{live}.service.d/ends.conf"),
         &format!("[Service]\nExecStart=\n{ENDS}\n"),
@@ -138,7 +138,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
         ("lerd-disabled-myapp", "lerd-timed-myapp", "lerd-once-myapp", "lerd-unwanted-myapp", "lerd-never-myapp");
     world.write_worker(disabled, ENDS);
     world.write_worker(never, LIVES);
-    // Enabled, so that it is the timer, the type or the condition that speaks against it.
+    // Enabled, so that only the timer, the type or the condition decides.
     world.write_worker(timed, ENDS);
     world.write_unit(&format!("{timed}.timer"), "[Timer]\nOnActiveSec=1h\n[Install]\nWantedBy=default.target\n");
     world.write_worker(once, "Type=oneshot\nExecStart=true");
@@ -146,7 +146,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
         &service_of(unwanted),
         "[Unit]\nConditionPathExists=/nowhere\n[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n",
     );
-    // Named by a unit that is up, the disabled ones stay loaded, so that the daemon sees them.
+    // Referenced by a unit that is up, the disabled ones stay loaded, so that the daemon sees them.
     world.write_worker(PROOF, ENDS);
     world.write_file(
         format!(".config/systemd/user/{PROOF}.service.d/names.conf"),
@@ -168,7 +168,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
     prove_that_it_starts_what_ended(&world, &mut events, PROOF);
     assert_eq!(world.picture(&all), untouched);
 
-    // The same while the daemon watches.
+    // The same while the daemon runs.
     world.control(&["start", disabled, timed, once]);
     for unit in [disabled, timed] {
         world.end(unit);
@@ -236,13 +236,13 @@ fn a_start_limit_is_reported_as_such_and_healed() {
     events.wait("healed", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
 
-    // Once more while the daemon watches: systemd restarts it as often as its limit allows, and nothing else does.
+    // Again while the daemon runs: systemd restarts it up to its limit, and nothing else does.
     world.write_file("broken", "");
     world.crash(QUEUE);
     assert_eq!(events.wait("detected", QUEUE)["WORKERHEAL_REASON"], "start-limit-hit");
     events.wait("failed", QUEUE);
     fs::remove_file(world.home().join("broken")).unwrap();
-    // By whichever start comes next: ours, or one of systemd's own after our attempt.
+    // By whichever start comes next: ours, or systemd's own after our attempt.
     events.wait_any(&["healed", "recovered"], QUEUE);
 }
 
@@ -267,12 +267,12 @@ fn a_crash_loop_of_systemd_is_reported_once_and_left_to_it() {
     let count = reason.split_whitespace().find_map(|word| word.parse::<u32>().ok());
     assert!(count.is_some_and(|count| count >= 5), "{held:#}");
 
-    // It continues to count: nothing clears its failures, or starts it.
+    // It continues to count: nothing clears its failures or starts it.
     let restarts = || world.show(&service_of(QUEUE), "NRestarts").parse::<u32>().unwrap();
     let (before, mut last) = (restarts(), 0);
     assert!(before >= count.unwrap());
     for (command, status) in [(&["heal"][..], 0), (&["heal", QUEUE], 1)] {
-        // For an instant of each turn it is up, and there is nothing to be seen.
+        // In each iteration it is up for an instant, and there is nothing to report.
         world.wait_until("its diagnosis", SOON, || {
             let diagnosis = world.diagnosis(QUEUE)?;
             assert_eq!(diagnosis, "crash-looping");
@@ -295,7 +295,7 @@ fn a_crash_loop_of_systemd_is_reported_once_and_left_to_it() {
     assert!(restarts() > last);
     assert_eq!(world.told(QUEUE), ["detected", "held"]);
 
-    // Mended, it is well once it has been up for long.
+    // Once fixed, it is healthy after a long uptime.
     fs::remove_file(world.home().join("broken")).unwrap();
     events.wait("recovered", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
@@ -368,7 +368,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A world with a worker that listens at a port (0 is any), until it becomes deaf; a restart cures it.
+/// A world with a worker that listens at a port (0 is any) until it becomes deaf; a restart fixes that.
 fn world_with_server(port: u16) -> World {
     let world = World::new();
     world.sites(&[&format!("{{name: myapp, path: {}}}", world.path("myapp")), "{name: shop}"]);
@@ -380,7 +380,7 @@ fn world_with_server(port: u16) -> World {
     world
 }
 
-/// Waits until the server has written where it listens.
+/// Waits until the server has written its address.
 #[track_caller]
 fn wait_for_its_address(world: &World) -> String {
     world.wait_until("the server to listen", SOON, || {
@@ -439,7 +439,7 @@ fn an_address_file_is_used_only_if_written_since_the_start() {
         &format!("{{name: silent, path: {}}}", world.path("silent")),
         "{name: shop}",
     ]);
-    // The addresses of these two are unused; one is of an earlier start, the other is missing.
+    // The addresses of these two are unused: one is from an earlier start, the other is missing.
     let (stale, silent) = ("lerd-web-stale", "lerd-web-silent");
     world.write_file("stale/public/hot", &format!("http://127.0.0.1:{}", free_port()));
     let hot = File::options().append(true).open(world.home().join("stale/public/hot")).unwrap();
@@ -462,7 +462,7 @@ fn an_address_file_is_used_only_if_written_since_the_start() {
         assert_eq!(world.diagnosis(unit), None, "{unit}");
     }
 
-    // It was the age of the file that spoke for it.
+    // The age of the file was the reason to ignore it.
     hot.set_modified(SystemTime::now()).unwrap();
     assert_eq!(events.wait("detected", stale)["WORKERHEAL_REASON"], "unreachable");
 }
@@ -482,13 +482,13 @@ fn a_start_that_times_out_is_a_failed_attempt_and_no_stop() {
     }
     world.start_daemon();
     for unit in [clean, stubborn] {
-        // What follows the second start follows every further one.
+        // After the second start, everything repeats.
         world.wait_until("the second attempt to have failed", SOON, || {
             let told = world.told(unit);
             assert!(!told.contains(&"stopped".to_owned()), "{unit}: {told:?}");
             (told.len() >= 7).then_some(())
         });
-        // A wait that is over by the time that its start is seen to have failed for good is not told.
+        // A wait that is over before its start is known to have failed is not reported.
         let mut told = world.told(unit);
         told.retain(|phase| phase != "scheduled");
         assert_eq!(told[..5], ["detected", "starting", "failed", "starting", "failed"]);

@@ -1,4 +1,4 @@
-//! With a daemon, without one, and when one comes and goes in the middle of a session.
+//! With a daemon, without one, and when one starts or ends during a session.
 
 use serde_json::json;
 

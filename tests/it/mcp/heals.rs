@@ -1,4 +1,4 @@
-//! Heals as an assistant follows them: step by step, side by side, and cancelled.
+//! Heals by an assistant: step by step, concurrent, and cancelled.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::mcp::{QUEUE, VITE};
 
 /// The steps of a heal.
 fn steps(answer: &Answer) -> Vec<(f64, f64, &str)> {
-    // For how long it was down is another time each time.
+    // The downtime differs each time.
     let steps = answer.progress.iter();
     steps.map(|(number, of, message)| (*number, *of, message.split("; it was down").next().unwrap_or(""))).collect()
 }

@@ -1,4 +1,4 @@
-//! Invalid sessions and hostile input: nothing makes the server print anything but protocol, hang or panic.
+//! Invalid sessions and hostile input: the server never prints anything but the protocol, hangs or panics.
 
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn garbage_is_survived() {
         "{\"a\":".repeat(100_000),
         "}".repeat(100_000)
     );
-    // Longer than any message may be, and longer than a pipe holds.
+    // Longer than the limit for messages, and longer than a pipe holds.
     let long =
         format!("{{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"ping\",\"params\":\"{}\"}}\n", "x".repeat(20_000_000));
     for garbage in [

@@ -1,4 +1,4 @@
-//! What can be attached to a conversation: why a worker is as it is, its log, and a question to pick.
+//! Attachments of a conversation: explanations and logs of workers, and a prompt.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ fn each_worker_is_a_resource_with_and_without_a_daemon() {
         }
         assistant.end();
         if mode == MODES[0] {
-            // The other session goes through it.
+            // The other session uses the daemon.
             world.start_daemon().wait("scheduled", QUEUE);
         }
     }
@@ -66,7 +66,7 @@ fn a_prompt_asks_for_unhealthy_workers() {
         assert_eq!(message["role"], "user");
         let text = message["content"]["text"].as_str().expect("it is a text");
         assert!(text.starts_with(begins), "{text}");
-        // It names tools that there are.
+        // The named tools exist.
         let tools = assistant.list()["tools"].take();
         let tools = tools.as_array().expect("a list");
         for word in text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.contains('_')) {

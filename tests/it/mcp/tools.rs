@@ -1,5 +1,4 @@
-//! What an assistant is offered, and what each tool answers without a daemon. That answers keep to their schemas, the
-//! client checks.
+//! The tools' descriptions, and their results without a daemon. The client checks that results follow the schemas.
 
 use serde_json::json;
 
@@ -47,7 +46,7 @@ fn workers_health_matches_detect() {
     assert_eq!((answer.facts(), answer.text()), (&json!({"workers": []}), "[]"));
 
     world.crash_for_good([QUEUE]);
-    // So that the journal has all of it.
+    // So that the journal has everything.
     world.journal(&[]);
     let detected = world.run(&["detect", "--json"]);
     let answer = assistant.call("workers_health", json!({}));
@@ -65,12 +64,12 @@ fn a_worker_is_explained_and_its_log_is_shown() {
     world.control(&["enable", "--now", "lerd-vite-myapp"]);
     let _ = world.systemctl(&["start", QUEUE]);
     world.wait_for_state("lerd-queue-myapp.service", "failed", SOON);
-    // So that the journal has all of it.
+    // So that the journal has everything.
     world.journal(&[]);
     let mut assistant = Assistant::of(&world);
 
     let answer = assistant.call("worker_explain", json!({"target": "myapp/queue"}));
-    // What is between depends on how long ago that was.
+    // The text between depends on the time since then.
     let ends = |text: &str| (text.lines().next().map(str::to_owned), text.trim_end().lines().last().map(str::to_owned));
     assert_eq!(ends(answer.text()), ends(&world.run(&["explain", "myapp/queue"]).out));
     let facts = &answer.facts()["workers"][0];

@@ -1,4 +1,4 @@
-//! A worker that went down because a unit that it is bound to did was not stopped: it comes back with that unit.
+//! Workers that went down with a unit that they are bound to were not stopped: they come back with that unit.
 
 use std::fs;
 
@@ -11,10 +11,10 @@ use crate::reports::stage::{
 const FPM: &str = "lerd-php85-fpm";
 /// `[Unit]` of a worker in the container [`FPM`].
 const IN_FPM: &str = "BindsTo=lerd-php85-fpm.service\nAfter=lerd-php85-fpm.service";
-/// `[Service]` of a worker of Lerd's.
+/// `[Service]` of a worker like Lerd's.
 const LERDS: &str = "Restart=always\nRestartSec=5\nSuccessExitStatus=1 130 143\nExecStart=sleep infinity";
 
-/// Waits until a worker is up and is told as healed or recovered, after it was told as taken along.
+/// Waits until a worker is up and reported as healed or recovered, after it was reported as taken down.
 #[track_caller]
 fn comes_back(world: &World, unit: &str) {
     world.wait_for_state(&service_of(unit), "active", SOON);
@@ -40,8 +40,7 @@ fn a_worker_comes_back_with_its_container_that_crashed_and_was_restarted_by_syst
     comes_back(&world, "lerd-queue-myapp");
 }
 
-/// The container and all of its workers are killed in one moment, and it is started again (systemd issues 7136 and
-/// 2824).
+/// The container and all of its workers are killed at once, and it is started again (systemd issues 7136 and 2824).
 #[test]
 fn six_workers_that_were_killed_together_with_their_container_all_come_back_with_it() {
     let world = world();
@@ -69,7 +68,7 @@ fn six_workers_that_were_killed_together_with_their_container_all_come_back_with
     }
 }
 
-/// The same of workers whose failure systemd does not restart.
+/// The same for workers whose failure systemd does not restart.
 #[test]
 fn six_workers_that_systemd_does_not_restart_all_come_back_with_their_container() {
     let world = world();
@@ -90,8 +89,8 @@ fn six_workers_that_systemd_does_not_restart_all_come_back_with_their_container(
     }
 }
 
-/// Lets a container go down and come up by these calls of systemctl, and sees its workers come back: two that are bound
-/// to it, and one that requires it.
+/// Stops and starts a container with these calls of systemctl, and asserts that its workers come back: two that are
+/// bound to it, and one that requires it.
 #[track_caller]
 fn come_back_after(calls: &[&[&str]], events: impl for<'a> Fn(&'a World) -> Option<Events<'a>>) {
     let world = world();
@@ -130,7 +129,7 @@ fn enabled_workers_come_back_with_a_container_that_is_restarted() {
     come_back_after(&[&["restart", FPM]], |world| Some(world.start_daemon()));
 }
 
-/// A restart of one that is down is a start: systemd has nothing to restart the workers for.
+/// A restart of a container that is down is a start: systemd does not restart the workers.
 #[test]
 fn enabled_workers_come_back_with_a_stopped_container_that_is_restarted() {
     come_back_after(&[&["stop", FPM], &["restart", FPM]], |world| Some(world.start_daemon()));
@@ -142,7 +141,7 @@ fn enabled_workers_come_back_with_a_container_that_was_stopped_and_started_befor
     come_back_after(&[&["stop", FPM], &["start", FPM]], |_| None);
 }
 
-/// The daemon finds them down together, and nothing in the journal of one that crashed with it but systemd's own stop.
+/// The daemon finds them down together; the journal has only systemd's own stop of the worker that crashed with it.
 #[test]
 fn workers_that_went_down_with_their_container_before_the_daemon_come_back_with_it() {
     let world = world();
@@ -166,7 +165,7 @@ fn workers_that_went_down_with_their_container_before_the_daemon_come_back_with_
     }
 }
 
-/// One worker is bound to another, and a third one to that: what is healed takes the others up with it.
+/// One worker is bound to another, and a third one to that: healing the first brings the others up too.
 #[test]
 fn workers_that_are_bound_to_a_worker_come_back_after_that_is_healed() {
     let world = world();
@@ -181,7 +180,7 @@ fn workers_that_are_bound_to_a_worker_come_back_after_that_is_healed() {
     }
 }
 
-/// While the container is stopped, its workers are shown as what they are, and wait for it.
+/// While the container is stopped, its workers are listed, and wait for it.
 #[test]
 fn a_worker_whose_container_is_stopped_is_held_by_it() {
     let world = world();
@@ -194,14 +193,14 @@ fn a_worker_whose_container_is_stopped_is_held_by_it() {
     let untouched = world.picture(&[FPM, "lerd-queue-myapp"]);
     pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&[FPM, "lerd-queue-myapp"]), untouched);
-    // The next to name it by hand is told the same.
+    // A heal by name gets the same answer.
     let ran = world.run(&["heal", "lerd-queue-myapp"]);
     assert!(ran.status == 1 && ran.out.contains(FPM), "{ran:?}");
     world.control(&["start", FPM]);
     comes_back(&world, "lerd-queue-myapp");
 }
 
-/// The same of a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
+/// The same for a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
 #[test]
 fn a_waiting_worker_whose_container_was_stopped_is_healed_once_that_is_up() {
     let world = world_with_waits_of("1s");
@@ -221,7 +220,7 @@ fn a_waiting_worker_whose_container_was_stopped_is_healed_once_that_is_up() {
     told_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
 }
 
-/// Nothing keeps a unit loaded that is not enabled and down: only the daemon knows that it was up.
+/// A unit that is down and not enabled is unloaded: only the daemon knows that it was up.
 #[test]
 fn a_worker_that_was_up_without_being_enabled_comes_back_with_its_container() {
     let world = world();
@@ -236,7 +235,7 @@ fn a_worker_that_was_up_without_being_enabled_comes_back_with_its_container() {
     comes_back(&world, "lerd-queue-myapp");
 }
 
-/// A stop that is meant for the worker itself wins over what its container does before and after.
+/// A stop of the worker itself has priority over what its container does before and after.
 #[test]
 fn a_worker_that_was_stopped_by_itself_does_not_come_back_with_its_container() {
     let world = world();
@@ -304,7 +303,7 @@ fn world_with_a_pool() -> World {
     world
 }
 
-/// The worker is killed, so that systemd stops the pool that nothing else needs (systemd issues 7377 and 1154).
+/// The worker is killed, so that systemd stops the pool as unneeded (systemd issues 7377 and 1154).
 #[test]
 fn a_pool_that_systemd_stopped_as_unneeded_comes_back_with_the_worker_that_needs_it() {
     let world = world_with_a_pool();
