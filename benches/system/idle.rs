@@ -1,9 +1,9 @@
-//! What it costs to watch over workers of which none fails.
+//! The cost of monitoring workers of which none fails.
 //!
-//! CPU time is that of the program itself, all its children included, and what the manager and the bus
-//! spend more than without a follower. Wake-ups are of all its threads. It has settled before the
-//! minute begins, in which one of the lists is complete. The yardstick at each size is a shell loop that looks for
-//! failed units as often as workerheal refreshes.
+//! CPU time is that of the program itself, including its children, and the additional time of the manager and the bus
+//! compared to no follower. Wake-ups are of all its threads. It has settled before the minute begins, in which one of
+//! the lists is complete. The yardstick at each size is a shell loop that polls for failed units as often as workerheal
+//! refreshes.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::{Sizes, contenders};
 
 /// Workers.
 const SIZES: [usize; 4] = [100, 1000, 5000, 10_000];
-/// From this size on the target applies: below it, both are hardly anything.
+/// The smallest size that the target applies to: below it, both take hardly anything.
 const TARGET_FROM: usize = 1000;
-/// The target for workerheal and the manager together, to what the shell loop and the manager take.
+/// The target for workerheal and the manager together, relative to the shell loop and the manager.
 const TARGET: f64 = 0.2;
 /// The size at which monit is measured too.
 const WITH_MONIT: usize = 1000;
 const TIME: Duration = Duration::from_secs(60);
-/// The manager alone hardly does anything.
+/// The manager alone takes hardly anything.
 const TIME_ALONE: Duration = Duration::from_secs(20);
 const SETTLES: Duration = Duration::from_secs(15);
-/// Most resident memory at 1,000 workers, and for each further one.
+/// Maximum resident memory at 1,000 workers, and for each further one.
 const MEMORY_MIB: f64 = 10.0;
 const MEMORY_A_WORKER_KIB: f64 = 0.5;
 
@@ -102,7 +102,7 @@ impl Load {
         Self { itself: *itself, manager: (manager - other.manager).max(0.0), bus: (bus - other.bus).max(0.0) }
     }
 
-    /// Of itself and of the manager for it.
+    /// Its own share and the manager's share for it.
     fn both(&self) -> f64 {
         self.itself + self.manager
     }
@@ -118,7 +118,7 @@ impl Load {
     }
 }
 
-/// What is used over a time, by the unit and by those that serve it.
+/// The resources used over a time, by the unit and by the processes that serve it.
 async fn during(stage: &Stage, unit: Option<&str>, time: Duration) -> anyhow::Result<Load> {
     let staff = &stage.staff;
     let count = |process: Pid| cpu(process);

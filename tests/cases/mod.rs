@@ -18,26 +18,27 @@ close $server;
 sleep;
 "#;
 
-/// What a worker does.
+/// The behaviour of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It lives until it is killed.
     Lives,
-    /// It dies at once while there is a file `broken` in the home directory, and says so.
+    /// It dies at once with a message while there is a file `broken` in the home directory.
     LivesUnlessBroken,
-    /// The same, and the manager itself starts it again, for ever.
+    /// The same, and the manager restarts it forever.
     KeptAlive,
-    /// It ends without error unless there is that file; then with one.
+    /// It ends without error, or with one if that file exists.
     Ends,
     /// It lives in the directory `work` of the home directory.
     LivesInWork,
-    /// What it is told to run cannot be read by the manager.
+    /// The manager cannot read its definition.
     Wrong,
-    /// It listens on the port in the file `port` of the home directory until there is a file `deaf`, and lives on.
+    /// It listens on the port in the file `port` of the home directory until there is a file `deaf`, and continues to
+    /// run.
     Listens,
 }
 
-/// An event that the daemon told.
+/// An event of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     pub phase: String,
@@ -62,28 +63,28 @@ pub trait Stage {
     fn read(&self, path: &str) -> String;
     /// Removes a file or a directory below the home directory.
     fn remove(&self, path: &str);
-    /// Writes a worker's file, and has the manager read it.
+    /// Writes a worker's file, and makes the manager read it.
     fn define(&self, unit: &str, kind: Kind);
-    /// Starts a worker as its user does.
+    /// Starts a worker as a user would.
     fn start(&self, unit: &str);
-    /// Stops it as its user does.
+    /// Stops it as a user would.
     fn stop(&self, unit: &str);
     fn disable(&self, unit: &str);
-    /// Kills it the hard way.
+    /// Kills it with SIGKILL.
     fn crash(&self, unit: &str);
     fn is_up(&self, unit: &str) -> bool;
-    /// Everything that an action on one of these would change.
+    /// All properties that an action on one of these would change.
     fn picture(&self, units: &[&str]) -> String;
     fn start_daemon(&self);
     fn stop_daemon(&self);
     fn kill_daemon(&self);
-    /// All that the daemon has told since the beginning, in order.
+    /// The daemon's events so far, in order.
     fn events(&self) -> Vec<Told>;
-    /// What `detect` prints.
+    /// The output of `detect`.
     fn detect(&self) -> serde_json::Value;
     fn wait_until<T>(&self, what: &str, check: impl FnMut() -> Option<T>) -> T;
 
-    /// Defines and starts workers that live.
+    /// Defines and starts workers that run until they are killed.
     fn workers(&self, units: &[&str]) {
         for unit in units {
             self.define(unit, Kind::Lives);
@@ -92,7 +93,7 @@ pub trait Stage {
         self.wait_until("the workers to be up", || units.iter().all(|unit| self.is_up(unit)).then_some(()));
     }
 
-    /// Kills workers that are not healed now, and waits until they are down.
+    /// Kills workers that are not healed at the moment, and waits until they are down.
     fn crash_for_good(&self, units: &[&str]) {
         for unit in units {
             self.crash(unit);
@@ -104,7 +105,7 @@ pub trait Stage {
         self.wait_until("the workers to be down", || units.iter().all(|unit| !self.is_up(unit)).then_some(()));
     }
 
-    /// Reads on to the next event of the worker that has one of these phases.
+    /// Reads up to the next event of the worker with one of these phases.
     #[track_caller]
     fn wait_any(&self, phases: &[&str], unit: &str) -> Told {
         self.wait_until(&format!("{} of {unit}", phases.join(" or ")), || {
@@ -123,12 +124,13 @@ pub trait Stage {
         self.wait_any(&[phase], unit)
     }
 
-    /// What the daemon has told of a worker since the beginning.
+    /// The phases of a worker's events so far.
     fn told(&self, unit: &str) -> Vec<String> {
         self.events().into_iter().filter(|told| told.unit == unit).map(|told| told.phase).collect()
     }
 
-    /// Lets a worker crash and be healed, twice: whatever else the daemon was going to do, it has had its chance.
+    /// Crashes a worker that is up and waits until it is healed, twice: by then the daemon has done whatever else it
+    /// was going to do.
     #[track_caller]
     fn prove_alive_with(&self, unit: &str) {
         for _ in 0..2 {
@@ -137,7 +139,7 @@ pub trait Stage {
         }
     }
 
-    /// Sees that these are left alone for as long as another is healed.
+    /// Asserts that these are left alone while another worker is healed.
     #[track_caller]
     fn untouched(&self, units: &[&str], meanwhile: impl FnOnce()) {
         let before = self.picture(units);
@@ -254,7 +256,7 @@ pub fn a_crash_loop_is_retried_with_backoff_and_given_up_once(stage: &impl Stage
     assert_eq!(told.last().unwrap(), "gave-up");
 }
 
-/// The daemon has given up the only worker, for the file `broken`, which is gone now.
+/// The daemon has given up the only worker because of the file `broken`, which is gone now.
 fn given_up(stage: &impl Stage) {
     stage.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 2, backoff: {initial: 20ms}}\n");
     stage.touch("broken");
@@ -268,7 +270,7 @@ fn given_up(stage: &impl Stage) {
 pub fn another_file_is_worth_new_attempts_after_giving_up(stage: &impl Stage) {
     given_up(stage);
     stage.define(QUEUE, Kind::Lives);
-    // A manager without signals about files: a new daemon sees it at once.
+    // On a manager that does not signal changes of files, a new daemon notices it at once.
     stage.stop_daemon();
     stage.start_daemon();
     stage.wait("healed", QUEUE);
@@ -397,7 +399,7 @@ pub fn a_stop_while_the_daemon_was_down_is_obeyed(stage: &impl Stage) {
     assert_eq!(stage.told(QUEUE), [""; 0]);
 }
 
-/// A worker waits for its second attempt, for the file `broken`.
+/// A worker waits for its second attempt, because of the file `broken`.
 fn waiting_for_an_attempt(stage: &impl Stage) {
     stage.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 1s, factor: 1, jitter: 0}}\n");
     stage.workers(&[OTHER]);
@@ -422,7 +424,7 @@ pub fn a_stopped_keep_alive_job_stays_down(stage: &impl Stage) {
     stage.start(QUEUE);
     stage.start_daemon();
     stage.prove_alive_with(OTHER);
-    // What crashes is the manager's own to start again.
+    // The manager itself restarts it after a crash.
     stage.crash(QUEUE);
     stage.wait_until("the manager to start it again", || stage.is_up(QUEUE).then_some(()));
     stage.stop(QUEUE);

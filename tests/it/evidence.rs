@@ -1,6 +1,6 @@
-//! What a look at a worker that is down finds of why it is, in a real journal.
+//! Evidence in a real journal of why a worker is down.
 //!
-//! It is taken inside the sandbox by this very program, as the test that is ignored otherwise.
+//! This program runs itself inside the sandbox to find it, with the test that is ignored otherwise.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -11,7 +11,7 @@ use workerheal::manager::{Native, Scope, ServiceManager};
 
 const QUEUE: &str = "lerd-queue-myapp";
 
-/// What is found of a stop, as [`workerheal::core::units::StopEvidence`] is debugged.
+/// The evidence about a stop, as [`workerheal::core::units::StopEvidence`] is debugged.
 #[track_caller]
 fn evidence(world: &World) -> String {
     let mut asks = world.command(std::env::current_exe().unwrap());

@@ -1,6 +1,6 @@
-//! What is told as a worker's last error: what went wrong in the run that failed, read from a real journal.
+//! The last error of a worker: the cause of the failed run, read from a real journal.
 //!
-//! It is asked for inside the sandbox by this very program, as the test that is ignored otherwise.
+//! This program runs itself inside the sandbox to read it, with the test that is ignored otherwise.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -19,14 +19,14 @@ fn after_failing(service: &str) -> String {
     last_error(&world)
 }
 
-/// Starts the worker, which fails then, at once or later.
+/// Starts the worker, which then fails, at once or later.
 #[track_caller]
 fn fail(world: &World) {
     let _ = world.systemctl(&["start", QUEUE]);
     world.wait_for_state(&service_of(QUEUE), "failed", SOON);
 }
 
-/// What a caller of the library is told; nothing reads as empty.
+/// The last error that the library returns; empty if there is none.
 #[track_caller]
 fn last_error(world: &World) -> String {
     world.journal(&[]);
@@ -150,7 +150,7 @@ fn the_start_limit_is_named_only_if_no_run_failed() {
             "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n[Service]\n{service}\n[Install]\nWantedBy=default.target\n"
         );
         world.write_unit(&service_of(QUEUE), &text);
-        // Otherwise the manager would forget it, and how often it was started, as soon as it is down.
+        // Otherwise the manager would forget it, and its number of starts, as soon as it is down.
         world.enable(&service_of(QUEUE));
         world
     };

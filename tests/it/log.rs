@@ -1,6 +1,6 @@
 //! The log of a worker, read from a real journal.
 //!
-//! It is read inside the sandbox by this very program, as the test that is ignored otherwise.
+//! This program runs itself inside the sandbox to read it, with the test that is ignored otherwise.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 

@@ -70,7 +70,7 @@ impl Stage for OnSystemd {
     }
 
     fn start(&self, unit: &str) {
-        // Of what dies at once systemd says so.
+        // systemd reports an error for a process that dies at once.
         let _ = self.world.systemctl(&["enable", "--now", unit]);
     }
 
@@ -84,7 +84,7 @@ impl Stage for OnSystemd {
     }
 
     fn crash(&self, unit: &str) {
-        // What is down already cannot be killed.
+        // A worker that is down cannot be killed.
         let _ = self.world.systemctl(&["kill", "--signal=KILL", unit]);
     }
 

@@ -1,7 +1,7 @@
-//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`, `stop`,
-//! `explain`, `install-plan`, `install`, `uninstall`, `uninstall-purge` and `trouble`.
+//! workerheal as on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`,
+//! `stop`, `explain`, `install-plan`, `install`, `uninstall`, `uninstall-purge` and `trouble`.
 //!
-//! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
+//! The agent runs it without the first argument, and with `$LAUNCHCTL` instead.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The jobs of Lerd, as it writes them on a Mac: what a worker does is in a script, and its directory only there.
+//! Jobs of Lerd as on a Mac: a worker runs a script, and only that contains its directory.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +20,7 @@ enum Mode {
     Host,
     /// In the container that all sites share.
     Exec,
-    /// In a container of its own, which Lerd has podman run.
+    /// In a container of its own, which Lerd starts with podman.
     Container,
 }
 
@@ -28,7 +28,7 @@ enum Mode {
 fn write(stage: &OnLaunchd, unit: &str, directory: &str, mode: Mode) {
     let home = stage.launchd.home().display().to_string();
     let podman = format!("{home}/podman");
-    // Into a container, or to see what runs there.
+    // For a command in a container, or to list its processes.
     stage.write("podman", "#!/bin/sh\ncase \"$2\" in -w) cd \"$3\" || exit 126; exec sleep 1000;; esac\n");
     fs::set_permissions(stage.path("podman"), fs::Permissions::from_mode(0o755)).unwrap();
     let scripts = stage.path(".local/share/lerd/run/workers");
@@ -146,7 +146,7 @@ fn while_lerd_brings_a_worker_back_itself_it_is_left_to_lerd() {
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
     stage.wait_for_a_look();
-    // Lerd writes the plist anew, takes the job out, and loads it.
+    // Lerd writes the plist again, boots the job out, and loads it.
     stage.spec(QUEUE, Kind::Lives).write(&stage.plist(QUEUE));
     stage.crash(QUEUE);
     stage.wait("starting", QUEUE);

@@ -1,4 +1,4 @@
-//! What is launchd's own: its decoys, its races, its exit statuses, and the ways in which Macs differ.
+//! Peculiarities of launchd: misleading output, races, exit statuses, and differences between Macs.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ fn to_stop_a_worker_is_to_take_its_job_out_and_it_is_remembered() {
     };
     stop(&[QUEUE]);
     assert_eq!(stage.launchd.runs(&label(QUEUE)), None, "it was not waited for");
-    // What is out already is no error.
+    // A job that is not loaded is no error.
     stop(&[QUEUE]);
     stage.crash(OTHER);
     stage.wait("healed", OTHER);
@@ -156,7 +156,7 @@ fn jobs_that_a_killed_daemon_had_unloaded_are_loaded_by_the_next() {
     stage.launchd.ways(|ways| ways.drains = Duration::ZERO);
     stage.start_daemon();
     stage.wait("healed", QUEUE);
-    // What its user takes out afterwards is out.
+    // A job that the user boots out afterwards stays out.
     stage.stop(QUEUE);
     stage.kill_daemon();
     stage.start_daemon();
@@ -183,7 +183,7 @@ fn a_job_that_does_not_start_when_loaded_is_kicked_even_if_that_blocks() {
 fn a_job_that_runs_at_times_is_shown_and_left_to_that_and_healed_by_hand() {
     let stage = OnLaunchd::new();
     let mut spec = workerheal_launchd::Spec { start_interval: Some(3600), ..stage.spec(QUEUE, Kind::Ends) };
-    // It takes its time, so that it is seen at work.
+    // It takes some time, so that it is seen running.
     spec.program_arguments[2].push_str("; sleep 0.3");
     stage.write_plist(QUEUE, &spec);
     stage.workers(&[OTHER]);
@@ -274,7 +274,7 @@ fn by_hand_a_worker_is_healed_without_a_daemon() {
     let output = stage.command(&["heal", QUEUE]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(stage.is_up(QUEUE));
-    // One that its user took out, too: to ask for it is newer.
+    // A job that the user booted out, too: the request is newer.
     stage.stop(QUEUE);
     let output = stage.command(&["heal", QUEUE]).output().unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -1,4 +1,4 @@
-//! What Macs have been recorded to do: starts that launchd puts off, programs that it cannot spawn, two domains, errors.
+//! Recorded behaviour of Macs: starts that launchd puts off, programs that it cannot spawn, two domains, errors.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -89,7 +89,7 @@ fn a_job_that_launchd_cannot_spawn_is_loaded_again() {
     kept_alive(&stage, Kind::Lives, KeepAlive::Always(true));
     stage.launchd.outdate(&label(QUEUE));
     stage.crash(QUEUE);
-    // launchd tries again and again, in vain.
+    // launchd keeps trying without success.
     stage.wait_until("six runs", || (stage.launchd.runs(&label(QUEUE)) > Some(6)).then_some(()));
     assert_eq!(stage.detect()[0]["state"], "failed");
     stage.start_daemon();
@@ -107,7 +107,7 @@ fn a_job_kept_alive_only_after_errors_is_done_after_a_clean_end() {
     stage.wait_for_down(&[QUEUE]);
     stage.remove("broken");
     stage.start_daemon();
-    // It had failed, and launchd has put off its restart; started once more it ends well.
+    // It had failed, and launchd has put off its restart; started again it ends well.
     stage.wait("stopped", QUEUE);
     assert_eq!(stage.told(QUEUE), ["detected", "starting", "stopped"]);
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
@@ -169,7 +169,7 @@ fn without_a_session_at_the_screen_the_users_domain_is_used() {
 
 #[test]
 fn a_plist_that_launchd_refuses_is_reported_as_such() {
-    // Of a session at the screen only, and there is none any more.
+    // For a graphical session only, which no longer exists.
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.crash_for_good(&[QUEUE]);
@@ -199,7 +199,7 @@ fn only_disabled_jobs_are_enabled() {
     stage.wait("healed", QUEUE);
     assert_eq!(calls(&stage, "enable"), 0);
 
-    // Where a bootout leaves its job disabled, that is undone.
+    // If a bootout leaves its job disabled, that is undone.
     stage.launchd.ways(|ways| ways.bootout_disables = true);
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
