@@ -16,7 +16,7 @@ use crate::machine::memory;
 use crate::report::{Table, figure};
 use crate::stage::{HEALER, Stage};
 
-const A_DAY: usize = 2880;
+const FAILURES_PER_DAY: usize = 2880;
 const CONFIG: &str = "refresh: 100ms
 heal:
   backoff: {initial: 1ms, factor: 1, max: 1ms, jitter: 0}
@@ -48,13 +48,13 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     loop {
         let (failures, memory) = (failures(), memory(healer)?.0);
         samples.push(memory);
-        if failures >= A_DAY {
+        if failures >= FAILURES_PER_DAY {
             first_day.get_or_insert(memory);
         }
-        if failures >= 2 * A_DAY {
+        if failures >= 2 * FAILURES_PER_DAY {
             break;
         }
-        ensure!(begin.elapsed() < DEADLINE, "{failures} failures in {DEADLINE:?} are not {}", 2 * A_DAY);
+        ensure!(begin.elapsed() < DEADLINE, "{failures} failures in {DEADLINE:?} are not {}", 2 * FAILURES_PER_DAY);
         sleep(SAMPLE).await;
     }
     let time = begin.elapsed();

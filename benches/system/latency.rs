@@ -45,7 +45,7 @@ const DEADLINE: Duration = Duration::from_secs(40);
 /// Number of rounds for which units are added at once.
 const ROUNDS_AT_ONCE: usize = 50;
 /// Number of units that are killed in turn for contenders that poll.
-const POOL: usize = 10;
+const POLLED_UNITS: usize = 10;
 /// One worker of monit is killed for this many of the loop's: it starts one after the other, and waits for each. More
 /// would pile up.
 const MONIT_RESTS: usize = 5;
@@ -181,7 +181,8 @@ async fn in_turns(stage: &Stage, lull: Duration, size: usize, first: usize) -> a
 
 /// Kills of the workers of contenders that poll, which work at the same time.
 async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f64>)>> {
-    let [of_loop, of_monit] = ["loop", "monit"].map(|prefix| (0..POOL).map(|n| unit(prefix, n)).collect::<Vec<_>>());
+    let [of_loop, of_monit] =
+        ["loop", "monit"].map(|prefix| (0..POLLED_UNITS).map(|n| unit(prefix, n)).collect::<Vec<_>>());
     stage.add(&of_loop, |_| WORKER.to_owned())?;
     stage.add(&of_monit, |_| contenders::WITH_PID_FILE.to_owned())?;
     contenders::start_loop(stage, "loop-*");
@@ -191,7 +192,7 @@ async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f6
 
     let mut figures = [("shell loop, 3 s", Vec::new()), ("monit, 3 s", Vec::new())];
     // Never in step with the polling.
-    let mut pace = interval(PERIOD.mul_f64(1.07) / u32::try_from(POOL)?);
+    let mut pace = interval(PERIOD.mul_f64(1.07) / u32::try_from(POLLED_UNITS)?);
     let mut killed = [0, 0];
     for kill in 0..KILLS {
         pace.tick().await;
@@ -199,8 +200,8 @@ async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f6
             if who == 1 && kill % MONIT_RESTS != 0 {
                 continue;
             }
-            let unit = &units[killed[who] % POOL];
-            if killed[who] >= POOL {
+            let unit = &units[killed[who] % POLLED_UNITS];
+            if killed[who] >= POLLED_UNITS {
                 figures[who].1.push(ms(back_up(stage, unit).await?));
             }
             kill_process(stage.processes(std::slice::from_ref(unit))?[0], Signal::KILL)?;
@@ -208,8 +209,8 @@ async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f6
         }
     }
     for (who, units) in [&of_loop, &of_monit].into_iter().enumerate() {
-        for kill in killed[who] - POOL..killed[who] {
-            figures[who].1.push(ms(back_up(stage, &units[kill % POOL]).await?));
+        for kill in killed[who] - POLLED_UNITS..killed[who] {
+            figures[who].1.push(ms(back_up(stage, &units[kill % POLLED_UNITS]).await?));
         }
     }
     stage.call("stop", &[contenders::LOOP.to_owned(), contenders::MONIT.to_owned()])?;

@@ -16,7 +16,7 @@ use crate::machine::{self, Staff};
 /// The simplest worker there is.
 pub const WORKER: &str = "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n";
 /// Number of workers of a site.
-const TO_A_SITE: usize = 5;
+const WORKERS_PER_SITE: usize = 5;
 pub const HEALER: &str = "workerheal.service";
 const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
 /// The settings of the packaged unit that determine its scheduling.
@@ -45,7 +45,7 @@ pub struct Stage {
 
 /// The name of a worker's unit. Only units that begin with `lerd` are workerheal's.
 pub fn unit(prefix: &str, number: usize) -> String {
-    format!("{prefix}-queue{}-site{:05}.service", number % TO_A_SITE, number / TO_A_SITE)
+    format!("{prefix}-queue{}-site{:05}.service", number % WORKERS_PER_SITE, number / WORKERS_PER_SITE)
 }
 
 /// The names of this many workers.
@@ -64,7 +64,7 @@ impl Stage {
         let sandbox = Sandbox::start()?;
         let staff = Staff::of(&sandbox)?;
         let stage = Self { sandbox, staff };
-        stage.write_registry((count + further).div_ceil(TO_A_SITE))?;
+        stage.write_registry((count + further).div_ceil(WORKERS_PER_SITE))?;
         ensure!(PACKAGED.contains(SCHEDULING), "the packaged unit has another scheduling");
         stage.sandbox.write_unit(HEALER, &PACKAGED.replace("/usr/bin/workerheal", &program()));
         stage.add(&units("lerd", count), |_| WORKER.to_owned())?;

@@ -22,7 +22,7 @@ use crate::setup::Options;
 /// What tells this program that a shell asks.
 const VARIABLE: &str = "WORKERHEAL_COMPLETE";
 /// How long a completion may take to list workers.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+const LIST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A shell that completions are printed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,7 +114,7 @@ fn workers() -> Vec<(UnitName, Worker)> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
     let workers = runtime.block_on(async {
         let ask = async { Box::pin(Access::open(&options)).await.ok()?.named(&[]).await.ok() };
-        tokio::time::timeout(ANSWERS_WITHIN, ask).await.ok().flatten()
+        tokio::time::timeout(LIST_TIMEOUT, ask).await.ok().flatten()
     });
     runtime.shutdown_background();
     workers.unwrap_or_default()

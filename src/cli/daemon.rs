@@ -23,7 +23,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Runs the service until it is told to end. A returned error has been logged already.
+    /// Runs the service until SIGTERM or SIGINT. A returned error has been logged already.
     pub fn run(self, options: &Options, verbose: bool, colored: bool) -> anyhow::Result<()> {
         logging::init(self.log, verbose, colored);
         end_on_panic();

@@ -24,7 +24,7 @@ use crate::manager::{ManagerError, Native, Scope, ServiceManager};
 use crate::setup::{Options, read_config, read_registry, warnings};
 
 /// So many workers are asked whether the manager has put off their start.
-const ASKED: usize = 200;
+const MAX_CHECKED_UNITS: usize = 200;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -256,7 +256,7 @@ async fn of_units(manager: Native, config: &Config, registry: Registry, options:
         }
     };
     findings.push(of_log(&units, options).await);
-    for unit in units.iter().take(ASKED) {
+    for unit in units.iter().take(MAX_CHECKED_UNITS) {
         if let Some(Manager::Launchd(job)) = detector.manager.commands(unit).await
             && job.put_off
         {

@@ -17,7 +17,7 @@ use crate::core::units::UnitName;
 use crate::setup::Options;
 
 /// How many past events are shown before those that follow.
-const BEFORE_FOLLOWING: usize = 10;
+const PAST_EVENTS_WHEN_FOLLOWING: usize = 10;
 
 /// What `events` is used as in most cases.
 const EXAMPLES: &str = "\
@@ -83,8 +83,8 @@ impl Events {
         let mut filter = EventFilter { after: last, since, limit: None, follow: true };
         loop {
             let mut events = daemon.events(&filter).await?;
-            while let Some(told) = events.next().await? {
-                match told {
+            while let Some(item) = events.next().await? {
+                match item {
                     StreamItem::Event { id, event } => {
                         (filter.after, filter.since) = (Some(id), None);
                         if is_wanted(&event) {
@@ -106,8 +106,8 @@ impl Events {
         let filter = EventFilter { after: None, since: self.since.map(as_text), limit, follow: false };
         let mut stream = daemon.events(&filter).await?;
         let (mut past, mut last) = (Vec::new(), None);
-        while let Some(told) = stream.next().await? {
-            match told {
+        while let Some(item) = stream.next().await? {
+            match item {
                 StreamItem::Event { id, event } => {
                     last = Some(id);
                     past.push(*event);
@@ -119,7 +119,7 @@ impl Events {
     }
 
     fn limit(&self) -> Option<usize> {
-        self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(BEFORE_FOLLOWING))
+        self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(PAST_EVENTS_WHEN_FOLLOWING))
     }
 
     fn show(&self, event: &Event, names: &Names, style: Style) -> anyhow::Result<()> {

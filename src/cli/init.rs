@@ -26,10 +26,10 @@ use crate::manager::{Native, Scope, ServiceManager};
 use crate::setup::{Configured, Options, Setup};
 
 /// How many units are looked at at once.
-const LOOKS_AT_ONCE: usize = 16;
+const MAX_CONCURRENT_INSPECTIONS: usize = 16;
 /// How long the daemon may take to read its new configuration, and how often it is asked.
-const TAKES_UP_WITHIN: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(20);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// workerheal's own unit and agent.
 const OWN: [&str; 2] = ["workerheal", "dev.workerheal"];
 
@@ -158,9 +158,9 @@ impl Init {
 async fn watched(daemon: &DaemonClient, globs: &[String]) {
     let globs: Vec<_> = globs.iter().filter_map(|glob| glob::Pattern::new(glob).ok()).collect();
     let is_new = |worker: &WorkerReport| globs.iter().any(|glob| glob.matches(&format!("{}.service", worker.unit)));
-    let latest = Instant::now() + TAKES_UP_WITHIN;
+    let latest = Instant::now() + RELOAD_TIMEOUT;
     while Instant::now() < latest && !daemon.workers().await.is_ok_and(|workers| workers.iter().any(is_new)) {
-        sleep(POLL).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -190,13 +190,13 @@ async fn find(manager: &Native, setup: &Setup) -> anyhow::Result<Vec<Candidate>>
         let is_watched = selector.resolve(&setup.context.registry, &status.name) != Resolution::NotAWorker;
         is_loaded && !is_watched && !OWN.contains(&status.name.short()) && is_own(&status.name, setup.scope)
     });
-    let looks = stream::iter(listed).map(|status| async move {
+    let inspections = stream::iter(listed).map(|status| async move {
         let seen = manager.inspect(&status.name, Detail { file: true, ..Detail::default() }).await.ok()?;
         let starts = seen.file.is_some_and(|file| file.enabled && !file.on_demand);
         let filter = !seen.oneshot && (starts || status.active == ActiveState::Failed);
         filter.then_some(Candidate { unit: status.name, active: status.active })
     });
-    let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
+    let found: Vec<_> = inspections.buffered(MAX_CONCURRENT_INSPECTIONS).collect().await;
     Ok(found.into_iter().flatten().collect())
 }
 

@@ -18,9 +18,9 @@ use crate::core::units::UnitName;
 use crate::setup::Options;
 
 /// So many workers are followed at once: each has a reader of its own.
-const FOLLOWED: usize = 200;
+const MAX_FOLLOWED_LOGS: usize = 200;
 /// The longest name that lines are aligned by.
-const LONGEST_NAME: usize = 32;
+const MAX_NAME_COLUMNS: usize = 32;
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
@@ -38,7 +38,7 @@ pub(super) struct Logs {
 /// What cannot be shown.
 #[derive(Debug, thiserror::Error)]
 enum LogsError {
-    #[error("{0} workers are too many to follow at once, at most {FOLLOWED} are; name a site or some workers")]
+    #[error("{0} workers are too many to follow at once, at most {MAX_FOLLOWED_LOGS} are; name a site or some workers")]
     TooMany(usize),
 }
 
@@ -54,7 +54,7 @@ impl Logs {
         if !self.follow {
             return self.past(options, &workers, &names, style).await;
         }
-        if workers.len() > FOLLOWED {
+        if workers.len() > MAX_FOLLOWED_LOGS {
             return Err(LogsError::TooMany(workers.len()).into());
         }
         tokio::select! {
@@ -124,7 +124,7 @@ impl Names {
             return Self(Vec::new());
         }
         let names: Vec<String> = workers.iter().map(|(_, worker)| worker.to_string()).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(LONGEST_NAME);
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(MAX_NAME_COLUMNS);
         Self(names.into_iter().map(|name| format!("{name:width$}  ")).collect())
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZon
 /// Up to this long ago or ahead, the time of day says enough.
 const SAME_DAY: Duration = Duration::from_secs(12 * 3600);
 /// Below this, the minute does not say enough.
-const SOON: Duration = Duration::from_secs(120);
+const SECONDS_SHOWN_BELOW: Duration = Duration::from_secs(120);
 
 /// `14:05:07`; with the day before it unless only the time of day is wanted.
 pub(super) fn time_of_day(time: SystemTime, only: bool) -> String {
@@ -17,7 +17,7 @@ pub(super) fn time_of_day(time: SystemTime, only: bool) -> String {
 /// The time at which something ends: `14:05`, with its day unless that is clear, with seconds if it is soon.
 pub(super) fn until(time: SystemTime, now: SystemTime) -> String {
     let apart = time.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
-    let format = if apart < SOON {
+    let format = if apart < SECONDS_SHOWN_BELOW {
         "%H:%M:%S"
     } else if apart <= SAME_DAY {
         "%H:%M"

@@ -19,14 +19,14 @@ impl<M: ServiceManager> Detector<M> {
     pub async fn preview(&self, mut plan: Plan) -> Plan {
         let planned: HashSet<UnitName> = plan.unhealthy.iter().map(|worker| worker.unit.clone()).collect();
         let planned = Arc::new(planned);
-        let looks = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
+        let inspections = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
             let (detector, planned) = (self.clone(), Arc::clone(&planned));
             async move {
                 let refusal = detector.refusal(&worker, &planned).await;
                 (worker, refusal)
             }
         });
-        for (worker, refusal) in looks.buffered(MAX_CONCURRENT_INSPECTIONS).collect::<Vec<_>>().await {
+        for (worker, refusal) in inspections.buffered(MAX_CONCURRENT_INSPECTIONS).collect::<Vec<_>>().await {
             match refusal {
                 None => plan.unhealthy.push(worker),
                 Some(error) => plan.refused.push(Failure { worker, error }),

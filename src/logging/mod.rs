@@ -211,8 +211,8 @@ impl Fields {
 
     /// The time of the line: now, unless it is an event of the daemon.
     fn time(&self) -> String {
-        let told = self.others.get("time").and_then(Value::as_str).map(str::to_owned);
-        told.unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string())
+        let published = self.others.get("time").and_then(Value::as_str).map(str::to_owned);
+        published.unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string())
     }
 
     fn text(&self, level: Level, colored: bool) -> String {

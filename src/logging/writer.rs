@@ -24,7 +24,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// A destination of lines.
 pub(super) trait Sink: Send + 'static {
     /// Maximum number of lines that it takes in one write, and what separates them.
-    const TOGETHER: (usize, &'static [u8]) = (1, b"");
+    const BATCH: (usize, &'static [u8]) = (1, b"");
 
     /// Writes a line, or several, however long that takes.
     fn write(&mut self, line: &[u8]) -> io::Result<()>;
@@ -122,7 +122,7 @@ impl Shared {
                 write(&mut sink, line);
                 continue;
             }
-            if !write(&mut sink, &lines.join(S::TOGETHER.1)) {
+            if !write(&mut sink, &lines.join(S::BATCH.1)) {
                 for line in &lines {
                     let _ = write(&mut sink, line);
                 }
@@ -135,7 +135,7 @@ impl Shared {
     fn next<S: Sink>(&self, sink: &S) -> Vec<Vec<u8>> {
         let mut queue = self.queue();
         loop {
-            let lines = queue.take_together(S::TOGETHER.0);
+            let lines = queue.take_together(S::BATCH.0);
             if !lines.is_empty() {
                 queue.busy = true;
                 return lines;
@@ -189,7 +189,7 @@ mod tests {
     struct Wide(Sender<String>);
 
     impl Sink for Wide {
-        const TOGETHER: (usize, &'static [u8]) = (3, b"+");
+        const BATCH: (usize, &'static [u8]) = (3, b"+");
 
         fn write(&mut self, line: &[u8]) -> io::Result<()> {
             let text = String::from_utf8_lossy(line).into_owned();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn lines_that_arrive_during_a_write_are_written_together_and_once() {
-        let (tell, told) = mpsc::channel();
+        let (tell, written_lines) = mpsc::channel();
         let writer = Writer::start(Wide(tell)).unwrap();
         let large = "x".repeat(MAX_TOGETHER_BYTES);
         // None is taken before all are there.
@@ -223,12 +223,12 @@ mod tests {
         drop(queue);
         writer.0.filled.notify_one();
         writer.flush(SOON);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1+2+3", "4", "wrong", "5", &large, "6"]);
+        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["1+2+3", "4", "wrong", "5", &large, "6"]);
     }
 
     #[test]
     fn a_blocked_reader_blocks_nothing_and_lost_lines_are_reported() {
-        let ((allow, allowed), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let ((allow, allowed), (tell, written_lines)) = (mpsc::channel(), mpsc::channel());
         let writer = Writer::start(Slow(allowed, tell)).unwrap();
         writer.put(b"first".to_vec());
         let begin = Instant::now();
@@ -244,25 +244,25 @@ mod tests {
             allow.send(Ok(())).unwrap();
         }
         writer.flush(SOON);
-        let lines: Vec<String> = told.try_iter().collect();
+        let lines: Vec<String> = written_lines.try_iter().collect();
         assert_eq!(lines[0], "first");
         let missing = MAX_QUEUED_LINES + 11 - (lines.len() - 1);
         assert_eq!(lines.last().unwrap(), &format!("{missing} missing"));
         assert!((10..=11).contains(&missing), "{missing}");
         writer.put(vec![b'x'; MAX_QUEUED_BYTES + 1]);
         writer.flush(SOON);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1 missing"]);
+        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["1 missing"]);
     }
 
     #[test]
     fn a_line_that_cannot_be_written_holds_up_no_other() {
-        let ((allow, allowed), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let ((allow, allowed), (tell, written_lines)) = (mpsc::channel(), mpsc::channel());
         let writer = Writer::start(Slow(allowed, tell)).unwrap();
         writer.put(b"one".to_vec());
         writer.put(b"two".to_vec());
         allow.send(Err(io::ErrorKind::InvalidInput.into())).unwrap();
         allow.send(Ok(())).unwrap();
         writer.flush(SOON);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["two"]);
+        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["two"]);
     }
 }

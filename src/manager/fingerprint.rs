@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The kind of hash, in its upper 16 bits: see [`is_another_definition`](crate::core::units::is_another_definition). To
 /// be changed whenever the hash is computed differently.
-const KIND: u64 = 0xc047;
+const HASH_KIND: u64 = 0xc047;
 /// How much of a file is read: no file that defines a unit is longer.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -33,7 +33,7 @@ pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
     }
     let hash = number.finish();
     // The lower bits are enough.
-    KIND << 48 | (hash ^ hash >> 48) & (u64::MAX >> 16)
+    HASH_KIND << 48 | (hash ^ hash >> 48) & (u64::MAX >> 16)
 }
 
 /// FNV-1a: a hash that is the same in all versions.

@@ -265,8 +265,8 @@ impl Model {
         self.workers().iter().find(|worker| worker.unit == *unit)
     }
 
-    /// How many workers are ill, and not meant to be.
-    pub fn ill(&self) -> usize {
+    /// How many workers are unhealthy_count, and not meant to be.
+    pub fn unhealthy_count(&self) -> usize {
         self.workers().iter().filter(|worker| is_ill(worker)).count()
     }
 

@@ -8,7 +8,7 @@ use crate::core::event::Phase;
 use crate::core::report::{Stage, WorkerReport};
 
 /// How much of the past is shown.
-pub(super) const HISTORY: Duration = Duration::from_secs(3600);
+pub(super) const HISTORY_TIME: Duration = Duration::from_secs(3600);
 /// Maximum number of changes kept of a worker: the last minutes are enough of one that crashes every second.
 const MAX_CHANGES: usize = 4096;
 
@@ -137,7 +137,7 @@ impl History {
 
     /// Drops what is no longer visible.
     fn forget(&mut self, now: SystemTime) {
-        let Some(begin) = now.checked_sub(HISTORY + HISTORY / 8) else { return };
+        let Some(begin) = now.checked_sub(HISTORY_TIME + HISTORY_TIME / 8) else { return };
         while self.marks.get(1).is_some_and(|(at, _)| *at <= begin) {
             self.marks.pop_front();
         }

@@ -40,7 +40,7 @@ pub enum Kind {
 
 /// An event of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct Reported {
     pub phase: String,
     pub unit: String,
     pub site: String,
@@ -79,7 +79,7 @@ pub trait Stage {
     fn stop_daemon(&self);
     fn kill_daemon(&self);
     /// The daemon's events so far, in order.
-    fn events(&self) -> Vec<Told>;
+    fn events(&self) -> Vec<Reported>;
     /// The output of `detect`.
     fn detect(&self) -> serde_json::Value;
     fn wait_until<T>(&self, what: &str, check: impl FnMut() -> Option<T>) -> T;
@@ -107,26 +107,26 @@ pub trait Stage {
 
     /// Reads up to the next event of the worker with one of these phases.
     #[track_caller]
-    fn wait_any(&self, phases: &[&str], unit: &str) -> Told {
+    fn wait_any(&self, phases: &[&str], unit: &str) -> Reported {
         self.wait_until(&format!("{} of {unit}", phases.join(" or ")), || {
             let events = self.events();
             let next = events.iter().enumerate().skip(self.cursor().get());
-            let mut fitting =
-                next.filter(|(_, told)| told.unit == unit && phases.iter().any(|phase| *phase == told.phase));
-            let (at, told) = fitting.next()?;
+            let mut fitting = next
+                .filter(|(_, reported)| reported.unit == unit && phases.iter().any(|phase| *phase == reported.phase));
+            let (at, reported) = fitting.next()?;
             self.cursor().set(at + 1);
-            Some(told.clone())
+            Some(reported.clone())
         })
     }
 
     #[track_caller]
-    fn wait(&self, phase: &str, unit: &str) -> Told {
+    fn wait(&self, phase: &str, unit: &str) -> Reported {
         self.wait_any(&[phase], unit)
     }
 
     /// The phases of a worker's events so far.
-    fn told(&self, unit: &str) -> Vec<String> {
-        self.events().into_iter().filter(|told| told.unit == unit).map(|told| told.phase).collect()
+    fn reported(&self, unit: &str) -> Vec<String> {
+        self.events().into_iter().filter(|reported| reported.unit == unit).map(|reported| reported.phase).collect()
     }
 
     /// Crashes a worker that is up and waits until it is healed, twice: by then the daemon has done whatever else it
@@ -198,7 +198,7 @@ pub fn a_killed_worker_is_healed_and_each_step_is_reported(stage: &impl Stage) {
     assert_eq!((detected.reason.as_str(), detected.site.as_str()), ("failed", "myapp"));
     assert_eq!(stage.wait("starting", QUEUE).attempt, Some(1));
     assert_eq!(stage.wait("healed", QUEUE).attempt, Some(1));
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
     assert!(stage.is_up(QUEUE));
 }
 
@@ -228,7 +228,7 @@ pub fn failures_without_a_daemon_are_healed_when_it_starts(stage: &impl Stage) {
     stage.wait_until("both to be healed", || {
         [QUEUE, "lerd-vite-shop"]
             .iter()
-            .all(|unit| stage.told(unit) == ["detected", "starting", "healed"])
+            .all(|unit| stage.reported(unit) == ["detected", "starting", "healed"])
             .then_some(())
     });
 }
@@ -251,9 +251,9 @@ pub fn a_crash_loop_is_retried_with_backoff_and_given_up_once(stage: &impl Stage
     let gave_up = stage.wait("gave-up", QUEUE);
     assert!(gave_up.reason.contains("3 attempts"), "{gave_up:?}");
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    let told = stage.told(QUEUE);
-    assert_eq!(told.iter().filter(|phase| *phase == "gave-up").count(), 1, "{told:?}");
-    assert_eq!(told.last().unwrap(), "gave-up");
+    let reported = stage.reported(QUEUE);
+    assert_eq!(reported.iter().filter(|phase| *phase == "gave-up").count(), 1, "{reported:?}");
+    assert_eq!(reported.last().unwrap(), "gave-up");
 }
 
 /// The daemon has given up the only worker because of the file `broken`, which is gone now.
@@ -295,10 +295,10 @@ pub fn a_give_up_stands_when_the_daemon_is_restarted(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     given_up(stage);
     stage.stop_daemon();
-    let before = stage.told(QUEUE);
+    let before = stage.reported(QUEUE);
     stage.start_daemon();
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    let after = stage.told(QUEUE);
+    let after = stage.reported(QUEUE);
     assert!(!after.iter().skip(before.len()).any(|phase| phase == "starting"), "{after:?}");
 }
 
@@ -330,7 +330,7 @@ pub fn a_clean_exit_is_not_restarted(stage: &impl Stage) {
     stage.start_daemon();
     stage.wait("stopped", QUEUE);
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "stopped"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "stopped"]);
 }
 
 pub fn paused_ignored_and_suspended_workers_are_left_alone(stage: &impl Stage) {
@@ -346,12 +346,12 @@ pub fn paused_ignored_and_suspended_workers_are_left_alone(stage: &impl Stage) {
     stage.crash_for_good(&down);
     stage.start_daemon();
     stage.untouched(&down, || stage.prove_alive_with(OTHER));
-    for (unit, told) in [(down[0], &["held"][..]), (down[1], &[]), (down[2], &["held"]), (down[3], &["held"])] {
-        assert_eq!(stage.told(unit), told, "{unit}");
+    for (unit, reported) in [(down[0], &["held"][..]), (down[1], &[]), (down[2], &["held"]), (down[3], &["held"])] {
+        assert_eq!(stage.reported(unit), reported, "{unit}");
     }
     stage.sites(&["{name: shop}", "{name: resting}", "{name: foreign}", "{name: partly}"]);
     stage.wait_until("all to be healed", || {
-        down.iter().all(|unit| stage.told(unit).last().is_some_and(|phase| phase == "healed")).then_some(())
+        down.iter().all(|unit| stage.reported(unit).last().is_some_and(|phase| phase == "healed")).then_some(())
     });
 }
 
@@ -363,7 +363,7 @@ pub fn other_jobs_are_never_touched(stage: &impl Stage) {
     stage.start_daemon();
     stage.untouched(&foreign, || stage.prove_alive_with(OTHER));
     for unit in foreign {
-        assert_eq!(stage.told(unit), [""; 0], "{unit}");
+        assert_eq!(stage.reported(unit), [""; 0], "{unit}");
     }
 }
 
@@ -396,7 +396,7 @@ pub fn a_stop_while_the_daemon_was_down_is_obeyed(stage: &impl Stage) {
     stage.stop(QUEUE);
     stage.start_daemon();
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }
 
 /// A worker waits for its second attempt, because of the file `broken`.
@@ -430,7 +430,7 @@ pub fn a_stopped_keep_alive_job_stays_down(stage: &impl Stage) {
     stage.stop(QUEUE);
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
     assert!(!stage.is_up(QUEUE));
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }
 
 pub fn a_worker_disabled_before_its_attempt_is_left_alone(stage: &impl Stage) {
@@ -473,7 +473,7 @@ pub fn a_crash_loop_of_the_manager_is_reported_once_and_left_to_it(stage: &impl 
     });
     assert_eq!(listed[0]["state"], "crash-looping", "{listed}");
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), ["detected", "held"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "held"]);
 }
 
 pub fn without_its_directory_a_worker_is_shown_and_left_alone(stage: &impl Stage) {
@@ -497,7 +497,7 @@ pub fn an_unstartable_worker_is_given_up_at_once(stage: &impl Stage) {
     let gave_up = stage.wait("gave-up", QUEUE);
     assert!(gave_up.reason.contains("setting"), "{gave_up:?}");
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), ["detected", "gave-up"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "gave-up"]);
 }
 
 pub fn a_worker_that_refuses_its_probe_is_restarted(stage: &impl Stage) {

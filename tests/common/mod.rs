@@ -193,7 +193,7 @@ impl World {
 
     /// The phases of a worker's events so far, in order.
     #[track_caller]
-    pub fn told(&self, unit: &str) -> Vec<String> {
+    pub fn reported(&self, unit: &str) -> Vec<String> {
         let entries = self.journal(&[&format!("WORKERHEAL_UNIT={unit}")]);
         entries.iter().map(|entry| text(entry, "WORKERHEAL_PHASE")).collect()
     }

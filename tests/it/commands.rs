@@ -133,20 +133,20 @@ fn status_and_events_can_be_limited_to_some_workers() {
     let mut events = world.events();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
-    let told = |args: &[&str]| world.run(&[&["events"], args].concat());
-    world.wait_until("the event", SOON, || told(&["myapp/queue"]).out.contains("healed").then_some(()));
+    let reported = |args: &[&str]| world.run(&[&["events"], args].concat());
+    world.wait_until("the event", SOON, || reported(&["myapp/queue"]).out.contains("healed").then_some(()));
     // The text shows SITE/WORKER, JSON the unit.
-    let queue = told(&["myapp/queue"]);
+    let queue = reported(&["myapp/queue"]);
     assert!(queue.out.contains("  myapp/queue is up again"), "{queue:?}");
     assert!(!queue.out.contains(QUEUE) && !queue.out.contains("broken"), "{queue:?}");
-    assert!(told(&["--json", "myapp"]).out.contains(QUEUE));
-    assert_eq!(told(&["myapp", "-n", "2"]).out.lines().count(), 2);
+    assert!(reported(&["--json", "myapp"]).out.contains(QUEUE));
+    assert_eq!(reported(&["myapp", "-n", "2"]).out.lines().count(), 2);
     for since in ["1h", "yesterday", "today", "2026-01-01"] {
-        assert!(told(&["--since", since]).out.contains("shop/broken"), "{since}");
+        assert!(reported(&["--since", since]).out.contains("shop/broken"), "{since}");
     }
-    let ran = told(&["--since", "2099-01-01"]);
+    let ran = reported(&["--since", "2099-01-01"]);
     assert!(ran.status == 2 && ran.err.contains("that has not come yet"), "{ran:?}");
-    let ran = told(&["--since", "soon"]);
+    let ran = reported(&["--since", "soon"]);
     assert!(ran.status == 2 && ran.err.contains("write 2h, yesterday, 14:05"), "{ran:?}");
 }
 
@@ -160,13 +160,13 @@ fn a_heal_reports_the_downtime_by_the_managers_clock() {
     let at = |timestamp| world.since_boot(QUEUE, timestamp);
     let down = at("ActiveEnterTimestamp").checked_sub(at("InactiveEnterTimestamp")).unwrap();
     let healed = world.wait_until("the event", SOON, || {
-        let told = world.run(&["events", "--json"]).out;
-        told.lines().find(|line| line.contains("\"healed\"")).map(str::to_owned)
+        let reported = world.run(&["events", "--json"]).out;
+        reported.lines().find(|line| line.contains("\"healed\"")).map(str::to_owned)
     });
     let healed: serde_json::Value = serde_json::from_str(&healed).unwrap();
-    let told = Duration::from_millis(healed["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{healed:#}")));
+    let reported = Duration::from_millis(healed["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{healed:#}")));
     // Its uptime is checked a little after its downtime is computed.
-    assert!(told.abs_diff(down) < Duration::from_millis(100), "{told:?} {down:?}");
+    assert!(reported.abs_diff(down) < Duration::from_millis(100), "{reported:?} {down:?}");
     let text = world.run(&["events"]).out;
     assert!(text.contains("myapp/queue is up again and has stayed up; it was down for "), "{text}");
 }

@@ -17,7 +17,7 @@ fn only_changed_content_of_a_file_leads_to_a_new_attempt() {
     let _ = world.systemctl(&["start", QUEUE]);
     let mut events = world.start_daemon();
     events.wait("gave-up", QUEUE);
-    let told = world.told(QUEUE);
+    let reported = world.reported(QUEUE);
     for _ in 0..2 {
         // As a generator does on each reload: another inode, another time.
         let path = format!(".config/systemd/user/{}", service_of(QUEUE));
@@ -26,7 +26,7 @@ fn only_changed_content_of_a_file_leads_to_a_new_attempt() {
         world.daemon_reload();
         events.prove_alive_with(&world, OTHER);
     }
-    assert_eq!(world.told(QUEUE), told);
+    assert_eq!(world.reported(QUEUE), reported);
 
     world.write_worker(QUEUE, &format!("{FAILS}\n# another"));
     world.daemon_reload();

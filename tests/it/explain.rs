@@ -82,19 +82,19 @@ fn an_explanation_uses_the_saved_state() {
     world.worker(BROKEN, "ExecStart=sh -c 'echo out of luck >&2; sleep 0.2; exit 1'");
     let mut events = world.start_daemon();
     events.wait("scheduled", BROKEN);
-    let told = |what: &str| {
+    let reported = |what: &str| {
         world.wait_until(what, crate::common::SOON, || {
             let ran = world.run(&["explain", BROKEN]);
             ran.out.lines().next().is_some_and(|line| line.contains(what)).then_some(ran)
         })
     };
-    let ran = told("(attempt 2 of 2)");
+    let ran = reported("(attempt 2 of 2)");
     assert!(marked(&ran, "✗")[0].contains("the next attempt is due in "), "{ran:?}");
     assert!(ran.out.ends_with("\n  out of luck\n"), "{ran:?}");
 
     world.config(&QUICK.replace("heal: {", "heal: {give_up_after: 1, "));
     world.control(&["restart", crate::common::DAEMON]);
-    let ran = told("given up: 1 attempt failed.");
+    let ran = reported("given up: 1 attempt failed.");
     assert!(ran.out.contains("workerheal heal myapp/broken"), "{ran:?}");
 }
 

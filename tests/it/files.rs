@@ -10,7 +10,7 @@ const SITES: &str = ".local/share/lerd/sites.yaml";
 const CONFIG: &str = ".config/workerheal/config.yaml";
 const QUEUE: &str = "lerd-queue-myapp";
 /// Maximum memory of the daemon, in bytes.
-const MEMORY: u64 = 64 * 1024 * 1024;
+const MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Invalid registries: the content, the place that the error has to name (empty for the whole file), and a word of the
 /// explanation.
@@ -97,7 +97,7 @@ fn an_invalid_file_ends_the_start_with_an_error_at_its_place() {
     let check = |path: &str, content: &[u8], place: &str, word: &str| -> Vec<String> {
         let of_one = |command: &&str| {
             // Too little memory for more than the limit.
-            let limit = format!("--data={MEMORY}");
+            let limit = format!("--data={MAX_MEMORY_BYTES}");
             let ran = Ran::of(world.command("prlimit").args([&limit, WORKERHEAL, *command]));
             let content = String::from_utf8_lossy(&content[..content.len().min(80)]);
             let problem = match ran.status {
@@ -139,12 +139,12 @@ fn an_invalid_entry_is_reported_and_other_sites_are_healed() {
 
     world.registry("sites:\n- name: my app\n- {name: myapp}\n- {name: shop}\n");
     let mut events = world.start_daemon();
-    let told = |place: &str| {
+    let reported = |place: &str| {
         let warnings = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=4"]);
         warnings.iter().filter(|entry| missing(&text(entry, "MESSAGE"), &sites, place, "skipped").is_none()).count()
     };
     events.prove_alive_with(&world, QUEUE);
-    assert_eq!(told("2:9"), 1);
+    assert_eq!(reported("2:9"), 1);
     let ran = world.run(&["status"]);
     assert_eq!(missing(&ran.out, &sites, "2:9", "skipped"), None);
     // An entry that becomes invalid while it runs is skipped, and reported once.
@@ -263,7 +263,7 @@ fn a_file_that_becomes_invalid_is_reported_once_and_the_last_valid_one_is_kept()
 
     assert_eq!(world.show(DAEMON, "MainPID"), daemon);
     let peak = peak(&world);
-    assert!(peak < MEMORY, "it took {} MiB", peak / 1024 / 1024);
+    assert!(peak < MAX_MEMORY_BYTES, "it took {} MiB", peak / 1024 / 1024);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn the_largest_accepted_registry_fits_into_the_memory_limit() {
     world.registry(format!("sites:\n- {{name: myapp}}\n- {{name: shop}}\n{sites}"));
     events.wait_for_log(&["10002"]);
     let peak = peak(&world);
-    assert!(peak < MEMORY, "it took {} MiB", peak / 1024 / 1024);
+    assert!(peak < MAX_MEMORY_BYTES, "it took {} MiB", peak / 1024 / 1024);
 }
 
 #[test]

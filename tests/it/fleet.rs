@@ -15,7 +15,7 @@ use serde_json::Value;
 const QUEUE: &str = "lerd-queue-myapp";
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/prometheus");
 /// Long enough for three programs that scrape, evaluate and notify in turn.
-const LATER: Duration = Duration::from_secs(60);
+const ALERT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program that is killed at the end of the test.
 struct Program(Child);
@@ -48,7 +48,7 @@ fn free_address() -> SocketAddr {
 /// The body of a response, if there is one.
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(LATER)).ok()?;
+    stream.set_read_timeout(Some(ALERT_TIMEOUT)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -67,7 +67,7 @@ fn alerts(alertmanager: SocketAddr) -> Vec<(String, String)> {
 fn wait_for(what: &str, mut check: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !check() {
-        assert!(begin.elapsed() < LATER, "waited in vain for {what}");
+        assert!(begin.elapsed() < ALERT_TIMEOUT, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -164,26 +164,26 @@ fn alerts_fire_and_end_for_a_fleet_of_three() {
         answer.contains("\"3\"")
     });
     assert_eq!(alerts(alertmanager), [], "all is well");
-    let told =
+    let reported =
         |alert: &str, machine: &SocketAddr| alerts(alertmanager).contains(&(alert.to_owned(), machine.to_string()));
 
     giving_up.write_file("broken", "");
     let mut events = giving_up.events();
     giving_up.crash(QUEUE);
     events.wait("gave-up", QUEUE);
-    wait_for("the worker that was given up to be told", || told("WorkerGivenUp", first));
+    wait_for("the worker that was given up to be reported", || reported("WorkerGivenUp", first));
 
     let mut events = flapping.events();
     // So that there is a sample before the first attempt.
-    wait_for("the flapping worker to be told", || {
+    wait_for("the flapping worker to be reported", || {
         flapping.crash(QUEUE);
         events.wait("healed", QUEUE);
-        told("WorkerFlapping", second)
+        reported("WorkerFlapping", second)
     });
 
     gone.stop_unit(DAEMON);
-    wait_for("the daemon that is gone to be told", || told("WorkerhealGone", third));
-    assert!(!told("WorkerGivenUp", second) && !told("WorkerhealGone", first), "each is told of its own");
+    wait_for("the daemon that is gone to be reported", || reported("WorkerhealGone", third));
+    assert!(!reported("WorkerGivenUp", second) && !reported("WorkerhealGone", first), "each is reported of its own");
 
     fs::remove_file(giving_up.home().join("broken")).expect("it is there");
     assert_eq!(giving_up.run(&["heal", "--prove", "50ms"]).status, 0);

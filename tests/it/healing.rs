@@ -29,11 +29,11 @@ fn a_killed_worker_is_healed_and_each_step_is_reported() {
         assert_eq!(entry["_SYSTEMD_USER_UNIT"], DAEMON);
         assert!(text(entry, "MESSAGE").contains(QUEUE), "{entry:#}");
     }
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 
     // Healed means proven.
     let stayed_up = written(&healed).saturating_sub(world.since_boot(QUEUE, "ActiveEnterTimestamp"));
-    assert!(stayed_up >= proof, "told healed {stayed_up:?} after it came up");
+    assert!(stayed_up >= proof, "reported as healed {stayed_up:?} after it came up");
     assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "active");
 
     // One log shows the crash and its healing.
@@ -66,7 +66,7 @@ fn failures_without_a_daemon_are_healed_when_it_starts() {
         entry["WORKERHEAL_PHASE"] == "healed" && entry["WORKERHEAL_UNIT"] == QUEUE
     });
     for unit in [QUEUE, VITE] {
-        assert_eq!(world.told(unit), ["detected", "starting", "healed"]);
+        assert_eq!(world.reported(unit), ["detected", "starting", "healed"]);
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
     }
 }
@@ -123,7 +123,7 @@ fn a_failure_whose_signal_is_lost_is_healed_within_the_refresh() {
     // One refresh, and half a second for a busy machine.
     assert!(waited < Duration::from_secs(1), "it took {waited:?}");
     events.wait("healed", QUEUE);
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_missing_permission_is_reported_once_and_the_worker_is_healed_once_granted()
     on_the_bus(&world, "");
     let healed = events.wait("healed", QUEUE);
     assert_eq!(text(&healed, "WORKERHEAL_ATTEMPT"), "1", "refusals are no attempts: {healed:#}");
-    assert_eq!(world.told(QUEUE).iter().filter(|phase| *phase == "held").count(), 1);
+    assert_eq!(world.reported(QUEUE).iter().filter(|phase| *phase == "held").count(), 1);
 }
 
 /// Installs a rule of policy on the session bus, in place of the previous one: it drops signals, like an overflowing
@@ -185,8 +185,8 @@ fn failures_around_a_reexecution_of_the_manager_are_healed() {
     }
     assert_eq!(world.show(DAEMON, "NRestarts"), "0");
     for unit in [QUEUE, VITE] {
-        let told = world.told(unit);
-        assert!(told.iter().all(|phase| phase != "gave-up" && phase != "stopped"), "{unit}: {told:?}");
+        let reported = world.reported(unit);
+        assert!(reported.iter().all(|phase| phase != "gave-up" && phase != "stopped"), "{unit}: {reported:?}");
     }
 }
 
@@ -213,7 +213,7 @@ fn repeated_reloads_neither_hide_nor_double_a_failure() {
         storm.join().unwrap();
     });
     for unit in units {
-        assert_eq!(world.told(unit), ["detected", "starting", "healed"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "starting", "healed"], "{unit}");
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
     }
     world.workers([QUEUE]);
@@ -262,7 +262,7 @@ fn a_crash_loop_is_retried_with_backoff_and_given_up_with_one_error() {
     let picture = world.picture(&["lerd-queue-myapp.service"]);
     events.prove_alive_with(&world, VITE);
     assert_eq!(world.picture(&["lerd-queue-myapp.service"]), picture);
-    assert_eq!(world.told(QUEUE).last().unwrap(), "gave-up");
+    assert_eq!(world.reported(QUEUE).last().unwrap(), "gave-up");
     assert_eq!(world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=3"]).len(), 1);
 }
 
@@ -373,7 +373,7 @@ fn a_oneshot_that_failed_is_healed_when_it_has_done_its_work() {
     let mut events = world.start_daemon();
     events.wait("healed", QUEUE);
     assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "inactive");
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn an_unstartable_worker_is_given_up_at_once() {
         let gave_up = events.wait("gave-up", QUEUE);
         assert!(text(&gave_up, "WORKERHEAL_REASON").contains(why), "{gave_up:#}");
         events.prove_alive_with(&world, VITE);
-        assert_eq!(world.told(QUEUE), ["detected", "gave-up"]);
+        assert_eq!(world.reported(QUEUE), ["detected", "gave-up"]);
 
         // Once corrected, it is healed.
         world.write_worker(QUEUE, "ExecStart=sleep infinity");
@@ -410,7 +410,7 @@ fn a_clean_exit_is_not_restarted() {
     let mut events = world.start_daemon();
     events.wait("stopped", QUEUE);
     events.prove_alive_with(&world, VITE);
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "stopped"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "stopped"]);
     let stopped = world.journal(&["WORKERHEAL_UNIT=lerd-queue-myapp", "WORKERHEAL_PHASE=stopped"]);
     assert!(!text(&stopped[0], "MESSAGE").contains("by its user"), "no person did: {:#}", stopped[0]);
 }
@@ -485,5 +485,5 @@ fn a_failure_that_was_cleared_and_unloaded_unnoticed_is_healed_no_longer() {
         let workers = ask(&world, &["status", "--json"]).json();
         (workers[0]["healthy"] == true && workers[0]["phase"] == "down").then_some(())
     });
-    assert!(!world.told(QUEUE).contains(&"starting".to_owned()));
+    assert!(!world.reported(QUEUE).contains(&"starting".to_owned()));
 }

@@ -12,16 +12,16 @@ const BROKEN: &str = "lerd-broken-shop";
 #[test]
 fn the_command_gets_healed_and_given_up_events_as_json() {
     let world = World::new();
-    let told = world.path("told");
+    let reported = world.path("reported");
     world.config(&format!(
         "refresh: 100ms\nheal: {{stable_after: 50ms, give_up_after: 2, backoff: {{initial: 20ms}}}}\n\
-         also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{told}\"]\n"
+         also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{reported}\"]\n"
     ));
     world.workers([QUEUE, BOT]);
     world.write_file("broken", "");
     world.worker(BROKEN, LIVES_UNLESS_BROKEN);
     let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(&told).unwrap_or_default();
+        let text = fs::read_to_string(&reported).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
 
@@ -72,14 +72,14 @@ fn a_failed_or_missing_command_is_logged_once_per_event() {
         }
         let warnings = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=4"]);
         assert_eq!(warnings.len(), 2, "{warnings:#?}");
-        assert_eq!(world.told(QUEUE).iter().filter(|phase| *phase == "healed").count(), 2);
+        assert_eq!(world.reported(QUEUE).iter().filter(|phase| *phase == "healed").count(), 2);
     }
 }
 
 #[test]
 fn commands_that_never_end_block_neither_healing_nor_shutdown() {
     let world = World::new();
-    let (running, told) = (world.path("running"), world.path("told"));
+    let (running, reported) = (world.path("running"), world.path("reported"));
     // They do not read their input either.
     world.config(&format!("{QUICK}on_event: [sh, -c, \"echo >>{running}; exec sleep infinity\"]\n"));
     world.workers([QUEUE, "lerd-other-shop"]);
@@ -99,10 +99,10 @@ fn commands_that_never_end_block_neither_healing_nor_shutdown() {
     world.stop_unit(DAEMON);
     assert_eq!(world.show(DAEMON, "Result"), "success");
     // No process is left for the next daemon.
-    world.config(&format!("{QUICK}on_event: [sh, -c, \"cat >>{told}\"]\n"));
+    world.config(&format!("{QUICK}on_event: [sh, -c, \"cat >>{reported}\"]\n"));
     let mut events = world.start_daemon();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
-    world.wait_until("its line", SOON, || fs::read_to_string(&told).ok().filter(|text| text.ends_with('\n')));
+    world.wait_until("its line", SOON, || fs::read_to_string(&reported).ok().filter(|text| text.ends_with('\n')));
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "active");
 }

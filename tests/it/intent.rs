@@ -46,7 +46,7 @@ fn paused_ignored_and_suspended_workers_are_left_alone() {
     events.prove_alive_with(&world, OTHER);
     for unit in meant_to_be_down {
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "failed", "{unit}");
-        assert!(!world.told(unit).contains(&"starting".to_owned()), "{unit}: {:?}", world.told(unit));
+        assert!(!world.reported(unit).contains(&"starting".to_owned()), "{unit}: {:?}", world.reported(unit));
     }
     for (unit, why) in [
         ("lerd-queue-resting", "the site resting is paused"),
@@ -87,7 +87,7 @@ fn other_jobs_are_never_touched() {
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&all), untouched);
     for unit in foreign {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
     }
 }
 
@@ -106,7 +106,7 @@ fn under_the_stop_marker_nothing_is_healed() {
     assert!(text(&held, "WORKERHEAL_REASON").contains("stop marker"), "{held:#}");
     world.crash(OTHER);
     events.wait("held", OTHER);
-    assert_eq!(world.told(QUEUE), ["held"]);
+    assert_eq!(world.reported(QUEUE), ["held"]);
     remove();
     events.wait("healed", QUEUE);
 
@@ -157,13 +157,13 @@ fn a_stop_by_its_user_is_obeyed_even_if_it_ends_in_failure() {
     let untouched = world.picture(&[QUEUE]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    assert_eq!(world.reported(QUEUE), ["stopped"]);
 
     // A daemon that starts later remembers it, and does not report it again.
     world.control(&["restart", DAEMON]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    assert_eq!(world.reported(QUEUE), ["stopped"]);
 
     // A person starts it again, and from then on it is healed as before.
     world.control(&["start", QUEUE]);
@@ -178,7 +178,7 @@ fn a_new_daemon_obeys_the_stop(world: &World) -> Events<'_> {
     events.wait("stopped", QUEUE);
     events.prove_alive_with(world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    assert_eq!(world.reported(QUEUE), ["stopped"]);
     events
 }
 
@@ -232,7 +232,7 @@ fn a_stop_during_a_start_is_obeyed() {
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE, clean]), untouched);
     for unit in [clean, QUEUE] {
-        assert_eq!(world.told(unit), ["detected", "starting", "stopped"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "starting", "stopped"], "{unit}");
     }
 }
 
@@ -350,7 +350,7 @@ fn a_worker_whose_parent_is_down_is_held_until_its_user_starts_the_parent() {
         assert!(text(&held, "WORKERHEAL_REASON").contains("needs lerd-php85-fpm.service"), "{held:#}");
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE, "lerd-php85-fpm"]), untouched, "{kind}");
-        assert_eq!(world.told(QUEUE), ["detected", "held"]);
+        assert_eq!(world.reported(QUEUE), ["detected", "held"]);
 
         world.control(&["start", "lerd-php85-fpm"]);
         events.wait("healed", QUEUE);
@@ -372,7 +372,7 @@ fn a_parent_that_is_no_worker_is_waited_for() {
     events.wait("held", QUEUE);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.show("postgres.service", "ActiveState"), "inactive");
-    assert_eq!(world.told(QUEUE), ["detected", "held"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "held"]);
     world.control(&["start", "postgres"]);
     events.wait("healed", QUEUE);
 }
@@ -390,7 +390,7 @@ fn a_worker_that_went_down_with_its_parent_comes_back_with_it() {
     assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "failed");
     world.control(&["start", "lerd-php85-fpm"]);
     events.wait("healed", QUEUE);
-    assert!(world.told(QUEUE).contains(&"held".to_owned()), "{:?}", world.told(QUEUE));
+    assert!(world.reported(QUEUE).contains(&"held".to_owned()), "{:?}", world.reported(QUEUE));
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn a_worker_that_its_user_stops_right_after_its_parent_stays_down() {
     world.control(&["start", "lerd-php85-fpm"]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE).last().unwrap(), "stopped");
+    assert_eq!(world.reported(QUEUE).last().unwrap(), "stopped");
 }
 
 #[test]
@@ -448,14 +448,14 @@ fn many_workers_that_wait_for_one_parent_are_reported_together() {
     let states = world.control(&[&["show", "--property=ActiveState", "--value", "--"], &all[..]].concat());
     assert!(states.lines().filter(|line| !line.is_empty()).all(|state| state == "failed"), "{states}");
     for unit in &units {
-        assert_eq!(world.told(unit), ["detected", "held"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "held"], "{unit}");
     }
 
     world.control(&["reset-failed", "lerd-php85-fpm"]);
     world.control(&["start", "lerd-php85-fpm"]);
     for unit in &units {
         world.wait_for_healed(unit);
-        assert_eq!(world.told(unit), ["detected", "held", "starting", "healed"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "held", "starting", "healed"], "{unit}");
     }
 }
 
@@ -477,7 +477,7 @@ fn a_pending_job_of_another_client_is_not_cancelled() {
     let untouched = world.picture(&[QUEUE]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), [""; 0]);
+    assert_eq!(world.reported(QUEUE), [""; 0]);
     world.write_file("go", "");
     world.wait_for_state("lerd-queue-myapp.service", "active", SOON);
 }
@@ -505,7 +505,7 @@ fn units_named_by_also_watch_are_covered_without_a_site() {
     world.crash("celery@one");
     events.prove_alive_with(&world, "bot");
     assert_eq!(world.show("celery@one.service", "ActiveState"), "failed");
-    assert_eq!(world.told("celery@one"), [""; 0]);
+    assert_eq!(world.reported("celery@one"), [""; 0]);
 }
 
 #[test]
@@ -564,5 +564,9 @@ fn a_stop_of_a_target_counts_for_its_unloaded_members() {
         world.control(&["start", "workers.target"]);
         world.wait_until("it is up", SOON, || world.run(&["status"]).out.contains("myapp/queue  up").then_some(()));
     }
-    assert!(!world.told("lerd-queue-myapp").contains(&"starting".to_owned()), "{:?}", world.told("lerd-queue-myapp"));
+    assert!(
+        !world.reported("lerd-queue-myapp").contains(&"starting".to_owned()),
+        "{:?}",
+        world.reported("lerd-queue-myapp")
+    );
 }

@@ -50,7 +50,7 @@ async fn prints_the_last_error_for_another_test() {
 #[track_caller]
 fn assert_error(service: &str, wanted: &str) {
     let error = after_failing(service);
-    assert!(error.contains(wanted), "wanted {wanted:?}, told {error:?}, of {service:?}");
+    assert!(error.contains(wanted), "wanted {wanted:?}, reported {error:?}, of {service:?}");
 }
 
 #[test]

@@ -163,9 +163,9 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// A service manager that says what a row says.
 #[derive(Clone)]
-struct Told(Arc<BTreeMap<UnitName, (ActiveState, &'static str)>>);
+struct StubManager(Arc<BTreeMap<UnitName, (ActiveState, &'static str)>>);
 
-impl Told {
+impl StubManager {
     fn of(units: &[Row]) -> Self {
         let units = units.iter().filter(|(unit, ..)| Path::new(unit).extension().is_none_or(|kind| kind != "timer"));
         Self(Arc::new(
@@ -176,7 +176,7 @@ impl Told {
     }
 }
 
-impl ServiceManager for Told {
+impl ServiceManager for StubManager {
     async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
         let status = |(name, (active, more)): (&UnitName, &(ActiveState, &str))| UnitStatus {
             name: name.clone(),
@@ -234,9 +234,9 @@ impl ServiceManager for Told {
     }
 }
 
-fn detector(sites: &[&str], units: &[Row], stop_marker: bool) -> Detector<Told> {
+fn detector(sites: &[&str], units: &[Row], stop_marker: bool) -> Detector<StubManager> {
     let context = Context { registry: Arc::new(registry(sites)), stop_marker, ..Context::default() };
-    Detector { manager: Told::of(units), context }
+    Detector { manager: StubManager::of(units), context }
 }
 
 /// The name of Lerd's test, the sites, the units, and what is detected: unit and state.

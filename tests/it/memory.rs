@@ -71,13 +71,13 @@ fn attempts_survive_a_restart_and_a_sudden_death_of_the_daemon() {
 #[test]
 fn a_give_up_survives_a_restart() {
     let world = world_with_given_up_worker();
-    let (untouched, told) = (world.picture(&[QUEUE]), world.told(QUEUE));
+    let (untouched, reported) = (world.picture(&[QUEUE]), world.reported(QUEUE));
     let mut events = world.events();
     for _ in 0..2 {
         world.control(&["restart", DAEMON]);
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE]), untouched);
-        assert_eq!(world.told(QUEUE), told);
+        assert_eq!(world.reported(QUEUE), reported);
     }
     let explained = world.run(&["explain", QUEUE]);
     assert!(explained.out.contains("was given up: 6 attempts failed"), "{explained:?}");
@@ -113,7 +113,7 @@ fn a_stop_before_an_attempt_survives_a_restart() {
     let next = events.wait_any(&["stopped", "starting"], QUEUE);
     assert_eq!(next["WORKERHEAL_PHASE"], "stopped");
     fs::remove_file(world.home().join("broken")).unwrap();
-    let (untouched, told) = (world.picture(&[QUEUE]), world.told(QUEUE));
+    let (untouched, reported) = (world.picture(&[QUEUE]), world.reported(QUEUE));
     for _ in 0..2 {
         world.control(&["restart", DAEMON]);
         // For longer than it would have waited.
@@ -122,7 +122,7 @@ fn a_stop_before_an_attempt_survives_a_restart() {
             events.prove_alive_with(&world, OTHER);
         }
         assert_eq!(world.picture(&[QUEUE]), untouched);
-        assert_eq!(world.told(QUEUE), told);
+        assert_eq!(world.reported(QUEUE), reported);
     }
     world.control(&["start", QUEUE]);
     world.crash(QUEUE);
@@ -234,7 +234,7 @@ fn a_saved_pause_holds_for_the_daemon_and_for_heals_by_hand() {
         assert_eq!(world.picture(&[QUEUE]), untouched);
         assert_eq!(world.run(&["heal", QUEUE]).status, 1);
         assert_eq!(world.picture(&[QUEUE]), untouched);
-        assert!(!world.told(QUEUE).contains(&"starting".to_owned()), "{:?}", world.told(QUEUE));
+        assert!(!world.reported(QUEUE).contains(&"starting".to_owned()), "{:?}", world.reported(QUEUE));
     }
 }
 

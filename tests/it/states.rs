@@ -56,7 +56,7 @@ fn a_clean_exit_is_shown_and_healed_only_if_configured() {
     let untouched = world.picture(&[QUEUE]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), [""; 0]);
+    assert_eq!(world.reported(QUEUE), [""; 0]);
     assert_eq!(world.diagnosis(QUEUE).as_deref(), Some("expected-but-stopped"));
     let ran = world.run(&["heal"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 0 worker(s).")), "{ran:?}");
@@ -101,7 +101,7 @@ fn a_clean_stop_is_obeyed_where_clean_exits_are_healed() {
     let untouched = world.picture(&[live]);
     prove_that_it_starts_what_ended(&world, &mut events, PROOF);
     assert_eq!(world.picture(&[live]), untouched);
-    assert_eq!(world.told(live), ["stopped"]);
+    assert_eq!(world.reported(live), ["stopped"]);
 
     // A worker that was stopped while the daemon was down, with and without saved state.
     world.stop_unit(DAEMON);
@@ -178,7 +178,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
     prove_that_it_starts_what_ended(&world, &mut events, PROOF);
     assert_eq!(world.picture(&all), untouched);
     for unit in all {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
         assert_eq!(world.diagnosis(unit), None, "{unit}");
     }
 }
@@ -212,7 +212,7 @@ fn a_worker_that_went_down_cleanly_with_its_parent_comes_back_with_it() {
         assert_eq!(world.picture(&[QUEUE, PARENT]), untouched, "after a {how}");
         world.control(&["start", PARENT]);
         events.wait("healed", QUEUE);
-        assert_eq!(world.told(QUEUE), ["detected", "held", "starting", "healed"], "after a {how}");
+        assert_eq!(world.reported(QUEUE), ["detected", "held", "starting", "healed"], "after a {how}");
     }
 }
 
@@ -293,13 +293,13 @@ fn a_crash_loop_of_systemd_is_reported_once_and_left_to_it() {
     });
     events.prove_alive_with(&world, OTHER);
     assert!(restarts() > last);
-    assert_eq!(world.told(QUEUE), ["detected", "held"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "held"]);
 
     // Once fixed, it is healthy after a long uptime.
     fs::remove_file(world.home().join("broken")).unwrap();
     events.wait("recovered", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
-    assert_eq!(world.told(QUEUE), ["detected", "held", "recovered"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "held", "recovered"]);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_worker_whose_directory_is_gone_is_held_until_it_is_back() {
     assert!(ran.status == 1 && ran.out.contains(&directory.display().to_string()), "{ran:?}");
     assert_eq!(world.picture(&[before, live]), untouched);
     for unit in [before, live] {
-        assert_eq!(world.told(unit), ["detected", "held"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "held"], "{unit}");
         let held = world.journal(&[&format!("WORKERHEAL_UNIT={unit}"), "WORKERHEAL_PHASE=held"]);
         assert!(text(&held[0], "WORKERHEAL_REASON").contains(&directory.display().to_string()), "{held:#?}");
     }
@@ -357,9 +357,9 @@ fn only_a_missing_required_directory_makes_an_orphan() {
     assert_eq!(world.diagnosis(not_needed).as_deref(), Some("failed"));
     let mut events = world.start_daemon();
     events.wait("held", below_a_file);
-    assert_eq!(world.told(below_a_file)[..2], ["detected", "held"]);
+    assert_eq!(world.reported(below_a_file)[..2], ["detected", "held"]);
     world.wait_for_healed(not_needed);
-    assert_eq!(world.told(not_needed), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(not_needed), ["detected", "starting", "healed"]);
     assert_eq!(world.diagnosis(below_a_file).as_deref(), Some("orphaned"));
 }
 
@@ -406,7 +406,7 @@ fn a_worker_that_is_up_but_refuses_connections_is_restarted() {
     assert_eq!(detected["WORKERHEAL_REASON"], "unreachable");
     assert!(text(&detected, "WORKERHEAL_ERROR").contains(&format!("127.0.0.1:{port}")), "{detected:#}");
     events.wait("healed", WEB);
-    assert_eq!(world.told(WEB), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(WEB), ["detected", "starting", "healed"]);
     assert_eq!(world.show(&service_of(WEB), "ActiveState"), "active");
     assert_ne!(world.show(&service_of(WEB), "InvocationID"), run);
     TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -458,7 +458,7 @@ fn an_address_file_is_used_only_if_written_since_the_start() {
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[stale, silent]), untouched);
     for unit in [stale, silent] {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
         assert_eq!(world.diagnosis(unit), None, "{unit}");
     }
 
@@ -484,14 +484,14 @@ fn a_start_that_times_out_is_a_failed_attempt_and_no_stop() {
     for unit in [clean, stubborn] {
         // After the second start, everything repeats.
         world.wait_until("the second attempt to have failed", SOON, || {
-            let told = world.told(unit);
-            assert!(!told.contains(&"stopped".to_owned()), "{unit}: {told:?}");
-            (told.len() >= 7).then_some(())
+            let reported = world.reported(unit);
+            assert!(!reported.contains(&"stopped".to_owned()), "{unit}: {reported:?}");
+            (reported.len() >= 7).then_some(())
         });
         // A wait that is over before its start is known to have failed is not reported.
-        let mut told = world.told(unit);
-        told.retain(|phase| phase != "scheduled");
-        assert_eq!(told[..5], ["detected", "starting", "failed", "starting", "failed"]);
+        let mut reported = world.reported(unit);
+        reported.retain(|phase| phase != "scheduled");
+        assert_eq!(reported[..5], ["detected", "starting", "failed", "starting", "failed"]);
         let starting = world.journal(&[&format!("WORKERHEAL_UNIT={unit}"), "WORKERHEAL_PHASE=starting"]);
         assert_eq!([0, 1].map(|at| number(&starting[at], "WORKERHEAL_ATTEMPT")), [1, 2]);
     }

@@ -105,8 +105,8 @@ fn the_state_of_a_newer_version_is_kept_and_healing_waits() {
     assert!(says.iter().all(|word| healed.err.contains(word)), "{healed:?}");
 
     let mut events = world.start_daemon();
-    let told = events.wait_for_log(&says);
-    assert_eq!(told["PRIORITY"], "3", "{told:#}");
+    let reported = events.wait_for_log(&says);
+    assert_eq!(reported["PRIORITY"], "3", "{reported:#}");
     let paused = world.run(&["pause", "shop"]);
     assert_ne!(paused.status, 0, "{paused:?}");
     assert!(world.run(&["status"]).out.contains("a newer version of workerheal wrote it"));
@@ -141,7 +141,7 @@ fn a_restart_of_all_services_is_no_crash() {
         events.prove_alive_with(&world, OTHER);
     }
     for unit in workers {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active", "{unit}");
     }
 }
@@ -170,5 +170,5 @@ fn a_worker_stopped_for_an_upgrade_is_started_only_by_the_upgrade() {
         world.crash(QUEUE);
         events.wait("healed", QUEUE);
     }
-    assert!(!world.told(QUEUE).contains(&"gave-up".to_owned()));
+    assert!(!world.reported(QUEUE).contains(&"gave-up".to_owned()));
 }

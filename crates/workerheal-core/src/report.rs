@@ -144,12 +144,12 @@ impl WorkerReport {
     /// The worker as `detect` lists it, if it is unhealthy.
     #[must_use]
     pub fn unhealthy(&self) -> Option<UnhealthyWorker> {
-        self.ill().filter(|_| !self.on_purpose)
+        self.problem().filter(|_| !self.on_purpose)
     }
 
     /// The same of a worker that something is wrong with, even if it is not healed on purpose.
     #[must_use]
-    pub fn ill(&self) -> Option<UnhealthyWorker> {
+    pub fn problem(&self) -> Option<UnhealthyWorker> {
         let state = self.state.filter(|_| !self.healthy)?;
         Some(UnhealthyWorker {
             site: self.site.clone(),

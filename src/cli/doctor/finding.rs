@@ -44,9 +44,9 @@ impl Finding {
 }
 
 /// The width of a level.
-const LEVEL: usize = 7;
+const LEVEL_COLUMNS: usize = 7;
 /// The least room for sentences.
-const LEAST_ROOM: usize = 30;
+const MIN_TEXT_COLUMNS: usize = 30;
 
 /// A line for each check, or several on a narrow terminal, and what they come to.
 pub(super) fn text(findings: &[Finding], style: Style, columns: Option<usize>) -> String {
@@ -59,8 +59,8 @@ pub(super) fn text(findings: &[Finding], style: Style, columns: Option<usize>) -
             Level::Problem => style.bad("problem"),
         };
         let says = if remedy.is_empty() { says.clone() } else { format!("{says}; {remedy}") };
-        let indent = LEVEL + width + 4;
-        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST_ROOM));
+        let indent = LEVEL_COLUMNS + width + 4;
+        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_TEXT_COLUMNS));
         let says = term::wrap(&says, room).replace('\n', &format!("\n{:indent$}", ""));
         text.push_str(&format!("{level}  {check:width$}  {says}\n"));
     }

@@ -13,8 +13,8 @@ use crate::core::units::{Detail, UnitName};
 use crate::manager::ServiceManager;
 
 /// Maximum number of concurrent inspections, and maximum time of all.
-const AT_ONCE: usize = 32;
-const WITHIN: Duration = Duration::from_secs(1);
+const MAX_CONCURRENT_INSPECTIONS: usize = 32;
+const INSPECTIONS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Brings the counts in these reports up to date.
 pub(super) async fn of_reports<M: ServiceManager>(manager: &M, reports: &mut [WorkerReport]) {
@@ -46,5 +46,5 @@ async fn reasons<M: ServiceManager>(manager: &M, units: Vec<UnitName>) -> Vec<Op
             Some(Refusal::CrashLooping(restarts.count).to_string())
         }
     });
-    timeout(WITHIN, lookups.buffered(AT_ONCE).collect()).await.unwrap_or_default()
+    timeout(INSPECTIONS_TIMEOUT, lookups.buffered(MAX_CONCURRENT_INSPECTIONS).collect()).await.unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What a configuration may say, and how its mistakes are told.
+//! What a configuration may say, and how its errors are reported.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a registry may say, and how its mistakes are told.
+//! What a registry may say, and how its errors are reported.
 
 use super::*;
 use crate::core::registry::MAX_SITES;
@@ -93,16 +93,16 @@ fn an_empty_list_is_valid_but_other_documents_are_not() {
     }
 }
 
-/// What is told of the entries that were skipped, and the names of those that were not.
-fn told(text: &str) -> (Vec<String>, Vec<String>) {
+/// The errors of skipped entries, and the names of all others.
+fn reported(text: &str) -> (Vec<String>, Vec<String>) {
     let registry = parse(text).unwrap();
-    let told = registry.skipped().told.iter().map(|error| {
+    let reported = registry.skipped().reported.iter().map(|error| {
         let text = error.to_string();
         assert!(text.contains(": this entry is skipped: ") || error.line == 0, "{text}");
         text.replace("this entry is skipped: ", "")
     });
-    let told = told.collect();
-    (told, registry.sites().map(|site| site.name.clone()).collect())
+    let reported = reported.collect();
+    (reported, registry.sites().map(|site| site.name.clone()).collect())
 }
 
 #[test]
@@ -119,16 +119,16 @@ fn an_invalid_entry_is_skipped_and_reported_with_its_place() {
         ("{name: b, paused: 3}", "3:21: expected true or false, found `3`"),
     ] {
         let text = format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n");
-        assert_eq!(told(&text), (vec![expected.to_owned()], vec!["a".to_owned(), "c".to_owned()]), "{entry}");
+        assert_eq!(reported(&text), (vec![expected.to_owned()], vec!["a".to_owned(), "c".to_owned()]), "{entry}");
     }
     for name in ["café", "c++", "a&b", "my app", "a/b"] {
-        let (told, names) = told(&format!("sites:\n- name: a\n- {{path: /x, name: {name}}}\n- name: c\n"));
-        assert!(told[0].starts_with("3:20: no unit can have ") && told[0].contains(name), "{told:?}");
+        let (reported, names) = reported(&format!("sites:\n- name: a\n- {{path: /x, name: {name}}}\n- name: c\n"));
+        assert!(reported[0].starts_with("3:20: no unit can have ") && reported[0].contains(name), "{reported:?}");
         assert_eq!(names, ["a", "c"]);
     }
     let long = "x".repeat(201);
     let expected = "1:30: this name has 201 characters; a site's name has at most 200";
-    assert_eq!(told(&format!("sites: [{{name: a}}, {{name: {long}}}]")).0, [expected.replace("1:30", "1:27")]);
+    assert_eq!(reported(&format!("sites: [{{name: a}}, {{name: {long}}}]")).0, [expected.replace("1:30", "1:27")]);
 }
 
 #[test]
@@ -142,16 +142,16 @@ fn an_entry_with_invalid_yaml_is_skipped() {
         ("name: b\n  path: \u{7}", "4:9"),
         ("name: b\n<<<<<<< HEAD", "3:1"),
     ] {
-        let (told, names) = told(&format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n"));
-        assert_eq!(names, ["a", "c"], "{entry:?} {told:?}");
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with(place), "{entry:?} {told:?}");
+        let (reported, names) = reported(&format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n"));
+        assert_eq!(names, ["a", "c"], "{entry:?} {reported:?}");
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(reported[0].starts_with(place), "{entry:?} {reported:?}");
     }
     let latin = b"sites:\n- name: a\n- name: caf\xe9\n- name: c\n";
     let registry = super::parse(latin).unwrap();
     assert_eq!((registry.len(), registry.skipped().count), (2, 1));
     assert_eq!(
-        registry.skipped().told[0].to_string(),
+        registry.skipped().reported[0].to_string(),
         "3:12: this entry is skipped: the byte 0xe9 is not UTF-8; save the file as UTF-8"
     );
 }
@@ -170,21 +170,21 @@ fn of_many_invalid_entries_some_are_reported_and_all_are_counted() {
     let bad = repeat(1000, |i| format!("- {{name: 'b {i}', path: /x}}\n"));
     let registry = parse(&format!("sites:\n- name: a\n{bad}- name: c\n")).unwrap();
     assert_eq!(registry.len(), 2);
-    assert_eq!((registry.skipped().told.len(), registry.skipped().untold()), (50, 950));
-    assert!(registry.skipped().told[49].to_string().starts_with("52:10: "));
+    assert_eq!((registry.skipped().reported.len(), registry.skipped().unreported()), (50, 950));
+    assert!(registry.skipped().reported[49].to_string().starts_with("52:10: "));
 }
 
 #[test]
 fn a_duplicate_site_is_reported_with_both_places() {
     let expected = "the site `b` is here again, it is in line 3 already; delete one";
-    let (told_of, names) = told("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n");
-    assert_eq!((told_of, names), (vec![format!("5:9: {expected}")], vec!["a".to_owned(), "b".to_owned()]));
-    assert_eq!(told("sites: [\n{name: a},\n{name: b}, {name: b}]").0, ["the site `b` is here twice; delete one"]);
+    let (about_by_manager, names) = reported("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n");
+    assert_eq!((about_by_manager, names), (vec![format!("5:9: {expected}")], vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(reported("sites: [\n{name: a},\n{name: b}, {name: b}]").0, ["the site `b` is here twice; delete one"]);
     // Also where the registry is too long for one go, and the two are in different pieces.
     let many = repeat(10_000, |i| format!("- name: s{i}\n  a: 1\n  b: 1\n  c: 1\n  d: 1\n"));
     let text = format!("sites:\n- name: a\n- name: b\n{many}- name: b\n");
     assert!(!yaml::fits(text.as_bytes()));
-    assert_eq!(told(&text).0, [format!("50004:9: {expected}")]);
+    assert_eq!(reported(&text).0, [format!("50004:9: {expected}")]);
 }
 
 #[test]

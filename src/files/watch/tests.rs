@@ -40,7 +40,7 @@ impl Bench {
         }
     }
 
-    /// Waits until the first file is said to be so. What it is in between may be told or not.
+    /// Waits until this content of the first file is reported. States in between may or may not be.
     async fn until(&mut self, wanted: FileContent) {
         loop {
             if self.next().await == (0, wanted.clone()) {

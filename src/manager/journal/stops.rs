@@ -108,7 +108,7 @@ impl Journal {
     /// ended because a unit that it needs did not come up, or it was stopped and has been unloaded since. `None` if
     /// neither.
     pub async fn end_of_last_job(&self, unit: &UnitName, began: u64) -> Result<Option<StopEvidence>, StopEvidence> {
-        let mut matches = Vec::from(self.told_of(unit));
+        let mut matches = Vec::from(self.about_by_manager(unit));
         if self.scope == Scope::System {
             matches.push("_PID=1".to_owned());
         }

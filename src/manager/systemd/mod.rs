@@ -61,7 +61,7 @@ impl Systemd {
         let addresses = Address::of(scope);
         let connection = session::connect(&addresses).await?;
         let (requests, requested) = mpsc::unbounded_channel();
-        let (changes, told) = mpsc::unbounded_channel();
+        let (changes, reported_changes) = mpsc::unbounded_channel();
         let (link_sender, link_receiver) = watch::channel(Some(connection.clone()));
         let aliases = watch::Sender::new(Aliases::new());
         let session = Session {
@@ -80,7 +80,7 @@ impl Systemd {
             patterns: watch::Sender::new(patterns),
             aliases,
         };
-        Ok((systemd, told))
+        Ok((systemd, reported_changes))
     }
 
     fn connection(&self) -> Result<ManagerConnection, ManagerError> {

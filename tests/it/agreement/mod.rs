@@ -33,7 +33,7 @@ use workerheal_sandbox::Sandbox;
 
 use family::{Change, Family, Operation, PAUSE};
 use model::{LoadState, Mode, ProcessSignal, Refusal, UnitId};
-use reality::{Reality, Told};
+use reality::{Reality, Reported};
 use view::{State, View, job_results, states, story};
 
 const FAMILIES: usize = 220;
@@ -135,7 +135,7 @@ impl World {
             world.write_enablement(index, unit);
         }
         world.sandbox.daemon_reload();
-        world.reality.told();
+        world.reality.reported();
         world
     }
 
@@ -305,10 +305,10 @@ impl World {
 
     /// Records the manager's signals.
     fn listen(&mut self) {
-        for told in self.reality.told() {
-            match told {
-                Told::JobRemoved { unit, result } => self.results.entry(unit).or_default().push(result),
-                Told::Changed { unit, state } => self.states.entry(unit).or_default().push(state),
+        for reported in self.reality.reported() {
+            match reported {
+                Reported::JobRemoved { unit, result } => self.results.entry(unit).or_default().push(result),
+                Reported::Changed { unit, state } => self.states.entry(unit).or_default().push(state),
             }
         }
     }
@@ -317,8 +317,8 @@ impl World {
     fn compare_jobs(&self) -> Vec<Difference> {
         let compare = |(index, unit, name): (usize, UnitId, &str)| {
             let expected = job_results(&self.families[index].signals, unit).join(", ");
-            let told = self.results.get(name).map_or(String::new(), |results| results.join(", "));
-            Difference::between(index, name, &format!("jobs: {expected}"), &format!("jobs: {told}"))
+            let reported = self.results.get(name).map_or(String::new(), |results| results.join(", "));
+            Difference::between(index, name, &format!("jobs: {expected}"), &format!("jobs: {reported}"))
         };
         self.units().filter_map(compare).collect()
     }
@@ -328,8 +328,8 @@ impl World {
         let compare = |(index, unit, name): (usize, UnitId, &str)| {
             let is_loaded = self.families[index].members[unit.0].was_always_enabled;
             let expected = story(states(&self.families[index].signals, unit, self.release), is_loaded);
-            let told = story(self.states.get(name).into_iter().flatten().cloned(), is_loaded);
-            Difference::between(index, name, &expected, &told)
+            let reported = story(self.states.get(name).into_iter().flatten().cloned(), is_loaded);
+            Difference::between(index, name, &expected, &reported)
         };
         self.units().filter_map(compare).collect()
     }

@@ -83,7 +83,7 @@ fn a_worker_is_up_since_its_last_start() {
     let killed = up_since().expect("it is up again");
     assert!(killed > first, "{killed:?} is no later than {first:?}");
     world.control(&["restart", VITE]);
-    world.wait_until("its restart to be told", SOON, || up_since().filter(|time| *time > killed));
+    world.wait_until("its restart to be reported", SOON, || up_since().filter(|time| *time > killed));
 }
 
 #[test]
@@ -132,41 +132,41 @@ fn a_heal_is_streamed_step_by_step_and_performed_by_the_daemon() {
     let answer = post(&world, "/v1/heal", &json!({"targets": ["myapp/queue"], "prove": "20ms"}));
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.head.contains("text/event-stream"), "{answer:?}");
-    let told = messages(&answer);
-    let names: Vec<&str> = told.iter().map(|message| message.name.as_str()).collect();
-    assert_eq!(names, ["plan", "", "", "", "result"], "{told:#?}");
-    assert_eq!(told[1].data, json!({"phase": "starting", "site": "myapp", "unit": QUEUE}));
-    let down = &told[2].data["downtime_ms"];
-    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{told:#?}");
-    assert_eq!(told[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
-    assert_eq!(told[3].data, json!({"phase": "done"}));
-    assert_eq!(told[4].data["healed"][0]["unit"], QUEUE, "{told:#?}");
-    assert_eq!(told[4].data["failed"], json!([]), "{told:#?}");
+    let reported = messages(&answer);
+    let names: Vec<&str> = reported.iter().map(|message| message.name.as_str()).collect();
+    assert_eq!(names, ["plan", "", "", "", "result"], "{reported:#?}");
+    assert_eq!(reported[1].data, json!({"phase": "starting", "site": "myapp", "unit": QUEUE}));
+    let down = &reported[2].data["downtime_ms"];
+    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{reported:#?}");
+    assert_eq!(reported[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
+    assert_eq!(reported[3].data, json!({"phase": "done"}));
+    assert_eq!(reported[4].data["healed"][0]["unit"], QUEUE, "{reported:#?}");
+    assert_eq!(reported[4].data["failed"], json!([]), "{reported:#?}");
     // It was the daemon's attempt.
     journal.wait("starting", QUEUE);
     journal.wait("healed", QUEUE);
 
     // Nothing is wrong any more.
-    let told = messages(&post(&world, "/v1/heal", &json!({})));
-    assert_eq!(told.len(), 3, "{told:#?}");
-    assert_eq!(told[2].data, json!({"healed": [], "failed": []}));
+    let reported = messages(&post(&world, "/v1/heal", &json!({})));
+    assert_eq!(reported.len(), 3, "{reported:#?}");
+    assert_eq!(reported[2].data, json!({"healed": [], "failed": []}));
 }
 
 #[test]
 fn a_heal_that_fails_says_why_and_one_of_a_paused_worker_is_refused() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
-    let told = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
-    let phases: Vec<_> = told.iter().filter_map(|message| message.data["phase"].as_str()).collect();
-    assert_eq!(phases, ["starting", "failed", "done"], "{told:#?}");
-    let result = &told.last().expect("there are some").data;
+    let reported = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
+    let phases: Vec<_> = reported.iter().filter_map(|message| message.data["phase"].as_str()).collect();
+    assert_eq!(phases, ["starting", "failed", "done"], "{reported:#?}");
+    let result = &reported.last().expect("there are some").data;
     assert_eq!(result["failed"][0]["worker"]["unit"], QUEUE, "{result:#}");
     assert!(result["failed"][0]["error"].as_str().is_some_and(|error| !error.is_empty()), "{result:#}");
 
     assert_eq!(post(&world, "/v1/pause", &json!({"targets": ["myapp"]})).status, 200);
-    let told = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
-    let phases: Vec<_> = told.iter().filter_map(|message| message.data["phase"].as_str()).collect();
-    assert_eq!(phases, ["starting", "failed", "done"], "{told:#?}");
-    let result = &told.last().expect("there are some").data;
+    let reported = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
+    let phases: Vec<_> = reported.iter().filter_map(|message| message.data["phase"].as_str()).collect();
+    assert_eq!(phases, ["starting", "failed", "done"], "{reported:#?}");
+    let result = &reported.last().expect("there are some").data;
     assert_eq!(result["failed"][0]["error"], "you paused the site myapp", "{result:#}");
 }
 

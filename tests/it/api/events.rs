@@ -17,12 +17,12 @@ fn events_come_as_they_happen_and_are_those_of_the_journal() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     world.crash(QUEUE);
-    let told: Vec<_> =
+    let reported: Vec<_> =
         ["detected", "starting", "healed"].map(|phase| follower.wait(phase, |message| message.is(phase, QUEUE))).into();
-    assert!(told.iter().all(|message| message.name.is_empty() && !message.id.is_empty()), "{told:#?}");
-    assert!(told[0].data["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{told:#?}");
-    assert_eq!(told[1].data["attempt"], 1, "{told:#?}");
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert!(reported.iter().all(|message| message.name.is_empty() && !message.id.is_empty()), "{reported:#?}");
+    assert!(reported[0].data["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{reported:#?}");
+    assert_eq!(reported[1].data["attempt"], 1, "{reported:#?}");
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
@@ -54,13 +54,13 @@ fn an_event_id_of_an_earlier_daemon_returns_all_known_events_once() {
     follower.rest();
     let other = Follower::new(&world, "", "");
     crash_and_heal(&world, &other);
-    let told = messages(&get(&world, &format!("/v1/events?after={id}&follow=false")));
-    assert_eq!(told[0].name, "gap", "{told:#?}");
-    assert!(told[1].is("detected", QUEUE), "{told:#?}");
-    assert_eq!(told.len(), 5, "{told:#?}");
+    let reported = messages(&get(&world, &format!("/v1/events?after={id}&follow=false")));
+    assert_eq!(reported[0].name, "gap", "{reported:#?}");
+    assert!(reported[1].is("detected", QUEUE), "{reported:#?}");
+    assert_eq!(reported.len(), 5, "{reported:#?}");
     // With the new id there is no gap, and no event twice.
-    let told = messages(&get(&world, &format!("/v1/events?after={}&follow=false", told[1].id)));
-    assert_eq!(told.len(), 3, "{told:#?}");
+    let reported = messages(&get(&world, &format!("/v1/events?after={}&follow=false", reported[1].id)));
+    assert_eq!(reported.len(), 3, "{reported:#?}");
 }
 
 #[test]

@@ -9,9 +9,9 @@ use crate::api::{QUEUE, world};
 use crate::common::{DAEMON, SOON, World};
 
 /// Maximum resident memory of the daemon, in kB. (It has some 15 MB in this build.)
-const MEMORY: u64 = 64 * 1024;
+const MAX_MEMORY_KB: u64 = 64 * 1024;
 /// Maximum response time for another client meanwhile.
-const PROMPTLY: Duration = Duration::from_secs(2);
+const MAX_RESPONSE_TIME: Duration = Duration::from_secs(2);
 
 /// The daemon's resident memory in kB.
 #[track_caller]
@@ -28,10 +28,10 @@ fn assert_served_and_bounded(world: &World) {
     for path in ["/v1/status", "/v1/workers", "/metrics"] {
         let begin = Instant::now();
         assert_eq!(get(world, path).status, 200, "{path}");
-        assert!(begin.elapsed() < PROMPTLY, "{path} took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < MAX_RESPONSE_TIME, "{path} took {:?}", begin.elapsed());
     }
     let memory = memory(world);
-    assert!(memory < MEMORY, "{memory} kB");
+    assert!(memory < MAX_MEMORY_KB, "{memory} kB");
 }
 
 /// Whether the other end has closed or reset the connection.

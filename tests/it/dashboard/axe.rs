@@ -9,7 +9,7 @@ use crate::dashboard::page::Page;
 use crate::dashboard::{VITE, break_down, world};
 
 const AXE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/axe-core-4.14.1.min.js");
-const PHONE: u32 = 360;
+const PHONE_WIDTH: u32 = 360;
 
 /// Loads axe into the page.
 #[track_caller]
@@ -47,7 +47,7 @@ fn the_page_is_accessible_in_light_and_dark_and_on_a_phone() {
     browser.run("document.querySelector('details').open = true");
     for scheme in ["light", "dark"] {
         browser.prefer(scheme);
-        for (width, device) in [(1280, "wide"), (PHONE, "phone")] {
+        for (width, device) in [(1280, "wide"), (PHONE_WIDTH, "phone")] {
             browser.size(width, 800);
             browser.wait("Math.abs(document.querySelector('#timeline svg').getAttribute('width') - document.querySelector('#timeline').clientWidth) < 2");
             let name = format!("failing-{scheme}-{device}");

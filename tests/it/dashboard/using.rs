@@ -125,11 +125,11 @@ fn an_explanation_can_be_opened() {
     browser.wait("document.querySelectorAll('#failing li').length === 2");
     browser.click(&format!("[data-unit={QUEUE}] [data-act=explain]"));
     browser.wait("document.querySelectorAll('#explain .chain li').length > 2");
-    let told = browser.text("#explain");
+    let reported = browser.text("#explain");
     let explained = world.run(&["explain", QUEUE]).out;
     let answer = browser.text("#explain .answer");
     assert!(explained.contains(&answer) && answer.len() > 20, "{answer}\n{explained}");
-    assert!(told.contains("myapp/queue") && told.contains("workerheal heal myapp/queue"), "{told}");
+    assert!(reported.contains("myapp/queue") && reported.contains("workerheal heal myapp/queue"), "{reported}");
     browser.key("Escape");
     browser.wait("!document.querySelector('#explain').open");
     // The focus returns.

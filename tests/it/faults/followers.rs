@@ -8,7 +8,7 @@ use crate::common::{Ran, SOON, World};
 use crate::faults::{QUEUE, shell};
 
 /// Maximum number of connections of the daemon.
-const PLACES: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 
 #[test]
 fn followers_that_never_read_are_disconnected_in_favour_of_others() {
@@ -16,7 +16,7 @@ fn followers_that_never_read_are_disconnected_in_favour_of_others() {
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
     // Each is accepted before the next one connects: it has read the first byte of its response, and no more.
-    let followers: Vec<UnixStream> = (0..PLACES)
+    let followers: Vec<UnixStream> = (0..MAX_CONNECTIONS)
         .map(|_| {
             let mut stream = connect(&world);
             stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is taken");
@@ -44,7 +44,7 @@ fn requests_beyond_the_limit_are_refused_as_busy() {
         let _ = stream.write_all(b"POST /v1/pause HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{");
         stream
     };
-    let mut askers: Vec<UnixStream> = (0..PLACES).map(|_| asker()).collect();
+    let mut askers: Vec<UnixStream> = (0..MAX_CONNECTIONS).map(|_| asker()).collect();
     // A connection that had not sent its request may have been closed for the next.
     let refused = world.wait_until("a refusal", SOON, || {
         askers.push(asker());

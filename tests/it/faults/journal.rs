@@ -25,7 +25,7 @@ fn a_blocked_journal_stops_no_healing_and_loses_no_event() {
     shell(&world, "kill -CONT $(pidof systemd-journald)");
     assert_eq!(pid(&world), before, "the daemon was killed meanwhile");
     world.wait_until("all events to be written", SOON, || {
-        let starts = world.told(QUEUE).iter().filter(|phase| *phase == "starting").count();
+        let starts = world.reported(QUEUE).iter().filter(|phase| *phase == "starting").count();
         (starts == crashes).then_some(())
     });
     crash_and_see_it_healed(&world, QUEUE);

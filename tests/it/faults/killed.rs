@@ -21,7 +21,7 @@ const KINDS: [(&str, &str); 4] = [
     ("wait", "epoll_wait,epoll_pwait,futex"),
 ];
 /// Maximum number of calls in a step.
-const MOST: usize = 80;
+const MAX_POINTS: usize = 80;
 /// systemd has started a unit.
 const STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
 
@@ -110,7 +110,7 @@ fn at_every_point(
     let mut outcomes = Outcomes::default();
     let mut killed = 0;
     for (kind, calls) in KINDS {
-        for n in 1..=MOST {
+        for n in 1..=MAX_POINTS {
             if !all && kind != "file" && n % stride != 3 % stride {
                 continue;
             }
@@ -161,7 +161,7 @@ fn while_healing(step: &str, beside: impl Fn(&World)) {
     let world = world();
     world.workers([QUEUE]);
     world.start_daemon();
-    let healed = |world: &World| world.told(QUEUE).iter().filter(|phase| *phase == "healed").count();
+    let healed = |world: &World| world.reported(QUEUE).iter().filter(|phase| *phase == "healed").count();
     let mut expected = starts(&world, QUEUE);
     at_every_point(
         &world,
@@ -181,9 +181,14 @@ fn while_healing(step: &str, beside: impl Fn(&World)) {
             // By then it has listed the units a few times, and has done whatever it was going to do.
             let lists = Instant::now() + Duration::from_millis(300);
             world.wait_until("some refreshes", SOON, || (Instant::now() > lists).then_some(()));
-            assert_eq!(starts(&world, QUEUE), expected, "{point}: one failure is one start\n{:?}", world.told(QUEUE));
-            let last = world.told(QUEUE).pop().unwrap_or_default();
-            format!("up after one start; told last: {last}")
+            assert_eq!(
+                starts(&world, QUEUE),
+                expected,
+                "{point}: one failure is one start\n{:?}",
+                world.reported(QUEUE)
+            );
+            let last = world.reported(QUEUE).pop().unwrap_or_default();
+            format!("up after one start; reported last: {last}")
         },
     );
 }
@@ -224,7 +229,7 @@ fn a_daemon_killed_during_a_stop_does_not_start_the_worker_again() {
             events.prove_alive_with(&world, OTHER);
             let up = world.show(&service, "ActiveState");
             if meant.get() {
-                assert!(["inactive", "failed"].contains(&up.as_str()), "{point}: {up}\n{:?}", world.told(QUEUE));
+                assert!(["inactive", "failed"].contains(&up.as_str()), "{point}: {up}\n{:?}", world.reported(QUEUE));
             }
             world.start_unit(&service);
             events.prove_alive_with(&world, OTHER);

@@ -14,9 +14,9 @@ use crate::faults::{STEADY, pid, shell};
 const UNITS: [&str; 6] =
     ["lerd-queue-myapp", "lerd-vite-myapp", "lerd-a-myapp", "lerd-queue-shop", "lerd-vite-shop", "lerd-b-shop"];
 /// Number of faults between two checks.
-const ROUND: usize = 12;
+const FAULTS_PER_ROUND: usize = 12;
 /// Number of rounds before resources are first measured: by then it has met every kind of fault.
-const WARM: usize = 3;
+const WARM_UP_ROUNDS: usize = 3;
 
 /// The daemon's use of resources.
 #[derive(Debug, Clone, Copy)]
@@ -132,8 +132,8 @@ impl Soak<'_> {
         for (at, unit) in UNITS.into_iter().enumerate() {
             let ends = ["healed", "recovered", "failed"];
             world.wait_until(&format!("each failure of {unit} to be accounted for"), SOON, || {
-                let told = world.told(unit).iter().filter(|phase| ends.contains(&phase.as_str())).count();
-                (told >= self.crashes[at]).then_some(())
+                let reported = world.reported(unit).iter().filter(|phase| ends.contains(&phase.as_str())).count();
+                (reported >= self.crashes[at]).then_some(())
             });
         }
     }
@@ -166,13 +166,13 @@ fn every_failure_under_faults_is_accounted_for_and_resources_do_not_grow() {
     let mut measured: Vec<Needs> = Vec::new();
     let mut rounds = 0;
     while begin.elapsed() < time || measured.len() < 2 {
-        for _ in 0..ROUND {
+        for _ in 0..FAULTS_PER_ROUND {
             soak.fault();
         }
         soak.settle();
         rounds += 1;
         assert_eq!(pid(&world), before, "it is another daemon than at the beginning");
-        if rounds > WARM {
+        if rounds > WARM_UP_ROUNDS {
             measured.push(needs(&world));
         }
     }

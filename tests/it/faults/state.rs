@@ -66,10 +66,10 @@ fn confirmed_changes_survive_an_immediate_kill() {
     events.wait("gave-up", "lerd-broken-shop");
     world.control(&["kill", "--signal", "KILL", DAEMON]);
     world.wait_for_state(DAEMON, "failed", SOON);
-    let told = world.told("lerd-broken-shop");
+    let reported = world.reported("lerd-broken-shop");
     world.start_unit(DAEMON);
     events.prove_alive_with(&world, OTHER);
-    assert_eq!(world.told("lerd-broken-shop"), told, "it was tried again");
+    assert_eq!(world.reported("lerd-broken-shop"), reported, "it was tried again");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, SOON, World, service_of};
 use crate::reports::stage::{
-    count, enable, is_held_by, is_left_down, pass_time, phases, run, told_none_of, try_to_start, wait_for_diagnosis,
+    assert_none_of, count, enable, is_held_by, is_left_down, pass_time, phases, run, try_to_start, wait_for_diagnosis,
     world, world_with_waits_of, write,
 };
 
@@ -18,10 +18,10 @@ const LERDS: &str = "Restart=always\nRestartSec=5\nSuccessExitStatus=1 130 143\n
 #[track_caller]
 fn comes_back(world: &World, unit: &str) {
     world.wait_for_state(&service_of(unit), "active", SOON);
-    world.wait_until(&format!("{unit} to be told as up"), SOON, || {
+    world.wait_until(&format!("{unit} to be reported as up"), SOON, || {
         matches!(phases(world, unit).last()?.as_str(), "healed" | "recovered").then_some(())
     });
-    told_none_of(world, unit, &["stopped", "failed", "gave-up"]);
+    assert_none_of(world, unit, &["stopped", "failed", "gave-up"]);
     assert_eq!(world.diagnosis(unit), None, "{unit}");
     assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
 }
@@ -110,10 +110,10 @@ fn come_back_after(calls: &[&[&str]], events: impl for<'a> Fn(&'a World) -> Opti
     for unit in ["lerd-queue-myapp", "lerd-mail-myapp", "lerd-vite-shop"] {
         world.wait_for_state(&service_of(unit), "active", SOON);
         world.wait_until(&format!("{unit} to be proven"), SOON, || {
-            let told = phases(&world, unit);
-            told.last().is_none_or(|last| matches!(last.as_str(), "healed" | "recovered")).then_some(())
+            let reported = phases(&world, unit);
+            reported.last().is_none_or(|last| matches!(last.as_str(), "healed" | "recovered")).then_some(())
         });
-        told_none_of(&world, unit, &["stopped", "gave-up"]);
+        assert_none_of(&world, unit, &["stopped", "gave-up"]);
     }
 }
 
@@ -217,7 +217,7 @@ fn a_waiting_worker_whose_container_was_stopped_is_healed_once_that_is_up() {
     assert_eq!(world.show(&service_of(FPM), "ActiveState"), "inactive");
     world.control(&["start", FPM]);
     events.wait("healed", "lerd-queue-myapp");
-    told_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
+    assert_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
 }
 
 /// A unit that is down and not enabled is unloaded: only the daemon knows that it was up.
@@ -315,7 +315,7 @@ fn a_pool_that_systemd_stopped_as_unneeded_comes_back_with_the_worker_that_needs
             assert_eq!(world.show(unit, "ActiveState"), "active", "{unit}");
         }
     }
-    told_none_of(&world, "app-q", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-q", &["stopped", "gave-up"]);
 }
 
 /// The same while the daemon was down.

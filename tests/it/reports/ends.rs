@@ -18,11 +18,11 @@ fn is_given_up_once(world: &World, unit: &str) {
     wait_until_given_up(world, unit);
     let untouched = world.picture(&[unit]);
     pass_time(world, &mut events, 4);
-    let told = phases(world, unit);
-    assert_eq!(told.last().map(String::as_str), Some("gave-up"), "{told:?}");
-    assert_eq!((count(&told, "gave-up"), count(&told, "detected")), (1, 1), "{told:?}");
-    assert_eq!((count(&told, "recovered"), count(&told, "healed")), (0, 0), "{told:?}");
-    assert_eq!(count(&told, "starting"), 4, "{told:?}");
+    let reported = phases(world, unit);
+    assert_eq!(reported.last().map(String::as_str), Some("gave-up"), "{reported:?}");
+    assert_eq!((count(&reported, "gave-up"), count(&reported, "detected")), (1, 1), "{reported:?}");
+    assert_eq!((count(&reported, "recovered"), count(&reported, "healed")), (0, 0), "{reported:?}");
+    assert_eq!(count(&reported, "starting"), 4, "{reported:?}");
     assert_eq!(world.picture(&[unit]), untouched);
     assert!(world.diagnosis(unit).is_some(), "it is not listed");
 }
@@ -52,12 +52,12 @@ fn stays_given_up(world: &World, unit: &str) {
     try_to_start(world, unit);
     events.wait("gave-up", unit);
     wait_until_given_up(world, unit);
-    let (untouched, told) = (world.picture(&[unit]), world.told(unit));
-    assert_eq!((count(&told, "gave-up"), count(&told, "starting")), (1, 4), "{told:?}");
+    let (untouched, reported) = (world.picture(&[unit]), world.reported(unit));
+    assert_eq!((count(&reported, "gave-up"), count(&reported, "starting")), (1, 4), "{reported:?}");
     for disturb in [&["daemon-reload"][..], &["restart", DAEMON]] {
         world.control(disturb);
         pass_time(world, &mut events, 2);
-        assert_eq!(world.told(unit), told, "after {disturb:?}");
+        assert_eq!(world.reported(unit), reported, "after {disturb:?}");
         assert_eq!(world.picture(&[unit]), untouched, "after {disturb:?}");
         wait_until_given_up(world, unit);
     }
@@ -99,12 +99,12 @@ fn a_generated_unit_stays_given_up_until_its_text_changes() {
     let mut events = world.start_daemon();
     try_to_start(&world, "app-g");
     events.wait("gave-up", "app-g");
-    let (untouched, told) = (world.picture(&["app-g"]), world.told("app-g"));
+    let (untouched, reported) = (world.picture(&["app-g"]), world.reported("app-g"));
     for _ in 0..2 {
         world.daemon_reload();
         pass_time(&world, &mut events, 1);
     }
-    assert_eq!(world.told("app-g"), told);
+    assert_eq!(world.reported("app-g"), reported);
     assert_eq!(world.picture(&["app-g"]), untouched);
     wait_until_given_up(&world, "app-g");
 
@@ -225,7 +225,7 @@ fn a_manual_start_is_a_recovery_only_once_the_worker_has_stayed_up() {
     world.control(&["start", "lerd-queue-myapp"]);
     let recovered = events.wait_any(&["recovered", "healed"], "lerd-queue-myapp");
     let stayed_up = written(&recovered).saturating_sub(world.since_boot("lerd-queue-myapp", "ActiveEnterTimestamp"));
-    assert!(stayed_up >= Duration::from_millis(400), "told after {stayed_up:?}");
+    assert!(stayed_up >= Duration::from_millis(400), "reported after {stayed_up:?}");
 }
 
 /// A person who starts a worker that was given up wants it up: it is retried from there on.
@@ -309,8 +309,12 @@ fn a_worker_whose_assertion_fails_stays_failed_and_is_given_up() {
     events.wait("gave-up", "app-p");
     wait_until_given_up(&world, "app-p");
     wait_for_diagnosis(&world, "app-p", "failed");
-    let told = phases(&world, "app-p");
-    assert_eq!((count(&told, "gave-up"), count(&told, "healed"), count(&told, "recovered")), (1, 0, 0), "{told:?}");
+    let reported = phases(&world, "app-p");
+    assert_eq!(
+        (count(&reported, "gave-up"), count(&reported, "healed"), count(&reported, "recovered")),
+        (1, 0, 0),
+        "{reported:?}"
+    );
 }
 
 /// A condition of the unit does not hold: a start has no effect, and is no success.
@@ -324,9 +328,13 @@ fn a_worker_with_an_unmet_condition_is_never_reported_as_healed() {
     world.crash("app-p");
     events.wait_any(&["gave-up", "held"], "app-p");
     pass_time(&world, &mut events, 1);
-    let told = phases(&world, "app-p");
-    assert!(matches!(told.last().map(String::as_str), Some("gave-up" | "held")), "{told:?}");
-    assert_eq!((count(&told, "healed"), count(&told, "recovered"), count(&told, "stopped")), (0, 0, 0), "{told:?}");
+    let reported = phases(&world, "app-p");
+    assert!(matches!(reported.last().map(String::as_str), Some("gave-up" | "held")), "{reported:?}");
+    assert_eq!(
+        (count(&reported, "healed"), count(&reported, "recovered"), count(&reported, "stopped")),
+        (0, 0, 0),
+        "{reported:?}"
+    );
     assert_ne!(world.show("app-p.service", "ActiveState"), "active");
 }
 
@@ -359,8 +367,8 @@ fn a_worker_that_systemd_restarts_is_left_to_it() {
     world.crash("app-s");
     world.wait_until("systemd to restart it", SOON, || (world.show("app-s.service", "NRestarts") == "1").then_some(()));
     pass_time(&world, &mut events, 2);
-    let told = phases(&world, "app-s");
-    assert_eq!((count(&told, "starting"), count(&told, "failed")), (0, 0), "{told:?}");
+    let reported = phases(&world, "app-s");
+    assert_eq!((count(&reported, "starting"), count(&reported, "failed")), (0, 0), "{reported:?}");
     assert_eq!(world.show(&service_of("app-s"), "NRestarts"), "1");
     assert_eq!(world.show("app-s.service", "ActiveState"), "active");
     assert_eq!(world.diagnosis("app-s"), None);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{DAEMON, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of};
 use crate::reports::stage::{
-    SETTINGS, enable, explain, is_held_by, is_left_down, pass_time, phases, run, status, told_none_of, try_to_start,
+    SETTINGS, assert_none_of, enable, explain, is_held_by, is_left_down, pass_time, phases, run, status, try_to_start,
     wait_for_diagnosis, wait_for_phase, world, world_with_waits_of, write,
 };
 
@@ -32,7 +32,7 @@ fn a_try_restart_does_not_end_the_healing_of_a_waiting_worker() {
     for unit in units {
         world.wait_for_state(&service_of(unit), "active", SOON);
         world.wait_for_healed(unit);
-        told_none_of(&world, unit, &["stopped"]);
+        assert_none_of(&world, unit, &["stopped"]);
     }
 }
 
@@ -69,7 +69,7 @@ fn a_worker_that_a_reload_ends_is_shown_where_ends_are_not_healed() {
     wait_for_diagnosis(&world, "app-r", "expected-but-stopped");
     pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-r"]), untouched);
-    told_none_of(&world, "app-r", &["stopped", "starting"]);
+    assert_none_of(&world, "app-r", &["stopped", "starting"]);
 }
 
 /// A worker requires a oneshot that has finished and is inactive since (afterburn issue 695, lokomotive issue 1371).
@@ -164,7 +164,7 @@ fn a_worker_whose_socket_has_failed_is_healed_although_its_start_limit_is_reache
     }
     let mut events = world.start_daemon();
     events.wait("healed", "app-web");
-    told_none_of(&world, "app-web", &["stopped"]);
+    assert_none_of(&world, "app-web", &["stopped"]);
     is_reached(&world);
 }
 
@@ -234,7 +234,7 @@ fn are_healed_on_after(call: &[&str]) {
     for unit in units {
         world.wait_for_healed(unit);
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
-        told_none_of(&world, unit, &["stopped"]);
+        assert_none_of(&world, unit, &["stopped"]);
     }
 }
 
@@ -290,7 +290,7 @@ fn signal_journald(world: &World, signal: &str) {
 
 /// Gives the daemon a second to search the journal for evidence, or less if it has reported that there is none.
 #[track_caller]
-fn wait_until_looked_for(world: &World, unit: &str) {
+fn wait_for_search(world: &World, unit: &str) {
     let begin = Instant::now();
     world.wait_until("a second, or the end of the search", SOON, || {
         (begin.elapsed() > Duration::from_secs(1) || status(world, unit)["phase"] == "held").then_some(())
@@ -309,12 +309,12 @@ fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_continues() {
     world.control(&["start", "app-f"]);
     world.wait_for_state("app-f.service", "failed", SOON);
     fs::remove_file(world.home().join("broken")).unwrap();
-    wait_until_looked_for(&world, "app-f");
+    wait_for_search(&world, "app-f");
     signal_journald(&world, "-CONT");
     drop(events);
     world.wait_for_healed("app-f");
     assert_eq!(world.show("app-f.service", "ActiveState"), "active");
-    told_none_of(&world, "app-f", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-f", &["stopped", "gave-up"]);
 }
 
 /// A person's stop is not in the journal yet when the daemon starts: a missing record is no evidence (systemd issue
@@ -329,7 +329,7 @@ fn a_stop_that_journald_has_not_written_yet_is_obeyed() {
     assert_eq!(world.show("app-f.service", "ActiveState"), "failed");
     let untouched = world.picture(&["app-f"]);
     world.start_unit(DAEMON);
-    wait_until_looked_for(&world, "app-f");
+    wait_for_search(&world, "app-f");
     signal_journald(&world, "-CONT");
     wait_for_phase(&world, "app-f", "stopped");
     let mut events = world.events();
@@ -351,5 +351,5 @@ fn a_worker_that_fails_during_a_burst_of_log_lines_is_healed() {
     world.wait_for_state("app-f.service", "failed", SOON);
     fs::remove_file(world.home().join("broken")).unwrap();
     world.wait_for_healed("app-f");
-    told_none_of(&world, "app-f", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-f", &["stopped", "gave-up"]);
 }

@@ -5,7 +5,7 @@ use std::fs::{self};
 
 use crate::common::{LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of, text};
 use crate::reports::stage::{
-    count, enable, explain, is_held_by, pass_time, phases, run, told_none_of, try_to_start, wait_for_diagnosis,
+    assert_none_of, count, enable, explain, is_held_by, pass_time, phases, run, try_to_start, wait_for_diagnosis,
     wait_until_given_up, world, world_with_waits_of, write,
 };
 
@@ -113,7 +113,7 @@ fn maintenance_stays_up(worker: &str, maintenance: &str) {
 
     world.stop_unit("maint.service");
     events.wait("healed", "app-c");
-    told_none_of(&world, "app-c", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-c", &["stopped", "gave-up"]);
     assert_eq!(world.show("maint.service", "ActiveState"), "inactive");
 }
 
@@ -277,7 +277,7 @@ fn a_worker_whose_start_is_refused_stays_failed_and_is_given_up_with_the_reason(
     pass_time(&world, &mut events, 2);
     assert_eq!(world.show("app-r.service", "ActiveState"), "failed");
     assert_eq!(phases(&world, "app-r").last().unwrap(), "gave-up");
-    told_none_of(&world, "app-r", &["held", "stopped", "recovered", "healed"]);
+    assert_none_of(&world, "app-r", &["held", "stopped", "recovered", "healed"]);
     wait_for_diagnosis(&world, "app-r", "failed");
     wait_until_given_up(&world, "app-r");
 }

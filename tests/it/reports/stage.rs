@@ -81,7 +81,7 @@ pub fn count(phases: &[String], phase: &str) -> usize {
 
 /// Asserts that the daemon has reported none of these phases for a worker.
 #[track_caller]
-pub fn told_none_of(world: &World, name: &str, unwanted: &[&str]) {
+pub fn assert_none_of(world: &World, name: &str, unwanted: &[&str]) {
     let phases = phases(world, name);
     assert!(!phases.iter().any(|phase| unwanted.contains(&phase.as_str())), "{name}: {phases:?}");
 }

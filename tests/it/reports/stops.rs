@@ -58,14 +58,14 @@ fn start_a_slow_stage(world: &World) {
 #[track_caller]
 fn assert_no_events_while_it_is_slow(world: &World) -> Vec<String> {
     world.wait_for_state("slow.service", "deactivating", SOON);
-    let told = phases(world, "app-waits");
+    let reported = phases(world, "app-waits");
     world.write_file("app-dies.fail", "");
     world.wait_for_state("app-dies.service", "failed", SOON);
     let since = refreshes(world);
     world.wait_until("some refreshes", SOON, || (refreshes(world) > since + 10).then_some(()));
     assert_eq!(phases(world, "app-dies"), [""; 0]);
-    assert_eq!(phases(world, "app-waits"), told);
-    told
+    assert_eq!(phases(world, "app-waits"), reported);
+    reported
 }
 
 /// The user's manager shuts down while a worker waits for its next attempt and another one dies; the daemon is not one
@@ -82,7 +82,7 @@ fn no_decision_is_made_while_the_manager_shuts_down() {
     try_to_start(&world, "app-waits");
     wait_for_phase(&world, "app-waits", "waiting");
     world.control(&["--no-block", "--job-mode=replace-irreversibly", "start", "exit.target"]);
-    let told = assert_no_events_while_it_is_slow(&world);
+    let reported = assert_no_events_while_it_is_slow(&world);
 
     // Nor after the manager has ended.
     world.write_file("go", "");
@@ -90,7 +90,7 @@ fn no_decision_is_made_while_the_manager_shuts_down() {
         world.systemctl(&["show", "--property=Version"]).is_err().then_some(())
     });
     assert_eq!(phases(&world, "app-dies"), [""; 0]);
-    assert_eq!(phases(&world, "app-waits"), told);
+    assert_eq!(phases(&world, "app-waits"), reported);
     daemon.kill().unwrap();
     daemon.wait().unwrap();
 }
@@ -124,11 +124,11 @@ fn stays_down_with_its_group(unit: &str, service: &str, group: &str, group_text:
     world.stop_unit(group);
     fs::remove_file(world.home().join("broken")).unwrap();
     let untouched = world.picture(&["app-w", group]);
-    let told = phases(&world, "app-w");
+    let reported = phases(&world, "app-w");
     pass_time(&world, &mut events, 4);
     assert_eq!(world.picture(&["app-w", group]), untouched);
     assert_eq!(world.show(group, "ActiveState"), "inactive");
-    assert_eq!(count(&phases(&world, "app-w"), "starting"), count(&told, "starting"));
+    assert_eq!(count(&phases(&world, "app-w"), "starting"), count(&reported, "starting"));
     wait_for_phase(&world, "app-w", "stopped");
     assert_eq!(world.diagnosis("app-w"), None);
 }

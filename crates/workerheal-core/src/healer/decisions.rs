@@ -63,7 +63,7 @@ impl Healer {
             // An inspection shows what that stop was meant for.
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
             // A recorded stop is checked first: after a restart of the daemon nothing else would show it.
-            (Phase::Due, _) if self.stopped_since_inspection(name) => {}
+            (Phase::Due, _) if self.stop_was_told_since_the_look(name) => {}
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
             // Its timer decides when the manager is asked again.
@@ -77,7 +77,7 @@ impl Healer {
         }
     }
 
-    fn stopped_since_inspection(&self, name: &UnitName) -> bool {
+    fn stop_was_told_since_the_look(&self, name: &UnitName) -> bool {
         let told = self.units.get(name).and_then(|unit| unit.job_done);
         told.zip(self.incidents.get(name)).is_some_and(|(at, incident)| at > incident.inspected_at)
     }

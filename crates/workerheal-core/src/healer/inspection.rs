@@ -82,9 +82,9 @@ impl Healer {
         };
         let (Judgement { state, verdict }, taken_along) = (case.judge(), case.was_taken_along());
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
-        let has_stop_request = case.has_stop_request();
+        let was_told_to_stop = case.was_told_to_stop();
         let group = case.stopped_group().map(ToOwned::to_owned);
-        let is_certain = group.is_some() || has_stop_request || seen.stop == Some(StopEvidence::Requested);
+        let is_certain = group.is_some() || was_told_to_stop || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
         let off_because = if verdict == Verdict::Well { case.why_down() } else { String::new() };
@@ -115,7 +115,7 @@ impl Healer {
         }
         incident.taken_along =
             (taken_along && incident.trigger == Trigger::Automatic).then(|| seen.deactivation.unwrap_or_default());
-        incident.stopped_after = seen.run.clone().filter(|_| has_stop_request);
+        incident.stopped_after = seen.run.clone().filter(|_| was_told_to_stop);
         incident.oneshot = seen.oneshot;
         incident.diagnosed = state;
         incident.off_because = off_because;
@@ -313,7 +313,7 @@ fn is_in_doubt(case: &Case, verdict: &Verdict) -> bool {
     ((*verdict == Verdict::Start || wants_evidence(verdict)) && case.may_have_been_stopped())
         || (*verdict == Verdict::Stopped
             && is_unsearched
-            && !case.has_stop_request()
+            && !case.was_told_to_stop()
             && case.may_have_been_taken_along())
         || (case.was_taken_along()
             && is_unsearched

@@ -228,7 +228,7 @@ impl Case<'_> {
     pub fn judge(&self) -> Judgement {
         let Some(state) = self.state() else {
             // A masked worker counts as healthy, but that can change once it is unmasked.
-            let is_stopped = self.seen.load == LoadState::Masked && self.has_stop_request();
+            let is_stopped = self.seen.load == LoadState::Masked && self.was_told_to_stop();
             return Judgement { state: None, verdict: if is_stopped { Verdict::Stopped } else { Verdict::Well } };
         };
         let objection = Rule::ALL.into_iter().find_map(|rule| self.objection(rule, state));

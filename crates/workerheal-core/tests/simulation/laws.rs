@@ -12,13 +12,13 @@ use crate::scenario::{NAMES, SECOND, UNITS};
 
 /// Maximum number of starts of one unit in a quarter of an hour: a flapping worker is given up or waited for, and a
 /// refused start is not repeated at once.
-const MOST_IN_A_QUARTER: u32 = 300;
+const MAX_STARTS_PER_QUARTER_HOUR: u32 = 300;
 
 /// Maximum delay until the healer knows of a failure, even if its signal was lost.
-const FOUND_WITHIN: Duration = Duration::from_secs(10);
+const MAX_DETECTION_TIME: Duration = Duration::from_secs(10);
 
 /// Maximum delay until a stuck worker is reported.
-const STUCK_TOLD_WITHIN: Duration = Duration::from_secs(180);
+const MAX_STUCK_REPORT_TIME: Duration = Duration::from_secs(180);
 
 /// A breach of a law.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Seen {
 
 /// What people want, as far as the healer knows.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told {
+pub struct KnownIntent {
     pub paused: bool,
     pub covered: bool,
 }
@@ -120,15 +120,15 @@ impl Laws {
         now: Duration,
         unit: usize,
         restart: bool,
-        told: Told,
+        told: KnownIntent,
         policy: &Policy,
     ) -> Result<(), Breach> {
         let record = &mut self.units[unit];
         let quarter = now.as_secs() / 900;
         let (last, count) = record.in_quarter;
         record.in_quarter = (quarter, if last == quarter { count + 1 } else { 1 });
-        if record.in_quarter.1 > MOST_IN_A_QUARTER {
-            return broken("no storm of starts", format!("{MOST_IN_A_QUARTER} in a quarter of an hour"));
+        if record.in_quarter.1 > MAX_STARTS_PER_QUARTER_HOUR {
+            return broken("no storm of starts", format!("{MAX_STARTS_PER_QUARTER_HOUR} in a quarter of an hour"));
         }
         if record.starting {
             return broken("one start at a time", "it is being started already");
@@ -321,7 +321,7 @@ impl Laws {
             return Ok(());
         }
         let since = *record.unfound_since.get_or_insert(now);
-        if now > since + FOUND_WITHIN {
+        if now > since + MAX_DETECTION_TIME {
             return broken(
                 "a failure is found by the next list",
                 format!("it is taken for well for {:?}", now - since),
@@ -338,8 +338,8 @@ impl Laws {
             return Ok(());
         };
         let seen = *record.stuck_since.get_or_insert(now);
-        if now > seen + STUCK_TOLD_WITHIN && record.told_at < since && !record.told_stuck && !record.gave_up {
-            return broken("what is stuck is told", format!("it is stuck for {:?}", now - since));
+        if now > seen + MAX_STUCK_REPORT_TIME && record.told_at < since && !record.told_stuck && !record.gave_up {
+            return broken("a stuck worker is reported", format!("it is stuck for {:?}", now - since));
         }
         Ok(())
     }

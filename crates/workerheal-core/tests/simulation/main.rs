@@ -39,20 +39,20 @@
 //! | mistake | law that is broken |
 //! | --- | --- |
 //! | attempts forgotten over a restart | attempts are remembered |
-//! | conflict not asked before a start | intent wins |
+//! | conflict not checked before a start | intent wins |
 //! | dead parent is started along | intent wins |
 //! | decides while the manager reloads | nothing is decided in doubt |
 //! | disabled while down is started | intent wins |
-//! | evidence in doubt not looked for again | no failed worker is forgotten |
+//! | missing evidence not searched again | no failed worker is forgotten |
 //! | finished oneshot is run again | no other unit changes |
 //! | healed before it is proven | healed means proven |
 //! | history cleared by an uptime that was not seen | attempts are remembered |
 //! | history cleared when healed | attempts are remembered |
 //! | no wait between attempts | backoff |
-//! | pause not asked before a start | intent wins |
-//! | refused start asked for again at once | no storm of starts |
-//! | registry not asked before a start | intent wins |
-//! | signals trusted that it was not stopped | intent wins |
+//! | pause not checked before a start | intent wins |
+//! | refused start requested again at once | no storm of starts |
+//! | registry not checked before a start | intent wins |
+//! | signals trusted as proof of no stop | intent wins |
 //! | slot not given back | no failed worker is forgotten |
 //! | stop of a worker that is down ignored | intent wins |
 //! | stop of long ago taken for the containers | intent wins |
@@ -108,7 +108,7 @@ use world::World;
 /// Duration of one simulated run.
 const LIFE_DAYS: u64 = 5;
 /// A long run reports its progress after this many days, in each of its threads.
-const TELL_EVERY: u64 = 100_000;
+const DAYS_PER_PROGRESS_REPORT: u64 = 100_000;
 
 /// Runs one plan. If it breaks a law, returns the breach and the log.
 fn live(plan: Plan, trace: bool) -> Result<(u64, Reached), (Breach, Duration, String)> {
@@ -171,7 +171,7 @@ fn no_law_is_broken_in_ten_thousand_days() {
                     if seed >= seeds.end {
                         break;
                     }
-                    if seed > 0 && seed.is_multiple_of(TELL_EVERY / LIFE_DAYS) {
+                    if seed > 0 && seed.is_multiple_of(DAYS_PER_PROGRESS_REPORT / LIFE_DAYS) {
                         eprintln!("{} days so far", seed * LIFE_DAYS);
                     }
                     match live(Plan::new(seed, life), false) {

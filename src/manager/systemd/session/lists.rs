@@ -21,7 +21,7 @@ use crate::manager::Change;
 /// How often a complete list is requested at least.
 const ALL_INTERVAL: Duration = Duration::from_secs(60);
 /// One list of so many is complete: with the usual refresh, as often as that.
-const ALL_AMONG: u32 = 20;
+const LISTS_PER_COMPLETE: u32 = 20;
 
 /// The units in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Lists {
 
     /// What to request now.
     fn next(&mut self) -> Extent {
-        let is_due = self.all_due.is_none_or(|due| due <= Instant::now()) || self.others + 1 >= ALL_AMONG;
+        let is_due = self.all_due.is_none_or(|due| due <= Instant::now()) || self.others + 1 >= LISTS_PER_COMPLETE;
         if std::mem::take(&mut self.needs_all) || is_due {
             return Extent::All;
         }
@@ -88,7 +88,7 @@ impl Following {
         let list = wire::call("ListUnitsByPatterns", &(states, patterns.collect::<Vec<_>>()))?;
         self.calls.insert(list.primary_header().serial_num(), Call::List(extent));
         if self.private {
-            // Its clients are always told (`method_subscribe` in systemd's dbus-manager.c).
+            // Its clients get all signals (`method_subscribe` in systemd's dbus-manager.c).
             return self.connection.send_all(&[list]).await;
         }
         // A subscription can be lost without notice (systemd issue 27697): renew it each time.
@@ -116,7 +116,7 @@ impl Following {
         self.sockets_listed(session, listed.failed_sockets).await?;
         let suffices = extent == Extent::All || !self.lists.needs_all;
         if self.reloading_until.is_none() && suffices {
-            self.look_for_missed_ends(session, message, extent)?;
+            self.find_missed_ends(session, message, extent)?;
             self.told_jobs.extend(listed.jobs);
             self.shutting_down = listed.shutting_down;
             let change = if self.shutting_down {
@@ -137,7 +137,7 @@ impl Following {
     }
 
     /// Ends of starts whose signal was lost: their job is no longer listed. How they ended, only a complete list shows.
-    fn look_for_missed_ends(&mut self, session: &Session, message: &Message, extent: Extent) -> zbus::Result<()> {
+    fn find_missed_ends(&mut self, session: &Session, message: &Message, extent: Extent) -> zbus::Result<()> {
         if self.jobs.is_empty() {
             return Ok(());
         }

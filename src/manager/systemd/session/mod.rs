@@ -133,7 +133,7 @@ impl Following {
         };
         following.cover(&session.patterns);
         following.list(session).await?;
-        following.look_for_aliases(session).await?;
+        following.request_aliases(session).await?;
         Ok(following)
     }
 
@@ -182,7 +182,7 @@ impl Following {
                 self.cover(&patterns);
                 session.patterns = patterns;
                 self.list_all(session).await?;
-                self.look_for_aliases(session).await
+                self.request_aliases(session).await
             }
             Request::Start(start, timeout) => self.start(Starting::new(start, Instant::now() + timeout)).await,
             Request::Stop(unit) => {
@@ -228,7 +228,7 @@ impl Following {
                         self.isolation_ended(session, ended).await
                     }
                     Some(Call::Triggers(socket)) => {
-                        self.triggers_told(session, message, &socket);
+                        self.triggers_received(session, message, &socket);
                         Ok(())
                     }
                     None => Ok(()),
@@ -285,7 +285,7 @@ impl Following {
             Signal::Reloading(false) => {
                 self.reloading_until = None;
                 self.list_all(session).await?;
-                self.look_for_aliases(session).await
+                self.request_aliases(session).await
             }
             Signal::Owner(None) => {
                 self.owner = None;

@@ -28,7 +28,7 @@ impl Following {
         self.connection.send_all(&questions).await
     }
 
-    pub(super) fn triggers_told(&mut self, session: &Session, message: &Message, socket: &str) {
+    pub(super) fn triggers_received(&mut self, session: &Session, message: &Message, socket: &str) {
         let services = wire::names_in(message).into_iter().filter_map(|name| UnitName::parse(&name).ok());
         if let Some(triggers) = self.failed_sockets.get_mut(socket) {
             *triggers = Some(services.collect());

@@ -134,7 +134,7 @@ fn podman_containers_are_left_to_podman() {
     stage.launchd.control(&["kickstart", &stage.target(QUEUE)]);
     stage.wait_for_down(&[QUEUE]);
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    assert_eq!((stage.detect(), stage.told(QUEUE)), (serde_json::json!([]), vec![]));
+    assert_eq!((stage.detect(), stage.reported(QUEUE)), (serde_json::json!([]), vec![]));
     let output = stage.command(&["explain", QUEUE]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("podman runs it, not launchd") && said.contains("podman start lerd-queue-myapp"), "{said}");
@@ -145,15 +145,15 @@ fn while_lerd_brings_a_worker_back_itself_it_is_left_to_lerd() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     // Lerd writes the plist again, boots the job out, and loads it.
     stage.spec(QUEUE, Kind::Lives).write(&stage.plist(QUEUE));
     stage.crash(QUEUE);
     stage.wait("starting", QUEUE);
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     assert_eq!(touched(&stage), [""; 0], "both were at it");
     stage.launchd.control(&["bootout", &stage.target(QUEUE)]);
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.control(&["bootstrap", &stage.launchd.domain(), &stage.plist(QUEUE).display().to_string()]);
     stage.wait("healed", QUEUE);
     assert_eq!((touched(&stage), stage.launchd.runs(&label(QUEUE))), (vec![], Some(1)));
@@ -164,11 +164,11 @@ fn a_worker_that_lerd_loads_anew_does_not_count_as_stopped() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.spec(QUEUE, Kind::Lives).write(&stage.plist(QUEUE));
     stage.launchd.control(&["bootout", &stage.target(QUEUE)]);
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.control(&["bootstrap", &stage.launchd.domain(), &stage.plist(QUEUE).display().to_string()]);
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }

@@ -16,7 +16,7 @@ fn a_refresh_is_two_tables_and_a_print_for_each_job_that_does_not_run() {
     let names: Vec<&str> = many.iter().map(String::as_str).collect();
     stage.workers(&names);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     let calls = stage.launchd.calls();
     let asked = |call: &&String| call.starts_with("print ") && call.contains("com.lerd");
     assert_eq!(calls.iter().filter(asked).count(), 0, "no job was asked for: {calls:?}");
@@ -34,7 +34,7 @@ fn a_label_that_contains_another_is_another_job() {
     stage.start_daemon();
     stage.crash(long);
     stage.wait("healed", long);
-    assert_eq!(stage.told(short), [""; 0]);
+    assert_eq!(stage.reported(short), [""; 0]);
     assert_eq!(stage.launchd.runs(&label(short)), Some(1));
     stage.crash(short);
     stage.wait("healed", short);
@@ -61,7 +61,7 @@ fn to_stop_a_worker_is_to_take_its_job_out_and_it_is_remembered() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     let stop = |units: &[&str]| {
         let output = stage.command(&[&["stop"], units].concat()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -72,7 +72,7 @@ fn to_stop_a_worker_is_to_take_its_job_out_and_it_is_remembered() {
     stop(&[QUEUE]);
     stage.crash(OTHER);
     stage.wait("healed", OTHER);
-    assert!(!stage.is_up(QUEUE) && !stage.told(QUEUE).contains(&"starting".to_owned()));
+    assert!(!stage.is_up(QUEUE) && !stage.reported(QUEUE).contains(&"starting".to_owned()));
     assert_eq!(stage.detect(), serde_json::json!([]));
 }
 
@@ -105,7 +105,7 @@ fn a_job_that_takes_its_time_to_go_is_waited_for() {
     stage.launchd.ways(|ways| ways.spurious = 2);
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
     let calls = stage.launchd.calls();
     assert_eq!(calls.iter().filter(|call| call.starts_with("bootout")).count(), 1, "{calls:?}");
     assert_eq!(calls.iter().filter(|call| call.starts_with("bootstrap")).count(), 3, "two failed with 5: {calls:?}");
@@ -202,17 +202,17 @@ fn a_job_that_runs_at_times_is_shown_and_left_to_that_and_healed_by_hand() {
 #[test]
 fn a_removed_plist_and_a_sigterm_are_stops() {
     let stage = OnLaunchd::new();
-    let (removed, told) = ("lerd-removed-myapp", "lerd-told-myapp");
-    stage.workers(&[removed, told, OTHER]);
+    let (removed, reported) = ("lerd-removed-myapp", "lerd-reported-myapp");
+    stage.workers(&[removed, reported, OTHER]);
     stage.start_daemon();
     stage.prove_alive_with(OTHER);
     fs::remove_file(stage.plist(removed)).unwrap();
     stage.crash(removed);
-    stage.launchd.control(&["kill", "SIGTERM", &stage.target(told)]);
-    stage.wait_until("both to be told", || {
-        [removed, told].iter().all(|unit| stage.told(unit) == ["stopped"]).then_some(())
+    stage.launchd.control(&["kill", "SIGTERM", &stage.target(reported)]);
+    stage.wait_until("both to be reported", || {
+        [removed, reported].iter().all(|unit| stage.reported(unit) == ["stopped"]).then_some(())
     });
-    stage.untouched(&[removed, told], || stage.prove_alive_with(OTHER));
+    stage.untouched(&[removed, reported], || stage.prove_alive_with(OTHER));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn unreadable_output_leads_to_no_action() {
         stage.crash_for_good(&[QUEUE]);
         stage.launchd.ways(|ways| ways.prints = Some(decoy.to_owned()));
         stage.start_daemon();
-        stage.wait_for_a_look();
+        stage.wait_for_list();
         let touched =
             |call: &String| ["bootout", "enable", "bootstrap", "kickstart"].iter().any(|verb| call.starts_with(verb));
         assert!(!stage.launchd.calls().iter().any(touched), "{decoy:?}: {:?}", stage.launchd.calls());
@@ -290,7 +290,7 @@ fn a_job_that_was_not_loaded_from_a_file_is_left_alone() {
     let submitted = printed.replace(&stage.plist(QUEUE).display().to_string(), "(submitted by smd.370)");
     stage.launchd.ways(|ways| ways.prints = Some(submitted));
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     assert!(!stage.launchd.calls().iter().any(|call| call.starts_with("bootout")));
 }
 
@@ -299,7 +299,7 @@ fn while_launchd_does_not_answer_nothing_is_done_and_that_is_said() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.ways(|ways| ways.hangs = true);
     let log = || fs::read_to_string(stage.path("daemon.log")).unwrap();
     stage.wait_until("it to be said", || log().contains("healing pauses").then_some(()));

@@ -33,11 +33,11 @@ fn a_keep_alive_job_that_launchd_does_not_restart_is_kicked() {
         let stage = OnLaunchd::new();
         kept_alive(&stage, Kind::Lives, KeepAlive::Always(true));
         stage.start_daemon();
-        stage.wait_for_a_look();
+        stage.wait_for_list();
         stage.launchd.ways(|ways| ways.pends_respawns = Some("inefficient"));
         stage.launchd.control(&["kill", signal, &stage.target(QUEUE)]);
         stage.wait("healed", QUEUE);
-        assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"], "{signal}");
+        assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"], "{signal}");
         assert_eq!((calls(&stage, "kickstart"), calls(&stage, "bootout")), (1, 0), "{:?}", stage.launchd.calls());
     }
 }
@@ -56,7 +56,7 @@ fn a_keep_alive_job_that_ended_cleanly_is_unhealthy() {
     stage.remove("ends");
     stage.start_daemon();
     stage.wait("healed", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_start_that_launchd_puts_off_after_the_load_is_demanded() {
     stage.start_daemon();
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_job_kept_alive_only_after_errors_is_done_after_a_clean_end() {
     stage.start_daemon();
     // It had failed, and launchd has put off its restart; started again it ends well.
     stage.wait("stopped", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "stopped"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "stopped"]);
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
@@ -132,7 +132,7 @@ fn a_job_that_waits_for_a_file_is_left_to_launchd() {
     assert_eq!(stage.detect(), serde_json::json!([]));
     stage.start_daemon();
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_job_that_was_loaded_over_ssh_is_healed_where_it_is() {
     let user = stage.launchd.domain().replace("gui", "user");
     stage.launchd.control(&["bootstrap", &user, &stage.plist(QUEUE).display().to_string()]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.control(&["kill", "SIGKILL", &format!("{user}/{}", label(QUEUE))]);
     stage.wait("healed", QUEUE);
     let booted = stage.launchd.calls().into_iter().filter(|call| call.starts_with("bootstrap")).collect::<Vec<_>>();
@@ -160,7 +160,7 @@ fn without_a_session_at_the_screen_the_users_domain_is_used() {
         stage.write_plist(QUEUE, &Spec { limit_load_to_session_type: sessions, ..stage.spec(QUEUE, Kind::Lives) });
         stage.start(QUEUE);
         stage.start_daemon();
-        stage.wait_for_a_look();
+        stage.wait_for_list();
         stage.crash(QUEUE);
         stage.wait("healed", QUEUE);
         assert!(stage.launchd.calls().iter().any(|call| call.starts_with("bootstrap user/")), "{status}");
@@ -194,7 +194,7 @@ fn only_disabled_jobs_are_enabled() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
     assert_eq!(calls(&stage, "enable"), 0);
@@ -212,7 +212,7 @@ fn a_job_disabled_during_a_heal_is_not_enabled() {
     stage.launchd.ways(|ways| ways.drains = Duration::from_millis(600));
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.crash(QUEUE);
     stage.wait_until("it to be taken out", || (calls(&stage, "print-disabled") >= 3).then_some(()));
     stage.disable(QUEUE);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use workerheal_launchd::{KeepAlive, Launchd, SOCKET, Spec};
 
-use super::cases::{Kind, LISTENS, Stage, Told};
+use super::cases::{Kind, LISTENS, Reported, Stage};
 
 /// Timeout of waits. Long enough for the busiest machine: a condition that takes longer has failed.
 const SOON: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ impl OnLaunchd {
     }
 
     /// Waits until the daemon has listed all jobs once more.
-    pub fn wait_for_a_look(&self) {
+    pub fn wait_for_list(&self) {
         let tables = || self.launchd.calls().iter().filter(|call| is_table(call)).count();
         let before = tables();
         self.wait_until("a refresh", || (tables() >= before + 3).then_some(()));
@@ -233,13 +233,13 @@ impl Stage for OnLaunchd {
         self.end_daemon(Signal::KILL);
     }
 
-    fn events(&self) -> Vec<Told> {
+    fn events(&self) -> Vec<Reported> {
         let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let text = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
         lines
             .filter(|line| line["phase"].is_string())
-            .map(|line| Told {
+            .map(|line| Reported {
                 phase: text(&line, "phase"),
                 unit: text(&line, "unit"),
                 site: text(&line, "site"),

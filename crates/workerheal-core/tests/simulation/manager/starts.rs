@@ -12,7 +12,7 @@ use crate::model::{ActiveState, JobId, JobKind, JobResult, LoadState, Mode, Refu
 use crate::scenario::{self, NAMES, UNITS};
 
 /// How long before a start by the healer a stop may have been requested that the start overtakes.
-const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
+const MAX_OVERTAKE_TIME: Duration = Duration::from_secs(120);
 
 /// A start by the healer, as the connection to the manager performs it.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Manager {
     /// The healer stops a unit whose start overtook a stop. Returns whether a person had stopped it.
     pub fn stop(&mut self, index: usize) -> bool {
         let stopped_at = self.truth[index].last_stop;
-        let was_meant = stopped_at.is_some_and(|at| self.model.now() <= at + OVERTAKEN_WITHIN);
+        let was_meant = stopped_at.is_some_and(|at| self.model.now() <= at + MAX_OVERTAKE_TIME);
         self.truth[index].stopped |= was_meant;
         let _ = self.with(|model, lives| model.stop(UnitId(index), Mode::Replace, lives));
         was_meant

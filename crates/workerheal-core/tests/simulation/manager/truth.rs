@@ -222,9 +222,9 @@ impl Manager {
     }
 
     /// Whether a person stopped it while the healer's start was under way, so long ago that it has to be down again.
-    pub fn ignores_stop(&self, index: usize, patience: Duration) -> bool {
+    pub fn ignores_stop(&self, index: usize, tolerance: Duration) -> bool {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
-        truth.obey.is_some_and(|since| self.model.now() > since + patience)
+        truth.obey.is_some_and(|since| self.model.now() > since + tolerance)
             && unit.active() == ActiveState::Active
             && unit.job().is_none()
     }

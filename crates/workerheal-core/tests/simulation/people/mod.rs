@@ -9,7 +9,7 @@ use fastrand::Rng;
 use workerheal_core::pauses::Target;
 use workerheal_core::registry::{self, Registry};
 
-use crate::laws::Told;
+use crate::laws::KnownIntent;
 use crate::scenario::{FIRST_HELPER, FIRST_WORKER, HOUR, MINUTE, NAMES, PROBED, Plan, SECOND, UNITS, interval};
 
 /// The sites, and the workers of each: the unit and its name in the registry.
@@ -150,10 +150,12 @@ impl People {
     }
 
     /// What people want for a unit, as far as the healer knows.
-    pub fn told(&self, unit: usize, now: Duration) -> Told {
+    pub fn told(&self, unit: usize, now: Duration) -> KnownIntent {
         let by_command = self.pauses.iter().any(|(target, until)| now < *until && includes(target, unit));
-        let mut told =
-            Told { paused: self.told.marker || by_command, covered: (FIRST_WORKER..FIRST_HELPER).contains(&unit) };
+        let mut told = KnownIntent {
+            paused: self.told.marker || by_command,
+            covered: (FIRST_WORKER..FIRST_HELPER).contains(&unit),
+        };
         for ((_, workers), site) in SITES.iter().zip(&self.told.sites) {
             if workers.iter().any(|(worker, _)| *worker == unit) {
                 told.covered &= site.registered;

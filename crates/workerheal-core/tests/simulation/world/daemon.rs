@@ -24,7 +24,7 @@ use crate::people::Intent;
 use crate::scenario::{self, NAMES, PROBED};
 
 /// Maximum delay until a changed state is saved.
-const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
+const MAX_SAVE_DELAY: Duration = Duration::from_millis(250);
 
 /// The saved state, and when it was saved.
 pub(super) struct Written {
@@ -56,7 +56,7 @@ impl World {
                 self.last_told = line;
             }
         }
-        if self.unwritten_since.is_some_and(|since| self.now >= since + WRITTEN_WITHIN) {
+        if self.unwritten_since.is_some_and(|since| self.now >= since + MAX_SAVE_DELAY) {
             self.write()?;
         }
         let now = Timestamp::from_origin(self.now - self.origin);
@@ -188,7 +188,7 @@ impl World {
     /// Ends the daemon. A killed one has not saved its last changes.
     pub fn end_daemon(&mut self, killed: bool) -> Result<(), Breach> {
         self.note(|| format!("the daemon {}", if killed { "is killed" } else { "ends" }));
-        let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + WRITTEN_WITHIN);
+        let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + MAX_SAVE_DELAY);
         if is_lost {
             for record in &mut self.laws.units {
                 record.uncertain = true;

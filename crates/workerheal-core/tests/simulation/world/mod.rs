@@ -16,7 +16,7 @@ use workerheal_core::healer::{Fact, Healer, Outcome, Purpose};
 use workerheal_core::policy::Policy;
 use workerheal_core::units::UnitName;
 
-use crate::laws::{Breach, Laws, Told};
+use crate::laws::{Breach, KnownIntent, Laws};
 use crate::manager::Manager;
 use crate::people::People;
 use crate::reached::Reached;
@@ -27,7 +27,7 @@ use messages::{Envelope, LastSignals};
 use past::inspection_in_short;
 
 /// How often the daemon asks for a complete list.
-const ALL_EVERY: Duration = Duration::from_secs(60);
+const COMPLETE_LIST_INTERVAL: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub plan: Plan,
@@ -187,7 +187,7 @@ impl World {
     }
 
     /// What people want for a unit, as far as the healer knows.
-    fn told(&self, unit: usize) -> Told {
+    fn told(&self, unit: usize) -> KnownIntent {
         self.people.told(unit, self.now)
     }
 
@@ -246,7 +246,7 @@ impl World {
         }
         let list = self.manager.list(&self.names, all);
         if all {
-            self.all_due = self.now + ALL_EVERY;
+            self.all_due = self.now + COMPLETE_LIST_INTERVAL;
             self.send(Message::Tell(Fact::Units(list)));
         } else {
             self.send(Message::Tell(Fact::NotActive(list)));

@@ -7,14 +7,14 @@ use workerheal_core::healer::Fact;
 use super::World;
 
 /// Maximum number of lines of the log.
-const PAST: usize = 500_000;
+const MAX_LOG_LINES: usize = 500_000;
 
 impl World {
     pub fn note(&mut self, line: impl FnOnce() -> String) {
         if self.trace {
             let mut text = String::new();
             let _ = write!(text, "{:>14.4}s  {}", self.now.as_secs_f64(), line());
-            if self.past.len() == PAST {
+            if self.past.len() == MAX_LOG_LINES {
                 self.past.pop_front();
             }
             self.past.push_back(text);

@@ -48,7 +48,7 @@ const WORKERS: [(&str, &str); 6] = [
 ];
 // Their indexes, by what happens to them.
 const KILLED: usize = 0;
-const HOPELESS: usize = 1;
+const UNRECOVERABLE: usize = 1;
 const LIMITED: usize = 2;
 const FIXED: usize = 3;
 const STOPPED: usize = 4;
@@ -169,8 +169,8 @@ impl<'a> Demo<'a> {
         self.pause(1);
 
         self.act("delete node_modules of myapp, so that its vite can never start");
-        self.workers[HOPELESS].trouble = "crashes at every start";
-        self.set_bug(HOPELESS, "Error: Cannot find module 'vite'\n");
+        self.workers[UNRECOVERABLE].trouble = "crashes at every start";
+        self.set_bug(UNRECOVERABLE, "Error: Cannot find module 'vite'\n");
         self.wait(FIXED, "healed")?;
         self.outcome(FIXED, format!("healed at attempt {}", self.workers[FIXED].attempt));
 
@@ -187,8 +187,8 @@ impl<'a> Demo<'a> {
         self.wait(PAUSED, "healed")?;
         self.outcome(PAUSED, "left alone, healed when un-paused".to_owned());
 
-        self.wait(HOPELESS, "gave-up")?;
-        self.outcome(HOPELESS, format!("given up after {} attempts", self.workers[HOPELESS].attempt));
+        self.wait(UNRECOVERABLE, "gave-up")?;
+        self.outcome(UNRECOVERABLE, format!("given up after {} attempts", self.workers[UNRECOVERABLE].attempt));
 
         IN_THE_END.into_iter().enumerate().try_for_each(|(at, state)| self.expect(at, state))
     }
