@@ -13,6 +13,7 @@
 //!   loaded, they are added and removed a few at a time.
 //! - **Contenders that poll every 3 s** come last, because they would disturb the others. Their kills are spread evenly
 //!   over their period.
+//!
 //! There are two paces, because most of a start is one lock of the kernel that moves the process into its control group
 //! (`cgroup_threadgroup_rwsem`). After a lull that takes a grace period of RCU, 10 ms and more; soon after another
 //! start, nearly nothing. **Lone crashes**, with a lull before each kill, are what users have. **Crash upon crash**,

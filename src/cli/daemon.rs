@@ -9,7 +9,7 @@ use crate::logging::{self, Format};
 use crate::manager::Native;
 use crate::setup::{Options, Setup};
 
-/// How long the last lines of the log may take to be written.
+/// Maximum time to write the last lines of the log.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! `workerheal events`: what the daemon did, and does.
+//! `workerheal events`: the daemon's past and new events.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -78,7 +78,7 @@ impl Events {
             }
             return Ok(Status::Done);
         }
-        // Where nothing had happened, what happens meanwhile is not to be missed.
+        // If there were no events, those in the meantime must not be missed.
         let since = last.is_none().then(|| as_text(begun));
         let mut filter = EventFilter { after: last, since, limit: None, follow: true };
         loop {
@@ -99,9 +99,9 @@ impl Events {
         }
     }
 
-    /// What has happened, and the id of the last event of all.
+    /// Past events, and the id of the last event.
     async fn past(&self, daemon: &DaemonClient) -> anyhow::Result<(Vec<Event>, Option<String>)> {
-        // Of some workers it is not known which are the latest before all are.
+        // For some workers, the latest events are known only after reading all.
         let limit = self.limit().filter(|_| self.targets.is_empty());
         let filter = EventFilter { after: None, since: self.since.map(as_text), limit, follow: false };
         let mut stream = daemon.events(&filter).await?;
@@ -134,7 +134,7 @@ fn as_text(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// What people call the workers of units.
+/// The display names of workers.
 #[derive(Debug, Default)]
 struct Names(HashMap<UnitName, String>);
 
@@ -144,19 +144,19 @@ impl Names {
         Ok(())
     }
 
-    /// Asks again if the event is about a worker that is new.
+    /// Asks again if the event is about an unknown worker.
     async fn learn_of(&mut self, event: &Event, daemon: &DaemonClient) -> Result<(), DaemonError> {
         let is_new = event.unit.as_ref().is_some_and(|unit| !self.0.contains_key(unit));
         if is_new { self.learn(daemon).await } else { Ok(()) }
     }
 
-    /// The name of the worker that the event is about; its unit's if it is unknown.
+    /// The name of the worker that the event is about; its unit's name if it is unknown.
     fn of<'a>(&'a self, event: &'a Event) -> &'a str {
         event.unit.as_ref().and_then(|unit| self.0.get(unit)).map_or_else(|| event.unit_name(), String::as_str)
     }
 }
 
-/// An event as a line. While following, lines stay on the screen, so they have the time of day.
+/// An event as a line. While following, lines stay on the screen, so they show the time of day.
 fn line(event: &Event, name: &str, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let time = match event.time {
         None => String::new(),

@@ -116,7 +116,7 @@ pub(super) fn paused_line(paused: &[LeftAlone], style: Style) -> String {
     format!("{}\n", style.busy(line))
 }
 
-/// A line for each worker that is waited for, as it was started before.
+/// A line for each worker that was being started before, and whose result is waited for.
 fn under_way_lines(reports: &[WorkerReport], plan: &Plan, style: Style) -> String {
     let line = |report: &WorkerReport| {
         let attempt = report.attempts.max(1);

@@ -1,4 +1,4 @@
-//! `workerheal init`: shows units that could be watched, and writes those that are chosen into the configuration.
+//! `workerheal init`: lists units that could be watched, and writes the chosen ones into the configuration.
 
 mod choice;
 mod edit;
@@ -25,9 +25,9 @@ use crate::files::paths::{FileError, read_bounded};
 use crate::manager::{Native, Scope, ServiceManager};
 use crate::setup::{Configured, Options, Setup};
 
-/// How many units are looked at at once.
+/// Maximum number of concurrent inspections.
 const MAX_CONCURRENT_INSPECTIONS: usize = 16;
-/// How long the daemon may take to read its new configuration, and how often it is asked.
+/// Maximum time for the daemon to read its new configuration, and the interval of checking.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// workerheal's own unit and agent.
@@ -57,13 +57,13 @@ pub(super) struct Init {
 /// Why nothing is written.
 #[derive(Debug, thiserror::Error)]
 enum InitError {
-    /// What was named cannot be watched.
+    /// A name that cannot be watched.
     #[error("{0}")]
     Name(String),
     /// There is no such unit.
     #[error("there is no unit {0}, and no file of one; check its name: {1}")]
     Nothing(String, &'static str),
-    /// The file is written in a way that cannot be extended line by line.
+    /// The list in the file has a form that cannot be extended line by line.
     #[error("{path} cannot be extended automatically; write there yourself:\n{lines}")]
     Form { path: String, lines: String },
     /// The file cannot be written.
@@ -88,7 +88,7 @@ impl Init {
         self.write(&globs, &setup.paths.config, options, style).await
     }
 
-    /// What is chosen of the list; `None` if that is nothing.
+    /// The chosen units; `None` if there are none.
     fn ask(&self, choices: &[Choice], style: Style) -> anyhow::Result<Option<Vec<String>>> {
         if choices.is_empty() {
             term::print(
@@ -164,7 +164,7 @@ async fn watched(daemon: &DaemonClient, globs: &[String]) {
     }
 }
 
-/// The units that were named, as the configuration has them.
+/// The named units, as written in the configuration.
 async fn named(manager: &Native, names: &[String], scope: Scope) -> anyhow::Result<Vec<String>> {
     let mut globs = Vec::new();
     for name in names {
@@ -182,7 +182,7 @@ async fn named(manager: &Native, names: &[String], scope: Scope) -> anyhow::Resu
     Ok(globs)
 }
 
-/// The units of the user's own that are enabled or have failed and are not watched yet.
+/// The user's own units that are enabled or have failed and are not watched yet.
 async fn find(manager: &Native, setup: &Setup) -> anyhow::Result<Vec<Candidate>> {
     let selector = &setup.context.selector;
     let listed = manager.list().await?.into_iter().filter(|status| {
@@ -200,7 +200,7 @@ async fn find(manager: &Native, setup: &Setup) -> anyhow::Result<Vec<Candidate>>
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Whether the unit is the user's own, or the administrator's, rather than part of the system.
+/// Whether the unit belongs to the user or the administrator, rather than to the system.
 fn is_own(unit: &UnitName, scope: Scope) -> bool {
     if cfg!(target_os = "macos") {
         return !unit.short().starts_with("com.apple.");
@@ -214,7 +214,7 @@ fn is_own(unit: &UnitName, scope: Scope) -> bool {
     directories(scope).iter().any(is_in)
 }
 
-/// Where units are written by hand, systemd.unit(5), podman-systemd.unit(5), and how their files end.
+/// Directories of manually written units, systemd.unit(5), podman-systemd.unit(5), and the suffixes of their files.
 fn directories(scope: Scope) -> Vec<(PathBuf, &'static str)> {
     if scope == Scope::System {
         return vec![("/etc/systemd/system".into(), "service"), ("/etc/containers/systemd".into(), "container")];
@@ -230,7 +230,7 @@ fn directories(scope: Scope) -> Vec<(PathBuf, &'static str)> {
     directories
 }
 
-/// Replaces the whole file, or nothing of it. One that is a link stays one.
+/// Replaces the file completely or not at all. A link stays a link.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(directory) = path.parent() {

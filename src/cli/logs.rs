@@ -17,9 +17,9 @@ use crate::core::selector::Worker;
 use crate::core::units::UnitName;
 use crate::setup::Options;
 
-/// So many workers are followed at once: each has a reader of its own.
+/// Maximum number of logs to follow: each has a reader process.
 const MAX_FOLLOWED_LOGS: usize = 200;
-/// The longest name that lines are aligned by.
+/// Maximum length of names for the alignment of lines.
 const MAX_NAME_COLUMNS: usize = 32;
 
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(super) struct Logs {
     count: usize,
 }
 
-/// What cannot be shown.
+/// Why logs cannot be shown.
 #[derive(Debug, thiserror::Error)]
 enum LogsError {
     #[error("{0} workers are too many to follow at once, at most {MAX_FOLLOWED_LOGS} are; name a site or some workers")]
@@ -63,7 +63,7 @@ impl Logs {
         }
     }
 
-    /// The latest lines of all, in the order in which they were written.
+    /// The latest lines of all, in the order of writing.
     async fn past(
         &self,
         options: &Options,
@@ -72,14 +72,14 @@ impl Logs {
         style: Style,
     ) -> anyhow::Result<Status> {
         let mut lines: Vec<(usize, LogLine)> = Vec::new();
-        // Not all at once: each takes a process.
+        // A limited number at once, as each takes a process.
         for (group, some) in workers.chunks(8).enumerate() {
             let logs = join_all(some.iter().map(|(unit, _)| log::last(options, unit, self.count))).await;
             for (at, log) in logs.into_iter().enumerate() {
                 lines.extend(log?.into_iter().map(|line| (group * 8 + at, line)));
             }
         }
-        // Lines without a time stay where they are among those of their worker.
+        // Lines without a time keep their place among those of their worker.
         lines.sort_by_key(|(at, line)| line.time.map_or((None, *at), |time| (Some(time), 0)));
         if lines.is_empty() {
             term::print("Nothing has been logged.\n")?;
@@ -109,13 +109,13 @@ impl Logs {
     }
 }
 
-/// The next line of a log, with the worker that it is of.
+/// The next line of a log, with its worker.
 async fn next(mut log: Log, at: usize) -> Option<((usize, Result<LogLine, LogError>), Log)> {
     let line = log.next().await.transpose()?;
     Some(((at, line), log))
 }
 
-/// What lines begin with where there are several workers.
+/// The beginnings of lines if there are several workers.
 struct Names(Vec<String>);
 
 impl Names {
@@ -133,7 +133,7 @@ impl Names {
     }
 }
 
-/// A line with its time, and who wrote it where that is not the worker.
+/// A line with its time, and its author if that is not the worker.
 fn shown(name: &str, line: &LogLine, now: SystemTime, style: Style) -> String {
     let time = line.time.map_or(String::new(), |time| format!("{} ", moment(time, now)));
     let (by, text) = match line.author {

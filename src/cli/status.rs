@@ -43,7 +43,7 @@ pub(super) struct Status {
     json: bool,
 }
 
-/// No worker is of the site that was named.
+/// The named site has no workers.
 #[derive(Debug, thiserror::Error)]
 #[error("no site named {0:?} has workers; see `workerheal status`")]
 struct UnknownSite(String);
@@ -150,7 +150,7 @@ impl Row {
     }
 }
 
-/// Whether what happened to it before is of no account: it is down on purpose, or never ran.
+/// Whether its earlier events do not matter: it is down on purpose, or never ran.
 fn is_at_rest(worker: &WorkerReport) -> bool {
     matches!(worker.phase, Stage::Stopped | Stage::Down)
 }

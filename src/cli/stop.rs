@@ -1,4 +1,4 @@
-//! `workerheal stop`: stops workers, so that it is known to be meant.
+//! `workerheal stop`: stops workers, and records that this was intended.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -49,7 +49,7 @@ fn text(report: &StopReport, targets: &[String], style: Style) -> String {
     let targets: Vec<String> = if stay.iter().all(|worker| worker.enabled) {
         targets.iter().map(|target| quoted(target)).collect()
     } else {
-        // A site's name does not mean those that are not enabled.
+        // A site's name does not include workers that are not enabled.
         stay.iter().map(|worker| quoted(&worker.name())).collect()
     };
     let start = format!("workerheal heal {}", targets.join(" "));

@@ -38,10 +38,10 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// How long an answer may take before a message says that there is none yet.
+/// Delay before a message says that there is no answer yet.
 const NOTICE_DELAY: Duration = Duration::from_secs(2);
 
-/// Waits for an answer of the daemon, and says so if that takes long.
+/// Waits for the daemon's answer, and prints a message if that takes long.
 pub(super) async fn patiently<T>(answer: impl Future<Output = T>) -> T {
     let mut answer = std::pin::pin!(answer);
     if let Ok(answer) = tokio::time::timeout(NOTICE_DELAY, answer.as_mut()).await {

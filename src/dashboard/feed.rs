@@ -1,4 +1,4 @@
-//! Streams of the dashboard: what the daemon tells, and the log of a worker.
+//! Streams of the dashboard: the daemon's events, and the log of a worker.
 //!
 //! A slow browser delays no other: only as much is read as the browser has taken, and both ends disconnect a follower
 //! that falls behind.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::core::healer::Fact;
 use crate::core::units::{ActiveState, Depth, Detail, Inspection, UnitName, UnitStatus};
 
-/// An inspection that is older decides about no start.
+/// Maximum age of an inspection that decides about a start.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Recent inspections of units to which nothing is known to have happened since.

@@ -1,5 +1,4 @@
-//! What a heal would come to, as far as a close look can tell before it: a dry run promises nothing that the heal
-//! refuses.
+//! The result of a heal as far as inspections can predict it: a dry run lists no worker that the heal would refuse.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,7 +34,7 @@ impl<M: ServiceManager> Detector<M> {
         plan
     }
 
-    /// Why a start of this worker would be refused, if so. What cannot be found out is left to the heal.
+    /// Why a start of this worker would be refused, if so. If that is unknown, the heal finds out.
     async fn refusal(&self, found: &UnhealthyWorker, planned: &HashSet<UnitName>) -> Option<String> {
         let unit = &found.unit;
         let worker = self.resolve(unit).await.ok()??;
@@ -46,7 +45,7 @@ impl<M: ServiceManager> Detector<M> {
         let history = History { trigger: Trigger::Request, ..History::default() };
         let judgement = Case { context: self.context.view(), unit, worker: &worker, seen: &seen, history }.judge();
         match judgement.verdict {
-            // It ends by itself, or with what is healed too.
+            // This ends by itself, or with a unit that is healed too.
             Verdict::Held(Refusal::JobPending | Refusal::StateNotHealed(_)) => None,
             Verdict::Held(Refusal::ParentDown(parent)) if is_planned(&parent.name, planned) => None,
             Verdict::Held(refusal) => Some(refusal.to_string()),

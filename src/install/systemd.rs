@@ -1,7 +1,7 @@
 //! The systemd unit, of the calling user or of the system.
 //!
-//! That of the system runs as a user of its own, which comes with it, as do the units that keep its polkit rule in step
-//! with the configuration.
+//! The system's unit runs as a user of its own, which is installed with it, as are the units that update its polkit
+//! rule from the configuration.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -33,8 +33,8 @@ const ACCOUNTS: &str = include_str!("../../packaging/sysusers.d/workerheal.conf"
 const ACCOUNTS_FILE: &str = "/etc/sysusers.d/workerheal.conf";
 /// The configuration in packaged units.
 const PACKAGED_CONFIG: &str = "/etc/workerheal/config.yaml";
-/// One of these is there if polkit knows rules: since 0.106. (Other packages bring rules, and so the directory, without.)
-/// Older ones, as on Debian 11, could only be told to let the daemon do anything with any unit.
+/// One of these exists if polkit supports rules: since 0.106. (Other packages install rules, and the directory, without
+/// polkit.) Older versions, as on Debian 11, cannot restrict the daemon to certain units.
 const POLKIT_RULES: [&str; 2] = ["/usr/share/polkit-1/rules.d/50-default.rules", "/etc/polkit-1/rules.d"];
 const NAME: &str = "workerheal.service";
 /// The directory of links of `systemctl --global enable`.
@@ -227,7 +227,7 @@ fn knows_rules() -> bool {
     POLKIT_RULES.iter().any(|path| Path::new(path).exists())
 }
 
-/// What the unit of the system needs besides.
+/// Further files of the system's unit.
 fn further_files(
     options: &Options,
     program: &Path,

@@ -273,7 +273,7 @@ mod tests {
         let catalogue = include_str!("../../packaging/journald/workerheal.catalog");
         let explained: BTreeSet<&str> = catalogue.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
         assert_eq!(explained, Phase::ALL.map(message_id).into_iter().collect());
-        // Of these fields it is made; others would stay as they are written.
+        // The text is made from these fields; others would not be replaced.
         let fields = ["UNIT", "REASON", "ERROR", "ATTEMPT", "RETRY_IN_MS"].map(|field| format!("WORKERHEAL_{field}"));
         let named = catalogue.split('@').skip(1).step_by(2);
         for name in named {

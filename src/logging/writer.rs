@@ -2,8 +2,9 @@
 //! pipe that is not read. Lines wait in a queue of limited length; lines that do not fit are counted, and the count is
 //! written once there is room.
 //!
-//! A line is written at once. While many come, as in a storm, they are gathered for some milliseconds and written
-//! together, if the destination takes that: each write wakes the journal, which then competes with the service manager.
+//! A line is written at once. While there are many, as in a storm, they are gathered for some milliseconds and written
+//! together, if the destination supports that: each write wakes the journal, which then competes with the service
+//! manager.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 const MAX_QUEUED_LINES: usize = 16 * 1024;
 /// Maximum size of queued lines, in bytes.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
-/// Maximum size of what is written together, in bytes: it has to fit into one datagram, by far.
+/// Maximum size of lines that are written together, in bytes: they have to fit into one datagram.
 const MAX_TOGETHER_BYTES: usize = 32 * 1024;
-/// For how long lines are gathered after several were written together.
+/// How long lines are gathered after several were written together.
 const GATHER_TIME: Duration = Duration::from_millis(20);
 /// Delay before a failed write is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -66,7 +67,7 @@ impl Queue {
         self.lines.push_back(line);
     }
 
-    /// As many lines as fit together; none only if there is none.
+    /// As many lines as fit together; empty only if there are none.
     fn take_together(&mut self, most: usize) -> Vec<Vec<u8>> {
         let mut bytes = 0;
         let fits = |line: &&Vec<u8>| {
@@ -151,7 +152,7 @@ impl Shared {
     }
 }
 
-/// Writes, again and again while that may help. Returns whether it is written.
+/// Writes, and retries while that may help. Returns whether it was written.
 fn write(sink: &mut impl Sink, bytes: &[u8]) -> bool {
     loop {
         match sink.write(bytes) {
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{self, Receiver, Sender};
 
-    /// A sink that takes a line when it is allowed to.
+    /// A sink that accepts a line when permitted.
     struct Slow(Receiver<io::Result<()>>, Sender<String>);
 
     impl Sink for Slow {
@@ -185,7 +186,7 @@ mod tests {
         }
     }
 
-    /// A sink that takes several lines at once, but not all of them.
+    /// A sink that accepts several lines at once, but not all of them.
     struct Wide(Sender<String>);
 
     impl Sink for Wide {
@@ -215,7 +216,7 @@ mod tests {
         let (tell, written_lines) = mpsc::channel();
         let writer = Writer::start(Wide(tell)).unwrap();
         let large = "x".repeat(MAX_TOGETHER_BYTES);
-        // None is taken before all are there.
+        // None is accepted before all are queued.
         let mut queue = writer.0.queue();
         for line in ["1", "2", "3", "4", "wrong", "5", &large, "6"] {
             queue.put(line.as_bytes().to_vec());

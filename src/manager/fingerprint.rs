@@ -8,7 +8,7 @@ use std::path::Path;
 /// The kind of hash, in its upper 16 bits: see [`is_another_definition`](crate::core::units::is_another_definition). To
 /// be changed whenever the hash is computed differently.
 const HASH_KIND: u64 = 0xc047;
-/// How much of a file is read: no file that defines a unit is longer.
+/// Maximum length that is read of a file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Computed from the paths and contents of the files, not from their times: a generator writes them again at each

@@ -4,9 +4,9 @@
 //!
 //! - Reading is harmless.
 //! - Healing starts workers that should run, and leaves healthy workers alone: it destroys nothing, and is idempotent.
-//! - Stopping takes down what runs. Pausing and resuming overrule the user's decisions: during a pause, failed workers stay down, and resuming may
-//!   start what was paused. The user should be asked first. A pause with a duration starts again when repeated; resuming
-//!   is idempotent.
+//! - Stopping takes workers down. Pausing and resuming override the user's decisions: during a pause, failed workers
+//!   stay down, and resuming may start paused ones. The user should be asked first. A pause with a duration starts
+//!   again when repeated; resuming is idempotent.
 //!
 //! No tool reaches beyond this machine's service manager.
 

@@ -1,4 +1,4 @@
-//! How news and keys change the model.
+//! The effects of news and keys on the model.
 
 mod measured;
 
@@ -143,7 +143,7 @@ fn the_selected_worker_is_healed_at_once_and_all_after_a_question() {
 fn a_worker_is_stopped_after_a_question() {
     let mut model = model();
     assert_eq!(letters(&mut model, "s"), [], "it asks");
-    // What else is pressed meanwhile is no, and nothing more.
+    // Any other key means no, and nothing else.
     assert_eq!(letters(&mut model, "q"), []);
     assert_eq!(letters(&mut model, "sy"), [Effect::Stop(unit("queue"))]);
     letters(&mut model, "s");

@@ -100,7 +100,7 @@ impl History {
             (Mark::Unknown, _) if self.last().is_some() => {}
             (mark, _) => {
                 let from = match (self.last(), known_from) {
-                    // Its failure stays in the past, and what was meant begins with the last event.
+                    // Its failure stays in the past, and the intended state begins with the last event.
                     _ if mark == Mark::Off && worker.on_purpose => worker.since.unwrap_or(now),
                     // A failure would have been reported. The stop of a healthy worker is not.
                     (None, Some(from)) if mark != Mark::Off => from,

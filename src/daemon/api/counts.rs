@@ -1,5 +1,5 @@
-//! How often the manager has restarted workers that crash again and again. The healer looks at them rarely, and a count
-//! in what it said last would stand still.
+//! The number of restarts by the manager of workers in a crash loop. The healer inspects these rarely, so the count in
+//! its report would be outdated.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) async fn of_plan<M: ServiceManager>(manager: &M, plan: &mut Plan) {
     }
 }
 
-/// Why these units are left alone, with current counts. Answers that do not come in time are missing.
+/// Why these units are left alone, with current counts. Late answers are left out.
 async fn reasons<M: ServiceManager>(manager: &M, units: Vec<UnitName>) -> Vec<Option<String>> {
     let lookups = streams::iter(units).map(|unit| {
         let manager = manager.clone();

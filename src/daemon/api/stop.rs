@@ -1,4 +1,4 @@
-//! `POST /v1/stop`: stops workers for a person, and answers once the healer knows that it was meant.
+//! `POST /v1/stop`: stops workers, and responds once the healer knows that this was intended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::daemon::requests::DaemonRequest;
 use crate::http::request::Rejection;
 use crate::manager::ServiceManager;
 
-/// How long the healer may take to find out that a stop was meant, which is written in the journal.
+/// Maximum time for the healer to find the stop in the journal.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 

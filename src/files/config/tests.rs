@@ -8,7 +8,7 @@ use crate::core::probe::Probe;
 use proptest::prelude::*;
 
 const DOCUMENTED: &str = include_str!("../../../config/workerheal.yaml");
-/// As in the description of the interface.
+/// The example of the interface's description.
 const DEFAULTS: &str = r#"
 refresh: 3s
 unit_prefix: lerd-

@@ -180,7 +180,7 @@ fn a_duplicate_site_is_reported_with_both_places() {
     let (about_by_manager, names) = reported("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n");
     assert_eq!((about_by_manager, names), (vec![format!("5:9: {expected}")], vec!["a".to_owned(), "b".to_owned()]));
     assert_eq!(reported("sites: [\n{name: a},\n{name: b}, {name: b}]").0, ["the site `b` is here twice; delete one"]);
-    // Also where the registry is too long for one go, and the two are in different pieces.
+    // Also if the registry is read in pieces, and the two are in different ones.
     let many = repeat(10_000, |i| format!("- name: s{i}\n  a: 1\n  b: 1\n  c: 1\n  d: 1\n"));
     let text = format!("sites:\n- name: a\n- name: b\n{many}- name: b\n");
     assert!(!yaml::fits(text.as_bytes()));
@@ -203,17 +203,17 @@ fn the_lines_of_keys_are_recorded() {
     assert_eq!(lines("b"), "name 9, paused 10, paused_workers 10");
     assert_eq!(lines("c"), "name 12, worktree_idle_suspended 13");
     assert_eq!(registry.lines("x"), None);
-    // Also beside an entry that is skipped, and where the list is not in lines.
+    // Also beside a skipped entry, and if the list is not in separate lines.
     let broken = parse("sites:\n- name: a b\n- name: c\n  paused: true\n").unwrap();
     assert_eq!(broken.lines("c").unwrap().line_of("paused"), Some(4));
     assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().line_of("name"), None);
-    // Where something is said is no part of what is said.
+    // Line numbers are not part of the content.
     assert_eq!(parse("sites:\n\n- name: a\n"), parse("sites:\n- name: a\n"));
 }
 
 #[test]
 fn splitting_the_list_does_not_change_its_meaning() {
-    // A text over lines of less indentation than it should have is cut in the middle.
+    // A text with too little indentation is cut in the middle.
     let padding = "x".repeat(40_000);
     let text = format!("sites:\n- name: a\n  x: \"{padding}\n- name: b\n\"\n- name: c\n");
     let names: Vec<_> = parse(&text).unwrap().sites().map(|site| site.name.clone()).collect();
@@ -300,7 +300,7 @@ proptest! {
             let entries: Vec<String> = names.iter().map(|name| format!("- name: {name}\n")).collect();
             entries.concat()
         };
-        // Indented, so that it is all of one entry. (YAML 1.1 ends lines with all of these.)
+        // Indented, so that it belongs to one entry. (YAML 1.1 ends lines with all of these.)
         let broken: Vec<String> = broken.replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "").lines().map(|line| format!("  {line}\n")).collect();
         let broken = broken.concat();
         let text = format!("sites:\n{}- x: 1\n{broken}{}", entries(&before), entries(&after));

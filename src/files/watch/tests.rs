@@ -4,7 +4,7 @@ use super::*;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
-/// Long enough for a machine that is busy with other things.
+/// Long enough for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A watch of files below a temporary directory.
@@ -84,7 +84,7 @@ async fn events_without_a_change_are_ignored() {
     assert_eq!(fs::read(bench.at("f")).unwrap(), b"one");
     bench.watch.poll();
     bench.write("last", "x");
-    // The next event is of the file written last, maybe of the moment before the text was in it.
+    // The next event is about the file written last, maybe before its text was written.
     let (index, content) = bench.next().await;
     assert!(index == 1 && content != FileContent::Missing, "{index} {content:?}");
 }
@@ -200,7 +200,7 @@ async fn a_file_that_changes_constantly_is_reported_now_and_then() {
     let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
     let writer = tokio::spawn(async move {
         let mut writes = 0_usize;
-        // Never left alone for as long as it takes to be quiet.
+        // Never unchanged for as long as `QUIET_TIME`.
         while ended.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
             writes += 1;
             fs::write(&path, writes.to_string()).unwrap();

@@ -14,7 +14,7 @@ use crate::manager::directory::is_gone;
 use crate::manager::journal::End;
 
 impl Systemd {
-    /// Reads its state, and what it has to give way to if that is asked.
+    /// Reads its state, and the units that it has to give way to if requested.
     async fn inspect_state(&self, unit: &UnitName, detail: Detail) -> Result<Inspection, ManagerError> {
         let connection = self.connection()?;
         let (name, names) = (unit.as_str(), [unit.as_str().to_owned()]);

@@ -1,4 +1,4 @@
-//! A stop that a person asks for.
+//! A stop that a person requests.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::Systemd;
 use crate::core::units::UnitName;
 use crate::manager::ManagerError;
 
-/// How long is waited for the end of a unit, which may ignore its signal up to `TimeoutStopSec=`.
+/// Maximum time to wait for the end of a unit, which may ignore its signal up to `TimeoutStopSec=`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Systemd {
-    /// Stops the unit in the place of any job for it, and waits until it is down.
+    /// Stops the unit, replacing any job for it, and waits until it is down.
     pub(super) async fn end_unit(&self, unit: &UnitName) -> Result<(), ManagerError> {
         const WHAT: &str = "the stop";
         let connection = self.connection()?;

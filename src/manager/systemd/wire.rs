@@ -1,4 +1,5 @@
-//! systemd's D-Bus interface as plain data: names, calls and their responses. [`signals`](super::signals) has the signals.
+//! systemd's D-Bus interface as plain data: names, calls and their responses. The signals are in
+//! [`signals`](super::signals).
 //!
 //! The interface is described in org.freedesktop.systemd1(5). Only the parts that are used are here.
 
@@ -21,10 +22,10 @@ pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
-/// Targets whose start ends the manager: each way to shut down goes through the second. Every list has a line of each.
+/// Targets whose start ends the manager: each kind of shutdown starts the second. Every list includes them.
 pub(super) const SHUTDOWN: [&str; 2] = ["exit.target", "shutdown.target"];
 
-/// Sockets: every list has those that have failed.
+/// Sockets: every list includes failed ones.
 pub(super) const SOCKETS: &str = "*.socket";
 
 /// A unit in a list, as systemd sends it: name, description, load, active, sub, following, path,
@@ -248,7 +249,7 @@ impl<'de> Deserialize<'de> for Statuses {
 
 /// The meaning of an error response to `StartUnit`.
 pub(super) fn refused(error_name: &str, text: String) -> Outcome {
-    // What polkit does not permit, and what would need a password that a daemon has not.
+    // Refused by polkit, or requires a password, which a daemon does not have.
     const FORBIDDEN: [&str; 2] =
         ["org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"];
     if FORBIDDEN.contains(&error_name) {

@@ -23,7 +23,7 @@ use super::model::{DaemonLink, Mode, Model, Pane};
 const MIN_SIZE: (u16, u16) = (40, 10);
 /// Width from which on the details are beside the list.
 const WIDE_COLUMNS: u16 = 120;
-/// Width from which on the list tells what each worker takes of the machine.
+/// Width from which on the list shows the resource usage of each worker.
 const WIDE_WITH_USAGE_COLUMNS: u16 = 160;
 
 /// The areas of the screen.
@@ -96,7 +96,7 @@ impl Places {
     }
 }
 
-/// Whether the list tells what each worker takes of the machine, on a screen of this width.
+/// Whether the list shows the resource usage of each worker, on a screen of this width.
 fn lists_usage(width: u16, model: &Model) -> bool {
     width >= WIDE_WITH_USAGE_COLUMNS && model.measured.are_counted()
 }

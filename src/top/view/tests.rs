@@ -1,4 +1,4 @@
-//! The screens of the states, as they are drawn at a fixed time: `snapshots/` has them to read.
+//! Snapshots of the screen in each state, drawn at a fixed time.
 
 mod usage;
 
@@ -43,7 +43,7 @@ fn worker(site: &str, worker: &str, phase: Stage) -> WorkerReport {
     }
 }
 
-/// Five sites, in which all is well.
+/// Five sites without problems.
 fn well() -> Vec<WorkerReport> {
     let sites = ["blog", "docs", "myapp", "shop"];
     let workers = ["horizon", "queue", "scheduler", "vite"];
@@ -85,7 +85,7 @@ fn event(phase: Phase, unit: &str, time: SystemTime) -> Event {
     Event { unit: UnitName::parse(unit).ok(), time: Some(time), ..Event::new(phase) }
 }
 
-/// A model that has learned this.
+/// A model with these reports.
 fn model(workers: Vec<WorkerReport>, events: Vec<Event>) -> Model {
     let mut model = Model::new();
     model.found(Some(Duration::from_secs(3 * 3600)), now());
@@ -229,7 +229,7 @@ fn text(backend: &TestBackend) -> String {
     let rows = buffer.content().chunks(usize::from(buffer.area.width));
     let lines = rows.map(|cells| {
         let mut line = String::new();
-        // Behind a wide character is a cell that nothing is drawn in.
+        // Nothing is drawn in the cell after a wide character.
         let mut hidden = 0;
         for cell in cells {
             if hidden == 0 {
@@ -383,13 +383,13 @@ fn global_conditions_are_shown() {
 
 #[test]
 fn the_screen_changes_when_something_on_it_does_and_no_sooner() {
-    // Of those that have been up for three hours, the minutes.
+    // The minutes of workers that have been up for three hours.
     let (_, changes_at) = screen(&mut model(well(), Vec::new()), 80, 24);
     assert_eq!(changes_at, Some(now() + Duration::from_secs(53)), "the last hour moves on with its next minute");
     // The countdown.
     let (_, changes_at) = screen(&mut trouble(), 80, 24);
     assert_eq!(changes_at, Some(now() + Duration::from_millis(500)));
-    // Not that of a worker that is not to be seen.
+    // Not the countdown of a worker that is not visible.
     let mut model = trouble();
     press(&mut model, &"/blog".chars().map(KeyCode::Char).collect::<Vec<_>>());
     let (_, changes_at) = screen(&mut model, 80, 24);

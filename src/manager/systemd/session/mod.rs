@@ -53,7 +53,7 @@ pub(super) enum Request {
 enum Call {
     List(Extent),
     Subscribe,
-    /// What a failed socket starts.
+    /// The units that a failed socket starts.
     Triggers(String),
     /// Whether the target of this job can be isolated.
     AllowIsolate(String),
@@ -91,7 +91,7 @@ struct Following {
     jobs: HashMap<String, Starting>,
     /// The last job that was signalled for each unit: a job that was never signalled has no effect.
     told_jobs: HashMap<UnitName, u32>,
-    /// Failed sockets, and what they start if known.
+    /// Failed sockets, and the units that they start if known.
     failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
     /// The manager is about to end.
     shutting_down: bool,
@@ -139,7 +139,7 @@ impl Following {
 
     async fn follow(&mut self, session: &mut Session, first: Option<Request>) -> End {
         match first {
-            // The following has begun with that.
+            // Following has begun with that.
             None | Some(Request::Refresh | Request::ListAll) => {}
             Some(request) => {
                 if let Err(error) = self.perform(session, request).await {
@@ -150,7 +150,7 @@ impl Following {
         let end = loop {
             let deadline = self.next_deadline();
             let step = tokio::select! {
-                // Messages first: a request is decided on current knowledge.
+                // Messages first: a request is handled with current knowledge.
                 biased;
                 message = next(&mut self.stream) => match message {
                     Some(Ok(message)) => self.receive(session, &message).await,

@@ -1,4 +1,4 @@
-//! What workers take of the machine, as it is drawn.
+//! Resource usage on the screen.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
