@@ -305,7 +305,7 @@ mod tests {
         hold(&mut batch, "other", "redis.service");
         assert_eq!(told(&mut batch), "starting parent, starting other, failed other");
         tell(&mut batch, Phase::Healed, "parent");
-        assert_eq!(told(&mut batch), "healed parent", "what waited for it is looked at again");
+        assert_eq!(told(&mut batch), "healed parent", "a worker that waited for it is inspected again");
         tell(&mut batch, Phase::Starting, "child");
         tell(&mut batch, Phase::Healed, "child");
         assert_eq!(told(&mut batch), "starting child, healed child");

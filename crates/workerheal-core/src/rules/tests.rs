@@ -15,7 +15,7 @@ fn crashed() -> Inspection {
 const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
 const DISABLED: UnitFile = UnitFile { enabled: false, ..ENABLED };
 
-/// A worker of which nothing is remembered but that it was enabled when it failed.
+/// A worker without a history, except that it was enabled when it failed.
 fn unknown() -> History<'static> {
     History { at_failure: Some(ENABLED), ..History::default() }
 }

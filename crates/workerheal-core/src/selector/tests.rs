@@ -1,4 +1,4 @@
-//! Names of units, and the workers that they stand for.
+//! Names of units and their workers.
 
 use super::*;
 use crate::registry::Site;
@@ -12,8 +12,8 @@ fn unit(name: &str) -> UnitName {
     UnitName::parse(name).unwrap()
 }
 
-/// `SITE/WORKER`, with `@WORKTREE` where there is one; `-` for what is not ours, `?` for what
-/// only the directory can tell.
+/// `SITE/WORKER`, with `@WORKTREE` if there is one; `-` for a unit that is no worker, `?` for one that only the
+/// directory can resolve.
 fn in_words(resolution: &Resolution) -> String {
     match resolution {
         Resolution::Worker(Worker { site, name, worktree: None }) => format!("{site}/{name}"),

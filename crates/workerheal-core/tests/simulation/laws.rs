@@ -143,7 +143,7 @@ impl Laws {
             return broken("intent wins", "its site, it itself or everything is paused");
         }
         let Some(seen) = record.seen.take() else {
-            return broken("a look before each start", "it was not inspected");
+            return broken("an inspection before each start", "it was not inspected");
         };
         let against = [
             (seen.stopped_by_user, "its user stopped it"),

@@ -19,7 +19,7 @@ fn an_unrecoverable_worker_is_given_up_at_once() {
     assert_eq!(told[1], "gave-up queue #1: the unit has no file any more");
 }
 
-/// A ward that has given up on `queue`.
+/// A healer that has given up on `queue`.
 fn given_up() -> Harness {
     let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
     harness.list(&[("queue", ActiveState::Active)]);

@@ -1,4 +1,4 @@
-//! What follows from a list that has only the units that are not up, and what does not.
+//! Lists that contain only the units that are not up.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn a_unit_that_was_down_and_is_not_in_a_partial_list_leads_to_a_complete_one() {
         assert_eq!(harness.list_not_active(&[]), ["list all"]);
         let rest: &[_] = if is_gone { &[] } else { &[("queue", ActiveState::Active)] };
         let told = harness.list(rest);
-        // Why it is gone, an inspection shows.
+        // An inspection shows why it is gone.
         assert_eq!(told.iter().any(|it| it.starts_with("look at queue")), is_gone, "{told:?}");
         assert!(harness.list_not_active(&[]).is_empty(), "it is known now");
     }
