@@ -1,23 +1,23 @@
 # make demo     build, start a private service manager, and watch crashed workers being healed
 # make recording  records docs/demo.svg: the program itself, in a sandbox, on a terminal of 80 columns
 # make test     all tests (installs the Debian packages that they need)
-# make simulate a million simulated days; ends with the first law of healing that is broken
-# make mistakes makes known mistakes in the healer, one at a time, and sees that the simulation finds each
-# make fuzz     anything at all for all that reads from outside, a minute each; FUZZ_SECONDS=1200 is longer
-# make chaos    kills the daemon at every step, several hundred points, and sees what becomes of each
+# make simulate a million simulated days; stops at the first broken law of healing
+# make mistakes plants known mistakes in the healer, one at a time, and checks that the simulation finds each
+# make fuzz     fuzzes everything that reads input from outside, a minute each; FUZZ_SECONDS=1200 is longer
+# make chaos    kills the daemon at every step, several hundred points, and checks the outcome of each
 # make soak     faults of every kind for an hour; WORKERHEAL_SOAK=60 is a minute, WORKERHEAL_SEED repeats one
-# make booted   workerheal installed as a user does it, on a whole machine that boots in a container (as root)
-# make test-releases  the same on Debian 11, 12, 13 and testing, each with its systemd (as root); RELEASES="trixie" is one
-# make bench    all measurements, about 40 minutes; BENCH="latency storm" makes some (benches/system/main.rs)
-# make bench-compare  what they were in the run before, and are now; BEFORE=DIRECTORY names another
-# make lint     formatting, clippy, documentation, dependencies, public API
-# make macos-binary  the program for Macs, built without one (installs cargo-zigbuild and zig); see docs/macos.md
+# make booted   installs workerheal as a user would, on a whole machine that boots in a container (as root)
+# make test-releases  the same on Debian 11, 12, 13 and testing, each with its own systemd (as root); RELEASES="trixie" is one
+# make bench    all benchmarks, about 40 minutes; BENCH="latency storm" runs some (benches/system/main.rs)
+# make bench-compare  compares the last run with the one before; BEFORE=DIRECTORY names another
+# make lint     formatting, clippy, documentation, dependencies, public API, and whether the mistakes still apply
+# make macos-binary  cross-compiles the program for Macs (installs cargo-zigbuild and zig); see docs/macos.md
 # make dist     packages for Linux: .deb, .rpm and archives for x86_64 and aarch64; ARCHS="x86_64" is one (packaging/dist.sh)
-# make dist-twice  the same from two clones, and whether both are the same byte for byte; takes twice as long;
-#               DIST_FIRST=target/dist compares one clone with what `make dist` has made of the same commit
-# make check-dist  what Debian's and rpm's own checks say of them, and what is in them; takes those of `make dist`
-# make test-package  installs .deb and .rpm on whole machines that boot in a container, and has it heal (as root)
-# make install  the program, its manual pages and completions; `workerheal install` then makes it a service
+# make dist-twice  the same from two clones, compared byte by byte; takes twice as long;
+#               DIST_FIRST=target/dist compares one clone with the files of `make dist` from the same commit
+# make check-dist  checks the packages of `make dist` with the tools of Debian and rpm, and their contents
+# make test-package  installs .deb and .rpm on whole machines that boot in a container, and tests healing (as root)
+# make install  installs the program, its manual pages and completions; `workerheal install` then adds the service
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -25,7 +25,7 @@ PREFIX ?= $(HOME)/.local
 
 .PHONY: demo recording test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist dist-twice dist-tools check-dist test-package install install-files packages
 
-# In a profile of its own and without the surfaces, none of which it shows: both take most of the time to build.
+# With a profile of its own and without the surfaces, which the demo does not show: this saves most of the build time.
 demo: packages
 	$(CARGO) build --profile demo --no-default-features --locked --quiet \
 		--package workerheal --bin workerheal --package workerheal-sandbox --bin demo
@@ -35,7 +35,7 @@ recording: packages
 	$(CARGO) build --profile demo --no-default-features --locked --quiet --package workerheal --bin workerheal
 	docs/record.py $(TARGET)/demo/workerheal docs/demo.svg
 
-# The simulation is in a profile of its own, as it is ten times as fast there.
+# The simulation has a profile of its own, with which it is ten times as fast.
 SIMULATION := $(CARGO) test --profile sim --locked --package workerheal-core --test simulation --
 
 test: packages
@@ -50,8 +50,8 @@ simulate:
 mistakes:
 	crates/workerheal-core/tests/simulation/mistakes/find-all.sh
 
-# On the stable toolchain: coverage needs no sanitizer, and the flags for it are let through. What is found new goes
-# to fuzz/found; what is worth keeping is copied to fuzz/corpus by hand, where `cargo test` runs it.
+# On the stable toolchain: coverage needs no sanitizer, and RUSTC_BOOTSTRAP permits its flags. New findings go to
+# fuzz/found; those worth keeping are copied to fuzz/corpus by hand, where `cargo test` runs them.
 FUZZ := config registry names state requests messages journal launchctl
 FUZZ_SECONDS ?= 60
 
@@ -81,7 +81,7 @@ test-releases: packages
 
 BENCH ?= micro allocations process latency idle storm flapping crowd
 
-# All is built before anything is measured. Tables and raw figures: $(TARGET)/bench.
+# Everything is built before anything is measured. Tables and raw figures are in $(TARGET)/bench.
 bench: packages
 	@tests/sandbox/install-packages.sh benches/packages.txt
 	$(CARGO) bench --locked --benches --no-run
@@ -94,16 +94,17 @@ bench-compare:
 	$(CARGO) bench --locked --bench system -- compare $(BEFORE)
 
 lint: deny macos public-api
+	crates/workerheal-core/tests/simulation/mistakes/find-all.sh --dry-run
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
 
-# What of the libraries other programs can use, compared with docs/public-api (installs cargo-public-api).
+# Compares the public API of the libraries with docs/public-api (installs cargo-public-api).
 public-api:
 	@.ci/public-api.sh
 
-# What is not for Linux only compiles for macOS: only a machine that has Rust's library for it can tell
-# (rustup target add aarch64-apple-darwin); tests/it/platform.rs looks for what would not on any other.
+# Checks that the portable parts compile for macOS, if Rust's library for it is installed (rustup target add
+# aarch64-apple-darwin). tests/it/platform.rs is an approximate check for other machines.
 macos:
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/aarch64-apple-darwin" ]; then \
 		$(CARGO) check --locked --quiet --target aarch64-apple-darwin --package workerheal --package workerheal-launchd; \
@@ -137,7 +138,7 @@ test-package:
 	done
 	tests/booted/run.sh $(TARGET)/dist/workerheal-*.x86_64.rpm / rpm.sh
 
-# Advisories need the network: a machine without it checks the rest.
+# Advisories need the network, so only the other checks are made.
 deny:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny@^0.20
 	$(CARGO) deny --log-level error --locked check bans licenses sources
@@ -147,7 +148,7 @@ install:
 	@$(MAKE) --no-print-directory install-files PROGRAM=$(TARGET)/release/workerheal
 	@echo "Installed. Start it now and at each login: $(PREFIX)/bin/workerheal install"
 
-# The program writes its own pages and completions, in the places where man and the shells look for them.
+# The program generates its manual pages and completions.
 PROGRAM ?= $(TARGET)/release/workerheal
 BELOW := $(DESTDIR)$(PREFIX)
 PAGES := $(BELOW)/share/man

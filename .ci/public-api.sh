@@ -1,8 +1,8 @@
 #!/bin/sh
 # Compares the public API of both libraries with docs/public-api, and prints the difference.
 #
-# With --update, writes what it is now. The description of the API comes from rustdoc's JSON, which is unstable:
-# RUSTC_BOOTSTRAP lets the stable compiler write it.
+# With --update, writes the current one. The API is read from rustdoc's JSON, which is unstable: RUSTC_BOOTSTRAP makes
+# the stable compiler write it.
 set -eu
 cd "$(dirname "$0")/.."
 version=0.52
@@ -13,7 +13,7 @@ if ! cargo public-api --version >/dev/null 2>&1 && ! cargo install --locked --qu
     exit 1
 fi
 
-# A target directory of its own, as RUSTC_BOOTSTRAP would have everything in the usual one rebuilt.
+# A target directory of its own, as RUSTC_BOOTSTRAP would cause a full rebuild in the usual one.
 target=${CARGO_TARGET_DIR:-target}/public-api
 changed=0
 for crate in workerheal-core workerheal; do

@@ -1,5 +1,5 @@
-//! How often memory is allocated on the two paths that are taken all the time: a signal, and a refresh
-//! that finds all as it was. `make bench BENCH=allocations`.
+//! The number of memory allocations on the two most frequent paths: a signal, and a refresh without changes. `make
+//! bench BENCH=allocations`.
 
 #[expect(dead_code, reason = "it has more than this needs")]
 #[path = "system/machine.rs"]
@@ -21,7 +21,7 @@ use workerheal::manager::systemd::{listed, signalled};
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
 
 fn main() -> anyhow::Result<()> {
-    // `cargo test --all-targets` starts benches too, without this.
+    // `cargo test --all-targets` starts benches too, without this argument.
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
         let mut healer = samples::healer(&Arc::new(samples::sites(size)));
         let known = measure(|| drop(healer.observe(Timestamp::default(), Fact::Units(units.clone()))));
         let (signal, reply) = (samples::signal(&units[0].name), samples::list(size));
-        // What is set up once does not count.
+        // The setup does not count.
         drop((signalled(&signal), listed(&reply)));
 
         let mut group = |what: &str, info: AllocationInfo| {

@@ -1,10 +1,9 @@
-//! What it costs healing that many follow and ask. Run it with `cargo bench --bench crowd`.
+//! The cost of many followers and requests for healing. Run it with `cargo bench --bench crowd`.
 //!
-//! A hundred workers crash one after the other, for a minute without company and for a minute with 200
-//! followers of the events and 50 requests a second, in turns of ten seconds. The time from failed to
-//! active is by systemd's own clock. That no follower lost an event is checked by the numbers of the
-//! events that each has seen. All of it shares the machine with the daemon, the followers too: what
-//! they cost themselves counts.
+//! A hundred workers crash one after the other, for a minute without clients and for a minute with 200 followers of the
+//! events and 50 requests a second, alternating every ten seconds. The time from failed to active is measured by
+//! systemd's own clock. The numbers of the events that each follower has seen show that none lost an event. Everything,
+//! including the followers, shares the machine with the daemon, so their own cost counts.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -20,14 +19,14 @@ const WORKERS: usize = 100;
 const FOLLOWERS: usize = 200;
 const TURNS: usize = 12;
 const TURN: Duration = Duration::from_secs(10);
-/// From one worker's return to the next kill.
+/// Time from one worker's return to the next kill.
 const LULL: Duration = Duration::from_millis(100);
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const WORKER: &str =
     "[Unit]\nStartLimitBurst=1000\n[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n";
-/// A worker's turn comes again after more than that, and is a first attempt each time.
+/// Minimum time between two kills of a worker, so that each heal is a first attempt.
 const CONFIG: &str = "heal: {stable_after: 1s, reset_after: 3s}\n";
 const SITES: &str = "sites:\n  - {name: shop, path: /srv/shop}\n";
 const DAEMON: &str = include_str!("../packaging/systemd/user/workerheal.service");
@@ -99,7 +98,7 @@ struct Crowd {
     followers: Vec<JoinHandle<anyhow::Result<Vec<u64>>>>,
     asker: JoinHandle<anyhow::Result<Vec<u64>>>,
     streams: Vec<UnixStream>,
-    /// The last event before all were there; none of the later ones may be missing.
+    /// The last event before all were accepted; none of the later ones may be missing.
     since: u64,
     over: std::sync::Arc<AtomicBool>,
 }
@@ -116,7 +115,7 @@ impl Crowd {
             let mut stream = UnixStream::connect(socket)?;
             write!(stream, "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n")?;
             let mut lines = BufReader::new(stream.try_clone()?).lines();
-            // It is let in once it is greeted.
+            // An accepted follower gets a greeting.
             while !lines.next().context("no greeting")??.starts_with("retry: ") {}
             streams.push(stream);
             followers.push(std::thread::spawn(move || {
@@ -154,13 +153,13 @@ impl Crowd {
         Ok(Self { followers, asker, streams, since, over })
     }
 
-    /// Ends it, and checks that no client has missed anything.
+    /// Ends the clients, and checks that none has missed an event.
     fn disperse(self, socket: &Path) -> anyhow::Result<Seen> {
         self.over.store(true, Ordering::Relaxed);
         let panicked = || anyhow::anyhow!("a thread panicked");
         let requests = self.asker.join().map_err(|_| panicked())??;
         let last = last_event(socket)?;
-        // What was sent arrives before the end of the connection does.
+        // Data that was sent arrives before the end of the connection.
         sleep(Duration::from_millis(500));
         for stream in &self.streams {
             let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -169,7 +168,7 @@ impl Crowd {
         for follower in self.followers {
             seen.push(follower.join().map_err(|_| panicked())??);
         }
-        // Workers that crashed before are told to be healed while some are let in, or leave.
+        // Earlier crashes are reported as healed while some clients are connecting or disconnecting.
         for numbers in seen {
             let ends = (numbers.first().copied().unwrap_or(u64::MAX), numbers.last().copied().unwrap_or(0));
             ensure!(ends.0 <= self.since + 1 && ends.1 >= last, "{ends:?} is not {} to {last}", self.since + 1);

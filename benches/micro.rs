@@ -1,7 +1,7 @@
-//! What single steps of the decisions take, without an operating system: `make bench BENCH=micro`.
+//! The time of single steps of the decisions, without an operating system: `make bench BENCH=micro`.
 //!
-//! Each at 10 to 10,000 units, with as many sites. The table of the results, with targets, is made of
-//! what criterion keeps, by `benches/system/micro.rs`.
+//! Each at 10 to 10,000 units, with as many sites. `benches/system/micro.rs` makes the table of the results, with
+//! targets, from criterion's files.
 
 #[path = "samples.rs"]
 mod samples;
@@ -60,7 +60,7 @@ fn worktrees(criterion: &mut Criterion) {
     }
 }
 
-/// From nothing: resolve all units, and find the one in a hundred to inspect.
+/// From nothing: resolves all units, and finds the one in a hundred to inspect.
 fn detection(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("detection");
     for size in SIZES {
@@ -77,7 +77,7 @@ fn detection(criterion: &mut Criterion) {
     }
 }
 
-/// A refresh that finds all as it was.
+/// A refresh without changes.
 fn refresh(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("refresh");
     for size in SIZES {
@@ -94,7 +94,7 @@ fn refresh(criterion: &mut Criterion) {
     }
 }
 
-/// A worker that falls ill, is looked at, started, proven and well: all that the healer does for it.
+/// A worker fails, is inspected, started, proven and healthy again: everything that the healer does for it.
 fn healing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("healing");
     for size in SIZES {

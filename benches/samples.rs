@@ -1,4 +1,4 @@
-//! Samples for the small measurements: registries, units, messages as systemd sends them.
+//! Samples for the small benchmarks: registries, units, messages as systemd sends them.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -92,7 +92,7 @@ pub fn signal(unit: &UnitName) -> Message {
         .expect("a signal")
 }
 
-/// What a look at a crashed worker shows, or at one that is up.
+/// The inspection of a crashed worker, or of one that is up.
 fn seen(active: ActiveState) -> Inspection {
     use std::time::Duration;
     Inspection {
@@ -104,7 +104,7 @@ fn seen(active: ActiveState) -> Inspection {
     }
 }
 
-/// Takes a worker through an illness. Answers with the number of events.
+/// Takes a worker through an incident. Returns the number of events.
 pub fn heal(healer: &mut Healer, unit: &UnitName) -> usize {
     let status = |active| {
         Fact::Changed(UnitStatus { name: unit.clone(), load: None, active, has_job: false, auto_restart: false })

@@ -1,4 +1,4 @@
-//! Prints what the running daemon does, from the last hour on: `cargo run --example follow_events`.
+//! Prints the running daemon's events of the last hour, and new ones: `cargo run --example follow_events`.
 
 use workerheal::client::daemon::{EventFilter, StreamItem};
 use workerheal::{DaemonClient, Options};

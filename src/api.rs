@@ -11,13 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::event::{milliseconds, rfc3339};
 use crate::core::explain::Explanation;
 use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
 use crate::core::pauses::{Pause, Target};
 use crate::core::report::Stage;
 use crate::core::selector::{Worker, display_name};
+use crate::core::time::{milliseconds, rfc3339};
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 

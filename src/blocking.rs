@@ -19,7 +19,7 @@ pub(crate) struct NoAnswer;
 #[derive(Debug)]
 pub(crate) struct Pool(std::sync::LazyLock<Arc<Semaphore>>);
 
-/// Maximum number of concurrent calls of one kind. Hundreds of calls in a storm take turns.
+/// Maximum number of concurrent calls of one kind; further calls wait for a slot.
 const MAX_CONCURRENT_CALLS: usize = 16;
 
 /// For files and directories whose paths come from outside.

@@ -6,8 +6,8 @@
 #![expect(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 
 use crate::api::{HealRequest, PauseRequest, ResumeRequest};
-use crate::core::event::{excerpt, log_lines};
 use crate::core::text;
+use crate::core::text::{excerpt, log_lines};
 use crate::core::units::UnitName;
 use crate::files::config::Config;
 use crate::files::{sites_yaml, state_file};
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_corpora_and_what_is_like_them_break_nothing() {
+    fn corpora_and_mutations_of_them_cause_no_panic() {
         type Target = fn(&[u8]);
         let targets: [(&str, Target); 8] = [
             ("config", config),

@@ -245,9 +245,9 @@ pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError>
 pub fn warnings(path: &Path, registry: &Registry) -> Vec<String> {
     let skipped = registry.skipped();
     let mut lines: Vec<String> =
-        skipped.told.iter().map(|error| FileError::malformed(path, error.clone()).to_string()).collect();
-    if skipped.untold() > 0 {
-        lines.push(format!("{}: {} more entries are skipped", path.display(), skipped.untold()));
+        skipped.reported.iter().map(|error| FileError::malformed(path, error.clone()).to_string()).collect();
+    if skipped.unreported() > 0 {
+        lines.push(format!("{}: {} more entries are skipped", path.display(), skipped.unreported()));
     }
     lines
 }

@@ -1,8 +1,7 @@
 //! The limit: a client of the session bus that can do nothing but heal a unit that it knows.
 //!
-//! It has both messages ready, and answers the signal of the failure with `ResetFailedUnit` and
-//! `StartUnit` back to back. It hears the signals of all units, as workerheal does, and so also tells
-//! when those of the others are up again.
+//! It has both messages ready, and answers the signal of the failure with `ResetFailedUnit` and `StartUnit` back to
+//! back. It receives the signals of all units, as workerheal does, so it also reports when others are up again.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,7 +17,7 @@ use zbus::{Connection, Message, MessageStream, ObjectPath, Variant};
 
 const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit";
 
-/// For how long a worker was down.
+/// The downtime of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Outage {
     /// From failed to active.
@@ -33,14 +32,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, to ask and not to listen.
+    /// Connects for calls only, without signals.
     pub async fn connect(socket: &Path) -> anyhow::Result<Self> {
         let socket = std::os::unix::net::UnixStream::connect(socket)?;
         let connection = zbus::connection::Builder::unix_stream(socket).build().await?;
         Ok(Self { signals: MessageStream::from(&connection), connection })
     }
 
-    /// Connects, and listens to all units.
+    /// Connects, and receives the signals of all units.
     pub async fn listening(socket: &Path) -> anyhow::Result<Self> {
         let client = Self::connect(socket).await?;
         let bus = Some("org.freedesktop.DBus");
@@ -53,7 +52,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Kills a worker, and heals it too if that is asked. Returns when it is up again.
+    /// Kills a worker, and heals it if requested. Returns when it is up again.
     pub async fn kill(&mut self, unit: &str, process: Pid, mut heal: bool) -> anyhow::Result<Outage> {
         let path = unit_path(unit);
         let cure = [to_manager("ResetFailedUnit", &unit)?, to_manager("StartUnit", &(unit, "fail"))?];
@@ -75,7 +74,7 @@ impl Client {
         }
     }
 
-    /// How many of the loaded units that match a pattern are in one of the states.
+    /// The number of loaded units that match a pattern and are in one of the states.
     pub async fn count(&mut self, states: &[&str], pattern: &str) -> anyhow::Result<usize> {
         let question = to_manager("ListUnitsByPatterns", &(states, [pattern].as_slice()))?;
         let serial = question.primary_header().serial_num();
@@ -100,7 +99,7 @@ impl Client {
 type ListedUnit<'a> =
     (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
 
-/// What a signal says of a unit: its state, and when it last went down and up.
+/// The content of a signal about a unit: its state, and when it last went down and up.
 struct News {
     path: String,
     state: String,

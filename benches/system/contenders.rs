@@ -1,4 +1,4 @@
-//! What people would otherwise use, as they would set it up.
+//! The alternatives to workerheal, as users would set them up.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use anyhow::{Context, ensure};
 
 use crate::stage::Stage;
 
-/// How often those look that look now and then; as often as workerheal refreshes.
+/// The interval of contenders that poll; the same as workerheal's refresh.
 pub const PERIOD: Duration = Duration::from_secs(3);
 
-/// systemd's own way for a unit that is to be restarted for ever.
+/// systemd's own way for a unit that should always be restarted.
 pub const RESTART_ALWAYS: &str =
     "[Service]\nExecStart=sleep infinity\nRestart=always\nRestartSec=0\n[Install]\nWantedBy=default.target\n";
 
@@ -30,7 +30,7 @@ pub const WITH_PID_FILE: &str = "[Service]\nExecStart=sh -c 'echo $$$$ >%t/%n.pi
 pub const LOOP: &str = "loop.service";
 pub const MONIT: &str = "monit.service";
 
-/// Makes [`ON_FAILURE`] work.
+/// Installs the unit that [`ON_FAILURE`] refers to.
 pub fn install_on_failure(stage: &Stage) {
     stage.sandbox.write_unit("start-again@.service", START_AGAIN);
 }
@@ -66,7 +66,7 @@ pub fn start_monit(stage: &Stage, units: &[String]) -> anyhow::Result<()> {
         PERIOD.as_secs()
     );
     for unit in units {
-        // monit gives what it starts no environment.
+        // monit starts processes without an environment.
         writeln!(
             text,
             "check process {unit} with pidfile /run/user/0/{unit}.pid\n  \

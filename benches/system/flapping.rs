@@ -1,11 +1,11 @@
-//! A worker that dies again and again, for what would be two days: memory stays flat, the log is complete.
+//! A worker that dies again and again, as often as in two days: memory stays flat, the log is complete.
 //!
-//! A worker that dies every half minute does so 2,880 times a day, and workerheal refreshes 28,800 times.
-//! Here the first takes as long as its failures, at the shortest times that the configuration admits; the
-//! second is as fast as a refresh may be. So it is two days in failures, and as many refreshes as there is
-//! time for. systemd's own record tells what the log has to have.
+//! A worker that dies every half minute does so 2,880 times a day, and workerheal refreshes 28,800 times. Here the
+//! first takes as long as its failures, at the shortest times that the configuration accepts; the second is as fast as
+//! a refresh may be. So it is two days in failures, and as many refreshes as fit. systemd's own record shows what the
+//! log has to contain.
 //!
-//! On the first day memory grows: the last 10,000 events are kept for those who ask. On the second it may not.
+//! On the first day memory grows: the last 10,000 events are kept for clients. On the second it must not.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::machine::memory;
 use crate::report::{Table, figure};
 use crate::stage::{HEALER, Stage};
 
-const A_DAY: usize = 2880;
+const FAILURES_PER_DAY: usize = 2880;
 const CONFIG: &str = "refresh: 100ms
 heal:
   backoff: {initial: 1ms, factor: 1, max: 1ms, jitter: 0}
@@ -25,12 +25,12 @@ heal:
   give_up_after: 0
 ";
 const UNIT: &str = "lerd-flapping-site00000.service";
-/// It lives on the edge: now it is healed first, now it dies while that is being proven.
+/// Its uptime is close to the proving time: sometimes it is healed first, sometimes it dies while being proven.
 const WORKER: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=sh -c 'sleep 0.01; exit 1'\n\
     [Install]\nWantedBy=default.target\n";
 const SAMPLE: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(600);
-/// Most growth from the end of the first day to the end of the second.
+/// Maximum growth from the end of the first day to the end of the second.
 const GROWTH: f64 = 1.05;
 
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
@@ -48,13 +48,13 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     loop {
         let (failures, memory) = (failures(), memory(healer)?.0);
         samples.push(memory);
-        if failures >= A_DAY {
+        if failures >= FAILURES_PER_DAY {
             first_day.get_or_insert(memory);
         }
-        if failures >= 2 * A_DAY {
+        if failures >= 2 * FAILURES_PER_DAY {
             break;
         }
-        ensure!(begin.elapsed() < DEADLINE, "{failures} failures in {DEADLINE:?} are not {}", 2 * A_DAY);
+        ensure!(begin.elapsed() < DEADLINE, "{failures} failures in {DEADLINE:?} are not {}", 2 * FAILURES_PER_DAY);
         sleep(SAMPLE).await;
     }
     let time = begin.elapsed();
@@ -62,10 +62,10 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     let events = settled_events(&stage).await;
     let phases: Vec<&str> = events.iter().map(|(_, phase)| phase.as_str()).collect();
     let started = phases.iter().filter(|phase| **phase == "starting").count();
-    // The last one may have been stopped by us.
+    // The last one may have been stopped by the benchmark.
     let ended = |attempt: &&[&str]| attempt.iter().any(|phase| matches!(*phase, "healed" | "failed" | "stopped"));
     let endless = phases.split(|phase| *phase == "starting").skip(1).filter(|attempt| !ended(attempt)).count();
-    // systemd's own record of each start, less the one that was by hand.
+    // systemd's own record of each start, without the manual one.
     let starts = stage.sandbox.journal(&[&format!("USER_UNIT={UNIT}"), "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"]);
     let starts =
         starts.iter().filter(|entry| entry["JOB_TYPE"] == "start" && entry["JOB_RESULT"] == "done").count() - 1;
@@ -89,7 +89,7 @@ pub async fn measure(machine: &str) -> anyhow::Result<()> {
     table.finish()
 }
 
-/// The events, once no more come.
+/// The events, once there are no new ones.
 async fn settled_events(stage: &Stage) -> Vec<(String, String)> {
     let mut events = stage.events();
     loop {

@@ -1,9 +1,9 @@
-//! What it costs to watch over workers of which none fails.
+//! The cost of monitoring workers of which none fails.
 //!
-//! CPU time is that of the program itself, all its children included, and what the manager and the bus
-//! spend more than without a follower. Wake-ups are of all its threads. It has settled before the
-//! minute begins, in which one of the lists is complete. The yardstick at each size is a shell loop that looks for
-//! failed units as often as workerheal refreshes.
+//! CPU time is that of the program itself, including its children, and the additional time of the manager and the bus
+//! compared to no follower. Wake-ups are of all its threads. It has settled before the minute begins, in which one of
+//! the lists is complete. The yardstick at each size is a shell loop that polls for failed units as often as workerheal
+//! refreshes.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::{Sizes, contenders};
 
 /// Workers.
 const SIZES: [usize; 4] = [100, 1000, 5000, 10_000];
-/// From this size on the target applies: below it, both are hardly anything.
-const TARGET_FROM: usize = 1000;
-/// The target for workerheal and the manager together, to what the shell loop and the manager take.
+/// The smallest size that the target applies to: below it, both take hardly anything.
+const MIN_TARGET_SIZE: usize = 1000;
+/// The target for workerheal and the manager together, relative to the shell loop and the manager.
 const TARGET: f64 = 0.2;
 /// The size at which monit is measured too.
-const WITH_MONIT: usize = 1000;
-const TIME: Duration = Duration::from_secs(60);
-/// The manager alone hardly does anything.
-const TIME_ALONE: Duration = Duration::from_secs(20);
-const SETTLES: Duration = Duration::from_secs(15);
-/// Most resident memory at 1,000 workers, and for each further one.
+const MONIT_SIZE: usize = 1000;
+const MEASURE_TIME: Duration = Duration::from_secs(60);
+/// The manager alone takes hardly anything.
+const MEASURE_TIME_ALONE: Duration = Duration::from_secs(20);
+const SETTLE_TIME: Duration = Duration::from_secs(15);
+/// Maximum resident memory at 1,000 workers, and for each further one.
 const MEMORY_MIB: f64 = 10.0;
 const MEMORY_A_WORKER_KIB: f64 = 0.5;
 
@@ -44,11 +44,11 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
     for size in SIZES.into_iter().filter(|size| sizes.include(*size)) {
         let group = format!("{size} workers");
         let stage = Stage::with_workers(size)?;
-        let alone = during(&stage, None, TIME_ALONE).await?;
+        let alone = during(&stage, None, MEASURE_TIME_ALONE).await?;
 
         contenders::start_loop(&stage, "lerd-*");
-        sleep(SETTLES).await;
-        let of_loop = during(&stage, Some(contenders::LOOP), TIME).await?.beyond(&alone);
+        sleep(SETTLE_TIME).await;
+        let of_loop = during(&stage, Some(contenders::LOOP), MEASURE_TIME).await?.beyond(&alone);
         table.row(&group, "shell loop, 3 s", of_loop.columns(None, None));
         stage.call("stop", &[contenders::LOOP.to_owned()])?;
 
@@ -57,18 +57,22 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
         {
             stage.schedule(scheduling);
             let healer = stage.start_healer(DEFAULTS)?;
-            sleep(SETTLES).await;
+            sleep(SETTLE_TIME).await;
             let woken = wake_ups(healer)?;
-            let load = during(&stage, Some(HEALER), TIME).await?.beyond(&alone);
+            let load = during(&stage, Some(HEALER), MEASURE_TIME).await?.beyond(&alone);
             let woken = wake_ups(healer)? - woken;
             let (rss, anonymous) = memory(healer)?;
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            let (woken, threads, rss, anonymous) =
-                (woken as f64 / TIME.as_secs_f64(), threads(healer)?.len() as f64, rss as f64, anonymous as f64);
+            let (woken, threads, rss, anonymous) = (
+                woken as f64 / MEASURE_TIME.as_secs_f64(),
+                threads(healer)?.len() as f64,
+                rss as f64,
+                anonymous as f64,
+            );
             if scheduling == Scheduling::Packaged {
                 resident.push((size, rss));
             }
-            let target = (size >= TARGET_FROM && scheduling == Scheduling::Packaged).then_some(TARGET);
+            let target = (size >= MIN_TARGET_SIZE && scheduling == Scheduling::Packaged).then_some(TARGET);
             let columns = load.columns(Some(&of_loop), target).into_iter().chain([
                 figure("wake-ups a s", woken, 1),
                 figure("threads", threads, 0),
@@ -79,11 +83,11 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
             stage.stop_healer()?;
         }
 
-        if size == WITH_MONIT {
+        if size == MONIT_SIZE {
             write_pid_files(&stage)?;
             contenders::start_monit(&stage, &units("lerd", size))?;
-            sleep(SETTLES).await;
-            let load = during(&stage, Some(contenders::MONIT), TIME).await?.beyond(&alone);
+            sleep(SETTLE_TIME).await;
+            let load = during(&stage, Some(contenders::MONIT), MEASURE_TIME).await?.beyond(&alone);
             table.row(&group, "monit, 3 s", load.columns(Some(&of_loop), None));
         }
     }
@@ -102,7 +106,7 @@ impl Load {
         Self { itself: *itself, manager: (manager - other.manager).max(0.0), bus: (bus - other.bus).max(0.0) }
     }
 
-    /// Of itself and of the manager for it.
+    /// Its own share and the manager's share for it.
     fn both(&self) -> f64 {
         self.itself + self.manager
     }
@@ -118,7 +122,7 @@ impl Load {
     }
 }
 
-/// What is used over a time, by the unit and by those that serve it.
+/// The resources used over a time, by the unit and by the processes that serve it.
 async fn during(stage: &Stage, unit: Option<&str>, time: Duration) -> anyhow::Result<Load> {
     let staff = &stage.staff;
     let count = |process: Pid| cpu(process);

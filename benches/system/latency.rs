@@ -1,23 +1,23 @@
-//! For how long a failed worker is down.
+//! The downtime of a failed worker.
 //!
-//! A figure is `ActiveEnterTimestampMonotonic` less `InactiveEnterTimestampMonotonic` of a unit: neither
-//! the kill nor the way of the news to this program counts. The whole outage begins with the kill.
+//! A figure is `ActiveEnterTimestampMonotonic` minus `InactiveEnterTimestampMonotonic` of a unit: it includes neither
+//! the kill nor the delay of the signal to this program. The whole outage begins with the kill.
 //!
-//! Of the contenders that take turns, the manager's CPU time for each kill is counted too: from the kill until the lull
-//! after it, so with all that it is asked and told.
+//! For the contenders that take turns, the manager's CPU time for each kill is measured too: from the kill until the
+//! end of the following lull, so it includes all calls and signals.
 //!
-//! - **In turns**: each round kills one worker of each contender, one after the other is up again. The
-//!   order rotates, so that none always follows the same neighbour; the first rounds do not count.
-//! - **A fresh unit for each kill**, because a healer may remember earlier failures. It gets SIGKILL
-//!   straight from here, since a call to the manager would keep that busy at the very moment that
-//!   counts. Where only few units are to be loaded, a few at a time are brought and taken away.
-//! - **Those that look every 3 s** come last, because they would disturb the others. Their kills are
-//!   spread evenly over their period.
+//! - **In turns**: each round kills one worker of each contender, each after the last one is up again. The order
+//!   rotates, so that none always follows the same neighbour; the first rounds do not count.
+//! - **A fresh unit for each kill**, because a healer may remember earlier failures. It gets SIGKILL directly from
+//!   here, since a call to the manager would keep that busy at the moment that counts. If only few units are to be
+//!   loaded, they are added and removed a few at a time.
+//! - **Contenders that poll every 3 s** come last, because they would disturb the others. Their kills are spread evenly
+//!   over their period.
 //!
-//! There are two paces, because most of a start is one lock of the kernel that moves the process into
-//! its control group (`cgroup_threadgroup_rwsem`). After a lull that takes a grace period of RCU, 10 ms
-//! and more; soon after another start, nearly nothing. **Lone crashes**, with a lull before each kill,
-//! are what users have. **Crash upon crash**, without, shows what a healer itself adds.
+//! There are two paces, because most of a start is one lock of the kernel that moves the process into its control group
+//! (`cgroup_threadgroup_rwsem`). After a lull that takes a grace period of RCU, 10 ms and more; soon after another
+//! start, nearly nothing. **Lone crashes**, with a lull before each kill, are what users have. **Crash upon crash**,
+//! without, shows what a healer itself adds.
 
 use std::time::Duration;
 
@@ -35,20 +35,20 @@ use crate::stage::{DEFAULTS, Stage, WORKER, ms, unit};
 const KILLS: usize = 100;
 const WARM_UP: usize = 3;
 const ROUNDS: usize = WARM_UP + KILLS;
-/// Loaded workers, and the targets for the ratios to the limit's.
+/// Loaded workers, and the targets for the ratios to the limit.
 const SIZES: [(usize, f64); 3] = [(10, 1.15), (1000, 1.15), (5000, 1.3)];
-/// The target for the manager's CPU time for a kill, to the limit's.
+/// The target for the manager's CPU time for a kill, relative to the limit.
 const MANAGER: f64 = 1.3;
 /// The size at which crash upon crash is measured too.
 const PACED: usize = 1000;
 const LULL: Duration = Duration::from_millis(250);
 const DEADLINE: Duration = Duration::from_secs(40);
-/// Rounds for which units are brought at once.
+/// Number of rounds for which units are added at once.
 const ROUNDS_AT_ONCE: usize = 50;
-/// Units that the kills of those that look now and then go around.
-const POOL: usize = 10;
-/// monit has one worker killed for so many of the loop's: it starts one after the other, and waits for
-/// each. More would pile up.
+/// Number of units that are killed in turn for contenders that poll.
+const POLLED_UNITS: usize = 10;
+/// One worker of monit is killed for this many of the loop's: it starts one after the other, and waits for each. More
+/// would pile up.
 const MONIT_RESTS: usize = 5;
 
 /// The contenders that take turns: name, prefix of the units' names, and the units. The first is this program.
@@ -138,7 +138,7 @@ fn down_for(figures: &[f64], limit: [f64; 2], target: Option<f64>) -> [Figure; 7
     ]
 }
 
-/// The kills of the contenders that take turns, of units whose numbers begin at `first`.
+/// The kills for the contenders that take turns, of units whose numbers begin at `first`.
 async fn in_turns(stage: &Stage, lull: Duration, size: usize, first: usize) -> anyhow::Result<[Kills; IN_TURNS.len()]> {
     let mut seen = IN_TURNS.map(|_| Kills::default());
     let at_once = ROUNDS_AT_ONCE.min(size / 5);
@@ -154,7 +154,7 @@ async fn in_turns(stage: &Stage, lull: Duration, size: usize, first: usize) -> a
             units.iter().find(|(unit, _)| unit == name).map_or(WORKER, |(_, text)| text).to_owned()
         })?;
         let processes = stage.processes(&names)?;
-        // A new one each time: a reload can cost a client its subscription (systemd issue 27697).
+        // A new connection each time: a reload can cost a client its subscription (systemd issue 27697).
         let mut client = Client::listening(&stage.sandbox.runtime_dir().join("bus")).await?;
         sleep(lull).await;
         for number in 0..count {
@@ -165,7 +165,7 @@ async fn in_turns(stage: &Stage, lull: Duration, size: usize, first: usize) -> a
                 let outage = timeout(DEADLINE, client.kill(&names[at], processes[at], who == 0)).await;
                 let outage =
                     outage.with_context(|| format!("{} was not up again within {DEADLINE:?}", names[at]))??;
-                // What it is asked and told after that belongs to it.
+                // Later calls and signals belong to this kill.
                 sleep(lull).await;
                 if round >= WARM_UP {
                     seen[who].down.push(ms(outage.down));
@@ -182,17 +182,18 @@ async fn in_turns(stage: &Stage, lull: Duration, size: usize, first: usize) -> a
 
 /// Kills of the workers of contenders that poll, which work at the same time.
 async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f64>)>> {
-    let [of_loop, of_monit] = ["loop", "monit"].map(|prefix| (0..POOL).map(|n| unit(prefix, n)).collect::<Vec<_>>());
+    let [of_loop, of_monit] =
+        ["loop", "monit"].map(|prefix| (0..POLLED_UNITS).map(|n| unit(prefix, n)).collect::<Vec<_>>());
     stage.add(&of_loop, |_| WORKER.to_owned())?;
     stage.add(&of_monit, |_| contenders::WITH_PID_FILE.to_owned())?;
     contenders::start_loop(stage, "loop-*");
     contenders::start_monit(stage, &of_monit)?;
-    // monit takes its first look at the end of its first period.
+    // monit first checks at the end of its first period.
     sleep(2 * PERIOD).await;
 
     let mut figures = [("shell loop, 3 s", Vec::new()), ("monit, 3 s", Vec::new())];
-    // Never in step with those that look.
-    let mut pace = interval(PERIOD.mul_f64(1.07) / u32::try_from(POOL)?);
+    // Never in step with the polling.
+    let mut pace = interval(PERIOD.mul_f64(1.07) / u32::try_from(POLLED_UNITS)?);
     let mut killed = [0, 0];
     for kill in 0..KILLS {
         pace.tick().await;
@@ -200,8 +201,8 @@ async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f6
             if who == 1 && kill % MONIT_RESTS != 0 {
                 continue;
             }
-            let unit = &units[killed[who] % POOL];
-            if killed[who] >= POOL {
+            let unit = &units[killed[who] % POLLED_UNITS];
+            if killed[who] >= POLLED_UNITS {
                 figures[who].1.push(ms(back_up(stage, unit).await?));
             }
             kill_process(stage.processes(std::slice::from_ref(unit))?[0], Signal::KILL)?;
@@ -209,15 +210,15 @@ async fn now_and_then(stage: &Stage) -> anyhow::Result<Vec<(&'static str, Vec<f6
         }
     }
     for (who, units) in [&of_loop, &of_monit].into_iter().enumerate() {
-        for kill in killed[who] - POOL..killed[who] {
-            figures[who].1.push(ms(back_up(stage, &units[kill % POOL]).await?));
+        for kill in killed[who] - POLLED_UNITS..killed[who] {
+            figures[who].1.push(ms(back_up(stage, &units[kill % POLLED_UNITS]).await?));
         }
     }
     stage.call("stop", &[contenders::LOOP.to_owned(), contenders::MONIT.to_owned()])?;
     Ok(figures.into())
 }
 
-/// For how long the unit was down, once it is up again.
+/// The downtime of the unit, once it is up again.
 async fn back_up(stage: &Stage, unit: &str) -> anyhow::Result<Duration> {
     let begin = Instant::now();
     loop {

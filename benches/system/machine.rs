@@ -1,4 +1,4 @@
-//! The machine as the kernel counts: what it is, and what processes have used of it.
+//! The machine, and the resources used by processes, as the kernel accounts for them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use rustix::process::Pid;
 use workerheal_sandbox::Sandbox;
 
-/// The machine, what runs on it, and when.
+/// The machine, its load, and the date.
 pub fn description() -> anyhow::Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -26,8 +26,7 @@ pub fn description() -> anyhow::Result<String> {
     ))
 }
 
-/// The processes of the sandbox's units as this program sees them, by unit: it has another pid
-/// namespace. Of several processes of a unit it is the oldest.
+/// The processes of the sandbox's units in this program's pid namespace, by unit; the oldest if a unit has several.
 pub fn processes(sandbox: &Sandbox) -> anyhow::Result<HashMap<String, Pid>> {
     let mut found = HashMap::new();
     for_each_process(sandbox, |pid, cgroup| {
@@ -49,7 +48,7 @@ fn for_each_process(sandbox: &Sandbox, mut each: impl FnMut(Pid, &str)) -> anyho
     for entry in fs::read_dir("/proc")? {
         let directory = entry?.file_name();
         let Some(pid) = directory.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else { continue };
-        // One that has ended by now is none of ours.
+        // A process that has ended by now is irrelevant.
         let cgroups = fs::read_to_string(Path::new("/proc").join(&directory).join("cgroup")).unwrap_or_default();
         if let Some(line) = cgroups.lines().find(|line| line.contains(&name)) {
             each(pid, line);
@@ -77,7 +76,7 @@ impl Staff {
         let mut by_program = HashMap::new();
         for_each_process(sandbox, |pid, _| {
             let program = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).unwrap_or_default();
-            // The manager has a helper of its own name.
+            // The manager has a helper with the same name.
             keep_oldest(&mut by_program, program.trim().to_owned(), pid);
         })?;
         let pid = |program: &str| by_program.get(program).copied().with_context(|| format!("{program} does not run"));
@@ -97,7 +96,7 @@ impl Staff {
         cpu_of_cgroup(&self.cgroup)
     }
 
-    /// The CPU time of all processes of a unit, past ones too.
+    /// The CPU time of all processes of a unit, including past ones.
     pub fn unit(&self, unit: &str) -> anyhow::Result<Duration> {
         cpu_of_cgroup(&self.cgroup.join("user.slice/user-0.slice/user@0.service/app.slice").join(unit))
     }
@@ -110,7 +109,7 @@ fn cpu_of_cgroup(cgroup: &Path) -> anyhow::Result<Duration> {
     usage.map(Duration::from_micros).with_context(|| format!("{} says nothing of usage", path.display()))
 }
 
-/// The CPU time of a process, all its threads together.
+/// The CPU time of all threads of a process.
 pub fn cpu(pid: Pid) -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
     for thread in threads(pid)? {
@@ -120,7 +119,7 @@ pub fn cpu(pid: Pid) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// How often a process has been woken: its threads gave up the processor to wait for something.
+/// How often a process was woken: its threads gave up the processor to wait.
 pub fn wake_ups(pid: Pid) -> anyhow::Result<u64> {
     let mut count = 0;
     for thread in threads(pid)? {
@@ -129,7 +128,7 @@ pub fn wake_ups(pid: Pid) -> anyhow::Result<u64> {
     Ok(count)
 }
 
-/// Resident memory in KiB: all of it, and the part that is not the program's file.
+/// Resident memory in KiB: all of it, and the part that is not mapped from the program's file.
 pub fn memory(pid: Pid) -> anyhow::Result<(u64, u64)> {
     let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     Ok((status(&process, "VmRSS")?, status(&process, "RssAnon")?))
@@ -150,7 +149,7 @@ fn status(directory: &Path, key: &str) -> anyhow::Result<u64> {
 
 /// CPU time of this program's children that have ended.
 pub fn cpu_of_children() -> anyhow::Result<Duration> {
-    /// The kernel tells in units of 10 ms on every architecture that Debian knows.
+    /// The kernel reports in units of 10 ms on every architecture of Debian.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs::read_to_string("/proc/self/stat")?;
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();

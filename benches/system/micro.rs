@@ -1,4 +1,4 @@
-//! The table of what criterion has measured last (`benches/micro.rs`), with targets.
+//! The table of criterion's last results (`benches/micro.rs`), with targets.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use crate::report::{Table, figure};
 
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
-/// The measurements, in words, with the most milliseconds that 10,000 may take.
+/// The measurements, in words, with the maximum in milliseconds for 10,000.
 const STEPS: [(&str, &str, Option<f64>); 8] = [
     ("list", "list decoded", None),
     ("refresh", "refresh decided: all as it was", None),

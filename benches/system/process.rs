@@ -1,8 +1,8 @@
-//! What a call of the program takes, how soon the daemon is ready, and how large it is.
+//! The time of a call of the program, the time until the daemon is ready, and its size.
 //!
-//! Calls take turns with what people would otherwise call, within one shell in the sandbox that reads
-//! the clock before and after each. The time until the daemon is ready is systemd's: from the start of
-//! its process (`ExecMainStartTimestampMonotonic`) to its `READY=1` (`ActiveEnterTimestampMonotonic`).
+//! Calls take turns with those of alternatives, in one shell in the sandbox that reads the clock before and after each.
+//! The time until the daemon is ready is measured by systemd: from the start of its process
+//! (`ExecMainStartTimestampMonotonic`) to its `READY=1` (`ActiveEnterTimestampMonotonic`).
 
 use std::fs;
 
@@ -19,8 +19,8 @@ const CALLS: usize = 40;
 const STARTS: usize = 20;
 const FAILED: usize = 3;
 const SYSTEMCTL: &str = "systemctl --user list-units --failed";
-/// What tells as much of those that have failed as `detect` does: how each ended, if it was stopped on
-/// request, and what it said last.
+/// Commands that show as much about failed units as `detect` does: how each ended, whether it was stopped on request,
+/// and its last line.
 const BY_HAND: &str = "for unit in $(systemctl --user list-units --failed --plain --no-legend | cut -d ' ' -f 1); do \
     run=$(systemctl --user show --property=Result,Restart,BindsTo,InvocationID $unit | sed -n s/InvocationID=//p); \
     journalctl --quiet --lines=100 USER_INVOCATION_ID=$run; journalctl --quiet --lines=1 _SYSTEMD_USER_UNIT=$unit; done";

@@ -1,7 +1,7 @@
-//! What is printed and kept: one table for each measurement, with its targets, and the same as JSON.
+//! Prints and keeps the results: one table for each benchmark, with its targets, and the same as JSON.
 //!
-//! The files are in `bench/` in Cargo's target directory. The last run of a measurement is kept in
-//! `bench/before/`, for [`compare`]. A file is written whole or not at all.
+//! The files are in `bench/` in Cargo's target directory. The previous run is kept in `bench/before/`, for [`compare`].
+//! A file is written completely or not at all.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,39 +11,39 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A table: what is measured, and its rows.
+/// A table of results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Table {
-    /// Its name, by which it is chosen.
+    /// Its name on the command line.
     pub name: String,
-    /// What it shows, in a line.
+    /// What it shows, in one line.
     pub title: String,
     /// The machine, its state, and the date.
     pub machine: String,
     rows: Vec<Row>,
     /// Sentences below it.
     notes: Vec<String>,
-    /// The single figures that those of the table were computed from.
+    /// The single figures that those in the table were computed from.
     raw: BTreeMap<String, Value>,
 }
 
-/// What was measured of one contender under one condition.
+/// The results of one contender under one condition.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// The condition; rows of the same condition stand together.
+    /// The condition; rows with the same condition are adjacent.
     group: String,
     label: String,
     figures: Vec<Figure>,
 }
 
-/// One figure, and what it has to be.
+/// One figure, and its target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figure {
     /// The heading of its column, with the unit of measurement.
     column: String,
     value: f64,
     decimals: usize,
-    /// The most that it may be.
+    /// The maximum that meets the target.
     at_most: Option<f64>,
 }
 
@@ -66,7 +66,7 @@ impl Figure {
     }
 
     fn is_met(&self) -> Option<bool> {
-        // Judged as it is printed.
+        // Judged as printed.
         let scale = 10f64.powi(i32::try_from(self.decimals).unwrap_or(0));
         self.at_most.map(|target| (self.value * scale).round() / scale <= target)
     }
@@ -111,7 +111,7 @@ impl Table {
         Ok(())
     }
 
-    /// As in Markdown, with a heading wherever the condition or the columns change.
+    /// As Markdown, with a heading wherever the condition or the columns change.
     fn text(&self) -> String {
         let mut text = String::new();
         let mut rest = self.rows.as_slice();
@@ -178,7 +178,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench")
 }
 
-/// Prints what each figure was in an earlier run, kept in `before`, and is now.
+/// Prints each figure of an earlier run, kept in `before`, and of the last one.
 pub fn compare(before: Option<&Path>) -> anyhow::Result<()> {
     let now = directory();
     let before = before.map_or_else(|| now.join("before"), Path::to_owned);
@@ -220,7 +220,7 @@ pub fn quantile(figures: &[f64], share: f64) -> f64 {
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
-        reason = "a place in a short list"
+        reason = "an index of a short list"
     )]
     let at = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
     sorted.get(at).copied().unwrap_or(f64::NAN)

@@ -1,4 +1,4 @@
-//! Where everything is measured: a sandbox with as many workers as the measurement needs.
+//! The environment of the benchmarks: a sandbox with as many workers as needed.
 //!
 //! All workers are alike: enabled, no parents, one process, five to a site of the registry.
 
@@ -15,25 +15,25 @@ use crate::machine::{self, Staff};
 
 /// The simplest worker there is.
 pub const WORKER: &str = "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n";
-/// Workers of a site.
-const TO_A_SITE: usize = 5;
+/// Number of workers of a site.
+const WORKERS_PER_SITE: usize = 5;
 pub const HEALER: &str = "workerheal.service";
 const PACKAGED: &str = include_str!("../../packaging/systemd/user/workerheal.service");
-/// Of the packaged unit, what decides how it shares the processors.
+/// The settings of the packaged unit that determine its scheduling.
 const SCHEDULING: &str = "CPUSchedulingPolicy=batch\n";
-/// The configuration that its users begin with.
+/// The configuration that users begin with.
 pub const DEFAULTS: &str = "";
-/// The program that is measured: another one, to compare with, if `WORKERHEAL_BENCH_PROGRAM` names it.
+/// The program to measure: another one, for comparison, if `WORKERHEAL_BENCH_PROGRAM` names it.
 pub fn program() -> String {
     std::env::var("WORKERHEAL_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_workerheal").to_owned())
 }
 
-/// How workerheal's unit shares the processors.
+/// The scheduling of workerheal's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheduling {
-    /// As its package has it.
+    /// As packaged.
     Packaged,
-    /// As a unit without any setting for that, like those of the others.
+    /// Without any scheduling settings, like the units of the others.
     Default,
 }
 
@@ -45,7 +45,7 @@ pub struct Stage {
 
 /// The name of a worker's unit. Only units that begin with `lerd` are workerheal's.
 pub fn unit(prefix: &str, number: usize) -> String {
-    format!("{prefix}-queue{}-site{:05}.service", number % TO_A_SITE, number / TO_A_SITE)
+    format!("{prefix}-queue{}-site{:05}.service", number % WORKERS_PER_SITE, number / WORKERS_PER_SITE)
 }
 
 /// The names of this many workers.
@@ -64,7 +64,7 @@ impl Stage {
         let sandbox = Sandbox::start()?;
         let staff = Staff::of(&sandbox)?;
         let stage = Self { sandbox, staff };
-        stage.write_registry((count + further).div_ceil(TO_A_SITE))?;
+        stage.write_registry((count + further).div_ceil(WORKERS_PER_SITE))?;
         ensure!(PACKAGED.contains(SCHEDULING), "the packaged unit has another scheduling");
         stage.sandbox.write_unit(HEALER, &PACKAGED.replace("/usr/bin/workerheal", &program()));
         stage.add(&units("lerd", count), |_| WORKER.to_owned())?;
@@ -106,10 +106,10 @@ impl Stage {
         self.call("start", units)
     }
 
-    /// Stops units, and forgets them.
+    /// Stops units, and clears their failures.
     pub fn remove(&self, units: &[String]) -> anyhow::Result<()> {
         self.call("stop", units)?;
-        // Of some there may be nothing to forget.
+        // Some may have no failure to clear.
         let _ = self.call("reset-failed", units);
         let directory = self.units_directory();
         for unit in units {
@@ -134,7 +134,7 @@ impl Stage {
         units.iter().map(|unit| all.get(unit).copied().with_context(|| format!("{unit} has no process"))).collect()
     }
 
-    /// Lets workerheal's unit share the processors in this way from its next start on.
+    /// Sets the scheduling of workerheal's unit from its next start on.
     pub fn schedule(&self, scheduling: Scheduling) {
         let drop_in = ".config/systemd/user/workerheal.service.d/scheduling.conf";
         let text = match scheduling {
@@ -145,7 +145,7 @@ impl Stage {
         self.sandbox.daemon_reload();
     }
 
-    /// Starts workerheal by its packaged unit, with a configuration. It remembers nothing.
+    /// Starts workerheal with its packaged unit and a configuration, without saved state.
     pub fn start_healer(&self, configuration: &str) -> anyhow::Result<Pid> {
         self.sandbox.write_file(".config/workerheal/config.yaml", configuration);
         match fs::remove_file(self.sandbox.home().join(".local/state/workerheal/state.json")) {
@@ -179,7 +179,7 @@ impl Stage {
         Ok(text.split("\n\n").map(of_unit).collect())
     }
 
-    /// The events that workerheal has logged of units since it was started, as pairs of unit and phase.
+    /// The events that workerheal has logged about units since it was started, as pairs of unit and phase.
     pub fn events(&self) -> Vec<(String, String)> {
         let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
         let entries = self.sandbox.journal(&[&format!("_PID={}", self.sandbox.show(HEALER, "MainPID"))]);

@@ -1,36 +1,35 @@
-//! How long it takes until all are up again when all are killed at once, and what that costs.
+//! The time until all workers are up again after all were killed at once, and the cost.
 //!
-//! The yardstick is a person who waits until all have failed and then knows all their names: one
-//! `systemctl start` of all of them. Each storm begins with the same kills, and its time is from the
-//! first failure to the last unit up, by systemd's timestamps, less the lull in which that person
-//! waited. CPU time is that of everything in the sandbox, from before the kills until all are up and
-//! have been logged, and of `systemctl`.
+//! The yardstick is a user who waits until all have failed and then knows all their names: one `systemctl start` of all
+//! of them. Each storm begins with the same kills, and its time is from the first failure to the last unit up, by
+//! systemd's timestamps, minus the lull in which that user waited. CPU time is that of everything in the sandbox, from
+//! before the kills until all are up and have been logged, and of `systemctl`.
 //!
-//! Storms take turns. workerheal is started again for each, with nothing remembered, and its log tells
-//! that each unit was started once. It has the scheduling of its package in one storm, and the default in the next.
+//! Storms take turns. workerheal is started again for each, without saved state, and its log shows that each unit was
+//! started once. It has the scheduling of its package in one storm, and the default in the next.
 //!
 //! # Where the time goes
 //!
-//! Of 1,000 units, on two processors that share no cache (`perf sched`, `/proc/PID/schedstat`): the manager works
-//! for 2 s whichever client asks it, 0.1 s more for workerheal. The rest is how long it waits for a processor meanwhile, 0.3 s
-//! for the yardstick and 0.6 s for workerheal, though the other one is idle half of the time: whatever the manager
-//! wakes or forks is placed beside it more often when another process runs at that moment.
+//! For 1,000 units, on two processors that share no cache (`perf sched`, `/proc/PID/schedstat`), the manager works for
+//! 2 s for either client, and 0.1 s longer for workerheal. The rest is the time that it waits for a processor, 0.3 s
+//! for the yardstick and 0.6 s for workerheal, although the other processor is idle half of the time: processes that
+//! the manager wakes or forks are placed beside it more often when another process runs at that moment.
 //!
-//! - Woken by each message, workerheal pushed the manager aside 15,000 times a storm. With
-//!   `CPUSchedulingPolicy=batch` in its unit that is 3,000 times, and the ratio 1.17 to 1.20 instead of 1.20 to 1.30.
-//! - By a pass over 1,000 loaded units, one after the other, the manager takes 7 to 8 µs for each property that is
-//!   asked of it, 9 µs for a list of one unit, 117 µs for all properties of a unit's interface `Unit` and 194 µs for
-//!   those of `Service` (so these are not cheaper than the fifteen that are needed), and 742 µs for the first
-//!   `UnitFileState` of a unit after a reload. A look before a start asks 20 to 22 questions: 0.17 ms, of 2 ms for the
-//!   start itself. The look that proves a worker asks 11 instead of 22, and the one for its uptime 2.
-//! - A cache of what a unit's definition says would leave 6 questions, but it has to be filled before the storm: 0.1 ms
-//!   of the manager's for each unit after each start and each reload, whether or not a storm follows.
-//! - The questions of a look are written to the manager's socket together, and log entries to the journal's in bursts of
-//!   20 ms while there are many. That spares writes and wake-ups; its effect on the time was not measured on a machine
-//!   with nothing else to do.
-//! - What made no difference that could be told from noise (0.04): to start all at once instead of eight at a time,
-//!   seven questions less in the look before each start, calls written together (a third of the writes), the log
-//!   written in bursts, `Nice=5`. To read only every 1 to 4 ms made it slower.
+//! - Woken by each message, workerheal preempted the manager 15,000 times in a storm. With `CPUSchedulingPolicy=batch`
+//!   in its unit that is 3,000 times, and the ratio 1.17 to 1.20 instead of 1.20 to 1.30.
+//! - Reading 1,000 loaded units, one after the other, takes the manager 7 to 8 µs for each property, 9 µs for a list of
+//!   one unit, 117 µs for all properties of a unit's interface `Unit` and 194 µs for those of `Service` (so these are
+//!   not cheaper than the fifteen that are needed), and 742 µs for the first `UnitFileState` of a unit after a reload.
+//!   An inspection before a start has 20 to 22 calls: 0.17 ms, of 2 ms for the start itself. The inspection that proves
+//!   a worker has 11 instead of 22, and the one for its uptime 2.
+//! - A cache of unit definitions would leave 6 calls, but has to be filled before the storm: 0.1 ms of the manager for
+//!   each unit after each start and each reload, whether or not a storm follows.
+//! - The calls of an inspection are written to the manager's socket together, and log entries to the journal in bursts
+//!   of 20 ms while there are many. That saves writes and wake-ups; its effect on the time was not measured on an
+//!   otherwise idle machine.
+//! - The following made no difference above the noise (0.04): starting all at once instead of eight at a time, seven
+//!   calls less in the inspection before each start, calls written together (a third of the writes), the log written in
+//!   bursts, `Nice=5`. Reading only every 1 to 4 ms made it slower.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,25 +44,25 @@ use crate::machine::{cpu, cpu_of_children, monotonic};
 use crate::report::{Table, figure, median};
 use crate::stage::{DEFAULTS, Scheduling, Stage, units};
 
-/// Workers, and how many storms of each kind.
+/// Numbers of workers, and the number of storms of each kind.
 const SIZES: [(usize, usize); 3] = [(100, 7), (1000, 7), (5000, 3)];
 const TARGET: f64 = 1.12;
 const AT_ALL: &str = "lerd-*.service";
 const POLL: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(300);
-/// What heals: a call of `systemctl`, or workerheal with a scheduling.
+/// The healing client: a call of `systemctl`, or workerheal with a scheduling.
 const KINDS: [(&str, Option<Scheduling>); 3] = [
     ("one systemctl start", None),
     ("workerheal", Some(Scheduling::Packaged)),
     ("workerheal, default scheduling", Some(Scheduling::Default)),
 ];
 
-/// What a storm took.
+/// The results of a storm.
 #[derive(Default, Clone, Copy)]
 struct Storm {
     time: Duration,
     cpu: Duration,
-    /// Parts of it.
+    /// Shares of it.
     manager: Duration,
     bus: Duration,
     journal: Duration,
@@ -143,13 +142,13 @@ async fn storm(stage: &Stage, client: &mut Client, size: usize, healed: bool) ->
     let stamps = loop {
         until(client, "all are up", &["failed", "inactive", "activating", "deactivating"], |count| count == 0).await?;
         let stamps = stage.timestamps(AT_ALL, ["InactiveEnterTimestampMonotonic", "ActiveEnterTimestampMonotonic"])?;
-        // The manager may not know yet that one is down.
+        // The manager may not have noticed yet that one is down.
         if stamps.iter().all(|[down, up]| *down > before.1 && up > down) {
             break stamps;
         }
         ensure!(begin.elapsed() < DEADLINE, "not all units went down and came up within {DEADLINE:?}");
     };
-    // What is queued for the log belongs to it.
+    // Queued log entries belong to the storm.
     quiet(stage).await?;
     let after = counters(stage, healed)?;
     let first = stamps.iter().map(|[down, _]| *down).min().unwrap_or(0);
@@ -197,14 +196,14 @@ async fn quiet(stage: &Stage) -> anyhow::Result<()> {
     loop {
         let before = stage.staff.all()?;
         sleep(LULL).await;
-        // A refresh may fall into it.
+        // A refresh may happen during this time.
         if stage.staff.all()?.saturating_sub(before) < LULL / 20 {
             return Ok(());
         }
     }
 }
 
-/// That each unit was started once, and came up.
+/// Checks that each unit was started once and came up.
 async fn check_attempts(stage: &Stage, size: usize) -> anyhow::Result<()> {
     let begin = Instant::now();
     loop {

@@ -1,6 +1,6 @@
-//! What a shell offers when the user presses Tab: commands, options, sites and workers.
+//! Shell completions: commands, options, sites and workers.
 //!
-//! The shell runs this program again, with `$WORKERHEAL_COMPLETE` set, so that it offers the workers of now.
+//! The shell runs this program again, with `$WORKERHEAL_COMPLETE` set, so that it offers the current workers.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -19,10 +19,10 @@ use crate::core::units::UnitName;
 use crate::manager::Scope;
 use crate::setup::Options;
 
-/// What tells this program that a shell asks.
+/// The variable by which a shell requests completions.
 const VARIABLE: &str = "WORKERHEAL_COMPLETE";
-/// How long a completion may take to list workers.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+/// Maximum time to list workers for a completion.
+const LIST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A shell that completions are printed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,8 +34,8 @@ pub(super) enum Shell {
     Zsh,
 }
 
-/// Bash takes `@` for the end of a word, so `site/worker@worktree` would be three. The words are made anew from the line,
-/// and what readline has in front of the last `@` is taken off again.
+/// Bash treats `@` as the end of a word, so `site/worker@worktree` would be several words. The words are computed again
+/// from the line, and the part before the last `@`, which readline has already, is removed.
 const WORDS_OF_BASH: &str = r#"
 _workerheal() {
     local COMP_WORDS COMP_CWORD current=""
@@ -51,19 +51,19 @@ _workerheal() {
 complete -o nospace -o bashdefault -F _workerheal workerheal
 "#;
 
-/// Zsh loads a script from its `fpath` when it is first needed: what has to be completed then is not to be lost.
+/// Zsh loads a script from its `fpath` when it is first needed: the pending completion must not be lost.
 const FIRST_OF_ZSH: &str = r#"
 if [[ ${funcstack[1]} == _workerheal ]]; then
     _clap_dynamic_completer_workerheal "$@"
 fi
 "#;
 
-/// Answers the shell and ends the process, if it is a shell that asks.
+/// Answers a shell's request and ends the process, if it is one.
 pub(super) fn answer() {
     CompleteEnv::with_factory(Cli::command).var(VARIABLE).bin("workerheal").complete();
 }
 
-/// What has a shell ask.
+/// Prints the script that makes a shell request completions.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub(super) fn script(shell: Shell) -> io::Result<String> {
     Ok(script)
 }
 
-/// Sites, and workers by the names that people call them.
+/// Sites, and workers by their display names.
 pub(super) fn targets(begun: &OsStr) -> Vec<CompletionCandidate> {
     let begun = begun.to_string_lossy();
     offered(&workers(), &begun).into_iter().map(CompletionCandidate::new).collect()
@@ -101,20 +101,20 @@ pub(super) fn sites(begun: &OsStr) -> Vec<CompletionCandidate> {
     sites.map(CompletionCandidate::new).collect()
 }
 
-/// What begins so, in alphabetical order: sites, and workers.
+/// Sites and workers that begin like this, in alphabetical order.
 fn offered(workers: &[(UnitName, Worker)], begun: &str) -> BTreeSet<String> {
     let names = workers.iter().flat_map(|(_, worker)| [worker.site.clone(), worker.to_string()]);
     names.filter(|name| !name.is_empty() && name.starts_with(begun)).collect()
 }
 
-/// Every worker; none where that cannot be found out at once.
+/// Every worker; none if they cannot be listed in time.
 fn workers() -> Vec<(UnitName, Worker)> {
     let is_system = std::env::args_os().any(|argument| argument == "--system");
     let options = Options { scope: if is_system { Scope::System } else { Scope::User }, ..Options::default() };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
     let workers = runtime.block_on(async {
         let ask = async { Box::pin(Access::open(&options)).await.ok()?.named(&[]).await.ok() };
-        tokio::time::timeout(ANSWERS_WITHIN, ask).await.ok().flatten()
+        tokio::time::timeout(LIST_TIMEOUT, ask).await.ok().flatten()
     });
     runtime.shutdown_background();
     workers.unwrap_or_default()
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sites_and_workers_are_offered_by_what_they_begin_with() {
+    fn sites_and_workers_are_completed_by_prefix() {
         let worker = |site: &str, name: &str, worktree: Option<&str>| {
             let worker = Worker { site: site.into(), name: name.into(), worktree: worktree.map(str::to_owned) };
             (UnitName::parse(name).unwrap(), worker)

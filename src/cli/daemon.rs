@@ -9,7 +9,7 @@ use crate::logging::{self, Format};
 use crate::manager::Native;
 use crate::setup::{Options, Setup};
 
-/// How long the last lines of the log may take to be written.
+/// Maximum time to write the last lines of the log.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Runs the service until it is told to end. A returned error has been logged already.
+    /// Runs the service until SIGTERM or SIGINT. A returned error has been logged already.
     pub fn run(self, options: &Options, verbose: bool, colored: bool) -> anyhow::Result<()> {
         logging::init(self.log, verbose, colored);
         end_on_panic();

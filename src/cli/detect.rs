@@ -11,9 +11,9 @@ use crate::client::Access;
 use crate::core::event::UnhealthyWorker;
 use crate::setup::Options;
 
-/// What is left of a log line and of a name at least, on a narrow terminal.
-const LEAST_ROOM: usize = 24;
-const LEAST_NAME: usize = 12;
+/// Minimum columns for a log line and for a name, on a narrow terminal.
+const MIN_TEXT_COLUMNS: usize = 24;
+const MIN_NAME_COLUMNS: usize = 12;
 
 #[derive(Debug, Args)]
 pub(super) struct Detect {
@@ -55,8 +55,8 @@ pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usi
     let names = longest(&|worker| worker.name().chars().count()).max("WORKER".len());
     let states = longest(&|worker| worker.state.as_str().len()).max("STATE".len());
     let (names, room) = width.map_or((names, usize::MAX), |width| {
-        // Long names give way to what went wrong, up to a point.
-        let names = names.min(width.saturating_sub(states + 4 + LEAST_ROOM).max(LEAST_NAME));
+        // Long names are cut in favour of the error, down to a minimum.
+        let names = names.min(width.saturating_sub(states + 4 + MIN_TEXT_COLUMNS).max(MIN_NAME_COLUMNS));
         (names, width.saturating_sub(names + states + 4))
     });
 

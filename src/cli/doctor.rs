@@ -1,4 +1,4 @@
-//! `workerheal doctor`: what keeps workerheal from working well here, with a remedy for each.
+//! `workerheal doctor`: checks the setup, and names a remedy for each problem.
 
 mod finding;
 #[cfg(target_os = "linux")]
@@ -25,8 +25,8 @@ use crate::files::paths::Paths;
 use crate::manager::{ManagerError, Native, Scope, ServiceManager};
 use crate::setup::{Options, read_config, read_registry, warnings};
 
-/// So many workers are asked whether the manager has put off their start.
-const ASKED: usize = 200;
+/// Maximum number of workers for which the manager is asked whether it has put off their start.
+const MAX_CHECKED_UNITS: usize = 200;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -91,7 +91,7 @@ fn of_registry(registry: &Read<Registry>, config: &Read<Config>, paths: &Paths) 
         Ok(registry) => registry,
         Err(error) => return vec![Finding::problem("registry", error.to_string(), "Lerd writes it; start Lerd again")],
     };
-    // Of a configuration that cannot be read it is unknown.
+    // Unknown for a configuration that cannot be read.
     let watches_more = config.as_ref().map_or(true, |config| config.selector.may_name_aliases());
     let path = shown(&paths.sites);
     let mut findings: Vec<Finding> = warnings(&paths.sites, registry)
@@ -115,7 +115,7 @@ fn of_registry(registry: &Read<Registry>, config: &Read<Config>, paths: &Paths) 
     findings
 }
 
-/// What the running daemon says of itself.
+/// The running daemon's own status.
 async fn of_daemon(
     status: Option<Result<DaemonStatus, DaemonError>>,
     options: &Options,
@@ -238,7 +238,7 @@ fn unreachable(error: &ManagerError, scope: Scope) -> Finding {
     Finding::problem("manager", error.to_string(), remedy)
 }
 
-/// The units that are watched: patterns, other names, their logs, starts that are put off.
+/// The watched units: patterns, aliases, their logs, starts that are put off.
 async fn of_units(manager: Native, config: &Config, registry: Registry, options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut selector = config.selector.clone();
@@ -267,7 +267,7 @@ async fn of_units(manager: Native, config: &Config, registry: Registry, options:
         }
     };
     findings.push(of_log(&units, options).await);
-    for unit in units.iter().take(ASKED) {
+    for unit in units.iter().take(MAX_CHECKED_UNITS) {
         if let Some(Manager::Launchd(job)) = detector.manager.commands(unit).await
             && job.put_off
         {
@@ -279,7 +279,7 @@ async fn of_units(manager: Native, config: &Config, registry: Registry, options:
     findings
 }
 
-/// Whether the journal can be read: it tells whether a worker was stopped or has crashed, and why.
+/// Whether the journal can be read: it shows whether a worker was stopped or has crashed, and why.
 async fn of_log(units: &[UnitName], options: &Options) -> Finding {
     if cfg!(target_os = "macos") {
         return Finding::ok("logs", "the last lines of workers are read from the files that their plists name");
@@ -297,7 +297,7 @@ async fn of_log(units: &[UnitName], options: &Options) -> Finding {
     }
 }
 
-/// Whether services go on when their user logs out.
+/// Whether services continue when their user logs out.
 #[cfg(target_os = "linux")]
 async fn of_session(scope: Scope) -> Option<Finding> {
     if scope == Scope::System {
@@ -312,7 +312,7 @@ async fn of_session(scope: Scope) -> Option<Finding> {
     })
 }
 
-/// Whether services go on when their user logs out.
+/// Whether services continue when their user logs out.
 #[cfg(not(target_os = "linux"))]
 async fn of_session(_: Scope) -> Option<Finding> {
     None

@@ -1,4 +1,4 @@
-//! `workerheal events`: what the daemon did, and does.
+//! `workerheal events`: the daemon's past and new events.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use crate::core::units::UnitName;
 use crate::setup::Options;
 
 /// How many past events are shown before those that follow.
-const BEFORE_FOLLOWING: usize = 10;
+const PAST_EVENTS_WHEN_FOLLOWING: usize = 10;
 
 /// What `events` is used as in most cases.
 const EXAMPLES: &str = "\
@@ -78,13 +78,13 @@ impl Events {
             }
             return Ok(Status::Done);
         }
-        // Where nothing had happened, what happens meanwhile is not to be missed.
+        // If there were no events, those in the meantime must not be missed.
         let since = last.is_none().then(|| as_text(begun));
         let mut filter = EventFilter { after: last, since, limit: None, follow: true };
         loop {
             let mut events = daemon.events(&filter).await?;
-            while let Some(told) = events.next().await? {
-                match told {
+            while let Some(item) = events.next().await? {
+                match item {
                     StreamItem::Event { id, event } => {
                         (filter.after, filter.since) = (Some(id), None);
                         if is_wanted(&event) {
@@ -99,15 +99,15 @@ impl Events {
         }
     }
 
-    /// What has happened, and the id of the last event of all.
+    /// Past events, and the id of the last event.
     async fn past(&self, daemon: &DaemonClient) -> anyhow::Result<(Vec<Event>, Option<String>)> {
-        // Of some workers it is not known which are the latest before all are.
+        // For some workers, the latest events are known only after reading all.
         let limit = self.limit().filter(|_| self.targets.is_empty());
         let filter = EventFilter { after: None, since: self.since.map(as_text), limit, follow: false };
         let mut stream = daemon.events(&filter).await?;
         let (mut past, mut last) = (Vec::new(), None);
-        while let Some(told) = stream.next().await? {
-            match told {
+        while let Some(item) = stream.next().await? {
+            match item {
                 StreamItem::Event { id, event } => {
                     last = Some(id);
                     past.push(*event);
@@ -119,7 +119,7 @@ impl Events {
     }
 
     fn limit(&self) -> Option<usize> {
-        self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(BEFORE_FOLLOWING))
+        self.limit.or_else(|| (self.since.is_none() && self.follow).then_some(PAST_EVENTS_WHEN_FOLLOWING))
     }
 
     fn show(&self, event: &Event, names: &Names, style: Style) -> anyhow::Result<()> {
@@ -134,7 +134,7 @@ fn as_text(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// What people call the workers of units.
+/// The display names of workers.
 #[derive(Debug, Default)]
 struct Names(HashMap<UnitName, String>);
 
@@ -144,19 +144,20 @@ impl Names {
         Ok(())
     }
 
-    /// Asks again if the event is about a worker that is new.
+    /// Asks again if the event is about an unknown worker.
     async fn learn_of(&mut self, event: &Event, daemon: &DaemonClient) -> Result<(), DaemonError> {
         let is_new = event.unit.as_ref().is_some_and(|unit| !self.0.contains_key(unit));
         if is_new { self.learn(daemon).await } else { Ok(()) }
     }
 
-    /// The name of the worker that the event is about; its unit's if it is unknown.
+    /// The name of the worker that the event is about; its unit's name if it is unknown.
     fn of<'a>(&'a self, event: &'a Event) -> &'a str {
         event.unit.as_ref().and_then(|unit| self.0.get(unit)).map_or_else(|| event.unit_name(), String::as_str)
     }
 }
 
-/// An event as a line, or as several where a terminal is narrow. While following, lines stay on the screen, so they have the time of day.
+/// An event as a line, or as several on a narrow terminal. While following, lines stay on the screen, so they show the
+/// time of day.
 fn line(event: &Event, name: &str, follow: bool, now: SystemTime, style: Style, width: Option<usize>) -> String {
     let time = match event.time {
         None => String::new(),

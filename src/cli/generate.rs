@@ -37,7 +37,7 @@ enum Page {
     Config,
 }
 
-/// What the manual page has besides commands and their options, roff.
+/// Sections of the manual page besides commands and their options, roff.
 const SECTIONS: &str = include_str!("papers/sections.roff");
 
 impl Man {
@@ -56,7 +56,7 @@ impl Man {
         man.render_description_section(&mut page)?;
         page.extend_from_slice(b".SH TARGETS\n");
         page.extend_from_slice(TARGETS.as_bytes());
-        // One page has all: there are no others that it could name.
+        // There is only one page, so it names no others.
         page.extend_from_slice(b".SH COMMANDS\n");
         for command in program.get_subcommands().filter(|it| it.get_name() != "help" && !it.is_hide_set()) {
             let usage = command.clone().render_usage().to_string();
@@ -77,7 +77,7 @@ impl Man {
     }
 }
 
-/// What a TARGET is.
+/// The meaning of a TARGET.
 const TARGETS: &str = "\
 Commands about workers take TARGETs: a unit (\\fBlerd\\-queue\\-myapp\\fR), \\fBSITE/WORKER\\fR (\\fBmyapp/queue\\fR), \
 \\fBSITE/WORKER@WORKTREE\\fR (\\fBmyapp/queue@feat\\-x\\fR), or a site, which is all of its workers. Only workers that \
@@ -105,7 +105,7 @@ fn described(argument: &clap::Arg) -> String {
     format!(".TP\n\\fB{}\\fR\n{}{}\n", text(&head), text(&help), text(&default))
 }
 
-/// A text as roff has it.
+/// Escapes a text for roff.
 fn text(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }

@@ -117,7 +117,7 @@ pub(super) fn paused_line(paused: &[LeftAlone], style: Style) -> String {
     format!("{}\n", style.busy(line))
 }
 
-/// The workers that are waited for, as they were started before.
+/// The workers that were being started before, and whose results are waited for.
 fn under_way<'a>(reports: &'a [WorkerReport], plan: &'a Plan) -> impl Iterator<Item = &'a WorkerReport> {
     let is_planned = |report: &&WorkerReport| plan.unhealthy.iter().any(|worker| worker.unit == report.unit);
     let is_under_way = |report: &&WorkerReport| matches!(report.phase, Stage::Proving | Stage::Starting);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_but_not_healed_has_a_faint_line() {
+    fn workers_that_are_only_shown_have_a_faint_line() {
         let shown = [
             shown("myapp", "vite", State::CrashLooping, &Refusal::CrashLooping(12)),
             shown("", "celery@mail", State::Orphaned, &Refusal::DirectoryGone("/srv/mail".into())),

@@ -1,4 +1,4 @@
-//! `workerheal init`: shows units that could be watched, and writes those that are chosen into the configuration.
+//! `workerheal init`: lists units that could be watched, and writes the chosen ones into the configuration.
 
 mod choice;
 mod edit;
@@ -25,11 +25,11 @@ use crate::files::paths::{FileError, read_bounded};
 use crate::manager::{Native, Scope, ServiceManager};
 use crate::setup::{Configured, Options, Setup};
 
-/// How many units are looked at at once.
-const LOOKS_AT_ONCE: usize = 16;
-/// How long the daemon may take to read its new configuration, and how often it is asked.
-const TAKES_UP_WITHIN: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(20);
+/// Maximum number of concurrent inspections.
+const MAX_CONCURRENT_INSPECTIONS: usize = 16;
+/// Maximum time for the daemon to read its new configuration, and the interval of checking.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// workerheal's own unit and agent.
 const OWN: [&str; 2] = ["workerheal", "dev.workerheal"];
 
@@ -57,13 +57,13 @@ pub(super) struct Init {
 /// Why nothing is written.
 #[derive(Debug, thiserror::Error)]
 enum InitError {
-    /// What was named cannot be watched.
+    /// A name that cannot be watched.
     #[error("{0}")]
     Name(String),
     /// There is no such unit.
     #[error("there is no unit {0}, and no file of one; check its name: {1}")]
     Nothing(String, &'static str),
-    /// The file is written in a way that cannot be extended line by line.
+    /// The list in the file has a form that cannot be extended line by line.
     #[error("{path} cannot be extended automatically; write there yourself:\n{lines}")]
     Form { path: String, lines: String },
     /// The file cannot be written.
@@ -88,7 +88,7 @@ impl Init {
         self.write(&globs, &setup.paths.config, options, style).await
     }
 
-    /// What is chosen of the list; `None` if that is nothing.
+    /// The chosen units; `None` if there are none.
     fn ask(&self, choices: &[Choice], style: Style) -> anyhow::Result<Option<Vec<String>>> {
         if choices.is_empty() {
             term::print(
@@ -159,13 +159,13 @@ impl Init {
 async fn watched(daemon: &DaemonClient, globs: &[String]) {
     let globs: Vec<_> = globs.iter().filter_map(|glob| glob::Pattern::new(glob).ok()).collect();
     let is_new = |worker: &WorkerReport| globs.iter().any(|glob| glob.matches(&format!("{}.service", worker.unit)));
-    let latest = Instant::now() + TAKES_UP_WITHIN;
+    let latest = Instant::now() + RELOAD_TIMEOUT;
     while Instant::now() < latest && !daemon.workers().await.is_ok_and(|workers| workers.iter().any(is_new)) {
-        sleep(POLL).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// The units that were named, as the configuration has them.
+/// The named units, as written in the configuration.
 async fn named(manager: &Native, names: &[String], scope: Scope) -> anyhow::Result<Vec<String>> {
     let mut globs = Vec::new();
     for name in names {
@@ -183,7 +183,7 @@ async fn named(manager: &Native, names: &[String], scope: Scope) -> anyhow::Resu
     Ok(globs)
 }
 
-/// The units of the user's own that are enabled or have failed and are not watched yet.
+/// The user's own units that are enabled or have failed and are not watched yet.
 async fn find(manager: &Native, setup: &Setup) -> anyhow::Result<Vec<Candidate>> {
     let selector = &setup.context.selector;
     let listed = manager.list().await?.into_iter().filter(|status| {
@@ -191,17 +191,17 @@ async fn find(manager: &Native, setup: &Setup) -> anyhow::Result<Vec<Candidate>>
         let is_watched = selector.resolve(&setup.context.registry, &status.name) != Resolution::NotAWorker;
         is_loaded && !is_watched && !OWN.contains(&status.name.short()) && is_own(&status.name, setup.scope)
     });
-    let looks = stream::iter(listed).map(|status| async move {
+    let inspections = stream::iter(listed).map(|status| async move {
         let seen = manager.inspect(&status.name, Detail { file: true, ..Detail::default() }).await.ok()?;
         let starts = seen.file.is_some_and(|file| file.enabled && !file.on_demand);
         let filter = !seen.oneshot && (starts || status.active == ActiveState::Failed);
         filter.then_some(Candidate { unit: status.name, active: status.active })
     });
-    let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
+    let found: Vec<_> = inspections.buffered(MAX_CONCURRENT_INSPECTIONS).collect().await;
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Whether the unit is the user's own, or the administrator's, rather than part of the system.
+/// Whether the unit belongs to the user or the administrator, rather than to the system.
 fn is_own(unit: &UnitName, scope: Scope) -> bool {
     if cfg!(target_os = "macos") {
         return !unit.short().starts_with("com.apple.");
@@ -215,7 +215,7 @@ fn is_own(unit: &UnitName, scope: Scope) -> bool {
     directories(scope).iter().any(is_in)
 }
 
-/// Where units are written by hand, systemd.unit(5), podman-systemd.unit(5), and how their files end.
+/// Directories of manually written units, systemd.unit(5), podman-systemd.unit(5), and the suffixes of their files.
 fn directories(scope: Scope) -> Vec<(PathBuf, &'static str)> {
     if scope == Scope::System {
         return vec![("/etc/systemd/system".into(), "service"), ("/etc/containers/systemd".into(), "container")];
@@ -231,7 +231,7 @@ fn directories(scope: Scope) -> Vec<(PathBuf, &'static str)> {
     directories
 }
 
-/// Replaces the whole file, or nothing of it. One that is a link stays one.
+/// Replaces the file completely or not at all. A link stays a link.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(directory) = path.parent() {

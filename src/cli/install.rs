@@ -92,7 +92,7 @@ impl Uninstall {
     }
 }
 
-/// What to do where neither the registry nor the configuration has any workers.
+/// What to do if neither the registry nor the configuration has any workers.
 fn nothing_to_watch(setup: &Setup, scope: Scope, style: Style) -> String {
     if !setup.context.registry.is_empty() || setup.context.selector.may_name_aliases() {
         return String::new();

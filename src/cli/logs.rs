@@ -17,10 +17,10 @@ use crate::core::selector::Worker;
 use crate::core::units::UnitName;
 use crate::setup::Options;
 
-/// So many workers are followed at once: each has a reader of its own.
-const FOLLOWED: usize = 200;
-/// The longest name that lines are aligned by.
-const LONGEST_NAME: usize = 32;
+/// Maximum number of logs to follow: each has a reader process.
+const MAX_FOLLOWED_LOGS: usize = 200;
+/// Maximum length of names for the alignment of lines.
+const MAX_NAME_COLUMNS: usize = 32;
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
@@ -35,10 +35,10 @@ pub(super) struct Logs {
     count: usize,
 }
 
-/// What cannot be shown.
+/// Why logs cannot be shown.
 #[derive(Debug, thiserror::Error)]
 enum LogsError {
-    #[error("{0} workers are too many to follow at once, at most {FOLLOWED} are; name a site or some workers")]
+    #[error("{0} workers are too many to follow at once, at most {MAX_FOLLOWED_LOGS} are; name a site or some workers")]
     TooMany(usize),
 }
 
@@ -54,7 +54,7 @@ impl Logs {
         if !self.follow {
             return self.past(options, &workers, &names, style).await;
         }
-        if workers.len() > FOLLOWED {
+        if workers.len() > MAX_FOLLOWED_LOGS {
             return Err(LogsError::TooMany(workers.len()).into());
         }
         tokio::select! {
@@ -63,7 +63,7 @@ impl Logs {
         }
     }
 
-    /// The latest lines of all, in the order in which they were written.
+    /// The latest lines of all, in the order of writing.
     async fn past(
         &self,
         options: &Options,
@@ -72,14 +72,14 @@ impl Logs {
         style: Style,
     ) -> anyhow::Result<Status> {
         let mut lines: Vec<(usize, LogLine)> = Vec::new();
-        // Not all at once: each takes a process.
+        // A limited number at once, as each takes a process.
         for (group, some) in workers.chunks(8).enumerate() {
             let logs = join_all(some.iter().map(|(unit, _)| log::last(options, unit, self.count))).await;
             for (at, log) in logs.into_iter().enumerate() {
                 lines.extend(log?.into_iter().map(|line| (group * 8 + at, line)));
             }
         }
-        // Lines without a time stay where they are among those of their worker.
+        // Lines without a time keep their place among those of their worker.
         lines.sort_by_key(|(at, line)| line.time.map_or((None, *at), |time| (Some(time), 0)));
         if lines.is_empty() {
             term::print("Nothing has been logged.\n")?;
@@ -109,13 +109,13 @@ impl Logs {
     }
 }
 
-/// The next line of a log, with the worker that it is of.
+/// The next line of a log, with its worker.
 async fn next(mut log: Log, at: usize) -> Option<((usize, Result<LogLine, LogError>), Log)> {
     let line = log.next().await.transpose()?;
     Some(((at, line), log))
 }
 
-/// What lines begin with where there are several workers.
+/// The beginnings of lines if there are several workers.
 struct Names(Vec<String>);
 
 impl Names {
@@ -125,7 +125,7 @@ impl Names {
             return Self(Vec::new());
         }
         let names: Vec<String> = workers.iter().map(|(_, worker)| worker.to_string()).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(LONGEST_NAME);
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(MAX_NAME_COLUMNS);
         let Some(columns) = terminal else {
             return Self(names.into_iter().map(|name| format!("{name:width$}  ")).collect());
         };
@@ -138,7 +138,7 @@ impl Names {
     }
 }
 
-/// A line with its time, and who wrote it where that is not the worker.
+/// A line with its time, and its author if that is not the worker.
 fn shown(name: &str, line: &LogLine, now: SystemTime, style: Style) -> String {
     let time = line.time.map_or(String::new(), |time| format!("{} ", moment(time, now)));
     let (by, text) = match line.author {
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_told_apart_where_there_are_several_workers() {
+    fn lines_are_labelled_if_there_are_several_workers() {
         let worker = |name: &str| {
             let worker = Worker { site: "shop".into(), name: name.into(), worktree: None };
             (UnitName::parse(&format!("lerd-{name}-shop")).unwrap(), worker)

@@ -203,8 +203,8 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if unreachable { 3 } else { 2 }
 }
 
-/// Runs a command on one thread, as none needs more. Blocking calls that are still running at the end, such as a look
-/// at a file system that does not answer, are not waited for.
+/// Runs a command on one thread, as none needs more. Blocking calls that are still running at the end, such as a check
+/// of a file system that does not answer, are not waited for.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(command);

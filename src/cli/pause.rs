@@ -1,4 +1,4 @@
-//! `workerheal pause` and `workerheal resume`: holds healing, and lets it go on.
+//! `workerheal pause` and `workerheal resume`: pauses and resumes healing.
 
 use std::time::{Duration, SystemTime};
 
@@ -57,7 +57,7 @@ impl Resume {
         show(&paused, &resumed(&ended, &retried, &workers), &workers, self.json, style)
     }
 
-    /// Those that were given up, and are tried again.
+    /// The given-up workers that are tried again.
     async fn retried(&self, daemon: &DaemonClient, workers: &[WorkerReport]) -> Vec<String> {
         let named = daemon.select(&self.targets).await.unwrap_or_default();
         let is_meant = |worker: &&WorkerReport| {
@@ -72,7 +72,7 @@ fn is_among(pause: &PauseReport, others: &[PauseReport]) -> bool {
     others.iter().any(|other| (other.kind, &other.name) == (pause.kind, &pause.name))
 }
 
-/// What was resumed, and what follows from that.
+/// What was resumed, and the consequences.
 fn resumed(ended: &[PauseReport], retried: &[String], workers: &[WorkerReport]) -> String {
     let mut text = String::new();
     if ended.is_empty() && retried.is_empty() {
@@ -99,7 +99,7 @@ pub(super) fn paused(pause: &PauseReport, workers: &[WorkerReport], now: SystemT
     format!("Paused {} until {until}", subject(pause, workers))
 }
 
-/// What is paused, as people call it.
+/// The display name of a pause's target.
 fn subject(pause: &PauseReport, workers: &[WorkerReport]) -> String {
     match pause.kind {
         PauseKind::Everything => "everything".to_owned(),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn resuming_says_what_was_resumed_and_is_tried_again() {
+    fn resuming_lists_resumed_pauses_and_retried_workers() {
         let workers = [WorkerReport::plain("queue", Stage::GaveUp)];
         let ended = [pause(PauseKind::Site, "shop", None), pause(PauseKind::Unit, "lerd-queue-myapp", None)];
         assert_eq!(

@@ -27,7 +27,7 @@ pub(super) struct Progress {
     style: Style,
     /// Redraw in place.
     live: bool,
-    /// What people call the workers of units.
+    /// Display names of workers.
     names: HashMap<UnitName, String>,
     /// Width of the longest name.
     width: usize,
@@ -141,12 +141,12 @@ impl Progress {
         format!("{sign} {:width$}  {outcome}\n", self.name(unit), width = self.width)
     }
 
-    /// What people call the worker.
+    /// The display name of the worker.
     fn name<'a>(&'a self, unit: &'a UnitName) -> &'a str {
         self.names.get(unit).map_or(unit.short(), String::as_str)
     }
 
-    /// Removes a worker from those under way; returns how long it was one.
+    /// Removes a worker from those under way; returns how long it was under way.
     fn finish(&mut self, unit: &UnitName) -> Duration {
         let begun = self.under_way.iter().position(|(name, _)| name == unit).map(|at| self.under_way.remove(at).1);
         let (waited_for, since) = &self.waited_for;
@@ -182,7 +182,7 @@ impl Progress {
     }
 }
 
-/// Failures, printed once for each reason: fifty workers that need one dead container are one alarm.
+/// Failures, printed once for each reason: fifty workers that need one dead container are one problem.
 #[derive(Default)]
 struct Repeats {
     /// The reasons in the order of their first failure, with the lines that were held back.
@@ -208,8 +208,8 @@ impl Repeats {
         self.last = None;
     }
 
-    /// The failures that were held back, as a line for each reason. The reason is repeated unless it stands right
-    /// above. A single worker keeps its own line, which is no longer.
+    /// The failures that were held back, as a line for each reason. The reason is repeated unless it is right above. A
+    /// single worker keeps its own line, which is no longer.
     fn rest(&mut self) -> String {
         let mut last = self.last.take();
         let mut text = String::new();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_counted_too() {
+    fn refused_workers_are_counted() {
         let mut progress = progress();
         let lines: String = ["a", "b", "c"]
             .map(|unit| progress.refusal(&UnitName::parse(unit).unwrap(), "the site shop is paused"))

@@ -43,7 +43,7 @@ pub(super) struct Status {
     json: bool,
 }
 
-/// No worker is of the site that was named.
+/// The named site has no workers.
 #[derive(Debug, thiserror::Error)]
 #[error("no site named {0:?} has workers; see `workerheal status`")]
 struct UnknownSite(String);
@@ -151,7 +151,7 @@ impl Row {
     }
 }
 
-/// Whether what happened to it before is of no account: it is down on purpose, or never ran.
+/// Whether its earlier events do not matter: it is down on purpose, or never ran.
 fn is_at_rest(worker: &WorkerReport) -> bool {
     matches!(worker.phase, Stage::Stopped | Stage::Down)
 }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_has_a_line_with_what_it_waits_for() {
+    fn each_worker_has_a_line_with_its_reason() {
         assert_eq!(
             shown(None),
             "WORKER                           STATUS                     TRIES  CHANGED  WHY\n\

@@ -1,4 +1,4 @@
-//! `workerheal stop`: stops workers, so that it is known to be meant.
+//! `workerheal stop`: stops workers, and records that this was intended.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -49,7 +49,7 @@ fn text(report: &StopReport, targets: &[String], style: Style) -> String {
     let targets: Vec<String> = if stay.iter().all(|worker| worker.enabled) {
         targets.iter().map(|target| quoted(target)).collect()
     } else {
-        // A site's name does not mean those that are not enabled.
+        // A site's name does not include workers that are not enabled.
         stay.iter().map(|worker| quoted(&worker.name())).collect()
     };
     let start = format!("workerheal heal {}", targets.join(" "));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_is_said_with_the_command_that_starts_it() {
+    fn stopped_workers_are_listed_with_the_command_that_starts_them() {
         let shown = |report: &StopReport, target: &str| text(report, &[target.to_owned()], Style::default());
         let one = StopReport { stopped: vec![worker("queue")], failed: vec![] };
         assert_eq!(

@@ -49,13 +49,13 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// How long an answer may take before a message says that there is none yet.
-const QUIETLY: Duration = Duration::from_secs(2);
+/// Delay before a message says that there is no answer yet.
+const NOTICE_DELAY: Duration = Duration::from_secs(2);
 
-/// Waits for an answer of the daemon, and says so if that takes long.
+/// Waits for the daemon's answer, and prints a message if that takes long.
 pub(super) async fn patiently<T>(answer: impl Future<Output = T>) -> T {
     let mut answer = std::pin::pin!(answer);
-    if let Ok(answer) = tokio::time::timeout(QUIETLY, answer.as_mut()).await {
+    if let Ok(answer) = tokio::time::timeout(NOTICE_DELAY, answer.as_mut()).await {
         return answer;
     }
     complain("the daemon does not answer yet; waiting for up to 30 s");
@@ -64,7 +64,7 @@ pub(super) async fn patiently<T>(answer: impl Future<Output = T>) -> T {
 
 /// Waits until the reader of standard output is gone, as after `| head`; forever if that is unknown.
 pub(super) async fn closed() {
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (notify, notified) = tokio::sync::oneshot::channel();
     // For a pipe or a socket, this waits only for the end of its reader (poll(2)).
     let watched = std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
         let stdout = io::stdout();
@@ -76,9 +76,9 @@ pub(super) async fn closed() {
                 Ok(_) | Err(_) => return,
             }
         }
-        let _ = tell.send(());
+        let _ = notify.send(());
     });
-    if watched.is_err() || told.await.is_err() {
+    if watched.is_err() || notified.await.is_err() {
         std::future::pending::<()>().await;
     }
 }

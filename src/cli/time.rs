@@ -1,4 +1,4 @@
-//! Times as people write and read them on the command line, by the clock of where they are.
+//! Times on the command line, as users write and read them, in the local time zone.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZon
 
 use crate::http::request::MAX_DURATION;
 
-/// Up to this long ago or ahead, the time of day says enough.
+/// Up to this distance, the time of day is sufficient.
 const SAME_DAY: Duration = Duration::from_secs(12 * 3600);
-/// Below this, the minute does not say enough.
-const SOON: Duration = Duration::from_secs(120);
+/// Below this, seconds are shown.
+const SECONDS_SHOWN_BELOW: Duration = Duration::from_secs(120);
 
-/// `14:05:07`; with the day before it unless only the time of day is wanted.
+/// `14:05:07`; with the day before it, unless only the time of day is wanted.
 pub(super) fn time_of_day(time: SystemTime, only: bool) -> String {
     DateTime::<Local>::from(time).format(if only { "%H:%M:%S" } else { "%b %e %H:%M:%S" }).to_string()
 }
@@ -19,7 +19,7 @@ pub(super) fn time_of_day(time: SystemTime, only: bool) -> String {
 /// The time at which something ends: `14:05`, with its day unless that is clear, with seconds if it is soon.
 pub(super) fn until(time: SystemTime, now: SystemTime) -> String {
     let apart = time.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
-    let format = if apart < SOON {
+    let format = if apart < SECONDS_SHOWN_BELOW {
         "%H:%M:%S"
     } else if apart <= SAME_DAY {
         "%H:%M"
@@ -60,11 +60,12 @@ pub(super) fn short_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim()).map_err(|_| "write 500ms, 3s or 1m".to_owned())
 }
 
-/// Reads since when: so long ago, `today`, `yesterday`, a time of today, a date, or a date with a time.
+/// Reads the start of a period: a duration before now, `today`, `yesterday`, a time of today, a date, or a date with a
+/// time.
 ///
 /// # Errors
 ///
-/// If it is none of these, or has not come yet.
+/// If it is none of these, or in the future.
 pub(super) fn since(text: &str) -> Result<SystemTime, String> {
     since_at(text, Local::now())
 }
@@ -100,7 +101,7 @@ fn moment<Zone: TimeZone>(text: &str, now: &DateTime<Zone>) -> Option<SystemTime
                 .or_else(both)?
         }
     };
-    // A time that the clock skips or shows twice is taken for the earlier one.
+    // A time that the clock skips or repeats is read as the earlier one.
     now.timezone().from_local_datetime(&local).earliest().map(Into::into)
 }
 

@@ -1,4 +1,4 @@
-//! What to do where no daemon answers: that depends on whether one is installed.
+//! What to do if no daemon answers: that depends on whether one is installed.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::manager::Scope;
 use crate::setup::{Options, Setup, SetupError};
 
 impl DaemonClient {
-    /// The daemon that the options are about, for what cannot be done without one.
+    /// The daemon for these options, for operations that require one.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ async fn remedy(options: &Options) -> Cow<'static, str> {
     })
 }
 
-/// Whether there is a unit that can be started.
+/// Whether there is a unit to start.
 #[cfg(target_os = "linux")]
 async fn is_installed(scope: Scope) -> bool {
     use crate::core::units::UnitName;
@@ -49,7 +49,7 @@ async fn is_installed(scope: Scope) -> bool {
 
     let Ok(name) = UnitName::parse("workerheal") else { return false };
     let state = async { SelfUnit::connect(name, scope).await?.state().await };
-    // Where the manager cannot be asked, installing it would not help either.
+    // If the manager cannot be asked, installing would not help either.
     state.await.map_or(true, |state| !state.file.is_empty())
 }
 

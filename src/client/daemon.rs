@@ -184,7 +184,7 @@ impl DaemonClient {
         Ok(explanations)
     }
 
-    /// What a worker takes of the machine now.
+    /// The current resource usage of a worker.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ pub use crate::manager::log::{Author, Log, LogError, LogLine};
 use crate::manager::{Native, ServiceManager};
 use crate::setup::{Options, SetupError};
 
-/// How long reading the last lines may take: a journal can be large, and its disk slow.
+/// Maximum time to read the last lines: a journal can be large, and its disk slow.
 const LOG_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The last `count` lines of the unit's log, the oldest first; fewer if it has no more.

@@ -234,12 +234,10 @@ impl ConfiguredStandalone {
         let detector = self.client.detector();
         let named = detector.named(targets, &detector.workers().await?).await?;
         let mut explanations = Vec::new();
-        for (unit, worker) in named {
-            let Setup { paths, scope, context, .. } = &self.setup;
+        for (unit, _) in named {
+            let Setup { paths, scope, .. } = &self.setup;
             // The saved state was read with this clock.
-            let files = (paths, &*context.registry);
-            let of_files =
-                references_for(files, (&detector.manager, *scope), (&unit, &worker), Timestamp::default()).await;
+            let of_files = references_for(paths, (&detector.manager, *scope), &unit, Timestamp::default()).await;
             let references = References { daemon_runs: self.daemon_runs, ..of_files };
             let Some(explanation) = detector.explain(&unit, &references).await? else { continue };
             let last_words = detector.manager.last_error(&unit).await;

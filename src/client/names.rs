@@ -1,4 +1,4 @@
-//! Which workers targets name, with what people call them.
+//! The workers that targets name, with their display names.
 
 use super::{Access, ClientError};
 use crate::core::batch::LeftAlone;

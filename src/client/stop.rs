@@ -44,14 +44,14 @@ impl ConfiguredStandalone {
                 }
             }
         }
-        // A daemon that runs has noticed, and writes that down itself.
+        // A running daemon has noticed, and saves that itself.
         if DaemonClient::connect(options).await.is_err() {
             self.remember(&stopped).await;
         }
         Ok(report)
     }
 
-    /// Writes down for a later daemon what the journal does not tell: the stop of a worker that had failed.
+    /// Saves for a later daemon what the journal does not record: the stop of a worker that had failed.
     async fn remember(&self, stopped: &[UnitName]) {
         let clocks = Clocks::at_origin();
         let store = StateFile::new(self.setup.paths.state.clone());
@@ -62,7 +62,7 @@ impl ConfiguredStandalone {
             let it = saved_state.workers.entry(unit.clone()).or_default();
             it.phase = SavedPhase::Stopped { run, certain: true };
         }
-        // Where that cannot be written, the journal still tells of stops of workers that were up.
+        // If that cannot be written, the journal still records stops of workers that were up.
         let _ = store.write(&saved_state, clocks);
     }
 }

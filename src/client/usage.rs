@@ -1,4 +1,4 @@
-//! What many workers take of the machine, in as few calls as possible.
+//! The resource usage of many workers, in as few calls as possible.
 
 use std::collections::BTreeMap;
 

@@ -127,10 +127,10 @@ impl<M: ServiceManager> Daemon<M> {
             File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
-        let flaw = fact.as_ref().err().map(ToString::to_string);
+        let error = fact.as_ref().err().map(ToString::to_string);
         match file {
-            File::Sites => self.registry_error = flaw,
-            File::Config => self.config_flaw = flaw,
+            File::Sites => self.registry_error = error,
+            File::Config => self.config_error = error,
             File::StopMarker => {}
         }
         match fact {

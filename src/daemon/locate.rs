@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn directories_are_looked_at_once_a_round_and_at_once_where_a_unit_is_restarted() {
+    async fn directories_are_checked_once_a_round_and_when_a_unit_is_restarted() {
         let home = tempfile::tempdir().unwrap();
         let unit = |name: &str| UnitName::parse(name).unwrap();
         let location = |dir: &str, required| {
@@ -200,17 +200,17 @@ mod tests {
         locator.check();
         let seen = locator.round.join_next().await.unwrap().unwrap();
         assert_eq!(seen.len(), 1);
-        let told = |changes: Vec<Located>| -> Vec<String> {
+        let units = |changes: Vec<Located>| -> Vec<String> {
             changes.iter().map(|(unit, location)| format!("{unit} {}", location.as_ref().unwrap().gone)).collect()
         };
-        assert_eq!(told(locator.changes(&seen)), ["b true"]);
+        assert_eq!(units(locator.changes(&seen)), ["b true"]);
         locator.round_at = Instant::now();
         std::fs::remove_dir(home.path().join("a")).unwrap();
         std::fs::create_dir(home.path().join("b")).unwrap();
         locator.check();
         let seen = locator.round.join_next().await.unwrap().unwrap();
-        assert_eq!(told(locator.changes(&seen)), ["a true", "b false"]);
-        assert_eq!(told(locator.changes(&seen)), [""; 0], "it is told once");
+        assert_eq!(units(locator.changes(&seen)), ["a true", "b false"]);
+        assert_eq!(units(locator.changes(&seen)), [""; 0], "it is reported once");
         locator.round_at = Instant::now();
         locator.keep(&[status("a", false)]);
         locator.check();

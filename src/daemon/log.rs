@@ -42,14 +42,14 @@ impl EventLog {
         let (events, mut queue) = mpsc::unbounded_channel::<(Event, Option<Ticket>)>();
         let writer = tokio::spawn(async move {
             let hook = Hook::default();
-            let mut patience = SAVE_TIMEOUT;
+            let mut time_left = SAVE_TIMEOUT;
             while let Some((mut event, ticket)) = queue.recv().await {
                 // Errors are reported elsewhere. After one timeout, events no longer wait.
                 if let Some(ticket) = ticket {
                     let begin = Instant::now();
-                    let written = ticket.written(patience).await;
-                    patience =
-                        if written.is_err() && begin.elapsed() >= patience { Duration::ZERO } else { SAVE_TIMEOUT };
+                    let written = ticket.written(time_left).await;
+                    time_left =
+                        if written.is_err() && begin.elapsed() >= time_left { Duration::ZERO } else { SAVE_TIMEOUT };
                 }
                 if matches!(event.phase, Phase::Failed | Phase::GaveUp)
                     && !event.error.is_empty()

@@ -218,7 +218,7 @@ mod tests {
         assert!(!text.contains("# UNIT") && !text.contains("# EOF"));
     }
     #[test]
-    fn what_the_dashboard_and_the_rules_ask_for_is_there() {
+    fn metrics_used_by_the_dashboard_and_the_rules_exist() {
         let metrics = Metrics::new();
         metrics.event(&Event { unit: UnitName::parse("x").ok(), ..Event::new(Phase::Starting) });
         metrics.recovered(Duration::from_millis(18));

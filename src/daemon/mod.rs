@@ -223,7 +223,7 @@ struct Daemon<M> {
     rereads: mpsc::UnboundedSender<Reread>,
     notify: Notify,
     /// The status line that the service manager has.
-    told: String,
+    status_line: String,
     /// Why it is unknown what was paused and stopped, if so: until it is known, nothing is decided.
     unread: Option<String>,
     /// The first list has arrived.
@@ -245,7 +245,7 @@ struct Daemon<M> {
     /// The current error of the registry's file.
     registry_error: Option<String>,
     /// What is wrong with the configuration's file now.
-    config_flaw: Option<String>,
+    config_error: Option<String>,
 }
 
 impl<M: ServiceManager> Daemon<M> {

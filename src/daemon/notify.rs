@@ -15,7 +15,7 @@ pub(super) struct Notify {
     #[cfg(target_os = "linux")]
     socket: Option<(std::os::unix::net::UnixDatagram, std::os::unix::net::SocketAddr)>,
     /// Messages that are not sent yet, in order.
-    untold: Vec<String>,
+    unreported: Vec<String>,
 }
 
 impl Notify {
@@ -35,7 +35,7 @@ impl Notify {
             socket.set_nonblocking(true).ok()?;
             Some((socket, address.ok()?))
         };
-        Self { socket: open(), untold: Vec::new() }
+        Self { socket: open(), unreported: Vec::new() }
     }
 
     /// Opens the socket, if there is one.
@@ -77,15 +77,15 @@ impl Notify {
         let Some((socket, address)) = &self.socket else { return };
         // Only the newest message of each kind is kept, so that the queue stays short.
         let kind = |state: &str| state.split('=').next().map(str::to_owned);
-        self.untold.retain(|earlier| kind(earlier) != kind(&state));
-        self.untold.push(state);
-        let taken = self.untold.iter().take_while(|it| socket.send_to_addr(it.as_bytes(), address).is_ok()).count();
-        self.untold.drain(..taken);
+        self.unreported.retain(|earlier| kind(earlier) != kind(&state));
+        self.unreported.push(state);
+        let taken = self.unreported.iter().take_while(|it| socket.send_to_addr(it.as_bytes(), address).is_ok()).count();
+        self.unreported.drain(..taken);
     }
 
     #[cfg(not(target_os = "linux"))]
     fn tell(&mut self, _state: String) {
-        self.untold.clear();
+        self.unreported.clear();
     }
 }
 

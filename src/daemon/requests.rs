@@ -289,7 +289,7 @@ impl<M: ServiceManager> Daemon<M> {
         let mut reports = self.healer.reports(now);
         for report in &mut reports {
             report.up_since = self.uptimes.of(&report.unit);
-            let Some(last) = self.telemetry.last_told(&report.unit) else { continue };
+            let Some(last) = self.telemetry.last_event_of(&report.unit) else { continue };
             report.since = last.at;
             // The healer reported why it gave up, and no longer knows it.
             let is_an_error = !matches!(report.state, Some(State::ExpectedButStopped | State::Orphaned));
@@ -343,7 +343,7 @@ impl<M: ServiceManager> Daemon<M> {
                 },
             },
             config: text::path(&paths.config),
-            config_error: self.config_flaw.clone().unwrap_or_default(),
+            config_error: self.config_error.clone().unwrap_or_default(),
             stop_marker: self.setup.context.stop_marker,
             pauses: self.pauses(),
             workers: stages.iter().map(|(_, count)| count).sum(),

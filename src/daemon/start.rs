@@ -80,7 +80,7 @@ impl<M: ServiceManager> Daemon<M> {
             silent: [false; FOLLOWED.len()],
             rereads,
             notify: Notify::open(),
-            told: String::new(),
+            status_line: String::new(),
             unread,
             ready: false,
             early: Vec::new(),
@@ -93,7 +93,7 @@ impl<M: ServiceManager> Daemon<M> {
             subscribers: Vec::new(),
             registry_read: Some(SystemTime::now()),
             registry_error: None,
-            config_flaw: None,
+            config_error: None,
             setup,
         };
         daemon.observe(Fact::StopMarker(context.stop_marker));

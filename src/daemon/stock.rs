@@ -42,9 +42,9 @@ impl<M: ServiceManager> Daemon<M> {
         self.recount = false;
         let trouble = self.trouble.as_ref().or(self.unread.as_ref());
         let line = status(&self.healer.counts(), trouble.map(String::as_str));
-        if line != self.told {
+        if line != self.status_line {
             self.notify.status(&line);
-            self.told = line;
+            self.status_line = line;
         }
     }
 }

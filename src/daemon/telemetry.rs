@@ -26,7 +26,7 @@ pub(super) struct LastTold {
 #[derive(Debug)]
 pub(super) struct Telemetry {
     metrics: Arc<Metrics>,
-    last_told: HashMap<UnitName, LastTold>,
+    last_event_of: HashMap<UnitName, LastTold>,
     /// When workers that are down were seen to fail.
     failed_at: HashMap<UnitName, Instant>,
     /// When the pending list of units was requested.
@@ -35,7 +35,7 @@ pub(super) struct Telemetry {
 
 impl Telemetry {
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, last_told: HashMap::new(), failed_at: HashMap::new(), asked_at: None }
+        Self { metrics, last_event_of: HashMap::new(), failed_at: HashMap::new(), asked_at: None }
     }
 
     /// A list of units was requested.
@@ -81,10 +81,10 @@ impl Telemetry {
             self.failed_at.remove(unit);
         }
         let Some(unit) = &event.unit else { return };
-        if self.last_told.len() >= MAX_REMEMBERED && !self.last_told.contains_key(unit) {
-            self.last_told.clear();
+        if self.last_event_of.len() >= MAX_REMEMBERED && !self.last_event_of.contains_key(unit) {
+            self.last_event_of.clear();
         }
-        let last = self.last_told.entry(unit.clone()).or_default();
+        let last = self.last_event_of.entry(unit.clone()).or_default();
         last.at = Some(SystemTime::now());
         match event.phase {
             Phase::Failed => event.error.clone_into(&mut last.failure),
@@ -94,8 +94,8 @@ impl Telemetry {
     }
 
     /// The last event of a unit.
-    pub fn last_told(&self, unit: &UnitName) -> Option<&LastTold> {
-        self.last_told.get(unit)
+    pub fn last_event_of(&self, unit: &UnitName) -> Option<&LastTold> {
+        self.last_event_of.get(unit)
     }
 }
 
@@ -111,8 +111,8 @@ mod tests {
         };
         (0..MAX_REMEMBERED).for_each(&mut tell);
         tell(0);
-        assert_eq!(telemetry.last_told.len(), MAX_REMEMBERED);
+        assert_eq!(telemetry.last_event_of.len(), MAX_REMEMBERED);
         telemetry.event(&Event { unit: UnitName::parse("another").ok(), ..Event::new(Phase::Detected) });
-        assert_eq!(telemetry.last_told.len(), 1);
+        assert_eq!(telemetry.last_event_of.len(), 1);
     }
 }

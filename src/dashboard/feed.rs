@@ -1,4 +1,4 @@
-//! Streams of the dashboard: what the daemon tells, and the log of a worker.
+//! Streams of the dashboard: the daemon's events, and the log of a worker.
 //!
 //! A slow browser delays no other: only as much is read as the browser has taken, and both ends disconnect a follower
 //! that falls behind.
@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::api::Refused;
 use crate::client::daemon::{DaemonError, DaemonHealing, Events, StreamItem};
 use crate::client::log::{Author, Log};
-use crate::core::event::{Event as Happening, rfc3339};
+use crate::core::event::Event as Happening;
+use crate::core::time::rfc3339;
 
 /// How often an idle stream sends a comment, so that both ends notice a lost connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);

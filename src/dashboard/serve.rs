@@ -130,7 +130,7 @@ async fn explain(State(state): Shared, Path(unit): Path<String>) -> Result<Json<
 }
 
 async fn log(State(state): Shared, Path(unit): Path<String>) -> Result<Response, Rejection> {
-    // Only of a worker that is covered.
+    // Only for covered workers.
     let units = state.daemon().await?.select(std::slice::from_ref(&unit)).await?;
     let [unit] = &units[..] else {
         return Err(Rejection::new(StatusCode::NOT_FOUND, format!("{unit:?} is not one worker")));

@@ -1,5 +1,5 @@
-//! Who is unhealthy, as a daemon would see it: a healer gets the saved state, the service manager's list, and answers
-//! to its questions; its other actions are not performed.
+//! Which workers are unhealthy in a daemon's view: a healer gets the saved state, the service manager's list, and the
+//! results of its inspections and probes; its other actions are not performed.
 
 use std::collections::HashMap;
 use std::sync::Arc;

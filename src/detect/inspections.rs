@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::core::healer::Fact;
 use crate::core::units::{ActiveState, Depth, Detail, Inspection, UnitName, UnitStatus};
 
-/// An inspection that is older decides about no start.
+/// Maximum age of an inspection that decides about a start.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Recent inspections of units to which nothing is known to have happened since.
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_to_the_unit_outdates_its_inspection() {
+    fn a_change_of_the_unit_outdates_its_inspection() {
         let still = |fact: &dyn Fn(UnitName) -> Fact| {
             let (unit, mut inspections) = inspections();
             inspections.outdate(&fact(unit.clone()));

@@ -216,7 +216,7 @@ impl<M: ServiceManager> Detector<M> {
         for (unit, worker) in named {
             let status = listed.remove(unit).unwrap_or_else(|| UnitStatus::gone(unit.clone()));
             let named_itself = target::names_itself(targets, unit, worker);
-            let (detail, question) = self.curiosity(&status);
+            let (detail, question) = self.detail_and_probe(&status);
             let (this, places, unit) = (self.clone(), Arc::clone(&places), unit.clone());
             inspections.push(tokio::spawn(async move {
                 let _place = places.acquire().await;
@@ -245,7 +245,7 @@ impl<M: ServiceManager> Detector<M> {
     }
 
     /// What to inspect of a named unit, and how to probe it if it is up.
-    fn curiosity(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
+    fn detail_and_probe(&self, status: &UnitStatus) -> (Detail, Option<(Probe, Option<PathBuf>)>) {
         let Context { selector, registry, policy, .. } = &self.context;
         // The healer wants to know its file before it starts it.
         let is_down = matches!(status.active, ActiveState::Inactive | ActiveState::Failed);
@@ -317,7 +317,8 @@ impl<M: ServiceManager> Detector<M> {
     /// If the service manager cannot be reached.
     pub async fn explain(&self, unit: &UnitName, references: &References) -> Result<Option<Explanation>, ManagerError> {
         let mut list = self.manager.list().await?;
-        let question = list.iter().find(|status| status.name == *unit).and_then(|status| self.curiosity(status).1);
+        let question =
+            list.iter().find(|status| status.name == *unit).and_then(|status| self.detail_and_probe(status).1);
         let seen = self.inspect(unit, Detail::ALL).await?;
         let Context { selector, policy, registry, stop_marker, saved_state } = self.context.clone();
         let grace = policy.stable_after;

@@ -1,4 +1,4 @@
-//! Workers that a person names: those that are loaded, and those that the service manager has unloaded.
+//! Workers that are named in a request: loaded ones, and those that the service manager has unloaded.
 //!
 //! systemd unloads a unit that is down and that nothing refers to, for example a worker that was stopped and is not
 //! enabled. It is still a worker, as its file says.
@@ -51,7 +51,7 @@ impl<M: ServiceManager> Detector<M> {
         Ok(has_file.then_some((unit, worker)))
     }
 
-    /// A worker that was stopped, and what that leaves of its unit.
+    /// A stopped worker, and the state of its unit after that.
     pub async fn stopped(&self, unit: &UnitName, worker: &Worker) -> StoppedWorker {
         let seen = self.inspect(unit, Detail { file: true, ..Detail::default() }).await.ok();
         let gone = seen.as_ref().is_some_and(|seen| seen.load == LoadState::NotFound);

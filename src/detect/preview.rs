@@ -1,5 +1,4 @@
-//! What a heal would come to, as far as a close look can tell before it: a dry run promises nothing that the heal
-//! refuses.
+//! The result of a heal as far as inspections can predict it: a dry run lists no worker that the heal would refuse.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,11 +18,11 @@ impl<M: ServiceManager> Detector<M> {
     pub async fn preview(&self, mut plan: Plan) -> Plan {
         let planned: HashSet<UnitName> = plan.unhealthy.iter().map(|worker| worker.unit.clone()).collect();
         let planned = Arc::new(planned);
-        let looks = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
+        let inspections = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
             let (detector, planned) = (self.clone(), Arc::clone(&planned));
             async move { detector.look_closer(worker, &planned).await }
         });
-        for (worker, refusal) in looks.buffered(MAX_CONCURRENT_INSPECTIONS).collect::<Vec<_>>().await {
+        for (worker, refusal) in inspections.buffered(MAX_CONCURRENT_INSPECTIONS).collect::<Vec<_>>().await {
             match refusal {
                 None => plan.unhealthy.push(worker),
                 Some(error) => plan.refused.push(Failure { worker, error }),
@@ -32,7 +31,7 @@ impl<M: ServiceManager> Detector<M> {
         plan
     }
 
-    /// The worker, and why its start would be refused, if so. What cannot be found out is left to the heal.
+    /// The worker, and why its start would be refused, if so. If that is unknown, the heal finds out.
     async fn look_closer(
         &self,
         mut found: UnhealthyWorker,
@@ -44,7 +43,7 @@ impl<M: ServiceManager> Detector<M> {
             found.state = state;
         }
         let refusal = match judgement.verdict {
-            // It ends by itself, or with what is healed too.
+            // This ends by itself, or with a unit that is healed too.
             Verdict::Held(Refusal::JobPending | Refusal::StateNotHealed(_)) => None,
             Verdict::Held(Refusal::ParentDown(parent)) if is_planned(&parent.name, planned) => None,
             Verdict::Held(refusal) => Some(refusal.to_string()),

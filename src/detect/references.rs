@@ -1,11 +1,9 @@
-//! What an explanation refers to: paths as the user writes them, and lines in the registry.
+//! What an explanation refers to: paths and commands, as the user writes them.
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use crate::core::explain::{Commands, Manager, References};
-use crate::core::registry::{Lines, Registry};
-use crate::core::selector::Worker;
 use crate::core::text;
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
@@ -14,9 +12,9 @@ use crate::manager::{Scope, ServiceManager};
 
 /// The references for an explanation of this worker. `clock` is the current time by the clock of pauses.
 pub async fn references_for<M: ServiceManager>(
-    (paths, registry): (&Paths, &Registry),
+    paths: &Paths,
     (manager, scope): (&M, Scope),
-    (unit, worker): (&UnitName, &Worker),
+    unit: &UnitName,
     clock: Timestamp,
 ) -> References {
     let mut commands = match scope {
@@ -32,7 +30,6 @@ pub async fn references_for<M: ServiceManager>(
     }
     References {
         sites: shown(&paths.sites),
-        lines: registry.lines(&worker.site).map(Lines::by_key).unwrap_or_default(),
         config: shown(&paths.config),
         stop_marker: shown(&paths.stop_marker),
         commands,

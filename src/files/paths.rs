@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flaw_is_shown_behind_its_file() {
+    fn an_error_is_shown_behind_its_file() {
         let mut error = ParseError::whole("the file is empty", None);
         let show = |error: &ParseError| FileError::malformed(Path::new("/c.yaml"), error.clone()).to_string();
         assert_eq!(show(&error), "/c.yaml: the file is empty");

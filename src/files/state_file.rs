@@ -2,8 +2,8 @@
 //!
 //! The file is replaced as a whole, by renaming, so that it is always complete, and only when the state has changed. A
 //! file of another program is set aside, never overwritten; one that cannot be read at the moment, or that a newer
-//! version has written, is kept, as pauses and give-ups may be in it. Its times are those of the wall clock, which may have been changed: no wait or pause
-//! becomes longer because of that.
+//! version has written, is kept, as pauses and give-ups may be in it. Its times are those of the wall clock, which may
+//! have been changed: no wait or pause becomes longer because of that.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -25,8 +25,8 @@ use crate::files::paths::read_bounded;
 
 /// Identifies the file's format.
 const FORMAT: &str = "workerheal-state";
-/// To be increased with every change that an earlier version cannot read, a new key included: it then keeps the file, and
-/// heals nothing that the file may forbid.
+/// To be increased with every change that an earlier version cannot read, including a new key: an earlier version then
+/// keeps the file, and heals nothing that the file may forbid.
 const VERSION: u32 = 1;
 
 /// The content of the file.
@@ -330,7 +330,7 @@ mod tests {
         UnitName::parse(name).unwrap()
     }
 
-    /// A memory with something of each kind in it, whose clock stands at an hour.
+    /// A state with an entry of each kind, an hour after the clock's origin.
     fn saved_state() -> SavedState {
         let remembered = |phase| SavedWorker {
             attempts: 3,
@@ -360,13 +360,13 @@ mod tests {
         }
     }
 
-    /// What a daemon reads that begins when the wall clock shows `later` than at the writing.
+    /// The state as read by a daemon that starts when the wall clock shows `later` than at the time of writing.
     fn read_later(store: &StateFile, written: SystemTime, later: Duration) -> SavedState {
         store.read(Clocks { now: Timestamp::default(), wall: written + later }).unwrap()
     }
 
     #[test]
-    fn what_is_written_is_read_and_waits_go_on() {
+    fn written_state_is_read_back_and_waits_continue() {
         let directory = tempfile::tempdir().unwrap();
         let store = StateFile::new(directory.path().join("deep/state.json"));
         let wall = SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE;
@@ -381,7 +381,7 @@ mod tests {
         expected.pauses.pause(Target::Everything, Some(at(4 * MINUTE)));
         assert_eq!(read, expected);
 
-        // Long after, waits are over, and so is the pause with an end.
+        // Much later, waits are over, and so is the pause with an end.
         let read = read_later(&store, wall, 10 * MINUTE);
         assert!(read.workers.values().all(|it| it.not_before == Timestamp::default()));
         assert_eq!(read.pauses.iter().count(), 2);
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_set_aside_and_never_overwritten() {
+    fn an_unusable_file_is_set_aside_and_never_overwritten() {
         for (text, why) in [
             ("", "this is no state of workerheal"),
             ("{", "this is no state of workerheal"),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_version_wrote_stays_where_it_is() {
+    fn a_newer_versions_file_is_left_in_place() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
         let text = r#"{"format": "workerheal-state", "version": 2, "surprise": []}"#;
@@ -442,7 +442,7 @@ mod tests {
     fn a_file_that_cannot_be_read_stays_where_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
-        // A link to a regular file of which every read fails.
+        // A link to a regular file whose reads all fail.
         std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
         let LoadOutcome::Unread(why) = StateFile::new(path.clone()).load(Clocks::at_origin()) else {
             panic!("it is read")

@@ -156,13 +156,13 @@ impl ConnectionLimit {
         );
         tokio::spawn(async move {
             let _place = place;
-            let told = async {
+            let rejection = async {
                 // If unread data were left, the connection would be reset before the client has read the response.
                 let _ = stream.read(&mut vec![0; MAX_HEADER_BYTES]).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
                 let _ = stream.shutdown().await;
             };
-            let _ = timeout(HEADER_TIMEOUT, told).await;
+            let _ = timeout(HEADER_TIMEOUT, rejection).await;
         });
     }
 }
@@ -202,21 +202,21 @@ impl Accepting {
 struct Patient<S> {
     stream: S,
     /// Expires if nothing is read until then.
-    patience: Option<Pin<Box<Sleep>>>,
+    read_deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
     fn new(stream: S) -> Self {
-        Self { stream, patience: None }
+        Self { stream, read_deadline: None }
     }
 
     fn bounded<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            self.patience = None;
+            self.read_deadline = None;
             return done;
         }
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
-        ready!(patience.as_mut().poll(cx));
+        let read_deadline = self.read_deadline.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        ready!(read_deadline.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -15,7 +15,7 @@ use crate::core::text::plain;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum duration of a pause, or of a look into the past.
+/// Maximum duration of a pause, or of a period of past events.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// A response that is not a success.
@@ -29,7 +29,7 @@ impl Rejection {
         Self { status, error: plain(&error.into()) }
     }
 
-    /// No worker is called that.
+    /// There is no worker with this name.
     pub fn not_covered(name: &str) -> Self {
         let name: String = name.chars().take(100).collect();
         Self::new(StatusCode::NOT_FOUND, format!("no worker named {name:?}"))

@@ -1,9 +1,9 @@
 //! The polkit rule that lets the daemon for units of the system, which runs as a user of its own, start what it covers.
 //!
-//! polkit asks for each start, stop, restart and reset of a unit with its name and the verb (the action
-//! `org.freedesktop.systemd1.manage-units`). Permitted are these for the units that the configuration names, and the
-//! start of a socket of the same name. The rule is made of the configuration, by a unit of root that is started
-//! with the daemon and whenever the configuration is written: `workerheal-polkit.path`.
+//! polkit decides about each start, stop, restart and reset of a unit by its name and the verb (the action
+//! `org.freedesktop.systemd1.manage-units`). The rule permits these for the units that the configuration names, and the
+//! start of a socket of the same name. A unit that runs as root generates it from the configuration whenever the daemon
+//! starts or the configuration is written: `workerheal-polkit.path`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -58,7 +58,7 @@ polkit.addRule(function (action, subject) {
 "#;
 const AFTER: &str = r#"    ];
     var unit = String(action.lookup("unit")), verb = String(action.lookup("verb"));
-    // A worker whose socket has failed is started after that.
+    // A worker whose socket has failed is started after the socket.
     var worker = verb === "start" ? unit.replace(/\.socket$/, ".service") : unit;
     var isCovered = units.some(function (pattern) { return pattern.test(worker); });
     return verbs.indexOf(verb) >= 0 && isCovered ? polkit.Result.YES : polkit.Result.NO;
@@ -110,7 +110,7 @@ fn expression(glob: &str) -> String {
     expression
 }
 
-/// The class at the beginning of a text that follows a `[`, and the text behind it. Its first character is never its
+/// The class at the beginning of a text that follows a `[`, and the rest of the text. Its first character is never its
 /// end.
 fn class(text: &str) -> (String, &str) {
     let (negation, body) = text.strip_prefix('!').map_or(("", text), |body| ("^", body));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_mean_what_they_mean_in_a_glob() {
+    fn character_classes_match_as_in_a_glob() {
         for (glob, expected) in [
             ("a[!0-9]", r"a[^0-9]"),
             ("a[]x]", r"a[\]x]"),

@@ -1,7 +1,7 @@
 //! The systemd unit, of the calling user or of the system.
 //!
-//! That of the system runs as a user of its own, which comes with it, as do the units that keep its polkit rule in step
-//! with the configuration.
+//! The system's unit runs as a user of its own, which is installed with it, as are the units that update its polkit
+//! rule from the configuration.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -221,7 +221,7 @@ fn is_packaged(service: &Service, scope: Scope) -> bool {
     !service.file.exists() && fs::read_to_string(packaged).is_ok_and(|text| text == service.text)
 }
 
-/// What the unit of the system needs besides.
+/// Further files of the system's unit.
 fn further_files(
     options: &Options,
     program: &Path,
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(line, r#"ExecStart="/opt/my tools/workerheal" --config "/home/me/50%% $$of \"it\".yaml" daemon"#);
     }
     #[test]
-    fn the_system_runs_only_what_all_can_reach_and_only_root_can_change() {
+    fn a_system_service_requires_a_program_that_only_root_can_change() {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("workerheal");
         fs::write(&program, "").unwrap();

@@ -83,7 +83,7 @@ impl Socket {
 
 impl Sink for Socket {
     /// Entries in a datagram are separated by an empty line, as in the export format.
-    const TOGETHER: (usize, &'static [u8]) = (64, b"\n");
+    const BATCH: (usize, &'static [u8]) = (64, b"\n");
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         // By its path each time: it may have been created again.

@@ -211,8 +211,8 @@ impl Fields {
 
     /// The time of the line: now, unless it is an event of the daemon.
     fn time(&self) -> String {
-        let told = self.others.get("time").and_then(Value::as_str).map(str::to_owned);
-        told.unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string())
+        let published = self.others.get("time").and_then(Value::as_str).map(str::to_owned);
+        published.unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string())
     }
 
     fn text(&self, level: Level, colored: bool) -> String {
@@ -273,7 +273,7 @@ mod tests {
         let catalogue = include_str!("../../packaging/journald/workerheal.catalog");
         let explained: BTreeSet<&str> = catalogue.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
         assert_eq!(explained, Phase::ALL.map(message_id).into_iter().collect());
-        // Of these fields it is made; others would stay as they are written.
+        // The text is made from these fields; others would not be replaced.
         let fields = ["UNIT", "REASON", "ERROR", "ATTEMPT", "RETRY_IN_MS"].map(|field| format!("WORKERHEAL_{field}"));
         let named = catalogue.split('@').skip(1).step_by(2);
         for name in named {

@@ -2,8 +2,9 @@
 //! pipe that is not read. Lines wait in a queue of limited length; lines that do not fit are counted, and the count is
 //! written once there is room.
 //!
-//! A line is written at once. While many come, as in a storm, they are gathered for some milliseconds and written
-//! together, if the destination takes that: each write wakes the journal, which then competes with the service manager.
+//! A line is written at once. While there are many, as in a storm, they are gathered for some milliseconds and written
+//! together, if the destination supports that: each write wakes the journal, which then competes with the service
+//! manager.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 const MAX_QUEUED_LINES: usize = 16 * 1024;
 /// Maximum size of queued lines, in bytes.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
-/// Maximum size of what is written together, in bytes: it has to fit into one datagram, by far.
+/// Maximum size of lines that are written together, in bytes: they have to fit into one datagram.
 const MAX_TOGETHER_BYTES: usize = 32 * 1024;
-/// For how long lines are gathered after several were written together.
+/// How long lines are gathered after several were written together.
 const GATHER_TIME: Duration = Duration::from_millis(20);
 /// Delay before a failed write is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -24,7 +25,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// A destination of lines.
 pub(super) trait Sink: Send + 'static {
     /// Maximum number of lines that it takes in one write, and what separates them.
-    const TOGETHER: (usize, &'static [u8]) = (1, b"");
+    const BATCH: (usize, &'static [u8]) = (1, b"");
 
     /// Writes a line, or several, however long that takes.
     fn write(&mut self, line: &[u8]) -> io::Result<()>;
@@ -66,7 +67,7 @@ impl Queue {
         self.lines.push_back(line);
     }
 
-    /// As many lines as fit together; none only if there is none.
+    /// As many lines as fit together; empty only if there are none.
     fn take_together(&mut self, most: usize) -> Vec<Vec<u8>> {
         let mut bytes = 0;
         let fits = |line: &&Vec<u8>| {
@@ -122,7 +123,7 @@ impl Shared {
                 write(&mut sink, line);
                 continue;
             }
-            if !write(&mut sink, &lines.join(S::TOGETHER.1)) {
+            if !write(&mut sink, &lines.join(S::BATCH.1)) {
                 for line in &lines {
                     let _ = write(&mut sink, line);
                 }
@@ -135,7 +136,7 @@ impl Shared {
     fn next<S: Sink>(&self, sink: &S) -> Vec<Vec<u8>> {
         let mut queue = self.queue();
         loop {
-            let lines = queue.take_together(S::TOGETHER.0);
+            let lines = queue.take_together(S::BATCH.0);
             if !lines.is_empty() {
                 queue.busy = true;
                 return lines;
@@ -151,7 +152,7 @@ impl Shared {
     }
 }
 
-/// Writes, again and again while that may help. Returns whether it is written.
+/// Writes, and retries while that may help. Returns whether it was written.
 fn write(sink: &mut impl Sink, bytes: &[u8]) -> bool {
     loop {
         match sink.write(bytes) {
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{self, Receiver, Sender};
 
-    /// A sink that takes a line when it is allowed to.
+    /// A sink that accepts a line when permitted.
     struct Slow(Receiver<io::Result<()>>, Sender<String>);
 
     impl Sink for Slow {
@@ -185,11 +186,11 @@ mod tests {
         }
     }
 
-    /// A sink that takes several lines at once, but not all of them.
+    /// A sink that accepts several lines at once, but not all of them.
     struct Wide(Sender<String>);
 
     impl Sink for Wide {
-        const TOGETHER: (usize, &'static [u8]) = (3, b"+");
+        const BATCH: (usize, &'static [u8]) = (3, b"+");
 
         fn write(&mut self, line: &[u8]) -> io::Result<()> {
             let text = String::from_utf8_lossy(line).into_owned();
@@ -211,11 +212,11 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
 
     #[test]
-    fn what_comes_while_lines_are_written_is_written_together_and_each_line_once() {
-        let (tell, told) = mpsc::channel();
+    fn lines_that_arrive_during_a_write_are_written_together_and_once() {
+        let (tell, written_lines) = mpsc::channel();
         let writer = Writer::start(Wide(tell)).unwrap();
         let large = "x".repeat(MAX_TOGETHER_BYTES);
-        // None is taken before all are there.
+        // None is accepted before all are queued.
         let mut queue = writer.0.queue();
         for line in ["1", "2", "3", "4", "wrong", "5", &large, "6"] {
             queue.put(line.as_bytes().to_vec());
@@ -223,12 +224,12 @@ mod tests {
         drop(queue);
         writer.0.filled.notify_one();
         writer.flush(SOON);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1+2+3", "4", "wrong", "5", &large, "6"]);
+        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["1+2+3", "4", "wrong", "5", &large, "6"]);
     }
 
     #[test]
-    fn nothing_waits_for_one_who_takes_nothing_and_what_is_missing_is_said() {
-        let ((allow, allowed), (tell, told)) = (mpsc::channel(), mpsc::channel());
+    fn a_blocked_reader_blocks_nothing_and_lost_lines_are_reported() {
+        let ((allow, allowed), (tell, written_lines)) = (mpsc::channel(), mpsc::channel());
         let writer = Writer::start(Slow(allowed, tell)).unwrap();
         writer.put(b"first".to_vec());
         let begin = Instant::now();
@@ -244,25 +245,25 @@ mod tests {
             allow.send(Ok(())).unwrap();
         }
         writer.flush(SOON);
-        let lines: Vec<String> = told.try_iter().collect();
+        let lines: Vec<String> = written_lines.try_iter().collect();
         assert_eq!(lines[0], "first");
         let missing = MAX_QUEUED_LINES + 11 - (lines.len() - 1);
         assert_eq!(lines.last().unwrap(), &format!("{missing} missing"));
         assert!((10..=11).contains(&missing), "{missing}");
         writer.put(vec![b'x'; MAX_QUEUED_BYTES + 1]);
         writer.flush(SOON);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["1 missing"]);
+        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["1 missing"]);
     }
 
     #[test]
     fn a_line_that_cannot_be_written_holds_up_no_other() {
-        let ((allow, allowed), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let ((allow, allowed), (tell, written_lines)) = (mpsc::channel(), mpsc::channel());
         let writer = Writer::start(Slow(allowed, tell)).unwrap();
         writer.put(b"one".to_vec());
         writer.put(b"two".to_vec());
         allow.send(Err(io::ErrorKind::InvalidInput.into())).unwrap();
         allow.send(Ok(())).unwrap();
         writer.flush(SOON);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["two"]);
+        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["two"]);
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// The kind of hash, in its upper 16 bits: see [`is_another_definition`](crate::core::units::is_another_definition). To
 /// be changed whenever the hash is computed differently.
-const KIND: u64 = 0xc047;
-/// How much of a file is read: no file that defines a unit is longer.
+const HASH_KIND: u64 = 0xc047;
+/// Maximum length that is read of a file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Computed from the paths and contents of the files, not from their times: a generator writes them again at each
@@ -33,7 +33,7 @@ pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> u64 {
     }
     let hash = number.finish();
     // The lower bits are enough.
-    KIND << 48 | (hash ^ hash >> 48) & (u64::MAX >> 16)
+    HASH_KIND << 48 | (hash ^ hash >> 48) & (u64::MAX >> 16)
 }
 
 /// FNV-1a: a hash that is the same in all versions.
@@ -70,7 +70,7 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn only_what_is_in_the_files_counts() {
+    fn only_the_content_of_the_files_counts() {
         let directory = tempfile::tempdir().unwrap();
         let [unit, drop_in] = ["a.service", "b.conf"].map(|name| directory.path().join(name));
         let now = |files: &[&PathBuf]| of(files.iter().map(|path| path.as_path()));

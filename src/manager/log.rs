@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::core::event::excerpt;
+use crate::core::text::excerpt;
 
 /// Maximum number of lines that wait for a slow follower.
 const MAX_QUEUED_LINES: usize = 256;

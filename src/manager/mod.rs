@@ -198,7 +198,7 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
         }
     }
 
-    /// What the unit's processes take of the machine; a manager that does not count it says nothing.
+    /// The resource usage of the unit's processes; empty if the manager does not count it.
     fn usage(&self, unit: &UnitName) -> impl Future<Output = Result<Usage, ManagerError>> + Send {
         let _ = unit;
         std::future::ready(Ok(Usage::default()))

@@ -1,13 +1,13 @@
-//! What a worker takes of the machine.
+//! The resource usage of a worker.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::event::milliseconds;
+use crate::core::time::milliseconds;
 
-/// What a worker takes of the machine now: the answer to `GET /v1/workers/UNIT/usage`, and for each unit in that to
-/// `GET /v1/usage?units=UNIT,UNIT`. What the service manager does not know is left out.
+/// The current resource usage of a worker: the response to `GET /v1/workers/UNIT/usage`, and the value for each unit in
+/// that to `GET /v1/usage?units=UNIT,UNIT`. Values that the service manager does not know are left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// The id of its main process.

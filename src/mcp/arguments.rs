@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_read_and_nothing_is_nothing() {
+    fn valid_arguments_are_read_and_missing_ones_are_absent() {
         let mut it = arguments(json!({"unit": "myapp", "for": "1h 30m", "lines": 5, "dry_run": true, "other": null}));
         assert_eq!(it.target().unwrap().as_deref(), Some("myapp"), "the earlier name is understood");
         assert_eq!(it.duration("for").unwrap(), Some(Duration::from_secs(5400)));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_in_one_sentence() {
+    fn invalid_arguments_are_refused_in_one_sentence() {
         let mut it =
             arguments(json!({"unit": ["a"], "for": "soon", "lines": -1, "many": 11, "zero": "0s", "dry_run": "yes"}));
         let sentences = [

@@ -182,9 +182,9 @@ impl ServerHandler for Server {
                 _ => Err(calls::CallError::NoSuchTool),
             }
         };
-        let told = tell(context.peer.clone(), context.meta.get_progress_token(), taken);
+        let reports = tell(context.peer.clone(), context.meta.get_progress_token(), taken);
         // All steps are reported before the result.
-        let both = async { Ok(tokio::join!(call, told)) };
+        let both = async { Ok(tokio::join!(call, reports)) };
         let (answer, ()) = Box::pin(unless_cancelled(&context, both)).await?;
         match answer {
             Ok(Answer { text, facts }) => {

@@ -1,4 +1,4 @@
-//! Prompts: what a user picks from a list instead of typing it.
+//! Prompts: questions that a user picks from a list.
 
 use rmcp::model::{ErrorData, GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::Value;
@@ -8,7 +8,7 @@ const WHATS_WRONG: &str = "whats_wrong";
 const TITLE: &str = "What is wrong with my workers?";
 const DESCRIPTION: &str = "Finds out which workers are down, why, and what to do about it; changes nothing unasked.";
 
-/// What the assistant is asked; the blank is for the site or worker, or for nothing.
+/// The text for the assistant; the placeholder is for the site or worker, or empty.
 fn request(of: &str) -> String {
     format!(
         "What is wrong with my workers{of}? Look with workers_health. For each that is unhealthy, ask worker_explain \

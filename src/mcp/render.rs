@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_say_what_and_for_how_long() {
+    fn pauses_show_target_and_time_left() {
         let pause = |kind, name: &str, ends_in| PauseReport { kind, name: name.into(), ends_in };
         assert_eq!(pauses(&[]), "Nothing is paused.");
         assert_eq!(

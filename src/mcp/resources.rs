@@ -1,5 +1,5 @@
-//! Resources: why a worker is as it is, and its log, to be attached to a conversation. Their URIs name the unit:
-//! `workerheal://worker/lerd-queue-myapp/explanation`, `workerheal://worker/lerd-queue-myapp/log`.
+//! Resources that can be attached to a conversation: the explanation and the log of each worker. Their URIs name the
+//! unit: `workerheal://worker/lerd-queue-myapp/explanation`, `workerheal://worker/lerd-queue-myapp/log`.
 
 use rmcp::model::{ErrorData, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::setup::Options;
 const SCHEME: &str = "workerheal://worker/";
 const TEXT: &str = "text/plain";
 
-/// What can be read of a worker.
+/// The kinds of resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Explanation,
@@ -68,7 +68,7 @@ impl Part {
     }
 }
 
-/// Two for each worker.
+/// The two resources of each worker.
 ///
 /// # Errors
 ///
@@ -80,16 +80,16 @@ pub(super) async fn list(options: &Options) -> Result<Vec<Resource>, ErrorData> 
     Ok(workers.iter().flat_map(both).collect())
 }
 
-/// The forms of their URIs.
+/// The URI templates.
 pub(super) fn templates() -> Vec<ResourceTemplate> {
     Part::ALL.map(Part::template).into()
 }
 
-/// The content of one.
+/// The content of a resource.
 ///
 /// # Errors
 ///
-/// If the URI names no worker, or the worker cannot be read about.
+/// If the URI names no worker, or the worker cannot be explained.
 pub(super) async fn read(options: &Options, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let not_found = |why: String| ErrorData::resource_not_found(why, Some(json!({ "uri": uri })));
     let Some((unit, part)) = parse(uri) else { return Err(not_found(format!("there is no resource {uri:?}"))) };
@@ -111,7 +111,7 @@ pub(super) async fn read(options: &Options, uri: &str) -> Result<ReadResourceRes
     }
 }
 
-/// Whether the answer is not known, rather than there being none.
+/// Whether the answer is unknown, rather than that there is none.
 fn is_unreachable(error: &CallError) -> bool {
     match error {
         CallError::Standalone(ClientError::Daemon(error)) => error.is_unreachable(),
@@ -125,7 +125,7 @@ fn is_unreachable(error: &CallError) -> bool {
 fn parse(uri: &str) -> Option<(String, Part)> {
     let (unit, part) = uri.strip_prefix(SCHEME)?.rsplit_once('/')?;
     let part = Part::ALL.into_iter().find(|it| it.name() == part)?;
-    // A site would name many.
+    // A site would name several.
     let unit = UnitName::parse(&unescaped(unit)?).ok()?;
     Some((unit.as_str().to_owned(), part))
 }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_listed_can_be_read_again() {
+    fn listed_resources_can_be_read() {
         let worker = Worker { site: String::new(), name: "celery@mail".into(), worktree: None };
         for name in ["celery@mail", "a\\x2db", "lerd-queue-myapp"] {
             let unit = UnitName::parse(name).unwrap();

@@ -4,9 +4,9 @@
 //!
 //! - Reading is harmless.
 //! - Healing starts workers that should run, and leaves healthy workers alone: it destroys nothing, and is idempotent.
-//! - Stopping takes down what runs. Pausing and resuming overrule the user's decisions: during a pause, failed workers stay down, and resuming may
-//!   start what was paused. The user should be asked first. A pause with a duration starts again when repeated; resuming
-//!   is idempotent.
+//! - Stopping takes workers down. Pausing and resuming override the user's decisions: during a pause, failed workers
+//!   stay down, and resuming may start paused ones. The user should be asked first. A pause with a duration starts
+//!   again when repeated; resuming is idempotent.
 //!
 //! No tool reaches beyond this machine's service manager.
 
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_reads_destroys_nothing_and_every_argument_is_described() {
+    fn read_only_tools_are_marked_and_every_argument_is_described() {
         let tools = all();
         assert_eq!(tools.len(), 9);
         for tool in tools {

@@ -27,9 +27,9 @@ pub(super) enum Done {
     Told(Tone, String),
     /// The explanation of a worker, or an error.
     Explained(Answer),
-    /// What a unit takes of the machine, and when it was asked; `None` if that is unknown.
+    /// The resource usage of a unit, and when it was measured; `None` if that is unknown.
     Measured(UnitName, Option<Usage>, Instant),
-    /// What these units take of the machine, and when it was asked; `None` if the daemon did not answer.
+    /// The resource usage of these units, and when it was measured; `None` if the daemon did not answer.
     MeasuredList(Vec<String>, Option<BTreeMap<String, Usage>>, Instant),
     /// The log of a unit was opened.
     Opened(UnitName, Result<Log, String>),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_healed_is_never_called_well() {
+    fn an_unhealed_worker_is_never_called_well() {
         let worker = UnhealthyWorker {
             site: "shop".into(),
             worker: "queue".into(),

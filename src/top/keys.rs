@@ -231,7 +231,7 @@ impl Model {
         if let Some(why) = self.refused() {
             return Some(why);
         }
-        match self.ill() {
+        match self.unhealthy_count() {
             0 => Some(Effect::Heal(Target::everything())),
             count => {
                 self.mode = Mode::Confirm(Question::heal_all(count));

@@ -43,7 +43,7 @@ impl Model {
         is_changed
     }
 
-    /// What a worker of the list takes of the machine, if known.
+    /// The resource usage of a worker of the list, if known.
     pub fn usage_of(&self, worker: &WorkerReport) -> Option<&Measurement> {
         self.measured.get(worker.unit.short()).filter(|_| worker.phase == Stage::Up)
     }
@@ -67,7 +67,7 @@ impl Model {
         });
     }
 
-    /// The units of visible rows that are up, while the list has columns for what they take of the machine.
+    /// The units of visible rows that are up, while the list has columns for their resource usage.
     fn visible(&self) -> Vec<&str> {
         if !self.measures_list {
             return Vec::new();

@@ -6,7 +6,7 @@ use super::keys::Effect;
 use crate::core::report::WorkerReport;
 
 /// The durations, and how they are shown.
-pub(super) const TIMES: [(&str, Option<Duration>); 5] = [
+pub(super) const PAUSE_TIMES: [(&str, Option<Duration>); 5] = [
     ("until you resume it", None),
     ("15 minutes", Some(Duration::from_secs(15 * 60))),
     ("1 hour", Some(Duration::from_secs(3600))),
@@ -72,7 +72,7 @@ impl Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PauseMenu {
     pub targets: Vec<Target>,
-    /// The index of the target, and the index into [`TIMES`].
+    /// The index of the target, and the index into [`PAUSE_TIMES`].
     pub target: usize,
     pub time: usize,
 }
@@ -93,10 +93,10 @@ impl PauseMenu {
 
     /// Selects a longer or a shorter time.
     pub fn lengthen(&mut self, longer: bool) {
-        self.time = if longer { (self.time + 1).min(TIMES.len() - 1) } else { self.time.saturating_sub(1) };
+        self.time = if longer { (self.time + 1).min(PAUSE_TIMES.len() - 1) } else { self.time.saturating_sub(1) };
     }
 
     pub fn chosen(&self) -> (Target, Option<Duration>) {
-        (self.targets[self.target].clone(), TIMES[self.time].1)
+        (self.targets[self.target].clone(), PAUSE_TIMES[self.time].1)
     }
 }

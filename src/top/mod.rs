@@ -48,7 +48,7 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(30);
 const REDRAW_MARGIN: Duration = Duration::from_millis(2);
 /// How long a selection has to rest before its explanation is requested.
 const EXPLAIN_DELAY: Duration = Duration::from_millis(150);
-/// How often the selected worker's use of the machine is asked for.
+/// How often the selected worker's resource usage is asked for.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
 /// How often that of all visible workers is asked for.
 const MEASURE_LIST_INTERVAL: Duration = Duration::from_secs(5);

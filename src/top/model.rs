@@ -127,7 +127,7 @@ pub(super) struct Model {
     /// Where the rows of the list and the pane were drawn last.
     pub list_at: Rect,
     pub pane_at: Rect,
-    /// Whether the screen has room for what each visible worker takes of the machine.
+    /// Whether the screen has room for the resource usage of each visible worker.
     pub measures_list: bool,
     pub(super) measured: Measurements,
     /// The time from which on no event is missing.
@@ -265,8 +265,8 @@ impl Model {
         self.workers().iter().find(|worker| worker.unit == *unit)
     }
 
-    /// How many workers are ill, and not meant to be.
-    pub fn ill(&self) -> usize {
+    /// How many workers are unhealthy_count, and not meant to be.
+    pub fn unhealthy_count(&self) -> usize {
         self.workers().iter().filter(|worker| is_ill(worker)).count()
     }
 
@@ -287,7 +287,7 @@ impl Model {
         Some(WorkerReport { retry_in: None, since: None, ..worker.clone() })
     }
 
-    /// The unit whose use of the machine is to be measured: the selected one, while its details are visible and it has
+    /// The unit whose resource usage is to be measured: the selected one, while its details are visible and it has
     /// processes.
     pub fn to_measure(&self) -> Option<&UnitName> {
         let worker = self.selected().filter(|_| self.daemon == DaemonLink::Up && self.pane == Pane::None)?;
@@ -301,7 +301,7 @@ impl Model {
         is_changed
     }
 
-    /// What the selected worker takes of the machine, if known.
+    /// The resource usage of the selected worker, if known.
     pub fn usage(&self) -> Option<&Measurement> {
         self.measured.get(self.to_measure()?.short())
     }

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_first_then_what_waits_or_is_held_on_purpose_then_what_is_well() {
+    fn trouble_is_sorted_before_waiting_and_held_before_healthy() {
         let held = |name: &str, on_purpose| WorkerReport {
             state: Some(crate::core::diagnosis::State::Failed),
             on_purpose,
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_words_that_are_all_in_what_is_seen() {
+    fn a_filter_matches_if_all_its_words_are_visible() {
         assert_eq!(listed("QUE", Order::Site), ["myapp: 1", "myapp/queue", "shop: 1", "shop/queue"]);
         assert_eq!(listed("shop que", Order::Site), ["shop: 1", "shop/queue"]);
         assert_eq!(listed("waiting", Order::Trouble), ["myapp/vite"]);

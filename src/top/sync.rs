@@ -23,7 +23,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(200);
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(3);
 /// How much of the past is requested: what the screen shows.
-const HISTORY: &str = "1h";
+const HISTORY_TIME: &str = "1h";
 
 /// News from the daemon.
 #[derive(Debug)]
@@ -73,16 +73,16 @@ impl EventFollower {
         self.send(News::Found(status.uptime, SystemTime::now())).await;
         // Past events come first, so that the current state comes after them.
         let mut past = patiently(&daemon, daemon.events(&self.filter(false))).await?;
-        while let Some(told) = patiently(&daemon, past.next()).await? {
-            self.tell(told).await;
+        while let Some(item) = patiently(&daemon, past.next()).await? {
+            self.tell(item).await;
         }
         let mut events = patiently(&daemon, daemon.events(&self.filter(true))).await?;
         let mut asked = self.ask(&daemon).await?;
         let mut ask_at = asked + POLL_INTERVAL;
         loop {
             tokio::select! {
-                told = next(&daemon, &mut events) => {
-                    self.tell(told?).await;
+                item = next(&daemon, &mut events) => {
+                    self.tell(item?).await;
                     ask_at = ask_at.min((Instant::now() + POLL_DELAY).max(asked + MIN_POLL_INTERVAL));
                 }
                 Some(()) = pokes.recv() => ask_at = Instant::now(),
@@ -95,7 +95,7 @@ impl EventFollower {
     }
 
     fn filter(&self, follow: bool) -> EventFilter {
-        let since = self.last.is_none().then(|| HISTORY.to_owned());
+        let since = self.last.is_none().then(|| HISTORY_TIME.to_owned());
         EventFilter { after: self.last.clone(), since, limit: None, follow }
     }
 
@@ -107,8 +107,8 @@ impl EventFollower {
         Ok(Instant::now())
     }
 
-    async fn tell(&mut self, told: StreamItem) {
-        match told {
+    async fn tell(&mut self, item: StreamItem) {
+        match item {
             StreamItem::Event { id, event } => {
                 self.last = Some(id);
                 self.send(News::Event(event)).await;
@@ -126,7 +126,7 @@ impl EventFollower {
 /// The next event of an endless stream.
 async fn next(daemon: &DaemonClient, events: &mut Events) -> Result<StreamItem, DaemonError> {
     match events.next().await? {
-        Some(told) => Ok(told),
+        Some(item) => Ok(item),
         None => Err(DaemonError::Broken { socket: daemon.socket().to_owned(), why: "it has ended".to_owned() }),
     }
 }

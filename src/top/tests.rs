@@ -1,4 +1,4 @@
-//! How news and keys change the model.
+//! The effects of news and keys on the model.
 
 mod measured;
 
@@ -143,7 +143,7 @@ fn the_selected_worker_is_healed_at_once_and_all_after_a_question() {
 fn a_worker_is_stopped_after_a_question() {
     let mut model = model();
     assert_eq!(letters(&mut model, "s"), [], "it asks");
-    // What else is pressed meanwhile is no, and nothing more.
+    // Any other key means no, and nothing else.
     assert_eq!(letters(&mut model, "q"), []);
     assert_eq!(letters(&mut model, "sy"), [Effect::Stop(unit("queue"))]);
     letters(&mut model, "s");
@@ -204,7 +204,7 @@ fn workers_are_shown_by_their_state() {
 }
 
 #[test]
-fn only_what_runs_and_is_seen_is_measured() {
+fn only_visible_workers_that_run_are_measured() {
     let mut model = model();
     assert_eq!(model.to_measure().map(UnitName::short), Some(QUEUE));
     let usage = Usage { pid: Some(42), ..Usage::default() };
@@ -220,7 +220,7 @@ fn only_what_runs_and_is_seen_is_measured() {
 }
 
 #[test]
-fn what_is_paused_and_for_how_long_is_chosen() {
+fn the_target_and_duration_of_a_pause_are_chosen() {
     let mut model = model();
     letters(&mut model, "p");
     assert_eq!(press(&mut model, KeyCode::Enter), Some(Effect::Pause(unit("queue"), None)));
@@ -238,7 +238,7 @@ fn what_is_paused_and_for_how_long_is_chosen() {
 }
 
 #[test]
-fn resuming_ends_the_narrowest_pause_or_tries_anew_what_was_given_up() {
+fn resuming_ends_the_narrowest_pause_or_retries_a_given_up_worker() {
     let mut model = model();
     assert_eq!(letters(&mut model, "r"), [Effect::Refuse("myapp/queue is not paused.".into())]);
     assert_eq!(letters(&mut model, "jr"), [Effect::Resume(unit("vite"))]);
@@ -317,7 +317,7 @@ fn keys_with_control_and_those_right_after_esc() {
 }
 
 #[test]
-fn what_has_happened_is_kept_up_to_a_point() {
+fn past_events_are_kept_up_to_a_limit() {
     let mut model = model();
     for _ in 0..2000 {
         model.happened(Event {

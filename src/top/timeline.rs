@@ -8,7 +8,7 @@ use crate::core::event::Phase;
 use crate::core::report::{Stage, WorkerReport};
 
 /// How much of the past is shown.
-pub(super) const HISTORY: Duration = Duration::from_secs(3600);
+pub(super) const HISTORY_TIME: Duration = Duration::from_secs(3600);
 /// Maximum number of changes kept of a worker: the last minutes are enough of one that crashes every second.
 const MAX_CHANGES: usize = 4096;
 
@@ -100,7 +100,7 @@ impl History {
             (Mark::Unknown, _) if self.last().is_some() => {}
             (mark, _) => {
                 let from = match (self.last(), known_from) {
-                    // Its failure stays in the past, and what was meant begins with the last event.
+                    // Its failure stays in the past, and the intended state begins with the last event.
                     _ if mark == Mark::Off && worker.on_purpose => worker.since.unwrap_or(now),
                     // A failure would have been reported. The stop of a healthy worker is not.
                     (None, Some(from)) if mark != Mark::Off => from,
@@ -137,7 +137,7 @@ impl History {
 
     /// Drops what is no longer visible.
     fn forget(&mut self, now: SystemTime) {
-        let Some(begin) = now.checked_sub(HISTORY + HISTORY / 8) else { return };
+        let Some(begin) = now.checked_sub(HISTORY_TIME + HISTORY_TIME / 8) else { return };
         while self.marks.get(1).is_some_and(|(at, _)| *at <= begin) {
             self.marks.pop_front();
         }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_while_nobody_watched_is_unknown_unless_it_was_up_all_along() {
+    fn time_without_a_daemon_is_unknown_unless_the_worker_was_up_throughout() {
         let now = at(59);
         let mut history = History::default();
         history.report(&up(Some(at(0))), at(20), None);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_on_purpose_is_off_since_its_last_event() {
+    fn a_worker_held_on_purpose_is_off_since_its_last_event() {
         let held = WorkerReport { on_purpose: true, since: Some(at(30)), ..WorkerReport::plain("queue", Stage::Held) };
         let mut history = History::default();
         history.event(Phase::Detected, at(20), Some(at(0)));

@@ -1,4 +1,4 @@
-//! What visible workers take of the machine, from the last two measurements of each. Pure.
+//! The resource usage of visible workers, from the last two measurements of each. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a user of the booted machine does: see run.sh.
+# The acts of a user of the booted machine: see run.sh.
 set -eu
 
 . "$(dirname "$0")/steps.sh"
@@ -46,7 +46,7 @@ as_dev journalctl --user --quiet -u lerd-queue-myapp -o cat | tail -n 4
 systemctl restart user@$uid.service
 wait_for "it to be up by itself" as_dev systemctl --user is-active --quiet workerheal
 
-# A newer program takes the place of the older.
+# A newer program replaces the older one.
 cp /usr/local/bin/workerheal /usr/local/bin/workerheal.new && mv /usr/local/bin/workerheal.new /usr/local/bin/workerheal
 said=$(as_dev workerheal install)
 says 'restart'
@@ -58,7 +58,7 @@ as_dev systemctl --user is-active --quiet lerd-queue-myapp || fail "the worker i
 said=$(as_dev workerheal uninstall --purge)
 [ ! -e /home/dev/.local/state/workerheal ] || fail "what it remembers is left"
 
-# What an administrator has enabled for all users is not this user's to end.
+# A user cannot disable what an administrator has enabled for all users.
 mkdir -p /etc/systemd/user/default.target.wants
 ln -s /usr/lib/systemd/user/workerheal.service /etc/systemd/user/default.target.wants
 said=$(as_dev workerheal uninstall)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the administrator of the booted machine does with the package, see run.sh: install it for the system, see the
-# first failure healed, who may do what, upgrade, remove, purge.
+# The life of the package on the booted machine, see run.sh: install it for the system, heal the first failure, check
+# permissions, upgrade, remove, purge.
 set -eu
 
 . "$(dirname "$0")/steps.sh"
@@ -56,7 +56,7 @@ said=$(workerheal --system logs my-bot)
 says 'has stayed up'
 
 if has_rules; then
-    # What it covers it may start, stop and restart; nothing else, and nothing else with what it covers.
+    # It may start, stop and restart the units that it covers; no other units, and nothing else with these.
     may_not RestartUnit ss other.service replace
     may_not StopUnit ss other.service replace
     may_not RestartUnit ss my-bot.socket replace
@@ -67,7 +67,7 @@ if has_rules; then
     may_not EnableUnitFiles asbb 1 my-bot.service false false
     [ "$(pid other)" = "$other" ] || fail "another unit was restarted"
 fi
-# In step with the configuration: the same unit, once it is watched.
+# The rule follows the configuration: the same unit, once it is watched.
 workerheal --system init other >/dev/null
 rule_follows() { ! has_rules || grep -q 'other' /etc/polkit-1/rules.d/60-workerheal.rules; }
 wait_for "the rule to follow the configuration" rule_follows
@@ -77,7 +77,7 @@ systemctl kill --signal=KILL other
 wait_for "the other worker to be up again" systemctl is-active other
 
 if has_rules; then
-    # A missing permission is told once, as what it is, and costs no attempt; once it is there, the worker is healed.
+    # A missing permission is reported once, and costs no attempt; once it is granted, the worker is healed.
     systemctl stop workerheal-polkit.path
     rm /etc/polkit-1/rules.d/60-workerheal.rules
     systemctl restart polkit
@@ -98,7 +98,7 @@ if has_rules; then
     wait_for "the worker to be healed once that is permitted" told_at_least 2 healed my-bot
 fi
 
-# Who may do what.
+# The permissions of groups.
 for name in ann bob eve; do
     make_user $name
 done

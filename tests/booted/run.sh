@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs workerheal as a user does, on a whole machine that has booted: a real systemd for a user who lingers, logind,
-# and a persistent journal. It is a container made of this very system, or of the one in a root directory, on a tmpfs:
-# what happens in it leaves no trace.
+# and a persistent journal. It is a container made of this system, or of the one in a root directory, on a tmpfs, so
+# that nothing remains.
 #
 # usage: run.sh [PROGRAM [ROOT [SCRIPT]]]    as root; needs systemd-nspawn (Debian package systemd-container)
 #

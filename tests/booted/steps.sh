@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the scripts on a booted machine share. run.sh carries this file into the machine, beside the script.
+# Functions shared by the scripts on a booted machine. run.sh carries this file into the machine, beside the script.
 
 fail() {
     echo "booted: $*" >&2

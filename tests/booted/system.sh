@@ -1,6 +1,6 @@
 #!/bin/sh
-# The daemon for units of the system on a booted machine, see run.sh: workers of every shape are healed, what its
-# administrator, polkit or the machine's way down forbids is not. Needs a .deb.
+# The daemon for units of the system on a booted machine, see run.sh: units of every kind are healed, except those that
+# the administrator, polkit or a shutdown forbids. Needs a .deb.
 set -eu
 . "$(dirname "$0")/steps.sh"
 
@@ -70,7 +70,7 @@ done
 [ "$(ps -o user= -p "$(pid app-user)")" = dev ] || fail "app-user is not its user's"
 [ "$(systemctl show --property=ControlGroup --value app-slice)" = /app.slice/app-work.slice/app-slice.service ] ||
     fail "app-slice is in $(systemctl show --property=ControlGroup --value app-slice)"
-# What is bound to it goes down with it, and comes back with it; what only requires it runs on.
+# Units that are bound to it go down and come back with it; units that only require it continue to run.
 before=$(picture app-mid app-top)
 bound=$(pid app-bound)
 is_healed app-base
@@ -88,7 +88,7 @@ rm /root/broken
 wait_for "the socket to listen again" systemctl is-active app-sock.socket
 echo 'system: a socket and its worker healed'
 
-# What its administrator stops stays down, with all that requires it.
+# A unit that its administrator stops stays down, and so do the units that require it.
 systemctl stop app-base
 wait_for "the stop to be seen" is_in stopped app-base
 before=$(picture app-base app-mid app-top app-bound)
@@ -111,7 +111,7 @@ systemctl daemon-reload
 is_healed app-fails
 echo 'system: restarts of all services, of the daemon and of the manager are no crash'
 
-# Isolated is a target that the daemon is in, and no worker.
+# Isolates a target that includes the daemon, but no worker.
 cat >/etc/systemd/system/only.target <<END
 [Unit]
 AllowIsolate=yes
@@ -143,7 +143,7 @@ systemctl start multi-user.target $workers
 is_healed app-user
 
 if has_rules; then
-    # Its administrator refuses. That is told once, and costs no attempt; once it is permitted the worker is healed.
+    # Its administrator refuses. That is reported once, and costs no attempt; once permitted, the worker is healed.
     refusal=/etc/polkit-1/rules.d/10-refusal.rules
     printf '%s\n' 'polkit.addRule(function (action, subject) {' \
         '    if (subject.user === "workerheal") { return polkit.Result.NO; }' '});' >$refusal

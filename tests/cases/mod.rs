@@ -18,28 +18,29 @@ close $server;
 sleep;
 "#;
 
-/// What a worker does.
+/// The behaviour of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It lives until it is killed.
     Lives,
-    /// It dies at once while there is a file `broken` in the home directory, and says so.
+    /// It dies at once with a message while there is a file `broken` in the home directory.
     LivesUnlessBroken,
-    /// The same, and the manager itself starts it again, for ever.
+    /// The same, and the manager restarts it forever.
     KeptAlive,
-    /// It ends without error unless there is that file; then with one.
+    /// It ends without error, or with one if that file exists.
     Ends,
     /// It lives in the directory `work` of the home directory.
     LivesInWork,
-    /// What it is told to run cannot be read by the manager.
+    /// The manager cannot read its definition.
     Wrong,
-    /// It listens on the port in the file `port` of the home directory until there is a file `deaf`, and lives on.
+    /// It listens on the port in the file `port` of the home directory until there is a file `deaf`, and continues to
+    /// run.
     Listens,
 }
 
-/// An event that the daemon told.
+/// An event of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct Reported {
     pub phase: String,
     pub unit: String,
     pub site: String,
@@ -62,28 +63,28 @@ pub trait Stage {
     fn read(&self, path: &str) -> String;
     /// Removes a file or a directory below the home directory.
     fn remove(&self, path: &str);
-    /// Writes a worker's file, and has the manager read it.
+    /// Writes a worker's file, and makes the manager read it.
     fn define(&self, unit: &str, kind: Kind);
-    /// Starts a worker as its user does.
+    /// Starts a worker as a user would.
     fn start(&self, unit: &str);
-    /// Stops it as its user does.
+    /// Stops it as a user would.
     fn stop(&self, unit: &str);
     fn disable(&self, unit: &str);
-    /// Kills it the hard way.
+    /// Kills it with SIGKILL.
     fn crash(&self, unit: &str);
     fn is_up(&self, unit: &str) -> bool;
-    /// Everything that an action on one of these would change.
+    /// All properties that an action on one of these would change.
     fn picture(&self, units: &[&str]) -> String;
     fn start_daemon(&self);
     fn stop_daemon(&self);
     fn kill_daemon(&self);
-    /// All that the daemon has told since the beginning, in order.
-    fn events(&self) -> Vec<Told>;
-    /// What `detect` prints.
+    /// The daemon's events so far, in order.
+    fn events(&self) -> Vec<Reported>;
+    /// The output of `detect`.
     fn detect(&self) -> serde_json::Value;
     fn wait_until<T>(&self, what: &str, check: impl FnMut() -> Option<T>) -> T;
 
-    /// Defines and starts workers that live.
+    /// Defines and starts workers that run until they are killed.
     fn workers(&self, units: &[&str]) {
         for unit in units {
             self.define(unit, Kind::Lives);
@@ -92,7 +93,7 @@ pub trait Stage {
         self.wait_until("the workers to be up", || units.iter().all(|unit| self.is_up(unit)).then_some(()));
     }
 
-    /// Kills workers that are not healed now, and waits until they are down.
+    /// Kills workers that are not healed at the moment, and waits until they are down.
     fn crash_for_good(&self, units: &[&str]) {
         for unit in units {
             self.crash(unit);
@@ -104,31 +105,32 @@ pub trait Stage {
         self.wait_until("the workers to be down", || units.iter().all(|unit| !self.is_up(unit)).then_some(()));
     }
 
-    /// Reads on to the next event of the worker that has one of these phases.
+    /// Reads up to the next event of the worker with one of these phases.
     #[track_caller]
-    fn wait_any(&self, phases: &[&str], unit: &str) -> Told {
+    fn wait_any(&self, phases: &[&str], unit: &str) -> Reported {
         self.wait_until(&format!("{} of {unit}", phases.join(" or ")), || {
             let events = self.events();
             let next = events.iter().enumerate().skip(self.cursor().get());
-            let mut fitting =
-                next.filter(|(_, told)| told.unit == unit && phases.iter().any(|phase| *phase == told.phase));
-            let (at, told) = fitting.next()?;
+            let mut fitting = next
+                .filter(|(_, reported)| reported.unit == unit && phases.iter().any(|phase| *phase == reported.phase));
+            let (at, reported) = fitting.next()?;
             self.cursor().set(at + 1);
-            Some(told.clone())
+            Some(reported.clone())
         })
     }
 
     #[track_caller]
-    fn wait(&self, phase: &str, unit: &str) -> Told {
+    fn wait(&self, phase: &str, unit: &str) -> Reported {
         self.wait_any(&[phase], unit)
     }
 
-    /// What the daemon has told of a worker since the beginning.
-    fn told(&self, unit: &str) -> Vec<String> {
-        self.events().into_iter().filter(|told| told.unit == unit).map(|told| told.phase).collect()
+    /// The phases of a worker's events so far.
+    fn reported(&self, unit: &str) -> Vec<String> {
+        self.events().into_iter().filter(|reported| reported.unit == unit).map(|reported| reported.phase).collect()
     }
 
-    /// Lets a worker crash and be healed, twice: whatever else the daemon was going to do, it has had its chance.
+    /// Crashes a worker that is up and waits until it is healed, twice: by then the daemon has done whatever else it
+    /// was going to do.
     #[track_caller]
     fn prove_alive_with(&self, unit: &str) {
         for _ in 0..2 {
@@ -137,7 +139,7 @@ pub trait Stage {
         }
     }
 
-    /// Sees that these are left alone for as long as another is healed.
+    /// Asserts that these are left alone while another worker is healed.
     #[track_caller]
     fn untouched(&self, units: &[&str], meanwhile: impl FnOnce()) {
         let before = self.picture(units);
@@ -151,28 +153,28 @@ pub trait Stage {
 macro_rules! play_all {
     ($stage:ty) => {
         $crate::play_all!($stage:
-            a_killed_worker_is_healed_and_each_step_is_told,
-            what_failed_while_the_daemon_was_down_is_healed_at_its_start,
-            what_crashes_again_and_again_is_tried_ever_more_slowly_and_given_up_loudly_once,
+            a_killed_worker_is_healed_and_each_step_is_reported,
+            failures_without_a_daemon_are_healed_when_it_starts,
+            a_crash_loop_is_retried_with_backoff_and_given_up_once,
             another_file_is_worth_new_attempts_after_giving_up,
             another_entry_in_the_registry_is_worth_new_attempts_after_giving_up,
-            what_comes_up_after_giving_up_is_watched_over_again,
+            a_given_up_worker_that_comes_up_is_watched_again,
             a_give_up_stands_when_the_daemon_is_restarted,
-            what_is_started_by_hand_and_dies_again_has_not_recovered,
-            what_ends_without_error_is_not_started_again,
-            what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is,
-            what_is_no_worker_is_never_touched,
+            a_manual_start_that_dies_again_is_no_recovery,
+            a_clean_exit_is_not_restarted,
+            paused_ignored_and_suspended_workers_are_left_alone,
+            other_jobs_are_never_touched,
             under_the_stop_marker_nothing_is_healed,
             a_stop_is_obeyed_and_a_start_ends_that,
             a_stop_while_the_daemon_was_down_is_obeyed,
             a_stop_while_an_attempt_is_waited_for_is_obeyed,
-            what_the_manager_keeps_alive_stays_down_when_its_user_stops_it,
-            what_is_disabled_while_an_attempt_is_waited_for_is_left_alone,
-            what_its_user_starts_first_is_not_started_again,
+            a_stopped_keep_alive_job_stays_down,
+            a_worker_disabled_before_its_attempt_is_left_alone,
+            a_worker_that_a_person_starts_first_is_not_started_again,
             a_site_that_is_added_is_covered,
-            a_crash_loop_of_the_managers_own_is_told_once_and_left_to_it,
+            a_crash_loop_of_the_manager_is_reported_once_and_left_to_it,
             without_its_directory_a_worker_is_shown_and_left_alone,
-            what_nobody_could_start_is_given_up_at_once,
+            an_unstartable_worker_is_given_up_at_once,
             a_worker_that_refuses_its_probe_is_restarted,
             attempts_survive_the_death_of_the_daemon,
         );
@@ -188,7 +190,7 @@ macro_rules! play_all {
 const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
 
-pub fn a_killed_worker_is_healed_and_each_step_is_told(stage: &impl Stage) {
+pub fn a_killed_worker_is_healed_and_each_step_is_reported(stage: &impl Stage) {
     stage.workers(&[QUEUE]);
     stage.start_daemon();
     stage.crash(QUEUE);
@@ -196,11 +198,11 @@ pub fn a_killed_worker_is_healed_and_each_step_is_told(stage: &impl Stage) {
     assert_eq!((detected.reason.as_str(), detected.site.as_str()), ("failed", "myapp"));
     assert_eq!(stage.wait("starting", QUEUE).attempt, Some(1));
     assert_eq!(stage.wait("healed", QUEUE).attempt, Some(1));
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
     assert!(stage.is_up(QUEUE));
 }
 
-pub fn what_failed_while_the_daemon_was_down_is_healed_at_its_start(stage: &impl Stage) {
+pub fn failures_without_a_daemon_are_healed_when_it_starts(stage: &impl Stage) {
     stage.workers(&[QUEUE, OTHER]);
     stage.define("lerd-vite-shop", Kind::LivesUnlessBroken);
     stage.touch("broken");
@@ -226,12 +228,12 @@ pub fn what_failed_while_the_daemon_was_down_is_healed_at_its_start(stage: &impl
     stage.wait_until("both to be healed", || {
         [QUEUE, "lerd-vite-shop"]
             .iter()
-            .all(|unit| stage.told(unit) == ["detected", "starting", "healed"])
+            .all(|unit| stage.reported(unit) == ["detected", "starting", "healed"])
             .then_some(())
     });
 }
 
-pub fn what_crashes_again_and_again_is_tried_ever_more_slowly_and_given_up_loudly_once(stage: &impl Stage) {
+pub fn a_crash_loop_is_retried_with_backoff_and_given_up_once(stage: &impl Stage) {
     stage.config(
         "refresh: 100ms\nheal: {stable_after: 300ms, give_up_after: 3, backoff: {initial: 100ms, factor: 2, jitter: 0}}\n",
     );
@@ -249,12 +251,12 @@ pub fn what_crashes_again_and_again_is_tried_ever_more_slowly_and_given_up_loudl
     let gave_up = stage.wait("gave-up", QUEUE);
     assert!(gave_up.reason.contains("3 attempts"), "{gave_up:?}");
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    let told = stage.told(QUEUE);
-    assert_eq!(told.iter().filter(|phase| *phase == "gave-up").count(), 1, "{told:?}");
-    assert_eq!(told.last().unwrap(), "gave-up");
+    let reported = stage.reported(QUEUE);
+    assert_eq!(reported.iter().filter(|phase| *phase == "gave-up").count(), 1, "{reported:?}");
+    assert_eq!(reported.last().unwrap(), "gave-up");
 }
 
-/// The daemon has given up the only worker, for the file `broken`, which is gone now.
+/// The daemon has given up the only worker because of the file `broken`, which is gone now.
 fn given_up(stage: &impl Stage) {
     stage.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 2, backoff: {initial: 20ms}}\n");
     stage.touch("broken");
@@ -268,7 +270,7 @@ fn given_up(stage: &impl Stage) {
 pub fn another_file_is_worth_new_attempts_after_giving_up(stage: &impl Stage) {
     given_up(stage);
     stage.define(QUEUE, Kind::Lives);
-    // A manager without signals about files: a new daemon sees it at once.
+    // On a manager that does not signal changes of files, a new daemon notices it at once.
     stage.stop_daemon();
     stage.start_daemon();
     stage.wait("healed", QUEUE);
@@ -280,7 +282,7 @@ pub fn another_entry_in_the_registry_is_worth_new_attempts_after_giving_up(stage
     stage.wait("healed", QUEUE);
 }
 
-pub fn what_comes_up_after_giving_up_is_watched_over_again(stage: &impl Stage) {
+pub fn a_given_up_worker_that_comes_up_is_watched_again(stage: &impl Stage) {
     given_up(stage);
     stage.start(QUEUE);
     stage.wait("recovered", QUEUE);
@@ -293,14 +295,14 @@ pub fn a_give_up_stands_when_the_daemon_is_restarted(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     given_up(stage);
     stage.stop_daemon();
-    let before = stage.told(QUEUE);
+    let before = stage.reported(QUEUE);
     stage.start_daemon();
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    let after = stage.told(QUEUE);
+    let after = stage.reported(QUEUE);
     assert!(!after.iter().skip(before.len()).any(|phase| phase == "starting"), "{after:?}");
 }
 
-pub fn what_is_started_by_hand_and_dies_again_has_not_recovered(stage: &impl Stage) {
+pub fn a_manual_start_that_dies_again_is_no_recovery(stage: &impl Stage) {
     stage.config("refresh: 100ms\nheal: {stable_after: 5s, backoff: {initial: 2s, factor: 1, jitter: 0}}\n");
     stage.touch("broken");
     stage.define(QUEUE, Kind::LivesUnlessBroken);
@@ -318,7 +320,7 @@ pub fn what_is_started_by_hand_and_dies_again_has_not_recovered(stage: &impl Sta
     stage.wait_any(&["recovered", "healed"], QUEUE);
 }
 
-pub fn what_ends_without_error_is_not_started_again(stage: &impl Stage) {
+pub fn a_clean_exit_is_not_restarted(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     stage.touch("broken");
     stage.define(QUEUE, Kind::Ends);
@@ -328,10 +330,10 @@ pub fn what_ends_without_error_is_not_started_again(stage: &impl Stage) {
     stage.start_daemon();
     stage.wait("stopped", QUEUE);
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "stopped"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "stopped"]);
 }
 
-pub fn what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is(stage: &impl Stage) {
+pub fn paused_ignored_and_suspended_workers_are_left_alone(stage: &impl Stage) {
     stage.sites(&[
         "{name: shop}",
         "{name: resting, paused: true}",
@@ -344,16 +346,16 @@ pub fn what_is_paused_ignored_or_asleep_is_left_alone_until_it_no_longer_is(stag
     stage.crash_for_good(&down);
     stage.start_daemon();
     stage.untouched(&down, || stage.prove_alive_with(OTHER));
-    for (unit, told) in [(down[0], &["held"][..]), (down[1], &[]), (down[2], &["held"]), (down[3], &["held"])] {
-        assert_eq!(stage.told(unit), told, "{unit}");
+    for (unit, reported) in [(down[0], &["held"][..]), (down[1], &[]), (down[2], &["held"]), (down[3], &["held"])] {
+        assert_eq!(stage.reported(unit), reported, "{unit}");
     }
     stage.sites(&["{name: shop}", "{name: resting}", "{name: foreign}", "{name: partly}"]);
     stage.wait_until("all to be healed", || {
-        down.iter().all(|unit| stage.told(unit).last().is_some_and(|phase| phase == "healed")).then_some(())
+        down.iter().all(|unit| stage.reported(unit).last().is_some_and(|phase| phase == "healed")).then_some(())
     });
 }
 
-pub fn what_is_no_worker_is_never_touched(stage: &impl Stage) {
+pub fn other_jobs_are_never_touched(stage: &impl Stage) {
     let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-cfpm-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
     stage.workers(&foreign);
     stage.workers(&[OTHER]);
@@ -361,7 +363,7 @@ pub fn what_is_no_worker_is_never_touched(stage: &impl Stage) {
     stage.start_daemon();
     stage.untouched(&foreign, || stage.prove_alive_with(OTHER));
     for unit in foreign {
-        assert_eq!(stage.told(unit), [""; 0], "{unit}");
+        assert_eq!(stage.reported(unit), [""; 0], "{unit}");
     }
 }
 
@@ -394,10 +396,10 @@ pub fn a_stop_while_the_daemon_was_down_is_obeyed(stage: &impl Stage) {
     stage.stop(QUEUE);
     stage.start_daemon();
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }
 
-/// A worker waits for its second attempt, for the file `broken`.
+/// A worker waits for its second attempt, because of the file `broken`.
 fn waiting_for_an_attempt(stage: &impl Stage) {
     stage.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 1s, factor: 1, jitter: 0}}\n");
     stage.workers(&[OTHER]);
@@ -416,22 +418,22 @@ pub fn a_stop_while_an_attempt_is_waited_for_is_obeyed(stage: &impl Stage) {
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
-pub fn what_the_manager_keeps_alive_stays_down_when_its_user_stops_it(stage: &impl Stage) {
+pub fn a_stopped_keep_alive_job_stays_down(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     stage.define(QUEUE, Kind::KeptAlive);
     stage.start(QUEUE);
     stage.start_daemon();
     stage.prove_alive_with(OTHER);
-    // What crashes is the manager's own to start again.
+    // The manager itself restarts it after a crash.
     stage.crash(QUEUE);
     stage.wait_until("the manager to start it again", || stage.is_up(QUEUE).then_some(()));
     stage.stop(QUEUE);
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
     assert!(!stage.is_up(QUEUE));
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }
 
-pub fn what_is_disabled_while_an_attempt_is_waited_for_is_left_alone(stage: &impl Stage) {
+pub fn a_worker_disabled_before_its_attempt_is_left_alone(stage: &impl Stage) {
     waiting_for_an_attempt(stage);
     stage.disable(QUEUE);
     let next = stage.wait_any(&["held", "stopped", "starting"], QUEUE);
@@ -439,7 +441,7 @@ pub fn what_is_disabled_while_an_attempt_is_waited_for_is_left_alone(stage: &imp
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
-pub fn what_its_user_starts_first_is_not_started_again(stage: &impl Stage) {
+pub fn a_worker_that_a_person_starts_first_is_not_started_again(stage: &impl Stage) {
     waiting_for_an_attempt(stage);
     stage.remove("broken");
     stage.start(QUEUE);
@@ -457,7 +459,7 @@ pub fn a_site_that_is_added_is_covered(stage: &impl Stage) {
     stage.wait("healed", "lerd-queue-late");
 }
 
-pub fn a_crash_loop_of_the_managers_own_is_told_once_and_left_to_it(stage: &impl Stage) {
+pub fn a_crash_loop_of_the_manager_is_reported_once_and_left_to_it(stage: &impl Stage) {
     stage.workers(&[OTHER]);
     stage.start_daemon();
     stage.touch("broken");
@@ -471,7 +473,7 @@ pub fn a_crash_loop_of_the_managers_own_is_told_once_and_left_to_it(stage: &impl
     });
     assert_eq!(listed[0]["state"], "crash-looping", "{listed}");
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), ["detected", "held"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "held"]);
 }
 
 pub fn without_its_directory_a_worker_is_shown_and_left_alone(stage: &impl Stage) {
@@ -487,7 +489,7 @@ pub fn without_its_directory_a_worker_is_shown_and_left_alone(stage: &impl Stage
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
-pub fn what_nobody_could_start_is_given_up_at_once(stage: &impl Stage) {
+pub fn an_unstartable_worker_is_given_up_at_once(stage: &impl Stage) {
     stage.workers(&[QUEUE, OTHER]);
     stage.crash_for_good(&[QUEUE]);
     stage.define(QUEUE, Kind::Wrong);
@@ -495,7 +497,7 @@ pub fn what_nobody_could_start_is_given_up_at_once(stage: &impl Stage) {
     let gave_up = stage.wait("gave-up", QUEUE);
     assert!(gave_up.reason.contains("setting"), "{gave_up:?}");
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), ["detected", "gave-up"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "gave-up"]);
 }
 
 pub fn a_worker_that_refuses_its_probe_is_restarted(stage: &impl Stage) {

@@ -11,30 +11,30 @@ use workerheal_sandbox::{Entry, Follower, Sandbox};
 
 pub const WORKERHEAL: &str = env!("CARGO_BIN_EXE_workerheal");
 pub const DAEMON: &str = "workerheal.service";
-/// Long enough for the busiest machine; what waits this long has failed.
+/// Timeout of waits. Long enough for the busiest machine: a condition that takes longer has failed.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// Short waits. Tests about a time set their own.
+/// A configuration with short waits. Tests about a time set their own.
 pub const QUICK: &str = "refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms}}\n";
-/// Only what is signalled is noticed: there is no refresh.
+/// Only signals are noticed: there is no refresh.
 pub const BY_SIGNALS: &str = "refresh: 1h\nheal: {stable_after: 50ms, backoff: {initial: 50ms}}\n";
 
 /// `[Service]` of a worker that lives until it is killed.
 pub const LIVES: &str = "ExecStart=sleep infinity";
-/// One that dies at once, while there is a file called `broken` in the home directory.
+/// One that dies immediately while there is a file called `broken` in the home directory.
 pub const LIVES_UNLESS_BROKEN: &str = "ExecStart=sh -c 'test ! -e %h/broken && exec sleep infinity'";
-/// One that ends with an error when it is stopped; up once it can. (What it has started is running by then: a
-/// child that is not its program yet would lose the signal, and be waited for.)
+/// One that ends with an error when it is stopped, and is up once it can be stopped. (Its child runs its program by
+/// then: before that, the child would lose the signal, and be waited for.)
 pub const FAILS_WHEN_STOPPED: &str = "Type=notify\nNotifyAccess=all\n\
     ExecStart=sh -c 'trap \"exit 1\" TERM; sleep infinity & systemd-notify --ready; wait'";
 /// One whose start never ends by itself, and whose stop is an error too, once it has written `~/stubborn`.
 pub const NEVER_GETS_READY: &str = "Type=notify\nTimeoutStartSec=infinity\n\
     ExecStart=sh -c 'trap \"exit 1\" TERM; sleep infinity & touch %h/stubborn; wait'";
 
-/// One that ends without error once it is told to with [`World::end`].
+/// One that ends without error when [`World::end`] requests it.
 pub const ENDS: &str = "ExecStartPre=rm -f %h/%N.end\nExecStart=sh -c 'until test -e %h/%N.end; do sleep 0.05; done'";
 
-/// What each phase of an event is in the journal: its level and its message id, which never change.
+/// The level and the message id of each phase in the journal, which never change.
 const PHASES: [(&str, &str, &str); 9] = [
     ("detected", "6", "109af6bc605a49928e34100f5b574337"),
     ("scheduled", "6", "3dedc18fb168437d8559df5eb7ae4fd9"),
@@ -47,7 +47,7 @@ const PHASES: [(&str, &str, &str); 9] = [
     ("stopped", "6", "99f9e092c1b046ffa1535f2978488eb2"),
 ];
 
-/// Dereferences to its sandbox, so that `world.kill(..)` reads as it should.
+/// Dereferences to its sandbox, so that tests can write `world.kill(..)`.
 pub struct World(Sandbox);
 
 impl Deref for World {
@@ -71,8 +71,8 @@ impl World {
         world
     }
 
-    /// With a daemon, a worker `waiting` that has failed and is not tried again during the test, until
-    /// [`LIVES_UNLESS_BROKEN`]'s `broken` is gone, and a worker `well`.
+    /// With a daemon, a failed worker `waiting` that is not tried again during the test until the file `broken` of
+    /// [`LIVES_UNLESS_BROKEN`] is removed, and a healthy worker `well`.
     #[track_caller]
     pub fn with_a_waiting_worker(waiting: &str, well: &str) -> Self {
         let world = Self::new();
@@ -92,23 +92,23 @@ impl World {
         self.replace(".config/workerheal/config.yaml", text.as_bytes());
     }
 
-    /// Replaces the registry. Each site is in `~/<name>`, unless it says otherwise.
+    /// Replaces the registry. Each site is in `~/<name>` unless specified.
     pub fn sites(&self, sites: &[&str]) {
         let lines: Vec<String> = sites.iter().map(|site| format!("- {site}\n")).collect();
         self.registry(format!("sites:\n{}", lines.concat()));
     }
 
-    /// Replaces the registry by any text.
+    /// Replaces the registry with any text.
     pub fn registry(&self, text: impl AsRef<[u8]>) {
         self.replace(".local/share/lerd/sites.yaml", text.as_ref());
     }
 
-    /// Replaces a file below the home directory by renaming another, as Lerd and editors do it.
+    /// Replaces a file below the home directory by renaming another, as Lerd and editors do.
     #[track_caller]
     pub fn replace(&self, path: &str, content: &[u8]) {
         let path = self.home().join(path);
         let new = path.with_extension("new");
-        fs::create_dir_all(path.parent().expect("it is in a directory"))
+        fs::create_dir_all(path.parent().expect("the path has a parent"))
             .and_then(|()| fs::write(&new, content))
             .and_then(|()| fs::rename(&new, &path))
             .unwrap_or_else(|error| panic!("cannot replace {}: {error}", path.display()));
@@ -137,19 +137,19 @@ impl World {
         self.write_unit(&service_of(unit), &text);
     }
 
-    /// `systemctl --user`, which has to succeed.
+    /// Runs `systemctl --user`, which has to succeed.
     #[track_caller]
     pub fn control(&self, args: &[&str]) -> String {
         self.systemctl(args).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Kills a worker the hard way.
+    /// Kills a worker with SIGKILL.
     #[track_caller]
     pub fn crash(&self, unit: &str) {
         self.kill(&service_of(unit), "KILL");
     }
 
-    /// Kills workers that are not healed now, and waits until they have failed.
+    /// Kills workers that are not healed at the moment, and waits until they have failed.
     #[track_caller]
     pub fn crash_for_good<const N: usize>(&self, units: [&str; N]) {
         for unit in units {
@@ -160,13 +160,13 @@ impl World {
         }
     }
 
-    /// Lets a worker that [`ENDS`] do so; it is up.
+    /// Ends a worker that is up and runs [`ENDS`].
     #[track_caller]
     pub fn end(&self, unit: &str) {
         self.write_file(format!("{unit}.end"), "");
     }
 
-    /// Starts the daemon, and follows what it tells from its start.
+    /// Starts the daemon, and follows its events from the start.
     #[track_caller]
     pub fn start_daemon(&self) -> Events<'_> {
         let events = self.events();
@@ -174,8 +174,8 @@ impl World {
         events
     }
 
-    /// Hides the manager's private socket from the daemon, as where there is none: it takes the bus then. Answers
-    /// with the runtime directory that it has instead.
+    /// Hides the manager's private socket from the daemon, so that it uses the bus. Returns the runtime directory that
+    /// the daemon has instead.
     #[track_caller]
     pub fn hide_private_socket(&self) -> &'static str {
         let script = "mkdir -m 700 $XDG_RUNTIME_DIR/elsewhere && ln -s ../bus $XDG_RUNTIME_DIR/elsewhere/bus";
@@ -185,20 +185,20 @@ impl World {
         "/run/user/0/elsewhere"
     }
 
-    /// Follows what the daemon tells from here on.
+    /// Follows the daemon's events from now on.
     #[track_caller]
     pub fn events(&self) -> Events<'_> {
         Events(self.follow_journal())
     }
 
-    /// What the daemon has told of a worker since the beginning, in order.
+    /// The phases of a worker's events so far, in order.
     #[track_caller]
-    pub fn told(&self, unit: &str) -> Vec<String> {
+    pub fn reported(&self, unit: &str) -> Vec<String> {
         let entries = self.journal(&[&format!("WORKERHEAL_UNIT={unit}")]);
         entries.iter().map(|entry| text(entry, "WORKERHEAL_PHASE")).collect()
     }
 
-    /// Everything that an action on one of these units would change.
+    /// All properties that an action on one of these units would change.
     #[track_caller]
     pub fn picture(&self, units: &[&str]) -> String {
         let properties =
@@ -206,7 +206,7 @@ impl World {
         self.control(&[&["show", "--property", properties, "--"], units].concat())
     }
 
-    /// What `workerheal detect` says is wrong with a worker; nothing if it does not list it.
+    /// The state that `workerheal detect` lists for a worker; `None` if it is not listed.
     #[track_caller]
     pub fn diagnosis(&self, unit: &str) -> Option<String> {
         let ran = self.run(&["detect", "--json", "--no-errors"]);
@@ -215,7 +215,7 @@ impl World {
         Some(text(&worker, "state"))
     }
 
-    /// Waits until the daemon has told that a worker is healed, now or before.
+    /// Waits until the daemon has reported the worker as healed, now or before.
     #[track_caller]
     pub fn wait_for_healed(&self, unit: &str) {
         self.wait_for_journal(&format!("{unit} healed"), SOON, |entry| {
@@ -223,13 +223,13 @@ impl World {
         });
     }
 
-    /// When the worker last entered a state, by the monotonic clock, as one of systemd's timestamps tells.
+    /// When the worker last entered a state, by one of systemd's monotonic timestamps.
     #[track_caller]
     pub fn since_boot(&self, unit: &str, timestamp: &str) -> Duration {
         Duration::from_micros(self.timestamp_usec(&service_of(unit), &format!("{timestamp}Monotonic")))
     }
 
-    /// Waits until a worker has been up this long without a break.
+    /// Waits until a worker has been up this long without interruption.
     #[track_caller]
     pub fn wait_for_uptime(&self, unit: &str, uptime: Duration) {
         self.wait_until(&format!("{unit} to have been up for {uptime:?}"), SOON, || {
@@ -238,7 +238,7 @@ impl World {
         });
     }
 
-    /// The command `workerheal` with these arguments, as its user would run it.
+    /// The command `workerheal` with these arguments, as a user would run it.
     pub fn command_line(&self, args: &[&str]) -> Command {
         let mut command = self.command(WORKERHEAL);
         command.args(args).stdin(Stdio::null());
@@ -252,7 +252,7 @@ impl World {
     }
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub status: i32,
@@ -282,17 +282,17 @@ impl From<Output> for Ran {
     }
 }
 
-/// What the daemon tells, as it tells it.
+/// The daemon's events, as they are logged.
 pub struct Events<'a>(Follower<'a>);
 
 impl Events<'_> {
-    /// Reads on to the next event of this phase and worker.
+    /// Reads up to the next event with this phase and worker.
     #[track_caller]
     pub fn wait(&mut self, phase: &str, unit: &str) -> Entry {
         self.wait_any(&[phase], unit)
     }
 
-    /// Reads on to the next event of the worker that has one of these phases.
+    /// Reads up to the next event of the worker with one of these phases.
     #[track_caller]
     pub fn wait_any(&mut self, phases: &[&str], unit: &str) -> Entry {
         let what = format!("{} of {unit}", phases.join(" or "));
@@ -300,14 +300,14 @@ impl Events<'_> {
             entry["WORKERHEAL_UNIT"] == unit && phases.iter().any(|phase| entry["WORKERHEAL_PHASE"] == *phase)
         });
         let phase = text(&entry, "WORKERHEAL_PHASE");
-        let (_, level, id) = PHASES.into_iter().find(|(name, ..)| *name == phase).expect("it is a phase");
+        let (_, level, id) = PHASES.into_iter().find(|(name, ..)| *name == phase).expect("a known phase");
         assert_eq!(entry["PRIORITY"], level, "{entry:#}");
         assert_eq!(entry["MESSAGE_ID"], id, "{entry:#}");
         assert_eq!(entry["USER_UNIT"], format!("{unit}.service"), "{entry:#}");
         entry
     }
 
-    /// Reads on to a log line of the daemon with all these words.
+    /// Reads up to a log line of the daemon with all these words.
     #[track_caller]
     pub fn wait_for_log(&mut self, words: &[&str]) -> Entry {
         self.0.wait_for(&format!("a log line with {words:?}"), SOON, |entry| {
@@ -316,8 +316,8 @@ impl Events<'_> {
         })
     }
 
-    /// Lets a worker that is up crash and be healed: whatever else the daemon was going to do about
-    /// what happened before, it has had its chance.
+    /// Crashes a worker that is up, and waits until it is healed: by then the daemon has done whatever it was going to
+    /// do about earlier events.
     #[track_caller]
     pub fn prove_alive_with(&mut self, world: &World, unit: &str) {
         for _ in 0..2 {
@@ -344,10 +344,10 @@ pub fn written(entry: &Entry) -> Duration {
     Duration::from_micros(number(entry, "__MONOTONIC_TIMESTAMP"))
 }
 
-/// Now, by the monotonic clock.
+/// The current monotonic time.
 pub fn now() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::try_from(now).expect("it never is before its origin")
+    Duration::try_from(now).expect("the monotonic clock is not negative")
 }
 
 pub fn service_of(unit: &str) -> String {

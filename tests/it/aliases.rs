@@ -1,4 +1,4 @@
-//! Units that the configuration covers by another name of theirs (`Alias=`), and names that are of no unit.
+//! Units that the configuration covers by an alias (`Alias=`), and names that match no unit.
 
 use crate::common::{QUICK, SOON, World, service_of};
 
@@ -6,7 +6,7 @@ const CELERY: &str = "app-celery";
 const UNIT: &str = "[Unit]\nStartLimitBurst=100\n[Service]\nExecStart=sleep infinity\n\
     [Install]\nAlias=celeryd.service\nWantedBy=default.target\n";
 
-/// A world whose configuration names `celeryd.service`, the other name of `app-celery.service`.
+/// A world whose configuration names `celeryd.service`, an alias of `app-celery.service`.
 fn world() -> World {
     let world = World::new();
     world.config(&format!("also_watch: [celeryd.service]\n{QUICK}"));
@@ -15,7 +15,7 @@ fn world() -> World {
 }
 
 #[test]
-fn a_worker_is_covered_by_another_name_of_its_unit_and_can_be_named_by_either() {
+fn a_worker_is_covered_by_an_alias_and_can_be_named_by_either_name() {
     let world = world();
     world.control(&["enable", "--now", CELERY]);
     world.crash_for_good([CELERY]);
@@ -39,11 +39,11 @@ fn a_worker_is_covered_by_another_name_of_its_unit_and_can_be_named_by_either() 
 }
 
 #[test]
-fn another_name_given_while_the_daemon_runs_counts_from_then_on() {
+fn an_alias_added_while_the_daemon_runs_takes_effect() {
     let world = world();
     let mut events = world.start_daemon();
     world.control(&["start", CELERY]);
-    // That makes the link, and reloads the manager.
+    // This creates the link, and reloads the manager.
     world.enable(&service_of(CELERY));
     world.wait_until("it to be covered", SOON, || world.run(&["status", "--json"]).out.contains(CELERY).then_some(()));
     world.crash(CELERY);
@@ -51,7 +51,7 @@ fn another_name_given_while_the_daemon_runs_counts_from_then_on() {
 }
 
 #[test]
-fn a_name_that_fits_nothing_is_warned_of() {
+fn a_name_that_matches_no_unit_causes_a_warning() {
     let world = world();
     world.enable(&service_of(CELERY));
     world.write_unit("mail@.service", "[Service]\nExecStart=sleep infinity\n");

@@ -1,4 +1,4 @@
-//! The command line: what it prints, how it ends, and what it leaves alone.
+//! The command line: output, exit statuses, and no side effects.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const VITE: &str = "lerd-vite-shop";
 const BROKEN: &str = "lerd-broken-shop";
 const RED: &str = "\u{1b}[31m";
 
-/// A queue of myapp that was killed after it said `boom`, and a broken worker of shop, of which nothing helps.
+/// A queue of myapp that was killed after it printed `boom`, and a worker of shop that cannot be healed.
 fn world_with_two_failed_workers() -> World {
     let world = World::new();
     world.worker(QUEUE, "ExecStart=sh -c 'echo fine; printf \"\\033[31mboom\\033[0m\\n\" >&2; exec sleep infinity'");
@@ -30,7 +30,7 @@ fn queue() -> Value {
 }
 
 #[test]
-fn detect_lists_what_is_unhealthy_with_its_last_words() {
+fn detect_lists_unhealthy_workers_with_their_last_errors() {
     let world = world_with_two_failed_workers();
     let untouched = world.picture(&[QUEUE, BROKEN]);
     let broken =
@@ -53,12 +53,12 @@ fn detect_lists_what_is_unhealthy_with_its_last_words() {
 }
 
 #[test]
-fn a_bus_that_only_starts_when_it_is_asked_is_waited_for() {
+fn a_bus_that_starts_on_demand_is_waited_for() {
     let world = World::new();
     world.workers([QUEUE]);
     let elsewhere = world.hide_private_socket();
     for _ in 0..3 {
-        // Its socket stays, and the first to connect starts it. The manager joins it a little later.
+        // Its socket stays, and the first connection starts it. The manager joins it a little later.
         world.control(&["stop", "dbus.service"]);
         let ran = Ran::of(world.command_line(&["detect"]).env("XDG_RUNTIME_DIR", elsewhere));
         assert_eq!(ran.status, 0, "{ran:?}");
@@ -66,7 +66,7 @@ fn a_bus_that_only_starts_when_it_is_asked_is_waited_for() {
 }
 
 #[test]
-fn many_workers_that_failed_are_found_as_one_is() {
+fn many_failed_workers_are_found() {
     let world = World::new();
     // More responses than a connection buffers for a slow reader.
     let units: Vec<String> = (0..20).map(|n| format!("lerd-w{n}-myapp")).collect();
@@ -86,10 +86,10 @@ fn many_workers_that_failed_are_found_as_one_is() {
 }
 
 #[test]
-fn detect_says_when_all_is_well() {
+fn detect_reports_that_no_worker_is_unhealthy() {
     let world = World::new();
     world.workers([QUEUE, "lerd-nginx"]);
-    // What is down on purpose is well; what is none of ours does not count.
+    // A worker that is down on purpose counts as healthy; other units do not count.
     world.sites(&["{name: myapp}", "{name: shop, paused: true}"]);
     world.workers([VITE]);
     world.crash_for_good([VITE, "lerd-nginx"]);
@@ -111,11 +111,11 @@ fn detect_says_when_all_is_well() {
 }
 
 #[test]
-fn the_last_words_are_one_short_clean_line() {
+fn the_last_error_is_one_short_clean_line() {
     let world = World::new();
     let long = "é".repeat(300);
     world.write_file("words", &format!("first\n\u{1b}[1;31m{long}\u{7}\n \n"));
-    // The shell itself says them: journald may be too late to ask a child that ends at once for its unit.
+    // The shell itself prints it: journald may be too late to ask a child that ends at once for its unit.
     world
         .worker(QUEUE, "ExecStart=sh -c 'while read -r line; do echo \"$$line\"; done <%h/words; exec sleep infinity'");
     world.wait_for_journal("its words", SOON, |entry| entry["MESSAGE"].as_str().is_some_and(|m| m.contains("éé")));
@@ -125,7 +125,7 @@ fn the_last_words_are_one_short_clean_line() {
 }
 
 #[test]
-fn heal_heals_what_it_can_and_says_what_became_of_each() {
+fn heal_reports_the_outcome_for_each_worker() {
     let world = world_with_two_failed_workers();
     let ran = world.run(&["heal", "--prove", "500ms"]);
     assert_eq!((ran.status, ran.err.as_str()), (1, ""), "{ran:?}");
@@ -153,13 +153,13 @@ fn heal_proves_that_a_worker_stays_up() {
     let ran = world.run(&["heal", "myapp"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert!(begin.elapsed() >= Duration::from_secs(1), "proven after {:?}", begin.elapsed());
-    // With less to prove, a worker that dies later counts as healed.
+    // With a shorter proving time, a worker that dies later counts as healed.
     let ran = world.run(&["heal", "shop", "--prove", "50ms"]);
     assert_eq!(ran.status, 0, "{ran:?}");
 }
 
 #[test]
-fn heal_as_json_has_the_result_and_nothing_else() {
+fn heal_json_is_the_report() {
     let world = world_with_two_failed_workers();
     let ran = world.run(&["heal", "--json", "--prove", "500ms"]);
     assert_eq!((ran.status, ran.err.as_str()), (1, ""));
@@ -171,7 +171,7 @@ fn heal_as_json_has_the_result_and_nothing_else() {
 }
 
 #[test]
-fn heal_as_events_tells_each_step_as_a_line() {
+fn heal_events_prints_each_step_as_a_line() {
     let world = world_with_two_failed_workers();
     let ran = world.run(&["heal", "--events", "--prove", "500ms"]);
     assert_eq!((ran.status, ran.err.as_str()), (1, ""));
@@ -202,7 +202,7 @@ fn a_dry_run_changes_nothing() {
 }
 
 #[test]
-fn a_worker_is_named_by_unit_or_by_site_and_worker_or_with_its_site() {
+fn a_target_is_a_unit_a_site_and_worker_or_a_site() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     for target in [QUEUE, "lerd-queue-myapp.service", "myapp/queue", "myapp"] {
@@ -214,16 +214,16 @@ fn a_worker_is_named_by_unit_or_by_site_and_worker_or_with_its_site() {
         world.control(&["start", VITE]);
     }
     world.crash_for_good([QUEUE, VITE]);
-    // Twice named is not twice healed.
+    // A worker that is named twice is healed once.
     let ran = world.run(&["heal", "shop/vite", "myapp", QUEUE, "--prove", "50ms"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 2 worker(s).")), "{ran:?}");
-    // A worker that is well is no mistake.
+    // Naming a healthy worker is no error.
     let ran = world.run(&["heal", "shop/vite"]);
     assert_eq!((ran.status, ran.out.as_str()), (0, "No unhealthy workers.\n"));
 }
 
 #[test]
-fn any_unit_that_is_not_covered_is_refused() {
+fn units_that_are_not_covered_are_refused() {
     let world = World::new();
     let foreign = ["bot", "lerd-nginx", "lerd-fp-myapp", "lerd-queue-unknown"];
     world.workers(foreign);
@@ -234,7 +234,7 @@ fn any_unit_that_is_not_covered_is_refused() {
     for target in
         ["bot", "bot.service", "lerd-nginx", "lerd-fp-myapp", "unknown/queue", "dbus.service", "../x", "", "myapp/"]
     {
-        // Together with one that is covered, too: all or nothing.
+        // Together with a covered one too: all or nothing.
         let ran = world.run(&["heal", QUEUE, target]);
         assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{target:?}: {ran:?}");
         assert!(ran.err.contains(&format!("no worker named {target:?}")), "{ran:?}");
@@ -245,7 +245,7 @@ fn any_unit_that_is_not_covered_is_refused() {
 }
 
 #[test]
-fn by_name_a_stopped_worker_is_healed_but_a_paused_one_is_not() {
+fn a_stopped_worker_is_healed_by_name_but_a_paused_one_is_not() {
     let world = World::new();
     world.worker(QUEUE, FAILS_WHEN_STOPPED);
     world.control(&["stop", QUEUE]);
@@ -262,7 +262,7 @@ fn by_name_a_stopped_worker_is_healed_but_a_paused_one_is_not() {
     assert_eq!(ran.out.lines().last(), Some("Healed 0 worker(s), 1 failed."));
     let ran = world.run(&["heal", VITE, "--json"]);
     assert_eq!(ran.json()["failed"][0]["error"], "the site shop is paused");
-    // Each batch tells of a worker first that it starts, then how that ended.
+    // For each worker, a batch reports its start, then its result.
     let ran = world.run(&["heal", VITE, "--events"]);
     let phases = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["phase"].clone());
     assert_eq!(phases.collect::<Vec<_>>(), ["starting", "failed", "done"]);
@@ -285,7 +285,7 @@ fn a_start_that_takes_too_long_is_a_failure() {
 }
 
 #[test]
-fn two_heals_at_once_and_a_daemon_do_not_disturb_each_other() {
+fn concurrent_heals_and_a_daemon_do_not_interfere() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     let heal_twice = || {
@@ -315,7 +315,7 @@ fn two_heals_at_once_and_a_daemon_do_not_disturb_each_other() {
 }
 
 #[test]
-fn what_cannot_be_reached_or_understood_has_a_status_of_its_own() {
+fn connection_and_usage_errors_have_their_own_status() {
     let world = World::new();
     for command in ["detect", "heal", "daemon"] {
         let ran = Ran::of(world.command_line(&[command]).env("XDG_RUNTIME_DIR", "/nowhere"));
@@ -343,7 +343,7 @@ fn what_cannot_be_reached_or_understood_has_a_status_of_its_own() {
 }
 
 #[test]
-fn check_names_both_files_and_both_mistakes() {
+fn check_reports_the_errors_of_both_files() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: shop, paused: true}"]);
     let ran = world.run(&["check"]);
@@ -362,7 +362,7 @@ fn check_names_both_files_and_both_mistakes() {
 }
 
 #[test]
-fn colours_and_progress_are_for_terminals() {
+fn colours_and_progress_require_a_terminal() {
     let world = world_with_two_failed_workers();
     let on_terminal = |command: &str, variables: &[(&str, &str)]| {
         let mut script = world.command("script");
@@ -390,7 +390,7 @@ fn colours_and_progress_are_for_terminals() {
 }
 
 #[test]
-fn whoever_stops_reading_causes_no_error() {
+fn a_closed_pipe_is_no_error() {
     let world = world_with_two_failed_workers();
     for args in [&["detect"][..], &["detect", "--json"], &["heal", "--prove", "50ms"], &["check"], &["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -403,7 +403,7 @@ fn whoever_stops_reading_causes_no_error() {
 }
 
 #[test]
-fn many_workers_that_wait_for_one_unit_are_looked_at_in_no_time() {
+fn many_workers_that_wait_for_one_unit_are_judged_quickly() {
     let world = World::new();
     world.workers(["redis"]);
     let units: Vec<String> = (0..20).map(|number| format!("lerd-w{number}-myapp")).collect();

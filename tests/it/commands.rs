@@ -1,4 +1,4 @@
-//! Commands that show, stop and follow workers: what they print, and that it is so.
+//! Commands that show, stop and follow workers.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,18 +17,18 @@ fn printed(world: &World, args: &[&str], out: &str) {
     assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (0, out, ""), "{args:?}");
 }
 
-/// What `status` says of a worker; nothing if it is not listed.
+/// The line of `status` for a worker; `None` if it is not listed.
 fn row(world: &World, args: &[&str], worker: &str) -> Option<String> {
     let ran = world.run(&[&["status"], args].concat());
     ran.out.lines().find(|line| line.starts_with(worker)).map(str::to_owned)
 }
 
 #[test]
-fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
+fn a_worker_stopped_by_any_client_stays_stopped_until_it_is_started() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     world.workers([VITE]);
     world.wait_until("the newcomer", SOON, || row(&world, &[], "shop/vite"));
-    // Through the daemon: one that is up, and one that has failed.
+    // Through the daemon: a worker that is up, and one that has failed.
     printed(
         &world,
         &["stop", "myapp/queue"],
@@ -51,7 +51,7 @@ fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
     let ran = world.run(&["heal", "myapp/queue", "--prove", "50ms"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 1 worker(s).")), "{ran:?}");
 
-    // Without a daemon: what had failed leaves no trace of its stop in the journal.
+    // Without a daemon: the stop of a failed worker leaves no trace in the journal.
     world.control(&["stop", DAEMON]);
     world.control(&["start", VITE]);
     world.crash_for_good([QUEUE]);
@@ -71,9 +71,9 @@ fn a_stopped_worker_stays_stopped_until_it_is_started_whoever_stopped_it() {
 }
 
 #[test]
-fn logs_are_told_apart_by_worker_and_followed() {
+fn logs_are_labelled_by_worker_and_followed() {
     let world = World::new();
-    // Once it has started, so that systemd's line about that comes before.
+    // After it has started, so that systemd's line about that comes before.
     let says_two = "until test -e %h/started; do sleep 0.02; done; echo two";
     world.worker(QUEUE, &format!("ExecStart=sh -c 'echo one; {says_two}; exec sleep infinity'"));
     world.worker(VITE, "ExecStart=sh -c 'echo built; exec sleep infinity'");
@@ -103,7 +103,7 @@ fn logs_are_told_apart_by_worker_and_followed() {
 }
 
 #[test]
-fn status_and_events_can_be_asked_of_some_workers() {
+fn status_and_events_can_be_limited_to_some_workers() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     world.workers([VITE]);
     world.wait_until("the newcomer, up", SOON, || row(&world, &[], "shop/vite").filter(|row| row.contains("  up ")));
@@ -133,25 +133,25 @@ fn status_and_events_can_be_asked_of_some_workers() {
     let mut events = world.events();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
-    let told = |args: &[&str]| world.run(&[&["events"], args].concat());
-    world.wait_until("the event", SOON, || told(&["myapp/queue"]).out.contains("healed").then_some(()));
-    // People read SITE/WORKER, programs the unit.
-    let queue = told(&["myapp/queue"]);
+    let reported = |args: &[&str]| world.run(&[&["events"], args].concat());
+    world.wait_until("the event", SOON, || reported(&["myapp/queue"]).out.contains("healed").then_some(()));
+    // The text shows SITE/WORKER, JSON the unit.
+    let queue = reported(&["myapp/queue"]);
     assert!(queue.out.contains("  myapp/queue is up again"), "{queue:?}");
     assert!(!queue.out.contains(QUEUE) && !queue.out.contains("broken"), "{queue:?}");
-    assert!(told(&["--json", "myapp"]).out.contains(QUEUE));
-    assert_eq!(told(&["myapp", "-n", "2"]).out.lines().count(), 2);
+    assert!(reported(&["--json", "myapp"]).out.contains(QUEUE));
+    assert_eq!(reported(&["myapp", "-n", "2"]).out.lines().count(), 2);
     for since in ["1h", "yesterday", "today", "2026-01-01"] {
-        assert!(told(&["--since", since]).out.contains("shop/broken"), "{since}");
+        assert!(reported(&["--since", since]).out.contains("shop/broken"), "{since}");
     }
-    let ran = told(&["--since", "2099-01-01"]);
+    let ran = reported(&["--since", "2099-01-01"]);
     assert!(ran.status == 2 && ran.err.contains("that has not come yet"), "{ran:?}");
-    let ran = told(&["--since", "soon"]);
+    let ran = reported(&["--since", "soon"]);
     assert!(ran.status == 2 && ran.err.contains("write 2h, yesterday, 14:05"), "{ran:?}");
 }
 
 #[test]
-fn a_heal_tells_for_how_long_the_worker_was_down_by_the_managers_clock() {
+fn a_heal_reports_the_downtime_by_the_managers_clock() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -160,19 +160,19 @@ fn a_heal_tells_for_how_long_the_worker_was_down_by_the_managers_clock() {
     let at = |timestamp| world.since_boot(QUEUE, timestamp);
     let down = at("ActiveEnterTimestamp").checked_sub(at("InactiveEnterTimestamp")).unwrap();
     let healed = world.wait_until("the event", SOON, || {
-        let told = world.run(&["events", "--json"]).out;
-        told.lines().find(|line| line.contains("\"healed\"")).map(str::to_owned)
+        let reported = world.run(&["events", "--json"]).out;
+        reported.lines().find(|line| line.contains("\"healed\"")).map(str::to_owned)
     });
     let healed: serde_json::Value = serde_json::from_str(&healed).unwrap();
-    let told = Duration::from_millis(healed["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{healed:#}")));
-    // It is asked when it was up a little after it is asked for how long.
-    assert!(told.abs_diff(down) < Duration::from_millis(100), "{told:?} {down:?}");
+    let reported = Duration::from_millis(healed["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{healed:#}")));
+    // Its uptime is checked a little after its downtime is computed.
+    assert!(reported.abs_diff(down) < Duration::from_millis(100), "{reported:?} {down:?}");
     let text = world.run(&["events"]).out;
     assert!(text.contains("myapp/queue is up again and has stayed up; it was down for "), "{text}");
 }
 
 #[test]
-fn what_a_pause_holds_back_is_counted_and_resuming_says_what_it_does() {
+fn paused_workers_are_counted_and_resume_reports_its_effect() {
     let world = World::with_a_waiting_worker(BROKEN, QUEUE);
     let ran = world.run(&["pause"]);
     assert_eq!((ran.status, ran.out.as_str()), (0, "Paused everything until you resume it\n"));
@@ -199,7 +199,7 @@ fn what_a_pause_holds_back_is_counted_and_resuming_says_what_it_does() {
 }
 
 #[test]
-fn resuming_tries_again_what_was_given_up_and_names_it() {
+fn resume_retries_given_up_workers_and_names_them() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {give_up_after: 1, stable_after: 50ms}\n");
     world.worker(BROKEN, LIVES_UNLESS_BROKEN);
@@ -211,7 +211,7 @@ fn resuming_tries_again_what_was_given_up_and_names_it() {
 }
 
 #[test]
-fn a_dry_run_promises_nothing_that_the_heal_refuses() {
+fn a_dry_run_lists_only_what_the_heal_would_start() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, states: [failed]}\n");
     world.workers(["redis"]);
@@ -237,7 +237,7 @@ fn a_dry_run_promises_nothing_that_the_heal_refuses() {
 }
 
 #[test]
-fn who_names_a_worker_that_is_being_proven_is_told_so() {
+fn a_heal_of_a_worker_that_is_being_proven_says_so() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 4s}\n");
     world.workers([QUEUE]);
@@ -252,7 +252,7 @@ fn who_names_a_worker_that_is_being_proven_is_told_so() {
 }
 
 #[test]
-fn a_rejected_configuration_is_told_until_it_is_corrected() {
+fn a_rejected_configuration_is_reported_until_it_is_corrected() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -272,7 +272,7 @@ fn a_rejected_configuration_is_told_until_it_is_corrected() {
 }
 
 #[test]
-fn the_count_of_a_crash_loop_goes_on() {
+fn the_count_of_a_crash_loop_continues() {
     let world = World::new();
     let unit = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=50ms\nExecStart=false\n\
                 [Install]\nWantedBy=default.target\n";
@@ -289,7 +289,7 @@ fn the_count_of_a_crash_loop_goes_on() {
 }
 
 #[test]
-fn doctor_names_what_is_wrong_with_its_remedy() {
+fn doctor_lists_problems_with_their_remedies() {
     let world = World::new();
     fs::remove_file(world.home().join(".config/systemd/user/workerheal.service")).unwrap();
     world.daemon_reload();
@@ -333,7 +333,7 @@ fn doctor_of_the_system_says_that_the_daemon_may_start_nothing() {
 }
 
 #[test]
-fn where_no_daemon_runs_it_is_said_at_once_how_to_get_one() {
+fn without_a_daemon_commands_say_how_to_start_one() {
     let world = World::new();
     let ran = world.run(&["status"]);
     assert_eq!((ran.status, ran.out.as_str()), (3, ""), "{ran:?}");
@@ -347,7 +347,7 @@ fn where_no_daemon_runs_it_is_said_at_once_how_to_get_one() {
     }
 }
 
-/// What a real bash offers for a line that ends at the cursor.
+/// Completions of a real bash for a line that ends at the cursor.
 fn offered_by_bash(world: &World, line: &str) -> Vec<String> {
     let script = r#"
         PATH=$(dirname "$0"):$PATH
@@ -380,13 +380,13 @@ fn a_shell_completes_commands_sites_and_workers() {
         assert_eq!(offered("workerheal heal s"), ["shop", "shop/vite"]);
         assert_eq!(offered("workerheal explain myapp/"), ["myapp/queue"]);
         assert_eq!(offered("workerheal status --site m"), ["myapp"]);
-        // Bash has put what is in front of the `@` there already.
+        // Bash already has the text before the `@`.
         assert_eq!(offered("workerheal stop celery@"), ["mail"]);
     }
 }
 
 #[test]
-fn the_manual_page_has_examples_exit_statuses_and_files_and_names_no_other_page() {
+fn the_manual_page_has_examples_exit_statuses_and_files() {
     let world = World::new();
     let ran = world.run(&["man"]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));

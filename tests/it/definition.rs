@@ -1,5 +1,5 @@
-//! A worker that was given up is tried anew when what its unit's files say changes, and not when they are only
-//! written anew.
+//! A worker that was given up is tried again when the content of its unit's files changes, but not when they are only
+//! rewritten.
 
 use crate::common::{World, service_of};
 
@@ -8,7 +8,7 @@ const OTHER: &str = "lerd-other-shop";
 const FAILS: &str = "ExecStart=sh -c 'exit 3'";
 
 #[test]
-fn a_file_written_anew_changes_nothing_and_a_changed_one_means_a_new_attempt() {
+fn only_changed_content_of_a_file_leads_to_a_new_attempt() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms, factor: 1}, give_up_after: 9}\n");
     world.workers([OTHER]);
@@ -17,16 +17,16 @@ fn a_file_written_anew_changes_nothing_and_a_changed_one_means_a_new_attempt() {
     let _ = world.systemctl(&["start", QUEUE]);
     let mut events = world.start_daemon();
     events.wait("gave-up", QUEUE);
-    let told = world.told(QUEUE);
+    let reported = world.reported(QUEUE);
     for _ in 0..2 {
-        // As a generator does it at each reload: another inode, another time.
+        // As a generator does on each reload: another inode, another time.
         let path = format!(".config/systemd/user/{}", service_of(QUEUE));
         let content = std::fs::read(world.home().join(&path)).unwrap_or_default();
         world.replace(&path, &content);
         world.daemon_reload();
         events.prove_alive_with(&world, OTHER);
     }
-    assert_eq!(world.told(QUEUE), told);
+    assert_eq!(world.reported(QUEUE), reported);
 
     world.write_worker(QUEUE, &format!("{FAILS}\n# another"));
     world.daemon_reload();

@@ -1,6 +1,6 @@
-//! What a look at a worker that is down finds of why it is, in a real journal.
+//! Evidence in a real journal of why a worker is down.
 //!
-//! It is taken inside the sandbox by this very program, as the test that is ignored otherwise.
+//! This program runs itself inside the sandbox to find it, with the test that is ignored otherwise.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -11,11 +11,12 @@ use workerheal::manager::{Native, Scope, ServiceManager};
 
 const QUEUE: &str = "lerd-queue-myapp";
 
-/// What is found of a stop, as [`workerheal::core::units::StopEvidence`] is debugged.
+/// The evidence about a stop, as [`workerheal::core::units::StopEvidence`] is debugged.
 #[track_caller]
 fn evidence(world: &World) -> String {
     let mut asks = world.command(std::env::current_exe().unwrap());
-    asks.args(["--ignored", "--exact", "evidence::looks_for_another_test", "--nocapture"]).env("UNIT", QUEUE);
+    asks.args(["--ignored", "--exact", "evidence::prints_the_evidence_for_another_test", "--nocapture"])
+        .env("UNIT", QUEUE);
     let output = asks.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let out = String::from_utf8(output.stdout).unwrap();
@@ -24,7 +25,7 @@ fn evidence(world: &World) -> String {
 
 #[tokio::test]
 #[ignore = "is what the other tests run inside their sandboxes"]
-async fn looks_for_another_test() {
+async fn prints_the_evidence_for_another_test() {
     let unit = UnitName::parse(&std::env::var("UNIT").unwrap()).unwrap();
     let (manager, _changes) = Native::connect(Scope::User, Vec::new()).await.unwrap();
     let seen = manager.inspect(&unit, Detail { stop: true, ..Detail::default() }).await.unwrap();
@@ -38,7 +39,7 @@ fn signal_journald(world: &World, signal: &str) {
 }
 
 #[test]
-fn that_nobody_stopped_it_is_told_only_once_the_journal_has_the_end_of_its_run() {
+fn a_stop_is_ruled_out_only_once_the_journal_has_the_end_of_the_run() {
     let world = World::new();
     world.worker(QUEUE, LIVES);
     world.journal(&[]);
@@ -51,7 +52,7 @@ fn that_nobody_stopped_it_is_told_only_once_the_journal_has_the_end_of_its_run()
 }
 
 #[test]
-fn a_stop_is_told_from_an_end_of_its_own_and_from_a_reload_that_ends_it() {
+fn a_stop_is_distinguished_from_an_exit_and_from_a_reload_that_ends_the_worker() {
     let world = World::new();
     let ends_on_reload =
         "ExecStart=sh -c 'trap \"exit 0\" HUP; touch %h/ready; sleep infinity & wait'\nExecReload=kill -HUP $MAINPID";
@@ -81,7 +82,7 @@ fn a_stop_is_told_from_an_end_of_its_own_and_from_a_reload_that_ends_it() {
 }
 
 #[test]
-fn a_worker_that_never_ran_because_what_it_needs_did_not_come_up_was_not_stopped() {
+fn a_worker_kept_from_starting_by_a_failed_requirement_was_not_stopped() {
     let world = World::new();
     world.write_unit("pool.service", "[Service]\nType=oneshot\nExecStart=test -e %h/well\n");
     let text = "[Unit]\nRequires=pool.service\nAfter=pool.service\n[Service]\nExecStart=sleep infinity\n\

@@ -9,11 +9,11 @@ const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
 const BROKEN: &str = "lerd-broken-myapp";
 
-/// What is said after an explanation where no daemon runs.
+/// The note after an explanation if no daemon runs.
 const NO_DAEMON: &str =
     "workerheal: no daemon is running, so nothing is healed automatically; see `workerheal doctor`\n";
 
-/// The lines with this sign.
+/// The lines with this mark.
 fn marked<'a>(ran: &'a Ran, sign: &str) -> Vec<&'a str> {
     assert!(ran.status == 0 && ["", NO_DAEMON].contains(&ran.err.as_str()), "{ran:?}");
     ran.out.lines().filter(|line| line.trim_start().starts_with(sign)).collect()
@@ -48,7 +48,7 @@ fn a_stop_is_known_from_the_journal_and_a_pause_from_its_line() {
 fn status_and_explain_give_one_reason_for_a_worker_that_is_down() {
     let world = World::new();
     let daemon = world.start_daemon();
-    // Enabled or not, started and stopped in one go, or never run.
+    // Enabled or not, started and stopped at once, or never run.
     let workers = ["lerd-a-myapp", "lerd-b-myapp", "lerd-c-myapp", "lerd-d-myapp"];
     for unit in workers {
         world.write_worker(unit, LIVES);
@@ -76,30 +76,30 @@ fn status_and_explain_give_one_reason_for_a_worker_that_is_down() {
 }
 
 #[test]
-fn what_the_daemon_has_written_down_is_told() {
+fn an_explanation_uses_the_saved_state() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 1s, backoff: {initial: 5m}, give_up_after: 2}\n");
     world.worker(BROKEN, "ExecStart=sh -c 'echo out of luck >&2; sleep 0.2; exit 1'");
     let mut events = world.start_daemon();
     events.wait("scheduled", BROKEN);
-    let told = |what: &str| {
+    let reported = |what: &str| {
         world.wait_until(what, crate::common::SOON, || {
             let ran = world.run(&["explain", BROKEN]);
             ran.out.lines().next().is_some_and(|line| line.contains(what)).then_some(ran)
         })
     };
-    let ran = told("(attempt 2 of 2)");
+    let ran = reported("(attempt 2 of 2)");
     assert!(marked(&ran, "✗")[0].contains("the next attempt is due in "), "{ran:?}");
     assert!(ran.out.ends_with("\n  out of luck\n"), "{ran:?}");
 
     world.config(&QUICK.replace("heal: {", "heal: {give_up_after: 1, "));
     world.control(&["restart", crate::common::DAEMON]);
-    let ran = told("given up: 1 attempt failed.");
+    let ran = reported("given up: 1 attempt failed.");
     assert!(ran.out.contains("workerheal heal myapp/broken"), "{ran:?}");
 }
 
 #[test]
-fn on_a_terminal_what_decides_is_red() {
+fn the_deciding_line_is_red_on_a_terminal() {
     let world = World::new();
     world.write_worker(QUEUE, &format!("Restart=no\n{LIVES}"));
     world.control(&["enable", "--now", QUEUE]);
@@ -113,7 +113,7 @@ fn on_a_terminal_what_decides_is_red() {
     assert!(drawn.contains("\u{1b}[32m✓\u{1b}[0m "), "{drawn:?}");
 }
 
-/// That the worker is explained by a text with this first line, and with all these words in the others.
+/// Asserts that an explanation has this first line, and all these words in the others.
 #[track_caller]
 fn says(world: &World, target: &str, summary: &str, words: &[&str]) {
     let ran = world.run(&["explain", target]);
@@ -125,7 +125,7 @@ fn says(world: &World, target: &str, summary: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_worker_is_explained_whichever_way_it_is_named() {
+fn a_worker_can_be_explained_by_each_of_its_names() {
     let world = World::new();
     world.workers([QUEUE]);
     for target in [QUEUE, "lerd-queue-myapp.service", "myapp/queue", "myapp"] {
@@ -136,7 +136,7 @@ fn a_worker_is_explained_whichever_way_it_is_named() {
 }
 
 #[test]
-fn a_failure_has_its_cause_and_its_last_words_and_nothing_is_done_about_it() {
+fn an_explanation_has_the_cause_and_the_last_error_and_starts_nothing() {
     let world = World::new();
     world.worker(QUEUE, "ExecStart=sh -c 'echo boom; exec sleep infinity'");
     world.wait_for_journal("its last words", SOON, |entry| entry["MESSAGE"] == "boom");
@@ -158,7 +158,7 @@ fn a_stop_that_ended_in_failure_is_a_stop() {
 }
 
 #[test]
-fn each_kind_of_pause_is_told_with_its_place() {
+fn each_kind_of_pause_is_explained_with_its_evidence() {
     let world = World::new();
     world.registry(
         "sites:\n- name: shop\n- name: myapp\n  path: /srv/myapp\n  paused: true\n\
@@ -180,7 +180,7 @@ fn each_kind_of_pause_is_told_with_its_place() {
     );
     let state = r#"{"format": "workerheal-state", "version": 1, "pauses": [{"target": {"site": "myapp"}}]}"#;
     world.write_file(".local/state/workerheal/state.json", state);
-    // A pause by hand weighs more; that of the registry is a reason too.
+    // A pause by hand has priority; that of the registry is a further reason.
     says(
         &world,
         QUEUE,
@@ -190,10 +190,10 @@ fn each_kind_of_pause_is_told_with_its_place() {
 }
 
 #[test]
-fn a_worker_that_is_masked_or_needs_a_unit_that_is_down_is_left_alone_for_that() {
+fn a_mask_and_a_requirement_that_is_down_are_given_as_reasons() {
     let world = World::new();
     world.workers(["lerd-php85-fpm"]);
-    // In a place where it can be masked.
+    // In a directory where it can be masked.
     let unit = format!("[Service]\n{LIVES}\n[Install]\nWantedBy=default.target\n");
     world.write_file(".local/share/systemd/user/lerd-vite-shop.service", &unit);
     world.write_unit(&service_of(QUEUE), &format!("[Unit]\nRequires=lerd-php85-fpm.service\n{unit}"));
@@ -214,7 +214,7 @@ fn a_worker_that_is_masked_or_needs_a_unit_that_is_down_is_left_alone_for_that()
 }
 
 #[test]
-fn what_ended_by_itself_is_told_how_it_would_be_healed() {
+fn a_clean_exit_is_explained_with_the_setting_that_heals_it() {
     let world = World::new();
     world.worker(QUEUE, ENDS);
     world.end(QUEUE);
@@ -228,7 +228,7 @@ fn what_ended_by_itself_is_told_how_it_would_be_healed() {
 }
 
 #[test]
-fn for_programs_there_is_an_array() {
+fn explain_json_is_an_array() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: shop, paused: true}"]);
     world.workers([QUEUE, VITE]);
@@ -250,7 +250,7 @@ fn for_programs_there_is_an_array() {
 }
 
 #[test]
-fn what_is_no_worker_cannot_be_explained() {
+fn only_workers_can_be_explained() {
     let world = World::new();
     world.workers([QUEUE, "bot"]);
     for targets in [&["bot"][..], &["unknown/queue"], &[QUEUE, "lerd-queue-unknown"], &["--json", "bot"], &[]] {

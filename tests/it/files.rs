@@ -1,4 +1,4 @@
-//! What becomes of files that are wrong, hostile, missing, or change while the daemon runs.
+//! Files that are invalid, hostile, missing, or change while the daemon runs.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -9,11 +9,11 @@ use crate::common::{DAEMON, QUICK, Ran, WORKERHEAL, World, text};
 const SITES: &str = ".local/share/lerd/sites.yaml";
 const CONFIG: &str = ".config/workerheal/config.yaml";
 const QUEUE: &str = "lerd-queue-myapp";
-/// The daemon may never need more, in bytes.
-const MEMORY: u64 = 64 * 1024 * 1024;
+/// Maximum memory of the daemon, in bytes.
+const MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Mistakes in a registry: what is in the file, the place that has to be named (empty for the file as a whole), and
-/// a word of the explanation.
+/// Invalid registries: the content, the place that the error has to name (empty for the whole file), and a word of the
+/// explanation.
 fn wrong_registries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     let text = |text: &str| text.as_bytes().to_vec();
     vec![
@@ -30,7 +30,7 @@ fn wrong_registries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     ]
 }
 
-/// Mistakes in one entry of a registry that has the sites `myapp` and `shop` besides.
+/// Invalid entries of a registry that also has the sites `myapp` and `shop`.
 fn wrong_entries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     let with = |entry: &[u8]| [b"sites:\n- {name: myapp}\n", entry, b"\n- {name: shop}\n"].concat();
     let text = |text: &str| with(text.as_bytes());
@@ -64,7 +64,7 @@ fn wrong_entries() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     ]
 }
 
-/// The same for a configuration.
+/// Invalid configurations, likewise.
 const WRONG_CONFIGS: [(&str, &str, &str); 12] = [
     ("helth: {}\n", "1:1", "helth"),
     ("heal:\n  giv_up_after: 3\n", "2:3", "did you mean `give_up_after`"),
@@ -80,7 +80,7 @@ const WRONG_CONFIGS: [(&str, &str, &str); 12] = [
     ("unit_prefix: \"\"\n", "1:14", ""),
 ];
 
-/// What is missing where the text ought to tell of a mistake in one line: the file, its place, what is wrong.
+/// What is missing if the text does not report an error in one line: the file, its place, the problem.
 fn missing(said: &str, path: &str, place: &str, word: &str) -> Option<String> {
     let Some(line) = said.lines().find(|line| line.contains(path)) else {
         return Some(format!("nothing about {path}: {said:?}"));
@@ -92,12 +92,12 @@ fn missing(said: &str, path: &str, place: &str, word: &str) -> Option<String> {
 }
 
 #[test]
-fn a_mistake_ends_the_start_with_its_file_and_place() {
+fn an_invalid_file_ends_the_start_with_an_error_at_its_place() {
     let world = World::new();
     let check = |path: &str, content: &[u8], place: &str, word: &str| -> Vec<String> {
         let of_one = |command: &&str| {
-            // No memory for more than is allowed.
-            let limit = format!("--data={MEMORY}");
+            // Too little memory for more than the limit.
+            let limit = format!("--data={MAX_MEMORY_BYTES}");
             let ran = Ran::of(world.command("prlimit").args([&limit, WORKERHEAL, *command]));
             let content = String::from_utf8_lossy(&content[..content.len().min(80)]);
             let problem = match ran.status {
@@ -122,7 +122,7 @@ fn a_mistake_ends_the_start_with_its_file_and_place() {
 }
 
 #[test]
-fn what_is_wrong_with_one_entry_is_told_and_the_other_sites_are_healed() {
+fn an_invalid_entry_is_reported_and_other_sites_are_healed() {
     let world = World::new();
     let sites = world.path(SITES);
     world.workers([QUEUE, "lerd-queue-shop"]);
@@ -139,15 +139,15 @@ fn what_is_wrong_with_one_entry_is_told_and_the_other_sites_are_healed() {
 
     world.registry("sites:\n- name: my app\n- {name: myapp}\n- {name: shop}\n");
     let mut events = world.start_daemon();
-    let told = |place: &str| {
+    let reported = |place: &str| {
         let warnings = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=4"]);
         warnings.iter().filter(|entry| missing(&text(entry, "MESSAGE"), &sites, place, "skipped").is_none()).count()
     };
     events.prove_alive_with(&world, QUEUE);
-    assert_eq!(told("2:9"), 1);
+    assert_eq!(reported("2:9"), 1);
     let ran = world.run(&["status"]);
     assert_eq!(missing(&ran.out, &sites, "2:9", "skipped"), None);
-    // One that turns wrong while it runs costs that one, and is told once.
+    // An entry that becomes invalid while it runs is skipped, and reported once.
     world.registry("sites:\n- {name: myapp}\n- {name: shop, paused: yes}\n");
     events.wait_for_log(&[&sites, "3:24", "skipped"]);
     world.crash_for_good(["lerd-queue-shop"]);
@@ -158,7 +158,7 @@ fn what_is_wrong_with_one_entry_is_told_and_the_other_sites_are_healed() {
 }
 
 #[test]
-fn no_registry_yet_has_no_sites_and_is_followed_when_it_comes() {
+fn a_missing_registry_is_empty_and_is_read_once_it_appears() {
     let world = World::new();
     fs::remove_dir_all(world.home().join(".local/share/lerd")).unwrap();
     let ran = world.run(&["detect", "--json"]);
@@ -176,23 +176,23 @@ fn no_registry_yet_has_no_sites_and_is_followed_when_it_comes() {
     let ran = world.run(&["status"]);
     assert!(ran.status == 0 && !ran.out.contains("registry"), "{ran:?}");
     assert!(world.journal(&["_SYSTEMD_USER_UNIT=workerheal.service", "PRIORITY=3"]).is_empty());
-    // One that appears later, its directory included, is followed.
+    // A registry that appears later, including its directory, is read.
     world.sites(&["{name: myapp}"]);
     events.wait("healed", QUEUE);
-    // One that was there is missed.
+    // A registry that is removed later is reported.
     fs::remove_file(world.home().join(SITES)).unwrap();
     world.control(&["reload", DAEMON]);
     let ran = world.run(&["status"]);
     assert!(ran.out.contains("The registry cannot be used, an earlier one is: cannot read"), "{ran:?}");
 
-    // A configuration that is named on the command line has to be there.
+    // A configuration that an option names has to exist.
     let ran = world.run(&["--config", "/nowhere/config.yaml", "check"]);
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("/nowhere/config.yaml"), "{ran:?}");
 }
 
 #[test]
-fn as_a_unit_it_ends_with_status_2_and_one_line_in_the_journal() {
+fn an_invalid_file_ends_the_service_with_status_2_and_one_line_in_the_journal() {
     let world = World::new();
     world.registry("sites:\n  myapp: {}\n");
     assert!(world.systemctl(&["start", DAEMON]).is_err());
@@ -204,7 +204,7 @@ fn as_a_unit_it_ends_with_status_2_and_one_line_in_the_journal() {
     assert_eq!(lines[0]["PRIORITY"], "3");
 }
 
-/// The highest use of memory so far, by the kernel's count.
+/// The peak memory, as the kernel counts it.
 fn peak(world: &World) -> u64 {
     let status = format!("/proc/{}/status", world.show(DAEMON, "MainPID"));
     let status = Ran::of(world.command("cat").arg(status)).out;
@@ -218,9 +218,9 @@ fn errors(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_file_that_turns_wrong_is_reported_once_and_the_last_good_one_stays_in_force() {
+fn a_file_that_becomes_invalid_is_reported_once_and_the_last_valid_one_is_kept() {
     let world = World::new();
-    // Each crash is the first, so that no backoff takes time.
+    // Each crash counts as the first, so that there is no backoff.
     world.config("refresh: 100ms\nheal: {stable_after: 10ms, reset_after: 1ms, backoff: {initial: 1ms}}\n");
     world.workers([QUEUE, "lerd-queue-later"]);
     world.crash_for_good(["lerd-queue-later"]);
@@ -242,7 +242,7 @@ fn a_file_that_turns_wrong_is_reported_once_and_the_last_good_one_stays_in_force
     events.wait_for_log(&[&world.path(SITES), "last good"]);
     events.prove_alive_with(&world, QUEUE);
     assert_eq!(world.show("lerd-queue-later.service", "ActiveState"), "failed");
-    // Corrected, it is in force.
+    // Once corrected, it takes effect.
     world.sites(&["{name: myapp}", "{name: later}"]);
     events.wait("healed", "lerd-queue-later");
 
@@ -263,11 +263,11 @@ fn a_file_that_turns_wrong_is_reported_once_and_the_last_good_one_stays_in_force
 
     assert_eq!(world.show(DAEMON, "MainPID"), daemon);
     let peak = peak(&world);
-    assert!(peak < MEMORY, "it took {} MiB", peak / 1024 / 1024);
+    assert!(peak < MAX_MEMORY_BYTES, "it took {} MiB", peak / 1024 / 1024);
 }
 
 #[test]
-fn the_largest_registry_that_is_accepted_fits_into_the_memory() {
+fn the_largest_accepted_registry_fits_into_the_memory_limit() {
     let world = World::new();
     let sites: Vec<String> = (0..10_000)
         .map(|n| {
@@ -286,13 +286,13 @@ fn the_largest_registry_that_is_accepted_fits_into_the_memory() {
     world.registry(format!("sites:\n- {{name: myapp}}\n- {{name: shop}}\n{sites}"));
     events.wait_for_log(&["10002"]);
     let peak = peak(&world);
-    assert!(peak < MEMORY, "it took {} MiB", peak / 1024 / 1024);
+    assert!(peak < MAX_MEMORY_BYTES, "it took {} MiB", peak / 1024 / 1024);
 }
 
 #[test]
-fn however_a_file_is_replaced_its_new_content_comes_into_force() {
+fn a_replaced_file_takes_effect_however_it_is_replaced() {
     let world = World::new();
-    // Only by notification: there is no refresh.
+    // By notifications only: there is no refresh.
     world.config("refresh: 1h\nheal: {stable_after: 50ms}\n");
     let workers = ["lerd-a-one", "lerd-a-two", "lerd-a-three", "lerd-a-four", "lerd-a-five"];
     world.workers(workers);
@@ -308,7 +308,7 @@ fn however_a_file_is_replaced_its_new_content_comes_into_force() {
     fs::write(&sites, registry("one")).unwrap();
     events.wait("healed", "lerd-a-one");
 
-    // A link is put in its place, and later turned to another file in another directory.
+    // A link takes its place, and is later pointed to another file in another directory.
     for (dir, names) in [("first", "one two"), ("second", "one two three")] {
         world.write_file(format!("{dir}/real.yaml"), &registry(names));
         let link = sites.with_extension("link");
@@ -316,7 +316,7 @@ fn however_a_file_is_replaced_its_new_content_comes_into_force() {
         fs::rename(&link, &sites).unwrap();
         events.wait("healed", &format!("lerd-a-{}", names.rsplit(' ').next().unwrap()));
     }
-    // The file behind the link is replaced.
+    // The target of the link is replaced.
     world.replace("second/real.yaml", registry("one two three four").as_bytes());
     events.wait("healed", "lerd-a-four");
 
@@ -330,7 +330,7 @@ fn however_a_file_is_replaced_its_new_content_comes_into_force() {
 }
 
 #[test]
-fn a_file_that_is_written_anew_without_a_change_changes_nothing() {
+fn a_file_rewritten_without_a_change_has_no_effect() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -346,7 +346,7 @@ fn a_file_that_is_written_anew_without_a_change_changes_nothing() {
 }
 
 #[test]
-fn a_config_written_later_is_in_force_at_once_and_deleted_it_is_the_default_again() {
+fn a_new_configuration_takes_effect_and_its_deletion_restores_the_default() {
     let world = World::new();
     fs::remove_dir_all(world.home().join(".config/workerheal")).unwrap();
     world.workers(["bot"]);

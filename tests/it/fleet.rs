@@ -1,4 +1,4 @@
-//! How a fleet is watched: real daemons, a real Prometheus that scrapes them, a real Alertmanager.
+//! Monitoring of a fleet: real daemons, a real Prometheus that scrapes them, a real Alertmanager.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 const QUEUE: &str = "lerd-queue-myapp";
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/prometheus");
-/// Three programs scrape, evaluate and tell each other in turns.
-const LATER: Duration = Duration::from_secs(60);
+/// Long enough for three programs that scrape, evaluate and notify in turn.
+const ALERT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A program that ends with the test.
+/// A program that is killed at the end of the test.
 struct Program(Child);
 
 impl Program {
@@ -45,17 +45,17 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a free port")
 }
 
-/// The body of an answer, if there is one.
+/// The body of a response, if there is one.
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(LATER)).ok()?;
+    stream.set_read_timeout(Some(ALERT_TIMEOUT)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
-/// Each alert that is told now, with the unit or the instance that it is about.
+/// Each active alert, with the unit or the instance that it is about.
 fn alerts(alertmanager: SocketAddr) -> Vec<(String, String)> {
     let answer = get(alertmanager, "/api/v2/alerts?active=true").unwrap_or_default();
     let alerts: Vec<Value> = serde_json::from_str(&answer).unwrap_or_default();
@@ -67,12 +67,12 @@ fn alerts(alertmanager: SocketAddr) -> Vec<(String, String)> {
 fn wait_for(what: &str, mut check: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !check() {
-        assert!(begin.elapsed() < LATER, "waited in vain for {what}");
+        assert!(begin.elapsed() < ALERT_TIMEOUT, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// A machine whose daemon serves metrics; its worker can be broken.
+/// A machine whose daemon serves metrics, with a worker that can be broken.
 fn machine(heal: &str) -> (World, SocketAddr) {
     let (world, address) = (World::new(), free_address());
     world.config(&format!("refresh: 100ms\nheal: {{stable_after: 50ms, {heal}}}\nmetrics: {{listen: '{address}'}}\n"));
@@ -82,7 +82,7 @@ fn machine(heal: &str) -> (World, SocketAddr) {
 }
 
 #[test]
-fn every_rule_is_tested_and_the_metrics_are_as_they_should_be() {
+fn every_alert_rule_is_tested_and_the_metrics_pass_the_linter() {
     for args in [["check", "rules", "workerheal.rules.yml"], ["test", "rules", "workerheal.rules.test.yml"]] {
         let ran = Ran::of(Command::new("promtool").args(args).current_dir(RULES));
         assert_eq!(ran.status, 0, "{ran:?}");
@@ -125,7 +125,7 @@ fn alerts_fire_and_end_for_a_fleet_of_three() {
     let [(giving_up, first), (flapping, second), (gone, third)] = &fleet;
     let directory = tempfile::tempdir().expect("there is room");
     let at = |name: &str| directory.path().join(name).display().to_string();
-    // The rules as they are shipped, in a world that lives faster.
+    // The shipped rules, with shorter times.
     let rules = fs::read_to_string(Path::new(RULES).join("workerheal.rules.yml")).expect("it is there");
     let faster = rules.replace("[15m]", "[8s]").replace("for: 2m", "for: 1s");
     assert_ne!(rules, faster);
@@ -164,26 +164,26 @@ fn alerts_fire_and_end_for_a_fleet_of_three() {
         answer.contains("\"3\"")
     });
     assert_eq!(alerts(alertmanager), [], "all is well");
-    let told =
+    let reported =
         |alert: &str, machine: &SocketAddr| alerts(alertmanager).contains(&(alert.to_owned(), machine.to_string()));
 
     giving_up.write_file("broken", "");
     let mut events = giving_up.events();
     giving_up.crash(QUEUE);
     events.wait("gave-up", QUEUE);
-    wait_for("the worker that was given up to be told", || told("WorkerGivenUp", first));
+    wait_for("the worker that was given up to be reported", || reported("WorkerGivenUp", first));
 
     let mut events = flapping.events();
-    // So that the first attempt is counted from something.
-    wait_for("the flapping worker to be told", || {
+    // So that there is a sample before the first attempt.
+    wait_for("the flapping worker to be reported", || {
         flapping.crash(QUEUE);
         events.wait("healed", QUEUE);
-        told("WorkerFlapping", second)
+        reported("WorkerFlapping", second)
     });
 
     gone.stop_unit(DAEMON);
-    wait_for("the daemon that is gone to be told", || told("WorkerhealGone", third));
-    assert!(!told("WorkerGivenUp", second) && !told("WorkerhealGone", first), "each is told of its own");
+    wait_for("the daemon that is gone to be reported", || reported("WorkerhealGone", third));
+    assert!(!reported("WorkerGivenUp", second) && !reported("WorkerhealGone", first), "each is reported of its own");
 
     fs::remove_file(giving_up.home().join("broken")).expect("it is there");
     assert_eq!(giving_up.run(&["heal", "--prove", "50ms"]).status, 0);

@@ -1,4 +1,4 @@
-//! That what fails is healed: seen or unseen, once or again and again, whatever happens meanwhile.
+//! Failures are healed: signalled or not, once or repeatedly, whatever happens meanwhile.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -10,7 +10,7 @@ const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-shop";
 
 #[test]
-fn a_killed_worker_is_healed_and_each_step_is_told() {
+fn a_killed_worker_is_healed_and_each_step_is_reported() {
     let world = World::new();
     let proof = Duration::from_millis(400);
     world.config("refresh: 1h\nheal: {stable_after: 400ms}\n");
@@ -29,26 +29,26 @@ fn a_killed_worker_is_healed_and_each_step_is_told() {
         assert_eq!(entry["_SYSTEMD_USER_UNIT"], DAEMON);
         assert!(text(entry, "MESSAGE").contains(QUEUE), "{entry:#}");
     }
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 
     // Healed means proven.
     let stayed_up = written(&healed).saturating_sub(world.since_boot(QUEUE, "ActiveEnterTimestamp"));
-    assert!(stayed_up >= proof, "told healed {stayed_up:?} after it came up");
+    assert!(stayed_up >= proof, "reported as healed {stayed_up:?} after it came up");
     assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "active");
 
-    // One log has the crash and its healing.
+    // One log shows the crash and its healing.
     let log = world.journal(&["USER_UNIT=lerd-queue-myapp.service"]);
     let place = |what: &dyn Fn(&serde_json::Value) -> bool| log.iter().position(what).unwrap();
     assert!(place(&|entry| entry["UNIT_RESULT"] == "signal") < place(&|entry| entry["WORKERHEAL_PHASE"] == "healed"));
 }
 
 #[test]
-fn what_failed_while_the_daemon_was_down_is_healed_at_its_start() {
+fn failures_without_a_daemon_are_healed_when_it_starts() {
     let world = World::new();
     world.config(BY_SIGNALS);
     world.workers([QUEUE]);
     world.crash_for_good([QUEUE]);
-    // The manager starts this one again, until it has had enough.
+    // The manager restarts this one up to its start limit.
     world.write_unit(
         "lerd-vite-shop.service",
         "[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=1h\n[Service]\nRestart=always\nRestartSec=10ms\n\
@@ -66,7 +66,7 @@ fn what_failed_while_the_daemon_was_down_is_healed_at_its_start() {
         entry["WORKERHEAL_PHASE"] == "healed" && entry["WORKERHEAL_UNIT"] == QUEUE
     });
     for unit in [QUEUE, VITE] {
-        assert_eq!(world.told(unit), ["detected", "starting", "healed"]);
+        assert_eq!(world.reported(unit), ["detected", "starting", "healed"]);
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
     }
 }
@@ -85,7 +85,7 @@ fn healing_needs_no_bus() {
 }
 
 #[test]
-fn what_fails_while_the_bus_is_gone_is_healed_when_it_is_back() {
+fn failures_without_a_bus_are_healed_when_it_is_back() {
     let world = World::new();
     world.config(BY_SIGNALS);
     world.workers([QUEUE, VITE]);
@@ -93,14 +93,14 @@ fn what_fails_while_the_bus_is_gone_is_healed_when_it_is_back() {
     let mut events = world.start_daemon();
     let daemon = world.show(DAEMON, "MainPID");
 
-    // Gone for a while, and nothing can bring it back.
+    // Gone for a while, and it cannot be restarted.
     world.control(&["stop", "dbus.socket", "dbus.service"]);
     events.wait_for_log(&["healing pauses"]);
     world.crash_for_good([QUEUE]);
     world.start_unit("dbus.socket");
     events.wait("healed", QUEUE);
 
-    // Gone, and back as soon as it is requested.
+    // Gone, and back on request.
     for unit in [VITE, QUEUE] {
         world.control(&["stop", "dbus.service"]);
         world.crash(unit);
@@ -123,11 +123,11 @@ fn a_failure_whose_signal_is_lost_is_healed_within_the_refresh() {
     // One refresh, and half a second for a busy machine.
     assert!(waited < Duration::from_secs(1), "it took {waited:?}");
     events.wait("healed", QUEUE);
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
-fn without_any_signal_everything_works_but_slower() {
+fn healing_works_without_signals_but_more_slowly() {
     let world = World::new();
     world.workers([QUEUE]);
     on_the_bus(&world, r#"<deny receive_type="signal" receive_sender="org.freedesktop.systemd1"/>"#);
@@ -140,7 +140,7 @@ fn without_any_signal_everything_works_but_slower() {
 }
 
 #[test]
-fn a_worker_that_may_not_be_started_is_told_once_and_healed_when_it_may() {
+fn a_missing_permission_is_reported_once_and_the_worker_is_healed_once_granted() {
     let world = World::new();
     world.workers([QUEUE]);
     world.hide_private_socket();
@@ -152,11 +152,11 @@ fn a_worker_that_may_not_be_started_is_told_once_and_healed_when_it_may() {
     on_the_bus(&world, "");
     let healed = events.wait("healed", QUEUE);
     assert_eq!(text(&healed, "WORKERHEAL_ATTEMPT"), "1", "refusals are no attempts: {healed:#}");
-    assert_eq!(world.told(QUEUE).iter().filter(|phase| *phase == "held").count(), 1);
+    assert_eq!(world.reported(QUEUE).iter().filter(|phase| *phase == "held").count(), 1);
 }
 
-/// Puts a rule of policy into force on the session bus, in the place of the one before: so it swallows signals as an
-/// overflowing queue or a dropped subscription does, or calls.
+/// Installs a rule of policy on the session bus, in place of the previous one: it drops signals, like an overflowing
+/// queue or a dropped subscription, or calls.
 fn on_the_bus(world: &World, rule: &str) {
     world.write_file("rule.conf", &format!(r#"<busconfig><policy context="mandatory">{rule}</policy></busconfig>"#));
     let dir = "/etc/dbus-1/session.d";
@@ -168,7 +168,7 @@ fn on_the_bus(world: &World, rule: &str) {
 }
 
 #[test]
-fn what_fails_around_a_reexecution_of_the_manager_is_healed() {
+fn failures_around_a_reexecution_of_the_manager_are_healed() {
     let world = World::new();
     world.config(BY_SIGNALS);
     world.workers([QUEUE, VITE]);
@@ -185,13 +185,13 @@ fn what_fails_around_a_reexecution_of_the_manager_is_healed() {
     }
     assert_eq!(world.show(DAEMON, "NRestarts"), "0");
     for unit in [QUEUE, VITE] {
-        let told = world.told(unit);
-        assert!(told.iter().all(|phase| phase != "gave-up" && phase != "stopped"), "{unit}: {told:?}");
+        let reported = world.reported(unit);
+        assert!(reported.iter().all(|phase| phase != "gave-up" && phase != "stopped"), "{unit}: {reported:?}");
     }
 }
 
 #[test]
-fn a_storm_of_reloads_neither_hides_nor_doubles_a_failure() {
+fn repeated_reloads_neither_hide_nor_double_a_failure() {
     let world = World::new();
     let units = ["lerd-a-shop", "lerd-b-shop", "lerd-c-shop", "lerd-d-shop", "lerd-e-shop"];
     world.workers(units);
@@ -213,7 +213,7 @@ fn a_storm_of_reloads_neither_hides_nor_doubles_a_failure() {
         storm.join().unwrap();
     });
     for unit in units {
-        assert_eq!(world.told(unit), ["detected", "starting", "healed"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "starting", "healed"], "{unit}");
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
     }
     world.workers([QUEUE]);
@@ -221,7 +221,7 @@ fn a_storm_of_reloads_neither_hides_nor_doubles_a_failure() {
 }
 
 #[test]
-fn a_crash_loop_is_tried_ever_more_slowly_and_then_given_up_loudly_once() {
+fn a_crash_loop_is_retried_with_backoff_and_given_up_with_one_error() {
     let world = World::new();
     world.config(
         "refresh: 100ms\nheal: {stable_after: 300ms, give_up_after: 6, \
@@ -241,7 +241,8 @@ fn a_crash_loop_is_tried_ever_more_slowly_and_then_given_up_loudly_once() {
         let scheduled = events.wait("scheduled", QUEUE);
         assert_eq!(number(&scheduled, "WORKERHEAL_ATTEMPT"), attempt);
         let wait = number(&scheduled, "WORKERHEAL_RETRY_IN_MS");
-        // It is counted from the failure, and told once a look has shown that systemd does not restart it.
+        // The wait counts from the failure, and is reported once an inspection has shown that systemd does not restart
+        // it.
         assert!((expected / 4..=expected * 11 / 10 + 1).contains(&wait), "attempt {attempt} in {wait} ms");
         let starting = events.wait("starting", QUEUE);
         assert_eq!(number(&starting, "WORKERHEAL_ATTEMPT"), attempt);
@@ -254,18 +255,18 @@ fn a_crash_loop_is_tried_ever_more_slowly_and_then_given_up_loudly_once() {
     let gave_up = events.wait("gave-up", QUEUE);
     assert_eq!(number(&gave_up, "WORKERHEAL_ATTEMPT"), 6);
     assert!(text(&gave_up, "MESSAGE").contains("6 attempts"), "{gave_up:#}");
-    // What the daemon itself has told of the worker is not what the worker said last.
+    // Messages of the daemon about the worker are not the worker's last line.
     assert!(!text(&gave_up, "WORKERHEAL_ERROR").contains("attempt"), "{gave_up:#}");
 
-    // One loud event, and quiet from then on.
+    // One error message, and silence from then on.
     let picture = world.picture(&["lerd-queue-myapp.service"]);
     events.prove_alive_with(&world, VITE);
     assert_eq!(world.picture(&["lerd-queue-myapp.service"]), picture);
-    assert_eq!(world.told(QUEUE).last().unwrap(), "gave-up");
+    assert_eq!(world.reported(QUEUE).last().unwrap(), "gave-up");
     assert_eq!(world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=3"]).len(), 1);
 }
 
-/// A world in which the daemon has given up the only worker, for the file `broken`.
+/// A world in which the daemon has given up the only worker, because of the file `broken`.
 fn given_up() -> World {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 2, backoff: {initial: 20ms}}\n");
@@ -277,7 +278,7 @@ fn given_up() -> World {
 }
 
 #[test]
-fn a_changed_unit_file_is_worth_new_attempts_after_giving_up() {
+fn a_changed_unit_file_ends_a_give_up() {
     let world = given_up();
     let mut events = world.events();
     world.write_worker(QUEUE, "ExecStart=sleep infinity");
@@ -286,7 +287,7 @@ fn a_changed_unit_file_is_worth_new_attempts_after_giving_up() {
 }
 
 #[test]
-fn attempts_are_remembered_until_the_worker_has_proven_itself() {
+fn attempts_are_remembered_until_the_worker_is_proven() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, reset_after: 1s, backoff: {initial: 300ms, jitter: 0}}\n");
     world.workers([QUEUE]);
@@ -372,11 +373,11 @@ fn a_oneshot_that_failed_is_healed_when_it_has_done_its_work() {
     let mut events = world.start_daemon();
     events.wait("healed", QUEUE);
     assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "inactive");
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
-fn what_nobody_could_start_is_given_up_at_once() {
+fn an_unstartable_worker_is_given_up_at_once() {
     for (how, why) in [("gone", "file"), ("[Service]\nExecStart=\n", "setting")] {
         let world = World::new();
         world.workers([QUEUE, VITE]);
@@ -389,9 +390,9 @@ fn what_nobody_could_start_is_given_up_at_once() {
         let gave_up = events.wait("gave-up", QUEUE);
         assert!(text(&gave_up, "WORKERHEAL_REASON").contains(why), "{gave_up:#}");
         events.prove_alive_with(&world, VITE);
-        assert_eq!(world.told(QUEUE), ["detected", "gave-up"]);
+        assert_eq!(world.reported(QUEUE), ["detected", "gave-up"]);
 
-        // Mended, it is healed.
+        // Once corrected, it is healed.
         world.write_worker(QUEUE, "ExecStart=sleep infinity");
         world.daemon_reload();
         events.wait("healed", QUEUE);
@@ -399,7 +400,7 @@ fn what_nobody_could_start_is_given_up_at_once() {
 }
 
 #[test]
-fn a_worker_that_ends_without_error_is_not_started_again() {
+fn a_clean_exit_is_not_restarted() {
     let world = World::new();
     world.workers([VITE]);
     world.write_file("broken", "");
@@ -409,12 +410,12 @@ fn a_worker_that_ends_without_error_is_not_started_again() {
     let mut events = world.start_daemon();
     events.wait("stopped", QUEUE);
     events.prove_alive_with(&world, VITE);
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "stopped"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "stopped"]);
     let stopped = world.journal(&["WORKERHEAL_UNIT=lerd-queue-myapp", "WORKERHEAL_PHASE=stopped"]);
     assert!(!text(&stopped[0], "MESSAGE").contains("by its user"), "no person did: {:#}", stopped[0]);
 }
 
-/// A world whose daemon is told of nothing: it has its lists, five a second, and every twentieth is a complete one.
+/// A world whose daemon gets no signals: it has five lists a second, and every twentieth is complete.
 fn without_signals() -> World {
     let world = World::new();
     world.config("refresh: 200ms\nheal: {stable_after: 50ms}\n");
@@ -423,7 +424,7 @@ fn without_signals() -> World {
     world
 }
 
-/// Runs `workerheal` where that daemon is found.
+/// Runs `workerheal` with access to that daemon.
 fn ask(world: &World, args: &[&str]) -> Ran {
     Ran::of(world.command_line(args).env("XDG_RUNTIME_DIR", "/run/user/0/elsewhere"))
 }
@@ -447,7 +448,7 @@ fn a_worker_that_was_stopped_and_unloaded_unnoticed_is_known_to_be_down() {
         listed.lines().any(|line| line.starts_with("shop/vite") && line.contains(" down ")).then_some(())
     });
     assert_eq!(known(&world).len(), 2);
-    // And the other one is watched over all the same.
+    // The other one is still monitored.
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
 }
@@ -484,5 +485,5 @@ fn a_failure_that_was_cleared_and_unloaded_unnoticed_is_healed_no_longer() {
         let workers = ask(&world, &["status", "--json"]).json();
         (workers[0]["healthy"] == true && workers[0]["phase"] == "down").then_some(())
     });
-    assert!(!world.told(QUEUE).contains(&"starting".to_owned()));
+    assert!(!world.reported(QUEUE).contains(&"starting".to_owned()));
 }

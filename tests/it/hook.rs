@@ -1,4 +1,4 @@
-//! The command of `on_event`: for what it is run, what it is given, and that healing does not notice it.
+//! The command of `on_event`: its triggers and input, and that healing does not depend on it.
 
 use std::fs;
 
@@ -10,22 +10,22 @@ const BOT: &str = "bot";
 const BROKEN: &str = "lerd-broken-shop";
 
 #[test]
-fn the_command_is_given_what_was_healed_and_what_was_given_up_as_a_line_of_json_each() {
+fn the_command_gets_healed_and_given_up_events_as_json() {
     let world = World::new();
-    let told = world.path("told");
+    let reported = world.path("reported");
     world.config(&format!(
         "refresh: 100ms\nheal: {{stable_after: 50ms, give_up_after: 2, backoff: {{initial: 20ms}}}}\n\
-         also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{told}\"]\n"
+         also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{reported}\"]\n"
     ));
     world.workers([QUEUE, BOT]);
     world.write_file("broken", "");
     world.worker(BROKEN, LIVES_UNLESS_BROKEN);
     let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(&told).unwrap_or_default();
+        let text = fs::read_to_string(&reported).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
 
-    // On the way to this there are a detected, two starting, two failed and a scheduled.
+    // Before this there are one detected, two starting, two failed and one scheduled event.
     let mut events = world.start_daemon();
     events.wait("gave-up", BROKEN);
     let given_up = world.wait_until("the first line", SOON, || lines().pop());
@@ -42,7 +42,7 @@ fn the_command_is_given_what_was_healed_and_what_was_given_up_as_a_line_of_json_
     }
     assert_eq!(lines().len(), 3, "{:#?}", lines());
 
-    // Another command takes its place as soon as it is saved, and none is none.
+    // A changed command takes effect as soon as it is saved, and so does its removal.
     let elsewhere = world.path("elsewhere");
     world.config(&format!("{QUICK}also_watch: [bot.service]\non_event: [sh, -c, \"cat >>{elsewhere}\"]\n"));
     events.wait_for_log(&["new configuration"]);
@@ -53,7 +53,7 @@ fn the_command_is_given_what_was_healed_and_what_was_given_up_as_a_line_of_json_
 }
 
 #[test]
-fn a_command_that_fails_or_is_missing_is_told_once_for_each_event_and_disturbs_nothing() {
+fn a_failed_or_missing_command_is_logged_once_per_event() {
     for (command, why) in [
         ("[\"false\"]", "on_event: false for lerd-queue-myapp ended with exit status: 1"),
         ("[/nowhere/alert]", "on_event: /nowhere/alert cannot be run for lerd-queue-myapp: No such file or directory"),
@@ -72,19 +72,19 @@ fn a_command_that_fails_or_is_missing_is_told_once_for_each_event_and_disturbs_n
         }
         let warnings = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "PRIORITY=4"]);
         assert_eq!(warnings.len(), 2, "{warnings:#?}");
-        assert_eq!(world.told(QUEUE).iter().filter(|phase| *phase == "healed").count(), 2);
+        assert_eq!(world.reported(QUEUE).iter().filter(|phase| *phase == "healed").count(), 2);
     }
 }
 
 #[test]
-fn commands_that_never_end_hold_up_neither_healing_nor_the_end_of_the_daemon() {
+fn commands_that_never_end_block_neither_healing_nor_shutdown() {
     let world = World::new();
-    let (running, told) = (world.path("running"), world.path("told"));
-    // They do not read what they are given, either.
+    let (running, reported) = (world.path("running"), world.path("reported"));
+    // They do not read their input either.
     world.config(&format!("{QUICK}on_event: [sh, -c, \"echo >>{running}; exec sleep infinity\"]\n"));
     world.workers([QUEUE, "lerd-other-shop"]);
     let mut events = world.start_daemon();
-    // More than may run at once.
+    // More than the limit.
     for _ in 0..4 {
         for unit in [QUEUE, "lerd-other-shop"] {
             world.crash(unit);
@@ -98,11 +98,11 @@ fn commands_that_never_end_hold_up_neither_healing_nor_the_end_of_the_daemon() {
 
     world.stop_unit(DAEMON);
     assert_eq!(world.show(DAEMON, "Result"), "success");
-    // Nothing is left of them for the next daemon.
-    world.config(&format!("{QUICK}on_event: [sh, -c, \"cat >>{told}\"]\n"));
+    // No process is left for the next daemon.
+    world.config(&format!("{QUICK}on_event: [sh, -c, \"cat >>{reported}\"]\n"));
     let mut events = world.start_daemon();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
-    world.wait_until("its line", SOON, || fs::read_to_string(&told).ok().filter(|text| text.ends_with('\n')));
+    world.wait_until("its line", SOON, || fs::read_to_string(&reported).ok().filter(|text| text.ends_with('\n')));
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "active");
 }

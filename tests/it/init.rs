@@ -1,4 +1,4 @@
-//! From nothing to a healed worker: choosing units to watch, and installing, with and without anything to watch.
+//! From nothing to a healed worker: choosing units to watch, and installing, with and without units to watch.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -11,8 +11,8 @@ use crate::common::{DAEMON, LIVES, Ran, SOON, World};
 const CONFIG: &str = ".config/workerheal/config.yaml";
 const CELERY: &str = "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n";
 
-/// A user account as it is without Lerd and before workerheal: two Celery workers, a bot that has failed, one that
-/// was never enabled, and a job that runs once.
+/// A user account without Lerd and before workerheal: two Celery workers, a failed bot, a unit that was never enabled,
+/// and a oneshot.
 fn fresh_account() -> World {
     let world = World::new();
     for file in [".config/systemd/user/workerheal.service", CONFIG, ".local/share/lerd/sites.yaml"] {
@@ -41,7 +41,7 @@ fn config(world: &World) -> String {
 }
 
 #[test]
-fn without_lerd_units_are_chosen_installed_and_healed_and_no_file_is_edited_by_hand() {
+fn without_lerd_init_and_install_suffice_to_heal_units() {
     let world = fresh_account();
     let ran = init(&world, "2\n");
     assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
@@ -62,7 +62,7 @@ fn without_lerd_units_are_chosen_installed_and_healed_and_no_file_is_edited_by_h
     assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
     assert!(ran.out.contains("2 workers: 2 up"), "{ran:?}");
 
-    // The daemon has what is added later when `init` returns.
+    // The daemon has read the change when `init` returns.
     let ran = world.run(&["init", "--yes"]);
     assert!(ran.out.ends_with("The running daemon has taken it up; see: workerheal status\n"), "{ran:?}");
     assert!(world.run(&["status"]).out.contains("bot"));
@@ -72,7 +72,7 @@ fn without_lerd_units_are_chosen_installed_and_healed_and_no_file_is_edited_by_h
 }
 
 #[test]
-fn where_nothing_is_watched_every_command_says_what_to_do() {
+fn commands_say_what_to_do_if_nothing_is_watched() {
     let world = fresh_account();
     let ran = world.run(&["check"]);
     assert!(ran.status == 0 && ran.err.contains("choose units: workerheal init"), "{ran:?}");
@@ -85,7 +85,7 @@ fn where_nothing_is_watched_every_command_says_what_to_do() {
 }
 
 #[test]
-fn installed_without_anything_to_watch_it_says_what_to_do_and_that_works() {
+fn an_installation_without_workers_says_what_to_do() {
     let world = fresh_account();
     let ran = world.run(&["install"]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
@@ -93,7 +93,7 @@ fn installed_without_anything_to_watch_it_says_what_to_do_and_that_works() {
     for says in ["Nothing to watch yet.", "~/.config/workerheal/config.yaml", "workerheal init", "also_watch:"] {
         assert!(ran.out.contains(says), "{says}: {ran:?}");
     }
-    // What it shows can be written there as it is.
+    // The shown text can be used as it is.
     let lines: Vec<&str> = ran.out.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     let lines = lines[lines.iter().position(|line| line.starts_with("also_watch")).unwrap()..].join("\n");
     world.config(&lines.replace("my-bot", "bot"));
@@ -101,7 +101,7 @@ fn installed_without_anything_to_watch_it_says_what_to_do_and_that_works() {
 }
 
 #[test]
-fn what_is_in_the_configuration_stays_and_mistakes_change_nothing() {
+fn init_keeps_the_configuration_and_errors_change_nothing() {
     let world = fresh_account();
     let mine = "# mine\nrefresh: 5s # often\n";
     world.config(mine);
@@ -128,7 +128,7 @@ fn what_is_in_the_configuration_stays_and_mistakes_change_nothing() {
     let ran = world.run(&["init", "bot"]);
     assert_eq!((ran.status, ran.out.as_str()), (0, "~/.config/workerheal/config.yaml has all of that already.\n"));
 
-    // What is written in another way is left to its author.
+    // A list in another form is not edited.
     world.config("{refresh: 5s}\n");
     let ran = world.run(&["init", "bot"]);
     assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");

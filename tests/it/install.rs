@@ -1,4 +1,4 @@
-//! Installing, upgrading and taking away the service.
+//! Installing, upgrading and uninstalling the service.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -10,7 +10,7 @@ use crate::common::{DAEMON, QUICK, Ran, SOON, WORKERHEAL, World};
 const QUEUE: &str = "lerd-queue-myapp";
 const UNIT: &str = ".config/systemd/user/workerheal.service";
 
-/// A world in which workerheal never was installed.
+/// A world in which workerheal was never installed.
 fn bare() -> World {
     let world = World::new();
     fs::remove_file(world.home().join(UNIT)).unwrap();
@@ -23,7 +23,7 @@ fn pid(world: &World) -> String {
 }
 
 #[test]
-fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
+fn an_installed_daemon_is_enabled_up_and_heals_and_installing_again_changes_nothing() {
     let world = bare();
     world.workers([QUEUE]);
     let planned = world.run(&["install", "--dry-run"]);
@@ -48,7 +48,7 @@ fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
     let mut events = world.events();
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
-    // It counts its workers a little later than it tells of one of them.
+    // It counts its workers a little after it has reported one of them.
     let status = || world.show(DAEMON, "StatusText");
     world.wait_until("all is well", SOON, || status().ends_with("over 1 worker").then_some(()));
 
@@ -63,7 +63,7 @@ fn installed_it_is_enabled_up_and_heals_and_twice_is_once() {
 }
 
 #[test]
-fn an_older_one_is_replaced_and_what_its_user_added_stays() {
+fn an_older_installation_is_replaced_and_drop_ins_are_kept() {
     let world = World::new();
     world.write_file(".config/systemd/user/workerheal.service.d/mine.conf", "[Service]\nEnvironment=MINE=1\n");
     world.start_daemon();
@@ -94,7 +94,7 @@ fn a_program_that_was_replaced_is_restarted_whatever_its_path() {
     world.sites(&["{name: myapp}"]);
     let registry = world.home().join("sites $X.yaml");
     fs::rename(world.home().join(".local/share/lerd/sites.yaml"), &registry).unwrap();
-    // Named from where its user is.
+    // With a path relative to the user's directory.
     let script = "cd ~ && exec \"$0\" install --sites 'sites $X.yaml'";
     let install = || Ran::of(world.command("sh").args(["-c", script]).arg(&program));
     let ran = install();
@@ -117,7 +117,7 @@ fn a_program_that_was_replaced_is_restarted_whatever_its_path() {
 }
 
 #[test]
-fn taken_away_it_is_gone_and_its_files_only_if_that_is_asked() {
+fn uninstall_removes_the_service_and_its_files_only_on_request() {
     let world = bare();
     world.workers([QUEUE]);
     assert_eq!(world.run(&["install"]).status, 0);
@@ -153,7 +153,7 @@ fn taken_away_it_is_gone_and_its_files_only_if_that_is_asked() {
     assert_eq!(again.out, "workerheal is not installed.\n");
 }
 
-/// What stands in the way is said in a sentence, before anything is changed.
+/// Asserts that an obstacle is reported in a sentence before anything is changed.
 #[track_caller]
 fn refused(world: &World, arguments: &[&str], status: i32, words: &[&str]) {
     let ran = world.run(arguments);
@@ -164,7 +164,7 @@ fn refused(world: &World, arguments: &[&str], status: i32, words: &[&str]) {
 }
 
 #[test]
-fn what_stands_in_the_way_is_said_before_anything_is_changed() {
+fn obstacles_are_reported_before_anything_is_changed() {
     let world = bare();
     let unit = world.home().join(UNIT);
     world.config("helth: {}\n");
@@ -190,7 +190,7 @@ fn what_stands_in_the_way_is_said_before_anything_is_changed() {
 }
 
 #[test]
-fn one_that_does_not_come_up_is_no_success() {
+fn an_installation_that_does_not_come_up_is_an_error() {
     let world = bare();
     let refuses = "[Service]\nRestartSec=1h\nExecStart=\nExecStart=sh -c 'echo not today >&2; exit 1'\n";
     world.write_file(".config/systemd/user/workerheal.service.d/refuses.conf", refuses);

@@ -1,4 +1,4 @@
-//! Nothing is started that was stopped or paused on purpose, or that is not covered.
+//! Workers that were stopped or paused on purpose, or are not covered, are not started.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
 
 #[test]
-fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
+fn paused_ignored_and_suspended_workers_are_left_alone() {
     let world = World::new();
     world.sites(&[
         "{name: shop}",
@@ -38,7 +38,7 @@ fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&meant_to_be_down), untouched);
 
-    // The same for what fails while the daemon watches.
+    // The same for failures while the daemon runs.
     for unit in meant_to_be_down {
         world.control(&["start", unit]);
         world.crash(unit);
@@ -46,7 +46,7 @@ fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
     events.prove_alive_with(&world, OTHER);
     for unit in meant_to_be_down {
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "failed", "{unit}");
-        assert!(!world.told(unit).contains(&"starting".to_owned()), "{unit}: {:?}", world.told(unit));
+        assert!(!world.reported(unit).contains(&"starting".to_owned()), "{unit}: {:?}", world.reported(unit));
     }
     for (unit, why) in [
         ("lerd-queue-resting", "the site resting is paused"),
@@ -67,10 +67,10 @@ fn what_is_paused_ignored_or_asleep_is_never_touched_until_it_no_longer_is() {
 }
 
 #[test]
-fn what_is_no_worker_is_never_touched() {
+fn other_jobs_are_never_touched() {
     let world = World::new();
     world.workers([OTHER]);
-    // Containers, a global unit, a unit of no registered site, and an unrelated one.
+    // Containers, a global unit, a unit of an unregistered site, and an unrelated one.
     let foreign = ["lerd-fp-myapp", "lerd-custom-myapp", "lerd-cfpm-myapp", "lerd-nginx", "lerd-queue-unknown", "bot"];
     world.workers(foreign);
     world.crash_for_good(foreign);
@@ -87,7 +87,7 @@ fn what_is_no_worker_is_never_touched() {
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&all), untouched);
     for unit in foreign {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
     }
 }
 
@@ -100,17 +100,17 @@ fn under_the_stop_marker_nothing_is_healed() {
     world.write_file(MARKER, "");
     world.crash_for_good([QUEUE]);
 
-    // There at the start, and removed.
+    // Present at the start, then removed.
     let mut events = world.start_daemon();
     let held = events.wait("held", QUEUE);
     assert!(text(&held, "WORKERHEAL_REASON").contains("stop marker"), "{held:#}");
     world.crash(OTHER);
     events.wait("held", OTHER);
-    assert_eq!(world.told(QUEUE), ["held"]);
+    assert_eq!(world.reported(QUEUE), ["held"]);
     remove();
     events.wait("healed", QUEUE);
 
-    // Created while running, its directory included.
+    // Created while the daemon runs, including its directory.
     std::fs::remove_dir(world.home().join(".local/share/lerd/run")).unwrap();
     world.wait_for_journal("the other one too", SOON, |entry| {
         entry["WORKERHEAL_PHASE"] == "healed" && entry["WORKERHEAL_UNIT"] == OTHER
@@ -132,7 +132,7 @@ fn a_site_added_while_running_is_covered_within_half_a_second() {
     world.crash_for_good(late);
     let mut events = world.start_daemon();
     let mut sites = vec!["{name: myapp}".to_owned()];
-    // The best of three: a busy machine may hold up one of them.
+    // The best of three: a busy machine may delay one of them.
     let best = late.iter().map(|unit| {
         sites.push(format!("{{name: {}}}", unit.rsplit('-').next().unwrap()));
         let list: Vec<&str> = sites.iter().map(String::as_str).collect();
@@ -157,28 +157,28 @@ fn a_stop_by_its_user_is_obeyed_even_if_it_ends_in_failure() {
     let untouched = world.picture(&[QUEUE]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    assert_eq!(world.reported(QUEUE), ["stopped"]);
 
-    // A daemon that begins later remembers it, and has told it already.
+    // A daemon that starts later remembers it, and does not report it again.
     world.control(&["restart", DAEMON]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    assert_eq!(world.reported(QUEUE), ["stopped"]);
 
-    // Its user starts it again, and from then on it is watched over as before.
+    // A person starts it again, and from then on it is healed as before.
     world.control(&["start", QUEUE]);
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
 }
 
-/// Starts the daemon after `QUEUE` was stopped, and sees that it says so and touches nothing.
+/// Starts the daemon after `QUEUE` was stopped, and asserts that it reports the stop and starts nothing.
 fn a_new_daemon_obeys_the_stop(world: &World) -> Events<'_> {
     let untouched = world.picture(&[QUEUE]);
     let mut events = world.start_daemon();
     events.wait("stopped", QUEUE);
     events.prove_alive_with(world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), ["stopped"]);
+    assert_eq!(world.reported(QUEUE), ["stopped"]);
     events
 }
 
@@ -232,7 +232,7 @@ fn a_stop_during_a_start_is_obeyed() {
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE, clean]), untouched);
     for unit in [clean, QUEUE] {
-        assert_eq!(world.told(unit), ["detected", "starting", "stopped"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "starting", "stopped"], "{unit}");
     }
 }
 
@@ -252,7 +252,7 @@ fn a_stop_during_a_start_while_the_daemon_was_down_is_obeyed() {
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "failed");
     let mut events = a_new_daemon_obeys_the_stop(&world);
 
-    // One that was killed instead, in the same place, is healed.
+    // A worker that was killed at the same point is healed.
     world.stop_unit(DAEMON);
     std::fs::remove_file(&trapped).unwrap();
     start();
@@ -261,13 +261,13 @@ fn a_stop_during_a_start_while_the_daemon_was_down_is_obeyed() {
     events.wait("starting", QUEUE);
 }
 
-/// A world in which a worker waits for its second attempt, for the file `broken`.
+/// A world in which a worker waits for its second attempt, because of the file `broken`.
 fn waiting_for_an_attempt() -> World {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 1s, factor: 1, jitter: 0}}\n");
     world.workers([OTHER]);
     world.write_file("broken", "");
-    // In a place where it can be masked.
+    // In a directory where it can be masked.
     let unit =
         "[Service]\nExecStart=sh -c 'test ! -e %h/broken && exec sleep infinity'\n[Install]\nWantedBy=default.target\n";
     world.write_file(".local/share/systemd/user/lerd-queue-myapp.service", unit);
@@ -277,7 +277,7 @@ fn waiting_for_an_attempt() -> World {
 }
 
 #[test]
-fn a_site_that_is_paused_or_removed_while_an_attempt_is_waited_for_is_left_alone() {
+fn a_site_paused_or_removed_before_an_attempt_is_left_alone() {
     for (sites, phase) in
         [(&["{name: myapp, paused: true}", "{name: shop}"][..], "held"), (&["{name: shop}"], "stopped")]
     {
@@ -293,7 +293,7 @@ fn a_site_that_is_paused_or_removed_while_an_attempt_is_waited_for_is_left_alone
 }
 
 #[test]
-fn a_worker_that_is_masked_while_down_waits_until_it_no_longer_is() {
+fn a_worker_masked_while_down_waits_for_its_unmasking() {
     let world = waiting_for_an_attempt();
     let mut events = world.events();
     world.control(&["mask", QUEUE]);
@@ -308,7 +308,7 @@ fn a_worker_that_is_masked_while_down_waits_until_it_no_longer_is() {
 }
 
 #[test]
-fn a_worker_that_is_disabled_while_down_waits_until_it_no_longer_is() {
+fn a_worker_disabled_while_down_waits_until_it_is_enabled() {
     let world = waiting_for_an_attempt();
     let mut events = world.events();
     world.control(&["disable", QUEUE]);
@@ -322,7 +322,7 @@ fn a_worker_that_is_disabled_while_down_waits_until_it_no_longer_is() {
     events.wait("healed", QUEUE);
 }
 
-/// A worker that needs a container, as Lerd's do.
+/// A worker that requires a container, like Lerd's.
 fn world_with_parent(kind: &str, service: &str) -> World {
     let world = World::new();
     world.workers([OTHER, "lerd-php85-fpm"]);
@@ -350,7 +350,7 @@ fn a_worker_whose_parent_is_down_is_held_until_its_user_starts_the_parent() {
         assert!(text(&held, "WORKERHEAL_REASON").contains("needs lerd-php85-fpm.service"), "{held:#}");
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE, "lerd-php85-fpm"]), untouched, "{kind}");
-        assert_eq!(world.told(QUEUE), ["detected", "held"]);
+        assert_eq!(world.reported(QUEUE), ["detected", "held"]);
 
         world.control(&["start", "lerd-php85-fpm"]);
         events.wait("healed", QUEUE);
@@ -358,7 +358,7 @@ fn a_worker_whose_parent_is_down_is_held_until_its_user_starts_the_parent() {
 }
 
 #[test]
-fn a_parent_that_belongs_to_nobody_here_is_waited_for_too() {
+fn a_parent_that_is_no_worker_is_waited_for() {
     let world = World::new();
     world.workers([OTHER, "postgres"]);
     world.write_unit(
@@ -372,14 +372,14 @@ fn a_parent_that_belongs_to_nobody_here_is_waited_for_too() {
     events.wait("held", QUEUE);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.show("postgres.service", "ActiveState"), "inactive");
-    assert_eq!(world.told(QUEUE), ["detected", "held"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "held"]);
     world.control(&["start", "postgres"]);
     events.wait("healed", QUEUE);
 }
 
 #[test]
 fn a_worker_that_went_down_with_its_parent_comes_back_with_it() {
-    // Its user stopped the parent; the worker was taken along, and could not end without an error.
+    // A person stopped the parent; the worker was stopped with it, which ended in an error.
     let world = world_with_parent("BindsTo", FAILS_WHEN_STOPPED);
     let mut events = world.start_daemon();
     world.control(&["stop", "lerd-php85-fpm"]);
@@ -390,14 +390,14 @@ fn a_worker_that_went_down_with_its_parent_comes_back_with_it() {
     assert_eq!(world.show("lerd-queue-myapp.service", "ActiveState"), "failed");
     world.control(&["start", "lerd-php85-fpm"]);
     events.wait("healed", QUEUE);
-    assert!(world.told(QUEUE).contains(&"held".to_owned()), "{:?}", world.told(QUEUE));
+    assert!(world.reported(QUEUE).contains(&"held".to_owned()), "{:?}", world.reported(QUEUE));
 }
 
 #[test]
 fn a_worker_that_its_user_stops_right_after_its_parent_stays_down() {
     let world = world_with_parent("BindsTo", FAILS_WHEN_STOPPED);
     let mut events = world.start_daemon();
-    // As a script does it: the one that was taken along is stopped again, by its own name.
+    // As a script does it: a worker that was stopped with its parent is stopped again by name.
     world.control(&["stop", "lerd-php85-fpm"]);
     world.control(&["stop", QUEUE]);
     events.wait("stopped", QUEUE);
@@ -405,11 +405,11 @@ fn a_worker_that_its_user_stops_right_after_its_parent_stays_down() {
     world.control(&["start", "lerd-php85-fpm"]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE).last().unwrap(), "stopped");
+    assert_eq!(world.reported(QUEUE).last().unwrap(), "stopped");
 }
 
 #[test]
-fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_together() {
+fn many_workers_that_wait_for_one_parent_are_reported_together() {
     let world = World::new();
     world.workers([OTHER, "lerd-php85-fpm"]);
     let units: Vec<String> = (0..12).map(|n| format!("lerd-w{n}-myapp")).collect();
@@ -434,7 +434,7 @@ fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_t
     assert!(summary.get("WORKERHEAL_UNIT").is_none() && summary.get("USER_UNIT").is_none(), "{summary:#}");
     events.prove_alive_with(&world, OTHER);
 
-    // One warning for the first, when it was not known that there would be more, and one for all of them.
+    // One warning for the first, before it was known that there would be more, and one for all of them.
     let held = world.journal(&["SYSLOG_IDENTIFIER=workerheal", "WORKERHEAL_PHASE=held"]);
     let (warnings, others): (Vec<_>, Vec<_>) = held.iter().partition(|entry| entry["PRIORITY"] == "4");
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
@@ -448,23 +448,23 @@ fn many_workers_that_wait_for_one_parent_are_told_about_together_and_come_back_t
     let states = world.control(&[&["show", "--property=ActiveState", "--value", "--"], &all[..]].concat());
     assert!(states.lines().filter(|line| !line.is_empty()).all(|state| state == "failed"), "{states}");
     for unit in &units {
-        assert_eq!(world.told(unit), ["detected", "held"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "held"], "{unit}");
     }
 
     world.control(&["reset-failed", "lerd-php85-fpm"]);
     world.control(&["start", "lerd-php85-fpm"]);
     for unit in &units {
         world.wait_for_healed(unit);
-        assert_eq!(world.told(unit), ["detected", "held", "starting", "healed"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "held", "starting", "healed"], "{unit}");
     }
 }
 
 #[test]
-fn a_pending_job_of_somebody_else_is_not_cancelled() {
+fn a_pending_job_of_another_client_is_not_cancelled() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 300ms, jitter: 0}}\n");
     world.workers([OTHER]);
-    // Its user starts it, which takes a while: the worker is not started a second time meanwhile.
+    // A person starts it, which takes a while: meanwhile the worker is not started a second time.
     world.write_worker(
         QUEUE,
         "Type=notify\nNotifyAccess=all\nTimeoutStartSec=infinity\n\
@@ -477,7 +477,7 @@ fn a_pending_job_of_somebody_else_is_not_cancelled() {
     let untouched = world.picture(&[QUEUE]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), [""; 0]);
+    assert_eq!(world.reported(QUEUE), [""; 0]);
     world.write_file("go", "");
     world.wait_for_state("lerd-queue-myapp.service", "active", SOON);
 }
@@ -505,11 +505,11 @@ fn units_named_by_also_watch_are_covered_without_a_site() {
     world.crash("celery@one");
     events.prove_alive_with(&world, "bot");
     assert_eq!(world.show("celery@one.service", "ActiveState"), "failed");
-    assert_eq!(world.told("celery@one"), [""; 0]);
+    assert_eq!(world.reported("celery@one"), [""; 0]);
 }
 
 #[test]
-fn the_working_directory_tells_whose_worktree_a_worker_serves() {
+fn the_working_directory_determines_the_worktree() {
     let world = World::new();
     world.sites(&[
         &format!("{{name: shop, path: {}}}", world.path("shop")),
@@ -535,9 +535,9 @@ fn the_working_directory_tells_whose_worktree_a_worker_serves() {
     assert_eq!(world.show(&service_of(asleep), "ActiveState"), "failed");
 }
 
-/// A target that nothing wants is unloaded once it is stopped, and its members with it.
+/// A target that nothing wants is unloaded once it is stopped, together with its members.
 #[test]
-fn a_stop_of_a_target_is_one_of_its_members_although_all_of_them_are_unloaded() {
+fn a_stop_of_a_target_counts_for_its_unloaded_members() {
     let world = World::new();
     let states = "states: [failed, start-limit-hit, expected-but-stopped]";
     world.config(&format!("refresh: 100ms\nheal: {{stable_after: 50ms, {states}}}\n"));
@@ -550,7 +550,7 @@ fn a_stop_of_a_target_is_one_of_its_members_although_all_of_them_are_unloaded() 
     let _events = world.start_daemon();
     for _ in 0..5 {
         world.control(&["stop", "workers.target"]);
-        // Looking at it changes nothing.
+        // Inspecting it changes nothing.
         let explained = world.run(&["explain", "lerd-queue-myapp"]);
         assert_eq!(explained.status, 0, "{explained:?}");
         world.wait_until("the stop is known", SOON, || {
@@ -564,5 +564,9 @@ fn a_stop_of_a_target_is_one_of_its_members_although_all_of_them_are_unloaded() 
         world.control(&["start", "workers.target"]);
         world.wait_until("it is up", SOON, || world.run(&["status"]).out.contains("myapp/queue  up").then_some(()));
     }
-    assert!(!world.told("lerd-queue-myapp").contains(&"starting".to_owned()), "{:?}", world.told("lerd-queue-myapp"));
+    assert!(
+        !world.reported("lerd-queue-myapp").contains(&"starting".to_owned()),
+        "{:?}",
+        world.reported("lerd-queue-myapp")
+    );
 }

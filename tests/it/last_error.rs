@@ -1,6 +1,6 @@
-//! What is told as a worker's last error: what went wrong in the run that failed, read from a real journal.
+//! The last error of a worker: the cause of the failed run, read from a real journal.
 //!
-//! It is asked for inside the sandbox by this very program, as the test that is ignored otherwise.
+//! This program runs itself inside the sandbox to read it, with the test that is ignored otherwise.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -19,19 +19,20 @@ fn after_failing(service: &str) -> String {
     last_error(&world)
 }
 
-/// Starts the worker, which fails then, at once or later.
+/// Starts the worker, which then fails, at once or later.
 #[track_caller]
 fn fail(world: &World) {
     let _ = world.systemctl(&["start", QUEUE]);
     world.wait_for_state(&service_of(QUEUE), "failed", SOON);
 }
 
-/// What a caller of the library is told; nothing reads as empty.
+/// The last error that the library returns; empty if there is none.
 #[track_caller]
 fn last_error(world: &World) -> String {
     world.journal(&[]);
     let mut asks = world.command(std::env::current_exe().unwrap());
-    asks.args(["--ignored", "--exact", "last_error::asks_for_another_test", "--nocapture"]).env("UNIT", QUEUE);
+    asks.args(["--ignored", "--exact", "last_error::prints_the_last_error_for_another_test", "--nocapture"])
+        .env("UNIT", QUEUE);
     let output = asks.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let out = String::from_utf8(output.stdout).unwrap();
@@ -40,7 +41,7 @@ fn last_error(world: &World) -> String {
 
 #[tokio::test]
 #[ignore = "is what the other tests run inside their sandboxes"]
-async fn asks_for_another_test() {
+async fn prints_the_last_error_for_another_test() {
     let unit = UnitName::parse(&std::env::var("UNIT").unwrap()).unwrap();
     let (manager, _changes) = Native::connect(Scope::User, Vec::new()).await.unwrap();
     println!("ERROR {}", manager.last_error(&unit).await.unwrap_or_default());
@@ -49,7 +50,7 @@ async fn asks_for_another_test() {
 #[track_caller]
 fn assert_error(service: &str, wanted: &str) {
     let error = after_failing(service);
-    assert!(error.contains(wanted), "wanted {wanted:?}, told {error:?}, of {service:?}");
+    assert!(error.contains(wanted), "wanted {wanted:?}, reported {error:?}, of {service:?}");
 }
 
 #[test]
@@ -66,17 +67,17 @@ fn a_start_that_took_too_long_says_so() {
 }
 
 #[test]
-fn of_a_worker_that_said_nothing_the_exit_status_is_told() {
+fn a_silent_failure_shows_the_exit_status() {
     assert_error("ExecStart=sh -c 'exit 42'", "Main process exited, code=exited, status=42");
 }
 
 #[test]
-fn of_a_worker_that_said_nothing_the_signal_is_told() {
+fn a_silent_failure_shows_the_signal() {
     assert_error("ExecStart=sh -c 'kill -SEGV $$$$'", "status=11/SEGV");
 }
 
 #[test]
-fn what_runs_after_the_worker_or_stops_it_is_not_its_last_word() {
+fn output_of_stop_commands_is_not_the_last_error() {
     for post in ["echo cleaning up", "/bin/echo cleaning up; true", "logger cleaning up; true"] {
         let service = format!("ExecStart=sh -c 'sleep 0.3; echo no database >&2; exit 1'\nExecStopPost=sh -c '{post}'");
         assert_eq!(after_failing(&service), "no database", "{post}");
@@ -97,19 +98,19 @@ fn what_runs_after_the_worker_or_stops_it_is_not_its_last_word() {
 }
 
 #[test]
-fn many_lines_of_what_runs_after_the_worker_do_not_hide_its_last_word() {
+fn many_lines_of_stop_commands_do_not_hide_the_last_error() {
     let service = "ExecStart=sh -c 'echo no database; sleep 0.3; exit 1'\nExecStopPost=seq 2000";
     assert_eq!(after_failing(service), "no database");
 }
 
 #[test]
-fn a_failure_of_what_runs_after_a_clean_end_is_told_as_that() {
+fn a_failed_stop_command_after_a_clean_end_is_the_error() {
     let service = "ExecStart=sh -c 'echo all done'\nExecStopPost=sh -c 'exit 9'";
     assert_error(service, "Control process exited, code=exited, status=9");
 }
 
 #[test]
-fn a_last_line_longer_than_the_journal_prints_by_itself_is_told() {
+fn a_long_last_line_is_read_in_full() {
     let service =
         "ExecStart=sh -c 'echo the line before; head -c 5000 /dev/zero | tr \"\\\\0\" x; echo; sleep 0.1; exit 1'";
     let world = World::new();
@@ -120,7 +121,7 @@ fn a_last_line_longer_than_the_journal_prints_by_itself_is_told() {
 }
 
 #[test]
-fn what_prepares_a_start_and_fails_is_told_by_its_own_words_or_by_its_status() {
+fn a_failed_preparation_shows_its_own_line_or_its_status() {
     let says = "ExecStartPre=sh -c 'echo cannot migrate; sleep 0.1; exit 5'\nExecStart=sleep infinity";
     assert_eq!(after_failing(says), "cannot migrate");
     let silent = "ExecStartPre=sh -c 'exit 5'\nExecStart=sleep infinity";
@@ -135,21 +136,21 @@ fn a_missing_program_is_named() {
 }
 
 #[test]
-fn a_watchdog_that_ran_out_is_told() {
+fn a_watchdog_timeout_is_named() {
     let service = "Type=notify\nNotifyAccess=all\nWatchdogSec=500ms\nWatchdogSignal=KILL\n\
         ExecStart=sh -c 'systemd-notify --ready; sleep infinity'";
     assert_error(service, "Watchdog timeout");
 }
 
 #[test]
-fn a_start_refused_for_its_number_is_told_only_where_no_run_failed() {
+fn the_start_limit_is_named_only_if_no_run_failed() {
     let limited = |service: &str| {
         let world = World::new();
         let text = format!(
             "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n[Service]\n{service}\n[Install]\nWantedBy=default.target\n"
         );
         world.write_unit(&service_of(QUEUE), &text);
-        // Otherwise the manager would forget it, and how often it was started, as soon as it is down.
+        // Otherwise the manager would forget it, and its number of starts, as soon as it is down.
         world.enable(&service_of(QUEUE));
         world
     };
@@ -190,7 +191,7 @@ fn a_worker_that_is_up_or_has_ended_cleanly_has_no_error() {
 }
 
 #[test]
-fn an_earlier_run_is_not_what_went_wrong_now() {
+fn the_error_is_of_the_latest_run() {
     let world = World::new();
     world.write_worker(QUEUE, "ExecStart=sh -c 'sleep 0.1; echo no database; exit 1'");
     fail(&world);
@@ -216,7 +217,7 @@ fn an_earlier_run_is_not_what_went_wrong_now() {
 }
 
 #[test]
-fn while_the_manager_waits_to_restart_it_the_run_that_failed_counts() {
+fn the_failed_run_counts_while_a_restart_is_pending() {
     let world = World::new();
     world.write_worker(QUEUE, "Restart=always\nRestartSec=1h\nExecStart=sh -c 'sleep 0.1; echo no database; exit 1'");
     let _ = world.systemctl(&["start", QUEUE]);
@@ -227,7 +228,7 @@ fn while_the_manager_waits_to_restart_it_the_run_that_failed_counts() {
 }
 
 #[test]
-fn a_worker_that_died_before_the_journal_knew_it_is_known_by_its_process() {
+fn lines_that_the_journal_could_not_assign_are_found_by_process() {
     let world = World::new();
     world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'\nExecStopPost=sh -c 'echo cleaning up'");
     for _ in 0..3 {

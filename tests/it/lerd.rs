@@ -1,5 +1,5 @@
-//! The rows of Lerd 1.33's own tests of its worker healing, each with the value that its authors assert. Where
-//! workerheal answers otherwise on purpose, the row says what, and why.
+//! The cases of Lerd 1.33's own tests of its worker healing, each with the value that Lerd asserts. Intended
+//! differences are marked, with the reason.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -94,7 +94,7 @@ fn units_are_resolved_as_lerd_does() {
 }
 
 #[test]
-fn a_unit_is_not_claimed_by_a_site_whose_name_is_only_the_end_of_anothers() {
+fn a_site_does_not_claim_units_of_a_site_with_a_longer_name() {
     // TestUnitBelongsToLongerSite: whether the unit belongs to another site with a longer name.
     let registry = registry(&["astrolov", "admin-astrolov"]);
     for (unit, site, lerd) in [
@@ -132,7 +132,7 @@ fn a_unit_is_not_claimed_by_a_site_whose_name_is_only_the_end_of_anothers() {
 }
 
 #[test]
-fn what_lerd_has_put_to_sleep_is_asleep() {
+fn suspended_workers_match_lerds() {
     let idle = |workers: &[&str]| workers.iter().map(|it| (*it).to_owned()).collect();
     let site = Site {
         idle_suspended_workers: idle(&["queue", "horizon"]),
@@ -163,9 +163,9 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// A service manager that says what a row says.
 #[derive(Clone)]
-struct Told(Arc<BTreeMap<UnitName, (ActiveState, &'static str)>>);
+struct StubManager(Arc<BTreeMap<UnitName, (ActiveState, &'static str)>>);
 
-impl Told {
+impl StubManager {
     fn of(units: &[Row]) -> Self {
         let units = units.iter().filter(|(unit, ..)| Path::new(unit).extension().is_none_or(|kind| kind != "timer"));
         Self(Arc::new(
@@ -176,7 +176,7 @@ impl Told {
     }
 }
 
-impl ServiceManager for Told {
+impl ServiceManager for StubManager {
     async fn list(&self) -> Result<Vec<UnitStatus>, ManagerError> {
         let status = |(name, (active, more)): (&UnitName, &(ActiveState, &str))| UnitStatus {
             name: name.clone(),
@@ -234,9 +234,9 @@ impl ServiceManager for Told {
     }
 }
 
-fn detector(sites: &[&str], units: &[Row], stop_marker: bool) -> Detector<Told> {
+fn detector(sites: &[&str], units: &[Row], stop_marker: bool) -> Detector<StubManager> {
     let context = Context { registry: Arc::new(registry(sites)), stop_marker, ..Context::default() };
-    Detector { manager: Told::of(units), context }
+    Detector { manager: StubManager::of(units), context }
 }
 
 /// The name of Lerd's test, the sites, the units, and what is detected: unit and state.
@@ -350,7 +350,7 @@ const DETECTED: &[Case] = &[
 ];
 
 #[tokio::test]
-async fn unhealthy_is_what_lerd_detects() {
+async fn unhealthy_workers_match_lerds_detection() {
     for (name, sites, units, expected) in DETECTED {
         let detected = detector(sites, units, false).detect().await.unwrap();
         let mut detected: Vec<_> = detected.iter().map(|it| (it.unit.short(), it.state.as_str())).collect();
@@ -362,7 +362,7 @@ async fn unhealthy_is_what_lerd_detects() {
 }
 
 #[tokio::test]
-async fn errors_are_told_where_lerd_tells_them() {
+async fn last_errors_are_filled_in_like_lerds() {
     let worker = |unit: &str, state, last_error: &str| UnhealthyWorker {
         site: "foo".into(),
         worker: "queue".into(),

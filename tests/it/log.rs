@@ -1,6 +1,6 @@
 //! The log of a worker, read from a real journal.
 //!
-//! It is read inside the sandbox by this very program, as the test that is ignored otherwise.
+//! This program runs itself inside the sandbox to read it, with the test that is ignored otherwise.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -14,11 +14,11 @@ use workerheal::client::log::{self, LogLine};
 use workerheal::{Options, UnitName};
 
 const QUEUE: &str = "lerd-queue-myapp";
-/// Says what is in `~/say`, line by line, then waits for more.
+/// Prints the lines of `~/say`, then waits for more.
 const SAYS: &str = "ExecStart=tail -n +1 -F %h/say";
 
 #[test]
-fn lines_are_in_order_and_say_who_wrote_them() {
+fn lines_are_in_order_with_their_author() {
     let world = World::new();
     world.write_file("say", "one\n  two\n\u{1b}[31mthree\u{1b}[0m\n");
     world.worker(QUEUE, SAYS);
@@ -28,7 +28,7 @@ fn lines_are_in_order_and_say_who_wrote_them() {
     world.crash(QUEUE);
     events.wait("healed", QUEUE);
     world.stop_unit("lerd-queue-myapp.service");
-    // The last line is about that.
+    // The last line is about the end.
     events.wait("stopped", QUEUE);
 
     let lines = last(&world, QUEUE, 100);
@@ -55,13 +55,13 @@ fn lines_are_in_order_and_say_who_wrote_them() {
 }
 
 #[test]
-fn who_follows_sees_the_last_lines_and_each_new_one() {
+fn a_follower_gets_the_last_lines_and_each_new_one() {
     let world = World::new();
     world.write_file("say", "past\n");
     world.worker(QUEUE, SAYS);
     world.wait_for_journal("its output", SOON, |entry| entry["MESSAGE"] == "past");
     let mut follower = Follower::of(&world, QUEUE, 10);
-    // That it was started may be told before or after.
+    // The line about its start may come before or after.
     let mut next = || loop {
         let line = follower.next();
         if line.starts_with("Worker ") {
@@ -73,7 +73,7 @@ fn who_follows_sees_the_last_lines_and_each_new_one() {
         append(&world, &format!("{text}\n"));
         assert_eq!(next(), format!("Worker {text}"));
     }
-    // Dropped, it leaves no reader behind.
+    // Once it is dropped, no reader is left.
     let reads = || world.command("pgrep").args(["-x", "journalctl"]).output().unwrap().status.success();
     assert!(reads());
     follower.child.kill().unwrap();
@@ -82,7 +82,7 @@ fn who_follows_sees_the_last_lines_and_each_new_one() {
 
 const DIES_AT_ONCE: &str = "ExecStart=sh -c 'echo no database; exit 1'";
 
-/// Starts a worker that dies before journald has seen it, which then cannot tell whose its lines are.
+/// Starts a worker that dies before journald has seen it, so that journald cannot assign its lines.
 #[track_caller]
 fn start_unseen(world: &World) {
     let signal = |signal| {
@@ -97,7 +97,7 @@ fn start_unseen(world: &World) {
 }
 
 #[test]
-fn what_a_worker_said_that_died_at_once_is_its_own() {
+fn lines_of_a_worker_that_died_at_once_are_its_own() {
     let world = World::new();
     world.write_worker(QUEUE, DIES_AT_ONCE);
     start_unseen(&world);
@@ -108,7 +108,7 @@ fn what_a_worker_said_that_died_at_once_is_its_own() {
 }
 
 #[test]
-fn who_follows_sees_what_a_worker_said_that_died_at_once() {
+fn a_follower_gets_lines_of_a_worker_that_died_at_once() {
     let world = World::new();
     world.write_worker(QUEUE, DIES_AT_ONCE);
     start_unseen(&world);
@@ -128,7 +128,7 @@ fn who_follows_sees_what_a_worker_said_that_died_at_once() {
 }
 
 #[test]
-fn binary_and_endless_lines_are_made_fit() {
+fn binary_and_endless_lines_are_cleaned_and_cut() {
     let world = World::new();
     world.write_worker(QUEUE, SAYS);
     let long = "x".repeat(200_000);
@@ -145,7 +145,7 @@ fn binary_and_endless_lines_are_made_fit() {
 }
 
 #[test]
-fn a_name_with_a_backslash_is_taken_as_it_is() {
+fn a_name_with_a_backslash_is_matched_literally() {
     let world = World::new();
     let unit = r"lerd-a\x2db-myapp";
     world.write_file("say", "hello\n");
@@ -157,7 +157,7 @@ fn a_name_with_a_backslash_is_taken_as_it_is() {
 }
 
 #[test]
-fn there_may_be_no_line_yet() {
+fn a_log_may_be_empty() {
     let world = World::new();
     world.write_worker(QUEUE, LIVES);
     assert_eq!(last(&world, QUEUE, 50), [""; 0]);
@@ -211,21 +211,21 @@ impl Drop for Follower {
     }
 }
 
-/// What the reader says stands behind what the harness of tests says.
+/// The reader's output follows that of the test harness.
 fn said(line: &str) -> Option<String> {
     Some(line.split_once("LOG ")?.1.to_owned())
 }
 
 fn reader(world: &World, unit: &str, count: usize) -> Command {
     let mut command = world.command(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "log::reads_for_another_test", "--nocapture"]);
+    command.args(["--ignored", "--exact", "log::prints_the_log_for_another_test", "--nocapture"]);
     command.env("UNIT", unit).env("COUNT", count.to_string());
     command
 }
 
 #[tokio::test]
 #[ignore = "is what the other tests run inside their sandboxes"]
-async fn reads_for_another_test() {
+async fn prints_the_log_for_another_test() {
     let unit = UnitName::parse(&std::env::var("UNIT").unwrap()).unwrap();
     let count = std::env::var("COUNT").unwrap().parse().unwrap();
     let options = Options::default();

@@ -1,7 +1,7 @@
 //! The tests of the program: in the sandbox, in the browser, and of the repository's files.
 //!
-//! They are one program, as each would link all that the others do. A test that runs this program again names itself with
-//! its module: `log::reads_for_another_test`.
+//! They are one program, as each would link the same libraries. A test that runs this program again names itself with
+//! its module: `log::prints_the_log_for_another_test`.
 
 #[path = "../cases/mod.rs"]
 mod cases;

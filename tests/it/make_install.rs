@@ -9,7 +9,7 @@ use std::process::Command;
 #[test]
 fn the_program_its_manual_pages_and_completions_are_installed_below_the_prefix() {
     let root = tempfile::tempdir().expect("there is room");
-    // What comes after the build, which takes minutes.
+    // The steps after the build, which takes minutes.
     let made = Command::new("make")
         .args(["--no-print-directory", "install-files", "PREFIX=/usr"])
         .arg(format!("PROGRAM={}", env!("CARGO_BIN_EXE_workerheal")))

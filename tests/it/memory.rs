@@ -1,4 +1,4 @@
-//! What the daemon remembers across restarts, and the file that it remembers it in.
+//! The saved state: what the daemon remembers across restarts, and the file.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -15,12 +15,12 @@ const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
 const STATE: &str = ".local/state/workerheal/state.json";
 
-/// The file, as it is now.
+/// The current content of the file.
 fn state(world: &World) -> Option<Value> {
     serde_json::from_slice(&fs::read(world.home().join(STATE)).ok()?).ok()
 }
 
-/// A worker that cannot be healed, for the file `broken`, and another one that is well.
+/// A worker that cannot be healed because of the file `broken`, and a healthy one.
 fn world_with_broken_worker(heal: &str) -> World {
     let world = World::new();
     world.config(&format!("refresh: 100ms\nheal: {{stable_after: 50ms, {heal}}}\n"));
@@ -31,7 +31,7 @@ fn world_with_broken_worker(heal: &str) -> World {
     world
 }
 
-/// Such a world, in which the daemon has given the worker up; nothing speaks against a start any more.
+/// Such a world, in which the daemon has given up the worker; nothing else prevents a start.
 fn world_with_given_up_worker() -> World {
     let world = world_with_broken_worker("give_up_after: 6, backoff: {initial: 20ms, factor: 1}");
     world.start_daemon().wait("gave-up", QUEUE);
@@ -59,7 +59,7 @@ fn attempts_survive_a_restart_and_a_sudden_death_of_the_daemon() {
         } else {
             world.control(&["restart", DAEMON]);
         }
-        // The wait goes on, too.
+        // The wait continues, too.
         let next = events.wait_any(&["scheduled", "starting"], QUEUE);
         assert_eq!(next["WORKERHEAL_PHASE"], "scheduled", "after a {how}");
         let wait = number(&next, "WORKERHEAL_RETRY_IN_MS");
@@ -69,20 +69,20 @@ fn attempts_survive_a_restart_and_a_sudden_death_of_the_daemon() {
 }
 
 #[test]
-fn a_worker_that_was_given_up_stays_so_across_a_restart() {
+fn a_give_up_survives_a_restart() {
     let world = world_with_given_up_worker();
-    let (untouched, told) = (world.picture(&[QUEUE]), world.told(QUEUE));
+    let (untouched, reported) = (world.picture(&[QUEUE]), world.reported(QUEUE));
     let mut events = world.events();
     for _ in 0..2 {
         world.control(&["restart", DAEMON]);
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE]), untouched);
-        assert_eq!(world.told(QUEUE), told);
+        assert_eq!(world.reported(QUEUE), reported);
     }
     let explained = world.run(&["explain", QUEUE]);
     assert!(explained.out.contains("was given up: 6 attempts failed"), "{explained:?}");
 
-    // By hand it is healed, and then watched over as before.
+    // It is healed on request, and then monitored as before.
     let ran = world.run(&["heal", QUEUE, "--prove", "50ms"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert_eq!(number(&events.wait("starting", QUEUE), "WORKERHEAL_ATTEMPT"), 1);
@@ -93,7 +93,7 @@ fn a_worker_that_was_given_up_stays_so_across_a_restart() {
 }
 
 #[test]
-fn a_unit_that_was_edited_while_the_daemon_was_down_is_given_up_no_longer() {
+fn an_edit_while_the_daemon_was_down_ends_a_give_up() {
     let world = world_with_given_up_worker();
     world.stop_unit(DAEMON);
     world.write_worker(QUEUE, LIVES);
@@ -104,16 +104,16 @@ fn a_unit_that_was_edited_while_the_daemon_was_down_is_given_up_no_longer() {
 }
 
 #[test]
-fn a_stop_while_an_attempt_was_waited_for_survives_a_restart() {
+fn a_stop_before_an_attempt_survives_a_restart() {
     let world = world_with_broken_worker("backoff: {initial: 500ms, factor: 1, jitter: 0}");
     let mut events = world.start_daemon();
     events.wait("scheduled", QUEUE);
-    // systemd has nothing to do for it, and nothing of it is in the journal: only the daemon knows.
+    // systemd has nothing to do for it, and the journal has no record of it: only the daemon knows.
     world.stop_unit(&service_of(QUEUE));
     let next = events.wait_any(&["stopped", "starting"], QUEUE);
     assert_eq!(next["WORKERHEAL_PHASE"], "stopped");
     fs::remove_file(world.home().join("broken")).unwrap();
-    let (untouched, told) = (world.picture(&[QUEUE]), world.told(QUEUE));
+    let (untouched, reported) = (world.picture(&[QUEUE]), world.reported(QUEUE));
     for _ in 0..2 {
         world.control(&["restart", DAEMON]);
         // For longer than it would have waited.
@@ -122,7 +122,7 @@ fn a_stop_while_an_attempt_was_waited_for_survives_a_restart() {
             events.prove_alive_with(&world, OTHER);
         }
         assert_eq!(world.picture(&[QUEUE]), untouched);
-        assert_eq!(world.told(QUEUE), told);
+        assert_eq!(world.reported(QUEUE), reported);
     }
     world.control(&["start", QUEUE]);
     world.crash(QUEUE);
@@ -130,8 +130,8 @@ fn a_stop_while_an_attempt_was_waited_for_survives_a_restart() {
 }
 
 #[test]
-fn the_file_is_for_its_owner_only_and_written_only_when_something_has_changed() {
-    // Two workers of which there is something to remember: one given up, one that waits.
+fn the_file_is_private_and_written_only_on_changes() {
+    // Two workers with saved state: one given up, one that waits.
     let world = world_with_given_up_worker();
     let waiting = "lerd-waiting-shop";
     world.write_file("broken", "");
@@ -160,7 +160,7 @@ fn the_file_is_for_its_owner_only_and_written_only_when_something_has_changed() 
         let data = fs::metadata(&path).unwrap();
         (data.ino(), data.mtime(), data.mtime_nsec())
     };
-    // Each refresh asks the healthy one how it is. Two of them, and whatever was under way has ended.
+    // Each refresh inspects the healthy one. After two of them, anything that was under way has ended.
     listener.set_nonblocking(true).unwrap();
     let refreshes =
         |count| (0..count).for_each(|_| drop(world.wait_until("a refresh", SOON, || listener.accept().ok())));
@@ -168,7 +168,7 @@ fn the_file_is_for_its_owner_only_and_written_only_when_something_has_changed() 
     let before = seen();
     refreshes(10);
     assert_eq!(seen(), before);
-    // Something to remember.
+    // A change of the state.
     world.crash(OTHER);
     events.wait("healed", OTHER);
     world.wait_until("the file to be written", SOON, || (seen() != before).then_some(()));
@@ -176,7 +176,7 @@ fn the_file_is_for_its_owner_only_and_written_only_when_something_has_changed() 
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_set_aside_and_the_daemon_goes_on_without_it() {
+fn an_unusable_file_is_set_aside_and_the_daemon_continues() {
     let pauses = r#""pauses": [{"target": "everything"}]"#;
     for (content, why) in [
         ("{\"format\": \"workerheal-st".to_owned(), "no state of workerheal"),
@@ -193,7 +193,7 @@ fn a_file_that_cannot_be_used_is_set_aside_and_the_daemon_goes_on_without_it() {
         assert_eq!(warning["PRIORITY"], "4", "{warning:#}");
         world.wait_for_healed(QUEUE);
         assert_eq!(fs::read_to_string(format!("{path}.bad")).unwrap(), content);
-        // What it learns from now on is written down in its place.
+        // From now on, the new state is written in its place.
         world.wait_until("a new file", SOON, || (state(&world)?["workers"][QUEUE]["attempts"] == 1).then_some(()));
         assert_eq!(fs::read_to_string(format!("{path}.bad")).unwrap(), content);
     }
@@ -205,7 +205,7 @@ fn pause(world: &World, target: &str) {
 }
 
 #[test]
-fn what_is_paused_in_the_file_is_healed_neither_by_the_daemon_nor_by_hand() {
+fn a_saved_pause_holds_for_the_daemon_and_for_heals_by_hand() {
     for (target, what) in
         [(r#"{"target": {"site": "myapp"}}"#, "the site myapp"), (r#"{"target": {"unit": "lerd-queue-myapp"}}"#, "it")]
     {
@@ -227,24 +227,24 @@ fn what_is_paused_in_the_file_is_healed_neither_by_the_daemon_nor_by_hand() {
         assert!(text(&held, "WORKERHEAL_REASON").contains(&format!("you paused {what}")), "{held:#}");
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE]), untouched);
-        // It stays paused when the file has been written anew, and across a restart.
+        // It stays paused when the file has been rewritten, and across a restart.
         world.wait_until("a new file", SOON, || state(&world)?["workers"][OTHER].is_object().then_some(()));
         world.control(&["restart", DAEMON]);
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE]), untouched);
         assert_eq!(world.run(&["heal", QUEUE]).status, 1);
         assert_eq!(world.picture(&[QUEUE]), untouched);
-        assert!(!world.told(QUEUE).contains(&"starting".to_owned()), "{:?}", world.told(QUEUE));
+        assert!(!world.reported(QUEUE).contains(&"starting".to_owned()), "{:?}", world.reported(QUEUE));
     }
 }
 
 #[test]
-fn a_pause_of_everything_in_the_file_ends_when_its_time_has_come() {
+fn a_saved_pause_of_everything_ends_in_time() {
     let world = World::new();
     world.workers([QUEUE]);
     world.crash_for_good([QUEUE]);
     let soon = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() + 60_000;
-    // Whichever ends first: so much time is left by the clock on the wall, or when it was written down.
+    // It ends by the wall clock, or after the remaining time, whichever is earlier.
     pause(&world, &format!(r#"{{"target": "everything", "until": {soon}, "left": 2000}}"#));
     let mut events = world.start_daemon();
     let held = events.wait_any(&["held", "starting"], QUEUE);

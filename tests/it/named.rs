@@ -1,4 +1,4 @@
-//! Workers that a person names: not enabled, unloaded, transient, or in a crash loop.
+//! Workers that are named by a person: not enabled, unloaded, transient, or in a crash loop.
 
 use crate::common::{DAEMON, LIVES, Ran, SOON, World};
 
@@ -20,10 +20,10 @@ fn start_without_enabling(world: &World, unit: &str) {
 }
 
 #[test]
-fn a_stopped_worker_that_is_not_enabled_is_started_by_its_name() {
+fn a_stopped_worker_that_is_not_enabled_can_be_healed_by_name() {
     let world = World::new();
     start_without_enabling(&world, QUEUE);
-    // Never started: that a site is named does not mean it.
+    // It was never started, so naming its site does not include it.
     world.write_worker(VITE, LIVES);
     world.daemon_reload();
     let daemon = world.start_daemon();
@@ -31,7 +31,7 @@ fn a_stopped_worker_that_is_not_enabled_is_started_by_its_name() {
     assert_eq!(ran.out, "Stopped myapp/queue; it stays stopped until you start it: workerheal heal myapp/queue\n");
     heals(&world, "myapp/queue");
 
-    // By its site's name it is stopped too, but that would not start what never was up.
+    // Its site's name includes it in a stop; but a heal of the site would not start a worker that was never up.
     let ran = world.run(&["stop", "myapp"]);
     assert_eq!(ran.out, "Stopped myapp/queue; it stays stopped until you start it: workerheal heal myapp/queue\n");
     assert_eq!(world.run(&["heal", "myapp"]).out, "No unhealthy workers.\n");
@@ -40,7 +40,7 @@ fn a_stopped_worker_that_is_not_enabled_is_started_by_its_name() {
     heals(&world, "myapp/queue");
     assert_eq!(world.show(&format!("{VITE}.service"), "ActiveState"), "inactive");
 
-    // Nor is it forgotten with the daemon, when the manager has unloaded it.
+    // The daemon remembers it when the manager has unloaded it.
     assert_eq!(world.run(&["stop", "myapp/queue"]).status, 0);
     drop(daemon);
     world.control(&["restart", DAEMON]);
@@ -80,7 +80,7 @@ fn a_transient_worker_is_gone_once_it_is_stopped() {
 }
 
 #[test]
-fn a_worker_in_a_crash_loop_is_not_healed_by_its_name_and_that_is_said() {
+fn a_worker_in_a_crash_loop_is_refused_by_name_with_the_reason() {
     let world = World::new();
     world.write_unit(
         &format!("{QUEUE}.service"),

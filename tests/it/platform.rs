@@ -1,6 +1,6 @@
-//! That nothing outside the modules for Linux needs Linux: what a Mac would not compile fails here already.
+//! Only the modules for Linux need Linux: code that would not compile on a Mac fails here.
 //!
-//! `make lint` has the compiler say so too, where its library for macOS is installed.
+//! `make lint` also compiles it, where Rust's library for macOS is installed.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -84,8 +84,8 @@ fn modules_for_linux(path: &Path, text: &str) -> Vec<PathBuf> {
     declared.collect()
 }
 
-/// The lines, with their numbers, that are compiled elsewhere than on Linux too: no comments, and nothing that stands
-/// behind the attribute for Linux up to the end of its item, statement or field.
+/// The lines, with their numbers, that are also compiled on other systems: without comments, and without items,
+/// statements or fields that have the attribute for Linux.
 fn outside_of_linux(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut gated = false;
     let mut depth = 0i32;

@@ -1,4 +1,4 @@
-//! The README's recipes and examples of configurations are right: systemd loads each unit without complaint, and
+//! The README's recipes and example configurations are valid: systemd loads each unit without complaint, and
 //! `workerheal check` accepts each configuration without a warning.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
@@ -25,11 +25,11 @@ impl<'a> Recipe<'a> {
         Self { title, file, unit: blocks(section, "ini").next(), settings }
     }
 
-    /// The name and the text of the unit that systemd gets.
+    /// The name and the text of the unit for systemd.
     fn service(&self) -> Option<(&'a str, String)> {
         let (file, unit) = self.file.zip(self.unit)?;
         let name = file.rsplit('/').next()?;
-        // Podman makes a service of what is not systemd's.
+        // Podman generates services from other files.
         Some(match unit.split_once("[Service]\n") {
             Some((container, service)) if container.contains("[Container]") => {
                 (name.strip_suffix(".container")?, format!("[Service]\nExecStart=true\n{service}"))
@@ -39,7 +39,7 @@ impl<'a> Recipe<'a> {
     }
 }
 
-/// What stands between single backquotes on one line.
+/// Text between single backquotes on one line.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
 }

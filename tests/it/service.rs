@@ -1,4 +1,4 @@
-//! The daemon as a service: how it starts, reloads, stops and comes back.
+//! The daemon as a service: its start, reload, stop and restart.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use crate::common::{DAEMON, NEVER_GETS_READY, QUICK, SOON, WORKERHEAL, World, nu
 const QUEUE: &str = "lerd-queue-myapp";
 
 #[test]
-fn it_is_ready_when_it_knows_the_workers_and_its_status_says_so() {
+fn the_daemon_is_ready_once_it_has_listed_the_workers() {
     let world = World::new();
     world.workers([QUEUE, "lerd-vite-shop"]);
     let mut events = world.start_daemon();
-    // The status came before the readiness that ended the start, or else systemd would not have it yet.
+    // The status came before the readiness that ended the start, else systemd would not have it yet.
     assert_eq!(world.show(DAEMON, "StatusText"), "Watching over 2 workers");
     let started = events.wait_for_log(&["watches over 2 workers"]);
     assert_eq!(started["PRIORITY"], "6");
@@ -26,9 +26,9 @@ fn it_is_ready_when_it_knows_the_workers_and_its_status_says_so() {
 }
 
 #[test]
-fn nobody_is_told_that_it_is_ready_before_there_is_a_list() {
+fn readiness_is_not_reported_before_the_first_list() {
     let world = World::new();
-    // The manager is too busy to answer: it is stopped before its new client can have asked for a list.
+    // The manager is too busy to answer: it is stopped before its new client can have requested a list.
     let manager = text(&world.journal(&["MESSAGE=Queued start job for default target default.target."])[0], "_PID");
     let script = format!(
         "coproc {{ exec {WORKERHEAL} daemon --log text 2>&1; }}; kill -STOP {manager}; \
@@ -41,7 +41,7 @@ fn nobody_is_told_that_it_is_ready_before_there_is_a_list() {
 }
 
 #[test]
-fn a_hangup_makes_it_read_everything_again_and_say_so() {
+fn a_hangup_reloads_all_files_and_reports_it() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -52,7 +52,7 @@ fn a_hangup_makes_it_read_everything_again_and_say_so() {
     assert_eq!(world.show(DAEMON, "MainPID"), daemon);
     assert_eq!(world.show(DAEMON, "SubState"), "running");
 
-    // With a mistake in a file it says so, and goes on as before.
+    // An invalid file is reported, and the daemon continues with the last valid one.
     world.config("helth: {}\n");
     world.control(&["reload", DAEMON]);
     events.wait_for_log(&["helth"]);
@@ -61,7 +61,7 @@ fn a_hangup_makes_it_read_everything_again_and_say_so() {
 }
 
 #[test]
-fn it_ends_within_two_seconds_whatever_is_under_way() {
+fn the_daemon_ends_within_two_seconds_during_a_start() {
     let world = World::new();
     world.write_worker(QUEUE, NEVER_GETS_READY);
     world.control(&["enable", QUEUE]);
@@ -79,12 +79,12 @@ fn it_ends_within_two_seconds_whatever_is_under_way() {
     assert_eq!(world.show(DAEMON, "Result"), "success");
     assert_eq!(world.show(DAEMON, "ExecMainCode"), "1", "it did not end by itself"); // CLD_EXITED
     assert_eq!(world.show(DAEMON, "ExecMainStatus"), "0");
-    // What it began goes on without it.
+    // The start that it began continues without it.
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "activating");
 }
 
 #[test]
-fn it_ends_within_two_seconds_while_the_manager_does_not_answer() {
+fn the_daemon_ends_within_two_seconds_if_the_manager_hangs() {
     let world = World::new();
     world.workers([QUEUE]);
     let manager = text(&world.journal(&["MESSAGE=Queued start job for default target default.target."])[0], "_PID");

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::fs;
 
-use crate::cases::{Kind, LISTENS, Stage, Told};
+use crate::cases::{Kind, LISTENS, Reported, Stage};
 use crate::common::{DAEMON, SOON, World, service_of, text};
 
 struct OnSystemd {
@@ -70,7 +70,7 @@ impl Stage for OnSystemd {
     }
 
     fn start(&self, unit: &str) {
-        // Of what dies at once systemd says so.
+        // systemd reports an error for a process that dies at once.
         let _ = self.world.systemctl(&["enable", "--now", unit]);
     }
 
@@ -84,7 +84,7 @@ impl Stage for OnSystemd {
     }
 
     fn crash(&self, unit: &str) {
-        // What is down already cannot be killed.
+        // A worker that is down cannot be killed.
         let _ = self.world.systemctl(&["kill", "--signal=KILL", unit]);
     }
 
@@ -109,18 +109,19 @@ impl Stage for OnSystemd {
         self.world.wait_for_state(DAEMON, "failed", SOON);
     }
 
-    fn events(&self) -> Vec<Told> {
-        let told = self.world.journal(&["SYSLOG_IDENTIFIER=workerheal"]);
-        let told = told.iter().filter(|entry| entry["WORKERHEAL_PHASE"].is_string());
-        told.map(|entry| Told {
-            phase: text(entry, "WORKERHEAL_PHASE"),
-            unit: text(entry, "WORKERHEAL_UNIT"),
-            site: text(entry, "WORKERHEAL_SITE"),
-            attempt: text(entry, "WORKERHEAL_ATTEMPT").parse().ok(),
-            reason: text(entry, "WORKERHEAL_REASON"),
-            error: text(entry, "WORKERHEAL_ERROR"),
-        })
-        .collect()
+    fn events(&self) -> Vec<Reported> {
+        let reported = self.world.journal(&["SYSLOG_IDENTIFIER=workerheal"]);
+        let reported = reported.iter().filter(|entry| entry["WORKERHEAL_PHASE"].is_string());
+        reported
+            .map(|entry| Reported {
+                phase: text(entry, "WORKERHEAL_PHASE"),
+                unit: text(entry, "WORKERHEAL_UNIT"),
+                site: text(entry, "WORKERHEAL_SITE"),
+                attempt: text(entry, "WORKERHEAL_ATTEMPT").parse().ok(),
+                reason: text(entry, "WORKERHEAL_REASON"),
+                error: text(entry, "WORKERHEAL_ERROR"),
+            })
+            .collect()
     }
 
     fn detect(&self) -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! The states that a worker can be ill with: how each is told, what is done about it, and what only looks like it.
+//! The unhealthy states: how each is reported and handled, and similar states that are healthy.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -12,16 +12,16 @@ use crate::common::{
 
 const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-other-shop";
-/// Ends without error now and then, to prove that what has ended is started again.
+/// Ends without error from time to time, to show that clean exits are healed.
 const PROOF: &str = "lerd-proof-shop";
 const PARENT: &str = "lerd-php85-fpm";
 const WEB: &str = "lerd-web-myapp";
 
-/// As [`QUICK`], and what has ended by itself is started again.
+/// [`QUICK`], with clean exits healed.
 const HEALS_WHAT_ENDED: &str = "refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms, factor: 1}, \
     states: [failed, start-limit-hit, expected-but-stopped]}\n";
 
-/// A server that makes known where it can be reached, and no longer listens once there is a file called `deaf`.
+/// A server that publishes its address, and stops listening once there is a file called `deaf`.
 const SERVER: &str = r#"
 use IO::Select;
 use IO::Socket::INET;
@@ -35,8 +35,8 @@ close $server;
 sleep;
 "#;
 
-/// Lets a worker end by itself and be started again, twice: whatever else the daemon was going to do about what went
-/// down before, it has had its chance, and it heals what has ended.
+/// Lets a worker end by itself and be healed, twice: by then the daemon has done whatever it was going to do about
+/// earlier ends, and it heals clean exits.
 #[track_caller]
 fn prove_that_it_starts_what_ended(world: &World, events: &mut Events<'_>, unit: &str) {
     for _ in 0..2 {
@@ -46,7 +46,7 @@ fn prove_that_it_starts_what_ended(world: &World, events: &mut Events<'_>, unit:
 }
 
 #[test]
-fn a_worker_that_ended_by_itself_is_shown_but_left_alone_unless_the_configuration_says_otherwise() {
+fn a_clean_exit_is_shown_and_healed_only_if_configured() {
     let world = World::new();
     world.workers([OTHER]);
     world.worker(QUEUE, ENDS);
@@ -56,7 +56,7 @@ fn a_worker_that_ended_by_itself_is_shown_but_left_alone_unless_the_configuratio
     let untouched = world.picture(&[QUEUE]);
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[QUEUE]), untouched);
-    assert_eq!(world.told(QUEUE), [""; 0]);
+    assert_eq!(world.reported(QUEUE), [""; 0]);
     assert_eq!(world.diagnosis(QUEUE).as_deref(), Some("expected-but-stopped"));
     let ran = world.run(&["heal"]);
     assert_eq!((ran.status, ran.out.lines().last()), (0, Some("Healed 0 worker(s).")), "{ran:?}");
@@ -67,7 +67,7 @@ fn a_worker_that_ended_by_itself_is_shown_but_left_alone_unless_the_configuratio
     assert_eq!(events.wait("detected", QUEUE)["WORKERHEAL_REASON"], "expected-but-stopped");
     events.wait("healed", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
-    // Once more while the daemon watches, and while it does not.
+    // Again while the daemon runs, and while it does not.
     world.end(QUEUE);
     events.wait("healed", QUEUE);
     world.stop_unit(DAEMON);
@@ -78,7 +78,7 @@ fn a_worker_that_ended_by_itself_is_shown_but_left_alone_unless_the_configuratio
 }
 
 #[test]
-fn by_name_a_worker_that_ended_by_itself_is_healed_whatever_the_configuration_says() {
+fn a_clean_exit_is_healed_by_name_whatever_the_configuration() {
     let world = World::new();
     world.worker(QUEUE, ENDS);
     world.end(QUEUE);
@@ -89,7 +89,7 @@ fn by_name_a_worker_that_ended_by_itself_is_healed_whatever_the_configuration_sa
 }
 
 #[test]
-fn a_clean_stop_by_its_user_is_obeyed_where_what_ended_by_itself_is_started_again() {
+fn a_clean_stop_is_obeyed_where_clean_exits_are_healed() {
     let world = World::new();
     world.config(HEALS_WHAT_ENDED);
     let (live, later) = ("lerd-live-myapp", "lerd-later-myapp");
@@ -101,9 +101,9 @@ fn a_clean_stop_by_its_user_is_obeyed_where_what_ended_by_itself_is_started_agai
     let untouched = world.picture(&[live]);
     prove_that_it_starts_what_ended(&world, &mut events, PROOF);
     assert_eq!(world.picture(&[live]), untouched);
-    assert_eq!(world.told(live), ["stopped"]);
+    assert_eq!(world.reported(live), ["stopped"]);
 
-    // One that was stopped while the daemon was down, and the same for one that remembers nothing.
+    // A worker that was stopped while the daemon was down, with and without saved state.
     world.stop_unit(DAEMON);
     world.stop_unit(&service_of(later));
     let untouched = world.picture(&[live, later]);
@@ -119,7 +119,7 @@ fn a_clean_stop_by_its_user_is_obeyed_where_what_ended_by_itself_is_started_agai
         assert_eq!(world.diagnosis(unit), None);
     }
 
-    // Its user starts it again, and from then on it is watched over as before.
+    // A person starts it again, and from then on it is healed as before.
     world.write_file(
         format!(".config/systemd/user/{live}.service.d/ends.conf"),
         &format!("[Service]\nExecStart=\n{ENDS}\n"),
@@ -138,7 +138,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
         ("lerd-disabled-myapp", "lerd-timed-myapp", "lerd-once-myapp", "lerd-unwanted-myapp", "lerd-never-myapp");
     world.write_worker(disabled, ENDS);
     world.write_worker(never, LIVES);
-    // Enabled, so that it is the timer, the type or the condition that speaks against it.
+    // Enabled, so that only the timer, the type or the condition decides.
     world.write_worker(timed, ENDS);
     world.write_unit(&format!("{timed}.timer"), "[Timer]\nOnActiveSec=1h\n[Install]\nWantedBy=default.target\n");
     world.write_worker(once, "Type=oneshot\nExecStart=true");
@@ -146,7 +146,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
         &service_of(unwanted),
         "[Unit]\nConditionPathExists=/nowhere\n[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=default.target\n",
     );
-    // Named by a unit that is up, the disabled ones stay loaded, so that the daemon sees them.
+    // Referenced by a unit that is up, the disabled ones stay loaded, so that the daemon sees them.
     world.write_worker(PROOF, ENDS);
     world.write_file(
         format!(".config/systemd/user/{PROOF}.service.d/names.conf"),
@@ -168,7 +168,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
     prove_that_it_starts_what_ended(&world, &mut events, PROOF);
     assert_eq!(world.picture(&all), untouched);
 
-    // The same while the daemon watches.
+    // The same while the daemon runs.
     world.control(&["start", disabled, timed, once]);
     for unit in [disabled, timed] {
         world.end(unit);
@@ -178,7 +178,7 @@ fn a_worker_that_need_not_be_up_is_not_expected() {
     prove_that_it_starts_what_ended(&world, &mut events, PROOF);
     assert_eq!(world.picture(&all), untouched);
     for unit in all {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
         assert_eq!(world.diagnosis(unit), None, "{unit}");
     }
 }
@@ -212,12 +212,12 @@ fn a_worker_that_went_down_cleanly_with_its_parent_comes_back_with_it() {
         assert_eq!(world.picture(&[QUEUE, PARENT]), untouched, "after a {how}");
         world.control(&["start", PARENT]);
         events.wait("healed", QUEUE);
-        assert_eq!(world.told(QUEUE), ["detected", "held", "starting", "healed"], "after a {how}");
+        assert_eq!(world.reported(QUEUE), ["detected", "held", "starting", "healed"], "after a {how}");
     }
 }
 
 #[test]
-fn a_worker_that_systemd_will_not_restart_again_is_told_as_that_and_healed() {
+fn a_start_limit_is_reported_as_such_and_healed() {
     let world = World::new();
     world.write_file("broken", "");
     world.write_unit(
@@ -236,18 +236,18 @@ fn a_worker_that_systemd_will_not_restart_again_is_told_as_that_and_healed() {
     events.wait("healed", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
 
-    // Once more while the daemon watches: systemd restarts it as often as its limit allows, and nothing else does.
+    // Again while the daemon runs: systemd restarts it up to its limit, and nothing else does.
     world.write_file("broken", "");
     world.crash(QUEUE);
     assert_eq!(events.wait("detected", QUEUE)["WORKERHEAL_REASON"], "start-limit-hit");
     events.wait("failed", QUEUE);
     fs::remove_file(world.home().join("broken")).unwrap();
-    // By whichever start comes next: ours, or one of systemd's own after our attempt.
+    // By whichever start comes next: ours, or systemd's own after our attempt.
     events.wait_any(&["healed", "recovered"], QUEUE);
 }
 
 #[test]
-fn a_crash_loop_of_systemds_own_is_told_once_and_left_to_systemd() {
+fn a_crash_loop_of_systemd_is_reported_once_and_left_to_it() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, reset_after: 1s, backoff: {initial: 50ms}}\n");
     world.workers([OTHER]);
@@ -267,12 +267,12 @@ fn a_crash_loop_of_systemds_own_is_told_once_and_left_to_systemd() {
     let count = reason.split_whitespace().find_map(|word| word.parse::<u32>().ok());
     assert!(count.is_some_and(|count| count >= 5), "{held:#}");
 
-    // It continues to count: nothing clears its failures, or starts it.
+    // It continues to count: nothing clears its failures or starts it.
     let restarts = || world.show(&service_of(QUEUE), "NRestarts").parse::<u32>().unwrap();
     let (before, mut last) = (restarts(), 0);
     assert!(before >= count.unwrap());
     for (command, status) in [(&["heal"][..], 0), (&["heal", QUEUE], 1)] {
-        // For an instant of each turn it is up, and there is nothing to be seen.
+        // In each iteration it is up for an instant, and there is nothing to report.
         world.wait_until("its diagnosis", SOON, || {
             let diagnosis = world.diagnosis(QUEUE)?;
             assert_eq!(diagnosis, "crash-looping");
@@ -293,13 +293,13 @@ fn a_crash_loop_of_systemds_own_is_told_once_and_left_to_systemd() {
     });
     events.prove_alive_with(&world, OTHER);
     assert!(restarts() > last);
-    assert_eq!(world.told(QUEUE), ["detected", "held"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "held"]);
 
-    // Mended, it is well once it has been up for long.
+    // Once fixed, it is healthy after a long uptime.
     fs::remove_file(world.home().join("broken")).unwrap();
     events.wait("recovered", QUEUE);
     assert_eq!(world.diagnosis(QUEUE), None);
-    assert_eq!(world.told(QUEUE), ["detected", "held", "recovered"]);
+    assert_eq!(world.reported(QUEUE), ["detected", "held", "recovered"]);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_worker_whose_directory_is_gone_is_held_until_it_is_back() {
     assert!(ran.status == 1 && ran.out.contains(&directory.display().to_string()), "{ran:?}");
     assert_eq!(world.picture(&[before, live]), untouched);
     for unit in [before, live] {
-        assert_eq!(world.told(unit), ["detected", "held"], "{unit}");
+        assert_eq!(world.reported(unit), ["detected", "held"], "{unit}");
         let held = world.journal(&[&format!("WORKERHEAL_UNIT={unit}"), "WORKERHEAL_PHASE=held"]);
         assert!(text(&held[0], "WORKERHEAL_REASON").contains(&directory.display().to_string()), "{held:#?}");
     }
@@ -344,7 +344,7 @@ fn a_worker_whose_directory_is_gone_is_held_until_it_is_back() {
 }
 
 #[test]
-fn only_a_directory_that_is_needed_makes_an_orphan_and_a_file_in_its_place_is_none() {
+fn only_a_missing_required_directory_makes_an_orphan() {
     let world = World::new();
     let (below_a_file, not_needed) = ("lerd-below-myapp", "lerd-optional-myapp");
     world.write_file("place/below/README", "");
@@ -357,9 +357,9 @@ fn only_a_directory_that_is_needed_makes_an_orphan_and_a_file_in_its_place_is_no
     assert_eq!(world.diagnosis(not_needed).as_deref(), Some("failed"));
     let mut events = world.start_daemon();
     events.wait("held", below_a_file);
-    assert_eq!(world.told(below_a_file)[..2], ["detected", "held"]);
+    assert_eq!(world.reported(below_a_file)[..2], ["detected", "held"]);
     world.wait_for_healed(not_needed);
-    assert_eq!(world.told(not_needed), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(not_needed), ["detected", "starting", "healed"]);
     assert_eq!(world.diagnosis(below_a_file).as_deref(), Some("orphaned"));
 }
 
@@ -368,7 +368,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A world with a worker that listens at a port (0 is any), until it becomes deaf; a restart cures it.
+/// A world with a worker that listens at a port (0 is any) until it becomes deaf; a restart fixes that.
 fn world_with_server(port: u16) -> World {
     let world = World::new();
     world.sites(&[&format!("{{name: myapp, path: {}}}", world.path("myapp")), "{name: shop}"]);
@@ -380,7 +380,7 @@ fn world_with_server(port: u16) -> World {
     world
 }
 
-/// Waits until the server has written where it listens.
+/// Waits until the server has written its address.
 #[track_caller]
 fn wait_for_its_address(world: &World) -> String {
     world.wait_until("the server to listen", SOON, || {
@@ -406,14 +406,14 @@ fn a_worker_that_is_up_but_refuses_connections_is_restarted() {
     assert_eq!(detected["WORKERHEAL_REASON"], "unreachable");
     assert!(text(&detected, "WORKERHEAL_ERROR").contains(&format!("127.0.0.1:{port}")), "{detected:#}");
     events.wait("healed", WEB);
-    assert_eq!(world.told(WEB), ["detected", "starting", "healed"]);
+    assert_eq!(world.reported(WEB), ["detected", "starting", "healed"]);
     assert_eq!(world.show(&service_of(WEB), "ActiveState"), "active");
     assert_ne!(world.show(&service_of(WEB), "InvocationID"), run);
     TcpStream::connect(("127.0.0.1", port)).unwrap();
 }
 
 #[test]
-fn a_worker_that_is_up_but_refuses_connections_is_found_and_healed_by_hand() {
+fn a_worker_that_refuses_connections_is_found_and_healed_by_hand() {
     let port = free_port();
     let world = world_with_server(port);
     world.config(&format!("{QUICK}probes: {{web: {{tcp: \"127.0.0.1:{port}\"}}}}\n"));
@@ -429,7 +429,7 @@ fn a_worker_that_is_up_but_refuses_connections_is_found_and_healed_by_hand() {
 }
 
 #[test]
-fn the_address_in_a_file_counts_if_the_worker_has_written_it_since_its_start() {
+fn an_address_file_is_used_only_if_written_since_the_start() {
     let world = world_with_server(0);
     let address = wait_for_its_address(&world);
     world.config(&format!("{QUICK}probes: {{web: {{url_file: public/hot}}}}\n"));
@@ -439,7 +439,7 @@ fn the_address_in_a_file_counts_if_the_worker_has_written_it_since_its_start() {
         &format!("{{name: silent, path: {}}}", world.path("silent")),
         "{name: shop}",
     ]);
-    // The addresses of these two are unused; one is of an earlier start, the other is missing.
+    // The addresses of these two are unused: one is from an earlier start, the other is missing.
     let (stale, silent) = ("lerd-web-stale", "lerd-web-silent");
     world.write_file("stale/public/hot", &format!("http://127.0.0.1:{}", free_port()));
     let hot = File::options().append(true).open(world.home().join("stale/public/hot")).unwrap();
@@ -458,11 +458,11 @@ fn the_address_in_a_file_counts_if_the_worker_has_written_it_since_its_start() {
     events.prove_alive_with(&world, OTHER);
     assert_eq!(world.picture(&[stale, silent]), untouched);
     for unit in [stale, silent] {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
         assert_eq!(world.diagnosis(unit), None, "{unit}");
     }
 
-    // It was the age of the file that spoke for it.
+    // The age of the file was the reason to ignore it.
     hot.set_modified(SystemTime::now()).unwrap();
     assert_eq!(events.wait("detected", stale)["WORKERHEAL_REASON"], "unreachable");
 }
@@ -482,16 +482,16 @@ fn a_start_that_times_out_is_a_failed_attempt_and_no_stop() {
     }
     world.start_daemon();
     for unit in [clean, stubborn] {
-        // What follows the second start follows every further one.
+        // After the second start, everything repeats.
         world.wait_until("the second attempt to have failed", SOON, || {
-            let told = world.told(unit);
-            assert!(!told.contains(&"stopped".to_owned()), "{unit}: {told:?}");
-            (told.len() >= 7).then_some(())
+            let reported = world.reported(unit);
+            assert!(!reported.contains(&"stopped".to_owned()), "{unit}: {reported:?}");
+            (reported.len() >= 7).then_some(())
         });
-        // A wait that is over by the time that its start is seen to have failed for good is not told.
-        let mut told = world.told(unit);
-        told.retain(|phase| phase != "scheduled");
-        assert_eq!(told[..5], ["detected", "starting", "failed", "starting", "failed"]);
+        // A wait that is over before its start is known to have failed is not reported.
+        let mut reported = world.reported(unit);
+        reported.retain(|phase| phase != "scheduled");
+        assert_eq!(reported[..5], ["detected", "starting", "failed", "starting", "failed"]);
         let starting = world.journal(&[&format!("WORKERHEAL_UNIT={unit}"), "WORKERHEAL_PHASE=starting"]);
         assert_eq!([0, 1].map(|at| number(&starting[at], "WORKERHEAL_ATTEMPT")), [1, 2]);
     }

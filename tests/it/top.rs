@@ -1,4 +1,4 @@
-//! `workerheal top` as its user meets it: on a real terminal (tmux), with the real daemon.
+//! `workerheal top` on a real terminal (tmux), with the real daemon.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 
@@ -48,13 +48,13 @@ impl<'a> Terminal<'a> {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
-    /// What is on it.
+    /// The content of the screen.
     #[track_caller]
     fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    /// Waits until what is on it is so.
+    /// Waits until the content of the screen satisfies this.
     #[track_caller]
     fn wait_for(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut screen = String::new();
@@ -74,7 +74,7 @@ impl<'a> Terminal<'a> {
         self.wait_for(&format!("line with {texts:?}"), |screen| has_line(screen, texts))
     }
 
-    /// Waits until the shell has it back: as it was, with what was on it before.
+    /// Waits until the shell has the terminal back, with its earlier content.
     #[track_caller]
     fn wait_until_it_is_given_back(&self) {
         self.wait_for("prompt below the command", |screen| {
@@ -89,7 +89,7 @@ impl<'a> Terminal<'a> {
 
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
-        // It ends with the sandbox otherwise.
+        // Otherwise it ends with the sandbox.
         let socket = self.0.path("tmux");
         let _ = self.0.command("tmux").args(["-S", &socket, "kill-server"]).output();
     }
@@ -104,15 +104,15 @@ fn mend(world: &World) {
 }
 
 #[test]
-fn a_worker_is_seen_explained_and_healed() {
+fn a_worker_is_listed_explained_and_healed() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
-    // A busy machine does not tell an uptime at the first look.
+    // On a busy machine, the first list may not have an uptime.
     terminal.wait_for_line(&["queue", "waiting", "1", "in 4m "]);
     terminal.wait_for_line(&["2 workers: 1 waiting, 1 up"]);
     terminal.wait_for_line(&["vite", "up", "<1m"]);
     terminal.wait_for_line(&["scheduled", "myapp/queue will be started again in 5m"]);
-    // It is the first, and so it is selected.
+    // It is the first, and therefore selected.
     terminal.wait_for_line(&["── myapp/queue (lerd-queue-myapp)"]);
     terminal.wait_for_line(&["waiting (failed), tried once, again in 4m "]);
 
@@ -133,7 +133,7 @@ fn a_worker_is_seen_explained_and_healed() {
 }
 
 #[test]
-fn all_that_is_unhealthy_is_healed_with_one_key() {
+fn one_key_heals_all_unhealthy_workers() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 100, 30);
     terminal.wait_for_line(&["queue", "waiting"]);
@@ -146,7 +146,7 @@ fn all_that_is_unhealthy_is_healed_with_one_key() {
 }
 
 #[test]
-fn a_worker_is_stopped_after_a_question_and_stays_so() {
+fn a_worker_is_stopped_after_confirmation_and_stays_stopped() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     terminal.wait_for_line(&["▸ myapp/queue", "◐ waiting"]);
@@ -164,10 +164,10 @@ fn a_worker_is_stopped_after_a_question_and_stays_so() {
 }
 
 #[test]
-fn trouble_is_first_and_says_why_and_what_is_meant_is_calm() {
+fn trouble_is_listed_first_and_intended_states_are_not_highlighted() {
     let world = World::with_a_waiting_worker(VITE, QUEUE);
     let terminal = Terminal::with_top(&world, 160, 50);
-    // It is of the second site.
+    // It belongs to the second site.
     let screen = terminal.wait_for_line(&["▸ shop/vite", "◐ waiting", "again in 4m "]);
     let at = |name: &str| screen.lines().position(|line| line.contains(name)).expect("it is there");
     assert!(at("shop/vite") < at("myapp/queue"), "{screen}");
@@ -201,18 +201,18 @@ fn a_worker_and_a_site_are_paused_and_resumed() {
     terminal.keys(&["r"]);
     terminal.wait_for_line(&["✗ shop/vite is not paused."]);
 
-    // What others do is seen too.
+    // Changes by other clients are visible too.
     assert_eq!(world.run(&["pause"]).status, 0);
     terminal.wait_for_line(&["You paused everything: nothing is healed until you resume it."]);
 }
 
 #[test]
-fn a_worker_is_selected_with_the_mouse_and_what_it_takes_is_seen() {
+fn a_click_selects_a_worker_and_shows_its_usage() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 80, 24);
     let screen = terminal.wait_for_line(&["▸ myapp/queue"]);
     let row = screen.lines().position(|line| line.contains("shop/vite")).expect("it is there") + 1;
-    // As a terminal tells of a click: the button, the column and the row, from 1.
+    // A click as a terminal reports it: the button, the column and the row, from 1.
     terminal.tmux(&["send-keys", "-l", &format!("\x1b[<0;5;{row}M")]);
     terminal.wait_for_line(&["▸ shop/vite"]);
     terminal.wait_for_line(&[&format!("PID {}", world.show("lerd-vite-shop.service", "MainPID"))]);
@@ -225,7 +225,7 @@ fn a_worker_is_selected_with_the_mouse_and_what_it_takes_is_seen() {
 }
 
 #[test]
-fn a_wide_list_tells_what_each_worker_that_is_up_takes() {
+fn a_wide_list_shows_the_usage_of_each_worker() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let terminal = Terminal::with_top(&world, 170, 40);
     terminal.wait_for_line(&["TRIES", "PID", "MEM", "CPU", "UP FOR, OR WHY"]);
@@ -253,7 +253,7 @@ fn workers_are_filtered_and_sorted_and_the_screen_can_be_resized() {
     terminal.wait_for_line(&["queue", "waiting"]);
     terminal.keys(&["o"]);
     terminal.wait_for_line(&["by site"]);
-    // What is selected stays so.
+    // The selection does not change.
     terminal.wait_for_line(&["▸   vite", "up"]);
 
     terminal.tmux(&["resize-window", "-x", "200", "-y", "60"]);
@@ -290,7 +290,7 @@ fn the_log_of_a_worker_is_followed() {
 }
 
 #[test]
-fn a_daemon_that_is_gone_is_told_and_found_again() {
+fn a_lost_daemon_is_shown_and_reconnected_to() {
     let world = World::new();
     world.workers([QUEUE]);
     let terminal = Terminal::with_top(&world, 80, 24);
@@ -312,7 +312,7 @@ fn a_daemon_that_is_gone_is_told_and_found_again() {
 }
 
 #[test]
-fn a_rejected_configuration_is_told_until_it_is_good_again() {
+fn a_rejected_configuration_is_shown_until_it_is_valid_again() {
     let world = World::new();
     world.config("refresh: 100ms\n");
     world.workers([QUEUE]);
@@ -329,7 +329,7 @@ fn a_rejected_configuration_is_told_until_it_is_good_again() {
 }
 
 #[test]
-fn the_terminal_is_given_back_however_it_ends() {
+fn the_terminal_is_restored_however_top_ends() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();
@@ -356,11 +356,11 @@ fn the_terminal_is_given_back_however_it_ends() {
     terminal.wait_until_it_is_given_back();
 }
 
-/// Set for this program when it is run again, on a terminal.
+/// Set for this program when it runs again on a terminal.
 const PANIC: &str = "PANIC_ON_THE_SCREEN";
 
 #[test]
-fn a_panic_gives_the_terminal_back_and_is_seen() {
+fn a_panic_restores_the_terminal_and_is_shown() {
     if std::env::var_os(PANIC).is_some() {
         let _screen = workerheal::top::Screen::take().expect("it is on a terminal");
         std::thread::spawn(|| panic!("something is broken")).join().expect_err("it has panicked");
@@ -369,7 +369,7 @@ fn a_panic_gives_the_terminal_back_and_is_seen() {
     let world = World::new();
     let terminal = Terminal::with_shell(&world, 100, 30);
     let this = std::env::current_exe().expect("it has a path");
-    let name = "top::a_panic_gives_the_terminal_back_and_is_seen";
+    let name = "top::a_panic_restores_the_terminal_and_is_shown";
     terminal.run(&format!("{PANIC}=1 RUST_BACKTRACE=0 {} --exact {name} --nocapture # top", this.display()));
     terminal.wait_for_line(&["something is broken"]);
     terminal.wait_for_line(&["all is lost"]);
@@ -377,7 +377,7 @@ fn a_panic_gives_the_terminal_back_and_is_seen() {
 }
 
 #[test]
-fn it_needs_a_terminal() {
+fn top_requires_a_terminal() {
     let world = World::new();
     let ran = world.run(&["top"]);
     assert_eq!(ran.status, 2, "{ran:?}");
@@ -389,7 +389,7 @@ fn it_needs_a_terminal() {
 }
 
 #[test]
-fn colours_are_only_used_where_they_are_wanted() {
+fn colours_are_used_only_where_wanted() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();

@@ -1,4 +1,4 @@
-//! Around an upgrade: what another version has saved and configured, and what the scripts of packages do.
+//! Upgrades: the saved state and the configuration of another version, and the scripts of packages.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 
 const STATE: &str = ".local/state/workerheal/state.json";
 
-/// What a daemon of version 0.1.0 left behind: see [`as_if_just_written`] for what is not as recorded.
+/// The state that a daemon of version 0.1.0 left: see [`as_if_just_written`] for what differs from the recording.
 const STATE_OF_0_1: &str = include_str!("upgrade/0.1/state.json");
 /// Its configuration, with every key of that version.
 const CONFIG_OF_0_1: &str = include_str!("upgrade/0.1/config.yaml");
 
 /// Paused with its site.
 const QUEUE: &str = "lerd-queue-myapp";
-/// Paused by itself, for two hours.
+/// Paused by name, for two hours.
 const MAIL: &str = "celery@mail";
 /// Given up after three attempts.
 const GIVEN_UP: &str = "lerd-horizon-shop";
 /// Tried once, and waiting for the second attempt.
 const WAITING: &str = "lerd-schedule-shop";
-/// Stopped by its user, which ended in a failure.
+/// Stopped by a person, which ended in a failure.
 const STOPPED: &str = "lerd-stripe-shop";
-/// One of which nothing is saved.
+/// A worker without saved state.
 const OTHER: &str = "lerd-queue-shop";
 
 /// The recorded state, as if it had been written now, and as if the last runs that it names had been in this sandbox.
@@ -49,7 +49,7 @@ fn as_if_just_written(world: &World) -> Value {
 }
 
 #[test]
-fn pauses_attempts_give_ups_stops_and_the_configuration_of_0_1_are_in_force() {
+fn the_state_and_configuration_of_0_1_take_effect() {
     let world = World::new();
     world.config(CONFIG_OF_0_1);
     world.workers([QUEUE, MAIL, OTHER]);
@@ -65,7 +65,7 @@ fn pauses_attempts_give_ups_stops_and_the_configuration_of_0_1_are_in_force() {
     let checked = world.run(&["check"]);
     assert_eq!(checked.status, 0, "{checked:?}");
     let mut events = world.start_daemon();
-    // Once only: a second attempt would wait for minutes here.
+    // Only once: a second attempt would wait for minutes here.
     world.crash(OTHER);
     events.wait("healed", OTHER);
     assert_eq!(world.picture(&quiet), before);
@@ -82,7 +82,7 @@ fn pauses_attempts_give_ups_stops_and_the_configuration_of_0_1_are_in_force() {
     let pauses = crate::common::Ran::of(&mut world.command_line(&["status"])).out;
     assert!(pauses.contains("myapp") && pauses.contains("mail"), "{pauses}");
 
-    // What was paused is healed once that is resumed.
+    // A paused worker is healed once the pause is ended.
     for (target, unit) in [("myapp", QUEUE), (MAIL, MAIL)] {
         assert_eq!(world.run(&["resume", target]).status, 0);
         events.wait("healed", unit);
@@ -90,7 +90,7 @@ fn pauses_attempts_give_ups_stops_and_the_configuration_of_0_1_are_in_force() {
 }
 
 #[test]
-fn what_a_newer_version_has_saved_is_kept_and_nothing_is_healed_that_it_may_forbid() {
+fn the_state_of_a_newer_version_is_kept_and_healing_waits() {
     let world = World::new();
     world.workers([QUEUE, OTHER]);
     let newer = r#"{"format": "workerheal-state", "version": 2, "holds": [{"site": "myapp"}]}"#;
@@ -105,8 +105,8 @@ fn what_a_newer_version_has_saved_is_kept_and_nothing_is_healed_that_it_may_forb
     assert!(says.iter().all(|word| healed.err.contains(word)), "{healed:?}");
 
     let mut events = world.start_daemon();
-    let told = events.wait_for_log(&says);
-    assert_eq!(told["PRIORITY"], "3", "{told:#}");
+    let reported = events.wait_for_log(&says);
+    assert_eq!(reported["PRIORITY"], "3", "{reported:#}");
     let paused = world.run(&["pause", "shop"]);
     assert_ne!(paused.status, 0, "{paused:?}");
     assert!(world.run(&["status"]).out.contains("a newer version of workerheal wrote it"));
@@ -117,17 +117,17 @@ fn what_a_newer_version_has_saved_is_kept_and_nothing_is_healed_that_it_may_forb
     assert_eq!(world.picture(&[QUEUE, OTHER]), before);
     assert_eq!(std::fs::read_to_string(world.path(STATE)).unwrap(), newer);
 
-    // As it says: without the file, healing begins.
+    // As the message says: without the file, healing begins.
     let mut events = world.start_daemon();
     std::fs::rename(world.path(STATE), world.path("away.json")).unwrap();
     events.wait_for_log(&["healing begins"]);
     events.wait("healed", QUEUE);
 }
 
-/// As needrestart does it once libraries are new, with the daemon among what is restarted. Workers that end with an
-/// error when they are stopped pass through `failed`.
+/// As needrestart does after an upgrade of libraries, including the daemon. Workers that end with an error when they
+/// are stopped pass through `failed`.
 #[test]
-fn a_restart_of_all_services_is_no_crash_of_any() {
+fn a_restart_of_all_services_is_no_crash() {
     let world = World::new();
     let workers = ["lerd-a-shop", "lerd-b-shop", "lerd-c-shop", "lerd-d-shop"];
     for unit in workers {
@@ -141,15 +141,15 @@ fn a_restart_of_all_services_is_no_crash_of_any() {
         events.prove_alive_with(&world, OTHER);
     }
     for unit in workers {
-        assert_eq!(world.told(unit), [""; 0], "{unit}");
+        assert_eq!(world.reported(unit), [""; 0], "{unit}");
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active", "{unit}");
     }
 }
 
-/// As the scripts of a package do it: the service is stopped, its files are replaced, the manager reads them or is
-/// replaced too, and then it is started.
+/// As the scripts of a package do: the service is stopped, its files are replaced, the manager reloads or re-executes,
+/// and the service is started.
 #[test]
-fn a_worker_that_is_stopped_for_an_upgrade_is_not_started_before_the_upgrade_does_it() {
+fn a_worker_stopped_for_an_upgrade_is_started_only_by_the_upgrade() {
     let world = World::new();
     world.worker(QUEUE, FAILS_WHEN_STOPPED);
     world.workers([OTHER]);
@@ -166,9 +166,9 @@ fn a_worker_that_is_stopped_for_an_upgrade_is_not_started_before_the_upgrade_doe
         assert_eq!(world.picture(&[QUEUE]), before, "{with:?}");
         world.daemon_reload();
         world.start_unit(&service_of(QUEUE));
-        // Its end is a crash again.
+        // From now on its end is a crash again.
         world.crash(QUEUE);
         events.wait("healed", QUEUE);
     }
-    assert!(!world.told(QUEUE).contains(&"gave-up".to_owned()));
+    assert!(!world.reported(QUEUE).contains(&"gave-up".to_owned()));
 }

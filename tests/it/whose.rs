@@ -1,4 +1,4 @@
-//! Whose worker a unit is, on a real service manager: sites whose names end alike, worktrees, containers, and
+//! Which worker a unit is, on a real service manager: sites whose names end alike, worktrees, containers, and
 //! directories that vanish.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
@@ -51,7 +51,7 @@ fn a_worker_without_a_directory_belongs_to_the_longest_site_at_the_end_of_its_na
 }
 
 #[test]
-fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_own() {
+fn a_worktree_is_recognized_by_the_last_part_of_its_directory() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: ws, paused: true}", "{name: feat}"]);
     let (healthy, paused) = ("lerd-queue-myapp-feat-x", "lerd-vite-ws-feat-x");
@@ -62,14 +62,14 @@ fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_ow
     world.workers([QUEUE]);
     world.crash_for_good([paused]);
     let mut events = world.start_daemon();
-    // From the start, and while it is well.
+    // From the start, and while it is healthy.
     let expected = ["myapp/queue up", "myapp/queue@feat-x up", "ws/vite@feat-x held failed"];
-    // Until the first look has shown what is wrong, it is due for one.
+    // Until the first inspection has shown the problem, it is due for one.
     world.wait_until("the first look", SOON, || (status(&world) == expected).then_some(()));
     events.prove_alive_with(&world, QUEUE);
     assert_eq!(world.show(&service_of(paused), "ActiveState"), "failed");
 
-    // To pause one of the two does not pause the other.
+    // Pausing one of the two does not pause the other.
     let ran = world.run(&["pause", "myapp/queue"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     world.crash(QUEUE);
@@ -102,12 +102,12 @@ fn a_worktree_is_told_by_the_last_part_of_its_directory_and_has_a_name_of_its_ow
 }
 
 #[test]
-fn a_site_is_known_by_whatever_path_its_worker_works_in() {
+fn a_site_is_recognized_by_any_path_to_its_directory() {
     let world = World::new();
     fs::create_dir_all(world.home().join("code/shop")).unwrap();
     symlink(world.home().join("code"), world.home().join("link")).unwrap();
     world.sites(&["{name: myapp}", &format!("{{name: shop, path: {}}}", world.path("link/shop"))]);
-    // By its name it could be of a worktree `shop` of myapp, whose directory has that name as well.
+    // By its name it could belong to a worktree `shop` of myapp, whose directory has that name as well.
     let unit = "lerd-queue-myapp-shop";
     world.worker(unit, &format!("WorkingDirectory=%h/code/shop\n{LIVES}"));
     let _events = world.start_daemon();
@@ -118,7 +118,7 @@ fn a_site_is_known_by_whatever_path_its_worker_works_in() {
 }
 
 #[test]
-fn containers_are_no_workers_and_workers_in_containers_tell_where_they_work() {
+fn containers_are_no_workers_but_workers_in_containers_are_recognized() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: express}", "{name: fpm}"]);
     let containers = ["lerd-mongo-express", "lerd-cfpm-myapp", "lerd-php85-fpm"];
@@ -143,7 +143,7 @@ fn containers_are_no_workers_and_workers_in_containers_tell_where_they_work() {
     assert_eq!(status(&world), ["myapp/horizon@feat up", "myapp/queue up"]);
     events.prove_alive_with(&world, QUEUE);
     assert_eq!(world.picture(&containers), untouched);
-    // The directory is one in the container: that it is missing here says nothing.
+    // The directory is one in the container: its absence here means nothing.
     world.crash(in_container);
     events.wait("healed", in_container);
     world.stop_unit(crate::common::DAEMON);
@@ -170,11 +170,11 @@ fn a_worker_whose_checkout_is_removed_is_orphaned_whatever_the_manager_does_with
         lines.sort_unstable();
         lines
     };
-    // What is restarted, or has failed, is seen at once.
+    // A worker that is restarted or has failed is noticed at once.
     for unit in ["lerd-loops-myapp-feat", "lerd-failed-myapp-feat"] {
         events.wait("held", unit);
     }
-    // What continues to run, or is down: within a minute; `detect` at once.
+    // A worker that continues to run, or is down, is noticed within a minute; by `detect` at once.
     world.stop_unit(crate::common::DAEMON);
     assert_eq!(detected(&world), orphaned(&units));
     let mut events = world.start_daemon();
@@ -187,18 +187,18 @@ fn a_worker_whose_checkout_is_removed_is_orphaned_whatever_the_manager_does_with
     world.write_file("wt", "");
     assert_eq!(detected(&world), orphaned(&units));
     fs::remove_file(world.home().join("wt")).unwrap();
-    // Back, they are what they were.
+    // Once the directories are back, the workers are what they were.
     world.write_file("wt/feat/README", "");
     world.control(&["restart", crate::common::DAEMON]);
     events.wait("healed", "lerd-failed-myapp-feat");
 }
 
 #[test]
-fn without_a_daemon_what_it_has_remembered_is_remembered() {
+fn the_saved_state_counts_without_a_daemon() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
-    // Its stop ends in a failure, and that it was meant is in the memory of the daemon.
+    // Its stop ends in a failure; only the daemon's saved state shows that it was requested.
     world.worker("lerd-stubborn-myapp", "ExecStart=sh -c 'trap \"exit 7\" TERM; while :; do sleep 0.05; done'");
     world.stop_unit("lerd-stubborn-myapp.service");
     world.wait_for_state("lerd-stubborn-myapp.service", "failed", SOON);
@@ -209,7 +209,7 @@ fn without_a_daemon_what_it_has_remembered_is_remembered() {
     assert_eq!(detected(&world), [""; 0]);
     let ran = world.run(&["heal"]);
     assert_eq!((ran.status, ran.out.as_str()), (0, "No unhealthy workers.\n"), "{ran:?}");
-    // What ended cleanly has no error.
+    // A worker that ended cleanly has no error.
     world.worker("lerd-ends-myapp", crate::common::ENDS);
     world.end("lerd-ends-myapp");
     world.wait_for_state("lerd-ends-myapp.service", "inactive", SOON);
@@ -219,7 +219,7 @@ fn without_a_daemon_what_it_has_remembered_is_remembered() {
 }
 
 #[test]
-fn a_worker_is_probed_as_its_framework_is_defined_unless_that_is_switched_off() {
+fn a_worker_is_probed_as_its_framework_defines_unless_switched_off() {
     let world = World::new();
     let site = world.home().join("myapp");
     fs::create_dir_all(site.join("public")).unwrap();
@@ -229,7 +229,7 @@ fn a_worker_is_probed_as_its_framework_is_defined_unless_that_is_switched_off() 
         "name: laravel\nworkers:\n  vite:\n    command: npm run dev\n    health:\n      url_file: public/hot\n",
     );
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    // It says where it listens, and does not.
+    // It publishes an address where it does not listen.
     world.worker(
         "lerd-vite-myapp",
         &format!("ExecStart=sh -c 'sleep 0.1; echo http://127.0.0.1:{port} >%h/myapp/public/hot; exec sleep infinity'"),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a program in another release's root directory, as root of a machine that has not booted: with a process tree,
-# /proc, /sys, one cgroup hierarchy and /tmp of its own. What it writes is on a tmpfs, and gone with it.
+# /proc, /sys, one cgroup hierarchy and /tmp of its own. Its files are on a tmpfs, and are lost when it ends.
 #
 # usage: stage.sh ROOT DIRECTORY PROGRAM [ARGUMENT...]    as root; inside, DIRECTORY is where it is outside
 set -eu
@@ -30,7 +30,7 @@ chmod 1777 tmp
 # A chroot would not do: what enters a sandbox's mount namespace gets the root directory of that.
 pivot_root . outside
 cd /
-# The shell stays, as the first process: it buries what others leave behind, which a test does not.
+# The shell stays as the first process and reaps orphans, which a test does not.
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root \
     RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}" RUST_BACKTRACE="${RUST_BACKTRACE:-0}" \
     ${WORKERHEAL_SEED:+WORKERHEAL_SEED="$WORKERHEAL_SEED"} \

@@ -1,6 +1,5 @@
 #!/bin/sh
-# Installs those packages of packages.txt, and of further lists that are named, that are missing; does
-# nothing, at once, if none is.
+# Installs the missing packages of packages.txt, and of the lists that are named as arguments.
 set -eu
 
 missing=''

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn starts_are_told_in_order_though_looks_end_in_any() {
+    fn starts_are_reported_in_order_whatever_the_order_of_inspections() {
         let mut batch = batch(&["a", "b", "c"]);
         tell(&mut batch, Phase::Starting, "b");
         assert_eq!(told(&mut batch), "starting a, starting b");
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_begun_and_ended_too() {
+    fn refused_workers_have_a_start_and_an_end() {
         let refused = Failure { worker: worker("x"), error: "the site myapp is paused".into() };
         let mut batch = Batch::new(&Plan { refused: vec![refused], ..Plan::default() });
         assert_eq!(told(&mut batch), "starting x, failed x");
@@ -316,7 +316,7 @@ mod tests {
         hold(&mut batch, "other", "redis.service");
         assert_eq!(told(&mut batch), "starting parent, starting other, failed other");
         tell(&mut batch, Phase::Healed, "parent");
-        assert_eq!(told(&mut batch), "healed parent", "what waited for it is looked at again");
+        assert_eq!(told(&mut batch), "healed parent", "a worker that waited for it is inspected again");
         tell(&mut batch, Phase::Starting, "child");
         tell(&mut batch, Phase::Healed, "child");
         assert_eq!(told(&mut batch), "starting child, healed child");

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnosis::State;
 use super::selector::display_name;
-use super::text::plain;
+use super::time::{milliseconds, rfc3339};
 use super::units::UnitName;
 
 /// An unhealthy worker.
@@ -27,7 +27,7 @@ pub struct UnhealthyWorker {
     pub unit: UnitName,
     /// What is wrong.
     pub state: State,
-    /// The last line it logged, cleaned up by [`excerpt`]; empty if unknown.
+    /// The last line it logged, cleaned up by [`excerpt`](super::text::excerpt); empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_error: String,
 }
@@ -260,98 +260,9 @@ fn rounded(wait: Duration) -> String {
     humantime::format_duration(Duration::from_secs((wait + Duration::from_millis(500)).as_secs())).to_string()
 }
 
-/// Times as RFC 3339, with milliseconds; for serde.
-pub mod rfc3339 {
-    use std::time::SystemTime;
-
-    use serde::de::{Deserialize, Deserializer, Error};
-    use serde::ser::Serializer;
-
-    /// Writes a time.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the serializer.
-    pub fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => serializer.collect_str(&humantime::format_rfc3339_millis(*time)),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    /// Reads a time.
-    ///
-    /// # Errors
-    ///
-    /// If the text is no time.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
-        let text: Option<String> = Option::deserialize(deserializer)?;
-        text.map(|text| humantime::parse_rfc3339(&text).map_err(D::Error::custom)).transpose()
-    }
-}
-
-/// Durations as whole milliseconds; for serde.
-pub mod milliseconds {
-    use std::time::Duration;
-
-    use serde::de::{Deserialize, Deserializer};
-    use serde::ser::Serializer;
-
-    /// Writes a duration, in milliseconds.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the serializer.
-    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        match duration {
-            Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    /// Reads a duration, in milliseconds.
-    ///
-    /// # Errors
-    ///
-    /// If it is no number.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        let number: Option<u64> = Option::deserialize(deserializer)?;
-        Ok(number.map(Duration::from_millis))
-    }
-}
-
-/// Maximum length of an excerpt of a log line, in characters.
-const MAX_EXCERPT_CHARS: usize = 220;
-/// Maximum length of a line of a log, in characters.
-const MAX_LOG_LINE_CHARS: usize = 1000;
-
-/// The last non-empty line of a log entry, without control characters and terminal escapes, cut to 220 characters and
-/// `…`.
-#[must_use]
-pub fn excerpt(text: &str) -> String {
-    let lines = text.lines().rev().map(|line| plain(line).trim().to_owned());
-    let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
-    cut(line, MAX_EXCERPT_CHARS)
-}
-
-/// The non-empty lines of a log entry, without control characters and terminal escapes, each cut to 1000 characters and
-/// `…`. Indentation is kept.
-pub fn log_lines(text: &str) -> impl Iterator<Item = String> {
-    let lines = text.lines().map(|line| plain(line).trim_end().to_owned());
-    lines.filter(|line| !line.is_empty()).map(|line| cut(line, MAX_LOG_LINE_CHARS))
-}
-
-fn cut(line: String, length: usize) -> String {
-    match line.char_indices().nth(length) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use serde_json::json;
 
     fn worker() -> UnhealthyWorker {
@@ -431,31 +342,5 @@ mod tests {
         assert_eq!(report(0, 0).to_string(), "No unhealthy workers.");
         assert_eq!(report(3, 0).to_string(), "Healed 3 worker(s).");
         assert_eq!(report(2, 1).to_string(), "Healed 2 worker(s), 1 failed.");
-    }
-
-    #[test]
-    fn an_excerpt_is_one_clean_line() {
-        assert_eq!(excerpt("first\nlast\n\n"), "last");
-        assert_eq!(excerpt("\u{1b}[1;31mred\u{1b}[0m\talert\u{7}"), "red alert");
-        let long = "é".repeat(221);
-        assert_eq!(excerpt(&long), format!("{}…", "é".repeat(220)));
-        assert_eq!(excerpt(&"é".repeat(220)), "é".repeat(220));
-    }
-
-    #[test]
-    fn a_log_entry_becomes_clean_lines_with_their_indents() {
-        let lines = |text: &str| log_lines(text).collect::<Vec<_>>();
-        assert_eq!(lines("trace:\r\n\n  at \u{1b}[31mmain\u{1b}[0m  \n\u{1b}[K\n"), ["trace:", "  at main"]);
-        assert_eq!(lines(&"é".repeat(1001)), [format!("{}…", "é".repeat(1000))]);
-        assert_eq!(lines("\0\u{7}\n \n"), [""; 0]);
-    }
-
-    proptest! {
-        #[test]
-        fn an_excerpt_is_always_short_and_clean(text in any::<String>()) {
-            let line = excerpt(&text);
-            prop_assert!(line.chars().count() <= MAX_EXCERPT_CHARS + 1);
-            prop_assert!(!line.chars().any(char::is_control));
-        }
     }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::diagnosis::State;
-use super::event::{UnhealthyWorker, milliseconds, rfc3339};
+use super::event::UnhealthyWorker;
 use super::selector::display_name;
+use super::time::{milliseconds, rfc3339};
 use super::units::UnitName;
 
 /// What is being done about a worker.
@@ -143,12 +144,12 @@ impl WorkerReport {
     /// The worker as `detect` lists it, if it is unhealthy.
     #[must_use]
     pub fn unhealthy(&self) -> Option<UnhealthyWorker> {
-        self.ill().filter(|_| !self.on_purpose)
+        self.problem().filter(|_| !self.on_purpose)
     }
 
     /// The same of a worker that something is wrong with, even if it is not healed on purpose.
     #[must_use]
-    pub fn ill(&self) -> Option<UnhealthyWorker> {
+    pub fn problem(&self) -> Option<UnhealthyWorker> {
         let state = self.state.filter(|_| !self.healthy)?;
         Some(UnhealthyWorker {
             site: self.site.clone(),
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_what_applies_and_can_be_read_back() {
+    fn json_has_the_fields_that_apply_and_can_be_read_back() {
         let up = WorkerReport::plain("queue", Stage::Up);
         let text = serde_json::to_value(&up).unwrap();
         assert_eq!(

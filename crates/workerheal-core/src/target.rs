@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_named_by_unit_or_by_site_and_worker_or_with_its_site() {
+    fn a_target_is_a_unit_a_site_and_worker_or_a_site() {
         assert_eq!(selected("lerd-queue-shop").unwrap(), ["lerd-queue-shop"]);
         assert_eq!(selected("lerd-queue-shop.service").unwrap(), ["lerd-queue-shop"]);
         assert_eq!(selected("myapp/vite").unwrap(), ["lerd-vite-myapp"]);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn something_alike_is_looked_for_in_many_names_no_longer_than_in_some() {
+    fn the_time_to_find_similar_names_is_bounded() {
         let crowd: Vec<_> = (0..20_000)
             .map(|n| {
                 let worker = Worker { site: format!("{n}{}", "s".repeat(60)), name: "w".repeat(60), worktree: None };

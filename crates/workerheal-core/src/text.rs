@@ -109,13 +109,41 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
+/// Maximum length of an excerpt of a log line, in characters.
+const MAX_EXCERPT_CHARS: usize = 220;
+/// Maximum length of a line of a log, in characters.
+const MAX_LOG_LINE_CHARS: usize = 1000;
+
+/// The last non-empty line of a log entry, without control characters and terminal escapes, cut to 220 characters and
+/// `…`.
+#[must_use]
+pub fn excerpt(text: &str) -> String {
+    let lines = text.lines().rev().map(|line| plain(line).trim().to_owned());
+    let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
+    cut(line, MAX_EXCERPT_CHARS)
+}
+
+/// The non-empty lines of a log entry, without control characters and terminal escapes, each cut to 1000 characters and
+/// `…`. Indentation is kept.
+pub fn log_lines(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().map(|line| plain(line).trim_end().to_owned());
+    lines.filter(|line| !line.is_empty()).map(|line| cut(line, MAX_LOG_LINE_CHARS))
+}
+
+fn cut(line: String, length: usize) -> String {
+    match line.char_indices().nth(length) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     #[test]
-    fn sequences_go_as_a_whole_and_what_is_said_stays() {
+    fn sequences_are_removed_as_a_whole_and_text_is_kept() {
         for (text, shown) in [
             ("a\u{1b}[1;31mred\u{1b}[0m\tb\u{7}", "ared b"),
             ("a\u{1b}]0;title\u{7}b", "ab"),
@@ -134,13 +162,37 @@ mod tests {
         assert_eq!(path(Path::new("/a\u{1b}]0;x\u{7}/b\u{202e}")), "/a/b");
     }
 
+    #[test]
+    fn an_excerpt_is_one_clean_line() {
+        assert_eq!(excerpt("first\nlast\n\n"), "last");
+        assert_eq!(excerpt("\u{1b}[1;31mred\u{1b}[0m\talert\u{7}"), "red alert");
+        let long = "é".repeat(221);
+        assert_eq!(excerpt(&long), format!("{}…", "é".repeat(220)));
+        assert_eq!(excerpt(&"é".repeat(220)), "é".repeat(220));
+    }
+
+    #[test]
+    fn a_log_entry_becomes_clean_lines_with_their_indents() {
+        let lines = |text: &str| log_lines(text).collect::<Vec<_>>();
+        assert_eq!(lines("trace:\r\n\n  at \u{1b}[31mmain\u{1b}[0m  \n\u{1b}[K\n"), ["trace:", "  at main"]);
+        assert_eq!(lines(&"é".repeat(1001)), [format!("{}…", "é".repeat(1000))]);
+        assert_eq!(lines("\0\u{7}\n \n"), [""; 0]);
+    }
+
     proptest! {
         #[test]
-        fn nothing_harmful_is_left_and_what_is_harmless_is_not_touched(text in "[a\u{1b}\\[\\]\u{9b}\u{9d}\u{7}\\\\m;\u{202e}\u{200b}\u{2028}\\PC\\p{C}]*") {
+        fn harmful_characters_are_removed_and_plain_text_is_unchanged(text in "[a\u{1b}\\[\\]\u{9b}\u{9d}\u{7}\\\\m;\u{202e}\u{200b}\u{2028}\\PC\\p{C}]*") {
             let shown = plain(&text);
             let harmful = |c: char| c.is_control() || is_invisible(c) || ['\u{2028}', '\u{2029}'].contains(&c);
             prop_assert_eq!(shown.chars().find(|c| harmful(*c)), None);
             prop_assert_eq!(plain(&shown), shown);
+        }
+
+        #[test]
+        fn an_excerpt_is_always_short_and_clean(text in any::<String>()) {
+            let line = excerpt(&text);
+            prop_assert!(line.chars().count() <= MAX_EXCERPT_CHARS + 1);
+            prop_assert!(!line.chars().any(char::is_control));
         }
     }
 }

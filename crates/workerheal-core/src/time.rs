@@ -1,4 +1,4 @@
-//! Time as a value that is passed in.
+//! Time as a value that is passed in, and times in JSON.
 
 use std::ops::Add;
 use std::time::Duration;
@@ -38,5 +38,65 @@ impl Add<Duration> for Timestamp {
 
     fn add(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(wait))
+    }
+}
+
+/// Times as RFC 3339, with milliseconds; for serde.
+pub mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    /// Writes a time.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the serializer.
+    pub fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.collect_str(&humantime::format_rfc3339_millis(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads a time.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        text.map(|text| humantime::parse_rfc3339(&text).map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// Durations as whole milliseconds; for serde.
+pub mod milliseconds {
+    use std::time::Duration;
+
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::Serializer;
+
+    /// Writes a duration, in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads a duration, in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// If it is no number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let number: Option<u64> = Option::deserialize(deserializer)?;
+        Ok(number.map(Duration::from_millis))
     }
 }

@@ -1,30 +1,30 @@
-//! What a check comes to, and how it is shown.
+//! The result of a check, and how it is shown.
 
 use serde::Serialize;
 
 use crate::cli::term::{self, Style};
 
-/// How bad it is.
+/// The severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Level {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// Healing works, with a limit that you should know about.
+    /// Healing works, with a limitation.
     Warning,
-    /// Something is not healed.
+    /// Some workers are not healed.
     Problem,
 }
 
-/// One line of the answer.
+/// A line of the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// What was looked at, in one or two words.
+    /// The subject of the check, in one or two words.
     pub check: &'static str,
     pub level: Level,
-    /// What was found, as a sentence without a capital.
+    /// The finding, as a sentence without a capital letter.
     pub says: String,
-    /// What to do about it; a command where there is one.
+    /// The remedy; a command if there is one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remedy: String,
 }
@@ -44,11 +44,11 @@ impl Finding {
 }
 
 /// The width of a level.
-const LEVEL: usize = 7;
-/// The least room for sentences.
-const LEAST_ROOM: usize = 30;
+const LEVEL_COLUMNS: usize = 7;
+/// Minimum columns for sentences.
+const MIN_TEXT_COLUMNS: usize = 30;
 
-/// A line for each check, or several on a narrow terminal, and what they come to.
+/// A line for each check, or several on a narrow terminal, and the conclusion.
 pub(super) fn text(findings: &[Finding], style: Style, columns: Option<usize>) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -59,8 +59,8 @@ pub(super) fn text(findings: &[Finding], style: Style, columns: Option<usize>) -
             Level::Problem => style.bad("problem"),
         };
         let says = if remedy.is_empty() { says.clone() } else { format!("{says}; {remedy}") };
-        let indent = LEVEL + width + 4;
-        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST_ROOM));
+        let indent = LEVEL_COLUMNS + width + 4;
+        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_TEXT_COLUMNS));
         let says = term::wrap(&says, room).replace('\n', &format!("\n{:indent$}", ""));
         text.push_str(&format!("{level}  {check:width$}  {says}\n"));
     }

@@ -1,4 +1,4 @@
-//! The manual page of the configuration, made from its documented example: one text for both.
+//! The manual page of the configuration, generated from the documented example.
 
 use super::text;
 
@@ -41,11 +41,11 @@ metrics: {listen: \"127.0.0.1:9477\"}
 /// A setting of the example.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// Its key, with the key that it is under: `heal.states`.
+    /// Its key, with the keys that contain it: `heal.states`.
     pub key: String,
-    /// Its default, as it is written; empty for a key that has others under it.
+    /// Its default, as written; empty for a key that contains others.
     pub default: String,
-    /// What it is, in one paragraph.
+    /// Its description, one paragraph.
     pub about: String,
 }
 
@@ -60,21 +60,21 @@ pub(super) fn page() -> String {
     page
 }
 
-/// A text as roff has it, with what stands in backquotes in bold.
+/// Escapes a text for roff, with backquoted text in bold.
 fn bold(about: &str) -> String {
     let parts = text(about);
     let parts = parts.split('`').enumerate();
     parts.map(|(number, part)| if number % 2 == 0 { part.to_owned() } else { format!("\\fB{part}\\fR") }).collect()
 }
 
-/// The settings of an example: a paragraph of comments, then the setting, commented out. A comment has a blank behind its
-/// `#`, a setting has none, or two where it is under another.
+/// The settings of an example: a paragraph of comments, then the setting, commented out. A comment has a blank after
+/// its `#`; a setting has none, or two if it is below another.
 pub(super) fn settings(example: &str) -> Vec<Setting> {
     let (mut settings, mut about, mut parent) = (Vec::new(), Vec::new(), String::new());
     for line in example.lines() {
         let line = line.strip_prefix('#').unwrap_or_default();
         match line.strip_prefix("  ").map_or((line, false), |under| (under, true)) {
-            // The paragraphs at the beginning are about the file.
+            // The first paragraphs describe the file.
             ("", _) => about.clear(),
             (comment, false) if comment.starts_with(' ') => about.push(comment.trim()),
             (setting, is_under) => {

@@ -1,4 +1,4 @@
-//! Which units there are to choose from, as a list, and what is chosen of it.
+//! The units that can be chosen, as a list, and the chosen ones.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ pub(super) struct Candidate {
     pub active: ActiveState,
 }
 
-/// One line to choose: a unit, or the instances of a template.
+/// A line of the list: a unit, or the instances of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choice {
-    /// What is written into the configuration.
+    /// The text for the configuration.
     pub glob: String,
     units: Vec<Candidate>,
 }
 
-/// What to choose from: instances of one template are one choice, and what has failed comes first.
+/// The list: instances of one template are one choice, and failed units come first.
 pub(super) fn choices(candidates: Vec<Candidate>) -> Vec<Choice> {
     let mut by_glob: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
     for candidate in candidates {
@@ -34,7 +34,7 @@ pub(super) fn choices(candidates: Vec<Candidate>) -> Vec<Choice> {
         by_glob.entry(glob).or_default().push(candidate);
     }
     let choice = |(glob, units): (String, Vec<Candidate>)| match units.as_slice() {
-        // Of one instance it is not known whether the others are meant too.
+        // For a single instance it is unknown whether the others are meant too.
         [only] => Choice { glob: only.unit.as_str().to_owned(), units },
         _ => Choice { glob, units },
     };
@@ -48,7 +48,7 @@ impl Choice {
         self.units.iter().filter(|unit| unit.active == ActiveState::Failed).count()
     }
 
-    /// How its units are: `failed`, `active`, or `3 units, 1 failed`.
+    /// The state of its units: `failed`, `active`, or `3 units, 1 failed`.
     fn state(&self) -> String {
         match self.units.as_slice() {
             [only] => only.active.to_string(),
@@ -105,7 +105,7 @@ fn numbers(word: &str) -> Option<(usize, usize)> {
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
-/// A name or glob as the configuration has it.
+/// A name or glob as written in the configuration.
 ///
 /// # Errors
 ///
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_are_one_choice_and_what_has_failed_comes_first() {
+    fn instances_are_one_choice_and_failed_units_come_first() {
         assert_eq!(
             list(&some(), Style::default()),
             "  1  celery@*.service  2 units, 1 failed\n  2  bot.service       active\n  3  mail@1.service    active\n"

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use crate::files::config::Config;
 
-/// What a configuration that is written anew begins with.
+/// The beginning of a new configuration.
 const HEADER: &str = "\
 # The configuration of workerheal. A running daemon takes up changes by itself; `workerheal check` says what
 # is wrong with them. All other settings have their defaults: man workerheal names where they are explained.
 ";
 
-/// What stands in front of the list where there was none.
+/// The line before a new list.
 const COMMENT: &str = "# Units to watch, by name or glob. `workerheal init` adds more.\n";
 
-/// The text with these globs added to its `also_watch`. `None` if that cannot be done without writing it anew, or if
-/// the text is no valid configuration.
+/// The text with these globs added to its `also_watch`. `None` if that requires rewriting it, or if the text is no
+/// valid configuration.
 pub(super) fn with_globs(text: &str, globs: &[String]) -> Option<String> {
     let before = Config::parse(text.as_bytes()).ok()?;
     let known: BTreeSet<&str> = before.selector.also_watched().collect();
@@ -29,13 +29,13 @@ pub(super) fn with_globs(text: &str, globs: &[String]) -> Option<String> {
     (same && after.selector.also_watched().collect::<BTreeSet<_>>() == expected).then_some(edited)
 }
 
-/// The line that the list of these globs is, one after the other.
+/// The lines of a list of these globs.
 pub(super) fn lines(globs: &[impl AsRef<str>]) -> String {
     let items: Vec<String> = globs.iter().map(|glob| format!("  - {}\n", quoted(glob.as_ref()))).collect();
     format!("also_watch:\n{}", items.concat())
 }
 
-/// A backslash, as names of units may have, is only itself between single quotes.
+/// Quoted, since a backslash, which unit names may contain, is only literal between single quotes.
 fn quoted(glob: &str) -> String {
     if glob.contains('\\') { format!("'{glob}'") } else { format!("\"{glob}\"") }
 }
@@ -68,7 +68,7 @@ fn insert(text: &str, globs: &[&str]) -> Option<String> {
     Some(lines.concat())
 }
 
-/// What stands behind the key, without a comment.
+/// The value after the key, without a comment.
 fn value_of(line: &str) -> &str {
     let value = line.split_once(':').map_or("", |(_, value)| value);
     let value = value.trim();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_extended_is_not_touched() {
+    fn a_list_in_another_form_is_not_edited() {
         for text in [
             "{refresh: 5s}\n",
             "also_watch: [\n  a.service\n]\n",

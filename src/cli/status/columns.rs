@@ -30,11 +30,11 @@ pub(super) enum Tone {
 }
 
 /// The room that a reason is worth giving up a column for.
-const ROOM_FOR_WHY: usize = 32;
+const WANTED_REASON_COLUMNS: usize = 32;
 /// What is left of a reason and of a name at least.
-const LEAST_WHY: usize = 24;
-const LEAST_NAME: usize = 12;
-const GAP: usize = 2;
+const MIN_REASON_COLUMNS: usize = 24;
+const MIN_NAME_COLUMNS: usize = 12;
+const GAP_COLUMNS: usize = 2;
 
 /// Which columns there are besides name, status and reason.
 #[derive(Debug, Clone, Copy)]
@@ -69,16 +69,18 @@ pub(super) fn lay_out(rows: &[Row], width: Option<usize>, style: Style) -> Strin
     let others = |shown: Shown| {
         let optional =
             [(shown.tries, longest(&|row| row.tries.len())), (shown.changed, longest(&|row| row.changed.len()))];
-        let optional: usize = optional.iter().filter(|(is_shown, _)| *is_shown).map(|(_, width)| width + GAP).sum();
-        longest(&|row| status(row, shown).chars().count()) + optional + 2 * GAP
+        let optional: usize =
+            optional.iter().filter(|(is_shown, _)| *is_shown).map(|(_, width)| width + GAP_COLUMNS).sum();
+        longest(&|row| status(row, shown).chars().count()) + optional + 2 * GAP_COLUMNS
     };
-    let fits = |shown: &Shown| width.is_none_or(|width| names + others(*shown) + why.min(ROOM_FOR_WHY) <= width);
+    let fits =
+        |shown: &Shown| width.is_none_or(|width| names + others(*shown) + why.min(WANTED_REASON_COLUMNS) <= width);
     let shown = FROM_WIDE_TO_NARROW.into_iter().find(fits).unwrap_or(FROM_WIDE_TO_NARROW[3]);
     let others = others(shown);
     let (names, room) = match width {
         None => (names, usize::MAX),
         Some(width) => {
-            let names = names.min(width.saturating_sub(others + LEAST_WHY).max(LEAST_NAME));
+            let names = names.min(width.saturating_sub(others + MIN_REASON_COLUMNS).max(MIN_NAME_COLUMNS));
             (names, width.saturating_sub(names + others))
         }
     };

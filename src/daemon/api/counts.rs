@@ -1,5 +1,5 @@
-//! How often the manager has restarted workers that crash again and again. The healer looks at them rarely, and a count
-//! in what it said last would stand still.
+//! The number of restarts by the manager of workers in a crash loop. The healer inspects these rarely, so the count in
+//! its report would be outdated.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::core::units::{Detail, UnitName};
 use crate::manager::ServiceManager;
 
 /// Maximum number of concurrent inspections, and maximum time of all.
-const AT_ONCE: usize = 32;
-const WITHIN: Duration = Duration::from_secs(1);
+const MAX_CONCURRENT_INSPECTIONS: usize = 32;
+const INSPECTIONS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Brings the counts in these reports up to date.
 pub(super) async fn of_reports<M: ServiceManager>(manager: &M, reports: &mut [WorkerReport]) {
@@ -36,7 +36,7 @@ pub(super) async fn of_plan<M: ServiceManager>(manager: &M, plan: &mut Plan) {
     }
 }
 
-/// Why these units are left alone, with current counts. Answers that do not come in time are missing.
+/// Why these units are left alone, with current counts. Late answers are left out.
 async fn reasons<M: ServiceManager>(manager: &M, units: Vec<UnitName>) -> Vec<Option<String>> {
     let lookups = streams::iter(units).map(|unit| {
         let manager = manager.clone();
@@ -46,5 +46,5 @@ async fn reasons<M: ServiceManager>(manager: &M, units: Vec<UnitName>) -> Vec<Op
             Some(Refusal::CrashLooping(restarts.count).to_string())
         }
     });
-    timeout(WITHIN, lookups.buffered(AT_ONCE).collect()).await.unwrap_or_default()
+    timeout(INSPECTIONS_TIMEOUT, lookups.buffered(MAX_CONCURRENT_INSPECTIONS).collect()).await.unwrap_or_default()
 }

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_is_not_sent_again_and_nothing_else_is_left_out() {
+    fn a_follower_gets_exactly_the_events_it_has_not_seen() {
         let buffer = buffer(1..=5);
         let all = read(&buffer, &filter());
         assert_eq!(units(&all), ["w1", "w2", "w3", "w4", "w5"]);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn who_falls_behind_is_cut_off_and_told_when_coming_back() {
+    fn a_follower_that_falls_behind_is_disconnected_and_told_of_the_gap() {
         let buffer = buffer(1..=3);
         let mut follower =
             buffer.open(&EventFilter { limit: Some(1), follow: true, ..filter() }, watch::channel(false).1);

@@ -151,10 +151,9 @@ async fn usages<M: ServiceManager>(
 }
 
 async fn explain<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) -> Result<Json<Explained>, Rejection> {
-    let (detector, unit, worker) = named(&state, path).await?;
+    let (detector, unit, _) = named(&state, path).await?;
     let seen = detector.inspect(&unit, Detail::ALL).await?;
-    let files = (&state.paths, &*detector.context.registry);
-    let references = references_for(files, (&state.manager, state.scope), (&unit, &worker), Timestamp::default()).await;
+    let references = references_for(&state.paths, (&state.manager, state.scope), &unit, Timestamp::default()).await;
     let findings = Box::new((seen, references.clone()));
     let explanation = match state.ask(|reply| DaemonRequest::Explain(unit.clone(), findings, reply)).await? {
         Some(explanation) => Some(explanation),

@@ -1,4 +1,4 @@
-//! `POST /v1/heal`: plans a heal, has the daemon's healer do it, and streams its progress.
+//! `POST /v1/heal`: plans a heal, lets the daemon's healer perform it, and streams the progress.
 
 use std::sync::Arc;
 

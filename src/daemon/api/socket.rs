@@ -91,7 +91,7 @@ impl Socket {
         Ok(Self { listener, path: path.clone(), door: *door, identity })
     }
 
-    /// Whether the peer may do what the socket is for. What its permissions let in is right, as they are a group's.
+    /// Whether the peer may use the socket. The permissions of a group's socket have decided that already.
     pub fn may_come_in(&self, stream: &tokio::net::UnixStream) -> bool {
         let own = rustix::process::geteuid().as_raw();
         matches!(self.door, Door::Group(_)) || stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)

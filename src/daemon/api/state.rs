@@ -23,7 +23,7 @@ use crate::manager::{ManagerError, Scope, ServiceManager, Usage};
 /// Maximum number of concurrent questions about uptimes, and the time for all of them.
 const MAX_CONCURRENT_UPTIMES: usize = 32;
 const UPTIMES_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for questions about what workers take of the machine.
+/// The same for usage.
 const MAX_CONCURRENT_USAGES: usize = 32;
 const USAGES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum time of a check of all directories before workers are listed.
@@ -74,8 +74,8 @@ impl<M: ServiceManager> ApiState<M> {
         Ok(())
     }
 
-    /// What the covered ones of these units take of the machine. What the service manager does not tell in time is left
-    /// out.
+    /// The resource usage of the covered ones of these units. Units for which the service manager does not answer in
+    /// time are left out.
     pub async fn usages(&self, mut units: BTreeSet<UnitName>) -> Result<BTreeMap<String, Usage>, Rejection> {
         let covered = self.ask(DaemonRequest::Covered).await?;
         let covered: HashSet<UnitName> = covered.into_iter().map(|(unit, _)| unit).collect();
@@ -88,8 +88,8 @@ impl<M: ServiceManager> ApiState<M> {
         Ok(answers.filter_map(std::future::ready).collect().await)
     }
 
-    /// Has vanished and returned directories noticed before workers are listed. A file system that does not answer is
-    /// not waited for.
+    /// Makes sure that vanished and returned directories are noticed before workers are listed. A file system that does
+    /// not answer is not waited for.
     pub async fn check_directories(&self) -> Result<(), Rejection> {
         match timeout(DIRECTORIES_TIMEOUT, self.ask(DaemonRequest::Directories)).await {
             Ok(answer) => answer,

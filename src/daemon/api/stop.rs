@@ -1,4 +1,4 @@
-//! `POST /v1/stop`: stops workers for a person, and answers once the healer knows that it was meant.
+//! `POST /v1/stop`: stops workers, and responds once the healer knows that this was intended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::daemon::requests::DaemonRequest;
 use crate::http::request::Rejection;
 use crate::manager::ServiceManager;
 
-/// How long the healer may take to find out that a stop was meant, which is written in the journal.
-const KNOWN_WITHIN: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(20);
+/// Maximum time for the healer to find the stop in the journal.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) async fn stop<M: ServiceManager>(
     state: Arc<ApiState<M>>,
@@ -47,13 +47,13 @@ pub(super) async fn stop<M: ServiceManager>(
 
 /// Waits until none of the workers is about to be healed.
 async fn wait_until_known<M: ServiceManager>(state: &ApiState<M>, units: &[UnitName]) -> Result<(), Rejection> {
-    let latest = Instant::now() + KNOWN_WITHIN;
+    let latest = Instant::now() + KNOWN_TIMEOUT;
     let is_open = |worker: &WorkerReport| {
         let rests = matches!(worker.phase, Stage::Stopped | Stage::Down | Stage::Held | Stage::Unknown);
         !rests && units.contains(&worker.unit)
     };
     while Instant::now() < latest && state.ask(DaemonRequest::Workers).await?.iter().any(is_open) {
-        sleep(POLL).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }

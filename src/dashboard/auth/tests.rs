@@ -121,7 +121,7 @@ fn the_port_of_http_need_not_be_said() {
 }
 
 #[test]
-fn what_changes_something_comes_from_our_page_by_post_as_json() {
+fn changes_require_a_post_of_json_from_our_page() {
     let ours = [HOST, WITH_TOKEN, ORIGIN, JSON, "sec-fetch-site: same-origin"];
     assert_eq!(judge("POST /api/heal", &ours), Verdict::Pass);
     assert_eq!(judge("POST /api/heal", &[HOST, WITH_TOKEN, ORIGIN, JSON]), Verdict::Pass);

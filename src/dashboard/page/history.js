@@ -58,7 +58,7 @@ export function histories(events) {
 
 const isUp = (worker) => !isFailing(worker) && (worker.phase === "up" || worker.up_since !== undefined);
 
-// Closes what has no end: a worker that is still down is so until now, and one that came back untold was down until it
+// Closes what has no end: a worker that is still down is so until now, and one that came back unreported was down until it
 // was last heard of.
 export function close(units, workers, now) {
   const known = new Map(workers.map((worker) => [worker.unit, worker]));

@@ -1,4 +1,4 @@
-//! What a configuration may say, and how its mistakes are told.
+//! What a configuration may say, and how its errors are reported.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::core::probe::Probe;
 use proptest::prelude::*;
 
 const DOCUMENTED: &str = include_str!("../../../config/workerheal.yaml");
-/// As in the description of the interface.
+/// The example of the interface's description.
 const DEFAULTS: &str = r#"
 refresh: 3s
 unit_prefix: lerd-
@@ -103,7 +103,7 @@ fn every_documented_setting_shows_its_default() {
 }
 
 #[test]
-fn what_is_written_is_meant() {
+fn unquoted_values_are_not_reinterpreted() {
     let config = parse(
         "refresh: 500ms\nunit_prefix: app-\nignore_workers:\nalso_watch: ['celery@*.service']\n\
              heal: {states: [failed, failed], backoff: {initial: 2s, max: 2s, factor: 1.5}, stable_after: 0s, \
@@ -127,7 +127,7 @@ fn what_is_written_is_meant() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_at_its_place() {
+fn invalid_settings_are_refused_at_their_place() {
     for (text, expected) in [
         ("\nhelth: {}\n", "2:1: unknown key `helth`; did you mean `heal`?"),
         ("heal:\n  timout: 3s\n", "2:3: unknown key `timout`; did you mean `timeout`?"),

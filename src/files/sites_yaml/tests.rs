@@ -1,4 +1,4 @@
-//! What a registry may say, and how its mistakes are told.
+//! What a registry may say, and how its errors are reported.
 
 use super::*;
 use crate::core::registry::MAX_SITES;
@@ -43,7 +43,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_lerd_writes_is_read() {
+fn lerds_file_is_read() {
     let registry = parse(LERD).unwrap();
     assert_eq!(registry.sites().map(|site| site.name.as_str()).collect::<Vec<_>>(), ["myapp", "old-shop", "blog"]);
     let app = registry.site("myapp").unwrap();
@@ -59,7 +59,7 @@ fn what_lerd_writes_is_read() {
 }
 
 #[test]
-fn who_sleeps_is_known_by_worker_and_worktree() {
+fn suspended_workers_are_known_by_worker_and_worktree() {
     let registry = parse(LERD).unwrap();
     let app = registry.site("myapp").unwrap();
     assert!(app.is_worker_paused("queue") && !app.is_worker_paused("vite"));
@@ -73,7 +73,7 @@ fn who_sleeps_is_known_by_worker_and_worktree() {
 }
 
 #[test]
-fn no_sites_are_fine_but_no_registry_is_not() {
+fn an_empty_list_is_valid_but_other_documents_are_not() {
     for text in ["sites: []", "sites:", "sites: null\n", "sites:\n# none\n", "other: 1\nsites: ~\n"] {
         assert_eq!(parse(text), Ok(Registry::default()), "{text:?}");
     }
@@ -93,20 +93,20 @@ fn no_sites_are_fine_but_no_registry_is_not() {
     }
 }
 
-/// What is told of the entries that were skipped, and the names of those that were not.
-fn told(text: &str) -> (Vec<String>, Vec<String>) {
+/// The errors of skipped entries, and the names of all others.
+fn reported(text: &str) -> (Vec<String>, Vec<String>) {
     let registry = parse(text).unwrap();
-    let told = registry.skipped().told.iter().map(|error| {
+    let reported = registry.skipped().reported.iter().map(|error| {
         let text = error.to_string();
         assert!(text.contains(": this entry is skipped: ") || error.line == 0, "{text}");
         text.replace("this entry is skipped: ", "")
     });
-    let told = told.collect();
-    (told, registry.sites().map(|site| site.name.clone()).collect())
+    let reported = reported.collect();
+    (reported, registry.sites().map(|site| site.name.clone()).collect())
 }
 
 #[test]
-fn what_is_wrong_with_one_entry_costs_that_entry_and_is_told_with_its_place() {
+fn an_invalid_entry_is_skipped_and_reported_with_its_place() {
     for (entry, expected) in [
         ("myapp", "3:3: expected a site with `name:` and `path:`, found `myapp`"),
         ("path: /x", "3:3: the key `name` is missing; write `name:` here"),
@@ -119,20 +119,20 @@ fn what_is_wrong_with_one_entry_costs_that_entry_and_is_told_with_its_place() {
         ("{name: b, paused: 3}", "3:21: expected true or false, found `3`"),
     ] {
         let text = format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n");
-        assert_eq!(told(&text), (vec![expected.to_owned()], vec!["a".to_owned(), "c".to_owned()]), "{entry}");
+        assert_eq!(reported(&text), (vec![expected.to_owned()], vec!["a".to_owned(), "c".to_owned()]), "{entry}");
     }
     for name in ["café", "c++", "a&b", "my app", "a/b"] {
-        let (told, names) = told(&format!("sites:\n- name: a\n- {{path: /x, name: {name}}}\n- name: c\n"));
-        assert!(told[0].starts_with("3:20: no unit can have ") && told[0].contains(name), "{told:?}");
+        let (reported, names) = reported(&format!("sites:\n- name: a\n- {{path: /x, name: {name}}}\n- name: c\n"));
+        assert!(reported[0].starts_with("3:20: no unit can have ") && reported[0].contains(name), "{reported:?}");
         assert_eq!(names, ["a", "c"]);
     }
     let long = "x".repeat(201);
     let expected = "1:30: this name has 201 characters; a site's name has at most 200";
-    assert_eq!(told(&format!("sites: [{{name: a}}, {{name: {long}}}]")).0, [expected.replace("1:30", "1:27")]);
+    assert_eq!(reported(&format!("sites: [{{name: a}}, {{name: {long}}}]")).0, [expected.replace("1:30", "1:27")]);
 }
 
 #[test]
-fn an_entry_that_is_no_yaml_costs_that_entry() {
+fn an_entry_with_invalid_yaml_is_skipped() {
     for (entry, place) in [
         ("name: \"b\n  path: /b", "3:1"),
         ("name: b: c", "3:10"),
@@ -142,22 +142,22 @@ fn an_entry_that_is_no_yaml_costs_that_entry() {
         ("name: b\n  path: \u{7}", "4:9"),
         ("name: b\n<<<<<<< HEAD", "3:1"),
     ] {
-        let (told, names) = told(&format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n"));
-        assert_eq!(names, ["a", "c"], "{entry:?} {told:?}");
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with(place), "{entry:?} {told:?}");
+        let (reported, names) = reported(&format!("sites:\n- name: a\n- {entry}\n- name: c\n  path: /c\n"));
+        assert_eq!(names, ["a", "c"], "{entry:?} {reported:?}");
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(reported[0].starts_with(place), "{entry:?} {reported:?}");
     }
     let latin = b"sites:\n- name: a\n- name: caf\xe9\n- name: c\n";
     let registry = super::parse(latin).unwrap();
     assert_eq!((registry.len(), registry.skipped().count), (2, 1));
     assert_eq!(
-        registry.skipped().told[0].to_string(),
+        registry.skipped().reported[0].to_string(),
         "3:12: this entry is skipped: the byte 0xe9 is not UTF-8; save the file as UTF-8"
     );
 }
 
 #[test]
-fn the_name_of_an_entry_that_cannot_be_used_is_that_of_no_other() {
+fn the_name_of_an_invalid_entry_is_reserved() {
     for entry in ["name: my-app\n  paused: yes", "name: \"my-app\"\n  path: \"", "{name: my-app, paused: 3}"] {
         let registry = parse(&format!("sites:\n- name: app\n- {entry}\n- name: c\n")).unwrap();
         assert_eq!((registry.site("my-app"), registry.claims("my-app")), (None, true), "{entry}");
@@ -166,52 +166,54 @@ fn the_name_of_an_entry_that_cannot_be_used_is_that_of_no_other() {
 }
 
 #[test]
-fn of_many_entries_that_cannot_be_used_some_are_told_and_all_are_counted() {
+fn of_many_invalid_entries_some_are_reported_and_all_are_counted() {
     let bad = repeat(1000, |i| format!("- {{name: 'b {i}', path: /x}}\n"));
     let registry = parse(&format!("sites:\n- name: a\n{bad}- name: c\n")).unwrap();
     assert_eq!(registry.len(), 2);
-    assert_eq!((registry.skipped().told.len(), registry.skipped().untold()), (50, 950));
-    assert!(registry.skipped().told[49].to_string().starts_with("52:10: "));
+    assert_eq!((registry.skipped().reported.len(), registry.skipped().unreported()), (50, 950));
+    assert!(registry.skipped().reported[49].to_string().starts_with("52:10: "));
 }
 
 #[test]
-fn a_site_that_is_there_twice_is_told_with_both_places() {
+fn a_duplicate_site_is_reported_with_both_places() {
     let expected = "the site `b` is here again, it is in line 3 already; delete one";
-    let (told_of, names) = told("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n");
-    assert_eq!((told_of, names), (vec![format!("5:9: {expected}")], vec!["a".to_owned(), "b".to_owned()]));
-    assert_eq!(told("sites: [\n{name: a},\n{name: b}, {name: b}]").0, ["the site `b` is here twice; delete one"]);
-    // Also where the registry is too long for one go, and the two are in different pieces.
+    let (about_by_manager, names) = reported("sites:\n- name: a\n- name: b\n- path: /x\n  name: b\n");
+    assert_eq!((about_by_manager, names), (vec![format!("5:9: {expected}")], vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(reported("sites: [\n{name: a},\n{name: b}, {name: b}]").0, ["the site `b` is here twice; delete one"]);
+    // Also if the registry is read in pieces, and the two are in different ones.
     let many = repeat(10_000, |i| format!("- name: s{i}\n  a: 1\n  b: 1\n  c: 1\n  d: 1\n"));
     let text = format!("sites:\n- name: a\n- name: b\n{many}- name: b\n");
     assert!(!yaml::fits(text.as_bytes()));
-    assert_eq!(told(&text).0, [format!("50004:9: {expected}")]);
+    assert_eq!(reported(&text).0, [format!("50004:9: {expected}")]);
 }
 
 #[test]
-fn the_lines_of_keys_are_remembered() {
+fn the_lines_of_keys_are_recorded() {
     let text = "# written by lerd\nversion: 1\nsites:\n- name: a\n  path: /a\n  paused: true\n  other:\n  - name: x\n\
                 - {name: b,\n   paused: true, paused_workers: [queue]}\n-   path: /c\n    \"name\": \"c\"\n\
                 \x20   worktree_idle_suspended:\n      paused: [x]\n";
     let registry = parse(text).unwrap();
     let lines = |name: &str| {
-        let by_key = registry.lines(name).unwrap().by_key();
-        by_key.iter().map(|(key, line)| format!("{key} {line}")).collect::<Vec<_>>().join(", ")
+        let lines = registry.lines(name).unwrap();
+        let keys = ["name", "path", "paused", "paused_workers", "worktree_idle_suspended"];
+        let known = keys.into_iter().filter_map(|key| Some(format!("{key} {}", lines.line_of(key)?)));
+        known.collect::<Vec<_>>().join(", ")
     };
     assert_eq!(lines("a"), "name 4, paused 6");
     assert_eq!(lines("b"), "name 9, paused 10, paused_workers 10");
     assert_eq!(lines("c"), "name 12, worktree_idle_suspended 13");
     assert_eq!(registry.lines("x"), None);
-    // Also beside an entry that is skipped, and where the list is not in lines.
+    // Also beside a skipped entry, and if the list is not in separate lines.
     let broken = parse("sites:\n- name: a b\n- name: c\n  paused: true\n").unwrap();
-    assert_eq!(broken.lines("c").unwrap().by_key().get("paused"), Some(&4));
-    assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().name(), None);
-    // Where something is said is no part of what is said.
+    assert_eq!(broken.lines("c").unwrap().line_of("paused"), Some(4));
+    assert_eq!(parse("sites: [{name: a}]").unwrap().lines("a").unwrap().line_of("name"), None);
+    // Line numbers are not part of the content.
     assert_eq!(parse("sites:\n\n- name: a\n"), parse("sites:\n- name: a\n"));
 }
 
 #[test]
-fn cutting_the_list_never_changes_what_it_says() {
-    // A text over lines of less indentation than it should have is cut in the middle.
+fn splitting_the_list_does_not_change_its_meaning() {
+    // A text with too little indentation is cut in the middle.
     let padding = "x".repeat(40_000);
     let text = format!("sites:\n- name: a\n  x: \"{padding}\n- name: b\n\"\n- name: c\n");
     let names: Vec<_> = parse(&text).unwrap().sites().map(|site| site.name.clone()).collect();
@@ -236,7 +238,7 @@ fn ten_thousand_sites_are_read() {
 }
 
 #[test]
-fn what_is_kept_has_a_limit() {
+fn the_size_of_a_registry_is_limited() {
     let many = repeat(MAX_SITES + 1, |i| format!("- name: s{i}\n"));
     assert!(error(&format!("sites:\n{many}")).contains("too many sites; the limit is 40000"));
     let list = repeat(1000, |i| format!("w{i},"));
@@ -290,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_that_cannot_be_used_takes_no_other_with_it(
+    fn an_invalid_entry_does_not_affect_others(
         before in prop::collection::btree_set("a[a-z]{0,5}", 0..5), after in prop::collection::btree_set("c[a-z]{0,5}", 0..5),
         broken in yaml_like(),
     ) {
@@ -298,7 +300,7 @@ proptest! {
             let entries: Vec<String> = names.iter().map(|name| format!("- name: {name}\n")).collect();
             entries.concat()
         };
-        // Indented, so that it is all of one entry. (YAML 1.1 ends lines with all of these.)
+        // Indented, so that it belongs to one entry. (YAML 1.1 ends lines with all of these.)
         let broken: Vec<String> = broken.replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "").lines().map(|line| format!("  {line}\n")).collect();
         let broken = broken.concat();
         let text = format!("sites:\n{}- x: 1\n{broken}{}", entries(&before), entries(&after));
@@ -315,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn any_likely_text_means_the_same_in_pieces(text in yaml_like(), sites in any::<bool>()) {
+    fn text_parses_the_same_in_pieces_as_in_one(text in yaml_like(), sites in any::<bool>()) {
         let text = if sites { format!("sites:\n- name: {text}") } else { text };
         let names = |entries: Entries| entries.sites().to_vec();
         let whole = read_whole(text.as_bytes(), &[]);

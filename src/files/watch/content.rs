@@ -71,7 +71,7 @@ mod tests {
     use crate::files::watch::tests::present;
 
     #[test]
-    fn content_is_parsed_or_the_reason_why_not_is_told() {
+    fn content_is_parsed_or_the_error_is_reported() {
         let parse = |content: FileContent| {
             content.parse(Path::new("/f"), |bytes| match bytes {
                 b"" => Err(ParseError::whole("the file is empty", None)),
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(parse(FileContent::Unreadable(other.clone())), Err(other));
     }
 
-    /// A stop marker on it has not come into being by that.
+    /// It does not mean that a stop marker on it was created or removed.
     #[test]
     fn the_end_of_a_mount_says_nothing_about_its_files() {
         for number in [rustix::io::Errno::NOTCONN, rustix::io::Errno::STALE, rustix::io::Errno::IO] {

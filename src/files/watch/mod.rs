@@ -115,7 +115,7 @@ impl Watch {
         notifier: impl Fn() -> notify::Result<Notifier> + Clone + Send + 'static,
     ) -> (Self, Vec<FileContent>, mpsc::Receiver<FileEvent>) {
         let (events, receiver) = mpsc::channel(16);
-        let told = Arc::new(AtomicBool::new(false));
+        let fallback_reported = Arc::new(AtomicBool::new(false));
         let latest = Instant::now() + FIRST_READ_TIMEOUT;
         let begun: Vec<_> = files
             .into_iter()
@@ -129,7 +129,7 @@ impl Watch {
                     file: Followed::new(path),
                     notifier: None,
                     problem: None,
-                    told: Arc::clone(&told),
+                    fallback_reported: Arc::clone(&fallback_reported),
                     random: RandomState::new(),
                     events: events.clone(),
                     busy: line.busy.clone(),
@@ -162,7 +162,7 @@ struct Task {
     /// Why changes may not be signalled, if so.
     problem: Option<String>,
     /// Whether that was reported, for this file or another.
-    told: Arc<AtomicBool>,
+    fallback_reported: Arc<AtomicBool>,
     random: RandomState,
     events: mpsc::Sender<FileEvent>,
     busy: Busy,
@@ -201,7 +201,7 @@ impl Task {
         let wake = self.notifier.as_ref().map_or_else(Arc::default, |notifier| Arc::clone(&notifier.wake));
         loop {
             if let Some(problem) = &self.problem
-                && !self.told.swap(true, Ordering::Relaxed)
+                && !self.fallback_reported.swap(true, Ordering::Relaxed)
                 && self.events.send(FileEvent::Degraded(problem.clone())).await.is_err()
             {
                 return;

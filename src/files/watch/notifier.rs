@@ -78,7 +78,7 @@ pub(super) struct Notifier {
 #[derive(Default)]
 struct Interest {
     paths: HashSet<PathBuf>,
-    /// Of these, what was removed or renamed: a directory among them is no longer watched.
+    /// Directories of these that were removed or renamed are no longer watched.
     gone: HashSet<PathBuf>,
     /// Whether notifications were lost.
     lost: bool,
@@ -97,7 +97,7 @@ impl Notifier {
         Ok(Self { watcher, watched: BTreeMap::new(), wake, interest })
     }
 
-    /// Watches exactly these places. Tells whether that is a change.
+    /// Watches exactly these places. Returns whether that is a change.
     pub(super) fn watch(&mut self, wanted: Places) -> notify::Result<bool> {
         let gone = {
             let mut interest = self.interest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +110,7 @@ impl Notifier {
         };
         let stale: Vec<PathBuf> = self.watched.iter().filter(stale).map(|(path, _)| path.clone()).collect();
         for path in &stale {
-            // It fails where the directory is gone, and the watch with it.
+            // It fails if the directory is gone, and its watch with it.
             let _ = self.watcher.unwatch(path);
             self.watched.remove(path);
         }
@@ -135,13 +135,13 @@ impl Notifier {
 }
 
 impl Interest {
-    /// Takes note of an event. Tells whether it may concern a file.
+    /// Records an event. Returns whether it may concern a file.
     fn takes(&mut self, event: notify::Result<Event>) -> bool {
         let Some(event) = event.ok().filter(|event| !event.need_rescan()) else {
             self.lost = true;
             return true;
         };
-        // Reading is no change, least of all our own.
+        // Reading is no change; we read the files ourselves.
         if matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write)) {
             return false;
         }

@@ -4,7 +4,7 @@ use super::*;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
-/// Long enough for a machine that is busy with other things.
+/// Long enough for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A watch of files below a temporary directory.
@@ -40,7 +40,7 @@ impl Bench {
         }
     }
 
-    /// Waits until the first file is said to be so. What it is in between may be told or not.
+    /// Waits until this content of the first file is reported. States in between may or may not be.
     async fn until(&mut self, wanted: FileContent) {
         loop {
             if self.next().await == (0, wanted.clone()) {
@@ -76,7 +76,7 @@ async fn a_file_is_followed_through_rewriting_renaming_and_deletion() {
 }
 
 #[tokio::test]
-async fn what_does_not_change_a_file_is_not_told() {
+async fn events_without_a_change_are_ignored() {
     let mut bench = Bench::new(&["f", "last"], |root| fs::write(root.join("f"), "one").unwrap());
     bench.write("sibling", "x");
     bench.write("f.new", "one");
@@ -84,7 +84,7 @@ async fn what_does_not_change_a_file_is_not_told() {
     assert_eq!(fs::read(bench.at("f")).unwrap(), b"one");
     bench.watch.poll();
     bench.write("last", "x");
-    // The next event is of the file written last, maybe of the moment before the text was in it.
+    // The next event is about the file written last, maybe before its text was written.
     let (index, content) = bench.next().await;
     assert!(index == 1 && content != FileContent::Missing, "{index} {content:?}");
 }
@@ -182,7 +182,7 @@ async fn a_directory_may_be_removed_replaced_and_come_back() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_unreadable_and_not_missing() {
+async fn a_path_that_is_no_file_is_unreadable_rather_than_missing() {
     let mut bench = Bench::new(&["f"], |root| fs::create_dir(root.join("f")).unwrap());
     let FileContent::Unreadable(why) = &bench.first[0] else { panic!("{:?}", bench.first) };
     let expected = "it is not a regular file; check that it is the right file";
@@ -194,13 +194,13 @@ async fn what_is_no_file_is_unreadable_and_not_missing() {
 }
 
 #[tokio::test]
-async fn a_restless_file_is_told_of_now_and_then() {
+async fn a_file_that_changes_constantly_is_reported_now_and_then() {
     let mut bench = Bench::new(&["f"], |root| fs::write(root.join("f"), "").unwrap());
     let path = bench.at("f");
     let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
     let writer = tokio::spawn(async move {
         let mut writes = 0_usize;
-        // Never left alone for as long as it takes to be quiet.
+        // Never unchanged for as long as `QUIET_TIME`.
         while ended.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
             writes += 1;
             fs::write(&path, writes.to_string()).unwrap();

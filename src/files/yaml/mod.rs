@@ -18,7 +18,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAn
 use crate::core::parse_error::ParseError;
 pub use messages::did_you_mean;
 pub use split::{Item, Split, split_list};
-use strict::{Context, Strict};
+use strict::{DocumentState, Strict};
 
 /// Maximum length of a document, in bytes. A registry of 10,000 sites has about half of it.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -70,15 +70,15 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
             Some("write lists as lines that begin with `- `"),
         ));
     }
-    let context = Context::new(units, text.len());
-    let document = Strict::new(serde_yaml::Deserializer::from_slice(text), &context);
+    let state = DocumentState::new(units, text.len());
+    let document = Strict::new(serde_yaml::Deserializer::from_slice(text), &state);
     Unless::<S>(seed).deserialize(document).map_err(|error| {
         // A syntax error is often first noticed as a value of the wrong type. Then the syntax error is the better
         // explanation.
         let unparsed = IgnoredAny::deserialize(serde_yaml::Deserializer::from_slice(text)).err();
         match unparsed {
             Some(unparsed) => messages::explain(&unparsed, None, None),
-            None => messages::explain(&error, context.noted.take(), context.expected.take()),
+            None => messages::explain(&error, state.noted.take(), state.expected.take()),
         }
     })
 }

@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, Seq
 use super::{messages, refuse};
 
 /// State shared by all deserializers of a document.
-pub(super) struct Context {
+pub(super) struct DocumentState {
     /// The remaining number of values.
     values: Cell<usize>,
     /// The remaining number of bytes of text.
@@ -26,7 +26,7 @@ pub(super) struct Context {
     pub(super) expected: RefCell<Option<String>>,
 }
 
-impl Context {
+impl DocumentState {
     /// For a document of this size. Without aliases, neither limit can be reached.
     pub(super) fn new(units: usize, bytes: usize) -> Self {
         Self {
@@ -58,16 +58,16 @@ impl Context {
 /// The deserializer: `inner` with the rules above.
 pub(super) struct Strict<'c, D> {
     inner: D,
-    context: &'c Context,
+    state: &'c DocumentState,
 }
 
 impl<'c, D> Strict<'c, D> {
-    pub(super) fn new(inner: D, context: &'c Context) -> Self {
-        Self { inner, context }
+    pub(super) fn new(inner: D, state: &'c DocumentState) -> Self {
+        Self { inner, state }
     }
 
     fn watch<V>(&self, visitor: V) -> Watched<'c, V> {
-        Watched { visitor, context: self.context }
+        Watched { visitor, state: self.state }
     }
 }
 
@@ -147,20 +147,20 @@ impl<'de, D: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, D> {
     type Value = D::Value;
 
     fn deserialize<I: Deserializer<'de>>(self, inner: I) -> Result<D::Value, I::Error> {
-        self.inner.deserialize(Strict::new(inner, self.context))
+        self.inner.deserialize(Strict::new(inner, self.state))
     }
 }
 
 /// A visitor that observes another one.
 struct Watched<'c, V> {
     visitor: V,
-    context: &'c Context,
+    state: &'c DocumentState,
 }
 
 macro_rules! visit_scalars {
     ($($method:ident($type:ty))*) => {$(
         fn $method<E: Error>(self, value: $type) -> Result<V::Value, E> {
-            self.context.note(self.visitor.$method(value))
+            self.state.note(self.visitor.$method(value))
         }
     )*};
 }
@@ -172,7 +172,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
         // Only used to word errors.
         let expected = Expected(&self.visitor).to_string();
         f.write_str(&expected)?;
-        *self.context.expected.borrow_mut() = Some(expected);
+        *self.state.expected.borrow_mut() = Some(expected);
         Ok(())
     }
 
@@ -181,42 +181,42 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<V::Value, E> {
-        self.context.note(Context::spend(&self.context.bytes, text.len()))?;
-        self.context.note(self.visitor.visit_str(text))
+        self.state.note(DocumentState::spend(&self.state.bytes, text.len()))?;
+        self.state.note(self.visitor.visit_str(text))
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<V::Value, E> {
-        self.context.note(Context::spend(&self.context.bytes, text.len()))?;
-        self.context.note(self.visitor.visit_borrowed_str(text))
+        self.state.note(DocumentState::spend(&self.state.bytes, text.len()))?;
+        self.state.note(self.visitor.visit_borrowed_str(text))
     }
 
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
-        self.context.note(self.visitor.visit_none())
+        self.state.note(self.visitor.visit_none())
     }
 
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
-        self.context.note(self.visitor.visit_unit())
+        self.state.note(self.visitor.visit_unit())
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.context.note(self.visitor.visit_some(Strict::new(inner, self.context)))
+        self.state.note(self.visitor.visit_some(Strict::new(inner, self.state)))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.context.note(self.visitor.visit_newtype_struct(Strict::new(inner, self.context)))
+        self.state.note(self.visitor.visit_newtype_struct(Strict::new(inner, self.state)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.context.note(self.visitor.visit_seq(Items { access, context: self.context }))
+        self.state.note(self.visitor.visit_seq(Items { access, state: self.state }))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        let entries = Entries { access, context: self.context, keys: HashSet::new() };
-        self.context.note(self.visitor.visit_map(entries))
+        let entries = Entries { access, state: self.state, keys: HashSet::new() };
+        self.state.note(self.visitor.visit_map(entries))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.context.note(self.visitor.visit_enum(access))
+        self.state.note(self.visitor.visit_enum(access))
     }
 }
 
@@ -231,21 +231,21 @@ impl<'de, V: Visitor<'de>> fmt::Display for Expected<'_, V> {
 
 struct Items<'c, A> {
     access: A,
-    context: &'c Context,
+    state: &'c DocumentState,
 }
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
-        Context::spend(&self.context.values, 1)?;
-        self.access.next_element_seed(Strict::new(seed, self.context))
+        DocumentState::spend(&self.state.values, 1)?;
+        self.access.next_element_seed(Strict::new(seed, self.state))
     }
 }
 
 struct Entries<'de, 'c, A> {
     access: A,
-    context: &'c Context,
+    state: &'c DocumentState,
     keys: HashSet<Cow<'de, str>>,
 }
 
@@ -253,19 +253,19 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'de, '_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        Context::spend(&self.context.values, 1)?;
-        self.access.next_key_seed(Key { seed, context: self.context, keys: &mut self.keys })
+        DocumentState::spend(&self.state.values, 1)?;
+        self.access.next_key_seed(Key { seed, state: self.state, keys: &mut self.keys })
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
-        self.access.next_value_seed(Strict::new(seed, self.context))
+        self.access.next_value_seed(Strict::new(seed, self.state))
     }
 }
 
 /// A key of a mapping. An error while it is visited is reported at the key.
 struct Key<'k, 'de, 'c, S> {
     seed: S,
-    context: &'c Context,
+    state: &'c DocumentState,
     keys: &'k mut HashSet<Cow<'de, str>>,
 }
 
@@ -273,8 +273,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<'_, 'de, '_, S> 
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let context = self.context;
-        inner.deserialize_str(Watched { visitor: self, context })
+        let state = self.state;
+        inner.deserialize_str(Watched { visitor: self, state })
     }
 }
 

@@ -36,7 +36,7 @@ fn a_good_document_is_read() {
 }
 
 #[test]
-fn errors_say_where_what_and_what_to_do() {
+fn errors_name_the_place_the_problem_and_the_remedy() {
     for (text, expected) in [
         ("helth: true\n", "1:1: unknown key `helth`; did you mean `heal`?"),
         ("\n  qqq: 1\n", "2:3: unknown key `qqq`; known keys are heal, names, table, limit, share, anything"),
@@ -89,13 +89,13 @@ fn errors_say_where_what_and_what_to_do() {
 }
 
 #[test]
-fn what_is_not_utf8_is_refused_at_its_place() {
+fn invalid_utf8_is_refused_at_its_place() {
     let error = parse::<Settings>(b"heal: true\n# gr\xc3\xbcn \xff\n").unwrap_err();
     assert_eq!(error.to_string(), "2:8: the byte 0xff is not UTF-8; save the file as UTF-8");
 }
 
 #[test]
-fn nothing_is_told_from_something() {
+fn null_differs_from_a_value() {
     for nothing in ["", "# x\n", "---\n", "~\n", "\u{feff}"] {
         assert_eq!(parse_optional::<Settings>(nothing.as_bytes()), Ok(None), "{nothing:?}");
     }
@@ -117,7 +117,7 @@ fn aliases_work_until_they_multiply() {
 }
 
 #[test]
-fn what_would_exhaust_the_parser_is_refused_before_it_runs() {
+fn input_that_would_exhaust_the_parser_is_refused_first() {
     assert!(error(&"[".repeat(100_000)).contains("1:501: too many brackets"));
     assert!(error(&"a: b\n".repeat(100_000)).contains("there is too much in this file"));
     assert!(error(&"- ".repeat(100_000)).contains("there is too much in this file"));

@@ -77,16 +77,16 @@ struct Record {
 impl Journal {
     /// The cause of a run's failure.
     pub async fn what_went_wrong(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
-        let found = self.look_for_error(unit, run).await;
+        let found = self.find_error(unit, run).await;
         if found.is_some() || run.is_before {
             return found;
         }
         // A failing run always leaves an entry: the journal lags behind.
         sleep(RETRY_DELAY).await;
-        self.look_for_error(unit, run).await
+        self.find_error(unit, run).await
     }
 
-    async fn look_for_error(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
+    async fn find_error(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
         let record = self.record(unit, run).await?;
         let failed_by_itself = |entry: &Entry| {
             let refusal = entry.is(FAILURE_RESULT) && entry.result.as_deref() == Some("start-limit-hit");
@@ -110,7 +110,7 @@ impl Journal {
 
     /// What the manager logged about the run. `None` if none has failed.
     async fn record(&self, unit: &UnitName, run: &FailedRun) -> Option<Record> {
-        let mut entries = self.search(&self.told_of(unit), 200).await.ok()?;
+        let mut entries = self.search(&self.about_by_manager(unit), 200).await.ok()?;
         // Our own messages about it repeat earlier ones.
         entries.retain(|entry| entry.ours.is_none());
         let id = if run.is_before {
@@ -247,8 +247,9 @@ impl Authors {
         let mut work: HashSet<String> = pids(&run.work);
         work.extend(run.main.map(|pid| pid.to_string()));
         let first_stop = run.stop.iter().filter(in_time).map(|command| command.begun).min();
-        let told = record.entries.iter().filter(|entry| entry.is(PROCESS_EXIT) || entry.is(STOPPING)).map(Entry::sent);
-        let ends = run.work.iter().map(|command| command.ended).chain(told);
+        let logged =
+            record.entries.iter().filter(|entry| entry.is(PROCESS_EXIT) || entry.is(STOPPING)).map(Entry::sent);
+        let ends = run.work.iter().map(|command| command.ended).chain(logged);
         let stop = first_stop.map(|stop| ends.filter(|end| *end <= stop && *end >= record.after).max().unwrap_or(stop));
         let mut authors = Self { aside, work, own: HashSet::new(), stop };
         let foreign: HashSet<&String> =

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_end_is_told_from_the_others() {
+    fn every_way_to_end_is_distinguished() {
         assert_eq!(ended("\tlast exit code = 0\n"), End::Code(0));
         assert_eq!(ended("\tlast exit code = 1\n"), End::Code(1));
         assert_eq!(ended("\tlast exit code = 78: EX_CONFIG\n"), End::Code(78));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_unknown() {
+    fn unreadable_output_is_unknown() {
         assert_eq!(ended(""), End::Unknown);
         assert_eq!(ended("\tlast exit code = none\n"), End::Unknown);
         assert_eq!(ended("\tlast terminating signal = Killed\n\tlast exit code = 1\n"), End::Unknown);

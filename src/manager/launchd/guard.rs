@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_podman_runs_is_known_by_its_arguments() {
+    fn podman_containers_are_recognized_by_their_arguments() {
         let run = ["/opt/homebrew/bin/podman", "run", "-d", "--restart=always", "--workdir", "/w", "image", "php"];
         assert_eq!(Guard::of(&run), Guard { script: None, directory: Some("/w".into()), by_podman: true });
         assert!(!Guard::of(&["/opt/homebrew/bin/podman", "run", "--rm", "image"]).by_podman);

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_alive_and_does_not_run_is_ill_whatever_its_end() {
+    fn a_keep_alive_job_that_does_not_run_is_unhealthy_however_it_ended() {
         for end in [End::Never, End::Code(0), End::Code(1), End::Code(143), End::Signal(15), End::Signal(9)] {
             let seen = inspect(Some(job("not running", end.clone())), File::Agent(kept()));
             let life_cycle = LifeCycle::of_seen(&seen, Watched::default());
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_something_is_left_to_it() {
+    fn a_job_that_waits_for_a_condition_is_left_to_launchd() {
         let inspected = |starts, end| {
             let seen = inspect(Some(job("not running", end)), File::Agent(Agent::that_starts(starts)));
             inspection(&seen, Watched::default(), Detail::ALL)
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_launchd_cannot_start_and_what_has_lost_its_directory_are_no_crash_loops() {
+    fn spawn_failures_and_missing_directories_are_no_crash_loops() {
         let failed = Job { spawn_failed: true, ..job("spawn scheduled", End::Code(78)) };
         assert_eq!(LifeCycle::of(&failed, Some(&kept()), false), LifeCycle::plain(ActiveState::Failed));
         let looping = job("spawn scheduled", End::Code(1));
@@ -304,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn what_lerd_has_just_written_is_left_to_it() {
+    fn a_plist_that_was_just_written_is_left_to_lerd() {
         let (own, lerds) = (Watched { taken_out: true, ..Watched::default() }, Watched::default());
         assert!(LifeCycle::out(lerds, true).has_job);
         assert!(!LifeCycle::out(lerds, false).has_job && !LifeCycle::out(own, true).has_job);
     }
 
     #[test]
-    fn a_stop_is_told_from_a_crash() {
+    fn a_stop_is_distinguished_from_a_crash() {
         let evidence = |seen: &Seen, taken_out| stop_evidence(seen, Watched { taken_out, ..Watched::default() });
         let crashed = || job("not running", End::Signal(9));
         let of_file = |job| inspect(job, File::None);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::core::event::excerpt;
+use crate::core::text::excerpt;
 use crate::manager::{ManagerError, Scope};
 
 /// Maximum time of a call. `kickstart` may block for minutes, `print` when launchd is busy.
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_exit_status_says_what_it_can_mean() {
+    fn each_exit_status_is_interpreted() {
         for (status, says) in [
             (1, "not permitted"),
             (3, "not loaded"),

@@ -93,10 +93,10 @@ impl Launchd {
         let inspector = Inspector { launchctl, directories: paths.directories.into() };
         let records = paths.records.map(Records);
         let (requests, requested) = mpsc::unbounded_channel();
-        let (changes, told) = mpsc::unbounded_channel();
+        let (changes, reported_changes) = mpsc::unbounded_channel();
         let (busy, under_way) = watch::channel(0);
         tokio::spawn(Session::new(inspector.clone(), records, &patterns, requested, changes, busy).run());
-        Ok((Self { inspector, requests, under_way }, told))
+        Ok((Self { inspector, requests, under_way }, reported_changes))
     }
 
     async fn file(&self, unit: &UnitName) -> File {

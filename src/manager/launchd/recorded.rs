@@ -1,7 +1,7 @@
-//! What Macs have really printed, macOS 10.11 to 27, each with the reading that is right.
+//! Recorded output of Macs, macOS 10.11 to 27, each with its correct interpretation.
 //!
-//! The outputs in `recorded/` are from public reports, anonymised and less the lines that say nothing here; a name begins
-//! with the version of macOS that printed it.
+//! The outputs in `recorded/` are from public reports, anonymised and without irrelevant lines; a name begins with the
+//! version of macOS that printed it.
 
 use super::answers::{self, End};
 use super::job::{Watched, status};
@@ -21,7 +21,7 @@ macro_rules! recorded {
     };
 }
 
-/// The keys of a plist that say who starts the job.
+/// The keys of a plist that determine what starts the job.
 const KEEP_ALIVE: &str = "<key>KeepAlive</key><true/>";
 const AFTER_ERRORS: &str =
     "<key>KeepAlive</key><dict><key>SuccessfulExit</key><false/><key>Crashed</key><true/></dict>";
@@ -34,11 +34,11 @@ fn agent(keys: &str) -> Agent {
     Agent::that_starts(Starts::of(&plist::from_bytes(text.as_bytes()).unwrap()))
 }
 
-/// Where a job is, whether launchd starts it again, why its start is put off, and whether it can be spawned.
+/// The state of a job, whether launchd restarts it, why its start is put off, and whether it can be spawned.
 type Reading = (ActiveState, bool, Option<&'static str>, bool);
 
 #[test]
-fn every_recorded_job_is_read_as_what_it_was() {
+fn every_recorded_job_is_interpreted_correctly() {
     let up = (Active, false, None, false);
     let rows: [((&str, &str), &str, Reading, End); 21] = [
         (recorded!("15-keepalive-dictionary-running"), AFTER_ERRORS, up, End::Signal(15)),
@@ -112,7 +112,7 @@ fn an_argument_that_looks_like_the_job_makes_it_unknown() {
 }
 
 #[test]
-fn every_recorded_end_is_told_from_the_others() {
+fn every_recorded_end_is_distinguished() {
     for (line, end) in [
         ("last exit code = 0", End::Code(0)),
         ("last exit code = 1", End::Code(1)),
@@ -134,7 +134,7 @@ fn every_recorded_end_is_told_from_the_others() {
 }
 
 #[test]
-fn recorded_tables_are_read_and_what_is_not_asked_for_any_more_is_refused() {
+fn recorded_tables_are_read_and_outdated_responses_are_refused() {
     let (_, domain) = recorded!("15-domain");
     let services = tables::services(domain).unwrap();
     let running: Vec<&str> = services.iter().filter(|job| job.pid.is_some()).map(|job| job.label.as_str()).collect();
@@ -175,7 +175,7 @@ fn every_recorded_error_is_known_by_its_status() {
             "Boot-out failed: 1: Operation not permitted",
             Failure::Other(1, "Boot-out failed: 1: Operation not permitted".into()),
         ),
-        // bootstrap of what is loaded, disabled, draining, for another session, or writable by others
+        // bootstrap of a job that is loaded, disabled, draining, for another session, or writable by others
         (5, "Bootstrap failed: 5: Input/output error", Failure::Busy),
         (119, "Bootstrap failed: 119: Service is disabled", Failure::Disabled),
         (134, "Bootstrap failed: 134: Service cannot load in requested session", Failure::WrongSession),

@@ -57,7 +57,7 @@ pub(super) struct Session {
     /// Whether it may be outdated already.
     outdated: bool,
     /// Whether to report the next list as a change.
-    told: bool,
+    report_next_list: bool,
     waiting: Vec<Answer<Vec<UnitStatus>>>,
 }
 
@@ -86,14 +86,14 @@ impl Session {
             under_way,
             listing: false,
             outdated: false,
-            told: false,
+            report_next_list: false,
             waiting: Vec::new(),
         }
     }
 
     /// Serves requests for as long as there is a handle, and completes what it has begun.
     pub async fn run(mut self) {
-        self.told = true;
+        self.report_next_list = true;
         self.list();
         let mut open = true;
         while open || !self.starting.is_empty() {
@@ -115,7 +115,7 @@ impl Session {
         let inspector = self.inspector.clone();
         match request {
             Request::Refresh => {
-                self.told = true;
+                self.report_next_list = true;
                 self.list();
             }
             Request::Cover(patterns) => {
@@ -148,7 +148,7 @@ impl Session {
 
     /// Reports a list that is begun from now on.
     fn list_anew(&mut self) {
-        self.told = true;
+        self.report_next_list = true;
         self.outdated = self.listing;
         self.list();
     }
@@ -180,7 +180,7 @@ impl Session {
             return self.list();
         }
         let result = result.map(|states| self.statuses(states));
-        if std::mem::take(&mut self.told) {
+        if std::mem::take(&mut self.report_next_list) {
             let change = match &result {
                 Ok(list) => Change::Units(list.clone()),
                 Err(error) => Change::Lost(error.to_string()),

@@ -11,8 +11,8 @@ use crate::core::units::UnitName;
 use crate::manager::ManagerError;
 
 /// Maximum time to wait for the end of a job, which may ignore its signal up to `ExitTimeOut`.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(100);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Launchd {
     /// Boots the unit's job out, and waits until it is gone.
@@ -29,13 +29,13 @@ impl Launchd {
             Ok(()) | Err(Failure::NotLoaded | Failure::Redundant | Failure::InProgress | Failure::Busy) => {}
             Err(failure) => return Err((WHAT, failure).into()),
         }
-        let latest = Instant::now() + ENDS_WITHIN;
+        let latest = Instant::now() + STOP_TIMEOUT;
         while self.inspector.job(unit).await?.is_some() {
             if Instant::now() >= latest {
-                let why = format!("it is still stopping after {} s", ENDS_WITHIN.as_secs());
+                let why = format!("it is still stopping after {} s", STOP_TIMEOUT.as_secs());
                 return Err(ManagerError::Refused { what: WHAT, why });
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::LOG_TIMEOUT;
-use crate::core::event::{excerpt, log_lines};
+use crate::core::text::{excerpt, log_lines};
 use crate::manager::log::{Author, Log, LogError, LogLine, Pen, Printed, WantedLines};
 
 /// How much of the end of a file is read, in bytes.
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_is_the_ends_of_its_files_and_what_is_added() {
+    async fn a_log_is_the_end_of_its_files_and_new_lines() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let paths = vec![path("err"), path("out"), path("err"), directory.path().to_owned()];

@@ -1,4 +1,4 @@
-//! What `make fuzz` feeds with anything at all: see [`fuzz`](crate::fuzz).
+//! Fuzz targets, see [`fuzz`](crate::fuzz).
 
 use super::{private_socket, wire};
 
@@ -20,7 +20,7 @@ pub(crate) fn messages(data: &[u8]) {
     let mut buffer = rest.to_vec();
     let whole = private_socket::rewrite(&mut buffer);
     assert!(whole <= rest.len() && buffer.len() == rest.len());
-    // A part of it is handed on no further than all of it.
+    // A part of it is passed on no further than the whole.
     let mut part = rest[..usize::from(*cut).min(rest.len())].to_vec();
     let handed_on = private_socket::rewrite(&mut part);
     if rest.first() == Some(&b'l') {

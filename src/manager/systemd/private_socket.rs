@@ -29,13 +29,13 @@ use zbus::export::async_trait::async_trait;
 /// The header field `SENDER` as systemd writes it: its code, the signature `s`, length, text.
 const SENDER: &[u8] = b"\x07\x01s\x00\x18\x00\x00\x00org.freedesktop.systemd1\x00";
 /// The replacement.
-const UNIQUE: &[u8] = b"\x07\x01s\x00\x18\x00\x00\x00:systemd1.private-socket\x00";
+const UNIQUE_SENDER: &[u8] = b"\x07\x01s\x00\x18\x00\x00\x00:systemd1.private-socket\x00";
 /// The beginning of a message: byte order, type, flags, version, lengths of body and header, serial.
-const FIXED: usize = 16;
+const FIXED_HEADER_BYTES: usize = 16;
 /// Maximum number of messages in one write.
 const MAX_TOGETHER: usize = 256;
 /// Maximum capacity to keep after a long list.
-const KEPT: usize = 64 * 1024;
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// Begins a connection to the socket.
 pub(super) fn builder(path: &Path) -> io::Result<Builder<'static>> {
@@ -64,7 +64,7 @@ impl ReadHalf for Reader {
     async fn recvmsg(&mut self, into: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         while self.begin == self.end {
             self.buffer.drain(..self.end);
-            if self.buffer.is_empty() && self.buffer.capacity() > KEPT {
+            if self.buffer.is_empty() && self.buffer.capacity() > MAX_KEPT_BYTES {
                 self.buffer = Vec::new();
             }
             (self.begin, self.end) = (0, 0);
@@ -91,9 +91,9 @@ pub(super) fn rewrite(buffer: &mut [u8]) -> usize {
         && buffer.len() - begin >= whole
     {
         // Each field begins at a multiple of 8.
-        for at in (begin + FIXED..begin + header).step_by(8) {
+        for at in (begin + FIXED_HEADER_BYTES..begin + header).step_by(8) {
             if buffer[at..begin + header].starts_with(SENDER) {
-                buffer[at..at + UNIQUE.len()].copy_from_slice(UNIQUE);
+                buffer[at..at + UNIQUE_SENDER.len()].copy_from_slice(UNIQUE_SENDER);
             }
         }
         begin += whole;
@@ -108,7 +108,7 @@ fn lengths(message: &[u8]) -> Option<(usize, usize)> {
         usize::try_from(u32::from_le_bytes(bytes)).ok()
     };
     let (body, fields) = (number(4)?, number(12)?);
-    let header = FIXED.checked_add(fields)?;
+    let header = FIXED_HEADER_BYTES.checked_add(fields)?;
     Some((header, header.checked_next_multiple_of(8)?.checked_add(body)?))
 }
 
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_sender_is_replaced_in_headers_only_and_in_whole_messages_only() {
         let twice = [message(SENDER), message(SENDER)].concat();
-        let wanted = [message(UNIQUE), message(UNIQUE)].concat();
+        let wanted = [message(UNIQUE_SENDER), message(UNIQUE_SENDER)].concat();
         let mut bytes = twice.clone();
         assert_eq!(rewrite(&mut bytes), bytes.len());
         assert_eq!(bytes, wanted);
@@ -214,7 +214,7 @@ mod tests {
                     let _ = socket.write_all(answer.as_bytes()).await;
                 }
             };
-            let address = super::super::connection::Address::Private(path.clone());
+            let address = super::super::address::Address::Private(path.clone());
             let (connection, ()) = tokio::join!(address.connect(), other);
             assert!(connection.is_err(), "{answers:?}");
         }

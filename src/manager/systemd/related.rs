@@ -72,7 +72,7 @@ impl Dependencies {
         })
     }
 
-    /// Only those that a unit which is up has to give way to: conflicts, and groups.
+    /// Only the dependencies that a unit which is up has to give way to: conflicts, and groups.
     pub async fn to_give_way_to(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
         let of_unit = |key| connection.property(unit, wire::UNIT, key);
         let (binds_to, requires, requisite, conflicts, conflicted_by, part_of) = tokio::try_join!(

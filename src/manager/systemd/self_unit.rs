@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zbus::OwnedVariant;
 
-use super::connection::{Address, CALL_TIMEOUT, ManagerConnection};
+use super::address::Address;
+use super::connection::{CALL_TIMEOUT, ManagerConnection};
 use super::session;
 use super::text;
 use super::wire;

@@ -36,7 +36,7 @@ impl Clock {
         self.next.get()
     }
 
-    /// Notes that a drawn text changes then.
+    /// Records that a drawn text changes then.
     pub fn changes_at(&self, at: SystemTime) {
         if at > self.now {
             self.next.set(Some(self.next.get().map_or(at, |next| next.min(at))));

@@ -20,7 +20,7 @@ const STATE_WIDTH: usize = 10;
 const WHY_WIDTH: usize = 16;
 const NARROW_WHY_WIDTH: usize = 10;
 const MAX_WHY_WIDTH: usize = 48;
-/// Minimum width of reasons beside what workers take of the machine.
+/// Minimum width of reasons beside the resource usage of workers.
 const WHY_WIDTH_WITH_USAGE: usize = 30;
 const ATTEMPTS_WIDTH: usize = 5;
 /// Widths of a process id, of memory as `1023M`, and of processor time as `12800%`.
@@ -35,22 +35,22 @@ const NARROW_WIDTH: usize = 45;
 /// Minimum width of a timeline, and its width beside long reasons.
 const MIN_TIMELINE_WIDTH: usize = 10;
 const SHORT_TIMELINE_WIDTH: usize = 12;
-/// Width of a list in which what workers take of the machine displaces nothing else.
+/// Width of a list in which the resource usage of workers displaces nothing else.
 pub(super) const WIDTH_WITH_USAGE: u16 = 106;
 
 /// The width of each column; 0 if it is left out.
 struct Columns {
     name: usize,
     tries: usize,
-    /// What the worker takes of the machine.
+    /// The worker's resource usage.
     usage: usize,
     why: usize,
     timeline: usize,
 }
 
 impl Columns {
-    /// The best layout for this width and this longest name. Long reasons get room at the cost of the timeline. What
-    /// workers take of the machine is shown if wanted, and if reasons keep enough room.
+    /// The best layout for this width and this longest name. Long reasons get room at the cost of the timeline.
+    /// Resource usage is shown if wanted, and if reasons keep enough room.
     fn of(room: usize, longest: usize, long_reasons: bool, usage_wanted: bool) -> Self {
         // The marker, and the state with the gap before it.
         let room = room.saturating_sub(2 + 1 + STATE_WIDTH);
@@ -221,7 +221,7 @@ fn usage_cells(cells: &[&str; 3]) -> String {
     format!(" {pid} {memory} {cpu}")
 }
 
-/// The sign of a state: its shape tells what the colour tells too.
+/// The sign of a state: its shape means the same as its colour.
 fn sign(worker: &WorkerReport) -> &'static str {
     match worker.phase {
         _ if worker.on_purpose => "○",
@@ -255,8 +255,8 @@ fn why(worker: &WorkerReport, model: &Model, clock: &Clock) -> String {
     parts.join(separator)
 }
 
-/// The reason and the error of a worker that is not up. What happened before to one that is down on purpose is of no
-/// account.
+/// The reason and the error of a worker that is not up. Earlier events of a worker that is down on purpose do not
+/// matter.
 fn reason(worker: &WorkerReport) -> String {
     if worker.phase == Stage::Up {
         return String::new();
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_workers_take_gives_way_before_names_and_reasons() {
+    fn usage_columns_give_way_before_names_and_reasons() {
         let of = |room: u16, longest| Columns::of(usize::from(room), longest, true, true);
         let enough = of(WIDTH_WITH_USAGE, 100);
         assert_eq!((enough.name, enough.tries, enough.usage), (NAME_WIDTH, ATTEMPTS_WIDTH, USAGE_WIDTH));

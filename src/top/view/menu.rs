@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear};
 
 use super::palette::{Palette, cut, fit, width, wrap};
-use crate::top::menu::{PauseMenu, Question, TIMES};
+use crate::top::menu::{PAUSE_TIMES, PauseMenu, Question};
 
 /// Maximum width of a question.
 const QUESTION_WIDTH: u16 = 50;
@@ -63,7 +63,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, menu: &PauseMenu, palette: Pal
     let left = usize::from(inner.height).saturating_sub(lines.len());
     // With little room, the times around the selected one are shown.
     let skipped = (menu.time + 1).saturating_sub(left);
-    for (number, (name, _)) in TIMES.iter().enumerate().skip(skipped) {
+    for (number, (name, _)) in PAUSE_TIMES.iter().enumerate().skip(skipped) {
         let style = if number == menu.time { reversed } else { palette.plain() };
         let first = if number == skipped { " for " } else { "     " };
         lines.push(Line::from_iter([Span::raw(first), Span::styled(fit(name, room.saturating_sub(6)), style)]));

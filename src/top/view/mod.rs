@@ -20,11 +20,11 @@ pub(super) use palette::Palette;
 use super::model::{DaemonLink, Mode, Model, Pane};
 
 /// Minimum size of the screen.
-const LEAST: (u16, u16) = (40, 10);
+const MIN_SIZE: (u16, u16) = (40, 10);
 /// Width from which on the details are beside the list.
-const WIDE: u16 = 120;
-/// Width from which on the list tells what each worker takes of the machine.
-const WIDE_WITH_USAGE: u16 = 160;
+const WIDE_COLUMNS: u16 = 120;
+/// Width from which on the list shows the resource usage of each worker.
+const WIDE_WITH_USAGE_COLUMNS: u16 = 160;
 
 /// The areas of the screen.
 struct Places {
@@ -55,7 +55,7 @@ impl Places {
         let places = Self { title, banners, list: body, detail: nowhere, events: nowhere, pane: nowhere, notice, keys };
         let is_open = model.pane != Pane::None;
         // The lines of a log are long.
-        if body.width >= WIDE && model.pane != Pane::Log {
+        if body.width >= WIDE_COLUMNS && model.pane != Pane::Log {
             let right = body.width * 2 / 5;
             let right = if lists_usage(body.width, model) {
                 right.min(body.width.saturating_sub(list::WIDTH_WITH_USAGE + 2))
@@ -96,9 +96,9 @@ impl Places {
     }
 }
 
-/// Whether the list tells what each worker takes of the machine, on a screen of this width.
+/// Whether the list shows the resource usage of each worker, on a screen of this width.
 fn lists_usage(width: u16, model: &Model) -> bool {
-    width >= WIDE_WITH_USAGE && model.measured.are_counted()
+    width >= WIDE_WITH_USAGE_COLUMNS && model.measured.are_counted()
 }
 
 /// Fits the model to a screen of this size, so that the selection is visible.
@@ -113,15 +113,16 @@ pub(super) fn settle(area: Rect, model: &mut Model, clock: &Clock, palette: Pale
     let Rect { y, height, .. } = places.list;
     model.list_at = Rect { y: y.saturating_add(1), height: height.saturating_sub(1), ..places.list };
     model.pane_at = places.pane;
-    model.measures_list = area.width >= WIDE_WITH_USAGE && model.list_at.height > 0;
+    model.measures_list = area.width >= WIDE_WITH_USAGE_COLUMNS && model.list_at.height > 0;
     model.settle(usize::from(page), scroll_end);
 }
 
 /// Draws it.
 pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Palette) {
     let area = frame.area();
-    if area.width < LEAST.0 || area.height < LEAST.1 {
-        let text = format!("{}x{} is too small: make it at least {}x{}", area.width, area.height, LEAST.0, LEAST.1);
+    if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
+        let text =
+            format!("{}x{} is too small: make it at least {}x{}", area.width, area.height, MIN_SIZE.0, MIN_SIZE.1);
         let lines: Vec<Line> = palette::wrap(&text, usize::from(area.width)).into_iter().map(Line::raw).collect();
         frame.render_widget(Text::from(lines), area);
         return;
@@ -142,7 +143,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
     } else {
         list::draw(frame, places.list, model, then, old, lists_usage(area.width, model));
     }
-    detail::draw(frame, places.detail, model, then, old, area.width >= WIDE);
+    detail::draw(frame, places.detail, model, then, old, area.width >= WIDE_COLUMNS);
     detail::events(frame, places.events, model, clock, old);
     pane::draw(frame, places.pane, model, clock, palette);
     footer::notice(frame, places.notice, model, clock, palette);

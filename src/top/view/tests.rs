@@ -1,4 +1,4 @@
-//! The screens of the states, as they are drawn at a fixed time: `snapshots/` has them to read.
+//! Snapshots of the screen in each state, drawn at a fixed time.
 
 mod usage;
 
@@ -43,7 +43,7 @@ fn worker(site: &str, worker: &str, phase: Stage) -> WorkerReport {
     }
 }
 
-/// Five sites, in which all is well.
+/// Five sites without problems.
 fn well() -> Vec<WorkerReport> {
     let sites = ["blog", "docs", "myapp", "shop"];
     let workers = ["horizon", "queue", "scheduler", "vite"];
@@ -85,7 +85,7 @@ fn event(phase: Phase, unit: &str, time: SystemTime) -> Event {
     Event { unit: UnitName::parse(unit).ok(), time: Some(time), ..Event::new(phase) }
 }
 
-/// A model that has learned this.
+/// A model with these reports.
 fn model(workers: Vec<WorkerReport>, events: Vec<Event>) -> Model {
     let mut model = Model::new();
     model.found(Some(Duration::from_secs(3 * 3600)), now());
@@ -229,7 +229,7 @@ fn text(backend: &TestBackend) -> String {
     let rows = buffer.content().chunks(usize::from(buffer.area.width));
     let lines = rows.map(|cells| {
         let mut line = String::new();
-        // Behind a wide character is a cell that nothing is drawn in.
+        // Nothing is drawn in the cell after a wide character.
         let mut hidden = 0;
         for cell in cells {
             if hidden == 0 {
@@ -255,7 +255,7 @@ fn see(name: &str, model: &mut Model, columns: u16, rows: u16) {
 }
 
 #[test]
-fn all_is_well() {
+fn assert_served_and_bounded() {
     see("all_well_60x24", &mut model(well(), Vec::new()), 60, 24);
     see("all_well_120x30", &mut model(well(), Vec::new()), 120, 30);
     see("all_well_80x24", &mut model(well(), Vec::new()), 80, 24);
@@ -290,7 +290,7 @@ fn only_workers_in_some_states_are_seen() {
 }
 
 #[test]
-fn what_is_held_or_given_up_says_why() {
+fn held_and_given_up_workers_show_the_reason() {
     for (name, unit) in [("held", "lerd-horizon-blog"), ("given_up", "lerd-vite-shop"), ("stopped", "lerd-vite-docs")] {
         let mut model = trouble();
         model.selected = Some(UnitName::parse(unit).unwrap());
@@ -324,7 +324,7 @@ fn panes_open_instead_of_the_overview_or_beside_it() {
 }
 
 #[test]
-fn what_is_typed_and_chosen_is_seen() {
+fn input_and_selection_are_shown() {
     let mut model = trouble();
     press(&mut model, &"/queue".chars().map(KeyCode::Char).collect::<Vec<_>>());
     see("filter_is_typed", &mut model, 80, 24);
@@ -341,7 +341,7 @@ fn what_is_typed_and_chosen_is_seen() {
 }
 
 #[test]
-fn what_was_done_is_told() {
+fn results_of_actions_are_shown() {
     let mut model = trouble();
     model.tell(Tone::Busy, "Healing shop/queue", now());
     see("healing", &mut model, 80, 24);
@@ -350,7 +350,7 @@ fn what_was_done_is_told() {
 }
 
 #[test]
-fn a_daemon_that_does_not_answer_is_told() {
+fn an_unreachable_daemon_is_shown() {
     const WHY: &str =
         "no daemon answers at /run/user/1000/workerheal/api.sock; start it with `systemctl --user start workerheal`";
     let mut model = Model::new();
@@ -365,7 +365,7 @@ fn a_daemon_that_does_not_answer_is_told() {
 }
 
 #[test]
-fn what_holds_for_all_is_told() {
+fn global_conditions_are_shown() {
     let mut model = model(well(), Vec::new());
     let status = &mut model.snapshot.as_mut().unwrap().status;
     status.manager = ManagerStatus { scope: Scope::User, reachable: false, error: "connection refused".into() };
@@ -383,13 +383,13 @@ fn what_holds_for_all_is_told() {
 
 #[test]
 fn the_screen_changes_when_something_on_it_does_and_no_sooner() {
-    // Of those that have been up for three hours, the minutes.
+    // The minutes of workers that have been up for three hours.
     let (_, changes_at) = screen(&mut model(well(), Vec::new()), 80, 24);
     assert_eq!(changes_at, Some(now() + Duration::from_secs(53)), "the last hour moves on with its next minute");
     // The countdown.
     let (_, changes_at) = screen(&mut trouble(), 80, 24);
     assert_eq!(changes_at, Some(now() + Duration::from_millis(500)));
-    // Not that of a worker that is not to be seen.
+    // Not the countdown of a worker that is not visible.
     let mut model = trouble();
     press(&mut model, &"/blog".chars().map(KeyCode::Char).collect::<Vec<_>>());
     let (_, changes_at) = screen(&mut model, 80, 24);

@@ -1,4 +1,4 @@
-//! A family: one unit, or a parent with children, in the model, and what is done to it.
+//! A family: one unit, or a parent with children, in the model, and the operations on it.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::agreement::model::{
 };
 use crate::agreement::view::{MODELLED, View, job_results};
 
-/// What is due later than this does not happen in a round.
+/// Events that are due later than this do not happen in a round.
 const ROUND: Duration = Duration::from_secs(60);
-/// Time that passes after each round. It is less in reality, which then catches up with it.
+/// Time that passes after each round. In reality less time passes, and the manager then catches up with the model.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(2);
-/// Time that at least passes in reality. What is younger may not have come far enough to handle a signal, or may be
-/// younger than `RestartSec=` is by default.
+/// Minimum real time that passes. A younger process may not be ready to handle a signal, or may be younger than the
+/// default `RestartSec=`.
 pub const PAUSE: Duration = Duration::from_millis(200);
 
-/// What is done to one unit.
+/// An operation on one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     Start(Mode),
@@ -28,17 +28,17 @@ pub enum Operation {
     Restart(Mode),
     TryRestart(Mode),
     Reload(Mode),
-    /// A client comes to a socket.
+    /// A client connects to a socket.
     Connect,
     Kill(ProcessSignal),
     ResetFailed,
-    /// The next runs behave in another way.
+    /// Changes the behaviour of the next runs.
     Behave(Behaviour),
     /// A change of files, after which the manager reloads.
     Change(Change),
 }
 
-/// What is done to the files of one unit.
+/// A change of the files of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Mask,
@@ -46,7 +46,7 @@ pub enum Change {
     Enable,
     Disable,
     Write(File),
-    /// Nothing but the reload that another family caused.
+    /// Only the reload that another family caused.
     Nothing,
 }
 
@@ -70,14 +70,14 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Units that have to do with each other only.
+/// Units that are related only to each other.
 #[derive(Debug, Clone)]
 pub struct Family {
     pub model: Model,
     pub members: Vec<Member>,
-    /// All that the model has signalled.
+    /// All signals of the model.
     pub signals: Vec<Signal>,
-    /// All that was done, for the report of a failure.
+    /// All operations, for the report of a failure.
     history: Vec<String>,
 }
 
@@ -122,9 +122,9 @@ impl Family {
         self.members[unit.0].unit_file(&names)
     }
 
-    /// An operation with one outcome, whatever the timing; performed on the model.
+    /// An operation with one outcome whatever the timing; performed on the model.
     pub fn next(&mut self, reloads: bool, rng: &mut Rng) -> (UnitId, Operation, Result<(), Refusal>) {
-        // What becomes of one with an orphan is not modelled.
+        // The later behaviour of a unit with an orphan is not modelled.
         let is_over = self.model.units().iter().any(Unit::has_orphan);
         loop {
             let unit = UnitId(rng.usize(0..self.members.len()));
@@ -201,7 +201,7 @@ impl Family {
         }
     }
 
-    /// What an operation, and all that follows from it soon, leads to.
+    /// The result of an operation and its early consequences.
     fn tried(&self, unit: UnitId, operation: &Operation, timing: Timing) -> Outcome {
         let mut model = self.model.clone();
         model.set_whim(timing.whim);
@@ -244,7 +244,7 @@ impl Family {
         Outcome { model, accepted, signals }
     }
 
-    /// Which of the things worth a test have happened, by name.
+    /// The interesting cases that have occurred, by name.
     pub fn seen(&self) -> Vec<&'static str> {
         let mut seen = Vec::new();
         for signal in &self.signals {
@@ -275,7 +275,7 @@ impl Family {
     }
 }
 
-/// Whether a dependency can be seen to have done something, or not to have.
+/// Whether a dependency visibly had an effect, or visibly had none.
 fn bond_at_work(bond: Bond, unit: &Unit, parent: &Unit) -> Option<&'static str> {
     let [unit, parent] = [unit.active(), parent.active()].map(crate::agreement::model::ActiveState::is_up);
     match bond {
@@ -290,14 +290,14 @@ fn bond_at_work(bond: Bond, unit: &Unit, parent: &Unit) -> Option<&'static str> 
     }
 }
 
-/// What the units of a family have to do with each other.
+/// The relations of the units of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Each with one before it; some are grandchildren.
+    /// Each depends on one before it; some are grandchildren.
     Lineage,
     /// A target that wants its members, and they are part of it.
     Group,
-    /// A service and what triggers it.
+    /// A service and its trigger.
     Triggered,
 }
 
@@ -338,7 +338,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// What an operation leads to.
+/// The result of an operation.
 struct Outcome {
     model: Model,
     accepted: Result<(), Refusal>,
@@ -346,12 +346,12 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Whether a process was stopped that may not have come far enough to handle that, or to be counted.
+    /// Whether a process was stopped that may not be ready to handle that, or to be counted.
     fn is_race(&self) -> bool {
         self.model.units().iter().any(|unit| unit.youngest_termination() < PAUSE)
     }
 
-    /// Whether it is the same for all that can be seen in the end, and that matters later.
+    /// Whether it is the same in everything that is visible in the end or matters later.
     fn is_like(&self, other: &Self) -> bool {
         let of = |outcome: &Self, unit: UnitId| {
             let it = outcome.model.unit(unit);
@@ -372,7 +372,8 @@ enum Slow {
     All,
 }
 
-/// Whether, and which, processes take their time, and what is left open besides. What does not depend on it is no race.
+/// The timings to try: which processes are slow, and what else is left open. A result that does not depend on them is
+/// no race.
 #[derive(Debug, Clone, Copy)]
 struct Timing {
     slow: Slow,

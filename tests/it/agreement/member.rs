@@ -1,9 +1,8 @@
 //! A member of a family: its unit file, and how its processes behave.
 //!
-//! A process is a shell that runs `~/life/UNIT`, which says what becomes of it, and is replaced to change the behaviour
-//! of the next run. Each run leaves a line in `~/runs/UNIT` once it can be stopped or killed as the model has it, and
-//! writes to `~/reload/UNIT` what `ExecReload=` does to it. `ExecStartPre=` runs `~/pre/UNIT`, and leaves the line where
-//! it fails.
+//! A process is a shell that runs `~/life/UNIT`, which determines its behaviour and is replaced to change that of the
+//! next run. Each run adds a line to `~/runs/UNIT` once it can be stopped or killed as in the model, and writes the
+//! action of `ExecReload=` to `~/reload/UNIT`. `ExecStartPre=` runs `~/pre/UNIT`, and adds the line if it fails.
 
 use std::time::Duration;
 
@@ -11,13 +10,14 @@ use fastrand::Rng;
 
 use crate::agreement::model::{Bond, Dependency, Elapses, Exit, File, Life, ProcessSignal, Restart, Spec, Type};
 
-/// A timer of this length has not elapsed when the test ends.
+/// A timer of this length does not elapse during the test.
 const LONG: Duration = Duration::from_secs(3600);
-/// One of this length elapses in each round.
+/// A timer of this length elapses in each round.
 const SHORT: Duration = Duration::from_millis(50);
-/// For what never ends by itself. Whatever else there is to do for such a unit, a busy machine has to do in this time.
+/// A duration for operations that never end by themselves. A busy machine has to finish all other work for the unit in
+/// this time.
 pub const TIMEOUT: Duration = Duration::from_millis(400);
-/// What a process does on SIGTERM.
+/// The reaction of a process to SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnTerm {
     Dies,
@@ -25,20 +25,20 @@ enum OnTerm {
     Ignores,
 }
 
-/// What it does in the end.
+/// How it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Lives,
     Ends(Exit),
 }
 
-/// What a reload does to it.
+/// The effect of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnReload {
     LivesOn,
     /// It ends before `ExecReload=` does.
     Exits(u8),
-    /// It ends after that.
+    /// It ends after `ExecReload=`.
     ExitsLater(u8),
 }
 
@@ -51,13 +51,13 @@ pub struct Behaviour {
     on_term: OnTerm,
     is_ready: bool,
     then: Then,
-    /// How `ExecStartPre=` ends, if there is one: 0, or by no code that `SuccessExitStatus=` has.
+    /// How `ExecStartPre=` ends, if there is one: 0, or a status that is not in `SuccessExitStatus=`.
     pre: Option<u8>,
     on_reload: OnReload,
 }
 
 impl Behaviour {
-    /// With this time taken for everything, except that stops are quicker.
+    /// Everything takes this time, except that stops are quicker.
     pub fn life(self, latency: Duration) -> Life {
         let (lives_for, exit) = match self.then {
             Then::Lives => (None, Exit::Code(0)),
@@ -87,7 +87,7 @@ impl Behaviour {
         }
     }
 
-    /// How long it takes to stop what stops at all.
+    /// The duration of a stop that does end.
     pub fn stop_takes(latency: Duration) -> Duration {
         latency / 4
     }
@@ -100,7 +100,7 @@ impl Behaviour {
         };
         let ready = if self.is_ready { "systemd-notify --ready\n" } else { "" };
         let then = match self.then {
-            // Nothing ever writes there.
+            // Nothing is ever written there.
             Then::Lives => "read -r nothing <>\"$HOME/silence\"\n".to_owned(),
             Then::Ends(Exit::Code(code)) => format!("exit {code}\n"),
             Then::Ends(Exit::Signal(signal)) => format!("trap - TERM\nkill -{} $$\n", signal_name(signal)),
@@ -115,7 +115,7 @@ impl Behaviour {
         format!("{trap}{reload}{writes}echo >>\"$HOME/runs/{unit}\"\n{ready}{then}")
     }
 
-    /// What is run before it.
+    /// The script of `ExecStartPre=`.
     pub fn pre_script(self, unit: &str) -> String {
         match self.pre {
             None | Some(0) => String::new(),
@@ -123,7 +123,7 @@ impl Behaviour {
         }
     }
 
-    /// What is run to reload it, with the main process as its argument. It is there until the manager has noticed.
+    /// The script of `ExecReload=`, with the main process as its argument. It exists until the manager has noticed.
     fn reload_script(self) -> &'static str {
         match self.on_reload {
             OnReload::Exits(_) => "kill -HUP $1 || exit; while kill -0 $1 2>/dev/null; do sleep 0.01; done",
@@ -151,7 +151,7 @@ pub struct Member {
     pub file: File,
     pub behaviour: Behaviour,
     pub is_enabled: bool,
-    /// So the manager has it loaded all the time.
+    /// Keeps the unit loaded.
     pub was_always_enabled: bool,
     kind: Type,
     has_pre: bool,
@@ -159,11 +159,11 @@ pub struct Member {
     stop_when_unneeded: bool,
     elapses: Elapses,
     parents: Vec<Dependency>,
-    /// Of start, stop and job. They stay: it would be a race which of them is noticed first to have passed already.
+    /// Timeouts of start, stop and job. They do not change: it would be a race whether they have already elapsed.
     timeouts: [Option<Duration>; 3],
     /// It ignores all stops. Only these time out: the duration of others is unknown.
     is_stubborn: bool,
-    /// It never gets ready. Only then a start times out.
+    /// It never becomes ready. Only then does a start time out.
     is_never_ready: bool,
 }
 
@@ -215,7 +215,7 @@ impl Member {
         member
     }
 
-    /// What is no service needs no setting.
+    /// Only services need a setting.
     pub fn can_be_spoilt(&self) -> bool {
         self.kind.is_service()
     }
@@ -228,7 +228,7 @@ impl Member {
         self.can_reload
     }
 
-    /// New settings for it. Its type and dependencies stay.
+    /// New settings for it. Its type and dependencies do not change.
     pub fn spec(&self, rng: &mut Rng) -> Spec {
         // The last three are refused for a oneshot.
         let policies = [

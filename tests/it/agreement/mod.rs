@@ -1,10 +1,10 @@
-//! That the model of systemd, on which the simulation rests, and real systemd agree.
+//! Checks that the model of systemd that the simulation is based on agrees with real systemd.
 //!
-//! Families of units, one unit or a parent with children, go through random operations in lockstep: each round does
-//! one to every family, in the model and in a sandbox with the real manager, waits until the manager is where the model
-//! says that it will come to rest, and compares all that can be seen; also what was told on the way, and in the end
-//! what the journal has of stops. Sequences with a race in them, whose end depends on who is quicker, are not
-//! generated: an operation is done only if the model comes to the same end with several timings.
+//! Families of units, one unit or a parent with children, go through random operations in lockstep: each round performs
+//! one operation on every family, in the model and in a sandbox with the real manager, waits until the manager has
+//! reached the model's state, and compares everything that is visible, including the signals on the way and finally the
+//! stops in the journal. Operations whose result depends on timing are not generated: an operation is performed only if
+//! the model gives the same result with several timings.
 //!
 //! `WORKERHEAL_SEED` repeats a run.
 
@@ -13,7 +13,7 @@
 
 mod family;
 mod member;
-#[expect(dead_code, unused_imports, reason = "the simulation uses the rest of it")]
+#[expect(dead_code, unused_imports, reason = "the simulation uses the rest")]
 #[path = "../../../crates/workerheal-core/tests/simulation/model/mod.rs"]
 mod model;
 mod reality;
@@ -33,16 +33,16 @@ use workerheal_sandbox::Sandbox;
 
 use family::{Change, Family, Operation, PAUSE};
 use model::{LoadState, Mode, ProcessSignal, Refusal, UnitId};
-use reality::{Reality, Told};
+use reality::{Reality, Reported};
 use view::{State, View, job_results, states, story};
 
 const FAMILIES: usize = 220;
 const ROUNDS: usize = 12;
-/// Some of what has to occur depends on a few families, and takes further rounds with some seeds.
+/// Some of the required cases depend on a few families, and take further rounds with some seeds.
 const MAX_ROUNDS: usize = 4 * ROUNDS;
-/// What has not happened by then does not happen.
+/// A case that has not occurred by then does not occur.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// What has to occur in a run that is worth its time.
+/// The cases that have to occur in a run.
 const TO_BE_SEEN: [&str; 19] = [
     "auto-restart",
     "stop-sigterm",
@@ -78,7 +78,7 @@ fn the_model_and_the_manager_agree() {
             break;
         }
         let begin = Instant::now();
-        // A reload concerns all units, and has to come when nothing is under way.
+        // A reload affects all units, and has to come when nothing else is under way.
         let reloads = round % 4 == 3;
         world.round(reloads, &mut rng);
         world.settle();
@@ -93,20 +93,20 @@ fn the_model_and_the_manager_agree() {
     }
 }
 
-/// The families, and where they really are.
+/// The families, and their real units.
 struct World {
     sandbox: Sandbox,
-    /// The release of systemd: 252.
+    /// The release of systemd, such as 252.
     release: u32,
     reality: Reality,
     families: Vec<Family>,
-    /// By unit, what the manager told of the ends of its jobs.
+    /// By unit, the signalled ends of its jobs.
     results: HashMap<String, Vec<String>>,
-    /// By unit, what the manager told of its state.
+    /// By unit, its signalled states.
     states: HashMap<String, Vec<State>>,
-    /// By the manager's id of an invocation, its unit and the model's number.
+    /// By the manager's invocation id, its unit and the model's number.
     invocations: HashMap<String, (usize, UnitId, u64)>,
-    /// How often something worth a test has been seen after a round.
+    /// How often each interesting case has been seen after a round.
     seen: BTreeMap<&'static str, usize>,
 }
 
@@ -135,7 +135,7 @@ impl World {
             world.write_enablement(index, unit);
         }
         world.sandbox.daemon_reload();
-        world.reality.told();
+        world.reality.reported();
         world
     }
 
@@ -159,7 +159,7 @@ impl World {
                     if expected != "accepted" {
                         *self.seen.entry("refused").or_default() += 1;
                     }
-                    // Of two units that cannot be loaded, either may be met first.
+                    // Of two units that cannot be loaded, either may come first.
                     let is_load_error = |word: &str| ["UnitMasked", "NoSuchUnit", "BadUnitSetting"].contains(&word);
                     let broken = self.families[index].model.units().iter().filter(|it| it.load() != LoadState::Loaded);
                     if broken.count() < 2 || !is_load_error(expected) || !is_load_error(&outcome) {
@@ -286,7 +286,7 @@ impl World {
         self.units().filter_map(compare).collect()
     }
 
-    /// Compares the rest, one unit after the other; not of those that a look would load.
+    /// Compares the rest, one unit after the other, except for units that reading their properties would load.
     fn compare_details(&mut self) -> Vec<Difference> {
         let units: Vec<_> = self.units().map(|(index, unit, name)| (index, unit, name.to_owned())).collect();
         let in_memory = |(index, unit, _): &(usize, UnitId, String)| self.expected(*index, *unit).listed.is_some();
@@ -303,12 +303,12 @@ impl World {
         differences
     }
 
-    /// Takes note of what the manager has told.
+    /// Records the manager's signals.
     fn listen(&mut self) {
-        for told in self.reality.told() {
-            match told {
-                Told::JobRemoved { unit, result } => self.results.entry(unit).or_default().push(result),
-                Told::Changed { unit, state } => self.states.entry(unit).or_default().push(state),
+        for reported in self.reality.reported() {
+            match reported {
+                Reported::JobRemoved { unit, result } => self.results.entry(unit).or_default().push(result),
+                Reported::Changed { unit, state } => self.states.entry(unit).or_default().push(state),
             }
         }
     }
@@ -317,19 +317,19 @@ impl World {
     fn compare_jobs(&self) -> Vec<Difference> {
         let compare = |(index, unit, name): (usize, UnitId, &str)| {
             let expected = job_results(&self.families[index].signals, unit).join(", ");
-            let told = self.results.get(name).map_or(String::new(), |results| results.join(", "));
-            Difference::between(index, name, &format!("jobs: {expected}"), &format!("jobs: {told}"))
+            let reported = self.results.get(name).map_or(String::new(), |results| results.join(", "));
+            Difference::between(index, name, &format!("jobs: {expected}"), &format!("jobs: {reported}"))
         };
         self.units().filter_map(compare).collect()
     }
 
-    /// Compares the states that were told, in order.
+    /// Compares the signalled states, in order.
     fn compare_states(&self) -> Vec<Difference> {
         let compare = |(index, unit, name): (usize, UnitId, &str)| {
             let is_loaded = self.families[index].members[unit.0].was_always_enabled;
             let expected = story(states(&self.families[index].signals, unit, self.release), is_loaded);
-            let told = story(self.states.get(name).into_iter().flatten().cloned(), is_loaded);
-            Difference::between(index, name, &expected, &told)
+            let reported = story(self.states.get(name).into_iter().flatten().cloned(), is_loaded);
+            Difference::between(index, name, &expected, &reported)
         };
         self.units().filter_map(compare).collect()
     }
@@ -372,7 +372,7 @@ fn release(sandbox: &Sandbox) -> u32 {
     digits.parse().expect("a version begins with a number")
 }
 
-/// Something that is not the same in the model and in reality.
+/// A difference between the model and reality.
 struct Difference {
     family: usize,
     why: String,

@@ -1,4 +1,4 @@
-//! The real manager in the sandbox, asked and commanded over its bus.
+//! The real manager in the sandbox, over its bus.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -23,9 +23,9 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// A unit in a list: name, description, load, active, sub, following, path, job id, job type, job path.
 type Line<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str, ObjectPath<'a>, u32, &'a str, ObjectPath<'a>);
 
-/// What the manager tells of a unit by itself.
+/// A signal of the manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Reported {
     /// The result of a job that has ended.
     JobRemoved {
         unit: String,
@@ -40,13 +40,13 @@ pub enum Told {
 pub struct Reality {
     runtime: Runtime,
     connection: Connection,
-    told: Receiver<Told>,
+    reported: Receiver<Reported>,
 }
 
 impl Reality {
     pub fn connect(sandbox: &Sandbox) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is a runtime");
-        let (sender, told) = channel();
+        let (sender, reported) = channel();
         let connection = runtime.block_on(async {
             let socket = UnixStream::connect(sandbox.runtime_dir().join("bus")).expect("the bus answers");
             let queued = NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN);
@@ -63,12 +63,12 @@ impl Reality {
             }
             connection
         });
-        let reality = Self { runtime, connection, told };
+        let reality = Self { runtime, connection, reported };
         reality.call("Subscribe", &()).expect("the manager takes subscribers");
         reality
     }
 
-    /// Calls a method of the manager; an error is its name, less systemd's prefix.
+    /// Calls a method of the manager; an error is its name without systemd's prefix.
     pub fn call<B>(&self, method: &'static str, body: &B) -> Result<Message, String>
     where
         B: serde::Serialize + zbus::wire::DynamicType,
@@ -94,7 +94,7 @@ impl Reality {
         lines.into_iter().map(line).collect()
     }
 
-    /// The rest of the views, and the ids of the invocations; all asked for at once.
+    /// The other properties, and the invocation ids; all requested at once.
     pub fn look(&self, units: Vec<(String, View)>) -> Vec<(View, String)> {
         self.runtime.block_on(async {
             let look = |(unit, view)| tokio::spawn(look(self.connection.clone(), unit, view));
@@ -107,9 +107,9 @@ impl Reality {
         })
     }
 
-    /// What was told since the last call.
-    pub fn told(&self) -> Vec<Told> {
-        self.told.try_iter().collect()
+    /// The signals since the last call.
+    pub fn reported(&self) -> Vec<Reported> {
+        self.reported.try_iter().collect()
     }
 }
 
@@ -139,22 +139,22 @@ async fn look(connection: Connection, unit: String, mut view: View) -> (View, St
     (view, hex.concat())
 }
 
-async fn listen(mut stream: MessageStream, told: Sender<Told>) {
+async fn listen(mut stream: MessageStream, reported: Sender<Reported>) {
     while let Some(Ok(message)) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
         if message.message_type() == Type::Signal
             && let Some(news) = read(&message)
-            && told.send(news).is_err()
+            && reported.send(news).is_err()
         {
             return;
         }
     }
 }
 
-fn read(message: &Message) -> Option<Told> {
+fn read(message: &Message) -> Option<Reported> {
     let (header, body) = (message.header(), message.body());
     if header.member()?.as_str() == "JobRemoved" {
         let (_, _, unit, result): (u32, ObjectPath<'_>, String, String) = body.deserialize().ok()?;
-        return unit.starts_with('f').then_some(Told::JobRemoved { unit, result });
+        return unit.starts_with('f').then_some(Reported::JobRemoved { unit, result });
     }
     let (_, properties, _): (&str, HashMap<&str, Variant<'_>>, Vec<&str>) = body.deserialize().ok()?;
     let unit = header.path()?.strip_prefix(format!("{PATH}/unit/").as_str())?.replace("_2e", ".");
@@ -168,5 +168,5 @@ fn read(message: &Message) -> Option<Told> {
     };
     let is_ours = unit.starts_with('f');
     let state = (text("ActiveState")?, text("SubState")? == "auto-restart", has_job);
-    is_ours.then_some(Told::Changed { unit, state })
+    is_ours.then_some(Reported::Changed { unit, state })
 }

@@ -1,10 +1,10 @@
-//! What can be seen of a unit, in the model and in reality.
+//! The visible state of a unit, in the model and in reality.
 
 use std::fmt;
 
 use crate::agreement::model::{ActiveState, ServiceResult, Signal, Unit, UnitId};
 
-/// The release of systemd that the model is of.
+/// The release of systemd that the model follows.
 pub const MODELLED: u32 = 252;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,15 +14,15 @@ pub struct View {
     pub result: String,
     pub n_restarts: u32,
     pub has_invocation: bool,
-    /// How often its process has come to life.
+    /// How often its process was started.
     pub runs: u64,
 }
 
 impl View {
-    /// What is seen of a unit of the model if the manager is of this release.
+    /// The view of a unit of the model for a manager of this release.
     ///
-    /// The model has the result of the run before, if a start limit refuses an automatic restart: 257 is the last
-    /// release seen that has, and 262 says that it was the limit.
+    /// If a start limit refuses an automatic restart, the model keeps the result of the previous run: so does 257,
+    /// while 262 reports the limit.
     pub fn of(unit: &Unit, release: u32) -> Self {
         let says_limit = release > 257 && unit.is_refused_by_start_limit() && unit.active() == ActiveState::Failed;
         let result = if says_limit { ServiceResult::StartLimitHit } else { unit.result() };
@@ -49,11 +49,10 @@ impl fmt::Display for View {
     }
 }
 
-/// What is told of a unit by a signal: its active state, whether it waits for an automatic restart, whether it has a
-/// job.
+/// The state in a signal: the active state, whether the unit waits for an automatic restart, whether it has a job.
 pub type State = (String, bool, bool);
 
-/// What the model tells of a unit's state, in order, if the manager is of this release.
+/// The states that the model signals, in order, for a manager of this release.
 ///
 /// The model goes through `inactive` from an automatic restart to the start; since 254 a unit is `activating` there.
 pub fn states(signals: &[Signal], of: UnitId, release: u32) -> impl Iterator<Item = State> {
@@ -69,11 +68,11 @@ pub fn states(signals: &[Signal], of: UnitId, release: u32) -> impl Iterator<Ite
     })
 }
 
-/// The states that were told, in words.
+/// The signalled states, in words.
 ///
-/// Nothing twice. Whether a unit that has just been loaded is told to have a job before it starts follows no rule that
-/// can be seen, and is left out; not so for one that was loaded all the time. There it tells a stop of what is down
-/// from a `try-restart`, which does nothing.
+/// Repetitions are left out. Whether a newly loaded unit is signalled to have a job before it starts follows no visible
+/// rule, and is left out, too, except for a unit that was loaded all the time: there it distinguishes a stop of a unit
+/// that is down from a `try-restart`, which has no effect.
 pub fn story(states: impl Iterator<Item = State>, is_loaded: bool) -> String {
     let before = ("inactive".to_owned(), false, false);
     let mut states: Vec<State> = std::iter::once(before).chain(states).collect();

@@ -1,4 +1,4 @@
-//! Every call, and what it refuses.
+//! Every call of the API, and the requests that it refuses.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ use crate::common::{DAEMON, SOON, World, service_of};
 
 const VITE: &str = "lerd-vite-shop";
 
-/// The worker of a unit in a list of them.
+/// The entry of a unit in a list of workers.
 fn worker(list: &Value, unit: &str) -> Value {
     let mut workers = list.as_array().into_iter().flatten();
     workers.find(|worker| worker["unit"] == unit).cloned().unwrap_or_default()
 }
 
 #[test]
-fn every_worker_is_shown_with_what_it_waits_for() {
+fn every_worker_is_listed_with_its_reason() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let answer = get(&world, "/v1/workers");
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -83,11 +83,11 @@ fn a_worker_is_up_since_its_last_start() {
     let killed = up_since().expect("it is up again");
     assert!(killed > first, "{killed:?} is no later than {first:?}");
     world.control(&["restart", VITE]);
-    world.wait_until("its restart to be told", SOON, || up_since().filter(|time| *time > killed));
+    world.wait_until("its restart to be reported", SOON, || up_since().filter(|time| *time > killed));
 }
 
 #[test]
-fn what_covered_workers_take_is_told_in_one_call() {
+fn usage_of_covered_workers_is_returned_by_one_call() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     let answer = get(&world, &format!("/v1/usage?units={VITE},nginx,{QUEUE}.service,,a%20b,{VITE}"));
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -122,7 +122,7 @@ fn an_explanation_is_the_same_with_and_without_the_daemon() {
 }
 
 #[test]
-fn a_heal_is_told_step_by_step_and_done_by_the_daemon() {
+fn a_heal_is_streamed_step_by_step_and_performed_by_the_daemon() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
     std::fs::remove_file(world.home().join("broken")).expect("it is there");
     let plan = post(&world, "/v1/heal", &json!({"dry_run": true})).json();
@@ -132,41 +132,41 @@ fn a_heal_is_told_step_by_step_and_done_by_the_daemon() {
     let answer = post(&world, "/v1/heal", &json!({"targets": ["myapp/queue"], "prove": "20ms"}));
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.head.contains("text/event-stream"), "{answer:?}");
-    let told = messages(&answer);
-    let names: Vec<&str> = told.iter().map(|message| message.name.as_str()).collect();
-    assert_eq!(names, ["plan", "", "", "", "result"], "{told:#?}");
-    assert_eq!(told[1].data, json!({"phase": "starting", "site": "myapp", "unit": QUEUE}));
-    let down = &told[2].data["downtime_ms"];
-    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{told:#?}");
-    assert_eq!(told[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
-    assert_eq!(told[3].data, json!({"phase": "done"}));
-    assert_eq!(told[4].data["healed"][0]["unit"], QUEUE, "{told:#?}");
-    assert_eq!(told[4].data["failed"], json!([]), "{told:#?}");
+    let reported = messages(&answer);
+    let names: Vec<&str> = reported.iter().map(|message| message.name.as_str()).collect();
+    assert_eq!(names, ["plan", "", "", "", "result"], "{reported:#?}");
+    assert_eq!(reported[1].data, json!({"phase": "starting", "site": "myapp", "unit": QUEUE}));
+    let down = &reported[2].data["downtime_ms"];
+    assert!(down.as_u64().is_some_and(|ms| ms < 60_000), "{reported:#?}");
+    assert_eq!(reported[2].data, json!({"phase": "healed", "site": "myapp", "unit": QUEUE, "downtime_ms": down}));
+    assert_eq!(reported[3].data, json!({"phase": "done"}));
+    assert_eq!(reported[4].data["healed"][0]["unit"], QUEUE, "{reported:#?}");
+    assert_eq!(reported[4].data["failed"], json!([]), "{reported:#?}");
     // It was the daemon's attempt.
     journal.wait("starting", QUEUE);
     journal.wait("healed", QUEUE);
 
     // Nothing is wrong any more.
-    let told = messages(&post(&world, "/v1/heal", &json!({})));
-    assert_eq!(told.len(), 3, "{told:#?}");
-    assert_eq!(told[2].data, json!({"healed": [], "failed": []}));
+    let reported = messages(&post(&world, "/v1/heal", &json!({})));
+    assert_eq!(reported.len(), 3, "{reported:#?}");
+    assert_eq!(reported[2].data, json!({"healed": [], "failed": []}));
 }
 
 #[test]
 fn a_heal_that_fails_says_why_and_one_of_a_paused_worker_is_refused() {
     let world = World::with_a_waiting_worker(QUEUE, VITE);
-    let told = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
-    let phases: Vec<_> = told.iter().filter_map(|message| message.data["phase"].as_str()).collect();
-    assert_eq!(phases, ["starting", "failed", "done"], "{told:#?}");
-    let result = &told.last().expect("there are some").data;
+    let reported = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
+    let phases: Vec<_> = reported.iter().filter_map(|message| message.data["phase"].as_str()).collect();
+    assert_eq!(phases, ["starting", "failed", "done"], "{reported:#?}");
+    let result = &reported.last().expect("there are some").data;
     assert_eq!(result["failed"][0]["worker"]["unit"], QUEUE, "{result:#}");
     assert!(result["failed"][0]["error"].as_str().is_some_and(|error| !error.is_empty()), "{result:#}");
 
     assert_eq!(post(&world, "/v1/pause", &json!({"targets": ["myapp"]})).status, 200);
-    let told = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
-    let phases: Vec<_> = told.iter().filter_map(|message| message.data["phase"].as_str()).collect();
-    assert_eq!(phases, ["starting", "failed", "done"], "{told:#?}");
-    let result = &told.last().expect("there are some").data;
+    let reported = messages(&post(&world, "/v1/heal", &json!({"targets": [QUEUE]})));
+    let phases: Vec<_> = reported.iter().filter_map(|message| message.data["phase"].as_str()).collect();
+    assert_eq!(phases, ["starting", "failed", "done"], "{reported:#?}");
+    let result = &reported.last().expect("there are some").data;
     assert_eq!(result["failed"][0]["error"], "you paused the site myapp", "{result:#}");
 }
 
@@ -207,10 +207,10 @@ fn a_pause_holds_until_it_ends_or_is_resumed_and_survives_a_restart() {
 }
 
 #[test]
-fn only_covered_workers_are_touched_by_whatever_name() {
+fn units_that_are_not_covered_are_refused_by_every_call() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
-    // Units of others, that are down and could be started.
+    // Units that are not covered, are down, and could be started.
     for unit in ["nginx", "lerd-nginx", "lerd-fp-myapp"] {
         world.write_worker(unit, "ExecStart=sh -c 'exit 1'");
         let _ = world.systemctl(&["start", &service_of(unit)]);
@@ -250,7 +250,7 @@ fn only_covered_workers_are_touched_by_whatever_name() {
             assert_eq!(answer.status, 404, "{call} {name:?}: {answer:?}");
             let error = answer.error();
             assert!(error.contains("no worker") && error.len() < 1200, "{error}");
-            // Not even together with one that is.
+            // Not even together with a covered one.
             let answer = post(&world, call, &json!({"targets": ["myapp/queue", name]}));
             assert_eq!(answer.status, 404, "{call} {name:?}: {answer:?}");
         }
@@ -263,7 +263,7 @@ fn only_covered_workers_are_touched_by_whatever_name() {
     events.prove_alive_with(&world, QUEUE);
     assert_eq!(world.picture(&["nginx.service", "lerd-nginx.service", "lerd-fp-myapp.service"]), before);
 
-    // What was covered a moment ago is no longer.
+    // A unit that is no longer covered is refused.
     assert_eq!(post(&world, "/v1/heal", &json!({"targets": ["shop/vite"]})).status, 200);
     world.sites(&["{name: myapp}"]);
     world.wait_until("the site to be gone", SOON, || {
@@ -277,7 +277,7 @@ fn only_covered_workers_are_touched_by_whatever_name() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_with_a_sentence() {
+fn invalid_requests_are_refused_with_a_sentence() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();

@@ -25,7 +25,7 @@ fn status_shows_each_worker_and_what_is_paused() {
     assert!(lines[0].ends_with(", 2 workers: 2 up"), "{ran:?}");
     assert_eq!(lines[1], paused);
     assert!(lines[3].starts_with("WORKER       STATUS  TRIES  CHANGED"), "{ran:?}");
-    // With how long ago that was: `now`, or `1s ago`.
+    // With the time since then: `now`, or `1s ago`.
     assert!(lines[4].starts_with("myapp/queue  up  "), "{ran:?}");
     assert!(lines[4].ends_with(" ago") || lines[4].ends_with(" now"), "{ran:?}");
     assert!(lines[5].starts_with("shop/vite    up  "), "{ran:?}");
@@ -70,7 +70,7 @@ fn events_are_shown_and_followed() {
         .spawn()
         .expect("it can be started");
     let mut lines = BufReader::new(follower.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-    // Known to follow once it has told of the first.
+    // The first line shows that it follows.
     let mut first = None;
     world.wait_until("the follower to hear something", SOON, || {
         world.crash(QUEUE);
@@ -96,14 +96,14 @@ fn events_are_shown_and_followed() {
     let ran = world.run(&["events", "--since", "1h", "--json", "-n", "1"]);
     assert_eq!(ran.json()["unit"], QUEUE, "{ran:?}");
 
-    // The end of the daemon is the end of it, and is told.
+    // The end of the daemon ends it, with a message.
     world.stop_unit(crate::common::DAEMON);
     let status = follower.wait().expect("it ends");
     assert_eq!(status.code(), Some(3));
 }
 
 #[test]
-fn a_heal_goes_through_the_daemon_and_through_none_alike() {
+fn a_heal_gives_the_same_result_with_and_without_a_daemon() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 5m}}\n");
     world.worker(QUEUE, LIVES_UNLESS_BROKEN);

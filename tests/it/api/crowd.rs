@@ -38,7 +38,7 @@ fn two_hundred_followers_see_every_event_in_order() {
     world.stop_unit(crate::common::DAEMON);
     let seen: Vec<Vec<String>> =
         followers.iter().map(|it| it.rest().into_iter().map(|message| message.id).collect()).collect();
-    let healed = WORKERS.iter().flat_map(|unit| world.told(unit)).count();
+    let healed = WORKERS.iter().flat_map(|unit| world.reported(unit)).count();
     for (at, ids) in seen.iter().enumerate() {
         assert_eq!(ids.len(), healed, "follower {at} has not seen as many as the journal");
         assert_eq!(*ids, seen[0], "follower {at}");

@@ -1,4 +1,4 @@
-//! Following the events, and going on where one was.
+//! Following events, and resuming after the last one.
 
 use std::time::SystemTime;
 
@@ -17,21 +17,21 @@ fn events_come_as_they_happen_and_are_those_of_the_journal() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     world.crash(QUEUE);
-    let told: Vec<_> =
+    let reported: Vec<_> =
         ["detected", "starting", "healed"].map(|phase| follower.wait(phase, |message| message.is(phase, QUEUE))).into();
-    assert!(told.iter().all(|message| message.name.is_empty() && !message.id.is_empty()), "{told:#?}");
-    assert!(told[0].data["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{told:#?}");
-    assert_eq!(told[1].data["attempt"], 1, "{told:#?}");
-    assert_eq!(world.told(QUEUE), ["detected", "starting", "healed"]);
+    assert!(reported.iter().all(|message| message.name.is_empty() && !message.id.is_empty()), "{reported:#?}");
+    assert!(reported[0].data["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{reported:#?}");
+    assert_eq!(reported[1].data["attempt"], 1, "{reported:#?}");
+    assert_eq!(world.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
-fn a_follower_goes_on_after_the_last_event_it_has_seen() {
+fn a_follower_continues_after_the_last_event_it_has_seen() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     let first = crash_and_heal(&world, &follower);
     drop(follower);
-    // Missed.
+    // Missed by the follower.
     let other = Follower::new(&world, "", "");
     let last = crash_and_heal(&world, &other);
     for (query, header) in [(String::new(), first.as_str()), (format!("?after={first}"), "")] {
@@ -46,7 +46,7 @@ fn a_follower_goes_on_after_the_last_event_it_has_seen() {
 }
 
 #[test]
-fn an_id_of_an_earlier_daemon_brings_everything_that_is_known_once() {
+fn an_event_id_of_an_earlier_daemon_returns_all_known_events_once() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     let id = crash_and_heal(&world, &follower);
@@ -54,24 +54,24 @@ fn an_id_of_an_earlier_daemon_brings_everything_that_is_known_once() {
     follower.rest();
     let other = Follower::new(&world, "", "");
     crash_and_heal(&world, &other);
-    let told = messages(&get(&world, &format!("/v1/events?after={id}&follow=false")));
-    assert_eq!(told[0].name, "gap", "{told:#?}");
-    assert!(told[1].is("detected", QUEUE), "{told:#?}");
-    assert_eq!(told.len(), 5, "{told:#?}");
-    // And with the new id there is no gap, and nothing twice.
-    let told = messages(&get(&world, &format!("/v1/events?after={}&follow=false", told[1].id)));
-    assert_eq!(told.len(), 3, "{told:#?}");
+    let reported = messages(&get(&world, &format!("/v1/events?after={id}&follow=false")));
+    assert_eq!(reported[0].name, "gap", "{reported:#?}");
+    assert!(reported[1].is("detected", QUEUE), "{reported:#?}");
+    assert_eq!(reported.len(), 5, "{reported:#?}");
+    // With the new id there is no gap, and no event twice.
+    let reported = messages(&get(&world, &format!("/v1/events?after={}&follow=false", reported[1].id)));
+    assert_eq!(reported.len(), 3, "{reported:#?}");
 }
 
 #[test]
-fn the_past_is_bounded_as_asked() {
+fn past_events_are_limited_as_requested() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     crash_and_heal(&world, &follower);
     let middle = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
     crash_and_heal(&world, &follower);
     let count = |query: &str| messages(&get(&world, &format!("/v1/events?follow=false{query}"))).len();
-    // Three for the first crash; of the second one a wait is told too, unless it is over by then.
+    // Three for the first crash; for the second one a wait is reported too, unless it is over by then.
     let all = count("");
     assert!((6..=7).contains(&all), "{all}");
     assert_eq!(count("&since=1h"), all);
@@ -79,7 +79,7 @@ fn the_past_is_bounded_as_asked() {
     assert_eq!(count(&format!("&since={middle}")), all - 3);
     assert_eq!(count("&since=0s"), 0);
     assert_eq!(get(&world, "/v1/events?follow=false&after=zzz").status, 400);
-    // Of the past and then of what is to come.
+    // Past events, then new ones.
     let follower = Follower::new(&world, "?limit=1", "");
     assert!(follower.wait("the last one", |_| true).is("healed", QUEUE));
     crash_and_heal(&world, &follower);

@@ -1,4 +1,4 @@
-//! Clients that mean no good: what they cost is bounded, and others are served throughout.
+//! Hostile clients: their cost is bounded, and other clients are served throughout.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,10 +8,10 @@ use crate::api::http::{Follower, answer, connect, get};
 use crate::api::{QUEUE, world};
 use crate::common::{DAEMON, SOON, World};
 
-/// What the daemon may come to need, in kB of resident memory. (It has some 15 MB in this build.)
-const MEMORY: u64 = 64 * 1024;
-/// The maximum time that another client may wait for a response meanwhile.
-const PROMPTLY: Duration = Duration::from_secs(2);
+/// Maximum resident memory of the daemon, in kB. (It has some 15 MB in this build.)
+const MAX_MEMORY_KB: u64 = 64 * 1024;
+/// Maximum response time for another client meanwhile.
+const MAX_RESPONSE_TIME: Duration = Duration::from_secs(2);
 
 /// The daemon's resident memory in kB.
 #[track_caller]
@@ -22,19 +22,19 @@ fn memory(world: &World) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("it is a number")
 }
 
-/// Other clients are served, and soon; and the daemon heals and has not grown.
+/// Asserts that other clients are served soon, and that the daemon heals and has not grown.
 #[track_caller]
-fn all_is_well(world: &World) {
+fn assert_served_and_bounded(world: &World) {
     for path in ["/v1/status", "/v1/workers", "/metrics"] {
         let begin = Instant::now();
         assert_eq!(get(world, path).status, 200, "{path}");
-        assert!(begin.elapsed() < PROMPTLY, "{path} took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < MAX_RESPONSE_TIME, "{path} took {:?}", begin.elapsed());
     }
     let memory = memory(world);
-    assert!(memory < MEMORY, "{memory} kB");
+    assert!(memory < MAX_MEMORY_KB, "{memory} kB");
 }
 
-/// Whether the other end has closed this, or given it up.
+/// Whether the other end has closed or reset the connection.
 fn is_closed(stream: &mut UnixStream) -> bool {
     stream.set_nonblocking(true).expect("it can be");
     let mut buffer = [0; 4096];
@@ -48,31 +48,31 @@ fn is_closed(stream: &mut UnixStream) -> bool {
 }
 
 #[test]
-fn who_does_not_finish_asking_is_cut_off_and_holds_nobody_up() {
+fn a_client_that_does_not_finish_its_request_is_disconnected_and_blocks_no_other() {
     let world = world();
     let halves =
         ["", "G", "GET /v1/status HTTP/1.1\r\nhost: local", "POST /v1/heal HTTP/1.1\r\ncontent-length: 50\r\n\r\n{"];
-    // More than there may be at once.
+    // More connections than the limit.
     let mut streams: Vec<UnixStream> = Vec::new();
     for at in 0..700 {
         let mut stream = connect(&world);
-        // One that had to make room is closed already.
+        // A connection that was closed in favour of others.
         let _ = stream.write_all(halves[at % halves.len()].as_bytes());
         streams.push(stream);
         if at % 100 == 99 {
-            all_is_well(&world);
+            assert_served_and_bounded(&world);
         }
     }
     world.events().prove_alive_with(&world, QUEUE);
-    all_is_well(&world);
+    assert_served_and_bounded(&world);
     for stream in &mut streams {
         world.wait_until("all of them to be cut off", SOON, || is_closed(stream).then_some(()));
     }
-    all_is_well(&world);
+    assert_served_and_bounded(&world);
 }
 
 #[test]
-fn what_is_too_long_is_refused_without_being_read() {
+fn oversized_requests_are_refused_without_being_read() {
     let world = world();
     let megabyte = vec![b'x'; 1024 * 1024];
     let mut head = format!("POST /v1/pause HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", 100 * 1024 * 1024);
@@ -81,7 +81,7 @@ fn what_is_too_long_is_refused_without_being_read() {
         stream.write_all(head.as_bytes()).expect("the head is read");
         let sent = (0..100).take_while(|_| stream.write_all(&megabyte).is_ok()).count();
         assert!(sent < 20, "{sent} MB were taken");
-        all_is_well(&world);
+        assert_served_and_bounded(&world);
         // The same without a length.
         "POST /v1/pause HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n6400000\r\n".clone_into(&mut head);
     }
@@ -98,12 +98,12 @@ fn what_is_too_long_is_refused_without_being_read() {
     let mut rest = String::new();
     let _ = stream.read_to_string(&mut rest);
     assert!(!rest.contains(" 200 "), "{rest}");
-    all_is_well(&world);
+    assert_served_and_bounded(&world);
     assert_eq!(get(&world, "/v1/status").json()["pauses"], serde_json::json!([]), "nothing was paused");
 }
 
 #[test]
-fn what_is_no_http_at_all_harms_nobody() {
+fn invalid_http_is_refused_and_affects_no_other_client() {
     let world = world();
     let mut random = 1_u64;
     for round in 0..200 {
@@ -118,12 +118,12 @@ fn what_is_no_http_at_all_harms_nobody() {
         let _ = stream.write_all(begins[round % begins.len()].as_bytes());
         let _ = stream.write_all(&bytes);
     }
-    all_is_well(&world);
+    assert_served_and_bounded(&world);
     assert_eq!(get(&world, "/v1/status").json()["pauses"], serde_json::json!([]), "nothing was paused");
 }
 
 #[test]
-fn who_does_not_read_costs_others_nothing() {
+fn a_client_that_does_not_read_affects_no_other() {
     let world = world();
     let follower = Follower::new(&world, "", "");
     let mut deaf: Vec<UnixStream> = Vec::new();
@@ -136,9 +136,9 @@ fn who_does_not_read_costs_others_nothing() {
     for _ in 0..5 {
         world.crash(QUEUE);
         follower.wait("the healing", |message| message.is("healed", QUEUE));
-        all_is_well(&world);
+        assert_served_and_bounded(&world);
     }
-    // They can still read what they asked for.
+    // They can still read their responses.
     let last = deaf.pop().expect("there are some");
     assert_eq!(answer(deaf.swap_remove(1)).status, 200);
     drop(last);

@@ -1,4 +1,4 @@
-//! HTTP over a socket, as any client can speak it, to the daemon's API.
+//! A minimal HTTP client for the daemon's socket.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -16,7 +16,7 @@ pub fn socket(world: &World) -> PathBuf {
     world.runtime_dir().join("workerheal/api.sock")
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -30,7 +30,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
-    /// The one sentence of an answer that is no success.
+    /// The error sentence of a response that is no success.
     #[track_caller]
     pub fn error(&self) -> String {
         assert!((400..600).contains(&self.status), "{self:?}");
@@ -48,7 +48,7 @@ pub fn connect(world: &World) -> UnixStream {
     stream
 }
 
-/// Asks, and reads the whole answer.
+/// Sends a request, and reads the whole response.
 #[track_caller]
 pub fn call(world: &World, method: &str, path: &str, body: &str) -> Answer {
     let mut stream = connect(world);
@@ -68,7 +68,7 @@ pub fn post(world: &World, path: &str, body: &Value) -> Answer {
     call(world, "POST", path, &body.to_string())
 }
 
-/// Reads an answer to its end.
+/// Reads a response to its end.
 #[track_caller]
 pub fn answer(mut stream: UnixStream) -> Answer {
     let mut bytes = Vec::new();
@@ -100,7 +100,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Takes in a line of the stream. Answers the message that it completes, if it does.
+    /// Adds a line of the stream. Returns the message that it completes, if any.
     fn add(&mut self, line: &str) -> Option<Self> {
         if let Some(id) = line.strip_prefix("id: ") {
             id.clone_into(&mut self.id);
@@ -125,7 +125,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows, and is let in when this returns.
+    /// Follows; the daemon has accepted it when this returns.
     #[track_caller]
     pub fn new(world: &World, query: &str, last_event_id: &str) -> Self {
         let mut stream = connect(world);
@@ -138,7 +138,7 @@ impl Follower {
         let status = lines.next().unwrap_or_default();
         assert!(status.contains(" 200 "), "{status:?}");
         lines.by_ref().find(String::is_empty);
-        // What is let in is greeted.
+        // An accepted follower gets a greeting.
         lines.by_ref().find(|line| line.starts_with("retry: "));
         std::thread::spawn(move || {
             let mut message = Message::default();
@@ -153,7 +153,7 @@ impl Follower {
         Self { messages, stream }
     }
 
-    /// Reads on to a message for which this holds.
+    /// Reads up to a message for which this holds.
     #[track_caller]
     pub fn wait(&self, what: &str, is_it: impl Fn(&Message) -> bool) -> Message {
         let begin = Instant::now();
@@ -169,7 +169,7 @@ impl Follower {
         panic!("waited in vain for {what}: {seen:#?}");
     }
 
-    /// Reads on to the end of the stream, and answers what came.
+    /// Reads to the end of the stream, and returns the messages.
     #[track_caller]
     pub fn rest(&self) -> Vec<Message> {
         let begin = Instant::now();
@@ -191,7 +191,7 @@ impl Drop for Follower {
     }
 }
 
-/// All messages of an answer that is a stream with an end.
+/// All messages of a response that is a stream with an end.
 pub fn messages(answer: &Answer) -> Vec<Message> {
     let mut message = Message::default();
     answer.body.lines().filter_map(|line| message.add(line)).collect()

@@ -1,4 +1,4 @@
-//! The daemon's API, as programs meet it: raw HTTP over the real socket, and the commands that use it.
+//! The daemon's API: raw HTTP over the real socket, and the commands that use it.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 
@@ -16,7 +16,7 @@ use crate::common::World;
 
 const QUEUE: &str = "lerd-queue-myapp";
 
-/// With one worker, and the daemon watching over it.
+/// With one worker, and a running daemon.
 fn world() -> World {
     let world = World::new();
     world.workers([QUEUE]);

@@ -8,7 +8,7 @@ use crate::common::{LIVES_UNLESS_BROKEN, Ran, World};
 const README: &str = include_str!("../../../README.md");
 
 #[test]
-fn each_curl_of_the_readme_answers() {
+fn each_curl_command_of_the_readme_works() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 5m}}\n");
     world.workers(["lerd-vite-shop"]);

@@ -74,7 +74,7 @@ fn the_socket_of_a_daemon_that_died_is_taken_over() {
 }
 
 #[test]
-fn what_is_no_socket_is_left_alone_and_healing_goes_on_without_the_api() {
+fn a_file_at_the_sockets_path_is_left_alone_and_healing_continues() {
     let world = World::new();
     world.workers([QUEUE]);
     let directory = world.runtime_dir().join("workerheal");
@@ -88,7 +88,7 @@ fn what_is_no_socket_is_left_alone_and_healing_goes_on_without_the_api() {
 }
 
 #[test]
-fn whoever_needs_a_daemon_is_told_that_there_is_none() {
+fn commands_that_need_a_daemon_report_that_none_runs() {
     let world = World::new();
     world.workers([QUEUE]);
     for command in ["status", "events", "pause", "resume"] {

@@ -1,4 +1,4 @@
-//! What keeps people from using the page, as axe-core finds it, and what the page looks like.
+//! Accessibility of the page, as axe-core checks it, and screenshots.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::dashboard::page::Page;
 use crate::dashboard::{VITE, break_down, world};
 
 const AXE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/axe-core-4.14.1.min.js");
-const PHONE: u32 = 360;
+const PHONE_WIDTH: u32 = 360;
 
 /// Loads axe into the page.
 #[track_caller]
@@ -19,7 +19,7 @@ pub fn load(browser: &mut Browser) {
     browser.run(&format!("{axe};0"));
 }
 
-/// Axe has to find nothing, and nothing may be wider than the window.
+/// Asserts that axe finds nothing, and that nothing is wider than the window.
 #[track_caller]
 pub fn check(browser: &mut Browser, what: &str) {
     let overflow = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth");
@@ -30,7 +30,7 @@ pub fn check(browser: &mut Browser, what: &str) {
 }
 
 #[test]
-fn everybody_can_use_it_in_light_and_dark_and_on_a_phone() {
+fn the_page_is_accessible_in_light_and_dark_and_on_a_phone() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);
@@ -47,7 +47,7 @@ fn everybody_can_use_it_in_light_and_dark_and_on_a_phone() {
     browser.run("document.querySelector('details').open = true");
     for scheme in ["light", "dark"] {
         browser.prefer(scheme);
-        for (width, device) in [(1280, "wide"), (PHONE, "phone")] {
+        for (width, device) in [(1280, "wide"), (PHONE_WIDTH, "phone")] {
             browser.size(width, 800);
             browser.wait("Math.abs(document.querySelector('#timeline svg').getAttribute('width') - document.querySelector('#timeline').clientWidth) < 2");
             let name = format!("failing-{scheme}-{device}");

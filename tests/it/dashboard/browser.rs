@@ -1,7 +1,7 @@
 //! A real browser without a window, driven by its own protocol over two pipes (`--remote-debugging-pipe`).
 //!
-//! Messages are JSON, each ended by a zero byte. There is nothing between us and it that could be missing, late, or
-//! of another version: the protocol can also be a phone, prefer dark, and press keys as a person does.
+//! Messages are JSON, each ended by a zero byte. No driver is needed that could be missing or of another version; and
+//! the protocol can also emulate a phone, prefer dark, and press keys.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,18 +15,18 @@ use serde_json::{Value, json};
 
 use crate::common::SOON;
 
-/// The browser expects its messages at 3 and answers at 4.
+/// The browser reads its messages from descriptor 3 and writes responses to 4.
 const START: &str = "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
 const POLL: Duration = Duration::from_millis(20);
 
-/// A browser with one page. Dropped, it is gone.
+/// A browser with one page. It ends when this is dropped.
 pub struct Browser {
     process: Child,
     input: ChildStdin,
     answers: Receiver<Value>,
     next: u64,
     session: String,
-    /// What the page has complained about: errors, and what its policy forbade.
+    /// Complaints of the page: errors, and violations of its policy.
     pub complaints: Vec<String>,
     _profile: tempfile::TempDir,
 }
@@ -36,7 +36,7 @@ impl Browser {
         let profile = tempfile::tempdir().expect("there is room for a profile");
         let mut command = Command::new("sh");
         command.args(["-c", START, "browser", "chromium", "--headless=new", "--remote-debugging-pipe"]);
-        // Its own sandbox needs what root in a container may not have; the page is ours.
+        // Its own sandbox needs privileges that root in a container may not have; the page is ours.
         command.args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--force-color-profile=srgb"]);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
@@ -61,7 +61,7 @@ impl Browser {
         browser
     }
 
-    /// Opens one more tab, which everything is about from then on.
+    /// Opens another tab, which later calls use.
     pub fn new_tab(&mut self) {
         self.session.clear();
         let target = self.call("Target.createTarget", json!({"url": "about:blank"}))["targetId"].clone();
@@ -111,7 +111,7 @@ impl Browser {
     fn hear(&mut self, event: &Value) {
         let said = match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => &event["params"]["exceptionDetails"],
-            // A call that fails is no fault of the page.
+            // A failed call is no fault of the page.
             Some("Log.entryAdded") if event["params"]["entry"]["source"] != "network" => &event["params"]["entry"],
             _ => return,
         };
@@ -138,7 +138,8 @@ impl Browser {
         }
     }
 
-    /// Waits until an expression is true in the page. One that is being left has no answer, nor what is not there yet.
+    /// Waits until an expression is true in the page. During a navigation, and before the page exists, there is no
+    /// answer.
     #[track_caller]
     pub fn wait(&mut self, script: &str) {
         let begin = Instant::now();
@@ -152,7 +153,7 @@ impl Browser {
         }
     }
 
-    /// The text that is to be seen of an element.
+    /// The visible text of an element.
     #[track_caller]
     pub fn text(&mut self, selector: &str) -> String {
         let element = format!("document.querySelector({})", json!(selector));
@@ -160,7 +161,7 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Presses the mouse where an element is, as soon as it is there.
+    /// Clicks on an element as soon as it exists.
     #[track_caller]
     pub fn click(&mut self, selector: &str) {
         let element = format!("document.querySelector({})", json!(selector));
@@ -204,7 +205,7 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
-    /// Takes a picture of the whole page, or of what a dialog is in front of, to be looked at: `target/tmp/dashboard/NAME.png`.
+    /// Takes a screenshot of the whole page, or of what is behind an open dialog: `target/tmp/dashboard/NAME.png`.
     #[track_caller]
     pub fn picture(&mut self, name: &str) {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard");

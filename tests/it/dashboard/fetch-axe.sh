@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetches axe-core, which finds what keeps people from using a page, into the directory that is named, unless it is
-# there already. No Debian package has it.
+# Fetches axe-core, which checks the accessibility of a page, into the given directory, unless it is there already. No
+# Debian package has it.
 set -eu
 
 version=4.14.1

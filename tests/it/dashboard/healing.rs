@@ -7,9 +7,9 @@ use crate::dashboard::page::Page;
 use crate::dashboard::{break_down, repair, world};
 
 #[test]
-fn a_failure_is_seen_and_healed_without_a_reload() {
+fn a_failure_appears_and_is_healed_without_a_reload() {
     let world = world();
-    // What is being healed is to be seen, however busy the machine is.
+    // The heal takes long enough to be visible on a busy machine.
     world.config("refresh: 100ms\nheal: {stable_after: 2s, give_up_after: 3, backoff: {initial: 50ms}}\n");
     world.start_daemon();
     let page = Page::start(&world);
@@ -26,7 +26,7 @@ fn a_failure_is_seen_and_healed_without_a_reload() {
     break_down(&world);
     browser.wait("document.querySelector('#banner-title').textContent === '2 workers are failing'");
     browser.wait("document.querySelectorAll('.card[data-tone=bad]').length === 2");
-    // A tab in the background tells it, by its title and by another icon.
+    // A tab in the background shows it by its title and another icon.
     browser.wait("document.title === '(2) failing – workerheal'");
     assert_ne!(browser.run("document.querySelector('#icon').href"), icon);
     browser.picture("failing-light");

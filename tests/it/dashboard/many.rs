@@ -1,4 +1,4 @@
-//! The page where there are many workers: lines, collapsed by site, that can be searched and filtered.
+//! The page with many workers: lines, collapsed by site, that can be searched and filtered.
 
 use serde_json::json;
 
@@ -57,20 +57,20 @@ fn many_workers_are_lines_that_can_be_searched() {
 }
 
 #[test]
-fn where_nothing_fails_a_site_begins_collapsed_and_what_fails_is_shown() {
+fn sites_begin_collapsed_and_failures_are_shown() {
     let (world, _page, mut browser) = many();
     assert_eq!(browser.run(CARDS), 0);
     break_down(&world);
     browser.wait("document.querySelector('[aria-label=myapp] .count').innerText === '2 of 2 failing'");
     browser.wait(&format!("{CARDS} === 2"));
-    // What fails alone, and all else alone.
+    // Only failed workers, and only the others.
     browser.click("#states [data-key=failing]");
     browser.wait("document.querySelector('#found').innerText === '2 of 43'");
     browser.click("#states [data-key=up]");
     browser.wait(&format!("{CARDS} === 41"));
     browser.click("#states [data-key=all]");
     browser.wait(&format!("{CARDS} === 2"));
-    // What was opened by itself does not close by itself; what is closed by hand stays so.
+    // A group that was opened automatically does not close; one that the user closes stays closed.
     repair(&world);
     assert_eq!(world.run(&["heal"]).status, 0);
     browser.wait("document.querySelector('[aria-label=myapp] .count').innerText === '2 workers, all up'");

@@ -18,7 +18,7 @@ const QUEUE: &str = "lerd-queue-myapp";
 const VITE: &str = "lerd-vite-myapp";
 const MAIL: &str = "lerd-mail-shop";
 
-/// With three workers of which two can be broken for good, a daemon that soon gives up, and nothing wrong yet.
+/// With three workers of which two can be broken for good, a daemon that gives up soon, and no failure yet.
 fn world() -> World {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 300ms, give_up_after: 3, backoff: {initial: 50ms}}\n");
@@ -29,7 +29,7 @@ fn world() -> World {
     world
 }
 
-/// Has both of these fail, and waits until they are given up.
+/// Makes both fail, and waits until they are given up.
 fn break_down(world: &World) {
     world.write_file("broken", "");
     for unit in [QUEUE, VITE] {
@@ -42,7 +42,7 @@ fn break_down(world: &World) {
     }
 }
 
-/// Lets them work again, once they are started.
+/// Lets them work again once they are started.
 fn repair(world: &World) {
     std::fs::remove_file(world.home().join("broken")).expect("it is there");
 }

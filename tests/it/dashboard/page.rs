@@ -1,4 +1,4 @@
-//! The command as its user runs it.
+//! The dashboard command, run as a user would.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use crate::common::World;
 /// A dashboard that runs.
 pub struct Page {
     process: Child,
-    /// What it has printed.
+    /// The printed address.
     pub url: String,
     /// `127.0.0.1:PORT`.
     pub host: String,
@@ -26,7 +26,7 @@ impl Page {
         Self::run(world.command_line(&["dashboard", "--no-open", "--listen", address]))
     }
 
-    /// One that opens a browser, as it is found in this `PATH`.
+    /// A dashboard that opens a browser found in this `PATH`.
     #[track_caller]
     pub fn opened(world: &World, path: &str) -> Self {
         let mut command = world.command_line(&["dashboard", "--listen", "127.0.0.1:0"]);
@@ -47,7 +47,7 @@ impl Page {
         Self { process, url, host, token }
     }
 
-    /// The first line of what it complains about.
+    /// The first line of its standard error.
     #[track_caller]
     pub fn complaint(mut self) -> String {
         let mut line = String::new();

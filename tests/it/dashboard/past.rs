@@ -1,4 +1,4 @@
-//! What the page makes of past events: the figures of the last 24 hours, and a bar for each worker.
+//! Past events on the page: the figures of the last 24 hours, and a bar for each worker.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use crate::dashboard::browser::Browser;
 use crate::dashboard::page::Page;
 use crate::dashboard::{MAIL, QUEUE, VITE, break_down, repair, world};
 
-/// The functions that decide what is shown, in the engine that runs them: `history`, a fixed `now`, `ago(minutes)`, and
-/// `event(unit, phase, minutes ago, more)`.
+/// The page's functions, run in a browser: `history`, a fixed `now`, `ago(minutes)`, and `event(unit, phase, minutes
+/// ago, more)`.
 struct Functions(Browser, #[expect(dead_code, reason = "it serves the functions")] Page);
 
 impl Functions {
@@ -30,7 +30,7 @@ impl Functions {
         ))
     }
 
-    /// The figures of these events and workers.
+    /// The figures for these events and workers.
     #[track_caller]
     fn figures(&mut self, events: &str, workers: &str) -> Value {
         self.run(&format!(
@@ -40,7 +40,7 @@ impl Functions {
     }
 
     /// The 48 half hours of a worker, a letter each: `.` no failure, `d` down for less than half of it, `D` for more,
-    /// `s` stopped, `?` not known; then how many minutes it was down, and of how many that is known.
+    /// `s` stopped, `?` unknown; then the minutes of downtime, and the minutes that are known.
     #[track_caller]
     fn bar(&mut self, events: &str, worker: &str, since: u32, gaps: &str) -> String {
         let bar = self.run(&format!(
@@ -65,8 +65,8 @@ fn the_figures_are_those_of_the_last_24_hours() {
         json!({"failures": 0, "healed": 0, "recovered": 0, "needYou": 0}),
         "no median where nothing has failed"
     );
-    // Failed yesterday and healed today; failed and came back twice; down, with attempts to come; given up; started by
-    // hand without having failed.
+    // Failed yesterday and healed today; failed and came back twice; down with attempts to come; given up; started by
+    // hand without a failure.
     let events = "[
         event('long', 'detected', 1500), event('twice', 'detected', 700), event('twice', 'starting', 700),
         event('twice', 'healed', 699, { downtime_ms: 14 }), event('long', 'healed', 600, { downtime_ms: 54_000_000 }),
@@ -86,16 +86,16 @@ fn the_figures_are_those_of_the_last_24_hours() {
         functions.figures(events, workers),
         json!({"failures": 4, "healed": 2, "recovered": 1, "median": 20, "needYou": 1})
     );
-    // Of an even number it is between the two in the middle.
+    // The median of an even number is between the two in the middle.
     let events = "[14, 20].flatMap((time) => [event('twice', 'detected', 9), event('twice', 'healed', 8, { downtime_ms: time })])";
     assert_eq!(functions.figures(events, "[]")["median"], 17);
 }
 
 #[test]
-fn a_bar_shows_when_a_worker_was_down_and_nothing_that_is_not_known() {
+fn a_bar_shows_downtime_and_marks_unknown_times() {
     let world = World::new();
     let mut functions = Functions::load(&world);
-    // It is ten minutes past twelve: the last mark is under way, and the first one began 23 h 40 min ago.
+    // It is ten minutes past twelve: the last mark is incomplete, and the first one began 23 h 40 min ago.
     let (unknown, up) = (|marks: usize| "?".repeat(marks), |marks: usize| ".".repeat(marks));
     assert_eq!(functions.bar("[]", "", 3000, "[]"), format!("{} 0/1420", up(48)));
     assert_eq!(functions.bar("[]", "", 100, "[]"), format!("{}{} 0/100", unknown(44), up(4)), "the daemon is younger");
@@ -147,7 +147,7 @@ fn a_bar_shows_when_a_worker_was_down_and_nothing_that_is_not_known() {
 }
 
 #[test]
-fn the_strip_on_top_tells_what_failed_what_came_back_and_what_is_left_to_you() {
+fn the_figures_count_failures_recoveries_and_open_problems() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);
@@ -156,7 +156,7 @@ fn the_strip_on_top_tells_what_failed_what_came_back_and_what_is_left_to_you() {
     let figure = |name: &str| format!("document.querySelector('#figures [data-key={name}] dd').innerText");
     browser.wait(&format!("{} === '0'", figure("failures")));
     assert_eq!(browser.run(&figure("median")), "–");
-    // Of the time before the daemon's start it knows nothing, and claims nothing.
+    // The time before the daemon's start is unknown.
     assert!(browser.text("#figures h2").starts_with("Since "), "{}", browser.text("#figures"));
     world.crash(MAIL);
     browser.wait(&format!("{} === '1' && {} === '1'", figure("failures"), figure("healed")));
@@ -167,7 +167,7 @@ fn the_strip_on_top_tells_what_failed_what_came_back_and_what_is_left_to_you() {
     repair(&world);
     assert_eq!(world.run(&["heal", QUEUE]).status, 0);
     browser.wait(&format!("{} === '2' && {} === '1'", figure("healed"), figure("need-you")));
-    // The bars say the same in words: of a failure, of none, and that not all of the day is known.
+    // The bars have descriptions: with a failure, without one, and for a day that is not fully known.
     let bar = |unit: &str| format!("document.querySelector('[data-unit={unit}] .bar title').textContent");
     browser.wait(&format!("/^Down for .* that are known, in 1 failure$/.test({})", bar(MAIL)));
     browser.wait(&format!("/^Down for .* that are known, in 1 failure$/.test({})", bar(VITE)));

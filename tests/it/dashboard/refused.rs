@@ -10,7 +10,7 @@ use crate::dashboard::browser::Browser;
 use crate::dashboard::page::Page;
 use crate::dashboard::{QUEUE, VITE, break_down, repair, world};
 
-/// The status, and all of the answer.
+/// The status, and the whole response.
 #[track_caller]
 fn ask(page: &Page, request: &str, headers: &[&str], body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(&page.host).unwrap_or_else(|error| panic!("cannot connect: {error}"));
@@ -25,7 +25,7 @@ fn ask(page: &Page, request: &str, headers: &[&str], body: &str) -> (u16, String
 }
 
 #[test]
-fn only_the_page_with_its_token_is_answered_and_nothing_else_heals() {
+fn requests_without_the_token_or_from_other_pages_are_refused() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);
@@ -63,7 +63,7 @@ fn only_the_page_with_its_token_is_answered_and_nothing_else_heals() {
     assert_eq!(status, 413, "{answer}");
     assert_eq!(world.picture(&[QUEUE, VITE]), before);
 
-    // With all that the page has it works: so it was for the reasons above that it did not.
+    // With everything that the page has, it works: the rejections above had the expected reasons.
     let localhost = format!("localhost:{port}");
     let ours = [&format!("host: {localhost}"), &token, json, &format!("origin: http://{localhost}")];
     let (status, answer) = ask(&page, heal, &ours, "{\"targets\":[]}");
@@ -80,7 +80,7 @@ fn only_the_page_with_its_token_is_answered_and_nothing_else_heals() {
     assert_eq!(world.show(&format!("{QUEUE}.service"), "ActiveState"), "active");
 }
 
-/// Follows the events until one has this word, and answers the ids of all.
+/// Follows the events until one contains this word, and returns the ids of all.
 #[track_caller]
 fn follow(page: &Page, header: &str, word: &str) -> Vec<String> {
     let mut stream = TcpStream::connect(&page.host).unwrap_or_else(|error| panic!("cannot connect: {error}"));
@@ -105,7 +105,7 @@ fn follow(page: &Page, header: &str, word: &str) -> Vec<String> {
 }
 
 #[test]
-fn events_go_on_after_the_last_one_that_was_seen() {
+fn events_continue_after_the_last_seen_one() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);
@@ -114,16 +114,16 @@ fn events_go_on_after_the_last_one_that_was_seen() {
     assert_eq!(ids.len(), 3, "{ids:?}");
     assert_eq!(follow(&page, &format!("last-event-id: {}\r\n", ids[0]), "\"healed\""), ids[1..]);
     let again = follow(&page, "last-event-id: of-another-daemon\r\n", "\"healed\"");
-    assert_eq!(again, ids, "with a gap that is told");
+    assert_eq!(again, ids, "with a gap that is reported");
 }
 
 #[test]
-fn what_workers_and_files_say_is_text_and_nothing_else() {
+fn text_of_workers_and_files_is_not_interpreted_as_html() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 5s, give_up_after: 1}\n");
     let evil = "<img src=x onerror=window.evil=1><script>window.evil=1</script>";
     world.write_file("evil", &format!("{evil}\n"));
-    // The shell says it itself: what ends at once is gone before the journal has seen whose it was.
+    // The shell itself prints it: a process that ends at once is gone before the journal knows its unit.
     let says = "read -r line <%h/evil; echo \"$$line\" >&2; sleep 0.2; exit 1";
     world.worker(QUEUE, &format!("ExecStart=sh -c 'test ! -e %h/broken && exec sleep infinity; {says}'"));
     world.start_daemon();
@@ -148,7 +148,7 @@ fn what_workers_and_files_say_is_text_and_nothing_else() {
 }
 
 #[test]
-fn it_listens_on_this_machine_only_and_says_what_it_lacks() {
+fn the_dashboard_listens_on_loopback_only_and_explains_errors() {
     let world = World::new();
     for address in ["0.0.0.0:9478", "192.0.2.1:80", "[::]:0"] {
         let ran = world.run(&["dashboard", "--no-open", "--listen", address]);
@@ -163,9 +163,9 @@ fn it_listens_on_this_machine_only_and_says_what_it_lacks() {
 }
 
 #[test]
-fn a_browser_is_opened_with_an_address_that_is_good_for_once() {
+fn the_browser_is_opened_with_a_single_use_address() {
     let world = World::new();
-    // Whatever would open a browser here notes what it was asked to open.
+    // The fake browser records its arguments.
     world.write_file("bin/xdg-open", "#!/bin/sh\necho \"$1\" >~/opened.new; mv ~/opened.new ~/opened\n");
     let program = world.home().join("bin/xdg-open");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is there");
@@ -181,14 +181,14 @@ fn a_browser_is_opened_with_an_address_that_is_good_for_once() {
     assert!(answer.contains(&page.token), "{answer}");
     let (status, answer) = ask(&page, &format!("GET {path}"), &[&host], "");
     assert_eq!(status, 403, "{answer}");
-    // What was printed opens it as often as one likes.
+    // The printed address can be opened any number of times.
     for _ in 0..2 {
         assert_eq!(ask(&page, &format!("GET /?token={}", page.token), &[&host], "").0, 200);
     }
 }
 
 #[test]
-fn who_says_nothing_or_reads_nothing_holds_nobody_up() {
+fn silent_clients_and_slow_readers_block_no_other() {
     let world = world();
     world.start_daemon();
     let page = Page::start(&world);

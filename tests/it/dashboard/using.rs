@@ -1,4 +1,4 @@
-//! What else is done on the page: pausing, asking why, by mouse and by keyboard; and a daemon that comes and goes.
+//! Other operations on the page: pausing and explaining, by mouse and keyboard; and a daemon that ends and comes back.
 
 use crate::common::{DAEMON, LIVES, Ran, SOON, World};
 use crate::dashboard::axe;
@@ -6,7 +6,7 @@ use crate::dashboard::browser::Browser;
 use crate::dashboard::page::Page;
 use crate::dashboard::{MAIL, QUEUE, VITE, break_down, repair, world};
 
-/// A page that shows all three workers, and would forget `window.same` if it were loaded again.
+/// A page that shows all three workers, and would lose `window.same` if it were reloaded.
 fn shown(world: &World) -> (Page, Browser) {
     let page = Page::start(world);
     let mut browser = Browser::start();
@@ -49,7 +49,7 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
     browser.wait("document.querySelector('#notices').innerText.includes('You paused everything until you resume it.')");
     browser.wait("document.title === 'Paused – workerheal'");
     assert_eq!(paused(), "Paused everything until you resume it");
-    // What fails now stays down, and is nothing to worry about.
+    // Failed workers now stay down, and are not highlighted.
     world.crash_for_good([MAIL]);
     browser.wait(&format!("document.querySelector('[data-unit={MAIL}] .word').innerText === 'held (failed)'"));
     assert_eq!(browser.text("#banner"), "");
@@ -60,7 +60,7 @@ fn a_worker_a_site_and_everything_can_be_paused_and_resumed() {
 }
 
 #[test]
-fn a_rejected_configuration_is_told_until_it_is_good_again() {
+fn a_rejected_configuration_is_shown_until_it_is_valid_again() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -74,7 +74,7 @@ fn a_rejected_configuration_is_told_until_it_is_good_again() {
 }
 
 #[test]
-fn a_worker_is_stopped_after_a_question_and_stays_so() {
+fn a_worker_is_stopped_after_confirmation_and_stays_stopped() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -95,7 +95,7 @@ fn a_worker_is_stopped_after_a_question_and_stays_so() {
 }
 
 #[test]
-fn a_card_tells_how_long_the_last_failure_took_and_no_line_of_an_error_is_cut_through() {
+fn a_card_shows_the_last_downtime_and_whole_lines_of_the_error() {
     let world = world();
     let long = "word ".repeat(60);
     let says = format!("test ! -e %h/loud && exec sleep infinity; echo {long} >&2; sleep 0.2; exit 1");
@@ -117,7 +117,7 @@ fn a_card_tells_how_long_the_last_failure_took_and_no_line_of_an_error_is_cut_th
 }
 
 #[test]
-fn it_can_be_asked_why() {
+fn an_explanation_can_be_opened() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -125,14 +125,14 @@ fn it_can_be_asked_why() {
     browser.wait("document.querySelectorAll('#failing li').length === 2");
     browser.click(&format!("[data-unit={QUEUE}] [data-act=explain]"));
     browser.wait("document.querySelectorAll('#explain .chain li').length > 2");
-    let told = browser.text("#explain");
+    let reported = browser.text("#explain");
     let explained = world.run(&["explain", QUEUE]).out;
     let answer = browser.text("#explain .answer");
     assert!(explained.contains(&answer) && answer.len() > 20, "{answer}\n{explained}");
-    assert!(told.contains("myapp/queue") && told.contains("workerheal heal myapp/queue"), "{told}");
+    assert!(reported.contains("myapp/queue") && reported.contains("workerheal heal myapp/queue"), "{reported}");
     browser.key("Escape");
     browser.wait("!document.querySelector('#explain').open");
-    // The focus is where it was.
+    // The focus returns.
     assert_eq!(browser.run("document.activeElement.ariaLabel"), "Explain myapp/queue");
     unharmed(&mut browser);
 }
@@ -152,12 +152,12 @@ fn the_log_of_a_worker_is_followed_until_its_dialog_is_closed() {
     world.write_file("more", "");
     browser.wait("/\\d\\s*more$/.test(document.querySelector('#lines [data-by=worker]:last-child')?.innerText)");
     browser.picture("log-light");
-    // Nothing goes on reading.
+    // No reader is left.
     let readers = || Ran::of(world.command("pgrep").args(["-c", "journalctl"])).out;
     world.wait_until("the reader alone", SOON, || (readers().trim() == "1").then_some(()));
     browser.key("Escape");
     world.wait_until("the end of the reader", SOON, || (readers().trim() == "0").then_some(()));
-    // What is no worker has no log here.
+    // Only workers have a log here.
     let strange =
         "fetch('/api/workers/dbus.service/log', {headers: {'x-workerheal-token': localStorage.getItem('token')}})";
     assert_eq!(browser.run(&format!("{strange}.then((answer) => answer.status)")), 404);
@@ -165,7 +165,7 @@ fn the_log_of_a_worker_is_followed_until_its_dialog_is_closed() {
 }
 
 #[test]
-fn the_keyboard_is_enough() {
+fn the_page_can_be_used_with_the_keyboard_alone() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -196,7 +196,7 @@ fn the_keyboard_is_enough() {
     browser.key("Tab");
     browser.key("Enter");
     browser.wait("document.querySelector('#notices').innerText.includes('You paused the site shop for another 1h.')");
-    // Once around.
+    // One full round.
     browser.run("document.activeElement.blur()");
     browser.run("document.querySelector('#main').focus()");
     reach(&mut browser, "Heal all");
@@ -209,7 +209,7 @@ fn the_keyboard_is_enough() {
 }
 
 #[test]
-fn the_daemon_may_go_and_come_back() {
+fn the_page_reconnects_to_a_restarted_daemon() {
     let world = world();
     world.start_daemon();
     let (_page, mut browser) = shown(&world);
@@ -221,7 +221,7 @@ fn the_daemon_may_go_and_come_back() {
     assert!(said.contains("The daemon is gone") && said.contains("systemctl --user start workerheal"), "{said}");
     assert_eq!(browser.run("document.title"), "Daemon gone – workerheal");
     browser.picture("gone-light");
-    // Changes in the meantime cause no event, and are visible as soon as it is back.
+    // Changes in the meantime cause no event, and are visible after reconnecting.
     world.control(&["disable", "--now", MAIL]);
     world.start_unit(DAEMON);
     browser.wait("document.querySelector('#gone').hidden");
@@ -233,7 +233,7 @@ fn the_daemon_may_go_and_come_back() {
 }
 
 #[test]
-fn where_nothing_is_watched_the_page_says_how_to_begin_and_shows_what_is_added() {
+fn an_empty_page_says_how_to_begin_and_shows_added_workers() {
     let world = World::new();
     world.registry("sites: []\n");
     world.start_daemon();
@@ -250,7 +250,7 @@ fn where_nothing_is_watched_the_page_says_how_to_begin_and_shows_what_is_added()
         axe::check(&mut browser, &format!("nothing to watch, {device}"));
         browser.picture(&format!("nothing-light-{device}"));
     }
-    // As it says.
+    // Follows the shown instructions.
     world.worker("my-bot", LIVES);
     world.config("also_watch:\n  - \"my-bot.service\"\n");
     browser.wait("document.querySelector('[data-unit=my-bot] .word')?.innerText === 'up'");
@@ -271,7 +271,7 @@ fn a_page_without_a_daemon_waits_for_one() {
 }
 
 #[test]
-fn a_reload_a_second_tab_and_a_later_run_go_on() {
+fn a_reload_a_second_tab_and_a_later_run_work() {
     let world = world();
     world.start_daemon();
     let (page, mut browser) = shown(&world);
@@ -280,7 +280,7 @@ fn a_reload_a_second_tab_and_a_later_run_go_on() {
     browser.new_tab();
     browser.open(&format!("http://{}/", page.host));
     browser.wait("document.querySelectorAll('.card').length === 3");
-    // A later run at the same address has other secrets: the old page says so, and the new address is enough.
+    // A later run at the same address has other secrets: the old page says so, and the new address suffices.
     let host = page.host.clone();
     drop(page);
     browser.wait("document.querySelector('#gone').innerText.includes('The dashboard is gone')");

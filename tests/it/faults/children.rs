@@ -1,4 +1,4 @@
-//! What the daemon's children inherit, and what a manager of the system is told.
+//! The environment of the daemon's children, and the log of a unit of the system.
 
 use std::fs;
 
@@ -7,18 +7,18 @@ use crate::faults::QUEUE;
 use crate::faults::shell;
 
 #[test]
-fn the_command_of_on_event_does_not_inherit_what_is_between_the_daemon_and_its_manager() {
+fn the_on_event_command_does_not_inherit_the_daemons_manager_variables() {
     let world = World::new();
-    let told = world.path("told");
+    let reported = world.path("reported");
     world.config(&format!(
-        "refresh: 100ms\nheal: {{stable_after: 50ms}}\non_event: [sh, -c, \"env >{told}.new; mv {told}.new {told}\"]\n"
+        "refresh: 100ms\nheal: {{stable_after: 50ms}}\non_event: [sh, -c, \"env >{reported}.new; mv {reported}.new {reported}\"]\n"
     ));
     world.workers([QUEUE]);
     world.write_unit("workerheal.service.d/env.conf", "[Service]\nEnvironment=MINE=kept\n");
     world.daemon_reload();
     world.start_daemon();
     world.crash(QUEUE);
-    let environment = world.wait_until("the command to be run", SOON, || fs::read_to_string(&told).ok());
+    let environment = world.wait_until("the command to be run", SOON, || fs::read_to_string(&reported).ok());
     assert!(environment.contains("MINE=kept\n"), "{environment}");
     assert!(environment.contains("HOME="), "{environment}");
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS"] {
@@ -29,7 +29,7 @@ fn the_command_of_on_event_does_not_inherit_what_is_between_the_daemon_and_its_m
 #[test]
 fn the_log_of_a_system_unit_shows_its_healing() {
     let world = World::new();
-    // To the daemon the manager in here is that of the system; it speaks no other language.
+    // To the daemon, the manager in the sandbox is that of the system; it uses the same interface.
     shell(&world, "ln -s /run/user/0/systemd/private /run/systemd/private");
     world.replace("config.yaml", b"refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot.service]\n");
     world.write_unit(

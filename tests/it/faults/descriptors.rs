@@ -1,4 +1,4 @@
-//! No file descriptors are left.
+//! Running out of file descriptors.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use crate::common::World;
 use crate::faults::{LONGER_THAN_THE_WATCHDOG, QUEUE, crash_and_see_it_healed, pid, shell, start_steady_daemon};
 
 #[test]
-fn without_file_descriptors_it_heals_on_and_says_why_it_answers_nobody() {
+fn without_file_descriptors_healing_continues_and_the_api_logs_the_reason() {
     let world = World::new();
     let (mut events, before) = start_steady_daemon(&world);
     shell(&world, &format!("prlimit --pid {before} --nofile=3:1024"));

@@ -7,16 +7,16 @@ use crate::api::http::{connect, get};
 use crate::common::{Ran, SOON, World};
 use crate::faults::{QUEUE, shell};
 
-/// Connections that the daemon has at once.
-const PLACES: usize = 512;
+/// Maximum number of connections of the daemon.
+const MAX_CONNECTIONS: usize = 512;
 
 #[test]
-fn followers_that_never_read_make_room_for_others() {
+fn followers_that_never_read_are_disconnected_in_favour_of_others() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
-    // Each is let in before the next one comes: it has read the first byte of its answer, and no more.
-    let followers: Vec<UnixStream> = (0..PLACES)
+    // Each is accepted before the next one connects: it has read the first byte of its response, and no more.
+    let followers: Vec<UnixStream> = (0..MAX_CONNECTIONS)
         .map(|_| {
             let mut stream = connect(&world);
             stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is taken");
@@ -34,18 +34,18 @@ fn followers_that_never_read_make_room_for_others() {
 }
 
 #[test]
-fn who_finds_no_place_is_told_so() {
+fn requests_beyond_the_limit_are_refused_as_busy() {
     let world = World::new();
     world.workers([QUEUE]);
     world.start_daemon();
-    // They have sent their requests, and are waited for: their slots cannot be taken.
+    // They have sent their requests and get responses: their slots cannot be freed.
     let asker = || {
         let mut stream = connect(&world);
         let _ = stream.write_all(b"POST /v1/pause HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{");
         stream
     };
-    let mut askers: Vec<UnixStream> = (0..PLACES).map(|_| asker()).collect();
-    // One that had not got so far may have made room for the next.
+    let mut askers: Vec<UnixStream> = (0..MAX_CONNECTIONS).map(|_| asker()).collect();
+    // A connection that had not sent its request may have been closed for the next.
     let refused = world.wait_until("a refusal", SOON, || {
         askers.push(asker());
         let answer = get(&world, "/v1/status");
@@ -61,7 +61,7 @@ fn who_finds_no_place_is_told_so() {
 }
 
 #[test]
-fn a_command_that_follows_ends_when_its_reader_does() {
+fn a_following_command_ends_when_its_pipe_is_closed() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -71,7 +71,7 @@ fn a_command_that_follows_ends_when_its_reader_does() {
     let ran = Ran::of(world.command("bash").args(["-c", &format!("set -o pipefail; {script}")]));
     assert_eq!(ran.status, 0, "{ran:?}");
     assert_eq!(ran.out.lines().count(), 1, "{ran:?}");
-    // It is no follower of the daemon any more.
+    // The daemon has no such follower any more.
     world.wait_until("the follower to be gone", SOON, || {
         (shell(&world, "pgrep -fc 'events --follo[w]' || true").trim() == "0").then_some(())
     });

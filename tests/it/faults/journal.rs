@@ -1,4 +1,4 @@
-//! A journal that takes nothing.
+//! A journal that accepts nothing.
 
 use std::time::Instant;
 
@@ -8,11 +8,11 @@ use crate::faults::{
 };
 
 #[test]
-fn a_journal_that_stands_still_stops_no_healing_and_loses_no_event() {
+fn a_blocked_journal_stops_no_healing_and_loses_no_event() {
     let world = World::new();
     let (mut events, before) = start_steady_daemon(&world);
 
-    // The manager waits 10 s for each line of its own, which is not what is asked here.
+    // The manager waits 10 s for each line of its own, which is not tested here.
     world.control(&["log-level", "emerg"]);
     shell(&world, "kill -STOP $(pidof systemd-journald)");
     let begin = Instant::now();
@@ -25,7 +25,7 @@ fn a_journal_that_stands_still_stops_no_healing_and_loses_no_event() {
     shell(&world, "kill -CONT $(pidof systemd-journald)");
     assert_eq!(pid(&world), before, "the daemon was killed meanwhile");
     world.wait_until("all events to be written", SOON, || {
-        let starts = world.told(QUEUE).iter().filter(|phase| *phase == "starting").count();
+        let starts = world.reported(QUEUE).iter().filter(|phase| *phase == "starting").count();
         (starts == crashes).then_some(())
     });
     crash_and_see_it_healed(&world, QUEUE);
@@ -33,7 +33,7 @@ fn a_journal_that_stands_still_stops_no_healing_and_loses_no_event() {
 }
 
 #[test]
-fn standard_error_that_nobody_reads_stops_no_healing() {
+fn blocked_standard_error_stops_no_healing() {
     let world = World::new();
     short_watchdog(&world);
     world.config(STEADY);

@@ -1,9 +1,9 @@
-//! The daemon is killed at every step that anything outside can see, and started again: before each message that it
-//! sends or takes, and each call that touches its files, whichever thread makes it. strace(1) does the killing: the
-//! n-th call of a kind is not made, and was the last.
+//! The daemon is killed at every externally visible step, and started again: before each message that it sends or
+//! receives, and before each call on its files, in any thread. strace(1) kills it: the n-th call of a kind is not made,
+//! and is the last.
 //!
-//! A part of the points by default; all of them with `WORKERHEAL_CHAOS=all` (`make chaos`), which also prints what
-//! became of each.
+//! A sample of the points by default; all of them with `WORKERHEAL_CHAOS=all` (`make chaos`), which also prints the
+//! outcome of each.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 use crate::common::{DAEMON, SOON, World, service_of};
 use crate::faults::{OTHER, QUEUE, STEADY, pid};
 
-/// Calls that are points, by kind: those of one kind are counted for each thread.
+/// The system calls at which it is killed, by kind: calls of one kind are counted for each thread.
 const KINDS: [(&str, &str); 4] = [
     ("send", "sendmsg,sendto,write,writev"),
     ("receive", "recvmsg,recvfrom,read"),
     ("file", "openat,fsync,rename,renameat,unlink,unlinkat"),
     ("wait", "epoll_wait,epoll_pwait,futex"),
 ];
-/// No step takes more calls than this.
-const MOST: usize = 80;
+/// Maximum number of calls in a step.
+const MAX_POINTS: usize = 80;
 /// systemd has started a unit.
 const STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
 
@@ -29,14 +29,14 @@ const STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
 struct Doomed(Child);
 
 impl Doomed {
-    /// Is killed instead of the n-th call of these from now on.
+    /// Kills it instead of the n-th of these calls from now on.
     #[track_caller]
     fn at(world: &World, calls: &str, n: usize) -> Self {
         let mut command = world.command("strace");
         command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
         command.args(["-e", &format!("inject={calls}:signal=KILL:when={n}")]);
         if calls.contains("openat") {
-            // Of threads that are yet to begin too; but not of programs that it runs, which have other files.
+            // Including threads that are started later, but not programs that it runs, which have other files.
             command.args(["-f", "-p", &pid(world)]);
             for path in ["", "/state.json", "/state.json.new"] {
                 command.arg("-P").arg(world.path(&format!(".local/state/workerheal{path}")));
@@ -45,7 +45,7 @@ impl Doomed {
             let threads = crate::faults::shell(world, &format!("ls /proc/{}/task", pid(world)));
             command.args(threads.split_whitespace().flat_map(|thread| ["-p", thread]));
         }
-        // It does not say when it has attached to all threads, but each of them does.
+        // strace does not report when it has attached to all threads, but reports each.
         let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("nsenter runs");
         let traced = || {
             let status =
@@ -73,7 +73,7 @@ fn is_dead(world: &World) -> bool {
     world.show(DAEMON, "ActiveState") == "failed"
 }
 
-/// Whether it has died, where it may be about to: one that lives answers.
+/// Whether it has died, where it may be about to: a living one answers.
 fn died(world: &World) -> bool {
     let curl = "curl -s -m 5 --unix-socket /run/user/0/workerheal/api.sock http://localhost/v1/status || true";
     world.wait_until("the daemon to answer or to be dead", SOON, || {
@@ -85,7 +85,7 @@ fn died(world: &World) -> bool {
     })
 }
 
-/// What became of the points of one step.
+/// The outcomes at the points of one step.
 #[derive(Default)]
 struct Outcomes(BTreeMap<(&'static str, String), Vec<usize>>);
 
@@ -97,8 +97,8 @@ impl Outcomes {
     }
 }
 
-/// Goes through the points of a step: `act` does it with the daemon doomed, and answers when it is done with or the
-/// daemon is dead; `check` sees with the next daemon whether all is as it must be, and says how it is.
+/// Goes through the points of a step: `act` performs it with the doomed daemon, and returns when it is done or the
+/// daemon is dead; `check` asserts with the next daemon that everything is right, and returns its state.
 fn at_every_point(
     world: &World,
     step: &str,
@@ -110,7 +110,7 @@ fn at_every_point(
     let mut outcomes = Outcomes::default();
     let mut killed = 0;
     for (kind, calls) in KINDS {
-        for n in 1..=MOST {
+        for n in 1..=MAX_POINTS {
             if !all && kind != "file" && n % stride != 3 % stride {
                 continue;
             }
@@ -150,18 +150,18 @@ fn is_up(world: &World, unit: &str) -> bool {
     world.show(&service_of(unit), "ActiveState") == "active"
 }
 
-/// Waits until the daemon is dead, or this.
+/// Waits until the daemon is dead, or until this holds.
 #[track_caller]
 fn dead_or(world: &World, what: &str, mut done: impl FnMut() -> bool) {
     world.wait_until(&format!("{what}, or the daemon to be dead"), SOON, || (is_dead(world) || done()).then_some(()));
 }
 
-/// Killed in the middle of a heal, with and without a reload of the manager beside it.
+/// Killed during a heal, with and without a concurrent reload of the manager.
 fn while_healing(step: &str, beside: impl Fn(&World)) {
     let world = world();
     world.workers([QUEUE]);
     world.start_daemon();
-    let healed = |world: &World| world.told(QUEUE).iter().filter(|phase| *phase == "healed").count();
+    let healed = |world: &World| world.reported(QUEUE).iter().filter(|phase| *phase == "healed").count();
     let mut expected = starts(&world, QUEUE);
     at_every_point(
         &world,
@@ -178,30 +178,35 @@ fn while_healing(step: &str, beside: impl Fn(&World)) {
                 is_up(&world, QUEUE).then_some(())
             });
             expected += 1;
-            // Whatever else it was about to do, it has had its chance once it has listed the units a few times.
+            // By then it has listed the units a few times, and has done whatever it was going to do.
             let lists = Instant::now() + Duration::from_millis(300);
             world.wait_until("some refreshes", SOON, || (Instant::now() > lists).then_some(()));
-            assert_eq!(starts(&world, QUEUE), expected, "{point}: one failure is one start\n{:?}", world.told(QUEUE));
-            let last = world.told(QUEUE).pop().unwrap_or_default();
-            format!("up after one start; told last: {last}")
+            assert_eq!(
+                starts(&world, QUEUE),
+                expected,
+                "{point}: one failure is one start\n{:?}",
+                world.reported(QUEUE)
+            );
+            let last = world.reported(QUEUE).pop().unwrap_or_default();
+            format!("up after one start; reported last: {last}")
         },
     );
 }
 
 #[test]
-fn killed_while_it_heals_it_forgets_nobody_and_starts_nobody_twice() {
+fn a_daemon_killed_during_a_heal_forgets_no_worker_and_starts_none_twice() {
     while_healing("heal", |_| ());
 }
 
 #[test]
-fn killed_while_the_manager_reloads_it_forgets_nobody_and_starts_nobody_twice() {
+fn a_daemon_killed_during_a_reload_forgets_no_worker_and_starts_none_twice() {
     while_healing("reload", |world| {
         world.control(&["daemon-reload"]);
     });
 }
 
 #[test]
-fn killed_while_its_user_stops_a_worker_it_does_not_start_that_again() {
+fn a_daemon_killed_during_a_stop_does_not_start_the_worker_again() {
     let world = world();
     world.workers([OTHER]);
     world.worker(QUEUE, "ExecStartPre=sleep 0.4\nExecStart=sleep infinity");
@@ -215,7 +220,7 @@ fn killed_while_its_user_stops_a_worker_it_does_not_start_that_again() {
         || {
             world.crash(QUEUE);
             dead_or(&world, "the worker to be started", || world.show(&service, "ActiveState") == "activating");
-            // A stop of what is down already leaves no trace when no daemon sees it.
+            // A stop of a worker that is down already leaves no trace if no daemon sees it.
             meant.set(world.show(&service, "ActiveState") == "activating");
             world.stop_unit(&service);
             dead_or(&world, "the worker to be down", || world.show(&service, "ActiveState") != "active");
@@ -224,7 +229,7 @@ fn killed_while_its_user_stops_a_worker_it_does_not_start_that_again() {
             events.prove_alive_with(&world, OTHER);
             let up = world.show(&service, "ActiveState");
             if meant.get() {
-                assert!(["inactive", "failed"].contains(&up.as_str()), "{point}: {up}\n{:?}", world.told(QUEUE));
+                assert!(["inactive", "failed"].contains(&up.as_str()), "{point}: {up}\n{:?}", world.reported(QUEUE));
             }
             world.start_unit(&service);
             events.prove_alive_with(&world, OTHER);
@@ -235,7 +240,7 @@ fn killed_while_its_user_stops_a_worker_it_does_not_start_that_again() {
 }
 
 #[test]
-fn killed_while_healing_is_paused_and_resumed_it_keeps_what_it_has_confirmed() {
+fn a_daemon_killed_during_pause_and_resume_keeps_confirmed_changes() {
     let world = world();
     world.workers([QUEUE]);
     world.start_daemon();
@@ -259,14 +264,14 @@ fn killed_while_healing_is_paused_and_resumed_it_keeps_what_it_has_confirmed() {
                 let status = crate::api::http::get(&world, "/v1/status").json();
                 let is_paused = status["pauses"].as_array().is_some_and(|pauses| !pauses.is_empty());
                 assert!(!confirmed.get() || is_paused == paused, "{point}: {status:#}");
-                // For the next point all is as before.
+                // Restores the initial state for the next point.
                 let undo = if paused { "/v1/resume" } else { "/v1/pause" };
                 let undone = crate::api::http::post(&world, undo, &serde_json::json!({"targets": ["myapp"]}));
                 assert_eq!(undone.status, 200, "{undone:?}");
                 if confirmed.get() { "confirmed, and kept" } else { "not confirmed" }.to_owned()
             },
         );
-        // What the next step undoes has to be there.
+        // Creates what the next step removes.
         crate::api::http::post(&world, "/v1/pause", &serde_json::json!({"targets": ["myapp"]}));
     }
 }

@@ -1,5 +1,5 @@
-//! Faults around the daemon: each is made on purpose, and nothing that was promised may be lost by it. The table in
-//! docs/faults.md names the test of each.
+//! Injected faults around the daemon, none of which may break a promise. The table in docs/faults.md names the test of
+//! each.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 
@@ -22,17 +22,17 @@ use crate::common::{DAEMON, Events, Ran, SOON, World};
 const QUEUE: &str = "lerd-queue-myapp";
 const OTHER: &str = "lerd-queue-shop";
 
-/// Heals at once however often that is needed.
+/// Heals immediately, however often that is needed.
 const STEADY: &str =
     "refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 0, backoff: {initial: 20ms, max: 20ms, jitter: 0}}\n";
 
-/// Lets the daemon's own manager kill it soon once its loop stands still.
+/// Makes the daemon's manager kill it soon if its loop hangs.
 fn short_watchdog(world: &World) {
     world.write_unit("workerheal.service.d/watchdog.conf", "[Service]\nWatchdogSec=2s\n");
     world.daemon_reload();
 }
 
-/// A daemon that has healed once, what it tells, and its process.
+/// A daemon that has healed once, its events, and its process.
 fn start_steady_daemon(world: &World) -> (Events<'_>, String) {
     short_watchdog(world);
     world.config(STEADY);
@@ -46,7 +46,7 @@ fn start_steady_daemon(world: &World) -> (Events<'_>, String) {
 /// Long enough for a watchdog of two seconds to notice.
 const LONGER_THAN_THE_WATCHDOG: Duration = Duration::from_secs(4);
 
-/// Runs a script inside, which has to succeed.
+/// Runs a script in the sandbox, which has to succeed.
 #[track_caller]
 fn shell(world: &World, script: &str) -> String {
     let ran = Ran::of(world.command("sh").args(["-c", script]));

@@ -7,11 +7,11 @@ use crate::api::http::get;
 use crate::common::{SOON, World};
 use crate::faults::{LONGER_THAN_THE_WATCHDOG, OTHER, QUEUE, STEADY, crash_and_see_it_healed, pid, short_watchdog};
 
-/// A mount whose file system answers nothing, until this is dropped.
+/// A mount whose file system does not answer, until this is dropped.
 struct Dead(Child);
 
 impl Dead {
-    /// Takes the place of a directory.
+    /// Mounts it over a directory.
     #[track_caller]
     fn at(world: &World, directory: &str) -> Self {
         let path = world.path(directory);
@@ -37,7 +37,7 @@ impl Drop for Dead {
 }
 
 #[test]
-fn a_registry_on_a_mount_that_does_not_answer_stops_nothing_and_the_last_good_one_stays() {
+fn a_registry_on_a_hung_mount_blocks_nothing_and_the_last_good_one_is_kept() {
     let world = World::new();
     short_watchdog(&world);
     world.config(STEADY);
@@ -77,7 +77,7 @@ fn a_registry_on_a_mount_that_does_not_answer_stops_nothing_and_the_last_good_on
 }
 
 #[test]
-fn working_directories_on_a_mount_that_does_not_answer_hold_up_nobody_elses_healing() {
+fn working_directories_on_a_hung_mount_do_not_block_the_healing_of_others() {
     let world = World::new();
     short_watchdog(&world);
     world.config(&format!("{STEADY}probes: {{vite: {{url_file: hot}}}}\n"));

@@ -1,4 +1,4 @@
-//! The socket, its directory and the lock are taken away.
+//! Removal of the socket, its directory and the lock.
 
 use crate::api::http::socket;
 use crate::common::{Ran, SOON, World};
@@ -14,7 +14,7 @@ fn comes_back(world: &World, what: &str) {
 }
 
 #[test]
-fn a_removed_socket_comes_back_and_there_never_is_a_second_healer() {
+fn a_removed_socket_is_restored_and_no_second_daemon_starts() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut events = world.start_daemon();
@@ -39,7 +39,7 @@ fn a_removed_socket_comes_back_and_there_never_is_a_second_healer() {
 }
 
 #[test]
-fn a_place_where_no_socket_can_be_made_is_tried_again() {
+fn creating_the_socket_is_retried() {
     let world = World::new();
     world.workers([QUEUE]);
     let runtime = "/run/user/0/workerheal";

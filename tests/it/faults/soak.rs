@@ -1,5 +1,5 @@
-//! Faults of every kind, one after the other, for as long as is wanted: each failure is accounted for, and the daemon
-//! needs no more memory, descriptors and threads at the end than at the beginning.
+//! Faults of every kind, one after the other, for a given time: each failure is accounted for, and the daemon needs no
+//! more memory, descriptors and threads at the end than at the beginning.
 //!
 //! Two minutes by default; `WORKERHEAL_SOAK` says how many seconds (`make soak`: an hour). The order of the faults comes
 //! from a seed, which is printed, and which `WORKERHEAL_SEED` repeats.
@@ -13,12 +13,12 @@ use crate::faults::{STEADY, pid, shell};
 
 const UNITS: [&str; 6] =
     ["lerd-queue-myapp", "lerd-vite-myapp", "lerd-a-myapp", "lerd-queue-shop", "lerd-vite-shop", "lerd-b-shop"];
-/// So many faults are made between two looks at whether all is well.
-const ROUND: usize = 12;
-/// Rounds before what the daemon needs is measured for the first time: it has met every kind of fault by then.
-const WARM: usize = 3;
+/// Number of faults between two checks.
+const FAULTS_PER_ROUND: usize = 12;
+/// Number of rounds before resources are first measured: by then it has met every kind of fault.
+const WARM_UP_ROUNDS: usize = 3;
 
-/// What the daemon needs.
+/// The daemon's use of resources.
 #[derive(Debug, Clone, Copy)]
 struct Needs {
     kilobytes: u64,
@@ -44,7 +44,7 @@ struct Soak<'a> {
     world: &'a World,
     random: fastrand::Rng,
     crashes: Vec<usize>,
-    /// The run of each unit that was killed last: a second kill before the manager has noticed is no further failure.
+    /// The last killed run of each unit: a second kill before the manager has noticed is no further failure.
     killed: Vec<String>,
     followers: Vec<UnixStream>,
 }
@@ -73,7 +73,7 @@ impl Soak<'_> {
         );
     }
 
-    /// One fault, or something that people do.
+    /// Injects one fault, or performs an act of a person.
     fn fault(&mut self) {
         let world = self.world;
         match self.random.u8(..20) {
@@ -100,7 +100,7 @@ impl Soak<'_> {
                 }
             }
             18 => {
-                // Out of descriptors for the next fault.
+                // The next fault finds no free descriptors.
                 let pid = pid(world);
                 shell(world, &format!("prlimit --pid {pid} --nofile=3:1024"));
                 self.crash();
@@ -115,7 +115,7 @@ impl Soak<'_> {
         }
     }
 
-    /// Undoes what would keep workers down, and waits until all is well.
+    /// Removes whatever keeps workers down, and waits until all are healthy.
     #[track_caller]
     fn settle(&mut self) {
         let world = self.world;
@@ -132,8 +132,8 @@ impl Soak<'_> {
         for (at, unit) in UNITS.into_iter().enumerate() {
             let ends = ["healed", "recovered", "failed"];
             world.wait_until(&format!("each failure of {unit} to be accounted for"), SOON, || {
-                let told = world.told(unit).iter().filter(|phase| ends.contains(&phase.as_str())).count();
-                (told >= self.crashes[at]).then_some(())
+                let reported = world.reported(unit).iter().filter(|phase| ends.contains(&phase.as_str())).count();
+                (reported >= self.crashes[at]).then_some(())
             });
         }
     }
@@ -144,7 +144,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn under_faults_of_every_kind_it_accounts_for_each_failure_and_does_not_grow() {
+fn every_failure_under_faults_is_accounted_for_and_resources_do_not_grow() {
     let time = Duration::from_secs(number("WORKERHEAL_SOAK").unwrap_or(120));
     let seed = number("WORKERHEAL_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("WORKERHEAL_SEED={seed}");
@@ -166,13 +166,13 @@ fn under_faults_of_every_kind_it_accounts_for_each_failure_and_does_not_grow() {
     let mut measured: Vec<Needs> = Vec::new();
     let mut rounds = 0;
     while begin.elapsed() < time || measured.len() < 2 {
-        for _ in 0..ROUND {
+        for _ in 0..FAULTS_PER_ROUND {
             soak.fault();
         }
         soak.settle();
         rounds += 1;
         assert_eq!(pid(&world), before, "it is another daemon than at the beginning");
-        if rounds > WARM {
+        if rounds > WARM_UP_ROUNDS {
             measured.push(needs(&world));
         }
     }
@@ -180,7 +180,7 @@ fn under_faults_of_every_kind_it_accounts_for_each_failure_and_does_not_grow() {
     let crashes: usize = soak.crashes.iter().sum();
     println!("{rounds} rounds, {crashes} failures accounted for; at first {first:?}, at last {last:?}");
     assert!(last.kilobytes < first.kilobytes * 5 / 4 + 8 * 1024, "{measured:?}");
-    // A look at a directory or a client may be under way.
+    // A check of a directory or a client may be under way.
     assert!(last.descriptors <= first.descriptors + 8, "{measured:?}");
     assert!(last.threads <= first.threads + 8, "{measured:?}");
 }

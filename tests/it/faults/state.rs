@@ -1,11 +1,11 @@
-//! A state file that cannot be written, or not be read.
+//! A state file that cannot be written or read.
 
 use crate::common::{DAEMON, SOON, World};
 use crate::faults::{OTHER, QUEUE, shell};
 
 const STATE: &str = ".local/state/workerheal";
 
-/// A directory for the state that holds next to nothing more.
+/// A directory for the state with almost no free space.
 fn with_a_full_state_directory(world: &World) {
     let directory = world.path(STATE);
     shell(world, &format!("mkdir -p {directory} && mount -t tmpfs -o size=16k,mode=700 none {directory}"));
@@ -16,7 +16,7 @@ fn fill(world: &World) {
 }
 
 #[test]
-fn a_pause_that_cannot_be_written_down_is_not_called_done_and_is_written_when_there_is_room() {
+fn a_pause_that_cannot_be_saved_is_reported_and_saved_later() {
     let world = World::new();
     world.workers([QUEUE, OTHER]);
     with_a_full_state_directory(&world);
@@ -30,7 +30,7 @@ fn a_pause_that_cannot_be_written_down_is_not_called_done_and_is_written_when_th
     let answer = crate::api::http::post(&world, "/v1/pause", &serde_json::json!({"targets": ["shop"]}));
     assert!(answer.json()["not_saved"].as_str().is_some_and(|why| why.contains("No space left")), "{answer:?}");
 
-    // Nothing happens from here on that would be another reason to write.
+    // Nothing happens from here on that would cause another write.
     shell(&world, &format!("rm {}/fill", world.path(STATE)));
     events.wait_for_log(&["written down again"]);
     let ran = world.run(&["resume", "shop"]);
@@ -43,7 +43,7 @@ fn a_pause_that_cannot_be_written_down_is_not_called_done_and_is_written_when_th
 }
 
 #[test]
-fn what_was_confirmed_survives_a_kill_at_once() {
+fn confirmed_changes_survive_an_immediate_kill() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 4, backoff: {initial: 20ms, max: 20ms}}\n");
     world.workers([QUEUE, OTHER]);
@@ -59,32 +59,32 @@ fn what_was_confirmed_survives_a_kill_at_once() {
         assert_eq!(paused["pauses"][0]["name"], "myapp", "round {round}: {paused:#}");
         assert_eq!(world.run(&["resume", "myapp"]).status, 0);
     }
-    // Given up, and killed as soon as that is told.
+    // Given up, and killed as soon as that is reported.
     world.write_worker("lerd-broken-shop", "ExecStart=false");
     world.control(&["enable", "lerd-broken-shop"]);
     let _ = world.systemctl(&["start", "lerd-broken-shop"]);
     events.wait("gave-up", "lerd-broken-shop");
     world.control(&["kill", "--signal", "KILL", DAEMON]);
     world.wait_for_state(DAEMON, "failed", SOON);
-    let told = world.told("lerd-broken-shop");
+    let reported = world.reported("lerd-broken-shop");
     world.start_unit(DAEMON);
     events.prove_alive_with(&world, OTHER);
-    assert_eq!(world.told("lerd-broken-shop"), told, "it was tried again");
+    assert_eq!(world.reported("lerd-broken-shop"), reported, "it was tried again");
 }
 
 #[test]
-fn a_state_file_that_cannot_be_read_is_kept_and_nothing_is_healed_until_it_can_be() {
+fn an_unreadable_state_file_is_kept_and_healing_waits() {
     let world = World::new();
     world.workers([QUEUE, OTHER]);
     let state = r#"{"format": "workerheal-state", "version": 1, "pauses": [{"target": {"site": "myapp"}}]}"#;
     world.write_file(format!("{STATE}/state.json"), state);
     world.crash_for_good([QUEUE, OTHER]);
     let path = world.path(&format!("{STATE}/state.json"));
-    // A regular file, of which every read is an input/output error.
+    // A regular file whose reads are all input/output errors.
     shell(&world, &format!("mount --bind /proc/1/mem {path}"));
     let before = world.picture(&[QUEUE, OTHER]);
 
-    // Without a daemon nothing is healed either: what is paused is not known.
+    // Without a daemon nothing is healed either: it is unknown what is paused.
     let ran = world.run(&["heal"]);
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.err.contains(&path) && ran.err.contains("Input/output error"), "{ran:?}");
@@ -97,7 +97,7 @@ fn a_state_file_that_cannot_be_read_is_kept_and_nothing_is_healed_until_it_can_b
     let answer = crate::api::http::post(&world, "/v1/resume", &serde_json::json!({}));
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.error().contains("Input/output error"), "{answer:?}");
-    // It is told how it is, and some refreshes pass: nothing is started.
+    // The commands show the error, and during some refreshes nothing is started.
     let shown = world.run(&["status"]);
     assert!(shown.out.contains("Input/output error"), "{shown:?}");
     let status = world.show(DAEMON, "StatusText");

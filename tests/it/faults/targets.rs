@@ -1,4 +1,4 @@
-//! Targets that do not exist.
+//! Unknown targets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::common::{LIVES, World, service_of};
 use crate::faults::QUEUE;
 
 #[test]
-fn unknown_names_of_any_length_delay_no_healing() {
+fn unknown_targets_of_any_length_delay_no_healing() {
     let world = World::new();
     world.config(
         "refresh: 100ms\nalso_watch: [\"crowd@*.service\"]\nheal: {stable_after: 50ms, backoff: {initial: 50ms}}\n",

@@ -1,10 +1,10 @@
-//! Text from outside that would control a terminal, or mislead its reader.
+//! Text from outside that would control a terminal or mislead its reader.
 
 use crate::common::{SOON, World};
 use crate::faults::{OTHER, QUEUE};
 
-/// What must not come through: escape sequences, other control characters, overrides of direction, what has no
-/// width, and separators of lines that are not known as such.
+/// Characters that must be removed: escape sequences, other control characters, direction overrides, characters without
+/// width, and unusual line separators.
 fn harm(c: char) -> bool {
     (c.is_control() && c != '\n')
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -20,11 +20,11 @@ fn assert_harmless(what: &str, text: &str) {
 const EVIL: &str = "a\u{1b}]0;owned\u{7}b\u{1b}[2Jc\u{9b}31md\u{202e}e\u{200b}f\u{2028}g";
 
 #[test]
-fn what_others_wrote_is_shown_without_what_it_would_do() {
+fn terminal_sequences_in_text_from_outside_are_removed() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {stable_after: 50ms, give_up_after: 1, backoff: {initial: 50ms}}\n");
     world.workers([OTHER]);
-    // One whose directory is gone, and one whose last line is bad.
+    // A worker whose directory is gone, and one whose last line is harmful.
     let directory = world.path("dir").replace("/dir", &format!("/{EVIL}"));
     std::fs::create_dir(&directory).expect("any name will do");
     world.worker(QUEUE, &format!("WorkingDirectory={directory}\nExecStart=sleep infinity"));

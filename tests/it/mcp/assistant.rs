@@ -1,4 +1,4 @@
-//! An assistant: the official Python client, and `workerheal mcp` as its child, both in the sandbox.
+//! An assistant: the official Python client with `workerheal mcp` as its child, both in the sandbox.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -10,28 +10,28 @@ use serde_json::{Value, json};
 
 use crate::common::{SOON, WORKERHEAL, World};
 
-/// How a session begins.
+/// The modes of a session.
 pub const MODES: [&str; 2] = ["legacy", "auto"];
 
 pub struct Assistant {
     client: Child,
     commands: Option<ChildStdin>,
     said: Receiver<Value>,
-    /// What was said of other commands meanwhile.
+    /// Output about other commands in the meantime.
     kept: Vec<Value>,
     commands_given: u64,
-    /// What the server said of itself.
+    /// The server's description of itself.
     pub server: Value,
 }
 
-/// A command under way.
+/// A pending command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call(u64);
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub struct Answer {
-    /// Number of the step, of how many, and what it is.
+    /// The number of the step, the number of steps, and the text.
     pub progress: Vec<(f64, f64, String)>,
     pub result: Value,
     /// An error of the protocol.
@@ -40,7 +40,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What is to be read.
+    /// The text of a result.
     #[track_caller]
     pub fn text(&self) -> &str {
         let content = self.result["content"].as_array().unwrap_or_else(|| panic!("no content: {self:?}"));
@@ -48,14 +48,14 @@ impl Answer {
         content[0]["text"].as_str().expect("it is a text")
     }
 
-    /// What a tool answered that did what it is for.
+    /// The structured result of a successful call.
     #[track_caller]
     pub fn facts(&self) -> &Value {
         assert_eq!(self.result["isError"], false, "{self:?}");
         &self.result["structuredContent"]
     }
 
-    /// Why a tool did not.
+    /// The error of a failed call.
     #[track_caller]
     pub fn complaint(&self) -> &str {
         assert_eq!(self.result["isError"], true, "{self:?}");
@@ -95,14 +95,14 @@ impl Assistant {
         self.wait(call).result
     }
 
-    /// Has the client do something else, and waits for what becomes of it.
+    /// Sends another command to the client, and waits for its result.
     #[track_caller]
     pub fn ask(&mut self, command: Value) -> Answer {
         let call = self.give(command);
         self.wait(call)
     }
 
-    /// Calls a tool, and waits for what becomes of it.
+    /// Calls a tool, and waits for the result.
     #[track_caller]
     pub fn call(&mut self, tool: &str, arguments: Value) -> Answer {
         let call = self.begin_call(tool, arguments);
@@ -121,7 +121,7 @@ impl Assistant {
         self.wait(cancel);
     }
 
-    /// Waits for a step of a call, and leaves it to be answered later.
+    /// Waits for a step of a call, and keeps its result for later.
     #[track_caller]
     pub fn wait_for_step(&mut self, call: Call, words: &str) {
         loop {
@@ -166,7 +166,7 @@ impl Assistant {
         }
     }
 
-    /// What was said of a call whose end has been waited for.
+    /// Remaining output about a call that has ended.
     #[track_caller]
     pub fn rest(&self, call: Call) -> Vec<&Value> {
         self.kept.iter().filter(|said| said["id"] == call.0).collect()
@@ -201,7 +201,7 @@ impl Drop for Assistant {
     }
 }
 
-/// The Python that has the client.
+/// The Python interpreter that has the client.
 #[track_caller]
 fn python() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is below the target directory");

@@ -1,4 +1,4 @@
-//! With a daemon, without one, and when one comes and goes in the middle of a session.
+//! With a daemon, without one, and when one starts or ends during a session.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn pauses_need_the_daemon_and_say_so() {
 }
 
 #[test]
-fn what_is_paused_stays_down_until_it_is_resumed() {
+fn a_paused_worker_stays_down_until_it_is_resumed() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     let mut events = world.start_daemon();
@@ -58,7 +58,7 @@ fn what_is_paused_stays_down_until_it_is_resumed() {
 }
 
 #[test]
-fn all_workers_are_listed_with_what_happened_to_them_and_can_be_stopped() {
+fn workers_and_their_events_are_listed_and_workers_can_be_stopped() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     let mut events = world.start_daemon();
@@ -94,7 +94,7 @@ fn all_workers_are_listed_with_what_happened_to_them_and_can_be_stopped() {
 }
 
 #[test]
-fn a_daemon_may_come_and_go() {
+fn a_session_survives_the_start_and_end_of_a_daemon() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut assistant = Assistant::of(&world);

@@ -1,4 +1,4 @@
-//! Heals as an assistant follows them: step by step, side by side, and cancelled.
+//! Heals by an assistant: step by step, concurrent, and cancelled.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::mcp::{QUEUE, VITE};
 
 /// The steps of a heal.
 fn steps(answer: &Answer) -> Vec<(f64, f64, &str)> {
-    // For how long it was down is another time each time.
+    // The downtime differs each time.
     let steps = answer.progress.iter();
     steps.map(|(number, of, message)| (*number, *of, message.split("; it was down").next().unwrap_or(""))).collect()
 }
@@ -25,7 +25,7 @@ fn world(with_daemon: bool) -> World {
 }
 
 #[test]
-fn each_step_is_told_in_order() {
+fn each_step_is_reported_in_order() {
     for with_daemon in [false, true] {
         let world = world(with_daemon);
         for mode in MODES {
@@ -52,7 +52,7 @@ fn each_step_is_told_in_order() {
 }
 
 #[test]
-fn everything_is_healed_if_nothing_is_named() {
+fn a_heal_without_targets_heals_everything() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     world.crash_for_good([QUEUE, VITE]);
@@ -85,7 +85,7 @@ fn a_dry_run_says_what_would_be_healed_and_starts_nothing() {
 }
 
 #[test]
-fn two_at_once_do_not_mix() {
+fn concurrent_heals_report_separately() {
     for with_daemon in [false, true] {
         let world = world(with_daemon);
         world.crash_for_good([QUEUE, VITE]);
@@ -104,7 +104,7 @@ fn two_at_once_do_not_mix() {
 }
 
 #[test]
-fn a_cancelled_heal_is_no_longer_told_of() {
+fn a_cancelled_heal_is_no_longer_reported() {
     for with_daemon in [false, true] {
         let world = World::new();
         world.write_worker(QUEUE, NEVER_GETS_READY);

@@ -1,4 +1,4 @@
-//! Invalid sessions and hostile input: nothing makes the server print anything but protocol, hang or panic.
+//! Invalid sessions and hostile input: the server never prints anything but the protocol, hangs or panics.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::mcp::raw::Session;
 const NOTHING_SAID: [&str; 0] = [];
 
 #[test]
-fn the_end_of_input_is_the_end() {
+fn the_server_ends_with_its_input() {
     let world = World::new();
     world.workers([QUEUE]);
     for session in [Session::new, Session::over_sockets] {
@@ -26,7 +26,7 @@ fn the_end_of_input_is_the_end() {
 }
 
 #[test]
-fn a_heal_that_does_not_end_does_not_hold_up_the_end() {
+fn an_endless_heal_does_not_delay_the_end() {
     let world = World::new();
     world.write_worker(QUEUE, NEVER_GETS_READY);
     let _ = world.systemctl(&["start", "--no-block", QUEUE]);
@@ -42,7 +42,7 @@ fn a_heal_that_does_not_end_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn what_begins_no_session_is_told_on_standard_error() {
+fn a_missing_initialize_request_is_an_error() {
     let world = World::new();
     for session in [Session::new, Session::over_sockets] {
         let mut session = session(&world);
@@ -64,7 +64,7 @@ fn garbage_is_survived() {
         "{\"a\":".repeat(100_000),
         "}".repeat(100_000)
     );
-    // Longer than any message may be, and longer than a pipe holds.
+    // Longer than the limit for messages, and longer than a pipe holds.
     let long =
         format!("{{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"ping\",\"params\":\"{}\"}}\n", "x".repeat(20_000_000));
     for garbage in [
@@ -97,7 +97,7 @@ fn garbage_is_survived() {
 }
 
 #[test]
-fn what_is_not_known_is_refused() {
+fn unknown_methods_and_invalid_arguments_are_refused() {
     let world = World::new();
     world.workers([QUEUE]);
     let mut session = Session::begun(&world);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the official Python client of the protocol below the target directory that is named, at the versions and
-# with the hashes of requirements.txt; does nothing, at once, if it is there.
+# Installs the official Python client of the protocol below the given target directory, with the versions and hashes of
+# requirements.txt, unless it is there already.
 set -eu
 
 here="$(dirname "$0")"
@@ -13,7 +13,7 @@ fail() {
     exit 1
 }
 
-# Debian's own Python, whatever else is in the path.
+# Debian's own Python, regardless of the path.
 /usr/bin/python3 -m venv --clear "$client" || fail "python3 -m venv failed (see above); is python3-venv installed?"
 "$client/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes \
     --requirement "$here/requirements.txt" || fail "pip install failed (see above)"

@@ -1,5 +1,5 @@
-//! `workerheal mcp` as assistants meet it: the real program in a sandbox, asked by the official Python client, and by
-//! clients that do not keep to the protocol.
+//! `workerheal mcp`: the real program in a sandbox, used by the official Python client, and by clients that break the
+//! protocol.
 
 #![cfg(feature = "mcp")]
 #![expect(clippy::expect_used, reason = "this is for tests only")]

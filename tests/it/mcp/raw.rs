@@ -25,7 +25,7 @@ impl Session {
         Self::of(server, Box::new(input), output)
     }
 
-    /// Over sockets instead of pipes: so do programs that are made with Node.
+    /// Over sockets instead of pipes, as programs made with Node do.
     #[track_caller]
     pub fn over_sockets(world: &World) -> Self {
         let pair = || UnixStream::pair().expect("there are sockets");
@@ -47,7 +47,7 @@ impl Session {
         Self { input: Some(input), server, lines }
     }
 
-    /// One that has begun.
+    /// A session that has begun.
     #[track_caller]
     pub fn begun(world: &World) -> Self {
         Self::new(world).begin()
@@ -64,7 +64,7 @@ impl Session {
         session
     }
 
-    /// Writes bytes; that they may not be read is no error.
+    /// Writes bytes. The server may not read them, which is no error.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.input.as_mut().expect("it has not ended").write_all(bytes);
     }
@@ -73,7 +73,7 @@ impl Session {
         self.write(format!("{message}\n").as_bytes());
     }
 
-    /// A request, and what answers it; what else is said before is left out.
+    /// Sends a request, and returns its response; other messages before it are dropped.
     #[track_caller]
     pub fn ask(&mut self, method: &str, parameters: &Value) -> Value {
         let id = format!("of {method}");
@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    /// What it says next: always a message of the protocol.
+    /// The next message, which has to be one of the protocol.
     #[track_caller]
     pub fn next(&mut self) -> Value {
         let line = self.lines.recv_timeout(SOON).expect("it answers soon");
@@ -95,7 +95,7 @@ impl Session {
         said
     }
 
-    /// Ends its input, and waits for its end: the status, what else it said, and its errors.
+    /// Closes its input, and waits for its end: the status, the remaining messages, and its errors.
     #[track_caller]
     pub fn end(mut self) -> (Option<i32>, Vec<String>, String) {
         self.input = None;

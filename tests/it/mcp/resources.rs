@@ -1,4 +1,4 @@
-//! What can be attached to a conversation: why a worker is as it is, its log, and a question to pick.
+//! Attachments of a conversation: explanations and logs of workers, and a prompt.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::mcp::assistant::{Assistant, MODES};
 use crate::mcp::{QUEUE, VITE};
 
 #[test]
-fn each_worker_can_be_read_about_with_a_daemon_or_without() {
+fn each_worker_is_a_resource_with_and_without_a_daemon() {
     let world = World::new();
     world.config("refresh: 100ms\nheal: {backoff: {initial: 5m}}\nalso_watch: [\"celery@*.service\"]\n");
     world.worker(QUEUE, "ExecStart=sh -c 'echo out of memory; exit 3'");
@@ -42,14 +42,14 @@ fn each_worker_can_be_read_about_with_a_daemon_or_without() {
         }
         assistant.end();
         if mode == MODES[0] {
-            // The other session goes through it.
+            // The other session uses the daemon.
             world.start_daemon().wait("scheduled", QUEUE);
         }
     }
 }
 
 #[test]
-fn what_is_wrong_can_be_asked_without_typing() {
+fn a_prompt_asks_for_unhealthy_workers() {
     let world = World::new();
     world.workers([VITE]);
     let mut assistant = Assistant::of(&world);
@@ -66,7 +66,7 @@ fn what_is_wrong_can_be_asked_without_typing() {
         assert_eq!(message["role"], "user");
         let text = message["content"]["text"].as_str().expect("it is a text");
         assert!(text.starts_with(begins), "{text}");
-        // It names tools that there are.
+        // The named tools exist.
         let tools = assistant.list()["tools"].take();
         let tools = tools.as_array().expect("a list");
         for word in text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.contains('_')) {

@@ -1,5 +1,4 @@
-//! What an assistant is offered, and what each tool answers without a daemon. That answers keep to their schemas, the
-//! client checks.
+//! The tools' descriptions, and their results without a daemon. The client checks that results follow the schemas.
 
 use serde_json::json;
 
@@ -39,7 +38,7 @@ fn the_readme_says_how_it_is_started() {
 }
 
 #[test]
-fn health_is_what_detect_says() {
+fn workers_health_matches_detect() {
     let world = World::new();
     world.workers([QUEUE, VITE]);
     let mut assistant = Assistant::of(&world);
@@ -47,7 +46,7 @@ fn health_is_what_detect_says() {
     assert_eq!((answer.facts(), answer.text()), (&json!({"workers": []}), "[]"));
 
     world.crash_for_good([QUEUE]);
-    // So that the journal has all of it.
+    // So that the journal has everything.
     world.journal(&[]);
     let detected = world.run(&["detect", "--json"]);
     let answer = assistant.call("workers_health", json!({}));
@@ -65,12 +64,12 @@ fn a_worker_is_explained_and_its_log_is_shown() {
     world.control(&["enable", "--now", "lerd-vite-myapp"]);
     let _ = world.systemctl(&["start", QUEUE]);
     world.wait_for_state("lerd-queue-myapp.service", "failed", SOON);
-    // So that the journal has all of it.
+    // So that the journal has everything.
     world.journal(&[]);
     let mut assistant = Assistant::of(&world);
 
     let answer = assistant.call("worker_explain", json!({"target": "myapp/queue"}));
-    // What is between depends on how long ago that was.
+    // The text between depends on the time since then.
     let ends = |text: &str| (text.lines().next().map(str::to_owned), text.trim_end().lines().last().map(str::to_owned));
     assert_eq!(ends(answer.text()), ends(&world.run(&["explain", "myapp/queue"]).out));
     let facts = &answer.facts()["workers"][0];
@@ -95,7 +94,7 @@ fn a_worker_is_explained_and_its_log_is_shown() {
 }
 
 #[test]
-fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
+fn invalid_calls_are_explained() {
     let world = World::new();
     world.workers([QUEUE, "lerd-vite-myapp"]);
     world.write_unit("private.service", "[Service]\nExecStart=sleep infinity\n");
@@ -138,7 +137,7 @@ fn what_is_wrong_with_a_call_is_told_so_that_it_can_be_mended() {
 }
 
 #[test]
-fn a_heal_says_what_it_left_alone_and_what_failed() {
+fn a_heal_reports_skipped_and_failed_workers() {
     let world = World::new();
     world.write_file("broken", "");
     world.write_worker(QUEUE, LIVES_UNLESS_BROKEN);

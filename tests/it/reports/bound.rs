@@ -1,27 +1,27 @@
-//! A worker that went down because a unit that it is bound to did was not stopped: it comes back with that unit.
+//! Workers that went down with a unit that they are bound to were not stopped: they come back with that unit.
 
 use std::fs;
 
 use crate::common::{Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, SOON, World, service_of};
 use crate::reports::stage::{
-    count, enable, is_held_by, is_left_down, pass_time, phases, run, told_none_of, try_to_start, wait_for_diagnosis,
+    assert_none_of, count, enable, is_held_by, is_left_down, pass_time, phases, run, try_to_start, wait_for_diagnosis,
     world, world_with_waits_of, write,
 };
 
 const FPM: &str = "lerd-php85-fpm";
 /// `[Unit]` of a worker in the container [`FPM`].
 const IN_FPM: &str = "BindsTo=lerd-php85-fpm.service\nAfter=lerd-php85-fpm.service";
-/// `[Service]` of a worker of Lerd's.
+/// `[Service]` of a worker like Lerd's.
 const LERDS: &str = "Restart=always\nRestartSec=5\nSuccessExitStatus=1 130 143\nExecStart=sleep infinity";
 
-/// Waits until a worker is up and is told as healed or recovered, after it was told as taken along.
+/// Waits until a worker is up and reported as healed or recovered, after it was reported as taken down.
 #[track_caller]
 fn comes_back(world: &World, unit: &str) {
     world.wait_for_state(&service_of(unit), "active", SOON);
-    world.wait_until(&format!("{unit} to be told as up"), SOON, || {
+    world.wait_until(&format!("{unit} to be reported as up"), SOON, || {
         matches!(phases(world, unit).last()?.as_str(), "healed" | "recovered").then_some(())
     });
-    told_none_of(world, unit, &["stopped", "failed", "gave-up"]);
+    assert_none_of(world, unit, &["stopped", "failed", "gave-up"]);
     assert_eq!(world.diagnosis(unit), None, "{unit}");
     assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
 }
@@ -47,8 +47,7 @@ fn a_worker_comes_back_with_its_container_that_crashed_and_was_restarted_by_syst
     comes_back(&world, "lerd-queue-myapp");
 }
 
-/// The container and all of its workers are killed in one moment, and it is started again (systemd issues 7136 and
-/// 2824).
+/// The container and all of its workers are killed at once, and it is started again (systemd issues 7136 and 2824).
 #[test]
 fn six_workers_that_were_killed_together_with_their_container_all_come_back_with_it() {
     let world = world();
@@ -76,7 +75,7 @@ fn six_workers_that_were_killed_together_with_their_container_all_come_back_with
     }
 }
 
-/// The same of workers whose failure systemd does not restart.
+/// The same for workers whose failure systemd does not restart.
 #[test]
 fn six_workers_that_systemd_does_not_restart_all_come_back_with_their_container() {
     let world = world();
@@ -97,8 +96,8 @@ fn six_workers_that_systemd_does_not_restart_all_come_back_with_their_container(
     }
 }
 
-/// Lets a container go down and come up by these calls of systemctl, and sees its workers come back: two that are bound
-/// to it, and one that requires it.
+/// Stops and starts a container with these calls of systemctl, and asserts that its workers come back: two that are
+/// bound to it, and one that requires it.
 #[track_caller]
 fn come_back_after(calls: &[&[&str]], events: impl for<'a> Fn(&'a World) -> Option<Events<'a>>) {
     let world = world();
@@ -118,10 +117,10 @@ fn come_back_after(calls: &[&[&str]], events: impl for<'a> Fn(&'a World) -> Opti
     for unit in ["lerd-queue-myapp", "lerd-mail-myapp", "lerd-vite-shop"] {
         world.wait_for_state(&service_of(unit), "active", SOON);
         world.wait_until(&format!("{unit} to be proven"), SOON, || {
-            let told = phases(&world, unit);
-            told.last().is_none_or(|last| matches!(last.as_str(), "healed" | "recovered")).then_some(())
+            let reported = phases(&world, unit);
+            reported.last().is_none_or(|last| matches!(last.as_str(), "healed" | "recovered")).then_some(())
         });
-        told_none_of(&world, unit, &["stopped", "gave-up"]);
+        assert_none_of(&world, unit, &["stopped", "gave-up"]);
     }
 }
 
@@ -137,7 +136,7 @@ fn enabled_workers_come_back_with_a_container_that_is_restarted() {
     come_back_after(&[&["restart", FPM]], |world| Some(world.start_daemon()));
 }
 
-/// A restart of one that is down is a start: systemd has nothing to restart the workers for.
+/// A restart of a container that is down is a start: systemd does not restart the workers.
 #[test]
 fn enabled_workers_come_back_with_a_stopped_container_that_is_restarted() {
     come_back_after(&[&["stop", FPM], &["restart", FPM]], |world| Some(world.start_daemon()));
@@ -149,7 +148,7 @@ fn enabled_workers_come_back_with_a_container_that_was_stopped_and_started_befor
     come_back_after(&[&["stop", FPM], &["start", FPM]], |_| None);
 }
 
-/// The daemon finds them down together, and nothing in the journal of one that crashed with it but systemd's own stop.
+/// The daemon finds them down together; the journal has only systemd's own stop of the worker that crashed with it.
 #[test]
 fn workers_that_went_down_with_their_container_before_the_daemon_come_back_with_it() {
     let world = world();
@@ -173,7 +172,7 @@ fn workers_that_went_down_with_their_container_before_the_daemon_come_back_with_
     }
 }
 
-/// One worker is bound to another, and a third one to that: what is healed takes the others up with it.
+/// One worker is bound to another, and a third one to that: healing the first brings the others up too.
 #[test]
 fn workers_that_are_bound_to_a_worker_come_back_after_that_is_healed() {
     let world = world();
@@ -188,9 +187,9 @@ fn workers_that_are_bound_to_a_worker_come_back_after_that_is_healed() {
     }
 }
 
-/// While the container is stopped, its workers are shown as what they are, and wait for it.
+/// While the container is stopped, its workers are listed, and wait for it.
 #[test]
-fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
+fn a_worker_whose_container_is_stopped_is_held_by_it() {
     let world = world();
     run(&world, FPM, "", LIVES);
     run(&world, "lerd-queue-myapp", IN_FPM, LIVES);
@@ -201,16 +200,16 @@ fn a_worker_whose_container_is_stopped_is_shown_as_expected_and_held_by_it() {
     let untouched = world.picture(&[FPM, "lerd-queue-myapp"]);
     pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&[FPM, "lerd-queue-myapp"]), untouched);
-    // The next to name it by hand is told the same.
+    // A heal by name gets the same answer.
     let ran = world.run(&["heal", "lerd-queue-myapp"]);
     assert!(ran.status == 1 && ran.out.contains(FPM), "{ran:?}");
     world.control(&["start", FPM]);
     comes_back(&world, "lerd-queue-myapp");
 }
 
-/// The same of a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
+/// The same for a worker that has failed and waits for its next attempt: the stop of its container is not meant for it.
 #[test]
-fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is_up() {
+fn a_waiting_worker_whose_container_was_stopped_is_healed_once_that_is_up() {
     let world = world_with_waits_of("1s");
     run(&world, FPM, "", LIVES);
     world.write_file("broken", "");
@@ -225,7 +224,7 @@ fn a_waiting_worker_whose_container_is_stopped_goes_on_being_healed_once_that_is
     assert_eq!(world.show(&service_of(FPM), "ActiveState"), "inactive");
     world.control(&["start", FPM]);
     events.wait("healed", "lerd-queue-myapp");
-    told_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
+    assert_none_of(&world, "lerd-queue-myapp", &["stopped", "gave-up"]);
 }
 
 /// It is started by hand while its container is down; the container is stopped before it is up, which cancels that start
@@ -246,11 +245,11 @@ fn a_worker_that_waits_to_start_with_its_container_and_is_stopped_with_it_comes_
     world.wait_for_state(&service_of(FPM), "activating", SOON);
     world.control(&["stop", FPM]);
     pass_time(&world, &mut events, 1);
-    told_none_of(&world, "lerd-queue-myapp", &["stopped"]);
+    assert_none_of(&world, "lerd-queue-myapp", &["stopped"]);
     fs::remove_file(world.home().join("slow")).unwrap();
     world.control(&["start", FPM]);
     world.wait_for_state("lerd-queue-myapp.service", "active", SOON);
-    told_none_of(&world, "lerd-queue-myapp", &["stopped"]);
+    assert_none_of(&world, "lerd-queue-myapp", &["stopped"]);
 }
 
 /// A start of either brings both up; a heal by name ends.
@@ -271,7 +270,7 @@ fn workers_that_need_each_other_come_back_together_and_a_heal_of_them_ends() {
     }
     pass_time(&world, &mut events, 1);
     for unit in both {
-        told_none_of(&world, unit, &["failed", "gave-up", "stopped"]);
+        assert_none_of(&world, unit, &["failed", "gave-up", "stopped"]);
     }
 }
 
@@ -308,10 +307,10 @@ fn a_worker_is_not_given_up_for_restarts_of_its_container() {
         world.control(&["start", FPM]);
         events.wait("healed", "lerd-queue-myapp");
     }
-    told_none_of(&world, "lerd-queue-myapp", &["failed", "gave-up", "stopped", "scheduled"]);
+    assert_none_of(&world, "lerd-queue-myapp", &["failed", "gave-up", "stopped", "scheduled"]);
 }
 
-/// Nothing keeps a unit loaded that is not enabled and down: only the daemon knows that it was up.
+/// A unit that is down and not enabled is unloaded: only the daemon knows that it was up.
 #[test]
 fn a_worker_that_was_up_without_being_enabled_comes_back_with_its_container() {
     let world = world();
@@ -326,7 +325,7 @@ fn a_worker_that_was_up_without_being_enabled_comes_back_with_its_container() {
     comes_back(&world, "lerd-queue-myapp");
 }
 
-/// A stop that is meant for the worker itself wins over what its container does before and after.
+/// A stop of the worker itself has priority over what its container does before and after.
 #[test]
 fn a_worker_that_was_stopped_by_itself_does_not_come_back_with_its_container() {
     let world = world();
@@ -394,7 +393,7 @@ fn world_with_a_pool() -> World {
     world
 }
 
-/// The worker is killed, so that systemd stops the pool that nothing else needs (systemd issues 7377 and 1154).
+/// The worker is killed, so that systemd stops the pool as unneeded (systemd issues 7377 and 1154).
 #[test]
 fn a_pool_that_systemd_stopped_as_unneeded_comes_back_with_the_worker_that_needs_it() {
     let world = world_with_a_pool();
@@ -406,7 +405,7 @@ fn a_pool_that_systemd_stopped_as_unneeded_comes_back_with_the_worker_that_needs
             assert_eq!(world.show(unit, "ActiveState"), "active", "{unit}");
         }
     }
-    told_none_of(&world, "app-q", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-q", &["stopped", "gave-up"]);
 }
 
 /// The same while the daemon was down.

@@ -1,4 +1,4 @@
-//! Illnesses come to an end that is told once, and nothing is told as good before it is proven.
+//! An incident ends with one event, and nothing is reported as healed before it is proven.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::reports::stage::{
     wait_for_diagnosis, wait_until_given_up, world, write,
 };
 
-/// The daemon's attempts for a worker that can never come up, from the first to the give-up, and quiet from then on.
+/// Asserts all attempts for a worker that can never come up, from the first to the give-up, and silence after that.
 #[track_caller]
 fn is_given_up_once(world: &World, unit: &str) {
     let mut events = world.start_daemon();
@@ -18,16 +18,16 @@ fn is_given_up_once(world: &World, unit: &str) {
     wait_until_given_up(world, unit);
     let untouched = world.picture(&[unit]);
     pass_time(world, &mut events, 4);
-    let told = phases(world, unit);
-    assert_eq!(told.last().map(String::as_str), Some("gave-up"), "{told:?}");
-    assert_eq!((count(&told, "gave-up"), count(&told, "detected")), (1, 1), "{told:?}");
-    assert_eq!((count(&told, "recovered"), count(&told, "healed")), (0, 0), "{told:?}");
-    assert_eq!(count(&told, "starting"), 4, "{told:?}");
+    let reported = phases(world, unit);
+    assert_eq!(reported.last().map(String::as_str), Some("gave-up"), "{reported:?}");
+    assert_eq!((count(&reported, "gave-up"), count(&reported, "detected")), (1, 1), "{reported:?}");
+    assert_eq!((count(&reported, "recovered"), count(&reported, "healed")), (0, 0), "{reported:?}");
+    assert_eq!(count(&reported, "starting"), 4, "{reported:?}");
     assert_eq!(world.picture(&[unit]), untouched);
     assert!(world.diagnosis(unit).is_some(), "it is not listed");
 }
 
-/// A server that exits with an error at once is restarted by systemd up to its start limit, after each attempt anew
+/// A server that exits with an error at once is restarted by systemd up to its start limit, again after each attempt
 /// (owntone issue 968, blue-build modules issue 355).
 #[test]
 fn a_worker_whose_restarts_by_systemd_all_fail_is_given_up_once() {
@@ -36,7 +36,7 @@ fn a_worker_whose_restarts_by_systemd_all_fail_is_given_up_once() {
     is_given_up_once(&world, "app-s");
 }
 
-/// The same of a worker that lives for a moment each time, so that it looks as if it had come back.
+/// The same for a worker that lives for a moment each time, so that it seems to have come back.
 #[test]
 fn a_worker_that_lives_for_a_moment_after_each_restart_by_systemd_is_given_up_once() {
     let world = world();
@@ -44,26 +44,27 @@ fn a_worker_that_lives_for_a_moment_after_each_restart_by_systemd_is_given_up_on
     is_given_up_once(&world, "app-s");
 }
 
-/// Lets a worker be given up, and sees that neither an empty reload nor a restart of the daemon ends that.
+/// Waits until a worker is given up, and asserts that neither a reload without changes nor a restart of the daemon ends
+/// that.
 #[track_caller]
 fn stays_given_up(world: &World, unit: &str) {
     let mut events = world.start_daemon();
     try_to_start(world, unit);
     events.wait("gave-up", unit);
     wait_until_given_up(world, unit);
-    let (untouched, told) = (world.picture(&[unit]), world.told(unit));
-    assert_eq!((count(&told, "gave-up"), count(&told, "starting")), (1, 4), "{told:?}");
+    let (untouched, reported) = (world.picture(&[unit]), world.reported(unit));
+    assert_eq!((count(&reported, "gave-up"), count(&reported, "starting")), (1, 4), "{reported:?}");
     for disturb in [&["daemon-reload"][..], &["restart", DAEMON]] {
         world.control(disturb);
         pass_time(world, &mut events, 2);
-        assert_eq!(world.told(unit), told, "after {disturb:?}");
+        assert_eq!(world.reported(unit), reported, "after {disturb:?}");
         assert_eq!(world.picture(&[unit]), untouched, "after {disturb:?}");
         wait_until_given_up(world, unit);
     }
 }
 
-/// A command before the worker's own fails at each start, and systemd restarts it up to its start limit (systemd
-/// issue 11868).
+/// A command before the worker's own fails at each start, and systemd restarts it up to its start limit (systemd issue
+/// 11868).
 #[test]
 fn a_worker_whose_preparation_fails_stays_given_up_through_a_reload_and_a_restart_of_the_daemon() {
     let world = world();
@@ -71,19 +72,19 @@ fn a_worker_whose_preparation_fails_stays_given_up_through_a_reload_and_a_restar
     stays_given_up(&world, "app-s");
 }
 
-/// A worker never says that it is ready, systemd ends each start when its time is up and tries again (systemd issue
+/// A worker never reports that it is ready, so systemd ends each start at its timeout and retries (systemd issue
 /// 11868).
 #[test]
-fn a_worker_that_never_is_ready_in_time_stays_given_up_through_a_reload_and_a_restart_of_the_daemon() {
+fn a_worker_that_never_becomes_ready_stays_given_up_through_a_reload_and_a_restart_of_the_daemon() {
     let world = world();
     let service = "Type=notify\nTimeoutStartSec=200ms\nExecStart=sleep infinity\nRestart=always";
     enable(&world, "app-s", "StartLimitBurst=2", service);
     stays_given_up(&world, "app-s");
 }
 
-/// A generator writes the unit's file anew at each reload, with the same text, as for quadlets (podman issue 23411).
+/// A generator rewrites the unit's file on each reload with the same text, as for quadlets (podman issue 23411).
 #[test]
-fn a_generated_unit_stays_given_up_until_its_text_is_another() {
+fn a_generated_unit_stays_given_up_until_its_text_changes() {
     let world = world();
     let text = "[Unit]\nDescription=Generated\n[Service]\nExecStart=";
     world.write_file("generated", &format!("{text}sh -c 'exit 3'\n"));
@@ -98,12 +99,12 @@ fn a_generated_unit_stays_given_up_until_its_text_is_another() {
     let mut events = world.start_daemon();
     try_to_start(&world, "app-g");
     events.wait("gave-up", "app-g");
-    let (untouched, told) = (world.picture(&["app-g"]), world.told("app-g"));
+    let (untouched, reported) = (world.picture(&["app-g"]), world.reported("app-g"));
     for _ in 0..2 {
         world.daemon_reload();
         pass_time(&world, &mut events, 1);
     }
-    assert_eq!(world.told("app-g"), told);
+    assert_eq!(world.reported("app-g"), reported);
     assert_eq!(world.picture(&["app-g"]), untouched);
     wait_until_given_up(&world, "app-g");
 
@@ -112,7 +113,7 @@ fn a_generated_unit_stays_given_up_until_its_text_is_another() {
     events.wait("healed", "app-g");
 }
 
-/// The worker ends with a status after which its author wants no restart (systemd issue 11597, subiquity issue 2141).
+/// The worker ends with a status after which its unit excludes restarts (systemd issue 11597, subiquity issue 2141).
 #[test]
 fn a_worker_whose_exit_status_forbids_restarts_is_given_up_without_an_attempt() {
     let world = world();
@@ -121,7 +122,7 @@ fn a_worker_whose_exit_status_forbids_restarts_is_given_up_without_an_attempt() 
     try_to_start(&world, "app-s");
     world.wait_for_state("app-s.service", "failed", SOON);
     let untouched = world.picture(&["app-s"]);
-    // With and without a daemon it is shown.
+    // It is listed with and without a daemon.
     assert_eq!(world.diagnosis("app-s").as_deref(), Some("failed"));
     let mut events = world.start_daemon();
     let gave_up = events.wait("gave-up", "app-s");
@@ -133,7 +134,7 @@ fn a_worker_whose_exit_status_forbids_restarts_is_given_up_without_an_attempt() 
     wait_until_given_up(&world, "app-s");
 }
 
-/// The same by a signal that is named, and of a worker that systemd restarts after any other end.
+/// The same with a signal, for a worker that systemd restarts after any other end.
 #[test]
 fn a_worker_that_ends_by_a_signal_that_forbids_restarts_is_given_up_until_a_person_heals_it() {
     let world = world();
@@ -148,7 +149,7 @@ fn a_worker_that_ends_by_a_signal_that_forbids_restarts_is_given_up_until_a_pers
     assert_eq!(world.show("app-s.service", "ActiveState"), "active");
 }
 
-/// A worker fails, and after our start with a status after which its author wants no restart.
+/// A worker fails, and ends after our start with a status that excludes restarts.
 #[test]
 fn an_attempt_that_ends_with_a_status_that_forbids_restarts_is_the_last() {
     let world = world();
@@ -162,18 +163,18 @@ fn an_attempt_that_ends_with_a_status_that_forbids_restarts_is_the_last() {
     let before = count(&phases(&world, "app-s"), "starting");
     let gave_up = events.wait("gave-up", "app-s");
     assert!(text(&gave_up, "WORKERHEAL_REASON").contains("78"), "{gave_up:#}");
-    // One may have been under way.
+    // An attempt may have been under way.
     let after = count(&phases(&world, "app-s"), "starting");
     assert!((before..=before + 2).contains(&after) && after < 4, "{before} and {after} starts");
 }
 
-/// systemd restarts a worker by itself until its start limit, then refuses.
+/// systemd restarts a worker up to its start limit, then refuses.
 #[test]
-fn a_start_limit_that_systemds_own_restarts_reach_is_noticed_like_any_failure() {
+fn a_start_limit_reached_by_systemds_restarts_is_noticed() {
     let world = World::new();
     world.config(&format!("also_watch: [\"app-*.service\"]\n{BY_SIGNALS}"));
     let mut events = world.start_daemon();
-    // The best of three: a busy machine may hold up one of them.
+    // The best of three: a busy machine may delay one of them.
     let noticed = ["app-a", "app-b", "app-c"].map(|unit| {
         let service = "Restart=always\nRestartSec=10ms\n\
             ExecStart=sh -c 'echo >>%h/%N.runs; test $$(wc -l <%h/%N.runs) -gt 3 || exit 1; exec sleep infinity'";
@@ -189,7 +190,7 @@ fn a_start_limit_that_systemds_own_restarts_reach_is_noticed_like_any_failure() 
 
 /// A setting of the unit is changed at run time, without a reload, after it was given up (OloEngineBase issue 1116).
 #[test]
-fn after_a_change_without_a_reload_what_is_said_and_what_is_done_about_a_given_up_worker_agree() {
+fn after_a_change_without_a_reload_explain_and_the_healer_agree() {
     let world = world();
     world.write_file("broken", "");
     enable(&world, "app-p", "", LIVES_UNLESS_BROKEN);
@@ -199,16 +200,16 @@ fn after_a_change_without_a_reload_what_is_said_and_what_is_done_about_a_given_u
     let before = count(&phases(&world, "app-p"), "starting");
     world.control(&["set-property", "app-p.service", "MemoryMax=1G"]);
     pass_time(&world, &mut events, 3);
-    // It may be worth new attempts, or not.
+    // New attempts may or may not be made.
     if count(&phases(&world, "app-p"), "starting") == before {
         assert_eq!(status(&world, "app-p")["phase"], "gave-up");
         is_explained_as_given_up(&world, "app-p");
     }
 }
 
-/// "Came back by itself" was told of a worker that lived for 25 ms (owntone issue 968).
+/// A worker that lived for 25 ms was reported as recovered (owntone issue 968).
 #[test]
-fn a_worker_that_its_user_starts_has_recovered_only_once_it_has_stayed_up() {
+fn a_manual_start_is_a_recovery_only_once_the_worker_has_stayed_up() {
     let world = World::with_a_waiting_worker("lerd-queue-myapp", "lerd-other-shop");
     let mut events = world.events();
     world.config(&SETTINGS.replace("initial: 250ms, max: 2s", "initial: 5m"));
@@ -224,10 +225,10 @@ fn a_worker_that_its_user_starts_has_recovered_only_once_it_has_stayed_up() {
     world.control(&["start", "lerd-queue-myapp"]);
     let recovered = events.wait_any(&["recovered", "healed"], "lerd-queue-myapp");
     let stayed_up = written(&recovered).saturating_sub(world.since_boot("lerd-queue-myapp", "ActiveEnterTimestamp"));
-    assert!(stayed_up >= Duration::from_millis(400), "told after {stayed_up:?}");
+    assert!(stayed_up >= Duration::from_millis(400), "reported after {stayed_up:?}");
 }
 
-/// A person who starts a worker that was given up wants it up: it is tried anew from there on.
+/// A person who starts a worker that was given up wants it up: it is retried from there on.
 #[test]
 fn a_start_by_a_person_ends_a_give_up() {
     let world = world();
@@ -244,11 +245,11 @@ fn a_start_by_a_person_ends_a_give_up() {
     events.wait("healed", "app-p");
 }
 
-/// Lets a worker be given up for the file `broken`.
+/// Waits until a worker is given up because of the file `broken`.
 fn given_up() -> World {
     let world = world();
     world.write_file("broken", "");
-    // A person is to be able to start it at any time.
+    // A person has to be able to start it at any time.
     enable(&world, "app-p", "StartLimitIntervalSec=0", LIVES_UNLESS_BROKEN);
     let mut events = world.start_daemon();
     try_to_start(&world, "app-p");
@@ -258,7 +259,7 @@ fn given_up() -> World {
     world
 }
 
-/// The same text written again is no other definition.
+/// A file rewritten with the same text has the same definition.
 #[test]
 fn a_unit_file_that_is_written_again_with_the_same_text_does_not_end_a_give_up() {
     let world = given_up();
@@ -271,7 +272,7 @@ fn a_unit_file_that_is_written_again_with_the_same_text_does_not_end_a_give_up()
     wait_until_given_up(&world, "app-p");
 }
 
-/// What else defines a unit is part of its definition.
+/// Drop-in files are part of the definition.
 #[test]
 fn a_drop_in_file_that_is_added_or_removed_ends_a_give_up() {
     let drop_in = ".config/systemd/user/app-p.service.d/breaks.conf";
@@ -308,13 +309,17 @@ fn a_worker_whose_assertion_fails_stays_failed_and_is_given_up() {
     events.wait("gave-up", "app-p");
     wait_until_given_up(&world, "app-p");
     wait_for_diagnosis(&world, "app-p", "failed");
-    let told = phases(&world, "app-p");
-    assert_eq!((count(&told, "gave-up"), count(&told, "healed"), count(&told, "recovered")), (1, 0, 0), "{told:?}");
+    let reported = phases(&world, "app-p");
+    assert_eq!(
+        (count(&reported, "gave-up"), count(&reported, "healed"), count(&reported, "recovered")),
+        (1, 0, 0),
+        "{reported:?}"
+    );
 }
 
-/// A condition of the unit does not hold: a start does nothing, which is no success.
+/// A condition of the unit does not hold: a start has no effect, and is no success.
 #[test]
-fn a_worker_whose_condition_does_not_hold_is_never_told_as_healed_and_not_passed_over() {
+fn a_worker_with_an_unmet_condition_is_never_reported_as_healed() {
     let world = world();
     world.write_file("needed", "");
     run(&world, "app-p", "ConditionPathExists=%h/needed", LIVES);
@@ -323,13 +328,17 @@ fn a_worker_whose_condition_does_not_hold_is_never_told_as_healed_and_not_passed
     world.crash("app-p");
     events.wait_any(&["gave-up", "held"], "app-p");
     pass_time(&world, &mut events, 1);
-    let told = phases(&world, "app-p");
-    assert!(matches!(told.last().map(String::as_str), Some("gave-up" | "held")), "{told:?}");
-    assert_eq!((count(&told, "healed"), count(&told, "recovered"), count(&told, "stopped")), (0, 0, 0), "{told:?}");
+    let reported = phases(&world, "app-p");
+    assert!(matches!(reported.last().map(String::as_str), Some("gave-up" | "held")), "{reported:?}");
+    assert_eq!(
+        (count(&reported, "healed"), count(&reported, "recovered"), count(&reported, "stopped")),
+        (0, 0, 0),
+        "{reported:?}"
+    );
     assert_ne!(world.show("app-p.service", "ActiveState"), "active");
 }
 
-/// What a person does for a worker ends a give-up, and its proven uptime does.
+/// A person's action ends a give-up, and so does a proven uptime.
 #[test]
 fn a_resume_and_a_proven_uptime_each_end_a_give_up() {
     let world = given_up();
@@ -349,18 +358,17 @@ fn a_resume_and_a_proven_uptime_each_end_a_give_up() {
     assert_eq!(starting["WORKERHEAL_ATTEMPT"], "1");
 }
 
-/// While systemd restarts a worker by itself, nothing is done beside it, and nothing is told as good before it has
-/// stayed up.
+/// While systemd restarts a worker, nothing else is done, and no recovery is reported before it has stayed up.
 #[test]
-fn a_worker_that_systemd_restarts_by_itself_is_left_to_it() {
+fn a_worker_that_systemd_restarts_is_left_to_it() {
     let world = world();
     run(&world, "app-s", "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=1");
     let mut events = world.start_daemon();
     world.crash("app-s");
     world.wait_until("systemd to restart it", SOON, || (world.show("app-s.service", "NRestarts") == "1").then_some(()));
     pass_time(&world, &mut events, 2);
-    let told = phases(&world, "app-s");
-    assert_eq!((count(&told, "starting"), count(&told, "failed")), (0, 0), "{told:?}");
+    let reported = phases(&world, "app-s");
+    assert_eq!((count(&reported, "starting"), count(&reported, "failed")), (0, 0), "{reported:?}");
     assert_eq!(world.show(&service_of("app-s"), "NRestarts"), "1");
     assert_eq!(world.show("app-s.service", "ActiveState"), "active");
     assert_eq!(world.diagnosis("app-s"), None);

@@ -1,5 +1,5 @@
-//! No worker that is meant to be up is forgotten: not one that went down with another unit, nor one whose failure
-//! a person cleared, nor one whose socket no longer listens.
+//! No worker that should be up is forgotten: not one that went down with another unit, nor one whose failure a person
+//! cleared, nor one whose socket no longer listens.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::common::{DAEMON, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of};
 use crate::reports::stage::{
-    SETTINGS, enable, explain, is_held_by, is_left_down, pass_time, phases, run, status, told_none_of, try_to_start,
+    SETTINGS, assert_none_of, enable, explain, is_held_by, is_left_down, pass_time, phases, run, status, try_to_start,
     wait_for_diagnosis, wait_for_phase, world, world_with_waits_of, write,
 };
 
-/// Scripts of packages restart what runs: a worker that is down is none of their business (snapd issue 11680, smfc issue
-/// 122).
+/// Scripts of packages restart running units (`try-restart`), which does not affect a worker that is down (snapd issue
+/// 11680, smfc issue 122).
 #[test]
-fn a_restart_of_what_runs_does_not_end_the_healing_of_a_worker_that_waits() {
+fn a_try_restart_does_not_end_the_healing_of_a_waiting_worker() {
     let world = world_with_waits_of("1s");
     let verbs = ["try-restart", "condrestart", "try-reload-or-restart"];
     let units = ["app-a", "app-b", "app-c"];
@@ -32,12 +32,11 @@ fn a_restart_of_what_runs_does_not_end_the_healing_of_a_worker_that_waits() {
     for unit in units {
         world.wait_for_state(&service_of(unit), "active", SOON);
         world.wait_for_healed(unit);
-        told_none_of(&world, unit, &["stopped"]);
+        assert_none_of(&world, unit, &["stopped"]);
     }
 }
 
-/// A worker ends without an error when it is told to reload, and what ends so is to be started again (celery issue
-/// 4388).
+/// A worker ends without an error on a reload, and clean exits are configured to be healed (celery issue 4388).
 #[test]
 fn a_worker_that_a_reload_ends_is_healed_as_after_any_end() {
     let world = world();
@@ -56,7 +55,7 @@ fn a_worker_that_a_reload_ends_is_healed_as_after_any_end() {
     assert_eq!(phases(&world, "app-r"), phases(&world, "app-h"));
 }
 
-/// A worker that ends without an error is shown, and left alone by default.
+/// A worker that ends without an error is listed, and left alone by default.
 #[test]
 fn a_worker_that_a_reload_ends_is_shown_where_ends_are_not_healed() {
     let world = world();
@@ -70,13 +69,12 @@ fn a_worker_that_a_reload_ends_is_shown_where_ends_are_not_healed() {
     wait_for_diagnosis(&world, "app-r", "expected-but-stopped");
     pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-r"]), untouched);
-    told_none_of(&world, "app-r", &["stopped", "starting"]);
+    assert_none_of(&world, "app-r", &["stopped", "starting"]);
 }
 
-/// A worker requires a oneshot that has done its work and is inactive since (afterburn issue 695, lokomotive issue
-/// 1371).
+/// A worker requires a oneshot that has finished and is inactive since (afterburn issue 695, lokomotive issue 1371).
 #[test]
-fn a_worker_that_requires_a_finished_oneshot_is_healed_and_that_is_not_run_again() {
+fn healing_a_worker_does_not_rerun_a_finished_oneshot() {
     for by_hand in [false, true] {
         let world = world();
         world.write_unit("migrate.service", "[Service]\nType=oneshot\nExecStart=sh -c 'echo >>%h/runs'\n");
@@ -97,7 +95,7 @@ fn a_worker_that_requires_a_finished_oneshot_is_healed_and_that_is_not_run_again
     }
 }
 
-/// A oneshot that has failed is no finished one: what requires it waits.
+/// A oneshot that has failed has not finished: workers that require it wait.
 #[test]
 fn a_worker_that_requires_a_failed_oneshot_is_held_by_it() {
     let world = world();
@@ -117,7 +115,7 @@ fn a_worker_that_requires_a_failed_oneshot_is_held_by_it() {
     events.wait("healed", "app-m");
 }
 
-/// A worker that fails for each of its clients until systemd gives up its socket; the cause is mended.
+/// A worker that fails for each of its clients until systemd gives up its socket; the cause is fixed.
 fn world_with_a_failed_socket() -> World {
     let world = world();
     world.write_unit("app-web.socket", "[Socket]\nListenStream=%t/app-web.sock\n[Install]\nWantedBy=default.target\n");
@@ -131,7 +129,7 @@ fn world_with_a_failed_socket() -> World {
     world
 }
 
-/// That clients are served.
+/// Asserts that clients are served.
 #[track_caller]
 fn is_reached(world: &World) {
     world.wait_for_state("app-web.socket", "active", SOON);
@@ -140,7 +138,7 @@ fn is_reached(world: &World) {
     assert_eq!(world.diagnosis("app-web"), None);
 }
 
-/// A person has mended the worker and started it, but not its socket (systemd issue 15633, meta-balena issue 3807).
+/// A person has fixed the worker and started it, but not its socket (systemd issue 15633, meta-balena issue 3807).
 #[test]
 fn a_worker_whose_socket_has_failed_is_unreachable_and_healed_with_its_socket() {
     let world = world_with_a_failed_socket();
@@ -156,7 +154,7 @@ fn a_worker_whose_socket_has_failed_is_unreachable_and_healed_with_its_socket() 
     is_reached(&world);
 }
 
-/// The same of a worker that may not be started again so soon: it is stopped for the socket, and must not stay so.
+/// The same for a worker at its start limit: it is stopped for the socket, and must not stay down.
 #[test]
 fn a_worker_whose_socket_has_failed_is_healed_although_its_start_limit_is_reached() {
     let world = world_with_a_failed_socket();
@@ -166,11 +164,11 @@ fn a_worker_whose_socket_has_failed_is_healed_although_its_start_limit_is_reache
     }
     let mut events = world.start_daemon();
     events.wait("healed", "app-web");
-    told_none_of(&world, "app-web", &["stopped"]);
+    assert_none_of(&world, "app-web", &["stopped"]);
     is_reached(&world);
 }
 
-/// The same where both have failed.
+/// The same if both have failed.
 #[test]
 fn a_worker_that_failed_together_with_its_socket_is_healed_together_with_it() {
     let world = world_with_a_failed_socket();
@@ -180,7 +178,7 @@ fn a_worker_that_failed_together_with_its_socket_is_healed_together_with_it() {
     is_reached(&world);
 }
 
-/// The same of a worker that only its socket starts: it is down until a client comes, which none can.
+/// The same for a worker that only its socket starts: it is down until a client connects, which is impossible.
 #[test]
 fn a_worker_that_only_its_failed_socket_would_start_is_reached_again() {
     let world = world_with_a_failed_socket();
@@ -191,7 +189,7 @@ fn a_worker_that_only_its_failed_socket_would_start_is_reached_again() {
     is_reached(&world);
 }
 
-/// The same by hand, without a daemon.
+/// The same for a heal by hand, without a daemon.
 #[test]
 fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
     let world = world_with_a_failed_socket();
@@ -204,13 +202,13 @@ fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
 
 /// A person clears all failures while workers wait for their next attempt (systemd issue 10529).
 #[test]
-fn workers_that_wait_are_healed_on_after_all_failures_were_cleared() {
+fn waiting_workers_are_healed_after_all_failures_were_cleared() {
     are_healed_on_after(&["reset-failed"]);
 }
 
-/// The same of those that are named.
+/// The same for named workers.
 #[test]
-fn workers_that_wait_are_healed_on_after_their_own_failures_were_cleared() {
+fn waiting_workers_are_healed_after_their_failures_were_cleared() {
     are_healed_on_after(&["reset-failed", "app-a", "app-b"]);
 }
 
@@ -236,13 +234,13 @@ fn are_healed_on_after(call: &[&str]) {
     for unit in units {
         world.wait_for_healed(unit);
         assert_eq!(world.show(&service_of(unit), "ActiveState"), "active");
-        told_none_of(&world, unit, &["stopped"]);
+        assert_none_of(&world, unit, &["stopped"]);
     }
 }
 
-/// The same of a worker that is not enabled: nothing says any more that it is meant to be up.
+/// The same for a worker that is not enabled: nothing says any more that it should be up.
 #[test]
-fn a_worker_that_is_not_enabled_is_dismissed_with_an_event_when_its_failure_is_cleared() {
+fn clearing_the_failure_of_a_disabled_worker_ends_its_healing_with_an_event() {
     let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     write(&world, "app-a", "", LIVES_UNLESS_BROKEN);
@@ -259,7 +257,7 @@ fn a_worker_that_is_not_enabled_is_dismissed_with_an_event_when_its_failure_is_c
     assert_eq!(world.show("app-a.service", "ActiveState"), "inactive");
 }
 
-/// The configuration names a unit by another of its names (celery's units).
+/// The configuration names a unit by an alias (celery's units).
 #[test]
 fn a_worker_that_is_named_by_an_alias_is_covered() {
     let world = world();
@@ -290,19 +288,19 @@ fn signal_journald(world: &World, signal: &str) {
     assert_eq!(ran.status, 0, "{ran:?}");
 }
 
-/// Gives the daemon a second to look for evidence in the journal, or less if it has said that there is none.
+/// Gives the daemon a second to search the journal for evidence, or less if it has reported that there is none.
 #[track_caller]
-fn wait_until_looked_for(world: &World, unit: &str) {
+fn wait_for_search(world: &World, unit: &str) {
     let begin = Instant::now();
     world.wait_until("a second, or the end of the search", SOON, || {
         (begin.elapsed() > Duration::from_secs(1) || status(world, unit)["phase"] == "held").then_some(())
     });
 }
 
-/// A worker starts and fails while journald does not get to write, in a way of which only the journal knows whether
-/// a start was requested (systemd issue 16315).
+/// A worker starts and fails while journald does not write, so that only the journal could show whether a stop was
+/// requested (systemd issue 16315).
 #[test]
-fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_goes_on() {
+fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_continues() {
     let world = world();
     world.write_file("broken", "");
     enable(&world, "app-f", "", &format!("{LIVES_UNLESS_BROKEN}\nExecStopPost=sleep 0.1"));
@@ -311,16 +309,16 @@ fn a_worker_that_fails_while_journald_is_stopped_is_healed_once_it_goes_on() {
     world.control(&["start", "app-f"]);
     world.wait_for_state("app-f.service", "failed", SOON);
     fs::remove_file(world.home().join("broken")).unwrap();
-    wait_until_looked_for(&world, "app-f");
+    wait_for_search(&world, "app-f");
     signal_journald(&world, "-CONT");
     drop(events);
     world.wait_for_healed("app-f");
     assert_eq!(world.show("app-f.service", "ActiveState"), "active");
-    told_none_of(&world, "app-f", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-f", &["stopped", "gave-up"]);
 }
 
-/// A person's stop is not in the journal yet when the daemon starts: what is not there yet is no evidence either way
-/// (systemd issue 16315).
+/// A person's stop is not in the journal yet when the daemon starts: a missing record is no evidence (systemd issue
+/// 16315).
 #[test]
 fn a_stop_that_journald_has_not_written_yet_is_obeyed() {
     let world = world();
@@ -331,7 +329,7 @@ fn a_stop_that_journald_has_not_written_yet_is_obeyed() {
     assert_eq!(world.show("app-f.service", "ActiveState"), "failed");
     let untouched = world.picture(&["app-f"]);
     world.start_unit(DAEMON);
-    wait_until_looked_for(&world, "app-f");
+    wait_for_search(&world, "app-f");
     signal_journald(&world, "-CONT");
     wait_for_phase(&world, "app-f", "stopped");
     let mut events = world.events();
@@ -340,7 +338,7 @@ fn a_stop_that_journald_has_not_written_yet_is_obeyed() {
     is_left_down(&world, "app-f");
 }
 
-/// A worker starts and fails in the middle of a burst of lines, which journald has to write first (systemd issue 16315).
+/// A worker starts and fails during a burst of lines, which journald has to write first (systemd issue 16315).
 #[test]
 fn a_worker_that_fails_during_a_burst_of_log_lines_is_healed() {
     let world = world();
@@ -353,5 +351,5 @@ fn a_worker_that_fails_during_a_burst_of_log_lines_is_healed() {
     world.wait_for_state("app-f.service", "failed", SOON);
     fs::remove_file(world.home().join("broken")).unwrap();
     world.wait_for_healed("app-f");
-    told_none_of(&world, "app-f", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-f", &["stopped", "gave-up"]);
 }

@@ -1,18 +1,18 @@
-//! A heal starts the worker and does nothing else: no other unit changes, no job is cancelled, no unit is lost, and what
-//! a person stops meanwhile stays down.
+//! A heal starts the worker and does nothing else: no other unit changes, no job is cancelled, no unit is lost, and a
+//! unit that a person stops meanwhile stays down.
 
 use std::fs::{self};
 
 use crate::common::{LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of, text};
 use crate::reports::stage::{
-    count, enable, explain, is_held_by, pass_time, phases, run, told_none_of, try_to_start, wait_for_diagnosis,
+    assert_none_of, count, enable, explain, is_held_by, pass_time, phases, run, try_to_start, wait_for_diagnosis,
     wait_until_given_up, world, world_with_waits_of, write,
 };
 
-/// A unit that makes known that it is up: by a file `<unit>.up`.
+/// A unit that shows by a file `<unit>.up` that it is up.
 const MAKES_KNOWN: &str = "ExecStartPre=touch %h/%N.up\nExecStart=sleep infinity\nExecStopPost=rm -f %h/%N.up";
 
-/// A worker `app-b` that wants a store and dies when that goes.
+/// A worker `app-b` that wants a store and dies when that stops.
 fn world_with_a_store() -> World {
     let world = world();
     world.write_unit("store.service", &format!("[Service]\n{MAKES_KNOWN}\n"));
@@ -22,9 +22,9 @@ fn world_with_a_store() -> World {
     world
 }
 
-/// A person stops a unit that a worker wants, and the worker fails for it (systemd issue 39429).
+/// A person stops a unit that a worker wants, and the worker fails because of that (systemd issue 39429).
 #[test]
-fn healing_a_worker_does_not_start_what_it_only_wants() {
+fn healing_a_worker_does_not_start_units_that_it_only_wants() {
     let world = world_with_a_store();
     let mut events = world.start_daemon();
     world.stop_unit("store.service");
@@ -39,7 +39,7 @@ fn healing_a_worker_does_not_start_what_it_only_wants() {
 
 /// The same for a heal by hand, without a daemon.
 #[test]
-fn healing_a_worker_by_hand_does_not_start_what_it_only_wants() {
+fn healing_a_worker_by_hand_does_not_start_units_that_it_only_wants() {
     let world = world_with_a_store();
     world.stop_unit("store.service");
     world.wait_for_state("app-b.service", "failed", SOON);
@@ -49,9 +49,9 @@ fn healing_a_worker_by_hand_does_not_start_what_it_only_wants() {
     assert_eq!(world.picture(&["store.service"]), untouched);
 }
 
-/// The same if what it wants has failed: no heal of that was requested.
+/// The same if the wanted unit has failed: no heal of that was requested.
 #[test]
-fn healing_a_worker_does_not_start_what_it_only_wants_and_what_has_failed() {
+fn healing_a_worker_does_not_start_a_failed_unit_that_it_only_wants() {
     let world = world_with_a_store();
     let mut events = world.start_daemon();
     world.crash_for_good(["store"]);
@@ -62,8 +62,7 @@ fn healing_a_worker_does_not_start_what_it_only_wants_and_what_has_failed() {
     }
 }
 
-/// A worker is killed; a timer and a socket that it wants, and whose user stopped
-/// them, stay down.
+/// A worker is killed; a timer and a socket that it wants, and that a person stopped, stay down.
 #[test]
 fn a_timer_and_a_socket_that_a_worker_wants_stay_stopped_when_it_is_healed() {
     let world = world();
@@ -81,13 +80,13 @@ fn a_timer_and_a_socket_that_a_worker_wants_stay_stopped_when_it_is_healed() {
     assert_eq!(world.picture(&others), untouched);
 }
 
-/// A worker in its waits between attempts that cannot be up beside a maintenance service, whichever of the two says so.
+/// A worker that waits for an attempt and conflicts with a maintenance service, whichever of the two declares it.
 fn world_with_maintenance(worker: &str, maintenance: &str) -> World {
     let world = world_with_waits_of("1s");
     world.write_file("broken", "");
     enable(&world, "app-c", worker, LIVES_UNLESS_BROKEN);
     world.write_unit("maint.service", &format!("[Unit]\n{maintenance}\n[Service]\n{LIVES}\n"));
-    // Loaded, so that both sides know of each other.
+    // Loaded, so that both units know of the conflict.
     world.write_unit("keeps.service", &format!("[Unit]\nAfter=maint.service\n[Service]\n{LIVES}\n"));
     world.start_unit("keeps.service");
     try_to_start(&world, "app-c");
@@ -107,33 +106,33 @@ fn maintenance_stays_up(worker: &str, maintenance: &str) {
     pass_time(&world, &mut events, 4);
     assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
 
-    // Nor by hand.
+    // A heal by hand does not start it either.
     let ran = world.run(&["heal", "app-c"]);
     assert_eq!(ran.status, 1, "{ran:?}");
     assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
 
     world.stop_unit("maint.service");
     events.wait("healed", "app-c");
-    told_none_of(&world, "app-c", &["stopped", "gave-up"]);
+    assert_none_of(&world, "app-c", &["stopped", "gave-up"]);
     assert_eq!(world.show("maint.service", "ActiveState"), "inactive");
 }
 
 /// A person starts maintenance while a worker that conflicts with it waits for its next attempt (systemdlint issue 6,
 /// systemd issue 21195).
 #[test]
-fn a_worker_is_held_by_the_unit_that_it_conflicts_with_and_does_not_push_it_out() {
+fn a_worker_is_held_by_a_unit_that_it_conflicts_with() {
     maintenance_stays_up("Conflicts=maint.service", "");
 }
 
-/// The same where the other unit says it.
+/// The same if the other unit declares the conflict.
 #[test]
-fn a_worker_is_held_by_a_unit_that_conflicts_with_it_and_does_not_push_it_out() {
+fn a_worker_is_held_by_a_unit_that_conflicts_with_it() {
     maintenance_stays_up("", "Conflicts=app-c.service");
 }
 
-/// Maintenance is started in the moment in which the worker dies: our look may come before it, and our start after it.
+/// Maintenance is started as the worker dies: our inspection may come before it, and our start after it.
 #[test]
-fn maintenance_that_is_started_as_the_worker_dies_is_not_pushed_out() {
+fn a_conflicting_unit_that_starts_as_the_worker_dies_is_not_stopped() {
     let world = world();
     run(&world, "app-c", "Conflicts=maint.service\nStartLimitIntervalSec=0", LIVES);
     world.write_unit("maint.service", &format!("[Service]\n{LIVES}\n"));
@@ -152,10 +151,9 @@ fn maintenance_that_is_started_as_the_worker_dies_is_not_pushed_out() {
     }
 }
 
-/// A worker that is up and is pushed out by maintenance comes back when that is over, or stays down; but it does not
-/// push maintenance out.
+/// A worker that maintenance stopped comes back when that has ended, or stays down; but it does not stop maintenance.
 #[test]
-fn a_worker_that_was_pushed_out_by_the_unit_that_it_conflicts_with_does_not_push_back() {
+fn a_worker_stopped_by_a_conflicting_unit_does_not_stop_that() {
     let world = world();
     run(&world, "app-c", "Conflicts=maint.service", LIVES);
     world.write_unit("maint.service", &format!("[Service]\n{LIVES}\n"));
@@ -168,7 +166,7 @@ fn a_worker_that_was_pushed_out_by_the_unit_that_it_conflicts_with_does_not_push
     assert_eq!(count(&phases(&world, "app-c"), "starting"), 0);
 }
 
-/// Starts a job that has no file.
+/// Starts a transient unit.
 fn start_a_job(world: &World) {
     let job = ["--user", "--quiet", "--unit=app-job", "sh", "-c"];
     let script = format!("test ! -e {} && exec sleep infinity", world.path("broken"));
@@ -177,10 +175,10 @@ fn start_a_job(world: &World) {
     world.wait_for_state("app-job.service", "active", SOON);
 }
 
-/// A job that systemd-run started is killed; only as long as it is loaded it can be started again (cockpit issue 15802,
-/// bootupd issue 707).
+/// A transient unit is killed; it can be started again only as long as it is loaded (cockpit issue 15802, bootupd issue
+/// 707).
 #[test]
-fn a_job_without_a_file_is_started_again_and_not_lost() {
+fn a_transient_unit_is_started_again_and_not_lost() {
     let world = world();
     let mut events = world.start_daemon();
     start_a_job(&world);
@@ -192,7 +190,7 @@ fn a_job_without_a_file_is_started_again_and_not_lost() {
 
 /// The same by hand, without a daemon.
 #[test]
-fn a_job_without_a_file_is_started_again_by_hand_and_not_lost() {
+fn a_transient_unit_is_started_again_by_hand_and_not_lost() {
     let world = world();
     start_a_job(&world);
     world.crash_for_good(["app-job"]);
@@ -202,9 +200,9 @@ fn a_job_without_a_file_is_started_again_by_hand_and_not_lost() {
     assert_eq!(world.show("app-job.service", "ActiveState"), "active");
 }
 
-/// The same of one that systemd starts no more often: clearing that would unload it.
+/// The same for a unit at its start limit: clearing its failure would unload it.
 #[test]
-fn a_job_without_a_file_that_has_reached_its_start_limit_is_not_lost() {
+fn a_transient_unit_at_its_start_limit_is_not_lost() {
     let world = world();
     let mut events = world.start_daemon();
     let job = ["--user", "--quiet", "--unit=app-job", "-p", "StartLimitBurst=1", "-p", "StartLimitIntervalSec=1h"];
@@ -218,7 +216,7 @@ fn a_job_without_a_file_that_has_reached_its_start_limit_is_not_lost() {
     assert_eq!(world.diagnosis("app-job").is_some(), state == "failed");
 }
 
-/// The start limit of a unit with a file is no end of its healing: that is what clearing it is for.
+/// The start limit of a unit with a file does not end its healing: it can be cleared.
 #[test]
 fn a_worker_with_a_start_limit_of_one_is_healed_again_and_again() {
     let world = world();
@@ -231,7 +229,7 @@ fn a_worker_with_a_start_limit_of_one_is_healed_again_and_again() {
     assert_eq!(count(&phases(&world, "app-l"), "failed"), 0);
 }
 
-/// The file of a worker that runs is deleted; only as long as it is loaded it can be started again.
+/// The file of a running worker is deleted; it can be started again only as long as it is loaded.
 #[test]
 fn a_worker_whose_file_was_deleted_while_it_ran_is_started_again_and_not_lost() {
     let world = world();
@@ -244,9 +242,9 @@ fn a_worker_whose_file_was_deleted_while_it_ran_is_started_again_and_not_lost() 
     assert_eq!(world.show("app-d.service", "ActiveState"), "active");
 }
 
-/// The same of a job that can no longer be healed.
+/// The same for a unit that can no longer be healed.
 #[test]
-fn a_job_without_a_file_that_fails_for_good_is_given_up_and_still_there() {
+fn a_transient_unit_that_keeps_failing_is_given_up_and_not_lost() {
     let world = world();
     let mut events = world.start_daemon();
     start_a_job(&world);
@@ -256,13 +254,13 @@ fn a_job_without_a_file_that_fails_for_good_is_given_up_and_still_there() {
     assert_eq!(world.show("app-job.service", "LoadState"), "loaded");
     wait_for_diagnosis(&world, "app-job", "failed");
     wait_until_given_up(&world, "app-job");
-    // A person can start it by systemctl as by us, once the start limit lets them.
+    // A person can start it with systemctl or workerheal, once the start limit permits it.
     fs::remove_file(world.home().join("broken")).unwrap();
     world.wait_until("a start by hand", SOON, || world.systemctl(&["start", "app-job"]).ok());
     events.wait_any(&["recovered", "healed"], "app-job");
 }
 
-/// The unit may be started by another unit only (mgmt issue 369, systemd issue 38987).
+/// The unit may only be started by another unit (mgmt issue 369, systemd issue 38987).
 #[test]
 fn a_worker_whose_start_is_refused_stays_failed_and_is_given_up_with_the_reason() {
     let world = world();
@@ -279,12 +277,12 @@ fn a_worker_whose_start_is_refused_stays_failed_and_is_given_up_with_the_reason(
     pass_time(&world, &mut events, 2);
     assert_eq!(world.show("app-r.service", "ActiveState"), "failed");
     assert_eq!(phases(&world, "app-r").last().unwrap(), "gave-up");
-    told_none_of(&world, "app-r", &["held", "stopped", "recovered", "healed"]);
+    assert_none_of(&world, "app-r", &["held", "stopped", "recovered", "healed"]);
     wait_for_diagnosis(&world, "app-r", "failed");
     wait_until_given_up(&world, "app-r");
 }
 
-/// The same by hand, without a daemon: what cannot be started is as failed as before.
+/// The same by hand, without a daemon: a unit that cannot be started stays failed.
 #[test]
 fn a_worker_whose_start_by_hand_is_refused_stays_failed() {
     let world = world();
@@ -302,7 +300,7 @@ fn a_worker_whose_start_by_hand_is_refused_stays_failed() {
 
 /// A oneshot that a timer starts at night fails; each run sends a bill (systemd issues 5440 and 28203).
 #[test]
-fn a_failed_oneshot_with_a_timer_or_a_path_is_shown_and_left_to_it() {
+fn a_failed_oneshot_with_a_timer_or_path_is_shown_and_left_to_that() {
     let world = world();
     let service = "Type=oneshot\nExecStart=sh -c 'echo >>%h/%N.runs; test ! -e %h/broken'";
     for unit in ["app-bill", "app-import"] {
@@ -333,7 +331,7 @@ fn a_failed_oneshot_with_a_timer_or_a_path_is_shown_and_left_to_it() {
     assert_eq!((ran.status, runs("app-bill"), runs("app-import")), (0, 2, 1), "{ran:?}");
 }
 
-/// A oneshot that nothing triggers is run again only if its author said so.
+/// A oneshot that nothing triggers is run again only if its unit has `Restart=`.
 #[test]
 fn a_failed_oneshot_without_a_trigger_is_run_again_only_if_its_unit_has_restarts() {
     let world = world();
@@ -372,17 +370,17 @@ fn heal_by_hand_during_an_attempt(ends_well: bool) {
         if ends_well { (0, "Healed 1 worker(s).", "active") } else { (1, "Healed 0 worker(s), 1 failed.", "failed") };
     assert_eq!((ran.status, ran.out.lines().last()), (code, Some(last)), "{ran:?}");
     assert_eq!(world.show("app-x.service", "ActiveState"), state);
-    // Of the daemon's own start, not of another beside it.
+    // From the daemon's start, not from another one.
     assert_eq!(count(&phases(&world, "app-x"), "starting"), 1);
 }
 
-/// A person heals a worker that the daemon is just starting (LinuxGSM issue 2646).
+/// A person heals a worker that the daemon is starting (LinuxGSM issue 2646).
 #[test]
 fn a_heal_by_hand_during_an_attempt_waits_for_its_end() {
     heal_by_hand_during_an_attempt(true);
 }
 
-/// The same where the attempt fails.
+/// The same if the attempt fails.
 #[test]
 fn a_heal_by_hand_during_an_attempt_that_fails_says_so() {
     heal_by_hand_during_an_attempt(false);

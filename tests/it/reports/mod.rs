@@ -1,8 +1,8 @@
-//! Situations that people reported of their machines, replayed with real units: each test names the report that it is
-//! from, or is of the same kind as the one before it.
+//! Situations that users reported, replayed with real units: each test names its report, or is a variant of the test
+//! before it.
 //!
-//! The tests mostly wait, each in a sandbox of its own: with more threads than cores (`-- --test-threads 8`) they are done
-//! sooner.
+//! The tests mostly wait, each in a sandbox of its own: with more threads than cores (`-- --test-threads 8`) they
+//! finish sooner.
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 #![expect(clippy::expect_used, reason = "this is for tests only")]

@@ -1,5 +1,4 @@
-//! What the reports have in common: the settings, units that are written in a line or two, and how a test sees what
-//! became of them.
+//! What the tests of reports share: the settings, short ways to write units, and assertions about the result.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,11 +12,11 @@ use crate::common::{Events, LIVES, SOON, World, service_of, text};
 pub const SETTINGS: &str = "refresh: 200ms\nalso_watch: [\"app-*.service\"]\n\
     heal: {stable_after: 400ms, backoff: {initial: 250ms, max: 2s, jitter: 0}, give_up_after: 4}\n";
 
-/// `[Service]` of a worker that can be told to end with an error: it does once there is a file `<unit>.fail`.
+/// `[Service]` of a worker that ends with an error once there is a file `<unit>.fail`.
 pub const FAILS_WHEN_TOLD: &str =
     "ExecStartPre=rm -f %h/%N.fail\nExecStart=sh -c 'until test -e %h/%N.fail; do sleep 0.02; done; exit 1'";
 
-/// `[Service]` of a worker that is never ready, and that no time limit of its own ends.
+/// `[Service]` of a worker that never becomes ready, without a time limit.
 pub const HANGS: &str = "Type=notify\nTimeoutStartSec=infinity\nExecStart=sleep infinity";
 
 /// A world with [`SETTINGS`].
@@ -32,7 +31,7 @@ pub fn world_with(keys: &str) -> World {
     world
 }
 
-/// A world in which each wait between attempts is this long: long enough to do something meanwhile.
+/// A world in which each wait between attempts is this long, so that there is time to act meanwhile.
 pub fn world_with_waits_of(wait: &str) -> World {
     let world = World::new();
     let waits = format!("{{initial: {wait}, factor: 1, jitter: 0}}");
@@ -66,7 +65,7 @@ pub fn try_to_start(world: &World, name: &str) {
     let _ = world.systemctl(&["start", name]);
 }
 
-/// What the daemon that runs has told of a worker, in order, by `events --json`.
+/// The phases that the running daemon has reported for a worker, in order, by `events --json`.
 #[track_caller]
 pub fn phases(world: &World, name: &str) -> Vec<String> {
     let ran = world.run(&["events", "--json"]);
@@ -75,14 +74,14 @@ pub fn phases(world: &World, name: &str) -> Vec<String> {
     events.filter(|event| event["unit"] == name).map(|event| text(&event, "phase")).collect()
 }
 
-/// How many of these are of that phase.
+/// The number of these with that phase.
 pub fn count(phases: &[String], phase: &str) -> usize {
     phases.iter().filter(|other| *other == phase).count()
 }
 
-/// That the daemon has told none of these phases of a worker.
+/// Asserts that the daemon has reported none of these phases for a worker.
 #[track_caller]
-pub fn told_none_of(world: &World, name: &str, unwanted: &[&str]) {
+pub fn assert_none_of(world: &World, name: &str, unwanted: &[&str]) {
     let phases = phases(world, name);
     assert!(!phases.iter().any(|phase| unwanted.contains(&phase.as_str())), "{name}: {phases:?}");
 }
@@ -103,7 +102,7 @@ pub fn wait_for_phase(world: &World, name: &str, phase: &str) -> Value {
     })
 }
 
-/// Waits until a worker is shown as ill with this state, by `detect` and by `status`.
+/// Waits until a worker is listed as unhealthy with this state, by `detect` and by `status`.
 #[track_caller]
 pub fn wait_for_diagnosis(world: &World, name: &str, state: &str) {
     world.wait_until(&format!("{name} to be detected as {state}"), SOON, || {
@@ -113,7 +112,7 @@ pub fn wait_for_diagnosis(world: &World, name: &str, state: &str) {
     assert_eq!((&status["state"], &status["healthy"]), (&state.into(), &false.into()), "{status:#}");
 }
 
-/// What `explain` says of a worker.
+/// The text of `explain` for a worker.
 #[track_caller]
 pub fn explain(world: &World, name: &str) -> String {
     let ran = world.run(&["explain", name]);
@@ -121,7 +120,7 @@ pub fn explain(world: &World, name: &str) -> String {
     ran.out
 }
 
-/// Waits until `status` and `explain` both say that a worker was given up, and systemd does nothing for it either.
+/// Waits until `status` and `explain` both report a give-up, and systemd does nothing for the worker either.
 #[track_caller]
 pub fn wait_until_given_up(world: &World, name: &str) {
     wait_for_phase(world, name, "gave-up");
@@ -129,14 +128,14 @@ pub fn wait_until_given_up(world: &World, name: &str) {
     is_explained_as_given_up(world, name);
 }
 
-/// That the first line of `explain`, which is its answer, says that a worker was given up.
+/// Asserts that the first line of `explain` says that the worker was given up.
 #[track_caller]
 pub fn is_explained_as_given_up(world: &World, name: &str) {
     let explained = explain(world, name);
     assert!(explained.lines().next().is_some_and(|line| line.contains("given up")), "{explained}");
 }
 
-/// Nothing is wrong with a worker that is down: that is intended.
+/// Asserts that a worker is down and counts as healthy: that is intended.
 #[track_caller]
 pub fn is_left_down(world: &World, name: &str) {
     let state = world.show(&service_of(name), "ActiveState");
@@ -147,7 +146,7 @@ pub fn is_left_down(world: &World, name: &str) {
     assert_eq!(world.diagnosis(name), None, "{name}");
 }
 
-/// That a worker is held, and that `status` and `explain` name what it waits for.
+/// Asserts that a worker is held, and that `status` and `explain` name the unit that it waits for.
 #[track_caller]
 pub fn is_held_by(world: &World, name: &str, other: &str) {
     let status = wait_for_phase(world, name, "held");
@@ -156,14 +155,14 @@ pub fn is_held_by(world: &World, name: &str, other: &str) {
     assert!(explained.contains(other), "{explained}");
 }
 
-/// Lets new workers crash and be healed, one after the other, each of which takes half a second: what else the daemon
-/// was going to do in that time has been done.
+/// Lets new workers crash and be healed, one after the other, for half a second each: by then the daemon has done
+/// whatever else it was going to do.
 #[track_caller]
 pub fn pass_time(world: &World, events: &mut Events<'_>, workers: usize) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..workers {
         let name = format!("app-proof-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        // Not enabled: that would make the manager read all files again.
+        // Not enabled, as that would make the manager reload all files.
         write(world, &name, "", LIVES);
         world.control(&["start", &name]);
         world.crash(&name);

@@ -1,5 +1,5 @@
-//! What a person or the manager stops stays down: by itself, with others, with its group, in the moment of our start, and
-//! while everything goes down.
+//! A worker that a person or the manager stops stays down: alone, with others, with its group, during our start, and
+//! during a shutdown.
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -10,12 +10,12 @@ use crate::reports::stage::{
     wait_for_phase, world, world_with_waits_of,
 };
 
-/// Ten workers end with an error when their server goes; a person stops it and them in one call, so that their stop
-/// jobs end while the failures are looked into.
+/// Ten workers end with an error when their server stops; a person stops it and them in one call, so that their stop
+/// jobs end while the failures are being inspected.
 #[test]
-fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
+fn workers_that_fail_while_all_are_being_stopped_stay_down() {
     let world = world();
-    // The workers read what the server writes: all of them see at once that it has gone.
+    // The workers read from the server: all of them notice its end at once.
     let fifo = world.path("fifo");
     assert_eq!(Ran::of(world.command("mkfifo").arg(&fifo)).status, 0);
     world.write_unit("server.service", "[Service]\nExecStart=sh -c 'exec 9<>%h/fifo; exec sleep infinity'\n");
@@ -30,7 +30,7 @@ fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
     let mut events = world.start_daemon();
     for round in 0..5 {
         world.control(&[&["start"], &all[..]].concat());
-        // None of the stops is cancelled, or this fails.
+        // This fails if one of the stops is cancelled.
         world.control(&[&["stop"], &all[..]].concat());
         pass_time(&world, &mut events, 1);
         for worker in &workers {
@@ -43,8 +43,8 @@ fn workers_that_fail_in_the_moment_in_which_all_are_stopped_stay_down() {
     }
 }
 
-/// A worker that waits for its next attempt once it was started, one that dies when told, and a unit that is stopped before
-/// them, which takes until it is told to end.
+/// A worker that waits for its next attempt once it was started, one that dies on request, and a unit whose stop is
+/// ordered before theirs and takes until it is told to end.
 fn start_a_slow_stage(world: &World) {
     world.write_file("broken", "");
     enable(world, "app-waits", "", LIVES_UNLESS_BROKEN);
@@ -53,25 +53,25 @@ fn start_a_slow_stage(world: &World) {
     run(world, "slow", "After=app-dies.service app-waits.service", &slow);
 }
 
-/// Lets the one die while the slow unit is being stopped, and sees that no event comes of it, nor of the wait of the
-/// other; what that one was told by then.
+/// Makes the one die while the slow unit is being stopped, and asserts that this causes no event, and neither does the
+/// wait of the other. Returns the events of the other so far.
 #[track_caller]
-fn nothing_is_concluded_while_it_is_slow(world: &World) -> Vec<String> {
+fn assert_no_events_while_it_is_slow(world: &World) -> Vec<String> {
     world.wait_for_state("slow.service", "deactivating", SOON);
-    let told = phases(world, "app-waits");
+    let reported = phases(world, "app-waits");
     world.write_file("app-dies.fail", "");
     world.wait_for_state("app-dies.service", "failed", SOON);
     let since = refreshes(world);
     world.wait_until("some refreshes", SOON, || (refreshes(world) > since + 10).then_some(()));
     assert_eq!(phases(world, "app-dies"), [""; 0]);
-    assert_eq!(phases(world, "app-waits"), told);
-    told
+    assert_eq!(phases(world, "app-waits"), reported);
+    reported
 }
 
-/// The user's manager goes down while a worker waits for its next attempt and another one dies; the daemon is not one
-/// of its units, so that it is there to see it.
+/// The user's manager shuts down while a worker waits for its next attempt and another one dies; the daemon is not one
+/// of its units, so it observes that.
 #[test]
-fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
+fn no_decision_is_made_while_the_manager_shuts_down() {
     let world = world_with_waits_of("1s");
     start_a_slow_stage(&world);
     let log = File::create(world.home().join("log")).unwrap();
@@ -82,22 +82,22 @@ fn nothing_is_tried_or_concluded_while_the_manager_shuts_down() {
     try_to_start(&world, "app-waits");
     wait_for_phase(&world, "app-waits", "waiting");
     world.control(&["--no-block", "--job-mode=replace-irreversibly", "start", "exit.target"]);
-    let told = nothing_is_concluded_while_it_is_slow(&world);
+    let reported = assert_no_events_while_it_is_slow(&world);
 
-    // Nor when it has gone.
+    // Nor after the manager has ended.
     world.write_file("go", "");
     world.wait_until("the manager to end", SOON, || {
         world.systemctl(&["show", "--property=Version"]).is_err().then_some(())
     });
     assert_eq!(phases(&world, "app-dies"), [""; 0]);
-    assert_eq!(phases(&world, "app-waits"), told);
+    assert_eq!(phases(&world, "app-waits"), reported);
     daemon.kill().unwrap();
     daemon.wait().unwrap();
 }
 
-/// The manager isolates a target, in which the daemon is, but no worker.
+/// The manager isolates a target that includes the daemon, but no worker.
 #[test]
-fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
+fn no_decision_is_made_while_a_target_is_isolated() {
     let world = world_with_waits_of("1s");
     world.write_unit("only.target", "[Unit]\nAllowIsolate=yes\nWants=workerheal.service dbus.service\n");
     start_a_slow_stage(&world);
@@ -105,12 +105,12 @@ fn nothing_is_tried_or_concluded_while_a_target_is_isolated() {
     try_to_start(&world, "app-waits");
     events.wait("scheduled", "app-waits");
     world.control(&["--no-block", "isolate", "only.target"]);
-    nothing_is_concluded_while_it_is_slow(&world);
+    assert_no_events_while_it_is_slow(&world);
     assert_eq!(world.show("app-dies.service", "ActiveState"), "failed");
 }
 
-/// Lets a worker wait for its next attempt, and a person stop the group that it is in: nothing is to be done for a unit
-/// that is down, so that only the group shows the stop.
+/// A worker waits for its next attempt, and a person stops its group: a unit that is down gets no job, so that only the
+/// group shows the stop.
 #[track_caller]
 fn stays_down_with_its_group(unit: &str, service: &str, group: &str, group_text: &str) {
     let world = world_with_waits_of("1s");
@@ -124,11 +124,11 @@ fn stays_down_with_its_group(unit: &str, service: &str, group: &str, group_text:
     world.stop_unit(group);
     fs::remove_file(world.home().join("broken")).unwrap();
     let untouched = world.picture(&["app-w", group]);
-    let told = phases(&world, "app-w");
+    let reported = phases(&world, "app-w");
     pass_time(&world, &mut events, 4);
     assert_eq!(world.picture(&["app-w", group]), untouched);
     assert_eq!(world.show(group, "ActiveState"), "inactive");
-    assert_eq!(count(&phases(&world, "app-w"), "starting"), count(&told, "starting"));
+    assert_eq!(count(&phases(&world, "app-w"), "starting"), count(&reported, "starting"));
     wait_for_phase(&world, "app-w", "stopped");
     assert_eq!(world.diagnosis("app-w"), None);
 }
@@ -152,7 +152,7 @@ fn a_waiting_worker_stays_down_when_its_slice_is_stopped() {
     stays_down_with_its_group("", "Slice=group.slice", "group.slice", "[Slice]\n");
 }
 
-/// Workers that run are stopped with their groups, and end with an error.
+/// Running workers are stopped with their groups, and end with an error.
 #[test]
 fn workers_that_are_stopped_with_their_groups_stay_down() {
     let world = world();
@@ -181,9 +181,9 @@ fn workers_that_are_stopped_with_their_groups_stay_down() {
     }
 }
 
-/// A person stops a worker while our start of it is under way: it is down in the end, and the stop was not cancelled.
+/// A person stops a worker during our start: it is down in the end, and the stop was not cancelled.
 #[test]
-fn a_stop_in_the_moment_of_our_start_is_obeyed() {
+fn a_stop_during_our_start_is_obeyed() {
     let world = world();
     world.config(&SETTINGS.replace("refresh: 200ms", "refresh: 1h"));
     let units: Vec<String> = (0..8).map(|n| format!("app-s{n}")).collect();
@@ -192,7 +192,7 @@ fn a_stop_in_the_moment_of_our_start_is_obeyed() {
     }
     let mut events = world.start_daemon();
     for (n, unit) in units.iter().enumerate() {
-        // Somewhat later each time: before the look, during it, during the start, after it.
+        // A little later each time: before the inspection, during it, during the start, after it.
         let script = format!(
             "systemctl --user kill --signal=KILL {unit}; sleep 0.0{:02}; exec systemctl --user stop {unit}",
             n * 3
@@ -206,7 +206,7 @@ fn a_stop_in_the_moment_of_our_start_is_obeyed() {
     }
 }
 
-/// A person stops a worker that systemd was about to restart by itself.
+/// A person stops a worker that systemd was about to restart.
 #[test]
 fn a_stop_while_systemd_waits_to_restart_a_worker_is_obeyed() {
     let world = world();
@@ -239,7 +239,8 @@ fn a_waiting_worker_that_is_stopped_by_itself_stays_down() {
     assert_eq!(world.show("app-w.service", "ActiveState"), "failed");
 }
 
-/// A server crashes and is started again by hand; the worker that needs it goes on, and is stopped in the same second.
+/// A server crashes and is started again by hand; the worker that requires it continues, and is stopped in the same
+/// second.
 #[test]
 fn a_worker_that_is_stopped_right_after_its_server_came_back_stays_down() {
     let world = world();

@@ -1,4 +1,4 @@
-//! What hangs is told as stuck, and is not taken for an illness before its time is over.
+//! A hanging start or stop is reported as stuck, but not before its time limit.
 
 use crate::common::{LIVES, SOON};
 use crate::reports::stage::{
@@ -6,9 +6,9 @@ use crate::reports::stage::{
     world_with, write,
 };
 
-/// The worker is never ready, and neither its unit nor anything else limits the time of its start.
+/// The worker never becomes ready, and its start has no time limit.
 #[test]
-fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_stuck() {
+fn a_hanging_attempt_times_out_and_the_worker_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     enable(&world, "app-n", "", HANGS);
     world.control(&["start", "--no-block", "app-n"]);
@@ -19,7 +19,7 @@ fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_s
     events.wait("failed", "app-n");
     wait_for_diagnosis(&world, "app-n", "stuck");
     assert!(explain(&world, "app-n").contains("stuck"), "{}", explain(&world, "app-n"));
-    // It is left as it is.
+    // It is left alone.
     let untouched = world.picture(&["app-n"]);
     pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-n"]), untouched);
@@ -27,9 +27,9 @@ fn an_attempt_that_hangs_fails_when_its_time_is_over_and_the_worker_is_told_as_s
     wait_for_diagnosis(&world, "app-n", "stuck");
 }
 
-/// The same of another client's start, which ends after all.
+/// The same for another client's start, which succeeds in the end.
 #[test]
-fn a_start_by_somebody_else_that_hangs_is_told_as_stuck_until_the_worker_is_up() {
+fn a_hanging_start_of_another_client_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     let service = "Type=notify\nNotifyAccess=all\nTimeoutStartSec=infinity\n\
         ExecStart=sh -c 'until test -e %h/go; do sleep 0.05; done; systemd-notify --ready; exec sleep infinity'";
@@ -46,10 +46,10 @@ fn a_start_by_somebody_else_that_hangs_is_told_as_stuck_until_the_worker_is_up()
     assert_eq!(world.diagnosis("app-n"), None);
 }
 
-/// The main process is killed, but a process that it left behind ignores SIGTERM, and the unit waits for that one for
-/// ever (video2commons issue 426, podman issue 26640).
+/// The main process is killed, but a process that it left behind ignores SIGTERM, and the unit waits for that one
+/// forever (video2commons issue 426, podman issue 26640).
 #[test]
-fn a_worker_whose_stop_never_ends_is_told_as_stuck() {
+fn a_worker_whose_stop_never_ends_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     let service = "TimeoutStopSec=infinity\n\
         ExecStart=sh -c '(trap \"\" TERM; touch %h/deaf; exec sleep infinity) & exec sleep infinity'";
@@ -65,13 +65,13 @@ fn a_worker_whose_stop_never_ends_is_told_as_stuck() {
     pass_time(&world, &mut events, 2);
     assert_eq!(world.picture(&["app-z"]), untouched);
     assert_eq!(count(&phases(&world, "app-z"), "starting"), 0);
-    // Once it is down after all, it has failed like any other.
+    // Once it is down, it counts as failed like any other.
     world.crash("app-z");
     events.wait("healed", "app-z");
     assert_eq!(world.diagnosis("app-z"), None);
 }
 
-/// A start that is slow, but within what the unit allows, is no illness.
+/// A start that is slow, but within the unit's limit, is no problem.
 #[test]
 fn a_slow_start_within_the_units_own_time_limit_is_not_stuck() {
     let world = world_with(", timeout: 500ms");
@@ -85,9 +85,9 @@ fn a_slow_start_within_the_units_own_time_limit_is_not_stuck() {
     assert_eq!(phases(&world, "app-n"), [""; 0]);
 }
 
-/// The unit limits the time of its job to less than its start takes (systemd issue 11521).
+/// The unit's `JobTimeoutSec=` is shorter than its start (systemd issue 11521).
 #[test]
-fn a_start_whose_job_runs_out_of_time_is_told_and_so_is_that_it_came_up_after_all() {
+fn a_job_timeout_and_a_late_recovery_are_reported() {
     let world = world();
     run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
     write(&world, "app-j", "JobTimeoutSec=300ms", "ExecStartPre=sleep 1\nExecStart=sleep infinity");
@@ -101,9 +101,9 @@ fn a_start_whose_job_runs_out_of_time_is_told_and_so_is_that_it_came_up_after_al
     assert_eq!(world.diagnosis("app-j"), None);
 }
 
-/// The same of a start that never ends.
+/// The same for a start that never ends.
 #[test]
-fn a_start_whose_job_runs_out_of_time_and_that_never_ends_is_told_as_stuck() {
+fn a_job_timeout_of_an_endless_start_is_reported_as_stuck() {
     let world = world_with(", timeout: 1s");
     run(&world, "app-j", "JobTimeoutSec=300ms", LIVES);
     write(&world, "app-j", "JobTimeoutSec=300ms", &format!("{HANGS}\n"));

@@ -1,11 +1,11 @@
-//! What `launchctl` prints, in the form of one macOS or another.
+//! The output of `launchctl`, in the form of several versions of macOS.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::job::{End, Job, KeepAlive, State};
 
-/// In an answer, stands for a byte that is no UTF-8: `launchctl` prints what jobs have as they have it.
+/// In an answer, stands for a byte that is not UTF-8: `launchctl` prints the properties of jobs as they are.
 pub const NO_TEXT: char = '\u{f8ff}';
 
 /// `launchctl list`, from a session that has none of the jobs, as over SSH.
@@ -37,7 +37,7 @@ pub(crate) fn domain<'a>(name: &str, session: &str, jobs: impl Iterator<Item = (
     text
 }
 
-/// `launchctl print` of one job, with all that only looks like what it says of the job itself.
+/// `launchctl print` of one job, with lines that only look like properties of the job itself.
 pub(crate) fn print(domain: &str, label: &str, job: &Job, macos: u32) -> String {
     let mut text = format!("{domain}/{label} = {{\n");
     let state = match job.state {
@@ -74,7 +74,7 @@ pub(crate) fn print(domain: &str, label: &str, job: &Job, macos: u32) -> String 
         End::Never => text.push_str("\tlast exit code = (never exited)\n"),
         End::Code(78) => text.push_str("\tlast exit code = 78: EX_CONFIG\n"),
         End::Code(code) => drop(writeln!(text, "\tlast exit code = {code}")),
-        // It takes the place of the exit code.
+        // It replaces the exit code.
         End::Signal(signal) => drop(writeln!(text, "\tlast terminating signal = {}: {signal}", name_of(signal))),
     }
     if let Some(KeepAlive::If(conditions)) = &job.spec.keep_alive {

@@ -1,4 +1,4 @@
-//! Jobs: what their plists say, and the processes that they are.
+//! Jobs: their plists and processes.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -10,36 +10,36 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// The part of launchd.plist(5) that the stand-in honours.
+/// The part of launchd.plist(5) that the stand-in supports.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Spec {
-    /// What it is called.
+    /// Its name.
     pub label: String,
-    /// What it runs.
+    /// Its program and arguments.
     pub program_arguments: Vec<String>,
     /// Started when it is loaded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub run_at_load: bool,
-    /// Started again when it has ended.
+    /// When it is started again after its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<KeepAlive>,
-    /// Started every so many seconds. (The stand-in never does.)
+    /// Its interval in seconds. (The stand-in never starts it.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_interval: Option<u32>,
-    /// The sessions that it may be loaded in; without it, only those at the screen (`Aqua`).
+    /// The sessions that it may be loaded in; the default is graphical sessions (`Aqua`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_load_to_session_type: Option<Vec<String>>,
-    /// Where it runs.
+    /// Its working directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<PathBuf>,
-    /// Where its standard output goes.
+    /// The file for its standard output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standard_out_path: Option<PathBuf>,
-    /// Where its standard error goes.
+    /// The file for its standard error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standard_error_path: Option<PathBuf>,
-    /// More of its environment.
+    /// Further environment variables.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment_variables: BTreeMap<String, String>,
 }
@@ -48,7 +48,7 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum KeepAlive {
-    /// Whatever its end was.
+    /// After every end.
     Always(bool),
     /// If any of these holds.
     If(Conditions),
@@ -70,7 +70,7 @@ pub struct Conditions {
 }
 
 impl Spec {
-    /// Reads a plist; `None` if launchd would not have it.
+    /// Reads a plist; `None` if launchd would reject it.
     pub fn read(path: &Path) -> Option<Self> {
         let spec: Self = plist::from_file(path).ok()?;
         (!spec.label.is_empty() && !spec.program_arguments.is_empty()).then_some(spec)
@@ -157,12 +157,12 @@ impl From<ExitStatus> for End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     NotRunning,
-    /// It is to be started, and is not, for this reason.
+    /// It should be started, and is not, for this reason.
     Pended(&'static str),
     Running(u32),
     /// To be started at that time.
     Scheduled(Instant),
-    /// Taken out, and gone once its process is, but not before that time.
+    /// Booted out, and gone once its process is, but not before that time.
     Draining(Option<u32>, Instant),
 }
 
@@ -176,9 +176,9 @@ pub(crate) struct Job {
     pub end: End,
     /// It could not be spawned.
     pub spawn_failed: bool,
-    /// It cannot be spawned until it is loaded anew: its program was replaced, and no longer is what was signed.
+    /// It cannot be spawned until it is loaded again: its program was replaced, and no longer has the same signature.
     pub is_stale: bool,
-    /// Another one for each load.
+    /// Different for each load of a job.
     pub coalition: u64,
 }
 

@@ -1,10 +1,10 @@
-//! A stand-in for launchd, as far as its documentation and public records tell how it behaves.
+//! A stand-in for launchd, as far as its behaviour is documented or publicly recorded.
 //!
-//! It loads plists, runs their jobs as real processes, restarts what is to be kept alive, throttles,
-//! and answers the program `launchctl` of this package with the outputs and exit statuses of macOS,
-//! races included. It is not launchd: what it shows is that workerheal copes with what is known of it.
+//! It loads plists, runs their jobs as real processes, restarts jobs that are kept alive, throttles, and answers the
+//! program `launchctl` of this package with the outputs and exit statuses of macOS, races included. It is not launchd:
+//! it shows that workerheal copes with the known behaviour.
 //!
-//! As in a test, what goes wrong panics with a sentence that says what.
+//! As in a test, errors are panics with a sentence.
 
 mod answers;
 mod job;
@@ -18,15 +18,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// In an answer, stands for a byte that is no UTF-8.
+/// In an answer, stands for a byte that is not UTF-8.
 pub use answers::NO_TEXT;
 pub use job::{Conditions, KeepAlive, Spec};
 use server::World;
 
-/// The variable that tells `launchctl` where launchd listens.
+/// The variable with launchd's socket for `launchctl`.
 pub const SOCKET: &str = "STAND_IN_LAUNCHD";
 
-/// What `launchctl` answers.
+/// The result of a `launchctl` call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Its exit status.
@@ -37,33 +37,33 @@ pub struct Reply {
     pub err: String,
 }
 
-/// The ways in which one Mac differs from the next, and what can go wrong.
+/// Differences between Macs, and injected errors.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a way of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties")]
 pub struct Ways {
-    /// The major version of macOS, for the form of what is printed.
+    /// The major version of macOS, which determines the form of the output.
     pub macos: u32,
-    /// The user is logged in at the screen: without that there is no domain `gui/UID`.
+    /// Whether the user is logged in graphically: otherwise there is no domain `gui/UID`.
     pub gui: bool,
-    /// With what exit status that is said.
+    /// The exit status for that.
     pub no_domain: i32,
-    /// What is loaded is not started, for this reason, unless it is demanded.
+    /// Why a loaded job is not started unless it is demanded.
     pub pends_loads: Option<&'static str>,
-    /// What is kept alive is not started again, for this reason, unless it is demanded.
+    /// Why a job that is kept alive is not restarted unless it is demanded.
     pub pends_respawns: Option<&'static str>,
     /// How soon a job that is kept alive is started again.
     pub throttle: Duration,
-    /// For how long a job that was taken out is still there, at least.
+    /// How long, at least, a job that was booted out still exists.
     pub drains: Duration,
     /// A bootout leaves its job disabled.
     pub bootout_disables: bool,
-    /// So many bootstraps fail with 5 for no reason.
+    /// This many bootstraps fail with 5 for no reason.
     pub spurious: u32,
     /// `kickstart` does not return before the job has ended.
     pub kickstart_blocks: bool,
-    /// `print` says this instead.
+    /// `print` outputs this instead.
     pub prints: Option<String>,
-    /// Nothing answers.
+    /// There is no answer.
     pub hangs: bool,
 }
 
@@ -86,7 +86,7 @@ impl Default for Ways {
     }
 }
 
-/// A running stand-in. Dropped, it ends all of its jobs.
+/// A running stand-in. When it is dropped, all of its jobs end.
 #[derive(Debug)]
 pub struct Launchd {
     directory: tempfile::TempDir,
@@ -96,7 +96,7 @@ pub struct Launchd {
 impl Launchd {
     /// Starts one, with a home directory of its own.
     pub fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("there is no room for a home: {error}"));
+        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("cannot create a home directory: {error}"));
         let world = Arc::new(Mutex::new(World::default()));
         let launchd = Self { directory, world };
         std::fs::create_dir_all(launchd.agents()).unwrap_or_else(|error| panic!("no LaunchAgents: {error}"));
@@ -106,7 +106,7 @@ impl Launchd {
         launchd
     }
 
-    /// Where `launchctl` reaches it.
+    /// The socket of `launchctl`.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("launchd.sock")
     }
@@ -116,27 +116,27 @@ impl Launchd {
         self.directory.path().join("home")
     }
 
-    /// Where the user's plists are.
+    /// The directory of the user's plists.
     pub fn agents(&self) -> PathBuf {
         self.home().join("Library/LaunchAgents")
     }
 
-    /// The domain that its jobs are in.
+    /// The domain of its jobs.
     pub fn domain(&self) -> String {
         self.world().domain()
     }
 
-    /// What all jobs that are started from now on have in their environment.
+    /// Sets the environment of all jobs that are started from now on.
     pub fn set_environment(&self, name: &str, value: &Path) {
         self.world().environment.insert(name.to_owned(), value.display().to_string());
     }
 
-    /// Changes its ways.
+    /// Changes its behaviour.
     pub fn ways(&self, change: impl FnOnce(&mut Ways)) {
         change(&mut self.world().ways);
     }
 
-    /// Calls `launchctl` as a user at a terminal does, which has to succeed.
+    /// Calls `launchctl` as a user in a terminal would; it has to succeed.
     #[track_caller]
     pub fn control(&self, arguments: &[&str]) -> String {
         let reply = self.call(arguments);
@@ -155,7 +155,7 @@ impl Launchd {
         self.world().pid(label)
     }
 
-    /// The program of a loaded job is replaced: until the job is loaded anew, launchd refuses to spawn it.
+    /// Replaces the program of a loaded job: until the job is loaded again, launchd refuses to spawn it.
     pub fn outdate(&self, label: &str) {
         self.world().outdate(label);
     }
@@ -165,7 +165,7 @@ impl Launchd {
         self.world().disabled.get(label).copied()
     }
 
-    /// How often a job has been run since it was loaded; `None` if it is not.
+    /// How often a job has run since it was loaded; `None` if it is not loaded.
     pub fn runs(&self, label: &str) -> Option<u32> {
         self.world().runs(label)
     }

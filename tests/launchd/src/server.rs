@@ -13,16 +13,16 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::job::{End, Job, Spec, State};
 use crate::{Reply, Ways, answers, unpoisoned};
 
-/// A job that is told to end and does not is killed.
+/// A job that should end and does not is killed after this time.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const POLL: Duration = Duration::from_millis(5);
 
-/// All that the stand-in knows.
+/// The state of the stand-in.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub ways: Ways,
     pub calls: Vec<String>,
-    /// What all jobs have in their environment.
+    /// The environment of all jobs.
     pub environment: BTreeMap<String, String>,
     jobs: BTreeMap<Key, Job>,
     /// Labels that were disabled (true) or enabled.
@@ -34,9 +34,9 @@ pub(crate) struct World {
 /// The domains of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Domain {
-    /// At the screen.
+    /// The graphical session.
     Gui,
-    /// Everywhere else.
+    /// All other sessions.
     User,
 }
 
@@ -49,7 +49,7 @@ impl Domain {
     }
 }
 
-/// Where a job is loaded, and what it is called.
+/// The domain and the label of a loaded job.
 type Key = (Domain, String);
 
 fn name_of(domain: Domain) -> String {
@@ -93,7 +93,7 @@ fn refuse(status: i32, err: &str) -> Step {
 }
 
 impl World {
-    /// The domain that jobs of a user belong in just now.
+    /// The current domain for jobs of a user.
     pub fn domain(&self) -> String {
         name_of(if self.ways.gui { Domain::Gui } else { Domain::User })
     }
@@ -127,7 +127,7 @@ impl World {
         self.jobs.iter().find(|((_, name), _)| name == label).map(|(_, job)| job)
     }
 
-    /// The domain that a target is in, and the label below it.
+    /// The domain and the label of a target.
     fn target(&self, target: &str) -> Result<(Domain, String), Step> {
         let uid = rustix::process::getuid().as_raw();
         let mut parts = target.splitn(3, '/');
@@ -167,7 +167,7 @@ impl World {
                 done(answers::print_disabled(&self.disabled, self.ways.macos))
             }
             [verb @ ("enable" | "disable"), target] => {
-                // Of a user there is one such list, for all domains.
+                // There is one such list for all domains of a user.
                 let (_, label) = self.target(target)?;
                 self.disabled.insert(label, verb == "disable");
                 done(String::new())
@@ -180,7 +180,7 @@ impl World {
                 let (domain, _) = self.target(target)?;
                 self.bootstrap(world, domain, Path::new(plist))
             }
-            // The old way: its failures are told, and its status is that all is well.
+            // The old form: it prints errors, and its status is 0.
             ["load", plist] => {
                 let (domain, _) = self.target(&self.domain())?;
                 match self.bootstrap(world, domain, Path::new(plist)) {
@@ -331,7 +331,7 @@ impl World {
     fn ended(&mut self, key: &Key, pid: u32, status: ExitStatus) {
         let (throttle, pends) = (self.ways.throttle, self.ways.pends_respawns);
         let Some(job) = self.jobs.get_mut(key).filter(|job| job.pid() == Some(pid)) else { return };
-        // What it has left behind goes with it.
+        // Processes that it has left behind end with it.
         signal(Some(pid), Signal::KILL);
         job.end = status.into();
         job.state = match job.state {
@@ -341,7 +341,7 @@ impl World {
         self.bury();
     }
 
-    /// Does what is due.
+    /// Performs everything that is due.
     pub fn tick(world: &Arc<Mutex<Self>>) {
         let mut this = lock(world);
         let now = Instant::now();
@@ -364,7 +364,7 @@ impl World {
         }
     }
 
-    /// Forgets the jobs that were taken out and have ended.
+    /// Removes jobs that were booted out and have ended.
     fn bury(&mut self) {
         let now = Instant::now();
         self.jobs.retain(|_, job| !matches!(job.state, State::Draining(None, earliest) if earliest <= now));

@@ -1,7 +1,7 @@
-# The first process inside the sandbox's namespaces: sets the stage, starts journald and the user manager, reports
+# The first process inside the sandbox's namespaces: prepares the file system, starts journald and the user manager, reports
 # "ready PID HOME" on standard output (its own pid, as the host counts), and lives until standard input ends.
 #
-# $1 is the sandbox's directory. Everything in here dies with this process: it is the namespace's init.
+# $1 is the sandbox's directory. All processes inside die with this one: it is the namespace's init.
 set -eu
 exec 3<&0 # the shell gives its background processes another standard input
 dir=$1
@@ -57,8 +57,8 @@ ForwardToWall=no
 END
 
 # journald reads a unit's name from its cgroup path, below the place where the namespace's init is (less "/init.scope").
-# So each sandbox is to it a machine of its own, wherever its cgroups are: for root at the top, for a user where they
-# were delegated.
+# So each sandbox looks like a machine of its own to it, wherever its cgroups are: for root at the top, for a user
+# where they were delegated.
 manager=user.slice/user-0.slice/user@0.service/init.scope
 for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
     [ -e $hierarchy/cgroup.procs ] || continue
@@ -82,7 +82,7 @@ wait_for "journald did not start" test -S /run/systemd/journal/stdout
     while read -r cgroup; do
         echo 0 >"$cgroup/$manager/cgroup.procs"
     done <"$dir/cgroups"
-    # Its log goes to the journal, as that of a real user@.service does; its units are to see a user's plain environment.
+    # Its log goes to the journal, like that of a real user@.service; its units get a user's plain environment.
     exec env -i PATH="$PATH" LANG=C.UTF-8 USER=root LOGNAME=root SHELL=/bin/sh HOME="$dir/home" \
         XDG_RUNTIME_DIR=$runtime /usr/lib/systemd/systemd --user --log-target=journal
 ) >>"$dir/log" 2>&1 &
@@ -94,6 +94,6 @@ wait_for "the user manager did not get ready" systemctl --user is-system-running
 wait_for "the user manager did not join its bus" busctl --user --timeout=1 status org.freedesktop.systemd1
 
 echo "ready $host_pid $dir/home"
-# Waiting, it also buries whom their parents left behind, as an init has to.
+# While waiting, it also reaps orphans, as an init has to.
 cat <&3 >/dev/null &
 wait $!

@@ -1,4 +1,4 @@
-//! The sandbox's journal: its entries so far, and those to come.
+//! The sandbox's journal: past entries and new ones.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -16,21 +16,21 @@ pub type Entry = Value;
 impl Sandbox {
     /// The entries that match all `matches` (`FIELD=value`, as for journalctl; none matches all), the oldest first.
     ///
-    /// All that was sent to journald before the call is among them. Beware: journald learns a unit's name
-    /// (`_SYSTEMD_USER_UNIT`) from the living process, so the lines of one that ended at once may come without.
+    /// They include everything that was sent to journald before the call. Note that journald learns a unit's name
+    /// (`_SYSTEMD_USER_UNIT`) from the living process, so lines of a process that ended at once may lack it.
     #[track_caller]
     pub fn journal(&self, matches: &[&str]) -> Vec<Entry> {
         self.sync_journal();
         read(self.journalctl().args(["--output=json", "--all"]).args(matches)).lines().map(parse).collect()
     }
 
-    /// Waits until an entry, past or to come, is such that `predicate` holds, and returns it.
+    /// Waits until an entry, past or new, satisfies `predicate`, and returns it.
     #[track_caller]
     pub fn wait_for_journal(&self, what: &str, deadline: Duration, predicate: impl FnMut(&Entry) -> bool) -> Entry {
         self.follow(&["--no-tail"]).wait_for(what, deadline, predicate)
     }
 
-    /// Follows the journal from here on: the first entry is the first one that is written after this call.
+    /// Follows the journal from now on: the first entry is the first one that is written after this call.
     #[track_caller]
     pub fn follow_journal(&self) -> Follower<'_> {
         // The cursor, not the start of the child process, decides what counts as new.
@@ -61,7 +61,7 @@ impl Sandbox {
         read(self.journalctl().args(["--output=short-precise", "--no-hostname", &format!("--lines={lines}")]))
     }
 
-    /// `journalctl` outside, on the journal inside: it can be killed without a remainder.
+    /// `journalctl` outside of the sandbox, on the journal inside: it can be killed without leaving processes.
     fn journalctl(&self) -> Command {
         let mut command = Command::new("journalctl");
         command.arg("--quiet").arg("--directory").arg(self.root().join("run/log/journal"));
@@ -69,14 +69,14 @@ impl Sandbox {
         command
     }
 
-    /// Waits until journald has written all that it has received.
+    /// Waits until journald has written everything that it has received.
     #[track_caller]
     fn sync_journal(&self) {
         read(self.command("journalctl").arg("--sync"));
     }
 }
 
-/// The journal as it is written. Ends with its value.
+/// The journal as it is written. Following ends when this is dropped.
 #[derive(Debug)]
 pub struct Follower<'a> {
     sandbox: &'a Sandbox,
@@ -90,7 +90,7 @@ impl Follower<'_> {
         self.entries.recv_timeout(deadline).ok()
     }
 
-    /// Reads on to an entry for which `predicate` holds, and returns it; panics as [`Sandbox::wait_until`] does.
+    /// Reads up to an entry that satisfies `predicate`, and returns it; panics like [`Sandbox::wait_until`].
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, deadline: Duration, mut predicate: impl FnMut(&Entry) -> bool) -> Entry {
         let begin = Instant::now();
@@ -119,7 +119,8 @@ fn read(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Reads a line of `journalctl --output=json`. It gives what is not plain text as an array of bytes: made text here.
+/// Parses a line of `journalctl --output=json`. Values that are not plain text are arrays of bytes, which are converted
+/// to text.
 #[track_caller]
 fn parse(line: &str) -> Entry {
     let mut entry: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("journalctl printed {line}: {e}"));

@@ -1,12 +1,12 @@
-//! A private systemd user manager with its session bus and its journal, as a value: dropped, it is gone.
+//! A private systemd user manager with its session bus and its journal, which ends when the value is dropped.
 //!
-//! Each [`Sandbox`] has a mount and a pid namespace, cgroups, `/run` and home directory of its own, so tests run side
-//! by side and see nothing of the machine's own user manager. Inside, everybody is root (uid 0).
+//! Each [`Sandbox`] has a mount and a pid namespace, cgroups, `/run` and a home directory of its own, so that tests run
+//! side by side and are isolated from the machine's own user manager. Every process inside is root (uid 0).
 //!
 //! The Debian packages that it needs are in `packages.txt`; `install-packages.sh` installs what is missing.
 //!
-//! As in a test, what goes wrong panics with a sentence that says what; only [`Sandbox::start`] and
-//! [`Sandbox::systemctl`], whose failures one may want to look at, return errors. Nothing waits for a fixed time.
+//! As in a test, errors are panics with a sentence; only [`Sandbox::start`] and [`Sandbox::systemctl`], whose failures
+//! may be expected, return errors. Nothing waits for a fixed time.
 
 mod journal;
 mod units;
@@ -38,7 +38,7 @@ impl std::error::Error for SandboxError {}
 /// A running sandbox. Dropping it, or the death of the process that holds it, ends and removes everything in it.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// `outside.sh`; it ends the sandbox when its standard input does.
+    /// The process of `outside.sh`, which ends the sandbox when its standard input is closed.
     supervisor: Child,
     /// The first process of the sandbox, as the host counts.
     init: u32,
@@ -50,7 +50,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// If the machine lacks something, or does not allow it: says what, and what to do about it.
+    /// If the machine lacks something, or does not allow it; the error says what, and how to fix it.
     pub fn start() -> Result<Self, SandboxError> {
         let failed = |why: &str| SandboxError(format!("cannot start the sandbox: {why}"));
         let mut supervisor = Command::new("sh")
@@ -75,7 +75,7 @@ impl Sandbox {
         Err(failed(&why.join("; ")))
     }
 
-    /// The home directory inside, at the same path outside: configuration is in `.config`, units are in
+    /// The home directory, at the same path inside and outside: configuration is in `.config`, units are in
     /// `.config/systemd/user`, data is in `.local/share`.
     #[must_use]
     pub fn home(&self) -> &Path {
@@ -95,8 +95,8 @@ impl Sandbox {
 
     /// A command that runs `program` inside, in `/`, with the environment of a fresh login.
     ///
-    /// The child that it spawns is a stand-in outside: `wait` and `kill` act for the program, the pid is not its own.
-    /// What is to run longer, or to get other signals, is better a unit.
+    /// The spawned child is a stand-in outside: `wait` and `kill` act on the program, but the pid is not its own. A
+    /// program that should run longer, or get other signals, is better run as a unit.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.init)).args(["--mount", "--pid"]);

@@ -1,7 +1,7 @@
-# Runs the sandbox from outside: checks what it needs, gives it a directory, and afterwards removes all it left.
+# Runs the sandbox from outside: checks its requirements, creates its directory, and removes everything afterwards.
 #
-# $1 is the text of inside.sh. Standard input is a pipe that the owner holds open and never writes to: its end, by the
-# owner's drop or death, ends the sandbox. What inside.sh reports goes to standard output, errors to standard error.
+# $1 is the text of inside.sh. Standard input is a pipe that the owner holds open and never writes to: when it is
+# closed, the sandbox ends. The report of inside.sh goes to standard output, errors to standard error.
 set -eu
 
 fail() {

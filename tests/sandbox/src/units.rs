@@ -1,4 +1,4 @@
-//! Units in the sandbox: writing, commanding and inspecting them, and waiting for what becomes of them.
+//! Units in the sandbox: writing, controlling and inspecting them, and waiting for their states.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::{Sandbox, SandboxError};
 const POLL: Duration = Duration::from_millis(10);
 
 impl Sandbox {
-    /// Runs `systemctl --user` and returns what it prints, less the final line break.
+    /// Runs `systemctl --user` and returns its output without the final line break.
     ///
     /// # Errors
     ///
-    /// If it ends with another status than 0: the call, the status and all that it said.
+    /// If it ends with another status than 0: the call, the status and the output.
     pub fn systemctl(&self, args: &[&str]) -> Result<String, SandboxError> {
         let mut command = self.command("systemctl");
         let Output { status, stdout, stderr } = command
@@ -37,7 +37,7 @@ impl Sandbox {
         self.systemctl(args).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// Writes a file below the home directory, and the directories that it needs.
+    /// Writes a file below the home directory, and creates missing directories.
     #[track_caller]
     pub fn write_file(&self, path: impl AsRef<Path>, text: &str) {
         let path = self.home().join(path);
@@ -57,7 +57,7 @@ impl Sandbox {
         self.must(&["daemon-reload"]);
     }
 
-    /// Makes the manager execute itself anew: it keeps its units and drops its connections.
+    /// Makes the manager re-execute itself: it keeps its units and drops its connections.
     #[track_caller]
     pub fn daemon_reexec(&self) {
         self.must(&["daemon-reexec"]);
@@ -108,14 +108,14 @@ impl Sandbox {
         value.parse().unwrap_or_else(|_| panic!("{property} of {unit} is no number of microseconds: \"{value}\""))
     }
 
-    /// Waits until `check` gives something, and returns it.
+    /// Waits until `check` returns a value, and returns it.
     ///
-    /// If it has not by the deadline, panics with `what`, the time, the units and the last lines of the journal.
+    /// At the deadline, panics with `what`, the time, the units and the last lines of the journal.
     #[track_caller]
     pub fn wait_until<T>(&self, what: &str, deadline: Duration, mut check: impl FnMut() -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
-            // Seen before the check, so that a check is made after the deadline too: a busy machine may skip past it.
+            // Read before the check, so that a check is made after the deadline too: a busy machine may skip past it.
             let waited = begin.elapsed();
             if let Some(found) = check() {
                 return found;
@@ -133,7 +133,7 @@ impl Sandbox {
         });
     }
 
-    /// The state of the sandbox for a person who looks into a failure.
+    /// The state of the sandbox, for the analysis of a failure.
     pub(crate) fn dump(&self) -> String {
         let units = self.systemctl(&["list-units", "--all", "--type=service,timer", "--plain", "--no-legend"]);
         format!("units:\n{}\njournal:\n{}", units.unwrap_or_else(|e| e.to_string()), self.journal_tail(40))

@@ -1,4 +1,4 @@
-//! What the sandbox promises to the tests that use it.
+//! The guarantees that the sandbox gives to tests.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -55,8 +55,8 @@ fn a_killed_unit_is_seen_to_fail() {
 #[test]
 fn the_journal_says_which_unit_wrote_what() {
     let sandbox = start();
-    // It goes on: the unit of a process that is gone before journald looks cannot be known, and of one that systemd
-    // has not yet moved into its control group, journald believes for a second that it is the manager's.
+    // It continues to run: the unit of a process that is gone before journald looks cannot be known, and until systemd
+    // has moved a process into its control group, journald assigns it to the manager.
     let script = r"while echo $HOME; printf 'two\033[1m parts\377\n'; printf '<3>last\n'; do sleep 0.2; done";
     sandbox.write_file("work.sh", script);
     sandbox.write_unit("job.service", "[Service]\nExecStart=sh %h/work.sh\n");
@@ -80,12 +80,12 @@ fn the_journal_says_which_unit_wrote_what() {
 #[test]
 fn a_flood_of_lines_loses_none() {
     let sandbox = start();
-    // More than journald's default limit, which grows with the free space, could ever let through.
+    // More than journald's default limit, which grows with the free space, could let through.
     sandbox.write_unit("flood.service", "[Service]\nType=oneshot\nExecStart=seq 100000\n");
     sandbox.start_unit("flood.service");
     assert_eq!(sandbox.journal(&["SYSLOG_IDENTIFIER=seq", "MESSAGE=100000"]).len(), 1);
     let all = sandbox.command("journalctl").args(["--output=cat", "SYSLOG_IDENTIFIER=seq"]).output().unwrap();
-    // Of a journal that is being rotated, journalctl can show a line twice.
+    // While a journal is being rotated, journalctl can show a line twice.
     let all = String::from_utf8(all.stdout).unwrap();
     assert_eq!(all.lines().collect::<std::collections::HashSet<_>>().len(), 100_000);
 }
@@ -125,7 +125,7 @@ fn the_manager_survives_reexecution_and_the_loss_of_its_bus() {
 }
 
 #[test]
-fn what_waits_in_vain_says_what_for_and_shows_the_state() {
+fn a_wait_that_times_out_names_its_condition_and_shows_the_state() {
     let sandbox = start();
     sandbox.write_unit("worker.service", WORKER);
     sandbox.start_unit("worker.service");
@@ -157,7 +157,7 @@ fn killing_a_command_kills_its_program() {
 #[test]
 fn dropped_it_leaves_nothing() {
     let sandbox = start();
-    // A worker that ignores its parent's end and asks for every controller there is.
+    // A worker that ignores the end of its parent and uses every controller.
     let limits = "MemoryMax=1G\nTasksMax=100\nCPUWeight=50\nIOWeight=50\n";
     sandbox.write_unit("worker.service", &format!("{WORKER}[Service]\nKillMode=none\n{limits}"));
     sandbox.start_unit("worker.service");
@@ -212,7 +212,7 @@ fn a_missing_program_is_named_with_its_package() {
     assert_eq!(error.trim(), "`unshare` is missing (Debian package util-linux); run tests/sandbox/install-packages.sh");
 }
 
-/// Where a sandbox shows on the host.
+/// Traces of a sandbox on the host.
 struct Traces {
     dir: PathBuf,
     pid_namespace: PathBuf,

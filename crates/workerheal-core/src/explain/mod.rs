@@ -12,7 +12,6 @@ mod remedies;
 pub mod times;
 mod wording;
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -24,13 +23,11 @@ use super::rules::{Case, Judgement, Rule, Verdict};
 use super::time::Timestamp;
 use super::units::UnitName;
 
-/// What an explanation refers to: paths, lines, commands, and the current time.
+/// What an explanation refers to: paths, commands, and the current time.
 #[derive(Debug, Clone)]
 pub struct References {
     /// The registry's path.
     pub sites: String,
-    /// Lines in the registry, from 1, of the keys of the worker's site.
-    pub lines: BTreeMap<&'static str, usize>,
     /// The configuration's path.
     pub config: String,
     /// The stop marker's path.

@@ -32,7 +32,7 @@ impl Healer {
         for report in self.reports(now) {
             let held_for = self.shown_refusal(&report.unit).cloned();
             let Some(worker) = report.unhealthy() else {
-                if let (Some(worker), Some(Refusal::Paused(_) | Refusal::StopMarker)) = (report.ill(), held_for) {
+                if let (Some(worker), Some(Refusal::Paused(_) | Refusal::StopMarker)) = (report.problem(), held_for) {
                     plan.paused.push(LeftAlone { worker, reason: report.reason });
                 }
                 continue;

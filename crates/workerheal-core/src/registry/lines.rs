@@ -1,7 +1,5 @@
 //! The lines of a registry entry's keys in its file, for explanations.
 
-use std::collections::BTreeMap;
-
 /// The keys whose lines are recorded.
 const KEYS: [&str; 5] = ["name", "paused", "paused_workers", "idle_suspended_workers", "worktree_idle_suspended"];
 
@@ -15,17 +13,11 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The known lines by key, from 1.
+    /// The line of a key, from 1, if known.
     #[must_use]
-    pub fn by_key(&self) -> BTreeMap<&'static str, usize> {
-        let known = KEYS.into_iter().zip(self.lines).filter(|(_, line)| *line > 0);
-        known.filter_map(|(key, line)| Some((key, usize::try_from(line).ok()?))).collect()
-    }
-
-    /// The line of the name, if known.
-    #[must_use]
-    pub fn name(&self) -> Option<usize> {
-        Some(self.place_of_name().0).filter(|line| *line > 0)
+    pub fn line_of(&self, key: &str) -> Option<usize> {
+        let line = self.lines[KEYS.iter().position(|it| *it == key)?];
+        usize::try_from(line).ok().filter(|line| *line > 0)
     }
 
     /// Line and column of the name; 0 if unknown.

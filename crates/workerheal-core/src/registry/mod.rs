@@ -57,7 +57,7 @@ impl Eq for Registry {}
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
     /// The errors of the first of them.
-    pub told: Vec<ParseError>,
+    pub reported: Vec<ParseError>,
     /// The number of all.
     pub count: usize,
 }
@@ -65,15 +65,15 @@ pub struct Skipped {
 impl Skipped {
     fn add(&mut self, error: ParseError) {
         self.count += 1;
-        if self.told.len() < MAX_REPORTED {
-            self.told.push(ParseError { message: format!("this entry is skipped: {}", error.message), ..error });
+        if self.reported.len() < MAX_REPORTED {
+            self.reported.push(ParseError { message: format!("this entry is skipped: {}", error.message), ..error });
         }
     }
 
     /// The number of those that are not reported.
     #[must_use]
-    pub fn untold(&self) -> usize {
-        self.count - self.told.len()
+    pub fn unreported(&self) -> usize {
+        self.count - self.reported.len()
     }
 }
 
@@ -171,16 +171,16 @@ impl Registry {
 
     /// Keeps the first of several sites with the same name, and returns an error for each of the others.
     fn leave_out_repetitions(&mut self) -> Vec<ParseError> {
-        let mut flaws = Vec::new();
+        let mut errors = Vec::new();
         let mut keeps = Vec::with_capacity(self.sites.len());
         for (at, site) in self.sites.iter().enumerate() {
             let first = *self.by_name.entry(site.name.clone()).or_insert(at);
             keeps.push(first == at);
             if first != at {
-                flaws.push(repeated(site, &self.lines[at], &self.lines[first]));
+                errors.push(repeated(site, &self.lines[at], &self.lines[first]));
             }
         }
-        if !flaws.is_empty() {
+        if !errors.is_empty() {
             let mut kept = keeps.iter();
             self.sites.retain(|_| kept.next().is_some_and(|keeps| *keeps));
             kept = keeps.iter();
@@ -189,7 +189,7 @@ impl Registry {
         }
         self.sites.shrink_to_fit();
         self.lines.shrink_to_fit();
-        flaws
+        errors
     }
 
     /// Builds the index of first words.
@@ -350,7 +350,7 @@ fn slug(name: &str) -> String {
 /// The error of an entry whose name is already taken.
 fn repeated(site: &Site, lines: &Lines, first: &Lines) -> ParseError {
     let name = &site.name;
-    let message = match first.name() {
+    let message = match first.line_of("name") {
         Some(line) => format!("the site `{name}` is here again, it is in line {line} already"),
         None => format!("the site `{name}` is here twice"),
     };

@@ -15,7 +15,7 @@ fn crashed() -> Inspection {
 const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
 const DISABLED: UnitFile = UnitFile { enabled: false, ..ENABLED };
 
-/// A worker of which nothing is remembered but that it was enabled when it failed.
+/// A worker without a history, except that it was enabled when it failed.
 fn unknown() -> History<'static> {
     History { at_failure: Some(ENABLED), ..History::default() }
 }
@@ -73,7 +73,7 @@ fn a_refused_restart_is_known_by_the_policy_that_would_have_made_it() {
 }
 
 #[test]
-fn the_weightiest_reason_is_told() {
+fn the_most_important_reason_is_given() {
     let parent = Parent { name: "db.service".into(), active: ActiveState::Activating, ..Parent::default() };
     let mut unit = Inspection {
         stop: Some(StopEvidence::Requested),
@@ -221,7 +221,7 @@ fn without_its_directory_a_worker_is_an_orphan() {
 }
 
 #[test]
-fn what_the_manager_restarts_again_and_again_is_left_to_it() {
+fn a_unit_in_a_crash_loop_is_left_to_the_manager() {
     let minute = Duration::from_secs(60);
     let looping = |count, last_run| Inspection {
         active: ActiveState::Activating,
@@ -246,7 +246,7 @@ fn a_worker_that_does_not_answer_is_restarted() {
 }
 
 #[test]
-fn what_was_given_up_stays_so_until_its_unit_or_its_run_is_another() {
+fn a_give_up_lasts_until_the_unit_or_its_run_changes() {
     let given_up = GivenUp { reason: "x".into(), definition: Some(1), run: Some("a".into()) };
     let history = History { given_up: Some(&given_up), attempts: 10, ..unknown() };
     let seen = |definition, run: &str| Inspection {
@@ -324,7 +324,7 @@ fn a_request_overrules_an_earlier_stop_of_the_group_but_not_one_that_is_under_wa
 
 proptest! {
     #[test]
-    fn only_what_failed_may_run_and_was_not_stopped_is_started(unit in any_inspection(), was_enabled: bool) {
+    fn only_failed_workers_that_may_run_and_were_not_stopped_are_started(unit in any_inspection(), was_enabled: bool) {
         let at_failure = Some(UnitFile { enabled: was_enabled, ..ENABLED });
         let judgement = judged(&unit, History { at_failure, ..History::default() });
         prop_assert_ne!(&judgement.verdict, &Verdict::Restart);
@@ -342,7 +342,7 @@ proptest! {
     }
 
     #[test]
-    fn a_person_is_never_refused_what_the_rule_allows(unit in any_inspection(), was_enabled: bool) {
+    fn a_request_is_never_refused_where_the_healer_would_start(unit in any_inspection(), was_enabled: bool) {
         let at_failure = Some(UnitFile { enabled: was_enabled, ..ENABLED });
         let rule = judged(&unit, History { at_failure, ..History::default() });
         let person = judged(&unit, History { at_failure, trigger: Trigger::Request, ..History::default() });

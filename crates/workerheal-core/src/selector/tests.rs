@@ -1,4 +1,4 @@
-//! Names of units, and the workers that they stand for.
+//! Names of units and their workers.
 
 use super::*;
 use crate::registry::Site;
@@ -12,8 +12,8 @@ fn unit(name: &str) -> UnitName {
     UnitName::parse(name).unwrap()
 }
 
-/// `SITE/WORKER`, with `@WORKTREE` where there is one; `-` for what is not ours, `?` for what
-/// only the directory can tell.
+/// `SITE/WORKER`, with `@WORKTREE` if there is one; `-` for a unit that is no worker, `?` for one that only the
+/// directory can resolve.
 fn in_words(resolution: &Resolution) -> String {
     match resolution {
         Resolution::Worker(Worker { site, name, worktree: None }) => format!("{site}/{name}"),
@@ -58,7 +58,7 @@ fn an_ignored_site_keeps_its_units_from_being_taken_for_those_of_another() {
 }
 
 #[test]
-fn worktrees_are_told_apart_by_their_directory() {
+fn worktrees_are_distinguished_by_their_directory() {
     let sites = ["shop", "feature"];
     assert_eq!(resolved(&sites, "lerd-queue-shop-feature"), "?");
     for (directory, who) in [

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_would_refuse_is_refused() {
+    fn names_that_systemd_refuses_are_refused() {
         use InvalidUnitName::{Character, Doubled, Empty, NotAService, TooLong};
         for (text, why) in [
             ("", Empty),

@@ -1,7 +1,7 @@
 //! The laws: what must never happen, and what must happen in the end.
 //!
-//! Judged by the truth, which only the simulation knows, as far as the healer could know it. Each law
-//! names the rule that it comes from.
+//! Judged by the truth, which only the simulation knows, as far as the healer could know it. Each law names the rule
+//! that it comes from.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use workerheal_core::policy::Policy;
 
 use crate::scenario::{NAMES, SECOND, UNITS};
 
-/// Maximum number of starts of one unit in a quarter of an hour: a worker that flaps is given up or waited for, and a
-/// refused start is not requested again at once.
-const MOST_IN_A_QUARTER: u32 = 300;
+/// Maximum number of starts of one unit in a quarter of an hour: a flapping worker is given up or waited for, and a
+/// refused start is not repeated at once.
+const MAX_STARTS_PER_QUARTER_HOUR: u32 = 300;
 
-/// Maximum delay until the healer knows of a failure, whatever became of the signal.
-const FOUND_WITHIN: Duration = Duration::from_secs(10);
+/// Maximum delay until the healer knows of a failure, even if its signal was lost.
+const MAX_DETECTION_TIME: Duration = Duration::from_secs(10);
 
 /// Maximum delay until a stuck worker is reported.
-const STUCK_TOLD_WITHIN: Duration = Duration::from_secs(180);
+const MAX_STUCK_REPORT_TIME: Duration = Duration::from_secs(180);
 
 /// A breach of a law.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Breach {
     }
 }
 
-/// What was true of a unit when the healer looked at it to decide about a start.
+/// What was true of a unit when the healer inspected it to decide about a start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Seen {
     pub stopped_by_user: bool,
@@ -52,16 +52,16 @@ pub struct Seen {
 
 /// What people want, as far as the healer knows.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told {
+pub struct KnownIntent {
     pub paused: bool,
     pub covered: bool,
 }
 
-/// What the laws remember of a unit.
+/// What the laws record about a unit.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     pub seen: Option<Seen>,
-    /// How long it had been up at the last look that was to prove it.
+    /// Its uptime at the last inspection that was to prove it.
     pub proof: Option<Duration>,
     /// A start was requested and has not ended.
     pub starting: bool,
@@ -80,23 +80,23 @@ pub struct Record {
     pub forgiven: u32,
     forgiven_at_start: u32,
     forgiven_at_give_up: u32,
-    /// What was forgiven when it was last given up: only more than that ends it.
+    /// The resets when it was last given up: only a later one ends that.
     forgiven_when_given_up: u32,
     /// How often a person has started it, and how often they had when the last attempt began.
     cared: u32,
     cared_at_start: u32,
-    /// The last count may not have been written down, or not be remembered as it was.
+    /// The last count may not have been saved, or may be restored differently.
     pub uncertain: bool,
     pub gave_up: bool,
     given_up_for: String,
-    /// Since when it could have been healed, without a break.
+    /// Since when it could have been healed without interruption.
     pub healable_since: Option<Duration>,
-    /// Since when it could have been healed and the healer takes it for well, without a break.
+    /// Since when it could have been healed, without interruption, while the healer considers it healthy.
     unfound_since: Option<Duration>,
-    /// Since when it is seen to be stuck, without a break, and when anything was last told of it.
+    /// Since when it has been stuck without interruption, and when an event was last reported for it.
     stuck_since: Option<Duration>,
     told_at: Duration,
-    /// That was that it is stuck. Of one that has begun anew meanwhile that is not told again.
+    /// The last event reported it as stuck. If it gets stuck again, that is not reported again.
     told_stuck: bool,
     /// Refusals of its health probe in a row.
     pub refusals: u32,
@@ -118,21 +118,21 @@ fn broken(law: &'static str, how: impl Into<String>) -> Result<(), Breach> {
 }
 
 impl Laws {
-    /// The healer has a unit started or restarted.
+    /// The healer starts or restarts a unit.
     pub fn start(
         &mut self,
         now: Duration,
         unit: usize,
         restart: bool,
-        told: Told,
+        told: KnownIntent,
         policy: &Policy,
     ) -> Result<(), Breach> {
         let record = &mut self.units[unit];
         let quarter = now.as_secs() / 900;
         let (last, count) = record.in_quarter;
         record.in_quarter = (quarter, if last == quarter { count + 1 } else { 1 });
-        if record.in_quarter.1 > MOST_IN_A_QUARTER {
-            return broken("no storm of starts", format!("{MOST_IN_A_QUARTER} in a quarter of an hour"));
+        if record.in_quarter.1 > MAX_STARTS_PER_QUARTER_HOUR {
+            return broken("no storm of starts", format!("{MAX_STARTS_PER_QUARTER_HOUR} in a quarter of an hour"));
         }
         if record.starting {
             return broken("one start at a time", "it is being started already");
@@ -147,7 +147,7 @@ impl Laws {
             return broken("intent wins", "its site, it itself or everything is paused");
         }
         let Some(seen) = record.seen.take() else {
-            return broken("a look before each start", "it was not inspected");
+            return broken("an inspection before each start", "it was not inspected");
         };
         let against = [
             (seen.stopped_by_user, "its user stopped it"),
@@ -181,7 +181,7 @@ impl Laws {
         }
     }
 
-    /// The daemon is gone, and with it what it had under way.
+    /// The daemon is gone, together with its pending requests.
     pub fn daemon_gone(&mut self) {
         self.under_way = 0;
         self.frozen = true;
@@ -196,14 +196,14 @@ impl Laws {
         }
     }
 
-    /// The machine was booted: everything was started by others, and the clock is another.
+    /// The machine was booted: others have started everything, and the clock has another origin.
     pub fn booted(&mut self) {
         for record in &mut self.units {
             record.forgiven += 1;
         }
     }
 
-    /// The start was refused because of another unit: it was no attempt.
+    /// The start was refused because of another unit, so it does not count as an attempt.
     pub fn no_attempt(&mut self, unit: usize) {
         let record = &mut self.units[unit];
         record.attempts = record.attempts.saturating_sub(1);
@@ -243,7 +243,7 @@ impl Laws {
                 if policy.give_up_after.is_some_and(|limit| attempt > limit) {
                     return broken("no more starts than the policy allows", format!("attempt {attempt}"));
                 }
-                // Half of it, as the jitter is small and a failure follows its start.
+                // Half of the backoff, as the jitter is small and a failure follows its start.
                 let least = policy.backoff.wait(attempt.saturating_sub(1), 0.0);
                 if let Some(last) = record.last_start.filter(|_| attempt > 1 && !clock_turned && !record.uncertain)
                     && now < last + least
@@ -278,7 +278,7 @@ impl Laws {
                     return broken("events in order", "given up in the middle of an attempt");
                 }
                 record.forgiven_when_given_up = record.forgiven;
-                // What was done right before the first may be what is found out by the second, for another reason.
+                // The first give-up may be followed by another for a different reason, found out only then.
                 let is_news = std::mem::replace(&mut record.given_up_for, event.reason.clone()) != event.reason;
                 if std::mem::replace(&mut record.gave_up, true)
                     && !is_news
@@ -289,7 +289,7 @@ impl Laws {
             }
             Phase::Stopped | Phase::Recovered => {
                 record.attempt_open = false;
-                // What has proven itself, or is stopped, begins anew if it was given up.
+                // A worker that has proven itself, or was stopped, starts anew after it was given up.
                 record.forgiven += u32::from(std::mem::take(&mut record.gave_up));
             }
             Phase::Held | Phase::Scheduled => {
@@ -302,15 +302,15 @@ impl Laws {
         Ok(())
     }
 
-    /// The unit has come up, or a person has started it or cleared its failure: a give-up ends with that.
-    pub fn somebody_cared(&mut self, unit: usize) {
+    /// The unit has come up, or a person has started it or cleared its failure: each ends a give-up.
+    pub fn end_give_up(&mut self, unit: usize) {
         let record = &mut self.units[unit];
         record.forgiven += u32::from(record.gave_up);
         record.cared += 1;
     }
 
-    /// A give-up ends with proven uptime, a person's start, heal or resume, or other files, and with nothing else.
-    /// `is_given_up`: as the daemon writes it down.
+    /// Only proven uptime, a person's start, heal or resume, or changed files end a give-up. `is_given_up`: as in the
+    /// saved state.
     pub fn give_up_stands(&self, unit: usize, is_given_up: bool) -> Result<(), Breach> {
         let record = &self.units[unit];
         let is_forgiven =
@@ -321,7 +321,7 @@ impl Laws {
         Ok(())
     }
 
-    /// Whether the healer takes a worker for well that has failed, longer than until the second list after that.
+    /// Whether the healer considers a failed worker healthy for longer than until the second list after the failure.
     pub fn found(&mut self, now: Duration, unit: usize, is_unfound: bool) -> Result<(), Breach> {
         let record = &mut self.units[unit];
         if !is_unfound {
@@ -329,7 +329,7 @@ impl Laws {
             return Ok(());
         }
         let since = *record.unfound_since.get_or_insert(now);
-        if now > since + FOUND_WITHIN {
+        if now > since + MAX_DETECTION_TIME {
             return broken(
                 "a failure is found by the next list",
                 format!("it is taken for well for {:?}", now - since),
@@ -338,7 +338,7 @@ impl Laws {
         Ok(())
     }
 
-    /// Whether a worker is stuck, and that was not reported. `since`: when it became so.
+    /// Whether a worker is stuck and that was not reported. `since`: when it became so.
     pub fn stuck(&mut self, now: Duration, unit: usize, since: Option<Duration>) -> Result<(), Breach> {
         let record = &mut self.units[unit];
         let Some(since) = since else {
@@ -346,8 +346,8 @@ impl Laws {
             return Ok(());
         };
         let seen = *record.stuck_since.get_or_insert(now);
-        if now > seen + STUCK_TOLD_WITHIN && record.told_at < since && !record.told_stuck && !record.gave_up {
-            return broken("what is stuck is told", format!("it is stuck for {:?}", now - since));
+        if now > seen + MAX_STUCK_REPORT_TIME && record.told_at < since && !record.told_stuck && !record.gave_up {
+            return broken("a stuck worker is reported", format!("it is stuck for {:?}", now - since));
         }
         Ok(())
     }

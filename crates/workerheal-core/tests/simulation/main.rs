@@ -1,30 +1,29 @@
 //! Ten thousand simulated days of the healer, with people, crashes and faults.
 //!
-//! The real [`Healer`](workerheal_core::healer::Healer) is driven through its real interface, in a
-//! world made of a [model] of systemd, of [people] who stop, start, pause, mask and edit things, and of
-//! faults: lost, late, repeated and overtaken signals, a lost bus, a slow manager, a daemon that is
-//! restarted or killed, clocks that are turned, a journal that is gone. Everything is drawn from one
-//! seed. After each step the [laws] are checked.
+//! The real [`Healer`](workerheal_core::healer::Healer) is driven through its public interface, in a simulated world
+//! made of a [model] of systemd, of [people] who stop, start, pause, mask and edit things, and of faults: lost, late,
+//! repeated and reordered signals, a lost bus, a slow manager, a daemon that is restarted or killed, clock changes, a
+//! missing journal. Everything is drawn from one seed. After each step the [laws] are checked.
 //!
-//! `make simulate` lives a million days. A failing life is made smaller, by leaving out all that it does
-//! not need to fail, and told step by step. Its seed replays it: `WORKERHEAL_SEED=1234 make simulate`.
+//! `make simulate` runs a million days. A failing run is reduced by leaving out everything that it does not need to
+//! fail, and is printed step by step. Its seed replays it: `WORKERHEAL_SEED=1234 make simulate`.
 //!
-//! # What is relied on
+//! # Assumptions
 //!
-//! Signals may be lost, late, repeated and overtaken, but for one: that a worker was stopped which was down already
-//! is told by the end of that job and by nothing else. It may be lost, and then it cannot be known; but it has to come
-//! in its order among the signals of its unit, as D-Bus promises.
+//! Signals may be lost, late, repeated and reordered, with one exception: only the end of its job reports the stop of a
+//! worker that was down already. That signal may be lost, in which case the stop cannot be known; but it must not be
+//! reordered among the signals of its unit, as D-Bus promises.
 //!
-//! What the healer cannot know breaks no law:
+//! The following cannot be known to the healer, and breaks no law:
 //!
-//! - a stop that is told to a daemon which ends in that moment, or whose connection does;
-//! - a stop that only a lost signal would have told, or that a slow manager tells seconds late;
-//! - a stop that waits for others, of a worker that dies meanwhile, if a slow manager tells that seconds late;
+//! - a stop that is reported to a daemon at the moment when it ends, or when its connection is lost;
+//! - a stop that only a lost signal would have reported, or that a slow manager reports seconds late;
+//! - a stop that waits for other jobs, of a worker that dies meanwhile, if a slow manager reports that seconds late;
 //! - a stop of a worker whose parent is being stopped in the same second;
-//! - a start whose end is told between signals that are lost or late, and looks like that of a stop;
+//! - a start whose end is reported between lost or late signals, and looks like the end of a stop;
 //! - a stop of a group that is up again, for a worker that was down before it;
 //! - a late signal that says "up", which looks like a start by a person;
-//! - a stop while signals are lost, out of order or seconds late: it need not be taken further;
+//! - a stop while signals are lost, reordered or seconds late: it need not be passed on to other units;
 //! - a stop of a worker while a unit that it needs goes down;
 //! - a stop of a unit that is not loaded, while a requested heal is about to start it;
 //! - a person's start within 50 ms of their own stop, in the moment of a start by the healer;
@@ -32,65 +31,65 @@
 //! - the end of a job that an isolate cancels, or that was pending when a heal was requested: it looks like a stop;
 //! - what a unit that went down needed, if its file became unreadable at that moment.
 //!
-//! # Whether it would find a mistake
+//! # Coverage
 //!
-//! `make mistakes` puts known mistakes into the healer, one at a time (`mistakes/*.patch`), demands that a law
-//! is broken, and prints which. Some of them:
+//! `make mistakes` plants known mistakes in the healer, one at a time (`mistakes/*.patch`), requires that each breaks a
+//! law, and prints which. Some of them:
 //!
 //! | mistake | law that is broken |
 //! | --- | --- |
 //! | attempts forgotten over a restart | attempts are remembered |
-//! | conflict not asked before a start | intent wins |
+//! | conflict not checked before a start | intent wins |
 //! | dead parent is started along | intent wins |
 //! | decides while the manager reloads | nothing is decided in doubt |
 //! | disabled while down is started | intent wins |
-//! | evidence in doubt not looked for again | no failed worker is forgotten |
+//! | missing evidence not searched again | no failed worker is forgotten |
 //! | finished oneshot is run again | no other unit changes |
 //! | healed before it is proven | healed means proven |
 //! | history cleared by an uptime that was not seen | attempts are remembered |
 //! | history cleared when healed | attempts are remembered |
 //! | no wait between attempts | backoff |
-//! | pause not asked before a start | intent wins |
-//! | refused start asked for again at once | no storm of starts |
-//! | registry not asked before a start | intent wins |
-//! | signals trusted that it was not stopped | intent wins |
+//! | pause not checked before a start | intent wins |
+//! | refused start requested again at once | no storm of starts |
+//! | registry not checked before a start | intent wins |
+//! | signals trusted as proof of no stop | intent wins |
 //! | slot not given back | no failed worker is forgotten |
 //! | stop of a worker that is down ignored | intent wins |
 //! | stop of long ago taken for the containers | intent wins |
 //!
-//! Faults that it found before anything was known of them, each mended since:
+//! Bugs that the simulation found first, all fixed since:
 //!
 //! - A start that timed out, and a restart whose second half failed, were taken for a stop by a person.
-//! - What the manager refused for another unit's sake was asked for again at once, a thousand times a second.
+//! - A start that the manager refused because of another unit was requested again at once, a thousand times a second.
 //! - A worker that was disabled while it waited for another unit was started.
 //! - A stop was forgotten while its site was not registered, and while its directory was gone.
-//! - A worker that had been stopped came back with a container that went down hours later.
+//! - A stopped worker came back with a container that went down hours later.
 //! - A late answer to an inspection was taken for the answer to the next one.
-//! - A mask was taken for a disabling, so that a later disabling was not noticed.
-//! - A give-up was lost with a daemon that ended while it looked again.
-//! - A worker that died and came up again was restarted for what it had refused before that.
+//! - A mask was taken for a disable, so that a later disable went unnoticed.
+//! - A give-up was lost with a daemon that ended during its next inspection.
+//! - A worker that died and came up again was restarted for probes that it had refused before.
 //! - A stop was taken for the end of the restart that it replaced.
-//! - A heal by hand outlived the run that it led to.
+//! - A requested heal outlived the run that it led to.
 //! - A daemon that was restarted after an attempt did not wait for the next.
-//! - A unit that was up again before the worker was stopped was taken for the reason of that stop.
-//! - A run that ended while it was starting was judged by the times of the run before it.
-//! - A second stop of a worker was not believed when the journal had nothing of the first.
+//! - A unit that was up again before the worker was stopped was considered the cause of that stop.
+//! - A run that ended while starting was judged by the times of the previous run.
+//! - A second stop of a worker was ignored when the journal had no record of the first.
 //! - A start that the start limit refused was taken for the stop before it.
-//! - A pool was not brought back for one worker because another one had looked.
-//! - What was started during a reload or an isolate, and taken along, was left down.
-//! - What hung after our start had been cancelled was never told.
-//! - What was done depended on the order of a hash map, so that a seed did not replay.
+//! - A pool was not started again for one worker because another one had been inspected.
+//! - Units that were started during a reload or an isolate, and stopped with it, were left down.
+//! - A hanging start was never reported after our own start had been cancelled.
+//! - Decisions depended on the order of a hash map, so that a seed did not replay.
 
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 #![expect(
     clippy::unchecked_time_subtraction,
-    reason = "virtual time does not go back, and if it did it should be told"
+    reason = "virtual time does not go back; if it did, the test should fail"
 )]
-#![expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
+#![expect(clippy::struct_excessive_bools, reason = "independent properties")]
 
 mod laws;
 mod manager;
-#[expect(dead_code, unused_imports, reason = "whether it agrees with reality is seen by the rest of it")]
+#[expect(dead_code, unused_imports, reason = "the agreement test uses the rest")]
 mod model;
 mod people;
 mod reached;
@@ -106,12 +105,12 @@ use reached::Reached;
 use scenario::{DAY, Kind, Plan};
 use world::World;
 
-/// How long one life goes on.
+/// Duration of one simulated run.
 const LIFE_DAYS: u64 = 5;
-/// After how many days each a long run tells how far it is.
-const TELL_EVERY: u64 = 100_000;
+/// A long run reports its progress after this many days, in each of its threads.
+const DAYS_PER_PROGRESS_REPORT: u64 = 100_000;
 
-/// Lives a life; of one that breaks a law, what happened and when.
+/// Runs one plan. If it breaks a law, returns the breach and the log.
 fn live(plan: Plan, trace: bool) -> Result<(u64, Reached), (Breach, Duration, String)> {
     let mut world = World::new(plan);
     world.trace = trace;
@@ -151,7 +150,7 @@ fn shrunk(plan: Plan, law: &str) -> Plan {
 #[test]
 fn no_law_is_broken_in_ten_thousand_days() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    // Without optimization a day takes ten times as long; `make test` lives all of them with it.
+    // Without optimization a day takes ten times as long; `make test` runs all of them optimized.
     let days = number("WORKERHEAL_DAYS").unwrap_or(if cfg!(debug_assertions) { 500 } else { 10_000 });
     let (lives, life) = (days.div_ceil(LIFE_DAYS), DAY * 5);
     let seeds = match number("WORKERHEAL_SEED") {
@@ -172,7 +171,7 @@ fn no_law_is_broken_in_ten_thousand_days() {
                     if seed >= seeds.end {
                         break;
                     }
-                    if seed > 0 && seed.is_multiple_of(TELL_EVERY / LIFE_DAYS) {
+                    if seed > 0 && seed.is_multiple_of(DAYS_PER_PROGRESS_REPORT / LIFE_DAYS) {
                         eprintln!("{} days so far", seed * LIFE_DAYS);
                     }
                     match live(Plan::new(seed, life), false) {
@@ -203,7 +202,7 @@ fn no_law_is_broken_in_ten_thousand_days() {
     println!("{days} simulated days with {starts} starts in {took:.1?}: {a_second} days per second");
     let (never, table) = reached.into_inner().expect("no thread panics while it holds the lock").summary();
     println!("facts, and the phases that they were taken in:\n{table}never reached: {never:?}");
-    // A short run need not come everywhere.
+    // A short run need not reach everything.
     assert!(days < 10_000 || never.is_empty(), "never reached, and no reason is listed: {never:?}");
 }
 

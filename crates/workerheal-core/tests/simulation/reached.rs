@@ -1,7 +1,7 @@
-//! What was reached in a run: which facts in which phases, and which reasons to hold and to give up.
+//! What a run has reached: facts by phase, reasons to hold, and reasons to give up.
 //!
-//! What is never reached proves nothing about the healer: it cannot happen, or the world is too small for it. Either is
-//! listed here with the reason.
+//! A case that is never reached proves nothing about the healer: either it cannot happen, or the world is too small for
+//! it. Each such case is listed here with the reason.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -66,7 +66,7 @@ const REFUSALS: [&str; 19] = [
     "Declined",
     "Unreadable",
 ];
-/// Reasons to give up, by their beginnings.
+/// Reasons to give up, by their first words.
 const GIVEN_UP: [&str; 5] = [
     "the unit has no file",
     "the unit's file has a setting",
@@ -75,8 +75,8 @@ const GIVEN_UP: [&str; 5] = [
     "1 attempt failed",
 ];
 
-/// A cell that is not demanded of ten thousand days, and why: it cannot be reached, or takes more of them, or the world
-/// does not have it yet. `*` is any phase.
+/// A cell that ten thousand days need not reach, and why: it cannot be reached, it takes more days, or the world does
+/// not have it yet. `*` is any phase.
 const NOT_DEMANDED: [(&str, &str); 14] = [
     ("* looked", "an answer is taken in the phase that asked for it"),
     ("* proof", "an answer is taken in the phase that asked for it"),
@@ -100,7 +100,7 @@ const NOT_DEMANDED: [(&str, &str); 14] = [
 /// What was reached, as lines of text.
 #[derive(Debug, Default, Clone)]
 pub struct Reached {
-    /// Phases, and the facts that were taken in them.
+    /// Phases, and the facts that were observed in them.
     cells: HashSet<(&'static str, &'static str)>,
     /// Refusals and reasons to give up.
     verdicts: BTreeSet<String>,
@@ -178,7 +178,7 @@ fn about(fact: &Fact) -> Option<(&UnitName, [Option<&'static str>; 2])> {
                 Purpose::Baseline => "baseline",
                 Purpose::Recheck => "recheck",
                 Purpose::Uptime => "uptime",
-                #[expect(unreachable_patterns, reason = "other purposes are of no worker that is ill")]
+                #[expect(unreachable_patterns, reason = "other purposes concern no unhealthy worker")]
                 _ => return None,
             };
             (unit, what)

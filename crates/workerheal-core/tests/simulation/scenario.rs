@@ -1,8 +1,8 @@
-//! What a simulated life is made of, all drawn from one seed: the units, the settings, what people do,
-//! and which faults happen.
+//! The parts of a simulated run, all drawn from one seed: the units, the settings, what people do, and which faults
+//! happen.
 //!
-//! Each concern draws from a source of its own, so that leaving one out hardly disturbs the others:
-//! that is how a failing life is made smaller.
+//! Each concern has a random source of its own, so that leaving one out hardly disturbs the others: this is how a
+//! failing run is reduced.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The units of every life: a container, a database that is watched over itself, workers, and two units that are no
-/// workers. What the last four are to each other depends on the [`Family`] of the life.
+/// The units of every run: a container, a database that is a worker itself, workers, and two units that are no workers.
+/// The relations of the last four depend on the [`Family`] of the run.
 pub const NAMES: [&str; 11] = [
     "lerd-php85-fpm",
     "db",
@@ -49,24 +49,24 @@ const TWO: usize = 8;
 const HELPER: usize = 9;
 const OTHER: usize = 10;
 
-/// How the last four units belong together.
+/// The relation of the last four units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// The workers want a store, and do without it.
+    /// The workers want a store, but can run without it.
     Store,
-    /// One conflicts with a maintenance unit, and another such unit with the other.
+    /// One worker conflicts with a maintenance unit, and another such unit conflicts with the other.
     Maintenance,
     /// One is a oneshot with a timer, the other one without.
     Jobs,
-    /// Both require a oneshot that migrates something, and is down when that is done.
+    /// Both require a oneshot that runs a migration, and is down when that is done.
     Migration,
-    /// Both require a pool that is stopped when it is not needed.
+    /// Both require a pool that is stopped when it is unneeded.
     Pool,
     /// One is part of a target, the other of a service.
     Group,
     /// One is transient, the other generated.
     Passing,
-    /// One refuses to be started by hand, the unit of the other excludes an exit status from restarts.
+    /// One refuses a manual start; the unit of the other excludes an exit status from restarts.
     Refusing,
     /// They hang while they start or stop.
     Hanging,
@@ -103,7 +103,7 @@ impl Family {
             Self::Jobs => unit != ONE && unit != OTHER,
             Self::Migration | Self::Pool | Self::Hanging | Self::Restarting => unit < FIRST_HELPER,
             Self::Passing => unit < FIRST_HELPER && unit != ONE,
-            // It is the target that wants it.
+            // The target wants it.
             Self::Refusing => unit != ONE && unit != OTHER,
             Self::Socket => unit != OTHER,
         }
@@ -210,7 +210,7 @@ pub fn full_name(unit: usize, spec: &Spec) -> String {
     format!("{}.{suffix}", NAMES[unit])
 }
 
-/// What may happen in a life. Each kind can be left out.
+/// What may happen in a run. Each kind can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Stop,
@@ -304,7 +304,7 @@ impl Kind {
     ];
 }
 
-/// Which kinds happen, and for how long a life goes on.
+/// Which kinds happen, and how long a run takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub seed: u64,
@@ -341,7 +341,7 @@ pub fn interval(chance: &mut Rng, mean: Duration) -> Duration {
     mean.mul_f64(-(1.0 - chance.f64()).ln())
 }
 
-/// The settings of a life.
+/// The settings of a run.
 pub fn policy(chance: &mut Rng) -> Policy {
     let mut states = vec![State::Failed, State::StartLimitHit];
     if chance.u8(..4) == 0 {
@@ -350,7 +350,7 @@ pub fn policy(chance: &mut Rng) -> Policy {
     Policy {
         states,
         backoff: Backoff::new(SECOND, 2.0, [5 * SECOND, MINUTE, 5 * MINUTE][chance.usize(..3)], 0.1)
-            .expect("it is good"),
+            .expect("the policy is valid"),
         stable_after: [SECOND, 10 * SECOND][chance.usize(..2)],
         reset_after: [MINUTE, 10 * MINUTE][chance.usize(..2)],
         give_up_after: [Some(1), Some(3), Some(10), None][chance.usize(..4)],
@@ -361,7 +361,7 @@ pub fn policy(chance: &mut Rng) -> Policy {
     }
 }
 
-/// The unit files of a life, written into a model.
+/// The unit files of a run, written into a model.
 pub fn units(chance: &mut Rng, family: Family) -> Vec<Spec> {
     let mut specs = Vec::new();
     for index in 0..UNITS {
@@ -392,7 +392,7 @@ pub fn units(chance: &mut Rng, family: Family) -> Vec<Spec> {
     specs
 }
 
-/// Writes the unit files into a model, and boots with what is enabled.
+/// Writes the unit files into a model, and boots with the enabled units.
 pub fn install(model: &mut Model, specs: &[Spec], family: Family) {
     for (index, spec) in specs.iter().enumerate() {
         let unit = model.add(NAMES[index], spec.clone());
@@ -400,11 +400,11 @@ pub fn install(model: &mut Model, specs: &[Spec], family: Family) {
     }
 }
 
-/// Decides what each process does, by the state of its unit.
+/// Decides the behaviour of each process, by the state of its unit.
 #[derive(Debug)]
 pub struct Lives {
     chance: Rng,
-    /// The unit's processes die soon until then.
+    /// The unit's processes die early until then.
     pub bad_until: [Duration; UNITS],
     oneshot: [bool; UNITS],
     family: Family,
@@ -423,7 +423,7 @@ impl Lives {
         let chance = &mut self.chance;
         let crash = [Exit::Code(1), Exit::Code(1), Exit::Signal(ProcessSignal::Kill), Exit::Code(0)][chance.usize(..4)];
         let bad = now < self.bad_until[unit.0];
-        // At least some time: in reality nothing is stopped from one moment to the next.
+        // At least some time: in reality, no stop is instantaneous.
         let stop_takes = Duration::from_micros(chance.u64(100..3_000_000));
         let stop_exit = if chance.u8(..3) == 0 { Exit::Code(1) } else { Exit::Signal(ProcessSignal::Term) };
         let lives_for = match (bad, self.oneshot[unit.0]) {

@@ -1,6 +1,6 @@
-//! Every explanation that there can be, as the terminal shows it: `snapshots/` has one file for each.
+//! Every possible explanation as the terminal shows it: `snapshots/` has one file for each.
 //!
-//! To see what a change of words does, `INSTA_UPDATE=always cargo test explain` and read the diff.
+//! To see the effect of a change, run `INSTA_UPDATE=always cargo test explain` and read the diff.
 
 mod on_launchd;
 mod samples;
@@ -23,8 +23,8 @@ fn samples() -> Vec<Sample> {
     samples::on_systemd().into_iter().chain(on_launchd::samples()).collect()
 }
 
-/// A function that names the variants of an enum, and the list of all those names. Who adds a variant
-/// has to add its name, and then a sample of it.
+/// A function that names the variants of an enum, and the list of all names. A new variant needs its name here, and
+/// then a sample.
 macro_rules! kinds {
     ($(#[$doc:meta])* $kind:ident, $kinds:ident, $type:ty { $($pattern:pat => $name:literal,)* }) => {
         $(#[$doc])*
@@ -36,7 +36,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// What a judgement comes to.
+    /// The name of a judgement.
     verdict_kind, VERDICTS, Verdict {
         Verdict::Well => "well",
         Verdict::Stopped => "stopped",
@@ -55,7 +55,7 @@ kinds! {
 }
 
 kinds! {
-    /// What a worker is held for.
+    /// The name of a refusal.
     refusal_kind, REFUSALS, Refusal {
         Refusal::StopMarker => "stop marker",
         Refusal::Paused(Pause { target: Target::Everything, until: None }) => "everything paused",
@@ -86,12 +86,12 @@ kinds! {
     }
 }
 
-/// No rule says these: they are what the healer makes of a look that failed, with which `explain` fails
-/// too, and of a start that the manager would not have.
+/// Refusals that no rule makes: the healer derives them from a failed inspection, with which `explain` fails too, and
+/// from a start that the manager refused.
 const NO_RULE_SAYS: [&str; 4] = ["declined", "forbidden", "unreadable", "not by hand"];
 
 kinds! {
-    /// Why a worker does not count as ill.
+    /// Why a worker counts as healthy.
     rest_kind, RESTS, Rest {
         Rest::Up => "up",
         Rest::Restarting => "restarting",
@@ -226,7 +226,7 @@ fn heal_by_hand_is_suggested_only_where_it_helps() {
 }
 
 #[test]
-fn what_decides_is_red_and_evidence_is_faint() {
+fn the_deciding_line_is_red_and_evidence_is_faint() {
     let sample = samples().into_iter().find(|sample| sample.name == "site_paused").unwrap();
     let painted =
         sample.with_case(|case| text(&case.explain(&sample.references()), None, Style { colored: true }, None));

@@ -1,10 +1,10 @@
-//! Workers on launchd, for each sentence that is another one there.
+//! Workers on launchd, for each sentence that differs there.
 
 use super::samples::Sample;
 use crate::core::explain::{LaunchdJob, Manager};
 use crate::core::units::{ActiveState, LoadState, Said, ServiceResult, StopEvidence, UnitFile};
 
-/// Where launchd has the job, and what it says of it.
+/// A sample in which launchd has the job, with launchd's description.
 fn on_launchd(sample: Sample, evidence: &str, change: impl FnOnce(&mut LaunchdJob)) -> Sample {
     let mut job = LaunchdJob {
         domain: "gui/501".into(),

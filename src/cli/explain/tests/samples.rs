@@ -18,7 +18,7 @@ use crate::files::sites_yaml;
 
 /// 2026-11-24 03:02:05 UTC.
 const NOW: Duration = Duration::from_secs(1_795_489_325);
-/// The same by the clock that the ends of pauses are told by.
+/// The same by the clock of pauses.
 const CLOCK: Duration = Duration::from_secs(5_000);
 const RUN: &str = "0f3a9c52d1e84b7fa6c3e2b1908d7f65";
 
@@ -175,7 +175,6 @@ impl Sample {
     pub fn references(&self) -> References {
         References {
             sites: "~/.local/share/lerd/sites.yaml".into(),
-            lines: sites_yaml::parse(self.registry.as_bytes()).unwrap().lines("myapp").unwrap().by_key(),
             config: "~/.config/workerheal/config.yaml".into(),
             stop_marker: "~/.local/share/lerd/run/stopped".into(),
             commands: self.commands.clone(),
@@ -194,7 +193,10 @@ pub fn by_hand<'a>(case: &Case<'a>) -> Case<'a> {
 
 /// Samples of workers on systemd.
 pub fn on_systemd() -> Vec<Sample> {
-    [well(), ill(), stopped(), paused(), files(), elsewhere(), attempts(), together()].into_iter().flatten().collect()
+    [well(), unhealthy(), stopped(), paused(), files(), elsewhere(), attempts(), together()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn well() -> Vec<Sample> {
@@ -236,7 +238,7 @@ fn well() -> Vec<Sample> {
     ]
 }
 
-fn ill() -> Vec<Sample> {
+fn unhealthy() -> Vec<Sample> {
     vec![
         Sample::new("failed", "It ended with an error, and is about to be started."),
         Sample::new("failed_killed", "It was killed; how is known from its times, not from the journal.").seen(

@@ -8,7 +8,7 @@ use crate::manager::Change;
 
 impl Following {
     /// Requests the aliases. That costs the manager a search in directories.
-    pub(super) async fn look_for_aliases(&mut self, session: &Session) -> zbus::Result<()> {
+    pub(super) async fn request_aliases(&mut self, session: &Session) -> zbus::Result<()> {
         let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
         self.calls.insert(files.primary_header().serial_num(), Call::Files);
         self.connection.send_all(&[files]).await

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Jobs that are queued at once are signalled within this time.
-const IN_ONE_GO: Duration = Duration::from_millis(100);
+const SIMULTANEOUS_TIME: Duration = Duration::from_millis(100);
 /// Maximum time to wait for the end of the jobs.
 const MAX_ISOLATION: Duration = Duration::from_secs(120);
 
@@ -26,7 +26,7 @@ impl Isolation {
     pub fn queued(&mut self, path: String, unit: &str, now: Instant) -> Option<String> {
         if unit.ends_with(".target") {
             for (at, job) in self.recent.drain(..) {
-                if at + IN_ONE_GO > now {
+                if at + SIMULTANEOUS_TIME > now {
                     self.jobs.insert(job, path.clone());
                 }
             }
@@ -35,11 +35,11 @@ impl Isolation {
             return Some(path);
         }
         match &self.last {
-            Some((at, target)) if *at + IN_ONE_GO > now => {
+            Some((at, target)) if *at + SIMULTANEOUS_TIME > now => {
                 self.jobs.insert(path, target.clone());
             }
             _ => {
-                self.recent.retain(|(at, _)| *at + IN_ONE_GO > now);
+                self.recent.retain(|(at, _)| *at + SIMULTANEOUS_TIME > now);
                 self.recent.push_back((now, path));
             }
         }
@@ -114,7 +114,7 @@ mod tests {
         assert!(!isolation.is_under_way());
         // Jobs long before or after are unrelated.
         isolation.queued("3".into(), "a.service", now);
-        isolation.queued("4".into(), "only.target", now + IN_ONE_GO);
+        isolation.queued("4".into(), "only.target", now + SIMULTANEOUS_TIME);
         assert!(isolation.job_ended("4"));
     }
 }

@@ -1,12 +1,12 @@
 //! Lists of units: of all, or of those that are not simply `active`.
 //!
-//! A refresh asks for the second kind. The manager walks over all units for either, but what it writes, and what has to
-//! be read here, is nearly nothing if all are well: of 1,000 units a tenth of its time for all of them. The others are
-//! known from signals. Three things do not follow from such a list: that a unit is up that was known to be down, that
-//! one is gone, and that one is up that was not known at all. The first is asked about at once
+//! A refresh asks for the second kind. The manager walks over all units for either, but the response is nearly empty if
+//! all are healthy: for 1,000 units, it takes a tenth of the manager's time. The others are known from signals. Three
+//! things do not follow from such a list: that a unit is up that was known to be down, that one is gone, and that one
+//! is up that was unknown. The first leads to a complete list at once
 //! ([`Action::ListAll`](crate::core::healer::Action::ListAll)); for the others there is a complete list once a minute,
-//! and after everything that may have cost signals or changed all units: a new connection, a reload, an isolate, a
-//! shutdown, a unit that was unloaded, a subscription that the manager had dropped.
+//! and after everything that may have lost signals or changed all units: a new connection, a reload, an isolate, a
+//! shutdown, an unloaded unit, a subscription that the manager had dropped.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::manager::Change;
 
 /// How often a complete list is requested at least.
 const ALL_INTERVAL: Duration = Duration::from_secs(60);
-/// One list of so many is complete: with the usual refresh, as often as that.
-const ALL_AMONG: u32 = 20;
+/// One of this many lists is complete: with the usual refresh, one a minute.
+const LISTS_PER_COMPLETE: u32 = 20;
 
 /// The units in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,32 +30,32 @@ pub(super) enum Extent {
     NotActive,
 }
 
-/// What is requested, and what is to be requested next.
+/// The pending request, and the next one.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 pub(super) struct Lists {
     pending: bool,
-    /// Another one was requested while one is pending.
+    /// Another list was requested while one is pending.
     again: bool,
     /// Only a complete list will do.
     needs_all: bool,
     /// When the next complete list is due, unless as many others come first.
     all_due: Option<Instant>,
-    /// How many others there were since the last one.
+    /// The number of other lists since the last one.
     others: u32,
     /// The manager was subscribed to on this connection.
     subscribed: bool,
 }
 
 impl Lists {
-    /// What is known may be wrong in any respect.
+    /// Everything that is known may be wrong.
     pub fn doubt(&mut self) {
         self.needs_all = true;
     }
 
     /// What to request now.
     fn next(&mut self) -> Extent {
-        let is_due = self.all_due.is_none_or(|due| due <= Instant::now()) || self.others + 1 >= ALL_AMONG;
+        let is_due = self.all_due.is_none_or(|due| due <= Instant::now()) || self.others + 1 >= LISTS_PER_COMPLETE;
         if std::mem::take(&mut self.needs_all) || is_due {
             return Extent::All;
         }
@@ -88,7 +88,7 @@ impl Following {
         let list = wire::call("ListUnitsByPatterns", &(states, patterns.collect::<Vec<_>>()))?;
         self.calls.insert(list.primary_header().serial_num(), Call::List(extent));
         if self.private {
-            // Its clients are always told (`method_subscribe` in systemd's dbus-manager.c).
+            // Its clients get all signals (`method_subscribe` in systemd's dbus-manager.c).
             return self.connection.send_all(&[list]).await;
         }
         // A subscription can be lost without notice (systemd issue 27697): renew it each time.
@@ -116,7 +116,7 @@ impl Following {
         self.sockets_listed(session, listed.failed_sockets).await?;
         let suffices = extent == Extent::All || !self.lists.needs_all;
         if self.reloading_until.is_none() && suffices {
-            self.look_for_missed_ends(session, message, extent)?;
+            self.find_missed_ends(session, message, extent)?;
             self.told_jobs.extend(listed.jobs);
             self.shutting_down = listed.shutting_down;
             let change = if self.shutting_down {
@@ -136,8 +136,8 @@ impl Following {
         if self.lists.again { self.list(session).await } else { Ok(()) }
     }
 
-    /// Ends of starts whose signal was lost: their job is no longer listed. How they ended, only a complete list shows.
-    fn look_for_missed_ends(&mut self, session: &Session, message: &Message, extent: Extent) -> zbus::Result<()> {
+    /// Ends of starts whose signal was lost: their job is no longer listed. Only a complete list shows how they ended.
+    fn find_missed_ends(&mut self, session: &Session, message: &Message, extent: Extent) -> zbus::Result<()> {
         if self.jobs.is_empty() {
             return Ok(());
         }

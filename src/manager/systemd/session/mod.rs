@@ -22,7 +22,8 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
 use super::connection::ManagerConnection;
-use super::wire::{self, Signal};
+use super::signals::{self, Signal};
+use super::wire;
 use crate::core::healer::Outcome;
 use crate::core::rules::Start;
 use crate::core::selector::Aliases;
@@ -52,7 +53,7 @@ pub(super) enum Request {
 enum Call {
     List(Extent),
     Subscribe,
-    /// What a failed socket starts.
+    /// The units that a failed socket starts.
     Triggers(String),
     /// Whether the target of this job can be isolated.
     AllowIsolate(String),
@@ -90,7 +91,7 @@ struct Following {
     jobs: HashMap<String, Starting>,
     /// The last job that was signalled for each unit: a job that was never signalled has no effect.
     told_jobs: HashMap<UnitName, u32>,
-    /// Failed sockets, and what they start if known.
+    /// Failed sockets, and the units that they start if known.
     failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
     /// The manager is about to end.
     shutting_down: bool,
@@ -110,7 +111,7 @@ impl Following {
             None
         } else {
             // All at once, and in this order: a later change of the name's owner is signalled.
-            let [units, removals, ends, jobs, reloads, owners] = wire::MATCHES.map(|rule| connection.follow(rule));
+            let [units, removals, ends, jobs, reloads, owners] = signals::MATCHES.map(|rule| connection.follow(rule));
             let (.., owner) = tokio::try_join!(units, removals, ends, jobs, reloads, owners, connection.owner())?;
             Some(owner)
         };
@@ -132,13 +133,13 @@ impl Following {
         };
         following.cover(&session.patterns);
         following.list(session).await?;
-        following.look_for_aliases(session).await?;
+        following.request_aliases(session).await?;
         Ok(following)
     }
 
     async fn follow(&mut self, session: &mut Session, first: Option<Request>) -> End {
         match first {
-            // The following has begun with that.
+            // Following has begun with that.
             None | Some(Request::Refresh | Request::ListAll) => {}
             Some(request) => {
                 if let Err(error) = self.perform(session, request).await {
@@ -149,7 +150,7 @@ impl Following {
         let end = loop {
             let deadline = self.next_deadline();
             let step = tokio::select! {
-                // Messages first: a request is decided on current knowledge.
+                // Messages first: a request is handled with current knowledge.
                 biased;
                 message = next(&mut self.stream) => match message {
                     Some(Ok(message)) => self.receive(session, &message).await,
@@ -181,7 +182,7 @@ impl Following {
                 self.cover(&patterns);
                 session.patterns = patterns;
                 self.list_all(session).await?;
-                self.look_for_aliases(session).await
+                self.request_aliases(session).await
             }
             Request::Start(start, timeout) => self.start(Starting::new(start, Instant::now() + timeout)).await,
             Request::Stop(unit) => {
@@ -202,7 +203,7 @@ impl Following {
 
     async fn receive(&mut self, session: &Session, message: &Message) -> zbus::Result<()> {
         match message.message_type() {
-            Type::Signal if self.is_trusted(message) => match wire::signal(message) {
+            Type::Signal if self.is_trusted(message) => match signals::parse(message) {
                 Some(signal) => self.signalled(session, signal).await,
                 None => Ok(()),
             },
@@ -227,7 +228,7 @@ impl Following {
                         self.isolation_ended(session, ended).await
                     }
                     Some(Call::Triggers(socket)) => {
-                        self.triggers_told(session, message, &socket);
+                        self.triggers_received(session, message, &socket);
                         Ok(())
                     }
                     None => Ok(()),
@@ -284,7 +285,7 @@ impl Following {
             Signal::Reloading(false) => {
                 self.reloading_until = None;
                 self.list_all(session).await?;
-                self.look_for_aliases(session).await
+                self.request_aliases(session).await
             }
             Signal::Owner(None) => {
                 self.owner = None;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::connection::{Address, CALL_TIMEOUT, ManagerConnection};
+use super::super::address::Address;
+use super::super::connection::{CALL_TIMEOUT, ManagerConnection};
 use super::{Following, Request};
 use crate::core::healer::Outcome;
 use crate::core::selector::Aliases;
@@ -14,7 +15,7 @@ use crate::core::units::UnitName;
 use crate::manager::{Change, ManagerError};
 
 /// Delays between attempts to connect: short at first, for a manager that re-executes itself.
-const RECONNECT: [Duration; 5] = [
+const RECONNECT_DELAYS: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(100),
     Duration::from_millis(500),
@@ -63,8 +64,8 @@ impl Session {
     }
 
     async fn reconnect(&mut self) -> Option<ManagerConnection> {
-        let mut waits = RECONNECT.into_iter();
-        let mut wait = RECONNECT[0];
+        let mut waits = RECONNECT_DELAYS.into_iter();
+        let mut wait = RECONNECT_DELAYS[0];
         loop {
             let at = Instant::now() + wait;
             loop {
@@ -80,7 +81,7 @@ impl Session {
             if let Ok(connection) = connect(&self.addresses).await {
                 return Some(connection);
             }
-            wait = waits.next().unwrap_or(RECONNECT[RECONNECT.len() - 1]);
+            wait = waits.next().unwrap_or(RECONNECT_DELAYS[RECONNECT_DELAYS.len() - 1]);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Failed sockets: the clients of what they start reach nothing.
+//! Failed sockets: clients cannot reach the units that these start.
 
 use zbus::Message;
 
@@ -8,7 +8,7 @@ use crate::core::units::UnitName;
 use crate::manager::Change;
 
 impl Following {
-    /// Handles all failed sockets. Of new ones, what they start is requested.
+    /// Handles the list of failed sockets. For new ones, the units that they start are requested.
     pub(super) async fn sockets_listed(&mut self, session: &Session, failed: Vec<String>) -> zbus::Result<()> {
         let before = self.failed_sockets.len();
         self.failed_sockets.retain(|socket, _| failed.contains(socket));
@@ -28,7 +28,7 @@ impl Following {
         self.connection.send_all(&questions).await
     }
 
-    pub(super) fn triggers_told(&mut self, session: &Session, message: &Message, socket: &str) {
+    pub(super) fn triggers_received(&mut self, session: &Session, message: &Message, socket: &str) {
         let services = wire::names_in(message).into_iter().filter_map(|name| UnitName::parse(&name).ok());
         if let Some(triggers) = self.failed_sockets.get_mut(socket) {
             *triggers = Some(services.collect());

@@ -1,4 +1,4 @@
-//! What workers take of the machine, as it is drawn.
+//! Resource usage on the screen.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::*;
 use crate::manager::Usage;
 
 #[test]
-fn what_the_selected_worker_takes_is_seen() {
+fn usage_of_the_selected_worker_is_shown() {
     let mut model = trouble();
     model.selected = Some(UnitName::parse("lerd-queue-myapp").unwrap());
     let usage = |cpu| Usage { pid: Some(4242), memory: Some(47_400_000), cpu: Some(Duration::from_millis(cpu)) };
@@ -19,7 +19,7 @@ fn what_the_selected_worker_takes_is_seen() {
 }
 
 #[test]
-fn what_visible_workers_take_is_seen_in_a_wide_list() {
+fn usage_of_visible_workers_is_shown_in_a_wide_list() {
     let mut model = trouble();
     screen(&mut model, 160, 50);
     let units = model.to_measure_in_list();
@@ -46,7 +46,7 @@ fn what_visible_workers_take_is_seen_in_a_wide_list() {
 }
 
 #[test]
-fn there_are_no_columns_for_what_the_service_manager_does_not_count() {
+fn uncounted_usage_has_no_columns() {
     let mut model = trouble();
     assert!(screen(&mut model, 160, 50).0.contains("CPU  UP FOR"));
     let units = model.to_measure_in_list();

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let socket = PathBuf::from(std::env::var_os(SOCKET).unwrap_or_default());
     match ask(&socket, &arguments) {
         Ok(reply) => {
-            // What is no text was passed on as a sign for it.
+            // Bytes that are not UTF-8 were passed on as a placeholder.
             let bytes = reply.out.replace(NO_TEXT, "\0").into_bytes();
             let bytes: Vec<u8> = bytes.into_iter().map(|byte| if byte == 0 { 0xff } else { byte }).collect();
             if std::io::stdout().write_all(&bytes).is_err() {

@@ -1,7 +1,7 @@
-//! workerheal as it is on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`, `stop`,
-//! `explain`, `install-plan`, `install`, `uninstall`, `uninstall-purge` and `trouble`.
+//! workerheal as on a Mac: `LAUNCHCTL daemon`, `LAUNCHCTL detect`, `LAUNCHCTL heal UNIT...`, and the same for `log`,
+//! `stop`, `explain`, `install-plan`, `install`, `uninstall`, `uninstall-purge` and `trouble`.
 //!
-//! As the agent it is run without the first argument: then `$LAUNCHCTL` is it.
+//! The agent runs it without the first argument, and with `$LAUNCHCTL` instead.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,14 +67,12 @@ fn main() -> anyhow::Result<()> {
             "explain" => {
                 let client = Standalone::new(manager, changes, setup.context.clone());
                 let detector = client.detector();
-                for (unit, worker) in client.workers().await? {
+                for (unit, _) in client.workers().await? {
                     if !arguments.as_slice().contains(&unit.to_string()) {
                         continue;
                     }
-                    let files = (&setup.paths, &*setup.context.registry);
-                    let clock = Timestamp::default();
-                    let references =
-                        references_for(files, (&detector.manager, setup.scope), (&unit, &worker), clock).await;
+                    let manager = (&detector.manager, setup.scope);
+                    let references = references_for(&setup.paths, manager, &unit, Timestamp::default()).await;
                     let explanation = detector.explain(&unit, &references).await?.context("it is no worker")?;
                     print!("{}", text(&explanation, None, Style::default()));
                 }

@@ -1,4 +1,4 @@
-//! The agent: installed, upgraded and taken away.
+//! Installing, upgrading and uninstalling the agent.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn the_agent_is_installed_once_upgraded_and_taken_away() {
     assert_eq!(stage.launchd.pid(LABEL), pid);
     assert_eq!(run(&stage, "install-plan"), "");
 
-    // An older one, with another path.
+    // An older installation, with another path.
     let older = fs::read_to_string(&plist).unwrap().replace("<string>text</string>", "<string>json</string>");
     fs::write(&plist, older).unwrap();
     let steps = run(&stage, "install");
@@ -65,7 +65,7 @@ fn an_agent_whose_start_launchd_puts_off_is_started_by_its_installation() {
     stage.launchd.ways(|ways| (ways.pends_loads, ways.pends_respawns) = (Some("speculative"), Some("inefficient")));
     run(&stage, "install");
     assert!(stage.launchd.pid(LABEL).is_some());
-    // Later launchd does not start it again: to install it once more does.
+    // Later launchd does not start it again: installing once more does.
     stage.launchd.control(&["kill", "SIGKILL", &format!("{}/{LABEL}", stage.launchd.domain())]);
     stage.wait_until("it to be down", || stage.launchd.pid(LABEL).is_none().then_some(()));
     let trouble = run(&stage, "trouble");
@@ -74,7 +74,7 @@ fn an_agent_whose_start_launchd_puts_off_is_started_by_its_installation() {
     assert!(planned.starts_with("start"), "{planned}");
     run(&stage, "install");
     assert_eq!((stage.launchd.pid(LABEL).is_some(), run(&stage, "trouble")), (true, String::new()));
-    // And to take it away works where it is loaded and does not run.
+    // Uninstalling works while it is loaded and does not run.
     stage.launchd.control(&["kill", "SIGKILL", &format!("{}/{LABEL}", stage.launchd.domain())]);
     run(&stage, "uninstall");
     assert_eq!(stage.launchd.runs(LABEL), None);
@@ -88,7 +88,7 @@ fn over_ssh_it_is_installed_in_the_users_domain() {
     let user = stage.launchd.domain();
     assert!(user.starts_with("user/") && stage.launchd.pid(LABEL).is_some());
     assert!(stage.launchd.calls().iter().any(|call| call.starts_with(&format!("bootstrap {user}"))));
-    // Its user logs in at the screen, where launchd loads it too: one of the two waits.
+    // The user logs in graphically, where launchd loads it too: one of the two waits.
     stage.launchd.ways(|ways| ways.gui = true);
     let plist = stage.launchd.agents().join("dev.workerheal.plist").display().to_string();
     stage.launchd.control(&["bootstrap", &stage.launchd.domain(), &plist]);
@@ -112,7 +112,7 @@ fn an_agent_that_launchd_cannot_spawn_after_an_upgrade_is_loaded_anew() {
 }
 
 #[test]
-fn what_is_disabled_is_enabled_by_its_installation() {
+fn installation_enables_a_disabled_agent() {
     let stage = OnLaunchd::new();
     stage.launchd.control(&["disable", &format!("{}/{LABEL}", stage.launchd.domain())]);
     let said = run(&stage, "install");

@@ -1,4 +1,4 @@
-//! The jobs of Lerd, as it writes them on a Mac: what a worker does is in a script, and its directory only there.
+//! Jobs of Lerd as on a Mac: a worker runs a script, and only that contains its directory.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +20,7 @@ enum Mode {
     Host,
     /// In the container that all sites share.
     Exec,
-    /// In a container of its own, which Lerd has podman run.
+    /// In a container of its own, which Lerd starts with podman.
     Container,
 }
 
@@ -28,7 +28,7 @@ enum Mode {
 fn write(stage: &OnLaunchd, unit: &str, directory: &str, mode: Mode) {
     let home = stage.launchd.home().display().to_string();
     let podman = format!("{home}/podman");
-    // Into a container, or to see what runs there.
+    // For a command in a container, or to list its processes.
     stage.write("podman", "#!/bin/sh\ncase \"$2\" in -w) cd \"$3\" || exit 126; exec sleep 1000;; esac\n");
     fs::set_permissions(stage.path("podman"), fs::Permissions::from_mode(0o755)).unwrap();
     let scripts = stage.path(".local/share/lerd/run/workers");
@@ -101,7 +101,7 @@ fn a_worker_whose_directory_is_gone_is_orphaned_whatever_launchd_does_with_it() 
 }
 
 #[test]
-fn a_worker_of_a_worktree_is_told_by_the_directory_in_its_script() {
+fn a_worktree_is_recognized_by_the_directory_in_the_script() {
     let stage = OnLaunchd::new();
     stage.touch("Sites/myapp/file");
     stage.touch("trees/myapp/login/file");
@@ -121,7 +121,7 @@ fn a_worker_of_a_worktree_is_told_by_the_directory_in_its_script() {
 }
 
 #[test]
-fn what_podman_runs_is_left_to_podman() {
+fn podman_containers_are_left_to_podman() {
     let stage = OnLaunchd::new();
     stage.workers(&[OTHER]);
     write(&stage, QUEUE, "/srv/myapp", Mode::Container);
@@ -134,7 +134,7 @@ fn what_podman_runs_is_left_to_podman() {
     stage.launchd.control(&["kickstart", &stage.target(QUEUE)]);
     stage.wait_for_down(&[QUEUE]);
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    assert_eq!((stage.detect(), stage.told(QUEUE)), (serde_json::json!([]), vec![]));
+    assert_eq!((stage.detect(), stage.reported(QUEUE)), (serde_json::json!([]), vec![]));
     let output = stage.command(&["explain", QUEUE]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("podman runs it, not launchd") && said.contains("podman start lerd-queue-myapp"), "{said}");
@@ -145,15 +145,15 @@ fn while_lerd_brings_a_worker_back_itself_it_is_left_to_lerd() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
-    // Lerd writes the plist anew, takes the job out, and loads it.
+    stage.wait_for_list();
+    // Lerd writes the plist again, boots the job out, and loads it.
     stage.spec(QUEUE, Kind::Lives).write(&stage.plist(QUEUE));
     stage.crash(QUEUE);
     stage.wait("starting", QUEUE);
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     assert_eq!(touched(&stage), [""; 0], "both were at it");
     stage.launchd.control(&["bootout", &stage.target(QUEUE)]);
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.control(&["bootstrap", &stage.launchd.domain(), &stage.plist(QUEUE).display().to_string()]);
     stage.wait("healed", QUEUE);
     assert_eq!((touched(&stage), stage.launchd.runs(&label(QUEUE))), (vec![], Some(1)));
@@ -164,11 +164,11 @@ fn a_worker_that_lerd_loads_anew_does_not_count_as_stopped() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.spec(QUEUE, Kind::Lives).write(&stage.plist(QUEUE));
     stage.launchd.control(&["bootout", &stage.target(QUEUE)]);
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.control(&["bootstrap", &stage.launchd.domain(), &stage.plist(QUEUE).display().to_string()]);
     stage.prove_alive_with(OTHER);
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }

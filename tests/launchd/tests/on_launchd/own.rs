@@ -1,4 +1,4 @@
-//! What is launchd's own: its decoys, its races, its exit statuses, and the ways in which Macs differ.
+//! Peculiarities of launchd: misleading output, races, exit statuses, and differences between Macs.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn a_refresh_is_two_tables_and_a_print_for_each_job_that_does_not_run() {
     let names: Vec<&str> = many.iter().map(String::as_str).collect();
     stage.workers(&names);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     let calls = stage.launchd.calls();
     let asked = |call: &&String| call.starts_with("print ") && call.contains("com.lerd");
     assert_eq!(calls.iter().filter(asked).count(), 0, "no job was asked for: {calls:?}");
@@ -34,7 +34,7 @@ fn a_label_that_contains_another_is_another_job() {
     stage.start_daemon();
     stage.crash(long);
     stage.wait("healed", long);
-    assert_eq!(stage.told(short), [""; 0]);
+    assert_eq!(stage.reported(short), [""; 0]);
     assert_eq!(stage.launchd.runs(&label(short)), Some(1));
     stage.crash(short);
     stage.wait("healed", short);
@@ -61,18 +61,18 @@ fn to_stop_a_worker_is_to_take_its_job_out_and_it_is_remembered() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     let stop = |units: &[&str]| {
         let output = stage.command(&[&["stop"], units].concat()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     };
     stop(&[QUEUE]);
     assert_eq!(stage.launchd.runs(&label(QUEUE)), None, "it was not waited for");
-    // What is out already is no error.
+    // A job that is not loaded is no error.
     stop(&[QUEUE]);
     stage.crash(OTHER);
     stage.wait("healed", OTHER);
-    assert!(!stage.is_up(QUEUE) && !stage.told(QUEUE).contains(&"starting".to_owned()));
+    assert!(!stage.is_up(QUEUE) && !stage.reported(QUEUE).contains(&"starting".to_owned()));
     assert_eq!(stage.detect(), serde_json::json!([]));
 }
 
@@ -105,7 +105,7 @@ fn a_job_that_takes_its_time_to_go_is_waited_for() {
     stage.launchd.ways(|ways| ways.spurious = 2);
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
     let calls = stage.launchd.calls();
     assert_eq!(calls.iter().filter(|call| call.starts_with("bootout")).count(), 1, "{calls:?}");
     assert_eq!(calls.iter().filter(|call| call.starts_with("bootstrap")).count(), 3, "two failed with 5: {calls:?}");
@@ -128,7 +128,7 @@ fn a_worker_that_cannot_be_brought_back_is_not_forgotten() {
 }
 
 #[test]
-fn a_daemon_that_is_told_to_end_brings_back_what_it_has_taken_out() {
+fn a_daemon_that_ends_loads_the_jobs_that_it_has_unloaded() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.drains = Duration::from_millis(400));
     stage.workers(&[QUEUE]);
@@ -142,7 +142,7 @@ fn a_daemon_that_is_told_to_end_brings_back_what_it_has_taken_out() {
 }
 
 #[test]
-fn what_a_daemon_had_taken_out_when_it_was_killed_is_brought_back_by_the_next() {
+fn jobs_that_a_killed_daemon_had_unloaded_are_loaded_by_the_next() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.drains = Duration::from_secs(1));
     stage.workers(&[QUEUE, OTHER]);
@@ -156,7 +156,7 @@ fn what_a_daemon_had_taken_out_when_it_was_killed_is_brought_back_by_the_next() 
     stage.launchd.ways(|ways| ways.drains = Duration::ZERO);
     stage.start_daemon();
     stage.wait("healed", QUEUE);
-    // What its user takes out afterwards is out.
+    // A job that the user boots out afterwards stays out.
     stage.stop(QUEUE);
     stage.kill_daemon();
     stage.start_daemon();
@@ -164,7 +164,7 @@ fn what_a_daemon_had_taken_out_when_it_was_killed_is_brought_back_by_the_next() 
 }
 
 #[test]
-fn what_does_not_start_when_it_is_loaded_is_kicked_however_long_that_blocks() {
+fn a_job_that_does_not_start_when_loaded_is_kicked_even_if_that_blocks() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.kickstart_blocks = true);
     let spec = workerheal_launchd::Spec { run_at_load: false, ..stage.spec(QUEUE, Kind::Lives) };
@@ -183,7 +183,7 @@ fn what_does_not_start_when_it_is_loaded_is_kicked_however_long_that_blocks() {
 fn a_job_that_runs_at_times_is_shown_and_left_to_that_and_healed_by_hand() {
     let stage = OnLaunchd::new();
     let mut spec = workerheal_launchd::Spec { start_interval: Some(3600), ..stage.spec(QUEUE, Kind::Ends) };
-    // It takes its time, so that it is seen at work.
+    // It takes some time, so that it is seen running.
     spec.program_arguments[2].push_str("; sleep 0.3");
     stage.write_plist(QUEUE, &spec);
     stage.workers(&[OTHER]);
@@ -202,21 +202,21 @@ fn a_job_that_runs_at_times_is_shown_and_left_to_that_and_healed_by_hand() {
 #[test]
 fn a_removed_plist_and_a_sigterm_are_stops() {
     let stage = OnLaunchd::new();
-    let (removed, told) = ("lerd-removed-myapp", "lerd-told-myapp");
-    stage.workers(&[removed, told, OTHER]);
+    let (removed, reported) = ("lerd-removed-myapp", "lerd-reported-myapp");
+    stage.workers(&[removed, reported, OTHER]);
     stage.start_daemon();
     stage.prove_alive_with(OTHER);
     fs::remove_file(stage.plist(removed)).unwrap();
     stage.crash(removed);
-    stage.launchd.control(&["kill", "SIGTERM", &stage.target(told)]);
-    stage.wait_until("both to be told", || {
-        [removed, told].iter().all(|unit| stage.told(unit) == ["stopped"]).then_some(())
+    stage.launchd.control(&["kill", "SIGTERM", &stage.target(reported)]);
+    stage.wait_until("both to be reported", || {
+        [removed, reported].iter().all(|unit| stage.reported(unit) == ["stopped"]).then_some(())
     });
-    stage.untouched(&[removed, told], || stage.prove_alive_with(OTHER));
+    stage.untouched(&[removed, reported], || stage.prove_alive_with(OTHER));
 }
 
 #[test]
-fn what_died_by_a_signal_has_no_exit_code_and_is_healed() {
+fn a_job_killed_by_a_signal_is_healed() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
@@ -225,7 +225,7 @@ fn what_died_by_a_signal_has_no_exit_code_and_is_healed() {
 }
 
 #[test]
-fn what_launchd_could_not_spawn_is_tried_again() {
+fn a_job_that_launchd_could_not_spawn_is_retried() {
     let stage = OnLaunchd::new();
     stage.config("refresh: 100ms\nheal: {stable_after: 50ms, backoff: {initial: 50ms}, give_up_after: 0}\n");
     let mut spec = stage.spec(QUEUE, Kind::Lives);
@@ -242,7 +242,7 @@ fn what_launchd_could_not_spawn_is_tried_again() {
 }
 
 #[test]
-fn what_cannot_be_read_is_never_acted_on() {
+fn unreadable_output_leads_to_no_action() {
     let decoys = [
         "",
         "Could not find service\n",
@@ -257,7 +257,7 @@ fn what_cannot_be_read_is_never_acted_on() {
         stage.crash_for_good(&[QUEUE]);
         stage.launchd.ways(|ways| ways.prints = Some(decoy.to_owned()));
         stage.start_daemon();
-        stage.wait_for_a_look();
+        stage.wait_for_list();
         let touched =
             |call: &String| ["bootout", "enable", "bootstrap", "kickstart"].iter().any(|verb| call.starts_with(verb));
         assert!(!stage.launchd.calls().iter().any(touched), "{decoy:?}: {:?}", stage.launchd.calls());
@@ -274,7 +274,7 @@ fn by_hand_a_worker_is_healed_without_a_daemon() {
     let output = stage.command(&["heal", QUEUE]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(stage.is_up(QUEUE));
-    // One that its user took out, too: to ask for it is newer.
+    // A job that the user booted out, too: the request is newer.
     stage.stop(QUEUE);
     let output = stage.command(&["heal", QUEUE]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -290,7 +290,7 @@ fn a_job_that_was_not_loaded_from_a_file_is_left_alone() {
     let submitted = printed.replace(&stage.plist(QUEUE).display().to_string(), "(submitted by smd.370)");
     stage.launchd.ways(|ways| ways.prints = Some(submitted));
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     assert!(!stage.launchd.calls().iter().any(|call| call.starts_with("bootout")));
 }
 
@@ -299,7 +299,7 @@ fn while_launchd_does_not_answer_nothing_is_done_and_that_is_said() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.ways(|ways| ways.hangs = true);
     let log = || fs::read_to_string(stage.path("daemon.log")).unwrap();
     stage.wait_until("it to be said", || log().contains("healing pauses").then_some(()));

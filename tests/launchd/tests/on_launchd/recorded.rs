@@ -1,4 +1,4 @@
-//! What Macs have been recorded to do: starts that launchd puts off, programs that it cannot spawn, two domains, errors.
+//! Recorded behaviour of Macs: starts that launchd puts off, programs that it cannot spawn, two domains, errors.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,22 +28,22 @@ fn calls(stage: &OnLaunchd, verb: &str) -> usize {
 }
 
 #[test]
-fn what_launchd_keeps_alive_and_does_not_start_again_is_kicked() {
+fn a_keep_alive_job_that_launchd_does_not_restart_is_kicked() {
     for signal in ["SIGKILL", "SIGTERM"] {
         let stage = OnLaunchd::new();
         kept_alive(&stage, Kind::Lives, KeepAlive::Always(true));
         stage.start_daemon();
-        stage.wait_for_a_look();
+        stage.wait_for_list();
         stage.launchd.ways(|ways| ways.pends_respawns = Some("inefficient"));
         stage.launchd.control(&["kill", signal, &stage.target(QUEUE)]);
         stage.wait("healed", QUEUE);
-        assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"], "{signal}");
+        assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"], "{signal}");
         assert_eq!((calls(&stage, "kickstart"), calls(&stage, "bootout")), (1, 0), "{:?}", stage.launchd.calls());
     }
 }
 
 #[test]
-fn what_is_kept_alive_and_ended_without_error_is_ill_all_the_same() {
+fn a_keep_alive_job_that_ended_cleanly_is_unhealthy() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.pends_respawns = Some("semaphore"));
     let mut spec = Spec { keep_alive: Some(KeepAlive::Always(true)), ..stage.spec(QUEUE, Kind::Lives) };
@@ -56,11 +56,11 @@ fn what_is_kept_alive_and_ended_without_error_is_ill_all_the_same() {
     stage.remove("ends");
     stage.start_daemon();
     stage.wait("healed", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
-fn what_was_loaded_and_never_started_is_kicked() {
+fn a_loaded_job_that_never_started_is_kicked() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.pends_loads = Some("speculative"));
     stage.define(QUEUE, Kind::Lives);
@@ -79,17 +79,17 @@ fn a_start_that_launchd_puts_off_after_the_load_is_demanded() {
     stage.start_daemon();
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "healed"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "healed"]);
 }
 
 #[test]
-fn what_launchd_cannot_spawn_any_more_is_loaded_anew() {
+fn a_job_that_launchd_cannot_spawn_is_loaded_again() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.macos = 26);
     kept_alive(&stage, Kind::Lives, KeepAlive::Always(true));
     stage.launchd.outdate(&label(QUEUE));
     stage.crash(QUEUE);
-    // launchd tries again and again, in vain.
+    // launchd keeps trying without success.
     stage.wait_until("six runs", || (stage.launchd.runs(&label(QUEUE)) > Some(6)).then_some(()));
     assert_eq!(stage.detect()[0]["state"], "failed");
     stage.start_daemon();
@@ -98,7 +98,7 @@ fn what_launchd_cannot_spawn_any_more_is_loaded_anew() {
 }
 
 #[test]
-fn what_is_kept_alive_after_an_error_only_is_done_after_a_clean_end() {
+fn a_job_kept_alive_only_after_errors_is_done_after_a_clean_end() {
     let stage = OnLaunchd::new();
     stage.workers(&[OTHER]);
     stage.touch("broken");
@@ -107,14 +107,14 @@ fn what_is_kept_alive_after_an_error_only_is_done_after_a_clean_end() {
     stage.wait_for_down(&[QUEUE]);
     stage.remove("broken");
     stage.start_daemon();
-    // It had failed, and launchd has put off its restart; started once more it ends well.
+    // It had failed, and launchd has put off its restart; started again it ends well.
     stage.wait("stopped", QUEUE);
-    assert_eq!(stage.told(QUEUE), ["detected", "starting", "stopped"]);
+    assert_eq!(stage.reported(QUEUE), ["detected", "starting", "stopped"]);
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
 #[test]
-fn what_waits_for_a_file_is_left_to_launchd() {
+fn a_job_that_waits_for_a_file_is_left_to_launchd() {
     let stage = OnLaunchd::new();
     stage.workers(&[OTHER]);
     let path_state = [(stage.path("wanted").display().to_string(), true)].into();
@@ -132,7 +132,7 @@ fn what_waits_for_a_file_is_left_to_launchd() {
     assert_eq!(stage.detect(), serde_json::json!([]));
     stage.start_daemon();
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
-    assert_eq!(stage.told(QUEUE), [""; 0]);
+    assert_eq!(stage.reported(QUEUE), [""; 0]);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_job_that_was_loaded_over_ssh_is_healed_where_it_is() {
     let user = stage.launchd.domain().replace("gui", "user");
     stage.launchd.control(&["bootstrap", &user, &stage.plist(QUEUE).display().to_string()]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.launchd.control(&["kill", "SIGKILL", &format!("{user}/{}", label(QUEUE))]);
     stage.wait("healed", QUEUE);
     let booted = stage.launchd.calls().into_iter().filter(|call| call.starts_with("bootstrap")).collect::<Vec<_>>();
@@ -160,7 +160,7 @@ fn without_a_session_at_the_screen_the_users_domain_is_used() {
         stage.write_plist(QUEUE, &Spec { limit_load_to_session_type: sessions, ..stage.spec(QUEUE, Kind::Lives) });
         stage.start(QUEUE);
         stage.start_daemon();
-        stage.wait_for_a_look();
+        stage.wait_for_list();
         stage.crash(QUEUE);
         stage.wait("healed", QUEUE);
         assert!(stage.launchd.calls().iter().any(|call| call.starts_with("bootstrap user/")), "{status}");
@@ -168,8 +168,8 @@ fn without_a_session_at_the_screen_the_users_domain_is_used() {
 }
 
 #[test]
-fn a_plist_that_launchd_refuses_is_told_for_what_it_is() {
-    // Of a session at the screen only, and there is none any more.
+fn a_plist_that_launchd_refuses_is_reported_as_such() {
+    // For a graphical session only, which no longer exists.
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.crash_for_good(&[QUEUE]);
@@ -190,16 +190,16 @@ fn a_plist_that_launchd_refuses_is_told_for_what_it_is() {
 }
 
 #[test]
-fn only_what_is_disabled_is_enabled() {
+fn only_disabled_jobs_are_enabled() {
     let stage = OnLaunchd::new();
     stage.workers(&[QUEUE]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
     assert_eq!(calls(&stage, "enable"), 0);
 
-    // Where a bootout leaves its job disabled, that is undone.
+    // If a bootout leaves its job disabled, that is undone.
     stage.launchd.ways(|ways| ways.bootout_disables = true);
     stage.crash(QUEUE);
     stage.wait("healed", QUEUE);
@@ -207,12 +207,12 @@ fn only_what_is_disabled_is_enabled() {
 }
 
 #[test]
-fn what_its_user_disables_during_a_heal_is_not_enabled() {
+fn a_job_disabled_during_a_heal_is_not_enabled() {
     let stage = OnLaunchd::new();
     stage.launchd.ways(|ways| ways.drains = Duration::from_millis(600));
     stage.workers(&[QUEUE, OTHER]);
     stage.start_daemon();
-    stage.wait_for_a_look();
+    stage.wait_for_list();
     stage.crash(QUEUE);
     stage.wait_until("it to be taken out", || (calls(&stage, "print-disabled") >= 3).then_some(()));
     stage.disable(QUEUE);

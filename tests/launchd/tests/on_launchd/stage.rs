@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use workerheal_launchd::{KeepAlive, Launchd, SOCKET, Spec};
 
-use super::cases::{Kind, LISTENS, Stage, Told};
+use super::cases::{Kind, LISTENS, Reported, Stage};
 
-/// Long enough for the busiest machine; what waits this long has failed.
+/// Timeout of waits. Long enough for the busiest machine: a condition that takes longer has failed.
 const SOON: Duration = Duration::from_secs(20);
 const LAUNCHCTL: &str = env!("CARGO_BIN_EXE_launchctl");
 const WORKERHEAL: &str = env!("CARGO_BIN_EXE_workerheal-on-launchd");
@@ -29,7 +29,7 @@ pub fn label(unit: &str) -> String {
     if unit.starts_with("lerd-") { format!("com.lerd.{unit}") } else { unit.to_owned() }
 }
 
-/// Whether a call asks for all jobs of the domain that has them.
+/// Whether a call lists all jobs of the domain that has them.
 pub fn is_table(call: &str) -> bool {
     call.strip_prefix("print gui/").is_some_and(|rest| !rest.contains('/'))
 }
@@ -52,21 +52,21 @@ impl OnLaunchd {
         self.launchd.agents().join(format!("{unit}.plist"))
     }
 
-    /// Writes a unit's plist, as of long ago: what was written just now Lerd may be about to load.
+    /// Writes a unit's plist with an old time: Lerd may be about to load one that was just written.
     pub fn write_plist(&self, unit: &str, spec: &Spec) {
         let path = self.plist(unit);
         spec.write(&path);
         set_age(&path, Duration::from_secs(3600));
     }
 
-    /// Waits until the daemon has looked at all jobs once more.
-    pub fn wait_for_a_look(&self) {
+    /// Waits until the daemon has listed all jobs once more.
+    pub fn wait_for_list(&self) {
         let tables = || self.launchd.calls().iter().filter(|call| is_table(call)).count();
         let before = tables();
         self.wait_until("a refresh", || (tables() >= before + 3).then_some(()));
     }
 
-    /// The program `workerheal-on-launchd`, as its user would run it.
+    /// The program `workerheal-on-launchd`, as a user would run it.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(WORKERHEAL);
         command.arg(LAUNCHCTL).args(arguments).stdin(Stdio::null());
@@ -76,7 +76,7 @@ impl OnLaunchd {
         command
     }
 
-    /// What a unit's job is, for a test to vary.
+    /// The plist of a unit's job, for a test to vary.
     pub fn spec(&self, unit: &str, kind: Kind) -> Spec {
         let home = self.launchd.home().display().to_string();
         let broken = format!("test ! -e {home}/broken || {{ echo it is broken >&2; exit 1; }}");
@@ -134,7 +134,7 @@ impl Stage for OnLaunchd {
     fn new() -> Self {
         let stage = Self { launchd: Launchd::start(), cursor: Cell::new(0), daemon: RefCell::new(None) };
         fs::create_dir_all(stage.path("Library/Logs/lerd")).unwrap();
-        // As macOS has $TMPDIR: each user's own.
+        // macOS has a private $TMPDIR for each user.
         fs::create_dir_all(stage.path("run")).unwrap();
         stage.launchd.set_environment("XDG_RUNTIME_DIR", &stage.path("run"));
         // For workerheal as the agent.
@@ -233,13 +233,13 @@ impl Stage for OnLaunchd {
         self.end_daemon(Signal::KILL);
     }
 
-    fn events(&self) -> Vec<Told> {
+    fn events(&self) -> Vec<Reported> {
         let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let text = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
         lines
             .filter(|line| line["phase"].is_string())
-            .map(|line| Told {
+            .map(|line| Reported {
                 phase: text(&line, "phase"),
                 unit: text(&line, "unit"),
                 site: text(&line, "site"),

@@ -21,9 +21,10 @@ impl Wording<'_> {
         self.case.worker.to_string()
     }
 
-    /// The line of this key of the worker's site, as `FILE:LINE`.
+    /// The line of this key of the worker's site, as `FILE:LINE`: in the version of the registry that decides.
     fn line(&self, key: &str) -> String {
-        match self.references.lines.get(key) {
+        let lines = self.case.context.registry.lines(&self.case.worker.site);
+        match lines.and_then(|lines| lines.line_of(key)) {
             Some(line) => format!("{}:{line}", self.references.sites),
             None => self.references.sites.clone(),
         }

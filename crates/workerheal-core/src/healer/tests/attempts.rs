@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_crash_is_looked_at_and_started_at_once() {
+fn a_crash_is_inspected_and_started_at_once() {
     let mut harness = Harness::with_healthy_queue();
     assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["detected queue: failed", "starting queue #1", "start queue"]);
@@ -19,7 +19,7 @@ fn healed_means_up_for_the_proving_time_and_seen_to_be() {
 }
 
 #[test]
-fn a_restart_that_nobody_signalled_is_no_proof() {
+fn an_unsignalled_restart_is_no_proof() {
     let mut harness = Harness::with_proving_queue();
     harness.after(10 * SECOND);
     assert_eq!(
@@ -55,7 +55,7 @@ fn death_while_proving_is_a_failed_attempt() {
 }
 
 #[test]
-fn while_the_manager_restarts_it_nothing_is_told_and_nothing_is_started() {
+fn a_restart_by_the_manager_leads_to_no_event_and_no_start() {
     let mut harness = Harness::with_proving_queue();
     let restarts = |active| Fact::Changed(UnitStatus { auto_restart: true, ..status("queue", active) });
     assert_eq!(harness.observe(restarts(ActiveState::Activating)), ["failed queue #1: exited right after starting"]);
@@ -86,7 +86,7 @@ fn a_start_that_pulls_in_others_is_made_alone() {
 
 /// Maintenance was started while our start was under way.
 #[test]
-fn a_worker_gives_way_to_what_it_conflicts_with() {
+fn a_worker_waits_for_a_conflicting_unit() {
     let mut harness = Harness::with_starting_queue();
     harness.goes("queue", ActiveState::Active);
     harness.ends("queue", Outcome::Done);
@@ -137,7 +137,7 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
 }
 
 #[test]
-fn the_backoff_can_be_told_to_never_give_up() {
+fn the_backoff_can_be_configured_to_never_give_up() {
     let mut harness = Harness::with(Policy { give_up_after: None, ..without_jitter() });
     harness.list(&[("queue", ActiveState::Failed)]);
     harness.shows("queue", crashed());
@@ -162,7 +162,7 @@ fn a_long_uptime_forgets_earlier_attempts() {
 }
 
 #[test]
-fn an_uptime_with_a_break_that_nobody_saw_forgets_nothing() {
+fn an_uptime_with_an_unseen_interruption_resets_nothing() {
     let mut harness = Harness::with_proving_queue();
     harness.after(10 * SECOND);
     harness.shows("queue", up(10 * SECOND));
@@ -174,7 +174,7 @@ fn an_uptime_with_a_break_that_nobody_saw_forgets_nothing() {
 }
 
 #[test]
-fn what_failed_while_nobody_watched_is_healed_after_a_look_at_how_it_stopped() {
+fn a_failure_before_the_start_is_healed_after_its_stop_was_checked() {
     let mut harness = Harness::new();
     assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() };
@@ -268,7 +268,7 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
 }
 
 #[test]
-fn a_start_that_a_restart_replaces_is_somebody_elses() {
+fn a_start_replaced_by_a_restart_belongs_to_another_client() {
     let mut harness = Harness::with_starting_queue();
     harness.goes_with_job("queue", ActiveState::Activating);
     assert!(harness.ends("queue", Outcome::Cancelled).is_empty());
@@ -288,7 +288,7 @@ fn a_worker_that_comes_up_by_itself_is_not_started() {
 }
 
 #[test]
-fn a_wait_goes_on_if_the_start_of_somebody_else_fails() {
+fn a_wait_continues_if_another_clients_start_fails() {
     let mut harness = Harness::with_starting_queue();
     harness.fails("queue", "boom");
     harness.goes("queue", ActiveState::Activating);
@@ -310,7 +310,7 @@ fn a_start_that_the_manager_refuses_for_a_job_is_no_attempt() {
 }
 
 #[test]
-fn a_missing_permission_is_told_once_and_is_no_attempt() {
+fn a_missing_permission_is_reported_once_and_is_no_attempt() {
     let mut harness = Harness::with_starting_queue();
     let denied = || Outcome::Refused(Refusal::Forbidden("Access denied".into()), "Access denied".into());
     assert_eq!(
@@ -346,7 +346,7 @@ fn while_the_manager_reloads_nothing_is_decided() {
 }
 
 #[test]
-fn a_look_that_ends_while_the_manager_reloads_is_taken_again() {
+fn an_inspection_that_ends_during_a_reload_is_repeated() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     harness.observe(Fact::Frozen);
@@ -390,7 +390,7 @@ fn the_same_facts_lead_to_the_same_actions_in_the_same_order() {
 }
 
 #[test]
-fn an_attempt_that_nobody_saw_the_end_of_spaces_the_next_one_too() {
+fn an_attempt_with_an_unseen_end_delays_the_next_one() {
     // The daemon was restarted.
     let before = Harness::with_proving_queue();
     let mut harness = Harness::new();
@@ -446,7 +446,7 @@ fn a_refused_start_that_a_stop_overtook_is_no_attempt() {
 }
 
 #[test]
-fn a_worker_that_is_kept_from_starting_during_its_proof_waits_for_what_it_needs() {
+fn a_worker_kept_from_starting_during_its_proof_waits_for_its_parent() {
     let mut harness = Harness::with_proving_queue();
     // It is restarted with its parent, which does not come up again.
     harness.goes_with_job("queue", ActiveState::Deactivating);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_cannot_succeed_is_given_up_at_once() {
+fn an_unrecoverable_worker_is_given_up_at_once() {
     for (load, reason) in [
         (LoadState::NotFound, "the unit has no file any more"),
         (LoadState::BadSetting, "the unit's file has a setting that the service manager refuses"),
@@ -19,7 +19,7 @@ fn what_cannot_succeed_is_given_up_at_once() {
     assert_eq!(told[1], "gave-up queue #1: the unit has no file any more");
 }
 
-/// A ward that has given up on `queue`.
+/// A healer that has given up on `queue`.
 fn given_up() -> Harness {
     let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
     harness.list(&[("queue", ActiveState::Active)]);
@@ -31,7 +31,7 @@ fn given_up() -> Harness {
 }
 
 #[test]
-fn what_was_given_up_and_then_taken_out_of_the_registry_is_tried_anew_by_the_next_daemon() {
+fn a_given_up_worker_that_left_the_registry_is_retried_by_the_next_daemon() {
     let mut before = given_up();
     before.sites([]);
     let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
@@ -41,7 +41,7 @@ fn what_was_given_up_and_then_taken_out_of_the_registry_is_tried_anew_by_the_nex
 }
 
 #[test]
-fn what_was_given_up_stays_so_for_the_next_daemon_though_this_one_was_looking_at_it_again() {
+fn a_give_up_survives_a_daemon_that_ends_during_an_inspection() {
     let mut before = given_up();
     // A stop, after which it is inspected once more.
     assert_eq!(before.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
@@ -52,7 +52,7 @@ fn what_was_given_up_stays_so_for_the_next_daemon_though_this_one_was_looking_at
 }
 
 #[test]
-fn giving_up_ends_when_somebody_does_something_about_it() {
+fn a_persons_action_ends_a_give_up() {
     let starts = ["starting queue #1", "start queue"];
 
     let mut harness = given_up();
@@ -125,7 +125,7 @@ fn giving_up_ends_when_somebody_does_something_about_it() {
 }
 
 #[test]
-fn what_is_given_up_in_a_hurry_is_told_once() {
+fn a_hasty_give_up_is_reported_once() {
     let mut harness = Harness::with_starting_queue();
     harness.ends("queue", Outcome::Refused(Refusal::JobPending, "busy".into()));
     // Its file was broken meanwhile, and this look did not ask for that.
@@ -140,7 +140,7 @@ fn what_is_given_up_in_a_hurry_is_told_once() {
 }
 
 #[test]
-fn what_came_up_but_never_answered_stays_given_up() {
+fn a_worker_that_came_up_but_never_answered_stays_given_up() {
     let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
     let mut harness = Harness::with(Policy { probes, give_up_after: Some(1), ..without_jitter() });
     harness.list(&[("queue", ActiveState::Active)]);
@@ -164,7 +164,7 @@ fn what_came_up_but_never_answered_stays_given_up() {
 }
 
 #[test]
-fn a_heal_by_hand_in_the_middle_of_a_look_ends_it_too() {
+fn a_requested_heal_during_an_inspection_ends_a_give_up() {
     let mut harness = given_up();
     harness.observe(Fact::JobDone(unit("queue")));
     assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
@@ -194,7 +194,7 @@ fn attempts_that_brought_it_up_are_not_called_failed() {
 }
 
 #[test]
-fn a_file_that_was_mended_and_looked_at_before_the_manager_read_it_is_tried_once_it_has() {
+fn a_corrected_file_is_tried_once_the_manager_has_read_it() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     let refused = |definition| Inspection {

@@ -13,7 +13,7 @@ fn a_worker_that_dies_again_after_a_while_has_to_wait_all_the_same() {
 }
 
 #[test]
-fn a_fall_that_took_its_time_is_looked_up_even_if_no_stop_was_signalled() {
+fn a_slow_deactivation_is_looked_up_even_without_a_stop_signal() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     let slow = Inspection { deactivation: Some(Deactivation { left: 50 * SECOND, down: 51 * SECOND }), ..crashed() };
@@ -95,7 +95,7 @@ fn a_stop_during_the_proof_is_obeyed() {
 }
 
 #[test]
-fn a_stop_of_what_it_needs_during_the_proof_takes_it_along() {
+fn a_stop_of_a_parent_during_the_proof_is_not_the_workers() {
     let mut harness = Harness::with_proving_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes("queue", ActiveState::Inactive);
@@ -130,7 +130,7 @@ fn clearing_the_failure_by_hand_ends_a_wait() {
 }
 
 #[test]
-fn whoever_clears_the_failure_and_starts_the_worker_has_healed_it() {
+fn a_cleared_failure_and_a_manual_start_is_a_recovery() {
     let mut harness = Harness::with_starting_queue();
     harness.fails("queue", "boom");
     harness.goes("queue", ActiveState::Inactive);
@@ -204,7 +204,7 @@ fn a_pause_cancels_the_wait_for_the_next_attempt() {
 }
 
 #[test]
-fn a_pause_between_look_and_start_is_obeyed() {
+fn a_pause_between_inspection_and_start_is_obeyed() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     harness.sites([paused_site("myapp")]);
@@ -385,7 +385,7 @@ fn a_stop_of_a_masked_worker_is_remembered() {
 }
 
 #[test]
-fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_after_it() {
+fn unit_files_are_not_read_before_the_first_attempt_but_remembered_after_it() {
     let unknown = Inspection { file: None, ..crashed() };
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
@@ -398,7 +398,7 @@ fn what_the_files_are_like_is_not_asked_before_the_first_attempt_but_remembered_
 }
 
 #[test]
-fn a_stop_of_what_is_down_for_reasons_unknown_is_remembered() {
+fn a_stop_of_a_worker_that_is_down_for_unknown_reasons_is_remembered() {
     let policy = || Policy { states: vec![State::Failed, State::ExpectedButStopped], ..without_jitter() };
     let ended = Inspection { active: ActiveState::Inactive, result: ServiceResult::Success, ..crashed() };
     let mut harness = Harness::with(policy());
@@ -415,7 +415,7 @@ fn a_stop_of_what_is_down_for_reasons_unknown_is_remembered() {
 }
 
 #[test]
-fn a_look_at_a_unit_that_was_given_up_tells_too_what_its_files_are_like() {
+fn an_inspection_of_a_given_up_unit_records_its_files() {
     let unknown = Inspection { file: None, ..crashed() };
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
@@ -457,7 +457,7 @@ fn a_unit_that_was_never_enabled_is_healed() {
 }
 
 #[test]
-fn the_job_of_somebody_else_comes_first() {
+fn the_job_of_another_client_takes_precedence() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     assert_eq!(
@@ -483,7 +483,7 @@ fn a_person_overrules_an_earlier_stop_but_no_pause() {
 }
 
 #[test]
-fn what_a_person_does_after_asking_for_a_heal_is_newer() {
+fn an_action_after_a_heal_request_supersedes_it() {
     let mut harness = Harness::with_healthy_queue();
     harness.sites([paused_site("myapp")]);
     harness.goes("queue", ActiveState::Failed);
@@ -540,7 +540,7 @@ fn a_stop_before_its_first_run_is_over_once_it_has_run() {
 }
 
 #[test]
-fn whoever_asks_for_a_heal_is_told_that_somebody_else_was_faster() {
+fn a_heal_request_reports_that_another_client_was_faster() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Failed)]);
     harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
@@ -555,7 +555,7 @@ fn whoever_asks_for_a_heal_is_told_that_somebody_else_was_faster() {
 }
 
 #[test]
-fn a_stop_that_was_told_while_its_directory_was_gone_is_remembered() {
+fn a_stop_while_the_directory_was_gone_is_remembered() {
     let gone = Inspection { directory_gone: true, stop: Some(StopEvidence::NotRequested), ..crashed() };
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
@@ -579,7 +579,7 @@ fn a_stop_that_was_told_while_its_directory_was_gone_is_remembered() {
 }
 
 #[test]
-fn a_stop_that_is_told_twice_outweighs_what_the_journal_has_not() {
+fn a_stop_that_was_signalled_twice_outweighs_a_silent_journal() {
     let mut harness = Harness::with_starting_queue();
     harness.goes("queue", ActiveState::Activating);
     harness.goes_with_job("queue", ActiveState::Deactivating);
@@ -622,7 +622,7 @@ fn a_stop_ends_with_the_run_after_it_whenever_the_daemon_is_restarted() {
 }
 
 #[test]
-fn a_stop_that_is_told_during_a_reload_is_obeyed() {
+fn a_stop_signalled_during_a_reload_is_obeyed() {
     let mut harness = Harness::with_starting_queue();
     harness.goes_with_job("queue", ActiveState::Failed);
     harness.ends("queue", Outcome::Cancelled);
@@ -652,7 +652,7 @@ fn a_worker_that_was_started_by_hand_after_a_stop_is_not_stopped_again() {
 }
 
 #[test]
-fn a_worker_that_is_not_enabled_and_is_stopped_while_it_comes_up_is_told_as_stopped() {
+fn a_disabled_worker_that_is_stopped_while_starting_is_reported_as_stopped() {
     let disabled = Some(UnitFile { enabled: false, ..ENABLED });
     let mut harness = Harness::with_proving_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);

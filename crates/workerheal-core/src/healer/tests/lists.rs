@@ -1,16 +1,16 @@
-//! What follows from a list that has only the units that are not up, and what does not.
+//! Lists that contain only the units that are not up.
 
 use super::*;
 
 #[test]
-fn a_failure_that_was_not_signalled_is_found_in_the_list_of_those_that_are_not_up() {
+fn an_unsignalled_failure_is_found_in_the_partial_list() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Active), ("mail", ActiveState::Active)]);
     assert_eq!(harness.list_not_active(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
 }
 
 #[test]
-fn of_those_that_were_up_and_are_not_in_it_nothing_is_concluded() {
+fn units_that_were_up_and_are_not_in_a_partial_list_are_unchanged() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Active), ("mail", ActiveState::Active)]);
     assert!(harness.list_not_active(&[]).is_empty());
@@ -18,21 +18,21 @@ fn of_those_that_were_up_and_are_not_in_it_nothing_is_concluded() {
 }
 
 #[test]
-fn of_one_that_was_down_and_is_not_in_it_a_complete_list_says_whether_it_is_up_or_gone() {
+fn a_unit_that_was_down_and_is_not_in_a_partial_list_leads_to_a_complete_one() {
     for is_gone in [false, true] {
         let mut harness = Harness::new();
         harness.list(&[("queue", ActiveState::Activating)]);
         assert_eq!(harness.list_not_active(&[]), ["list all"]);
         let rest: &[_] = if is_gone { &[] } else { &[("queue", ActiveState::Active)] };
         let told = harness.list(rest);
-        // Why it is gone, an inspection shows.
+        // An inspection shows why it is gone.
         assert_eq!(told.iter().any(|it| it.starts_with("look at queue")), is_gone, "{told:?}");
         assert!(harness.list_not_active(&[]).is_empty(), "it is known now");
     }
 }
 
 #[test]
-fn one_that_is_gone_while_it_is_being_healed_is_asked_about_once() {
+fn a_unit_that_is_gone_during_a_heal_is_requested_once() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Failed)]);
     harness.list(&[]);
@@ -44,7 +44,7 @@ fn one_that_is_gone_while_it_is_being_healed_is_asked_about_once() {
 }
 
 #[test]
-fn in_doubt_only_a_complete_list_counts() {
+fn decisions_resume_only_after_a_complete_list() {
     let mut harness = Harness::new();
     assert_eq!(harness.list_not_active(&[("queue", ActiveState::Failed)]), ["list all"], "there was none yet");
     harness.list(&[("queue", ActiveState::Active)]);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What may happen in a random life.
+/// A random event.
 #[derive(Debug, Clone)]
 enum Happening {
     Changes(usize, ActiveState, bool),
@@ -47,11 +47,11 @@ fn any_happening() -> impl Strategy<Value = Happening> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever happens in whatever order: no panic, no two starts of a unit at once, no more at
-    /// once than allowed, none without a look that allowed it, none under a pause or the stop
-    /// marker, none in doubt, and events in an order that makes sense.
+    /// For any order of events: no panic, no two starts of a unit at once, no more concurrent starts than allowed, none
+    /// without an inspection, none under a pause or the stop marker, none while decisions are suspended, and events in
+    /// a valid order.
     #[test]
-    fn what_must_never_happen_does_not(life in prop::collection::vec(any_happening(), 1..120)) {
+    fn invariants_hold_for_random_facts(life in prop::collection::vec(any_happening(), 1..120)) {
         let mut harness = Harness::with(Policy {
             max_concurrent: 2,
             give_up_after: Some(4),

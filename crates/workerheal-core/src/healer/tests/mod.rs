@@ -63,7 +63,7 @@ fn crashed() -> Inspection {
     Inspection { file: Some(ENABLED), ..Inspection::crashed() }
 }
 
-/// What a close look at a worker that is up shows.
+/// The inspection of a worker that is up.
 fn up(up_for: Duration) -> Inspection {
     Inspection { active: ActiveState::Active, up_for: Some(up_for), result: ServiceResult::Success, ..crashed() }
 }
@@ -72,7 +72,7 @@ fn without_jitter() -> Policy {
     Policy { backoff: Backoff::new(SECOND, 2.0, 300 * SECOND, 0.0).unwrap(), ..Policy::default() }
 }
 
-/// A healer with a clock, told facts one at a time; answers what it does in words.
+/// A healer with a clock, which observes one fact at a time and returns its actions in words.
 struct Harness {
     healer: Healer,
     now: Timestamp,
@@ -89,14 +89,14 @@ impl Harness {
         Self { healer, now: Timestamp::default() }
     }
 
-    /// A ward whose worker `queue` of the site myapp is up.
+    /// A healer whose worker `queue` of the site myapp is up.
     fn with_healthy_queue() -> Self {
         let mut harness = Self::new();
         assert!(harness.list(&[("queue", ActiveState::Active)]).is_empty());
         harness
     }
 
-    /// A ward in which the first attempt to heal `queue` is under way.
+    /// A healer whose first attempt to heal `queue` is under way.
     fn with_starting_queue() -> Self {
         let mut harness = Self::with_healthy_queue();
         harness.goes("queue", ActiveState::Failed);
@@ -104,7 +104,7 @@ impl Harness {
         harness
     }
 
-    /// A ward whose `queue` was started and has to prove itself.
+    /// A healer whose `queue` was started and has to prove itself.
     fn with_proving_queue() -> Self {
         let mut harness = Self::with_starting_queue();
         harness.goes("queue", ActiveState::Active);
@@ -112,8 +112,8 @@ impl Harness {
         harness
     }
 
-    /// What is done about a fact. Second looks at what is left alone are not told of: they are
-    /// answered with `rechecked`.
+    /// Observes a fact, and returns the actions. Rechecks of workers that are left alone are left out: `rechecked`
+    /// answers them.
     fn observe(&mut self, fact: Fact) -> Vec<String> {
         let actions = self.healer.observe(self.now, fact);
         let is_recheck = |action: &&Action| {
@@ -126,7 +126,7 @@ impl Harness {
         self.answers_inspection(name, Purpose::Recheck, Ok(seen))
     }
 
-    /// The answer to a look that is under way.
+    /// Answers a pending inspection.
     #[track_caller]
     fn answers_inspection(&mut self, name: &str, purpose: Purpose, result: Result<Inspection, String>) -> Vec<String> {
         let id = self.healer.incidents.get(&unit(name)).and_then(|incident| incident.inspections.under_way(purpose));
@@ -137,7 +137,7 @@ impl Harness {
         self.observe(Fact::Units(units.iter().map(|(name, active)| status(name, *active)).collect()))
     }
 
-    /// A list of those that are not up.
+    /// Observes a list of units that are not up.
     fn list_not_active(&mut self, units: &[(&str, ActiveState)]) -> Vec<String> {
         self.observe(Fact::NotActive(units.iter().map(|(name, active)| status(name, *active)).collect()))
     }
@@ -164,13 +164,13 @@ impl Harness {
         self.observe(Fact::Finished(unit(name), outcome))
     }
 
-    /// Its start fails, and a look shows that the manager does not restart it.
+    /// Its start fails, and an inspection shows that the manager does not restart it.
     fn fails(&mut self, name: &str, why: &str) -> Vec<String> {
         let told = self.ends(name, Outcome::Failed(why.into()));
         self.is_seen_failed(name, told)
     }
 
-    /// What has failed is looked at, to see whether the manager restarts it by itself: it does not.
+    /// It is seen failed, and an inspection shows that the manager does not restart it.
     fn is_seen_failed(&mut self, name: &str, mut told: Vec<String>) -> Vec<String> {
         let last = told.pop();
         assert!(last.as_deref().is_some_and(|it| it.starts_with("look at")), "{told:?}, {last:?}");
@@ -178,7 +178,7 @@ impl Harness {
         told
     }
 
-    /// It comes up without us, and stays up.
+    /// It comes up without an attempt, and stays up.
     fn comes_back(&mut self, name: &str) -> Vec<String> {
         let mut told = self.goes(name, ActiveState::Active);
         told.extend(self.after(10 * SECOND));
@@ -196,7 +196,7 @@ impl Harness {
         self.observe(Fact::Registry(registry(sites)))
     }
 
-    /// How long until the healer wants to be woken.
+    /// The time until the healer's next deadline.
     fn due_in(&self) -> Option<Duration> {
         self.healer.next_deadline().map(|at| at.since_origin().saturating_sub(self.now.since_origin()))
     }

@@ -67,7 +67,7 @@ fn a_worker_that_went_down_with_its_parent_is_not_stopped_if_its_file_cannot_be_
 }
 
 #[test]
-fn a_parent_that_is_waited_for_is_told_once_whatever_becomes_of_it() {
+fn a_held_parent_is_reported_once_whatever_its_state() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     let told = harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Active, true)], ..crashed() });
@@ -166,7 +166,7 @@ fn of_workers_that_need_each_other_one_is_started_unless_the_other_may_not_be() 
 }
 
 #[test]
-fn one_look_is_not_for_all_when_a_pool_can_be_brought_back_by_some() {
+fn an_inspection_does_not_speak_for_workers_with_other_parents() {
     let pool = |active| Parent {
         name: "pool.service".into(),
         active,
@@ -204,7 +204,7 @@ fn one_look_is_not_for_all_when_a_pool_can_be_brought_back_by_some() {
 /// All processes of a container are killed: the worker dies some milliseconds before the container does, waits for its
 /// automatic restart, and is then stopped with the container.
 #[test]
-fn what_dies_just_before_what_it_needs_and_is_then_stopped_with_that_comes_back() {
+fn a_worker_that_dies_just_before_its_parent_is_stopped_comes_back() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Active)]);
     harness.goes("queue", ActiveState::Failed);

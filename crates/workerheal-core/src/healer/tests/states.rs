@@ -4,7 +4,7 @@ use super::*;
 use crate::report::Stage;
 
 #[test]
-fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
+fn a_crash_loop_is_reported_once_whenever_it_is_inspected() {
     let mut harness = Harness::with_healthy_queue();
     // For an instant of each turn systemd calls the unit failed, and has scheduled its restart by the time of the look.
     assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
@@ -29,7 +29,7 @@ fn a_crash_loop_is_told_once_whichever_moment_of_it_is_looked_at() {
 }
 
 #[test]
-fn a_worker_that_comes_up_after_it_died_is_not_restarted_for_what_it_refused_before_that() {
+fn a_worker_that_came_up_again_is_not_restarted_for_earlier_refusals() {
     let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
     let mut harness = Harness::with(Policy { probes, ..without_jitter() });
     harness.list(&[("queue", ActiveState::Active)]);
@@ -47,7 +47,7 @@ fn a_worker_that_comes_up_after_it_died_is_not_restarted_for_what_it_refused_bef
 }
 
 #[test]
-fn a_start_limit_is_told_by_the_restart_that_did_not_come() {
+fn a_start_limit_is_recognized_by_the_missing_restart() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     let told = harness.shows("queue", Inspection { restart: RestartPolicy::OnFailure, ..crashed() });
@@ -76,7 +76,7 @@ fn a_oneshot_that_has_done_its_work_is_healed() {
 }
 
 #[test]
-fn an_idle_oneshot_is_none_of_our_business() {
+fn an_idle_oneshot_is_ignored() {
     let mut harness = Harness::new();
     assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
     let idle = Inspection { active: ActiveState::Inactive, oneshot: true, ..crashed() };
@@ -120,7 +120,7 @@ fn a_list_says_why_a_worker_is_down_as_an_explanation_does() {
 }
 
 #[test]
-fn a_list_says_where_a_worker_is_on_its_way_to() {
+fn a_list_shows_whether_a_worker_is_starting_or_stopping() {
     for (active, auto_restart, reason) in [
         (ActiveState::Activating, false, "it is on its way up"),
         (ActiveState::Activating, true, "the service manager is about to restart it"),
@@ -149,7 +149,7 @@ fn a_worker_that_its_user_started_and_stopped_during_an_inspection_is_inspected_
 }
 
 #[test]
-fn a_worktree_is_told_apart_by_where_it_works() {
+fn a_worktree_is_recognized_by_its_directory() {
     let asleep = [("feature".to_owned(), ["queue".to_owned()].into())].into();
     let mut harness = Harness::new();
     harness.sites([Site { worktree_idle_suspended: asleep, ..site("app") }]);
@@ -228,7 +228,7 @@ fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
 }
 
 #[test]
-fn that_a_directory_is_gone_makes_nobody_start_what_was_stopped_or_is_paused() {
+fn a_missing_directory_does_not_override_a_stop_or_pause() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes("queue", ActiveState::Failed);
@@ -243,7 +243,7 @@ fn that_a_directory_is_gone_makes_nobody_start_what_was_stopped_or_is_paused() {
 }
 
 #[test]
-fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
+fn the_worker_of_a_unit_is_known_before_it_fails() {
     let mut harness = Harness::new();
     harness.list(&[
         ("lerd-vite-myapp-feat-x", ActiveState::Active),
@@ -273,7 +273,7 @@ fn whose_worker_a_unit_is_is_known_before_it_is_ill() {
 }
 
 #[test]
-fn an_inquiry_looks_at_what_the_manager_is_about_to_restart() {
+fn an_inquiry_inspects_units_that_the_manager_is_about_to_restart() {
     let random = fastrand::Rng::with_seed(7);
     let healer = Healer::new(Mode::Inquiry, Selector::default(), without_jitter(), registry(both_sites()), random);
     let mut harness = Harness { healer, now: Timestamp::default() };

@@ -1,4 +1,4 @@
-//! What the real edge reads over D-Bus, read from the model: the list of units, the failed sockets, an inspection, and a
+//! What the daemon reads over D-Bus, taken from the model: the list of units, the failed sockets, an inspection, and a
 //! probe.
 
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ impl Manager {
             .collect()
     }
 
-    /// The units in memory: all, or those that are not up.
+    /// The loaded units: all, or those that are not up.
     pub fn list(&mut self, names: &[UnitName; UNITS], all: bool) -> Vec<UnitStatus> {
         let is_listed = |unit: &Unit| unit.is_in_memory() && (all || unit.active() != ActiveState::Active);
         let loaded = self.model.units().iter().zip(names).take(FIRST_HELPER).filter(|(unit, _)| is_listed(unit));
@@ -168,7 +168,7 @@ impl Manager {
         }
     }
 
-    /// Wanted units that a start would start, too.
+    /// Wanted units that a start would start too.
     fn pulls_in(&self, unit: &Unit) -> impl Iterator<Item = UnitId> {
         let wanted = unit.spec().parents.iter().filter(|it| it.bond == Bond::Wants).map(|it| it.parent);
         wanted.filter(|it| {
@@ -177,7 +177,7 @@ impl Manager {
         })
     }
 
-    /// The units that it conflicts with, by its own file or by theirs.
+    /// The units that conflict with it, by its own file or by theirs.
     pub(super) fn partners(&self, index: usize) -> impl Iterator<Item = UnitId> {
         let own = self.specs[index].parents.iter().filter(|it| it.bond == Bond::Conflicts).map(|it| it.parent);
         let conflicts = move |it: &usize| {
@@ -221,7 +221,7 @@ impl Manager {
     }
 }
 
-/// How long a start or stop has taken, and may take: three steps, each as long as the unit's file allows.
+/// How long a start or stop has taken, and may take: three steps, each with the timeout of the unit's file.
 pub(super) fn transition(unit: &Unit, now: Duration) -> Transition {
     let (spec, is_start) = (unit.spec(), unit.active() == ActiveState::Activating);
     let steps = if is_start { spec.timeout_start } else { spec.timeout_stop }.map(|timeout| timeout * 3);

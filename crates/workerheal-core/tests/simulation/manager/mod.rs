@@ -1,5 +1,5 @@
-//! The edge to the model of systemd: what the real edge reads over D-Bus, it reads from the model. Beside that it keeps
-//! the truth by which the laws judge.
+//! The interface to the model of systemd: it answers what the daemon would read over D-Bus. It also tracks the truth
+//! that the laws judge by.
 
 mod inspection;
 mod persons;
@@ -29,18 +29,18 @@ pub struct Manager {
     starts: u64,
     /// The last job that was signalled for each unit.
     told_jobs: [Option<JobId>; UNITS],
-    /// The unit whose start is being queued in place of other jobs.
+    /// The unit whose start is about to replace other jobs.
     overriding: Option<usize>,
-    /// The job that isolates a target, and the last that has.
+    /// The job that isolates a target, and the last one that did.
     isolating: Option<JobId>,
     isolated: Option<JobId>,
     pub reloading: bool,
-    /// What it says takes seconds.
+    /// Its responses take seconds.
     pub is_slow: bool,
     /// How often the machine was booted.
     boots: u64,
     whim: Whim,
-    /// When the healer last looked at each unit to decide about a start.
+    /// When the healer last inspected each unit to decide about a start.
     inspected_at: [Duration; UNITS],
 }
 
@@ -101,7 +101,7 @@ impl Manager {
         self.signals(now, [false; UNITS]);
     }
 
-    /// Calls the model with the lives that its processes are to lead.
+    /// Calls the model with a source of the lives of its processes.
     pub fn with<T>(
         &mut self,
         call: impl FnOnce(&mut Model, &mut dyn FnMut(UnitId, Duration) -> crate::model::Life) -> T,
@@ -126,8 +126,8 @@ impl Manager {
         self.model.has_signals()
     }
 
-    /// What the manager has signalled since the last call, once the truth has been brought up to it. `is_watched`: of
-    /// which units the healer gets to see all of it.
+    /// The manager's signals since the last call, after the truth has been updated with them. `is_watched`: the units
+    /// whose signals all reach the healer.
     pub fn signals(&mut self, now: Duration, is_watched: [bool; UNITS]) -> Vec<Signal> {
         let signals: Vec<Signal> = self.model.drain_signals().collect();
         self.isolated = None;
@@ -144,7 +144,7 @@ impl Manager {
                 }
                 Signal::Reloading(reloading) => self.reloading = reloading,
                 Signal::JobRemoved { unit, kind: JobKind::Stop, result: JobResult::Canceled, .. } => {
-                    // A person wants it up after all, unless the healer did this.
+                    // A person wants it up after all, unless the healer started it.
                     if self.overriding == Some(unit.0) {
                         self.truth[unit.0].obey.get_or_insert(now);
                     } else {
@@ -156,7 +156,7 @@ impl Manager {
                     let truth = &mut self.truth[unit.0];
                     truth.kept = true;
                     truth.kept_seen = is_watched[unit.0] && is_kept_loaded && !truth.asked;
-                    // A person wanted it up since, which this alone tells of one that was stopped.
+                    // A person wanted it up since; for a stopped unit only this shows it.
                     truth.looks_stopped |= truth.stopped && !truth.asked && !truth.kept_seen;
                     truth.stopped &= truth.asked;
                 }
@@ -165,7 +165,8 @@ impl Manager {
                 Signal::UnitRemoved(unit) => {
                     let truth = &mut self.truth[unit.0];
                     truth.down.get_or_insert(now);
-                    // It was not enabled, so the healer dismisses it; and with it all is forgotten that could be asked.
+                    // It was not enabled, so the healer dismisses it, and everything that could be asked is lost with
+                    // it.
                     truth.stop_can_be_known = false;
                 }
             }
@@ -173,7 +174,7 @@ impl Manager {
         signals
     }
 
-    /// The units that it has to have up.
+    /// The units that it requires to be up.
     fn needs(&self, index: usize) -> impl Iterator<Item = UnitId> {
         self.specs[index].parents.iter().filter(|it| is_need(it.bond)).map(|it| it.parent)
     }
@@ -234,7 +235,7 @@ impl Manager {
         self.specs[index].kind == Type::Oneshot
     }
 
-    // What people do.
+    // Acts of people.
 
     /// Whether any worker is on its way up or down.
     pub fn is_any_changing(&self) -> bool {
@@ -242,7 +243,7 @@ impl Manager {
         self.model.units().iter().take(FIRST_HELPER).any(|unit| changes(unit) && !unit.is_auto_restart())
     }
 
-    /// The units that this one is part of, or has to have up.
+    /// The units that it is part of, or requires to be up.
     pub fn above(&self, index: usize) -> Vec<usize> {
         let parents = self.specs[index].parents.iter();
         parents.filter(|it| it.bond == Bond::PartOf || is_need(it.bond)).map(|it| it.parent.0).collect()

@@ -6,7 +6,7 @@ use super::Manager;
 use crate::model::{ActiveState, Bond, File, LoadState, Mode, Origin, Type, Unit, UnitId};
 use crate::scenario::UNITS;
 
-/// What happens within this time reaches the healer in one batch of signals.
+/// Events within this time reach the healer in one batch of signals.
 const SAME_MOMENT: Duration = Duration::from_millis(50);
 
 impl Manager {
@@ -38,17 +38,16 @@ impl Manager {
             truth.with_group = true;
             truth.obey = truth.asked.then_some(now).filter(|_| state == ActiveState::Active);
         }
-        // Of one that is down already only the end of the stop tells, see `stop_was_told`; and of one that its
-        // parent takes down just now, nothing does.
-        // What has no good file is not looked at, and is forgotten with its unit.
+        // If it was down already, only the end of the stop shows it, see `stop_was_reported`; if its parent is taking
+        // it down, nothing does. A unit without a valid file is not inspected, and is forgotten when it is unloaded.
         let is_readable = self.model.unit(UnitId(index)).load() == LoadState::Loaded;
         let known = matches!(state, ActiveState::Active | ActiveState::Activating) && !lost_its_parent && is_readable;
         let truth = &mut self.truth[index];
         (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
         (truth.taken_along, truth.with_group) = (false, false);
         truth.last_stop = Some(now);
-        // Of one that its parent takes down in the same moment, it cannot be known whether it was meant.
-        // A stop of what is not even loaded yet leaves nothing.
+        // If its parent takes it down at the same moment, it cannot be known whether the stop was meant for it. A stop
+        // of a unit that is not loaded yet leaves no trace.
         if truth.asked && !lost_its_parent && was_loaded {
             truth.obey = Some(now);
         }
@@ -67,15 +66,15 @@ impl Manager {
         }
     }
 
-    /// A unit that is down and is started is no longer stopped once it is on its way up, see `signals`.
+    /// A stopped unit that a person starts counts as stopped until it is on its way up, see `signals`.
     fn person_wants_it_up(&mut self, index: usize) {
         let now = self.model.now();
         self.truth[index].obey = None;
-        // That the start came right after the stop cannot be told from a start of the healer's that the stop overtook.
+        // A start right after the stop cannot be distinguished from a start by the healer that the stop overtook.
         self.truth[index].last_stop = self.truth[index].last_stop.filter(|at| now <= *at + SAME_MOMENT);
         let is_gone = self.model.unit(UnitId(index)).load() == LoadState::NotFound;
         if is_gone && self.family.origin(index) == Origin::Transient {
-            // `systemd-run` again.
+            // Runs `systemd-run` again.
             self.model.edit(UnitId(index), File::Good(self.specs[index].clone()));
         }
         if !self.model.unit(UnitId(index)).active().is_down() {
@@ -87,7 +86,7 @@ impl Manager {
         self.person_wants_it_up(index);
         let _ = self.with(|model, lives| model.start(UnitId(index), Mode::Replace, lives));
         if self.model.unit(UnitId(index)).result() == crate::model::ServiceResult::StartLimitHit {
-            // It was refused: wanted it is all the same. Of one that had failed before, nothing shows that.
+            // The start was refused, but it was wanted. If the unit had failed before, nothing shows that.
             let truth = &mut self.truth[index];
             truth.looks_stopped |= truth.stopped;
             truth.stopped = false;
@@ -114,7 +113,7 @@ impl Manager {
         let truth = &mut self.truth[index];
         (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
         truth.obey = None;
-        // The end of a stop that is still pending looks like a newer one.
+        // The end of a pending stop looks like a newer one.
         truth.looks_stopped |= has_job;
         (truth.wanted, truth.file_seen) = (true, false);
     }
@@ -130,17 +129,17 @@ impl Manager {
         let _ = self.with(|model, lives| model.reload(UnitId(index), Mode::Replace, lives));
     }
 
-    /// Isolates a unit: everything else is stopped. Returns whether that has begun, and goes on.
+    /// Isolates a unit: everything else is stopped. Returns whether that has begun and is under way.
     pub fn person_isolates(&mut self, index: usize) -> bool {
         let states: Vec<ActiveState> = self.model.units().iter().map(Unit::active).collect();
         let job = self.with(|model, lives| model.start(UnitId(index), Mode::Isolate, lives));
         let Ok(job) = job else { return false };
         for (truth, state) in self.truth.iter_mut().zip(states) {
             if !state.is_down() {
-                // Whether that was meant for it cannot be known.
+                // It cannot be known whether the stop was meant for this unit.
                 (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
             }
-            // What waits to be started waits no longer, and the end of that job looks like a stop.
+            // Pending starts are cancelled, and the end of such a job looks like a stop.
             truth.looks_stopped |= truth.taken_along || truth.asked;
         }
         let goes_on = self.model.unit(UnitId(index)).job().is_some_and(|it| it.id == job);

@@ -1,4 +1,4 @@
-//! The healer's starts, as the connection to the manager performs them, one step after the other.
+//! The healer's starts, step by step, as the connection to the manager performs them.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::laws::Breach;
 use crate::model::{ActiveState, JobId, JobKind, JobResult, LoadState, Mode, Refusal as Refused, Unit, UnitId};
 use crate::scenario::{self, NAMES, UNITS};
 
-/// How long before a start of the healer's a stop may have been requested that the start overtakes.
-const OVERTAKEN_WITHIN: Duration = Duration::from_secs(120);
+/// How long before a start by the healer a stop may have been requested that the start overtakes.
+const MAX_OVERTAKE_TIME: Duration = Duration::from_secs(120);
 
-/// A start of the healer's, as the connection to the manager performs it.
+/// A start by the healer, as the connection to the manager performs it.
 #[derive(Debug, Clone)]
 pub(super) struct Starting {
     start: Start,
@@ -27,7 +27,7 @@ pub(super) struct Starting {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It is taken down, so that what has to be up before it can be started.
+    /// It is being stopped, so that a required unit can come up before its start.
     Stop,
     Start,
     /// Its failure was cleared, and it is started again.
@@ -36,7 +36,7 @@ enum Step {
 
 impl Manager {
     /// The healer requests a start. Returns its number.
-    pub fn start_is_asked_for(&mut self, start: Start) -> Option<(usize, u64)> {
+    pub fn request_start(&mut self, start: Start) -> Option<(usize, u64)> {
         let index = NAMES.iter().position(|name| *name == start.unit.short())?;
         self.starts += 1;
         let step = if start.restart && !start.first.is_empty() { Step::Stop } else { Step::Start };
@@ -50,7 +50,7 @@ impl Manager {
         self.starting[index].as_ref().is_some_and(|starting| starting.number == number)
     }
 
-    /// Handles the result of a job of the healer's. Returns how the start ended; `None` if another step follows.
+    /// Handles the result of a job of the healer. Returns how the start ended; `None` if another step follows.
     pub fn next_step(&mut self, index: usize, result: JobResult) -> Option<Outcome> {
         let Some(starting) = &mut self.starting[index] else { return Some(outcome(result)) };
         match starting.step {
@@ -67,18 +67,18 @@ impl Manager {
     /// The healer stops a unit whose start overtook a stop. Returns whether a person had stopped it.
     pub fn stop(&mut self, index: usize) -> bool {
         let stopped_at = self.truth[index].last_stop;
-        let was_meant = stopped_at.is_some_and(|at| self.model.now() <= at + OVERTAKEN_WITHIN);
+        let was_meant = stopped_at.is_some_and(|at| self.model.now() <= at + MAX_OVERTAKE_TIME);
         self.truth[index].stopped |= was_meant;
         let _ = self.with(|model, lives| model.stop(UnitId(index), Mode::Replace, lives));
         was_meant
     }
 
-    /// Whether it was started by its user or for the sake of another unit, rather than by the manager or the healer.
+    /// Whether a person or another unit started it, rather than the manager or the healer.
     pub fn is_started_by_others(&self, index: usize) -> bool {
         !self.truth[index].asked && !self.truth[index].by_manager
     }
 
-    /// The next step of a start of the healer's reaches the manager. Returns how it ended if there is no job for it.
+    /// The next step of a start by the healer reaches the manager. Returns how it ended if it has no job.
     pub fn start(&mut self, index: usize) -> Result<Option<Outcome>, Breach> {
         let unit = UnitId(index);
         let Some(Starting { start, step, .. }) = self.starting[index].clone() else { return Ok(None) };
@@ -122,7 +122,7 @@ impl Manager {
         })
     }
 
-    /// A start changes no unit but the one that is healed, and loses none.
+    /// Checks that a start changes only the unit that is healed, and drops none.
     fn is_alone(&self, index: usize, before: &[Unit], first: &[UnitId]) -> Result<(), Breach> {
         for (other, (was, is)) in before.iter().zip(self.model.units()).enumerate() {
             let name = NAMES[other];
@@ -137,9 +137,9 @@ impl Manager {
             let changed =
                 is.runs() != was.runs() || is.job().is_some() || (was.active().is_up() && !is.active().is_up());
             let is_named = first.contains(&UnitId(other));
-            // What has become of it since the inspection cannot be known; and a socket fails with its service.
+            // Changes since the inspection cannot be known; and a socket fails with its service.
             let is_news = was.state_change() > self.inspected_at[index];
-            // The manager stops a pool that nothing needs as soon as it checks, for any reason.
+            // The manager stops an unneeded pool as soon as it checks, for any reason.
             let is_unneeded = was.spec().stop_when_unneeded && is.job().is_some_and(|job| job.kind == JobKind::Stop);
             if changed && !had_job && !is_named && !is_news && !is_unneeded && !self.triggers(other, index) {
                 let how = format!("a start of {} changes {name}", NAMES[index]);
@@ -149,7 +149,7 @@ impl Manager {
         Ok(())
     }
 
-    /// The start that was queued has been told of.
+    /// The queued start has been reported.
     pub fn start_is_queued(&mut self) {
         self.overriding = None;
     }
@@ -175,7 +175,7 @@ impl Manager {
         (0..UNITS).for_each(|unit| self.end_of_start_told(unit));
     }
 
-    /// Ends of starts whose signal was lost: their job is listed no longer.
+    /// Ends of starts whose signal was lost: their job is no longer listed.
     pub fn missed_ends(&self) -> Vec<(usize, Outcome)> {
         let gone = (0..UNITS).filter_map(|index| {
             let job = self.truth[index].job.filter(|_| self.truth[index].asked)?;

@@ -17,7 +17,7 @@ pub(super) struct Truth {
     pub(super) up_since: Duration,
     /// Duration of the last run.
     pub(super) last_uptime: Duration,
-    /// The longest run that has ended and was not taken yet.
+    /// The longest run that has ended and was not consumed yet.
     pub(super) longest_uptime: Duration,
     /// When a person last stopped it.
     pub(super) last_stop: Option<Duration>,
@@ -25,30 +25,30 @@ pub(super) struct Truth {
     pub(super) down: Option<Duration>,
     /// A person stopped it, and it has not been started since.
     pub(super) stopped: bool,
-    /// The healer can know that: from the journal, or from the end of the stop.
+    /// The healer can know that, from the journal or from the end of the stop.
     pub(super) stop_can_be_known: bool,
     /// When the end of a stop was reported that nothing else shows.
     pub(super) stop_told: Option<Duration>,
     /// A person cleared its failure, and it has not been started since.
     pub(super) cleared: bool,
-    /// The end of a start was reported while signals were lost or overtook each other, and looks like that of a stop.
+    /// The end of a start was reported while signals were lost or reordered, and looks like the end of a stop.
     pub(super) looks_stopped: bool,
     /// A heal was requested since it went down.
     pub(super) wanted: bool,
     /// It was disabled since it last began to come up.
     pub(super) disabled: bool,
-    /// It was disabled after it went down, and after its file had been looked at.
+    /// It was disabled after it went down and after its file had been read.
     pub(super) disabled_while_down: bool,
     pub(super) file_seen: bool,
-    /// A start of the healer's is under way; its job.
+    /// A start by the healer is under way; its job.
     pub(super) asked: bool,
     pub(super) job: Option<JobId>,
-    /// The manager restarts it by itself, or has done so since it was last down for good.
+    /// The manager restarts it, or has done so since it was last down for good.
     pub(super) by_manager: bool,
-    /// A person's start of it ended because a unit that it needs did not come up.
+    /// A person's start of it ended because a unit that it requires did not come up.
     pub(super) kept: bool,
     pub(super) directory_gone: bool,
-    /// A unit that it needs took it along, as the healer could see.
+    /// A unit that it requires took it down, as the healer could see.
     pub(super) taken_along: bool,
     /// The healer could see that.
     pub(super) kept_seen: bool,
@@ -56,7 +56,7 @@ pub(super) struct Truth {
     pub(super) reset: bool,
     /// It was stopped with a group that it is part of.
     pub(super) with_group: bool,
-    /// When its user stopped it during a start of the healer's.
+    /// When a person stopped it during a start by the healer.
     pub(super) obey: Option<Duration>,
     /// It waits for an automatic restart.
     pub(super) waits: bool,
@@ -79,7 +79,7 @@ impl Manager {
         let ran = self.truth[unit.0].up || (self.truth[unit.0].waits && active == ActiveState::Inactive);
         let loses_parent = ran && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
         if active == ActiveState::Active && !self.truth[unit.0].up {
-            // The group is up again: of one that was down before it, that is all that can be seen.
+            // The group is up again: for a member that was down before, only that can be seen.
             for member in 0..UNITS {
                 let is_part = self.specs[member].parents.iter().any(|it| it.bond == Bond::PartOf && it.parent == unit);
                 if is_part && self.truth[member].with_group {
@@ -94,7 +94,7 @@ impl Manager {
         let truth = &mut self.truth[unit.0];
         truth.taken_along |= loses_parent && !truth.stopped && is_watched;
         if truth.up && active == ActiveState::Failed && (!is_watched || self.is_slow) {
-            // It died before the stop began: only what is signalled of that job tells.
+            // It died before the stop began, so only the signals of that job show the stop.
             truth.stop_can_be_known = false;
         }
         if truth.up && !active.is_up() {
@@ -104,7 +104,7 @@ impl Manager {
         truth.up &= active.is_up();
         truth.waits = auto_restart;
         match active {
-            // It may also have got a job, and be up as before; or have lost that, and not be stopped.
+            // Or it got a job and is up as before, or lost its job without being stopped.
             ActiveState::Reloading => {}
             ActiveState::Active if truth.up => truth.stopped &= job.is_some(),
             ActiveState::Active => {
@@ -140,7 +140,7 @@ impl Manager {
         }
     }
 
-    /// A unit goes down. Whether a child that is stopped at the same time was meant cannot be known.
+    /// A unit goes down. It cannot be known whether the stop was meant for a child that is stopped at the same time.
     pub(super) fn takes_along(&mut self, parent: UnitId, active: ActiveState, now: Duration) {
         if active.is_up() {
             return;
@@ -178,7 +178,7 @@ impl Manager {
             socket_failed: (0..UNITS)
                 .any(|it| self.triggers(it, index) && self.model.unit(UnitId(it)).active() == ActiveState::Failed),
             directory_gone: truth.directory_gone,
-            // A person may have one started that is stuck.
+            // A person may start a unit that is stuck.
             down: unit.active().is_down() || truth.wanted,
         }
     }
@@ -204,12 +204,12 @@ impl Manager {
         unit.active() == ActiveState::Failed && (oneshot || prevented) && !truth.wanted
     }
 
-    /// The longest of its uptimes that have ended since this was last asked.
+    /// The longest of its uptimes that have ended since the last call.
     pub fn take_longest_uptime(&mut self, index: usize) -> Duration {
         std::mem::take(&mut self.truth[index].longest_uptime)
     }
 
-    /// Whether it has been up for so long without a break, or had been when it went down.
+    /// Whether it has been up for this long without interruption, or had been when it went down.
     pub fn has_been_up_for(&self, index: usize, time: Duration) -> bool {
         let truth = &self.truth[index];
         let uptime = if truth.up { self.model.now() - truth.up_since } else { truth.last_uptime };
@@ -217,27 +217,27 @@ impl Manager {
         uptime + SECOND >= time
     }
 
-    pub fn nothing_need_be_obeyed(&mut self) {
+    pub fn forget_stops(&mut self) {
         self.truth.iter_mut().for_each(|truth| truth.obey = None);
     }
 
-    /// Whether its user stopped it while the healer's start was under way, so long ago that it has to be down again.
-    pub fn disobeys(&self, index: usize, patience: Duration) -> bool {
+    /// Whether a person stopped it while the healer's start was under way, so long ago that it has to be down again.
+    pub fn ignores_stop(&self, index: usize, tolerance: Duration) -> bool {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);
-        truth.obey.is_some_and(|since| self.model.now() > since + patience)
+        truth.obey.is_some_and(|since| self.model.now() > since + tolerance)
             && unit.active() == ActiveState::Active
             && unit.job().is_none()
     }
 
-    /// Whether a unit that it needs went down when it did. Of a stop of that unit which was called off before its turn
-    /// came nothing is left that could be known.
+    /// Whether a unit that it requires went down at the same time. A stop of that unit that was cancelled before it
+    /// began leaves no trace.
     fn lost_its_parent(&self, index: usize) -> bool {
         let unit = self.model.unit(UnitId(index));
-        // That its failure was cleared is told as another end, by the manager.
+        // Clearing its failure is signalled as another end by the manager.
         let Some((left, down)) = unit.active_exit().zip(self.truth[index].down) else { return false };
         let took_along = |parent: &Unit| {
             let went = parent.active_exit().is_some_and(|it| left <= it && it <= down);
-            // A stop of that unit which gave way to another one looks as if it had come after that of the worker.
+            // A stop of that unit which was replaced by another one looks as if it came after the worker's stop.
             let stops = unit.last_stop().zip(parent.last_stop());
             went && stops.is_none_or(|((own, _), (other, _))| own >= other)
         };
@@ -306,12 +306,12 @@ impl Manager {
             .any(|parent| !parent.active().is_up() || parent.active_enter().is_some_and(|since| since + SECOND >= down))
     }
 
-    /// The end of a stop reached the healer while the unit had been down for a while, so that it cannot be taken for
-    /// anything else.
-    pub fn stop_was_told(&mut self, index: usize) {
+    /// The end of a stop was reported while the unit had been down for a while, so that it cannot be taken for anything
+    /// else.
+    pub fn stop_was_reported(&mut self, index: usize) {
         let now = self.model.now();
         let truth = &mut self.truth[index];
-        // What was to be restarted with a unit that it needs, and then was stopped with that, is told of by the same.
+        // The same signal ends a restart together with a required unit that was followed by a stop together with it.
         truth.looks_stopped |= !truth.stopped && truth.down.is_some_and(|since| now > since + SECOND);
         if truth.stopped && truth.down.is_some_and(|since| now > since + 10 * SECOND) {
             truth.stop_can_be_known = true;
@@ -319,7 +319,7 @@ impl Manager {
         }
     }
 
-    /// The end of a job was lost: nothing else tells that a person stopped what was down already.
+    /// The end of a job was lost: nothing else shows that a person stopped a unit that was down already.
     pub fn end_of_job_is_lost(&mut self, index: usize) {
         let truth = &mut self.truth[index];
         truth.obey = truth.obey.filter(|_| truth.stop_can_be_known);
@@ -335,7 +335,7 @@ impl Manager {
         for (truth, unit) in self.truth.iter_mut().zip(self.model.units()) {
             (truth.taken_along, truth.obey) = (false, None);
             (truth.kept_seen, truth.reset) = (false, false);
-            // Of one that was not enabled nothing is kept in mind, and the manager has forgotten its run.
+            // If it was not enabled, nothing is remembered, and the manager has forgotten its run.
             truth.stop_can_be_known &= unit.invocation().is_some();
             if truth.stop_told.is_some_and(|told| now <= told + 10 * SECOND) {
                 truth.stop_can_be_known = false;
@@ -344,18 +344,18 @@ impl Manager {
     }
 
     /// The daemon was killed before it had saved its state.
-    pub fn memory_is_lost(&mut self) {
+    pub fn state_is_lost(&mut self) {
         for (index, truth) in self.truth.iter_mut().enumerate() {
             let unit = self.model.unit(UnitId(index));
             let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
             truth.stop_can_be_known &= logged;
-            // That wish may not have been written down, and an earlier stop may.
+            // That request may not have been saved, and neither an earlier stop.
             truth.cleared |= truth.wanted;
             truth.disabled_while_down = false;
         }
     }
 
-    /// Since when it starts or stops for longer than its file or the settings allow.
+    /// Since when it has been starting or stopping for longer than its file or the settings allow.
     pub fn is_stuck_since(&self, index: usize, timeout: Duration) -> Option<Duration> {
         let unit = self.model.unit(UnitId(index));
         if !matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating) {

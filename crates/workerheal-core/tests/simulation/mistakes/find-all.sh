@@ -1,11 +1,20 @@
 #!/bin/sh
-# Puts each known mistake into a copy of the healer, one at a time, and sees that the simulation finds it.
+# Plants each known mistake in a copy of the healer, one at a time, and checks that the simulation finds it.
 #
-# Prints a row for each: the mistake, the law that is broken, and after how many days at the most. Ends with status 1
-# if one is not found, or if a patch does not apply any more: then the mistake has to be made anew in today's code.
-# With names as arguments only those are made. With CARGO_TARGET_DIR what is built there already is not built again.
+# Prints a row for each: the mistake, and the law that it breaks. Ends with status 1 if one is not found, or if a patch
+# does not apply any more: then the mistake has to be made again in the current code.
+# Arguments are the names of mistakes to plant; the default is all. With --dry-run, it only checks that the patches
+# apply. CARGO_TARGET_DIR names a target directory to reuse.
 set -eu
 cd "$(dirname "$0")/../../../../.."
+
+if [ "${1:-}" = --dry-run ]; then
+    status=0
+    for patch in crates/workerheal-core/tests/simulation/mistakes/*.patch; do
+        patch --dry-run --strip=1 --silent <"$patch" >/dev/null || { echo "$patch does not apply any more"; status=1; }
+    done
+    exit $status
+fi
 
 copy=$(mktemp --directory "${TMPDIR:-/tmp}/workerheal-mistakes.XXXXXX")
 trap 'rm -rf "$copy"' EXIT

@@ -1,4 +1,4 @@
-//! Jobs: the queue that runs them, and what their end does to others (systemd's job.c).
+//! Jobs: the queue that runs them, and the effect of their end on others (systemd's job.c).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::{Lives, Model, Signal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
     Start,
-    /// What `Requisite=` asks of the parent.
+    /// The check that `Requisite=` makes of the parent.
     VerifyActive,
     Stop,
     Reload,
     Restart,
-    /// A `try-restart` of what is down.
+    /// A `try-restart` of a unit that is down.
     Nop,
 }
 
@@ -75,11 +75,11 @@ pub enum JobResult {
     Done,
     Failed,
     Canceled,
-    /// It took longer than `JobTimeoutSec=`. That of a start which takes longer than `TimeoutStartSec=` has failed.
+    /// It took longer than `JobTimeoutSec=`. A start that takes longer than `TimeoutStartSec=` has failed instead.
     Timeout,
     Dependency,
     Skipped,
-    /// A reload of what is down.
+    /// A reload of a unit that is down.
     Invalid,
 }
 
@@ -107,34 +107,34 @@ pub struct JobId(pub u64);
 pub struct Job {
     pub id: JobId,
     pub kind: JobKind,
-    /// Not waiting: it has been begun.
+    /// Not waiting: it has begun.
     pub running: bool,
-    /// Nothing may cancel it: a stop for the manager's shutdown.
+    /// It must not be cancelled: a stop for the manager's shutdown.
     pub(super) irreversible: bool,
     queued: bool,
     began: Duration,
     pub(super) timer: Option<Due>,
 }
 
-/// What to do about a job that is in the way.
+/// The job mode: what to do about conflicting jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Refuse the new one, and do without what only is wanted and would stop something.
+    /// Refuse the new job, and drop its optional parts that would stop something.
     Fail,
-    /// Cancel the old one.
+    /// Cancel the old job.
     Replace,
-    /// Cancel the old one, and concern no other unit.
+    /// Cancel the old job, and ignore dependencies.
     IgnoreRequirements,
-    /// Cancel all old ones, and stop everything else.
+    /// Cancel all old jobs, and stop everything else.
     Isolate,
 }
 
 /// Why the manager did not accept a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It would cancel a job, its own or that of a unit it needs (`TransactionIsDestructive`).
+    /// It would cancel an irreversible job, its own or that of a unit it requires (`TransactionIsDestructive`).
     Destructive,
-    /// The unit, or one that it needs, is masked (`UnitMasked`).
+    /// The unit, or one that it requires, is masked (`UnitMasked`).
     Masked,
     /// There is no file (`NoSuchUnit`).
     NotFound,
@@ -142,7 +142,7 @@ pub enum Refusal {
     BadSetting,
     /// It is not loaded, and loading it would not help (`NoSuchUnit`).
     NotLoaded,
-    /// What it needs, and what that needs, contradict each other (`TransactionJobsConflicting`).
+    /// Its dependencies contradict each other (`TransactionJobsConflicting`).
     Contradiction,
     /// It cannot be reloaded (`JobTypeNotApplicable`).
     NotApplicable,
@@ -151,10 +151,11 @@ pub enum Refusal {
 }
 
 impl Model {
-    /// `job_install`: one job a unit. What does not contradict an old one is merged into it and shares its number.
+    /// `job_install`: one job per unit. A job that does not contradict an old one is merged into it and shares its
+    /// number.
     pub(super) fn install(&mut self, unit: UnitId, kind: JobKind) -> JobId {
         if kind == JobKind::Nop {
-            // It has a place of its own beside the unit's job, and ends as soon as it runs.
+            // It has a slot of its own beside the unit's job, and ends as soon as it runs.
             let id = self.next_job();
             self.signals.push(Signal::JobRemoved { job: id, unit, kind, result: JobResult::Done });
             self.notify_triggers(unit);
@@ -169,7 +170,7 @@ impl Model {
         let job = match self[unit].run.job {
             Some(old) => {
                 let merged = old.kind.merged(kind, self[unit].active()).unwrap_or(kind);
-                // What was read before a reload was asked for is not enough.
+                // A file that was read before a reload was requested is not current enough.
                 let covers = merged == old.kind && kind != JobKind::Reload;
                 Job { kind: merged, running: old.running && covers, ..old }
             }
@@ -218,7 +219,7 @@ impl Model {
         }
     }
 
-    /// Runs what is queued, and what that leads to.
+    /// Runs the queued jobs, and those that they lead to.
     pub(super) fn run_jobs(&mut self, lives: &mut Lives<'_>) {
         let last_first = self.whim.last_job_first;
         let next = |queue: &mut VecDeque<UnitId>| if last_first { queue.pop_back() } else { queue.pop_front() };
@@ -265,10 +266,10 @@ impl Model {
                     self.finish_job(unit, JobResult::Done, true);
                     (self[unit].stops, self[unit].last_stop) = (stops, last_stop);
                 } else {
-                    // Even if it has been: an announcement of the unit may have had the job too.
+                    // Even if it has ended: an announcement of the unit may have included the job.
                     self.signal_state(unit);
                     let logs = self.stop_unit(unit);
-                    // Told only if the job is still there, as a stop is not if the unit was down at once.
+                    // Signalled only if the job still exists; a stop does not if the unit was down at once.
                     if logs && self[unit].run.job.is_some_and(|still| still.id == job.id) {
                         self.log_stop(unit, job.id);
                     }
@@ -296,13 +297,13 @@ impl Model {
             // It is ordered after basic.target, which is about to be stopped.
             return false;
         }
-        // Both up, or one down: those of parents go first, unless it is a stop of this one.
+        // Both up, or one down: jobs of parents run first, unless this one is a stop.
         let waits_for_parent = |parent: UnitId| match self[parent].run.job {
             Some(_) => !kind.takes_down(),
             None => false,
         };
         let waits_for_child = |child: UnitId| self[child].run.job.is_some_and(|job| job.kind.takes_down());
-        // What triggers a service is ordered before it.
+        // A service is ordered after the units that trigger it.
         let (parents, children) = (&self[unit].spec.parents, &self.children[unit.0]);
         !parents.iter().any(|it| {
             it.after && waits_for_parent(it.parent) || it.bond == Bond::Triggers && waits_for_child(it.parent)
@@ -315,17 +316,17 @@ impl Model {
     pub(super) fn finish_job(&mut self, unit: UnitId, result: JobResult, recursive: bool) {
         let Some(mut job) = self[unit].run.job else { return };
         if result == JobResult::Done && job.kind == JobKind::Restart {
-            // The first half is done: it becomes a start, under the same number.
+            // The first half is done: it becomes a start with the same number.
             job = Job { kind: JobKind::Start, running: false, ..job };
             self[unit].run.job = Some(job);
             self.queue(unit);
         } else {
             if job.kind == JobKind::Stop && matches!(result, JobResult::Done | JobResult::Timeout) {
-                // "Stopped" (or that it took too long), which comes even where there was no "Stopping": while it was
-                // being started.
+                // "Stopped" (or that it took too long) is logged even without a "Stopping", if the unit was still
+                // starting.
                 self.log_stop(unit, job.id);
             }
-            // What the unit has become is signalled before the end of the job, its being without one after it.
+            // The state of the unit is signalled before the end of the job, and that it has no job after it.
             self.signal_change(unit);
             self.signals.push(Signal::JobRemoved { job: job.id, unit, kind: job.kind, result });
             self[unit].run.job = None;
@@ -338,7 +339,7 @@ impl Model {
             if recursive && job.kind == JobKind::Stop && result != JobResult::Done {
                 self.fail_dependents(unit, |bond| bond == Bond::Conflicts);
             }
-            // A oneshot that is done is not up, which is what Requisite= is about.
+            // A finished oneshot is not up, which is what `Requisite=` checks.
             if recursive && result == JobResult::Done && job.kind == JobKind::Start && !self[unit].active().is_up() {
                 self.fail_dependents(unit, |bond| bond == Bond::Requisite);
             }
@@ -380,7 +381,7 @@ impl Model {
         }
     }
 
-    /// What a unit's new state means for its job (`unit_process_job`); returns whether the state came unexpectedly.
+    /// Applies a unit's new state to its job (`unit_process_job`); returns whether the state was unexpected.
     pub(super) fn process_job(&mut self, unit: UnitId) -> bool {
         let Some(job) = self[unit].run.job else { return true };
         if !job.running {

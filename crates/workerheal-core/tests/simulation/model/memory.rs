@@ -1,5 +1,5 @@
-//! What the manager has in memory: reading unit files, reading them again, and forgetting units (systemd's load-fragment.c
-//! and the garbage collection of manager.c).
+//! The units in the manager's memory: loading, reloading and unloading (systemd's load-fragment.c and the garbage
+//! collection of manager.c).
 
 use super::states::{ActiveState, SubState};
 use super::unit::{Origin, Runtime, UnitId};
@@ -32,7 +32,7 @@ impl Model {
         self.daemon_reload(lives);
     }
 
-    /// Writes or removes the unit file. That takes effect with the next reload, or when the unit is loaded.
+    /// Writes or removes the unit file. This takes effect with the next reload, or when the unit is loaded.
     pub fn edit(&mut self, unit: UnitId, file: File) {
         self[unit].file = file;
         self.touch(unit);
@@ -43,7 +43,7 @@ impl Model {
         self[unit].written += 1;
     }
 
-    /// `systemctl daemon-reload`: all units are read anew and keep their states, but not the count of their starts.
+    /// `systemctl daemon-reload`: all units are read again and keep their states, but not the count of their starts.
     pub fn daemon_reload(&mut self, lives: &mut Lives<'_>) {
         self.signal_changes();
         self.signals.push(Signal::Reloading(true));
@@ -75,7 +75,7 @@ impl Model {
                 self.queue(unit);
             }
         }
-        // What these stop has its job when it is announced, and no change is signalled besides.
+        // Units that these stop have their job when they are announced, and no further change is signalled.
         self.stop_unbound();
         self.stop_unneeded();
         for unit in all().take(count) {
@@ -86,7 +86,7 @@ impl Model {
             }
         }
         self.signals.push(Signal::Reloading(false));
-        // A job is run when there is nothing else to do: what is due by the settings now in force comes first.
+        // Jobs run when there is nothing else to do: timers that are due by the new settings come first.
         while self.do_next(self.now) {
             self.signal_changes();
         }
@@ -127,7 +127,8 @@ impl Model {
         }
     }
 
-    /// Whether something keeps it in memory: itself, or what refers to it, or to that. `seen` has a bit for each unit.
+    /// Whether something keeps it in memory: itself, or a unit that refers to it, directly or not. `seen` has a bit for
+    /// each unit.
     fn is_referred_to(&self, unit: UnitId, seen: &mut u64) -> bool {
         let bit = 1u64 << (unit.0 % 64);
         let is_new = *seen & bit == 0;

@@ -1,68 +1,67 @@
 //! A model of how systemd treats units: their states, their jobs, and what they do to each other.
 //!
 //! Pure and deterministic: no I/O, no clock, no randomness. Time is a `Duration` since an origin and passes only in
-//! [`Model::advance`]. What a process does is not decided here: the caller that advances time or performs an operation is
-//! asked for the [`Life`] of each process that is spawned. All that the manager would signal is collected in order, see
+//! [`Model::advance`]. The model does not decide what a process does: the caller that advances time or performs an
+//! operation provides the [`Life`] of each process that is spawned. The manager's signals are collected in order, see
 //! [`Model::drain_signals`].
 //!
 //! The rules follow systemd 252: its man pages (systemd.service(5), systemd.unit(5)), its sources, whose functions the
-//! comments name, and what has been seen of it. `tests/it/agreement/` puts the model beside a real manager.
+//! comments name, and its observed behaviour. `tests/it/agreement/` compares the model with a real manager.
 //!
-//! Where things are: [`transaction`] has what a job brings with it and when it is refused; [`jobs`] the jobs and their
-//! queue; [`service`] the life cycle of a service; [`effects`] what that does to others; [`triggers`] timers and
-//! sockets; [`memory`] what the manager knows of unit files, and for how long; [`unit`] what can be asked of a unit, and
-//! [`states`] the words for it; [`spec`] what is configured, and what processes do. A target or slice is a unit without a
-//! process; what is in a slice requires it, and comes after it.
+//! The parts: [`transaction`] determines the jobs that a job brings with it, and refusals; [`jobs`] has the jobs and
+//! their queue; [`service`] the life cycle of a service; [`effects`] its effects on others; [`triggers`] timers and
+//! sockets; [`memory`] loading and unloading; [`unit`] the properties of a unit, and [`states`] their values; [`spec`]
+//! unit files and processes. A target or slice is a unit without a process; a unit in a slice requires it, and is
+//! ordered after it.
 //!
-//! # What one might not expect, and systemd 252 was seen to do
+//! # Surprising behaviour of systemd 252 that was observed
 //!
 //! - After the start limit is hit by automatic restarts, `Result` stays that of the last run; `NRestarts` counts the
 //!   refused restart too. `NRestarts` survives a stop and even a restart in mid-`auto-restart`; the next start after
 //!   an end that was to be final zeroes it.
 //! - The window of the start limit does not slide. A reload forgets the count, as do `reset-failed` and unloading.
-//! - A start of what is in `auto-restart`, or on its way down, counts at once, waits, and counts again whenever its
-//!   job is tried anew: when the unit changes, and when a job of a unit ends that it is ordered with, be it a
-//!   `try-restart` that does nothing. If that exceeds the limit, the unit is failed there and then; on its way down it
-//!   leaves an orphan, see [`Unit::has_orphan`]. A start that lacks what it is bound to does not count.
-//! - A restart becomes a start under the same number when the first half is done. The state in between is signalled.
-//!   So is `failed` or `inactive` before `auto-restart`, although it lasts for no time.
-//! - The journal has a stop (JOB_TYPE=stop) of a restart, and of a child that went down with what it is bound to. Of a
-//!   unit that was stopped while it was activating, in `auto-restart`, or up without a process, it has no "Stopping",
-//!   but it has the "Stopped" that ends a stop.
-//! - Without `After=`, a child starts before it is known whether its parent does. If the parent's job fails later, that
-//!   takes the child's with it if it has not ended, but not the process that it has started. A child that is up is not
-//!   looked at again before it, its parent, or a file changes.
-//! - What goes to `auto-restart` by itself starts parents that are down and that it is not ordered after.
-//! - In mode `replace` even the question of `Requisite=` cancels a parent's stop.
-//! - A unit whose file is masked, missing or bad runs on with default settings and without dependencies. If it is in
-//!   `auto-restart`, the default `RestartSec=` applies, and it ends up failed, because it may not be started.
-//! - A reload that comes while a start runs makes the manager run the start again, which counts for the start limit.
-//! - A stop of what is down is told as the unit's job, a `try-restart` of it never is.
-//! - A start without requirements is accepted in a shutdown, and waits for ever; others are refused.
-//! - What goes to `auto-restart` by itself stops what it conflicts with.
-//! - A unit that has just been loaded is not told to have a job before it starts, or not always; here it never is.
+//! - A start during `auto-restart` or deactivation counts at once, waits, and counts again whenever its job is retried:
+//!   when the unit changes, and when a job of a unit ends that it is ordered with, even a `try-restart` without effect.
+//!   If that exceeds the limit, the unit fails immediately; during deactivation this leaves an orphan, see
+//!   [`Unit::has_orphan`]. A start without a unit that it is bound to does not count.
+//! - A restart becomes a start with the same number when the first half is done. The state in between is signalled. So
+//!   is `failed` or `inactive` before `auto-restart`, although it does not last.
+//! - The journal records a stop (JOB_TYPE=stop) for a restart, and for a child that went down with a unit that it is
+//!   bound to. For a unit that was stopped while activating, in `auto-restart`, or up without a process, there is no
+//!   "Stopping", but the "Stopped" at the end of a stop.
+//! - Without `After=`, a child starts before it is known whether its parent does. If the parent's job fails later, the
+//!   child's job fails too if it has not ended, but its process continues. A child that is up is checked again only
+//!   when it, its parent, or a file changes.
+//! - A unit that enters `auto-restart` starts parents that are down, unless it is ordered after them.
+//! - In mode `replace`, even the check of `Requisite=` cancels a parent's stop.
+//! - A unit whose file is masked, missing or invalid continues to run with default settings and without dependencies.
+//!   In `auto-restart` the default `RestartSec=` applies, and the unit ends up failed, because it must not be started.
+//! - A reload of the files during a start makes the manager run the start again, which counts for the start limit.
+//! - A stop of a unit that is down is signalled as its job, a `try-restart` never is.
+//! - A start without requirements is accepted during a shutdown, and waits forever; others are refused.
+//! - A unit that enters `auto-restart` stops the units that it conflicts with.
+//! - Whether a newly loaded unit is signalled to have a job before it starts varies; here it never is.
 //!
 //! # What is not modelled
 //!
-//! Of a service: `ExecStop=`, `ExecStartPost=`, `ExecStopPost=`, `ExecCondition=`, more than one `ExecStartPre=` line,
+//! Services: `ExecStop=`, `ExecStartPost=`, `ExecStopPost=`, `ExecCondition=`, more than one `ExecStartPre=` line, an
 //! `ExecReload=` that fails by itself or never ends, children that outlive the main process other than one that ignores
 //! SIGTERM, orphans, conditions, `Type=forking`, `exec`, `dbus`, `idle`, watchdogs, core dumps, lack of memory.
 //!
-//! Of timers: all but one `OnActiveSec=` or a calendar of fixed steps. Of sockets: `Accept=yes`, commands, `TriggerLimit`,
-//! and what becomes of one whose file, or that of its service, is masked or removed. Paths and other kinds of units.
+//! Timers: all but one `OnActiveSec=` or a calendar with fixed steps. Sockets: `Accept=yes`, commands, `TriggerLimit`,
+//! and a socket whose file, or whose service's file, is masked or removed. Paths and other kinds of units.
 //!
-//! Of dependencies: `Upholds=`, `OnFailure=`, `PropagatesReloadTo=`, default dependencies, other than that all conflict
-//! with the shutdown, cycles, and more than one line between two units. The limit for starts and stops by the manager
-//! itself (`StopWhenUnneeded=`), and that setting in a group, where it was seen to differ.
+//! Dependencies: `Upholds=`, `OnFailure=`, `PropagatesReloadTo=`, default dependencies (except that all units conflict
+//! with the shutdown), cycles, and more than one line between two units. The limit for starts and stops by the manager
+//! itself (`StopWhenUnneeded=`), and that setting in a group, where systemd was observed to differ.
 //! `JobRunningTimeoutSec=`, `IgnoreOnIsolate=`, `AllowIsolate=`.
 //!
-//! The end of the manager after its shutdown, the time that it takes itself, and `daemon-reexec`. A transient unit is one
-//! whose file is gone when it is unloaded; its creation is a start. A bad file is one that has no other settings.
+//! The end of the manager after its shutdown, the time that it takes itself, and `daemon-reexec`. A transient unit is
+//! one whose file is gone when it is unloaded; its creation is a start. An invalid file is one without other settings.
 //!
-//! The agreement test does not draw isolation, shutdown, transient and generated units, calendars, a child that outlives
-//! its process, stops of several units in one moment and slices: they are as systemd's sources have them. In which order
-//! jobs run that need not wait for each other is systemd's whim, and so is what it notices first of two things at the
-//! same time: see [`Whim`].
+//! The agreement test does not generate isolation, shutdown, transient and generated units, calendars, a child that
+//! outlives its process, stops of several units at once, and slices: these follow systemd's sources. systemd leaves
+//! open in which order independent jobs run, and which of two simultaneous events it notices first: see [`Whim`].
 
 mod effects;
 mod jobs;
@@ -91,34 +90,34 @@ pub use unit::{Origin, Unit, UnitId};
 use transaction::Transaction;
 use unit::Due;
 
-/// Is asked for the life of each process that is spawned, with its unit and the time.
+/// Provides the life of each process that is spawned, given its unit and the time.
 pub type Lives<'a> = dyn FnMut(UnitId, Duration) -> Life + 'a;
 
 /// The manager's signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// `ActiveState`, `SubState` being `auto-restart`, or `Job` has changed. A job that does nothing, as a `try-restart`
-    /// of what is down, is never in `job`, other than the stop of what is down.
+    /// `ActiveState`, `SubState` being `auto-restart`, or `Job` has changed. A job without effect, such as a
+    /// `try-restart` of a unit that is down, is never in `job`, except the stop of a unit that is down.
     Changed { unit: UnitId, active: ActiveState, auto_restart: bool, job: Option<JobId> },
     /// A job has ended.
     JobRemoved { job: JobId, unit: UnitId, kind: JobKind, result: JobResult },
     /// A unit has been loaded.
     UnitNew(UnitId),
-    /// A unit has been unloaded; all that was known of it is forgotten.
+    /// A unit has been unloaded; everything known about it is forgotten.
     UnitRemoved(UnitId),
     /// The manager begins (true) or has ended (false) to reload its files.
     Reloading(bool),
 }
 
-/// What systemd leaves open, or to chance. What depends on it is a race. (Its run queue is a heap, in which jobs of the
-/// same priority have no order.)
+/// Choices that systemd leaves open, or to chance. Results that depend on them are races. (Its run queue is a heap, in
+/// which jobs of the same priority have no order.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Whim {
-    /// Of jobs that need not wait for each other, the last one is run first.
+    /// Of independent jobs, the last one runs first.
     pub last_job_first: bool,
-    /// Those that may have waited for a job that has ended are put before the others.
+    /// Jobs that may have waited for one that has ended are queued before the others.
     pub freed_job_first: bool,
-    /// Of what happens at the same time, everything is noticed before a job is run.
+    /// Simultaneous events are all noticed before a job runs.
     pub jobs_wait: bool,
 }
 
@@ -144,9 +143,9 @@ struct Child {
 pub struct Model {
     now: Duration,
     units: Vec<Unit>,
-    /// What is due for each unit. Looked through for each event, and therefore small.
+    /// The events that are due for each unit. Scanned for each event, and therefore small.
     schedule: Vec<Scheduled>,
-    /// For each unit those that name it, as far as they are in memory.
+    /// For each unit, the loaded units that refer to it.
     children: Vec<Vec<Child>>,
     signals: Vec<Signal>,
     run_queue: VecDeque<UnitId>,
@@ -169,7 +168,7 @@ impl Index<UnitId> for Model {
     }
 }
 
-/// Private by intent: outside, the units change by operations only.
+/// Private on purpose: from outside, units change only by operations.
 impl IndexMut<UnitId> for Model {
     fn index_mut(&mut self, unit: UnitId) -> &mut Unit {
         self.schedule[unit.0] = Scheduled::Unknown;
@@ -183,18 +182,18 @@ impl Model {
         Self::default()
     }
 
-    /// A new unit file, which the manager has not read yet. Units that it names have to be there before it is loaded:
-    /// where they name each other, [`Model::edit`] their files later.
+    /// A new unit file, which the manager has not read yet. Units that it refers to must exist before it is loaded: if
+    /// they refer to each other, [`Model::edit`] their files later.
     pub fn add(&mut self, name: impl Into<String>, spec: Spec) -> UnitId {
         let unit = UnitId(self.units.len());
-        assert!(unit.0 < 64, "there are bits for 64 units");
+        assert!(unit.0 < 64, "a bit set has 64 units");
         self.units.push(Unit::new(name.into(), File::Good(spec)));
         self.schedule.push(Scheduled::Unknown);
         self.children.push(Vec::new());
         unit
     }
 
-    /// Says where a unit's file comes from; without, a person wrote it.
+    /// Sets the origin of a unit's file; the default is a person.
     pub fn set_origin(&mut self, unit: UnitId, origin: Origin) {
         self[unit].origin = origin;
     }
@@ -204,7 +203,7 @@ impl Model {
         self.whim = whim;
     }
 
-    /// Changes how long the living process will take to end upon SIGTERM; `None` ignores it.
+    /// Changes how long the living process will take to end after SIGTERM; `None` ignores it.
     pub fn set_stop_takes(&mut self, unit: UnitId, stop_takes: Option<Duration>) {
         if let Some(process) = &mut self[unit].run.process {
             process.life.stop_takes = stop_takes;
@@ -233,12 +232,12 @@ impl Model {
         !self.signals.is_empty()
     }
 
-    /// All that was signalled since the last call, in order.
+    /// The signals since the last call, in order.
     pub fn drain_signals(&mut self) -> std::vec::Drain<'_, Signal> {
         self.signals.drain(..)
     }
 
-    /// When something happens by itself next; never in the past.
+    /// The time of the next event; never in the past.
     #[must_use]
     pub fn next_event(&self) -> Option<Duration> {
         let due = |(unit, scheduled): (&Unit, &Scheduled)| match scheduled {
@@ -249,7 +248,7 @@ impl Model {
         self.units.iter().zip(&self.schedule).filter_map(due).min().map(|due| due.at.max(self.now))
     }
 
-    /// Lets time pass, and everything happen that is due until then, `to` included.
+    /// Lets time pass, and processes all events until then, `to` included.
     pub fn advance(&mut self, to: Duration, lives: &mut Lives<'_>) {
         while self.do_next(to) {
             if self.whim.jobs_wait && self.next_event() == Some(self.now) {
@@ -263,7 +262,7 @@ impl Model {
         self.now = self.now.max(to);
     }
 
-    /// Does what is due next, if it is due by then, but none of the work that it leads to.
+    /// Processes the next event, if it is due by then, but none of the resulting work.
     fn do_next(&mut self, by: Duration) -> bool {
         let mut next: Option<(Due, usize)> = None;
         for (index, scheduled) in self.schedule.iter_mut().enumerate() {
@@ -319,7 +318,7 @@ impl Model {
         self.request(unit, JobKind::Stop, mode, lives)
     }
 
-    /// `systemctl restart`, which starts what is down.
+    /// `systemctl restart`, which starts a unit that is down.
     ///
     /// # Errors
     ///
@@ -328,7 +327,7 @@ impl Model {
         self.request(unit, JobKind::Restart, mode, lives)
     }
 
-    /// `systemctl try-restart`, which leaves alone what is down.
+    /// `systemctl try-restart`, which ignores a unit that is down.
     ///
     /// # Errors
     ///
@@ -338,7 +337,7 @@ impl Model {
         self.request(unit, if down { JobKind::Nop } else { JobKind::Restart }, mode, lives)
     }
 
-    /// `systemctl reload`. How it goes is in the [`Life`] of the process.
+    /// `systemctl reload`. Its outcome is in the [`Life`] of the process.
     ///
     /// # Errors
     ///
@@ -347,7 +346,7 @@ impl Model {
         self.request(unit, JobKind::Reload, mode, lives)
     }
 
-    /// Several stops in one moment: `systemctl stop a b c`. Each is a request of its own, and begins when all are made.
+    /// Several stops at once: `systemctl stop a b c`. Each is a request of its own, and they begin when all are made.
     ///
     /// # Errors
     ///
@@ -362,8 +361,8 @@ impl Model {
         all
     }
 
-    /// `systemctl exit`, or the end of the session: everything is stopped, and what is asked for from then on is refused
-    /// if it would start something.
+    /// `systemctl exit`, or the end of the session: everything is stopped, and later requests are refused if they would
+    /// start something.
     pub fn shut_down(&mut self, lives: &mut Lives<'_>) {
         self.enqueue_shutdown();
         self.signal_changes();
@@ -399,7 +398,7 @@ impl Model {
         Ok(())
     }
 
-    /// Sends a signal to the main process; false if there is none. SIGTERM it may handle, all others end it. Its death
+    /// Sends a signal to the main process; false if there is none. It may handle SIGTERM, all others end it. Its death
     /// is noticed as the next event.
     pub fn kill(&mut self, unit: UnitId, signal: ProcessSignal) -> bool {
         let has_process = self[unit].has_process();
@@ -414,7 +413,7 @@ impl Model {
         self.signal_process(unit, ProcessSignal::Kill);
     }
 
-    /// Does all that follows at once from what has just happened, and tells of it.
+    /// Processes all immediate consequences of the last event, and signals them.
     fn settle(&mut self, lives: &mut Lives<'_>) {
         loop {
             self.stop_unbound();
@@ -429,15 +428,15 @@ impl Model {
         self.collect_garbage();
     }
 
-    /// Notes that a unit may look different now.
+    /// Records that a unit may have changed.
     fn changed(&mut self, unit: UnitId) {
         if !std::mem::replace(&mut self[unit].changed, true) {
             self.changed.push(unit);
         }
     }
 
-    /// Changes are signalled when there is nothing else to do, or when a unit's job ends, or when it goes down: of what
-    /// lasts for no time besides is not signalled.
+    /// Changes are signalled when there is nothing else to do, when a unit's job ends, or when it goes down: other
+    /// short-lived states are not signalled.
     fn signal_changes(&mut self) {
         while let Some(unit) = self.changed.pop() {
             self.signal_change(unit);

@@ -8,7 +8,7 @@ use super::states::{ActiveState, LoadState, ServiceResult, SubState};
 use super::unit::{Process, Role, UnitId};
 use super::{Lives, Model};
 
-/// What became of a unit's start.
+/// The outcome of a unit's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Begun,
@@ -34,7 +34,7 @@ impl Model {
             return Start::Dependency;
         }
         if spec.kind == Type::Target {
-            self.tell_at_last(unit);
+            self.announce_loaded(unit);
             self.begin_run(unit);
             self.set_sub(unit, SubState::Active);
             return Start::Begun;
@@ -46,7 +46,7 @@ impl Model {
             return Start::Failed;
         }
         if matches!(self[unit].spec.kind, Type::Timer | Type::Socket) {
-            self.tell_at_last(unit);
+            self.announce_loaded(unit);
             return self.start_trigger(unit);
         }
         match self[unit].run.sub {
@@ -81,8 +81,8 @@ impl Model {
         starts <= burst
     }
 
-    /// A unit that has just been loaded is told of from its start on.
-    fn tell_at_last(&mut self, unit: UnitId) {
+    /// A newly loaded unit is signalled from its start on.
+    fn announce_loaded(&mut self, unit: UnitId) {
         if std::mem::take(&mut self[unit].is_untold) {
             self.signal_change(unit);
         }
@@ -96,10 +96,10 @@ impl Model {
         it.run.invocation = Some(it.runs);
     }
 
-    /// `service_start` of what is down.
+    /// `service_start` of a unit that is down.
     fn spawn(&mut self, unit: UnitId, lives: &mut Lives<'_>) {
         let now = self.now;
-        self.tell_at_last(unit);
+        self.announce_loaded(unit);
         let life = lives(unit, now);
         self.begin_run(unit);
         let run = &mut self[unit].run;
@@ -172,7 +172,7 @@ impl Model {
         }
     }
 
-    /// `service_stop`; returns whether the journal is told, which a stop in mid-start is not.
+    /// `service_stop`; returns whether the journal gets a "Stopping", which a stop in mid-start does not.
     pub(super) fn stop_unit(&mut self, unit: UnitId) -> bool {
         self[unit].run.forbid_restart = true;
         if !self[unit].spec.kind.is_service() {
@@ -197,7 +197,7 @@ impl Model {
         }
     }
 
-    /// `service_enter_signal` with SIGTERM, and all that follows at once if there is no process.
+    /// `service_enter_signal` with SIGTERM, and its immediate consequences if there is no process.
     fn enter_stop(&mut self, unit: UnitId, result: ServiceResult) {
         self.note_result(unit, result);
         let Some(process) = self[unit].run.process else {
@@ -210,7 +210,7 @@ impl Model {
         self.set_sub(unit, SubState::StopSigterm);
     }
 
-    /// SIGTERM for the process, which may be about to end anyway.
+    /// SIGTERM for the process, which may be about to end already.
     fn terminate(&mut self, unit: UnitId, process: Process) {
         let age = self.now.saturating_sub(self[unit].run.run_began.unwrap_or_default());
         self[unit].youngest_termination = self[unit].youngest_termination.min(age);
@@ -278,7 +278,7 @@ impl Model {
             }
     }
 
-    /// The process says that it is ready.
+    /// The process reports that it is ready.
     pub(super) fn process_ready(&mut self, unit: UnitId) {
         if let Some(process) = &mut self[unit].run.process {
             process.ready = None;
@@ -363,8 +363,8 @@ impl Model {
         }
     }
 
-    /// `service_enter_restart`: a restart job, so that it is passed on to children. It stays in `auto-restart` until
-    /// that runs.
+    /// `service_enter_restart`: a restart job, so that it is passed on to children. The unit stays in `auto-restart`
+    /// until that runs.
     fn restart_automatically(&mut self, unit: UnitId) {
         if self.has_stop_job(unit) {
             return;
@@ -442,7 +442,7 @@ impl Model {
         run.limit_hit = false;
     }
 
-    /// Timers after a reload: they count from the last change of state, by the settings now in force.
+    /// Timers after a reload: they count from the last change of state, by the new settings.
     pub(super) fn rearm(&mut self, unit: UnitId) {
         let it = &self[unit];
         let (changed, down) = (it.run.state_change, it.run.inactive_enter.unwrap_or(it.run.state_change));

@@ -1,15 +1,15 @@
-//! What is configured and what is given: unit files, dependencies, and the lives of processes.
+//! The inputs of the model: unit files, dependencies, and the lives of processes.
 
 use std::time::Duration;
 
 use super::UnitId;
 
-/// What kind of unit it is; of a service, its `Type=`.
+/// The kind of unit; for a service, its `Type=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// Active as soon as its process is forked.
     Simple,
-    /// Active once its process says that it is ready.
+    /// Active once its process reports that it is ready.
     Notify,
     /// Activating while its process runs.
     Oneshot,
@@ -24,7 +24,7 @@ pub enum Type {
 /// When a timer triggers its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Elapses {
-    /// `OnActiveSec=`: once, so long after its start.
+    /// `OnActiveSec=`: once, this long after its start.
     Once(Duration),
     /// `OnCalendar=`: at each multiple of it.
     Every(Duration),
@@ -68,11 +68,11 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// What the manager's child ends with when the program cannot be executed (`EXIT_EXEC`).
+    /// The exit status of the manager's child when the program cannot be executed (`EXIT_EXEC`).
     pub const EXEC_FAILED: Self = Self::Code(203);
 
-    /// Whether it is a clean end by itself (systemd.service(5), "Exit status"): a oneshot is taken for a command,
-    /// which no signal ends cleanly, everything else for a daemon, which may end by the usual ones.
+    /// Whether it is a clean end by itself (systemd.service(5), "Exit status"): no signal ends a oneshot cleanly, as it
+    /// is a command; everything else is a daemon, which may end by the usual signals.
     fn is_clean(self, kind: Type) -> bool {
         use ProcessSignal::{Hup, Int, Pipe, Term};
         match self {
@@ -82,16 +82,16 @@ impl Exit {
     }
 }
 
-/// What a unit has to do with another one.
+/// The relation of a unit to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bond {
-    /// `Requires=`: pulled in by a start, and its stop or restart is passed on.
+    /// `Requires=`: a start pulls it in, and its stop or restart is passed on.
     Requires,
     /// `BindsTo=`: the same, and the unit is stopped as well when the other one goes down by itself.
     BindsTo,
     /// `Requisite=`: as `Requires=`, but the other one has to be up already.
     Requisite,
-    /// `Wants=`: pulled in by a start, and nothing else.
+    /// `Wants=`: a start pulls it in, nothing else.
     Wants,
     /// `PartOf=`: a stop or restart of the other one is passed on.
     PartOf,
@@ -102,12 +102,12 @@ pub enum Bond {
 }
 
 impl Bond {
-    /// `UNIT_ATOM_PROPAGATE_STOP` and `UNIT_ATOM_PROPAGATE_RESTART`: the parent's are passed on.
+    /// `UNIT_ATOM_PROPAGATE_STOP` and `UNIT_ATOM_PROPAGATE_RESTART`: the parent's stops and restarts are passed on.
     pub(super) fn passes_stops(self) -> bool {
         matches!(self, Self::Requires | Self::BindsTo | Self::Requisite | Self::PartOf)
     }
 
-    /// `UNIT_ATOM_PROPAGATE_START_FAILURE`: a start that fails fails the child's.
+    /// `UNIT_ATOM_PROPAGATE_START_FAILURE`: a failed start of the parent fails the child's start.
     pub(super) fn passes_failures(self) -> bool {
         matches!(self, Self::Requires | Self::BindsTo | Self::Requisite)
     }
@@ -161,7 +161,7 @@ pub struct Spec {
     pub can_reload: bool,
     /// Of a timer.
     pub elapses: Elapses,
-    /// What it has to do with others. Each unit at most once.
+    /// Its relations to others, at most one for each unit.
     pub parents: Vec<Dependency>,
 }
 
@@ -201,27 +201,27 @@ impl Spec {
     }
 }
 
-/// What is where the unit file should be.
+/// The content of the place where the unit file belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum File {
-    /// A good one.
+    /// A valid file.
     Good(Spec),
-    /// One with a setting that systemd refuses.
+    /// A file with a setting that systemd refuses.
     Bad,
-    /// None.
+    /// No file.
     Missing,
 }
 
-/// What a process will do, decided when it is spawned.
+/// The behaviour of a process, decided when it is spawned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// When it says that it is ready; `None` is never. Means something for `Type=notify` only.
+    /// When it reports that it is ready; `None` is never. Applies to `Type=notify` only.
     pub ready_after: Option<Duration>,
     /// How long it lives if nothing ends it; `None` is unlimited.
     pub lives_for: Option<Duration>,
     /// How it ends then.
     pub exit: Exit,
-    /// How long it takes to end upon SIGTERM; `None` ignores the signal.
+    /// How long it takes to end after SIGTERM; `None` ignores the signal.
     pub stop_takes: Option<Duration>,
     /// How it ends then.
     pub stop_exit: Exit,
@@ -232,9 +232,9 @@ pub struct Life {
     pub reload_takes: Duration,
     /// How the main process ends upon that, and how long after the beginning of the reload; `None` lives on.
     pub reload_exit: Option<(Duration, Exit)>,
-    /// A child of it lives on, and ignores SIGTERM.
+    /// One of its children lives on, and ignores SIGTERM.
     pub leaves_child: bool,
-    /// It takes the clients that wait at its sockets.
+    /// It accepts the clients that wait at its sockets.
     pub accepts: bool,
 }
 

@@ -1,11 +1,11 @@
-//! The rules that are easy to get wrong, one test each.
+//! The rules that are easy to get wrong.
 
 use super::*;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 const CRASH: Life = Life::ends(SECOND, Exit::Code(1));
 
-/// A model with its units enabled, so that they stay in memory, and nothing to tell yet.
+/// A model with its units enabled, so that they stay in memory, and without pending signals.
 pub(super) fn model<const N: usize>(specs: [Spec; N]) -> (Model, [UnitId; N]) {
     let mut model = Model::new();
     let units = specs.map(|spec| model.add("a.service", spec));
@@ -16,7 +16,7 @@ pub(super) fn model<const N: usize>(specs: [Spec; N]) -> (Model, [UnitId; N]) {
     (model, units)
 }
 
-/// For what starts nothing.
+/// For an operation that starts nothing.
 pub(super) fn nothing(_: UnitId, _: Duration) -> Life {
     panic!("something is started");
 }
@@ -81,7 +81,7 @@ fn after_the_start_limit_the_result_is_still_that_of_the_last_run() {
     assert_eq!((it.active(), it.result(), it.runs()), (ActiveState::Failed, ServiceResult::ExitCode, 5));
     assert_eq!(it.n_restarts(), 5, "the restart that was refused counts");
 
-    // Only what had no failure before is told to have hit it.
+    // Only a unit without an earlier failure is reported to have hit it.
     let (mut model, [unit]) = self::model([Spec::default()]);
     for _ in 0..6 {
         model.start(unit, Mode::Replace, &mut good).unwrap();
@@ -111,7 +111,7 @@ fn the_window_of_the_start_limit_does_not_slide() {
 }
 
 #[test]
-fn a_restart_keeps_its_number_and_tells_of_the_state_in_between() {
+fn a_restart_keeps_its_job_number_and_signals_the_state_in_between() {
     let (mut model, [unit]) = model([Spec::default()]);
     model.start(unit, Mode::Replace, &mut good).unwrap();
     model.drain_signals();
@@ -128,7 +128,7 @@ fn a_restart_keeps_its_number_and_tells_of_the_state_in_between() {
 }
 
 #[test]
-fn a_start_of_what_waits_for_an_automatic_restart_waits_too_and_counts() {
+fn a_start_during_auto_restart_waits_and_counts() {
     let (mut model, [unit]) = model([Spec { start_limit_burst: 2, ..restarted(SECOND * 100) }]);
     model.start(unit, Mode::Replace, &mut crash).unwrap();
     pass(&mut model, SECOND, &mut nothing);
@@ -139,7 +139,7 @@ fn a_start_of_what_waits_for_an_automatic_restart_waits_too_and_counts() {
 }
 
 #[test]
-fn a_stop_of_what_waits_for_an_automatic_restart_leaves_it_inactive_with_its_failure() {
+fn a_stop_during_auto_restart_leaves_the_unit_inactive_and_keeps_its_result() {
     let (mut model, [unit]) = model([restarted(SECOND * 100)]);
     model.start(unit, Mode::Replace, &mut crash).unwrap();
     pass(&mut model, SECOND, &mut nothing);
@@ -179,7 +179,7 @@ fn a_stop_in_mid_start_is_logged_when_it_is_done() {
 }
 
 #[test]
-fn what_ignores_its_stop_is_killed_and_failed() {
+fn a_service_that_ignores_sigterm_is_killed_and_failed() {
     let (mut model, [unit]) = model([Spec::default()]);
     model.start(unit, Mode::Replace, &mut |_, _| Life { stop_takes: None, ..Life::GOOD }).unwrap();
     model.stop(unit, Mode::Replace, &mut nothing).unwrap();
@@ -206,7 +206,7 @@ fn mode_fail_does_not_cancel_the_stop_of_a_parent() {
 }
 
 #[test]
-fn a_parent_that_dies_takes_only_with_it_what_is_bound() {
+fn a_dying_parent_stops_only_bound_children() {
     for (bond, after) in [(Bond::Requires, ActiveState::Active), (Bond::BindsTo, ActiveState::Inactive)] {
         let (mut model, [parent, unit]) = model([restarted(SECOND), child(bond, true)]);
         model.start(unit, Mode::Replace, &mut good).unwrap();
@@ -273,7 +273,7 @@ fn a_masked_unit_runs_on_without_its_settings() {
 }
 
 #[test]
-fn what_nobody_refers_to_is_forgotten_when_it_is_down() {
+fn an_unreferenced_unit_is_unloaded_when_it_is_down() {
     let mut model = Model::new();
     let parent = model.add("parent.service", Spec::default());
     let unit = model.add("child.service", child(Bond::Requires, true));

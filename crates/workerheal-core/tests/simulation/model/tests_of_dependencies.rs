@@ -1,4 +1,4 @@
-//! The same for what units do to each other, for commands beside the main process, and for units that are no services.
+//! Dependencies, commands beside the main process, and units that are no services.
 
 use super::tests::{SECOND, child, crash, good, model, nothing, pass, restarted, results};
 use super::*;
@@ -18,7 +18,7 @@ fn a_start_that_ignores_requirements_concerns_no_other_unit() {
     pass(&mut model, SECOND, &mut ends_soon);
     assert_eq!(model.unit(unit).active(), ActiveState::Active);
 
-    // What is bound to a unit that is down does not start, and nor does it start that.
+    // A unit does not start if one that it is bound to is down, and does not start that either.
     let (mut model, [parent, unit]) = self::model([Spec::default(), child(Bond::BindsTo, true)]);
     model.start(unit, Mode::IgnoreRequirements, &mut nothing).unwrap();
     assert_eq!(results(&mut model), [(unit, JobKind::Start, JobResult::Dependency)]);
@@ -34,7 +34,7 @@ fn a_start_that_ignores_requirements_concerns_no_other_unit() {
 }
 
 #[test]
-fn what_is_wanted_is_started_too_and_need_not_succeed() {
+fn wanted_units_are_started_but_need_not_succeed() {
     let (mut model, [wanted, unit]) = model([Spec::default(), child(Bond::Wants, true)]);
     model.start(unit, Mode::Replace, &mut good).unwrap();
     assert_eq!(model.unit(wanted).active(), ActiveState::Active);
@@ -63,7 +63,7 @@ fn a_start_stops_what_conflicts_in_either_direction() {
 }
 
 #[test]
-fn a_group_goes_down_as_a_whole_and_members_that_are_down_hear_nothing_of_it() {
+fn stopping_a_group_stops_only_members_that_are_up() {
     let group = Spec { kind: Type::Target, ..Spec::default() };
     let (mut model, [group, up, down]) = model([group, child(Bond::PartOf, false), child(Bond::PartOf, false)]);
     for unit in [group, up] {
@@ -84,7 +84,7 @@ fn a_group_goes_down_as_a_whole_and_members_that_are_down_hear_nothing_of_it() {
 }
 
 #[test]
-fn what_nobody_needs_any_more_is_stopped_by_the_manager() {
+fn the_manager_stops_an_unneeded_unit() {
     let pool = Spec { stop_when_unneeded: true, ..Spec::default() };
     let needs = Spec { restart: Restart::Always, restart_delay: SECOND, ..child(Bond::Requires, true) };
     let mut model = Model::new();
@@ -101,7 +101,7 @@ fn what_nobody_needs_any_more_is_stopped_by_the_manager() {
 }
 
 #[test]
-fn a_command_that_fails_before_the_start_fails_it_and_is_restarted() {
+fn a_failed_exec_start_pre_fails_the_start_and_is_restarted() {
     let life = Life { pre: Some((SECOND, Exit::Code(1))), ..Life::GOOD };
     let (mut model, [unit]) = model([restarted(SECOND)]);
     model.start(unit, Mode::Replace, &mut |_, _| life).unwrap();
@@ -116,7 +116,7 @@ fn a_command_that_fails_before_the_start_fails_it_and_is_restarted() {
 }
 
 #[test]
-fn what_takes_longer_than_its_job_goes_on() {
+fn a_start_outlives_its_job_timeout() {
     let spec = Spec { kind: Type::Notify, timeout_start: None, job_timeout: Some(SECOND), ..Spec::default() };
     let (mut model, [unit]) = model([spec]);
     model.start(unit, Mode::Replace, &mut |_, _| Life { ready_after: Some(SECOND * 3), ..Life::GOOD }).unwrap();
@@ -128,7 +128,7 @@ fn what_takes_longer_than_its_job_goes_on() {
 }
 
 #[test]
-fn a_child_that_outlives_its_parent_and_ignores_signals_holds_up_the_end() {
+fn a_child_that_ignores_signals_delays_the_end() {
     for (timeout_stop, end) in [(None, ActiveState::Deactivating), (Some(SECOND), ActiveState::Failed)] {
         let (mut model, [unit]) = model([Spec { timeout_stop, ..Spec::default() }]);
         model.start(unit, Mode::Replace, &mut |_, _| Life { leaves_child: true, ..Life::GOOD }).unwrap();
@@ -140,7 +140,7 @@ fn a_child_that_outlives_its_parent_and_ignores_signals_holds_up_the_end() {
 }
 
 #[test]
-fn a_reload_can_be_the_end_of_a_worker() {
+fn a_reload_can_end_a_service() {
     let spec = Spec { can_reload: true, ..Spec::default() };
     for (code, end) in [(0, ActiveState::Inactive), (1, ActiveState::Failed)] {
         let life = Life { reload_takes: SECOND, reload_exit: Some((SECOND * 2, Exit::Code(code))), ..Life::GOOD };
@@ -163,7 +163,7 @@ fn a_reload_can_be_the_end_of_a_worker() {
 }
 
 #[test]
-fn a_job_that_does_nothing_is_not_told_as_the_job_of_its_unit() {
+fn a_job_without_effect_is_not_signalled() {
     let (mut model, [unit]) = model([Spec::default()]);
     let job = model.try_restart(unit, Mode::Replace, &mut nothing).unwrap();
     let told: Vec<Signal> = model.drain_signals().collect();
@@ -176,7 +176,7 @@ fn a_job_that_does_nothing_is_not_told_as_the_job_of_its_unit() {
 }
 
 #[test]
-fn what_may_be_started_by_others_only_refuses_a_person() {
+fn refuse_manual_start_permits_starts_by_dependencies() {
     let (mut model, [parent, unit]) =
         model([Spec { refuse_manual_start: true, ..Spec::default() }, child(Bond::Requires, true)]);
     assert_eq!(model.start(parent, Mode::Replace, &mut nothing), Err(Refusal::OnlyByDependency));
@@ -186,7 +186,7 @@ fn what_may_be_started_by_others_only_refuses_a_person() {
 }
 
 #[test]
-fn in_a_shutdown_everything_stops_and_nothing_starts() {
+fn a_shutdown_stops_everything_and_refuses_starts() {
     let slow = |_: UnitId, _: Duration| Life { stop_takes: Some(SECOND), ..Life::GOOD };
     let (mut model, [up, other]) = model([restarted(SECOND), Spec::default()]);
     model.start(up, Mode::Replace, &mut { slow }).unwrap();
@@ -202,7 +202,7 @@ fn in_a_shutdown_everything_stops_and_nothing_starts() {
 }
 
 #[test]
-fn an_isolated_unit_remains_alone_with_what_it_needs() {
+fn isolate_stops_all_but_the_unit_and_its_dependencies() {
     let (mut model, [parent, unit, other]) = model([Spec::default(), child(Bond::Requires, true), Spec::default()]);
     model.start(other, Mode::Replace, &mut good).unwrap();
     model.start(unit, Mode::Isolate, &mut good).unwrap();
@@ -212,7 +212,7 @@ fn an_isolated_unit_remains_alone_with_what_it_needs() {
     assert!(model.unit(other).is_stop_logged(1));
 }
 
-/// A service, and what triggers it.
+/// A service, and the unit that triggers it.
 fn triggered(trigger: Type, elapses: Elapses, service: Spec) -> (Model, [UnitId; 2]) {
     model([service, Spec { kind: trigger, elapses, ..child(Bond::Triggers, false) }])
 }
@@ -287,7 +287,7 @@ fn a_generator_writes_the_same_file_with_each_reload() {
 }
 
 #[test]
-fn several_units_are_stopped_in_one_moment() {
+fn several_units_can_be_stopped_at_once() {
     let (mut model, [parent, unit, other]) = model([Spec::default(), child(Bond::BindsTo, true), Spec::default()]);
     for unit in [unit, other] {
         model.start(unit, Mode::Replace, &mut good).unwrap();

@@ -1,4 +1,4 @@
-//! Timers and sockets, which start a service when something happens (systemd's timer.c and socket.c).
+//! Timers and sockets, which start a service on an event (systemd's timer.c and socket.c).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Model {
         self[unit].spec.parents.iter().find(|it| it.bond == Bond::Triggers).map(|it| it.parent)
     }
 
-    /// `timer_start` and `socket_start`, of what is below its start limit.
+    /// `timer_start` and `socket_start`, below the start limit.
     pub(super) fn start_trigger(&mut self, unit: UnitId) -> Start {
         let Some(service) = self.triggered(unit).filter(|service| self[*service].load == LoadState::Loaded) else {
             return Start::Failed;
@@ -65,7 +65,7 @@ impl Model {
         self.set_sub(unit, SubState::Running);
     }
 
-    /// A client connects to a socket, and waits. Answers whether there is anything to connect to.
+    /// A client connects to a socket, and waits. Returns whether the socket is listening.
     pub fn connect(&mut self, socket: UnitId, lives: &mut Lives<'_>) -> bool {
         let is_open = matches!(self[socket].run.sub, SubState::Listening | SubState::Running);
         if is_open {
@@ -93,7 +93,7 @@ impl Model {
     }
 
     fn fail_trigger(&mut self, unit: UnitId, result: ServiceResult) {
-        // It was seen as it was before.
+        // The earlier state was seen.
         self.signal_change(unit);
         self[unit].run.result = result;
         self.set_sub(unit, SubState::Failed);
@@ -140,7 +140,7 @@ impl Model {
             if state != SubState::Listening {
                 self.set_sub(socket, SubState::Listening);
             }
-            // A client that was not accepted is noticed in the next turn of the loop.
+            // A client that was not accepted is noticed in the next iteration of the event loop.
             if self[socket].run.is_pending {
                 self[socket].run.timer = Some(self.due_in(Duration::ZERO));
             }
@@ -149,7 +149,7 @@ impl Model {
         }
     }
 
-    /// A process takes the clients that wait.
+    /// A process accepts the waiting clients.
     pub(super) fn accept_connections(&mut self, service: UnitId) {
         for index in 0..self.children[service.0].len() {
             let child = self.children[service.0][index];

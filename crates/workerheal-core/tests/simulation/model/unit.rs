@@ -1,4 +1,4 @@
-//! One unit: what the manager knows of it, as its properties tell.
+//! One unit, with the properties that the manager shows.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use super::states::{ActiveState, LoadState, ServiceResult, SubState};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(pub usize);
 
-/// When something is due. Of what is due at the same time, the older comes first.
+/// When an event is due. Of simultaneous events, the older comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     pub at: Duration,
     pub order: u64,
 }
 
-/// What a process is to its unit.
+/// The role of a process in its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Main,
-    /// That of `ExecStartPre=`.
+    /// The process of `ExecStartPre=`.
     Pre,
     /// A child of the main process, which has ended.
     LeftBehind,
@@ -37,20 +37,20 @@ pub(super) struct Process {
     pub exit: Exit,
 }
 
-/// What the manager has in memory of a unit; forgotten when the unit is unloaded.
-#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
+/// The manager's data about a unit; forgotten when the unit is unloaded.
+#[expect(clippy::struct_excessive_bools, reason = "independent properties")]
 #[derive(Debug, Clone)]
 pub(super) struct Runtime {
     pub sub: SubState,
     pub result: ServiceResult,
     pub n_restarts: u32,
-    /// The next start that is no automatic restart begins to count anew.
+    /// The next start that is no automatic restart resets the count.
     pub flush_n_restarts: bool,
-    /// Set by a stop, so that what it ends is not restarted.
+    /// Set by a stop, so that its end is not followed by a restart.
     pub forbid_restart: bool,
     /// The window of the start limit: when it began, and the starts in it.
     pub limit: Option<(Duration, u32)>,
-    /// The last start was refused for that.
+    /// The last start was refused because of the limit.
     pub limit_hit: bool,
     /// A client waits at the socket.
     pub is_pending: bool,
@@ -64,10 +64,10 @@ pub(super) struct Runtime {
     pub run_ended: Option<Duration>,
     pub last_exit: Option<Exit>,
     pub process: Option<Process>,
-    /// A process that is no longer waited for lives on.
+    /// A process lives on that is no longer waited for.
     pub has_orphan: bool,
-    /// The unit's one timer: start timeout, stop timeout, automatic restart, or what a timer unit or a socket waits for,
-    /// as the state tells.
+    /// The unit's only timer: start timeout, stop timeout, automatic restart, or the wait of a timer or a socket,
+    /// depending on the state.
     pub timer: Option<Due>,
     /// When `ExecReload=` ends.
     pub reloaded: Option<Due>,
@@ -103,18 +103,18 @@ impl Runtime {
     };
 }
 
-/// Where a unit file comes from.
+/// The origin of a unit file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     Person,
-    /// A generator, which writes it anew with each reload.
+    /// A generator, which writes it again on each reload.
     Generator,
-    /// `systemd-run`: it is gone as soon as the unit is unloaded.
+    /// `systemd-run`: the file is gone as soon as the unit is unloaded.
     Transient,
 }
 
 /// A unit, loaded or not.
-#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties")]
 #[derive(Debug, Clone)]
 pub struct Unit {
     pub(super) name: String,
@@ -125,23 +125,23 @@ pub struct Unit {
     pub(super) origin: Origin,
     pub(super) masked: bool,
     pub(super) enabled: bool,
-    /// Whether the manager has it in memory. `load`, `spec`, `wanted` and `run` mean something only then.
+    /// Whether it is loaded. `load`, `spec`, `wanted` and `run` are valid only then.
     pub(super) in_memory: bool,
     pub(super) load: LoadState,
     pub(super) spec: Spec,
-    /// Enabled, as far as the manager has read: default.target refers to it.
+    /// Enabled, as of the last reload: default.target refers to it.
     pub(super) wanted: bool,
     pub(super) run: Runtime,
     pub(super) runs: u64,
     pub(super) youngest_termination: Duration,
-    /// What the journal knows of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
+    /// The journal of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
     pub(super) stops: u64,
-    /// The last job that the journal has as a stop, and when it was told.
+    /// The last job logged as a stop, and when.
     pub(super) last_stop: Option<(JobId, Duration)>,
-    /// What was last signalled, and whether something may have changed since.
+    /// The state that was last signalled, and whether it may have changed since.
     pub(super) signalled: (ActiveState, bool, Option<JobId>),
     pub(super) changed: bool,
-    /// It has just been loaded: `UnitNew` stands for its having a job, until it starts.
+    /// It has just been loaded: `UnitNew` stands for its job until it starts.
     pub(super) is_untold: bool,
 }
 
@@ -170,7 +170,7 @@ impl Unit {
         }
     }
 
-    /// What loading it now would give.
+    /// The load state that loading it now would give.
     pub(super) fn load_on_disk(&self) -> LoadState {
         match &self.file {
             _ if self.masked => LoadState::Masked,
@@ -184,7 +184,7 @@ impl Unit {
         self.load = self.load_on_disk();
         self.spec = match &self.file {
             File::Good(spec) if self.load == LoadState::Loaded => spec.clone(),
-            // What kind it is, its name tells.
+            // Its name determines its kind.
             _ if !self.spec.kind.is_service() => Spec { kind: self.spec.kind, ..Spec::default() },
             _ => Spec::default(),
         };
@@ -196,8 +196,8 @@ impl Unit {
         &self.name
     }
 
-    /// Whether the manager has it in memory: `UnitNew` came after the last `UnitRemoved`. What it has not, a look at
-    /// its properties loads for the moment, from the files.
+    /// Whether it is loaded: `UnitNew` came after the last `UnitRemoved`. Reading the properties of another unit loads
+    /// it temporarily from the files.
     #[must_use]
     pub fn is_in_memory(&self) -> bool {
         self.in_memory
@@ -208,7 +208,7 @@ impl Unit {
         if self.in_memory { self.load } else { self.load_on_disk() }
     }
 
-    /// The settings in force: those of the file as it was last read, systemd's defaults where it could not be.
+    /// The settings in force: those of the file as last read, or systemd's defaults if it could not be read.
     #[must_use]
     pub fn spec(&self) -> &Spec {
         match &self.file {
@@ -233,7 +233,7 @@ impl Unit {
         self.run.sub == SubState::AutoRestart
     }
 
-    /// What a signal of a change tells.
+    /// The content of a change signal.
     pub(super) fn to_signal(&self) -> (ActiveState, bool, Option<JobId>) {
         (self.active(), self.is_auto_restart(), self.run.job.map(|job| job.id))
     }
@@ -243,7 +243,7 @@ impl Unit {
         self.run.result
     }
 
-    /// Whether its last start was refused by its start limit.
+    /// Whether its start limit refused its last start.
     #[must_use]
     pub fn is_refused_by_start_limit(&self) -> bool {
         self.run.limit_hit
@@ -259,25 +259,25 @@ impl Unit {
         self.run.job
     }
 
-    /// Of its current or last run, by the number of its runs; `None` when there was none since it was loaded.
+    /// The id of its current or last run, by the number of its runs; `None` if there was none since it was loaded.
     #[must_use]
     pub fn invocation(&self) -> Option<u64> {
         self.run.invocation
     }
 
-    /// How often it has been spawned, or for a target started, whether or not the manager remembers.
+    /// How often it has been spawned, or for a target started, including runs that the manager has forgotten.
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// The least age at which one of its processes was sent SIGTERM. A very young one cannot handle it yet.
+    /// The lowest age at which one of its processes was sent SIGTERM. A very young one cannot handle it yet.
     #[must_use]
     pub fn youngest_termination(&self) -> Duration {
         self.youngest_termination
     }
 
-    /// Whether the journal has a "Stopping" with JOB_TYPE=stop of this invocation; it forgets all but the last 64.
+    /// Whether the journal has a "Stopping" with JOB_TYPE=stop for this invocation; only the last 64 are kept.
     #[must_use]
     pub fn is_stop_logged(&self, invocation: u64) -> bool {
         let age = u32::try_from(self.runs - invocation).unwrap_or(u32::MAX);
@@ -325,7 +325,7 @@ impl Unit {
         self.run.active_exit
     }
 
-    /// How long the process of the last run lived; `None` while one lives, or if there was none.
+    /// The duration of the last run's process; `None` while one lives, or if there was none.
     #[must_use]
     pub fn last_run(&self) -> Option<Duration> {
         self.run.run_ended?.checked_sub(self.run.run_began?)
@@ -343,21 +343,21 @@ impl Unit {
         self.run.process.is_some_and(|process| process.role == Role::Main)
     }
 
-    /// How long its living process will take to end upon SIGTERM; `None` if it ignores that, or if there is none.
+    /// How long its living process will take to end after SIGTERM; `None` if it ignores that, or if there is none.
     #[must_use]
     pub fn stop_takes(&self) -> Option<Duration> {
         self.run.process.as_ref()?.life.stop_takes
     }
 
-    /// What cannot be seen and matters later: how many starts count for the limit, whether `NRestarts` begins anew with
-    /// the next start, and whether the end of this run will be followed by no restart.
+    /// State that cannot be seen and matters later: how many starts count for the limit, whether the next start resets
+    /// `NRestarts`, and whether the end of this run will be followed by no restart.
     #[must_use]
     pub fn hidden(&self) -> (u32, bool, bool) {
         (self.run.limit.map_or(0, |(_, starts)| starts), self.run.flush_n_restarts, self.run.forbid_restart)
     }
 
-    /// Whether it was given up with a living process: it hit the start limit when it was started in mid-stop. What
-    /// happens to such a unit later is not modelled.
+    /// Whether its process was abandoned: it hit the start limit in mid-stop. The later behaviour of such a unit is not
+    /// modelled.
     #[must_use]
     pub fn has_orphan(&self) -> bool {
         self.run.has_orphan
@@ -369,13 +369,13 @@ impl Unit {
         self.definition
     }
 
-    /// Changes whenever the file is written, be it with what it had already, as a generator does with each reload.
+    /// Changes whenever the file is written, even with the same content, as a generator does on each reload.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Whether its file, not necessarily what is loaded, is masked.
+    /// Whether its file on disk, which may differ from the loaded one, is masked.
     #[must_use]
     pub fn is_masked(&self) -> bool {
         self.masked
@@ -392,7 +392,7 @@ impl Unit {
         self.run.last_exit.is_some_and(|exit| self.spec.restart_prevent.contains(&exit))
     }
 
-    /// The next thing to happen by itself.
+    /// The next event.
     pub(super) fn due(&self) -> Option<Due> {
         let process = self.run.process.as_ref();
         let [ready, ends] = [process.and_then(|process| process.ready), process.and_then(|process| process.ends)];

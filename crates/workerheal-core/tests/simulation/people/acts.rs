@@ -21,7 +21,7 @@ impl World {
             self.end(later)?;
         } else {
             let kinds: Vec<Kind> = self.plan.kinds().collect();
-            // All are drawn from, so that a kind that is left out takes nothing else with it.
+            // A random number is drawn for every kind, so that leaving out one does not change the others.
             let kind = Kind::ALL[self.people.chance.usize(..Kind::ALL.len())];
             if kinds.contains(&kind) {
                 self.begin(kind)?;
@@ -40,11 +40,11 @@ impl World {
         match kind {
             Kind::Stop => self.manager.person_stops(unit),
             Kind::Start => {
-                self.laws.somebody_cared(unit);
+                self.laws.end_give_up(unit);
                 self.manager.person_starts(unit);
             }
             Kind::Restart => {
-                self.laws.somebody_cared(unit);
+                self.laws.end_give_up(unit);
                 self.manager.person_restarts(unit);
             }
             Kind::ResetFailed => {
@@ -53,7 +53,7 @@ impl World {
             }
             Kind::Kill => self.manager.kill(unit),
             Kind::Mask => {
-                // That changes its file, twice.
+                // This changes its file, twice.
                 self.laws.units[unit].forgiven += 1;
                 self.manager.mask(unit, true);
                 self.people.after(time, now, Later::Unmask(unit));
@@ -120,7 +120,7 @@ impl World {
             Kind::Pause => {}
             Kind::BadTimes => {
                 let unit = if self.people.chance.u8(..8) == 0 { 0 } else { unit };
-                // Long enough to be given up, most times.
+                // Usually long enough to be given up.
                 self.manager.lives.bad_until[unit] = now + time.min(15 * MINUTE);
                 self.manager.kill(unit);
             }
@@ -140,7 +140,7 @@ impl World {
             }
             Kind::LostSignals | Kind::LateSignals | Kind::TwiceSignals => self.people.noisy_until = now + time,
             Kind::LostBus if self.connected => {
-                self.lose_bus()?;
+                self.disconnect()?;
                 self.people.after(time, now, Later::Bus);
             }
             Kind::SlowManager => self.people.slow_until = now + time.min(10 * MINUTE),
@@ -171,7 +171,7 @@ impl World {
                 }
             }
             Kind::StopRightAfter => {
-                // Of what has just come back with what it needs.
+                // For a unit that has just come back with a unit that it requires.
                 if let [parent, .., child] = self.manager.family_of([0, 1][self.people.chance.usize(..2)])[..] {
                     self.manager.person_restarts(parent);
                     let wait = Duration::from_millis(self.people.chance.u64(100..3_000));
@@ -179,7 +179,7 @@ impl World {
                 }
             }
             Kind::StopWhileDown => {
-                // It dies again and again, and then it is stopped, or what it is a part of or needs.
+                // It dies repeatedly, and then it, its group or a unit that it requires is stopped.
                 self.manager.lives.bad_until[unit] = now + time.clamp(10 * SECOND, 15 * MINUTE);
                 self.manager.kill(unit);
                 let wait = Duration::from_millis(self.people.chance.u64(500..20_000));
@@ -205,7 +205,7 @@ impl World {
             }
             Kind::KillFamily => {
                 let parent = [0, 1, FIRST_HELPER, FIRST_HELPER][self.people.chance.usize(..4)];
-                // The processes of one control group die in any order, within some milliseconds.
+                // The processes of one control group die in any order, within a few milliseconds.
                 let dies_last = self.people.chance.bool();
                 for unit in self.manager.family_of(parent).into_iter().filter(|it| !dies_last || *it != parent) {
                     self.manager.kill(unit);
@@ -217,7 +217,7 @@ impl World {
                 self.people.after(time, now, Later::Container(parent));
             }
             Kind::TryRestart => {
-                self.laws.somebody_cared(unit);
+                self.laws.end_give_up(unit);
                 self.manager.person_tries_restart(unit);
             }
             Kind::ReloadUnit => self.manager.person_reloads(unit),
@@ -328,7 +328,7 @@ impl World {
                 self.observe(Fact::Resume(vec![Target::Everything]))?;
             }
             Later::Resume(unit) => self.people.after(MINUTE, self.now, Later::Resume(unit)),
-            Later::Bus => self.find_bus(),
+            Later::Bus => self.reconnect(),
             Later::NoDaemon(away) if self.alive => {
                 self.end_daemon(false)?;
                 self.people.after(away, self.now, Later::Daemon);
@@ -341,7 +341,8 @@ impl World {
             Later::Stop(unit) => self.manager.person_stops(unit),
             Later::Kill(unit) => self.manager.kill(unit),
             Later::Helper(helper, starts) => {
-                // The job of a target may isolate it: until that is known, and the units are listed, all is in doubt.
+                // The job of a target may isolate it: until that is known, and the units are listed, decisions are
+                // suspended.
                 let is_in_doubt = self.alive && self.connected && self.manager.is_target(helper);
                 if is_in_doubt {
                     self.send(Message::Tell(Fact::Frozen));
@@ -384,7 +385,7 @@ impl World {
             let how = format!("nothing is known of the pause of {target}");
             return Err(Breach { law: "pauses survive a restart", how });
         }
-        // A changed clock may have made them shorter, and a killed daemon may not have saved the last.
+        // A changed clock may have made them shorter, and a killed daemon may not have saved the last one.
         let until = |pause: &Pause| pause.until.map_or(Duration::MAX, |at| self.now + at.since_origin());
         self.people.pauses = kept.iter().map(|pause| (pause.target.clone(), until(&pause))).collect();
         Ok(())

@@ -1,4 +1,4 @@
-//! People and faults: what happens to the machine, when, and for how long.
+//! People and faults: the events that happen to the machine, when, and for how long.
 
 mod acts;
 
@@ -9,7 +9,7 @@ use fastrand::Rng;
 use workerheal_core::pauses::Target;
 use workerheal_core::registry::{self, Registry};
 
-use crate::laws::Told;
+use crate::laws::KnownIntent;
 use crate::scenario::{FIRST_HELPER, FIRST_WORKER, HOUR, MINUTE, NAMES, PROBED, Plan, SECOND, UNITS, interval};
 
 /// The sites, and the workers of each: the unit and its name in the registry.
@@ -19,7 +19,7 @@ const SITES: [(&str, &[(usize, &str)]); 3] = [
     ("gamma", &[(7, "one"), (8, "two")]),
 ];
 
-/// An intent of people that becomes known.
+/// An intent of people that the healer learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
     Registry,
@@ -51,7 +51,7 @@ enum Later {
     Everything,
 }
 
-/// What the registry says of a site.
+/// The registry's entry for a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Site {
     registered: bool,
@@ -125,12 +125,12 @@ impl People {
         edited.flat_map(|((_, workers), _)| workers.iter().map(|(unit, _)| *unit))
     }
 
-    /// The healer has read all files as they are now.
-    pub fn everything_is_told(&mut self) {
+    /// The healer has read the current content of all files.
+    pub fn all_files_are_read(&mut self) {
         self.told = self.now;
     }
 
-    /// The healer has read a file as it is now.
+    /// The healer has read the current content of a file.
     pub fn is_told(&mut self, intent: Intent) {
         match intent {
             Intent::Registry => self.told.sites = self.now.sites,
@@ -138,7 +138,7 @@ impl People {
         }
     }
 
-    /// Whether no fault is going on that excuses a delay.
+    /// Whether no fault is under way that excuses a delay.
     pub fn is_quiet(&self, now: Duration) -> bool {
         [self.noisy_until, self.slow_until, self.journal_gone_until].into_iter().all(|until| now >= until)
     }
@@ -150,10 +150,12 @@ impl People {
     }
 
     /// What people want for a unit, as far as the healer knows.
-    pub fn told(&self, unit: usize, now: Duration) -> Told {
+    pub fn told(&self, unit: usize, now: Duration) -> KnownIntent {
         let by_command = self.pauses.iter().any(|(target, until)| now < *until && includes(target, unit));
-        let mut told =
-            Told { paused: self.told.marker || by_command, covered: (FIRST_WORKER..FIRST_HELPER).contains(&unit) };
+        let mut told = KnownIntent {
+            paused: self.told.marker || by_command,
+            covered: (FIRST_WORKER..FIRST_HELPER).contains(&unit),
+        };
         for ((_, workers), site) in SITES.iter().zip(&self.told.sites) {
             if workers.iter().any(|(worker, _)| *worker == unit) {
                 told.covered &= site.registered;
@@ -201,7 +203,7 @@ impl People {
         self.next = self.later.iter().map(|(at, _)| *at).chain([self.spontaneous]).min().unwrap_or(self.spontaneous);
     }
 
-    /// How long it takes until a changed file is noticed.
+    /// The delay until a changed file is noticed.
     fn reading_time(&mut self) -> Duration {
         Duration::from_millis(self.chance.u64(60..3_000))
     }

@@ -24,14 +24,14 @@ use crate::people::Intent;
 use crate::scenario::{self, NAMES, PROBED};
 
 /// Maximum delay until a changed state is saved.
-const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
+const MAX_SAVE_DELAY: Duration = Duration::from_millis(250);
 
 /// The saved state, and when it was saved.
 pub(super) struct Written {
     pub(super) saved_state: SavedState,
     pub(super) origin: Duration,
     pub(super) at: Duration,
-    /// How far the wall clock had been set then.
+    /// The total change of the wall clock at that time.
     pub(super) turned: i64,
 }
 
@@ -56,7 +56,7 @@ impl World {
                 self.last_told = line;
             }
         }
-        if self.unwritten_since.is_some_and(|since| self.now >= since + WRITTEN_WITHIN) {
+        if self.unwritten_since.is_some_and(|since| self.now >= since + MAX_SAVE_DELAY) {
             self.write()?;
         }
         let now = Timestamp::from_origin(self.now - self.origin);
@@ -93,7 +93,7 @@ impl World {
                 self.note(|| format!("{start:?}"));
                 self.starts += 1;
                 let restart = start.restart;
-                let Some((unit, number)) = self.manager.start_is_asked_for(start) else { return Ok(()) };
+                let Some((unit, number)) = self.manager.request_start(start) else { return Ok(()) };
                 let told = self.told(unit);
                 self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
                 self.send(Message::Start(unit));
@@ -178,7 +178,7 @@ impl World {
             let away = if turned < 0 { away.saturating_sub(by) } else { away + by };
             self.healer.restore(aged(&written.saved_state, written.at - written.origin, away));
         }
-        self.people.everything_is_told();
+        self.people.all_files_are_read();
         let marker = self.people.marker;
         self.note(|| "the daemon starts".to_owned());
         self.observe(Fact::StopMarker(marker))?;
@@ -191,13 +191,13 @@ impl World {
     /// Ends the daemon. A killed one has not saved its last changes.
     pub fn end_daemon(&mut self, killed: bool) -> Result<(), Breach> {
         self.note(|| format!("the daemon {}", if killed { "is killed" } else { "ends" }));
-        let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + WRITTEN_WITHIN);
+        let is_lost = killed && self.unwritten_since.take().is_some_and(|since| self.now < since + MAX_SAVE_DELAY);
         if is_lost {
             for record in &mut self.laws.units {
                 record.uncertain = true;
                 record.forgiven += 1;
             }
-            self.manager.memory_is_lost();
+            self.manager.state_is_lost();
         } else {
             self.write()?;
         }
@@ -223,7 +223,7 @@ impl World {
     }
 
     /// Loses the connection, and the messages that are under way.
-    pub fn lose_bus(&mut self) -> Result<(), Breach> {
+    pub fn disconnect(&mut self) -> Result<(), Breach> {
         self.note(|| "the bus is lost".to_owned());
         self.connected = false;
         self.manager.listener_is_gone();
@@ -253,7 +253,7 @@ impl World {
                 Message::Tell(Fact::Inspected(name, id, _)) => {
                     self.observe(Fact::Inspected(name, id, Err("lost".to_owned())))?;
                 }
-                // Files and people need no bus.
+                // Files and people do not depend on the bus.
                 Message::Tell(fact @ (Fact::Registry(_) | Fact::StopMarker(_) | Fact::Heal(_) | Fact::Probed(..))) => {
                     let at = self.now + Duration::from_millis(1);
                     self.send_at(at, Message::Tell(fact));
@@ -274,7 +274,7 @@ impl World {
         Ok(())
     }
 
-    pub fn find_bus(&mut self) {
+    pub fn reconnect(&mut self) {
         self.note(|| "the bus is back".to_owned());
         self.connected = true;
         if self.alive {
@@ -282,12 +282,12 @@ impl World {
         }
     }
 
-    /// The healer learns what a person wants, from a file or a command.
+    /// The healer learns an intent, from a file or a command.
     pub fn tell(&mut self, intent: Intent) -> Result<(), Breach> {
         match intent {
             Intent::Registry => {
                 let registry = self.people.registry();
-                // A worker that was given up is tried again after an edit of its site's entry.
+                // An edit of its site's entry leads to another attempt for a worker that was given up.
                 for unit in self.people.workers_of_edited_sites() {
                     self.laws.units[unit].forgiven += 1;
                 }
@@ -304,11 +304,11 @@ impl World {
 }
 
 pub(super) fn new_healer(policy: &Policy, registry: &Arc<Registry>, chance: Rng) -> Healer {
-    let selector = Selector::new("lerd-", [], &["db.service".to_owned()]).expect("it is good");
+    let selector = Selector::new("lerd-", [], &["db.service".to_owned()]).expect("the names are valid");
     Healer::new(Mode::Automatic, selector, policy.clone(), Arc::clone(registry), chance)
 }
 
-/// The saved state as a later daemon reads it, whose clock has another origin: as the state file does it.
+/// The saved state as the next daemon reads it, whose clock has another origin: like the state file.
 fn aged(saved_state: &SavedState, then: Duration, away: Duration) -> SavedState {
     let then = Timestamp::from_origin(then);
     let age = |at: Timestamp| {

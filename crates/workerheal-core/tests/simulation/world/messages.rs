@@ -12,7 +12,7 @@ use crate::scenario::{Kind, SECOND};
 
 /// A message under way.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "each is boxed by the post")]
+#[expect(clippy::large_enum_variant, reason = "each is boxed when it is sent")]
 pub enum Message {
     /// To the manager: a list of all units, or of those that are not up.
     List {
@@ -27,7 +27,7 @@ pub enum Message {
     Tell(Fact),
     /// The result of a start job.
     Ended(usize, u64, JobResult),
-    /// The end of a start, as the connection to the manager reports it, and the number of the start.
+    /// The end of a start, as the connection to the manager reports it, with the number of the start.
     Finished(usize, Outcome),
     /// A start takes too long.
     Late(usize, u64),
@@ -37,7 +37,7 @@ pub enum Message {
 pub(super) struct Envelope {
     pub(super) at: Duration,
     pub(super) number: u64,
-    /// Messages of a lost connection, or to a daemon that is gone, are not delivered.
+    /// Messages of a lost connection, or to a daemon that has ended, are not delivered.
     pub(super) connection: u32,
     /// Boxed, as the heap moves its entries.
     pub(super) message: Box<Message>,
@@ -92,7 +92,7 @@ impl World {
         self.send_at(at, message);
     }
 
-    /// When a message that is sent now arrives, unless it is disturbed.
+    /// When a message that is sent now arrives, without faults.
     fn in_turn(&mut self) -> Duration {
         self.in_order = (self.now + self.latency()).max(self.in_order);
         self.in_order
@@ -109,7 +109,7 @@ impl World {
         if !self.manager.has_signals() {
             return;
         }
-        // In doubt, signals are ignored: a list has their content, but not their order.
+        // While decisions are suspended, signals are ignored: a list has their content, but not their order.
         let is_quiet = self.people.noisy_until <= self.now && !self.laws.frozen;
         let is_watched = self.alive && self.connected && is_quiet;
         let is_watched = std::array::from_fn(|unit| is_watched && self.people.covers(unit));
@@ -119,7 +119,7 @@ impl World {
             if let Signal::Changed { unit, active: ActiveState::Active | ActiveState::Activating, .. } = signal
                 && self.manager.is_started_by_others(unit.0)
             {
-                self.laws.somebody_cared(unit.0);
+                self.laws.end_give_up(unit.0);
             }
             if let Signal::Changed { unit, .. } = signal
                 && (self.manager.has_been_up_for(unit.0, self.policy.reset_after)
@@ -139,8 +139,8 @@ impl World {
             let Some(message) = self.manager.message(&signal, &self.names) else { continue };
             let may_be_disturbed =
                 !matches!(message, Message::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
-            // Only the end of the job reports the stop of a unit that was down already. It can be lost, but its order has to
-            // be relied on, which D-Bus promises.
+            // Only the end of the job reports the stop of a unit that was down already. It can be lost, but its order
+            // must be reliable, which D-Bus promises.
             let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_) | Fact::JobCancelled(_)));
             let may_be_moved = may_be_disturbed && !is_job_done;
             if is_job_done
@@ -180,7 +180,7 @@ impl World {
         }
     }
 
-    /// Sends a signal of a unit. Signals of its state may overtake each other, but not the end of a job.
+    /// Sends a signal of a unit. Signals of its state may be reordered, but not the end of a job.
     fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, message: Message) {
         let last = &mut self.last_signals[unit];
         let at = at.max(if is_job_done { last.any } else { last.job_done });

@@ -1,4 +1,4 @@
-//! The simulated world: a service manager, people, faults, and the real healer in the middle.
+//! The simulated world: a service manager, people, faults, and the real healer between them.
 //!
 //! The manager and the healer exchange messages with a latency, like calls and signals on a bus. The world delivers
 //! them, performs the healer's actions, and has the [laws](Laws) check every step.
@@ -16,7 +16,7 @@ use workerheal_core::healer::{Fact, Healer, Outcome, Purpose};
 use workerheal_core::policy::Policy;
 use workerheal_core::units::UnitName;
 
-use crate::laws::{Breach, Laws, Told};
+use crate::laws::{Breach, KnownIntent, Laws};
 use crate::manager::Manager;
 use crate::people::People;
 use crate::reached::Reached;
@@ -24,10 +24,10 @@ use crate::scenario::{self, NAMES, Plan, SECOND, UNITS};
 use daemon::{Written, new_healer};
 pub use messages::Message;
 use messages::{Envelope, LastSignals};
-use past::self_seen;
+use past::inspection_in_short;
 
 /// How often the daemon asks for a complete list.
-const ALL_EVERY: Duration = Duration::from_secs(60);
+const COMPLETE_LIST_INTERVAL: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub plan: Plan,
@@ -56,13 +56,14 @@ pub struct World {
     unwritten_since: Option<Duration>,
     mailbox: BinaryHeap<Reverse<Envelope>>,
     sent: u64,
-    /// When the last message in order is delivered: messages arrive in the order of sending, unless they are disturbed.
+    /// When the last message in order is delivered: messages arrive in the order of sending, unless a fault reorders
+    /// them.
     in_order: Duration,
     last_signals: [LastSignals; UNITS],
     refresh: Option<Duration>,
     refreshes: u8,
     chance: Rng,
-    /// How far the wall clock was set back or forward in total, in seconds.
+    /// The total change of the wall clock, in seconds.
     pub turned: i64,
     past: VecDeque<String>,
     last_told: String,
@@ -77,7 +78,7 @@ impl World {
     pub fn new(plan: Plan) -> Self {
         let mut chance = plan.chance(1);
         let policy = scenario::policy(&mut chance);
-        let names = NAMES.map(|name| UnitName::parse(name).expect("it is one"));
+        let names = NAMES.map(|name| UnitName::parse(name).expect("valid unit names"));
         let manager = Manager::new(plan, &mut chance);
         let people = People::new(plan);
         let healer = new_healer(&policy, &people.registry(), chance.fork());
@@ -119,7 +120,7 @@ impl World {
         world
     }
 
-    /// Lives to the end of the plan, or to the first breach of a law.
+    /// Runs to the end of the plan, or to the first breach of a law.
     pub fn live(&mut self) -> Result<(), Breach> {
         self.start_daemon()?;
         while self.now < self.plan.length {
@@ -157,16 +158,18 @@ impl World {
         self.judge()
     }
 
-    /// Whether any worker has been forgotten.
+    /// Checks whether any worker has been forgotten.
     fn judge(&mut self) -> Result<(), Breach> {
         let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
         self.manager.is_slow = self.people.slow_until >= self.now;
         if self.manager.is_slow || self.people.noisy_until >= self.now {
             // If it is reported seconds late or out of order, the end of one job is taken for that of another.
-            self.manager.nothing_need_be_obeyed();
+            self.manager.forget_stops();
         }
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
-            if is_watched && self.manager.disobeys(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND) {
+            if is_watched
+                && self.manager.ignores_stop(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND)
+            {
                 let how = "its user stopped it while it was being started, and it is up".to_owned();
                 return Err(Breach { law: "a stop is obeyed", how }.of(unit));
             }
@@ -184,12 +187,12 @@ impl World {
     }
 
     /// What people want for a unit, as far as the healer knows.
-    fn told(&self, unit: usize) -> Told {
+    fn told(&self, unit: usize) -> KnownIntent {
         self.people.told(unit, self.now)
     }
 
-    /// Something has happened: the next two refreshes are made, and the next one whose list is complete. Those after
-    /// it are skipped until something happens again. A list without news leads to nothing, which is a law of its own.
+    /// Something has happened: the next two refreshes are made, and the next one whose list is complete. Those after it
+    /// are skipped until something happens again. A list without changes leads to no action, which is a law of its own.
     pub fn stir(&mut self) {
         self.refreshes = 3;
         if self.refresh.is_none_or(|at| at > self.now + 3 * SECOND) {
@@ -200,7 +203,7 @@ impl World {
     fn refresh_now(&mut self) {
         self.refreshes = self.refreshes.saturating_sub(1);
         let is_asked = self.alive && self.connected;
-        // That something takes too long is seen by refreshes alone.
+        // Only refreshes show that something takes too long.
         let goes_on = self.manager.is_any_changing();
         if goes_on || (is_asked && self.now < self.all_due) {
             self.refreshes = self.refreshes.max(1);
@@ -219,7 +222,7 @@ impl World {
     /// The manager answers with a list, as the connection to it makes that out.
     fn list(&mut self, all: bool) {
         self.listing = false;
-        // Since it was asked for, it has turned out that it does not suffice.
+        // Since its request, it has become known that this list does not suffice.
         let suffices = all || !self.needs_all;
         if std::mem::take(&mut self.list_again) {
             self.send(Message::List { all: false });
@@ -230,7 +233,7 @@ impl World {
                 self.send(Message::Finished(unit, outcome));
             }
         } else if !missed_ends.is_empty() {
-            // How they ended is seen in a complete list only.
+            // Only a complete list shows how they ended.
             self.send(Message::List { all: true });
         }
         if self.manager.is_frozen() {
@@ -243,7 +246,7 @@ impl World {
         }
         let list = self.manager.list(&self.names, all);
         if all {
-            self.all_due = self.now + ALL_EVERY;
+            self.all_due = self.now + COMPLETE_LIST_INTERVAL;
             self.send(Message::Tell(Fact::Units(list)));
         } else {
             self.send(Message::Tell(Fact::NotActive(list)));
@@ -263,7 +266,7 @@ impl World {
                 match id.purpose {
                     Purpose::Attempt => {
                         self.laws.units[unit].seen = Some(self.manager.seen(unit));
-                        self.note(|| format!("looked at {}: {:?}", NAMES[unit], self_seen(&seen)));
+                        self.note(|| format!("looked at {}: {:?}", NAMES[unit], inspection_in_short(&seen)));
                     }
                     Purpose::Proof | Purpose::Uptime => self.laws.units[unit].proof = seen.up_for,
                     _ => {}
@@ -314,7 +317,7 @@ impl World {
                 }
             }
             Message::Tell(fact) => {
-                self.note_what_is_told(&fact);
+                self.note_what_is_known(&fact);
                 self.observe(fact)?;
             }
         }
@@ -322,14 +325,14 @@ impl World {
     }
 
     /// Records what the healer knows from now on, and can be judged by.
-    fn note_what_is_told(&mut self, fact: &Fact) {
+    fn note_what_is_known(&mut self, fact: &Fact) {
         if let Fact::JobDone(name) = fact
             && !self.laws.frozen
             && let Some(unit) = self.names.iter().position(|it| it == name)
             && !self.laws.units[unit].starting
             && self.told(unit).covered
         {
-            self.manager.stop_was_told(unit);
+            self.manager.stop_was_reported(unit);
         }
         if let Fact::Changed(status) = fact
             && self.people.noisy_until + 10 * SECOND > self.now
@@ -337,7 +340,7 @@ impl World {
             && let Some(unit) = self.names.iter().position(|it| *it == status.name)
         {
             // A late signal cannot be distinguished from a new start.
-            self.laws.somebody_cared(unit);
+            self.laws.end_give_up(unit);
             self.manager.looks_started(unit);
         }
         if let Fact::Inspected(name, _, Ok(seen)) = fact

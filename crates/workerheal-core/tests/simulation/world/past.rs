@@ -1,4 +1,4 @@
-//! The log of a life, which is printed with a breach of a law.
+//! The log of a run, printed with a breach of a law.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use workerheal_core::healer::Fact;
 use super::World;
 
 /// Maximum number of lines of the log.
-const PAST: usize = 500_000;
+const MAX_LOG_LINES: usize = 500_000;
 
 impl World {
     pub fn note(&mut self, line: impl FnOnce() -> String) {
         if self.trace {
             let mut text = String::new();
             let _ = write!(text, "{:>14.4}s  {}", self.now.as_secs_f64(), line());
-            if self.past.len() == PAST {
+            if self.past.len() == MAX_LOG_LINES {
                 self.past.pop_front();
             }
             self.past.push_back(text);
@@ -27,7 +27,7 @@ impl World {
     }
 }
 
-pub(super) fn self_seen(seen: &workerheal_core::units::Inspection) -> String {
+pub(super) fn inspection_in_short(seen: &workerheal_core::units::Inspection) -> String {
     format!(
         "{} {} job={} fall={:?} stop={:?} run={:?} enabled={:?} began={:?} parents={:?} groups={:?} conflicts={:?}",
         seen.active,

@@ -1,7 +1,8 @@
-//! `make demo`: six workers get into trouble, each in its own way, and the real daemon deals with them, live.
+//! `make demo`: six workers fail, each in its own way, and the real daemon heals them, live.
 //!
-//! Run as `demo PATH-TO-workerheal`. What is waited for is what is to be seen; pauses only give the reader time. The
-//! exit status is 0 only if all that is claimed was seen, and systemd agrees in the end; otherwise 1, with a sentence.
+//! Run as `demo PATH-TO-workerheal`. The demo waits for what it shows; pauses only give the reader time. The exit
+//! status is 0 only if everything that the demo claims was seen, and systemd agrees in the end; otherwise 1, with a
+//! sentence.
 
 mod screen;
 
@@ -31,7 +32,7 @@ All checks passed. Next:
   make install   installs it for you; README.md tells the rest
 ";
 
-/// The usual rules, in a hurry.
+/// The usual configuration, with short times.
 const CONFIG: &str = "heal: {stable_after: 2s, give_up_after: 4, backoff: {jitter: 0}}\n";
 const DAEMON: &str = include_str!("../../../../../packaging/systemd/user/workerheal.service");
 const WORKER: &str = include_str!("worker.sh");
@@ -45,9 +46,9 @@ const WORKERS: [(&str, &str); 6] = [
     ("shop", "reverb"),
     ("blog", "queue"),
 ];
-// Their places, by what becomes of them.
+// Their indexes, by what happens to them.
 const KILLED: usize = 0;
-const HOPELESS: usize = 1;
+const UNRECOVERABLE: usize = 1;
 const LIMITED: usize = 2;
 const FIXED: usize = 3;
 const STOPPED: usize = 4;
@@ -59,7 +60,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let binary = std::env::args_os().nth(1);
-    // The sandbox's helpers panic when they fail, with a sentence too.
+    // The sandbox's helpers panic with a sentence when they fail.
     let result = catch_unwind(|| run(Path::new(&binary.ok_or("run it as: demo PATH-TO-workerheal")?)));
     match result.unwrap_or_else(|_| Err("the sandbox does not do as it should, see above".to_owned())) {
         Ok(()) => ExitCode::SUCCESS,
@@ -168,8 +169,8 @@ impl<'a> Demo<'a> {
         self.pause(1);
 
         self.act("delete node_modules of myapp, so that its vite can never start");
-        self.workers[HOPELESS].trouble = "crashes at every start";
-        self.set_bug(HOPELESS, "Error: Cannot find module 'vite'\n");
+        self.workers[UNRECOVERABLE].trouble = "crashes at every start";
+        self.set_bug(UNRECOVERABLE, "Error: Cannot find module 'vite'\n");
         self.wait(FIXED, "healed")?;
         self.outcome(FIXED, format!("healed at attempt {}", self.workers[FIXED].attempt));
 
@@ -186,13 +187,13 @@ impl<'a> Demo<'a> {
         self.wait(PAUSED, "healed")?;
         self.outcome(PAUSED, "left alone, healed when un-paused".to_owned());
 
-        self.wait(HOPELESS, "gave-up")?;
-        self.outcome(HOPELESS, format!("given up after {} attempts", self.workers[HOPELESS].attempt));
+        self.wait(UNRECOVERABLE, "gave-up")?;
+        self.outcome(UNRECOVERABLE, format!("given up after {} attempts", self.workers[UNRECOVERABLE].attempt));
 
         IN_THE_END.into_iter().enumerate().try_for_each(|(at, state)| self.expect(at, state))
     }
 
-    /// Asks systemd whether a worker is as the demo says.
+    /// Checks with systemd that a worker is in the expected state.
     fn expect(&self, at: usize, expected: &str) -> Result<(), String> {
         let (name, state) = (&self.workers[at].name, self.sandbox.show(&unit_of(at), "ActiveState"));
         if state == expected { Ok(()) } else { Err(format!("{name} should be {expected}, but systemd says {state}")) }
@@ -207,7 +208,7 @@ impl<'a> Demo<'a> {
         self.sandbox.write_file(".local/share/lerd/sites.yaml", &text);
     }
 
-    /// Gives a worker the words with which it dies, now and at each start; without any it works.
+    /// Sets the last words with which a worker dies, now and at each start; without any it works.
     fn set_bug(&self, at: usize, words: &str) {
         self.sandbox.write_file(format!("code/{}.bug", self.workers[at].name), words);
     }
@@ -266,7 +267,7 @@ impl<'a> Demo<'a> {
 
     /// Shows what the daemon has logged since the last time.
     fn catch_up(&mut self) {
-        // Following the journal would be up to half a second late, and out of order with what the demo does.
+        // Following the journal would be up to half a second late, and out of order with the demo's own lines.
         let entries = self.sandbox.journal(&["SYSLOG_IDENTIFIER=workerheal"]);
         for entry in &entries[self.shown..] {
             self.show(entry);
@@ -289,7 +290,7 @@ impl<'a> Demo<'a> {
         worker.attempt = number("WORKERHEAL_ATTEMPT").unwrap_or(worker.attempt);
         worker.retry_at = number("WORKERHEAL_RETRY_IN_MS").map(|ms| Instant::now() + Duration::from_millis(ms));
         let text = match (worker.phase.as_str(), field("WORKERHEAL_ERROR").split_once(": ")) {
-            // Short, so that the worker's last words are seen.
+            // Short, so that the worker's last words are visible.
             ("failed", Some((_, words))) => format!("attempt {} failed: {words}", worker.attempt),
             _ => message.trim_start_matches(unit).trim_start().to_owned(),
         };

@@ -1,11 +1,11 @@
-//! How the demo looks: a log, and on a terminal a table below it that is kept up to date.
+//! The demo's output: a log, and on a terminal a table below it that is updated in place.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _, stdout};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-// Colours, and what they mean.
+// Colours with a meaning.
 const WELL: &str = "32";
 const BAD: &str = "31";
 const WAITS: &str = "33";
@@ -13,17 +13,17 @@ const ACT: &str = "1;36";
 const STRONG: &str = "1";
 const FAINT: &str = "2";
 
-/// One of the workers, as it is shown.
+/// One of the workers, as shown.
 pub struct Worker {
     /// As `SITE/KIND`.
     pub name: String,
-    /// What happened to it, if anything did yet.
+    /// The last thing that happened to it, if any.
     pub trouble: &'static str,
-    /// What the daemon told of it last.
+    /// The daemon's last event about it.
     pub phase: String,
     pub attempt: u64,
     pub retry_at: Option<Instant>,
-    /// What became of it, as soon as that is known.
+    /// Its outcome, as soon as it is known.
     pub outcome: String,
 }
 
@@ -73,7 +73,7 @@ impl Screen {
         Self { live, colored, width, drawn: 0 }
     }
 
-    /// Logs what the demo does, and below that why.
+    /// Logs an action of the demo, with the reason below it.
     pub fn act(&mut self, time: Duration, text: &str, workers: &[Worker]) {
         let (deed, why) = text.split_once('\n').unwrap_or((text, ""));
         let mut text = format!("{} {}", self.paint(ACT, "»"), self.paint(STRONG, deed));
@@ -83,13 +83,13 @@ impl Screen {
         self.log(time, &text, workers);
     }
 
-    /// Logs what the daemon says about itself.
+    /// Logs a message of the daemon about itself.
     pub fn remark(&mut self, time: Duration, text: &str, workers: &[Worker]) {
         let text = self.paint(FAINT, &cut(text, self.width - 11));
         self.log(time, &format!("  {text}"), workers);
     }
 
-    /// Logs what the daemon says about one of the workers.
+    /// Logs a message of the daemon about one of the workers.
     pub fn tell(&mut self, time: Duration, about: usize, text: &str, workers: &[Worker]) {
         let (about, (mark, color)) = (&workers[about], workers[about].mark());
         let text = cut(text, self.width - 26);
@@ -101,7 +101,7 @@ impl Screen {
         self.draw(&format!("{time}  {text}\n"), workers);
     }
 
-    /// Adds lines to the log, and draws the table anew.
+    /// Adds lines to the log, and redraws the table.
     pub fn draw(&mut self, lines: &str, workers: &[Worker]) {
         let erase = if self.drawn > 0 { format!("\x1b[{}F\x1b[J", self.drawn) } else { String::new() };
         let table = if self.live { self.table(workers) } else { String::new() };
@@ -109,7 +109,7 @@ impl Screen {
         print(&(erase + lines + &table));
     }
 
-    /// The last word, after which the table stays.
+    /// Prints the last line; the table stays.
     pub fn end(mut self, text: &str, workers: &[Worker]) {
         self.live = true;
         self.draw("\n", workers);
@@ -133,7 +133,7 @@ impl Screen {
 }
 
 pub fn print(text: &str) {
-    // If the reader is gone, nothing is lost.
+    // If the reader is gone, this is no error.
     let mut out = stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

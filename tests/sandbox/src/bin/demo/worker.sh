@@ -1,5 +1,5 @@
 # The demo's background worker, run as `sh worker.sh KIND` in its site's directory. It works until it is stopped, or
-# until KIND.bug holds the words with which it is to die.
+# until KIND.bug contains its last words.
 trap 'exit 143' TERM # an error to systemd, though it was stopped: as npm does it
 case $1 in
 queue) echo 'INFO  Processing jobs from the [default] queue.' ;;

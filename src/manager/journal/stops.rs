@@ -1,0 +1,132 @@
+//! Whether the last stop of a unit was requested, as far as the journal shows it.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::sleep;
+
+use super::entry::Entry;
+use super::{Journal, STOPPED, STOPPING};
+use crate::core::units::{StopEvidence, UnitName};
+use crate::manager::Scope;
+
+/// Maximum lag of the journal to wait for.
+const MAX_LAG: Duration = Duration::from_secs(10);
+/// Delays between searches for the end of a run, which usually is in the journal within milliseconds.
+const CATCH_UP_DELAYS: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
+/// A unit that was only being started has just the second.
+const STOPS: [&str; 2] = [STOPPING, STOPPED];
+
+/// The end of a run, as the manager reports it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::manager) struct End {
+    /// Whether the unit is down, so that there was an end.
+    pub is_over: bool,
+    /// Whether it was clean.
+    pub was_clean: bool,
+    /// Whether the unit went down in an instant: a stop takes longer.
+    pub was_sudden: bool,
+    /// How long ago it was.
+    pub ago: Duration,
+}
+
+impl Journal {
+    /// Whether a requested stop ended the run with this invocation id. The opposite is only known once the journal has
+    /// the manager's messages from the end of the run: it may lag behind.
+    pub async fn stop_evidence(&self, id: &str, end: End) -> StopEvidence {
+        for wait in CATCH_UP_DELAYS {
+            match self.find_stop(id, end).await {
+                StopEvidence::Unknown(_) => sleep(wait).await,
+                known => return known,
+            }
+        }
+        self.find_stop(id, end).await
+    }
+
+    /// Whether the stop that ended this run was requested before that of another unit, which went down at about the
+    /// same time: jobs are numbered in the order in which they are created, and those of dependencies are created after
+    /// the requested one. `pending` is the other unit's stop if that has not begun, which is not in the journal yet.
+    pub async fn was_stopped_before(&self, run: &str, other: &str, pending: Option<u64>) -> bool {
+        const TOLERANCE_MICROS: u64 = 2_000_000;
+        let matches = match self.scope {
+            Scope::User => [format!("USER_INVOCATION_ID={run}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("INVOCATION_ID={run}"), "_PID=1".to_owned()],
+        };
+        let of_other = match self.scope {
+            Scope::User => [format!("USER_UNIT={other}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("UNIT={other}"), "_PID=1".to_owned()],
+        };
+        let stop = |entries: Vec<Entry>, near: Option<u64>| {
+            let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
+            let mut stops =
+                stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS));
+            stops.find_map(|entry| Some((entry.job_id.as_deref()?.parse::<u64>().ok()?, entry.sent())))
+        };
+        let Some((job, at)) = stop(self.search(&matches, 100).await.unwrap_or_default(), None) else { return false };
+        if let Some(pending) = pending {
+            return job < pending;
+        }
+        let others = self.search(&of_other, 100).await.unwrap_or_default();
+        stop(others, Some(at)).is_some_and(|(other, _)| job < other)
+    }
+
+    async fn find_stop(&self, id: &str, end: End) -> StopEvidence {
+        let matches = match self.scope {
+            Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],
+        };
+        let is_stop = |entry: &Entry| {
+            let id = entry.message_id.as_deref();
+            id.is_some_and(|id| STOPS.contains(&id)) && entry.job_type.as_deref() == Some("stop")
+        };
+        match self.search(&matches, 100).await {
+            Ok(entries) if entries.iter().any(is_stop) => StopEvidence::Requested,
+            Ok(entries) if entries.iter().any(Entry::is_end_of_run) => StopEvidence::NotRequested,
+            Ok(entries) if entries.is_empty() => {
+                StopEvidence::Unknown("the journal has no record of its last run".to_owned())
+            }
+            // A unit that is not down has no end to wait for.
+            Ok(_) if !end.is_over => StopEvidence::NotRequested,
+            Ok(_) if end.was_clean && self.has_caught_up(end).await => StopEvidence::NotRequested,
+            Ok(_) => StopEvidence::Unknown("the journal has no record of the end of its last run yet".to_owned()),
+            Err(why) => unreadable(&why),
+        }
+    }
+
+    /// Whether the journal has everything that was sent before the end of a run. A user's manager logs nothing about a
+    /// clean end.
+    async fn has_caught_up(&self, end: End) -> bool {
+        if end.was_sudden || end.ago >= MAX_LAG {
+            return true;
+        }
+        let Some(at) = SystemTime::now().checked_sub(end.ago) else { return false };
+        let Ok(at) = at.duration_since(SystemTime::UNIX_EPOCH) else { return false };
+        // Messages on one connection keep their order.
+        let matches = ["_TRANSPORT=journal".to_owned(), format!("--since=@{}", at.as_secs())];
+        let entries = self.search(&matches, 20).await.unwrap_or_default();
+        entries.iter().any(|entry| entry.source.is_some() && u128::from(entry.sent()) > at.as_micros())
+    }
+
+    /// For a unit of which the manager knows no run since it began, in microseconds since 1970: whether its last start
+    /// ended because a unit that it needs did not come up, or it was stopped and has been unloaded since. `None` if
+    /// neither.
+    pub async fn end_of_last_job(&self, unit: &UnitName, began: u64) -> Result<Option<StopEvidence>, StopEvidence> {
+        let mut matches = Vec::from(self.about_by_manager(unit));
+        if self.scope == Scope::System {
+            matches.push("_PID=1".to_owned());
+        }
+        matches.extend(["start", "stop", "restart"].map(|kind| format!("JOB_TYPE={kind}")));
+        matches.push(format!("--since=@{}", began / 1_000_000));
+        let entries = self.search(&matches, 20).await.map_err(|why| unreadable(&why))?;
+        let last = entries.iter().find(|entry| entry.sent() >= began && entry.job_result.is_some());
+        Ok(last.and_then(|last| match (last.job_type.as_deref(), last.job_result.as_deref()) {
+            (Some("stop"), Some("done")) => Some(StopEvidence::Requested),
+            (Some("start" | "restart"), Some("dependency")) => Some(StopEvidence::KeptFromStarting),
+            _ => None,
+        }))
+    }
+}
+
+fn unreadable(why: &str) -> StopEvidence {
+    StopEvidence::Unknown(format!("the journal cannot be read: {why}"))
+}
