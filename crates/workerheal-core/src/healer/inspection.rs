@@ -65,18 +65,7 @@ impl Healer {
                 return self.hold(now, name, Refusal::Unreadable(why));
             }
         };
-        if let Some(incident) = self.incidents.get_mut(name) {
-            // Even if it is not covered at the moment.
-            incident.note_file(&seen);
-            if incident.trigger == Trigger::Request && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
-                // Another client has fulfilled the request.
-                incident.trigger = Trigger::Automatic;
-            }
-        }
-        self.settle_resolution(name, &seen.location());
-        if let Some(unit) = self.units.get_mut(name) {
-            unit.directory_gone = seen.directory_gone;
-        }
+        self.note_inspection(name, &seen);
         let Some(case) = self.case(now, name, &seen) else {
             return self.shelve(name);
         };
@@ -161,6 +150,22 @@ impl Healer {
             Verdict::Exhausted(_) => self.exhausted(now, name),
             Verdict::Wait(_) => self.schedule(now, name),
             Verdict::Start | Verdict::Restart => self.attempt(now, name, start),
+        }
+    }
+
+    /// Records what an inspection shows, whatever is decided.
+    fn note_inspection(&mut self, name: &UnitName, seen: &Inspection) {
+        if let Some(incident) = self.incidents.get_mut(name) {
+            // Even if it is not covered at the moment.
+            incident.note_file(seen);
+            if incident.trigger == Trigger::Request && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
+                // Another client has fulfilled the request.
+                incident.trigger = Trigger::Automatic;
+            }
+        }
+        self.settle_resolution(name, &seen.location());
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.directory_gone = seen.directory_gone;
         }
     }
 

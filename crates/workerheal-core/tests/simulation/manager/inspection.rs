@@ -70,7 +70,6 @@ impl Manager {
         let parents = spec.parents.iter().filter(|it| is_need(it.bond));
         let parents = parents.map(|it| self.parent(unit, it.parent, with_history, stop.as_ref())).collect();
         let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
-        let restarts = unit.active() == ActiveState::Failed && spec.restart != Restart::No;
         let triggers: Vec<usize> = (0..UNITS).filter(|it| self.triggers(*it, index)).collect();
         let full_name = |index: &usize| scenario::full_name(*index, &self.specs[*index]);
         let has_failed = |index: &&usize| self.model.unit(UnitId(**index)).active() == ActiveState::Failed;
@@ -143,14 +142,13 @@ impl Manager {
         let stops = child.last_stop().zip(unit.last_stop());
         let stop_job = unit.job().filter(|job| job.kind == JobKind::Stop);
         let stopped_later = stop == Some(&StopEvidence::Requested)
-            && match (stop_job, child.last_stop()) {
-                (Some(pending), Some((job, _))) => job < pending.id,
-                _ => {
-                    let is_later = |((job, at), (other, then)): ((JobId, Duration), (JobId, Duration))| {
-                        job < other && at.max(then) - at.min(then) <= 2 * SECOND
-                    };
-                    left.is_some() && stops.is_some_and(is_later)
-                }
+            && if let (Some(pending), Some((job, _))) = (stop_job, child.last_stop()) {
+                job < pending.id
+            } else {
+                let is_later = |((job, at), (other, then)): ((JobId, Duration), (JobId, Duration))| {
+                    job < other && at.max(then) - at.min(then) <= 2 * SECOND
+                };
+                left.is_some() && stops.is_some_and(is_later)
             };
         Parent {
             name: scenario::full_name(parent.0, &self.specs[parent.0]),
