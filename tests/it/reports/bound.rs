@@ -260,7 +260,9 @@ fn workers_that_need_each_other_come_back_together_and_a_heal_of_them_ends() {
     run(&world, "lerd-two-myapp", "BindsTo=lerd-one-myapp.service", LIVES);
     let both = ["lerd-one-myapp", "lerd-two-myapp"];
     world.crash("lerd-one-myapp");
-    both.iter().for_each(|unit| is_down(&world, unit));
+    for unit in both {
+        is_down(&world, unit);
+    }
     assert_eq!(world.run(&["heal", both[0], both[1]]).status, 0);
     let mut events = world.start_daemon();
     world.crash("lerd-one-myapp");

@@ -74,7 +74,7 @@ fn main() -> anyhow::Result<()> {
                     let manager = (&detector.manager, setup.scope);
                     let references = references_for(&setup.paths, manager, &unit, Timestamp::default()).await;
                     let explanation = detector.explain(&unit, &references).await?.context("it is no worker")?;
-                    print!("{}", text(&explanation, None, Style::default()));
+                    print!("{}", text(&explanation, None, Style::default(), None));
                 }
             }
             "log" => {
