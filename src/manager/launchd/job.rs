@@ -138,6 +138,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         at: Duration::ZERO,
         deactivation: None,
         down_for: None,
+        skipped: false,
         began: None,
         transition: None,
         result: match job.map(|job| &job.end) {

@@ -202,6 +202,16 @@ impl ManagerConnection {
         Ok(u64::try_from(moment).ok().filter(|moment| *moment > 0).map(Duration::from_micros))
     }
 
+    /// Whether the last start of a service was skipped because a condition was not met. The job of such a start is done.
+    pub async fn was_skipped(&self, unit: &str) -> Result<bool, ManagerError> {
+        let (met, checked, result) = tokio::try_join!(
+            self.property(unit, wire::UNIT, "ConditionResult"),
+            self.moment(unit, "ConditionTimestampMonotonic"),
+            self.property(unit, wire::SERVICE, "Result"),
+        )?;
+        Ok((checked.is_some() && !flag(&met)) || text(&result) == "exec-condition")
+    }
+
     /// The uptime of a unit, by systemd's own timestamp.
     pub async fn uptime(&self, unit: &str) -> Result<Option<Duration>, ManagerError> {
         let since = self.moment(unit, "ActiveEnterTimestampMonotonic").await?;

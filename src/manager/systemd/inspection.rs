@@ -31,6 +31,7 @@ impl Systemd {
             of_others,
         )?;
         let seen = listed.into_iter().next().ok_or_else(nothing_listed)?;
+        let skipped = when(seen.active.is_down(), connection.was_skipped(name)).await?;
         let (Related { conflicts, stopped_groups, .. }, began) = related.unwrap_or_default();
         Ok(Inspection {
             load: seen.load,
@@ -40,6 +41,7 @@ impl Systemd {
             up_for: since.filter(|_| seen.active.is_up()).and_then(since_then),
             at: monotonic(),
             began,
+            skipped: skipped.unwrap_or_default(),
             conflicts,
             stopped_groups,
             ..Inspection::default()
@@ -79,18 +81,20 @@ impl Systemd {
         // it was killed together with a parent that is up again, the stop was not meant for it.
         let with_history = is_down && (detail.stop || !deactivation.is_some_and(Deactivation::was_sudden));
         let directory = Directory::from(text(&directory));
-        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container) = tokio::try_join!(
-            self.related(&connection, &dependencies, with_history),
-            when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
-            when(changes, connection.transition(name, seen.active)),
-            when(seen.active.is_up(), connection.uptime(name)),
-            when(detail.file, connection.file(name)),
-            when(detail.file || detail.stop, connection.invocation(name)),
-            when(detail.restarts || seen.auto_restart, connection.restarts(name)),
-            when(detail.times, connection.realtime(name, "StateChangeTimestamp")),
-            directory.is_gone(&connection, name),
-            when(directory.path.is_none(), connection.container_directory(name)),
-        )?;
+        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container, skipped) =
+            tokio::try_join!(
+                self.related(&connection, &dependencies, with_history),
+                when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
+                when(changes, connection.transition(name, seen.active)),
+                when(seen.active.is_up(), connection.uptime(name)),
+                when(detail.file, connection.file(name)),
+                when(detail.file || detail.stop, connection.invocation(name)),
+                when(detail.restarts || seen.auto_restart, connection.restarts(name)),
+                when(detail.times, connection.realtime(name, "StateChangeTimestamp")),
+                directory.is_gone(&connection, name),
+                when(directory.path.is_none(), connection.container_directory(name)),
+                when(is_down, connection.was_skipped(name)),
+            )?;
         let deactivation = left.zip(down).map(|(left, down)| Deactivation { left, down });
         let down_for = down.filter(|_| is_down).and_then(since_then);
         let result = ServiceResult::from(text(&result));
@@ -118,6 +122,7 @@ impl Systemd {
             began,
             transition: transition.flatten(),
             down_for,
+            skipped: skipped.unwrap_or_default(),
             result,
             restart,
             restart_prevented: restart_prevented.flatten(),

@@ -15,6 +15,8 @@ use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, UnitName};
 pub(super) const CANCELLED: &str = "its start was cancelled by another client";
 /// The error of an attempt whose worker came up and did not stay up.
 pub(super) const DIED: &str = "exited right after starting";
+/// The error of a start that changed nothing, although the manager reports success.
+const SKIPPED: &str = "its start was skipped: a condition of the unit is not met";
 /// The error of an attempt whose worker was stopped with a unit that it needs.
 const STOPPED: &str = "it was stopped while it was coming up";
 /// Minimum time until a proof is inspected again.
@@ -45,6 +47,7 @@ impl Healer {
             let may_be_cleared = start.clearable && unit.active == ActiveState::Failed;
             unit.cleared = may_be_cleared.then_some(ClearedBy::Us);
             unit.refusals = 0;
+            unit.moved_since_start = false;
         }
         self.enter(name, Phase::Starting);
         if !quietly {
@@ -107,7 +110,8 @@ impl Healer {
         if self.is_stopped_while_proving(now, name) {
             return;
         }
-        self.attempt_failed(now, name, DIED.to_owned());
+        let skipped = self.units.get(name).is_some_and(|unit| !unit.moved_since_start);
+        self.attempt_failed(now, name, if skipped { SKIPPED } else { DIED }.to_owned());
     }
 
     pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {
@@ -158,7 +162,14 @@ impl Healer {
     }
 
     /// It ended soon after its start, and without error.
-    pub(super) fn ended(&mut self, now: Timestamp, name: &UnitName) {
+    pub(super) fn ended(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
+        if seen.skipped {
+            // `ExecCondition=` has cleared the failure, and that was our start.
+            if let Some(unit) = self.units.get_mut(name) {
+                unit.cleared = Some(ClearedBy::Us);
+            }
+            return self.attempt_failed(now, name, SKIPPED.to_owned());
+        }
         if self.units.get(name).is_some_and(|unit| unit.kept_from_starting) {
             // It was being restarted with a unit that it needs, which did not come up.
             self.attempt_was_stopped(now, name);
@@ -236,7 +247,7 @@ impl Healer {
                     return;
                 }
                 // What was not seen as it happened may be a stop, and meant for a unit that it needs.
-                if was_seen { self.ended(now, name) } else { self.make_due(name) }
+                if was_seen || seen.skipped { self.ended(now, name, &seen) } else { self.make_due(name) }
             }
             // A signal about its state is on its way, and decides.
             None => self.prove_on(now, name),

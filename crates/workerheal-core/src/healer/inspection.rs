@@ -84,7 +84,7 @@ impl Healer {
             unit.job_done = None;
         }
         if is_proving && ended_by_itself(&seen) && !taken_along && !in_doubt {
-            return self.ended(now, name);
+            return self.ended(now, name, &seen);
         }
         if !in_doubt && verdict != Verdict::Stopped {
             self.attempt_was_stopped(now, name);

@@ -49,6 +49,8 @@ pub(super) struct Unit {
     pub socket_failed: bool,
     /// The unit was seen to go down, so that a requested stop would have been seen too.
     pub witnessed: bool,
+    /// Its state has changed since our last start was requested.
+    pub moved_since_start: bool,
     /// It has just gone down: nothing has been found out about that yet.
     pub fresh: bool,
     /// It waits for the manager to restart it.
@@ -109,6 +111,7 @@ impl Unit {
             checked_until: None,
             socket_failed: false,
             witnessed: false,
+            moved_since_start: false,
             fresh: false,
             auto_restart,
             restarts_seen: i16::from(auto_restart),
@@ -153,6 +156,7 @@ impl Unit {
             self.stop_ends = false;
         }
         if active != self.active {
+            self.moved_since_start = true;
             if !live {
                 // Changes in between were missed, so earlier observations say nothing about it.
                 (self.stop_seen, self.stop_possible) = (false, self.stop_possible || self.stop_seen);

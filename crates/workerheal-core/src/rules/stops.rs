@@ -29,7 +29,8 @@ impl Case<'_> {
             return self.seen.active.is_down();
         }
         let Some(before) = self.history.job_done_before else { return false };
-        if self.stop_was_of_parent() {
+        if self.stop_was_of_parent() || self.seen.skipped {
+            // The job was a stop of another unit, or a start that was skipped.
             return false;
         }
         match self.seen.down_for {

@@ -213,6 +213,9 @@ pub struct Inspection {
     pub deactivation: Option<Deactivation>,
     /// How long it has been down; `None` if it is not.
     pub down_for: Option<Duration>,
+    /// It is down, and its last start was skipped because a condition of the unit was not met (`Condition…=`,
+    /// `ExecCondition=`).
+    pub skipped: bool,
     /// When it last began to start (`InactiveExitTimestampMonotonic`), by the manager's monotonic clock.
     pub began: Option<Duration>,
     /// The start or stop that is under way.
@@ -327,6 +330,7 @@ impl Inspection {
             at: Duration::from_secs(61),
             deactivation: Some(Deactivation { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
             down_for: Some(Duration::from_secs(1)),
+            skipped: false,
             began: Some(Duration::from_secs(1)),
             transition: None,
             result: ServiceResult::ExitCode,

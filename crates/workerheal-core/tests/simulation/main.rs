@@ -205,19 +205,3 @@ fn no_law_is_broken_in_ten_thousand_days() {
     // A short run need not reach everything.
     assert!(days < 10_000 || never.is_empty(), "never reached, and no reason is listed: {never:?}");
 }
-
-#[test]
-fn each_known_mistake_can_still_be_made() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let patches = std::fs::read_dir(root.join("crates/workerheal-core/tests/simulation/mistakes"));
-    let patches = patches.expect("there are mistakes").map(|entry| entry.expect("it can be read").path());
-    let outdated: Vec<_> = patches
-        .filter(|path| path.extension().is_some_and(|extension| extension == "patch"))
-        .filter(|path| {
-            let applied =
-                std::process::Command::new("git").current_dir(&root).args(["apply", "--check"]).arg(path).output();
-            !applied.expect("git can be run").status.success()
-        })
-        .collect();
-    assert!(outdated.is_empty(), "these no longer apply to the healer: {outdated:?}");
-}

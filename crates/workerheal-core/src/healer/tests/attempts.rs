@@ -463,3 +463,29 @@ fn a_worker_kept_from_starting_during_its_proof_waits_for_its_parent() {
     let did = harness.shows("queue", kept);
     assert!(did.last().is_some_and(|did| did.starts_with("held queue")), "{did:?}");
 }
+
+#[test]
+fn a_start_that_is_skipped_is_a_failed_attempt_and_no_stop() {
+    // Nothing signals it: the unit stays as it was, and the job is done.
+    let mut harness = Harness::with_starting_queue();
+    harness.observe(Fact::Finished(unit("queue"), Outcome::Done));
+    let told = harness.goes("queue", ActiveState::Failed);
+    assert_eq!(told[0], "failed queue #1: its start was skipped: a condition of the unit is not met", "{told:?}");
+
+    // By `ExecCondition=` it ends without error.
+    let mut harness = Harness::with_starting_queue();
+    harness.goes("queue", ActiveState::Activating);
+    harness.observe(Fact::Finished(unit("queue"), Outcome::Done));
+    harness.goes("queue", ActiveState::Inactive);
+    let seen = Inspection { active: ActiveState::Inactive, skipped: true, ..crashed() };
+    let told = harness.shows("queue", seen);
+    assert_eq!(told[0], "failed queue #1: its start was skipped: a condition of the unit is not met", "{told:?}");
+
+    // Nor is it a stop if it was started by hand.
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    harness.observe(Fact::JobDone(unit("queue")));
+    let seen = Inspection { skipped: true, down_for: Some(9 * SECOND), ..crashed() };
+    assert_eq!(harness.shows("queue", seen), ["starting queue #1", "start queue"]);
+}
