@@ -202,14 +202,14 @@ impl ManagerConnection {
         Ok(u64::try_from(moment).ok().filter(|moment| *moment > 0).map(Duration::from_micros))
     }
 
-    /// Whether the last start of a service was skipped because a condition was not met. The job of such a start is done.
-    pub async fn was_skipped(&self, unit: &str) -> Result<bool, ManagerError> {
-        let (met, checked, result) = tokio::try_join!(
+    /// Whether a condition (`Condition…=`) was not met at the last start, so that it was skipped. The job of such a start
+    /// is done.
+    pub async fn is_condition_unmet(&self, unit: &str) -> Result<bool, ManagerError> {
+        let (met, checked) = tokio::try_join!(
             self.property(unit, wire::UNIT, "ConditionResult"),
             self.moment(unit, "ConditionTimestampMonotonic"),
-            self.property(unit, wire::SERVICE, "Result"),
         )?;
-        Ok((checked.is_some() && !flag(&met)) || text(&result) == "exec-condition")
+        Ok(checked.is_some() && !flag(&met))
     }
 
     /// The uptime of a unit, by systemd's own timestamp.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use zbus::OwnedVariant;
+
 use super::connection::{ManagerConnection, monotonic, since_then};
 use super::related::{Dependencies, Related};
 use super::{FILE_TIMEOUT, Systemd, text, wire};
@@ -31,7 +33,14 @@ impl Systemd {
             of_others,
         )?;
         let seen = listed.into_iter().next().ok_or_else(nothing_listed)?;
-        let skipped = when(seen.active.is_down(), connection.was_skipped(name)).await?;
+        let skipped = when(seen.active.is_down(), async {
+            let (unmet, result) = tokio::try_join!(
+                connection.is_condition_unmet(name),
+                connection.property(name, wire::SERVICE, "Result"),
+            )?;
+            Ok(unmet || is_skip(&result))
+        });
+        let skipped = skipped.await?;
         let (Related { conflicts, stopped_groups, .. }, began) = related.unwrap_or_default();
         Ok(Inspection {
             load: seen.load,
@@ -81,22 +90,22 @@ impl Systemd {
         // it was killed together with a parent that is up again, the stop was not meant for it.
         let with_history = is_down && (detail.stop || !deactivation.is_some_and(Deactivation::was_sudden));
         let directory = Directory::from(text(&directory));
-        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container, skipped) =
-            tokio::try_join!(
-                self.related(&connection, &dependencies, with_history),
-                when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
-                when(changes, connection.transition(name, seen.active)),
-                when(seen.active.is_up(), connection.uptime(name)),
-                when(detail.file, connection.file(name)),
-                when(detail.file || detail.stop, connection.invocation(name)),
-                when(detail.restarts || seen.auto_restart, connection.restarts(name)),
-                when(detail.times, connection.realtime(name, "StateChangeTimestamp")),
-                directory.is_gone(&connection, name),
-                when(directory.path.is_none(), connection.container_directory(name)),
-                when(is_down, connection.was_skipped(name)),
-            )?;
+        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container, unmet) = tokio::try_join!(
+            self.related(&connection, &dependencies, with_history),
+            when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
+            when(changes, connection.transition(name, seen.active)),
+            when(seen.active.is_up(), connection.uptime(name)),
+            when(detail.file, connection.file(name)),
+            when(detail.file || detail.stop, connection.invocation(name)),
+            when(detail.restarts || seen.auto_restart, connection.restarts(name)),
+            when(detail.times, connection.realtime(name, "StateChangeTimestamp")),
+            directory.is_gone(&connection, name),
+            when(directory.path.is_none(), connection.container_directory(name)),
+            when(is_down, connection.is_condition_unmet(name)),
+        )?;
         let deactivation = left.zip(down).map(|(left, down)| Deactivation { left, down });
         let down_for = down.filter(|_| is_down).and_then(since_then);
+        let skipped = unmet.unwrap_or_default() || (is_down && is_skip(&result));
         let result = ServiceResult::from(text(&result));
         let end = End {
             is_over: is_down,
@@ -122,7 +131,7 @@ impl Systemd {
             began,
             transition: transition.flatten(),
             down_for,
-            skipped: skipped.unwrap_or_default(),
+            skipped,
             result,
             restart,
             restart_prevented: restart_prevented.flatten(),
@@ -166,6 +175,11 @@ impl Systemd {
             Err(error) => Err(StopEvidence::Unknown(error.to_string())),
         }
     }
+}
+
+/// Whether the property `Result` says that `ExecCondition=` skipped the start.
+fn is_skip(result: &OwnedVariant) -> bool {
+    ServiceResult::from(text(result)) == ServiceResult::ExecCondition
 }
 
 fn nothing_listed() -> ManagerError {

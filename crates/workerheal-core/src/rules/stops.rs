@@ -49,7 +49,8 @@ impl Case<'_> {
         let ended = self.seen.at.saturating_sub(before);
         self.seen.parents.iter().any(|parent| match parent.down {
             Some(down) => down.abs_diff(ended) <= TAKEN_ALONG_WITHIN,
-            None => (parent.stopping || parent.active == ActiveState::Deactivating) && before <= TAKEN_ALONG_WITHIN,
+            // One that goes down without a stop job is being restarted.
+            None => parent.stopping && before <= TAKEN_ALONG_WITHIN,
         })
     }
 

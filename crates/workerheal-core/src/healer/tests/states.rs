@@ -372,3 +372,18 @@ fn a_restart_of_the_daemon_leaves_the_group_that_a_worker_was_stopped_with() {
     harness.rechecked("queue", seen);
     assert_eq!(reported(&harness), stopped);
 }
+
+#[test]
+fn a_worker_that_is_down_is_not_unhealthy_before_an_inspection_has_shown_that() {
+    let mut harness = Harness::with(Policy { states: vec![State::ExpectedButStopped], ..without_jitter() });
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert_eq!(harness.healer.reports(harness.now)[0].state, None);
+    let seen = Inspection {
+        active: ActiveState::Inactive,
+        stop: Some(StopEvidence::NotRequested),
+        file: Some(ENABLED),
+        ..crashed()
+    };
+    harness.shows("queue", seen);
+    assert_eq!(harness.healer.reports(harness.now)[0].state, Some(State::ExpectedButStopped));
+}

@@ -310,10 +310,15 @@ impl Manager {
     /// else.
     pub fn stop_was_reported(&mut self, index: usize) {
         let now = self.model.now();
+        // With the start that it cancels, that stop may be meant for a unit that this one needs.
+        let is_of_parent = self.needs(index).any(|parent| {
+            let parent = self.model.unit(parent);
+            parent.job().is_some_and(|job| job.kind == JobKind::Stop) || parent.inactive_enter() == Some(now)
+        });
         let truth = &mut self.truth[index];
         // The same signal ends a restart together with a required unit that was followed by a stop together with it.
         truth.looks_stopped |= !truth.stopped && truth.down.is_some_and(|since| now > since + SECOND);
-        if truth.stopped && truth.down.is_some_and(|since| now > since + 10 * SECOND) {
+        if truth.stopped && !is_of_parent && truth.down.is_some_and(|since| now > since + 10 * SECOND) {
             truth.stop_can_be_known = true;
             truth.stop_told = Some(now);
         }
