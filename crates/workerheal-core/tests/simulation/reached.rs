@@ -71,7 +71,7 @@ const GIVEN_UP: [&str; 5] = [
     "the unit has no file",
     "the unit's file has a setting",
     "its unit forbids a restart",
-    "the service manager refuses",
+    "its unit refuses to be started by hand",
     "1 attempt failed",
 ];
 
