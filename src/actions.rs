@@ -1,5 +1,6 @@
 //! Performs what a healer decides, for the daemon and for a heal without one.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -40,14 +41,11 @@ pub(crate) fn perform<M: ServiceManager>(
     match action {
         Action::Inspect { unit, id, detail } => {
             let known = if id.purpose == Purpose::Attempt { inspected.take(&unit, detail) } else { None };
+            if let Some(seen) = known {
+                return Rest::Inspection(Box::pin(ready((unit, id, Ok(seen)))));
+            }
             let inspection = inspect(manager, context, &unit, detail);
-            Rest::Inspection(Box::pin(async move {
-                let seen = match known {
-                    Some(seen) => Ok(seen),
-                    None => inspection.await.map_err(|error| error.to_string()),
-                };
-                (unit, id, seen)
-            }))
+            Rest::Inspection(Box::pin(async move { (unit, id, inspection.await.map_err(|error| error.to_string())) }))
         }
         Action::Probe { unit, probe: question, directory } => {
             let manager = manager.clone();

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::diagnosis::Refusal;
+use super::diagnosis::{Refusal, waits_for};
 use super::event::{Event, Failure, Phase, Report, UnhealthyWorker};
 use super::units::UnitName;
 
@@ -168,19 +168,12 @@ impl Batch {
         match self.held.get(unit) {
             Some(Refusal::JobPending) => true,
             Some(Refusal::ParentDown(parent)) => {
-                self.pending.contains_key(parent.name.as_str()) && !self.waits_for_itself(unit)
+                // Neither of two that wait for each other would end.
+                let is_circle = waits_for(unit.as_str(), unit.as_str(), |unit| self.held.get(unit));
+                self.pending.contains_key(parent.name.as_str()) && !is_circle
             }
             _ => false,
         }
-    }
-
-    /// Whether the unit that it needs waits for this one, at once or through others: neither would end.
-    fn waits_for_itself(&self, unit: &UnitName) -> bool {
-        let next = |unit: &&str| match self.held.get(*unit)? {
-            Refusal::ParentDown(parent) => Some(parent.name.as_str()),
-            _ => None,
-        };
-        std::iter::successors(Some(unit.as_str()), next).skip(1).take(self.held.len()).any(|it| it == unit.as_str())
     }
 
     /// Reports that a worker is being started, after all workers before it that are not on hold.

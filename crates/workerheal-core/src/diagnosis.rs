@@ -3,10 +3,11 @@
 //! All of them are values, computed once by the [rules](super::rules), then acted on and shown: the sentence that you
 //! read is made from the value that the healer decided by.
 
-use std::fmt;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use serde::{Deserialize, Serialize};
 
@@ -250,6 +251,17 @@ pub enum Unrecoverable {
     RestartPrevented(String),
     /// The service manager refuses manual starts (`RefuseManualStart=`).
     NotByHand,
+}
+
+/// Whether `unit` waits for `other`, directly or through other workers that wait. `held_for` returns what a worker is held
+/// for.
+pub(crate) fn waits_for<'a>(unit: &str, other: &str, held_for: impl Fn(&str) -> Option<&'a Refusal>) -> bool {
+    let parent = |unit: &str| match held_for(unit)? {
+        Refusal::ParentDown(parent) => Some(parent.name.as_str()),
+        _ => None,
+    };
+    let mut seen = HashSet::new();
+    iter::successors(parent(unit), |unit| parent(unit)).take_while(|unit| seen.insert(*unit)).any(|unit| unit == other)
 }
 
 impl fmt::Display for Unrecoverable {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::incident::{CONTRADICTION_DELAY, Phase};
 use super::unit::UnitCondition;
 use super::{Healer, Purpose, Timestamp};
-use crate::diagnosis::{Refusal, State, Trigger};
+use crate::diagnosis::{Refusal, State, Trigger, waits_for};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
 use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
 
@@ -181,6 +181,10 @@ impl Healer {
             kept_from_starting: unit.is_some_and(|unit| unit.kept_from_starting),
             ..History::default()
         };
+        let held_for = |unit: &str| match &self.incidents.get(unit)?.phase {
+            Phase::Held(refusal) => Some(refusal),
+            _ => None,
+        };
         if let Some(incident) = self.incidents.get(name) {
             history = History {
                 trigger: incident.trigger,
@@ -199,7 +203,7 @@ impl Healer {
                     .parents
                     .iter()
                     .map(|parent| parent.name.as_str())
-                    .find(|it| self.leads_back(it, name)),
+                    .find(|it| waits_for(it, name.as_str(), held_for)),
                 told_after_run: incident.stopped_after.is_some()
                     && seen.run.is_some()
                     && !has_run_since(incident.stopped_after.as_deref(), seen.run.as_deref()),
@@ -213,15 +217,6 @@ impl Healer {
             };
         }
         Some(Case { context: self.context(), unit: name, worker, seen, history })
-    }
-
-    /// Whether the unit is a worker that is down and waits for `other`, at once or through others that wait.
-    fn leads_back(&self, unit: &str, other: &UnitName) -> bool {
-        let next = |unit: &&str| match &self.incidents.get(*unit)?.phase {
-            Phase::Held(Refusal::ParentDown(parent)) => Some(parent.name.as_str()),
-            _ => None,
-        };
-        std::iter::successors(Some(unit), next).skip(1).take(self.incidents.len()).any(|it| it == other.as_str())
     }
 
     /// A start or stop that is under way need not be inspected before it exceeds its limit.

@@ -166,7 +166,7 @@ impl Healer {
             unit.stop_possible = true;
             unit.job_done = now.earlier(MAX_SIGNAL_DELAY);
         }
-        if unit.up_while_frozen || !matches!(unit.active, ActiveState::Failed | ActiveState::Inactive) {
+        if unit.up_while_frozen || !unit.active.is_down() {
             return;
         }
         unit.job_done = Some(now);

@@ -4,7 +4,7 @@ use super::*;
 use crate::pauses::{Pauses, Target};
 use crate::policy::Policy;
 use crate::registry::{Registry, Site};
-use crate::units::{Deactivation, Parent, Restarts, StoppedGroup};
+use crate::units::{ActiveState, Deactivation, Parent, Restarts, ServiceResult, StoppedGroup};
 use proptest::prelude::*;
 use std::path::PathBuf;
 
