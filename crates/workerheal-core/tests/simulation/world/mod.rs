@@ -177,8 +177,8 @@ impl World {
             let is_free = || may_act && !self.told(unit).paused && self.told(unit).covered;
             let stuck = self.manager.is_stuck_since(unit, self.policy.timeout).filter(|_| is_free());
             let healable = self.manager.is_healable(unit) && is_free();
-            let phase = self.healer.phase_of(&self.names[unit]);
-            let is_unfound = healable && !self.laws.frozen && matches!(phase, None | Some("resting"));
+            let is_at_rest = || matches!(self.healer.phase_of(&self.names[unit]), None | Some("resting"));
+            let is_unfound = healable && !self.laws.frozen && is_at_rest();
             self.laws.found(self.now, unit, is_unfound).map_err(|breach| breach.of(unit))?;
             self.laws.stuck(self.now, unit, stuck).map_err(|breach| breach.of(unit))?;
             self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
