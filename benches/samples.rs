@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use workerheal::core::context::Context;
 use workerheal::core::healer::{Action, Fact, Healer, Mode, Outcome, Timestamp};
-use workerheal::core::policy::Policy;
 use workerheal::core::registry::Registry;
-use workerheal::core::selector::Selector;
 use workerheal::core::units::{ActiveState, Inspection, LoadState, ServiceResult, UnitName, UnitStatus};
 use workerheal::files::sites_yaml;
 use zbus::{Message, ObjectPath, Variant};
@@ -44,7 +43,7 @@ pub fn units(count: usize) -> Vec<UnitStatus> {
 
 pub fn healer(registry: &Arc<Registry>) -> Healer {
     let random = fastrand::Rng::with_seed(1);
-    Healer::new(Mode::Automatic, Selector::default(), Policy::default(), Arc::clone(registry), random)
+    Healer::new(Mode::Automatic, Context { registry: Arc::clone(registry), ..Context::default() }, random)
 }
 
 /// The answer to `ListUnitsByPatterns`.

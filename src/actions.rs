@@ -2,7 +2,6 @@
 
 use std::future::ready;
 use std::pin::Pin;
-use std::time::Duration;
 
 use crate::core::context::Context;
 use crate::core::event::Event;
@@ -29,14 +28,13 @@ pub(crate) enum Rest {
     Event(Event),
 }
 
-/// Performs an action as far as it can be without waiting. A start may take `start_timeout`. The attempt to heal a
-/// worker uses what is in `inspected`, if that is recent.
+/// Performs an action as far as it can be without waiting. The attempt to heal a worker uses what is in `inspected`, if
+/// that is recent.
 pub(crate) fn perform<M: ServiceManager>(
     action: Action,
     manager: &M,
     context: &Context,
     inspected: &mut Inspections,
-    start_timeout: Duration,
 ) -> Rest {
     match action {
         Action::Inspect { unit, id, detail } => {
@@ -55,7 +53,7 @@ pub(crate) fn perform<M: ServiceManager>(
             }))
         }
         Action::Start(start) => {
-            manager.start(&start, start_timeout);
+            manager.start(&start, context.policy.timeout);
             Rest::Nothing
         }
         Action::Stop(unit) => {

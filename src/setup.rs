@@ -1,5 +1,6 @@
 //! From command line options to settings: finds the files and reads them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,9 @@ use crate::blocking;
 use crate::core::context::Context;
 use crate::core::pauses::Target;
 use crate::core::registry::Registry;
-use crate::core::saved_state::SavedState;
+use crate::core::saved_state::{SavedState, SavedWorker};
 use crate::core::text;
+use crate::core::units::UnitName;
 use crate::files::config::Config;
 use crate::files::paths::{FileError, NoHome, Overrides, Paths, read_bounded};
 use crate::files::sites_yaml;
@@ -88,19 +90,15 @@ pub struct Setup {
     pub on_event: Vec<String>,
     /// The address for metrics over TCP, if any.
     pub metrics: Option<SocketAddr>,
-    /// The settings from the files.
+    /// The settings from the files, and the saved pauses.
     pub context: Context,
+    /// The workers' histories, as saved.
+    pub saved_workers: BTreeMap<UnitName, SavedWorker>,
     /// Why it is unknown what is paused, if so: then everything counts as paused.
     pub state_unread: Option<String>,
 }
 
 impl Setup {
-    /// Warnings about the files, a line each.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        warnings(&self.paths.sites, &self.context.registry)
-    }
-
     /// Reads the files that the options name.
     ///
     /// # Errors
@@ -153,16 +151,17 @@ impl Configured {
     pub fn load_rest(self) -> Result<Setup, SetupError> {
         let Self { scope, paths, names_registry, config } = self;
         let registry = read_registry(&paths.sites, names_registry)?;
-        let (saved_state, state_unread) = match StateFile::new(paths.state.clone()).read(Clocks::at_origin()) {
-            Ok(saved_state) => (saved_state, None),
-            // The daemon reports what is wrong with it.
-            Err(ReadError::Wrong(_)) => (SavedState::default(), None),
-            Err(ReadError::Unread(why)) => {
-                let mut saved_state = SavedState::default();
-                saved_state.pauses.pause(Target::Everything, None);
-                (saved_state, Some(why))
-            }
-        };
+        let (SavedState { workers, pauses }, state_unread) =
+            match StateFile::new(paths.state.clone()).read(Clocks::at_origin()) {
+                Ok(saved_state) => (saved_state, None),
+                // The daemon reports what is wrong with it.
+                Err(ReadError::Wrong(_)) => (SavedState::default(), None),
+                Err(ReadError::Unread(why)) => {
+                    let mut saved_state = SavedState::default();
+                    saved_state.pauses.pause(Target::Everything, None);
+                    (saved_state, Some(why))
+                }
+            };
         Ok(Setup {
             scope,
             refresh: config.refresh,
@@ -173,8 +172,9 @@ impl Configured {
                 policy: config.policy,
                 registry: Arc::new(registry),
                 stop_marker: exists(&paths.stop_marker),
-                saved_state,
+                pauses,
             },
+            saved_workers: workers,
             paths,
             state_unread,
         })

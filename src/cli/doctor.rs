@@ -258,7 +258,7 @@ async fn of_units(manager: Native, config: &Config, registry: Registry, options:
         }));
     }
     let context = Context { selector, registry: std::sync::Arc::new(registry), ..Context::default() };
-    let detector = Detector { manager, context };
+    let detector = Detector::new(manager, context);
     let units: Vec<UnitName> = match detector.workers().await {
         Ok(workers) => workers.into_iter().map(|(unit, _)| unit).collect(),
         Err(error) => {

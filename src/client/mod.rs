@@ -28,10 +28,11 @@ use crate::core::explain::References;
 use crate::core::target::UnknownTarget;
 use crate::core::time::Timestamp;
 use crate::core::units::UnitName;
-use crate::detect::PlanError;
 use crate::detect::references::references_for;
-use crate::manager::{ManagerError, Native, ServiceManager};
-use crate::setup::{Configured, Options, Setup, SetupError};
+use crate::detect::{Detector, PlanError};
+use crate::files::paths::Paths;
+use crate::manager::{ManagerError, Native, Scope, ServiceManager};
+use crate::setup::{Configured, Options, Setup, SetupError, warnings};
 use crate::text::explanation::text;
 use crate::text::style::Style;
 use daemon::{DaemonClient, DaemonError, DaemonHealing};
@@ -81,7 +82,10 @@ pub enum Access {
 /// A standalone client, and what it was made from.
 #[derive(Debug)]
 pub struct ConfiguredStandalone {
-    setup: Setup,
+    scope: Scope,
+    paths: Paths,
+    /// Why it is unknown what is paused, if so.
+    state_unread: Option<String>,
     daemon_runs: bool,
     client: Standalone<Native>,
 }
@@ -92,11 +96,12 @@ impl ConfiguredStandalone {
         let connected = Native::connect(configured.scope(), configured.patterns());
         // Both take about as long, so they are done at the same time.
         let (setup, connected) = tokio::join!(spawn_blocking(|| configured.load_rest()), connected);
-        let setup = setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
+        let Setup { scope, paths, context, saved_workers, state_unread, .. } =
+            setup.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
         let (manager, changes) = connected?;
-        let mut client = Standalone::new(manager, changes, setup.context.clone());
+        let mut client = Standalone::new(Detector { manager, context, saved_workers }, changes);
         client.find_aliases().await?;
-        Ok(Self { setup, daemon_runs: false, client })
+        Ok(Self { scope, paths, state_unread, daemon_runs: false, client })
     }
 }
 
@@ -130,7 +135,9 @@ impl Access {
     pub fn warnings(&self) -> Vec<String> {
         match self {
             Self::Daemon(_) => Vec::new(),
-            Self::Standalone(standalone) => standalone.setup.warnings(),
+            Self::Standalone(standalone) => {
+                warnings(&standalone.paths.sites, &standalone.client.detector().context.registry)
+            }
         }
     }
 
@@ -201,8 +208,8 @@ impl Access {
         match self {
             Self::Daemon(daemon) => Ok(Heal::Daemon(Box::new(daemon.heal(request).await?))),
             Self::Standalone(standalone) => {
-                if let Some(why) = &standalone.setup.state_unread {
-                    let path = standalone.setup.paths.state.clone();
+                if let Some(why) = &standalone.state_unread {
+                    let path = standalone.paths.state.clone();
                     return Err(SetupError::State { path, why: why.clone() }.into());
                 }
                 if let Some(prove) = &request.prove {
@@ -235,9 +242,9 @@ impl ConfiguredStandalone {
         let named = detector.named(targets, &detector.workers().await?).await?;
         let mut explanations = Vec::new();
         for (unit, _) in named {
-            let Setup { paths, scope, .. } = &self.setup;
+            let manager = (&detector.manager, self.scope);
             // The saved state was read with this clock.
-            let of_files = references_for(paths, (&detector.manager, *scope), &unit, Timestamp::default()).await;
+            let of_files = references_for(&self.paths, manager, &unit, Timestamp::default()).await;
             let references = References { daemon_runs: self.daemon_runs, ..of_files };
             let Some(explanation) = detector.explain(&unit, &references).await? else { continue };
             let last_words = detector.manager.last_error(&unit).await;

@@ -2,6 +2,7 @@
 
 use super::{Access, ClientError};
 use crate::core::batch::LeftAlone;
+use crate::core::context::Context;
 use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
 use crate::core::units::UnitName;
@@ -29,8 +30,8 @@ impl Access {
             Self::Daemon(daemon) => Ok(daemon.plan(&[]).await?.paused),
             Self::Standalone(standalone) => {
                 let detector = standalone.client.detector();
-                let is_paused =
-                    detector.context.stop_marker || detector.context.saved_state.pauses.iter().next().is_some();
+                let Context { stop_marker, pauses, .. } = &detector.context;
+                let is_paused = *stop_marker || pauses.iter().next().is_some();
                 Ok(if is_paused { detector.plan(&[]).await?.paused } else { Vec::new() })
             }
         }

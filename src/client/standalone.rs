@@ -4,7 +4,7 @@
 //! [`Standalone::detect`] uses the daemon's own judgement, and [`Standalone::heal`] drives the daemon's own state
 //! machine, with one attempt for each worker.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -12,12 +12,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::actions::{self, InspectionOutcome, Rest};
 use crate::core::batch::{Batch, Plan};
-use crate::core::context::Context;
 use crate::core::diagnosis::State;
 use crate::core::event::{Event, Phase, Report, UnhealthyWorker};
 use crate::core::healer::{Action, Fact, Healer, Mode, Timestamp};
-use crate::core::policy::Policy;
-use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
 use crate::core::units::{UnitName, UnitStatus};
 use crate::deadline;
@@ -35,10 +32,10 @@ pub struct Standalone<M> {
 }
 
 impl<M: ServiceManager> Standalone<M> {
-    /// A client of a connected manager, with the channel of its changes.
+    /// A client of the detector's manager, with the channel of the manager's changes.
     #[must_use]
-    pub fn new(manager: M, changes: Changes, context: Context) -> Self {
-        Self { detector: Detector { manager, context }, changes }
+    pub fn new(detector: Detector<M>, changes: Changes) -> Self {
+        Self { detector, changes }
     }
 
     /// Reads the aliases by which units are covered.
@@ -47,7 +44,7 @@ impl<M: ServiceManager> Standalone<M> {
     ///
     /// If the service manager cannot be reached or does not answer.
     pub async fn find_aliases(&mut self) -> Result<(), ManagerError> {
-        let Detector { manager, context } = &mut self.detector;
+        let Detector { manager, context, .. } = &mut self.detector;
         if context.selector.may_name_aliases() {
             context.selector.set_aliases(&manager.aliases().await?);
         }
@@ -176,16 +173,14 @@ impl<M: ServiceManager> Standalone<M> {
         plan: &Plan,
         inspected: Inspections,
     ) -> Result<Healing<'_, M>, ManagerError> {
-        let Context { selector, policy, registry, stop_marker, saved_state } = self.detector.context.clone();
-        let policy = Policy { give_up_after: Some(1), ..policy };
-        let start_timeout = policy.timeout;
-        let mut healer = Healer::new(Mode::OnRequest, selector, policy, registry, fastrand::Rng::new());
-        healer.restore(SavedState { workers: BTreeMap::new(), ..saved_state });
+        let mut context = self.detector.context.clone();
+        context.policy.give_up_after = Some(1);
+        // A request overrules the workers' histories.
+        let healer = Healer::new(Mode::OnRequest, context, fastrand::Rng::new());
         let batch = Batch::new(plan);
         let units = batch.units().to_vec();
         let mut healing = Healing {
             healer,
-            start_timeout,
             origin: Instant::now(),
             refresh: Instant::now() + LIST_INTERVAL,
             inspected,
@@ -200,7 +195,6 @@ impl<M: ServiceManager> Standalone<M> {
         let mut list = healing.client.detector.manager.list().await?;
         let listed: HashSet<UnitName> = list.iter().map(|status| status.name.clone()).collect();
         list.extend(units.iter().filter(|unit| !listed.contains(*unit)).cloned().map(UnitStatus::gone));
-        healing.observe(Fact::StopMarker(stop_marker)).await;
         healing.observe(Fact::Units(list)).await;
         for worker in plan.unhealthy.iter().filter(|worker| worker.state == State::Unreachable) {
             for fact in refused_often(&worker.unit, "its address") {
@@ -232,7 +226,6 @@ pub enum HealError {
 pub struct Healing<'a, M> {
     client: &'a mut Standalone<M>,
     healer: Healer,
-    start_timeout: Duration,
     origin: Instant,
     /// When to request a list, signals or not.
     refresh: Instant,
@@ -302,8 +295,8 @@ impl<M: ServiceManager> Healing<'_, M> {
                 // A request overrules an earlier stop: no need to search for it.
                 detail.stop = false;
             }
-            let Detector { manager, context } = &self.client.detector;
-            match actions::perform(action, manager, context, &mut self.inspected, self.start_timeout) {
+            let manager = &self.client.detector.manager;
+            match actions::perform(action, manager, self.healer.context(), &mut self.inspected) {
                 Rest::Inspection(task) => self.inspections.push_back(tokio::spawn(task)),
                 // Probes are for monitoring, not for a requested heal.
                 Rest::Nothing | Rest::Probe(_) => {}

@@ -54,7 +54,7 @@ impl ConfiguredStandalone {
     /// Saves for a later daemon what the journal does not record: the stop of a worker that had failed.
     async fn remember(&self, stopped: &[UnitName]) {
         let clocks = Clocks::at_origin();
-        let store = StateFile::new(self.setup.paths.state.clone());
+        let store = StateFile::new(self.paths.state.clone());
         let Ok(mut saved_state) = store.read(clocks) else { return };
         for unit in stopped {
             let seen = self.client.detector().inspect(unit, Detail { file: true, ..Detail::default() }).await.ok();

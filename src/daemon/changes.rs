@@ -1,15 +1,16 @@
 //! Turns changes that the service manager reports into facts for the healer.
 
+use crate::core::context::Context;
 use crate::core::healer::Fact;
 use crate::manager::{Change, ServiceManager};
 
 use super::Daemon;
 
 impl<M: ServiceManager> Daemon<M> {
-    /// The fact for the healer; `None` while it is unknown what was paused and stopped.
+    /// The fact for the healer. While it is unknown what was paused and stopped, only settings are passed on.
     pub(super) fn changed(&mut self, change: Change) -> Option<Fact> {
         let fact = self.fact(change);
-        if self.unread.is_none() {
+        if self.unread.is_none() || matches!(fact, Fact::Settings(..)) {
             return Some(fact);
         }
         self.count();
@@ -35,10 +36,10 @@ impl<M: ServiceManager> Daemon<M> {
                 self.uptimes.changed(&status.name);
             }
             Change::Aliases(aliases) => {
-                let context = &mut self.setup.context;
-                context.selector.set_aliases(aliases);
                 self.aliases.clone_from(aliases);
-                return Fact::Settings(context.selector.clone(), context.policy.clone());
+                let Context { mut selector, policy, .. } = self.healer.context().clone();
+                selector.set_aliases(aliases);
+                return Fact::Settings(selector, policy);
             }
             Change::Reloading => {
                 tracing::debug!("the service manager is busy with everything");

@@ -99,16 +99,16 @@ impl<M: ServiceManager> Daemon<M> {
                 }
             }
             FileEvent::Degraded(why) => {
-                tracing::warn!("changes of files are noticed only every {:?}: {why}", self.setup.refresh);
+                tracing::warn!("changes of files are noticed only every {:?}: {why}", self.refresh_interval);
             }
         }
     }
 
     pub(super) fn path(&self, file: File) -> &Path {
         match file {
-            File::Sites => &self.setup.paths.sites,
-            File::Config => &self.setup.paths.config,
-            File::StopMarker => &self.setup.paths.stop_marker,
+            File::Sites => &self.paths.sites,
+            File::Config => &self.paths.config,
+            File::StopMarker => &self.paths.stop_marker,
         }
     }
 
@@ -120,7 +120,7 @@ impl<M: ServiceManager> Daemon<M> {
             File::StopMarker if content == FileContent::Silent => Err(FileError::silent(&path)),
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
             // There is none yet. If the file was deleted, its last content stays in force.
-            File::Sites if content == FileContent::Missing && self.setup.context.registry.is_empty() => Ok(None),
+            File::Sites if content == FileContent::Missing && self.healer.context().registry.is_empty() => Ok(None),
             File::Sites => content
                 .parse(&path, sites_yaml::parse)
                 .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
@@ -141,7 +141,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_stop_marker(&mut self, exists: bool) -> Option<Fact> {
-        if std::mem::replace(&mut self.setup.context.stop_marker, exists) == exists {
+        if self.healer.context().stop_marker == exists {
             return None;
         }
         let means = if exists { "everything was stopped on purpose, healing pauses" } else { "healing goes on" };
@@ -150,41 +150,39 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn new_registry(&mut self, path: &Path, registry: Registry) -> Option<Fact> {
-        if self.setup.context.registry.skipped() != registry.skipped() {
+        let known = &self.healer.context().registry;
+        if known.skipped() != registry.skipped() {
             for line in warnings(path, &registry) {
                 tracing::warn!("{line}");
             }
         }
-        if self.setup.context.registry.is_written_like(&registry) {
+        if known.is_written_like(&registry) {
             return None;
         }
-        if *self.setup.context.registry != registry {
+        if **known != registry {
             tracing::info!("{} changed, sites: {}", text::path(path), registry.len());
             self.registry_read = Some(SystemTime::now());
         }
-        self.setup.context.registry = Arc::new(registry);
-        Some(Fact::Registry(Arc::clone(&self.setup.context.registry)))
+        Some(Fact::Registry(Arc::new(registry)))
     }
 
     fn new_config(&mut self, path: &Path, config: Config) -> Option<Fact> {
         let Config { refresh, mut selector, policy, on_event, metrics } = config;
         selector.set_aliases(&self.aliases);
         self.listen.send_if_modified(|listen| std::mem::replace(listen, metrics) != metrics);
-        let context = &mut self.setup.context;
+        let known = self.healer.context();
         if (refresh, &selector, &policy, &on_event)
-            == (self.setup.refresh, &context.selector, &context.policy, &self.setup.on_event)
+            == (self.refresh_interval, &known.selector, &known.policy, &self.on_event)
         {
             return None;
         }
         tracing::info!("new configuration from {}", text::path(path));
-        if selector.patterns() != context.selector.patterns() {
+        if selector.patterns() != known.selector.patterns() {
             self.manager.cover(selector.patterns());
         }
-        self.setup.refresh = refresh;
+        self.refresh_interval = refresh;
         self.log.on_event(on_event.clone());
-        self.setup.on_event = on_event;
-        context.selector = selector.clone();
-        context.policy = policy.clone();
+        self.on_event = on_event;
         Some(Fact::Settings(selector, policy))
     }
 }

@@ -150,7 +150,7 @@ impl<M: ServiceManager> Daemon<M> {
     pub(super) fn locate_newcomers(&mut self) {
         let units = self.healer.take_unlocated();
         for units in units.chunks(BATCH_SIZE) {
-            let (manager, context) = (self.manager.clone(), &self.setup.context);
+            let (manager, context) = (self.manager.clone(), self.healer.context());
             let units: Vec<_> = units
                 .iter()
                 .map(|unit| (unit.clone(), context.selector.rival_checkouts(&context.registry, unit)))

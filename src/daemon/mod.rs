@@ -38,8 +38,9 @@ use crate::core::selector::Aliases;
 use crate::core::units::UnitName;
 use crate::deadline;
 use crate::detect::Inspections;
+use crate::files::paths::Paths;
 use crate::files::watch::{FileEvent, Watch};
-use crate::manager::{Changes, ServiceManager};
+use crate::manager::{Changes, Scope, ServiceManager};
 use crate::setup::{Setup, SetupError};
 use api::{Api, Parts};
 use files::{FOLLOWED, Reread};
@@ -85,7 +86,7 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     let publish = api.as_ref().map(|api| api.events.clone());
     let (mut daemon, mut inputs) = Daemon::start(manager, setup, metrics, publish, listen);
     let mut end = Ok(());
-    let mut refresh = ticker(daemon.setup.refresh);
+    let mut refresh = ticker(daemon.refresh_interval);
     let mut watchdog = notify::watchdog_interval().map(ticker);
 
     loop {
@@ -139,8 +140,8 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 daemon.poll_files();
                 one_healer.check();
                 api.iter().for_each(Api::check);
-                if refresh.period() != daemon.setup.refresh {
-                    refresh = ticker(daemon.setup.refresh);
+                if refresh.period() != daemon.refresh_interval {
+                    refresh = ticker(daemon.refresh_interval);
                 }
                 continue;
             }
@@ -193,7 +194,13 @@ struct Inputs {
 #[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 struct Daemon<M> {
     manager: M,
-    setup: Setup,
+    scope: Scope,
+    paths: Paths,
+    /// How often the units are listed.
+    refresh_interval: Duration,
+    /// The command to run after a worker was healed or given up.
+    on_event: Vec<String>,
+    /// Owns the settings shared by all workers: they change only by facts.
     healer: Healer,
     /// Origin of the healer's clock.
     origin: Instant,
@@ -287,8 +294,7 @@ impl<M: ServiceManager> Daemon<M> {
     }
 
     fn perform(&mut self, action: Action) {
-        let context = &self.setup.context;
-        match actions::perform(action, &self.manager, context, &mut self.inspected, context.policy.timeout) {
+        match actions::perform(action, &self.manager, self.healer.context(), &mut self.inspected) {
             Rest::Nothing => {}
             Rest::Inspection(task) => {
                 self.inspections.spawn(task);

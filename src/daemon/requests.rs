@@ -19,15 +19,15 @@ use crate::core::diagnosis::{Refusal, State};
 use crate::core::event::{Event, UnhealthyWorker};
 use crate::core::explain::{Explanation, References};
 use crate::core::healer::{Fact, Timestamp};
-use crate::core::pauses::{Pauses, Target};
+use crate::core::pauses::Target;
 use crate::core::report::{Stage, WorkerReport};
-use crate::core::saved_state::SavedState;
 use crate::core::selector::Worker;
 use crate::core::target::{self, UnknownTarget};
 use crate::core::text;
 use crate::core::units::{Inspection, UnitName, UnitStatus};
 use crate::detect::{Inspections, refused_often};
 use crate::manager::ServiceManager;
+use crate::setup::warnings;
 
 /// Maximum number of waiting requests; further senders wait.
 const MAX_WAITING_REQUESTS: usize = 64;
@@ -158,7 +158,7 @@ impl<M: ServiceManager> Daemon<M> {
             DaemonRequest::Uptimes(question, answers) => self.uptimes.learn(&question, answers, Instant::now()),
             DaemonRequest::Directories(reply) => self.locator.check_for(reply),
             DaemonRequest::Gauges(reply) => drop(reply.send(self.gauges())),
-            DaemonRequest::Context(reply) => drop(reply.send(self.context())),
+            DaemonRequest::Context(reply) => drop(reply.send(self.healer.context().clone())),
             DaemonRequest::Explain(unit, it, reply) => {
                 let (seen, references) = *it;
                 let references = References { now: SystemTime::now(), clock: now, ..references };
@@ -168,7 +168,7 @@ impl<M: ServiceManager> Daemon<M> {
             DaemonRequest::Unread(reply) => drop(reply.send(self.unread.clone())),
             DaemonRequest::Heal(command) => self.heal(command),
             DaemonRequest::Pause(targets, time, reply) => {
-                let targets = self.setup.context.selector.by_own_names(&targets);
+                let targets = self.healer.context().selector.by_own_names(&targets);
                 let targets = self.known().and_then(|()| Ok(target::pausable(&targets, &self.covered())?));
                 drop(reply.send(targets.map(|targets| {
                     tracing::info!("healing is paused on request: {}", list(&targets));
@@ -266,8 +266,8 @@ impl<M: ServiceManager> Daemon<M> {
     /// What to resume, including pauses of workers that are no longer covered.
     fn resumable(&self, targets: &[String]) -> Result<Vec<Target>, UnknownTarget> {
         let mut resumed = Vec::new();
-        for name in &self.setup.context.selector.by_own_names(targets) {
-            let paused = self.healer.pauses().iter().map(|pause| pause.target).find(|target| match target {
+        for name in &self.healer.context().selector.by_own_names(targets) {
+            let paused = self.healer.context().pauses.iter().map(|pause| pause.target).find(|target| match target {
                 Target::Everything => false,
                 Target::Site(site) => site == name,
                 Target::Unit(unit) => unit.short() == name || unit.as_str() == name,
@@ -282,7 +282,7 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn pauses(&self) -> Vec<PauseReport> {
         let now = self.now();
-        self.healer.pauses().iter().map(|pause| PauseReport::of(&pause, now)).collect()
+        self.healer.context().pauses.iter().map(|pause| PauseReport::of(&pause, now)).collect()
     }
 
     fn reports(&self, now: Timestamp) -> Vec<WorkerReport> {
@@ -300,16 +300,11 @@ impl<M: ServiceManager> Daemon<M> {
         reports
     }
 
-    fn context(&self) -> Context {
-        let pauses: Pauses = self.healer.pauses().iter().collect();
-        Context { saved_state: SavedState { pauses, ..SavedState::default() }, ..self.setup.context.clone() }
-    }
-
     fn gauges(&self) -> Gauges {
         Gauges {
             stages: self.healer.stages(),
             given_up: self.healer.given_up(),
-            pauses: self.healer.pauses().iter().count(),
+            pauses: self.healer.context().pauses.iter().count(),
             registry_age: self.registry_read.and_then(|read| read.elapsed().ok()),
             reachable: self.trouble.is_none(),
         }
@@ -317,21 +312,21 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn describe(&self, now: Timestamp) -> DaemonStatus {
         let stages = self.healer.stages();
-        let paths = &self.setup.paths;
+        let (context, paths) = (self.healer.context(), &self.paths);
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime: Some(now.since_origin()),
             manager: ManagerStatus {
-                scope: self.setup.scope,
+                scope: self.scope,
                 reachable: self.trouble.is_none(),
                 error: self.trouble.clone().unwrap_or_default(),
             },
             registry: RegistryStatus {
                 path: text::path(&paths.sites),
-                sites: self.setup.context.registry.len(),
+                sites: context.registry.len(),
                 read: self.registry_read,
-                warnings: self.setup.warnings(),
+                warnings: warnings(&paths.sites, &context.registry),
                 error: self.registry_error.clone().unwrap_or_default(),
             },
             state: StateStatus {
@@ -344,7 +339,7 @@ impl<M: ServiceManager> Daemon<M> {
             },
             config: text::path(&paths.config),
             config_error: self.config_error.clone().unwrap_or_default(),
-            stop_marker: self.setup.context.stop_marker,
+            stop_marker: context.stop_marker,
             pauses: self.pauses(),
             workers: stages.iter().map(|(_, count)| count).sum(),
             counts: stages.into_iter().filter(|(_, count)| *count > 0).collect(),

@@ -19,14 +19,14 @@ use super::telemetry::Telemetry;
 use super::uptimes::Uptimes;
 use super::{Daemon, Inputs};
 use crate::core::event::Event;
-use crate::core::healer::{Fact, Healer, Mode};
+use crate::core::healer::{Healer, Mode};
 use crate::core::saved_state::SavedState;
 use crate::core::selector::Aliases;
 use crate::detect::Inspections;
 use crate::files::state_file::{LoadOutcome, StateFile};
 use crate::files::watch::Watch;
 use crate::manager::ServiceManager;
-use crate::setup::Setup;
+use crate::setup::{Setup, warnings};
 
 impl<M: ServiceManager> Daemon<M> {
     pub(super) fn start(
@@ -36,15 +36,13 @@ impl<M: ServiceManager> Daemon<M> {
         publish: Option<mpsc::UnboundedSender<Event>>,
         listen: watch::Sender<Option<std::net::SocketAddr>>,
     ) -> (Self, Inputs) {
-        let paths = &setup.paths;
+        let Setup { scope, paths, refresh, on_event, context, .. } = setup;
         let followed = vec![paths.sites.clone(), paths.config.clone(), paths.stop_marker.clone()];
         let (watch, contents, files) = Watch::start(followed);
-        let context = setup.context.clone();
-        for line in setup.warnings() {
+        for line in warnings(&paths.sites, &context.registry) {
             tracing::warn!("{line}");
         }
-        let random = fastrand::Rng::new();
-        let mut healer = Healer::new(Mode::Automatic, context.selector, context.policy, context.registry, random);
+        let mut healer = Healer::new(Mode::Automatic, context, fastrand::Rng::new());
         let origin = Instant::now();
         let file = StateFile::new(paths.state.clone());
         let (rereads, reread) = mpsc::unbounded_channel();
@@ -62,12 +60,16 @@ impl<M: ServiceManager> Daemon<M> {
         };
         healer.restore(known.clone());
         let mut daemon = Self {
-            log: EventLog::start(manager.clone(), setup.scope, setup.on_event.clone(), publish),
+            log: EventLog::start(manager.clone(), scope, on_event.clone(), publish),
             state_writer: StateWriter::start(file, known, origin),
             stock_at: None,
             stock_within: MIN_SAVE_DELAY,
             recount: false,
             manager,
+            scope,
+            paths,
+            refresh_interval: refresh,
+            on_event,
             healer,
             origin,
             inspections: JoinSet::new(),
@@ -94,9 +96,7 @@ impl<M: ServiceManager> Daemon<M> {
             registry_read: Some(SystemTime::now()),
             registry_error: None,
             config_error: None,
-            setup,
         };
-        daemon.observe(Fact::StopMarker(context.stop_marker));
         // Changes since the setup was read.
         for (file, content) in FOLLOWED.into_iter().zip(contents) {
             daemon.file_changed(file, content);
@@ -117,7 +117,7 @@ impl<M: ServiceManager> Daemon<M> {
         tracing::info!("the state can be read now; healing begins");
         self.unread = None;
         self.healer.restore(known.clone());
-        self.state_writer.restart(StateFile::new(self.setup.paths.state.clone()), known, self.origin);
+        self.state_writer.restart(StateFile::new(self.paths.state.clone()), known, self.origin);
         self.refresh();
     }
 }

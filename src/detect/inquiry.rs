@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::{Detector, Inspections, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
 use crate::core::context::Context;
 use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Purpose, Timestamp};
-use crate::core::policy::Policy;
 use crate::core::probe::{ProbeAnswer, ProbeResult};
 use crate::core::selector::Resolution;
 use crate::core::units::{Detail, UnitName, UnitStatus};
@@ -61,11 +60,11 @@ struct Inquiry<'s, M> {
 
 impl<'s, M: ServiceManager> Inquiry<'s, M> {
     fn new(detector: &'s Detector<M>) -> Self {
-        let Context { selector, policy, registry, saved_state, .. } = detector.context.clone();
+        let mut context = detector.context.clone();
         // Starts never end here, and must not delay the others.
-        let policy = Policy { max_concurrent: usize::MAX, ..policy };
-        let mut healer = Healer::new(Mode::Inquiry, selector, policy, registry, fastrand::Rng::new());
-        healer.restore(saved_state);
+        context.policy.max_concurrent = usize::MAX;
+        let mut healer = Healer::new(Mode::Inquiry, context, fastrand::Rng::new());
+        healer.restore_workers(detector.saved_workers.clone());
         Self {
             detector,
             healer,
@@ -83,7 +82,6 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
         suspects: Vec<UnitName>,
         deaf: Vec<UnitName>,
     ) -> Result<(Healer, Inspections), ManagerError> {
-        self.observe(Fact::StopMarker(self.detector.context.stop_marker));
         self.observe(Fact::Units(list));
         if !deaf.is_empty() {
             self.observe(Fact::FailedSockets(deaf));
@@ -136,7 +134,7 @@ impl<'s, M: ServiceManager> Inquiry<'s, M> {
                     });
                 }
                 Action::Probe { unit, probe, directory } => {
-                    let (manager, grace) = (self.detector.manager.clone(), self.detector.context.policy.stable_after);
+                    let (manager, grace) = (self.detector.manager.clone(), self.healer.context().policy.stable_after);
                     self.ask(async move {
                         if let Some(place) = refuses(&manager, &unit, &probe, directory, grace).await {
                             return Ok(refused_often(&unit, &place).collect());

@@ -11,7 +11,7 @@ mod preview;
 pub mod probe;
 pub mod references;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ use crate::core::healer::{Fact, Healer, Mode, Timestamp};
 use crate::core::probe::{Probe, ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
 use crate::core::report::WorkerReport;
 use crate::core::rules::{Case, History, Verdict};
+use crate::core::saved_state::SavedWorker;
 use crate::core::selector::{Resolution, Worker};
 use crate::core::target::{self, UnknownTarget};
 use crate::core::units::{ActiveState, Detail, Inspection, Location, UnitName, UnitStatus};
@@ -103,16 +104,24 @@ pub enum PlanError {
     Manager(#[from] ManagerError),
 }
 
-/// A service manager, and the settings by which its units are judged.
+/// A service manager, and what its units are judged by.
 #[derive(Debug, Clone)]
 pub struct Detector<M> {
     /// The service manager.
     pub manager: M,
     /// The settings.
     pub context: Context,
+    /// The workers' histories, as of when the saved state was read; none for the daemon, whose healer has them.
+    pub saved_workers: BTreeMap<UnitName, SavedWorker>,
 }
 
 impl<M: ServiceManager> Detector<M> {
+    /// A detector without a saved state.
+    #[must_use]
+    pub fn new(manager: M, context: Context) -> Self {
+        Self { manager, context, saved_workers: BTreeMap::new() }
+    }
+
     /// Every covered worker in any state. If a unit's name is ambiguous, the manager is asked for its directory.
     ///
     /// # Errors
@@ -260,7 +269,7 @@ impl<M: ServiceManager> Detector<M> {
         let resolution = self.resolution_in(unit, &seen.location());
         let Resolution::Worker(worker) = &resolution else { return };
         let history = History { trigger: Trigger::Request, refuses, ..History::default() };
-        let judgement = Case { context: self.context.view(), unit, worker, seen, history }.judge();
+        let judgement = Case { context: &self.context, unit, worker, seen, history }.judge();
         let Some(state) = judgement.state else { return };
         let found = UnhealthyWorker {
             site: worker.site.clone(),
@@ -320,14 +329,13 @@ impl<M: ServiceManager> Detector<M> {
         let question =
             list.iter().find(|status| status.name == *unit).and_then(|status| self.detail_and_probe(status).1);
         let seen = self.inspect(unit, Detail::ALL).await?;
-        let Context { selector, policy, registry, stop_marker, saved_state } = self.context.clone();
-        let grace = policy.stable_after;
-        let mut healer = Healer::new(Mode::Automatic, selector, policy, registry, fastrand::Rng::new());
-        healer.restore(saved_state);
+        let grace = self.context.policy.stable_after;
+        let mut healer = Healer::new(Mode::Automatic, self.context.clone(), fastrand::Rng::new());
+        healer.restore_workers(self.saved_workers.clone());
         if !list.iter().any(|status| status.name == *unit) {
             list.push(UnitStatus::gone(unit.clone()));
         }
-        let mut facts = vec![Fact::StopMarker(stop_marker), Fact::Units(list)];
+        let mut facts = vec![Fact::Units(list)];
         if let Some((question, directory)) = question
             && let Some(place) = refuses(&self.manager, unit, &question, directory, grace).await
         {

@@ -64,7 +64,7 @@ impl<M: ServiceManager> Detector<M> {
             return None;
         }
         let history = History { trigger: Trigger::Request, ..History::default() };
-        Some(Case { context: self.context.view(), unit, worker: &worker, seen: &seen, history }.judge())
+        Some(Case { context: &self.context, unit, worker: &worker, seen: &seen, history }.judge())
     }
 }
 

@@ -236,7 +236,7 @@ impl ServiceManager for StubManager {
 
 fn detector(sites: &[&str], units: &[Row], stop_marker: bool) -> Detector<StubManager> {
     let context = Context { registry: Arc::new(registry(sites)), stop_marker, ..Context::default() };
-    Detector { manager: StubManager::of(units), context }
+    Detector::new(StubManager::of(units), context)
 }
 
 /// The name of Lerd's test, the sites, the units, and what is detected: unit and state.

@@ -16,6 +16,7 @@ use workerheal::core::rules::Start;
 use workerheal::core::units::{
     ActiveState, Detail, Inspection, LoadState, Location, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
 };
+use workerheal::detect::Detector;
 use workerheal::manager::log::{Log, WantedLines};
 use workerheal::manager::{Change, ManagerError, ServiceManager};
 
@@ -101,7 +102,7 @@ fn failed(workers: &[&str]) -> (Counting, Standalone<Counting>) {
     let registry: Registry = [Site::new("myapp", "/srv/myapp")].into_iter().collect();
     let policy = Policy { stable_after: Duration::from_millis(10), ..Policy::default() };
     let context = Context { registry: Arc::new(registry), policy, ..Context::default() };
-    (manager.clone(), Standalone::new(manager, receiver, context))
+    (manager.clone(), Standalone::new(Detector::new(manager, context), receiver))
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ impl<M: ServiceManager> ApiState<M> {
 
     /// A detector with the current settings.
     pub async fn detector(&self) -> Result<Detector<M>, Rejection> {
-        Ok(Detector { manager: self.manager.clone(), context: self.ask(DaemonRequest::Context).await? })
+        Ok(Detector::new(self.manager.clone(), self.ask(DaemonRequest::Context).await?))
     }
 }
 

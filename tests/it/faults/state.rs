@@ -1,6 +1,6 @@
 //! A state file that cannot be written or read.
 
-use crate::common::{DAEMON, SOON, World};
+use crate::common::{DAEMON, QUICK, SOON, World};
 use crate::faults::{OTHER, QUEUE, shell};
 
 const STATE: &str = ".local/state/workerheal";
@@ -109,4 +109,25 @@ fn an_unreadable_state_file_is_kept_and_healing_waits() {
     assert_eq!(world.show(&crate::common::service_of(QUEUE), "ActiveState"), "failed");
     assert_eq!(crate::api::http::get(&world, "/v1/status").json()["pauses"][0]["name"], "myapp");
     assert!(!std::path::Path::new(&format!("{path}.bad")).exists());
+}
+
+#[test]
+fn an_alias_reported_while_the_state_file_is_unreadable_takes_effect_once_it_is_readable() {
+    let world = World::new();
+    world.config(&format!("also_watch: [celeryd.service]\n{QUICK}"));
+    world.write_unit(
+        "app-celery.service",
+        "[Service]\nExecStart=sleep infinity\n[Install]\nAlias=celeryd.service\nWantedBy=default.target\n",
+    );
+    world.control(&["enable", "--now", "app-celery"]);
+    world.write_file(format!("{STATE}/state.json"), r#"{"format": "workerheal-state", "version": 1}"#);
+    let path = world.path(&format!("{STATE}/state.json"));
+    shell(&world, &format!("mount --bind /proc/1/mem {path}"));
+    let mut events = world.start_daemon();
+    events.wait_for_log(&[&path, "Input/output error"]);
+
+    shell(&world, &format!("umount {path}"));
+    events.wait_for_log(&["the state can be read now"]);
+    world.crash("app-celery");
+    events.wait("healed", "app-celery");
 }

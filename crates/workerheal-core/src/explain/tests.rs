@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Commands, References};
+use crate::context::Context;
 use crate::healer::{Fact, Healer, Mode};
-use crate::policy::Policy;
 use crate::registry::{Entries, Lines, Registry, Site};
-use crate::selector::Selector;
 use crate::time::Timestamp;
 use crate::units::{ActiveState, Inspection, LoadState, ServiceResult, UnitName, UnitStatus};
 
@@ -44,8 +43,8 @@ fn evidence_is_a_line_of_the_registry_in_force() {
         result: ServiceResult::Other("exit-code".into()),
         ..Inspection::default()
     };
-    let mut healer =
-        Healer::new(Mode::Automatic, Selector::default(), Policy::default(), paused_in(3), fastrand::Rng::with_seed(1));
+    let context = Context { registry: paused_in(3), ..Context::default() };
+    let mut healer = Healer::new(Mode::Automatic, context, fastrand::Rng::with_seed(1));
     let _ = healer.observe(Timestamp::default(), Fact::Units(vec![failed]));
     // The references are those of the first version: the registry may change between their look-up and the answer.
     for line in [3, 9] {

@@ -29,7 +29,7 @@ impl Healer {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.attempts += 1;
         // Counted again from its end, once that is known.
-        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
+        incident.not_before = now + self.context.policy.backoff.wait(incident.attempts, self.random.f64());
         incident.told = incident.told.take().filter(|_| quietly);
         incident.scheduled = None;
         incident.answered = false;
@@ -64,7 +64,7 @@ impl Healer {
         incident.attempts = incident.attempts.saturating_sub(1);
         incident.attempt_under_way = false;
         incident.refused = incident.refused.saturating_add(1);
-        let wait = self.policy.backoff.wait(incident.refused, self.random.f64());
+        let wait = self.context.policy.backoff.wait(incident.refused, self.random.f64());
         if matches!(refusal, Refusal::Forbidden(_)) {
             // The wait of the attempt that was none would be told.
             incident.not_before = now;
@@ -89,7 +89,7 @@ impl Healer {
         incident.proving_time = None;
         incident.attempt_under_way = false;
         incident.awaited = false;
-        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
+        incident.not_before = now + self.context.policy.backoff.wait(incident.attempts, self.random.f64());
         if self.mode == Mode::OnRequest {
             return self.rest(now, name);
         }
@@ -145,7 +145,7 @@ impl Healer {
     pub(super) fn attempt_was_stopped(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name).filter(|incident| incident.attempt_under_way) else { return };
         incident.attempt_under_way = false;
-        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
+        incident.not_before = now + self.context.policy.backoff.wait(incident.attempts, self.random.f64());
         STOPPED.clone_into(&mut incident.last_failure);
         self.emit(name, EventPhase::Failed, |event| STOPPED.clone_into(&mut event.error));
     }
@@ -287,7 +287,7 @@ impl Healer {
         let Some(Incident { attempts, came_up, .. }) = self.incidents.get(name) else { return };
         let attempts = format!("{attempts} attempt{}", if *attempts == 1 { "" } else { "s" });
         let reason = match came_up {
-            true => format!("{attempts}, and it never stayed up for {}", rounded(self.policy.reset_after)),
+            true => format!("{attempts}, and it never stayed up for {}", rounded(self.context.policy.reset_after)),
             false => format!("{attempts} failed"),
         };
         self.give_up(now, name, &reason);

@@ -24,7 +24,7 @@ impl Healer {
                 incident.restored = false;
                 incident.suspected = suspected;
                 if std::mem::take(&mut incident.attempt_open) {
-                    incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
+                    incident.not_before = now + self.context.policy.backoff.wait(incident.attempts, self.random.f64());
                 }
                 self.make_due(name);
                 self.consider(now, name);
@@ -49,7 +49,7 @@ impl Healer {
         incident.begins_anew();
         incident.suspected = suspected;
         (incident.trigger, incident.awaited, incident.requested_at) = (trigger, trigger == Trigger::Request, now);
-        incident.not_before = now + self.policy.backoff.wait(incident.attempts, self.random.f64());
+        incident.not_before = now + self.context.policy.backoff.wait(incident.attempts, self.random.f64());
         self.make_due(name);
         self.consider(now, name);
     }
@@ -86,7 +86,9 @@ impl Healer {
     pub(super) fn goes_on_looping(&mut self, now: Timestamp, name: &UnitName) {
         let Some((unit, incident)) = self.units.get(name).zip(self.incidents.get(name)) else { return };
         match unit.condition() {
-            UnitCondition::Up if incident.timer.is_none() => self.set_timer(name, Some(now + self.policy.reset_after)),
+            UnitCondition::Up if incident.timer.is_none() => {
+                self.set_timer(name, Some(now + self.context.policy.reset_after));
+            }
             // One of its restarts hangs.
             UnitCondition::ComingUp if self.suspicion(now, unit) == Some(State::Stuck) => {
                 self.suspect(name, State::Stuck);
@@ -142,7 +144,7 @@ impl Healer {
             {
                 true
             }
-            Refusal::StateNotHealed(state) => self.policy.heals(*state),
+            Refusal::StateNotHealed(state) => self.context.policy.heals(*state),
             Refusal::Disabled
             | Refusal::LeftToTrigger(_)
             | Refusal::OneshotEnded
@@ -227,7 +229,10 @@ impl Healer {
         let failed = self.units.get(name).is_some_and(|unit| unit.active == ActiveState::Failed);
         let is_news = |incident: &Incident| incident.is_public() || incident.attempts > 0 || incident.attempt_under_way;
         // The stop or clean end of a healthy worker is not worth an event.
-        if failed || self.incidents.get(name).is_some_and(is_news) || self.policy.heals(State::ExpectedButStopped) {
+        if failed
+            || self.incidents.get(name).is_some_and(is_news)
+            || self.context.policy.heals(State::ExpectedButStopped)
+        {
             self.emit(name, EventPhase::Stopped, |event| reason.clone_into(&mut event.reason));
         }
         self.leave(name);
@@ -294,7 +299,7 @@ impl Healer {
 
     fn count_uptime(&mut self, now: Timestamp, name: &UnitName) {
         if self.incidents.get(name).is_some_and(|incident| incident.timer.is_none()) {
-            self.set_timer(name, Some(now + self.policy.reset_after));
+            self.set_timer(name, Some(now + self.context.policy.reset_after));
         }
     }
 

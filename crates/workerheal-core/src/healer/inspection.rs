@@ -216,13 +216,13 @@ impl Healer {
                 ..history
             };
         }
-        Some(Case { context: self.context(), unit: name, worker, seen, history })
+        Some(Case { context: &self.context, unit: name, worker, seen, history })
     }
 
     /// A start or stop that is under way need not be inspected before it exceeds its limit.
     fn may_take_longer(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
         let Some((transition, unit)) = seen.transition.zip(self.units.get_mut(name)) else { return };
-        let limit = transition.limit.unwrap_or(self.policy.timeout);
+        let limit = transition.limit.unwrap_or(self.context.policy.timeout);
         unit.checked_until = Some(now + limit.saturating_sub(transition.lasts) + TIMEOUT_MARGIN);
     }
 

@@ -70,15 +70,11 @@ mod updates;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 
-use super::context::ContextRef;
+use super::context::Context;
 use super::diagnosis::Refusal;
 use super::explain::{Explanation, References};
-use super::pauses::Pauses;
-use super::policy::Policy;
-use super::registry::Registry;
-use super::selector::{Resolution, Selector};
+use super::selector::Resolution;
 use super::units::{Inspection, UnitName};
 use groups::Group;
 use incident::{Incident, Phase};
@@ -116,14 +112,10 @@ pub struct Counts {
 
 /// The state machine. See the module's documentation.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub struct Healer {
     mode: Mode,
-    selector: Selector,
-    policy: Policy,
-    registry: Arc<Registry>,
-    stop_marker: bool,
-    pauses: Pauses,
+    /// Only facts change it.
+    context: Context,
     /// Source of jitter, passed in so that a run can be repeated.
     random: fastrand::Rng,
     /// Until the first list, nothing is known to act on.
@@ -154,16 +146,12 @@ pub struct Healer {
 }
 
 impl Healer {
-    /// A healer without any knowledge. It acts from the first [`Fact::Units`] on.
+    /// A healer that knows the settings, and no unit. It acts from the first [`Fact::Units`] on.
     #[must_use]
-    pub fn new(mode: Mode, selector: Selector, policy: Policy, registry: Arc<Registry>, random: fastrand::Rng) -> Self {
+    pub fn new(mode: Mode, context: Context, random: fastrand::Rng) -> Self {
         Self {
             mode,
-            selector,
-            policy,
-            registry,
-            stop_marker: false,
-            pauses: Pauses::default(),
+            context,
             random,
             frozen: true,
             units: HashMap::new(),
@@ -198,12 +186,12 @@ impl Healer {
             Fact::FailedSockets(units) => self.sockets_failed(now, &units),
             Fact::Registry(registry) => self.registry_changed(now, registry),
             Fact::StopMarker(exists) => {
-                self.stop_marker = exists;
+                self.context.stop_marker = exists;
                 self.consider_all(now);
             }
             Fact::Settings(selector, policy) => {
-                self.selector = selector;
-                self.policy = policy;
+                self.context.selector = selector;
+                self.context.policy = policy;
                 self.resolve_all();
                 self.consider_all(now);
             }
@@ -212,7 +200,7 @@ impl Healer {
             Fact::Pause(targets, time) => {
                 self.saved_state_changed = true;
                 for target in targets {
-                    self.pauses.pause(target, time.map(|time| now + time));
+                    self.context.pauses.pause(target, time.map(|time| now + time));
                 }
                 self.consider_all(now);
             }
@@ -220,7 +208,7 @@ impl Healer {
             Fact::Heal(units) => units.iter().for_each(|unit| self.heal_on_request(now, unit)),
             Fact::Deadline => {}
         }
-        if self.pauses.expire(now) {
+        if self.context.pauses.expire(now) {
             self.saved_state_changed = true;
             self.consider_all(now);
         }
@@ -235,7 +223,7 @@ impl Healer {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let summary = self.summaries.first().map(|(at, _)| *at);
-        [timer, summary, self.pauses.next_end()].into_iter().flatten().min()
+        [timer, summary, self.context.pauses.next_end()].into_iter().flatten().min()
     }
 
     /// Why the worker is, or is not, being healed, given the result of an inspection. `None` if it is no worker.
@@ -274,14 +262,10 @@ impl Healer {
         }
     }
 
-    /// The settings shared by all workers.
-    fn context(&self) -> ContextRef<'_> {
-        ContextRef {
-            policy: &self.policy,
-            registry: &self.registry,
-            stop_marker: self.stop_marker,
-            pauses: &self.pauses,
-        }
+    /// The settings in force.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     /// The number of workers in each condition.
@@ -317,7 +301,7 @@ impl Healer {
     /// Gives free slots to the workers that are due.
     fn fill_slots(&mut self, now: Timestamp) {
         while !self.frozen
-            && self.in_flight < self.policy.max_concurrent
+            && self.in_flight < self.context.policy.max_concurrent
             && let Some(name) = self.queue.pop_front()
         {
             self.inspect_due(now, &name);

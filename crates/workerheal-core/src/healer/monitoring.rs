@@ -42,8 +42,11 @@ impl Healer {
             }
             UnitCondition::ComingUp | UnitCondition::Settling => {
                 let since = unit.changing_since?;
-                let first =
-                    if self.mode == Mode::Inquiry { now } else { since + self.policy.timeout.min(FIRST_STUCK_CHECK) };
+                let first = if self.mode == Mode::Inquiry {
+                    now
+                } else {
+                    since + self.context.policy.timeout.min(FIRST_STUCK_CHECK)
+                };
                 (now >= unit.checked_until.unwrap_or(first)).then_some(State::Stuck)
             }
             // With a mistake in its file it is as little up as it should be.
@@ -58,7 +61,7 @@ impl Healer {
 
     /// Probes the workers that are up and have a health probe.
     pub(super) fn probe_healthy(&mut self) {
-        if !self.policy.probes_any(&self.registry) || self.mode == Mode::OnRequest {
+        if !self.context.policy.probes_any(&self.context.registry) || self.mode == Mode::OnRequest {
             return;
         }
         let mut asked = Vec::new();
@@ -67,10 +70,12 @@ impl Healer {
                 continue;
             }
             let Resolution::Worker(worker) = &unit.resolution else { continue };
-            let probe = Some(worker).filter(|_| !unit.probed).and_then(|it| self.policy.probe_of(&self.registry, it));
+            let probe = Some(worker)
+                .filter(|_| !unit.probed)
+                .and_then(|it| self.context.policy.probe_of(&self.context.registry, it));
             let Some(probe) = probe else { continue };
             unit.probed = true;
-            let site = self.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
+            let site = self.context.registry.site(&worker.site).filter(|_| worker.worktree.is_none());
             let directory = site.map(|site| site.path.clone()).filter(|path| !path.as_os_str().is_empty());
             asked.push((name.clone(), probe, directory));
         }
@@ -82,7 +87,7 @@ impl Healer {
 
     /// Handles the result of a health probe.
     pub(super) fn probed(&mut self, now: Timestamp, name: &UnitName, result: &ProbeResult) {
-        let grace = self.policy.stable_after;
+        let grace = self.context.policy.stable_after;
         let Some(unit) = self.units.get_mut(name) else { return };
         unit.probed = false;
         let verdict = result.verdict(grace);
@@ -157,7 +162,9 @@ impl Healer {
 
     /// Whether a worker that has stayed up still has to answer its probe: not if the probe is inconclusive.
     pub(super) fn still_has_to_answer(&self, name: &UnitName) -> bool {
-        let is_asked = self.worker(name).is_some_and(|worker| self.policy.probe_of(&self.registry, worker).is_some());
+        let is_asked = self
+            .worker(name)
+            .is_some_and(|worker| self.context.policy.probe_of(&self.context.registry, worker).is_some());
         let is_silent = |incident: &Incident| incident.suspected == Some(State::Unreachable) && !incident.answered;
         self.mode == Mode::Automatic && is_asked && self.incidents.get(name).is_some_and(is_silent)
     }
@@ -288,8 +295,8 @@ impl Healer {
         let Some(up_for) = up_for.filter(|_| !self.frozen) else {
             return self.set_timer(name, Some(now + RECHECK_INTERVAL));
         };
-        if up_for < self.policy.reset_after {
-            return self.set_timer(name, Some(now + self.policy.reset_after.saturating_sub(up_for)));
+        if up_for < self.context.policy.reset_after {
+            return self.set_timer(name, Some(now + self.context.policy.reset_after.saturating_sub(up_for)));
         }
         if is_looping {
             self.recovered(now, name);

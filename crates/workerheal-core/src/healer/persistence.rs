@@ -1,5 +1,7 @@
 //! What survives a restart of the daemon: the healer as a saved state, and back.
 
+use std::collections::BTreeMap;
+
 use super::incident::{Incident, Phase};
 use super::{Healer, Timestamp};
 use crate::event::Phase as EventPhase;
@@ -24,13 +26,18 @@ impl Healer {
     pub fn saved_state(&self) -> SavedState {
         let memorable = self.incidents.iter().filter(|(_, incident)| incident.is_worth_saving());
         let workers = memorable.map(|(name, incident)| (name.clone(), incident.to_saved())).collect();
-        SavedState { workers, pauses: self.pauses.clone() }
+        SavedState { workers, pauses: self.context.pauses.clone() }
     }
 
     /// Restores the state of an earlier daemon. To be called before the first list.
     pub fn restore(&mut self, saved_state: SavedState) {
-        self.pauses = saved_state.pauses;
-        for (name, saved) in saved_state.workers {
+        self.context.pauses = saved_state.pauses;
+        self.restore_workers(saved_state.workers);
+    }
+
+    /// Restores the workers' histories, but not the pauses.
+    pub fn restore_workers(&mut self, workers: BTreeMap<UnitName, SavedWorker>) {
+        for (name, saved) in workers {
             self.incidents.insert(name, Incident::from_saved(saved));
         }
     }
@@ -79,7 +86,7 @@ impl Healer {
         incident.restored = false;
         (incident.attempt_open, incident.attempt_under_way, incident.started_at) = (false, true, now);
         self.enter(name, Phase::Proving);
-        self.set_timer(name, Some(now + self.policy.stable_after));
+        self.set_timer(name, Some(now + self.context.policy.stable_after));
     }
 }
 

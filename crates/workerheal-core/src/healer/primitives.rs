@@ -104,8 +104,8 @@ impl Healer {
 
     pub(super) fn intent_against(&self, name: &UnitName) -> Option<Refusal> {
         match self.worker(name) {
-            Some(worker) => self.context().intent_against(name, worker),
-            None => self.stop_marker.then_some(Refusal::StopMarker),
+            Some(worker) => self.context.intent_against(name, worker),
+            None => self.context.stop_marker.then_some(Refusal::StopMarker),
         }
     }
 
@@ -113,9 +113,10 @@ impl Healer {
     pub(super) fn settle_resolution(&mut self, name: &UnitName, place: &Location) {
         let Some(unit) = self.units.get_mut(name) else { return };
         if place.container {
-            unit.resolution = self.selector.resolve_container(name);
+            unit.resolution = self.context.selector.resolve_container(name);
         } else if unit.resolution == Resolution::NeedsDirectory {
-            unit.resolution = self.selector.resolve_in(&self.registry, name, place.directory.as_deref());
+            unit.resolution =
+                self.context.selector.resolve_in(&self.context.registry, name, place.directory.as_deref());
         }
     }
 }

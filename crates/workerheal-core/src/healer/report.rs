@@ -9,7 +9,6 @@ use crate::batch::{LeftAlone, Plan};
 use crate::diagnosis::{Refusal, State};
 use crate::event::UnhealthyWorker;
 use crate::explain::rest::NOT_EXPECTED;
-use crate::pauses::Pauses;
 use crate::report::{Stage, WorkerReport};
 use crate::selector::{Resolution, Worker};
 use crate::units::{ActiveState, LoadState, UnitName};
@@ -114,12 +113,6 @@ impl Healer {
         rests.then(|| self.units.get(name).is_some_and(|unit| unit.active.is_up()))
     }
 
-    /// Pauses that were requested with a command.
-    #[must_use]
-    pub fn pauses(&self) -> &Pauses {
-        &self.pauses
-    }
-
     /// Sets the proving time of a requested attempt, in place of `stable_after`.
     pub fn prove_within(&mut self, name: &UnitName, time: Duration) {
         if let Some(incident) = self.incidents.get_mut(name) {
@@ -130,7 +123,7 @@ impl Healer {
     /// How long the worker has to stay up to count as healed.
     pub(super) fn proving_time(&self, name: &UnitName) -> Duration {
         let asked_for = self.incidents.get(name).and_then(|incident| incident.proving_time);
-        asked_for.unwrap_or(self.policy.stable_after)
+        asked_for.unwrap_or(self.context.policy.stable_after)
     }
 
     fn workers(&self) -> impl Iterator<Item = (&UnitName, &Unit, &Worker)> {
@@ -153,7 +146,7 @@ impl Healer {
             Refusal::Stuck(..) => unit.changing_since.is_some(),
             Refusal::JobPending => unit.has_job,
             Refusal::DirectoryGone(_) => unit.directory_gone,
-            Refusal::StateNotHealed(state) => !self.policy.heals(*state),
+            Refusal::StateNotHealed(state) => !self.context.policy.heals(*state),
             refusal => !refusal.is_intent(),
         };
         lasts.then_some(refusal)
@@ -171,7 +164,7 @@ impl Healer {
         let orphaned = unit.directory_gone.then_some(State::Orphaned);
         let state =
             orphaned.or_else(|| incident.filter(|_| is_unhealthy(phase)).and_then(|incident| wrong(unit, incident)));
-        let against = self.context().intent_against(name, worker);
+        let against = self.context.intent_against(name, worker);
         let (mut reason, mut retry_at) = match incident.map(|incident| &incident.phase) {
             _ if let Some(refusal) = refusal => {
                 let ago = incident.map_or(Duration::ZERO, |incident| now.from_now(incident.held_at));

@@ -60,7 +60,7 @@ impl Healer {
     pub(super) fn resumed(&mut self, now: Timestamp, targets: &[Target]) {
         self.saved_state_changed = true;
         for target in targets {
-            self.pauses.resume(target);
+            self.context.pauses.resume(target);
             let given_up = self.incidents.iter().filter(|(name, incident)| {
                 incident.phase == Phase::GaveUp
                     && match self.worker(name) {

@@ -105,20 +105,20 @@ impl Healer {
 
     /// Records a status, if the unit can be covered. `live`: it was signalled as it happened, not found in a list.
     fn note(&mut self, now: Timestamp, status: UnitStatus, live: bool) {
-        if !self.selector.may_cover(&status.name) {
+        if !self.context.selector.may_cover(&status.name) {
             return;
         }
         if let Some(unit) = self.units.get_mut(&status.name) {
             return unit.take_in(now, &status, live);
         }
-        let resolution = self.selector.resolve(&self.registry, &status.name);
+        let resolution = self.context.selector.resolve(&self.context.registry, &status.name);
         let unit = Unit::new(now, &status, resolution);
         self.has_newcomers = true;
         self.units.insert(status.name, unit);
     }
 
     pub(super) fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {
-        let before = std::mem::replace(&mut self.registry, registry);
+        let before = std::mem::replace(&mut self.context.registry, registry);
         self.resolve_all();
         // An edited registry entry is worth new attempts.
         let edited: Vec<UnitName> = self
@@ -128,7 +128,7 @@ impl Healer {
                 incident.phase == Phase::GaveUp
                     && self
                         .worker(name)
-                        .is_some_and(|worker| before.site(&worker.site) != self.registry.site(&worker.site))
+                        .is_some_and(|worker| before.site(&worker.site) != self.context.registry.site(&worker.site))
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -141,7 +141,7 @@ impl Healer {
     /// Resolves every unit again, and drops the incidents of units that are no longer covered.
     pub(super) fn resolve_all(&mut self) {
         for (name, unit) in &mut self.units {
-            unit.resolution = self.selector.resolve(&self.registry, name);
+            unit.resolution = self.context.selector.resolve(&self.context.registry, name);
             unit.located = false;
         }
         self.has_newcomers = true;

@@ -20,7 +20,7 @@ pub use super::diagnosis::GivenUp;
 pub use start::Start;
 pub use state::MAX_RESTARTS;
 
-use super::context::ContextRef;
+use super::context::Context;
 use super::diagnosis::{Refusal, State, Trigger, Unrecoverable};
 use super::selector::Worker;
 use super::units::{
@@ -117,7 +117,7 @@ impl Default for History<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
     /// The settings shared by all workers.
-    pub context: ContextRef<'a>,
+    pub context: &'a Context,
     /// Its unit.
     pub unit: &'a UnitName,
     /// The worker that the unit runs.

@@ -76,7 +76,7 @@ impl Case<'_> {
     /// Whether the manager keeps restarting it, and none of its runs lasts.
     fn is_looping(&self) -> bool {
         let Some(restarts) = self.seen.restarts else { return false };
-        let policy = self.context.policy;
+        let policy = &self.context.policy;
         let now = match self.seen.active {
             ActiveState::Activating => true,
             active => active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < policy.stable_after),

@@ -7,6 +7,7 @@ use crate::registry::{Registry, Site};
 use crate::units::{ActiveState, Deactivation, Parent, Restarts, ServiceResult, StoppedGroup};
 use proptest::prelude::*;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 fn crashed() -> Inspection {
     Inspection::crashed()
@@ -25,11 +26,15 @@ fn judged(seen: &Inspection, history: History<'_>) -> Judgement {
 }
 
 fn judged_under(seen: &Inspection, history: History<'_>, policy: &Policy, pauses: &Pauses) -> Judgement {
-    let registry = Registry::from_iter([Site::new("myapp", "/srv/myapp")]);
-    let context = ContextRef { policy, registry: &registry, stop_marker: false, pauses };
+    let context = Context {
+        policy: policy.clone(),
+        registry: Arc::new(Registry::from_iter([Site::new("myapp", "/srv/myapp")])),
+        pauses: pauses.clone(),
+        ..Context::default()
+    };
     let unit = UnitName::parse("lerd-queue-myapp").unwrap();
     let worker = Worker { site: "myapp".into(), name: "queue".into(), worktree: None };
-    Case { context, unit: &unit, worker: &worker, seen, history }.judge()
+    Case { context: &context, unit: &unit, worker: &worker, seen, history }.judge()
 }
 
 fn by_rule(seen: &Inspection) -> Judgement {

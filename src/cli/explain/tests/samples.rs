@@ -1,11 +1,12 @@
 //! One worker for each reason that an explanation can give.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::core::context::ContextRef;
+use crate::core::context::Context;
 use crate::core::diagnosis::{State, Trigger, Unrecoverable};
 use crate::core::explain::{Commands, References};
-use crate::core::pauses::{Pauses, Target};
+use crate::core::pauses::Target;
 use crate::core::policy::Policy;
 use crate::core::rules::{Case, ClearedBy, GivenUp, History};
 use crate::core::selector::Worker;
@@ -32,9 +33,8 @@ pub struct Sample {
     /// What the case is, as a sentence.
     pub what: &'static str,
     registry: String,
-    policy: Policy,
-    stop_marker: bool,
-    pauses: Pauses,
+    /// The settings, except for the registry.
+    context: Context,
     pub commands: Commands,
     daemon_runs: bool,
     unit: UnitName,
@@ -51,9 +51,7 @@ impl Sample {
             name,
             what,
             registry: "sites:\n- name: shop\n  path: /home/me/shop\n- name: myapp\n  path: /home/me/myapp\n".to_owned(),
-            policy: Policy::default(),
-            stop_marker: false,
-            pauses: Pauses::default(),
+            context: Context::default(),
             commands: Commands::USER,
             daemon_runs: true,
             unit: UnitName::parse("lerd-queue-myapp").unwrap(),
@@ -119,7 +117,7 @@ impl Sample {
     }
 
     fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
-        change(&mut self.policy);
+        change(&mut self.context.policy);
         self
     }
 
@@ -131,7 +129,7 @@ impl Sample {
 
     fn paused(mut self, target: Target, minutes: Option<u64>) -> Self {
         let end = minutes.map(|minutes| Timestamp::from_origin(CLOCK + Duration::from_secs(minutes * 60)));
-        self.pauses.pause(target, end);
+        self.context.pauses.pause(target, end);
         self
     }
 
@@ -162,14 +160,9 @@ impl Sample {
 
     pub fn with_case<T>(&self, look: impl FnOnce(&Case) -> T) -> T {
         let registry = sites_yaml::parse(self.registry.as_bytes()).unwrap();
-        let context = ContextRef {
-            policy: &self.policy,
-            registry: &registry,
-            stop_marker: self.stop_marker,
-            pauses: &self.pauses,
-        };
+        let context = Context { registry: Arc::new(registry), ..self.context.clone() };
         let history = History { given_up: self.given_up.as_ref(), ..self.history };
-        look(&Case { context, unit: &self.unit, worker: &self.worker, seen: &self.seen, history })
+        look(&Case { context: &context, unit: &self.unit, worker: &self.worker, seen: &self.seen, history })
     }
 
     pub fn references(&self) -> References {
@@ -340,7 +333,7 @@ fn paused() -> Vec<Sample> {
     let site = || Target::Site("myapp".into());
     let unit = || Target::Unit(UnitName::parse("lerd-queue-myapp").unwrap());
     let mut marked = Sample::new("stop_marker", "Lerd was stopped on purpose.");
-    marked.stop_marker = true;
+    marked.context.stop_marker = true;
     vec![
         marked,
         Sample::new("paused_everything", "All healing is paused.").paused(Target::Everything, None),

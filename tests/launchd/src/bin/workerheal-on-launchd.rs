@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use workerheal::core::healer::Timestamp;
+use workerheal::detect::Detector;
 use workerheal::detect::references::references_for;
 use workerheal::install::launchd::Agent;
 use workerheal::install::{self, Host};
@@ -53,19 +54,19 @@ fn main() -> anyhow::Result<()> {
                 result?;
             }
             "detect" => {
-                let client = Standalone::new(manager, changes, setup.context);
+                let client = Standalone::new(detector(manager, &setup), changes);
                 let mut workers = client.detect().await?;
                 client.enrich(&mut workers).await;
                 println!("{}", serde_json::to_string(&workers)?);
             }
             "heal" => {
-                let mut client = Standalone::new(manager, changes, setup.context);
+                let mut client = Standalone::new(detector(manager, &setup), changes);
                 for unit in arguments {
                     client.heal_unit(&UnitName::parse(&unit)?).await?;
                 }
             }
             "explain" => {
-                let client = Standalone::new(manager, changes, setup.context.clone());
+                let client = Standalone::new(detector(manager, &setup), changes);
                 let detector = client.detector();
                 for (unit, _) in client.workers().await? {
                     if !arguments.as_slice().contains(&unit.to_string()) {
@@ -95,6 +96,10 @@ fn main() -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+fn detector(manager: Launchd, setup: &Setup) -> Detector<Launchd> {
+    Detector { manager, context: setup.context.clone(), saved_workers: setup.saved_workers.clone() }
 }
 
 async fn installed(launchctl: &Path, command: &str) -> anyhow::Result<()> {

@@ -501,8 +501,7 @@ fn an_action_after_a_heal_request_supersedes_it() {
 #[test]
 fn on_request_nothing_else_is_touched() {
     let policy = Policy { give_up_after: Some(1), ..without_jitter() };
-    let healer =
-        Healer::new(Mode::OnRequest, Selector::default(), policy, registry(both_sites()), fastrand::Rng::with_seed(7));
+    let healer = Healer::new(Mode::OnRequest, context(policy), fastrand::Rng::with_seed(7));
     let mut harness = Harness { healer, now: Timestamp::default() };
     assert!(harness.list(&[("queue", ActiveState::Failed), ("vite", ActiveState::Failed)]).is_empty());
     assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);

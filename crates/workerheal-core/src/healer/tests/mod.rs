@@ -10,6 +10,7 @@ mod parents;
 mod states;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::incident::RECHECK_INTERVAL;
@@ -18,8 +19,9 @@ use crate::backoff::Backoff;
 use crate::diagnosis::{State, Unrecoverable};
 use crate::event::Phase as EventPhase;
 use crate::pauses::Target;
+use crate::policy::Policy;
 use crate::probe::{Probe, ProbeAnswer, ProbeResult};
-use crate::registry::Site;
+use crate::registry::{Registry, Site};
 use crate::report::WorkerReport;
 use crate::rules::Start;
 use crate::units::{
@@ -72,6 +74,11 @@ fn without_jitter() -> Policy {
     Policy { backoff: Backoff::new(SECOND, 2.0, 300 * SECOND, 0.0).unwrap(), ..Policy::default() }
 }
 
+/// The settings with both sites.
+fn context(policy: Policy) -> Context {
+    Context { policy, registry: registry(both_sites()), ..Context::default() }
+}
+
 /// A healer with a clock, which observes one fact at a time and returns its actions in words.
 struct Harness {
     healer: Healer,
@@ -85,7 +92,7 @@ impl Harness {
 
     fn with(policy: Policy) -> Self {
         let random = fastrand::Rng::with_seed(7);
-        let healer = Healer::new(Mode::Automatic, Selector::default(), policy, registry(both_sites()), random);
+        let healer = Healer::new(Mode::Automatic, context(policy), random);
         Self { healer, now: Timestamp::default() }
     }
 

@@ -275,7 +275,7 @@ fn the_worker_of_a_unit_is_known_before_it_fails() {
 #[test]
 fn an_inquiry_inspects_units_that_the_manager_is_about_to_restart() {
     let random = fastrand::Rng::with_seed(7);
-    let healer = Healer::new(Mode::Inquiry, Selector::default(), without_jitter(), registry(both_sites()), random);
+    let healer = Healer::new(Mode::Inquiry, context(without_jitter()), random);
     let mut harness = Harness { healer, now: Timestamp::default() };
     let waits = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
     assert_eq!(harness.observe(Fact::Units(vec![waits])), ["look at queue and its stop"]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use workerheal_core::context::Context;
 use workerheal_core::event::Phase;
 use workerheal_core::healer::{Action, Fact, Healer, InspectionId, Mode, Outcome, Purpose};
 use workerheal_core::pauses::{Pause, Pauses};
@@ -305,7 +306,8 @@ impl World {
 
 pub(super) fn new_healer(policy: &Policy, registry: &Arc<Registry>, chance: Rng) -> Healer {
     let selector = Selector::new("lerd-", [], &["db.service".to_owned()]).expect("the names are valid");
-    Healer::new(Mode::Automatic, selector, policy.clone(), Arc::clone(registry), chance)
+    let context = Context { selector, policy: policy.clone(), registry: Arc::clone(registry), ..Context::default() };
+    Healer::new(Mode::Automatic, context, chance)
 }
 
 /// The saved state as the next daemon reads it, whose clock has another origin: like the state file.
