@@ -8,7 +8,8 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
-use super::{Detector, Inspections, MAX_CONCURRENT_INSPECTIONS, refused_often, refuses};
+use super::probe::{refused_often, refuses};
+use super::{Detector, Inspections, MAX_CONCURRENT_INSPECTIONS};
 use crate::core::context::Context;
 use crate::core::healer::{Action, Fact, Healer, InspectionId, Mode, Purpose, Timestamp};
 use crate::core::probe::{ProbeAnswer, ProbeResult};

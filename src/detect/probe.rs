@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::blocking::{FILES, NAMES};
-use crate::core::probe::{Probe, ProbeAnswer, ProbeResult};
+use crate::core::healer::Fact;
+use crate::core::probe::{Probe, ProbeAnswer, ProbeResult, ProbeVerdict, REFUSALS};
 use crate::core::text;
 use crate::core::units::{Detail, UnitName};
 use crate::files::paths::read_bounded;
@@ -19,6 +20,8 @@ use crate::manager::ServiceManager;
 
 /// Maximum duration of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two probes of a worker that has refused one.
+const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum length of a file with an address, in bytes.
 const MAX_URL_FILE_BYTES: usize = 4096;
 
@@ -44,6 +47,34 @@ pub async fn probe(
         ProbeAnswer::Accepted | ProbeAnswer::Unknown(_) => None,
     };
     ProbeResult { answer, up_for, file_age }
+}
+
+/// The address at which a worker that is up keeps refusing its probe, if it does.
+pub(super) async fn refuses(
+    manager: &impl ServiceManager,
+    unit: &UnitName,
+    question: &Probe,
+    directory: Option<PathBuf>,
+    grace: Duration,
+) -> Option<String> {
+    let mut refused = None;
+    for asked in 0..REFUSALS {
+        if asked > 0 {
+            sleep(PROBE_INTERVAL).await;
+        }
+        match probe(manager, unit, question, directory.clone()).await.verdict(grace) {
+            ProbeVerdict::Refused(place) => refused = Some(place),
+            ProbeVerdict::Reachable | ProbeVerdict::Nothing(_) => return None,
+        }
+    }
+    refused
+}
+
+/// Facts for the healer that make a worker unreachable: as many refused probes as that takes.
+pub(crate) fn refused_often(unit: &UnitName, place: &str) -> impl Iterator<Item = Fact> {
+    let result =
+        ProbeResult { answer: ProbeAnswer::Refused(place.to_owned()), up_for: Some(Duration::MAX), file_age: None };
+    std::iter::repeat_n(Fact::Probed(unit.clone(), result), REFUSALS as usize)
 }
 
 async fn ask(
