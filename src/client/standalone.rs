@@ -300,7 +300,7 @@ impl<M: ServiceManager> Healing<'_, M> {
                 Rest::Inspection(task) => self.inspections.push_back(tokio::spawn(task)),
                 // Probes are for monitoring, not for a requested heal.
                 Rest::Nothing | Rest::Probe(_) => {}
-                Rest::Event(event) => self.tell(event).await,
+                Rest::Event(event) => self.pass_to_batch(event).await,
             }
         }
         for unit in self.batch.units().to_vec() {
@@ -314,14 +314,14 @@ impl<M: ServiceManager> Healing<'_, M> {
     }
 
     /// Passes an event of the healer to the batch.
-    async fn tell(&mut self, event: Event) {
+    async fn pass_to_batch(&mut self, event: Event) {
         let Some(unit) = &event.unit else { return };
         let last_words = if event.phase == Phase::Failed && self.batch.awaits(unit) {
             self.client.detector.last_words(unit).await
         } else {
             None
         };
-        self.batch.tell(&event, self.healer.held_for(unit), last_words);
+        self.batch.observe(&event, self.healer.held_for(unit), last_words);
     }
 }
 

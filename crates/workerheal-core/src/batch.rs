@@ -108,7 +108,7 @@ impl Batch {
 
     /// Processes an event of the healer: `held_for` is what a held worker waits for, `last_words` the last log line of
     /// a failed one.
-    pub fn tell(&mut self, event: &Event, held_for: Option<&Refusal>, last_words: Option<String>) {
+    pub fn observe(&mut self, event: &Event, held_for: Option<&Refusal>, last_words: Option<String>) {
         let Some(unit) = &event.unit else { return };
         let Some(worker) = self.pending.get_mut(unit) else { return };
         if let Some(line) = &last_words {
@@ -119,8 +119,8 @@ impl Batch {
             Phase::Starting => self.begin(unit),
             Phase::Healed | Phase::Recovered => {
                 self.conclude(unit, None);
-                if let Some(told) = self.events.back_mut().filter(|told| told.unit == event.unit) {
-                    told.downtime = event.downtime;
+                if let Some(healed) = self.events.back_mut().filter(|healed| healed.unit == event.unit) {
+                    healed.downtime = event.downtime;
                 }
             }
             Phase::Failed => {
@@ -249,18 +249,22 @@ mod tests {
         Batch::new(&Plan { unhealthy: units.iter().map(|unit| worker(unit)).collect(), ..Plan::default() })
     }
 
-    fn tell(batch: &mut Batch, phase: Phase, unit: &str) {
-        batch.tell(&Event { unit: UnitName::parse(unit).ok(), error: "boom".into(), ..Event::new(phase) }, None, None);
+    fn observe(batch: &mut Batch, phase: Phase, unit: &str) {
+        batch.observe(
+            &Event { unit: UnitName::parse(unit).ok(), error: "boom".into(), ..Event::new(phase) },
+            None,
+            None,
+        );
     }
 
     fn hold(batch: &mut Batch, unit: &str, parent: &str) {
         let parent = Parent { name: parent.into(), active: ActiveState::Failed, ..Parent::default() };
         let refusal = Refusal::ParentDown(parent);
         let event = Event { unit: UnitName::parse(unit).ok(), reason: refusal.to_string(), ..Event::new(Phase::Held) };
-        batch.tell(&event, Some(&refusal), None);
+        batch.observe(&event, Some(&refusal), None);
     }
 
-    fn told(batch: &mut Batch) -> String {
+    fn published(batch: &mut Batch) -> String {
         let events = std::iter::from_fn(|| batch.take());
         events.map(|event| format!("{} {}", event.phase.as_str(), event.unit_name())).collect::<Vec<_>>().join(", ")
     }
@@ -268,16 +272,16 @@ mod tests {
     #[test]
     fn starts_are_reported_in_order_whatever_the_order_of_inspections() {
         let mut batch = batch(&["a", "b", "c"]);
-        tell(&mut batch, Phase::Starting, "b");
-        assert_eq!(told(&mut batch), "starting a, starting b");
-        tell(&mut batch, Phase::Starting, "a");
-        tell(&mut batch, Phase::Healed, "b");
-        tell(&mut batch, Phase::Failed, "b");
-        tell(&mut batch, Phase::Healed, "c");
-        assert_eq!(told(&mut batch), "healed b, starting c, healed c", "each has one end");
+        observe(&mut batch, Phase::Starting, "b");
+        assert_eq!(published(&mut batch), "starting a, starting b");
+        observe(&mut batch, Phase::Starting, "a");
+        observe(&mut batch, Phase::Healed, "b");
+        observe(&mut batch, Phase::Failed, "b");
+        observe(&mut batch, Phase::Healed, "c");
+        assert_eq!(published(&mut batch), "healed b, starting c, healed c", "each has one end");
         assert!(!batch.is_done());
-        tell(&mut batch, Phase::Failed, "a");
-        assert_eq!(told(&mut batch), "failed a");
+        observe(&mut batch, Phase::Failed, "a");
+        assert_eq!(published(&mut batch), "failed a");
         assert!(batch.is_done());
         let report = batch.into_report();
         assert_eq!(report.to_string(), "Healed 2 worker(s), 1 failed.");
@@ -298,7 +302,7 @@ mod tests {
     fn refused_workers_have_a_start_and_an_end() {
         let refused = Failure { worker: worker("x"), error: "the site myapp is paused".into() };
         let mut batch = Batch::new(&Plan { refused: vec![refused], ..Plan::default() });
-        assert_eq!(told(&mut batch), "starting x, failed x");
+        assert_eq!(published(&mut batch), "starting x, failed x");
         assert!(batch.is_done());
     }
 
@@ -307,12 +311,12 @@ mod tests {
         let mut batch = batch(&["child", "parent", "other"]);
         hold(&mut batch, "child", "parent.service");
         hold(&mut batch, "other", "redis.service");
-        assert_eq!(told(&mut batch), "starting parent, starting other, failed other");
-        tell(&mut batch, Phase::Healed, "parent");
-        assert_eq!(told(&mut batch), "healed parent", "a worker that waited for it is inspected again");
-        tell(&mut batch, Phase::Starting, "child");
-        tell(&mut batch, Phase::Healed, "child");
-        assert_eq!(told(&mut batch), "starting child, healed child");
+        assert_eq!(published(&mut batch), "starting parent, starting other, failed other");
+        observe(&mut batch, Phase::Healed, "parent");
+        assert_eq!(published(&mut batch), "healed parent", "a worker that waited for it is inspected again");
+        observe(&mut batch, Phase::Starting, "child");
+        observe(&mut batch, Phase::Healed, "child");
+        assert_eq!(published(&mut batch), "starting child, healed child");
     }
 
     #[test]
@@ -320,10 +324,10 @@ mod tests {
         let mut batch = batch(&["parent", "child", "grandchild"]);
         hold(&mut batch, "child", "parent.service");
         hold(&mut batch, "grandchild", "child.service");
-        tell(&mut batch, Phase::Failed, "parent");
+        observe(&mut batch, Phase::Failed, "parent");
         assert!(batch.is_done());
         assert_eq!(
-            told(&mut batch),
+            published(&mut batch),
             "starting parent, failed parent, starting child, failed child, starting grandchild, failed grandchild"
         );
     }
@@ -332,11 +336,11 @@ mod tests {
     fn other_workers_are_none_of_its_business() {
         let mut batch = batch(&["a"]);
         for phase in Phase::ALL {
-            tell(&mut batch, phase, "z");
+            observe(&mut batch, phase, "z");
         }
-        tell(&mut batch, Phase::Detected, "a");
-        assert_eq!(told(&mut batch), "");
+        observe(&mut batch, Phase::Detected, "a");
+        assert_eq!(published(&mut batch), "");
         batch.abandon("workerheal ends");
-        assert_eq!(told(&mut batch), "starting a, failed a");
+        assert_eq!(published(&mut batch), "starting a, failed a");
     }
 }

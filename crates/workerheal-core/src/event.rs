@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heal_tells_for_how_long_it_was_down() {
+    fn a_healed_event_reports_the_downtime() {
         let healed = Event {
             unit: UnitName::parse("lerd-queue-shop").ok(),
             attempt: Some(2),

@@ -70,12 +70,12 @@ pub(super) async fn heal<M: ServiceManager>(
         .ask(|begun| DaemonRequest::Heal(HealCommand { units, inspections, silent, prove, updates, begun }))
         .await?;
     let (frames, body) = mpsc::channel(MAX_UNSENT_FRAMES);
-    tokio::spawn(tell(detector, plan, batch, strangers, events, frames));
+    tokio::spawn(send_progress(detector, plan, batch, strangers, events, frames));
     Ok(stream(body))
 }
 
 /// Sends the progress until the heal is done, or the client is gone.
-async fn tell<M: ServiceManager>(
+async fn send_progress<M: ServiceManager>(
     detector: Detector<M>,
     plan: Plan,
     mut batch: Batch,
@@ -102,7 +102,7 @@ async fn tell<M: ServiceManager>(
                     Some(unit) if event.phase == Phase::Failed && batch.awaits(unit) => detector.last_words(unit).await,
                     _ => None,
                 };
-                batch.tell(&event, held_for.as_ref(), last_words);
+                batch.observe(&event, held_for.as_ref(), last_words);
             }
             Ok(Some(HealUpdate::AtRest(unit, is_up))) => batch.settle(&unit, is_up),
             Ok(None) => batch.abandon("workerheal ended before that was known"),

@@ -46,7 +46,7 @@ fn evidence_is_a_line_of_the_registry_in_force() {
     let context = Context { registry: paused_in(3), ..Context::default() };
     let mut healer = Healer::new(Mode::Automatic, context, fastrand::Rng::with_seed(1));
     let _ = healer.observe(Timestamp::default(), Fact::Units(vec![failed]));
-    // The references are those of the first version: the registry may change between their look-up and the answer.
+    // The references are those of the first version: the registry may change between the request and the answer.
     for line in [3, 9] {
         let _ = healer.observe(Timestamp::default(), Fact::Registry(paused_in(line)));
         let explanation = healer.explain(Timestamp::default(), &unit, &seen, &references).unwrap();

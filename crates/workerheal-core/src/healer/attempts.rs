@@ -24,13 +24,13 @@ const MIN_PROOF: Duration = Duration::from_millis(50);
 
 impl Healer {
     pub(super) fn attempt(&mut self, now: Timestamp, name: &UnitName, start: Start) {
-        // Until a permission is there, each start is refused alike: that was told once, with the first.
-        let quietly = self.was_told_forbidden(name);
+        // Until a permission is there, each start is refused alike, which was reported once, with the first.
+        let quietly = self.was_reported_forbidden(name);
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.attempts += 1;
         // Counted again from its end, once that is known.
         incident.not_before = now + self.context.policy.backoff.wait(incident.attempts, self.random.f64());
-        incident.told = incident.told.take().filter(|_| quietly);
+        incident.reported_hold = incident.reported_hold.take().filter(|_| quietly);
         incident.scheduled = None;
         incident.answered = false;
         (incident.attempt_under_way, incident.stop_asked, incident.stop_took_effect) = (true, false, false);
@@ -66,7 +66,7 @@ impl Healer {
         incident.refused = incident.refused.saturating_add(1);
         let wait = self.context.policy.backoff.wait(incident.refused, self.random.f64());
         if matches!(refusal, Refusal::Forbidden(_)) {
-            // The wait of the attempt that was none would be told.
+            // The wait of an attempt that does not count would be reported.
             incident.not_before = now;
         }
         // The masked unit may be one that the worker needs.
@@ -76,10 +76,11 @@ impl Healer {
         self.consider(now, name);
     }
 
-    /// Whether the last that was told is that starting it is not permitted, and no person waits for an answer.
-    pub(super) fn was_told_forbidden(&self, name: &UnitName) -> bool {
-        let told = |incident: &Incident| !incident.awaited && matches!(incident.told, Some(Refusal::Forbidden(_)));
-        self.incidents.get(name).is_some_and(told)
+    /// Whether the last report is that starting it is not permitted, and no person waits for an answer.
+    pub(super) fn was_reported_forbidden(&self, name: &UnitName) -> bool {
+        self.incidents
+            .get(name)
+            .is_some_and(|incident| !incident.awaited && matches!(incident.reported_hold, Some(Refusal::Forbidden(_))))
     }
 
     pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {

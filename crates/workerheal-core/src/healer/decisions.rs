@@ -63,7 +63,7 @@ impl Healer {
             // An inspection shows what that stop was meant for.
             (Phase::Waiting { .. } | Phase::Held(_), _) if self.was_stopped_since(name) => self.make_due(name),
             // A recorded stop is checked first: after a restart of the daemon nothing else would show it.
-            (Phase::Due, _) if self.stop_was_told_since_the_look(name) => {}
+            (Phase::Due, _) if self.stop_was_signalled_since_the_inspection(name) => {}
             (Phase::Held(refusal), Some(against)) if *refusal == against => {}
             (_, Some(against)) => self.hold(now, name, against),
             // Its timer decides when the manager is asked again.
@@ -77,9 +77,9 @@ impl Healer {
         }
     }
 
-    fn stop_was_told_since_the_look(&self, name: &UnitName) -> bool {
-        let told = self.units.get(name).and_then(|unit| unit.job_done);
-        told.zip(self.incidents.get(name)).is_some_and(|(at, incident)| at > incident.inspected_at)
+    fn stop_was_signalled_since_the_inspection(&self, name: &UnitName) -> bool {
+        let job_done = self.units.get(name).and_then(|unit| unit.job_done);
+        job_done.zip(self.incidents.get(name)).is_some_and(|(at, incident)| at > incident.inspected_at)
     }
 
     /// It is in a crash loop, which ends once it has been up for long.
@@ -131,7 +131,7 @@ impl Healer {
             Refusal::ParentDown(parent) => match self.units.get(parent.name.as_str()) {
                 Some(unit) => unit.active.is_up(),
                 // The unit is not in the list: inspect it.
-                None => self.looks_for_its_group(name, &parent.name),
+                None => self.is_inspected_for_its_group(name, &parent.name),
             },
             Refusal::ConflictUp(other) => match self.units.get(other.as_str()) {
                 Some(unit) => matches!(unit.condition(), UnitCondition::Down | UnitCondition::Unhealthy),
@@ -177,10 +177,10 @@ impl Healer {
         }
         let Some(incident) = self.incidents.get_mut(name) else { return };
         // A wait that was reported gets a reported end.
-        incident.announced |= incident.told.is_some();
+        incident.announced |= incident.reported_hold.is_some();
         incident.attempt_under_way = false;
         (incident.suspected, incident.refuses) = (None, None);
-        (incident.told, incident.scheduled) = (None, None);
+        (incident.reported_hold, incident.scheduled) = (None, None);
         if !by_manager {
             // A start by hand ends what was before, a give-up included.
             incident.trigger = Trigger::Automatic;
@@ -240,7 +240,7 @@ impl Healer {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         reason.clone_into(&mut incident.off_because);
         (incident.attempt_under_way, incident.stop_asked, incident.awaited) = (false, false, false);
-        (incident.announced, incident.told, incident.scheduled) = (false, None, None);
+        (incident.announced, incident.reported_hold, incident.scheduled) = (false, None, None);
         // A run that was recorded before the stop may be an earlier one.
         incident.run = None;
         incident.given_up = None;
@@ -316,8 +316,8 @@ impl Healer {
         incident.held_at = now;
         // A clean end that is left alone is shown in the state, and is not worth an event.
         let is_quiet = refusal == Refusal::StateNotHealed(State::ExpectedButStopped) && !incident.is_public();
-        if !is_quiet && incident.told.as_ref().is_none_or(|told| !told.is_alike(&refusal)) {
-            incident.told = Some(refusal.clone());
+        if !is_quiet && incident.reported_hold.as_ref().is_none_or(|reported| !reported.is_alike(&refusal)) {
+            incident.reported_hold = Some(refusal.clone());
             incident.scheduled = None;
             let until = match &refusal {
                 Refusal::Paused(pause) => pause.until.map(|until| until.from_now(now)),
@@ -329,10 +329,10 @@ impl Healer {
                 event.retry_in = until;
             });
         }
-        let takes_a_look = refusal.takes_a_look();
+        let needs_rechecks = refusal.needs_rechecks();
         let in_doubt = matches!(refusal, Refusal::StopUnknown(_) | Refusal::Unreadable(_));
         self.enter(name, Phase::Held(refusal));
-        if takes_a_look {
+        if needs_rechecks {
             self.set_timer(name, Some(now + RECHECK_INTERVAL));
         } else if in_doubt {
             self.reinspect_in_doubt(now, name);
@@ -351,7 +351,7 @@ impl Healer {
     pub(super) fn schedule(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         let (until, wait, next) = (incident.not_before, incident.not_before.from_now(now), incident.attempts + 1);
-        incident.told = None;
+        incident.reported_hold = None;
         if incident.scheduled.replace(until) != Some(until) {
             self.emit(name, EventPhase::Scheduled, |event| {
                 event.attempt = Some(next);

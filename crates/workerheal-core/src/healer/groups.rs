@@ -21,7 +21,7 @@ pub(super) struct Group {
     /// When to report them together.
     summary: Option<Timestamp>,
     /// The number of workers in the last summary.
-    told: usize,
+    reported: usize,
     /// The unit's state when the last worker was held.
     state: &'static str,
     /// When the unit had last ceased to be up then.
@@ -35,15 +35,15 @@ impl Healer {
         let group = self.groups.entry(parent.name.clone()).or_default();
         // One inspection serves all of them; but a failed worker may bring the unit back where a stopped one may not.
         let is_news = (group.state, group.left) != (parent.state(), parent.left);
-        let others_look = is_news && parent.stops_when_unneeded;
-        let others = if others_look { group.children.clone() } else { BTreeSet::new() };
+        let inspects_others = is_news && parent.stops_when_unneeded;
+        let others = if inspects_others { group.children.clone() } else { BTreeSet::new() };
         group.children.insert(name.clone());
         (group.state, group.left) = (parent.state(), parent.left);
         if let Some(incident) = self.incidents.get_mut(name) {
             incident.waits_for = Some(parent.name.clone());
         }
         let many = group.children.len() > 1;
-        if many && group.children.len() > group.told && group.summary.is_none() {
+        if many && group.children.len() > group.reported && group.summary.is_none() {
             group.summary = Some(now + GROUP_DELAY);
             self.summaries.insert((now + GROUP_DELAY, parent.name.clone()));
         }
@@ -68,7 +68,7 @@ impl Healer {
     }
 
     /// Whether the worker is the one of its group that is inspected on behalf of all.
-    pub(super) fn looks_for_its_group(&self, name: &UnitName, parent: &str) -> bool {
+    pub(super) fn is_inspected_for_its_group(&self, name: &UnitName, parent: &str) -> bool {
         self.groups.get(parent).and_then(|group| group.children.first()).is_none_or(|first| first == name)
     }
 
@@ -98,10 +98,10 @@ impl Healer {
             let Some(group) = self.groups.get_mut(&parent) else { continue };
             group.summary = None;
             let count = group.children.len();
-            if count < 2 || count <= group.told {
+            if count < 2 || count <= group.reported {
                 continue;
             }
-            group.told = count;
+            group.reported = count;
             let named: Vec<&str> = group.children.iter().take(MAX_NAMED).map(UnitName::short).collect();
             let more = if count > MAX_NAMED { ", …" } else { "" };
             let mut event = Event::new(EventPhase::Held);

@@ -112,7 +112,7 @@ pub(super) struct Incident {
     pub inspected_at: Timestamp,
     /// When its start job was reported as done.
     pub started_at: Timestamp,
-    /// Whether a search in the journal is needed to tell if it was stopped.
+    /// Whether a search in the journal is needed to find out if it was stopped.
     pub needs_stop_evidence: bool,
     /// The address at which it has refused its health probe often enough.
     pub refuses: Option<String>,
@@ -150,7 +150,7 @@ pub(super) struct Incident {
     /// Whether an event has reported that it is unhealthy.
     pub announced: bool,
     /// The last reported reason for holding.
-    pub told: Option<Refusal>,
+    pub reported_hold: Option<Refusal>,
     /// What it was held for until the inspection that is due or under way.
     pub held_before: Option<Refusal>,
     /// When that was found, or what it is held for now.
@@ -203,7 +203,7 @@ impl Incident {
             downtime: None,
             doubts: 0,
             announced: false,
-            told: None,
+            reported_hold: None,
             held_before: None,
             held_at: now,
             scheduled: None,
@@ -225,7 +225,7 @@ impl Incident {
         self.diagnosed = None;
         self.proving_time = None;
         self.announced = false;
-        self.told = None;
+        self.reported_hold = None;
         self.scheduled = None;
         self.definition = None;
         self.run = None;
@@ -259,7 +259,7 @@ impl Incident {
 
     /// Whether an event has reported a problem, so that its end has to be reported too.
     pub fn is_public(&self) -> bool {
-        self.announced || self.told.is_some() || self.awaited
+        self.announced || self.reported_hold.is_some() || self.awaited
     }
 
     /// Records the unit files, unless their state at the failure is known already, or when the unit was enabled since.

@@ -73,9 +73,9 @@ impl Healer {
         let held_by_parent = matches!(verdict, Verdict::Held(Refusal::ParentDown(_)));
         let fell_with_parent = held_by_parent && case.fell_with_parent();
         let (start, needs_nothing) = (case.start(), case.down_parents().next().is_none());
-        let (was_told_to_stop, stop_was_of_parent) = (case.was_told_to_stop(), case.stop_was_of_parent());
+        let (was_stopped_while_down, stop_was_of_parent) = (case.was_stopped_while_down(), case.stop_was_of_parent());
         let group = case.why_stopped_with_group();
-        let is_certain = group.is_some() || was_told_to_stop || seen.stop == Some(StopEvidence::Requested);
+        let is_certain = group.is_some() || was_stopped_while_down || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
         let off_because = if verdict == Verdict::Well { case.why_down() } else { String::new() };
@@ -112,7 +112,7 @@ impl Healer {
         if fell_with_parent {
             incident.fell_with_parent = seen.deactivation;
         }
-        incident.stopped_after = seen.run.clone().filter(|_| was_told_to_stop);
+        incident.stopped_after = seen.run.clone().filter(|_| was_stopped_while_down);
         incident.oneshot = seen.oneshot;
         incident.diagnosed = state;
         incident.off_because = off_because;
@@ -204,7 +204,7 @@ impl Healer {
                     .iter()
                     .map(|parent| parent.name.as_str())
                     .find(|it| waits_for(it, name.as_str(), held_for)),
-                told_after_run: incident.stopped_after.is_some()
+                stopped_after_run: incident.stopped_after.is_some()
                     && seen.run.is_some()
                     && !has_run_since(incident.stopped_after.as_deref(), seen.run.as_deref()),
                 refuses: incident.refuses.as_deref(),
@@ -335,7 +335,7 @@ fn is_in_doubt(case: &Case, verdict: &Verdict) -> bool {
     ((*verdict == Verdict::Start || wants_evidence(verdict)) && case.may_have_been_stopped())
         || (*verdict == Verdict::Stopped
             && is_unsearched
-            && !case.was_told_to_stop()
+            && !case.was_stopped_while_down()
             && case.may_have_been_taken_along())
         || (case.was_taken_along()
             && is_unsearched

@@ -91,7 +91,7 @@ pub enum Mode {
     Automatic,
     /// It heals only what [`Fact::Heal`] names, with one attempt each: the command line.
     OnRequest,
-    /// It judges as the daemon would, to tell which workers are unhealthy. Its starts are not performed.
+    /// It judges as the daemon would, to find out which workers are unhealthy. Its starts are not performed.
     Inquiry,
 }
 

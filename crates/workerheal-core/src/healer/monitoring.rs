@@ -230,19 +230,19 @@ impl Healer {
             // The report that it was down is outdated.
             return self.comes_up(now, name);
         }
-        // What looked like a stop may have been the first half of a restart whose second half failed. By the second
+        // An apparent stop may have been the first half of a restart whose second half failed. By the second
         // inspection the journal has been written.
         self.note_stopped_group(now, name, &seen);
         let Some(incident) = self.incidents.get_mut(name) else { return };
         let down_for = seen.down_for.unwrap_or(Duration::MAX);
-        let was_told =
+        let was_signalled =
             self.units.get(name).and_then(|unit| unit.job_done).is_some_and(|at| now.from_now(at) <= down_for);
         let no_stop = incident.phase == Phase::Stopped
-            && !was_told
+            && !was_signalled
             && !incident.stop_is_certain
             && incident.run.is_some()
             && seen.stop == Some(StopEvidence::NotRequested);
-        if seen.stop == Some(StopEvidence::Requested) || was_told {
+        if seen.stop == Some(StopEvidence::Requested) || was_signalled {
             incident.stop_is_certain |= incident.phase == Phase::Stopped;
             self.saved_state_changed = true;
         }

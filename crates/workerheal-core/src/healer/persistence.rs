@@ -144,7 +144,7 @@ impl Incident {
             }
             SavedPhase::Stopped { run, certain } => {
                 incident.phase = Phase::Stopped;
-                // The stop may have been told before its run was asked for.
+                // The stop may have been reported before its run was requested.
                 (incident.run, incident.stop_is_certain) = (run.or(incident.stopped_after.clone()), certain);
             }
         }

@@ -30,7 +30,7 @@ impl Refusal {
     }
 
     /// Whether no signal or list shows that the reason is gone, so that the worker is inspected from time to time.
-    pub(super) fn takes_a_look(&self) -> bool {
+    pub(super) fn needs_rechecks(&self) -> bool {
         match self {
             Self::Disabled | Self::DirectoryGone(_) => true,
             Self::StopMarker

@@ -303,7 +303,7 @@ impl Healer {
             }
             Outcome::Refused(refusal, error) => {
                 // The faster client has priority; this was no attempt.
-                if !self.was_told_forbidden(name) {
+                if !self.was_reported_forbidden(name) {
                     self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
                 }
                 self.refused(now, name, refusal, error);

@@ -47,10 +47,10 @@ impl Healer {
             });
             self.recheck_all();
         }
-        self.look_around(now);
+        self.follow_up(now);
     }
 
-    /// Handles a list of those that are not up. Signals have told of the others, and a complete list will tell what
+    /// Handles a list of those that are not up. Signals have reported the others, and a complete list will show what
     /// they did not. But a unit that is known to be down and is missing has come up or is gone, and its signal was
     /// lost: which of both it is decides, so the complete list is due at once.
     pub(super) fn listed_not_active(&mut self, now: Timestamp, list: Vec<UnitStatus>) {
@@ -69,11 +69,11 @@ impl Healer {
         if self.units.iter().any(|(name, unit)| is_missing(name, unit)) {
             self.actions.push(Action::ListAll);
         }
-        self.look_around(now);
+        self.follow_up(now);
     }
 
-    /// What is done with each list, whatever it says.
-    fn look_around(&mut self, now: Timestamp) {
+    /// Follows up on a list, whatever it says.
+    fn follow_up(&mut self, now: Timestamp) {
         self.consider_all(now);
         self.recheck_some_given_up();
         self.probe_healthy();

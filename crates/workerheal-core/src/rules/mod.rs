@@ -64,7 +64,7 @@ pub struct History<'a> {
     /// That job was a stop which replaced a start: it may have been meant for a unit that this one needs.
     pub stop_replaced_start: bool,
     /// An earlier inspection found that you had stopped it after this run, while it was down.
-    pub told_after_run: bool,
+    pub stopped_after_run: bool,
     /// You stopped it while it was down already, and it has not run since.
     pub stays_stopped: bool,
     /// A unit that it needs went down and took it down: the stop was not meant for it.
@@ -99,7 +99,7 @@ impl Default for History<'_> {
             seen_down_for: None,
             job_done_before: None,
             stop_replaced_start: false,
-            told_after_run: false,
+            stopped_after_run: false,
             stays_stopped: false,
             taken_along: false,
             fell_with_parent: false,
@@ -131,7 +131,7 @@ pub struct Case<'a> {
 /// What to do about a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing: it is healthy, or something is under way whose result will tell.
+    /// Nothing: it is healthy, or something is under way whose result will show.
     Well,
     /// Nothing: you stopped it. That is intent, not a failure.
     Stopped,
@@ -234,7 +234,7 @@ impl Case<'_> {
     pub fn judge(&self) -> Judgement {
         let Some(state) = self.state() else {
             // A masked worker counts as healthy, but that can change once it is unmasked.
-            let is_stopped = self.seen.load == LoadState::Masked && self.was_told_to_stop();
+            let is_stopped = self.seen.load == LoadState::Masked && self.was_stopped_while_down();
             return Judgement { state: None, verdict: if is_stopped { Verdict::Stopped } else { Verdict::Well } };
         };
         let objection = Rule::ALL.into_iter().find_map(|rule| self.objection(rule, state));

@@ -15,7 +15,7 @@ impl Case<'_> {
     #[must_use]
     pub fn was_stopped(&self) -> bool {
         let is_refused = self.was_refused_since();
-        self.was_told_to_stop()
+        self.was_stopped_while_down()
             || (self.history.stays_stopped && !is_refused)
             || (self.stop_requested() && !is_refused && !self.was_taken_along() && !self.history.kept_from_starting)
             || self.stopped_group().is_some()
@@ -24,8 +24,8 @@ impl Case<'_> {
     /// Whether it was stopped while it was down already, which only the end of that job shows. (A job that started it
     /// would have brought it up, and it would have gone down after that.)
     #[must_use]
-    pub fn was_told_to_stop(&self) -> bool {
-        if self.history.told_after_run {
+    pub fn was_stopped_while_down(&self) -> bool {
+        if self.history.stopped_after_run {
             return self.seen.active.is_down();
         }
         let Some(before) = self.history.job_done_before else { return false };

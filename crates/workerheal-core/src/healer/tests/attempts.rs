@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_crash_is_inspected_and_started_at_once() {
     let mut harness = Harness::with_healthy_queue();
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["detected queue: failed", "starting queue #1", "start queue"]);
 }
 
@@ -14,7 +14,7 @@ fn healed_means_up_for_the_proving_time_and_seen_to_be() {
     let mut harness = Harness::with_proving_queue();
     assert_eq!(harness.due_in(), Some(10 * SECOND));
     assert!(harness.after(9 * SECOND).is_empty());
-    assert_eq!(harness.after(SECOND), ["look at queue"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue"]);
     assert_eq!(harness.shows("queue", up(10 * SECOND)), ["healed queue #1"]);
 }
 
@@ -27,7 +27,7 @@ fn an_unsignalled_restart_is_no_proof() {
         ["failed queue #1: exited and was restarted right after starting"]
     );
     // That the manager's own restart lasts is no heal of ours.
-    assert_eq!(harness.after(10 * SECOND), ["look at queue"]);
+    assert_eq!(harness.after(10 * SECOND), ["inspect queue"]);
     assert_eq!(harness.shows("queue", up(13 * SECOND)), ["recovered queue"]);
 }
 
@@ -36,16 +36,16 @@ fn a_proof_that_cannot_be_read_is_taken_again() {
     let mut harness = Harness::with_proving_queue();
     harness.after(10 * SECOND);
     assert!(harness.answers("queue", Err("no answer".into())).is_empty());
-    assert_eq!(harness.after(SECOND), ["look at queue"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue"]);
     assert_eq!(harness.shows("queue", up(11 * SECOND)), ["healed queue #1"]);
 }
 
 #[test]
 fn death_while_proving_is_a_failed_attempt() {
     let mut harness = Harness::with_proving_queue();
-    let told = harness.goes("queue", ActiveState::Failed);
+    let actions = harness.goes("queue", ActiveState::Failed);
     assert_eq!(
-        harness.is_seen_failed("queue", told),
+        harness.is_seen_failed("queue", actions),
         ["failed queue #1: exited right after starting", "scheduled queue #2 in 1s"]
     );
     let mut harness = Harness::with_proving_queue();
@@ -61,13 +61,13 @@ fn a_restart_by_the_manager_leads_to_no_event_and_no_start() {
     assert_eq!(harness.observe(restarts(ActiveState::Activating)), ["failed queue #1: exited right after starting"]);
     for _ in 0..3 {
         assert!(harness.goes("queue", ActiveState::Active).is_empty());
-        assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+        assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
         let waits = Inspection { active: ActiveState::Activating, auto_restart: true, ..crashed() };
         assert!(harness.shows("queue", waits).is_empty());
         assert!(harness.observe(restarts(ActiveState::Activating)).is_empty());
     }
     // It has stopped restarting it: only now does the next attempt come.
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["scheduled queue #2 in 1s"]);
 }
 
@@ -90,7 +90,7 @@ fn a_worker_waits_for_a_conflicting_unit() {
     let mut harness = Harness::with_starting_queue();
     harness.goes("queue", ActiveState::Active);
     harness.ends("queue", Outcome::Done);
-    assert_eq!(harness.after(without_jitter().stable_after), ["look at queue"]);
+    assert_eq!(harness.after(without_jitter().stable_after), ["inspect queue"]);
     let beside = Inspection { conflicts: vec!["maint.service".into()], ..up(without_jitter().stable_after) };
     assert_eq!(harness.shows("queue", beside), ["stop queue"]);
     harness.goes_with_job("queue", ActiveState::Deactivating);
@@ -117,11 +117,11 @@ fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
     let mut harness = Harness::with_starting_queue();
     let mut waits = Vec::new();
     for attempt in 1..10 {
-        let told = harness.fails("queue", "boom");
-        assert_eq!(told[0], format!("failed queue #{attempt}: boom"));
+        let actions = harness.fails("queue", "boom");
+        assert_eq!(actions[0], format!("failed queue #{attempt}: boom"));
         let wait = harness.due_in().unwrap();
         waits.push(wait.as_secs());
-        assert_eq!(harness.after(wait), ["look at queue"]);
+        assert_eq!(harness.after(wait), ["inspect queue"]);
         let next = attempt + 1;
         assert_eq!(harness.shows("queue", crashed()), [format!("starting queue #{next}"), "start queue".into()]);
     }
@@ -176,7 +176,7 @@ fn an_uptime_with_an_unseen_interruption_resets_nothing() {
 #[test]
 fn a_failure_before_the_start_is_healed_after_its_stop_was_checked() {
     let mut harness = Harness::new();
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() };
     assert_eq!(harness.shows("queue", seen), ["detected queue: failed", "starting queue #1", "start queue"]);
 }
@@ -184,7 +184,7 @@ fn a_failure_before_the_start_is_healed_after_its_stop_was_checked() {
 #[test]
 fn a_lost_signal_costs_time_and_nothing_else() {
     let mut harness = Harness::with_healthy_queue();
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue and its stop"]);
 }
 
 #[test]
@@ -194,11 +194,11 @@ fn a_start_that_takes_too_long_is_no_stop() {
     harness.goes_with_job("queue", ActiveState::Activating);
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes_with_job("queue", ActiveState::Failed);
-    let told = harness.ends("queue", Outcome::Failed("could not be started".into()));
-    assert_eq!(told[0], "failed queue #1: could not be started");
-    let told = harness.goes("queue", ActiveState::Failed);
-    assert_eq!(harness.is_seen_failed("queue", told), ["scheduled queue #2 in 1s"]);
-    assert_eq!(harness.after(SECOND), ["look at queue and its stop"]);
+    let actions = harness.ends("queue", Outcome::Failed("could not be started".into()));
+    assert_eq!(actions[0], "failed queue #1: could not be started");
+    let actions = harness.goes("queue", ActiveState::Failed);
+    assert_eq!(harness.is_seen_failed("queue", actions), ["scheduled queue #2 in 1s"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() };
     assert_eq!(harness.shows("queue", seen), ["starting queue #2", "start queue"]);
 }
@@ -214,10 +214,10 @@ fn a_restart_whose_second_half_fails_is_no_stop() {
     let seen = |stop| Inspection { run: Some("2".into()), stop: Some(stop), ..crashed() };
     assert!(harness.rechecked("queue", seen(StopEvidence::NotRequested)).is_empty(), "it may not be written yet");
     harness.after(RECHECK_INTERVAL);
-    let told = harness.rechecked("queue", seen(StopEvidence::NotRequested));
-    assert_eq!(told, ["look at queue and its stop"]);
-    let told = harness.shows("queue", seen(StopEvidence::NotRequested));
-    assert_eq!(told, ["detected queue: failed", "starting queue #1", "start queue"]);
+    let actions = harness.rechecked("queue", seen(StopEvidence::NotRequested));
+    assert_eq!(actions, ["inspect queue and its stop"]);
+    let actions = harness.shows("queue", seen(StopEvidence::NotRequested));
+    assert_eq!(actions, ["detected queue: failed", "starting queue #1", "start queue"]);
 
     // What the journal confirms stays a stop.
     let mut harness = Harness::with_healthy_queue();
@@ -237,31 +237,31 @@ fn a_start_of_which_only_the_first_half_happened_is_repeated() {
     harness.observe(Fact::Frozen);
     harness.ends("queue", Outcome::NotStarted("the connection was lost".into()));
     let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
-    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["inspect queue and its stop"]);
     assert_eq!(harness.shows("queue", seen.clone()), ["scheduled queue #2 in 1s"]);
-    assert_eq!(harness.after(SECOND), ["look at queue and its stop"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue and its stop"]);
     assert_eq!(harness.shows("queue", seen.clone()), ["starting queue #2", "start queue"]);
 
     // The same if a unit that it depends on cannot be started.
     let mut harness = Harness::with_starting_queue();
     harness.goes("queue", ActiveState::Inactive);
-    let told = harness.ends("queue", Outcome::NotStarted("dependency".into()));
-    assert_eq!(told, ["failed queue #1: dependency", "look at queue and its stop"]);
+    let actions = harness.ends("queue", Outcome::NotStarted("dependency".into()));
+    assert_eq!(actions, ["failed queue #1: dependency", "inspect queue and its stop"]);
     assert_eq!(harness.shows("queue", seen.clone()), ["scheduled queue #2 in 1s"]);
     assert!(harness.list(&[("queue", ActiveState::Inactive)]).is_empty());
-    assert_eq!(harness.after(SECOND), ["look at queue and its stop"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue and its stop"]);
 
-    // The same if the end is told before the failure is seen to be cleared.
+    // The same if the end is reported before the failure is seen to be cleared.
     let mut harness = Harness::with_starting_queue();
     harness.ends("queue", Outcome::NotStarted("refused".into()));
     assert!(harness.goes("queue", ActiveState::Inactive).is_empty());
     assert_eq!(harness.shows("queue", seen), ["scheduled queue #2 in 1s"]);
 
-    // But not if its user stops it now.
+    // But not if a person stops it now.
     let mut harness = Harness::with_starting_queue();
     harness.goes("queue", ActiveState::Inactive);
     harness.ends("queue", Outcome::NotStarted("dependency".into()));
-    assert!(harness.observe(Fact::JobDone(unit("queue"))).is_empty(), "it is being looked at");
+    assert!(harness.observe(Fact::JobDone(unit("queue"))).is_empty(), "it is being inspected");
     let seen = Inspection { active: ActiveState::Inactive, ..crashed() };
     assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
     assert!(harness.after(3600 * SECOND).is_empty());
@@ -293,7 +293,7 @@ fn a_wait_continues_if_another_clients_start_fails() {
     harness.fails("queue", "boom");
     harness.goes("queue", ActiveState::Activating);
     assert!(harness.after(5 * SECOND).is_empty());
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_start_that_the_manager_refuses_for_a_job_is_no_attempt() {
     );
     // Asked again after a while, and not at the speed of the manager's refusals.
     assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
-    assert_eq!(harness.after(SECOND), ["look at queue"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["starting queue #1", "start queue"]);
 }
 
@@ -321,17 +321,17 @@ fn a_missing_permission_is_reported_once_and_is_no_attempt() {
              to permit it: sudo workerheal --system install"
         ]
     );
-    // It is tried again, as nothing tells that the permission is there: less and less often, in silence, and without
+    // It is tried again, as nothing signals that the permission is there: less and less often, in silence, and without
     // an end.
     for _ in 0..30 {
-        let looks = harness.after(400 * SECOND);
-        assert_eq!(looks, ["look at queue"]);
+        let actions = harness.after(400 * SECOND);
+        assert_eq!(actions, ["inspect queue"]);
         assert_eq!(harness.shows("queue", crashed()), ["start queue"]);
         assert!(harness.ends("queue", denied()).is_empty());
     }
-    assert_eq!(harness.after(400 * SECOND), ["look at queue"]);
+    assert_eq!(harness.after(400 * SECOND), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["start queue"]);
-    // What ends it is told.
+    // Its end is reported.
     assert_eq!(harness.fails("queue", "boom"), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
 }
 
@@ -342,7 +342,7 @@ fn while_the_manager_reloads_nothing_is_decided() {
     assert!(harness.goes("queue", ActiveState::Failed).is_empty());
     assert!(harness.after(SECOND).is_empty());
     // The signal fell into the doubt, so the failure counts as not witnessed.
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue and its stop"]);
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn an_inspection_that_ends_during_a_reload_is_repeated() {
     harness.goes("queue", ActiveState::Failed);
     harness.observe(Fact::Frozen);
     assert!(harness.shows("queue", crashed()).is_empty());
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue and its stop"]);
 }
 
 #[test]
@@ -359,10 +359,10 @@ fn at_most_so_many_starts_are_under_way_at_once() {
     let mut harness = Harness::with(Policy { max_concurrent: 2, ..without_jitter() });
     let names = ["a", "b", "c", "d"];
     let failed = names.map(|name| (name, ActiveState::Failed));
-    assert_eq!(harness.list(&failed), ["look at a and its stop", "look at b and its stop"]);
+    assert_eq!(harness.list(&failed), ["inspect a and its stop", "inspect b and its stop"]);
     assert_eq!(harness.shows("a", crashed())[1..], ["starting a #1", "start a"]);
-    let told = harness.ends("a", Outcome::Done);
-    assert_eq!(told, ["look at c and its stop"], "a worker that only has to prove itself takes no place");
+    let actions = harness.ends("a", Outcome::Done);
+    assert_eq!(actions, ["inspect c and its stop"], "a worker that only has to prove itself takes no place");
 }
 
 #[test]
@@ -378,13 +378,13 @@ fn the_same_facts_lead_to_the_same_actions_in_the_same_order() {
             .map(|name| (name.as_str(), ActiveState::Failed))
             .chain(webs.iter().map(|name| (name.as_str(), ActiveState::Active)))
             .collect();
-        let mut told = harness.list(&list);
+        let mut actions = harness.list(&list);
         for name in &queues {
-            told.extend(harness.answers(name, Err("no answer".into())));
+            actions.extend(harness.answers(name, Err("no answer".into())));
         }
         harness.observe(Fact::Frozen);
-        told.extend(harness.list(&list));
-        told
+        actions.extend(harness.list(&list));
+        actions
     };
     assert_eq!(life(), life());
 }
@@ -410,26 +410,26 @@ fn an_attempt_with_an_unseen_end_delays_the_next_one() {
 fn a_worker_that_dies_while_an_inspection_still_shows_it_up_is_inspected_again() {
     for end in [ActiveState::Failed, ActiveState::Inactive] {
         let mut harness = Harness::new();
-        assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+        assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["inspect queue and its stop"]);
         assert!(harness.goes("queue", ActiveState::Active).is_empty());
         assert!(harness.goes("queue", end).is_empty());
         assert!(harness.shows("queue", up(Duration::ZERO)).is_empty());
         // No list and no further signal is needed for that.
         let did = harness.after(SECOND);
-        assert!(did.iter().any(|did| did.starts_with("look at queue")), "{end}: {did:?}");
+        assert!(did.iter().any(|did| did.starts_with("inspect queue")), "{end}: {did:?}");
     }
 }
 
 #[test]
 fn a_worker_that_is_stopped_while_an_inspection_still_shows_its_start_is_inspected_again() {
     let mut harness = Harness::new();
-    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["inspect queue and its stop"]);
     assert!(harness.goes("queue", ActiveState::Active).is_empty());
     assert!(harness.goes("queue", ActiveState::Inactive).is_empty());
     let starting = Inspection { active: ActiveState::Inactive, has_job: true, deactivation: None, ..crashed() };
     assert!(harness.shows("queue", starting).is_empty());
     let did = harness.after(SECOND);
-    assert!(did.iter().any(|did| did.starts_with("look at queue")), "{did:?}");
+    assert!(did.iter().any(|did| did.starts_with("inspect queue")), "{did:?}");
 }
 
 #[test]
@@ -458,7 +458,7 @@ fn a_worker_kept_from_starting_during_its_proof_waits_for_its_parent() {
     let kept = Inspection { active: ActiveState::Inactive, parents: vec![down], ..crashed() };
     assert_eq!(
         harness.shows("queue", kept.clone()),
-        ["failed queue #1: it was stopped while it was coming up", "look at queue"]
+        ["failed queue #1: it was stopped while it was coming up", "inspect queue"]
     );
     let did = harness.shows("queue", kept);
     assert!(did.last().is_some_and(|did| did.starts_with("held queue")), "{did:?}");
@@ -469,8 +469,8 @@ fn a_start_that_is_skipped_is_a_failed_attempt_and_no_stop() {
     // Nothing signals it: the unit stays as it was, and the job is done.
     let mut harness = Harness::with_starting_queue();
     harness.observe(Fact::Finished(unit("queue"), Outcome::Done));
-    let told = harness.goes("queue", ActiveState::Failed);
-    assert_eq!(told[0], "failed queue #1: its start was skipped: a condition of the unit is not met", "{told:?}");
+    let actions = harness.goes("queue", ActiveState::Failed);
+    assert_eq!(actions[0], "failed queue #1: its start was skipped: a condition of the unit is not met", "{actions:?}");
 
     // By `ExecCondition=` it ends without error.
     let mut harness = Harness::with_starting_queue();
@@ -478,8 +478,8 @@ fn a_start_that_is_skipped_is_a_failed_attempt_and_no_stop() {
     harness.observe(Fact::Finished(unit("queue"), Outcome::Done));
     harness.goes("queue", ActiveState::Inactive);
     let seen = Inspection { active: ActiveState::Inactive, skipped: true, ..crashed() };
-    let told = harness.shows("queue", seen);
-    assert_eq!(told[0], "failed queue #1: its start was skipped: a condition of the unit is not met", "{told:?}");
+    let actions = harness.shows("queue", seen);
+    assert_eq!(actions[0], "failed queue #1: its start was skipped: a condition of the unit is not met", "{actions:?}");
 
     // Nor is it a stop if it was started by hand.
     let mut harness = Harness::with_healthy_queue();

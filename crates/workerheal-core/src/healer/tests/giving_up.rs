@@ -10,13 +10,13 @@ fn an_unrecoverable_worker_is_given_up_at_once() {
     ] {
         let mut harness = Harness::with_healthy_queue();
         harness.goes("queue", ActiveState::Failed);
-        let told = harness.shows("queue", Inspection { load, ..crashed() });
-        assert_eq!(told, ["detected queue: failed".to_owned(), format!("gave-up queue: {reason}")]);
+        let actions = harness.shows("queue", Inspection { load, ..crashed() });
+        assert_eq!(actions, ["detected queue: failed".to_owned(), format!("gave-up queue: {reason}")]);
         assert!(harness.after(3600 * SECOND).is_empty());
     }
     let mut harness = Harness::with_starting_queue();
-    let told = harness.ends("queue", Outcome::Impossible(Unrecoverable::NotFound));
-    assert_eq!(told[1], "gave-up queue #1: the unit has no file any more");
+    let actions = harness.ends("queue", Outcome::Impossible(Unrecoverable::NotFound));
+    assert_eq!(actions[1], "gave-up queue #1: the unit has no file any more");
 }
 
 /// A healer that has given up on `queue`.
@@ -25,8 +25,8 @@ fn given_up() -> Harness {
     harness.list(&[("queue", ActiveState::Active)]);
     harness.goes("queue", ActiveState::Failed);
     harness.shows("queue", crashed());
-    let told = harness.fails("queue", "boom");
-    assert_eq!(told[1], "gave-up queue #1: 1 attempt failed: boom");
+    let actions = harness.fails("queue", "boom");
+    assert_eq!(actions[1], "gave-up queue #1: 1 attempt failed: boom");
     harness
 }
 
@@ -44,7 +44,7 @@ fn a_given_up_worker_that_left_the_registry_is_retried_by_the_next_daemon() {
 fn a_give_up_survives_a_daemon_that_ends_during_an_inspection() {
     let mut before = given_up();
     // A stop, after which it is inspected once more.
-    assert_eq!(before.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(before.observe(Fact::JobDone(unit("queue"))), ["inspect queue"]);
     let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
     harness.healer.restore(before.healer.saved_state());
     assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
@@ -56,23 +56,23 @@ fn a_persons_action_ends_a_give_up() {
     let starts = ["starting queue #1", "start queue"];
 
     let mut harness = given_up();
-    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     let mut harness = given_up();
-    assert_eq!(harness.sites([Site::new("myapp", "/elsewhere")]), ["look at queue"]);
+    assert_eq!(harness.sites([Site::new("myapp", "/elsewhere")]), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
-    // Its user starts it, and it fails again.
+    // A person starts it, and it fails again.
     let mut harness = given_up();
     assert!(harness.goes("queue", ActiveState::Active).is_empty());
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), starts);
 
     // It comes up, and stays up.
     let mut harness = given_up();
     assert_eq!(harness.comes_back("queue"), ["recovered queue"]);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     // Its unit's file was edited, and the manager reloaded.
@@ -81,7 +81,7 @@ fn a_persons_action_ends_a_give_up() {
     harness.observe(Fact::Frozen);
     assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
     let edited = Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() };
-    assert_eq!(harness.rechecked("queue", edited), ["look at queue and its stop"]);
+    assert_eq!(harness.rechecked("queue", edited), ["inspect queue and its stop"]);
     assert_eq!(harness.shows("queue", crashed())[1..], starts);
 
     // A reload for some other reason is nothing to it.
@@ -99,7 +99,7 @@ fn a_persons_action_ends_a_give_up() {
     harness.list(&[("queue", ActiveState::Failed)]);
     assert!(harness.answers_inspection("queue", Purpose::Recheck, Err("no answer".into())).is_empty());
     harness.after(RECHECK_INTERVAL);
-    assert!(harness.rechecked("queue", crashed()).is_empty(), "given up is told once");
+    assert!(harness.rechecked("queue", crashed()).is_empty(), "the give-up is reported once");
 
     // It was started between two lists, and failed again.
     let mut harness = given_up();
@@ -107,13 +107,13 @@ fn a_persons_action_ends_a_give_up() {
     assert!(harness.after(RECHECK_INTERVAL).is_empty());
     assert_eq!(
         harness.rechecked("queue", Inspection { run: Some("another".into()), ..crashed() }),
-        ["look at queue and its stop"]
+        ["inspect queue and its stop"]
     );
 
     // Resumed by hand, whether or not it was paused.
     for target in [Target::Everything, Target::Site("myapp".into()), Target::Unit(unit("queue"))] {
         let mut harness = given_up();
-        assert_eq!(harness.observe(Fact::Resume(vec![target])), ["look at queue"]);
+        assert_eq!(harness.observe(Fact::Resume(vec![target])), ["inspect queue"]);
         assert_eq!(harness.shows("queue", crashed())[1..], starts);
     }
     let mut harness = given_up();
@@ -128,7 +128,7 @@ fn a_persons_action_ends_a_give_up() {
 fn a_hasty_give_up_is_reported_once() {
     let mut harness = Harness::with_starting_queue();
     harness.ends("queue", Outcome::Refused(Refusal::JobPending, "busy".into()));
-    // Its file was broken meanwhile, and this look did not ask for that.
+    // Its file was broken meanwhile, and this inspection did not ask for that.
     harness.after(SECOND);
     let broken = Inspection { load: LoadState::BadSetting, file: None, ..crashed() };
     assert_eq!(
@@ -152,7 +152,7 @@ fn a_worker_that_came_up_but_never_answered_stays_given_up() {
     let mut refuses = || harness.observe(Fact::Probed(unit("queue"), result.clone()));
     refuses();
     refuses();
-    assert_eq!(refuses(), ["failed queue #1: it is up, but refuses connections to x:1", "look at queue and its stop"]);
+    assert_eq!(refuses(), ["failed queue #1: it is up, but refuses connections to x:1", "inspect queue and its stop"]);
     assert_eq!(
         harness.shows("queue", up(60 * SECOND)),
         ["gave-up queue #1: 1 attempt failed: it is up, but refuses connections to x:1"]
@@ -167,7 +167,7 @@ fn a_worker_that_came_up_but_never_answered_stays_given_up() {
 fn a_requested_heal_during_an_inspection_ends_a_give_up() {
     let mut harness = given_up();
     harness.observe(Fact::JobDone(unit("queue")));
-    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue"]);
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["inspect queue"]);
     let seen = Inspection { down_for: Some(60 * SECOND), ..crashed() };
     assert_eq!(harness.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
 }
@@ -185,12 +185,12 @@ fn attempts_that_brought_it_up_are_not_called_failed() {
         }
         harness.goes("queue", ActiveState::Active);
         harness.ends("queue", Outcome::Done);
-        assert_eq!(harness.after(10 * SECOND), ["look at queue"]);
+        assert_eq!(harness.after(10 * SECOND), ["inspect queue"]);
         assert_eq!(harness.shows("queue", up(10 * SECOND)), [format!("healed queue #{attempt}")]);
     }
     harness.goes("queue", ActiveState::Failed);
-    let told = harness.shows("queue", crashed());
-    assert_eq!(told.last().unwrap(), "gave-up queue #2: 2 attempts, and it never stayed up for 10m");
+    let actions = harness.shows("queue", crashed());
+    assert_eq!(actions.last().unwrap(), "gave-up queue #2: 2 attempts, and it never stayed up for 10m");
 }
 
 #[test]
@@ -202,18 +202,18 @@ fn a_corrected_file_is_tried_once_the_manager_has_read_it() {
         file: Some(UnitFile { definition, ..ENABLED }),
         ..crashed()
     };
-    let told = harness.shows("queue", refused(1));
-    assert!(told[1].starts_with("gave-up queue"), "{told:?}");
+    let actions = harness.shows("queue", refused(1));
+    assert!(actions[1].starts_with("gave-up queue"), "{actions:?}");
     harness.rechecked("queue", refused(1));
     // Edited, and found so before `daemon-reload`.
     harness.after(RECHECK_INTERVAL);
     harness.rechecked("queue", refused(2));
-    let told = harness.shows("queue", refused(2));
-    assert!(told.iter().all(|it| !it.starts_with("start")), "{told:?}");
+    let actions = harness.shows("queue", refused(2));
+    assert!(actions.iter().all(|it| !it.starts_with("start")), "{actions:?}");
     harness.rechecked("queue", refused(2));
     harness.observe(Fact::Frozen);
     harness.list(&[("queue", ActiveState::Failed)]);
     let mended = Inspection { file: Some(UnitFile { definition: 2, ..ENABLED }), ..crashed() };
-    assert_eq!(harness.rechecked("queue", mended.clone()), ["look at queue and its stop"]);
+    assert_eq!(harness.rechecked("queue", mended.clone()), ["inspect queue and its stop"]);
     assert_eq!(harness.shows("queue", mended).last().map(String::as_str), Some("start queue"));
 }

@@ -8,16 +8,16 @@ fn a_worker_that_dies_again_after_a_while_has_to_wait_all_the_same() {
     harness.after(10 * SECOND);
     harness.shows("queue", up(10 * SECOND));
     harness.after(60 * SECOND);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["detected queue: failed", "scheduled queue #2 in 1s"]);
 }
 
 #[test]
-fn a_slow_deactivation_is_looked_up_even_without_a_stop_signal() {
+fn the_cause_of_a_slow_deactivation_is_searched_for_even_without_a_stop_signal() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     let slow = Inspection { deactivation: Some(Deactivation { left: 50 * SECOND, down: 51 * SECOND }), ..crashed() };
-    assert_eq!(harness.shows("queue", slow.clone()), ["look at queue and its stop"]);
+    assert_eq!(harness.shows("queue", slow.clone()), ["inspect queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::Requested), ..slow };
     assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
 }
@@ -27,12 +27,12 @@ fn a_stop_on_request_that_ends_in_failure_stays_a_stop() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);
     assert!(harness.goes_with_job("queue", ActiveState::Failed).is_empty());
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["stopped queue"]);
     assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
-    // Until its user starts it, and it then crashes.
+    // Until a person starts it, and it then crashes.
     harness.goes("queue", ActiveState::Active);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
 }
 
 #[test]
@@ -40,18 +40,18 @@ fn a_worker_that_dies_while_a_job_waits_may_have_been_stopped() {
     // A stop waits until what is ordered after the worker is down.
     let mut harness = Harness::with_healthy_queue();
     harness.observe(Fact::Changed(UnitStatus { has_job: true, ..status("queue", ActiveState::Active) }));
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue and its stop"]);
 }
 
 #[test]
 fn a_worker_that_dies_under_a_job_may_have_been_stopped_though_that_job_was_not_seen_before() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes_with_job("queue", ActiveState::Failed);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue and its stop"]);
 
     let mut harness = Harness::with_healthy_queue();
     harness.observe(Fact::JobDone(unit("queue")));
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue and its stop"]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_crash_through_deactivating_is_a_crash() {
     // ExecStopPost= runs in `deactivating`, without a job.
     let mut harness = Harness::with_healthy_queue();
     assert!(harness.goes("queue", ActiveState::Deactivating).is_empty());
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_stop_during_the_proof_is_obeyed() {
     for down in [ActiveState::Inactive, ActiveState::Failed] {
         let mut harness = Harness::with_proving_queue();
         harness.goes_with_job("queue", ActiveState::Deactivating);
-        assert_eq!(harness.goes("queue", down), ["look at queue"], "it may have been meant for a unit that it needs");
+        assert_eq!(harness.goes("queue", down), ["inspect queue"], "it may have been meant for a unit that it needs");
         let seen = Inspection { active: down, ..crashed() };
         assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
         assert!(harness.after(3600 * SECOND).is_empty());
@@ -103,11 +103,11 @@ fn a_stop_of_a_parent_during_the_proof_is_not_the_workers() {
     let parent = Parent { name: "fpm.service".to_owned(), active: ActiveState::Inactive, left, ..Parent::default() };
     let seen = Inspection { active: ActiveState::Inactive, parents: vec![parent], ..crashed() };
     let asked = harness.shows("queue", seen.clone());
-    assert_eq!(asked, ["look at queue and its stop"]);
+    assert_eq!(asked, ["inspect queue and its stop"]);
     let file = Some(ENABLED);
-    let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), file, ..seen });
-    assert_eq!(told[0], "failed queue #1: it was stopped while it was coming up");
-    assert!(told.iter().any(|told| told.starts_with("held queue: it needs fpm")), "{told:?}");
+    let actions = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), file, ..seen });
+    assert_eq!(actions[0], "failed queue #1: it was stopped while it was coming up");
+    assert!(actions.iter().any(|action| action.starts_with("held queue: it needs fpm")), "{actions:?}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn clearing_the_failure_by_hand_ends_a_wait() {
     let mut harness = Harness::with_starting_queue();
     harness.fails("queue", "boom");
     assert!(harness.goes("queue", ActiveState::Inactive).is_empty(), "perhaps to start it next");
-    assert_eq!(harness.after(SECOND), ["look at queue and its stop"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue and its stop"]);
     let cleared = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::NotRequested), ..crashed() };
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..cleared.clone() };
     assert_eq!(harness.shows("queue", disabled), ["stopped queue: its failure was cleared, and it is not enabled"]);
@@ -143,7 +143,7 @@ fn a_stop_of_a_worker_that_is_down_already_is_a_stop_all_the_same() {
     let mut harness = Harness::with_starting_queue();
     harness.fails("queue", "boom");
     // systemd has nothing to do for it but to say that the job is done.
-    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["stopped queue"]);
     assert!(harness.after(3600 * SECOND).is_empty());
 
@@ -152,14 +152,14 @@ fn a_stop_of_a_worker_that_is_down_already_is_a_stop_all_the_same() {
     harness.fails("queue", "boom");
     harness.observe(Fact::JobDone(unit("queue")));
     harness.answers("queue", Err("no answer".into()));
-    assert_eq!(harness.after(SECOND * 10), ["look at queue"]);
+    assert_eq!(harness.after(SECOND * 10), ["inspect queue"]);
     let again = Inspection { down_for: Some(9 * SECOND), stop: Some(StopEvidence::NotRequested), ..crashed() };
     assert_eq!(harness.shows("queue", again), ["starting queue #2", "start queue"]);
 
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     harness.observe(Fact::JobDone(unit("queue")));
-    assert_eq!(harness.shows("queue", crashed()), ["stopped queue"], "while it is looked at");
+    assert_eq!(harness.shows("queue", crashed()), ["stopped queue"], "during its inspection");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn paused_by_the_registry_it_stays_down_until_that_ends() {
         let held = [format!("held queue: {reason}"), "remember queue".to_owned()];
         assert_eq!(harness.goes("queue", ActiveState::Failed), held);
         assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
-        assert_eq!(harness.sites(both_sites()), ["look at queue"]);
+        assert_eq!(harness.sites(both_sites()), ["inspect queue"]);
     }
 }
 
@@ -217,7 +217,7 @@ fn under_the_stop_marker_nothing_is_healed() {
     harness.observe(Fact::StopMarker(true));
     let held = "held queue: everything was stopped on purpose (the stop marker exists)";
     assert_eq!(harness.goes("queue", ActiveState::Failed), [held, "remember queue"]);
-    assert_eq!(harness.observe(Fact::StopMarker(false)), ["look at queue"]);
+    assert_eq!(harness.observe(Fact::StopMarker(false)), ["inspect queue"]);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_site_that_is_added_is_covered_at_once() {
     let mut harness = Harness::new();
     assert!(harness.list(&[("lerd-queue-blog", ActiveState::Failed)]).is_empty());
     let sites = harness.sites([site("blog")]);
-    assert_eq!(sites, ["look at lerd-queue-blog and its stop"]);
+    assert_eq!(sites, ["inspect lerd-queue-blog and its stop"]);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn masked_it_stays_down_until_unmasked() {
     );
     let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Failed) };
     assert!(harness.observe(Fact::Units(vec![masked])).is_empty());
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue"]);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn disabled_while_down_it_stays_down_until_enabled() {
     assert!(harness.list(&[("queue", ActiveState::Failed)]).is_empty());
     // systemctl enable reloads the manager.
     harness.observe(Fact::Frozen);
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue and its stop"]);
     assert_eq!(harness.shows("queue", crashed()), ["starting queue #2", "start queue"]);
 }
 
@@ -365,7 +365,7 @@ fn a_stop_is_not_taken_for_the_end_of_the_restart_that_took_the_worker_down() {
     harness.goes("queue", ActiveState::Failed);
     let seen =
         Inspection { down_for: Some(60 * SECOND), parents: vec![fpm(ActiveState::Activating, false)], ..crashed() };
-    assert_eq!(harness.shows("queue", seen.clone()), ["look at queue and its stop"], "or its parent took it along");
+    assert_eq!(harness.shows("queue", seen.clone()), ["inspect queue and its stop"], "or its parent took it along");
     let seen = Inspection { stop: Some(StopEvidence::Requested), ..seen };
     assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
 }
@@ -376,7 +376,7 @@ fn a_stop_of_a_masked_worker_is_remembered() {
     let mut harness = Harness::with(policy());
     let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Inactive) };
     harness.observe(Fact::Units(vec![masked]));
-    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["inspect queue and its stop"]);
     let seen = Inspection { load: LoadState::Masked, file: None, active: ActiveState::Inactive, ..crashed() };
     assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
     let mut next = Harness::with(policy());
@@ -390,8 +390,8 @@ fn unit_files_are_not_read_before_the_first_attempt_but_remembered_after_it() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     assert_eq!(harness.shows("queue", unknown), ["detected queue: failed", "starting queue #1", "start queue"]);
-    let told = harness.ends("queue", Outcome::Failed("boom".into()));
-    assert_eq!(harness.is_seen_failed("queue", told), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
+    let actions = harness.ends("queue", Outcome::Failed("boom".into()));
+    assert_eq!(harness.is_seen_failed("queue", actions), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
     harness.after(SECOND);
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
     assert_eq!(harness.shows("queue", disabled), ["held queue: the unit was disabled while it was down"]);
@@ -406,7 +406,7 @@ fn a_stop_of_a_worker_that_is_down_for_unknown_reasons_is_remembered() {
     let unknown = Some(StopEvidence::Unknown("the journal is gone".into()));
     assert!(harness.shows("queue", Inspection { stop: unknown, ..ended.clone() }).is_empty());
     harness.now = harness.now + 60 * SECOND;
-    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["inspect queue and its stop"]);
     harness.shows("queue", Inspection { down_for: Some(60 * SECOND), ..ended.clone() });
 
     let mut next = Harness::with(policy());
@@ -444,16 +444,17 @@ fn a_unit_that_was_disabled_while_its_site_was_not_registered_stays_down() {
     harness.shows("queue", crashed());
     harness.observe(Fact::Registry(registry(both_sites())));
     let disabled = Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() };
-    let told = harness.shows("queue", disabled);
-    assert_eq!(told.last().map(String::as_str), Some("held queue: the unit was disabled while it was down"));
+    let actions = harness.shows("queue", disabled);
+    assert_eq!(actions.last().map(String::as_str), Some("held queue: the unit was disabled while it was down"));
 }
 
 #[test]
 fn a_unit_that_was_never_enabled_is_healed() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
-    let told = harness.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() });
-    assert_eq!(told, ["detected queue: failed", "starting queue #1", "start queue"]);
+    let actions =
+        harness.shows("queue", Inspection { file: Some(UnitFile { enabled: false, ..ENABLED }), ..crashed() });
+    assert_eq!(actions, ["detected queue: failed", "starting queue #1", "start queue"]);
 }
 
 #[test]
@@ -464,7 +465,7 @@ fn the_job_of_another_client_takes_precedence() {
         harness.shows("queue", Inspection { has_job: true, ..crashed() }),
         ["detected queue: failed", "held queue: another job is under way for the unit"]
     );
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue"]);
 }
 
 #[test]
@@ -472,7 +473,7 @@ fn a_person_overrules_an_earlier_stop_but_no_pause() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Failed)]);
     harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() });
-    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["inspect queue and its stop"]);
     let seen = Inspection { stop: Some(StopEvidence::Requested), ..crashed() };
     assert_eq!(harness.shows("queue", seen)[1..], ["starting queue #1", "start queue"]);
 
@@ -491,7 +492,7 @@ fn an_action_after_a_heal_request_supersedes_it() {
     // Held by the pause; they start it themselves, and stop it.
     harness.goes_with_job("queue", ActiveState::Activating);
     harness.goes_with_job("queue", ActiveState::Deactivating);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue and its stop"]);
     assert_eq!(
         harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..crashed() }),
         ["stopped queue"]
@@ -504,7 +505,7 @@ fn on_request_nothing_else_is_touched() {
     let healer = Healer::new(Mode::OnRequest, context(policy), fastrand::Rng::with_seed(7));
     let mut harness = Harness { healer, now: Timestamp::default() };
     assert!(harness.list(&[("queue", ActiveState::Failed), ("vite", ActiveState::Failed)]).is_empty());
-    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["look at queue and its stop"]);
+    assert_eq!(harness.observe(Fact::Heal(vec![unit("queue")])), ["inspect queue and its stop"]);
 }
 
 #[test]
@@ -523,7 +524,7 @@ fn a_stop_before_its_first_run_is_over_once_it_has_run() {
     harness.list(&[("queue", ActiveState::Failed)]);
     assert_eq!(
         harness.rechecked("queue", Inspection { run: Some("a".into()), ..crashed() }),
-        ["look at queue and its stop"]
+        ["inspect queue and its stop"]
     );
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Failed)]);
@@ -599,7 +600,7 @@ fn a_start_by_hand_that_fails_at_once_ends_a_stop() {
     harness.goes("queue", ActiveState::Inactive);
     let ended = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::Requested), ..crashed() };
     harness.shows("queue", ended);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue and its stop"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue and its stop"]);
     let refused = Inspection { result: ServiceResult::StartLimitHit, stop: Some(StopEvidence::Requested), ..crashed() };
     assert_eq!(harness.shows("queue", refused).last().map(String::as_str), Some("start queue"));
 }
@@ -617,7 +618,7 @@ fn a_stop_ends_with_the_run_after_it_whenever_the_daemon_is_restarted() {
     next.healer.restore(harness.healer.saved_state());
     next.list(&[("queue", ActiveState::Failed)]);
     let failed = Inspection { stop: None, run: Some("2".into()), ..crashed() };
-    assert_eq!(next.rechecked("queue", failed), ["look at queue and its stop"]);
+    assert_eq!(next.rechecked("queue", failed), ["inspect queue and its stop"]);
 }
 
 #[test]
@@ -628,7 +629,7 @@ fn a_stop_signalled_during_a_reload_is_obeyed() {
     harness.observe(Fact::Frozen);
     harness.observe(Fact::JobDone(unit("queue")));
     let did = harness.list(&[("queue", ActiveState::Failed)]);
-    assert_eq!(did.last().map(String::as_str), Some("look at queue and its stop"));
+    assert_eq!(did.last().map(String::as_str), Some("inspect queue and its stop"));
     // The run before it ended by itself: the journal knows of no stop.
     let crash = Inspection { stop: Some(StopEvidence::NotRequested), down_for: Some(SECOND), ..crashed() };
     assert_eq!(harness.shows("queue", crash), ["stopped queue"]);
@@ -655,7 +656,7 @@ fn a_disabled_worker_that_is_stopped_while_starting_is_reported_as_stopped() {
     let disabled = Some(UnitFile { enabled: false, ..ENABLED });
     let mut harness = Harness::with_proving_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);
-    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["inspect queue"]);
     let seen = Inspection { active: ActiveState::Inactive, file: disabled, ..crashed() };
     assert_eq!(
         harness.shows("queue", seen),
@@ -670,7 +671,7 @@ fn a_worker_that_was_stopped_and_unloaded_is_not_taken_for_one_that_never_ran() 
     let mut harness = Harness::with(Policy { states, ..without_jitter() });
     harness.list(&[("queue", ActiveState::Active)]);
     // Its group was stopped and is unloaded, and so is the worker. Both signals came as one.
-    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["inspect queue"]);
     let unloaded = Inspection {
         active: ActiveState::Inactive,
         result: ServiceResult::Success,
@@ -679,17 +680,17 @@ fn a_worker_that_was_stopped_and_unloaded_is_not_taken_for_one_that_never_ran() 
         began: None,
         ..crashed()
     };
-    assert_eq!(harness.shows("queue", unloaded.clone()), ["look at queue and its stop"]);
+    assert_eq!(harness.shows("queue", unloaded.clone()), ["inspect queue and its stop"]);
     let unknown = StopEvidence::Unknown("the service manager does not know its last run".into());
-    let told = harness.shows("queue", Inspection { stop: Some(unknown), ..unloaded.clone() });
-    assert!(!told.iter().any(|it| it == "start queue"), "{told:?}");
+    let actions = harness.shows("queue", Inspection { stop: Some(unknown), ..unloaded.clone() });
+    assert!(!actions.iter().any(|it| it == "start queue"), "{actions:?}");
     // The journal may have it.
     let mut harness = Harness::with(Policy { states: vec![State::ExpectedButStopped], ..without_jitter() });
     harness.list(&[("queue", ActiveState::Active)]);
     harness.goes("queue", ActiveState::Inactive);
     harness.shows("queue", unloaded.clone());
-    let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..unloaded });
-    assert_eq!(told, ["stopped queue"]);
+    let actions = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..unloaded });
+    assert_eq!(actions, ["stopped queue"]);
 }
 
 #[test]
@@ -710,9 +711,9 @@ fn a_stop_of_its_group_after_a_heal_was_requested_is_newer_than_that() {
         harness.after(10 * SECOND);
         harness.observe(Fact::Heal(vec![unit("queue")]));
         harness.after(50 * SECOND);
-        assert_eq!(harness.observe(Fact::StopMarker(false)), ["look at queue and its stop"]);
-        let told = harness.shows("queue", seen(&harness, left));
-        assert_eq!(told.last().map(String::as_str), Some(outcome), "{told:?}");
+        assert_eq!(harness.observe(Fact::StopMarker(false)), ["inspect queue and its stop"]);
+        let actions = harness.shows("queue", seen(&harness, left));
+        assert_eq!(actions.last().map(String::as_str), Some(outcome), "{actions:?}");
     }
 }
 
@@ -725,14 +726,14 @@ fn a_disable_while_it_was_down_is_history_once_it_was_started_again() {
     let down = Inspection { active: ActiveState::Inactive, stop: Some(StopEvidence::NotRequested), ..crashed() };
     harness.shows("queue", down.clone());
     harness.observe(Fact::Frozen);
-    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["inspect queue and its stop"]);
     let file = Some(UnitFile { enabled: false, ..ENABLED });
     harness.shows("queue", Inspection { file, ..down });
     harness.goes_with_job("queue", ActiveState::Activating);
     harness.goes_with_job("queue", ActiveState::Failed);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
-    let told = harness.shows("queue", Inspection { file, ..crashed() });
-    assert_eq!(told.last().map(String::as_str), Some("start queue"), "{told:?}");
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
+    let actions = harness.shows("queue", Inspection { file, ..crashed() });
+    assert_eq!(actions.last().map(String::as_str), Some("start queue"), "{actions:?}");
 }
 
 #[test]
@@ -747,6 +748,6 @@ fn the_end_of_a_start_during_an_isolation_is_no_stop_of_what_dies_before_the_nex
     harness.goes("queue", ActiveState::Failed);
     // The manager is slow: it died before any of that was received.
     harness.list(&[("queue", ActiveState::Failed)]);
-    let told = harness.shows("queue", Inspection { down_for: Some(SECOND), ..crashed() });
-    assert!(!told.iter().any(|told| told.starts_with("stopped")), "{told:?}");
+    let actions = harness.shows("queue", Inspection { down_for: Some(SECOND), ..crashed() });
+    assert!(!actions.iter().any(|action| action.starts_with("stopped")), "{actions:?}");
 }

@@ -6,7 +6,7 @@ use super::*;
 fn an_unsignalled_failure_is_found_in_the_partial_list() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Active), ("mail", ActiveState::Active)]);
-    assert_eq!(harness.list_not_active(&[("queue", ActiveState::Failed)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list_not_active(&[("queue", ActiveState::Failed)]), ["inspect queue and its stop"]);
 }
 
 #[test]
@@ -24,9 +24,9 @@ fn a_unit_that_was_down_and_is_not_in_a_partial_list_leads_to_a_complete_one() {
         harness.list(&[("queue", ActiveState::Activating)]);
         assert_eq!(harness.list_not_active(&[]), ["list all"]);
         let rest: &[_] = if is_gone { &[] } else { &[("queue", ActiveState::Active)] };
-        let told = harness.list(rest);
+        let actions = harness.list(rest);
         // An inspection shows why it is gone.
-        assert_eq!(told.iter().any(|it| it.starts_with("look at queue")), is_gone, "{told:?}");
+        assert_eq!(actions.iter().any(|it| it.starts_with("inspect queue")), is_gone, "{actions:?}");
         assert!(harness.list_not_active(&[]).is_empty(), "it is known now");
     }
 }

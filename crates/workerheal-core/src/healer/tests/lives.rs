@@ -126,7 +126,7 @@ proptest! {
                         prop_assert!(!frozen, "{unit} started in doubt");
                         prop_assert!(!marked, "{unit} started under the stop marker");
                         prop_assert!(!paused || !unit.short().ends_with("-myapp"), "{unit} started though paused");
-                        prop_assert_eq!(inspected_at.as_ref(), Some(&unit), "started without a look");
+                        prop_assert_eq!(inspected_at.as_ref(), Some(&unit), "started without an inspection");
                         prop_assert!(starting.insert(unit.clone()), "two starts of {unit} at once");
                         prop_assert!(starting.len() <= 2, "more starts at once than allowed");
                     }

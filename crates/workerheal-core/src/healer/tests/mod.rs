@@ -173,25 +173,25 @@ impl Harness {
 
     /// Its start fails, and an inspection shows that the manager does not restart it.
     fn fails(&mut self, name: &str, why: &str) -> Vec<String> {
-        let told = self.ends(name, Outcome::Failed(why.into()));
-        self.is_seen_failed(name, told)
+        let actions = self.ends(name, Outcome::Failed(why.into()));
+        self.is_seen_failed(name, actions)
     }
 
     /// It is seen failed, and an inspection shows that the manager does not restart it.
-    fn is_seen_failed(&mut self, name: &str, mut told: Vec<String>) -> Vec<String> {
-        let last = told.pop();
-        assert!(last.as_deref().is_some_and(|it| it.starts_with("look at")), "{told:?}, {last:?}");
-        told.extend(self.shows(name, Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() }));
-        told
+    fn is_seen_failed(&mut self, name: &str, mut actions: Vec<String>) -> Vec<String> {
+        let last = actions.pop();
+        assert!(last.as_deref().is_some_and(|it| it.starts_with("inspect")), "{actions:?}, {last:?}");
+        actions.extend(self.shows(name, Inspection { stop: Some(StopEvidence::NotRequested), ..crashed() }));
+        actions
     }
 
     /// It comes up without an attempt, and stays up.
     fn comes_back(&mut self, name: &str) -> Vec<String> {
-        let mut told = self.goes(name, ActiveState::Active);
-        told.extend(self.after(10 * SECOND));
-        assert_eq!(told.pop(), Some(format!("look at {name}")));
-        told.extend(self.shows(name, up(10 * SECOND)));
-        told
+        let mut actions = self.goes(name, ActiveState::Active);
+        actions.extend(self.after(10 * SECOND));
+        assert_eq!(actions.pop(), Some(format!("inspect {name}")));
+        actions.extend(self.shows(name, up(10 * SECOND)));
+        actions
     }
 
     fn after(&mut self, wait: Duration) -> Vec<String> {
@@ -219,8 +219,8 @@ fn in_words(action: &Action) -> String {
         Action::Inspect { unit, id: InspectionId { purpose: Purpose::Uptime, .. }, .. } => {
             format!("see how long {} is up", short(unit.short()))
         }
-        Action::Inspect { unit, detail, .. } if detail.stop => format!("look at {} and its stop", short(unit.short())),
-        Action::Inspect { unit, .. } => format!("look at {}", short(unit.short())),
+        Action::Inspect { unit, detail, .. } if detail.stop => format!("inspect {} and its stop", short(unit.short())),
+        Action::Inspect { unit, .. } => format!("inspect {}", short(unit.short())),
         Action::Start(Start { unit, restart: true, .. }) => format!("restart {}", short(unit.short())),
         Action::Start(Start { unit, alone: true, .. }) => format!("start {} alone", short(unit.short())),
         Action::Start(Start { unit, .. }) => format!("start {}", short(unit.short())),

@@ -14,7 +14,7 @@ fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
     let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
     assert!(harness.list(&units).is_empty());
     assert!(harness.goes("lerd-php85-fpm", ActiveState::Activating).is_empty());
-    assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+    assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["inspect queue"]);
 }
 
 #[test]
@@ -23,18 +23,18 @@ fn a_worker_that_its_parent_took_along_comes_back_with_it() {
     for parent in [fpm(ActiveState::Active, true), fpm(ActiveState::Failed, false)] {
         let mut harness = Harness::with_healthy_queue();
         harness.goes_with_job("queue", ActiveState::Deactivating);
-        assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+        assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
         let seen = Inspection { parents: vec![parent], ..crashed() };
         assert_eq!(
             harness.shows("queue", seen.clone()),
-            ["look at queue and its stop"],
+            ["inspect queue and its stop"],
             "for whom was that stop meant?"
         );
-        let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen });
-        assert!(told[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{told:?}");
+        let actions = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen });
+        assert!(actions[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{actions:?}");
         let units = [("queue", ActiveState::Failed), ("lerd-php85-fpm", ActiveState::Inactive)];
         assert!(harness.list(&units).is_empty());
-        assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+        assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["inspect queue"]);
         let seen = Inspection { parents: vec![fpm(ActiveState::Active, false)], ..crashed() };
         assert_eq!(harness.shows("queue", seen), ["starting queue #1", "start queue"]);
     }
@@ -54,25 +54,25 @@ fn a_worker_that_went_down_with_its_parent_is_not_stopped_if_its_file_cannot_be_
         file: Some(ENABLED),
         ..crashed()
     };
-    let told = harness.shows("queue", Inspection { parents: vec![parent], ..seen.clone() });
-    assert!(told.iter().any(|told| told.starts_with("held queue: it needs lerd-php85-fpm")), "{told:?}");
+    let actions = harness.shows("queue", Inspection { parents: vec![parent], ..seen.clone() });
+    assert!(actions.iter().any(|action| action.starts_with("held queue: it needs lerd-php85-fpm")), "{actions:?}");
     harness.observe(Fact::Frozen);
     harness.list(&[("queue", ActiveState::Inactive)]);
     // What it needs is not known without its file.
-    let told = harness.shows(
+    let actions = harness.shows(
         "queue",
         Inspection { load: LoadState::BadSetting, stop: Some(StopEvidence::Requested), parents: Vec::new(), ..seen },
     );
-    assert!(!told.iter().any(|told| told.starts_with("stopped")), "{told:?}");
+    assert!(!actions.iter().any(|action| action.starts_with("stopped")), "{actions:?}");
 }
 
 #[test]
 fn a_held_parent_is_reported_once_whatever_its_state() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
-    let told = harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Active, true)], ..crashed() });
-    assert!(told[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{told:?}");
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    let actions = harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Active, true)], ..crashed() });
+    assert!(actions[1].starts_with("held queue: it needs lerd-php85-fpm.service"), "{actions:?}");
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue"]);
     let down = Inspection { parents: vec![fpm(ActiveState::Inactive, false)], ..crashed() };
     assert_eq!(harness.shows("queue", down), [""; 0]);
 }
@@ -83,7 +83,7 @@ fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own()
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes_with_job("queue", ActiveState::Failed);
     assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), [""; 0]);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     let down_since = |age| Inspection {
         parents: vec![fpm(ActiveState::Failed, false)],
         deactivation: Some(Deactivation { left: SECOND, down: SECOND }),
@@ -92,11 +92,11 @@ fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own()
     };
     let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Failed, false) };
     let seen = Inspection { parents: vec![parent], ..down_since(SECOND) };
-    assert_eq!(harness.shows("queue", seen.clone()), ["look at queue and its stop"]);
-    let told = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen.clone() });
-    assert!(told.iter().any(|what| what.starts_with("held queue: it needs lerd-php85-fpm.service")), "{told:?}");
+    assert_eq!(harness.shows("queue", seen.clone()), ["inspect queue and its stop"]);
+    let actions = harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen.clone() });
+    assert!(actions.iter().any(|what| what.starts_with("held queue: it needs lerd-php85-fpm.service")), "{actions:?}");
     // The end of another job is.
-    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["inspect queue"]);
     assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
 }
 
@@ -105,7 +105,7 @@ fn a_stop_of_a_worker_that_waits_for_its_parent_is_a_stop() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
     harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
-    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue"]);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["inspect queue"]);
     let seen = Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() };
     assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
     assert!(harness.goes("lerd-php85-fpm", ActiveState::Active).is_empty());
@@ -128,12 +128,12 @@ fn a_stop_that_cancels_a_waiting_start_is_the_parents_if_that_goes_down() {
         let active = if is_stopped { ActiveState::Deactivating } else { ActiveState::Activating };
         let seen = Inspection { parents: vec![fpm(active, is_stopped)], down_for: Some(9 * SECOND), ..crashed() };
         harness.goes("queue", ActiveState::Failed);
-        let told = harness.shows("queue", seen);
-        let stopped = told.iter().map(String::as_str).find(|told| told.starts_with("stopped"));
+        let actions = harness.shows("queue", seen);
+        let stopped = actions.iter().map(String::as_str).find(|action| action.starts_with("stopped"));
         assert_eq!(stopped, expected, "stop of the parent: {is_stopped}, start cancelled: {replaces_start}");
         if stopped.is_none() {
             harness.goes("lerd-php85-fpm", ActiveState::Inactive);
-            assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["look at queue"]);
+            assert_eq!(harness.goes("lerd-php85-fpm", ActiveState::Active), ["inspect queue"]);
             let seen = Inspection { parents: vec![fpm(ActiveState::Active, false)], ..crashed() };
             assert_eq!(harness.shows("queue", seen), ["starting queue #1", "start queue"]);
         }
@@ -149,10 +149,10 @@ fn of_workers_that_need_each_other_one_is_started_unless_the_other_may_not_be() 
     harness.list(&both);
     harness.goes("queue", ActiveState::Failed);
     harness.goes("mail", ActiveState::Failed);
-    let told = harness.shows("queue", Inspection { parents: vec![other(ActiveState::Failed)], ..crashed() });
-    assert!(told[1].starts_with("held queue: it needs lerd-mail-myapp.service"), "{told:?}");
-    let told = harness.shows("mail", Inspection { parents: vec![queue(ActiveState::Failed)], ..crashed() });
-    assert_eq!(told, ["detected mail: failed", "starting mail #1", "start mail"]);
+    let actions = harness.shows("queue", Inspection { parents: vec![other(ActiveState::Failed)], ..crashed() });
+    assert!(actions[1].starts_with("held queue: it needs lerd-mail-myapp.service"), "{actions:?}");
+    let actions = harness.shows("mail", Inspection { parents: vec![queue(ActiveState::Failed)], ..crashed() });
+    assert_eq!(actions, ["detected mail: failed", "starting mail #1", "start mail"]);
 
     // One that was stopped waits for nothing, so the other one is held by it.
     let mut harness = Harness::with_healthy_queue();
@@ -161,8 +161,8 @@ fn of_workers_that_need_each_other_one_is_started_unless_the_other_may_not_be() 
     harness.goes("mail", ActiveState::Inactive);
     harness.shows("mail", Inspection { active: ActiveState::Inactive, ..crashed() });
     harness.goes("queue", ActiveState::Failed);
-    let told = harness.shows("queue", Inspection { parents: vec![other(ActiveState::Inactive)], ..crashed() });
-    assert!(told[1].starts_with("held queue: it needs lerd-mail-myapp.service"), "{told:?}");
+    let actions = harness.shows("queue", Inspection { parents: vec![other(ActiveState::Inactive)], ..crashed() });
+    assert!(actions[1].starts_with("held queue: it needs lerd-mail-myapp.service"), "{actions:?}");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn an_inspection_does_not_speak_for_workers_with_other_parents() {
     harness.shows("lerd-b-myapp", dead(ActiveState::Deactivating));
     harness.list(&[("lerd-a-myapp", ActiveState::Inactive), ("lerd-b-myapp", ActiveState::Failed)]);
     let did = harness.shows("lerd-a-myapp", along(ActiveState::Inactive));
-    assert!(did.iter().any(|did| did.starts_with("look at b")), "{did:?}");
+    assert!(did.iter().any(|did| did.starts_with("inspect b")), "{did:?}");
     let did = harness.shows("lerd-b-myapp", dead(ActiveState::Inactive));
     assert!(did.contains(&"start b".to_owned()), "{did:?}");
 }
@@ -225,6 +225,6 @@ fn a_worker_that_dies_just_before_its_parent_is_stopped_comes_back() {
         stop: Some(StopEvidence::Requested),
         ..crashed()
     };
-    let told = harness.shows("queue", stopped);
-    assert!(told.last().is_some_and(|it| it.starts_with("held queue: it needs lerd-php85-fpm")), "{told:?}");
+    let actions = harness.shows("queue", stopped);
+    assert!(actions.last().is_some_and(|it| it.starts_with("held queue: it needs lerd-php85-fpm")), "{actions:?}");
 }

@@ -6,8 +6,8 @@ use crate::report::Stage;
 #[test]
 fn a_crash_loop_is_reported_once_whenever_it_is_inspected() {
     let mut harness = Harness::with_healthy_queue();
-    // For an instant of each turn systemd calls the unit failed, and has scheduled its restart by the time of the look.
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["look at queue"]);
+    // For an instant of each turn systemd calls the unit failed, and has scheduled its restart by the time of the inspection.
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue"]);
     let looping = Inspection {
         active: ActiveState::Activating,
         auto_restart: true,
@@ -41,8 +41,8 @@ fn a_worker_that_came_up_again_is_not_restarted_for_earlier_refusals() {
     assert_eq!(harness.shows("queue", up(60 * SECOND)).last().map(String::as_str), Some("restart queue"));
     harness.goes("queue", ActiveState::Active);
     harness.ends("queue", Outcome::Done);
-    let told = harness.goes("queue", ActiveState::Failed);
-    assert_eq!(harness.is_seen_failed("queue", told)[0], "failed queue #1: exited right after starting");
+    let actions = harness.goes("queue", ActiveState::Failed);
+    assert_eq!(harness.is_seen_failed("queue", actions)[0], "failed queue #1: exited right after starting");
     assert_eq!(harness.comes_back("queue"), ["recovered queue"]);
 }
 
@@ -50,8 +50,8 @@ fn a_worker_that_came_up_again_is_not_restarted_for_earlier_refusals() {
 fn a_start_limit_is_recognized_by_the_missing_restart() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
-    let told = harness.shows("queue", Inspection { restart: RestartPolicy::OnFailure, ..crashed() });
-    assert_eq!(told[0], "detected queue: start-limit-hit");
+    let actions = harness.shows("queue", Inspection { restart: RestartPolicy::OnFailure, ..crashed() });
+    assert_eq!(actions[0], "detected queue: start-limit-hit");
 }
 
 #[test]
@@ -78,15 +78,15 @@ fn a_oneshot_that_has_done_its_work_is_healed() {
 #[test]
 fn an_idle_oneshot_is_ignored() {
     let mut harness = Harness::new();
-    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["inspect queue and its stop"]);
     let idle = Inspection { active: ActiveState::Inactive, oneshot: true, ..crashed() };
     assert!(harness.shows("queue", idle).is_empty());
     assert!(harness.goes("queue", ActiveState::Inactive).is_empty());
-    assert!(harness.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is looked at once");
+    assert!(harness.list(&[("queue", ActiveState::Inactive)]).is_empty(), "it is inspected once");
     assert_eq!(reported(&harness), [(Stage::Down, "it has done its work".to_owned())]);
     // Its start is a job that leaves it down, as a stop would.
     harness.now = harness.now + SECOND;
-    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["look at queue and its stop"]);
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), ["inspect queue and its stop"]);
     let idle = Inspection { active: ActiveState::Inactive, oneshot: true, down_for: Some(SECOND), ..crashed() };
     harness.shows("queue", idle);
     assert_eq!(reported(&harness), [(Stage::Down, "it has done its work".to_owned())]);
@@ -133,9 +133,9 @@ fn a_list_shows_whether_a_worker_is_starting_or_stopping() {
 }
 
 #[test]
-fn a_worker_that_its_user_started_and_stopped_during_an_inspection_is_inspected_again() {
+fn a_worker_that_a_person_started_and_stopped_during_an_inspection_is_inspected_again() {
     let mut harness = Harness::new();
-    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["inspect queue and its stop"]);
     // The inspection sees the start, but both jobs have ended when its result arrives.
     let starting = Inspection { active: ActiveState::Inactive, has_job: true, ..crashed() };
     harness.goes_with_job("queue", ActiveState::Inactive);
@@ -143,7 +143,7 @@ fn a_worker_that_its_user_started_and_stopped_during_an_inspection_is_inspected_
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes("queue", ActiveState::Inactive);
     assert_eq!(harness.shows("queue", starting), [""; 0]);
-    assert_eq!(harness.after(SECOND), ["look at queue"]);
+    assert_eq!(harness.after(SECOND), ["inspect queue"]);
     harness.shows("queue", Inspection { active: ActiveState::Inactive, has_job: false, ..crashed() });
     assert_eq!(reported(&harness), [(Stage::Stopped, "you stopped it".to_owned())]);
 }
@@ -155,7 +155,7 @@ fn a_worktree_is_recognized_by_its_directory() {
     harness.sites([Site { worktree_idle_suspended: asleep, ..site("app") }]);
     assert_eq!(
         harness.list(&[("lerd-queue-app-feature", ActiveState::Failed)]),
-        ["look at lerd-queue-app-feature and its stop"]
+        ["inspect lerd-queue-app-feature and its stop"]
     );
     let seen = Inspection { working_directory: Some(PathBuf::from("/srv/trees/feature")), ..crashed() };
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
         assert!(harness.list(&[("queue", active)]).is_empty(), "{active}");
         // Its directory is back.
         let did = harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)]));
-        assert!(did.iter().any(|did| did.starts_with("look at queue")), "{active}: {did:?}");
+        assert!(did.iter().any(|did| did.starts_with("inspect queue")), "{active}: {did:?}");
         let did = harness.shows("queue", Inspection { directory_gone: false, ..seen });
         let expected = match active {
             ActiveState::Failed => "start queue",
@@ -251,7 +251,7 @@ fn the_worker_of_a_unit_is_known_before_it_fails() {
         ("lerd-x", ActiveState::Active),
     ]);
     assert!(!harness.healer.knows_all_workers());
-    // Those that cannot be told by their name come first; what is no worker is not asked about.
+    // Those whose names do not identify a worker come first; what is no worker is not asked about.
     assert_eq!(harness.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x"), unit("queue")]);
     assert!(harness.healer.take_unlocated().is_empty());
     harness.observe(Fact::Located(vec![(unit("lerd-vite-myapp-feat-x"), Err("no answer".to_owned()))]));
@@ -278,7 +278,7 @@ fn an_inquiry_inspects_units_that_the_manager_is_about_to_restart() {
     let healer = Healer::new(Mode::Inquiry, context(without_jitter()), random);
     let mut harness = Harness { healer, now: Timestamp::default() };
     let waits = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
-    assert_eq!(harness.observe(Fact::Units(vec![waits])), ["look at queue and its stop"]);
+    assert_eq!(harness.observe(Fact::Units(vec![waits])), ["inspect queue and its stop"]);
     let looping = Inspection {
         active: ActiveState::Activating,
         auto_restart: true,
@@ -295,7 +295,7 @@ fn how_long_a_worker_is_stuck_is_said_as_of_now() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Activating);
     harness.after(300 * SECOND);
-    assert_eq!(harness.list(&[("queue", ActiveState::Activating)]), ["look at queue"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Activating)]), ["inspect queue"]);
     let transition = Some(Transition { lasts: 300 * SECOND, limit: Some(250 * SECOND) });
     harness.shows("queue", Inspection { active: ActiveState::Activating, transition, ..crashed() });
     assert_eq!(reported(&harness), [(Stage::Held, "it has been starting for 5m".to_owned())]);
@@ -313,7 +313,7 @@ fn a_held_worker_is_shown_as_held_while_it_is_inspected_again() {
     let held = [(Stage::Held, "it needs dep.service, which is down".to_owned())];
     assert_eq!(reported(&harness), held);
     // Only an inspection shows whether that unit is up.
-    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["look at queue"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue"]);
     assert_eq!(reported(&harness), held);
     assert!(harness.healer.plan(harness.now).unhealthy.len() == 1);
     harness.shows("queue", seen);
@@ -334,14 +334,14 @@ fn a_hold_that_is_over_is_not_shown_while_the_worker_is_inspected() {
 }
 
 #[test]
-fn a_worker_whose_file_has_a_mistake_is_told_wherever_it_is_enabled() {
+fn a_worker_whose_file_has_a_mistake_is_reported_wherever_it_is_enabled() {
     for (enabled, stage, reason) in [
         (true, Stage::GaveUp, "the unit's file has a setting that the service manager refuses"),
         (false, Stage::Down, "nothing says that it should be up"),
     ] {
         let mut harness = Harness::new();
         let bad = UnitStatus { load: Some(LoadState::BadSetting), ..status("queue", ActiveState::Inactive) };
-        assert_eq!(harness.observe(Fact::Units(vec![bad])), ["look at queue and its stop"]);
+        assert_eq!(harness.observe(Fact::Units(vec![bad])), ["inspect queue and its stop"]);
         let file = Some(UnitFile { enabled, ..ENABLED });
         let (active, load, run) = (ActiveState::Inactive, LoadState::BadSetting, Some(String::new()));
         harness.shows("queue", Inspection { load, active, file, run, ..crashed() });
@@ -376,7 +376,7 @@ fn a_restart_of_the_daemon_leaves_the_group_that_a_worker_was_stopped_with() {
 #[test]
 fn a_worker_that_is_down_is_not_unhealthy_before_an_inspection_has_shown_that() {
     let mut harness = Harness::with(Policy { states: vec![State::ExpectedButStopped], ..without_jitter() });
-    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["look at queue and its stop"]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), ["inspect queue and its stop"]);
     assert_eq!(harness.healer.reports(harness.now)[0].state, None);
     let seen = Inspection {
         active: ActiveState::Inactive,
