@@ -37,7 +37,7 @@ impl Breach {
 /// What was true of a unit when the healer inspected it to decide about a start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Seen {
-    pub stopped_by_user: bool,
+    pub stopped_by_person: bool,
     pub masked: bool,
     pub disabled_while_down: bool,
     pub foreign_job: bool,
@@ -95,9 +95,9 @@ pub struct Record {
     unfound_since: Option<Duration>,
     /// Since when it has been stuck without interruption, and when an event was last reported for it.
     stuck_since: Option<Duration>,
-    told_at: Duration,
+    reported_at: Duration,
     /// The last event reported it as stuck. If it gets stuck again, that is not reported again.
-    told_stuck: bool,
+    reported_stuck: bool,
     /// Refusals of its health probe in a row.
     pub refusals: u32,
 }
@@ -124,7 +124,7 @@ impl Laws {
         now: Duration,
         unit: usize,
         restart: bool,
-        told: KnownIntent,
+        known: KnownIntent,
         policy: &Policy,
     ) -> Result<(), Breach> {
         let record = &mut self.units[unit];
@@ -140,17 +140,17 @@ impl Laws {
         if self.frozen {
             return broken("nothing is decided in doubt", "the manager reloads or is away");
         }
-        if !told.covered {
+        if !known.covered {
             return broken("only covered workers are touched", "it is none");
         }
-        if told.paused {
+        if known.paused {
             return broken("intent wins", "its site, it itself or everything is paused");
         }
         let Some(seen) = record.seen.take() else {
             return broken("an inspection before each start", "it was not inspected");
         };
         let against = [
-            (seen.stopped_by_user, "its user stopped it"),
+            (seen.stopped_by_person, "a person stopped it"),
             (seen.masked, "it is masked"),
             (seen.disabled_while_down, "it was disabled while it was down"),
             (seen.foreign_job, "a job of another client is pending"),
@@ -222,8 +222,8 @@ impl Laws {
     ) -> Result<(), Breach> {
         let clock_turned = self.clock_turned;
         let record = &mut self.units[unit];
-        record.told_at = now;
-        record.told_stuck = event.reason == "stuck" || event.reason.starts_with("it has been st");
+        record.reported_at = now;
+        record.reported_stuck = event.reason == "stuck" || event.reason.starts_with("it has been st");
         match event.phase {
             Phase::Starting => {
                 if record.attempt_open {
@@ -346,7 +346,8 @@ impl Laws {
             return Ok(());
         };
         let seen = *record.stuck_since.get_or_insert(now);
-        if now > seen + MAX_STUCK_REPORT_TIME && record.told_at < since && !record.told_stuck && !record.gave_up {
+        if now > seen + MAX_STUCK_REPORT_TIME && record.reported_at < since && !record.reported_stuck && !record.gave_up
+        {
             return broken("a stuck worker is reported", format!("it is stuck for {:?}", now - since));
         }
         Ok(())

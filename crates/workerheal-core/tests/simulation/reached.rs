@@ -32,7 +32,7 @@ const FACTS: [&str; 17] = [
     "down",
     "failed",
     "with a job",
-    "looked",
+    "inspected",
     "proof",
     "baseline",
     "recheck",
@@ -40,7 +40,7 @@ const FACTS: [&str; 17] = [
     "done",
     "not done",
     "refused",
-    "stop told",
+    "stop reported",
     "kept from starting",
     "heal",
 ];
@@ -78,7 +78,7 @@ const GIVEN_UP: [&str; 5] = [
 /// A cell that ten thousand days need not reach, and why: it cannot be reached, it takes more days, or the world does
 /// not have it yet. `*` is any phase.
 const NOT_DEMANDED: [(&str, &str); 14] = [
-    ("* looked", "an answer is taken in the phase that asked for it"),
+    ("* inspected", "an answer is taken in the phase that asked for it"),
     ("* proof", "an answer is taken in the phase that asked for it"),
     ("* recheck", "an answer is taken in the phase that asked for it"),
     ("* uptime", "an answer is taken in the phase that asked for it"),
@@ -89,11 +89,11 @@ const NOT_DEMANDED: [(&str, &str); 14] = [
     ("waiting heal", "few people heal a worker in the seconds for which it waits"),
     ("waiting kept from starting", "a person starts it in the seconds for which it waits, and what it needs fails"),
     ("starting kept from starting", "the same, in the milliseconds in which our own start is under way"),
-    ("verifying kept from starting", "the same, in the millisecond in which a look is answered"),
+    ("verifying kept from starting", "the same, in the millisecond in which an inspection is answered"),
     ("cancelled kept from starting", "the same, in the moment in which our start is cancelled"),
     (
         "refusal LeftToTrigger",
-        "a oneshot with a timer is not enabled, and its failure is told by this in few lives only",
+        "a oneshot with a timer is not enabled, and its failure is recognized by this in few lives only",
     ),
 ];
 
@@ -173,7 +173,7 @@ fn about(fact: &Fact) -> Option<(&UnitName, [Option<&'static str>; 2])> {
         }
         Fact::Inspected(unit, id, _) => {
             let what = match id.purpose {
-                Purpose::Attempt => "looked",
+                Purpose::Attempt => "inspected",
                 Purpose::Proof => "proof",
                 Purpose::Baseline => "baseline",
                 Purpose::Recheck => "recheck",
@@ -186,7 +186,7 @@ fn about(fact: &Fact) -> Option<(&UnitName, [Option<&'static str>; 2])> {
         Fact::Finished(unit, Outcome::Done) => (unit, "done"),
         Fact::Finished(unit, Outcome::Refused(..)) => (unit, "refused"),
         Fact::Finished(unit, _) => (unit, "not done"),
-        Fact::JobDone(unit) => (unit, "stop told"),
+        Fact::JobDone(unit) => (unit, "stop reported"),
         Fact::KeptFromStarting(unit) => (unit, "kept from starting"),
         Fact::Heal(units) => (units.first()?, "heal"),
         _ => return None,

@@ -40,8 +40,8 @@ impl Manager {
                 auto_restart: unit.is_auto_restart(),
             })
             .collect();
-        for (told, unit) in self.told_jobs.iter_mut().zip(self.model.units()).filter(|(_, unit)| is_listed(unit)) {
-            *told = unit.job().map(|job| job.id).or(*told);
+        for (known, unit) in self.reported_jobs.iter_mut().zip(self.model.units()).filter(|(_, unit)| is_listed(unit)) {
+            *known = unit.job().map(|job| job.id).or(*known);
         }
         list
     }

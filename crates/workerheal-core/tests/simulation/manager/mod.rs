@@ -28,7 +28,7 @@ pub struct Manager {
     starting: [Option<Starting>; UNITS],
     starts: u64,
     /// The last job that was signalled for each unit.
-    told_jobs: [Option<JobId>; UNITS],
+    reported_jobs: [Option<JobId>; UNITS],
     /// The unit whose start is about to replace other jobs.
     overriding: Option<usize>,
     /// The job that isolates a target, and the last one that did.
@@ -58,7 +58,7 @@ impl Manager {
             specs,
             starting: [const { None }; UNITS],
             starts: 0,
-            told_jobs: [None; UNITS],
+            reported_jobs: [None; UNITS],
             overriding: None,
             isolating: None,
             isolated: None,
@@ -79,7 +79,7 @@ impl Manager {
         self.with(|model, lives| model.advance(now, lives));
         for (index, truth) in self.truth.iter_mut().enumerate() {
             *truth = Truth { directory_gone: truth.directory_gone, ..Truth::default() };
-            (self.starting[index], self.told_jobs[index]) = (None, None);
+            (self.starting[index], self.reported_jobs[index]) = (None, None);
         }
         (self.isolating, self.isolated) = (None, None);
         for index in 0..UNITS {
@@ -195,14 +195,14 @@ impl Manager {
                 (is_socket && active != ActiveState::Activating).then_some(Message::List { all: false })
             }
             Signal::Changed { unit, active, auto_restart, job } => {
-                self.told_jobs[unit.0] = job.or(self.told_jobs[unit.0]);
+                self.reported_jobs[unit.0] = job.or(self.reported_jobs[unit.0]);
                 let name = names[unit.0].clone();
                 let (active, has_job) = (state(active), job.is_some());
                 let status = UnitStatus { name, load: None, active, has_job, auto_restart };
-                Some(Message::Tell(Fact::Changed(status)))
+                Some(Message::Fact(Fact::Changed(status)))
             }
             Signal::JobRemoved { job, unit, result, .. } => {
-                let is_told = self.told_jobs[unit.0].take_if(|told| *told == job).is_some();
+                let is_reported = self.reported_jobs[unit.0].take_if(|known| *known == job).is_some();
                 if self.isolated.take_if(|isolated| *isolated == job).is_some() {
                     return Some(Message::List { all: true });
                 }
@@ -211,16 +211,16 @@ impl Manager {
                 }
                 let name = names[unit.0].clone();
                 match result {
-                    JobResult::Done if is_told => Some(Message::Tell(Fact::JobDone(name))),
+                    JobResult::Done if is_reported => Some(Message::Fact(Fact::JobDone(name))),
                     JobResult::Canceled if self.overriding == Some(unit.0) => {
-                        Some(Message::Tell(Fact::StopOverridden(name)))
+                        Some(Message::Fact(Fact::StopOverridden(name)))
                     }
-                    JobResult::Canceled => Some(Message::Tell(Fact::JobCancelled(name))),
-                    JobResult::Dependency => Some(Message::Tell(Fact::KeptFromStarting(name))),
+                    JobResult::Canceled => Some(Message::Fact(Fact::JobCancelled(name))),
+                    JobResult::Dependency => Some(Message::Fact(Fact::KeptFromStarting(name))),
                     _ => None,
                 }
             }
-            Signal::Reloading(true) => Some(Message::Tell(Fact::Frozen)),
+            Signal::Reloading(true) => Some(Message::Fact(Fact::Frozen)),
             Signal::Reloading(false) | Signal::UnitRemoved(_) => Some(Message::List { all: true }),
             Signal::UnitNew(_) => None,
         }

@@ -162,7 +162,7 @@ impl Manager {
         self.truth[index].asked && self.truth[index].job == Some(JobId(job))
     }
 
-    pub fn end_of_start_told(&mut self, index: usize) {
+    pub fn end_of_start_reported(&mut self, index: usize) {
         (self.truth[index].asked, self.truth[index].job) = (false, None);
         self.starting[index] = None;
     }
@@ -172,7 +172,7 @@ impl Manager {
     }
 
     pub fn forget_starts(&mut self) {
-        (0..UNITS).for_each(|unit| self.end_of_start_told(unit));
+        (0..UNITS).for_each(|unit| self.end_of_start_reported(unit));
     }
 
     /// Ends of starts whose signal was lost: their job is no longer listed.

@@ -28,7 +28,7 @@ pub(super) struct Truth {
     /// The healer can know that, from the journal or from the end of the stop.
     pub(super) stop_can_be_known: bool,
     /// When the end of a stop was reported that nothing else shows.
-    pub(super) stop_told: Option<Duration>,
+    pub(super) stop_reported_at: Option<Duration>,
     /// A person cleared its failure, and it has not been started since.
     pub(super) cleared: bool,
     /// The end of a start was reported while signals were lost or reordered, and looks like the end of a stop.
@@ -161,7 +161,7 @@ impl Manager {
         let up = |id: UnitId| self.model.unit(id).active().is_up();
         Seen {
             // A group that is up again shows nothing.
-            stopped_by_user: truth.stopped
+            stopped_by_person: truth.stopped
                 && truth.stop_can_be_known
                 && !(truth.with_group && self.stopped_groups(unit).is_empty()),
             masked: unit.load() == LoadState::Masked,
@@ -320,7 +320,7 @@ impl Manager {
         truth.looks_stopped |= !truth.stopped && truth.down.is_some_and(|since| now > since + SECOND);
         if truth.stopped && !is_of_parent && truth.down.is_some_and(|since| now > since + 10 * SECOND) {
             truth.stop_can_be_known = true;
-            truth.stop_told = Some(now);
+            truth.stop_reported_at = Some(now);
         }
     }
 
@@ -342,7 +342,7 @@ impl Manager {
             (truth.kept_seen, truth.reset) = (false, false);
             // If it was not enabled, nothing is remembered, and the manager has forgotten its run.
             truth.stop_can_be_known &= unit.invocation().is_some();
-            if truth.stop_told.is_some_and(|told| now <= told + 10 * SECOND) {
+            if truth.stop_reported_at.is_some_and(|at| now <= at + 10 * SECOND) {
                 truth.stop_can_be_known = false;
             }
         }
@@ -368,12 +368,12 @@ impl Manager {
         }
         // A oneshot works while it is starting.
         let works = unit.spec().kind == Type::Oneshot && unit.active() == ActiveState::Activating;
-        // A stop that its user requested is not reported as stuck.
+        // A stop that a person requested is not reported as stuck.
         let is_stopped = unit.job().is_some_and(|job| job.kind == JobKind::Stop)
             || unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
         // A worker without its directory is reported as orphaned in any state.
-        let is_told_otherwise = is_stopped || self.truth[index].directory_gone;
-        if is_told_otherwise || unit.is_auto_restart() || works || unit.load() != LoadState::Loaded {
+        let is_reported_otherwise = is_stopped || self.truth[index].directory_gone;
+        if is_reported_otherwise || unit.is_auto_restart() || works || unit.load() != LoadState::Loaded {
             return None;
         }
         let since = unit.state_change() + transition(unit, self.model.now()).limit.unwrap_or(timeout);

@@ -56,9 +56,9 @@ fn a_simple_service_is_active_at_once_and_failed_after_a_crash() {
     pass(&mut model, SECOND, &mut nothing);
     let changed =
         |active, has_job: bool| Signal::Changed { unit, active, auto_restart: false, job: has_job.then_some(job) };
-    let told: Vec<Signal> = model.drain_signals().collect();
+    let signals: Vec<Signal> = model.drain_signals().collect();
     assert_eq!(
-        told,
+        signals,
         [
             changed(ActiveState::Inactive, true),
             changed(ActiveState::Active, true),
@@ -117,12 +117,12 @@ fn a_restart_keeps_its_job_number_and_signals_the_state_in_between() {
     model.drain_signals();
     let job = model.restart(unit, Mode::Replace, &mut good).unwrap();
     pass(&mut model, Duration::ZERO, &mut good);
-    let told: Vec<Signal> = model.drain_signals().collect();
+    let signals: Vec<Signal> = model.drain_signals().collect();
     let down = Signal::Changed { unit, active: ActiveState::Inactive, auto_restart: false, job: Some(job) };
-    assert!(told.contains(&down), "{told:?}");
+    assert!(signals.contains(&down), "{signals:?}");
     assert!(
-        told.contains(&Signal::JobRemoved { job, unit, kind: JobKind::Start, result: JobResult::Done }),
-        "{told:?}"
+        signals.contains(&Signal::JobRemoved { job, unit, kind: JobKind::Start, result: JobResult::Done }),
+        "{signals:?}"
     );
     assert!(model.unit(unit).is_stop_logged(1) && !model.unit(unit).is_stop_logged(2));
 }
@@ -285,8 +285,8 @@ fn an_unreferenced_unit_is_unloaded_when_it_is_down() {
     assert!(model.unit(parent).is_in_memory(), "what has failed stays, and with it what it needs");
     model.drain_signals();
     model.reset_failed(unit, &mut nothing).unwrap();
-    let told: Vec<Signal> = model.drain_signals().collect();
-    assert!(told.ends_with(&[Signal::UnitRemoved(unit), Signal::UnitRemoved(parent)]), "{told:?}");
+    let signals: Vec<Signal> = model.drain_signals().collect();
+    assert!(signals.ends_with(&[Signal::UnitRemoved(unit), Signal::UnitRemoved(parent)]), "{signals:?}");
     assert_eq!(model.unit(unit).invocation(), None);
     assert_eq!(model.reset_failed(unit, &mut nothing), Err(Refusal::NotLoaded));
 }

@@ -166,13 +166,13 @@ fn a_reload_can_end_a_service() {
 fn a_job_without_effect_is_not_signalled() {
     let (mut model, [unit]) = model([Spec::default()]);
     let job = model.try_restart(unit, Mode::Replace, &mut nothing).unwrap();
-    let told: Vec<Signal> = model.drain_signals().collect();
-    assert_eq!(told, [Signal::JobRemoved { job, unit, kind: JobKind::Nop, result: JobResult::Done }]);
+    let signals: Vec<Signal> = model.drain_signals().collect();
+    assert_eq!(signals, [Signal::JobRemoved { job, unit, kind: JobKind::Nop, result: JobResult::Done }]);
     let job = model.stop(unit, Mode::Replace, &mut nothing).unwrap();
-    let told: Vec<Signal> = model.drain_signals().collect();
+    let signals: Vec<Signal> = model.drain_signals().collect();
     let changed = |job| Signal::Changed { unit, active: ActiveState::Inactive, auto_restart: false, job };
     let removed = Signal::JobRemoved { job, unit, kind: JobKind::Stop, result: JobResult::Done };
-    assert_eq!(told, [changed(Some(job)), removed, changed(None)]);
+    assert_eq!(signals, [changed(Some(job)), removed, changed(None)]);
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl World {
                 (self.people.marker, self.people.now.marker) = (true, true);
                 self.people.after(time, now, Later::Unmark);
                 let wait = self.people.reading_time();
-                self.people.after(wait, now, Later::Tell(Intent::Marker));
+                self.people.after(wait, now, Later::Read(Intent::Marker));
             }
             Kind::Pause if self.alive => {
                 let target = match self.people.chance.u8(..3) {
@@ -225,7 +225,7 @@ impl World {
             Kind::Isolate => {
                 if self.manager.person_isolates(FIRST_HELPER) {
                     if self.alive && self.connected {
-                        self.send(Message::Tell(Fact::Frozen));
+                        self.send(Message::Fact(Fact::Frozen));
                         self.send(Message::List { all: true });
                     }
                     self.people.after(time, now, Later::Everything);
@@ -235,7 +235,7 @@ impl World {
             Kind::Shutdown => {
                 self.manager.shut_down();
                 if self.alive && self.connected {
-                    self.send(Message::Tell(Fact::Frozen));
+                    self.send(Message::Fact(Fact::Frozen));
                 }
                 self.people.after(time.min(10 * MINUTE), now, Later::Boot);
             }
@@ -258,7 +258,7 @@ impl World {
         self.manager.person_wants_it_healed(unit);
         self.laws.units[unit].forgiven += 1;
         if let Some(seen) = &mut self.laws.units[unit].seen {
-            (seen.stopped_by_user, seen.disabled_while_down) = (false, false);
+            (seen.stopped_by_person, seen.disabled_while_down) = (false, false);
         }
         self.observe(Fact::Heal(vec![self.names[unit].clone()]))
     }
@@ -285,9 +285,9 @@ impl World {
 
     fn end(&mut self, later: Later) -> Result<(), Breach> {
         match later {
-            Later::Tell(intent) => {
+            Later::Read(intent) => {
                 if self.alive {
-                    self.tell(intent)?;
+                    self.read_file(intent)?;
                 }
             }
             Later::Unmask(unit) => {
@@ -319,7 +319,7 @@ impl World {
             Later::Unmark => {
                 (self.people.marker, self.people.now.marker) = (false, false);
                 let wait = self.people.reading_time();
-                self.people.after(wait, self.now, Later::Tell(Intent::Marker));
+                self.people.after(wait, self.now, Later::Read(Intent::Marker));
             }
             Later::Resume(unit) if self.alive => {
                 self.people.pauses.clear();
@@ -345,7 +345,7 @@ impl World {
                 // suspended.
                 let is_in_doubt = self.alive && self.connected && self.manager.is_target(helper);
                 if is_in_doubt {
-                    self.send(Message::Tell(Fact::Frozen));
+                    self.send(Message::Fact(Fact::Frozen));
                 }
                 if starts {
                     self.manager.person_starts(helper);
@@ -394,6 +394,6 @@ impl World {
     fn registry_is_written(&mut self) {
         self.people.write_registry();
         let wait = self.people.reading_time();
-        self.people.after(wait, self.now, Later::Tell(Intent::Registry));
+        self.people.after(wait, self.now, Later::Read(Intent::Registry));
     }
 }

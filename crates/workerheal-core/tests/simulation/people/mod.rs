@@ -29,7 +29,7 @@ pub enum Intent {
 /// An event in the future.
 #[derive(Debug, Clone, Copy)]
 enum Later {
-    Tell(Intent),
+    Read(Intent),
     Unmask(usize),
     Enable(usize),
     Mend(usize),
@@ -74,7 +74,7 @@ pub struct People {
     spontaneous: Duration,
     later: Vec<(Duration, Later)>,
     now: Wants,
-    told: Wants,
+    known: Wants,
     pub marker: bool,
     /// Pauses by command, with their ends.
     pauses: Vec<(Target, Duration)>,
@@ -99,7 +99,7 @@ impl People {
             spontaneous: MINUTE,
             later: Vec::new(),
             now: wants,
-            told: wants,
+            known: wants,
             marker: false,
             pauses: Vec::new(),
             noisy_until: Duration::ZERO,
@@ -120,21 +120,21 @@ impl People {
 
     /// The workers of the sites whose entries have changed since the healer read them.
     pub fn workers_of_edited_sites(&self) -> impl Iterator<Item = usize> {
-        let sites = SITES.into_iter().zip(self.told.sites.into_iter().zip(self.now.sites));
-        let edited = sites.filter(|(_, (told, now))| told != now);
+        let sites = SITES.into_iter().zip(self.known.sites.into_iter().zip(self.now.sites));
+        let edited = sites.filter(|(_, (known, now))| known != now);
         edited.flat_map(|((_, workers), _)| workers.iter().map(|(unit, _)| *unit))
     }
 
     /// The healer has read the current content of all files.
     pub fn all_files_are_read(&mut self) {
-        self.told = self.now;
+        self.known = self.now;
     }
 
     /// The healer has read the current content of a file.
-    pub fn is_told(&mut self, intent: Intent) {
+    pub fn file_is_read(&mut self, intent: Intent) {
         match intent {
-            Intent::Registry => self.told.sites = self.now.sites,
-            Intent::Marker => self.told.marker = self.now.marker,
+            Intent::Registry => self.known.sites = self.now.sites,
+            Intent::Marker => self.known.marker = self.now.marker,
         }
     }
 
@@ -150,24 +150,24 @@ impl People {
     }
 
     /// What people want for a unit, as far as the healer knows.
-    pub fn told(&self, unit: usize, now: Duration) -> KnownIntent {
+    pub fn known_intent(&self, unit: usize, now: Duration) -> KnownIntent {
         let by_command = self.pauses.iter().any(|(target, until)| now < *until && includes(target, unit));
-        let mut told = KnownIntent {
-            paused: self.told.marker || by_command,
+        let mut known = KnownIntent {
+            paused: self.known.marker || by_command,
             covered: (FIRST_WORKER..FIRST_HELPER).contains(&unit),
         };
-        for ((_, workers), site) in SITES.iter().zip(&self.told.sites) {
+        for ((_, workers), site) in SITES.iter().zip(&self.known.sites) {
             if workers.iter().any(|(worker, _)| *worker == unit) {
-                told.covered &= site.registered;
-                told.paused |= site.paused || site.paused_workers[unit] || site.asleep[unit];
+                known.covered &= site.registered;
+                known.paused |= site.paused || site.paused_workers[unit] || site.asleep[unit];
             }
         }
-        told
+        known
     }
 
     /// Whether the healer covers the unit.
     pub fn covers(&self, unit: usize) -> bool {
-        self.told(unit, Duration::ZERO).covered
+        self.known_intent(unit, Duration::ZERO).covered
     }
 
     fn write_registry(&mut self) {

@@ -52,9 +52,9 @@ impl World {
         {
             let line = in_short(&fact);
             // Repeated lines are written once.
-            if self.last_told != line {
+            if self.last_noted != line {
                 self.note(|| format!("  fact {line}"));
-                self.last_told = line;
+                self.last_noted = line;
             }
         }
         if self.unwritten_since.is_some_and(|since| self.now >= since + MAX_SAVE_DELAY) {
@@ -82,7 +82,7 @@ impl World {
                 } else {
                     let at = self.now + Duration::from_micros(10);
                     let fact = Fact::Inspected(self.names[unit].clone(), id, Err("not connected".to_owned()));
-                    self.send_at(at, Message::Tell(fact));
+                    self.send_at(at, Message::Fact(fact));
                 }
             }
             Action::Stop(ref name) => {
@@ -95,8 +95,8 @@ impl World {
                 self.starts += 1;
                 let restart = start.restart;
                 let Some((unit, number)) = self.manager.request_start(start) else { return Ok(()) };
-                let told = self.told(unit);
-                self.laws.start(self.now, unit, restart, told, &self.policy).map_err(|breach| breach.of(unit))?;
+                let known = self.known_intent(unit);
+                self.laws.start(self.now, unit, restart, known, &self.policy).map_err(|breach| breach.of(unit))?;
                 self.send(Message::Start(unit));
                 self.stop_in_between(unit);
                 self.send_at(self.now + self.policy.timeout, Message::Late(unit, number));
@@ -148,7 +148,7 @@ impl World {
             for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
                 let condition = saved_state.workers.get(&self.names[unit]).map(|worker| &worker.phase);
                 let is_given_up = matches!(condition, Some(SavedPhase::GivenUp(_)));
-                if self.told(unit).covered {
+                if self.known_intent(unit).covered {
                     self.laws.give_up_stands(unit, is_given_up).map_err(|breach| breach.of(unit))?;
                 }
             }
@@ -241,7 +241,7 @@ impl World {
         (self.listing, self.list_again, self.needs_all) = (false, false, false);
         self.observe(Fact::Frozen)?;
         for unit in self.manager.starts_under_way() {
-            self.manager.end_of_start_told(unit);
+            self.manager.end_of_start_reported(unit);
             self.laws.start_ended(unit);
             let lost = Outcome::NotStarted("the connection was lost".to_owned());
             self.observe(Fact::Finished(self.names[unit].clone(), lost))?;
@@ -251,19 +251,19 @@ impl World {
                 Message::Inspect(unit, id, _) => {
                     self.observe(Fact::Inspected(self.names[unit].clone(), id, Err("lost".to_owned())))?;
                 }
-                Message::Tell(Fact::Inspected(name, id, _)) => {
+                Message::Fact(Fact::Inspected(name, id, _)) => {
                     self.observe(Fact::Inspected(name, id, Err("lost".to_owned())))?;
                 }
                 // Files and people do not depend on the bus.
-                Message::Tell(fact @ (Fact::Registry(_) | Fact::StopMarker(_) | Fact::Heal(_) | Fact::Probed(..))) => {
+                Message::Fact(fact @ (Fact::Registry(_) | Fact::StopMarker(_) | Fact::Heal(_) | Fact::Probed(..))) => {
                     let at = self.now + Duration::from_millis(1);
-                    self.send_at(at, Message::Tell(fact));
+                    self.send_at(at, Message::Fact(fact));
                 }
                 Message::Probe(unit) => {
                     let at = self.now + Duration::from_millis(1);
                     self.send_at(at, Message::Probe(unit));
                 }
-                Message::Tell(_)
+                Message::Fact(_)
                 | Message::List { .. }
                 | Message::Start(_)
                 | Message::Stop(_)
@@ -284,7 +284,7 @@ impl World {
     }
 
     /// The healer learns an intent, from a file or a command.
-    pub fn tell(&mut self, intent: Intent) -> Result<(), Breach> {
+    pub fn read_file(&mut self, intent: Intent) -> Result<(), Breach> {
         match intent {
             Intent::Registry => {
                 let registry = self.people.registry();
@@ -292,11 +292,11 @@ impl World {
                 for unit in self.people.workers_of_edited_sites() {
                     self.laws.units[unit].forgiven += 1;
                 }
-                self.people.is_told(intent);
+                self.people.file_is_read(intent);
                 self.observe(Fact::Registry(registry))
             }
             Intent::Marker => {
-                self.people.is_told(intent);
+                self.people.file_is_read(intent);
                 let marker = self.people.marker;
                 self.observe(Fact::StopMarker(marker))
             }

@@ -24,7 +24,7 @@ pub enum Message {
     Stop(usize),
     Probe(usize),
     /// To the healer.
-    Tell(Fact),
+    Fact(Fact),
     /// The result of a start job.
     Ended(usize, u64, JobResult),
     /// The end of a start, as the connection to the manager reports it, with the number of the start.
@@ -138,10 +138,10 @@ impl World {
             }
             let Some(message) = self.manager.message(&signal, &self.names) else { continue };
             let may_be_disturbed =
-                !matches!(message, Message::Tell(Fact::Frozen)) && self.people.noisy_until > self.now;
+                !matches!(message, Message::Fact(Fact::Frozen)) && self.people.noisy_until > self.now;
             // Only the end of the job reports the stop of a unit that was down already. It can be lost, but its order
             // must be reliable, which D-Bus promises.
-            let is_job_done = matches!(message, Message::Tell(Fact::JobDone(_) | Fact::JobCancelled(_)));
+            let is_job_done = matches!(message, Message::Fact(Fact::JobDone(_) | Fact::JobCancelled(_)));
             let may_be_moved = may_be_disturbed && !is_job_done;
             if is_job_done
                 && self.people.noisy_until > self.now

@@ -66,7 +66,7 @@ pub struct World {
     /// The total change of the wall clock, in seconds.
     pub turned: i64,
     past: VecDeque<String>,
-    last_told: String,
+    last_noted: String,
     pub trace: bool,
     pub starts: u64,
     pub reached: Reached,
@@ -110,7 +110,7 @@ impl World {
             chance,
             turned: 0,
             past: VecDeque::new(),
-            last_told: String::new(),
+            last_noted: String::new(),
             trace: false,
             starts: 0,
             reached: Reached::default(),
@@ -170,11 +170,11 @@ impl World {
             if is_watched
                 && self.manager.ignores_stop(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND)
             {
-                let how = "its user stopped it while it was being started, and it is up".to_owned();
+                let how = "a person stopped it while it was being started, and it is up".to_owned();
                 return Err(Breach { law: "a stop is obeyed", how }.of(unit));
             }
             let may_act = is_watched && !self.manager.is_frozen();
-            let is_free = || may_act && !self.told(unit).paused && self.told(unit).covered;
+            let is_free = || may_act && !self.known_intent(unit).paused && self.known_intent(unit).covered;
             let stuck = self.manager.is_stuck_since(unit, self.policy.timeout).filter(|_| is_free());
             let healable = self.manager.is_healable(unit) && is_free();
             let is_at_rest = || matches!(self.healer.phase_of(&self.names[unit]), None | Some("resting"));
@@ -187,8 +187,8 @@ impl World {
     }
 
     /// What people want for a unit, as far as the healer knows.
-    fn told(&self, unit: usize) -> KnownIntent {
-        self.people.told(unit, self.now)
+    fn known_intent(&self, unit: usize) -> KnownIntent {
+        self.people.known_intent(unit, self.now)
     }
 
     /// Something has happened: the next two refreshes are made, and the next one whose list is complete. Those after it
@@ -238,7 +238,7 @@ impl World {
         }
         if self.manager.is_frozen() {
             self.needs_all = true;
-            self.send(Message::Tell(Fact::Frozen));
+            self.send(Message::Fact(Fact::Frozen));
             return;
         }
         if self.manager.reloading || !suffices {
@@ -247,14 +247,14 @@ impl World {
         let list = self.manager.list(&self.names, all);
         if all {
             self.all_due = self.now + COMPLETE_LIST_INTERVAL;
-            self.send(Message::Tell(Fact::Units(list)));
+            self.send(Message::Fact(Fact::Units(list)));
         } else {
-            self.send(Message::Tell(Fact::NotActive(list)));
+            self.send(Message::Fact(Fact::NotActive(list)));
         }
         let sockets = self.manager.failed_sockets(&self.names);
         if sockets != self.failed_sockets {
             self.failed_sockets.clone_from(&sockets);
-            self.send(Message::Tell(Fact::FailedSockets(sockets)));
+            self.send(Message::Fact(Fact::FailedSockets(sockets)));
         }
     }
 
@@ -266,7 +266,7 @@ impl World {
                 match id.purpose {
                     Purpose::Attempt => {
                         self.laws.units[unit].seen = Some(self.manager.seen(unit));
-                        self.note(|| format!("looked at {}: {:?}", NAMES[unit], inspection_in_short(&seen)));
+                        self.note(|| format!("inspected {}: {:?}", NAMES[unit], inspection_in_short(&seen)));
                     }
                     Purpose::Proof | Purpose::Uptime => self.laws.units[unit].proof = seen.up_for,
                     _ => {}
@@ -278,7 +278,7 @@ impl World {
                 } else {
                     Ok(seen)
                 };
-                self.send(Message::Tell(Fact::Inspected(self.names[unit].clone(), id, result)));
+                self.send(Message::Fact(Fact::Inspected(self.names[unit].clone(), id, result)));
             }
             Message::Stop(unit) => {
                 // If signals are lost or seconds late, the others can look like those of a stop.
@@ -299,7 +299,7 @@ impl World {
             }
             Message::Probe(unit) => {
                 let result = self.manager.probe(unit, self.people.silent_until > self.now);
-                self.send(Message::Tell(Fact::Probed(self.names[unit].clone(), result)));
+                self.send(Message::Fact(Fact::Probed(self.names[unit].clone(), result)));
             }
             Message::Ended(unit, job, result) => {
                 if !self.manager.is_awaited(unit, job) {
@@ -316,7 +316,7 @@ impl World {
                     self.start_ended(unit, Outcome::NotStarted("its start took too long".to_owned()))?;
                 }
             }
-            Message::Tell(fact) => {
+            Message::Fact(fact) => {
                 self.note_what_is_known(&fact);
                 self.observe(fact)?;
             }
@@ -330,7 +330,7 @@ impl World {
             && !self.laws.frozen
             && let Some(unit) = self.names.iter().position(|it| it == name)
             && !self.laws.units[unit].starting
-            && self.told(unit).covered
+            && self.known_intent(unit).covered
         {
             self.manager.stop_was_reported(unit);
         }
@@ -365,7 +365,7 @@ impl World {
         if !self.manager.is_asked(unit) {
             return Ok(());
         }
-        self.manager.end_of_start_told(unit);
+        self.manager.end_of_start_reported(unit);
         self.laws.start_ended(unit);
         if matches!(outcome, Outcome::Refused(..)) {
             self.laws.no_attempt(unit);
