@@ -17,7 +17,7 @@ const STEPS: [(&str, &str, Option<f64>); 8] = [
     ("worktrees", "resolution of workers of worktrees", None),
     ("registry", "registry parsed", Some(100.0)),
     ("signal", "one signal read and decided", None),
-    ("healing", "one illness decided, from failure to health", None),
+    ("healing", "one incident decided, from failure to health", None),
 ];
 
 pub fn measure(machine: &str) -> anyhow::Result<()> {

@@ -219,7 +219,11 @@ async fn check_attempts(stage: &Stage, size: usize) -> anyhow::Result<()> {
         if (started.len(), healed.len()) == (size, size) {
             return Ok(());
         }
-        ensure!(begin.elapsed() < Duration::from_secs(60), "of {size} workers {} were told to be healed", healed.len());
+        ensure!(
+            begin.elapsed() < Duration::from_secs(60),
+            "of {size} workers {} were reported as healed",
+            healed.len()
+        );
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -289,7 +289,7 @@ mod tests {
         let waits = UnitName::parse("a").unwrap();
         let since = Instant::now().checked_sub(Duration::from_secs(8)).unwrap();
         let mut progress = Progress { waited_for: (vec![waits.clone()], since), ..progress() };
-        // Both are told in the end.
+        // Both are reported in the end.
         progress.step(&Event { unit: Some(waits), ..Event::new(Phase::Starting) });
         assert_eq!(progress.step(&healed("a")), "✓ a  healed in 8.0s\n");
     }

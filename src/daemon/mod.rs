@@ -302,12 +302,12 @@ impl<M: ServiceManager> Daemon<M> {
             Rest::Probe(task) => {
                 self.probes.spawn(task);
             }
-            Rest::Event(event) => self.tell(event),
+            Rest::Event(event) => self.publish(event),
         }
     }
 
     /// Publishes an event, and sends it to clients that wait for it.
-    fn tell(&mut self, event: Event) {
+    fn publish(&mut self, event: Event) {
         self.telemetry.event(&event);
         self.pass_on(&event);
         let promise = is_promise(&event).then(|| self.state_writer.ticket(self.healer.saved_state_changed()));

@@ -46,34 +46,34 @@ impl Notify {
 
     /// The daemon is ready: units that wait for it may start.
     pub fn ready(&mut self) {
-        self.tell("READY=1".to_owned());
+        self.send("READY=1".to_owned());
     }
 
     /// The daemon reads its files again. `ready` follows.
     pub fn reloading(&mut self) {
         #[cfg(target_os = "linux")]
         if let Ok(now) = NotifyState::monotonic_usec_now() {
-            self.tell(format!("{}\n{now}", NotifyState::Reloading));
+            self.send(format!("{}\n{now}", NotifyState::Reloading));
         }
     }
 
     /// The daemon is about to end.
     pub fn stopping(&mut self) {
-        self.tell("STOPPING=1".to_owned());
+        self.send("STOPPING=1".to_owned());
     }
 
     /// The loop is running.
     pub fn watchdog(&mut self) {
-        self.tell("WATCHDOG=1".to_owned());
+        self.send("WATCHDOG=1".to_owned());
     }
 
     /// Sets the status line.
     pub fn status(&mut self, line: &str) {
-        self.tell(format!("STATUS={line}"));
+        self.send(format!("STATUS={line}"));
     }
 
     #[cfg(target_os = "linux")]
-    fn tell(&mut self, state: String) {
+    fn send(&mut self, state: String) {
         let Some((socket, address)) = &self.socket else { return };
         // Only the newest message of each kind is kept, so that the queue stays short.
         let kind = |state: &str| state.split('=').next().map(str::to_owned);
@@ -84,7 +84,7 @@ impl Notify {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn tell(&mut self, _state: String) {
+    fn send(&mut self, _state: String) {
         self.unreported.clear();
     }
 }

@@ -104,13 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_ever_more_workers_not_ever_more_is_remembered_and_of_those_known_nothing_is_lost() {
+    fn the_memory_of_last_events_is_bounded_and_updates_to_known_workers_evict_none() {
         let mut telemetry = Telemetry::new(Arc::new(Metrics::new()));
-        let mut tell = |unit: usize| {
+        let mut observe = |unit: usize| {
             telemetry.event(&Event { unit: UnitName::parse(&unit.to_string()).ok(), ..Event::new(Phase::Detected) });
         };
-        (0..MAX_REMEMBERED).for_each(&mut tell);
-        tell(0);
+        (0..MAX_REMEMBERED).for_each(&mut observe);
+        observe(0);
         assert_eq!(telemetry.last_event_of.len(), MAX_REMEMBERED);
         telemetry.event(&Event { unit: UnitName::parse("another").ok(), ..Event::new(Phase::Detected) });
         assert_eq!(telemetry.last_event_of.len(), 1);

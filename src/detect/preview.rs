@@ -20,7 +20,7 @@ impl<M: ServiceManager> Detector<M> {
         let planned = Arc::new(planned);
         let inspections = streams::iter(std::mem::take(&mut plan.unhealthy)).map(|worker| {
             let (detector, planned) = (self.clone(), Arc::clone(&planned));
-            async move { detector.look_closer(worker, &planned).await }
+            async move { detector.predict(worker, &planned).await }
         });
         for (worker, refusal) in inspections.buffered(MAX_CONCURRENT_INSPECTIONS).collect::<Vec<_>>().await {
             match refusal {
@@ -32,7 +32,7 @@ impl<M: ServiceManager> Detector<M> {
     }
 
     /// The worker, and why its start would be refused, if so. If that is unknown, the heal finds out.
-    async fn look_closer(
+    async fn predict(
         &self,
         mut found: UnhealthyWorker,
         planned: &HashSet<UnitName>,

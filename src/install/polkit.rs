@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_is_missing_or_of_another_configuration_is_told_from_the_right_one() {
+    fn a_rule_that_is_missing_or_of_another_configuration_is_distinguished_from_the_right_one() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("60-workerheal.rules");
         let of = |also: &str| rule(&Selector::new("lerd-", [], &[also.to_owned()]).unwrap());

@@ -182,7 +182,7 @@ impl ServerHandler for Server {
                 _ => Err(calls::CallError::NoSuchTool),
             }
         };
-        let reports = tell(context.peer.clone(), context.meta.get_progress_token(), taken);
+        let reports = send_progress(context.peer.clone(), context.meta.get_progress_token(), taken);
         // All steps are reported before the result.
         let both = async { Ok(tokio::join!(call, reports)) };
         let (answer, ()) = Box::pin(unless_cancelled(&context, both)).await?;
@@ -212,7 +212,7 @@ async fn unless_cancelled<T>(
 }
 
 /// Reports the steps of a call, if the caller gave a token for that, until there are no more.
-async fn tell(peer: Peer<RoleServer>, token: Option<ProgressToken>, mut steps: mpsc::UnboundedReceiver<Step>) {
+async fn send_progress(peer: Peer<RoleServer>, token: Option<ProgressToken>, mut steps: mpsc::UnboundedReceiver<Step>) {
     while let Some(Step { number, of, message }) = steps.recv().await {
         let Some(token) = token.clone() else { continue };
         let step = ProgressNotificationParam::new(token, f64::from(number)).with_total(f64::from(of));

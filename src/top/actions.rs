@@ -24,7 +24,7 @@ const PAST_LINES: usize = 200;
 #[derive(Debug)]
 pub(super) enum Done {
     /// A notice.
-    Told(Tone, String),
+    Notice(Tone, String),
     /// The explanation of a worker, or an error.
     Explained(Answer),
     /// The resource usage of a unit, and when it was measured; `None` if that is unknown.
@@ -60,7 +60,7 @@ impl Actions {
     }
 
     pub fn heal(&mut self, target: Target) {
-        self.tell(async move |options| {
+        self.spawn(async move |options| {
             let name = target.name;
             let request = HealRequest { targets: target.targets, ..HealRequest::default() };
             let mut healing = DaemonClient::connect(&options).await?.heal(&request).await?;
@@ -71,7 +71,7 @@ impl Actions {
     }
 
     pub fn stop(&mut self, target: Target) {
-        self.tell(async move |options| {
+        self.spawn(async move |options| {
             let report = DaemonClient::connect(&options).await?.stop(&target.targets).await?;
             Ok(match report.failed.as_slice() {
                 [] => (Tone::Good, format!("Stopped {}; it stays stopped until you start it (h).", target.name)),
@@ -81,7 +81,7 @@ impl Actions {
     }
 
     pub fn pause(&mut self, target: Target, time: Option<Duration>) {
-        self.tell(async move |options| {
+        self.spawn(async move |options| {
             let paused = DaemonClient::connect(&options).await?.pause(&target.targets, time).await?;
             if let Some(warning) = paused.warning() {
                 return Ok((Tone::Bad, format!("You paused {}, but {warning}.", target.name)));
@@ -95,7 +95,7 @@ impl Actions {
     }
 
     pub fn resume(&mut self, target: Target) {
-        self.tell(async move |options| {
+        self.spawn(async move |options| {
             let paused = DaemonClient::connect(&options).await?.resume(&target.targets).await?;
             if let Some(warning) = paused.warning() {
                 return Ok((Tone::Bad, format!("You resumed {}, but {warning}.", target.name)));
@@ -149,14 +149,14 @@ impl Actions {
         });
     }
 
-    fn tell<F>(&mut self, action: impl FnOnce(Options) -> F + Send + 'static)
+    fn spawn<F>(&mut self, action: impl FnOnce(Options) -> F + Send + 'static)
     where
         F: Future<Output = Result<(Tone, String), DaemonError>> + Send + 'static,
     {
         let doing = action(self.options.clone());
         self.tasks.spawn(async move {
             let (tone, text) = doing.await.unwrap_or_else(|error| (Tone::Bad, error.to_string()));
-            Done::Told(tone, text)
+            Done::Notice(tone, text)
         });
     }
 }

@@ -173,17 +173,17 @@ impl App {
         let now = SystemTime::now();
         match effect {
             Effect::Heal(target) => {
-                self.model.tell(Tone::Busy, format!("Healing {}", target.name), now);
+                self.model.notify(Tone::Busy, format!("Healing {}", target.name), now);
                 self.actions.heal(target);
             }
             Effect::Stop(target) => {
-                self.model.tell(Tone::Busy, format!("Stopping {}", target.name), now);
+                self.model.notify(Tone::Busy, format!("Stopping {}", target.name), now);
                 self.actions.stop(target);
             }
             Effect::Pause(target, time) => self.actions.pause(target, time),
             Effect::Resume(target) => self.actions.resume(target),
             Effect::Follow(unit) => self.actions.follow(unit),
-            Effect::Refuse(why) => self.model.tell(Tone::Bad, why, now),
+            Effect::Refuse(why) => self.model.notify(Tone::Bad, why, now),
             // These keys are about the terminal.
             Effect::Quit | Effect::Suspend | Effect::Repaint => {}
         }
@@ -246,8 +246,8 @@ impl App {
     /// Takes in the result of an action, and returns whether the screen may have changed.
     fn done(&mut self, done: Done) -> bool {
         match done {
-            Done::Told(tone, text) => {
-                self.model.tell(tone, text, SystemTime::now());
+            Done::Notice(tone, text) => {
+                self.model.notify(tone, text, SystemTime::now());
                 // Not every action causes an event. A pending request is enough.
                 let _ = self.pokes.try_send(());
             }

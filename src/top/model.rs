@@ -176,7 +176,7 @@ impl Model {
         if let DaemonLink::Gone(..) = std::mem::replace(&mut self.daemon, DaemonLink::Up)
             && self.snapshot.is_some()
         {
-            self.tell(Tone::Good, "The daemon answers again.", snapshot.at);
+            self.notify(Tone::Good, "The daemon answers again.", snapshot.at);
         }
         if std::mem::take(&mut self.gap) {
             self.known_from = Some(snapshot.at);
@@ -224,7 +224,7 @@ impl Model {
     }
 
     /// Shows the result of an action.
-    pub fn tell(&mut self, tone: Tone, text: impl Into<String>, now: SystemTime) {
+    pub fn notify(&mut self, tone: Tone, text: impl Into<String>, now: SystemTime) {
         let until = match tone {
             Tone::Busy => None,
             Tone::Good => Some(now + SUCCESS_SHOWN_FOR),

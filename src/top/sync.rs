@@ -74,7 +74,7 @@ impl EventFollower {
         // Past events come first, so that the current state comes after them.
         let mut past = patiently(&daemon, daemon.events(&self.filter(false))).await?;
         while let Some(item) = patiently(&daemon, past.next()).await? {
-            self.tell(item).await;
+            self.pass_on(item).await;
         }
         let mut events = patiently(&daemon, daemon.events(&self.filter(true))).await?;
         let mut asked = self.ask(&daemon).await?;
@@ -82,7 +82,7 @@ impl EventFollower {
         loop {
             tokio::select! {
                 item = next(&daemon, &mut events) => {
-                    self.tell(item?).await;
+                    self.pass_on(item?).await;
                     ask_at = ask_at.min((Instant::now() + POLL_DELAY).max(asked + MIN_POLL_INTERVAL));
                 }
                 Some(()) = pokes.recv() => ask_at = Instant::now(),
@@ -107,7 +107,7 @@ impl EventFollower {
         Ok(Instant::now())
     }
 
-    async fn tell(&mut self, item: StreamItem) {
+    async fn pass_on(&mut self, item: StreamItem) {
         match item {
             StreamItem::Event { id, event } => {
                 self.last = Some(id);

@@ -47,7 +47,7 @@ echo "package: $said"
 
 other=$(pid other)
 systemctl kill --signal=KILL my-bot
-wait_for "the system's worker to be healed" told_at_least 1 healed my-bot
+wait_for "the system's worker to be healed" reported_at_least 1 healed my-bot
 journalctl --quiet -t workerheal UNIT=my-bot.service -o cat
 said=$(journalctl --quiet -x -t workerheal WORKERHEAL_PHASE=healed UNIT=my-bot.service)
 says 'Subject: Worker my-bot was healed'
@@ -83,7 +83,7 @@ if has_rules; then
     systemctl restart polkit
     watch_starts
     systemctl kill --signal=KILL my-bot
-    wait_for "the missing permission to be told" told_at_least 1 held my-bot
+    wait_for "the missing permission to be reported" reported_at_least 1 held my-bot
     said=$(journalctl --quiet -t workerheal WORKERHEAL_PHASE=held UNIT=my-bot.service -o cat)
     says 'no permission'
     wait_for "it to be tried again" starts_at_least 4 my-bot
@@ -95,7 +95,7 @@ if has_rules; then
     said=$(workerheal --system install)
     said=$(workerheal --system doctor || true)
     says 'permits what the configuration covers'
-    wait_for "the worker to be healed once that is permitted" told_at_least 2 healed my-bot
+    wait_for "the worker to be healed once that is permitted" reported_at_least 2 healed my-bot
 fi
 
 # The permissions of groups.

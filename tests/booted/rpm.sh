@@ -41,7 +41,7 @@ said=$(workerheal --system install)
 says 'watching over 1 worker'
 [ ! -e /etc/systemd/system/workerheal.service ] || fail "the packaged unit would have done"
 systemctl kill --signal=KILL my-bot
-wait_for "the worker to be healed" told_at_least 1 healed my-bot
+wait_for "the worker to be healed" reported_at_least 1 healed my-bot
 said=$(journalctl --quiet -x -t workerheal WORKERHEAL_PHASE=healed UNIT=my-bot.service)
 says 'Subject: Worker my-bot was healed'
 
@@ -63,7 +63,7 @@ is_new() { now=$(user_pid) && [ "$now" != 0 ] && [ "$now" != "$users" ]; }
 wait_for "the user's daemon to be restarted" is_new
 [ "$(pid my-bot)" = "$worker" ] || fail "the upgrade has restarted a worker"
 systemctl kill --signal=KILL my-bot
-wait_for "a failure after the upgrade to be healed" told_at_least 2 healed my-bot
+wait_for "a failure after the upgrade to be healed" reported_at_least 2 healed my-bot
 
 worker=$(pid my-bot)
 dnf_does remove workerheal

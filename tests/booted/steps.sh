@@ -46,7 +46,7 @@ told() { # how many events of this phase the daemon for the system has told of a
     journalctl --quiet -t workerheal WORKERHEAL_PHASE="$1" UNIT="$2.service" -o cat | wc -l
 }
 
-told_at_least() { # how many, of a phase and a unit
+reported_at_least() { # how many, of a phase and a unit
     [ "$(told "$2" "$3")" -ge "$1" ]
 }
 

@@ -16,7 +16,7 @@ crash() {
 is_healed() { # once more than before, after a crash
     healed=$(told healed "$1")
     crash "$1"
-    wait_for "$1 to be healed" told_at_least $((healed + 1)) healed "$1"
+    wait_for "$1 to be healed" reported_at_least $((healed + 1)) healed "$1"
 }
 
 picture() { # what any start or stop of these would change
@@ -152,7 +152,7 @@ if has_rules; then
     held=$(told held app-user) healed=$(told healed app-user)
     watch_starts
     crash app-user
-    wait_for "the refusal to be told" told_at_least $((held + 1)) held app-user
+    wait_for "the refusal to be reported" reported_at_least $((held + 1)) held app-user
     wait_for "it to be tried again" starts_at_least 4 app-user
     [ "$(told held app-user)" = $((held + 1)) ] || fail "the refusal was told more than once"
     said=$(workerheal --system status app-user --json)
@@ -160,14 +160,14 @@ if has_rules; then
     systemctl is-failed --quiet app-user || fail "it was started without permission"
     rm $refusal
     systemctl restart polkit
-    wait_for "it to be healed once that is permitted" told_at_least $((healed + 1)) healed app-user
+    wait_for "it to be healed once that is permitted" reported_at_least $((healed + 1)) healed app-user
     echo 'system: a refusal is told once, and obeyed'
 
     # Without polkit only root may start anything; as root the daemon needs no permission.
     apt-get remove --quiet --quiet --yes polkitd >/dev/null 2>&1 || fail "polkit is not removed"
     held=$(told held app-slice)
     crash app-slice
-    wait_for "the missing permission to be told" told_at_least $((held + 1)) held app-slice
+    wait_for "the missing permission to be reported" reported_at_least $((held + 1)) held app-slice
     systemctl is-failed --quiet app-slice || fail "it was started without permission"
     mkdir -p /etc/systemd/system/workerheal.service.d
     printf '[Service]\nUser=root\n' >/etc/systemd/system/workerheal.service.d/root.conf

@@ -414,7 +414,7 @@ pub fn a_stop_while_an_attempt_is_waited_for_is_obeyed(stage: &impl Stage) {
     waiting_for_an_attempt(stage);
     stage.stop(QUEUE);
     let next = stage.wait_any(&["stopped", "starting"], QUEUE);
-    assert_eq!(next.phase, "stopped", "it was started against its user's will");
+    assert_eq!(next.phase, "stopped", "a stop is obeyed");
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 
@@ -437,7 +437,7 @@ pub fn a_worker_disabled_before_its_attempt_is_left_alone(stage: &impl Stage) {
     waiting_for_an_attempt(stage);
     stage.disable(QUEUE);
     let next = stage.wait_any(&["held", "stopped", "starting"], QUEUE);
-    assert_ne!(next.phase, "starting", "it was started against its user's will");
+    assert_ne!(next.phase, "starting", "a disable is obeyed");
     stage.untouched(&[QUEUE], || stage.prove_alive_with(OTHER));
 }
 

@@ -268,9 +268,9 @@ fn each_flag_and_exit_status_is_in_the_manual() {
     let statuses: Vec<&str> = statuses.lines().filter_map(|line| line.strip_prefix(".B ")).collect();
     assert_eq!(statuses, ["0", "1", "2", "3"]);
     let readme = fs::read_to_string(root().join("README.md")).expect("it is there").replace('\n', " ");
-    let (_, told) = readme.split_once("The exit status is ").expect("the README tells of it");
-    let told: Vec<&str> = told.split([' ', ';', ',']).filter(|word| statuses.contains(word)).take(4).collect();
-    assert_eq!(told, statuses, "as in the README");
+    let (_, listed) = readme.split_once("The exit status is ").expect("the README lists them");
+    let listed: Vec<&str> = listed.split([' ', ';', ',']).filter(|word| statuses.contains(word)).take(4).collect();
+    assert_eq!(listed, statuses, "as in the README");
 }
 
 #[test]
@@ -468,12 +468,12 @@ fn each_setting_is_one_that_the_program_knows_and_each_of_those_is_in_the_manual
 
     let manual = manual(&["config"]);
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let is_told = |key: &&String| {
+    let is_listed = |key: &&String| {
         let heading = |line: &str| line.split(':').next() == Some(key.as_str());
         manual.lines().any(heading) || manual.contains(&format!("{}: ", last(key)))
     };
-    let untold: Vec<&String> = keys.iter().filter(|key| !is_told(key)).collect();
-    assert!(untold.is_empty(), "the manual page does not describe {untold:?}");
+    let missing: Vec<&String> = keys.iter().filter(|key| !is_listed(key)).collect();
+    assert!(missing.is_empty(), "the manual page does not describe {missing:?}");
     let readme = fs::read_to_string(root().join("README.md")).expect("it is there");
     let mistake = readme.lines().find_map(|line| line.strip_prefix("    config.yaml:")).expect("it shows a mistake");
     let said = checked("heal:\n  states: []\n  stabel_after: 3s\n").err;

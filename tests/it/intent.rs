@@ -145,7 +145,7 @@ fn a_site_added_while_running_is_covered_within_half_a_second() {
 }
 
 #[test]
-fn a_stop_by_its_user_is_obeyed_even_if_it_ends_in_failure() {
+fn a_stop_by_a_person_is_obeyed_even_if_it_ends_in_failure() {
     let world = World::new();
     world.worker(QUEUE, FAILS_WHEN_STOPPED);
     world.workers([OTHER]);
@@ -192,13 +192,13 @@ fn a_stop_while_the_daemon_was_down_is_obeyed() {
 }
 
 #[test]
-fn a_failure_that_its_user_cleared_is_left_alone_if_the_worker_is_not_enabled() {
+fn a_failure_that_a_person_cleared_is_left_alone_if_the_worker_is_not_enabled() {
     let world = waiting_for_an_attempt();
     world.control(&["disable", QUEUE]);
     let mut events = world.events();
     world.control(&["reset-failed", QUEUE]);
     let next = events.wait_any(&["stopped", "starting"], QUEUE);
-    assert_eq!(next["WORKERHEAL_PHASE"], "stopped", "it was started against its user's will");
+    assert_eq!(next["WORKERHEAL_PHASE"], "stopped", "a cleared failure is a wish to leave it down");
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn a_site_paused_or_removed_before_an_attempt_is_left_alone() {
         let mut events = world.events();
         world.sites(sites);
         let next = events.wait_any(&[phase, "starting"], QUEUE);
-        assert_eq!(next["WORKERHEAL_PHASE"], phase, "it was started against its user's will");
+        assert_eq!(next["WORKERHEAL_PHASE"], phase, "its site is no longer to be healed");
         let untouched = world.picture(&[QUEUE]);
         events.prove_alive_with(&world, OTHER);
         assert_eq!(world.picture(&[QUEUE]), untouched);
@@ -338,7 +338,7 @@ fn world_with_parent(kind: &str, service: &str) -> World {
 }
 
 #[test]
-fn a_worker_whose_parent_is_down_is_held_until_its_user_starts_the_parent() {
+fn a_worker_whose_parent_is_down_is_held_until_a_person_starts_the_parent() {
     for kind in ["BindsTo", "Requires"] {
         let world = world_with_parent(kind, LIVES);
         world.crash_for_good([QUEUE]);
@@ -394,7 +394,7 @@ fn a_worker_that_went_down_with_its_parent_comes_back_with_it() {
 }
 
 #[test]
-fn a_worker_that_its_user_stops_right_after_its_parent_stays_down() {
+fn a_worker_that_a_person_stops_right_after_its_parent_stays_down() {
     let world = world_with_parent("BindsTo", FAILS_WHEN_STOPPED);
     let mut events = world.start_daemon();
     // As a script does it: a worker that was stopped with its parent is stopped again by name.

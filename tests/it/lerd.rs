@@ -340,7 +340,7 @@ const DETECTED: &[Case] = &[
     // Idle-suspended on purpose: Lerd has no test of this in its detection, but the code.
     ("IdleSuspended", &["myapp idle_suspended_workers: [queue]"], &[("lerd-queue-myapp", "failed", "")], &[]),
     // Lerd leaves a paused site out when it resolves names, and takes this for `queue-my` of app. That would start what
-    // its user has paused.
+    // a person has paused.
     (
         "(differs) paused site with the end of another's name",
         &["app", "my-app paused: true"],

@@ -163,7 +163,7 @@ fn a_log_may_be_empty() {
     assert_eq!(last(&world, QUEUE, 50), [""; 0]);
     let mut follower = Follower::of(&world, QUEUE, 50);
     world.control(&["enable", "--now", QUEUE]);
-    assert!(follower.next().starts_with("Manager Start"), "a start is the first that there is to tell");
+    assert!(follower.next().starts_with("Manager Start"), "a start is the first line that there is");
 }
 
 #[track_caller]

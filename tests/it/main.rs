@@ -33,7 +33,7 @@ mod make_install;
 mod mcp;
 mod memory;
 mod named;
-mod one_look;
+mod one_inspection;
 mod platform;
 mod recipes;
 mod reports;

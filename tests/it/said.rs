@@ -53,7 +53,7 @@ fn what_is_down_on_purpose_is_listed_as_failed_by_neither_list() {
 }
 
 #[test]
-fn a_refused_start_by_hand_is_told_once_and_with_what_helps() {
+fn a_refused_start_by_hand_is_reported_once_and_with_a_remedy() {
     let world = World::new();
     world.write_unit(
         &service_of(QUEUE),

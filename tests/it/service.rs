@@ -19,7 +19,7 @@ fn the_daemon_is_ready_once_it_has_listed_the_workers() {
     world.write_worker(QUEUE, "ExecStart=false");
     world.daemon_reload();
     world.crash(QUEUE);
-    world.wait_until("the status to tell of the wait", SOON, || {
+    world.wait_until("the status to mention the wait", SOON, || {
         let status = world.show(DAEMON, "StatusText");
         status.contains("1 waiting for the next attempt").then_some(())
     });

@@ -35,17 +35,17 @@ fn detected(world: &World) -> Vec<String> {
 fn a_worker_without_a_directory_belongs_to_the_longest_site_at_the_end_of_its_name() {
     let world = World::new();
     world.sites(&["{name: myapp}", "{name: shop}", "{name: shop-admin, paused: true}", "{name: app}"]);
-    let (paused, nobodys) = ("lerd-queue-shop-admin", "lerd-queue-app-old");
-    world.workers([QUEUE, paused, nobodys]);
-    world.crash_for_good([paused, nobodys]);
+    let (paused, ownerless) = ("lerd-queue-shop-admin", "lerd-queue-app-old");
+    world.workers([QUEUE, paused, ownerless]);
+    world.crash_for_good([paused, ownerless]);
     assert!(world.show(&service_of(paused), "WorkingDirectory").starts_with('!'));
-    let untouched = world.picture(&[paused, nobodys]);
+    let untouched = world.picture(&[paused, ownerless]);
     let mut events = world.start_daemon();
     events.prove_alive_with(&world, QUEUE);
-    assert_eq!(world.picture(&[paused, nobodys]), untouched);
+    assert_eq!(world.picture(&[paused, ownerless]), untouched);
     let ran = world.run(&["heal", "shop-admin/queue"]);
     assert!(ran.status == 1 && ran.out.contains("the site shop-admin is paused"), "{ran:?}");
-    assert_eq!(world.run(&["heal", nobodys]).status, 2);
+    assert_eq!(world.run(&["heal", ownerless]).status, 2);
     assert_eq!(status(&world), ["myapp/queue up", "shop-admin/queue held failed"]);
     assert_eq!(detected(&world), [""; 0]);
 }
@@ -65,7 +65,7 @@ fn a_worktree_is_recognized_by_the_last_part_of_its_directory() {
     // From the start, and while it is healthy.
     let expected = ["myapp/queue up", "myapp/queue@feat-x up", "ws/vite@feat-x held failed"];
     // Until the first inspection has shown the problem, it is due for one.
-    world.wait_until("the first look", SOON, || (status(&world) == expected).then_some(()));
+    world.wait_until("the first inspection", SOON, || (status(&world) == expected).then_some(()));
     events.prove_alive_with(&world, QUEUE);
     assert_eq!(world.show(&service_of(paused), "ActiveState"), "failed");
 

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lack_of_a_permission_is_told_with_its_remedy() {
+    fn each_lack_of_a_permission_is_reported_with_its_remedy() {
         for (runs_as_root, knows_rules, in_force, level, says, remedy) in [
             (false, true, InForce::Same, Level::Ok, "60-workerheal.rules permits what", ""),
             (false, true, InForce::Missing, Level::Problem, "is missing", "sudo workerheal --system install"),

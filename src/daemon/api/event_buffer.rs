@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_that_falls_behind_is_disconnected_and_told_of_the_gap() {
+    fn a_follower_that_falls_behind_is_disconnected_and_informed_of_the_gap() {
         let buffer = buffer(1..=3);
         let mut follower =
             buffer.open(&EventFilter { limit: Some(1), follow: true, ..filter() }, watch::channel(false).1);

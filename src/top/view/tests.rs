@@ -343,9 +343,9 @@ fn input_and_selection_are_shown() {
 #[test]
 fn results_of_actions_are_shown() {
     let mut model = trouble();
-    model.tell(Tone::Busy, "Healing shop/queue", now());
+    model.notify(Tone::Busy, "Healing shop/queue", now());
     see("healing", &mut model, 80, 24);
-    model.tell(Tone::Bad, format!("shop/queue could not be healed: exited right after starting: {ERROR}"), now());
+    model.notify(Tone::Bad, format!("shop/queue could not be healed: exited right after starting: {ERROR}"), now());
     see("not_healed", &mut model, 80, 24);
 }
 

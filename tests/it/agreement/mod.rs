@@ -292,9 +292,9 @@ impl World {
         let in_memory = |(index, unit, _): &(usize, UnitId, String)| self.expected(*index, *unit).listed.is_some();
         let units: Vec<_> = units.into_iter().filter(in_memory).collect();
         let views = units.iter().map(|(index, unit, name)| (name.clone(), self.expected(*index, *unit)));
-        let looked = self.reality.look(views.collect());
+        let inspected = self.reality.inspect(views.collect());
         let mut differences = Vec::new();
-        for ((index, unit, name), (view, id)) in units.into_iter().zip(looked) {
+        for ((index, unit, name), (view, id)) in units.into_iter().zip(inspected) {
             differences.extend(Difference::between(index, &name, &self.expected(index, unit), &view));
             if let Some(number) = self.families[index].model.unit(unit).invocation() {
                 self.invocations.insert(id, (index, unit, number));

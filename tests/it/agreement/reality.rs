@@ -95,15 +95,15 @@ impl Reality {
     }
 
     /// The other properties, and the invocation ids; all requested at once.
-    pub fn look(&self, units: Vec<(String, View)>) -> Vec<(View, String)> {
+    pub fn inspect(&self, units: Vec<(String, View)>) -> Vec<(View, String)> {
         self.runtime.block_on(async {
-            let look = |(unit, view)| tokio::spawn(look(self.connection.clone(), unit, view));
-            let looks: Vec<_> = units.into_iter().map(look).collect();
-            let mut looked = Vec::with_capacity(looks.len());
-            for look in looks {
-                looked.push(look.await.expect("nothing panics"));
+            let inspect = |(unit, view)| tokio::spawn(inspect(self.connection.clone(), unit, view));
+            let inspections: Vec<_> = units.into_iter().map(inspect).collect();
+            let mut inspected = Vec::with_capacity(inspections.len());
+            for inspection in inspections {
+                inspected.push(inspection.await.expect("nothing panics"));
             }
-            looked
+            inspected
         })
     }
 
@@ -113,7 +113,7 @@ impl Reality {
     }
 }
 
-async fn look(connection: Connection, unit: String, mut view: View) -> (View, String) {
+async fn inspect(connection: Connection, unit: String, mut view: View) -> (View, String) {
     let path = format!("{PATH}/unit/{}", unit.replace('.', "_2e"));
     let get = async |interface: &str, key: &str| {
         let body = (format!("{SYSTEMD}.{interface}"), key);

@@ -13,7 +13,7 @@ pub const SETTINGS: &str = "refresh: 200ms\nalso_watch: [\"app-*.service\"]\n\
     heal: {stable_after: 400ms, backoff: {initial: 250ms, max: 2s, jitter: 0}, give_up_after: 4}\n";
 
 /// `[Service]` of a worker that ends with an error once there is a file `<unit>.fail`.
-pub const FAILS_WHEN_TOLD: &str =
+pub const FAILS_ON_REQUEST: &str =
     "ExecStartPre=rm -f %h/%N.fail\nExecStart=sh -c 'until test -e %h/%N.fail; do sleep 0.02; done; exit 1'";
 
 /// `[Service]` of a worker that never becomes ready, without a time limit.

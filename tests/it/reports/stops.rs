@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::common::{FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World, service_of};
 use crate::reports::stage::{
-    FAILS_WHEN_TOLD, SETTINGS, count, enable, is_left_down, pass_time, phases, refreshes, run, try_to_start,
+    FAILS_ON_REQUEST, SETTINGS, count, enable, is_left_down, pass_time, phases, refreshes, run, try_to_start,
     wait_for_phase, world, world_with_waits_of,
 };
 
@@ -44,11 +44,11 @@ fn workers_that_fail_while_all_are_being_stopped_stay_down() {
 }
 
 /// A worker that waits for its next attempt once it was started, one that dies on request, and a unit whose stop is
-/// ordered before theirs and takes until it is told to end.
+/// ordered before theirs and ends only when it is stopped.
 fn start_a_slow_stage(world: &World) {
     world.write_file("broken", "");
     enable(world, "app-waits", "", LIVES_UNLESS_BROKEN);
-    run(world, "app-dies", "", FAILS_WHEN_TOLD);
+    run(world, "app-dies", "", FAILS_ON_REQUEST);
     let slow = format!("{LIVES}\nExecStop=sh -c 'until test -e %h/go; do sleep 0.02; done'");
     run(world, "slow", "After=app-dies.service app-waits.service", &slow);
 }

@@ -299,12 +299,12 @@ fn unhealthy() -> Vec<Sample> {
 
 fn stopped() -> Vec<Sample> {
     vec![
-        Sample::inactive("stopped", "Its user stopped it, says the journal.").stop(StopEvidence::Requested),
-        Sample::new("stopped_and_failed", "Its user stopped it, which ended in failed.").stop(StopEvidence::Requested),
+        Sample::inactive("stopped", "You stopped it, as the journal shows.").stop(StopEvidence::Requested),
+        Sample::new("stopped_and_failed", "You stopped it, which ended in failed.").stop(StopEvidence::Requested),
         Sample::new("stopped_seen_live", "The stop was seen under way.")
             .seen(|seen| seen.stop = None)
             .remembers(|it| it.stop_seen = true),
-        Sample::new("stopped_while_down", "Its user stopped it while it was down already.")
+        Sample::new("stopped_while_down", "You stopped it while it was down already.")
             .remembers(|it| it.stays_stopped = true),
         Sample::new("stopped_with_its_parent", "Redis was stopped, and took it along.")
             .stop(StopEvidence::Requested)
@@ -313,7 +313,7 @@ fn stopped() -> Vec<Sample> {
             .stop(StopEvidence::Requested)
             .remembers(|it| it.taken_along = true)
             .parent("lerd-redis.service", ActiveState::Active, false),
-        Sample::new("asked_for_by_name", "Its user stopped it, and has then asked for it by name.")
+        Sample::new("asked_for_by_name", "You stopped it, and then asked for it by name.")
             .stop(StopEvidence::Requested)
             .seen(|seen| seen.file = Some(DISABLED))
             .policy(|policy| policy.states.clear())
@@ -450,7 +450,7 @@ fn attempts() -> Vec<Sample> {
 /// More than one thing against it.
 fn together() -> Vec<Sample> {
     vec![
-        Sample::new("site_paused_and_stopped", "Its user stopped it, and then paused the site.")
+        Sample::new("site_paused_and_stopped", "You stopped it, and then paused the site.")
             .stop(StopEvidence::Requested)
             .registered("paused: true"),
         Sample::new("given_up_and_parent_down", "It was given up, and what it needs is down.")

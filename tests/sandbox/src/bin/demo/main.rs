@@ -29,7 +29,7 @@ Lines with » are what the demo does; the others are the log of the daemon.
 const OUTRO: &str = "
 All checks passed. Next:
   make test      the tests, in sandboxes like this one
-  make install   installs it for you; README.md tells the rest
+  make install   installs it for you; README.md has the rest
 ";
 
 /// The usual configuration, with short times.
@@ -174,11 +174,11 @@ impl<'a> Demo<'a> {
         self.wait(FIXED, "healed")?;
         self.outcome(FIXED, format!("healed at attempt {}", self.workers[FIXED].attempt));
 
-        self.act("systemctl stop the websocket server of shop, as its user would");
-        self.workers[STOPPED].trouble = "stopped by its user";
+        self.act("systemctl stop the websocket server of shop, as you would");
+        self.workers[STOPPED].trouble = "you stopped it";
         self.sandbox.stop_unit(&unit_of(STOPPED));
         self.wait(STOPPED, "stopped")?;
-        self.outcome(STOPPED, "left alone: its user wants it down".to_owned());
+        self.outcome(STOPPED, "left alone: you stopped it".to_owned());
         self.pause(1);
 
         self.expect(PAUSED, "failed")?;
@@ -294,7 +294,7 @@ impl<'a> Demo<'a> {
             ("failed", Some((_, words))) => format!("attempt {} failed: {words}", worker.attempt),
             _ => message.trim_start_matches(unit).trim_start().to_owned(),
         };
-        self.screen.tell(time, at, &text, &self.workers);
+        self.screen.show(time, at, &text, &self.workers);
     }
 }
 

@@ -90,7 +90,7 @@ impl Screen {
     }
 
     /// Logs a message of the daemon about one of the workers.
-    pub fn tell(&mut self, time: Duration, about: usize, text: &str, workers: &[Worker]) {
+    pub fn show(&mut self, time: Duration, about: usize, text: &str, workers: &[Worker]) {
         let (about, (mark, color)) = (&workers[about], workers[about].mark());
         let text = cut(text, self.width - 26);
         self.log(time, &format!("{} {:<14} {text}", self.paint(color, mark), about.name), workers);
