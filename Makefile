@@ -44,6 +44,9 @@ test: packages
 	$(CARGO) test --workspace --locked
 	$(SIMULATION) --nocapture no_law
 
+# Built a minute longer, it runs a quarter faster.
+simulate: export CARGO_PROFILE_SIM_LTO = fat
+simulate: export CARGO_PROFILE_SIM_CODEGEN_UNITS = 1
 simulate:
 	WORKERHEAL_DAYS=$${WORKERHEAL_DAYS:-1000000} $(SIMULATION) --nocapture no_law
 

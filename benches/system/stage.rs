@@ -156,6 +156,13 @@ impl Stage {
         self.healer()
     }
 
+    /// Pauses all healing, until workerheal is started again.
+    pub fn pause_healer(&self) -> anyhow::Result<()> {
+        let status = self.sandbox.command(program()).arg("pause").stdout(std::process::Stdio::null()).status()?;
+        ensure!(status.success(), "workerheal pause failed: {status}");
+        Ok(())
+    }
+
     pub fn stop_healer(&self) -> anyhow::Result<()> {
         ensure!(self.sandbox.show(HEALER, "NRestarts") == "0", "workerheal ended in between");
         self.sandbox.stop_unit(HEALER);

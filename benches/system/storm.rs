@@ -10,10 +10,13 @@
 //!
 //! # Where the time goes
 //!
-//! For 1,000 units, on two processors that share no cache (`perf sched`, `/proc/PID/schedstat`), the manager works for
-//! 2 s for either client, and 0.1 s longer for workerheal. The rest is the time that it waits for a processor, 0.3 s
-//! for the yardstick and 0.6 s for workerheal, although the other processor is idle half of the time: processes that
-//! the manager wakes or forks are placed beside it more often when another process runs at that moment.
+//! Two thirds of what the manager does in addition is to signal the failures to workerheal: it reads some hundred
+//! properties of a unit for each change of its state, for each client of its private socket. That is what the second
+//! kind of storm shows, in which `systemctl` starts the workers while workerheal is paused. (`systemctl` is such a
+//! client too, but not while the workers fail.) A start by workerheal then takes the manager no more than one by
+//! `systemctl`. The rest of the difference is the time that the manager waits for a processor (`perf sched`,
+//! `/proc/PID/schedstat`), although the other one is idle half of the time: processes that the manager wakes or forks
+//! are placed beside it more often when another process runs at that moment.
 //!
 //! - Woken by each message, workerheal preempted the manager 15,000 times in a storm. With `CPUSchedulingPolicy=batch`
 //!   in its unit that is 3,000 times, and the ratio 1.17 to 1.20 instead of 1.20 to 1.30.
@@ -22,7 +25,7 @@
 //!   not cheaper than the fifteen that are needed), and 742 µs for the first `UnitFileState` of a unit after a reload.
 //!   An inspection before a start has 20 to 22 calls: 0.17 ms, of 2 ms for the start itself. The inspection that proves
 //!   a worker has 11 instead of 22, and the one for its uptime 2.
-//! - A cache of unit definitions would leave 6 calls, but has to be filled before the storm: 0.1 ms of the manager for
+//! - A cache of unit definitions would leave 11 calls, but has to be filled before the storm: 0.1 ms of the manager for
 //!   each unit after each start and each reload, whether or not a storm follows.
 //! - The calls of an inspection are written to the manager's socket together, and log entries to the journal in bursts
 //!   of 20 ms while there are many. That saves writes and wake-ups; its effect on the time was not measured on an
@@ -50,11 +53,20 @@ const TARGET: f64 = 1.12;
 const AT_ALL: &str = "lerd-*.service";
 const POLL: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(300);
-/// The healing client: a call of `systemctl`, or workerheal with a scheduling.
-const KINDS: [(&str, Option<Scheduling>); 3] = [
-    ("one systemctl start", None),
-    ("workerheal", Some(Scheduling::Packaged)),
-    ("workerheal, default scheduling", Some(Scheduling::Default)),
+/// What brings the workers up again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Healer {
+    /// One call of `systemctl`.
+    Systemctl,
+    /// The same, while workerheal runs and is paused: it follows the manager's signals and starts nothing.
+    BesidePaused,
+    Workerheal(Scheduling),
+}
+const KINDS: [(&str, Healer); 4] = [
+    ("one systemctl start", Healer::Systemctl),
+    ("the same, workerheal paused", Healer::BesidePaused),
+    ("workerheal", Healer::Workerheal(Scheduling::Packaged)),
+    ("workerheal, default scheduling", Healer::Workerheal(Scheduling::Default)),
 ];
 
 /// The results of a storm.
@@ -78,15 +90,20 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
         let mut client = Client::connect(&stage.sandbox.runtime_dir().join("bus")).await?;
         let mut seen = KINDS.map(|_| Vec::new());
         for _ in 0..storms {
-            for ((_, scheduling), seen) in KINDS.into_iter().zip(&mut seen) {
-                let Some(scheduling) = scheduling else {
-                    seen.push(storm(&stage, &mut client, size, false).await?);
+            for ((_, healer), seen) in KINDS.into_iter().zip(&mut seen) {
+                if healer == Healer::Systemctl {
+                    seen.push(storm(&stage, &mut client, size, healer).await?);
                     continue;
-                };
-                stage.schedule(scheduling);
+                }
+                stage.schedule(if let Healer::Workerheal(it) = healer { it } else { Scheduling::Packaged });
                 stage.start_healer(DEFAULTS)?;
-                seen.push(storm(&stage, &mut client, size, true).await?);
-                check_attempts(&stage, size).await?;
+                if healer == Healer::BesidePaused {
+                    stage.pause_healer()?;
+                }
+                seen.push(storm(&stage, &mut client, size, healer).await?);
+                if healer != Healer::BesidePaused {
+                    check_attempts(&stage, size).await?;
+                }
                 stage.stop_healer()?;
             }
         }
@@ -95,12 +112,12 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
         };
         let limit = [middle(&seen[0], |storm| storm.time), middle(&seen[0], |storm| storm.cpu)];
         let mut times = Vec::new();
-        for ((who, scheduling), storms) in KINDS.into_iter().zip(&seen) {
+        for ((who, healer), storms) in KINDS.into_iter().zip(&seen) {
             let (time, cpu) = (middle(storms, |storm| storm.time), middle(storms, |storm| storm.cpu));
             #[expect(clippy::cast_precision_loss, reason = "a small number")]
             let count = size as f64;
             times.push(time / count * 1000.0);
-            let target = (scheduling == Some(Scheduling::Packaged)).then_some(TARGET);
+            let target = (healer == Healer::Workerheal(Scheduling::Packaged)).then_some(TARGET);
             let columns = [
                 figure("s", time, 2),
                 figure("ratio", time / limit[0], 2).at_most_if(target),
@@ -119,21 +136,23 @@ pub async fn measure(machine: &str, sizes: &Sizes) -> anyhow::Result<()> {
     if let ([first, .., last], true) = (a_unit.as_slice(), SIZES.iter().all(|(size, _)| sizes.include(*size))) {
         let what = "time a unit, 5000 to 100 workers";
         let growth: Vec<f64> = first.iter().zip(last).map(|(first, last)| last / first).collect();
-        for ((who, scheduling), grown) in KINDS.into_iter().zip(&growth) {
-            let target = scheduling.map(|_| (growth[0] * 100.0).ceil() / 100.0);
+        for ((who, healer), grown) in KINDS.into_iter().zip(&growth) {
+            let heals = matches!(healer, Healer::Workerheal(_));
+            let target = heals.then(|| (growth[0] * 100.0).ceil() / 100.0);
             table.row("growth", who, [figure(what, *grown, 2).at_most_if(target)]);
         }
     }
     table.finish()
 }
 
-async fn storm(stage: &Stage, client: &mut Client, size: usize, healed: bool) -> anyhow::Result<Storm> {
+async fn storm(stage: &Stage, client: &mut Client, size: usize, healer: Healer) -> anyhow::Result<Storm> {
     let names = units("lerd", size);
     let processes = stage.processes(&names)?;
-    let before = counters(stage, healed)?;
+    let (runs, heals) = (healer != Healer::Systemctl, matches!(healer, Healer::Workerheal(_)));
+    let before = counters(stage, runs)?;
     processes.into_iter().try_for_each(|process| kill_process(process, Signal::KILL))?;
     let mut called = None;
-    if !healed {
+    if !heals {
         until(client, "all have failed", &["failed"], |count| count == size).await?;
         called = Some(monotonic()?);
         stage.call("start", &names)?;
@@ -150,7 +169,7 @@ async fn storm(stage: &Stage, client: &mut Client, size: usize, healed: bool) ->
     };
     // Queued log entries belong to the storm.
     quiet(stage).await?;
-    let after = counters(stage, healed)?;
+    let after = counters(stage, runs)?;
     let first = stamps.iter().map(|[down, _]| *down).min().unwrap_or(0);
     let failed = stamps.iter().map(|[down, _]| *down).max().unwrap_or(0);
     let last = stamps.iter().map(|[_, up]| *up).max().unwrap_or(0);
@@ -167,7 +186,7 @@ async fn storm(stage: &Stage, client: &mut Client, size: usize, healed: bool) ->
 }
 
 /// CPU time so far, and the time of the monotonic clock in microseconds.
-fn counters(stage: &Stage, healed: bool) -> anyhow::Result<(Storm, u64)> {
+fn counters(stage: &Stage, healer_runs: bool) -> anyhow::Result<(Storm, u64)> {
     let staff = &stage.staff;
     let storm = Storm {
         time: Duration::ZERO,
@@ -175,7 +194,7 @@ fn counters(stage: &Stage, healed: bool) -> anyhow::Result<(Storm, u64)> {
         manager: cpu(staff.manager)?,
         bus: cpu(staff.bus)?,
         journal: cpu(staff.journal)?,
-        healer: if healed { cpu(stage.healer()?)? } else { Duration::ZERO },
+        healer: if healer_runs { cpu(stage.healer()?)? } else { Duration::ZERO },
     };
     Ok((storm, monotonic()?))
 }

@@ -55,12 +55,12 @@ impl Following {
         }
         let Some(unit) = unit else { return Ok(()) };
         // A job without effect, such as a `try-restart` of a unit that is down, is never shown by the unit itself.
-        let was_told = self.told_jobs.get(&unit) == Some(&id);
-        if was_told {
-            self.told_jobs.remove(&unit);
+        let was_reported = self.reported_jobs.get(&unit) == Some(&id);
+        if was_reported {
+            self.reported_jobs.remove(&unit);
         }
         let change = match result {
-            "done" if was_told => Change::JobDone(unit),
+            "done" if was_reported => Change::JobDone(unit),
             "canceled" if self.is_being_overridden(&unit) => Change::StopOverridden(unit),
             "canceled" => Change::JobCancelled(unit),
             "dependency" => Change::KeptFromStarting(unit),

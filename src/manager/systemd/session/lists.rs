@@ -117,7 +117,7 @@ impl Following {
         let suffices = extent == Extent::All || !self.lists.needs_all;
         if self.reloading_until.is_none() && suffices {
             self.find_missed_ends(session, message, extent)?;
-            self.told_jobs.extend(listed.jobs);
+            self.reported_jobs.extend(listed.jobs);
             self.shutting_down = listed.shutting_down;
             let change = if self.shutting_down {
                 self.lists.doubt();

@@ -90,7 +90,7 @@ struct Following {
     /// Jobs of ours, by their path.
     jobs: HashMap<String, Starting>,
     /// The last job that was signalled for each unit: a job that was never signalled has no effect.
-    told_jobs: HashMap<UnitName, u32>,
+    reported_jobs: HashMap<UnitName, u32>,
     /// Failed sockets, and the units that they start if known.
     failed_sockets: BTreeMap<String, Option<Vec<UnitName>>>,
     /// The manager is about to end.
@@ -122,7 +122,7 @@ impl Following {
             stream: MessageStream::from(&connection.bus),
             calls: HashMap::new(),
             jobs: HashMap::new(),
-            told_jobs: HashMap::new(),
+            reported_jobs: HashMap::new(),
             failed_sockets: BTreeMap::new(),
             shutting_down: false,
             isolation: Isolation::default(),
@@ -249,7 +249,7 @@ impl Following {
         match signal {
             Signal::Changed(status, job) => {
                 if job != 0 {
-                    self.told_jobs.insert(status.name.clone(), job);
+                    self.reported_jobs.insert(status.name.clone(), job);
                 }
                 self.jobs.values_mut().for_each(|starting| starting.changed(&status));
                 let _ = session.changes.send(Change::Unit(status));
