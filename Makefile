@@ -3,6 +3,9 @@
 # make test     all tests (installs the Debian packages that they need)
 # make simulate a million simulated days; stops at the first broken law of healing
 # make mistakes plants known mistakes in the healer, one at a time, and checks that the simulation finds each
+# make mutants  changes the core in one of eight places where that is possible, one at a time, and lists the changes
+#               that its tests and a short simulation miss; MUTANTS=3/8 chooses other places
+# make coverage lines of the core that its tests and a short simulation run
 # make fuzz     fuzzes everything that reads input from outside, a minute each; FUZZ_SECONDS=1200 is longer
 # make chaos    kills the daemon at every step, several hundred points, and checks the outcome of each
 # make soak     faults of every kind for an hour; WORKERHEAL_SOAK=60 is a minute, WORKERHEAL_SEED repeats one
@@ -23,7 +26,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo recording test simulate mistakes fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist dist-twice dist-tools check-dist test-package install install-files packages
+.PHONY: demo recording test simulate mistakes mutants coverage fuzz chaos soak booted test-releases bench bench-compare lint deny public-api macos macos-binary dist dist-twice dist-tools check-dist test-package install install-files packages
 
 # With a profile of its own and without the surfaces, which the demo does not show: this saves most of the build time.
 demo: packages
@@ -52,6 +55,18 @@ simulate:
 
 mistakes:
 	crates/workerheal-core/tests/simulation/mistakes/find-all.sh
+
+# A change that makes the simulation go on for ever counts as noticed.
+MUTANTS ?= 0/8
+mutants:
+	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-mutants
+	WORKERHEAL_DAYS=$${WORKERHEAL_DAYS:-500} $(CARGO) mutants --package workerheal-core --profile sim \
+		--shard $(MUTANTS) --sharding round-robin --minimum-test-timeout 60 --output $(TARGET) -- --lib --test simulation
+
+coverage:
+	@$(CARGO) llvm-cov --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-llvm-cov
+	WORKERHEAL_DAYS=$${WORKERHEAL_DAYS:-500} $(CARGO) llvm-cov --locked --package workerheal-core --profile sim \
+		--lib --test simulation --ignore-filename-regex '/tests' --summary-only
 
 # On the stable toolchain: coverage needs no sanitizer, and RUSTC_BOOTSTRAP permits its flags. New findings go to
 # fuzz/found; those worth keeping are copied to fuzz/corpus by hand, where `cargo test` runs them.

@@ -214,7 +214,7 @@ async fn a_file_that_changes_constantly_is_reported_now_and_then() {
     }
     end.send(()).unwrap();
     let written = writer.await.unwrap();
-    assert!(written > 3, "each of {written} writes was told");
+    assert!(written > 3, "each of {written} writes was reported");
     if last != present(&written.to_string()) {
         bench.until_text(&written.to_string()).await;
     }
