@@ -3,7 +3,9 @@
 use clap::Args;
 
 use super::Status;
+use super::install::at_home;
 use super::term::{self, Style};
+use crate::core::text;
 use crate::files::config::Config;
 use crate::manager::{Native, Scope, ServiceManager};
 use crate::setup::{Options, read_config, read_registry, warnings};
@@ -17,7 +19,7 @@ impl Check {
         let config = read_config(&paths.config, options.config.is_some());
         let registry = read_registry(&paths.sites, options.sites.is_some());
 
-        let config_path = paths.config.display();
+        let [config_path, sites_path] = [&paths.config, &paths.sites].map(|path| at_home(&text::path(path)));
         match &config {
             Ok(_) if paths.config.exists() => term::print(format!("{} {config_path}\n", style.good("ok")))?,
             Ok(_) => {
@@ -34,7 +36,7 @@ impl Check {
                 (sites, 0) => format!("({sites} sites)"),
                 (sites, away) => format!("({sites} sites, {away} of them paused or ignored)"),
             };
-            term::print(format!("{} {} {}\n", style.good("ok"), paths.sites.display(), style.faint(count)))?;
+            term::print(format!("{} {} {}\n", style.good("ok"), sites_path, style.faint(count)))?;
             warnings(&paths.sites, registry).iter().for_each(term::complain);
         }
         if let Ok(config) = &config {

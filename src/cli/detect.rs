@@ -11,7 +11,7 @@ use crate::client::Access;
 use crate::core::event::UnhealthyWorker;
 use crate::setup::Options;
 
-/// Minimum columns for a log line and for a name, on a narrow terminal.
+/// Columns for a log line that names are cut for, and the minimum for a name.
 const MIN_TEXT_COLUMNS: usize = 24;
 const MIN_NAME_COLUMNS: usize = 12;
 
@@ -39,7 +39,7 @@ impl Detect {
             let paused = if workers.is_empty() { Box::pin(access.paused()).await? } else { Vec::new() };
             term::print(match paused.as_slice() {
                 [] => table(&workers, style, term::width()),
-                paused => paused_line(paused, style),
+                paused => paused_line(paused, style, term::width()),
             })?;
         }
         Ok(if self.exit_code && !workers.is_empty() { Status::Unhealthy } else { Status::Done })
@@ -55,9 +55,10 @@ pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usi
     let names = longest(&|worker| worker.name().chars().count()).max("WORKER".len());
     let states = longest(&|worker| worker.state.as_str().len()).max("STATE".len());
     let (names, room) = width.map_or((names, usize::MAX), |width| {
-        // Long names are cut in favour of the error, down to a minimum.
-        let names = names.min(width.saturating_sub(states + 4 + MIN_TEXT_COLUMNS).max(MIN_NAME_COLUMNS));
-        (names, width.saturating_sub(names + states + 4))
+        // Long names are cut in favour of the error, down to half of what there is.
+        let both = width.saturating_sub(states + 4);
+        let names = names.min(both.saturating_sub(MIN_TEXT_COLUMNS).max(both / 2).max(MIN_NAME_COLUMNS));
+        (names, both.saturating_sub(names))
     });
 
     let mut table = style.strong(format!("{:names$}  {:states$}  LAST LOG LINE", "WORKER", "STATE"));
@@ -65,7 +66,7 @@ pub(super) fn table(workers: &[UnhealthyWorker], style: Style, width: Option<usi
     for worker in workers {
         let state = style.bad(format!("{:states$}", worker.state.as_str()));
         let error = term::fit(&worker.last_error, room);
-        let line = format!("{:names$}  {state}  {error}", term::fit(&worker.name(), names));
+        let line = format!("{:names$}  {state}  {error}", term::fit_name(&worker.name(), names));
         let _ = writeln!(table, "{}", line.trim_end());
     }
     table

@@ -38,7 +38,7 @@ pub(super) struct Events {
     /// Print each event as a line of JSON
     #[arg(long)]
     json: bool,
-    /// How far to go back: 2h, yesterday, 14:05, 2026-01-31 or "2026-01-31 14:05" [default: to the daemon's start]
+    /// How far to go back: 2h, yesterday, 14:05, 2026-01-31 or "2026-01-31 14:05" [default: all that is kept]
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<SystemTime>,
     /// The latest of them only
@@ -167,8 +167,7 @@ fn line(event: &Event, name: &str, follow: bool, now: SystemTime, style: Style, 
     // `23h 59m ago`, or a time of day.
     let ahead = if follow { 9 } else { 11 };
     let margin = ahead + 13;
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(margin).max(20));
-    let sentence = term::wrap(&event.sentence(name), room).replace('\n', &format!("\n{:margin$}", ""));
+    let sentence = term::hanging(&event.sentence(name), margin, width);
     let phase = format!("{:9}", event.phase.as_str());
     let phase = match event.phase {
         Phase::Healed | Phase::Recovered => style.good(phase),

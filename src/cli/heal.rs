@@ -53,7 +53,7 @@ impl Heal {
             under_way(&reports, heal.plan()).try_for_each(|report| term::print(under_way_line(report, style)))?;
         }
         let waited_for = under_way(&reports, heal.plan()).map(|report| report.unit.clone()).collect();
-        let mut progress = Progress::new(self.form(), style, heal.plan(), waited_for);
+        let mut progress = Progress::new(self.form(), style, heal.plan(), waited_for, term::width());
         while let Some(event) = progress.run(heal.next()).await?? {
             progress.show(&event)?;
         }
@@ -62,8 +62,9 @@ impl Heal {
         match self.form() {
             Form::Json => term::print(format!("{}\n", serde_json::to_string_pretty(&report)?))?,
             Form::Text => {
+                let width = term::width();
                 let untouched: Vec<LeftAlone> = left_alone.iter().chain(&paused).cloned().collect();
-                let others = left_alone_lines(&left_alone, style) + &paused_line(&paused, style);
+                let others = left_alone_lines(&left_alone, style, width) + &paused_line(&paused, style, width);
                 term::print(format!("{others}{}\n", summary(&report, &untouched)))?;
             }
             Form::Events => {}
@@ -76,11 +77,12 @@ impl Heal {
             Form::Json | Form::Events => term::print(format!("{}\n", serde_json::to_string_pretty(unhealthy)?))?,
             Form::Text => {
                 // An empty table means that nothing is wrong.
-                let others =
-                    left_alone_lines(left_alone, style) + &paused_line(paused, style) + &refused_lines(refused, style);
+                let width = term::width();
+                let others = left_alone_lines(left_alone, style, width)
+                    + &paused_line(paused, style, width)
+                    + &refused_lines(refused, style, width);
                 let nothing_to_heal = unhealthy.is_empty() && !others.is_empty();
-                let table =
-                    if nothing_to_heal { String::new() } else { detect::table(unhealthy, style, term::width()) };
+                let table = if nothing_to_heal { String::new() } else { detect::table(unhealthy, style, width) };
                 term::print(format!("{table}{others}"))?;
             }
         }
@@ -97,13 +99,13 @@ impl Heal {
 }
 
 /// A line for each unhealthy worker that is not healed automatically.
-fn left_alone_lines(left_alone: &[LeftAlone], style: Style) -> String {
-    let line = |it: &LeftAlone| line(&it.worker, &it.reason, style);
+fn left_alone_lines(left_alone: &[LeftAlone], style: Style, columns: Option<usize>) -> String {
+    let line = |it: &LeftAlone| line(&it.worker, &it.reason, style, columns);
     left_alone.iter().map(line).collect()
 }
 
 /// How many workers are not healed because of a pause or the stop marker, and why.
-pub(super) fn paused_line(paused: &[LeftAlone], style: Style) -> String {
+pub(super) fn paused_line(paused: &[LeftAlone], style: Style, columns: Option<usize>) -> String {
     let Some(first) = paused.first() else { return String::new() };
     let workers = if paused.len() == 1 { "worker" } else { "workers" };
     let mut reasons: Vec<&str> = paused.iter().map(|it| it.reason.as_str()).collect();
@@ -114,7 +116,7 @@ pub(super) fn paused_line(paused: &[LeftAlone], style: Style) -> String {
         _ => "see `workerheal status`".to_owned(),
     };
     let line = format!("Healing is paused ({why}): {} unhealthy {workers} not healed.", paused.len());
-    format!("{}\n", style.busy(line))
+    format!("{}\n", style.busy(term::hanging(&line, 0, columns)))
 }
 
 /// The workers that were being started before, and whose results are waited for.
@@ -132,12 +134,13 @@ fn under_way_line(report: &WorkerReport, style: Style) -> String {
 }
 
 /// A line for each named worker that would be refused.
-fn refused_lines(refused: &[Failure], style: Style) -> String {
-    refused.iter().map(|it| line(&it.worker, &it.error, style)).collect()
+fn refused_lines(refused: &[Failure], style: Style, columns: Option<usize>) -> String {
+    refused.iter().map(|it| line(&it.worker, &it.error, style, columns)).collect()
 }
 
-fn line(worker: &UnhealthyWorker, why: &str, style: Style) -> String {
-    format!("{}\n", style.faint(format!("– {} is not healed: {why}", worker.name())))
+fn line(worker: &UnhealthyWorker, why: &str, style: Style, columns: Option<usize>) -> String {
+    let line = term::hanging(&format!("{} is not healed: {why}", worker.name()), 2, columns);
+    format!("{}\n", style.faint(format!("– {line}")))
 }
 
 #[cfg(test)]
@@ -166,13 +169,18 @@ mod tests {
             shown("shop", "queue", State::ExpectedButStopped, &Refusal::StateNotHealed(State::ExpectedButStopped)),
         ];
         assert_eq!(
-            left_alone_lines(&shown, Style::default()),
+            left_alone_lines(&shown, Style::default(), None),
             "– myapp/vite is not healed: the service manager itself restarts it, 12 times so far\n\
              – celery@mail is not healed: its working directory /srv/mail is gone\n\
              – shop/queue is not healed: the configuration does not heal the state expected-but-stopped\n"
         );
-        let painted = left_alone_lines(&shown[..1], Style { colored: true });
+        let narrow = left_alone_lines(&shown[2..], Style::default(), Some(60));
+        assert_eq!(
+            narrow,
+            "– shop/queue is not healed: the configuration does not heal\n  the state expected-but-stopped\n"
+        );
+        let painted = left_alone_lines(&shown[..1], Style { colored: true }, None);
         assert!(painted.starts_with("\u{1b}[2m– ") && painted.ends_with("\u{1b}[0m\n"), "{painted:?}");
-        assert_eq!(left_alone_lines(&[], Style { colored: true }), "");
+        assert_eq!(left_alone_lines(&[], Style { colored: true }, None), "");
     }
 }

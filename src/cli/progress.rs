@@ -21,12 +21,19 @@ pub(super) enum Form {
     Events,
 }
 
+/// Maximum length of a name on a terminal of this width.
+fn longest_name(columns: Option<usize>) -> usize {
+    columns.map_or(usize::MAX, |columns| (columns / 2).saturating_sub(4))
+}
+
 /// The display of one heal.
 pub(super) struct Progress {
     form: Form,
     style: Style,
     /// Redraw in place.
     live: bool,
+    /// The width of the terminal, if output goes to one.
+    columns: Option<usize>,
     /// Display names of workers.
     names: HashMap<UnitName, String>,
     /// Width of the longest name.
@@ -46,14 +53,16 @@ pub(super) struct Progress {
 
 impl Progress {
     /// `waited_for`: workers that were started before, whose result is all that is still to come.
-    pub fn new(form: Form, style: Style, plan: &Plan, waited_for: Vec<UnitName>) -> Self {
+    pub fn new(form: Form, style: Style, plan: &Plan, waited_for: Vec<UnitName>, columns: Option<usize>) -> Self {
         let workers = plan.unhealthy.iter().chain(plan.refused.iter().map(|failure| &failure.worker));
+        let names: HashMap<_, _> = workers.map(|worker| (worker.unit.clone(), worker.name())).collect();
         Self {
             form,
             style,
             live: form == Form::Text && term::is_terminal(),
-            width: plan.unhealthy.iter().map(|worker| worker.name().chars().count()).max().unwrap_or(0),
-            names: workers.map(|worker| (worker.unit.clone(), worker.name())).collect(),
+            columns,
+            width: names.values().map(|name| name.chars().count()).max().unwrap_or(0).min(longest_name(columns)),
+            names,
             under_way: Vec::new(),
             waited_for: (waited_for, Instant::now()),
             frame: 0,
@@ -92,7 +101,7 @@ impl Progress {
 
     /// Prints how many further workers failed for each reason.
     pub fn end(&mut self) -> anyhow::Result<()> {
-        let rest = self.failures.rest();
+        let rest = self.failures.rest(self.columns);
         if rest.is_empty() { Ok(()) } else { self.draw(&rest) }
     }
 
@@ -107,20 +116,18 @@ impl Progress {
                 String::new()
             }
             Phase::Healed => {
-                let took = self.finish(unit);
+                let took = format!("in {:.1}s", self.finish(unit).as_secs_f64());
                 let took = match event.downtime {
-                    Some(downtime) => format!("in {:.1}s, was down for {}", took.as_secs_f64(), rounded(downtime)),
-                    None => format!("in {:.1}s", took.as_secs_f64()),
+                    Some(downtime) => format!("{took}, was down for {}", rounded(downtime)),
+                    None => took,
                 };
-                let outcome = format!("{} {}", self.style.good("healed"), self.style.faint(took));
-                let line = self.line(&self.style.good("✓"), unit, &outcome);
+                let line = self.line(&self.style.good("✓"), unit, (&self.style.good("healed"), "healed"), &took);
                 self.failures.interrupt();
                 line
             }
             Phase::Failed => {
                 self.finish(unit);
-                let line =
-                    self.line(&self.style.bad("✗"), unit, &format!("{}: {}", self.style.bad("failed"), event.error));
+                let line = self.failure(unit, "failed", &event.error);
                 self.failures.add(&event.error, line)
             }
             _ => String::new(),
@@ -132,18 +139,27 @@ impl Progress {
     }
 
     fn refusal(&mut self, unit: &UnitName, error: &str) -> String {
-        let outcome = format!("{}: {error}", self.style.bad("not healed"));
-        let line = self.line(&self.style.bad("✗"), unit, &outcome);
+        let line = self.failure(unit, "not healed", error);
         self.failures.add(error, line)
     }
 
-    fn line(&self, sign: &str, unit: &UnitName, outcome: &str) -> String {
-        format!("{sign} {:width$}  {outcome}\n", self.name(unit), width = self.width)
+    fn failure(&self, unit: &UnitName, word: &str, error: &str) -> String {
+        let marked = (&*format!("{}:", self.style.bad(word)), &*format!("{word}:"));
+        self.line(&self.style.bad("✗"), unit, marked, error)
     }
 
-    /// The display name of the worker.
-    fn name<'a>(&'a self, unit: &'a UnitName) -> &'a str {
-        self.names.get(unit).map_or(unit.short(), String::as_str)
+    /// A line, or several on a narrow terminal. The outcome is a word, as it is shown and plain, and what follows it.
+    fn line(&self, sign: &str, unit: &UnitName, (shown, word): (&str, &str), rest: &str) -> String {
+        let name = self.name(unit);
+        let indent = self.width.max(name.chars().count()) + 4;
+        let outcome = term::hanging(&format!("{word} {rest}"), indent, self.columns).replacen(word, shown, 1);
+        format!("{sign} {name:width$}  {outcome}\n", width = self.width)
+    }
+
+    /// The display name of the worker, which leaves half of the line to the outcome.
+    fn name(&self, unit: &UnitName) -> String {
+        let name = self.names.get(unit).map_or(unit.short(), String::as_str);
+        term::fit_name(name, longest_name(self.columns))
     }
 
     /// Removes a worker from those under way; returns how long it was under way.
@@ -165,7 +181,7 @@ impl Progress {
             screen.push_str(&format!("\u{1b}[{}A\u{1b}[J", self.drawn));
         }
         screen.push_str(finished);
-        let width = term::width().unwrap_or(80);
+        let width = self.columns.unwrap_or(80);
         for (unit, begun) in &self.under_way {
             let frame = FRAMES[self.frame % FRAMES.len()];
             let line = format!(
@@ -210,7 +226,7 @@ impl Repeats {
 
     /// The failures that were held back, as a line for each reason. The reason is repeated unless it is right above. A
     /// single worker keeps its own line, which is no longer.
-    fn rest(&mut self) -> String {
+    fn rest(&mut self, columns: Option<usize>) -> String {
         let mut last = self.last.take();
         let mut text = String::new();
         // The reason of the line right above comes first.
@@ -221,7 +237,10 @@ impl Repeats {
                 [] => continue,
                 [line] => text.push_str(line),
                 more if is_above => text.push_str(&format!("  and {} more for the same reason\n", more.len())),
-                more => text.push_str(&format!("  and {} more: {reason}\n", more.len())),
+                more => {
+                    let line = format!("and {} more: {reason}", more.len());
+                    text.push_str(&format!("  {}\n", term::hanging(&line, 2, columns)));
+                }
             }
             last = None;
         }
@@ -232,11 +251,13 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::diagnosis::State;
+    use crate::core::event::UnhealthyWorker;
 
     const NEEDS: &str = "it needs redis.service, which has failed";
 
     fn progress() -> Progress {
-        Progress { live: false, ..Progress::new(Form::Text, Style::default(), &Plan::default(), Vec::new()) }
+        Progress { live: false, ..Progress::new(Form::Text, Style::default(), &Plan::default(), Vec::new(), None) }
     }
 
     fn failed(unit: &str, error: &str) -> Event {
@@ -251,7 +272,7 @@ mod tests {
     fn printed(events: &[Event]) -> String {
         let mut progress = progress();
         let lines: String = events.iter().map(|event| progress.step(event)).collect();
-        lines + &progress.failures.rest()
+        lines + &progress.failures.rest(None)
     }
 
     #[test]
@@ -285,6 +306,36 @@ mod tests {
     }
 
     #[test]
+    fn outcomes_are_broken_where_there_is_no_room() {
+        for width in [60, 80, 120, 200] {
+            let worker = |site: &str, worker: &str| UnhealthyWorker {
+                site: site.into(),
+                worker: worker.into(),
+                worktree: None,
+                unit: UnitName::parse(&format!("lerd-{worker}-{site}")).unwrap(),
+                state: State::Failed,
+                last_error: String::new(),
+            };
+            let refused = Failure { worker: worker("shop", "mail"), error: "the site shop is paused".into() };
+            let unhealthy = vec![worker("the-shop-of-a-customer", "horizon"), worker("shop", "queue")];
+            let plan = Plan { unhealthy, refused: vec![refused.clone()], ..Plan::default() };
+            let mut progress = Progress::new(Form::Text, Style::default(), &plan, Vec::new(), Some(width));
+            let error = "exited right after starting: RedisException: Connection refused [tcp://127.0.0.1:6379]";
+            let mut events = vec![
+                Event { downtime: Some(Duration::from_secs(80)), ..healed("lerd-horizon-the-shop-of-a-customer") },
+                failed("lerd-queue-shop", error),
+                healed("lerd-vite-shop"),
+            ];
+            events.extend(["a", "b"].map(|unit| failed(unit, error)));
+            let mut text: String = events.iter().map(|event| progress.step(event)).collect();
+            text += &progress.refusal(&refused.worker.unit, &refused.error);
+            text += &progress.failures.rest(Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+            insta::assert_snapshot!(format!("{width}"), text);
+        }
+    }
+
+    #[test]
     fn a_worker_that_was_started_before_took_as_long_as_it_was_waited_for() {
         let waits = UnitName::parse("a").unwrap();
         let since = Instant::now().checked_sub(Duration::from_secs(8)).unwrap();
@@ -307,9 +358,9 @@ mod tests {
             .map(|unit| progress.refusal(&UnitName::parse(unit).unwrap(), "the site shop is paused"))
             .concat();
         assert_eq!(
-            lines + &progress.failures.rest(),
+            lines + &progress.failures.rest(None),
             "✗ a  not healed: the site shop is paused\n  and 2 more for the same reason\n"
         );
-        assert_eq!(progress.failures.rest(), "", "it is said once");
+        assert_eq!(progress.failures.rest(None), "", "it is said once");
     }
 }

@@ -101,3 +101,40 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     let kept: String = text.chars().take(columns.saturating_sub(1)).collect();
     format!("{}…", kept.trim_end())
 }
+
+/// Cuts `SITE/WORKER` to this many columns: the site, if that leaves anything of it.
+pub(super) fn fit_name(name: &str, columns: usize) -> String {
+    const MIN_SITE_COLUMNS: usize = 3;
+    let cut = name.rsplit_once('/').and_then(|(site, worker)| {
+        let room = columns.checked_sub(worker.chars().count() + 1)?;
+        (room >= MIN_SITE_COLUMNS).then(|| format!("{}/{worker}", fit(site, room)))
+    });
+    if name.chars().count() <= columns { name.to_owned() } else { cut.unwrap_or_else(|| fit(name, columns)) }
+}
+
+/// Breaks a text into lines of this many columns, if they are known. Further lines begin this far in, and so do the
+/// columns of the first line that precede the text.
+pub(super) fn hanging(text: &str, indent: usize, columns: Option<usize>) -> String {
+    const MIN_COLUMNS: usize = 20;
+    let Some(columns) = columns else { return text.to_owned() };
+    wrap(text, columns.saturating_sub(indent).max(MIN_COLUMNS)).replace('\n', &format!("\n{:indent$}", ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_name_the_site_is_cut() {
+        assert_eq!(fit_name("shop/queue", 10), "shop/queue");
+        assert_eq!(fit_name("the-shop-of-a-customer/queue@feat-x", 22), "the-shop…/queue@feat-x");
+        assert_eq!(fit_name("the-shop/horizon-supervisor", 21), "the-shop/horizon-sup…");
+        assert_eq!(fit_name("celery@a-long-queue", 10), "celery@a-…");
+    }
+
+    #[test]
+    fn further_lines_are_indented() {
+        assert_eq!(hanging("it has failed again and again", 2, Some(22)), "it has failed again\n  and again");
+        assert_eq!(hanging("it has failed again and again", 2, None), "it has failed again and again");
+    }
+}

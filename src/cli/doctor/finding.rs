@@ -45,8 +45,6 @@ impl Finding {
 
 /// The width of a level.
 const LEVEL_COLUMNS: usize = 7;
-/// Minimum columns for sentences.
-const MIN_TEXT_COLUMNS: usize = 30;
 
 /// A line for each check, or several on a narrow terminal, and the conclusion.
 pub(super) fn text(findings: &[Finding], style: Style, columns: Option<usize>) -> String {
@@ -58,10 +56,17 @@ pub(super) fn text(findings: &[Finding], style: Style, columns: Option<usize>) -
             Level::Warning => style.busy("warning"),
             Level::Problem => style.bad("problem"),
         };
-        let says = if remedy.is_empty() { says.clone() } else { format!("{says}; {remedy}") };
         let indent = LEVEL_COLUMNS + width + 4;
-        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_TEXT_COLUMNS));
-        let says = term::wrap(&says, room).replace('\n', &format!("\n{:indent$}", ""));
+        let says = if remedy.is_empty() { says.clone() } else { format!("{says}; {remedy}") };
+        let is_long = columns.is_some_and(|columns| indent + says.chars().count() > columns);
+        let says = match says.strip_suffix(remedy.as_str()) {
+            // Remedies are commands, which are easier to read and to copy in one piece.
+            Some(problem) if is_long && !remedy.is_empty() => {
+                let [problem, remedy] = [problem.trim_end(), remedy].map(|text| term::hanging(text, indent, columns));
+                format!("{problem}\n{:indent$}{remedy}", "")
+            }
+            _ => term::hanging(&says, indent, columns),
+        };
         text.push_str(&format!("{level}  {check:width$}  {says}\n"));
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
@@ -97,7 +102,7 @@ mod tests {
         let narrow = text(&findings[1..2], Style::default(), Some(60));
         assert_eq!(
             narrow,
-            "warning  linger  your services end when you log out; to keep\n                 them: loginctl enable-linger\n\
+            "warning  linger  your services end when you log out;\n                 to keep them: loginctl enable-linger\n\
              1 warning.\n"
         );
         for width in [60, 80, 120, 200] {

@@ -87,7 +87,7 @@ pub(super) fn lay_out(rows: &[Row], width: Option<usize>, style: Style) -> Strin
     let statuses = longest(&|row| status(row, shown).chars().count());
     let (tries, changes) = (longest(&|row| row.tries.len()), longest(&|row| row.changed.len()));
     let line = |row: &Row| {
-        let mut line = format!("{:names$}  ", term::fit(&row.name, names));
+        let mut line = format!("{:names$}  ", term::fit_name(&row.name, names));
         line.push_str(&painted(row.tone, format!("{:statuses$}", status(row, shown)), style));
         if shown.tries {
             line.push_str(&format!("  {:>tries$}", row.tries));
