@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::explain::Explanation;
 use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
+use crate::core::last_day::LastDay;
 use crate::core::pauses::{Pause, Target};
 use crate::core::report::Stage;
 use crate::core::selector::{Worker, display_name};
@@ -54,6 +55,9 @@ pub struct DaemonStatus {
     pub workers: usize,
     /// The number of workers at each stage; stages without workers are left out.
     pub counts: BTreeMap<Stage, usize>,
+    /// The last 24 hours in figures.
+    #[serde(default)]
+    pub last_day: LastDay,
 }
 
 /// The status of the service manager.
@@ -107,6 +111,9 @@ pub struct PauseReport {
     /// Milliseconds until it ends; left out if it lasts until it is resumed.
     #[serde(default, rename = "ends_in_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub ends_in: Option<Duration>,
+    /// When it ends, as RFC 3339; the same in every answer unless the wall clock is set.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "rfc3339")]
+    pub ends_at: Option<SystemTime>,
 }
 
 /// The kind of a pause.
@@ -122,15 +129,16 @@ pub enum PauseKind {
 }
 
 impl PauseReport {
-    /// A pause at this moment.
+    /// A pause at this moment, `wall` by the wall clock.
     #[must_use]
-    pub fn of(pause: &Pause, now: Timestamp) -> Self {
+    pub fn of(pause: &Pause, now: Timestamp, wall: SystemTime) -> Self {
         let (kind, name) = match &pause.target {
             Target::Everything => (PauseKind::Everything, String::new()),
             Target::Site(site) => (PauseKind::Site, site.clone()),
             Target::Unit(unit) => (PauseKind::Unit, unit.short().to_owned()),
         };
-        Self { kind, name, ends_in: pause.until.map(|until| until.from_now(now)) }
+        let ends_in = pause.until.map(|until| until.from_now(now));
+        Self { kind, name, ends_in, ends_at: ends_in.and_then(|left| wall.checked_add(left)) }
     }
 
     /// How long it lasts: `for another 29m`, or `until it is resumed`.

@@ -92,7 +92,9 @@ fn resumed(ended: &[PauseReport], retried: &[String], workers: &[WorkerReport]) 
 
 /// A pause as a line: `Paused the site shop until 14:05`.
 pub(super) fn paused(pause: &PauseReport, workers: &[WorkerReport], now: SystemTime) -> String {
-    let until = match pause.ends_in.and_then(|time| now.checked_add(time)) {
+    // An older daemon only says how long it lasts.
+    let ends_at = pause.ends_at.or_else(|| now.checked_add(pause.ends_in?));
+    let until = match ends_at {
         Some(end) => until(end, now),
         None => "you resume it".to_owned(),
     };
@@ -133,9 +135,28 @@ fn show(paused_now: &Paused, done: &str, workers: &[WorkerReport], json: bool, s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::pauses::{Pause, Target};
+    use crate::core::time::Timestamp;
 
     fn pause(kind: PauseKind, name: &str, seconds: Option<u64>) -> PauseReport {
-        PauseReport { kind, name: name.into(), ends_in: seconds.map(Duration::from_secs) }
+        PauseReport { kind, name: name.into(), ends_in: seconds.map(Duration::from_secs), ends_at: None }
+    }
+
+    #[test]
+    fn the_end_of_a_pause_is_the_same_whenever_it_is_shown() {
+        let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_599_667);
+        let end = Timestamp::from_origin(Duration::from_millis(89_999));
+        let pause = |now: Duration| {
+            let pause = Pause { target: Target::Everything, until: Some(end) };
+            let report = PauseReport::of(&pause, Timestamp::from_origin(now), begin + now);
+            // As it arrives, without fractions of milliseconds, and a moment later.
+            let arrived: PauseReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+            paused(&arrived, &[], begin + now + Duration::from_millis(3))
+        };
+        let first = pause(Duration::from_micros(1_000_300));
+        for seconds in 2..80 {
+            assert_eq!(pause(Duration::from_micros(seconds * 1_000_170)), first, "after {seconds} s");
+        }
     }
 
     #[test]

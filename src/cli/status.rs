@@ -12,6 +12,7 @@ use super::Status as Outcome;
 use super::complete::{sites, targets};
 use super::pause::paused;
 use super::term::{self, Style};
+use super::time::minute_of_day;
 use crate::api::DaemonStatus;
 use crate::client::daemon::DaemonClient;
 use crate::core::diagnosis::State;
@@ -64,7 +65,7 @@ impl Status {
             true => "No workers found; see `workerheal check`.\n".to_owned(),
             false => table(&workers, now, style, term::width()),
         };
-        let head = head(&status, &all, now, style);
+        let head = head(&status, &all, now, style, term::width());
         term::print(format!("{head}\n{table}"))?;
         Ok(Outcome::Done)
     }
@@ -84,43 +85,61 @@ impl Status {
 }
 
 /// The daemon's status and pauses.
-fn head(status: &DaemonStatus, workers: &[WorkerReport], now: SystemTime, style: Style) -> String {
+fn head(
+    status: &DaemonStatus,
+    workers: &[WorkerReport],
+    now: SystemTime,
+    style: Style,
+    width: Option<usize>,
+) -> String {
+    let wrapped = |text: &str| term::hanging(text, 0, width);
     let uptime = status.uptime.map_or(String::new(), |uptime| format!(", up for {}", roughly(uptime)));
     let count = format!("{} worker{}", status.workers, if status.workers == 1 { "" } else { "s" });
     let counts: Vec<String> = status.counts.iter().map(|(stage, count)| format!("{count}\u{a0}{stage}")).collect();
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
     let version = format!("workerheal {}", status.version);
     // A count stays with its word where the line is broken.
-    let mut head = term::wrapped(&format!("{version}{uptime}, {count}{counts}")).replace('\u{a0}', " ") + "\n";
+    let mut head = wrapped(&format!("{version}{uptime}, {count}{counts}")).replace('\u{a0}', " ") + "\n";
     head = head.replacen(&version, &style.strong(&version), 1);
+    if status.workers > 0 {
+        head.push_str(&last_day(status, workers, style, width));
+    }
     if !status.manager.reachable {
         let why = format!("The service manager cannot be reached, nothing is healed: {}", status.manager.error);
-        head.push_str(&format!("{}\n", style.bad(term::wrapped(&why))));
+        head.push_str(&format!("{}\n", style.bad(wrapped(&why))));
     }
     if status.stop_marker {
         head.push_str(&format!("{}\n", style.busy("Everything was stopped on purpose, nothing is healed.")));
     }
     if !status.config_error.is_empty() {
         let why = format!("The configuration cannot be used, an earlier one is: {}", status.config_error);
-        head.push_str(&format!("{}\n", style.bad(term::wrapped(&why))));
+        head.push_str(&format!("{}\n", style.bad(wrapped(&why))));
     }
     if !status.registry.error.is_empty() {
         let why = format!("The registry cannot be used, an earlier one is: {}", status.registry.error);
-        head.push_str(&format!("{}\n", style.bad(term::wrapped(&why))));
+        head.push_str(&format!("{}\n", style.bad(wrapped(&why))));
     }
     for warning in &status.registry.warnings {
-        head.push_str(&format!("{}\n", style.busy(term::wrapped(warning))));
+        head.push_str(&format!("{}\n", style.busy(wrapped(warning))));
     }
     if !status.state.error.is_empty() {
         head.push_str(&format!(
             "{}\n",
-            style.bad(term::wrapped(&format!("What has to survive a restart: {}", status.state.error)))
+            style.bad(wrapped(&format!("What has to survive a restart: {}", status.state.error)))
         ));
     }
     for pause in &status.pauses {
-        head.push_str(&format!("{}\n", style.busy(term::wrapped(&paused(pause, workers, now)))));
+        head.push_str(&format!("{}\n", style.busy(wrapped(&paused(pause, workers, now)))));
     }
     head
+}
+
+/// The last 24 hours in figures, as a line.
+fn last_day(status: &DaemonStatus, workers: &[WorkerReport], style: Style, width: Option<usize>) -> String {
+    let need_you = workers.iter().filter(|worker| worker.needs_you()).count();
+    let line = status.last_day.line(need_you, minute_of_day, width.unwrap_or(usize::MAX));
+    let need_you = if line.need_you.is_empty() { String::new() } else { style.bad(line.need_you) };
+    format!("{}{need_you}\n", style.faint(line.figures))
 }
 
 /// How long ago something was: `now`, `12s ago`, `3h 5m ago`.
@@ -191,6 +210,9 @@ fn tone(worker: &WorkerReport) -> Tone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{ManagerStatus, PauseKind, PauseReport, RegistryStatus, StateStatus};
+    use crate::core::last_day::{DAY, LastDay};
+    use crate::manager::Scope;
 
     fn workers() -> Vec<WorkerReport> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
@@ -246,8 +268,42 @@ mod tests {
 
     #[test]
     fn columns_give_way_from_wide_to_narrow() {
+        let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
+        let paused = PauseReport { kind: PauseKind::Site, name: "myapp".into(), ends_in: None, ends_at: None };
+        let status = DaemonStatus {
+            version: "1.2.3".into(),
+            pid: 1,
+            uptime: Some(Duration::from_secs(300_000)),
+            manager: ManagerStatus { scope: Scope::User, reachable: true, error: String::new() },
+            registry: RegistryStatus {
+                path: String::new(),
+                sites: 1,
+                read: None,
+                warnings: Vec::new(),
+                error: String::new(),
+            },
+            state: StateStatus::default(),
+            config: String::new(),
+            config_error: "/home/me/.config/workerheal/config.yaml:2:9: unknown key `backof`; did you mean `backoff`?"
+                .into(),
+            stop_marker: false,
+            pauses: vec![paused],
+            workers: 5,
+            counts: [Stage::Up, Stage::Waiting, Stage::Held, Stage::Stopped, Stage::Down].map(|it| (it, 1)).into(),
+            last_day: LastDay {
+                failures: 12,
+                healed: 11,
+                median_downtime: Some(Duration::from_millis(14)),
+                ..LastDay::default()
+            },
+        };
+        let mut workers = workers();
+        workers[2].state = Some(State::Failed);
         for width in [60, 80, 120, 200] {
-            insta::assert_snapshot!(format!("{width}"), shown(Some(width)));
+            let head = head(&status, &workers, now, Style::default(), Some(width));
+            let screen = format!("{head}\n{}", shown(Some(width)));
+            assert!(screen.lines().all(|line| line.chars().count() <= width), "{screen}");
+            insta::assert_snapshot!(format!("{width}"), screen);
         }
     }
 

@@ -16,6 +16,11 @@ pub(super) fn time_of_day(time: SystemTime, only: bool) -> String {
     DateTime::<Local>::from(time).format(if only { "%H:%M:%S" } else { "%b %e %H:%M:%S" }).to_string()
 }
 
+/// `14:05`.
+pub(super) fn minute_of_day(time: SystemTime) -> String {
+    DateTime::<Local>::from(time).format("%H:%M").to_string()
+}
+
 /// The time at which something ends: `14:05`, with its day unless that is clear, with seconds if it is soon.
 pub(super) fn until(time: SystemTime, now: SystemTime) -> String {
     let apart = time.duration_since(now).unwrap_or_else(|earlier| earlier.duration());

@@ -20,6 +20,7 @@ mod state_writer;
 mod stock;
 mod telemetry;
 mod uptimes;
+mod wall_clock;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ use state_writer::StateWriter;
 use stock::{MIN_SAVE_DELAY, watched};
 use telemetry::Telemetry;
 use uptimes::Uptimes;
+use wall_clock::WallClock;
 
 /// How long running tasks may delay the end of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -204,6 +206,7 @@ struct Daemon<M> {
     healer: Healer,
     /// Origin of the healer's clock.
     origin: Instant,
+    wall_clock: WallClock,
     inspections: JoinSet<InspectionOutcome>,
     /// What was seen of units when the last heal of named workers was planned.
     inspected: Inspections,

@@ -19,7 +19,8 @@ use crate::core::diagnosis::{Refusal, State};
 use crate::core::event::{Event, UnhealthyWorker};
 use crate::core::explain::{Explanation, References};
 use crate::core::healer::{Fact, Timestamp};
-use crate::core::pauses::Target;
+use crate::core::last_day::LastDay;
+use crate::core::pauses::{Pause, Target};
 use crate::core::report::{Stage, WorkerReport};
 use crate::core::selector::Worker;
 use crate::core::target::{self, UnknownTarget};
@@ -161,7 +162,7 @@ impl<M: ServiceManager> Daemon<M> {
             DaemonRequest::Context(reply) => drop(reply.send(self.healer.context().clone())),
             DaemonRequest::Explain(unit, it, reply) => {
                 let (seen, references) = *it;
-                let references = References { now: SystemTime::now(), clock: now, ..references };
+                let references = References { now: self.wall(now), clock: now, ..references };
                 drop(reply.send(self.healer.explain(now, &unit, &seen, &references)));
             }
             DaemonRequest::Covers(unit, reply) => drop(reply.send(self.healer.worker_of(&unit).cloned())),
@@ -259,6 +260,11 @@ impl<M: ServiceManager> Daemon<M> {
         state_writer::clocks(self.origin).now
     }
 
+    /// The time of the wall clock then.
+    fn wall(&self, at: Timestamp) -> SystemTime {
+        self.wall_clock.at(at, state_writer::clocks(self.origin))
+    }
+
     fn covered(&self) -> Vec<(UnitName, Worker)> {
         self.healer.covered().map(|(unit, worker)| (unit.clone(), worker.clone())).collect()
     }
@@ -282,7 +288,8 @@ impl<M: ServiceManager> Daemon<M> {
 
     fn pauses(&self) -> Vec<PauseReport> {
         let now = self.now();
-        self.healer.context().pauses.iter().map(|pause| PauseReport::of(&pause, now)).collect()
+        let report = |pause: Pause| PauseReport::of(&pause, now, self.wall(now));
+        self.healer.context().pauses.iter().map(report).collect()
     }
 
     fn reports(&self, now: Timestamp) -> Vec<WorkerReport> {
@@ -343,6 +350,8 @@ impl<M: ServiceManager> Daemon<M> {
             pauses: self.pauses(),
             workers: stages.iter().map(|(_, count)| count).sum(),
             counts: stages.into_iter().filter(|(_, count)| *count > 0).collect(),
+            // The events are counted where they are kept.
+            last_day: LastDay::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::state_writer::{self, StateWriter, clocks};
 use super::stock::MIN_SAVE_DELAY;
 use super::telemetry::Telemetry;
 use super::uptimes::Uptimes;
+use super::wall_clock::WallClock;
 use super::{Daemon, Inputs};
 use crate::core::event::Event;
 use crate::core::healer::{Healer, Mode};
@@ -72,6 +73,7 @@ impl<M: ServiceManager> Daemon<M> {
             on_event,
             healer,
             origin,
+            wall_clock: WallClock::new(clocks(origin)),
             inspections: JoinSet::new(),
             inspected: Inspections::default(),
             disturbed_at: origin,

@@ -112,7 +112,7 @@ pub fn log_event(event: &Event, scope: Scope) {
     let optional = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
     // The event's time: a failure is written later, as it waits for its worker's last log line.
     let time = event.time.map(|time| humantime::format_rfc3339_millis(time).to_string());
-    let retry_in_ms = event.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     macro_rules! log {
         ($level:expr) => {
             tracing::event!(
@@ -126,7 +126,8 @@ pub fn log_event(event: &Event, scope: Scope) {
                 workerheal_attempt = event.attempt,
                 workerheal_error = optional(&event.error),
                 workerheal_reason = optional(&event.reason),
-                workerheal_retry_in_ms = retry_in_ms,
+                workerheal_retry_in_ms = event.retry_in.map(milliseconds),
+                workerheal_downtime_ms = event.downtime.map(milliseconds),
                 user_unit = user_unit,
                 unit = unit,
                 object_systemd_unit = unit,

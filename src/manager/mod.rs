@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::core::event::Event;
 use crate::core::explain;
 use crate::core::healer::{Fact, Outcome};
 use crate::core::rules::Start;
@@ -196,6 +197,12 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
             let up_for = self.inspect(unit, Detail::default()).await.ok()?.up_for?;
             SystemTime::now().checked_sub(up_for)
         }
+    }
+
+    /// The events of earlier daemons in the 24 hours before this time, the oldest first, where they are kept.
+    fn history(&self, before: SystemTime) -> impl Future<Output = Vec<Event>> + Send {
+        let _ = before;
+        std::future::ready(Vec::new())
     }
 
     /// The resource usage of the unit's processes; empty if the manager does not count it.

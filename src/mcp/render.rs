@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn pauses_show_target_and_time_left() {
-        let pause = |kind, name: &str, ends_in| PauseReport { kind, name: name.into(), ends_in };
+        let pause = |kind, name: &str, ends_in| PauseReport { kind, name: name.into(), ends_in, ends_at: None };
         assert_eq!(pauses(&[]), "Nothing is paused.");
         assert_eq!(
             pauses(&[

@@ -43,6 +43,7 @@ fn snapshot(workers: Vec<WorkerReport>, pauses: Vec<PauseReport>) -> Snapshot {
         pauses,
         workers: workers.len(),
         counts: [].into(),
+        last_day: crate::core::last_day::LastDay::default(),
     };
     Snapshot { at: NOW, status, workers }
 }
@@ -156,7 +157,7 @@ fn a_worker_is_stopped_after_a_question() {
 #[test]
 fn a_pause_of_everything_ends_after_a_question() {
     let mut model = model();
-    let pause = PauseReport { kind: PauseKind::Everything, name: String::new(), ends_in: None };
+    let pause = PauseReport { kind: PauseKind::Everything, name: String::new(), ends_in: None, ends_at: None };
     model.learn(snapshot(model.workers().to_vec(), vec![pause]));
     assert_eq!(letters(&mut model, "r"), [], "it asks");
     assert_eq!(letters(&mut model, "n"), []);
@@ -242,7 +243,7 @@ fn resuming_ends_the_narrowest_pause_or_retries_a_given_up_worker() {
     let mut model = model();
     assert_eq!(letters(&mut model, "r"), [Effect::Refuse("myapp/queue is not paused.".into())]);
     assert_eq!(letters(&mut model, "jr"), [Effect::Resume(unit("vite"))]);
-    let pause = |kind, name: &str| PauseReport { kind, name: name.into(), ends_in: None };
+    let pause = |kind, name: &str| PauseReport { kind, name: name.into(), ends_in: None, ends_at: None };
     let mut pauses =
         vec![pause(PauseKind::Everything, ""), pause(PauseKind::Site, "myapp"), pause(PauseKind::Unit, QUEUE)];
     letters(&mut model, "k");

@@ -261,3 +261,32 @@ fn a_saved_pause_of_everything_ends_in_time() {
         state(&world)?["pauses"].as_array().is_some_and(Vec::is_empty).then_some(())
     });
 }
+
+#[test]
+fn events_of_before_a_restart_are_known_after_it() {
+    let world = World::new();
+    world.workers([QUEUE]);
+    let mut events = world.start_daemon();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    let known = |args: &[&str]| -> Vec<Value> {
+        let ran = world.run(&[&["events", "--json"], args].concat());
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let before = world.wait_until("the last event", SOON, || Some(known(&[])).filter(|known| known.len() == 3));
+    world.control(&["restart", DAEMON]);
+    let after = world.wait_until("its history", SOON, || Some(known(&[])).filter(|known| !known.is_empty()));
+    assert_eq!(after, before, "the same times, numbers and reasons");
+    let figures = |world: &World| {
+        let status = world.run(&["status"]).out;
+        status.lines().nth(1).map(str::to_owned).unwrap()
+    };
+    assert!(figures(&world).contains(": 1 failure, 1 healed, median downtime "), "{}", figures(&world));
+    // Those of the new daemon come after them.
+    let mut events = world.events();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    world.wait_until("all events", SOON, || (known(&[]).len() >= 6).then_some(()));
+    assert_eq!(known(&[])[..3], before);
+    assert!(figures(&world).contains(": 2 failures, 2 healed"), "{}", figures(&world));
+}

@@ -15,6 +15,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod explain;
 pub mod healer;
+pub mod last_day;
 pub mod parse_error;
 pub mod pauses;
 pub mod policy;

@@ -160,6 +160,12 @@ impl WorkerReport {
             last_error: self.last_error.clone(),
         })
     }
+
+    /// Whether something is wrong with it, not on purpose, and nothing more is tried.
+    #[must_use]
+    pub fn needs_you(&self) -> bool {
+        self.unhealthy().is_some() && matches!(self.phase, Stage::GaveUp | Stage::Held | Stage::Unknown)
+    }
 }
 
 #[cfg(any(test, feature = "samples"))]

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::api::Refused;
 use crate::core::event::Event;
+use crate::core::last_day::{LastDay, Tally};
 use crate::http::connection_limit::GivesWay;
 
 /// Maximum number of buffered events.
@@ -24,11 +25,15 @@ const MAX_CHUNK_BYTES: usize = 32 * 1024;
 /// How often an idle stream sends a comment, so that both ends notice a lost connection.
 pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The buffered events, numbered from 1.
+/// The number of this daemon's first event; those of earlier ones have lower numbers.
+const FIRST: u64 = 1_000_000;
+
+/// The buffered events, numbered in order.
 pub(super) struct EventBuffer {
     /// Distinguishes this daemon's event ids from those of an earlier one.
     instance: u64,
     entries: Mutex<VecDeque<Entry>>,
+    tally: Mutex<Tally>,
     /// The number of the next event.
     next: watch::Sender<u64>,
 }
@@ -54,7 +59,12 @@ pub(super) struct EventFilter {
 
 impl EventBuffer {
     pub fn new() -> Self {
-        Self { instance: fastrand::u64(..), entries: Mutex::default(), next: watch::channel(1).0 }
+        Self {
+            instance: fastrand::u64(..),
+            entries: Mutex::default(),
+            tally: Mutex::new(Tally::new(SystemTime::now())),
+            next: watch::channel(FIRST).0,
+        }
     }
 
     fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
@@ -62,18 +72,46 @@ impl EventBuffer {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last 24 hours in figures.
+    pub fn last_day(&self) -> LastDay {
+        self.tally().figures(SystemTime::now())
+    }
+
+    /// Adds the events of earlier daemons, the oldest first: to be called before there are events of this one.
+    fn restore(&self, events: &[Event]) {
+        let Some(oldest) = events.first().and_then(|event| event.time) else { return };
+        let (mut tally, mut entries) = (self.tally(), self.entries());
+        *tally = Tally::new(oldest);
+        for (number, event) in (FIRST - events.len() as u64..).zip(events) {
+            let time = event.time.unwrap_or(oldest);
+            tally.observe(event, time);
+            entries.push_back(Entry { number, time, frame: self.frame(number, event) });
+        }
+    }
+
+    fn frame(&self, number: u64, event: &Event) -> Bytes {
+        frame(Some(&format!("{:016x}-{number}", self.instance)), None, event)
+    }
+
     fn write(&self, events: &mut Vec<Event>) {
         let mut next = *self.next.borrow();
+        let mut tally = self.tally();
         let mut entries = self.entries();
         for event in events.drain(..) {
             let time = event.time.unwrap_or_else(SystemTime::now);
-            let frame = frame(Some(&format!("{:016x}-{next}", self.instance)), None, &event);
+            tally.observe(&event, time);
+            let frame = self.frame(next, &event);
             entries.push_back(Entry { number: next, time, frame });
             next += 1;
         }
         let excess = entries.len().saturating_sub(MAX_EVENTS);
         entries.drain(..excess);
         drop(entries);
+        drop(tally);
         self.next.send_replace(next);
     }
 
@@ -81,13 +119,13 @@ impl EventBuffer {
     pub fn open(self: &Arc<Self>, filter: &EventFilter, ends: watch::Receiver<bool>) -> Follower {
         let next = self.next.subscribe();
         let entries = self.entries();
-        let last = entries.back().map_or(1, |entry| entry.number + 1);
+        let last = entries.back().map_or(FIRST, |entry| entry.number + 1);
         let first = entries.front().map_or(last, |entry| entry.number);
         let (mut at, mut gap) = match (&filter.after, filter.since) {
             (Some(id), _) => match self.number(id) {
                 Some(number) if (first..=last).contains(&(number + 1)) => (number + 1, false),
-                // The id is of an earlier daemon, or no longer buffered.
-                _ => (first, true),
+                // The id is of an earlier daemon, whose events its reader may have seen, or no longer buffered.
+                _ => (first.max(FIRST), true),
             },
             (None, Some(since)) => {
                 (entries.iter().find(|entry| entry.time >= since).map_or(last, |entry| entry.number), false)
@@ -130,8 +168,13 @@ pub(super) fn is_event_id(id: &str) -> bool {
     parts(id).is_some()
 }
 
-/// Adds events to the buffer as they come.
-pub(super) async fn keep(buffer: Arc<EventBuffer>, mut queue: mpsc::UnboundedReceiver<Event>) {
+/// Adds events to the buffer: those of earlier daemons, once they are found, then new ones as they come.
+pub(super) async fn keep(
+    buffer: Arc<EventBuffer>,
+    history: impl Future<Output = Vec<Event>>,
+    mut queue: mpsc::UnboundedReceiver<Event>,
+) {
+    buffer.restore(&history.await);
     let mut events = Vec::new();
     while queue.recv_many(&mut events, 256).await > 0 {
         buffer.write(&mut events);
@@ -283,6 +326,24 @@ mod tests {
             assert_eq!(units(&rest).len(), 4 - at);
             assert!(!rest.contains("gap"));
         }
+    }
+
+    #[test]
+    fn events_of_an_earlier_daemon_come_first_and_are_not_repeated() {
+        let event = |unit: &str, phase, seconds| Event {
+            unit: UnitName::parse(unit).ok(),
+            time: Some(SystemTime::now() - Duration::from_secs(seconds)),
+            ..Event::new(phase)
+        };
+        let buffer = Arc::new(EventBuffer::new());
+        buffer.restore(&[event("w1", Phase::Detected, 90), event("w2", Phase::Detected, 80)]);
+        buffer.write(&mut vec![event("w2", Phase::Detected, 9), event("w3", Phase::Detected, 8)]);
+        assert_eq!(units(&read(&buffer, &filter())), ["w1", "w2", "w2", "w3"]);
+        let after = EventFilter { after: Some("0000000000000001-2".to_owned()), ..filter() };
+        assert_eq!(units(&read(&buffer, &after)), ["w2", "w3"]);
+        let last_day = buffer.last_day();
+        assert_eq!(last_day.failures, 3, "one of them was down all the time");
+        assert!(last_day.since < Some(SystemTime::now() - Duration::from_secs(85)));
     }
 
     #[test]

@@ -84,7 +84,8 @@ pub(super) fn metrics_only<M: ServiceManager>(state: Arc<ApiState<M>>) -> Router
 }
 
 async fn status<M: ServiceManager>(State(state): Shared<M>) -> Result<Json<DaemonStatus>, Rejection> {
-    Ok(Json(state.ask(DaemonRequest::Status).await?))
+    let status = state.ask(DaemonRequest::Status).await?;
+    Ok(Json(DaemonStatus { last_day: state.buffer.last_day(), ..status }))
 }
 
 async fn workers<M: ServiceManager>(State(state): Shared<M>) -> Result<Json<Vec<WorkerReport>>, Rejection> {

@@ -21,7 +21,7 @@ mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
@@ -58,6 +58,7 @@ pub(super) struct Parts<M> {
 impl Api {
     /// Opens the socket and serves it. Usually the socket is open when this returns.
     pub fn start<M: ServiceManager>(parts: Parts<M>) -> std::io::Result<Self> {
+        let started = SystemTime::now();
         let (ending, ends) = watch::channel(false);
         let (events, queue) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -77,7 +78,9 @@ impl Api {
         let thread = std::thread::Builder::new().name("api".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let mut ends = ends;
-                tokio::spawn(event_buffer::keep(Arc::clone(&state.buffer), queue));
+                let manager = state.manager.clone();
+                let history = async move { manager.history(started).await };
+                tokio::spawn(event_buffer::keep(Arc::clone(&state.buffer), history, queue));
                 tokio::spawn(listener::metrics_over_tcp(Arc::clone(&state), listen));
                 let (acting, reading) = Entrance::all(&state.paths, state.scope);
                 let reads = async {

@@ -1,14 +1,15 @@
 // The last 24 hours in figures, on top, and as a bar for each worker.
 
 import { DAY, MARKS } from "./history.js";
-import { drawn, element, keep, moment, plural, say, time } from "./words.js";
+import { drawn, element, keep, moment, needsYou, plural, say, time } from "./words.js";
 
 const strip = document.getElementById("figures");
 
-// Shows the figures. `since`: the beginning of what is known.
-export function show({ failures, healed, recovered, median, needYou }, workers, since, now) {
-  strip.hidden = workers === 0 && failures === 0;
-  say(strip.querySelector("h2"), since > now - DAY ? `Since ${moment(since)}` : "Last 24 hours");
+// Shows the figures, which are the daemon's, and how many workers need you.
+export function show({ since, failures, healed, recovered, median_downtime_ms: median }, workers) {
+  const needYou = workers.filter(needsYou).length;
+  strip.hidden = workers.length === 0 && failures === 0;
+  say(strip.querySelector("h2"), since ? `Since ${moment(Date.parse(since))}` : "Last 24 hours");
   const shown = [
     ["failures", failures === 1 ? "failure" : "failures", String(failures), failures ? "" : "quiet"],
     ["healed", "healed", String(healed), healed ? "good" : "quiet"],

@@ -1,4 +1,4 @@
-// What the events of the last 24 hours tell: the failures of each worker, figures of all, and when each was down.
+// What the events of the last 24 hours tell: the failures of each worker, and when each was down.
 // Pure functions: no I/O, no clock, nothing is drawn. Times are in milliseconds.
 
 import { isFailing } from "./words.js";
@@ -67,28 +67,6 @@ export function close(units, workers, now) {
     for (const failure of failures) failure.to ??= up ? (failure.gaveUp ?? failure.tries.at(-1) ?? failure.from) : now;
     for (const stop of stops) stop.to ??= up ? stop.from : now;
   }
-}
-
-// Whether nothing more is tried for a worker that fails.
-const needsYou = (worker) => isFailing(worker) && ["gave-up", "held", "unknown"].includes(worker.phase);
-
-// The figures of the last 24 hours. `median` is how long a failure took, missing if that is not known of any.
-export function figures(units, workers, now) {
-  const begin = now - DAY;
-  const all = [...units.values()].flatMap(({ failures }) => failures).filter(({ asked }) => !asked);
-  const ended = (how) => all.filter(({ end, to }) => end === how && to >= begin);
-  const healed = ended("healed");
-  const recovered = ended("recovered");
-  const times = [...healed, ...recovered].map(({ downtime }) => downtime).filter((time) => time !== undefined);
-  times.sort((a, b) => a - b);
-  const middle = times.length >> 1;
-  return {
-    failures: all.filter(({ from }) => from >= begin).length,
-    healed: healed.length,
-    recovered: recovered.length,
-    median: times.length % 2 ? times[middle] : times.length ? (times[middle - 1] + times[middle]) / 2 : undefined,
-    needYou: workers.filter(needsYou).length,
-  };
 }
 
 // The last 24 hours of a worker in half hours, of which the last is under way: `marks` has for each "up" (it was watched,

@@ -236,8 +236,7 @@ const roughly = (ms) => (ms > 90_000 ? time(Math.ceil(ms / 60_000) * 60_000) : t
 function drawPast() {
   const events = [...known.events.values()];
   lookBack(events);
-  const { units, now, since } = past;
-  if (known.status) figures.show(history.figures(units, known.workers, now), known.workers.length, since, now);
+  if (known.status) figures.show(known.status.last_day, known.workers);
   timeline.show(past, known.workers, Math.max(280, at("timeline").clientWidth));
   const latest = events.slice(-SHOWN).reverse();
   at("no-events").hidden = events.length > 0;

@@ -85,6 +85,8 @@ export function stage(worker) {
 }
 
 export const isFailing = (worker) => worker.state !== undefined && !worker.healthy && !worker.on_purpose;
+// Whether nothing more is tried for a worker that fails.
+export const needsYou = (worker) => isFailing(worker) && ["gave-up", "held", "unknown"].includes(worker.phase);
 export const taskOf = ({ worker, worktree }) => (worktree ? `${worker}@${worktree}` : worker);
 export const nameOf = (worker) => (worker.site ? `${worker.site}/${taskOf(worker)}` : worker.worker);
 export const stateOf = (worker) =>

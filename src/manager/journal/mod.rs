@@ -6,6 +6,7 @@
 
 mod entry;
 mod error;
+mod history;
 mod stops;
 
 use std::process::Stdio;

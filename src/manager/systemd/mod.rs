@@ -29,6 +29,7 @@ use zbus::{Message, OwnedVariant, Variant};
 use super::journal::Journal;
 use super::log::{Log, WantedLines};
 use super::{Changes, ManagerError, Scope, ServiceManager, Usage};
+use crate::core::event::Event;
 use crate::core::rules::Start;
 use crate::core::selector::Aliases;
 use crate::core::units::{Detail, Inspection, LoadState, Location, UnitName, UnitStatus};
@@ -205,6 +206,10 @@ impl ServiceManager for Systemd {
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
         let run = self.connection().ok()?.failed_run(unit.as_str()).await.ok()??;
         self.journal.what_went_wrong(unit, &run).await
+    }
+
+    async fn history(&self, before: SystemTime) -> Vec<Event> {
+        self.journal.history(before).await
     }
 
     async fn log(&self, unit: &UnitName, wanted: WantedLines) -> Log {

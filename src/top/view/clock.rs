@@ -48,6 +48,13 @@ impl Clock {
         (self.time_of_day)(time)
     }
 
+    /// The same to the minute: `09:41`.
+    pub fn minute_of_day(&self, time: SystemTime) -> String {
+        let mut text = self.time_of_day(time);
+        text.truncate("09:41".len());
+        text
+    }
+
     /// The time until then: `now`, `12s`, `4m 16s`, `28m`, `3h 5m`. Rounded up.
     pub fn left(&self, until: SystemTime) -> String {
         let left = until.duration_since(self.now).unwrap_or_default();

@@ -23,6 +23,8 @@ const MAX_WHY_WIDTH: usize = 48;
 /// Minimum width of reasons beside the resource usage of workers.
 const WHY_WIDTH_WITH_USAGE: usize = 30;
 const ATTEMPTS_WIDTH: usize = 5;
+/// Room beside a name in which attempts are shown beside long reasons.
+const ROOM_WITH_ATTEMPTS: usize = 36;
 /// Widths of a process id, of memory as `1023M`, and of processor time as `12800%`.
 const PID_WIDTH: usize = 7;
 const MEMORY_WIDTH: usize = 5;
@@ -66,7 +68,9 @@ impl Columns {
         if columns.why == 0 {
             columns.why = take(NARROW_WHY_WIDTH, 2);
         }
-        columns.tries = take(ATTEMPTS_WIDTH, 1);
+        // The details have the number of attempts, too.
+        let needs_room = long_reasons && room.saturating_sub(least) < ROOM_WITH_ATTEMPTS;
+        columns.tries = if needs_room { 0 } else { take(ATTEMPTS_WIDTH, 1) };
         let more = WHY_WIDTH_WITH_USAGE.saturating_sub(columns.why);
         if usage_wanted && columns.why > 0 && left >= USAGE_WIDTH + 1 + more {
             columns.usage = USAGE_WIDTH;
@@ -74,7 +78,7 @@ impl Columns {
             left -= USAGE_WIDTH + 1 + more;
         }
         if long_reasons && columns.why > 0 {
-            let timeline = if left >= SHORT_TIMELINE_WIDTH + 2 { SHORT_TIMELINE_WIDTH + 2 } else { 0 };
+            let timeline = if left >= SHORT_TIMELINE_WIDTH + 2 && !needs_room { SHORT_TIMELINE_WIDTH + 2 } else { 0 };
             let more = (left - timeline).min(MAX_WHY_WIDTH - columns.why);
             columns.why += more;
             left -= more;

@@ -26,9 +26,13 @@ const WIDE_COLUMNS: u16 = 120;
 /// Width from which on the list shows the resource usage of each worker.
 const WIDE_WITH_USAGE_COLUMNS: u16 = 160;
 
+/// Height from which on the last 24 hours have a line.
+const MIN_ROWS_WITH_FIGURES: u16 = 16;
+
 /// The areas of the screen.
 struct Places {
     title: Rect,
+    last_day: Rect,
     banners: Rect,
     list: Rect,
     detail: Rect,
@@ -43,8 +47,10 @@ impl Places {
         let banners = u16::try_from(banners).unwrap_or(0);
         let notice = footer::notice_lines(model, area.width).len();
         let notice = u16::try_from(notice).unwrap_or(0);
-        let [title, banners, body, notice, keys] = Layout::vertical([
+        let last_day = u16::from(area.height >= MIN_ROWS_WITH_FIGURES && title::has_figures(model));
+        let [title, last_day, banners, body, notice, keys] = Layout::vertical([
             Constraint::Length(1),
+            Constraint::Length(last_day),
             Constraint::Length(banners),
             Constraint::Fill(1),
             Constraint::Length(notice),
@@ -52,7 +58,17 @@ impl Places {
         ])
         .areas(area);
         let nowhere = Rect { width: 0, height: 0, ..body };
-        let places = Self { title, banners, list: body, detail: nowhere, events: nowhere, pane: nowhere, notice, keys };
+        let places = Self {
+            title,
+            last_day,
+            banners,
+            list: body,
+            detail: nowhere,
+            events: nowhere,
+            pane: nowhere,
+            notice,
+            keys,
+        };
         let is_open = model.pane != Pane::None;
         // The lines of a log are long.
         if body.width >= WIDE_COLUMNS && model.pane != Pane::Log {
@@ -130,6 +146,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, clock: &Clock, palette: Pal
     let banners = title::banners(model, clock, area);
     let places = Places::of(area, banners.len(), model);
     title::draw(frame, places.title, model, palette);
+    title::draw_figures(frame, places.last_day, model, clock, palette);
     title::draw_banners(frame, places.banners, &banners, palette);
     let old = Palette { dimmed: model.daemon != DaemonLink::Up, ..palette };
     // Outdated values do not change with time.

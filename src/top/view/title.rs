@@ -40,6 +40,23 @@ fn summary(model: &Model, palette: Palette, versioned: bool) -> Line<'static> {
     line
 }
 
+/// Whether the last 24 hours have figures.
+pub(super) fn has_figures(model: &Model) -> bool {
+    model.snapshot.as_ref().is_some_and(|snapshot| !snapshot.workers.is_empty())
+}
+
+/// Draws the last 24 hours in figures.
+pub(super) fn draw_figures(frame: &mut Frame, area: Rect, model: &Model, clock: &Clock, palette: Palette) {
+    let Some(Snapshot { status, workers, .. }) = &model.snapshot else { return };
+    let need_you = workers.iter().filter(|worker| worker.needs_you()).count();
+    let room = usize::from(area.width).saturating_sub(2);
+    let line = status.last_day.line(need_you, |time| clock.minute_of_day(time), room);
+    let dimmed = Palette { dimmed: model.daemon != DaemonLink::Up, ..palette };
+    let spans =
+        [Span::styled(format!(" {}", line.figures), palette.faint()), Span::styled(line.need_you, dimmed.bad())];
+    frame.render_widget(shortened(Line::from_iter(spans), usize::from(area.width)), area);
+}
+
 /// The line cut to this width.
 fn shortened(mut line: Line<'static>, room: usize) -> Line<'static> {
     if line.width() > room {

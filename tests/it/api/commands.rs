@@ -23,13 +23,14 @@ fn status_shows_each_worker_and_what_is_paused() {
     let lines: Vec<&str> = ran.out.lines().collect();
     assert!(lines[0].starts_with(concat!("workerheal ", env!("CARGO_PKG_VERSION"), ", up for ")), "{ran:?}");
     assert!(lines[0].ends_with(", 2 workers: 2 up"), "{ran:?}");
-    assert_eq!(lines[1], paused);
-    assert!(lines[3].starts_with("WORKER       STATUS  TRIES  CHANGED"), "{ran:?}");
+    assert!(lines[1].starts_with("Since ") && lines[1].ends_with(": no failures"), "{ran:?}");
+    assert_eq!(lines[2], paused);
+    assert!(lines[4].starts_with("WORKER       STATUS  TRIES  CHANGED"), "{ran:?}");
     // With the time since then: `now`, or `1s ago`.
-    assert!(lines[4].starts_with("myapp/queue  up  "), "{ran:?}");
-    assert!(lines[4].ends_with(" ago") || lines[4].ends_with(" now"), "{ran:?}");
-    assert!(lines[5].starts_with("shop/vite    up  "), "{ran:?}");
-    assert!(lines[5].ends_with("you paused the site shop, 30m left"), "{ran:?}");
+    assert!(lines[5].starts_with("myapp/queue  up  "), "{ran:?}");
+    assert!(lines[5].ends_with(" ago") || lines[5].ends_with(" now"), "{ran:?}");
+    assert!(lines[6].starts_with("shop/vite    up  "), "{ran:?}");
+    assert!(lines[6].ends_with("you paused the site shop, 30m left"), "{ran:?}");
     assert!(!ran.out.contains('\u{1b}'), "nothing is painted where no terminal is");
     let json = world.run(&["status", "--json"]).json();
     assert_eq!(json[1]["reason"], "you paused the site shop", "{json:#}");

@@ -1,6 +1,6 @@
 //! Past events on the page: the figures of the last 24 hours, and a bar for each worker.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::common::World;
 use crate::dashboard::browser::Browser;
@@ -30,15 +30,6 @@ impl Functions {
         ))
     }
 
-    /// The figures for these events and workers.
-    #[track_caller]
-    fn figures(&mut self, events: &str, workers: &str) -> Value {
-        self.run(&format!(
-            "const units = history.histories({events}); const workers = {workers}; \
-             history.close(units, workers, now); return history.figures(units, workers, now);"
-        ))
-    }
-
     /// The 48 half hours of a worker, a letter each: `.` no failure, `d` down for less than half of it, `D` for more,
     /// `s` stopped, `?` unknown; then the minutes of downtime, and the minutes that are known.
     #[track_caller]
@@ -54,41 +45,6 @@ impl Functions {
         ));
         bar.as_str().expect("it is text").to_owned()
     }
-}
-
-#[test]
-fn the_figures_are_those_of_the_last_24_hours() {
-    let world = World::new();
-    let mut functions = Functions::load(&world);
-    assert_eq!(
-        functions.figures("[]", "[]"),
-        json!({"failures": 0, "healed": 0, "recovered": 0, "needYou": 0}),
-        "no median where nothing has failed"
-    );
-    // Failed yesterday and healed today; failed and came back twice; down with attempts to come; given up; started by
-    // hand without a failure.
-    let events = "[
-        event('long', 'detected', 1500), event('twice', 'detected', 700), event('twice', 'starting', 700),
-        event('twice', 'healed', 699, { downtime_ms: 14 }), event('long', 'healed', 600, { downtime_ms: 54_000_000 }),
-        event('twice', 'detected', 300), event('twice', 'recovered', 299, { downtime_ms: 20 }),
-        event('down', 'detected', 30), event('down', 'starting', 30), event('down', 'failed', 29),
-        event('lost', 'detected', 20), event('lost', 'gave-up', 10),
-        event('asked', 'starting', 5), event('asked', 'healed', 5, { downtime_ms: 3 }),
-        event('', 'held', 4),
-    ]";
-    let workers = "[
-        { unit: 'long', phase: 'up', healthy: true }, { unit: 'twice', phase: 'up', healthy: true },
-        { unit: 'down', phase: 'waiting', state: 'failed', healthy: false },
-        { unit: 'lost', phase: 'gave-up', state: 'failed', healthy: false },
-        { unit: 'meant', phase: 'held', state: 'failed', healthy: false, on_purpose: true },
-    ]";
-    assert_eq!(
-        functions.figures(events, workers),
-        json!({"failures": 4, "healed": 2, "recovered": 1, "median": 20, "needYou": 1})
-    );
-    // The median of an even number is between the two in the middle.
-    let events = "[14, 20].flatMap((time) => [event('twice', 'detected', 9), event('twice', 'healed', 8, { downtime_ms: time })])";
-    assert_eq!(functions.figures(events, "[]")["median"], 17);
 }
 
 #[test]

@@ -41,8 +41,11 @@ fn usage_of_visible_workers_is_shown_in_a_wide_list() {
     see("list_usage_200x60", &mut model, 200, 60);
     let (_, changes_at) = screen(&mut model, 200, 60);
     assert_eq!(changes_at, Some(now() + Duration::from_millis(500)), "it does not change by itself");
-    let narrow = |model: &mut Model| screen(model, 159, 50).0;
-    assert_eq!(narrow(&mut model), narrow(&mut trouble()));
+    for columns in [159, 120, 80] {
+        let narrow = |model: &mut Model| screen(model, columns, 50).0;
+        assert_eq!(narrow(&mut model), narrow(&mut trouble()));
+        assert_eq!(model.to_measure_in_list(), [""; 0], "nothing is asked for at {columns} columns");
+    }
 }
 
 #[test]
