@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::{DAEMON, LIVES, LIVES_UNLESS_BROKEN, QUICK, Ran, SOON, World};
 
@@ -260,7 +260,7 @@ fn a_rejected_configuration_is_reported_until_it_is_corrected() {
     world.config("helth: {}\n");
     events.wait_for_log(&["helth", "stays in force"]);
     let ran = world.run(&["status"]);
-    let banner = ran.out.lines().nth(1).unwrap();
+    let banner = ran.out.lines().nth(2).unwrap();
     assert!(banner.starts_with("The configuration cannot be used, an earlier one is: "), "{ran:?}");
     assert!(banner.contains("config.yaml:1:1: unknown key `helth`"), "{ran:?}");
     let ran = world.run(&["doctor"]);
@@ -360,6 +360,79 @@ fn offered_by_bash(world: &World, line: &str) -> Vec<String> {
     let ran = Ran::of(command.args(["--norc", "-c", script, crate::common::WORKERHEAL, line]));
     // Outside of a completion bash warns that it cannot set its options.
     ran.out.lines().map(str::to_owned).collect()
+}
+
+/// The same of a real fish.
+fn offered_by_fish(world: &World, line: &str) -> Vec<String> {
+    let script = "set PATH (dirname $argv[1]) $PATH; workerheal completions fish | source; complete -C $argv[2]";
+    let mut command = world.command("fish");
+    let ran = Ran::of(command.args(["--no-config", "-c", script, crate::common::WORKERHEAL, line]));
+    // What it does, or nothing, is behind a tab.
+    ran.out.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The same of a real zsh, whose completion system needs a terminal.
+fn offered_by_zsh(world: &World, line: &str) -> Vec<String> {
+    let script = r#"
+        PATH=${1:h}:$PATH
+        zmodload zsh/zpty
+        zpty shell zsh -f -i
+        zpty -w shell "PS1= PATH=$PATH; autoload -U compinit && compinit -D -u"
+        # Instead of showing what is offered, it is printed.
+        zpty -w shell 'source <(workerheal completions zsh); unset zle_bracketed_paste'
+        zpty -w shell '_describe() { print -rl -- BEGIN "${(P@)@[-1]}" END; }'
+        zpty -w shell 'bindkey "^I" complete-word; print READY'
+        zpty -r -m shell heard '*READY*READY*'
+        zpty -w -n shell "$2"$'\t'
+        zpty -r -m shell heard '*BEGIN*END*'
+        print -r -- "$heard"
+    "#;
+    let mut command = world.command("timeout");
+    let ran = Ran::of(command.args(["10", "zsh", "-f", "-c", script, "zsh", crate::common::WORKERHEAL, line]));
+    let lines = ran.out.lines().map(str::trim).skip_while(|line| !line.ends_with("BEGIN")).skip(1);
+    let words =
+        lines.take_while(|line| *line != "END").map(|line| line.split(':').next().unwrap_or_default().to_owned());
+    words.collect()
+}
+
+#[test]
+fn each_shell_completes_workers() {
+    let world = World::new();
+    world.workers([QUEUE, VITE]);
+    for offered in [offered_by_bash, offered_by_fish, offered_by_zsh] {
+        assert_eq!(offered(&world, "workerheal sta"), ["status"]);
+        assert_eq!(offered(&world, "workerheal heal s"), ["shop", "shop/vite"]);
+    }
+}
+
+#[test]
+fn a_thousand_workers_are_completed_at_once() {
+    let world = World::new();
+    let sites: Vec<String> = (0..1000).map(|number| format!("{{name: site{number}}}")).collect();
+    world.sites(&sites.iter().map(String::as_str).collect::<Vec<_>>());
+    let units: Vec<String> = (0..1000).map(|number| format!("lerd-queue-site{number}.service")).collect();
+    for unit in &units {
+        world.write_unit(unit, "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n");
+    }
+    world.daemon_reload();
+    world.control(&[&["start"], &units.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    for with_daemon in [false, true] {
+        if with_daemon {
+            drop(world.start_daemon());
+        }
+        let ask = |_| {
+            let mut command = world.command(crate::common::WORKERHEAL);
+            command.env("WORKERHEAL_COMPLETE", "fish").args(["--", "workerheal", "heal", "site99"]);
+            let begin = Instant::now();
+            let ran = Ran::of(&mut command);
+            // The site, and its worker: 99, and 990 to 999.
+            assert_eq!(ran.out.lines().count(), 22, "{ran:?}");
+            begin.elapsed()
+        };
+        // The best of some, as this machine may be busy with other tests.
+        let best = (0..10).map(ask).min().unwrap();
+        assert!(best < Duration::from_millis(50), "{best:?} with a daemon: {with_daemon}");
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod memory;
 mod named;
 mod one_inspection;
 mod platform;
+mod readme;
 mod recipes;
 mod reports;
 mod said;
