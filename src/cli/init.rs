@@ -78,7 +78,14 @@ impl Init {
         let (manager, _changes) = Native::connect(options.scope, vec!["*.service".to_owned()]).await?;
         let globs = if self.units.is_empty() {
             let candidates = find(&manager, &setup).await?;
-            match self.ask(&choices(candidates), style)? {
+            let choices = choices(candidates);
+            if choices.is_empty() {
+                term::print(nothing_to_choose(&setup))?;
+                let is_next = !setup.context.registry.is_empty() && DaemonClient::connect(options).await.is_err();
+                term::print(if is_next { next_step(options.scope) } else { "" })?;
+                return Ok(Status::Done);
+            }
+            match self.ask(&choices, style)? {
                 Some(globs) => globs,
                 None => return Ok(Status::Done),
             }
@@ -90,13 +97,6 @@ impl Init {
 
     /// The chosen units; `None` if there are none.
     fn ask(&self, choices: &[Choice], style: Style) -> anyhow::Result<Option<Vec<String>>> {
-        if choices.is_empty() {
-            term::print(
-                "No further units of yours are enabled or have failed.\n\
-                 To watch a unit all the same, name it: workerheal init NAME\n",
-            )?;
-            return Ok(None);
-        }
         let head = style.strong("Units of yours that are enabled or have failed:");
         term::print(format!("{head}\n\n{}\n", list(choices, style)))?;
         let all = || choices.iter().map(|choice| choice.glob.clone()).collect();
@@ -148,11 +148,29 @@ impl Init {
                 watched(&daemon, globs).await;
                 term::print("The running daemon has taken it up; see: workerheal status\n")?;
             }
-            Err(_) if options.scope == Scope::System => term::print("Next: systemctl start workerheal\n")?,
-            Err(_) => term::print("Next: workerheal install\n")?,
+            Err(_) => term::print(next_step(options.scope))?,
         }
         Ok(Status::Done)
     }
+}
+
+/// What to do after this if no daemon runs.
+fn next_step(scope: Scope) -> &'static str {
+    if scope == Scope::System { "Next: systemctl start workerheal\n" } else { "Next: workerheal install\n" }
+}
+
+/// What there is, where there are no units to choose from.
+fn nothing_to_choose(setup: &Setup) -> String {
+    let sites = match setup.context.registry.len() {
+        0 => String::new(),
+        1 => "The workers of the site in Lerd's registry are watched without that.\n".to_owned(),
+        sites => format!("The workers of the {sites} sites in Lerd's registry are watched without that.\n"),
+    };
+    let no = if sites.is_empty() && !setup.context.selector.may_name_aliases() { "No" } else { "No other" };
+    format!(
+        "{sites}{no} unit of yours is enabled or has failed.\n\
+         To watch one all the same, name it: workerheal init NAME\n"
+    )
 }
 
 /// Waits until the daemon has read the configuration: it then has a worker that one of the globs matches.

@@ -28,7 +28,9 @@ impl Stop {
         if self.json {
             term::print(format!("{}\n", serde_json::to_string_pretty(&report)?))?;
         } else {
-            term::print(text(&report, &self.targets, style))?;
+            let text = text(&report, &self.targets, style);
+            let lines: Vec<String> = text.lines().map(|line| term::hanging(line, 0, term::width()) + "\n").collect();
+            term::print(lines.concat())?;
         }
         Ok(if report.failed.is_empty() { Status::Done } else { Status::Unhealthy })
     }

@@ -420,18 +420,15 @@ fn a_thousand_workers_are_completed_at_once() {
         if with_daemon {
             drop(world.start_daemon());
         }
-        let ask = |_| {
+        // On a machine that is busy with other tests, not the first answer may be that fast.
+        world.wait_until("an answer within 50 ms", SOON, || {
             let mut command = world.command(crate::common::WORKERHEAL);
             command.env("WORKERHEAL_COMPLETE", "fish").args(["--", "workerheal", "heal", "site99"]);
             let begin = Instant::now();
-            let ran = Ran::of(&mut command);
-            // The site, and its worker: 99, and 990 to 999.
-            assert_eq!(ran.out.lines().count(), 22, "{ran:?}");
-            begin.elapsed()
-        };
-        // The best of some, as this machine may be busy with other tests.
-        let best = (0..10).map(ask).min().unwrap();
-        assert!(best < Duration::from_millis(50), "{best:?} with a daemon: {with_daemon}");
+            let offered = Ran::of(&mut command).out.lines().count();
+            // The sites 99 and 990 to 999, and the worker of each.
+            (offered == 22 && begin.elapsed() < Duration::from_millis(50)).then_some(())
+        });
     }
 }
 

@@ -68,11 +68,40 @@ fn without_lerd_init_and_install_suffice_to_heal_units() {
     assert!(world.run(&["status"]).out.contains("bot"));
     assert_eq!(config(&world), format!("{text}  - \"bot.service\"\n"));
     let ran = world.run(&["init"]);
-    assert!(ran.out.starts_with("No further units of yours"), "{ran:?}");
+    assert!(ran.out.starts_with("No other unit of yours is enabled or has failed.\n"), "{ran:?}");
+}
+
+#[test]
+fn with_lerd_install_suffices_and_init_says_so() {
+    let world = World::new();
+    fs::remove_file(world.home().join(".config/systemd/user/workerheal.service")).unwrap();
+    fs::remove_file(world.home().join(CONFIG)).unwrap();
+    world.workers(["lerd-queue-shop"]);
+    let ran = world.run(&["init"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert_eq!(
+        ran.out,
+        "The workers of the 2 sites in Lerd's registry are watched without that.\n\
+         No other unit of yours is enabled or has failed.\n\
+         To watch one all the same, name it: workerheal init NAME\nNext: workerheal install\n"
+    );
+    let ran = world.run(&["install"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert!(ran.out.contains("watching over 1 worker.") && !ran.out.contains("Nothing to watch"), "{ran:?}");
+    let mut events = world.events();
+    world.crash("lerd-queue-shop");
+    events.wait("healed", "lerd-queue-shop");
+    assert!(world.run(&["status"]).out.contains("1 worker: 1 up"));
+    assert!(!world.run(&["init"]).out.contains("Next"), "that is done");
 }
 
 #[test]
 fn commands_say_what_to_do_if_nothing_is_watched() {
+    let world = World::new();
+    fs::remove_file(world.home().join(".local/share/lerd/sites.yaml")).unwrap();
+    let ran = world.run(&["init"]);
+    assert!(ran.out.starts_with("No unit of yours is enabled or has failed.\n"), "{ran:?}");
+    drop(world);
     let world = fresh_account();
     let ran = world.run(&["check"]);
     assert!(ran.status == 0 && ran.err.contains("choose units: workerheal init"), "{ran:?}");

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::diagnosis::State;
 use super::event::{Event, Phase};
 use super::explain::times::rounded;
 use super::time::{milliseconds, rfc3339};
@@ -100,6 +101,8 @@ enum Open {
     GivenUp,
     /// It is started, and has not failed.
     Asked,
+    /// It was stopped on purpose.
+    Stopped,
 }
 
 impl Tally {
@@ -115,18 +118,22 @@ impl Tally {
         let open = self.open.get(unit).copied();
         match event.phase {
             Phase::Detected if open == Some(Open::Failed) => {}
+            // It is started by hand: it has not failed since.
+            Phase::Detected if open == Some(Open::Stopped) && event.reason == State::ExpectedButStopped.as_str() => {
+                self.enter(unit, Open::Asked);
+            }
             Phase::Detected => {
                 self.count(at, Counted::Failure);
                 self.enter(unit, Open::Failed);
             }
-            Phase::Starting if open.is_none() => self.enter(unit, Open::Asked),
+            Phase::Starting if matches!(open, None | Some(Open::Stopped)) => self.enter(unit, Open::Asked),
             Phase::Failed | Phase::GaveUp => {
-                if matches!(open, None | Some(Open::Asked)) {
+                if matches!(open, None | Some(Open::Asked | Open::Stopped)) {
                     self.count(at, Counted::Failure);
                 }
                 self.enter(unit, if event.phase == Phase::GaveUp { Open::GivenUp } else { Open::Failed });
             }
-            Phase::Healed | Phase::Recovered if open != Some(Open::Asked) => {
+            Phase::Healed | Phase::Recovered if !matches!(open, Some(Open::Asked | Open::Stopped)) => {
                 // It may have failed before the first event.
                 if open.is_none() && event.downtime.is_none() {
                     return;
@@ -138,9 +145,10 @@ impl Tally {
                 self.count(at, ended(event.downtime));
                 self.open.remove(unit);
             }
-            Phase::Healed | Phase::Recovered | Phase::Stopped => {
+            Phase::Healed | Phase::Recovered => {
                 self.open.remove(unit);
             }
+            Phase::Stopped => self.enter(unit, Open::Stopped),
             Phase::Starting | Phase::Scheduled | Phase::Held | Phase::Done => {}
         }
     }
@@ -252,6 +260,24 @@ mod tests {
         assert_eq!(figures.since, None);
         assert_eq!(all.figures(ago(0) + DAY).failures, 0);
         assert_eq!(tally(&[]).figures(ago(0)), LastDay::default());
+    }
+
+    #[test]
+    fn a_stop_and_a_start_by_hand_are_no_failure() {
+        let mut tally = tally(&[("queue", Phase::Stopped, 9, None)]);
+        let event = |reason: &str, phase| Event {
+            unit: UnitName::parse("queue").ok(),
+            reason: reason.into(),
+            downtime: Some(Duration::from_secs(60)).filter(|_| phase == Phase::Healed),
+            ..Event::new(phase)
+        };
+        tally.observe(&event("expected-but-stopped", Phase::Detected), ago(8));
+        tally.observe(&event("", Phase::Starting), ago(8));
+        tally.observe(&event("", Phase::Healed), ago(7));
+        assert_eq!(tally.figures(ago(0)), LastDay::default());
+        tally.observe(&event("", Phase::Stopped), ago(6));
+        tally.observe(&event("failed", Phase::Detected), ago(5));
+        assert_eq!(tally.figures(ago(0)).failures, 1, "it was started without us, and failed");
     }
 
     #[test]

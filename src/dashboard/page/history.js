@@ -16,11 +16,12 @@ const MARK = DAY / MARKS;
 export function histories(events) {
   const units = new Map();
   for (const { data, at } of events) {
-    const { unit, phase, downtime_ms: downtime } = data;
+    const { unit, phase, reason, downtime_ms: downtime } = data;
     if (!unit || Number.isNaN(at)) continue;
     if (!units.has(unit)) units.set(unit, { failures: [], stops: [] });
     const { failures, stops } = units.get(unit);
     const stop = stops.at(-1);
+    const rested = stop !== undefined && stop.to === undefined;
     if (stop) stop.to ??= at;
     let open = failures.at(-1);
     if (open?.to !== undefined && open.end !== "gave-up") open = undefined;
@@ -29,7 +30,8 @@ export function histories(events) {
         if (open) open.asked = false;
         if (open && open.end === undefined) break;
         if (open) open.to = at;
-        failures.push({ from: at, tries: [], end: undefined });
+        // What was stopped and is started by hand has not failed.
+        failures.push({ from: at, tries: [], end: undefined, asked: rested && reason === "expected-but-stopped" });
         break;
       case "starting":
         if (!open) failures.push((open = { from: at, tries: [], end: undefined, asked: true }));

@@ -92,8 +92,8 @@ fn a_bar_shows_downtime_and_marks_unknown_times() {
         functions.bar(stopped, "phase: 'stopped'", 600, "[]"),
         format!("{}{}DDDDsssssss 100/600", unknown(27), up(10))
     );
-    let started_again =
-        "[event('w', 'stopped', 300), event('w', 'starting', 200), event('w', 'healed', 199, { downtime_ms: 3 })]";
+    let started_again = "[event('w', 'stopped', 300), event('w', 'detected', 200, { reason: 'expected-but-stopped' }), \
+          event('w', 'starting', 200), event('w', 'healed', 199, { downtime_ms: 3 })]";
     assert_eq!(
         functions.bar(started_again, "", 600, "[]"),
         format!("{}{}ssss{} 0/600", unknown(27), up(10), up(7)),

@@ -104,6 +104,10 @@ impl Case<'_> {
             Some(state) => vec![wording.finding(state)],
             None => wording.rests(&self.rest()),
         });
+        // Of a worker that is down, the summary says it.
+        let is_up = state.is_none() && matches!(self.rest(), rest::Rest::Up);
+        let intent = self.intent().filter(|_| is_up).map(Verdict::Held);
+        chain.extend(intent.as_ref().map(|intent| wording.objects(Mark::Objects, intent)));
         let is_given_up = objections.iter().any(|(rule, _)| *rule == Rule::GivenUp);
         for rule in Rule::ALL {
             let Some(state) = state else { break };

@@ -40,7 +40,7 @@ impl Wording<'_> {
     pub fn ways_out_of_rest(&self, rest: &Rest) -> Vec<String> {
         let (unit, commands) = (self.unit(), self.commands());
         let mut steps = Vec::new();
-        if let Some(refusal) = self.case.intent().filter(|_| rest.is_down()) {
+        if let Some(refusal) = self.case.intent().filter(|_| rest.is_down() || matches!(rest, Rest::Up)) {
             // Lerd stops the workers of a paused site, and starts them when it is resumed.
             return self.remedy(&Verdict::Held(refusal));
         }
@@ -246,7 +246,7 @@ impl Wording<'_> {
                 // Resuming everything ends them all.
                 Target::Everything => {}
                 Target::Site(site) => command.push_str(&format!(" {}", quoted(site))),
-                Target::Unit(unit) => command.push_str(&format!(" {}", quoted(unit.short()))),
+                Target::Unit(_) => command.push_str(&format!(" {}", quoted(&self.name()))),
             }
         }
         command

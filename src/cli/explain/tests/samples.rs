@@ -342,6 +342,8 @@ fn paused() -> Vec<Sample> {
         Sample::new("paused_site_by_hand", "Healing of its site is paused.").paused(site(), None),
         Sample::new("paused_site_by_hand_until", "Healing of its site is paused for a time.")
             .paused(site(), Some(1500)),
+        Sample::up("up_paused", "It is up, and healing of it is paused for a time.").paused(unit(), Some(22)),
+        Sample::up("up_site_paused", "It is up, and Lerd has paused its site.").registered("paused: true"),
         Sample::new("paused_unit", "Healing of it is paused.").paused(unit(), None),
         Sample::new("paused_unit_until", "Healing of it is paused for a time.").paused(unit(), Some(22)),
         Sample::new("paused_twice", "Healing of it and of its site is paused.")

@@ -86,6 +86,9 @@ impl Wording<'_> {
         if self.case.rests_stopped() {
             return format!("{name} is down, as it should be: {}.", self.case.why_down());
         }
+        if let (Rest::Up, Some(refusal)) = (&rest, self.case.intent()) {
+            return format!("{name} is up, and would not be healed: {}.", in_short(&refusal));
+        }
         match rest {
             Rest::Up => match self.case.history.proving {
                 Some(time) => {
