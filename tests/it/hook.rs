@@ -1,6 +1,7 @@
 //! The command of `on_event`: its triggers and input, and that healing does not depend on it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::common::{DAEMON, LIVES_UNLESS_BROKEN, QUICK, SOON, World, service_of};
 use serde_json::{Value, json};
@@ -105,4 +106,20 @@ fn commands_that_never_end_block_neither_healing_nor_shutdown() {
     events.wait("healed", QUEUE);
     world.wait_until("its line", SOON, || fs::read_to_string(&reported).ok().filter(|text| text.ends_with('\n')));
     assert_eq!(world.show(&service_of(QUEUE), "ActiveState"), "active");
+}
+
+#[test]
+fn the_notification_of_the_readme_says_what_happened_to_which_worker() {
+    let world = World::new();
+    let readme = include_str!("../../README.md");
+    let command = readme.lines().find(|line| line.starts_with("on_event: ")).unwrap();
+    world.config(&format!("{QUICK}{command}\n"));
+    world.write_file("bin/notify-send", "#!/bin/sh\nprintf '%s\\n' \"$@\" end >>~/notified\n");
+    fs::set_permissions(world.home().join("bin/notify-send"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.write_unit("workerheal.service.d/path.conf", "[Service]\nEnvironment=PATH=%h/bin:/usr/bin:/bin\n");
+    world.workers([QUEUE]);
+    world.start_daemon();
+    world.crash(QUEUE);
+    let shown = || fs::read_to_string(world.home().join("notified")).ok().filter(|text| text.ends_with("end\n"));
+    assert_eq!(world.wait_until("it", SOON, shown), format!("--app-name\nworkerheal\nhealed\n{QUEUE}\nend\n"));
 }
