@@ -90,7 +90,7 @@ enum Command {
     Heal(heal::Heal),
     /// Show every worker as the daemon sees it
     Status(status::Status),
-    /// Say why a worker is, or is not, being healed, and what would change that
+    /// Say why a worker is, or is not, being healed, and what you can do
     Explain(explain::Explain),
     /// Show the logs of workers: their own lines, and what the service manager and workerheal say of them
     Logs(logs::Logs),

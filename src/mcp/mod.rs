@@ -48,7 +48,7 @@ servers, which the service manager runs as units. A worker is named SITE/WORKER 
 project that it belongs to, or by its unit (lerd-queue-myapp); a site alone names all of its workers.
 
 Begin with workers_health: an empty list means that nothing is wrong. Ask worker_explain why a worker is, or is not, \
-being healed and what would change that, worker_logs what it said before it died, and workers_events whether that \
+being healed and what can be done, worker_logs what it said before it died, and workers_events whether that \
 happens again and again. workers_heal starts what has failed and waits until it has stayed up; with dry_run it only \
 says what it would start. If a heal fails, the cause has to be fixed first, which the log tells: healing again does \
 not help. Every tool that is about a worker takes its name as target.

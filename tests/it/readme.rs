@@ -12,7 +12,7 @@ use std::time::Duration;
 use workerheal::core::policy::Policy;
 use workerheal::core::report::Stage;
 
-use crate::common::{Ran, SOON, WORKERHEAL, World};
+use crate::common::{LIVES_UNLESS_BROKEN, Ran, SOON, WORKERHEAL, World};
 
 const README: &str = include_str!("../../README.md");
 
@@ -51,6 +51,13 @@ fn the_quick_start_works_as_it_is_written() {
     let [init, install, status, crash, events, stop, explain, heal] = &lines[..] else { panic!("{lines:?}") };
     assert!(run(&world, init).out.ends_with("my-bot.service\nNext: workerheal install\n"));
     assert!(run(&world, install).out.contains("is installed and running: watching over 1 worker.\n"));
+    let find = "cd ~ && find . -path '*workerheal*' ! -type d -printf '~/%P\\n' | sort";
+    let files = Ran::of(world.command("sh").args(["-c", find])).out;
+    let created: Vec<&str> = files.lines().filter(|file| !file.contains("/.local/state/")).collect();
+    let unit = "~/.config/systemd/user/workerheal.service";
+    let link = "~/.config/systemd/user/default.target.wants/workerheal.service";
+    assert_eq!(created, [link, unit, "~/.config/workerheal/config.yaml"], "it changes no file of yours");
+    assert!(section("### For your own units").contains(&format!("| what is written | `{unit}` |")));
     assert!(run(&world, status).out.contains("\nmy-bot  up "));
     run(&world, crash);
     let healed = || Some(run(&world, events).out).filter(|told| told.contains("healed"));
@@ -89,6 +96,32 @@ fn the_commands_for_daily_use_work_as_they_are_written() {
     for option in ["status --failed", "status --site shop", "events --since yesterday", "events myapp/queue"] {
         run(&world, &format!("workerheal {option}"));
     }
+}
+
+#[test]
+fn the_exit_statuses_are_those_that_are_promised() {
+    let world = World::new();
+    world.workers(["lerd-queue-myapp"]);
+    let statuses = |commands: &[&[&str]]| commands.iter().map(|args| world.run(args).status).collect::<Vec<_>>();
+    assert_eq!(statuses(&[&["detect", "--exit-code"], &["heal"], &["check"], &["explain", "myapp/queue"]]), [0; 4]);
+    assert_eq!(statuses(&[&["status"], &["events"], &["pause"]]), [3; 3], "no daemon runs");
+    let elsewhere = |args: &[&str]| Ran::of(world.command_line(args).env("XDG_RUNTIME_DIR", "/nowhere")).status;
+    assert_eq!([elsewhere(&["detect"]), elsewhere(&["heal"])], [3; 2], "no service manager answers");
+    assert_eq!(
+        statuses(&[&["dance"], &["heal", "nonsense"], &["explain", "nonsense"], &["heal", "--prove", "x"]]),
+        [2; 4]
+    );
+    world.write_file("broken", "");
+    world.worker("lerd-mail-shop", LIVES_UNLESS_BROKEN);
+    world.wait_for_state("lerd-mail-shop.service", "failed", SOON);
+    assert_eq!(statuses(&[&["detect"], &["detect", "--exit-code"], &["heal"], &["heal", "shop/mail"]]), [0, 1, 1, 1]);
+    world.config("helth: {}\n");
+    assert_eq!(statuses(&[&["check"], &["detect"], &["daemon"]]), [2; 3]);
+    assert!(README.replace('\n', " ").contains(
+        "The exit status is 0 when all is well, 1 when a worker could not be healed, 2 for an error in usage or files, 3 when \
+         the service manager, or a required daemon, cannot be reached; with `detect --exit-code` it is also 1 when a worker is \
+         unhealthy."
+    ));
 }
 
 #[test]
