@@ -5,11 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
+use super::Status;
 use super::complete::targets;
 use super::progress::{Form, Progress};
 use super::term::{self, Style};
 use super::time::short_duration;
-use super::{Status, detect};
+use super::unhealthy::{paused_line, table};
 use crate::api::HealRequest;
 use crate::client::Access;
 use crate::core::batch::{LeftAlone, Plan, summary};
@@ -82,7 +83,7 @@ impl Heal {
                     + &paused_line(paused, style, width)
                     + &refused_lines(refused, style, width);
                 let nothing_to_heal = unhealthy.is_empty() && !others.is_empty();
-                let table = if nothing_to_heal { String::new() } else { detect::table(unhealthy, style, width) };
+                let table = if nothing_to_heal { String::new() } else { table(unhealthy, style, width) };
                 term::print(format!("{table}{others}"))?;
             }
         }
@@ -102,21 +103,6 @@ impl Heal {
 fn left_alone_lines(left_alone: &[LeftAlone], style: Style, columns: Option<usize>) -> String {
     let line = |it: &LeftAlone| line(&it.worker, &it.reason, style, columns);
     left_alone.iter().map(line).collect()
-}
-
-/// How many workers are not healed because of a pause or the stop marker, and why.
-pub(super) fn paused_line(paused: &[LeftAlone], style: Style, columns: Option<usize>) -> String {
-    let Some(first) = paused.first() else { return String::new() };
-    let workers = if paused.len() == 1 { "worker" } else { "workers" };
-    let mut reasons: Vec<&str> = paused.iter().map(|it| it.reason.as_str()).collect();
-    reasons.dedup();
-    let why = match (paused, reasons.len()) {
-        ([only], _) => format!("{}: {}", only.worker.name(), only.reason),
-        (_, 1) => first.reason.clone(),
-        _ => "see `workerheal status`".to_owned(),
-    };
-    let line = format!("Healing is paused ({why}): {} unhealthy {workers} not healed.", paused.len());
-    format!("{}\n", style.busy(term::hanging(&line, 0, columns)))
 }
 
 /// The workers that were being started before, and whose results are waited for.

@@ -27,6 +27,7 @@ mod term;
 mod time;
 #[cfg(feature = "top")]
 mod top;
+mod unhealthy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

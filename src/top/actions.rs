@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 
-use super::menu::Target;
+use super::effect::Target;
 use super::model::{Answer, Tone};
 use crate::api::HealRequest;
 use crate::client;

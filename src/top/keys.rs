@@ -1,36 +1,15 @@
 //! The effects of keys. Pure.
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::menu::{PauseMenu, Question, Target};
-use std::collections::VecDeque;
-
+use super::effect::{Effect, Target};
+use super::menu::{PauseMenu, Question};
 use super::model::{DaemonLink, FollowedLog, Mode, Model, Pane};
 use super::rows::Shown;
 use crate::api::PauseKind;
 use crate::core::report::{Stage, WorkerReport};
-use crate::core::units::UnitName;
-
-/// An effect outside of the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
-    Quit,
-    /// Suspend, until the process is continued.
-    Suspend,
-    /// Redraw everything: something else has written to the terminal.
-    Repaint,
-    Heal(Target),
-    Stop(Target),
-    Pause(Target, Option<Duration>),
-    /// Without a pause, the worker is only tried again.
-    Resume(Target),
-    /// Follow the log of this unit.
-    Follow(UnitName),
-    /// An action that is impossible; says why.
-    Refuse(String),
-}
 
 impl Model {
     /// Handles a key.

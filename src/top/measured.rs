@@ -5,16 +5,11 @@ use std::time::Instant;
 
 use super::model::{DaemonLink, Model};
 use super::rows::Row;
-use super::usage::Measurement;
+use super::usage::{Measurement, has_processes};
 use crate::api::MAX_USAGE_UNITS;
 use crate::core::report::{Stage, WorkerReport};
 use crate::core::units::UnitName;
 use crate::manager::Usage;
-
-/// Whether a worker in this state has processes.
-pub(super) fn has_processes(worker: &WorkerReport) -> bool {
-    matches!(worker.phase, Stage::Up | Stage::Proving | Stage::Starting | Stage::Changing)
-}
 
 impl Model {
     /// The units to measure for the list: of each visible row that is up, except the one that is measured for its

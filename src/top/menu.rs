@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keys::Effect;
+use super::effect::{Effect, Target};
 use crate::core::report::WorkerReport;
 
 /// The durations, and how they are shown.
@@ -13,29 +13,6 @@ pub(super) const PAUSE_TIMES: [(&str, Option<Duration>); 5] = [
     ("8 hours", Some(Duration::from_secs(8 * 3600))),
     ("1 day", Some(Duration::from_secs(24 * 3600))),
 ];
-
-/// Something that can be paused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    /// Its display name.
-    pub name: String,
-    /// The targets for the daemon; empty for everything.
-    pub targets: Vec<String>,
-}
-
-impl Target {
-    pub fn worker(worker: &WorkerReport) -> Self {
-        Self { name: worker.name(), targets: vec![worker.unit.to_string()] }
-    }
-
-    pub fn site(site: &str) -> Self {
-        Self { name: format!("the site {site}"), targets: vec![site.to_owned()] }
-    }
-
-    pub fn everything() -> Self {
-        Self { name: "everything".to_owned(), targets: Vec::new() }
-    }
-}
 
 /// A question to be answered with yes before something is done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! [`terminal`] restores the terminal, however this ends.
 
 mod actions;
+mod effect;
 mod keys;
 mod measured;
 mod menu;
@@ -36,7 +37,7 @@ use crate::core::report::WorkerReport;
 use crate::deadline::reached;
 use crate::setup::Options;
 use actions::{Actions, Done};
-use keys::Effect;
+use effect::Effect;
 use model::{Model, Tone};
 use schedule::Schedule;
 use sync::News;

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ratatui::layout::Rect;
 
-use super::measured::has_processes;
 use super::menu::{PauseMenu, Question};
 use super::rows::{Order, Row, Shown, is_ill, rows};
 use super::timeline::History;
-use super::usage::{Measurement, Measurements};
+use super::usage::{Measurement, Measurements, has_processes};
 use crate::api::{DaemonStatus, Explained, PauseKind, PauseReport};
 use crate::core::event::Event;
 use crate::core::report::WorkerReport;

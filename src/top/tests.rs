@@ -7,8 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
 
-use super::keys::Effect;
-use super::menu::Target;
+use super::effect::{Effect, Target};
 use super::model::{DaemonLink, Mode, Model, Pane, Snapshot};
 use super::rows::{Order, Shown};
 use crate::api::{DaemonStatus, ManagerStatus, PauseKind, PauseReport, RegistryStatus};

@@ -3,7 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::core::report::{Stage, WorkerReport};
 use crate::manager::Usage;
+
+/// Whether a worker in this state has processes.
+pub(super) fn has_processes(worker: &WorkerReport) -> bool {
+    matches!(worker.phase, Stage::Up | Stage::Proving | Stage::Starting | Stage::Changing)
+}
 
 const KIB: u64 = 1024;
 /// Minimum time between two measurements of a run: processor time over less says little.
