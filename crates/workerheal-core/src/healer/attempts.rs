@@ -296,7 +296,7 @@ impl Healer {
 
     pub(super) fn give_up(&mut self, now: Timestamp, name: &UnitName, reason: &str) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
-        let error = std::mem::take(&mut incident.last_failure);
+        let error = incident.last_failure.clone();
         incident.given_up =
             Some(GivenUp { reason: reason.to_owned(), definition: incident.definition, run: incident.run.clone() });
         incident.attempt_under_way = false;

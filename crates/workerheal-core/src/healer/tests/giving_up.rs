@@ -52,6 +52,19 @@ fn a_give_up_survives_a_daemon_that_ends_during_an_inspection() {
 }
 
 #[test]
+fn the_next_daemon_knows_the_last_error_of_a_given_up_worker() {
+    let before = given_up();
+    let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
+    harness.healer.restore(before.healer.saved_state());
+    harness.list(&[("queue", ActiveState::Failed)]);
+    for healer in [&before.healer, &harness.healer] {
+        let reports = healer.reports(Timestamp::default());
+        let errors: Vec<&str> = reports.iter().map(|report| report.last_error.as_str()).collect();
+        assert_eq!(errors, ["boom"]);
+    }
+}
+
+#[test]
 fn a_persons_action_ends_a_give_up() {
     let starts = ["starting queue #1", "start queue"];
 
