@@ -270,13 +270,14 @@ impl<M: ServiceManager> Daemon<M> {
         let (events, calls): (Vec<_>, Vec<_>) =
             self.healer.observe(now, fact).into_iter().partition(|action| matches!(action, Action::Emit(_)));
         let news = !events.is_empty();
-        let promises = events.iter().any(|action| matches!(action, Action::Emit(event) if is_promise(event)));
+        let is_urgent = |event: &Event| is_promise(event) || event.phase == Phase::Starting;
+        let urgent = events.iter().any(|action| matches!(action, Action::Emit(event) if is_urgent(event)));
         calls.into_iter().chain(events).for_each(|action| self.perform(action));
         self.dismiss_the_rested();
         self.locate_newcomers();
         self.recount |= news;
-        if promises {
-            // Soon, as the event waits for it.
+        if urgent {
+            // Soon: the event waits for it, or a daemon that is killed now must not forget this attempt.
             let at = Instant::now() + self.stock_within.saturating_sub(MIN_SAVE_DELAY);
             self.stock_at = Some(self.stock_at.map_or(at, |earlier| earlier.min(at)));
         } else if self.stock_at.is_none() && (news || self.healer.saved_state_changed()) {

@@ -68,6 +68,14 @@ impl Policy {
         !self.probes.is_empty() || (registry.has_health() && self.defined_probes != DefinedProbes::Off)
     }
 
+    /// How long a worker has to stay up until its crash loop is over: `stable_after`, and twice as long as its last run,
+    /// but never longer than `reset_after`.
+    #[must_use]
+    pub fn crash_loop_ends_after(&self, last_run: Option<Duration>) -> Duration {
+        let last_run = last_run.unwrap_or_default();
+        last_run.saturating_mul(2).max(self.stable_after).min(self.reset_after.max(self.stable_after))
+    }
+
     /// Whether a worker in this state is healed automatically. A configured probe implies that its refusal is healed.
     #[must_use]
     pub fn heals(&self, state: State) -> bool {

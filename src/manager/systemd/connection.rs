@@ -278,13 +278,14 @@ impl ManagerConnection {
         Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
     }
 
-    /// The directory in a container of a unit that runs `podman exec`.
+    /// The directory in a container of a unit that runs `podman exec`. systemd cannot send a command line with bytes that
+    /// are not UTF-8, and refuses the property.
     pub async fn container_directory(&self, unit: &str) -> Result<Option<PathBuf>, ManagerError> {
         /// `ExecStart` as in org.freedesktop.systemd1(5): path, arguments, whether failure is ignored, begin and end by
         /// two clocks, process, code and status.
         type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
-        let commands = self.property(unit, wire::SERVICE, "ExecStart").await?;
-        let commands = Vec::<Command>::try_from(commands).unwrap_or_default();
+        let commands = self.property_if_known(unit, wire::SERVICE, "ExecStart").await?;
+        let commands = commands.and_then(|commands| Vec::<Command>::try_from(commands).ok()).unwrap_or_default();
         Ok(commands.iter().find_map(|command| directory::of_container_command(&command.1)))
     }
 

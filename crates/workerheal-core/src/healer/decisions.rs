@@ -82,12 +82,12 @@ impl Healer {
         job_done.zip(self.incidents.get(name)).is_some_and(|(at, incident)| at > incident.inspected_at)
     }
 
-    /// It is in a crash loop, which ends once it has been up for long.
+    /// It is in a crash loop, which ends once a run lasts.
     pub(super) fn goes_on_looping(&mut self, now: Timestamp, name: &UnitName) {
         let Some((unit, incident)) = self.units.get(name).zip(self.incidents.get(name)) else { return };
         match unit.condition() {
             UnitCondition::Up if incident.timer.is_none() => {
-                self.set_timer(name, Some(now + self.context.policy.reset_after));
+                self.set_timer(name, Some(now + self.context.policy.stable_after));
             }
             // One of its restarts hangs.
             UnitCondition::ComingUp if self.suspicion(now, unit) == Some(State::Stuck) => {

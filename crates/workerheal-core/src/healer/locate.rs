@@ -10,14 +10,25 @@ use crate::units::{LoadState, Location, UnitName};
 /// The location of a unit, or why it is unknown.
 pub type Located = (UnitName, Result<Location, String>);
 
+/// Whether there are units without a known location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unlocated {
+    None,
+    /// There may be some.
+    Some,
+    /// The locations of some could not be found out. They are requested again with the next list.
+    Failed,
+}
+
 impl Healer {
     /// The units without a known location, each returned once; those whose names are ambiguous come first. To be called
     /// after every list, and answered with [`Fact::Located`](super::Fact::Located).
     #[must_use]
     pub fn take_unlocated(&mut self) -> Vec<UnitName> {
-        if self.frozen || !std::mem::take(&mut self.has_newcomers) {
+        if self.frozen || self.unlocated != Unlocated::Some {
             return Vec::new();
         }
+        self.unlocated = Unlocated::None;
         let mut names = Vec::new();
         for (name, unit) in &mut self.units {
             let is_theirs = unit.resolution == Resolution::NotAWorker || unit.load != LoadState::Loaded;
@@ -39,8 +50,10 @@ impl Healer {
         for (name, location) in locations {
             let Some(unit) = self.units.get_mut(&name) else { continue };
             let Ok(location) = location else {
-                // It is requested again with the next list.
-                (unit.located, self.has_newcomers) = (false, true);
+                unit.located = false;
+                if self.unlocated == Unlocated::None {
+                    self.unlocated = Unlocated::Failed;
+                }
                 continue;
             };
             let was_gone = std::mem::replace(&mut unit.directory_gone, location.gone);

@@ -78,6 +78,7 @@ use super::selector::Resolution;
 use super::units::{Inspection, UnitName};
 use groups::Group;
 use incident::{Incident, Phase};
+use locate::Unlocated;
 use unit::{Unit, UnitCondition};
 
 pub use super::time::Timestamp;
@@ -137,8 +138,7 @@ pub struct Healer {
     ticket: u32,
     /// The state to be saved may have changed.
     saved_state_changed: bool,
-    /// There may be units without a known location.
-    has_newcomers: bool,
+    unlocated: Unlocated,
     /// The given-up worker that was rechecked last.
     last_rechecked: Option<UnitName>,
     /// Actions for the current fact.
@@ -163,7 +163,7 @@ impl Healer {
             summaries: BTreeSet::new(),
             ticket: 0,
             saved_state_changed: false,
-            has_newcomers: false,
+            unlocated: Unlocated::None,
             last_rechecked: None,
             actions: Vec::new(),
         }
@@ -191,8 +191,12 @@ impl Healer {
             }
             Fact::Settings(selector, policy) => {
                 self.context.selector = selector;
-                self.context.policy = policy;
+                let before = std::mem::replace(&mut self.context.policy, policy);
                 self.resolve_all();
+                if before.give_up_after != self.context.policy.give_up_after {
+                    // A worker may have used up its attempts.
+                    self.wake(now, |phase| matches!(phase, Phase::Waiting { .. }));
+                }
                 self.consider_all(now);
             }
             Fact::Located(locations) => self.located(now, locations),

@@ -291,27 +291,46 @@ impl Healer {
         if !is_looping && incident.phase != Phase::Resting {
             return;
         }
-        let up_for = result.ok().filter(|seen| seen.active.is_up()).and_then(|seen| seen.up_for);
-        let Some(up_for) = up_for.filter(|_| !self.frozen) else {
+        let seen = result.ok().filter(|seen| seen.active.is_up() && !self.frozen);
+        let Some((restarts, up_for)) = seen.and_then(|seen| Some((seen.restarts, seen.up_for?))) else {
             return self.set_timer(name, Some(now + RECHECK_INTERVAL));
         };
-        if up_for < self.context.policy.reset_after {
-            return self.set_timer(name, Some(now + self.context.policy.reset_after.saturating_sub(up_for)));
+        let policy = &self.context.policy;
+        let enough = if is_looping {
+            policy.crash_loop_ends_after(restarts.and_then(|restarts| restarts.last_run))
+        } else {
+            policy.reset_after
+        };
+        if up_for < enough {
+            return self.set_timer(name, Some(now + enough.saturating_sub(up_for)));
         }
         if is_looping {
-            self.recovered(now, name);
+            return self.crash_loop_ended(now, name);
         }
         self.set_timer(name, None);
         self.incidents.remove(name);
         self.saved_state_changed = true;
     }
 
-    /// An inspection showed that a worker is not in a crash loop.
-    pub(super) fn no_loop(&mut self, now: Timestamp, name: &UnitName) {
+    /// A worker that was in a crash loop has stayed up.
+    fn crash_loop_ended(&mut self, now: Timestamp, name: &UnitName) {
+        self.restarts_are_explained(name);
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.suspected = None;
+        }
+        self.recovered(now, name);
+    }
+
+    /// Its runs are long: check again only after many more of them.
+    fn restarts_are_explained(&mut self, name: &UnitName) {
         if let Some(unit) = self.units.get_mut(name) {
-            // Its runs are long: check again only after many more of them.
             unit.restarts_seen = -4 * i16::try_from(MAX_RESTARTS).unwrap_or(i16::MAX);
         }
+    }
+
+    /// An inspection showed that a worker is not in a crash loop.
+    pub(super) fn no_loop(&mut self, now: Timestamp, name: &UnitName) {
+        self.restarts_are_explained(name);
         if self.incidents.get(name).is_some_and(|incident| incident.is_public() || incident.given_up.is_some()) {
             return self.comes_up(now, name);
         }

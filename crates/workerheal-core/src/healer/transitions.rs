@@ -343,9 +343,10 @@ impl Healer {
                 self.consider(now, name);
             }
             Phase::Off => self.make_due(name),
-            Phase::Resting | Phase::Held(Refusal::CrashLooping(_)) => {
-                self.inspect(name, Purpose::Uptime, Detail::of(Depth::Uptime));
+            Phase::Held(Refusal::CrashLooping(_)) => {
+                self.inspect(name, Purpose::Uptime, Detail { restarts: true, ..Detail::default() });
             }
+            Phase::Resting => self.inspect(name, Purpose::Uptime, Detail::of(Depth::Uptime)),
             Phase::Held(_) => {
                 self.make_due(name);
                 self.consider(now, name);

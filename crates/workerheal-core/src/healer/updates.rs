@@ -2,14 +2,19 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::incident::Phase;
+use super::locate::Unlocated;
 use super::unit::Unit;
 use super::{Action, Healer, Timestamp};
 use crate::diagnosis::{Refusal, Trigger};
 use crate::registry::Registry;
 use crate::selector::Resolution;
 use crate::units::{ActiveState, UnitName, UnitStatus};
+
+/// When to inspect a unit that a list shows for the first time as starting or stopping: it may have been for long.
+const FOUND_CHANGING_CHECK: Duration = Duration::from_secs(1);
 
 impl Healer {
     pub(super) fn listed(&mut self, now: Timestamp, list: Vec<UnitStatus>) {
@@ -74,6 +79,9 @@ impl Healer {
 
     /// Follows up on a list, whatever it says.
     fn follow_up(&mut self, now: Timestamp) {
+        if self.unlocated == Unlocated::Failed {
+            self.unlocated = Unlocated::Some;
+        }
         self.consider_all(now);
         self.recheck_some_given_up();
         self.probe_healthy();
@@ -112,8 +120,11 @@ impl Healer {
             return unit.take_in(now, &status, live);
         }
         let resolution = self.context.selector.resolve(&self.context.registry, &status.name);
-        let unit = Unit::new(now, &status, resolution);
-        self.has_newcomers = true;
+        let mut unit = Unit::new(now, &status, resolution);
+        if !live {
+            unit.checked_until = Some(now + FOUND_CHANGING_CHECK);
+        }
+        self.unlocated = Unlocated::Some;
         self.units.insert(status.name, unit);
     }
 
@@ -144,7 +155,7 @@ impl Healer {
             unit.resolution = self.context.selector.resolve(&self.context.registry, name);
             unit.located = false;
         }
-        self.has_newcomers = true;
+        self.unlocated = Unlocated::Some;
         let uncovered: Vec<UnitName> = self
             .incidents
             .keys()

@@ -79,7 +79,10 @@ impl Case<'_> {
         let policy = &self.context.policy;
         let now = match self.seen.active {
             ActiveState::Activating => true,
-            active => active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < policy.stable_after),
+            active => {
+                let ends_after = policy.crash_loop_ends_after(restarts.last_run);
+                active.is_up() && self.seen.up_for.is_some_and(|up_for| up_for < ends_after)
+            }
         };
         now && restarts.count > MAX_RESTARTS && restarts.last_run.is_none_or(|run| run < policy.reset_after)
     }

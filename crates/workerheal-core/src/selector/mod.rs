@@ -191,6 +191,8 @@ impl Selector {
         };
         match (site_at_end(registry, name), inner_sites(registry, name).next()) {
             (None, None) => self.resolve_unregistered(unit),
+            // It may be the worker of another site, which is not registered and whose name ends like that one's.
+            (Some(worker), None) if worker.name.contains('-') => Resolution::NeedsDirectory,
             (Some(worker), None) => self.admit(registry, unit, worker),
             (_, Some(_)) => Resolution::NeedsDirectory,
         }
@@ -205,7 +207,15 @@ impl Selector {
         };
         let elsewhere = directory.filter(|directory| !registry.is_checkout(directory));
         let worktree = elsewhere.and_then(|directory| worktree_in(registry, name, directory));
-        match worktree.or_else(|| site_at_end(registry, name)) {
+        let of_site = || {
+            let worker = site_at_end(registry, name)?;
+            let outside = directory.filter(|directory| !directory.ancestors().any(|it| registry.is_checkout(it)));
+            let is_other = outside.is_some_and(|directory| {
+                directory.ancestors().any(|directory| names_another_site(name, &worker.site, directory))
+            });
+            (!is_other).then_some(worker)
+        };
+        match worktree.or_else(of_site) {
             Some(worker) => self.admit(registry, unit, worker),
             None => self.resolve_unregistered(unit),
         }
@@ -224,10 +234,11 @@ impl Selector {
     pub fn rival_checkouts(&self, registry: &Registry, unit: &UnitName) -> BTreeSet<PathBuf> {
         let Some(name) = self.body(unit) else { return BTreeSet::new() };
         let mut rivals = inner_sites(registry, name).peekable();
-        if rivals.peek().is_none() {
+        let at_end = site_at_end(registry, name);
+        if rivals.peek().is_none() && at_end.as_ref().is_none_or(|worker| !worker.name.contains('-')) {
             return BTreeSet::new();
         }
-        let sites = rivals.map(|(_, site)| site.to_owned()).chain(site_at_end(registry, name).map(|it| it.site));
+        let sites = rivals.map(|(_, site)| site.to_owned()).chain(at_end.map(|worker| worker.site));
         let paths = sites.filter_map(|site| registry.site(&site).map(|site| site.path.clone()));
         paths.filter(|path| path.is_absolute()).collect()
     }
@@ -296,10 +307,22 @@ fn site_at_end(registry: &Registry, name: &str) -> Option<Worker> {
     })
 }
 
+/// What a directory is called in the names of units.
+fn slug(directory: &Path) -> Option<String> {
+    Some(directory.file_name()?.to_str()?.replace('.', "-")).filter(|slug| !slug.is_empty())
+}
+
+/// Whether the directory is that of a site which is not registered: its name is the end of the unit's name, and ends
+/// with that of the registered site.
+fn names_another_site(name: &str, site: &str, directory: &Path) -> bool {
+    let ends_with = |text: &str, end: &str| text.strip_suffix(end).is_some_and(|rest| rest.ends_with('-'));
+    slug(directory).is_some_and(|slug| ends_with(name, &slug) && ends_with(&slug, site))
+}
+
 /// The worker of the worktree in this directory, if the name fits it.
 fn worktree_in(registry: &Registry, name: &str, directory: &Path) -> Option<Worker> {
-    let slug = directory.file_name()?.to_str()?.replace('.', "-");
-    let rest = name.strip_suffix(slug.as_str()).filter(|_| !slug.is_empty())?.strip_suffix('-')?;
+    let slug = slug(directory)?;
+    let rest = name.strip_suffix(slug.as_str())?.strip_suffix('-')?;
     Some(Worker { worktree: Some(slug), ..site_at_end(registry, rest)? })
 }
 

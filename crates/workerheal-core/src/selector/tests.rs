@@ -35,10 +35,30 @@ fn resolved_in(sites: &[&str], name: &str, directory: Option<&str>) -> String {
 fn the_longest_registered_site_wins() {
     assert_eq!(resolved(&["app"], "lerd-queue-app"), "app/queue");
     assert_eq!(resolved(&["app", "my-app"], "lerd-queue-my-app"), "my-app/queue");
-    assert_eq!(resolved(&["app", "my-app"], "lerd-emit-events-app"), "app/emit-events");
+    assert_eq!(resolved_in(&["app", "my-app"], "lerd-emit-events-app", None), "app/emit-events");
     assert_eq!(resolved(&["app"], "lerd-queue-other"), "-");
     assert_eq!(resolved(&["app"], "lerd-app"), "-", "a site is no worker of itself");
     assert_eq!(resolved(&["app"], "queue-app"), "-", "the prefix is missing");
+}
+
+/// `shop-api` was removed from the registry, or paused and renamed: its worker is not one of `api`.
+#[test]
+fn the_worker_of_an_unregistered_site_is_not_taken_for_that_of_a_site_whose_name_ends_alike() {
+    for sites in [&["api"][..], &["api", "shop"]] {
+        assert_eq!(resolved(sites, "lerd-queue-shop-api"), "?");
+        for (directory, who) in [
+            (Some("/home/dev/shop-api"), "-"),
+            (Some("/home/dev/shop.api"), "-"),
+            (Some("/home/dev/shop-api/public"), "-"),
+            (Some("/srv/api/shop-api"), "api/queue-shop"),
+            (Some("/srv/api"), "api/queue-shop"),
+            (Some("/srv/api/queue"), "api/queue-shop"),
+            (None, "api/queue-shop"),
+        ] {
+            assert_eq!(resolved_in(sites, "lerd-queue-shop-api", directory), who, "{directory:?}");
+        }
+    }
+    assert_eq!(resolved(&["api", "shop-api"], "lerd-queue-shop-api"), "shop-api/queue");
 }
 
 #[test]
@@ -66,7 +86,7 @@ fn worktrees_are_distinguished_by_their_directory() {
         (Some("/srv//x/../feature/"), "feature/queue-shop"),
         (Some("/srv/shop/.worktrees/feature"), "shop/queue@feature"),
         (Some("/home/dev/feature"), "shop/queue@feature"),
-        (Some("/home/dev/shop-feature"), "feature/queue-shop"),
+        (Some("/home/dev/shop-feature"), "-"),
         (Some("/srv/shop"), "feature/queue-shop"),
         (None, "feature/queue-shop"),
     ] {

@@ -52,6 +52,19 @@ fn a_give_up_survives_a_daemon_that_ends_during_an_inspection() {
 }
 
 #[test]
+fn a_lower_limit_of_attempts_ends_a_wait_at_once() {
+    let mut harness = Harness::with(without_jitter());
+    harness.list(&[("queue", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", crashed());
+    let actions = harness.fails("queue", "boom");
+    assert_eq!(actions[1], "scheduled queue #2 in 1s");
+    let policy = Policy { give_up_after: Some(1), ..without_jitter() };
+    assert_eq!(harness.observe(Fact::Settings(harness.healer.context().selector.clone(), policy)), ["inspect queue"]);
+    assert_eq!(harness.shows("queue", crashed()), ["gave-up queue #1: 1 attempt failed: boom"]);
+}
+
+#[test]
 fn the_next_daemon_knows_the_last_error_of_a_given_up_worker() {
     let before = given_up();
     let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });

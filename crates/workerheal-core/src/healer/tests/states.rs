@@ -29,6 +29,29 @@ fn a_crash_loop_is_reported_once_whenever_it_is_inspected() {
 }
 
 #[test]
+fn a_crash_loop_ends_with_a_run_that_lasts() {
+    for (last_run, until) in [(SECOND, without_jitter().stable_after), (25 * SECOND, 50 * SECOND)] {
+        let mut harness = Harness::with_healthy_queue();
+        let restarts = Some(Restarts { count: 7, last_run: Some(last_run) });
+        harness.goes("queue", ActiveState::Failed);
+        harness
+            .shows("queue", Inspection { active: ActiveState::Activating, auto_restart: true, restarts, ..crashed() });
+        harness.goes("queue", ActiveState::Active);
+        let mut waited = Duration::ZERO;
+        while waited < until {
+            let due = harness.due_in().unwrap();
+            waited += due;
+            assert_eq!(harness.after(due), ["see how long queue is up"]);
+            let seen = Inspection { restarts, ..up(waited) };
+            let actions = harness.answers_inspection("queue", Purpose::Uptime, Ok(seen));
+            let expected: &[&str] = if waited < until { &[] } else { &["recovered queue"] };
+            assert_eq!(actions, expected, "after {waited:?}");
+        }
+        assert_eq!(waited, until);
+    }
+}
+
+#[test]
 fn a_worker_that_came_up_again_is_not_restarted_for_earlier_refusals() {
     let probes = [("queue".to_owned(), Probe::Tcp("x:1".into()))].into();
     let mut harness = Harness::with(Policy { probes, ..without_jitter() });
@@ -130,6 +153,19 @@ fn a_list_shows_whether_a_worker_is_starting_or_stopping() {
         harness.observe(Fact::Units(vec![UnitStatus { auto_restart, ..status("queue", active) }]));
         assert_eq!(reported(&harness), [(Stage::Changing, reason.to_owned())]);
     }
+}
+
+/// A daemon that was started while a worker hung does not wait for as long again.
+#[test]
+fn a_worker_that_was_starting_when_it_was_found_is_inspected_soon() {
+    let mut harness = Harness::with(Policy { timeout: 60 * SECOND, ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Activating)]);
+    harness.after(2 * SECOND);
+    assert_eq!(harness.list(&[("queue", ActiveState::Activating)]), ["inspect queue and its stop"]);
+    let transition = Some(Transition { lasts: 61 * SECOND, limit: None });
+    let stuck = Inspection { active: ActiveState::Activating, transition, ..crashed() };
+    let actions = harness.shows("queue", stuck);
+    assert!(actions[0].starts_with("detected queue: stuck"), "{actions:?}");
 }
 
 #[test]
@@ -255,6 +291,8 @@ fn the_worker_of_a_unit_is_known_before_it_fails() {
     assert_eq!(harness.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x"), unit("queue")]);
     assert!(harness.healer.take_unlocated().is_empty());
     harness.observe(Fact::Located(vec![(unit("lerd-vite-myapp-feat-x"), Err("no answer".to_owned()))]));
+    assert!(harness.healer.take_unlocated().is_empty(), "not at once: it may never be answered");
+    harness.list(&[("queue", ActiveState::Active), ("lerd-vite-myapp-feat-x", ActiveState::Active)]);
     assert_eq!(harness.healer.take_unlocated(), [unit("lerd-vite-myapp-feat-x")], "it is asked again");
     harness.observe(Fact::Located(vec![works_in("lerd-vite-myapp-feat-x", "/wt/feat.x", false)]));
     let names =
