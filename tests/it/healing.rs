@@ -487,3 +487,15 @@ fn a_failure_that_was_cleared_and_unloaded_unnoticed_is_healed_no_longer() {
     });
     assert!(!world.reported(QUEUE).contains(&"starting".to_owned()));
 }
+
+/// systemd decodes the escape, and then cannot send the command line to any client.
+#[test]
+fn a_worker_whose_command_line_is_not_utf8_is_healed() {
+    let world = World::new();
+    world.worker(QUEUE, r#"ExecStart=sh -c "echo caf\xe9; exec sleep infinity""#);
+    assert!(world.systemctl(&["show", "--property=ExecStart", QUEUE]).is_err(), "it can be read");
+    let mut events = world.start_daemon();
+    world.crash(QUEUE);
+    events.wait("healed", QUEUE);
+    assert_eq!(world.run(&["explain", QUEUE]).status, 0);
+}

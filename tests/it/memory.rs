@@ -39,6 +39,25 @@ fn world_with_given_up_worker() -> World {
     world
 }
 
+/// A daemon that is killed right after each of its attempts, as by a shortage of memory, still gives up in the end.
+#[test]
+fn attempts_are_written_down_as_they_are_made() {
+    let world = world_with_broken_worker("give_up_after: 3, backoff: {initial: 1s, factor: 1, jitter: 0}");
+    let mut events = world.start_daemon();
+    for attempt in 1..=3 {
+        assert_eq!(number(&events.wait("starting", QUEUE), "WORKERHEAL_ATTEMPT"), attempt);
+        world.wait_until("the attempt to be written down", Duration::from_millis(500), || {
+            (state(&world)?["workers"][QUEUE]["attempts"] == attempt).then_some(())
+        });
+        if attempt < 3 {
+            world.crash(DAEMON);
+            world.wait_for_state(DAEMON, "failed", SOON);
+            world.start_unit(DAEMON);
+        }
+    }
+    events.wait("gave-up", QUEUE);
+}
+
 #[test]
 fn attempts_survive_a_restart_and_a_sudden_death_of_the_daemon() {
     for how in ["restart", "kill"] {

@@ -47,34 +47,53 @@ impl Journal {
     /// same time: jobs are numbered in the order in which they are created, and those of dependencies are created after
     /// the requested one. `pending` is the other unit's stop if that has not begun, which is not in the journal yet.
     pub async fn was_stopped_before(&self, run: &str, other: &str, pending: Option<u64>) -> bool {
-        const TOLERANCE_MICROS: u64 = 2_000_000;
-        let matches = match self.scope {
-            Scope::User => [format!("USER_INVOCATION_ID={run}"), format!("_UID={}", self.uid)],
-            Scope::System => [format!("INVOCATION_ID={run}"), "_PID=1".to_owned()],
-        };
-        let of_other = match self.scope {
-            Scope::User => [format!("USER_UNIT={other}"), format!("_UID={}", self.uid)],
-            Scope::System => [format!("UNIT={other}"), "_PID=1".to_owned()],
-        };
-        let stop = |entries: Vec<Entry>, near: Option<u64>| {
-            let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
-            let mut stops =
-                stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS));
-            stops.find_map(|entry| Some((entry.job_id.as_deref()?.parse::<u64>().ok()?, entry.sent())))
-        };
-        let Some((job, at)) = stop(self.search(&matches, 100).await.unwrap_or_default(), None) else { return false };
+        let Some((job, at)) = self.stop_job(&self.of_run(run), None).await else { return false };
         if let Some(pending) = pending {
             return job < pending;
         }
-        let others = self.search(&of_other, 100).await.unwrap_or_default();
-        stop(others, Some(at)).is_some_and(|(other, _)| job < other)
+        self.stop_job(&self.of_unit(other), Some(at)).await.is_some_and(|(other, _)| job < other)
+    }
+
+    /// Whether the last stop of another unit was requested just before that of this one. Their names identify them: a
+    /// unit that the manager has unloaded has no run. The stop of the other one is reported later, as it ends later.
+    pub async fn was_stopped_just_after(&self, unit: &str, other: &str) -> bool {
+        let Some((job, at)) = self.stop_job(&self.of_unit(unit), None).await else { return false };
+        for wait in CATCH_UP_DELAYS {
+            match self.stop_job(&self.of_unit(other), Some(at)).await {
+                Some((other, _)) => return other < job,
+                None => sleep(wait).await,
+            }
+        }
+        self.stop_job(&self.of_unit(other), Some(at)).await.is_some_and(|(other, _)| other < job)
+    }
+
+    /// The number and the time (microseconds since 1970) of the last stop, if one is in the journal, and near that time.
+    async fn stop_job(&self, matches: &[String], near: Option<u64>) -> Option<(u64, u64)> {
+        const TOLERANCE_MICROS: u64 = 2_000_000;
+        let entries = self.search(matches, 100).await.unwrap_or_default();
+        let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
+        let mut near = stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS));
+        near.find_map(|entry| Some((entry.job_id.as_deref()?.parse().ok()?, entry.sent())))
+    }
+
+    /// Matches what the manager says of a run.
+    fn of_run(&self, id: &str) -> [String; 2] {
+        match self.scope {
+            Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],
+        }
+    }
+
+    /// Matches what the manager says of a unit of any type.
+    fn of_unit(&self, unit: &str) -> [String; 2] {
+        match self.scope {
+            Scope::User => [format!("USER_UNIT={unit}"), format!("_UID={}", self.uid)],
+            Scope::System => [format!("UNIT={unit}"), "_PID=1".to_owned()],
+        }
     }
 
     async fn find_stop(&self, id: &str, end: End) -> StopEvidence {
-        let matches = match self.scope {
-            Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
-            Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],
-        };
+        let matches = self.of_run(id);
         let is_stop = |entry: &Entry| {
             let id = entry.message_id.as_deref();
             id.is_some_and(|id| STOPS.contains(&id)) && entry.job_type.as_deref() == Some("stop")

@@ -115,11 +115,8 @@ impl Systemd {
         };
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
         let mut related = related;
-        if let (Some(StopEvidence::Requested), Some(run)) = (&stop, &run) {
-            for parent in related.parents.iter_mut().filter(|parent| parent.left.is_some() || parent.stopping) {
-                let stop_job = related.stop_jobs.get(&parent.name).copied();
-                parent.stopped_later = self.journal.was_stopped_before(run, &parent.name, stop_job).await;
-            }
+        if stop == Some(StopEvidence::Requested) {
+            self.order_stops(unit, run.as_deref(), &mut related).await;
         }
         Ok(Inspection {
             load: seen.load,
@@ -155,6 +152,19 @@ impl Systemd {
             stop,
             said: None,
         })
+    }
+
+    /// Finds out which was requested first, the stop of the unit or that of a unit that it needs.
+    async fn order_stops(&self, unit: &UnitName, run: Option<&str>, related: &mut Related) {
+        for parent in &mut related.parents {
+            let name = parent.name.as_str();
+            if let Some(run) = run.filter(|_| parent.left.is_some() || parent.stopping) {
+                let stop_job = related.stop_jobs.get(name).copied();
+                parent.stopped_later = self.journal.was_stopped_before(run, name, stop_job).await;
+            } else if parent.active == ActiveState::Inactive && parent.left.is_none() {
+                parent.stopped_first = self.journal.was_stopped_just_after(unit.as_str(), name).await;
+            }
+        }
     }
 
     async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>, end: End) -> StopEvidence {

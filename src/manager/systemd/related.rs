@@ -182,6 +182,7 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
         finished: false,
         stops_when_unneeded: false,
         stopped_later: false,
+        stopped_first: false,
         down: None,
     };
     if with_history || !parent.active.is_up() {

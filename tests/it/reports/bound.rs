@@ -47,6 +47,30 @@ fn a_worker_comes_back_with_its_container_that_crashed_and_was_restarted_by_syst
     comes_back(&world, "lerd-queue-myapp");
 }
 
+/// The same with a target in between, which systemd unloads as soon as it is down.
+#[test]
+fn a_worker_whose_target_went_down_with_a_crashed_service_was_not_stopped_by_a_person() {
+    let world = world();
+    run(&world, FPM, "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=1");
+    world.write_unit("stack.target", "[Unit]\nBindsTo=lerd-php85-fpm.service\nAfter=lerd-php85-fpm.service\n");
+    let unit = format!(
+        "[Unit]\nBindsTo=stack.target\nAfter=stack.target\n[Service]\n{LIVES}\n[Install]\nWantedBy=stack.target\n"
+    );
+    world.write_unit(&service_of("lerd-queue-myapp"), &unit);
+    world.control(&["enable", "lerd-queue-myapp"]);
+    world.start_unit("stack.target");
+    let mut events = world.start_daemon();
+    for _ in 0..2 {
+        world.wait_for_state(&service_of("lerd-queue-myapp"), "active", SOON);
+        world.crash(FPM);
+        let reported = events.wait_any(&["held", "stopped"], "lerd-queue-myapp");
+        assert_eq!(reported["WORKERHEAL_PHASE"], "held", "{reported:#}");
+        world.wait_for_state(&service_of(FPM), "active", SOON);
+        world.start_unit("stack.target");
+        events.wait_any(&["recovered", "healed"], "lerd-queue-myapp");
+    }
+}
+
 /// The container and all of its workers are killed at once, and it is started again (systemd issues 7136 and 2824).
 #[test]
 fn six_workers_that_were_killed_together_with_their_container_all_come_back_with_it() {

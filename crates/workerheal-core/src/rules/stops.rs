@@ -33,7 +33,8 @@ impl Case<'_> {
             // The job was a stop of another unit, or a start that was skipped.
             return false;
         }
-        match self.seen.down_for {
+        // The manager forgets when a unit went down that it has unloaded since.
+        match self.seen.down_for.or(self.history.seen_down_for) {
             Some(down_for) => down_for >= before,
             // It never was up as far as the manager knows, so it was down then too.
             None => matches!(self.seen.active, ActiveState::Inactive | ActiveState::Failed),
@@ -112,8 +113,10 @@ impl Case<'_> {
     /// Whether a unit that it needs took it down, so that the stop was not meant for the worker.
     #[must_use]
     pub fn was_taken_along(&self) -> bool {
-        // Of a run that the manager has forgotten, the journal does not tell for whose sake it was stopped.
-        let stop_is_of_last_run = self.history.stop_seen || !self.seen.never_ran();
+        // Of a run that the manager has forgotten, the journal may not tell for whose sake it was stopped.
+        let stop_is_of_last_run = self.history.stop_seen
+            || !self.seen.never_ran()
+            || self.seen.parents.iter().any(|parent| parent.stopped_first);
         self.history.taken_along
             || (self.stop_requested()
                 && stop_is_of_last_run
@@ -133,6 +136,7 @@ impl Case<'_> {
         });
         let took_along = |parent: &Parent| match (deactivation, parent.left) {
             _ if parent.stopped_later => false,
+            _ if parent.stopped_first => true,
             // It is about to be stopped, and waits until the units that need it are down.
             (Some(deactivation), _)
                 if parent.active.is_up()

@@ -60,6 +60,9 @@ pub struct Parent {
     pub stops_when_unneeded: bool,
     /// Whether its stop was requested only after the worker's: that one was meant for the worker.
     pub stopped_later: bool,
+    /// Whether its stop was requested just before the worker's, as far as that is searched for: for one that is down,
+    /// and of which the manager has forgotten when it was up.
+    pub stopped_first: bool,
 }
 
 /// A group whose stop is meant for all its members, including those that are down: `PartOf=` or `Slice=`. systemd

@@ -151,6 +151,13 @@ impl Manager {
                 };
                 left.is_some() && stops.is_some_and(is_later)
             };
+        let is_first = |((job, at), (other, then)): ((JobId, Duration), (JobId, Duration))| {
+            other < job && at.max(then) - at.min(then) <= 2 * SECOND
+        };
+        let stopped_first = stop == Some(&StopEvidence::Requested)
+            && active == ActiveState::Inactive
+            && left.is_none()
+            && stops.is_some_and(is_first);
         Parent {
             name: scenario::full_name(parent.0, &self.specs[parent.0]),
             active: state(active),
@@ -163,6 +170,7 @@ impl Manager {
                 && unit.inactive_exit().is_some(),
             stops_when_unneeded: is_down && spec.stop_when_unneeded,
             stopped_later,
+            stopped_first,
             down: unit.inactive_enter().filter(|_| is_down),
         }
     }
