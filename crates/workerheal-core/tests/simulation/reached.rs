@@ -77,7 +77,7 @@ const GIVEN_UP: [&str; 5] = [
 
 /// A cell that ten thousand days need not reach, and why: it cannot be reached, it takes more days, or the world does
 /// not have it yet. `*` is any phase.
-const NOT_DEMANDED: [(&str, &str); 14] = [
+const NOT_DEMANDED: [(&str, &str); 15] = [
     ("* inspected", "an answer is taken in the phase that asked for it"),
     ("* proof", "an answer is taken in the phase that asked for it"),
     ("* recheck", "an answer is taken in the phase that asked for it"),
@@ -90,6 +90,7 @@ const NOT_DEMANDED: [(&str, &str); 14] = [
     ("waiting kept from starting", "a person starts it in the seconds for which it waits, and what it needs fails"),
     ("starting kept from starting", "the same, in the milliseconds in which our own start is under way"),
     ("verifying kept from starting", "the same, in the millisecond in which an inspection is answered"),
+    ("due kept from starting", "the same, while it waits for its turn among workers that are started"),
     ("cancelled kept from starting", "the same, in the moment in which our start is cancelled"),
     (
         "refusal LeftToTrigger",
