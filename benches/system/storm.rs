@@ -10,13 +10,13 @@
 //!
 //! # Where the time goes
 //!
-//! Two thirds of what the manager does in addition is to signal the failures to workerheal: it reads some hundred
-//! properties of a unit for each change of its state, for each client of its private socket. That is what the second
-//! kind of storm shows, in which `systemctl` starts the workers while workerheal is paused. (`systemctl` is such a
-//! client too, but not while the workers fail.) A start by workerheal then takes the manager no more than one by
-//! `systemctl`. The rest of the difference is the time that the manager waits for a processor (`perf sched`,
-//! `/proc/PID/schedstat`), although the other one is idle half of the time: processes that the manager wakes or forks
-//! are placed beside it more often when another process runs at that moment.
+//! What the manager does in addition is to signal the failures to workerheal: it reads some hundred properties of a unit
+//! for each change of its state, for each client of its private socket. That is what the second kind of storm shows, in
+//! which `systemctl` starts the workers while workerheal is paused: it takes as much CPU time as one that workerheal
+//! heals, or more. (`systemctl` is such a client too, but not while the workers fail.) The rest of the difference is the
+//! time that the manager waits for a processor (`perf sched`, `/proc/PID/schedstat`), although the other one is idle half
+//! of the time: processes that the manager wakes or forks are placed beside it more often when another process runs at
+//! that moment.
 //!
 //! - Woken by each message, workerheal preempted the manager 15,000 times in a storm. With `CPUSchedulingPolicy=batch`
 //!   in its unit that is 3,000 times, and the ratio 1.17 to 1.20 instead of 1.20 to 1.30.

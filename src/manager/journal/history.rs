@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::Journal;
 use super::entry::Text;
 use crate::core::event::{Event, Phase};
+use crate::core::text::plain;
 use crate::core::units::UnitName;
 use crate::manager::Scope;
 use crate::manager::log::{LogError, Printed};
@@ -54,7 +55,8 @@ struct Record {
 impl Record {
     /// The event, if it is one of a daemon for this scope.
     fn event(self, scope: Scope) -> Option<Event> {
-        let text = |field: Option<Text>| field.map(|text| text.as_str().into_owned()).unwrap_or_default();
+        // Any program of this user can write such an entry.
+        let text = |field: Option<Text>| field.map(|text| plain(&text.as_str())).unwrap_or_default();
         let milliseconds = |field| text(field).parse().ok().map(Duration::from_millis);
         let (phase, unit) = (text(self.phase), text(self.unit));
         let unit = UnitName::parse(&unit).ok();
@@ -131,6 +133,9 @@ mod tests {
         };
         assert_eq!(event, expected);
         assert_eq!(read(record, Scope::System), None, "that was another daemon");
+        let forged =
+            record.replace("myapp\", \"WORKERHEAL_UNIT", "\\u001b]0;x\\u0007\\u202emyapp\", \"WORKERHEAL_UNIT");
+        assert_eq!(read(&forged, Scope::User).unwrap().site, "myapp", "nothing in it reaches the terminal");
         for odd in ["{}", r#"{"WORKERHEAL_PHASE": "danced", "WORKERHEAL_TIME": "2026-11-29T12:00:00Z"}"#] {
             assert_eq!(read(odd, Scope::User), None, "{odd}");
         }
