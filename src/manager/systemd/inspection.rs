@@ -159,7 +159,8 @@ impl Systemd {
         for parent in &mut related.parents {
             let name = parent.name.as_str();
             if let Some(run) = run.filter(|_| parent.left.is_some() || parent.stopping) {
-                let stop_job = related.stop_jobs.get(name).copied();
+                // A stop that waits for a unit that is down already did not take it down.
+                let stop_job = related.stop_jobs.get(name).copied().filter(|_| !parent.active.is_down());
                 parent.stopped_later = self.journal.was_stopped_before(run, name, stop_job).await;
             } else if parent.active == ActiveState::Inactive && parent.left.is_none() {
                 parent.stopped_first = self.journal.was_stopped_just_after(unit.as_str(), name).await;

@@ -141,7 +141,7 @@ impl Manager {
         let (active, is_down) = (unit.active(), unit.active().is_down());
         let left = unit.active_exit().filter(|_| with_history || !active.is_up());
         let stops = child.last_stop().zip(unit.last_stop());
-        let stop_job = unit.job().filter(|job| job.kind == JobKind::Stop);
+        let stop_job = unit.job().filter(|job| job.kind == JobKind::Stop && !is_down);
         let stopped_later = stop == Some(&StopEvidence::Requested)
             && if let (Some(pending), Some((job, _))) = (stop_job, child.last_stop()) {
                 job < pending.id
